@@ -1,0 +1,325 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox==2026.10.20", "uv==0.13.9"]
+# ///
+"""Every environment and every step of runoff. ``nox -l`` lists them; ``nox -s bench`` does all that measuring needs.
+
+The block above lets a plain ``pip install nox`` bring uv by itself. Environments are pinned with hashes in
+``requirements/`` and are left alone while their pin file has not changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["bench"]
+
+ROOT = Path(__file__).parent
+HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
+WHEELS = HOME / "wheels"
+HYPERFINE = "2.0.0"
+OLDEST_RUST = (1, 92)
+EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "export", "hyperfine"]
+
+ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
+
+
+@nox.session(requires=EVERYTHING, venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Measure a suite and make its report: nox -s bench [-- seeds | my-suite.toml | --resume RUN]."""
+    start_runoff(session, "bench", *session.posargs)
+
+
+@nox.session(requires=EVERYTHING, venv_backend="none")
+def run(session: nox.Session) -> None:
+    """Run one case once: nox -s run -- --target ort-rust --image photo.jpg."""
+    start_runoff(session, "run", *(session.posargs or ["--target", "ort-rust"]))
+
+
+@nox.session(requires=["runoff"], venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Make a run's report anew: nox -s report -- results/RUN."""
+    start_runoff(session, "report", *session.posargs)
+
+
+@nox.session(requires=["runoff"], venv_backend="none")
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can measure, and what to do about what it cannot."""
+    start_runoff(session, "doctor", *session.posargs)
+
+
+@nox.session
+def runoff(session: nox.Session) -> None:
+    """Make the environment of runoff itself; afterwards .nox/runoff/bin/runoff is the command."""
+    install(session, "runoff", "15 s")
+    install_runoff(session)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """Make the environment of the targets torch and torch-export (first time: 1 to 5 min, 5 GB)."""
+    index = os.environ.get("RUNOFF_TORCH_INDEX")
+    if index:
+        install_torch_from(session, index)
+    else:
+        install(session, "torch", "1 to 5 min, 5 GB")
+    ask(session, "torch_runner")
+
+
+@nox.session(name="ort-python")
+def ort_python(session: nox.Session) -> None:
+    """Make the environment of the target ort-python, whose ONNX Runtime the Rust targets load too."""
+    install(session, "ort-python", "5 s")
+    ask(session, "ort_python_runner")
+
+
+@nox.session(name="ort-pyo3", requires=["build", "ort-python"])
+def ort_pyo3(session: nox.Session) -> None:
+    """Make the environment of the target ort-pyo3: the Rust core as a Python extension."""
+    install(session, "ort-pyo3", "5 s")
+    install_wheel(session)
+    if any(WHEELS.glob("runoff_ort-*.whl")):
+        ask(session, "ort_pyo3_runner")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the Rust programs and the extension's wheel (first time: 2 to 4 min)."""
+    install(session, "build", "5 s")
+    env = cargo_environment(session)
+    if env is None:
+        return
+    session.log("building the Rust programs (first time 2 min, then 1 s)")
+    session.run("cargo", "build", "--release", "--locked", "--quiet", "-p", "runoff-ort", external=True, env=env)
+    session.log("building the extension (first time 1 min, then 1 s)")
+    manifest = str(ROOT / "rust" / "runoff-py" / "Cargo.toml")
+    options = ("--release", "--locked", "--quiet", "--out", str(WHEELS), "--manifest-path", manifest)
+    session.run("maturin", "build", *options, env=env)
+
+
+@nox.session(requires=["build"])
+def hyperfine(session: nox.Session) -> None:
+    """Build the pinned hyperfine into .runoff/tools, unless the machine has one new enough (first time: 2 min)."""
+    install(session, "build", "5 s")
+    own = HOME / "tools" / "bin" / "hyperfine"
+    if is_new_enough(str(own)) or is_new_enough("hyperfine"):
+        return
+    env = cargo_environment(session)
+    if env is None:
+        return
+    session.log(f"building hyperfine {HYPERFINE} (2 min, once)")
+    # --ignore-rust-version: it asks for a newer Rust than it needs
+    options = ("--locked", "--ignore-rust-version", "--quiet", "--root", str(HOME / "tools"))
+    session.run("cargo", "install", f"hyperfine@{HYPERFINE}", *options, external=True, env=env)
+
+
+@nox.session
+def export(session: nox.Session) -> None:
+    """Make the export environment; with names, export those models: nox -s export -- mobilenet_v2 --force."""
+    install(session, "export", "1 to 5 min, 5 GB")
+    if session.posargs:
+        exporter = ("python", "-P", "-m", "runoff.models.export", "--store", str(HOME / "models"))
+        session.run(*exporter, *session.posargs, env={"PYTHONPATH": str(ROOT / "python")})
+
+
+@nox.session
+def dev(session: nox.Session) -> None:
+    """Make the environment of the tests and linters."""
+    install(session, "dev", "15 s")
+    install_runoff(session)
+
+
+@nox.session(requires=[*EVERYTHING, "dev"], venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run every test: Rust's, then Python's; with arguments, pytest alone: nox -s tests -- tests/unit -k plan."""
+    if not session.posargs:
+        cargo_tests(session)
+    session.log("exporting the small models that the tests use, where the store lacks them (15 s each)")
+    session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
+    session.run(program("dev", "pytest"), *session.posargs, env=clean_environment())
+
+
+@nox.session(requires=["dev"], venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check style: ruff, rustfmt, clippy pedantic with warnings as errors, rustdoc."""
+    session.run(program("dev", "ruff"), "format", "--check", ".")
+    session.run(program("dev", "ruff"), "check", ".")
+    env = need_cargo(session)
+    session.run("cargo", "fmt", "--all", "--check", env=env)
+    clippy = ("--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
+    session.run("cargo", "clippy", *clippy, env=env)
+    session.run("cargo", "doc", "--no-deps", "--locked", "--quiet", env={**env, "RUSTDOCFLAGS": "-D warnings"})
+
+
+@nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
+    session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "noxfile.py")
+    session.run(program("ort-pyo3", "python"), "-m", "mypy.stubtest", "runoff_ort")
+
+
+@nox.session(venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """Pin requirements/*.in anew, with hashes, for Python 3.11 and later."""
+    options = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet")
+    for source in sorted((ROOT / "requirements").glob("*.in")):
+        target = source.with_suffix(".txt")
+        session.run("uv", "pip", "compile", *options, str(source), "-o", str(target), external=True)
+
+
+def start_runoff(session: nox.Session, *arguments: str) -> None:
+    """Run the command line of runoff; its exit code is the session's."""
+    session.run(program("runoff", "runoff"), *arguments, env=clean_environment())
+
+
+def program(environment: str, name: str) -> str:
+    """Return the path of a program in one of the environments."""
+    return str(ENVIRONMENTS / environment / "bin" / name)
+
+
+def cargo_tests(session: nox.Session) -> None:
+    """Run the Rust tests on the ONNX Runtime library of the target ort-python."""
+    wheel = ENVIRONMENTS / "ort-python"
+    library = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))[-1]
+    env = {**need_cargo(session), "RUNOFF_ORT_DYLIB": str(library)}
+    session.run("cargo", "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py", env=env)
+
+
+def need_cargo(session: nox.Session) -> dict[str, str | None]:
+    """Return cargo's environment, or end the session with one line."""
+    env = cargo_environment(session)
+    if env is None:
+        session.error("this session needs Rust: https://rustup.rs")
+    return env
+
+
+def clean_environment() -> dict[str, str | None]:
+    """Return changes that keep the caller's Python switches out of what is measured."""
+    return {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPATH": None}
+
+
+def install(session: nox.Session, name: str, usually: str) -> None:
+    """Bring the environment to what ``requirements/NAME.txt`` pins; does nothing when it is there already."""
+    pins = ROOT / "requirements" / f"{name}.txt"
+    if is_current(session, name, pins):
+        return
+    session.log(f"installing {name} ({usually})")
+    session.install("--require-hashes", "-r", str(pins), *compile_flag(session))
+    mark_current(session, name, pins)
+
+
+def install_runoff(session: nox.Session) -> None:
+    """Install runoff itself, editable."""
+    project = ROOT / "pyproject.toml"
+    if not is_current(session, "runoff-itself", project):
+        session.install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
+        mark_current(session, "runoff-itself", project)
+
+
+def install_wheel(session: nox.Session) -> None:
+    """Install the wheel of the extension that ``build`` made."""
+    wheels = sorted(WHEELS.glob("runoff_ort-*.whl"), key=lambda path: path.stat().st_mtime)
+    if not wheels:
+        session.warn("no wheel of the extension: ort-pyo3 is left out")
+    elif not is_current(session, "wheel", wheels[-1]):
+        session.install("--no-deps", "--force-reinstall", str(wheels[-1]), *compile_flag(session))
+        mark_current(session, "wheel", wheels[-1])
+
+
+def install_torch_from(session: nox.Session, index: str) -> None:
+    """Install PyTorch from an index of its own (e.g. the CPU wheels), the rest as pinned; hashes differ there."""
+    pins = ROOT / "requirements" / "torch.txt"
+    if is_current(session, f"torch from {index}", pins):
+        return
+    versions = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", pins.read_text(), re.MULTILINE))
+    session.install(f"torch=={versions['torch']}", f"torchvision=={versions['torchvision']}", "--index-url", index)
+    others = [f"{name}=={versions[name]}" for name in ("pillow", "efficientnet-lite-pytorch")]
+    session.install("--no-deps", *others, *compile_flag(session))
+    mark_current(session, f"torch from {index}", pins)
+
+
+def compile_flag(session: nox.Session) -> tuple[str, ...]:
+    """Return what makes uv compile bytecode as pip does: a first start must not pay for it."""
+    return ("--compile-bytecode",) if session.venv_backend == "uv" else ()
+
+
+def is_current(session: nox.Session, name: str, source: Path) -> bool:
+    """Return whether `source` is what was installed last under `name`."""
+    stamp = stamp_path(session, name)
+    return stamp.is_file() and stamp.read_text() == digest(source)
+
+
+def mark_current(session: nox.Session, name: str, source: Path) -> None:
+    """Note that `source` is installed under `name`."""
+    stamp_path(session, name).write_text(digest(source))
+
+
+def stamp_path(session: nox.Session, name: str) -> Path:
+    """Return the file in the environment that holds the stamp of `name`."""
+    return Path(session.virtualenv.location) / f".{re.sub(r'[^a-z0-9-]+', '-', name)}.stamp"
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def ask(session: nox.Session, runner: str) -> None:
+    """Show in one line what a runner can do in this environment."""
+    path = str(ROOT / "python" / "runoff_runners" / f"{runner}.py")
+    env = {**clean_environment(), "PYTHONPATH": str(ROOT / "python")}
+    text = session.run("python", "-P", path, "--probe", env=env, silent=True, success_codes=[0, 3])
+    can = json.loads(str(text).strip().splitlines()[-1])
+    lack = can.get("unavailable")
+    session.log(lack["message"] if lack else f"{can['runtime']} {can['version']}: {', '.join(can['providers'])}")
+
+
+def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
+    """Return what cargo needs in the environment; ``None``, after one line, when there is no Rust to be had.
+
+    A machine without cargo, or with one that is too old, gets a toolchain through the package puccinialin.
+    """
+    if rust_version() >= OLDEST_RUST:
+        return {}
+    session.log("no recent cargo on this machine: fetching a Rust toolchain (1 min, once)")
+    info = HOME / "rust.json"
+    info.parent.mkdir(parents=True, exist_ok=True)
+    fetch = (program("build", "python"), "-m", "puccinialin")
+    try:
+        session.run(*fetch, "--location", str(HOME / "rust"), "--info-json", str(info), external=True)
+    except nox.command.CommandFailed:
+        session.warn("no Rust: the targets ort-rust and ort-pyo3 and the probe process are left out; install it: https://rustup.rs")
+        return None
+    return dict(json.loads(info.read_text())["env"])
+
+
+def rust_version() -> tuple[int, ...]:
+    """Return the version of the machine's rustc; (0,) when there is none."""
+    text = output_of("rustc") if shutil.which("cargo") else ""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0,)
+
+
+def is_new_enough(program: str) -> bool:
+    """Return whether `program` is a hyperfine that writes the JSON schema runoff reads."""
+    found = re.search(r"(\d+)\.", output_of(program))
+    return bool(found) and int(found[1]) >= int(HYPERFINE.split(".")[0])
+
+
+def output_of(program: str) -> str:
+    """Return what ``program --version`` prints; nothing when it cannot be run."""
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""

@@ -1,0 +1,5 @@
+"""``python -m runoff``."""
+
+from runoff.cli import main
+
+main()

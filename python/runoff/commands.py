@@ -1,0 +1,136 @@
+"""What the commands ``run``, ``export`` and ``report`` do, and how ``bench`` ends."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from runoff.bench import shown, workspace
+from runoff.errors import ExitCode, RunoffError
+from runoff.execute import make_request
+from runoff.models.prepare import ensure_models, export_model
+from runoff.models.zoo import find_model
+from runoff.outcome import judge
+from runoff.plan import Offer, plan_case
+from runoff.probes.life import LIFE
+from runoff.protocol import Item
+from runoff.settings import parse_assignments, resolve
+from runoff.store import read_run
+from runoff.survey import ask_target
+from runoff.targets import find_targets
+
+if TYPE_CHECKING:
+    from runoff.models.store import StoredModel
+    from runoff.plan import Case, Reason
+    from runoff.processes import Finished, Spawner
+    from runoff.protocol import Request, Result
+
+_TIMEOUT_S = 600.0
+_NS_PER_MS = 1e6
+
+
+def finish(folder: Path, *, as_json: bool) -> None:
+    """Build the report of the run in `folder` and print its table."""
+    from rich.console import Console
+
+    from runoff.analysis.analyse import analyse
+    from runoff.report.build import write_report
+    from runoff.report.overview import as_dict
+    from runoff.report.terminal import show
+
+    console = Console(stderr=as_json)
+    console.print("making the report (about 10 s)")
+    analysis = analyse(read_run(folder))
+    write_report(analysis)
+    if as_json:
+        _print_json(as_dict(analysis))
+        return
+    show(analysis, console)
+    console.print(f"report: {shown(folder / 'report.md')}", highlight=False, soft_wrap=True)
+
+
+def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
+    """Run one case once and print its answer."""
+    settings = resolve(parse_assignments(assignments))
+    found = find_targets([target], {}, Path())
+    if image and not image.is_file():
+        raise RunoffError(f"--image {image}: there is no such file")
+    with workspace() as (spawner, scratch):
+        stored = ensure_models([find_model(model).name], spawner, _say)[find_model(model).name]
+        offer = ask_target(found[target], spawner)
+        case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, offer)
+        if case.skipped:
+            raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
+        request = _request(case, stored, scratch, image)
+        finished, result, reason = _start(offer, request, spawner, scratch)
+    if reason or result is None:
+        unsupported = result is not None and result.status == "unsupported"
+        _fail(target, reason, ExitCode.NOTHING_RUNS_HERE if unsupported else ExitCode.CASE_FAILED)
+    elif as_json:
+        _print_json({**msgspec.to_builtins(result), "wall_ns": finished.elapsed_ns})
+    else:
+        _print_result(result, finished, case)
+
+
+def export_models(models: tuple[str, ...], weights: str | None, *, force: bool) -> None:
+    """Export models by name."""
+    options = [*(["--weights", _absolute(weights)] if weights else []), *(["--force"] if force else [])]
+    names = [find_model(name).name for name in models]
+    with workspace() as (spawner, _):
+        for name in names:
+            _say(f"exporting {name} (15 s to 2 min)")
+            export_model(name, spawner, *options)
+
+
+def _absolute(weights: str) -> str:
+    return weights if weights in ("seeded", "default") else str(Path(weights).absolute())
+
+
+def _request(case: Case, model: StoredModel, scratch: Path, image: Path | None) -> Request:
+    request = make_request(case, model, LIFE, scratch)
+    if image is None:
+        return msgspec.structs.replace(request, inputs=request.inputs[: case.settings.batch])
+    return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * case.settings.batch)
+
+
+def _start(
+    offer: Offer, request: Request, spawner: Spawner, scratch: Path
+) -> tuple[Finished, Result | None, Reason | None]:
+    asked, answered = scratch / "request.json", scratch / "result.json"
+
+    def stamp(spawn_ns: int) -> None:
+        asked.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, spawn_ns=spawn_ns)))
+
+    argv = (*offer.target.command, "--request", str(asked), "--result", str(answered))
+    finished = spawner.run(argv, offer.target.environment(), _TIMEOUT_S, stamp)
+    return finished, *judge(finished, answered, request.case, watched=False)
+
+
+def _fail(target: str, reason: Reason | None, code: ExitCode) -> None:
+    if reason:
+        raise RunoffError(f"{target}: {reason.message}", reason.hint, code)
+    raise RunoffError(f"{target}: no result", "", code)
+
+
+def _print_result(result: Result, finished: Finished, case: Case) -> None:
+    for guesses in result.top:
+        for guess in guesses:
+            click.echo(f"{guess.confidence:7.1%}  {guess.label or guess.index}")
+    spent = [(phase.name, phase.end_ns - phase.start_ns) for phase in result.phases]
+    spent.append(("exit", finished.elapsed_ns - sum(ns for _, ns in spent)))
+    parts = ", ".join(f"{name} {ns / _NS_PER_MS:.1f}" for name, ns in spent)
+    click.echo(f"\n{case.target}, profile {case.settings.profile}: {finished.elapsed_ns / _NS_PER_MS:.1f} ms from start to exit")
+    click.echo(f"in ms: {parts}")
+    click.echo("one run says little; runoff bench measures")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -1,0 +1,117 @@
+"""``runoff list``: models, targets, suites, probes and past runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff import paths
+from runoff.errors import RunoffError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Rows = list[dict[str, str]]
+
+
+def show(what: str, *, as_json: bool) -> None:
+    """Print the list called `what` as a table or as JSON."""
+    rows = _LISTS[what]()
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0] if rows else [f"no {what} yet"]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table, highlight=False)
+
+
+def _models() -> Rows:
+    from runoff.models.store import ModelStore
+    from runoff.models.zoo import ZOO
+
+    store = ModelStore(paths.models())
+    stored = set(store.names())
+    return [
+        {
+            "model": model.name,
+            "stored": _weights(store, model.name) if model.name in stored else "no (made when needed)",
+            "description": model.description,
+        }
+        for model in ZOO
+    ]
+
+
+def _weights(store: object, name: str) -> str:
+    from runoff.models.store import ModelStore
+
+    assert isinstance(store, ModelStore)  # noqa: S101
+    return f"yes, weights {store.get(name).manifest.weights}"
+
+
+def _targets() -> Rows:
+    from runoff.bench import workspace
+    from runoff.survey import survey
+    from runoff.targets import BUILT_IN
+
+    with workspace() as (spawner, _):
+        offers = survey({name: make() for name, make in BUILT_IN.items()}, spawner)
+    rows = []
+    for name, offer in offers.items():
+        can, reason = offer.capabilities, offer.reason
+        if can and can.unavailable:
+            reason = can.unavailable
+        if can and not can.unavailable:
+            row = {"language": can.language, "runtime": f"{can.runtime} {can.version}".strip(), "providers": ", ".join(can.providers)}
+        else:
+            row = {"language": "", "runtime": f"not here: {reason.message}; {reason.hint}" if reason else "", "providers": ""}
+        rows.append({"target": name, **row})
+    return rows
+
+
+def _suites() -> Rows:
+    from runoff.suite import read_suite
+
+    suites = [read_suite(path)[0] for path in sorted(paths.suites().glob("*.toml"))]
+    return [{"suite": suite.suite.name, "description": suite.suite.description} for suite in suites]
+
+
+def _probes() -> Rows:
+    from runoff.probes import passes
+    from runoff.suite import DEFAULT_BLOCKS, LatencyMinima
+
+    return [
+        {"probe": probe.name, "processes": str(DEFAULT_BLOCKS[probe.name]), "what": probe.summary}
+        for probe in passes(LatencyMinima())
+    ]
+
+
+def _runs() -> Rows:
+    from runoff.store import read_run
+
+    rows = []
+    for path in sorted(paths.results().glob("**/run.json")):
+        try:
+            info = read_run(path.parent).info
+        except RunoffError as error:
+            rows.append({"run": path.parent.name, "started": "", "cases": "", "state": error.message})
+            continue
+        state = "finished" if info.finished else f"interrupted; runoff bench --resume {path.parent.name}"
+        rows.append({"run": info.run_id, "started": info.started, "cases": str(len(info.cases)), "state": state})
+    return rows
+
+
+_LISTS: dict[str, Callable[[], Rows]] = {
+    "models": _models,
+    "targets": _targets,
+    "suites": _suites,
+    "probes": _probes,
+    "runs": _runs,
+}

@@ -1,0 +1,82 @@
+"""The machine is part of the result: what it is, and what state it is in. Only reads; starts nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from runoff.settings import cores_allowed
+
+_VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "LD_PRELOAD", "MALLOC_", "ORT_")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a reader needs to judge the numbers; ``None`` stands for what this system does not tell."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "cores_allowed": cores_allowed(),
+        "memory_bytes": _memory_bytes(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "turbo": _turbo(),
+        "virtualised": _virtualised(),
+        "cgroup_cpu_max": _cgroup("cpu.max", "cpu/cpu.cfs_quota_us"),
+        "cgroup_memory_max": _cgroup("memory.max", "memory/memory.limit_in_bytes"),
+        "load_1min": round(os.getloadavg()[0], 2),
+        "environment": {key: value for key, value in os.environ.items() if key.startswith(_VARIABLES)},
+    }
+
+
+def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two descriptions are of machines whose times may stand in one comparison."""
+    return all(one.get(key) == other.get(key) for key in ("cpu", "cores_allowed", "architecture", "kernel"))
+
+
+def headline(machine: dict[str, Any]) -> str:
+    """Return the machine in one line."""
+    cores = machine["cores_allowed"]
+    virtual = ", virtual" if machine["virtualised"] else ""
+    return f"{machine['cpu']}, {cores} core{'s' if cores != 1 else ''}{virtual}, {machine['system']} {machine['kernel']}"
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str:
+    info = _read("/proc/cpuinfo") or ""
+    names = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _turbo() -> bool | None:
+    boost, no_turbo = _read("/sys/devices/system/cpu/cpufreq/boost"), _read("/sys/devices/system/cpu/intel_pstate/no_turbo")
+    if boost is not None:
+        return boost == "1"
+    return no_turbo == "0" if no_turbo is not None else None
+
+
+def _virtualised() -> bool | None:
+    info = _read("/proc/cpuinfo")
+    return None if info is None else " hypervisor" in info
+
+
+def _cgroup(second: str, first: str) -> str | None:
+    """Return a limit of the control group, version 2 or 1; the system's own word, e.g. ``max``."""
+    return _read(f"/sys/fs/cgroup/{second}") or _read(f"/sys/fs/cgroup/{first}")

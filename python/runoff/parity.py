@@ -1,0 +1,88 @@
+"""Does a case compute the right answer? Its outputs against what PyTorch gave when the model was stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from runoff.protocol import Preprocess, WrittenTensor
+
+TOLERANCE = {"tensor": 1e-4, "classify": 5e-2}
+"""Largest `max_rel_diff` that still counts as the same answer. The same tensor leaves only the order of additions;
+from an image, decoders and resizers may differ by 2/255 in a pixel, which the network amplifies."""
+
+
+def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]) -> list[dict[str, Any]]:
+    """Compare every row of `outputs` with the reference of its item.
+
+    Parameters
+    ----------
+    outputs
+        Tensors that a runner wrote; their first dimension runs over `items`.
+    references
+        For each item, the file of its reference: raw little-endian float32.
+
+    Returns
+    -------
+    list of dict
+        Per row: ``item``; ``max_abs_diff``; ``max_rel_diff``, which is `max_abs_diff` over the largest absolute
+        reference; ``cosine`` of the angle between both; ``top1_agrees``.
+
+    Raises
+    ------
+    ValueError
+        When an output's file or shape does not fit its reference, or holds what is not a finite number.
+    """
+    return [
+        {"item": item, **_difference(row, np.fromfile(references[item], dtype="<f4"))}
+        for tensor in outputs
+        for item, row in zip(tensor.items, _rows(tensor), strict=True)
+    ]
+
+
+def compare_inputs(
+    tensors: Sequence[WrittenTensor], references: Sequence[Path], preprocess: Preprocess
+) -> dict[int, dict[str, float]]:
+    """Return, by item, how far the tensor that went in is from Pillow's, in pixel units (0 to 255)."""
+    differences = {}
+    for tensor in tensors:
+        scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
+        for item, row in zip(tensor.items, _rows(tensor), strict=True):
+            pillow = np.fromfile(references[item], dtype="<f4").reshape(3, -1)
+            pixels = np.abs(row.reshape(3, -1) - pillow) * scale
+            differences[item] = {"input_max_diff": float(pixels.max()), "input_mean_diff": float(pixels.mean())}
+    return differences
+
+
+def worst(parity: Sequence[dict[str, Any]]) -> float:
+    """Return the largest relative difference."""
+    return max((row["max_rel_diff"] for row in parity), default=0.0)
+
+
+def _rows(tensor: WrittenTensor) -> NDArray[np.float32]:
+    if not tensor.shape or tensor.shape[0] != len(tensor.items):
+        raise ValueError(f"{tensor.name} has shape {list(tensor.shape)} for {len(tensor.items)} items")
+    values = np.fromfile(tensor.path, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
+    return values.astype(np.float32, copy=False).reshape(len(tensor.items), -1)
+
+
+def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, Any]:
+    if row.shape != reference.shape:
+        raise ValueError(f"an output has {row.size} elements where the reference has {reference.size}")
+    if not np.isfinite(row).all():
+        raise ValueError("an output holds infinity or NaN")
+    a, b = row.astype(np.float64), reference.astype(np.float64)
+    absolute = float(np.abs(a - b).max())
+    return {
+        "max_abs_diff": absolute,
+        "max_rel_diff": absolute / float(np.abs(b).max()),
+        "cosine": float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))),
+        "top1_agrees": bool(a.argmax() == b.argmax()),
+    }

@@ -1,0 +1,148 @@
+"""Stage two: from a suite to the list of cases, each with the reason when it cannot run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
+from runoff.settings import resolve, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from runoff.suite import Group, Suite
+    from runoff.targets.base import Target
+
+
+class Reason(Struct, frozen=True):
+    """Why something was not measured."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One thing to measure."""
+
+    id: str
+    model: str
+    workload: Workload
+    target: str
+    settings: Settings
+    probes: tuple[str, ...]
+    format: str = ""
+    """The model format that the target reads."""
+    skipped: Reason | None = None
+    """Set when the case cannot run on this machine: its rows stay, with this reason."""
+
+    @property
+    def comparison(self) -> tuple[str, ...]:
+        """What a case shares with those that it may be compared with: all but the target."""
+        return (self.model, self.workload, *_settings_words(self.settings))
+
+
+class Offer(Struct, frozen=True):
+    """A target of the suite and what its runner says it can do; no capabilities when it could not be asked."""
+
+    target: Target
+    capabilities: Capabilities | None
+    reason: Reason | None = None
+
+
+def make_plan(suite: Suite, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> tuple[Case, ...]:
+    """Return the cases of `suite`, in its order, each at most once.
+
+    Parameters
+    ----------
+    suite
+        The suite.
+    formats
+        For each model, the formats that the store holds of it.
+    offers
+        For each target, what it can do here.
+    """
+    cases: dict[str, Case] = {}
+    for group in suite.choices:
+        for case in _cases(group, formats, offers):
+            cases.setdefault(case.id, case)
+    return tuple(cases.values())
+
+
+def _cases(group: Group, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> Iterator[Case]:
+    for model in group.models or ():
+        for workload in group.workloads or ():
+            for settings in sweep(group.settings):
+                for target in group.targets or ():
+                    yield plan_case(model, workload, settings, group.probes or (), formats[model], offers[target])
+
+
+def plan_case(
+    model: str,
+    workload: Workload,
+    settings: Settings,
+    probes: tuple[str, ...],
+    formats: Collection[str],
+    offer: Offer,
+) -> Case:
+    """Return one case, with the reason when `offer` does not cover it."""
+    name = offer.target.name
+    model_format = _format(offer, formats)
+    return Case(
+        id=".".join((model, workload, name, *_settings_words(settings))),
+        model=model,
+        workload=workload,
+        target=name,
+        settings=settings,
+        # rule 2: nothing is timed before its answer has been checked
+        probes=tuple(dict.fromkeys(("accuracy", *probes))),
+        format=model_format or "",
+        skipped=_obstacle(offer, workload, settings, model_format, formats),
+    )
+
+
+def _settings_words(settings: Settings) -> tuple[str, ...]:
+    """Return what tells settings apart: profile, threads, batch, then all that departs from the profile."""
+    profile = Path(settings.profile).stem
+    usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
+    fields = msgspec.structs.asdict(settings)
+    others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
+    return (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
+
+
+def _format(offer: Offer, formats: Collection[str]) -> str | None:
+    if offer.capabilities is None:
+        return None
+    # a runner that names no format does not read the model
+    wanted = (offer.target.format,) if offer.target.format else offer.capabilities.formats or tuple(formats)
+    return next((name for name in wanted if name in formats), None)
+
+
+def _obstacle(
+    offer: Offer, workload: str, settings: Settings, model_format: str | None, formats: Collection[str]
+) -> Reason | None:
+    can = offer.capabilities
+    if can is None:
+        return offer.reason
+    if can.unavailable:
+        return Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint)
+    checks = (
+        (PROTOCOL_VERSION in can.protocol, "protocol", f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}"),
+        (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
+        (model_format, "format", f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"),
+        (settings.provider in can.providers, "provider-unavailable", _no_provider(settings, can)),
+        (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
+        (can.max_batch is None or settings.batch <= can.max_batch, "batch", f"its largest batch is {can.max_batch}"),
+    )
+    return next((Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine), None)
+
+
+def _no_provider(settings: Settings, can: Capabilities) -> str:
+    return f"provider {settings.provider!r} is not here (it has: {', '.join(can.providers)})"

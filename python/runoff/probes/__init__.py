@@ -1,0 +1,21 @@
+"""The probes: one file each, in the order of their passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.probes.accuracy import ACCURACY
+from runoff.probes.counters import COUNTERS
+from runoff.probes.latency import latency
+from runoff.probes.life import LIFE
+from runoff.probes.memory import MEMORY
+from runoff.probes.process import PROCESS
+
+if TYPE_CHECKING:
+    from runoff.probes.base import Probe
+    from runoff.suite import LatencyMinima
+
+
+def passes(minima: LatencyMinima) -> tuple[Probe, ...]:
+    """Return all probes; each is a pass of its own over the cases."""
+    return (ACCURACY, PROCESS, LIFE, latency(minima), MEMORY, COUNTERS)

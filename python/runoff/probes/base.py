@@ -1,0 +1,41 @@
+"""What a probe is: what the runner is asked to do, and the tool, if any, that watches it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff import paths
+from runoff.protocol import Accuracy, Latency, Once  # noqa: TC001 (the fields' types)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A program that starts the runner and watches it."""
+
+    name: str
+    wrap: Callable[[str, tuple[str, ...], Path], tuple[str, ...]]
+    """(tool's path, runner's command, scratch folder) -> the whole command."""
+    read: Callable[[Path], list[dict[str, Any]]]
+    """Scratch folder -> what the tool reported."""
+    hint: str
+    """How to get it."""
+
+    def find(self) -> str | None:
+        """Return its path: runoff's own copy first, then the one on the PATH."""
+        own = paths.home() / "tools" / "bin" / self.name
+        return str(own) if own.is_file() else shutil.which(self.name)
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """One way of measuring a case."""
+
+    name: str
+    summary: str
+    measure: Once | Latency | Accuracy
+    tool: Tool | None = None

@@ -1,0 +1,17 @@
+"""``latency``: isolated inference inside a live process: first, second, then warm ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.probes.base import Probe
+from runoff.protocol import Latency
+
+if TYPE_CHECKING:
+    from runoff.suite import LatencyMinima
+
+
+def latency(minima: LatencyMinima) -> Probe:
+    """Return the probe with the minima that the suite asks for."""
+    measure = Latency(min_samples=minima.min_samples, min_ns=round(minima.min_time_s * 1e9), warmup=minima.warmup)
+    return Probe(name="latency", summary="inference in a live process: first, second and warm", measure=measure)

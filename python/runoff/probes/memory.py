@@ -1,0 +1,8 @@
+"""``memory``: resident memory by phase and its peak, read by the process itself (``VmRSS``, ``VmHWM``)."""
+
+from __future__ import annotations
+
+from runoff.probes.base import Probe
+from runoff.protocol import Once
+
+MEMORY = Probe(name="memory", summary="resident memory after each phase, and its peak", measure=Once(memory=True))

@@ -1,0 +1,174 @@
+"""The one module that starts processes.
+
+Everything that is started joins the process group of a *guard*, a tiny process that does nothing but wait for the end of
+a pipe whose other end only runoff holds. When runoff dies, however it dies, the pipe closes and the guard kills
+the group; when a process takes too long, or the user presses Ctrl-C, runoff kills the group itself. Nothing stays behind.
+
+While a process runs, runoff sleeps in ``wait4``: no polling, no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+_GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
+_HEAD_BYTES = 65536
+_TAIL_BYTES = 4096
+
+
+class Finished(Struct, frozen=True, kw_only=True):
+    """A process that has ended. Times are nanoseconds; stamps are on the monotonic clock."""
+
+    exit_code: int
+    """Negative: the number of the signal that ended it."""
+    spawn_ns: int
+    exit_ns: int
+    timed_out: bool
+    stdout: str
+    """The first 64 KiB of what it printed."""
+    stderr: str
+    """The last 4 KiB of what it logged."""
+
+    @property
+    def elapsed_ns(self) -> int:
+        """From just before the spawn to just after the reaping."""
+        return self.exit_ns - self.spawn_ns
+
+
+class Spawner:
+    """Starts processes one at a time and waits for them. Use it as a context manager, in the main thread."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._guard: int | None = None
+        self._leash: int | None = None
+        self.measured_ns = 0
+        """Wall time spent inside the processes that were started."""
+
+    def __enter__(self) -> Self:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kill_group()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        timeout_s: float,
+        stamp: Callable[[int], None] | None = None,
+    ) -> Finished:
+        """Start `argv`, wait for its end and return what became of it.
+
+        Parameters
+        ----------
+        argv
+            Absolute program and arguments.
+        env
+            Its whole environment.
+        timeout_s
+            After so many seconds it and its children are killed.
+        stamp
+            Called with the spawn time right before the spawn, to write it into the request.
+
+        Raises
+        ------
+        OSError
+            When the program cannot be started at all.
+        """
+        guard = self._guard or self._start_guard()
+        out, err = self._scratch / "stdout", self._scratch / "stderr"
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(out), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_OPEN, 2, str(err), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        ]
+        spawn_ns = time.monotonic_ns()
+        if stamp:
+            stamp(spawn_ns)
+        pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setpgroup=guard)
+        exit_code, timed_out = self._wait(pid, timeout_s)
+        exit_ns = time.monotonic_ns()
+        self.measured_ns += exit_ns - spawn_ns
+        return Finished(
+            exit_code=exit_code,
+            spawn_ns=spawn_ns,
+            exit_ns=exit_ns,
+            timed_out=timed_out,
+            stdout=_head(out),
+            stderr=_tail(err),
+        )
+
+    def _wait(self, pid: int, timeout_s: float) -> tuple[int, bool]:
+        try:
+            with _deadline(timeout_s):
+                _, status, _ = os.wait4(pid, 0)
+        except _DeadlineError:
+            self._kill_group()
+            _, status, _ = os.wait4(pid, 0)
+            return os.waitstatus_to_exitcode(status), True
+        except BaseException:
+            self._kill_group()
+            os.wait4(pid, 0)
+            raise
+        return os.waitstatus_to_exitcode(status), False
+
+    def _start_guard(self) -> int:
+        read, self._leash = os.pipe()  # not inheritable: the guard gets its end by dup2, children get neither
+        actions = [(os.POSIX_SPAWN_DUP2, read, 0)]
+        self._guard = os.posix_spawn(
+            sys.executable, [sys.executable, "-I", "-S", "-c", _GUARD], {}, file_actions=actions, setpgroup=0
+        )
+        os.close(read)
+        return self._guard
+
+    def _kill_group(self) -> None:
+        if self._guard is None or self._leash is None:
+            return
+        guard, self._guard = self._guard, None
+        with suppress(ProcessLookupError):
+            os.killpg(guard, signal.SIGKILL)
+        os.close(self._leash)
+        os.waitpid(guard, 0)
+
+
+class _DeadlineError(BaseException):
+    """Raised by the alarm; not an `Exception`, so that nothing on the way swallows it."""
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise _DeadlineError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES).decode(errors="replace")
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")

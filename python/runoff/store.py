@@ -1,0 +1,158 @@
+"""A run's folder: what was planned, and every raw result, appended as it is measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from runoff.errors import ExitCode, RunoffError
+from runoff.plan import Case, Reason
+from runoff.protocol import Capabilities, Result
+
+RUN_FILE = "run.json"
+RAW = "raw"
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One line of a raw file: one process (or one call of a tool that starts one) of a case and probe."""
+
+    case: str
+    probe: str
+    block: int
+    """Round of the interleaving; every case has one process in each block of a probe."""
+    order: int
+    """Place in the order in which the run's processes were started."""
+    status: str
+    """``ok``, ``unsupported``, ``error`` or ``not-measured``."""
+    reason: Reason | None = None
+    spawn_ns: int = 0
+    exit_ns: int = 0
+    """Spawner's clock just before the process was spawned, and just after it was reaped."""
+    exit_code: int | None = None
+    tool: list[dict[str, Any]] = []
+    """What the measuring tool reported: hyperfine's measurements, or perf's events."""
+    result: Result | None = None
+    """The runner's own answer."""
+    parity: list[dict[str, Any]] = []
+    """For each output that was compared with its reference: see `runoff.parity`."""
+
+
+class RunInfo(Struct, kw_only=True):
+    """``run.json``."""
+
+    version: int = 1
+    run_id: str
+    suite: dict[str, Any]
+    """The suite as it was resolved."""
+    suite_text: str
+    suite_folder: str = "."
+    """Where relative commands of ``[targets.NAME]`` start, relative to the working folder."""
+    cases: tuple[Case, ...]
+    capabilities: dict[str, Capabilities]
+    models: dict[str, dict[str, Any]]
+    """Name to: source, weights, sha256 by format."""
+    machine: dict[str, Any]
+    tools: dict[str, str | None]
+    """Name to version of hyperfine, perf, runoff; null when the tool is missing."""
+    seed: int
+    started: str
+    finished: str | None = None
+    elapsed_ns: int = 0
+    """Wall time of all sittings so far."""
+    measured_ns: int = 0
+    """Of that, inside measured processes."""
+    paused_ns: int = 0
+    """Of that, deliberate pauses."""
+
+
+class Run(Struct, frozen=True):
+    """What analysis reads."""
+
+    folder: Path
+    info: RunInfo
+    records: tuple[Record, ...]
+
+
+class RunWriter:
+    """Writes a run's folder. What it has written survives the end of the process that wrote it."""
+
+    def __init__(self, folder: Path, info: RunInfo) -> None:
+        self.folder = folder
+        self.info = info
+        (folder / RAW).mkdir(parents=True, exist_ok=True)
+        self.save_info()
+
+    def save_info(self) -> None:
+        """Write ``run.json`` anew."""
+        text = msgspec.json.format(msgspec.json.encode(self.info), indent=1)
+        write_atomically(self.folder / RUN_FILE, text)
+
+    def append(self, record: Record) -> None:
+        """Append `record` to its raw file, whole or not at all.
+
+        Raises
+        ------
+        RunoffError
+            When the disk is full; what was written before stays readable.
+        """
+        path = self.folder / RAW / f"{record.case}.{record.probe}.jsonl"
+        line = msgspec.json.encode(record) + b"\n"
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError(os.strerror(28))
+            except OSError as error:
+                file.truncate(before)
+                raise RunoffError(
+                    f"{path} cannot be written: {error}",
+                    f"make room, then: runoff bench --resume {self.folder}",
+                    ExitCode.CASE_FAILED,
+                ) from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name beside `path`, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. A last line that was cut off by an interruption is left out.
+
+    Raises
+    ------
+    RunoffError
+        When the folder is not a run, or a file in it cannot be read as one.
+    """
+    path = folder / RUN_FILE
+    try:
+        info = msgspec.json.decode(path.read_bytes(), type=RunInfo)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunoffError(f"{folder} is not a run: it has no {RUN_FILE}", "past runs: runoff list runs") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunoffError(f"{path} cannot be read: {error}") from error
+    records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
+    return Run(folder, info, tuple(sorted(records, key=lambda record: record.order)))
+
+
+def repair(folder: Path) -> None:
+    """Cut off the half line that an interruption may have left at the end of a raw file."""
+    for path in (folder / RAW).glob("*.jsonl"):
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
+def _read_records(path: Path) -> list[Record]:
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        return msgspec.json.Decoder(Record).decode_lines(whole)
+    except msgspec.DecodeError as error:
+        raise RunoffError(f"{path} is not a raw result: {error}", "remove the file; --resume measures it again") from error

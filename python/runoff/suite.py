@@ -1,0 +1,185 @@
+"""Stage one: a suite is a TOML file that says which cases to measure and how."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from runoff import paths
+from runoff.errors import RunoffError, did_you_mean
+from runoff.protocol import Positive, Settings, Workload
+
+DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 3, "counters": 3, "memory": 3}
+"""Processes per case for each probe, when the suite says nothing."""
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Choice(_Table, frozen=True, kw_only=True):
+    """What is crossed with what. In a ``[[group]]``, a key left out is the one of ``[suite]``."""
+
+    models: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    workloads: tuple[Workload, ...] | None = None
+    probes: tuple[str, ...] | None = None
+
+
+class Head(Choice, frozen=True, kw_only=True):
+    """``[suite]``."""
+
+    name: str
+    description: str = ""
+    workloads: tuple[Workload, ...] | None = ("classify",)
+
+
+class Group(Choice, frozen=True, kw_only=True):
+    """``[[group]]``: a cross product of its own."""
+
+    settings: dict[str, Any] = {}
+
+
+class LatencyMinima(_Table, frozen=True, kw_only=True):
+    """``[measure.latency]``: a process goes on until both minima are met."""
+
+    min_samples: Positive = 30
+    min_time_s: Seconds = 1.0
+    warmup: Annotated[int, Meta(ge=0)] = 3
+
+
+class Measure(_Table, frozen=True, kw_only=True):
+    """``[measure]``."""
+
+    blocks: dict[str, Positive] = {}
+    """By probe; see `DEFAULT_BLOCKS`."""
+    latency: LatencyMinima = LatencyMinima()
+    timeout_s: Annotated[float, Meta(gt=0)] = 600.0
+    """A process that takes longer is killed and its case fails with kind ``timeout``."""
+    pause_s: Seconds = 0.0
+    """Pause before each process."""
+    seed: int = 1
+    """Of the random order."""
+
+
+class OwnTarget(_Table, frozen=True, kw_only=True):
+    """``[targets.NAME]``: a runner that the user brings."""
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1)]
+    env: dict[str, str] = {}
+
+
+class Suite(_Table, frozen=True, kw_only=True):
+    """A whole suite file."""
+
+    suite: Head
+    settings: dict[str, Any] = {}
+    measure: Measure = Measure()
+    targets: dict[str, OwnTarget] = {}
+    group: tuple[Group, ...] = ()
+
+    @property
+    def choices(self) -> list[Group]:
+        """The groups, each with what it takes over from ``[suite]`` and ``[settings]`` filled in."""
+        return [self._filled(group) for group in self.group or (Group(),)]
+
+    def _filled(self, group: Group) -> Group:
+        own = {key: getattr(group, key) for key in Choice.__struct_fields__ if getattr(group, key) is not None}
+        shared = {key: getattr(self.suite, key) for key in Choice.__struct_fields__}
+        return Group(**{**shared, **own}, settings={**self.settings, **group.settings})
+
+    def blocks(self, probe: str) -> int:
+        """Return how many processes each case of `probe` gets."""
+        return self.measure.blocks.get(probe, DEFAULT_BLOCKS.get(probe, 1))
+
+
+def find_suite(name: str) -> Path:
+    """Return the file of a suite given by path or by the name of one that comes with runoff."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise RunoffError(f"suite file {name} does not exist", "give the path of a TOML file, or a name: runoff list suites")
+        return path
+    path = paths.suites() / f"{name}.toml"
+    if not path.is_file():
+        raise RunoffError(f"unknown suite {name!r}", did_you_mean(name, [file.stem for file in paths.suites().glob("*.toml")]))
+    return path
+
+
+def read_suite(path: Path) -> tuple[Suite, str]:
+    """Read a suite and return it with its text.
+
+    Raises
+    ------
+    RunoffError
+        When the file is not TOML, or a key or value is not known; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunoffError(f"suite {path} cannot be read: {error}") from error
+    return parse_suite(text, str(path)), text
+
+
+def parse_suite(text: str, name: str) -> Suite:
+    """Return the suite that `text` describes; `name` stands in messages."""
+    try:
+        suite = msgspec.convert(tomllib.loads(text), Suite)
+    except tomllib.TOMLDecodeError as error:
+        raise RunoffError(f"{name} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise RunoffError(f"{name}: {_place(error)}", _field_hint(str(error))) from error
+    for group in suite.choices:
+        _check_complete(group, name)
+        _check_settings(group.settings, name)
+    _check_names(suite.measure.blocks, DEFAULT_BLOCKS, f"{name}: [measure.blocks] probe")
+    return suite
+
+
+def _check_complete(group: Group, name: str) -> None:
+    for key in Choice.__struct_fields__:
+        if not getattr(group, key):
+            raise RunoffError(f"{name}: [suite] has no {key}", f'add for example: {_EXAMPLES[key]}')
+    _check_names(group.probes or (), DEFAULT_BLOCKS, f"{name}: probe")
+
+
+def _check_settings(settings: dict[str, Any], name: str) -> None:
+    _check_names(settings, Settings.__struct_fields__, f"{name}: [settings] key")
+
+
+def _check_names(given: Any, known: Any, what: str) -> None:  # noqa: ANN401 (any iterable of names)
+    for word in given:
+        if word not in known:
+            raise RunoffError(f"{what} {word!r} is not known", did_you_mean(word, known))
+
+
+_EXAMPLES = {
+    "models": 'models = ["efficientnet-lite0"]',
+    "targets": 'targets = ["torch", "ort-python", "ort-rust"]',
+    "workloads": 'workloads = ["classify", "tensor"]',
+    "probes": 'probes = ["process", "latency"]',
+}
+
+_TABLES = {
+    "": Suite, "suite": Head, "measure": Measure, "measure.latency": LatencyMinima, "group": Group, "targets": OwnTarget,
+}  # fmt: skip
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """Return msgspec's message with its ``$.suite.models[...]`` as ``suite.models``."""
+    return re.sub(r"`\$\.?([^`]*)`", lambda match: f"[{match[1]}]" if match[1] else "the top level", str(error))
+
+
+def _field_hint(message: str) -> str:
+    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
+    if not unknown:
+        return ""
+    table = re.sub(r"\[[^\]]*\]", "", unknown[2] or "").removesuffix(".")
+    return did_you_mean(unknown[1], _TABLES.get(table, Suite).__struct_fields__)

@@ -1,0 +1,67 @@
+"""The targets: one file each. Adding one is a file here, a runner, a dependency group and a line in a suite."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runoff.errors import RunoffError, did_you_mean
+from runoff.targets.base import Target
+from runoff.targets.null import null_python, null_rust
+from runoff.targets.ort_python import ort_python
+from runoff.targets.ort_pyo3 import ort_pyo3
+from runoff.targets.ort_rust import ort_rust
+from runoff.targets.torch import torch, torch_export
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from runoff.suite import OwnTarget
+
+BUILT_IN: dict[str, Callable[[], Target]] = {
+    "torch": torch,
+    "torch-export": torch_export,
+    "ort-python": ort_python,
+    "ort-rust": ort_rust,
+    "ort-pyo3": ort_pyo3,
+    "null-python": null_python,
+    "null-rust": null_rust,
+}
+
+
+def find_targets(names: Iterable[str], own: Mapping[str, OwnTarget], folder: Path) -> dict[str, Target]:
+    """Return the targets called `names`: those that the suite brings, else the built-in ones.
+
+    Parameters
+    ----------
+    names
+        Names from the suite.
+    own
+        The suite's ``[targets.NAME]`` tables.
+    folder
+        The suite's folder: relative commands are looked up there.
+
+    Raises
+    ------
+    RunoffError
+        When a name is not known or a command is not there.
+    """
+    return {name: _own_target(name, own[name], folder) if name in own else _built_in(name, own) for name in names}
+
+
+def _built_in(name: str, own: Mapping[str, OwnTarget]) -> Target:
+    if name not in BUILT_IN:
+        raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
+    return BUILT_IN[name]()
+
+
+def _own_target(name: str, table: OwnTarget, folder: Path) -> Target:
+    program, *arguments = table.command
+    local = "/" in program
+    found = shutil.which(str((folder / program).absolute()) if local else program)
+    if found is None:
+        where = f"{folder / program} is not a program that can be run" if local else f"{program} is not on the PATH"
+        raise RunoffError(f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it")
+    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
+    return Target(name=name, command=(found, *beside), env=table.env)

@@ -1,0 +1,90 @@
+"""What a target is: a runner's command line, its environment, and the model format it reads."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff import paths
+from runoff.plan import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Python's own switches would change what is measured (PYTHONDONTWRITEBYTECODE alone makes every start slower).
+_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_")
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A runner as runoff starts it."""
+
+    name: str
+    command: tuple[str, ...]
+    """Absolute program and leading arguments; ``--request`` and ``--result`` follow."""
+    env: dict[str, str] = {}
+    """Added to the caller's environment."""
+    format: str | None = None
+    """The only model format to use, for runners that read several."""
+    missing: Reason | None = None
+    """Why it cannot be started here."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment of the runner: the caller's, without what would disturb it."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED)}
+        return {**kept, **self.env}
+
+
+def python_target(
+    name: str, runner: str, session: str | None = None, model_format: str | None = None
+) -> Target:
+    """Return the target of a Python runner.
+
+    Parameters
+    ----------
+    name
+        The target's name.
+    runner
+        Its program in ``runoff_runners``.
+    session
+        The nox session that makes its environment; the target's name when left out.
+    model_format
+        The only model format to use.
+    """
+    python = paths.environments() / (session or name) / "bin" / "python"
+    missing = _missing(python, f"its environment is not made ({python})", f"nox -s {session or name}")
+    return msgspec.structs.replace(runner_in(str(python), name, runner), missing=missing, format=model_format)
+
+
+def runner_in(python: str, name: str, runner: str) -> Target:
+    """Return the target of a program of ``runoff_runners`` on the interpreter `python`."""
+    return Target(
+        name=name,
+        # -P: the folder of the program is not put on the path, where its neighbours would hide libraries
+        command=(python, "-P", str(paths.runners() / f"{runner}.py")),
+        env={"PYTHONPATH": str(paths.runners().parent)},
+    )
+
+
+def rust_target(name: str, binary: str, env: dict[str, str]) -> Target:
+    """Return the target of a program built from ``rust/``."""
+    path = paths.binaries() / binary
+    missing = _missing(path, f"its program is not built ({path})", "nox -s build")
+    return Target(name=name, command=(str(path),), env=env, missing=missing)
+
+
+def onnxruntime_library() -> dict[str, str]:
+    """Return the variable that names the ONNX Runtime library of ``ort-python``'s wheel, for the Rust targets.
+
+    One engine for all: Python, Rust and PyO3 load the same file. Empty when the environment is not made;
+    the runner then says what it lacks.
+    """
+    wheel = paths.environments() / "ort-python"
+    libraries = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
+    return {"RUNOFF_ORT_DYLIB": str(libraries[-1])} if libraries else {}
+
+
+def _missing(path: Path, message: str, command: str) -> Reason | None:
+    return None if path.exists() else Reason(kind="not-installed", message=message, hint=f"run: {command}")

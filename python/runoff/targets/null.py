@@ -1,0 +1,17 @@
+"""A process in each language that does nothing: what the interpreter and the harness themselves cost."""
+
+from __future__ import annotations
+
+import sys
+
+from runoff.targets.base import Target, rust_target, runner_in
+
+
+def null_python() -> Target:
+    """Return the null runner on the interpreter that runs runoff."""
+    return runner_in(sys.executable, "null-python", "null_runner")
+
+
+def null_rust() -> Target:
+    """Return the null runner in Rust."""
+    return rust_target("null-rust", "runoff-null", {})
