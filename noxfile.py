@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox==2026.10.20", "uv==0.13.9"]
 # ///
-"""Every environment and every step of runoff. ``nox -l`` lists them; ``nox -s bench`` does all that measuring needs.
+"""Every environment and every step of runoff: ``nox -l`` lists them, ``nox -s bench`` does all of them that it needs.
 
 The block above lets a plain ``pip install nox`` bring uv by itself. Environments are pinned with hashes in
 ``requirements/`` and are left alone while their pin file has not changed.
@@ -110,7 +110,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def hyperfine(session: nox.Session) -> None:
-    """Build the pinned hyperfine into .runoff/tools, unless the machine has one new enough (first time: 2 min)."""
+    """Build the pinned hyperfine, unless the machine has one new enough (first time: 2 min)."""
     install(session, "build", "5 s")
     own = HOME / "tools" / "bin" / "hyperfine"
     if is_new_enough(str(own)) or is_new_enough("hyperfine"):
@@ -142,10 +142,10 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(requires=[*EVERYTHING, "dev"], venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run every test: Rust's, then Python's; with arguments, pytest alone: nox -s tests -- tests/unit -k plan."""
+    """Run every test, Rust's and Python's; with arguments, pytest alone: nox -s tests -- tests/unit -k plan."""
     if not session.posargs:
         cargo_tests(session)
-    session.log("exporting the small models that the tests use, where the store lacks them (15 s each)")
+    session.log("exporting the models that the tests use, where the store lacks them (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     session.run(program("dev", "pytest"), *session.posargs, env=clean_environment())
 
@@ -172,7 +172,15 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Pin requirements/*.in anew, with hashes, for Python 3.11 and later."""
-    options = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet")
+    options = (
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-header",
+        "--upgrade",
+        "--quiet",
+    )
     for source in sorted((ROOT / "requirements").glob("*.in")):
         target = source.with_suffix(".txt")
         session.run("uv", "pip", "compile", *options, str(source), "-o", str(target), external=True)
@@ -191,7 +199,7 @@ def program(environment: str, name: str) -> str:
 def cargo_tests(session: nox.Session) -> None:
     """Run the Rust tests on the ONNX Runtime library of the target ort-python."""
     wheel = ENVIRONMENTS / "ort-python"
-    library = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))[-1]
+    library = max(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
     env = {**need_cargo(session), "RUNOFF_ORT_DYLIB": str(library)}
     session.run("cargo", "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py", env=env)
 
@@ -299,7 +307,9 @@ def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
     try:
         session.run(*fetch, "--location", str(HOME / "rust"), "--info-json", str(info), external=True)
     except nox.command.CommandFailed:
-        session.warn("no Rust: the targets ort-rust and ort-pyo3 and the probe process are left out; install it: https://rustup.rs")
+        session.warn(
+            "no Rust: the targets ort-rust and ort-pyo3 and the probe process are left out; install it: https://rustup.rs"
+        )
         return None
     return dict(json.loads(info.read_text())["env"])
 
@@ -314,7 +324,7 @@ def rust_version() -> tuple[int, ...]:
 def is_new_enough(program: str) -> bool:
     """Return whether `program` is a hyperfine that writes the JSON schema runoff reads."""
     found = re.search(r"(\d+)\.", output_of(program))
-    return bool(found) and int(found[1]) >= int(HYPERFINE.split(".")[0])
+    return found is not None and int(found[1]) >= int(HYPERFINE.split(".", maxsplit=1)[0])
 
 
 def output_of(program: str) -> str:

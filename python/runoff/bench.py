@@ -100,7 +100,13 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         jobs = [job for turn in make_jobs(suite, cases, probes) for job in turn]
         console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, soft_wrap=True)
         work = Bench(
-            suite=suite, cases=cases, offers=offers, models=models, tool_reasons=tool_reasons, spawner=spawner, scratch=scratch
+            suite=suite,
+            cases=cases,
+            offers=offers,
+            models=models,
+            tool_reasons=tool_reasons,
+            spawner=spawner,
+            scratch=scratch,
         )
         try:
             with Bar(jobs, console) as bar:
@@ -122,7 +128,7 @@ def _ask_tools(probes: Sequence[Probe], spawner: Spawner) -> tuple[dict[str, str
     return versions, {name: reason for name, (_, reason) in answers.items() if reason}
 
 
-def _open_run(  # noqa: PLR0913 (a run's folder says all that these know)
+def _open_run(
     given: _Given,
     results: Path,
     cases: tuple[Case, ...],
@@ -150,13 +156,20 @@ def _open_run(  # noqa: PLR0913 (a run's folder says all that these know)
     try:
         return RunWriter(results / run_id, info), ()
     except OSError as error:
-        raise RunoffError(f"results cannot be written to {results}: {error}", "give another folder: --results DIR") from error
+        raise RunoffError(
+            f"results cannot be written to {results}: {error}", "give another folder: --results DIR"
+        ) from error
 
 
 def _provenance(model: StoredModel) -> dict[str, object]:
     manifest = model.manifest
     hashes = {name: file.sha256 for name, file in manifest.files.items()}
-    return {"source": manifest.source, "weights": manifest.weights, "sha256": hashes, "made_with": manifest.made_with}
+    return {
+        "source": manifest.source,
+        "weights": manifest.weights,
+        "sha256": hashes,
+        "made_with": manifest.made_with,
+    }
 
 
 def _announcement(cases: Sequence[Case], jobs: int, folder: Path) -> str:
@@ -181,5 +194,3 @@ def shown(path: Path) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-

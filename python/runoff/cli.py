@@ -31,8 +31,14 @@ def cli() -> None:
     """Say which runtime and which language should run your model, and what each choice costs."""
 
 
-@cli.command(epilog=_examples("runoff bench", "runoff bench seeds", "runoff bench my-suite.toml --results /data/runs",
-                              "runoff bench --resume results/quick-20261122-101500"))  # fmt: skip
+@cli.command(
+    epilog=_examples(
+        "runoff bench",
+        "runoff bench seeds",
+        "runoff bench my-suite.toml --results /data/runs",
+        "runoff bench --resume results/quick-20261122-101500",
+    )
+)
 @click.argument("suite", required=False)
 @click.option("--resume", "run", type=_FOLDER, help="Go on with the interrupted run in this folder.")
 @click.option("--results", type=_FOLDER, help="Where the run's folder is made.  [default: results]")
@@ -58,12 +64,23 @@ def bench(suite: str | None, run: Path | None, results: Path | None, *, as_json:
     sys.exit(code)
 
 
-@cli.command(epilog=_examples("runoff run --target ort-rust", "runoff run --target torch --image photo.jpg",
-                              "runoff run --target ort-python --set threads=2 --set spinning=false --json"))  # fmt: skip
+@cli.command(
+    epilog=_examples(
+        "runoff run --target ort-rust",
+        "runoff run --target torch --image photo.jpg",
+        "runoff run --target ort-python --set threads=2 --set spinning=false --json",
+    )
+)
 @click.option("--target", required=True, help="torch, torch-export, ort-python, ort-rust, ort-pyo3 ...")
 @click.option("--model", default="efficientnet-lite0", show_default=True, help="A model of the zoo.")
 @click.option("--image", type=_FILE, help="A JPEG or PNG file.  [default: the model's first photo]")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting, as in a suite; may be repeated.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, as in a suite; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
 def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
     """Run one case once: print what is in the image and where the time went."""
@@ -72,8 +89,13 @@ def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...
     run_once(target, model, image, assignments, as_json=as_json)
 
 
-@cli.command(epilog=_examples("runoff export efficientnet-lite0", "runoff export mobilenet_v2 --weights default --force",
-                              "runoff export regnet_x_400mf --weights my-weights.pt --force"))  # fmt: skip
+@cli.command(
+    epilog=_examples(
+        "runoff export efficientnet-lite0",
+        "runoff export mobilenet_v2 --weights default --force",
+        "runoff export regnet_x_400mf --weights my-weights.pt --force",
+    )
+)
 @click.argument("models", nargs=-1, required=True)
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
 @click.option("--force", is_flag=True, help="Make it anew when the store holds it already.")
@@ -84,7 +106,11 @@ def export(models: tuple[str, ...], weights: str | None, *, force: bool) -> None
     export_models(models, weights, force=force)
 
 
-@cli.command(epilog=_examples("runoff report results/quick-20261122-101500"))
+@cli.command(
+    epilog=_examples(
+        "runoff report results/quick-20261122-101500",
+    )
+)
 @click.argument("folder", type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def report(folder: Path, *, as_json: bool) -> None:
@@ -94,7 +120,14 @@ def report(folder: Path, *, as_json: bool) -> None:
     finish(folder, as_json=as_json)
 
 
-@cli.command("list", epilog=_examples("runoff list models", "runoff list targets --json", "runoff list runs"))
+@cli.command(
+    "list",
+    epilog=_examples(
+        "runoff list models",
+        "runoff list targets --json",
+        "runoff list runs",
+    ),
+)
 @click.argument("what", type=click.Choice(["models", "targets", "suites", "probes", "runs"]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(what: str, *, as_json: bool) -> None:
@@ -104,7 +137,12 @@ def list_(what: str, *, as_json: bool) -> None:
     show(what, as_json=as_json)
 
 
-@cli.command(epilog=_examples("runoff doctor", "runoff doctor --json"))
+@cli.command(
+    epilog=_examples(
+        "runoff doctor",
+        "runoff doctor --json",
+    )
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(*, as_json: bool) -> None:
     """Say what this machine can measure, and what to do about what it cannot."""

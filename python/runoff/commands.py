@@ -123,7 +123,8 @@ def _print_result(result: Result, finished: Finished, case: Case) -> None:
     spent = [(phase.name, phase.end_ns - phase.start_ns) for phase in result.phases]
     spent.append(("exit", finished.elapsed_ns - sum(ns for _, ns in spent)))
     parts = ", ".join(f"{name} {ns / _NS_PER_MS:.1f}" for name, ns in spent)
-    click.echo(f"\n{case.target}, profile {case.settings.profile}: {finished.elapsed_ns / _NS_PER_MS:.1f} ms from start to exit")
+    wall = f"{finished.elapsed_ns / _NS_PER_MS:.1f} ms from start to exit"
+    click.echo(f"\n{case.target}, profile {case.settings.profile}: {wall}")
     click.echo(f"in ms: {parts}")
     click.echo("one run says little; runoff bench measures")
 

@@ -64,12 +64,12 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     yield _tool(PERF, "counters", spawner)
     yield from _counters(spawner, scratch)
     for name, offer in survey({name: make() for name, make in BUILT_IN.items()}, spawner).items():
-        can = offer.capabilities
-        lack = (can.unavailable if can else None) or offer.reason
-        if lack:
+        can, lack = offer.capabilities, offer.reason
+        if can:
+            detail = f"{can.runtime} {can.version}, providers: {', '.join(can.providers)}"
+            yield Finding(f"target {name}", "ok", detail)
+        elif lack:
             yield Finding(f"target {name}", "missing", lack.message, lack.hint)
-        elif can:
-            yield Finding(f"target {name}", "ok", f"{can.runtime} {can.version}, providers: {', '.join(can.providers)}")
     yield _energy()
     yield _room()
 
@@ -77,14 +77,24 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
 def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
     load = machine["load_1min"]
     if load > _BUSY * machine["cores_allowed"]:
-        yield Finding("load", "warning", f"{load} in the last minute", "wait until the machine is idle, or expect wide intervals")
+        yield Finding(
+            "load",
+            "warning",
+            f"{load} in the last minute",
+            "wait until the machine is idle, or expect wide intervals",
+        )
     else:
         yield Finding("load", "ok", f"{load} in the last minute")
     governor = machine["governor"]
     if governor not in (None, "performance"):
         yield Finding("governor", "warning", governor, "sudo cpupower frequency-set -g performance")
     elif governor is None:
-        yield Finding("governor", "warning", "this system does not tell its frequency governor", "usual on virtual machines; nothing to do")
+        yield Finding(
+            "governor",
+            "warning",
+            "this system does not tell its frequency governor",
+            "usual on virtual machines; nothing to do",
+        )
     else:
         yield Finding("governor", "ok", governor)
 
@@ -104,12 +114,22 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     finished = spawner.run(PERF.wrap(perf, (true,), scratch), dict(os.environ), 30.0)
     if finished.exit_code:
         advice = "sudo sysctl kernel.perf_event_paranoid=1"
-        yield Finding("perf counts", "missing", finished.stderr.strip().splitlines()[-1] if finished.stderr.strip() else "refused", advice)
+        yield Finding(
+            "perf counts",
+            "missing",
+            finished.stderr.strip().splitlines()[-1] if finished.stderr.strip() else "refused",
+            advice,
+        )
         return
     events = PERF.read(scratch)
     dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
     if dead:
-        yield Finding("perf counts", "warning", f"not counted here: {', '.join(dead)}", "usual on virtual machines; those rows say so")
+        yield Finding(
+            "perf counts",
+            "warning",
+            f"not counted here: {', '.join(dead)}",
+            "usual on virtual machines; those rows say so",
+        )
     else:
         yield Finding("perf counts", "ok", f"all of {', '.join(event['event'] for event in events)}")
 
@@ -117,7 +137,12 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
 def _energy() -> Finding:
     zones = sorted(Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj"))
     if not zones:
-        return Finding("energy", "missing", "no RAPL counters on this machine", "usual on virtual machines; energy is not measured")
+        return Finding(
+            "energy",
+            "missing",
+            "no RAPL counters on this machine",
+            "usual on virtual machines; energy is not measured",
+        )
     if not os.access(zones[0], os.R_OK):
         return Finding("energy", "missing", f"{zones[0]} cannot be read", f"sudo chmod a+r {zones[0]}")
     return Finding("energy", "warning", f"{len(zones)} RAPL zones", "runoff has no energy probe yet")
@@ -127,4 +152,8 @@ def _room() -> Finding:
     folder = next(folder for folder in (paths.results(), *paths.results().parents) if folder.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.0f} GB free for results and models"
-    return Finding("disk", "ok", text) if free > _ROOM_BYTES else Finding("disk", "warning", text, "a run needs up to 2 GB")
+    return (
+        Finding("disk", "ok", text)
+        if free > _ROOM_BYTES
+        else Finding("disk", "warning", text, "a run needs up to 2 GB")
+    )

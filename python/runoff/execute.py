@@ -1,7 +1,7 @@
 """Stage three: every planned process is started, one at a time, and what it says is kept as it comes.
 
-Each probe is a pass of its own. Within a pass the cases take turns in blocks, in a random order that the seed fixes, so
-that a machine which drifts hits all of them alike.
+Each probe is a pass of its own. Within a pass the cases take turns in blocks, in a random order that the seed
+fixes, so that a machine which drifts hits all of them alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 from runoff.outcome import judge
 from runoff.parity import TOLERANCE, compare_inputs, compare_outputs, worst
 from runoff.plan import Case, Offer, Reason
-from runoff.protocol import Item, Request
+from runoff.protocol import Accuracy, Item, Request
 from runoff.store import Record
 
 if TYPE_CHECKING:
@@ -147,7 +147,11 @@ def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
     finished = bench.spawner.run(argv, target.environment(), bench.suite.measure.timeout_s, stamp)
     result, reason = judge(finished, result_path, case.id, watched=tool is not None)
     record = msgspec.structs.replace(
-        blank, spawn_ns=finished.spawn_ns, exit_ns=finished.exit_ns, exit_code=finished.exit_code, result=result
+        blank,
+        spawn_ns=finished.spawn_ns,
+        exit_ns=finished.exit_ns,
+        exit_code=finished.exit_code,
+        result=result,
     )
     if reason is None and result is not None:
         return _checked(bench, job, record, result, finished, scratch)
@@ -161,17 +165,23 @@ def _checked(bench: Bench, job: Job, record: Record, result: Result, finished: F
     try:
         seen = tool.read(scratch) if tool else []
     except (OSError, ValueError, LookupError) as error:
-        reason = Reason("tool-failed", f"{tool.name if tool else ''} left no readable report: {error} {finished.stderr[-200:]}")
+        reason = Reason(
+            "tool-failed",
+            f"{tool.name if tool else ''} left no readable report: {error} {finished.stderr[-200:]}",
+        )
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
-    can = bench.offers[job.case.target].capabilities
+    can, model = bench.offers[job.case.target].capabilities, bench.models[job.case.model]
     if can and not can.computes:
         return msgspec.structs.replace(record, status="ok", tool=seen)
     try:
-        parity = _parity(job.case, bench.models[job.case.model], result)
+        parity = _parity(job.case, model, result)
     except (OSError, ValueError, LookupError) as error:
-        return msgspec.structs.replace(record, status="error", reason=Reason("garbage", f"its outputs cannot be compared: {error}"))
-    reason = _disagreement(job.case, parity)
-    return msgspec.structs.replace(record, status="error" if reason else "ok", reason=reason, tool=seen, parity=parity)
+        return msgspec.structs.replace(
+            record, status="error", reason=Reason("garbage", f"its outputs cannot be compared: {error}")
+        )
+    doubt = _incomplete(job, model, parity) or _disagreement(job.case, parity)
+    status = "error" if doubt else "ok"
+    return msgspec.structs.replace(record, status=status, reason=doubt, tool=seen, parity=parity)
 
 
 def _parity(case: Case, model: StoredModel, result: Result) -> list[dict[str, object]]:
@@ -183,12 +193,27 @@ def _parity(case: Case, model: StoredModel, result: Result) -> list[dict[str, ob
     return [{**row, **inputs.get(row["item"], {})} for row in rows]
 
 
+def _incomplete(job: Job, model: StoredModel, parity: list[dict[str, object]]) -> Reason | None:
+    """Return the reason when outputs are missing: all are due in `accuracy`, else those of the first batch."""
+    every = isinstance(job.probe.measure, Accuracy)
+    due = range(len(_items(job.case, model)) if every else job.case.settings.batch)
+    missing = set(due) - {row["item"] for row in parity}
+    if not missing:
+        return None
+    items = ", ".join(map(str, sorted(missing)))
+    return Reason(
+        "garbage",
+        f"the result names no outputs of item {items}",
+        "write them to outputs_dir and name them in the result",
+    )
+
+
 def _disagreement(case: Case, parity: list[dict[str, object]]) -> Reason | None:
-    if not parity:
-        return Reason("garbage", "the result names no outputs", "write them to outputs_dir and name them in the result")
     limit = TOLERANCE[case.workload]
     if worst(parity) > limit:
-        message = f"its outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
+        message = (
+            f"its outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
+        )
         return Reason("outputs-differ", message)
     return None
 

@@ -13,6 +13,9 @@ from runoff.errors import RunoffError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runoff.models.store import ModelStore
+    from runoff.plan import Offer
+
     Rows = list[dict[str, str]]
 
 
@@ -49,10 +52,7 @@ def _models() -> Rows:
     ]
 
 
-def _weights(store: object, name: str) -> str:
-    from runoff.models.store import ModelStore
-
-    assert isinstance(store, ModelStore)  # noqa: S101
+def _weights(store: ModelStore, name: str) -> str:
     return f"yes, weights {store.get(name).manifest.weights}"
 
 
@@ -63,17 +63,15 @@ def _targets() -> Rows:
 
     with workspace() as (spawner, _):
         offers = survey({name: make() for name, make in BUILT_IN.items()}, spawner)
-    rows = []
-    for name, offer in offers.items():
-        can, reason = offer.capabilities, offer.reason
-        if can and can.unavailable:
-            reason = can.unavailable
-        if can and not can.unavailable:
-            row = {"language": can.language, "runtime": f"{can.runtime} {can.version}".strip(), "providers": ", ".join(can.providers)}
-        else:
-            row = {"language": "", "runtime": f"not here: {reason.message}; {reason.hint}" if reason else "", "providers": ""}
-        rows.append({"target": name, **row})
-    return rows
+    return [{"target": name, **_abilities(offer)} for name, offer in offers.items()]
+
+
+def _abilities(offer: Offer) -> dict[str, str]:
+    can = offer.capabilities
+    if can is None:
+        return {"language": "", "runtime": f"not here: {offer.reason}", "providers": ""}
+    runtime = f"{can.runtime} {can.version}".strip()
+    return {"language": can.language, "runtime": runtime, "providers": ", ".join(can.providers)}
 
 
 def _suites() -> Rows:

@@ -42,7 +42,8 @@ def headline(machine: dict[str, Any]) -> str:
     """Return the machine in one line."""
     cores = machine["cores_allowed"]
     virtual = ", virtual" if machine["virtualised"] else ""
-    return f"{machine['cpu']}, {cores} core{'s' if cores != 1 else ''}{virtual}, {machine['system']} {machine['kernel']}"
+    counted = f"{cores} core" if cores == 1 else f"{cores} cores"
+    return f"{machine['cpu']}, {counted}{virtual}, {machine['system']} {machine['kernel']}"
 
 
 def _read(path: str) -> str | None:
@@ -66,7 +67,10 @@ def _memory_bytes() -> int | None:
 
 
 def _turbo() -> bool | None:
-    boost, no_turbo = _read("/sys/devices/system/cpu/cpufreq/boost"), _read("/sys/devices/system/cpu/intel_pstate/no_turbo")
+    boost, no_turbo = (
+        _read("/sys/devices/system/cpu/cpufreq/boost"),
+        _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
+    )
     if boost is not None:
         return boost == "1"
     return no_turbo == "0" if no_turbo is not None else None

@@ -33,7 +33,11 @@ def judge(finished: Finished, path: Path, case: str, *, watched: bool) -> tuple[
         Whether a tool stood between runoff and the runner: then the stamps of `finished` are the tool's.
     """
     if finished.timed_out:
-        return None, Reason("timeout", f"killed after {finished.elapsed_ns / 1e9:.0f} s", "raise timeout_s in [measure], or leave the case out")
+        return None, Reason(
+            "timeout",
+            f"killed after {finished.elapsed_ns / 1e9:.0f} s",
+            "raise timeout_s in [measure], or leave the case out",
+        )
     result, reason = _read(path, finished)
     if result is None:
         return None, reason
@@ -47,17 +51,24 @@ def describe_exit(finished: Finished) -> str:
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
     last = f": {lines[-1].strip()[:_QUOTED]}" if lines else ""
     if finished.exit_code < 0:
-        return f"was ended by {signal.Signals(-finished.exit_code).name}{last}"
+        return f"was ended by {_signal_name(-finished.exit_code)}{last}"
     return f"exited with code {finished.exit_code}{last}"
+
+
+def _signal_name(number: int) -> str:
+    names = {known.value: known.name for known in signal.Signals}
+    return names.get(number, f"signal {number}")  # most real-time signals have no name
 
 
 def _read(path: Path, finished: Finished) -> tuple[Result | None, Reason | None]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Result), None
     except FileNotFoundError:
-        kind = "no-result" if finished.exit_code == 0 else "killed" if finished.exit_code == -signal.SIGKILL else "crashed"
+        kind = (
+            "no-result" if finished.exit_code == 0 else "killed" if finished.exit_code == -signal.SIGKILL else "crashed"
+        )
         return None, Reason(kind, f"the runner wrote no result and {describe_exit(finished)}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return None, Reason("garbage", f"the runner's result is not one: {error}", "see protocol/result.schema.json")
 
 

@@ -19,6 +19,12 @@ TOLERANCE = {"tensor": 1e-4, "classify": 5e-2}
 from an image, decoders and resizers may differ by 2/255 in a pixel, which the network amplifies."""
 
 
+_DTYPES = (
+    "float16", "float32", "float64", "bool",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+)  # fmt: skip
+
+
 def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]) -> list[dict[str, Any]]:
     """Compare every row of `outputs` with the reference of its item.
 
@@ -41,7 +47,7 @@ def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]
         When an output's file or shape does not fit its reference, or holds what is not a finite number.
     """
     return [
-        {"item": item, **_difference(row, np.fromfile(references[item], dtype="<f4"))}
+        {"item": item, **_difference(row, np.fromfile(_of(item, references), dtype="<f4"))}
         for tensor in outputs
         for item, row in zip(tensor.items, _rows(tensor), strict=True)
     ]
@@ -55,9 +61,12 @@ def compare_inputs(
     for tensor in tensors:
         scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
         for item, row in zip(tensor.items, _rows(tensor), strict=True):
-            pillow = np.fromfile(references[item], dtype="<f4").reshape(3, -1)
+            pillow = np.fromfile(_of(item, references), dtype="<f4").reshape(3, -1)
             pixels = np.abs(row.reshape(3, -1) - pillow) * scale
-            differences[item] = {"input_max_diff": float(pixels.max()), "input_mean_diff": float(pixels.mean())}
+            differences[item] = {
+                "input_max_diff": float(pixels.max()),
+                "input_mean_diff": float(pixels.mean()),
+            }
     return differences
 
 
@@ -66,11 +75,25 @@ def worst(parity: Sequence[dict[str, Any]]) -> float:
     return max((row["max_rel_diff"] for row in parity), default=0.0)
 
 
+def _of(item: int, references: Sequence[Path]) -> Path:
+    if not 0 <= item < len(references):
+        raise ValueError(f"there is no item {item}; the request has {len(references)}")
+    return references[item]
+
+
 def _rows(tensor: WrittenTensor) -> NDArray[np.float32]:
     if not tensor.shape or tensor.shape[0] != len(tensor.items):
         raise ValueError(f"{tensor.name} has shape {list(tensor.shape)} for {len(tensor.items)} items")
+    if tensor.dtype not in _DTYPES:
+        raise ValueError(f"{tensor.name} has dtype {tensor.dtype!r} (known: {', '.join(_DTYPES)})")
     values = np.fromfile(tensor.path, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
     return values.astype(np.float32, copy=False).reshape(len(tensor.items), -1)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the cosine of the angle between `a` and `b`; 0 when one of them has no direction."""
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths else 0.0
 
 
 def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, Any]:
@@ -83,6 +106,6 @@ def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dic
     return {
         "max_abs_diff": absolute,
         "max_rel_diff": absolute / float(np.abs(b).max()),
-        "cosine": float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))),
+        "cosine": _cosine(a, b),
         "top1_agrees": bool(a.argmax() == b.argmax()),
     }

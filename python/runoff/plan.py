@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from runoff.errors import RunoffError
 from runoff.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
 from runoff.settings import resolve, sweep
 
@@ -50,7 +52,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Offer(Struct, frozen=True):
-    """A target of the suite and what its runner says it can do; no capabilities when it could not be asked."""
+    """A target and what its runner says it can do here, or the reason why it can do nothing."""
 
     target: Target
     capabilities: Capabilities | None
@@ -68,12 +70,27 @@ def make_plan(suite: Suite, formats: Mapping[str, Collection[str]], offers: Mapp
         For each model, the formats that the store holds of it.
     offers
         For each target, what it can do here.
+
+    Raises
+    ------
+    RunoffError
+        When two settings profiles of the same file name make cases that cannot be told apart.
     """
     cases: dict[str, Case] = {}
     for group in suite.choices:
         for case in _cases(group, formats, offers):
-            cases.setdefault(case.id, case)
+            cases[case.id] = _merged(cases.get(case.id, case), case)
     return tuple(cases.values())
+
+
+def _merged(one: Case, other: Case) -> Case:
+    """Return a case that two groups ask for, with the probes of both."""
+    if one.settings != other.settings:
+        raise RunoffError(
+            f"the settings profiles {one.settings.profile} and {other.settings.profile} give cases of one name, {one.id}",
+            "rename one of the files",
+        )
+    return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
 
 
 def _cases(group: Group, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> Iterator[Case]:
@@ -114,7 +131,8 @@ def _settings_words(settings: Settings) -> tuple[str, ...]:
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)
     others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
-    return (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
+    words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
+    return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
 
 
 def _format(offer: Offer, formats: Collection[str]) -> str | None:
@@ -131,15 +149,21 @@ def _obstacle(
     can = offer.capabilities
     if can is None:
         return offer.reason
-    if can.unavailable:
-        return Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint)
     checks = (
-        (PROTOCOL_VERSION in can.protocol, "protocol", f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}"),
+        (
+            PROTOCOL_VERSION in can.protocol,
+            "protocol",
+            f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}",
+        ),
         (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
         (model_format, "format", f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"),
         (settings.provider in can.providers, "provider-unavailable", _no_provider(settings, can)),
         (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
-        (can.max_batch is None or settings.batch <= can.max_batch, "batch", f"its largest batch is {can.max_batch}"),
+        (
+            can.max_batch is None or settings.batch <= can.max_batch,
+            "batch",
+            f"its largest batch is {can.max_batch}",
+        ),
     )
     return next((Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine), None)
 

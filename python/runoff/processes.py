@@ -1,8 +1,9 @@
 """The one module that starts processes.
 
-Everything that is started joins the process group of a *guard*, a tiny process that does nothing but wait for the end of
-a pipe whose other end only runoff holds. When runoff dies, however it dies, the pipe closes and the guard kills
-the group; when a process takes too long, or the user presses Ctrl-C, runoff kills the group itself. Nothing stays behind.
+Everything that is started joins the process group of a *guard*, a tiny process that does nothing but wait for the
+end of a pipe whose other end only runoff holds. When runoff dies, however it dies, the pipe closes and the guard
+kills the group; when a process takes too long, or the user presses Ctrl-C, runoff kills the group itself. Nothing
+stays behind.
 
 While a process runs, runoff sleeps in ``wait4``: no polling, no thread.
 """

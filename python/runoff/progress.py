@@ -72,7 +72,8 @@ class Bar:
         """Show what runs now."""
         self._began = time.monotonic()
         left = self._estimate.seconds_left()
-        text = f"{job.probe.name} {job.block + 1}  {job.case.model} {job.case.workload} {job.case.target} {job.case.settings.profile}"
+        case = job.case
+        text = f"{job.probe.name} {job.block + 1}  {case.model} {case.workload} {case.target} {case.settings.profile}"
         self._progress.update(self._task, description=text, left=duration_left(left))
         self._progress.refresh()
 
@@ -82,7 +83,9 @@ class Bar:
         self._progress.advance(self._task)
         if record.status in ("error", "unsupported"):
             self._estimate.dropped(job.case.id)
-            self._console.print(f"[red]{record.status}[/] {job.case.id}, {job.probe.name}: {record.reason}", highlight=False)
+            self._console.print(
+                f"[red]{record.status}[/] {job.case.id}, {job.probe.name}: {record.reason}", highlight=False
+            )
 
 
 def duration_left(seconds: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION: Literal[1] = 1
 
 Positive = Annotated[int, Meta(ge=1)]
 Nanoseconds = Annotated[int, Meta(ge=0)]
@@ -266,7 +266,11 @@ SCHEMAS: dict[str, Any] = {"request": Request, "result": Result, "capabilities":
 def schema_text(name: str) -> str:
     """Return the JSON Schema of the message `name` as the text of its file in ``protocol/``."""
     schema = msgspec.json.schema(SCHEMAS[name])
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"runoff {name}, version 1", **schema}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"runoff {name}, version 1",
+        **schema,
+    }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
 
 

@@ -33,7 +33,7 @@ def read_profile(name: str) -> dict[str, Any]:
     except FileNotFoundError:
         known = [file.stem for file in paths.profile("default").parent.glob("*.toml")]
         raise RunoffError(f"unknown settings profile {name!r}", did_you_mean(name, known)) from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunoffError(f"settings profile {path} cannot be read: {error}") from error
 
 

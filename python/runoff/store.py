@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from runoff.errors import ExitCode, RunoffError
-from runoff.plan import Case, Reason
-from runoff.protocol import Capabilities, Result
+from runoff.plan import Case, Reason  # noqa: TC001
+from runoff.protocol import Capabilities, Result  # noqa: TC001
 
 RUN_FILE = "run.json"
 RAW = "raw"
@@ -104,16 +105,17 @@ class RunWriter:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                written = file.write(line)
-                if written != len(line):
-                    raise OSError(os.strerror(28))
+                whole = file.write(line) == len(line)
+                problem = "" if whole else os.strerror(errno.ENOSPC)
             except OSError as error:
+                problem = str(error.strerror)
+            if problem:
                 file.truncate(before)
                 raise RunoffError(
-                    f"{path} cannot be written: {error}",
+                    f"{path} cannot be written: {problem}",
                     f"make room, then: runoff bench --resume {self.folder}",
                     ExitCode.CASE_FAILED,
-                ) from error
+                )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -136,7 +138,7 @@ def read_run(folder: Path) -> Run:
         info = msgspec.json.decode(path.read_bytes(), type=RunInfo)
     except (FileNotFoundError, NotADirectoryError):
         raise RunoffError(f"{folder} is not a run: it has no {RUN_FILE}", "past runs: runoff list runs") from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunoffError(f"{path} cannot be read: {error}") from error
     records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
     return Run(folder, info, tuple(sorted(records, key=lambda record: record.order)))
@@ -154,5 +156,7 @@ def _read_records(path: Path) -> list[Record]:
     whole, _, _ = path.read_bytes().rpartition(b"\n")
     try:
         return msgspec.json.Decoder(Record).decode_lines(whole)
-    except msgspec.DecodeError as error:
-        raise RunoffError(f"{path} is not a raw result: {error}", "remove the file; --resume measures it again") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunoffError(
+            f"{path} is not a raw result: {error}", "remove the file; --resume measures it again"
+        ) from error

@@ -13,11 +13,14 @@ from msgspec import Meta, Struct
 from runoff import paths
 from runoff.errors import RunoffError, did_you_mean
 from runoff.protocol import Positive, Settings, Workload
+from runoff.settings import sweep
 
 DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 3, "counters": 3, "memory": 3}
 """Processes per case for each probe, when the suite says nothing."""
 
 Seconds = Annotated[float, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that becomes part of file names."""
 
 
 class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,7 +39,7 @@ class Choice(_Table, frozen=True, kw_only=True):
 class Head(Choice, frozen=True, kw_only=True):
     """``[suite]``."""
 
-    name: str
+    name: Name
     description: str = ""
     workloads: tuple[Workload, ...] | None = ("classify",)
 
@@ -82,7 +85,7 @@ class Suite(_Table, frozen=True, kw_only=True):
     suite: Head
     settings: dict[str, Any] = {}
     measure: Measure = Measure()
-    targets: dict[str, OwnTarget] = {}
+    targets: dict[Name, OwnTarget] = {}
     group: tuple[Group, ...] = ()
 
     @property
@@ -105,11 +108,17 @@ def find_suite(name: str) -> Path:
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise RunoffError(f"suite file {name} does not exist", "give the path of a TOML file, or a name: runoff list suites")
+            raise RunoffError(
+                f"suite file {name} does not exist",
+                "give the path of a TOML file, or a name: runoff list suites",
+            )
         return path
     path = paths.suites() / f"{name}.toml"
     if not path.is_file():
-        raise RunoffError(f"unknown suite {name!r}", did_you_mean(name, [file.stem for file in paths.suites().glob("*.toml")]))
+        raise RunoffError(
+            f"unknown suite {name!r}",
+            did_you_mean(name, [file.stem for file in paths.suites().glob("*.toml")]),
+        )
     return path
 
 
@@ -146,12 +155,19 @@ def parse_suite(text: str, name: str) -> Suite:
 def _check_complete(group: Group, name: str) -> None:
     for key in Choice.__struct_fields__:
         if not getattr(group, key):
-            raise RunoffError(f"{name}: [suite] has no {key}", f'add for example: {_EXAMPLES[key]}')
+            raise RunoffError(f"{name}: [suite] has no {key}", f"add for example: {_EXAMPLES[key]}")
     _check_names(group.probes or (), DEFAULT_BLOCKS, f"{name}: probe")
 
 
 def _check_settings(settings: dict[str, Any], name: str) -> None:
     _check_names(settings, Settings.__struct_fields__, f"{name}: [settings] key")
+    for key, value in settings.items():
+        if value == []:
+            raise RunoffError(f"{name}: [settings] {key} has no value", "give one, or leave the key out")
+    try:
+        sweep(settings)
+    except RunoffError as error:
+        raise RunoffError(f"{name}: {error.message}", error.hint) from error
 
 
 def _check_names(given: Any, known: Any, what: str) -> None:  # noqa: ANN401 (any iterable of names)
@@ -168,8 +184,13 @@ _EXAMPLES = {
 }
 
 _TABLES = {
-    "": Suite, "suite": Head, "measure": Measure, "measure.latency": LatencyMinima, "group": Group, "targets": OwnTarget,
-}  # fmt: skip
+    "": Suite,
+    "suite": Head,
+    "measure": Measure,
+    "measure.latency": LatencyMinima,
+    "group": Group,
+    "targets": OwnTarget,
+}
 
 
 def _place(error: msgspec.ValidationError) -> str:

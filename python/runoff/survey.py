@@ -37,11 +37,14 @@ def ask_target(target: Target, spawner: Spawner) -> Offer:
     except OSError as error:
         return Offer(target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}"))
     try:
-        return Offer(target, msgspec.json.decode(finished.stdout, type=Capabilities))
+        can = msgspec.json.decode(finished.stdout, type=Capabilities)
     except msgspec.DecodeError as error:
         if finished.exit_code:
             return Offer(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
         return Offer(target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}"))
+    if can.unavailable:
+        return Offer(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
+    return Offer(target, can)
 
 
 def ask_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:

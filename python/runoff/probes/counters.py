@@ -30,5 +30,8 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
 PERF = Tool(name="perf", wrap=_wrap, read=_read, hint="install it: apt-get install linux-perf")
 
 COUNTERS = Probe(
-    name="counters", summary="CPU work of a whole process: cycles, instructions, page faults, ... (perf stat)", measure=Once(), tool=PERF
+    name="counters",
+    summary="CPU work of a whole process: cycles, instructions, page faults, ... (perf stat)",
+    measure=Once(),
+    tool=PERF,
 )

@@ -5,4 +5,8 @@ from __future__ import annotations
 from runoff.probes.base import Probe
 from runoff.protocol import Once
 
-LIFE = Probe(name="life", summary="phases of a process from spawn to exit, which add up to its wall time", measure=Once())
+LIFE = Probe(
+    name="life",
+    summary="phases of a process from spawn to exit, which add up to its wall time",
+    measure=Once(),
+)

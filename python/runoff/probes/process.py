@@ -29,5 +29,8 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
 HYPERFINE = Tool(name="hyperfine", wrap=_wrap, read=_read, hint="run: nox -s hyperfine (builds the pinned release)")
 
 PROCESS = Probe(
-    name="process", summary="wall, user and system time and peak memory of a whole process (hyperfine)", measure=Once(), tool=HYPERFINE
+    name="process",
+    summary="wall, user and system time and peak memory of a whole process (hyperfine)",
+    measure=Once(),
+    tool=HYPERFINE,
 )

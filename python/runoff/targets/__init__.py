@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runoff.errors import RunoffError, did_you_mean
 from runoff.targets.base import Target
 from runoff.targets.null import null_python, null_rust
-from runoff.targets.ort_python import ort_python
 from runoff.targets.ort_pyo3 import ort_pyo3
+from runoff.targets.ort_python import ort_python
 from runoff.targets.ort_rust import ort_rust
 from runoff.targets.torch import torch, torch_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from runoff.suite import OwnTarget
 
@@ -62,6 +62,8 @@ def _own_target(name: str, table: OwnTarget, folder: Path) -> Target:
     found = shutil.which(str((folder / program).absolute()) if local else program)
     if found is None:
         where = f"{folder / program} is not a program that can be run" if local else f"{program} is not on the PATH"
-        raise RunoffError(f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it")
+        raise RunoffError(
+            f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it"
+        )
     beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
     return Target(name=name, command=(found, *beside), env=table.env)

@@ -37,9 +37,7 @@ class Target(Struct, frozen=True, kw_only=True):
         return {**kept, **self.env}
 
 
-def python_target(
-    name: str, runner: str, session: str | None = None, model_format: str | None = None
-) -> Target:
+def python_target(name: str, runner: str, session: str | None = None, model_format: str | None = None) -> Target:
     """Return the target of a Python runner.
 
     Parameters

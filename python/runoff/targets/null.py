@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runoff.targets.base import Target, rust_target, runner_in
+from runoff.targets.base import Target, runner_in, rust_target
 
 
 def null_python() -> Target:

@@ -11,5 +11,5 @@ def torch() -> Target:
 
 
 def torch_export() -> Target:
-    """Return the target that loads a ``torch.export`` program: what the import of torchvision costs is the difference."""
+    """Return the target that loads a ``torch.export`` program: its difference is what importing torchvision costs."""
     return python_target("torch-export", "torch_runner", session="torch", model_format="pt2")

@@ -1,0 +1,1 @@
+"""From a run to tables: pure functions that start no process and read nothing but the run."""

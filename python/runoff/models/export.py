@@ -1,0 +1,219 @@
+"""The export program: make a model of the zoo, check every format against PyTorch, store it.
+
+It runs in the export environment: ``python -m runoff.models.export NAME --store DIR``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff.errors import ExitCode, RunoffError
+from runoff.models import formats, zoo
+from runoff.models.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
+from runoff.models.photos import PHOTOS, write_photos
+from runoff.models.weights import build, load_weights, weights_source
+from runoff.protocol import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from runoff.models.formats import Batch
+
+LABELS = "labels.txt"
+_TOOLS = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn", "scikit-image")
+
+
+def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manifest:
+    """Make `model` in the empty `folder`, and return its manifest, which is written there too.
+
+    Raises
+    ------
+    RunoffError
+        When the weights cannot be had or a format's outputs differ from PyTorch's.
+    """
+    import numpy as np
+    import torch
+
+    from runoff_runners.preprocess import preprocess
+
+    _say(f"{model.name}: writing photos and labels")
+    images = write_photos(folder)
+    _write_labels(folder / LABELS)
+    photos = preprocess([str(image) for image in images], msgspec.to_builtins(model.preprocess))
+    _say(f"{model.name}: making the network with weights {weights!r}")
+    network = build(model.builder)
+    source = load_weights(network, model, weights, seed, torch.from_numpy(photos))
+    run = formats.runnable(network)
+    references = np.concatenate([run(photo[None]) for photo in photos])
+    _write_formats(model, folder, network, photos[:2])
+    del network, run
+    checks = _check_formats(model, folder, photos, references)
+    manifest = Manifest(
+        name=model.name,
+        source=f"{model.builder} ({model.package} {importlib.metadata.version(model.package)})",
+        weights=source,
+        builder=model.builder,
+        inputs=(TensorSpec(formats.INPUT, "float32", (None, *photos.shape[1:])),),
+        outputs=(TensorSpec(formats.OUTPUT, "float32", (None, *references.shape[1:])),),
+        preprocess=model.preprocess,
+        files={form.name: stored(folder / form.file) for form in formats.FORMATS},
+        labels=stored(folder / LABELS),
+        examples=_write_examples(folder, photos, references),
+        checks=checks,
+        made_with={"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+    )
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (folder / MANIFEST).write_bytes(text + b"\n")
+    return manifest
+
+
+def _write_formats(model: zoo.ZooModel, folder: Path, network: torch.nn.Module, batch: Batch) -> None:
+    import torch
+
+    for form in formats.FORMATS:
+        _say(f"{model.name}: writing {form.file}")
+        form.write(network, folder / form.file, torch.from_numpy(batch))
+
+
+def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references: Batch) -> tuple[Check, ...]:
+    checks: list[Check] = []
+    for form in formats.FORMATS:
+        _say(f"{model.name}: checking {form.file} against PyTorch")
+        checks += formats.check(form, folder / form.file, model.builder, photos, references)
+    return tuple(checks)
+
+
+def stored(path: Path) -> StoredFile:
+    """Return the entry of the file at `path` in the manifest beside it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return StoredFile(path.name, digest, path.stat().st_size)
+
+
+def _write_labels(path: Path) -> None:
+    # The only list of the 1000 names in a package of the export environment is this private one.
+    from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+    path.write_text("\n".join(_IMAGENET_CATEGORIES) + "\n", encoding="utf-8")
+
+
+def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Example, ...]:
+    """Write each photo's tensor and PyTorch's answer to it."""
+    labels = (folder / LABELS).read_text(encoding="utf-8").splitlines()
+    examples = []
+    for photo, pixels, reference in zip(PHOTOS, photos, references, strict=True):
+        tensor = folder / f"{photo.name}.tensor.bin"
+        tensor.write_bytes(pixels.astype("<f4").tobytes())
+        answer = folder / f"{photo.name}.reference.bin"
+        answer.write_bytes(reference.astype("<f4").tobytes())
+        image = stored(folder / f"{photo.name}.jpg")
+        examples.append(Example(photo.name, image, stored(tensor), stored(answer), labels[reference.argmax()]))
+    return tuple(examples)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `target`, in the place of an older one, when the block ends well."""
+    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+    temporary.mkdir(parents=True)
+    old = target.with_name(f"{temporary.name}.old")
+    try:
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+    finally:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def is_stored(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> bool:
+    """Return whether `folder` holds `model` with these weights already.
+
+    Raises
+    ------
+    RunoffError
+        When something else is there.
+    """
+    if not folder.exists():
+        return False
+    if not (folder / MANIFEST).exists():
+        raise RunoffError(f"{folder} exists and is not a model", "remove it, or replace it with --force")
+    have, want = read_manifest(folder).weights, weights_source(model, weights, seed)
+    if have == want:
+        return True
+    raise RunoffError(f"{folder} holds {model.name} with weights {have}, not {want}", "replace it with --force")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Export what the command line asks for."""
+    import torch
+
+    began = monotonic()
+    model = zoo.find_model(arguments.name)
+    weights = arguments.weights or model.weights
+    folder = arguments.store.absolute() / model.name
+    if not arguments.force and is_stored(model, folder, weights, arguments.seed):
+        sys.stdout.write(f"{model.name} is in {folder} already; --force makes it again\n")
+        return
+    # One thread adds numbers up in one order: the same seed gives the same weights and references.
+    torch.set_num_threads(1)
+    with new_folder(folder) as temporary:
+        manifest = export(model, temporary, weights, arguments.seed)
+    worst = max(check.max_rel_diff for check in manifest.checks)
+    sys.stdout.write(
+        f"stored {model.name} ({manifest.weights}) in {folder}: {', '.join(manifest.files)}; "
+        f"at most {worst:.1e} from PyTorch; {monotonic() - began:.0f} s\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    parser = argparse.ArgumentParser(prog="runoff.models.export", description=__doc__)
+    names = ", ".join(model.name for model in zoo.ZOO)
+    parser.add_argument("name", help=f"the model: {names}")
+    parser.add_argument("--store", type=Path, required=True, help="folder of the model store")
+    parser.add_argument("--weights", help="seeded, default (the published ones), or a file with a state dict")
+    parser.add_argument("--seed", type=_seed, default=0, help="of seeded weights, 0 or more")
+    parser.add_argument("--force", action="store_true", help="replace a model that is in the store already")
+    try:
+        run(parser.parse_args(argv))
+    except RunoffError as error:
+        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        return error.code
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\nhint: check that the store can be written to and has space\n")
+        return ExitCode.BAD_INPUT
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**63:
+        raise ValueError(text)
+    return seed
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

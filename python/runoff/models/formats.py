@@ -1,0 +1,159 @@
+"""The files that hold a model: how each is written, and how it is run to check it against PyTorch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+from runoff.errors import RunoffError
+from runoff.models.manifest import Check
+from runoff.models.weights import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    Batch = NDArray[np.float32]
+    Network = Callable[[Batch], Batch]
+
+INPUT = "input"
+OUTPUT = "logits"
+OPSET = 17
+CHECKED_BATCHES = (1, 4)
+TOLERANCE = 1e-4
+"""Largest difference from PyTorch that is stored, relative to PyTorch's largest absolute output."""
+
+
+class Format(NamedTuple):
+    """A kind of file: `write` gets network, path and a batch of two; `load` gets path and builder."""
+
+    name: str
+    write: Callable[[torch.nn.Module, Path, torch.Tensor], None]
+    load: Callable[[Path, str], Network]
+
+    @property
+    def file(self) -> str:
+        """Name of the file in the model's folder."""
+        return f"model.{self.name}"
+
+
+def runnable(network: torch.nn.Module) -> Network:
+    """Return `network` as a function from array to array."""
+    import torch
+
+    def run(batch: Batch) -> Batch:
+        with torch.no_grad():
+            answer: Batch = network(torch.from_numpy(batch)).numpy()
+        return answer
+
+    return run
+
+
+def _write_pt(network: torch.nn.Module, path: Path, _: torch.Tensor) -> None:
+    import torch
+
+    torch.save(network.state_dict(), path)
+
+
+def _load_pt(path: Path, builder: str) -> Network:
+    import torch
+
+    network = build(builder)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return runnable(network)
+
+
+def _write_onnx(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> None:
+    """Write one file; the newer exporter (``dynamo=True``) splits large models in two."""
+    import onnx
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
+        torch.onnx.export(
+            network,
+            (batch,),
+            path,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    onnx.checker.check_model(path, full_check=True)
+
+
+def _load_onnx(path: Path, _: str) -> Network:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(batch: Batch) -> Batch:
+        answer: Batch = session.run([OUTPUT], {INPUT: batch})[0]
+        return answer
+
+    return run
+
+
+def _write_pt2(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> None:
+    import torch
+
+    with torch.no_grad():
+        program = torch.export.export(network, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, path)
+
+
+def _load_pt2(path: Path, _: str) -> Network:
+    import torch
+
+    return runnable(torch.export.load(path).module())
+
+
+FORMATS = (
+    Format("pt", _write_pt, _load_pt),
+    Format("onnx", _write_onnx, _load_onnx),
+    Format("pt2", _write_pt2, _load_pt2),
+)
+
+
+def check(form: Format, path: Path, builder: str, photos: Batch, references: Batch) -> tuple[Check, ...]:
+    """Compare the file at `path` with PyTorch, at each batch size of `CHECKED_BATCHES`.
+
+    Parameters
+    ----------
+    photos
+        float32 [N, 3, H, W], all different, so that a mix-up inside a batch shows.
+    references
+        float32 [N, classes], PyTorch's answers to each photo alone.
+
+    Raises
+    ------
+    RunoffError
+        When the shapes differ or the largest relative difference is above `TOLERANCE`.
+    """
+    run = form.load(path, builder)
+    return tuple(_compare(form.name, run(photos[:size]), references[:size]) for size in CHECKED_BATCHES)
+
+
+def _compare(name: str, answer: Batch, reference: Batch) -> Check:
+    size = len(reference)
+    hint = "make the export environment from requirements/export.txt: these versions were tried together"
+    if answer.shape != reference.shape:
+        raise RunoffError(
+            f"the {name} file answers a batch of {size} with shape {answer.shape}, PyTorch {reference.shape}",
+            hint,
+        )
+    absolute = float(abs(answer - reference).max())
+    relative = absolute / float(abs(reference).max())
+    if not relative <= TOLERANCE:
+        raise RunoffError(
+            f"the {name} file differs from PyTorch by {relative:.1e} of the largest output (batch {size}); "
+            f"at most {TOLERANCE:.0e} is stored",
+            hint,
+        )
+    return Check(name, size, absolute, relative)

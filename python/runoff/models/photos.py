@@ -1,0 +1,69 @@
+"""Six photos that come inside the wheels of scikit-learn and scikit-image: nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from msgspec import Struct
+
+from runoff.errors import RunoffError
+
+JPEG_QUALITY = 95
+JPEG_SUBSAMPLING = "4:2:0"
+
+
+class Photo(Struct, frozen=True):
+    """A photo in an installed package. `path` is relative to the package's folder."""
+
+    name: str
+    package: str
+    path: str
+
+
+PHOTOS = (
+    Photo("china", "sklearn", "datasets/images/china.jpg"),
+    Photo("flower", "sklearn", "datasets/images/flower.jpg"),
+    Photo("chelsea", "skimage", "data/chelsea.png"),
+    Photo("coffee", "skimage", "data/coffee.png"),
+    Photo("rocket", "skimage", "data/rocket.jpg"),
+    Photo("motorcycle", "skimage", "data/motorcycle_left.png"),
+)
+
+
+def write_photos(folder: Path) -> tuple[Path, ...]:
+    """Write the photos into `folder` as ``<name>.jpg`` and return their paths, in the order of `PHOTOS`.
+
+    JPEG files are copied as they are, the others are encoded again.
+
+    Raises
+    ------
+    RunoffError
+        When a package, or the photo in it, is missing.
+    """
+    return tuple(_write_photo(photo, folder / f"{photo.name}.jpg") for photo in PHOTOS)
+
+
+def _write_photo(photo: Photo, target: Path) -> Path:
+    source = _source(photo)
+    if source.suffix == ".jpg":
+        target.write_bytes(source.read_bytes())
+        return target
+    from PIL import Image
+
+    with Image.open(source) as image:
+        image.convert("RGB").save(target, quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING)
+    return target
+
+
+def _source(photo: Photo) -> Path:
+    """Return the path of `photo`, found without importing its package."""
+    spec = importlib.util.find_spec(photo.package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, photo.path)
+        if path.is_file():
+            return path
+    raise RunoffError(
+        f"the photo {photo.path} of the package {photo.package} is not installed",
+        "make the export environment again from requirements/export.txt",
+    )

@@ -1,0 +1,68 @@
+"""Models that a suite needs and the store lacks are exported, by a program in the export environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runoff import paths
+from runoff.errors import ExitCode, RunoffError
+from runoff.models.store import ModelStore, StoredModel
+from runoff.models.zoo import find_model, same_name
+from runoff.outcome import describe_exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runoff.processes import Spawner
+
+_TIMEOUT_S = 1800.0
+
+
+def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], None]) -> dict[str, StoredModel]:
+    """Return the models called `names`, exporting those that the store does not hold yet.
+
+    Raises
+    ------
+    RunoffError
+        When a name is not known, a stored file was changed, or the export fails.
+    """
+    store = ModelStore(paths.models())
+    stored = {same_name(name) for name in store.names()}
+    models = {}
+    for name in names:
+        if same_name(name) not in stored:
+            say(f"exporting {name} (15 s to 2 min, once)")
+            export_model(find_model(name).name, spawner)
+        models[name] = store.get(name)
+        models[name].verify()
+    return models
+
+
+def export_model(name: str, spawner: Spawner, *options: str) -> None:
+    """Export one model into the store.
+
+    Parameters
+    ----------
+    name
+        Name in the zoo.
+    spawner
+        Starts the export program.
+    options
+        Further options of ``python -m runoff.models.export``.
+
+    Raises
+    ------
+    RunoffError
+        When the export environment is not made or the export fails.
+    """
+    python = paths.environments() / "export" / "bin" / "python"
+    if not python.exists():
+        raise RunoffError(
+            f"the export environment is not made ({python})", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE
+        )
+    argv = (str(python), "-P", "-m", "runoff.models.export", name, "--store", str(paths.models()), *options)
+    env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
+    finished = spawner.run(argv, env, _TIMEOUT_S)
+    if finished.exit_code:
+        raise RunoffError(f"the export of {name} {describe_exit(finished)}", "try it alone: runoff export " + name)

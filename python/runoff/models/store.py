@@ -1,0 +1,196 @@
+"""The model store: a folder of models, each a folder with a manifest. Reading it needs no runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff.errors import RunoffError, did_you_mean
+from runoff.models.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from runoff.models.zoo import ZOO, same_name
+from runoff.protocol import Item, ModelFile, TensorFile, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runoff.protocol import Workload
+
+_HASHED = ".hashed.json"
+
+
+class _Hashed(Struct, frozen=True):
+    """A file's hash, and what the file looked like when it was taken."""
+
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+class StoredModel(Struct, frozen=True):
+    """A model in the store, with its files there at their full size."""
+
+    folder: Path
+    """Absolute."""
+    manifest: Manifest
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats that the model is stored in."""
+        return tuple(self.manifest.files)
+
+    def model_file(self, form: str) -> ModelFile:
+        """Return what a request says of the model in the format `form`.
+
+        Raises
+        ------
+        RunoffError
+            When the model is not stored in that format.
+        """
+        manifest = self.manifest
+        if form not in manifest.files:
+            raise RunoffError(
+                f"model {manifest.name!r} is not stored in the format {form!r}",
+                did_you_mean(form, manifest.files),
+            )
+        stored = manifest.files[form]
+        return ModelFile(
+            name=manifest.name,
+            path=str(self.folder / stored.path),
+            format=form,
+            sha256=stored.sha256,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            builder=manifest.builder if form == "pt" else None,
+        )
+
+    def items(self, workload: Workload) -> tuple[Item, ...]:
+        """Return the examples as inputs of `workload`: the photos, or the tensors made of them."""
+        if workload == "classify":
+            return tuple(Item(image=str(self.folder / example.image.path)) for example in self.manifest.examples)
+        (spec,) = self.manifest.inputs
+        return tuple(
+            Item(tensors={spec.name: TensorFile(str(self.tensor(index)), spec.dtype, _one(spec))})
+            for index in range(len(self.manifest.examples))
+        )
+
+    def tensor(self, index: int) -> Path:
+        """Return the file of the tensor that example `index` becomes."""
+        return self.folder / self.manifest.examples[index].tensor.path
+
+    def reference(self, index: int) -> Path:
+        """Return the file of PyTorch's answer to the tensor of example `index`."""
+        return self.folder / self.manifest.examples[index].reference.path
+
+    def check_sizes(self) -> None:
+        """Check that every file is there, at its size.
+
+        Raises
+        ------
+        RunoffError
+            Names the first file that is missing or has another size.
+        """
+        for stored in _files(self.manifest):
+            path = self.folder / stored.path
+            if not path.is_file():
+                raise self._spoilt(f"{path} is missing")
+            size = path.stat().st_size
+            if size != stored.bytes:
+                raise self._spoilt(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
+
+    def verify(self) -> None:
+        """Check that every file is the one that was stored, by its SHA-256.
+
+        A file that has the size and modification time of an earlier check is not read again.
+
+        Raises
+        ------
+        RunoffError
+            Names the first file that is missing, has another size, or was changed.
+        """
+        self.check_sizes()
+        before = self._read_hashed()
+        hashed = {}
+        for stored in _files(self.manifest):
+            hashed[stored.path] = _hash(self.folder / stored.path, before.get(stored.path))
+            if hashed[stored.path].sha256 != stored.sha256:
+                raise self._spoilt(f"{self.folder / stored.path} was changed after it was stored")
+        if hashed != before:
+            self._write_hashed(hashed)
+
+    def _read_hashed(self) -> dict[str, _Hashed]:
+        # A note that is missing or broken only costs the time to take the hashes again.
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return msgspec.json.decode((self.folder / _HASHED).read_bytes(), type=dict[str, _Hashed])
+        return {}
+
+    def _write_hashed(self, hashed: dict[str, _Hashed]) -> None:
+        # A store that cannot be written to is still good to read.
+        with contextlib.suppress(OSError):
+            temporary = self.folder / f"{_HASHED}.{os.getpid()}"
+            temporary.write_bytes(msgspec.json.encode(hashed))
+            temporary.replace(self.folder / _HASHED)
+
+    def _spoilt(self, message: str) -> RunoffError:
+        return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")
+
+
+class ModelStore:
+    """The models in one folder.
+
+    Parameters
+    ----------
+    folder
+        The store; it need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the models in the store, sorted."""
+        # The folder of an export at work has ".tmp-" in its name.
+        found = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
+        return tuple(sorted(name for name in found if ".tmp-" not in name))
+
+    def get(self, name: str) -> StoredModel:
+        """Return the model called `name`, written with ``-`` or ``_``, with its files' sizes checked.
+
+        Raises
+        ------
+        RunoffError
+            When the store has no such model, or a file of it is missing or has another size.
+        """
+        known = {same_name(stored): stored for stored in (*(model.name for model in ZOO), *self.names())}
+        if same_name(name) not in known:
+            raise RunoffError(f"unknown model {name!r}", did_you_mean(name, known.values()))
+        folder = self.folder / known[same_name(name)]
+        model = StoredModel(folder, read_manifest(folder))
+        model.check_sizes()
+        return model
+
+
+def _files(manifest: Manifest) -> Iterator[StoredFile]:
+    yield from manifest.files.values()
+    yield manifest.labels
+    for example in manifest.examples:
+        yield from (example.image, example.tensor, example.reference)
+
+
+def _hash(path: Path, before: _Hashed | None) -> _Hashed:
+    status = path.stat()
+    if before and (before.bytes, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return before
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return _Hashed(status.st_size, status.st_mtime_ns, digest)
+
+
+def _one(spec: TensorSpec) -> tuple[int, ...]:
+    """Return the shape of one item: dynamic dimensions are 1."""
+    return tuple(size or 1 for size in spec.shape)

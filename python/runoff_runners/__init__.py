@@ -1,0 +1,1 @@
+"""The Python runners: one program a target, started with ``--request`` and ``--result``."""

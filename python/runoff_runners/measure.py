@@ -1,0 +1,168 @@
+"""The loops of the measures `once`, `latency` and `accuracy`, the same for every runtime."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+import numpy as np
+
+from runoff_runners.tensors import read_tensor, write_tensors
+from runoff_runners.topk import read_labels, top_classes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, Session
+
+
+def measure(request: Request, session: Session, images: Images | None, phases: Marks) -> Fields:
+    """Do what the request's `measure` asks; return the fields of the result that come from it.
+
+    Parameters
+    ----------
+    request
+        The request.
+    session
+        The loaded model.
+    images
+        Reads and preprocesses image files (`classify` only).
+    phases
+        Where ``preprocess``, ``inference`` and ``warm`` are marked.
+    """
+    loop = _Loop(request, session, images, phases)
+    kind = request["measure"]["kind"]
+    if kind == "latency":
+        loop.latency()
+    elif kind == "accuracy":
+        loop.accuracy()
+    else:
+        loop.first(_batch_items(request, 0))
+    return {**loop.fields(), "effective": session.effective()}
+
+
+def pillow_images(request: Request) -> Images | None:
+    """Return what reads and preprocesses images with Pillow, which is imported for `classify` only."""
+    if request["workload"] != "classify":
+        return None
+    from runoff_runners.preprocess import preprocess
+
+    spec = request["preprocess"]
+    return lambda paths: preprocess(paths, spec)
+
+
+def _batch_items(request: Request, iteration: int) -> list[int]:
+    """Return the indices of the items of an iteration, going round."""
+    batch = request["settings"]["batch"]
+    return [(iteration * batch + offset) % len(request["inputs"]) for offset in range(batch)]
+
+
+class _Loop:
+    """Iterations of one session, what they took and what came out."""
+
+    def __init__(self, request: Request, session: Session, images: Images | None, phases: Marks) -> None:
+        self._request = request
+        self._session = session
+        self._images = images
+        self._phases = phases
+        self._read: dict[int, Feed] = {}
+        self._preprocess_ns: list[int] = []
+        self._inference_ns: list[int] = []
+        self._items: list[int] = []
+        self._feed: Feed = {}
+        self._outputs: Feed = {}
+        self._written: dict[str, Fields] = {}
+        self._written_inputs: list[Fields] = []
+
+    def first(self, items: list[int]) -> None:
+        """Run the first iteration, which ends the phases ``preprocess`` and ``inference``."""
+        began = monotonic_ns()
+        feed = self._make_feed(items)
+        self._preprocess_ns.append(self._phases.end("preprocess") - began)
+        began = monotonic_ns()
+        outputs = self._session.run(feed)
+        self._inference_ns.append(self._phases.end("inference") - began)
+        self._items, self._feed, self._outputs = items, feed, outputs
+
+    def latency(self) -> None:
+        """Run the first, the second, the warm-up, and warm iterations until both minima are met."""
+        asked = self._request["measure"]
+        if self._images is None:
+            self._read = {number: self._read_item(number) for number in range(len(self._request["inputs"]))}
+        self.first(_batch_items(self._request, 0))
+        self._write()
+        unkept = 1 + asked["warmup"]
+        for iteration in range(1, 1 + unkept):
+            self._iterate(_batch_items(self._request, iteration))
+        del self._preprocess_ns[2:], self._inference_ns[2:]
+        iteration = 1 + unkept
+        enough, until = 2 + asked["min_samples"], monotonic_ns() + asked["min_ns"]
+        while len(self._inference_ns) < enough or monotonic_ns() < until:
+            self._iterate(_batch_items(self._request, iteration))
+            iteration += 1
+        self._phases.end("warm")
+
+    def accuracy(self) -> None:
+        """Run every item once, in order; the last batch may be smaller."""
+        batch, count = self._request["settings"]["batch"], len(self._request["inputs"])
+        for begin in range(0, count, batch):
+            items = list(range(begin, min(begin + batch, count)))
+            if begin == 0:
+                self.first(items)
+            else:
+                self._iterate(items)
+            self._write()
+            if self._images is not None:
+                folder = self._request["outputs_dir"]
+                self._written_inputs += write_tensors(folder, items, self._feed, "input.")
+        self._phases.end("warm")
+
+    def fields(self) -> Fields:
+        """Return samples, written tensors and top-k; writes the last outputs."""
+        self._write()
+        samples = {"inference": _timings(self._inference_ns)}
+        top: list[list[Fields]] = []
+        if self._images is not None:
+            samples["preprocess"] = _timings(self._preprocess_ns)
+            labels = read_labels(self._request["labels"])
+            top = top_classes(next(iter(self._outputs.values())), self._request["top_k"], labels)
+        outputs = list(self._written.values())
+        return {"samples": samples, "outputs": outputs, "tensors": self._written_inputs, "top": top}
+
+    def _iterate(self, items: list[int]) -> None:
+        began = monotonic_ns()
+        feed = self._make_feed(items)
+        ready = monotonic_ns()
+        outputs = self._session.run(feed)
+        done = monotonic_ns()
+        self._preprocess_ns.append(ready - began)
+        self._inference_ns.append(done - ready)
+        self._items, self._feed, self._outputs = items, feed, outputs
+
+    def _make_feed(self, items: list[int]) -> Feed:
+        if self._images is not None:
+            name = self._request["model"]["inputs"][0]["name"]
+            return {name: self._images([self._request["inputs"][number]["image"] for number in items])}
+        feeds = [self._read.get(number) or self._read_item(number) for number in items]
+        return feeds[0] if len(feeds) == 1 else _join(feeds)
+
+    def _read_item(self, number: int) -> Feed:
+        files = self._request["inputs"][number]["tensors"]
+        names = (spec["name"] for spec in self._request["model"]["inputs"])
+        return {name: read_tensor(files[name], f"inputs[{number}].tensors.{name}") for name in names}
+
+    def _write(self) -> None:
+        """Write the outputs of the latest iteration; the same batch again replaces its file and its entry."""
+        for entry in write_tensors(self._request["outputs_dir"], self._items, self._outputs):
+            self._written[entry["path"]] = entry
+
+
+def _join(feeds: Sequence[Feed]) -> Feed:
+    """Join items along the first axis."""
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
+def _timings(samples: list[int]) -> Fields:
+    """Return `runoff.protocol.Timings` of durations in the order in which they were taken."""
+    second = samples[1] if len(samples) > 1 else None
+    return {"first_ns": samples[0], "second_ns": second, "warm_ns": samples[2:]}

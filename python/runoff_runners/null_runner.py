@@ -1,0 +1,26 @@
+"""Runner of the target `null-python`: computes nothing, and so shows what a Python process costs."""
+# The clock is read before anything is imported:
+# ruff: noqa: E402
+
+from time import monotonic_ns
+
+BEGAN_NS = monotonic_ns()
+
+import sys
+
+from runoff_runners.program import main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Target
+
+
+def load_target() -> "Target":
+    """Import nothing but what answers."""
+    from runoff_runners import target_null
+
+    return target_null
+
+
+if __name__ == "__main__":
+    sys.exit(main("null-python", load_target, BEGAN_NS))

@@ -1,0 +1,26 @@
+"""Runner of the target `ort-python`: ONNX Runtime in Python."""
+# The clock is read before anything is imported:
+# ruff: noqa: E402
+
+from time import monotonic_ns
+
+BEGAN_NS = monotonic_ns()
+
+import sys
+
+from runoff_runners.program import main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Target
+
+
+def load_target() -> "Target":
+    """Import the runtime."""
+    from runoff_runners import target_ort_python
+
+    return target_ort_python
+
+
+if __name__ == "__main__":
+    sys.exit(main("ort-python", load_target, BEGAN_NS))

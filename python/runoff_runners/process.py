@@ -1,0 +1,54 @@
+"""What the process knows of itself: memory and threads. `None` where the system does not say."""
+# pathlib would add milliseconds to every process:
+# ruff: noqa: PTH119, PTH123, PTH208
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def resident_bytes() -> int | None:
+    """Return the resident set of this process in bytes (Linux)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def peak_bytes() -> int | None:
+    """Return the high-water mark of the resident set in bytes.
+
+    ``VmHWM`` on Linux, because ``ru_maxrss`` of a child starts at its parent's; ``ru_maxrss`` on macOS, in bytes there.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        if sys.platform == "darwin":
+            import resource
+
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+def thread_count() -> int | None:
+    """Return the number of threads of this process (Linux)."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return None
+
+
+def mapped_library(*names: str) -> str | None:
+    """Return the path of the first mapped file whose name starts with one of `names`, tried in order (Linux)."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            mapped = [line[line.index("/") :].rstrip("\n") for line in file if "/" in line]
+    except OSError:
+        return None
+    found = (path for name in names for path in mapped if os.path.basename(path).startswith(name))
+    return next(found, None)

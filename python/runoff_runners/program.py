@@ -1,0 +1,173 @@
+"""The program that every Python runner is: arguments, ``--probe``, the result, the exit code."""
+# pathlib would add milliseconds to every process:
+# ruff: noqa: PTH112
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+
+from runoff_runners.model import check_items
+from runoff_runners.process import peak_bytes
+from runoff_runners.protocol import VERSION, Phases, RunnerError, one_line, write_json
+from runoff_runners.request import check_request, read_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runoff_runners.interfaces import Fields, Request, Target
+
+_OPTIONAL_SETTINGS = (
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "teardown",
+)
+_USAGE = "usage: RUNNER --request FILE --result FILE | --probe\n"
+
+
+def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
+    """Run the program and return its exit code; with ``teardown = "skip"`` leave the process at once.
+
+    Parameters
+    ----------
+    name
+        The runner's name.
+    load_target
+        Imports the runtime.
+    began_ns
+        Clock at the first line of the runner's own code.
+    """
+    arguments = sys.argv[1:]
+    if arguments == ["--probe"]:
+        return _probe(name, load_target)
+    named = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) != 4 or named.keys() != {"--request", "--result"}:  # noqa: PLR2004 (two options)
+        sys.stderr.write(_USAGE)
+        return 2
+    runner = _Runner(name, load_target, began_ns)
+    fields = runner.answer(named["--request"])
+    try:
+        write_json(named["--result"], fields)
+    except OSError as error:
+        sys.stderr.write(f"{name}: cannot write --result {named['--result']}: {error.strerror}\n")
+        return 1
+    if runner.skips_teardown:
+        sys.stderr.flush()
+        os._exit(0)
+    return runner.exit_code
+
+
+class _Runner:
+    """One request and its answer."""
+
+    def __init__(self, name: str, load_target: Callable[[], Target], began_ns: int) -> None:
+        self.exit_code = 0
+        self.skips_teardown = False
+        self._name = name
+        self._load_target = load_target
+        self._phases = Phases(began_ns)
+        self._case = ""
+
+    def answer(self, path: str) -> Fields:
+        """Do what the request in `path` asks; return the result, whatever happens."""
+        try:
+            result = self._perform(path)
+        except RunnerError as error:
+            failure = error
+        except ImportError as error:
+            failure = _runtime_missing(self._name, error)
+        except Exception as error:  # noqa: BLE001 (the last resort of a program whose failures are results)
+            failure = _unforeseen(error)
+        else:
+            return result
+        self.exit_code = failure.exit_code
+        sys.stderr.write(f"{self._name}: {failure.kind}: {failure.message}\n")
+        told = {"status": failure.status, "kind": failure.kind, "message": one_line(failure.message)}
+        return {**self._head(), **told, "hint": failure.hint, "phases": self._phases.done}
+
+    def _perform(self, path: str) -> Fields:
+        document = read_json(path)
+        case = document.get("case")
+        self._case = case if isinstance(case, str) else ""
+        request = check_request(document)
+        settings, measure = request["settings"], request["measure"]
+        self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))
+        target = self._load_target()
+        _check_capabilities(request, target, self._name)
+        check_items(request)
+        fields = target.perform(request, self._phases)
+        asked = (name for name in _OPTIONAL_SETTINGS if settings[name] is not None)  # type: ignore[literal-required]
+        fields["effective"]["ignored"] = [name for name in asked if name not in target.SETTINGS]
+        self._phases.end("output")
+        self.skips_teardown = settings["teardown"] == "skip"
+        memory = {"peak_bytes": peak_bytes(), "after": self._phases.resident}
+        return {**self._head(), "status": "ok", "phases": self._phases.done, **fields, "memory": memory}
+
+    def _head(self) -> Fields:
+        return {"protocol": VERSION, "case": self._case}
+
+
+def _check_capabilities(request: Request, target: Target, name: str) -> None:
+    """Check the request against what the runner says that it can do, and that its folder is there."""
+    asked = (
+        ("model.format", request["model"]["format"], target.FORMATS),
+        ("measure.kind", request["measure"]["kind"], target.MEASURES),
+    )
+    for field, value, known in asked:
+        if known and value not in known:
+            message = f"{field}: {value!r} is not among what {name} can do ({', '.join(known)})"
+            raise RunnerError("bad-request", message, "ask the runner with --probe")
+    precision = request["settings"]["precision"]
+    if precision != "fp32":
+        message = f"settings.precision: {name} computes in fp32, not {precision!r}"
+        raise RunnerError("provider-unavailable", message, 'set precision = "fp32"')
+    if not os.path.isdir(request["outputs_dir"]):
+        raise RunnerError("bad-request", f"outputs_dir: no such folder: {request['outputs_dir']}", "make it first")
+
+
+def _probe(name: str, load_target: Callable[[], Target]) -> int:
+    """Print what the runner can do here as JSON; return 0, or 3 where it cannot run."""
+    capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
+    code = 0
+    try:
+        target = load_target()
+        capabilities |= {
+            "workloads": ["classify", "tensor"],
+            "formats": target.FORMATS,
+            "measures": target.MEASURES,
+            "settings": target.SETTINGS,
+            **target.capabilities(),
+        }
+    except (ImportError, RunnerError) as error:
+        failure = error if isinstance(error, RunnerError) else _runtime_missing(name, error)
+        code = 3
+        capabilities["unavailable"] = {
+            "kind": failure.kind,
+            "message": one_line(failure.message),
+            "hint": failure.hint,
+        }
+    sys.stdout.write(json.dumps(capabilities) + "\n")
+    return code
+
+
+def _runtime_missing(name: str, error: ImportError) -> RunnerError:
+    """Return the failure of a runner whose environment lacks a module."""
+    return RunnerError("runtime-missing", one_line(error), f"make the environment: nox -s {name}")
+
+
+def _unforeseen(error: Exception) -> RunnerError:
+    """Return the failure for an exception that nothing else caught."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return RunnerError("no-space", one_line(error), "free some space on the disk of outputs_dir")
+    import traceback
+
+    traceback.print_exception(error)
+    message = one_line(f"{type(error).__name__}: {error}")
+    return RunnerError("internal", message, "this is a bug in the runner: report it with what stderr says")

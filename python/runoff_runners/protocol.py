@@ -1,0 +1,105 @@
+"""What every Python runner says to runoff: failures, phases, the result file.
+
+Standard library only, and as little of it as possible: its import is part of what is measured.
+"""
+# pathlib would add milliseconds to every process:
+# ruff: noqa: PTH105, PTH108, PTH110, PTH123
+
+from __future__ import annotations
+
+import json
+import os
+from time import monotonic_ns
+
+from runoff_runners.process import resident_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Fields
+
+VERSION = 1
+_UNSUPPORTED = ("provider-unavailable", "runtime-missing")
+
+
+class RunnerError(Exception):
+    """A failure that the protocol has a kind for.
+
+    Parameters
+    ----------
+    kind
+        One of the kinds in ``protocol/README.md``.
+    message
+        What went wrong and which file or field is at fault; one line.
+    hint
+        What to do next.
+    """
+
+    def __init__(self, kind: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+
+    @property
+    def status(self) -> str:
+        """Status of the result: ``unsupported`` where the machine lacks something, else ``error``."""
+        return "unsupported" if self.kind in _UNSUPPORTED else "error"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the runner that ends with this failure."""
+        if self.kind in _UNSUPPORTED:
+            return 3
+        return 2 if self.kind == "bad-request" else 1
+
+
+class Phases:
+    """The phases of the process, each beginning where the one before it ended.
+
+    Parameters
+    ----------
+    began_ns
+        Clock at the first line of the runner's own code.
+    """
+
+    def __init__(self, began_ns: int) -> None:
+        self.done: list[Fields] = []
+        self.resident: dict[str, int] = {}
+        self._began_ns = began_ns
+        self._with_memory = False
+
+    def begin(self, spawn_ns: int | None, *, with_memory: bool) -> None:
+        """Set what only the request knows: when the process was spawned, and whether memory is read."""
+        self._with_memory = with_memory
+        if spawn_ns is not None:
+            self.done.append({"name": "start", "start_ns": spawn_ns, "end_ns": self._began_ns})
+
+    def end(self, name: str) -> int:
+        """End the phase `name` now; return the clock in nanoseconds."""
+        now = monotonic_ns()
+        self.done.append({"name": name, "start_ns": self._began_ns, "end_ns": now})
+        self._began_ns = now
+        if self._with_memory:
+            resident = resident_bytes()
+            if resident is not None:
+                self.resident[name] = resident
+        return now
+
+
+def one_line(text: object) -> str:
+    """Return the first line of `text` that says anything, cut at 500 characters."""
+    lines = str(text).strip().splitlines() or [""]
+    return lines[0].strip()[:500]
+
+
+def write_json(path: str, fields: Fields) -> None:
+    """Write `fields` to `path` under a temporary name, then rename: nobody reads half of it."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(fields, file)
+        os.replace(temporary, path)
+    except OSError:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,23 @@
+"""Computes nothing."""
+
+from __future__ import annotations
+
+from platform import python_version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Fields, Marks, Request
+
+FORMATS: tuple[str, ...] = ()
+MEASURES: tuple[str, ...] = ("once",)
+SETTINGS: tuple[str, ...] = ("threads", "teardown")
+
+
+def capabilities() -> Fields:
+    """Return what there is to say about a runner without a runtime."""
+    return {"version": python_version(), "providers": ["cpu"], "computes": False}
+
+
+def perform(request: Request, phases: Marks) -> Fields:  # noqa: ARG001 (the interface of a target)
+    """Return an answer that says nothing but who gave it."""
+    return {"effective": {"runtime": "none", "version": "", "language": "python"}}

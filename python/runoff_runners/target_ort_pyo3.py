@@ -1,0 +1,109 @@
+"""The Rust core, `runoff_ort`, called from Python: no Pillow and no ONNX Runtime module."""
+
+from __future__ import annotations
+
+import runoff_ort
+
+from runoff_runners.measure import measure
+from runoff_runners.model import check_inputs, model_path, output_names
+from runoff_runners.protocol import RunnerError, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, TensorSpec
+
+FORMATS: tuple[str, ...] = ("onnx",)
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
+SETTINGS: tuple[str, ...] = (
+    "threads",
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "teardown",
+)
+
+
+_OPTIONS = (
+    "threads",
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "provider",
+    "precision",
+)
+
+
+def capabilities() -> Fields:
+    """Return what the library that the Rust core finds can do on this machine."""
+    try:
+        runoff_ort.load_runtime()
+    except runoff_ort.RunoffOrtError as error:
+        raise _failure(error) from error
+    return {**_runtime(), "library": runoff_ort.library_path(), "providers": ["cpu"]}
+
+
+def perform(request: Request, phases: Marks) -> Fields:
+    """Do what the request asks; return the fields of the result that come from it."""
+    phases.end("imports")
+    try:
+        runoff_ort.load_runtime()
+        phases.end("runtime")
+        runoff_ort.make_environment()
+        phases.end("environment")
+        session = _Session(request)
+        phases.end("load")
+        return measure(request, session, _images(request), phases)
+    except runoff_ort.RunoffOrtError as error:
+        raise _failure(error) from error
+
+
+class _Session:
+    """A model in the Rust core."""
+
+    def __init__(self, request: Request) -> None:
+        settings = request["settings"]
+        options = {name: settings[name] for name in _OPTIONS}  # type: ignore[literal-required]
+        self._session = runoff_ort.Session(model_path(request), **options)
+        # The session would not have been made on another provider.
+        self._provider = settings["provider"]
+        check_inputs([_spec(*told) for told in self._session.inputs], request)
+        self._outputs = output_names(request, (name for name, _, _ in self._session.outputs))
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once."""
+        outputs = self._session.run(feed)
+        return {name: outputs[name] for name in self._outputs}
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back."""
+        told = {"language": "python", "provider": self._provider, "threads": self._session.threads}
+        return {**_runtime(), **told, "library": runoff_ort.library_path()}
+
+
+def _images(request: Request) -> Images | None:
+    """Return what reads and preprocesses images in Rust (`classify` only)."""
+    if request["workload"] != "classify":
+        return None
+    spec = request["preprocess"]
+    return lambda paths: runoff_ort.preprocess(paths, **spec)
+
+
+def _spec(name: str, dtype: str, shape: list[int | None]) -> TensorSpec:
+    return {"name": name, "dtype": dtype, "shape": shape}
+
+
+def _runtime() -> Fields:
+    """Return which ONNX Runtime this is."""
+    version, build = runoff_ort.runtime_version(), runoff_ort.runtime_build()
+    return {"runtime": "onnxruntime", "version": version, "build": build}
+
+
+def _failure(error: runoff_ort.RunoffOrtError) -> RunnerError:
+    """Return the failure that the Rust core reported, in the words of the protocol."""
+    return RunnerError(error.kind, one_line(error.message), error.hint)

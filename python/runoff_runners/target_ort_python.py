@@ -1,0 +1,149 @@
+"""ONNX Runtime as its Python users call it."""
+
+from __future__ import annotations
+
+import onnxruntime as ort
+
+from runoff_runners.measure import measure, pillow_images
+from runoff_runners.model import check_inputs, model_path, output_names, unreadable
+from runoff_runners.process import mapped_library, thread_count
+from runoff_runners.protocol import RunnerError, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Feed, Fields, Marks, Request, Settings, TensorSpec
+
+FORMATS: tuple[str, ...] = ("onnx", "ort")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
+SETTINGS: tuple[str, ...] = (
+    "threads",
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "teardown",
+)
+# Sends the model to a server instead of running it here.
+_REMOTE = "AzureExecutionProvider"
+_LEVELS = {
+    "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_MODES = {"sequential": ort.ExecutionMode.ORT_SEQUENTIAL, "parallel": ort.ExecutionMode.ORT_PARALLEL}
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+def capabilities() -> Fields:
+    """Return what this build of ONNX Runtime can do on this machine."""
+    return {
+        "runtime": "onnxruntime",
+        "version": ort.__version__,
+        "build": ort.get_build_info(),
+        # The wheel links the engine into its own module; the library beside it is for other languages.
+        "library": mapped_library("libonnxruntime.", "onnxruntime_pybind11_state"),
+        "providers": list(_providers()),
+    }
+
+
+def perform(request: Request, phases: Marks) -> Fields:
+    """Do what the request asks; return the fields of the result that come from it."""
+    images = pillow_images(request)
+    phases.end("imports")
+    session = _Session(request)
+    phases.end("load")
+    return measure(request, session, images, phases)
+
+
+class _Session:
+    """A model in ONNX Runtime."""
+
+    def __init__(self, request: Request) -> None:
+        settings = request["settings"]
+        provider = _find_provider(settings["provider"])
+        options = _options(settings)
+        path = model_path(request)
+        threads = thread_count()
+        try:
+            self._session = ort.InferenceSession(path, options, providers=[provider])
+        except Exception as error:  # its exceptions share no other base
+            raise unreadable(request, one_line(error)) from error
+        threads_now = thread_count()
+        self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
+        if self._session.get_providers()[0] != provider:
+            raise _provider_unavailable(settings["provider"])
+        check_inputs([_spec(node) for node in self._session.get_inputs()], request)
+        self._outputs = output_names(request, (node.name for node in self._session.get_outputs()))
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once."""
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        except Exception as error:  # its exceptions share no other base
+            raise RunnerError("runtime-failed", one_line(error)) from error
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back."""
+        return {
+            "runtime": "onnxruntime",
+            "version": ort.__version__,
+            "language": "python",
+            "provider": _short(self._session.get_providers()[0]),
+            "threads": self._threads,
+            "build": ort.get_build_info(),
+        }
+
+
+def _options(settings: Settings) -> ort.SessionOptions:
+    """Return session options in which only what was asked for differs from the defaults."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings["threads"]
+    if settings["inter_threads"] is not None:
+        options.inter_op_num_threads = settings["inter_threads"]
+    if settings["optimization"] is not None:
+        options.graph_optimization_level = _LEVELS[settings["optimization"]]
+    if settings["arena"] is not None:
+        options.enable_cpu_mem_arena = settings["arena"]
+    if settings["execution"] is not None:
+        options.execution_mode = _MODES[settings["execution"]]
+    if settings["spinning"] is not None:
+        value = "1" if settings["spinning"] else "0"
+        options.add_session_config_entry("session.intra_op.allow_spinning", value)
+        options.add_session_config_entry("session.inter_op.allow_spinning", value)
+    if settings["prepacking"] is not None:
+        value = "0" if settings["prepacking"] else "1"
+        options.add_session_config_entry("session.disable_prepacking", value)
+    return options
+
+
+def _providers() -> dict[str, str]:
+    """Return the names of the providers of this build, by their short names."""
+    return {_short(name): name for name in ort.get_available_providers() if name != _REMOTE}
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider").lower()
+
+
+def _find_provider(name: str) -> str:
+    """Return the runtime's name of the provider; one that is not there would be replaced by the CPU silently."""
+    provider = _providers().get(name)
+    if provider is None:
+        raise _provider_unavailable(name)
+    return provider
+
+
+def _provider_unavailable(name: str) -> RunnerError:
+    known = ", ".join(_providers())
+    message = f"settings.provider: {name!r} is not in this build of ONNX Runtime (it has: {known})"
+    return RunnerError("provider-unavailable", message, 'install a build that has it, or set provider = "cpu"')
+
+
+def _spec(node: ort.NodeArg) -> TensorSpec:
+    """Return an input of the model as the protocol says it; names of dimensions are dynamic."""
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = [size if isinstance(size, int) else None for size in node.shape]
+    return {"name": node.name, "dtype": _DTYPES.get(dtype, dtype), "shape": shape}

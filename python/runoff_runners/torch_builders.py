@@ -1,0 +1,19 @@
+"""Networks without weights, for packages that have no function that makes one when called with no arguments.
+
+This module imports only what the network needs: torchvision would double the time of the import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def efficientnet_lite0() -> torch.nn.Module:
+    """Return EfficientNet-Lite0: float32 [N, 3, 224, 224] to logits [N, 1000]."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: torch.nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    return network

@@ -1,0 +1,116 @@
+//! Time stamps that can be compared between processes, and the phases of a runner's life.
+
+use std::collections::BTreeMap;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::memory;
+use crate::protocol::Phase;
+
+/// Reads `CLOCK_MONOTONIC`, in nanoseconds.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds * 1_000_000_000 + nanoseconds
+}
+
+/// Phases without gaps: each one ends where the next begins.
+#[derive(Debug)]
+pub struct Phases {
+    marks: Vec<Phase>,
+    last_ns: u64,
+    memory_after: Option<BTreeMap<String, u64>>,
+}
+
+impl Phases {
+    /// Begins at `entry_ns`, the first line of the runner's own code.
+    ///
+    /// With `spawn_ns`, the phase `start` from there to `entry_ns` comes first. With `memory`, the resident set
+    /// is read after each phase; the reading itself counts to the next one.
+    #[must_use]
+    pub fn begin(spawn_ns: Option<u64>, entry_ns: u64, memory: bool) -> Self {
+        let mut phases = Self {
+            marks: Vec::with_capacity(8),
+            last_ns: spawn_ns.unwrap_or(entry_ns),
+            memory_after: memory.then(BTreeMap::new),
+        };
+        if spawn_ns.is_some() {
+            phases.mark_at("start", entry_ns);
+        }
+        phases
+    }
+
+    /// Ends the phase `name` now.
+    pub fn mark(&mut self, name: &str) {
+        self.mark_at(name, now_ns());
+    }
+
+    /// Ends the phase `name` at `end_ns`.
+    pub fn mark_at(&mut self, name: &str, end_ns: u64) {
+        self.marks.push(Phase { name: name.to_owned(), start_ns: self.last_ns, end_ns });
+        self.last_ns = end_ns;
+        if let (Some(after), Some(bytes)) = (&mut self.memory_after, memory::resident_bytes()) {
+            after.insert(name.to_owned(), bytes);
+        }
+    }
+
+    /// The phases so far, and the resident set after each in bytes (empty unless asked for).
+    #[must_use]
+    pub fn finish(self) -> (Vec<Phase>, BTreeMap<String, u64>) {
+        (self.marks, self.memory_after.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_does_not_go_back() {
+        let first = now_ns();
+        assert!(first > 0);
+        assert!(now_ns() >= first);
+    }
+
+    #[test]
+    fn start_is_left_out_without_a_spawn_time() {
+        let mut phases = Phases::begin(None, 5, false);
+        phases.mark_at("load", 7);
+        let (marks, after) = phases.finish();
+        assert_eq!(marks, [Phase { name: "load".into(), start_ns: 5, end_ns: 7 }]);
+        assert!(after.is_empty());
+    }
+
+    #[test]
+    fn memory_is_read_after_each_phase_when_asked_for() {
+        let mut phases = Phases::begin(Some(1), 2, true);
+        phases.mark("load");
+        let (_, after) = phases.finish();
+        if cfg!(target_os = "linux") {
+            assert_eq!(after.keys().collect::<Vec<_>>(), ["load", "start"]);
+            assert!(after.values().all(|&bytes| bytes > 0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn phases_add_up(spawn in 0_u64..1_000, steps in prop::collection::vec(0_u64..1_000, 1..9)) {
+            let entry = spawn + steps[0];
+            let mut phases = Phases::begin(Some(spawn), entry, false);
+            let mut end = entry;
+            for step in &steps[1..] {
+                end += step;
+                phases.mark_at("x", end);
+            }
+            let (marks, _) = phases.finish();
+            prop_assert_eq!(marks[0].start_ns, spawn);
+            prop_assert!(marks.windows(2).all(|pair| pair[0].end_ns == pair[1].start_ns));
+            let total: u64 = marks.iter().map(|phase| phase.end_ns - phase.start_ns).sum();
+            prop_assert_eq!(total, end - spawn);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The one error of this crate: a kind of the runner protocol, a message and a way out.
+
+use serde::{Deserialize, Serialize};
+
+/// Kinds of failure, with the names of `protocol/README.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The request cannot be understood or contradicts itself.
+    BadRequest,
+    /// The model file is not there.
+    ModelMissing,
+    /// The model file is there and cannot be made into a session.
+    ModelUnreadable,
+    /// The model's inputs do not fit what it is given.
+    ModelMismatch,
+    /// The image file is not there.
+    ImageMissing,
+    /// The image file cannot be read or decoded.
+    ImageUnreadable,
+    /// The image has more pixels than the protocol allows.
+    ImageTooLarge,
+    /// A tensor file is missing, unreadable or of the wrong size.
+    TensorUnreadable,
+    /// The provider is not in this build, or does not offer what was asked of it.
+    ProviderUnavailable,
+    /// ONNX Runtime's library is missing or too old.
+    RuntimeMissing,
+    /// ONNX Runtime reported a failure.
+    RuntimeFailed,
+    /// The disk is full.
+    NoSpace,
+    /// Anything else.
+    Internal,
+}
+
+impl Kind {
+    /// The kind's name in the protocol.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::ModelMissing => "model-missing",
+            Self::ModelUnreadable => "model-unreadable",
+            Self::ModelMismatch => "model-mismatch",
+            Self::ImageMissing => "image-missing",
+            Self::ImageUnreadable => "image-unreadable",
+            Self::ImageTooLarge => "image-too-large",
+            Self::TensorUnreadable => "tensor-unreadable",
+            Self::ProviderUnavailable => "provider-unavailable",
+            Self::RuntimeMissing => "runtime-missing",
+            Self::RuntimeFailed => "runtime-failed",
+            Self::NoSpace => "no-space",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the case cannot run on this machine, as opposed to having failed.
+    #[must_use]
+    pub const fn is_unsupported(self) -> bool {
+        matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing)
+    }
+
+    /// The exit code of a runner that ends with this kind: 2 bad request, 3 unsupported here, 1 anything else.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::BadRequest => 2,
+            Self::ProviderUnavailable | Self::RuntimeMissing => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// A failure with a way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}", if hint.is_empty() { String::new() } else { format!(" ({hint})") })]
+pub struct Error {
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// What went wrong and which file or field is at fault, in one line.
+    pub message: String,
+    /// What to do next; empty only where the message says it already.
+    pub hint: String,
+}
+
+impl Error {
+    /// Makes an error; of a message with several lines only the first is kept.
+    pub fn new(kind: Kind, message: impl AsRef<str>, hint: impl Into<String>) -> Self {
+        let message = message.as_ref().lines().next().unwrap_or_default().trim().to_owned();
+        Self { kind, message, hint: hint.into() }
+    }
+
+    /// A request that cannot be carried out as it stands.
+    pub fn bad_request(message: impl AsRef<str>) -> Self {
+        Self::new(Kind::BadRequest, message, "the fields of a request are described in protocol/README.md")
+    }
+
+    /// A failure to write `path`.
+    #[must_use]
+    pub fn write(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot write {}: {error}", path.display());
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            Self::new(Kind::NoSpace, message, "free some space on that disk")
+        } else {
+            Self::new(Kind::Internal, message, "check that the folder exists and can be written to")
+        }
+    }
+
+    /// A failure reported by ONNX Runtime while it did `what`.
+    pub fn runtime<R>(what: &str, error: &ort::Error<R>) -> Self {
+        let message = format!("ONNX Runtime failed {what}: {}", error.message());
+        Self::new(Kind::RuntimeFailed, message, "run it again with ORT_LOG=verbose to see more on stderr")
+    }
+}

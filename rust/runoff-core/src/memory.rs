@@ -1,0 +1,52 @@
+//! Memory and threads of this process, as the kernel counts them. `None` where it does not say.
+
+use std::fs;
+
+/// High-water mark of the resident set (`VmHWM`), in bytes.
+#[must_use]
+pub fn peak_bytes() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// Resident set now (`VmRSS`), in bytes.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// Threads of this process.
+#[must_use]
+pub fn thread_count() -> Option<usize> {
+    Some(fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+fn status_bytes(field: &str) -> Option<u64> {
+    parse_kib(&fs::read_to_string("/proc/self/status").ok()?, field)
+}
+
+fn parse_kib(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_and_converted() {
+        let status = "Name:\tx\nVmHWM:\t   61440 kB\nVmRSS:\t     100 kB\n";
+        assert_eq!(parse_kib(status, "VmHWM:"), Some(61_440 * 1024));
+        assert_eq!(parse_kib(status, "VmRSS:"), Some(102_400));
+        assert_eq!(parse_kib(status, "VmPeak:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_memory_and_threads() {
+        let peak = peak_bytes().expect("VmHWM");
+        assert!(peak >= resident_bytes().expect("VmRSS"));
+        assert!(thread_count().expect("tasks") >= 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! From an image file to the numbers that go into the model.
+
+use std::path::Path;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::error::{Error, Kind};
+use crate::image::Decoder;
+use crate::protocol::{Interpolation, Preprocess};
+
+/// Part of one side of the source image, in source pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    /// Where it begins.
+    pub start: f64,
+    /// How long it is.
+    pub length: f64,
+}
+
+/// Finds what is kept of a side of `side` pixels when the shorter side, `shorter`, is resized to `resize` and
+/// `crop` pixels are cut from the middle.
+///
+/// Resizing only this part gives the same pixels as resizing everything and cropping then: the scale is the
+/// same, and the filter still sees the pixels around the part.
+#[must_use]
+pub fn kept_span(side: u32, shorter: u32, resize: u32, crop: u32) -> Span {
+    let resized = u64::from(resize) * u64::from(side) / u64::from(shorter);
+    let offset = resized.saturating_sub(u64::from(crop)) / 2;
+    let scale = f64::from(side) / to_f64(resized);
+    let start = to_f64(offset) * scale;
+    Span { start, length: (f64::from(crop) * scale).min(f64::from(side) - start) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a side has at most 2^32 * 2^32 / 1 pixels only in theory")]
+fn to_f64(pixels: u64) -> f64 {
+    pixels as f64
+}
+
+/// Preprocesses images one after the other, reusing its buffers.
+#[derive(Debug)]
+pub struct Preprocessor {
+    decoder: Decoder,
+    resizer: Resizer,
+    algorithm: ResizeAlg,
+    shorter: u32,
+    cropped: Image<'static>,
+    /// `(value - mean) / std` for every byte value of every channel.
+    normalised: Box<[[f32; 256]; 3]>,
+}
+
+impl Preprocessor {
+    /// Prepares for images that are treated as `spec` says.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` when `spec` contradicts itself.
+    pub fn new(spec: &Preprocess) -> Result<Self, Error> {
+        spec.check()?;
+        let filter = match spec.interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        let crop = spec.crop.get();
+        Ok(Self {
+            decoder: Decoder::default(),
+            resizer: Resizer::new(),
+            algorithm: ResizeAlg::Convolution(filter),
+            shorter: spec.resize.get(),
+            cropped: Image::new(crop, crop, PixelType::U8x3),
+            normalised: Box::new(normalisation(spec)),
+        })
+    }
+
+    /// Length of one image's tensor, in elements: `3 * crop * crop`.
+    #[must_use]
+    pub fn tensor_len(&self) -> usize {
+        self.cropped.buffer().len()
+    }
+
+    /// Side of the square that is kept, in pixels.
+    #[must_use]
+    pub fn crop(&self) -> usize {
+        usize::try_from(self.cropped.width()).unwrap_or(usize::MAX)
+    }
+
+    /// Reads, decodes, resizes, crops and normalises the image in the file `path` into `tensor`.
+    ///
+    /// `tensor` holds float32, CHW, RGB: `tensor_len()` elements.
+    ///
+    /// # Errors
+    ///
+    /// `image-missing`, `image-unreadable` or `image-too-large`.
+    ///
+    /// # Panics
+    ///
+    /// When `tensor` has another length.
+    pub fn load(&mut self, path: &Path, tensor: &mut [f32]) -> Result<(), Error> {
+        assert_eq!(tensor.len(), self.tensor_len(), "a tensor of another size");
+        self.resize(path)?;
+        normalise(self.cropped.buffer(), &self.normalised, tensor);
+        Ok(())
+    }
+
+    /// Decodes the image in `path` and resizes the part that is kept into `self.cropped`.
+    fn resize(&mut self, path: &Path) -> Result<(), Error> {
+        let internal = |error: &dyn std::error::Error| {
+            Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
+        };
+        let pixels = self.decoder.open(path)?;
+        let shorter = pixels.width.min(pixels.height);
+        let across = kept_span(pixels.width, shorter, self.shorter, self.cropped.width());
+        let down = kept_span(pixels.height, shorter, self.shorter, self.cropped.height());
+        let source = ImageRef::new(pixels.width, pixels.height, pixels.bytes, PixelType::U8x3)
+            .map_err(|error| internal(&error))?;
+        let options = ResizeOptions::new().resize_alg(self.algorithm);
+        let options = options.crop(across.start, down.start, across.length, down.length);
+        self.resizer.resize(&source, &mut self.cropped, &options).map_err(|error| internal(&error))
+    }
+}
+
+/// Tabulates `(value - mean) / std` in float32, as `NumPy` computes it.
+#[expect(clippy::cast_possible_truncation, reason = "tensors are float32")]
+fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
+    let mut table = [[0.0; 256]; 3];
+    for ((row, &mean), &std) in table.iter_mut().zip(&spec.mean).zip(&spec.std) {
+        for (entry, value) in row.iter_mut().zip(0_u8..) {
+            *entry = (f32::from(value) - mean as f32) / std as f32;
+        }
+    }
+    table
+}
+
+/// Interleaved bytes to planar normalised floats, in one pass.
+fn normalise(pixels: &[u8], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
+    let plane = tensor.len() / 3;
+    let (red, rest) = tensor.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    for (((pixel, red), green), blue) in pixels.chunks_exact(3).zip(red).zip(green).zip(blue) {
+        *red = table[0][usize::from(pixel[0])];
+        *green = table[1][usize::from(pixel[1])];
+        *blue = table[2][usize::from(pixel[2])];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec(resize: u32, crop: u32) -> Preprocess {
+        Preprocess {
+            resize: NonZeroU32::new(resize).expect("not zero"),
+            crop: NonZeroU32::new(crop).expect("not zero"),
+            interpolation: Interpolation::Bicubic,
+            mean: [10.0, 20.0, 30.0],
+            std: [2.0, 4.0, 8.0],
+        }
+    }
+
+    #[test]
+    fn the_span_of_a_known_photo() {
+        // 640x427 to 383x256 to 224x224: offsets (383 - 224) // 2 = 79 and (256 - 224) // 2 = 16.
+        let across = kept_span(640, 427, 256, 224);
+        assert!((across.start - 79.0 * 640.0 / 383.0).abs() < 1e-9);
+        assert!((across.length - 224.0 * 640.0 / 383.0).abs() < 1e-9);
+        let down = kept_span(427, 427, 256, 224);
+        assert!((down.start - 16.0 * 427.0 / 256.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn normalised_values_are_planar() {
+        let mut tensor = [0.0; 6];
+        normalise(&[10, 20, 30, 12, 28, 46], &normalisation(&spec(2, 1)), &mut tensor);
+        assert_eq!(tensor.map(f32::to_bits), [0.0_f32, 1.0, 0.0, 2.0, 0.0, 2.0].map(f32::to_bits));
+    }
+
+    #[test]
+    fn a_crop_larger_than_the_image_is_refused() {
+        let error = Preprocessor::new(&spec(100, 101)).expect_err("too large");
+        assert_eq!(error.kind, Kind::BadRequest);
+        assert!(error.message.contains("preprocess.crop"));
+    }
+
+    #[test]
+    fn an_even_image_stays_even() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("even.png");
+        let file = std::fs::File::create(&path).expect("a file");
+        let mut encoder = png::Encoder::new(file, 50, 31);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().expect("a header");
+        writer.write_image_data(&[50, 60, 70].repeat(50 * 31)).expect("data");
+        writer.finish().expect("an end");
+        let mut tensor = vec![0.0; 3 * 8 * 8];
+        Preprocessor::new(&spec(12, 8)).expect("a spec").load(&path, &mut tensor).expect("a tensor");
+        assert_eq!(tensor, [[20.0_f32; 64], [10.0; 64], [5.0; 64]].concat());
+    }
+
+    proptest! {
+        #[test]
+        fn the_span_lies_inside_and_in_the_middle(
+            width in 1_u32..5_000, height in 1_u32..5_000, resize in 1_u32..600, percent in 1_u32..=100,
+        ) {
+            let crop = (resize * percent / 100).max(1);
+            let shorter = width.min(height);
+            for side in [width, height] {
+                let Span { start, length } = kept_span(side, shorter, resize, crop);
+                prop_assert!(start >= 0.0 && length > 0.0);
+                prop_assert!(start + length <= f64::from(side) * (1.0 + 1e-12));
+                // The two margins differ by at most one resized pixel.
+                let resized = f64::from(resize * side / shorter);
+                let scale = f64::from(side) / resized;
+                let after = f64::from(side) - start - length;
+                prop_assert!(((after - start) / scale).abs() <= 1.0 + 1e-6);
+                prop_assert!((length - f64::from(crop) * scale).abs() < 1e-6 * f64::from(side));
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What came out of the model, copied so that it outlives the next inference.
+
+use std::path::Path;
+
+use ort::session::SessionOutputs;
+
+use crate::error::{Error, Kind};
+use crate::protocol::WrittenTensor;
+use crate::tensor::{self, RawTensor};
+
+/// Tensors of one iteration, by name.
+#[derive(Debug)]
+pub struct Captured {
+    /// What goes before the names of files.
+    pub prefix: &'static str,
+    /// The items that the rows belong to.
+    pub items: Vec<usize>,
+    /// In the order of the graph.
+    pub tensors: Vec<(String, RawTensor)>,
+}
+
+impl Captured {
+    /// Copies all outputs of an iteration over `items`.
+    pub fn of(outputs: &SessionOutputs<'_>, items: Vec<usize>) -> Result<Self, Error> {
+        let copy = |(name, value): (&str, ort::value::DynValueRef<'_>)| {
+            Ok((name.to_owned(), RawTensor::copy_of(&value, name)?))
+        };
+        let tensors = outputs.iter().map(copy).collect::<Result<_, Error>>()?;
+        Ok(Self { prefix: "", items, tensors })
+    }
+
+    /// Writes all tensors into `folder`.
+    pub fn write(&self, folder: &Path) -> Result<Vec<WrittenTensor>, Error> {
+        let first = self.items.first().copied().unwrap_or_default();
+        let write = |(name, raw): &(String, RawTensor)| {
+            Ok(WrittenTensor {
+                items: self.items.clone(),
+                name: name.clone(),
+                dtype: raw.dtype.name().to_owned(),
+                shape: raw.shape.clone(),
+                path: tensor::write(folder, &format!("{}{name}", self.prefix), first, raw)?,
+            })
+        };
+        self.tensors.iter().map(write).collect()
+    }
+
+    /// The rows of the output `name`, or of the first one: float32, one for each item.
+    pub fn rows(&self, name: Option<&str>) -> Result<Vec<Vec<f32>>, Error> {
+        let named = self.tensors.iter().find(|(own, _)| Some(own.as_str()) == name);
+        let (name, raw) = named.or(self.tensors.first()).ok_or_else(|| unrankable("the model has no output"))?;
+        let logits = raw
+            .to_f32()
+            .ok_or_else(|| unrankable(&format!("output {name:?} is {}; classify needs float32", raw.dtype.name())))?;
+        if raw.shape.first() != Some(&self.items.len()) || logits.is_empty() {
+            let message =
+                format!("output {name:?} of shape {:?} has no row for each of {}", raw.shape, self.items.len());
+            return Err(unrankable(&message));
+        }
+        Ok(logits.chunks(logits.len() / self.items.len()).map(<[f32]>::to_vec).collect())
+    }
+}
+
+fn unrankable(message: &str) -> Error {
+    Error::new(Kind::ModelMismatch, message, "name the output with the logits first in the request's model.outputs")
+}

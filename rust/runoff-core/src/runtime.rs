@@ -1,0 +1,158 @@
+//! ONNX Runtime's shared library: finding it, loading it, asking what it is.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+
+use ort::environment::Environment;
+
+use crate::error::{Error, Kind};
+
+/// Environment variable that holds the absolute path of the library.
+pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
+
+const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to the absolute path of its \
+                    onnxruntime/capi/libonnxruntime.so.* (libonnxruntime.*.dylib on macOS)";
+
+/// The library, loaded into this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// Where it was loaded from.
+    pub library: PathBuf,
+    /// Its version, as in `1.32.0`.
+    pub version: String,
+    /// How it was built, in its own words.
+    pub build: String,
+}
+
+/// Reads the library's path from `RUNOFF_ORT_DYLIB`.
+///
+/// # Errors
+///
+/// `runtime-missing` when it is not set.
+pub fn library_from_env() -> Result<PathBuf, Error> {
+    match std::env::var_os(LIBRARY_VARIABLE) {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err(missing(&format!("{LIBRARY_VARIABLE} is not set"))),
+    }
+}
+
+/// Finds the library that the `onnxruntime` wheel carries, in the folder `package` of its Python package.
+///
+/// # Errors
+///
+/// `runtime-missing` when there is none.
+pub fn library_in_wheel(package: &Path) -> Result<PathBuf, Error> {
+    let folder = package.join("capi");
+    let is_library = |name: &str| name.starts_with("libonnxruntime.") || name == "onnxruntime.dll";
+    std::fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name().to_str().is_some_and(is_library))
+        .map(|entry| entry.path())
+        .ok_or_else(|| missing(&format!("no ONNX Runtime library in {}", folder.display())))
+}
+
+impl Runtime {
+    /// Loads the library in the file `library`, for good: a process has one ONNX Runtime.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-missing` when the path is relative, nothing is there, it is not ONNX Runtime, or it is too old.
+    pub fn load(library: &Path) -> Result<Self, Error> {
+        let shown = library.display();
+        if !library.is_absolute() {
+            return Err(missing(&format!("{LIBRARY_VARIABLE} is {shown}, not an absolute path")));
+        }
+        if !library.is_file() {
+            return Err(missing(&format!("ONNX Runtime's library {shown} is not there")));
+        }
+        let version = version_of(library)?;
+        check_version(&version, library)?;
+        // Dropped at once: this only loads the library, the environment is made later.
+        ort::init_from(library).map_err(|error| missing(&error.to_string()))?;
+        Ok(Self { library: library.to_owned(), version, build: ort::info().to_owned() })
+    }
+
+    /// Makes the process's environment. A process has only one; keep it as long as sessions live.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` when there is one already, or ONNX Runtime cannot make it.
+    pub fn make_environment(&self) -> Result<Environment, Error> {
+        ort::init_from(&self.library)
+            .map_err(|error| missing(&error.to_string()))?
+            .with_name("runoff")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| Error::runtime("making its environment", &error))
+    }
+}
+
+/// Asks the library for its version, which `ort` keeps to itself.
+fn version_of(library: &Path) -> Result<String, Error> {
+    let shown = library.display();
+    // SAFETY: loading a library runs its initialisers; the user named this file as ONNX Runtime, and `ort` is
+    // about to load the same one.
+    let handle = unsafe { libloading::Library::new(library) }
+        .map_err(|error| missing(&format!("cannot load {shown}: {error}")))?;
+    // SAFETY: every ONNX Runtime exports this function with this signature (onnxruntime_c_api.h).
+    let base = unsafe { handle.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase") }
+        .map_err(|_| missing(&format!("{shown} is not ONNX Runtime: it has no OrtGetApiBase")))?;
+    // SAFETY: the function takes nothing and returns a pointer to a static structure.
+    let base = unsafe { base().as_ref() }.ok_or_else(|| missing(&format!("{shown} has no API")))?;
+    // SAFETY: the function returns a static string that ends with NUL.
+    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) };
+    Ok(version.to_string_lossy().into_owned())
+}
+
+fn check_version(version: &str, library: &Path) -> Result<(), Error> {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    let (major, minor) = (numbers.next(), numbers.next());
+    if major == Some(1) && minor >= Some(ort::MINOR_VERSION) {
+        return Ok(());
+    }
+    let needed = ort::MINOR_VERSION;
+    let message =
+        format!("{} is ONNX Runtime {version}; this program needs 1.{needed} or a later 1.x", library.display());
+    Err(Error::new(Kind::RuntimeMissing, message, HINT))
+}
+
+fn missing(message: &str) -> Error {
+    Error::new(Kind::RuntimeMissing, message, HINT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_fit() {
+        let library = Path::new("/lib.so");
+        for fits in ["1.21.0", "1.32.0", "1.100.3"] {
+            check_version(fits, library).expect(fits);
+        }
+        for unfit in ["1.20.1", "0.32.0", "2.0.0", "", "x"] {
+            let error = check_version(unfit, library).expect_err(unfit);
+            assert!(error.message.contains("1.21 or a later 1.x"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_library_is_said() {
+        let message = |path: &Path| {
+            let error = Runtime::load(path).expect_err("no library");
+            assert_eq!(error.kind, Kind::RuntimeMissing);
+            assert!(error.hint.contains(LIBRARY_VARIABLE));
+            error.message
+        };
+        assert!(message(Path::new("lib.so")).contains("not an absolute path"));
+        assert!(message(Path::new("/nowhere/lib.so")).contains("not there"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = folder.path().join("lib.so");
+        std::fs::write(&text, "text").expect("a file");
+        assert!(message(&text).contains("cannot load"));
+    }
+}

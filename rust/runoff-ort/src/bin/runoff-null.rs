@@ -1,0 +1,81 @@
+//! A runner that speaks the protocol and computes nothing: what it costs is what runoff itself costs.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use runoff_core::Error;
+use runoff_core::clock::{Phases, now_ns};
+use runoff_core::memory;
+use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION};
+use runoff_runner::{RunnerArgs, complain, print, print_json, read_request, write_result};
+
+/// Speaks runoff's runner protocol and computes nothing.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    runner: RunnerArgs,
+}
+
+fn main() -> ExitCode {
+    let entry_ns = now_ns();
+    let runner = Arguments::parse().runner;
+    match (runner.request, runner.result) {
+        (Some(request), Some(result)) => match read_request(&request, &result) {
+            Ok(request) => write_result(&result, &answer(&request, entry_ns)),
+            Err(code) => code,
+        },
+        _ if runner.probe => printed(print_json(&capabilities())),
+        _ => printed(print(&Arguments::command().render_help().to_string())),
+    }
+}
+
+fn printed(outcome: std::io::Result<()>) -> ExitCode {
+    outcome.map_or_else(
+        |error| {
+            complain(&format!("cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+fn answer(request: &Request, entry_ns: u64) -> RunResult {
+    let Measure::Once(once) = request.measure else {
+        return RunResult::failed(&request.case, &Error::bad_request("measure.kind: runoff-null measures only once"));
+    };
+    let mut phases = Phases::begin(request.spawn_ns, entry_ns, once.memory);
+    phases.mark("output");
+    let (phases, after) = phases.finish();
+    RunResult {
+        phases,
+        memory: Some(Memory { peak_bytes: memory::peak_bytes(), after }),
+        effective: Some(Effective {
+            runtime: "none".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            language: "rust".into(),
+            ..Effective::default()
+        }),
+        ..RunResult::ok(&request.case)
+    }
+}
+
+fn capabilities() -> Capabilities {
+    let strings = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    Capabilities {
+        protocol: vec![VERSION],
+        runner: "null-rust".into(),
+        language: "rust".into(),
+        runtime: "none".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        workloads: strings(&["classify", "tensor"]),
+        formats: strings(&["onnx"]),
+        providers: strings(&["cpu"]),
+        precisions: strings(&["fp32"]),
+        measures: strings(&["once"]),
+        settings: strings(&["threads"]),
+        ..Capabilities::default()
+    }
+}

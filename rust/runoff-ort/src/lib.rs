@@ -1,0 +1,84 @@
+//! What the two runner programs of this package share: their command line and how they end.
+
+#![deny(unsafe_code)]
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use runoff_core::Error;
+use runoff_core::protocol::{self, Request, RunResult, Status};
+use serde::Serialize;
+
+/// The runner protocol's command line.
+#[derive(Debug, Default, Clone, PartialEq, Eq, clap::Args)]
+pub struct RunnerArgs {
+    /// Run the request in this file (with --result).
+    #[arg(long, value_name = "FILE", requires = "result")]
+    pub request: Option<PathBuf>,
+    /// Write the result to this file.
+    #[arg(long, value_name = "FILE", requires = "request")]
+    pub result: Option<PathBuf>,
+    /// Print what this runner can do on this machine, as JSON.
+    #[arg(long, conflicts_with_all = ["request", "result"])]
+    pub probe: bool,
+}
+
+/// Reads the request in `request`; when it is bad, writes the result to `result` and says how to exit.
+///
+/// # Errors
+///
+/// The exit code 2.
+pub fn read_request(request: &Path, result: &std::path::Path) -> Result<Request, ExitCode> {
+    protocol::read_request(request).map_err(|error| write_result(result, &RunResult::failed("", &error)))
+}
+
+/// Writes `answer` to `path`; returns the exit code of its status, or 1 when it cannot be written.
+#[must_use]
+pub fn write_result(path: &Path, answer: &RunResult) -> ExitCode {
+    let code = match (answer.status, answer.kind) {
+        (Status::Ok, _) | (_, None) => 0,
+        (_, Some(kind)) => kind.exit_code(),
+    };
+    if let (Some(message), Some(hint)) = (&answer.message, &answer.hint) {
+        complain(&format!("{message} ({hint})"));
+    }
+    match protocol::write_result(path, answer) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints `message` to stderr in one line; a closed stderr is no reason to fail.
+pub fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "error: {message}");
+}
+
+/// Prints `error` to stderr; returns its exit code.
+#[must_use]
+pub fn fail(error: &Error) -> ExitCode {
+    complain(&error.to_string());
+    ExitCode::from(error.kind.exit_code())
+}
+
+/// Prints `value` to stdout as one line of JSON.
+///
+/// # Errors
+///
+/// When stdout cannot be written, other than because its reader has gone.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    print(&format!("{}\n", serde_json::to_string(value)?))
+}
+
+/// Prints `text` to stdout.
+///
+/// # Errors
+///
+/// When stdout cannot be written, other than because its reader has gone.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,36 @@
+"""Fixtures: the runners, one after the other, and the model that they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from runners_under_test import COMPUTING, MODEL, RUNNERS, Runner
+
+from runoff import paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """Return the model store, which has to hold the small real model."""
+    store = paths.models()
+    if not (store / MODEL / "manifest.json").exists():
+        pytest.fail(f"{store / MODEL} is missing; run: runoff export {MODEL}")
+    return store
+
+
+@pytest.fixture(params=RUNNERS, ids=lambda runner: runner.name)
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """Return each runner."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=COMPUTING, ids=lambda runner: runner.name)
+def computing(request: pytest.FixtureRequest) -> Runner:
+    """Return each runner that computes."""
+    chosen: Runner = request.param
+    return chosen

@@ -1,0 +1,139 @@
+"""Every runner, started as runoff starts it, and the golden requests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+import pytest
+
+from runoff import paths
+from runoff.protocol import Result
+from runoff.targets.null import null_python, null_rust
+from runoff.targets.ort_pyo3 import ort_pyo3
+from runoff.targets.ort_python import ort_python
+from runoff.targets.ort_rust import ort_rust
+from runoff.targets.torch import torch, torch_export
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runoff.targets.base import Target
+
+Document = dict[str, Any]
+PROTOCOL = paths.root() / "protocol"
+MODEL = "efficientnet-lite0"
+BUILDER = "runoff_runners.torch_builders:efficientnet_lite0"
+GOLDEN = ("once-classify", "latency-tensor", "accuracy-classify")
+PHOTOS = ("china", "flower", "chelsea", "coffee", "rocket", "motorcycle")
+
+
+class Runner(msgspec.Struct, frozen=True):
+    """A runner under test."""
+
+    name: str
+    target: Callable[[], Target]
+    format: str
+    computes: bool = True
+    names_inputs: bool = True
+    """Whether the model's file itself knows the names of its inputs."""
+
+    def make(self) -> Target:
+        """Return how it is started; a missing environment fails the test."""
+        target = self.target()
+        if target.missing is not None:
+            pytest.fail(f"{self.name}: {target.missing.message}; {target.missing.hint}")
+        return target
+
+
+RUNNERS = (
+    Runner("null-python", null_python, "onnx", computes=False),
+    Runner("null-rust", null_rust, "onnx", computes=False),
+    Runner("torch", torch, "pt", names_inputs=False),
+    Runner("torch-export", torch_export, "pt2", names_inputs=False),
+    Runner("ort-python", ort_python, "onnx"),
+    Runner("ort-rust", ort_rust, "onnx"),
+    Runner("ort-pyo3", ort_pyo3, "onnx"),
+)
+COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a runner did with a request."""
+
+    exit_code: int
+    stderr: str
+    document: Document
+    """The result as JSON."""
+    result: Result
+    spawn_ns: int
+    reaped_ns: int
+
+    def assert_failed(self, kind: str, exit_code: int) -> None:
+        """Assert that the runner failed in the way the protocol says, in words for people."""
+        assert (self.result.kind, self.exit_code) == (kind, exit_code), self.stderr
+        assert self.result.status == ("unsupported" if exit_code == 3 else "error")
+        assert self.result.message
+        assert "\n" not in self.result.message
+        assert "Traceback" not in self.stderr
+
+
+def launch(runner: Runner, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Start the runner with `arguments` and wait for its end."""
+    target = runner.make()
+    return subprocess.run(
+        [*target.command, *arguments],
+        env={**target.environment(), "ORT_DISABLE_TELEMETRY": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def execute(runner: Runner, request: Document | str, folder: Path) -> Outcome:
+    """Let the runner do `request` (text is written as it is) with its files in `folder`; check what all share."""
+    spawn_ns = time.monotonic_ns()
+    if isinstance(request, dict):
+        request = json.dumps({**request, "spawn_ns": spawn_ns})
+    (folder / "request.json").write_text(request, encoding="utf-8")
+    path = folder / "result.json"
+    process = launch(runner, "--request", str(folder / "request.json"), "--result", str(path))
+    reaped_ns = time.monotonic_ns()
+    assert process.stdout == ""
+    assert path.exists(), f"no result; exit code {process.returncode}; {process.stderr}"
+    assert {entry.name for entry in folder.iterdir()} <= {"request.json", "result.json", "out"}
+    document = json.loads(path.read_bytes())
+    validate(document, "result")
+    result = msgspec.json.decode(path.read_bytes(), type=Result)
+    return Outcome(process.returncode, process.stderr, document, result, spawn_ns, reaped_ns)
+
+
+def validate(document: Document, name: str) -> None:
+    """Check `document` against the JSON Schema of the message `name`."""
+    jsonschema.validate(document, json.loads((PROTOCOL / f"{name}.schema.json").read_bytes()))
+
+
+def golden(name: str, runner: Runner, models: Path, folder: Path) -> Document:
+    """Return the golden request `name`, filled in for the runner; tensors go to the folder's ``out``."""
+    (folder / "out").mkdir(exist_ok=True)
+    text = (PROTOCOL / "golden" / f"{name}.request.json").read_text(encoding="utf-8")
+    values = {"models": models, "format": runner.format, "builder": BUILDER, "out": folder / "out"}
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    document: Document = json.loads(text)
+    return document
+
+
+def tensor_request(runner: Runner, models: Path, folder: Path, *names: str) -> Document:
+    """Return a request for one inference on each of the photos' stored tensors."""
+    request = golden("latency-tensor", runner, models, folder)
+    tensor = request["inputs"][0]["tensors"]["input"]
+    stored = [str(models / MODEL / f"{name}.tensor.bin") for name in names]
+    request["inputs"] = [{"tensors": {"input": {**tensor, "path": path}}} for path in stored]
+    return {**request, "settings": {"threads": 1}, "measure": {"kind": "accuracy"}}

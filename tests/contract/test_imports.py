@@ -1,0 +1,64 @@
+"""A runner loads what its own path needs and nothing else: every library costs time and memory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from runners_under_test import COMPUTING, RUNNERS, Runner, golden, launch, tensor_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runners_under_test import Document
+
+PYTHON = tuple(runner for runner in RUNNERS if not runner.name.endswith("rust"))
+FOREIGN = {
+    "null-python": {
+        "numpy",
+        "PIL",
+        "onnxruntime",
+        "torch",
+        "runoff",
+        "typing",
+        "dataclasses",
+        "argparse",
+        "pathlib",
+    },
+    "torch": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
+    "torch-export": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
+    "ort-python": {"torch", "onnx", "runoff", "msgspec", "argparse", "dataclasses", "pathlib"},
+    "ort-pyo3": {"PIL", "torch", "onnxruntime", "onnx", "runoff", "msgspec", "argparse", "dataclasses"},
+}
+
+
+@pytest.mark.parametrize("runner", PYTHON, ids=lambda runner: runner.name)
+def test_classify_imports_no_foreign_library(runner: Runner, models: Path, tmp_path: Path) -> None:
+    imported = _imported(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
+    assert not imported & FOREIGN[runner.name]
+
+
+@pytest.mark.parametrize("runner", COMPUTING[:3], ids=lambda runner: runner.name)
+def test_tensors_need_no_pillow(runner: Runner, models: Path, tmp_path: Path) -> None:
+    imported = _imported(runner, tensor_request(runner, models, tmp_path, "china"), tmp_path)
+    assert "PIL" not in imported
+
+
+def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:
+    for runner in PYTHON:
+        assert not _imported(runner, {}, tmp_path) & {"numpy", "torch", "onnxruntime", "runoff_ort"}
+
+
+def _imported(runner: Runner, request: Document, folder: Path) -> set[str]:
+    """Return the top-level names of all modules that the runner imports."""
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    target = runner.make()
+    python, *rest = target.command
+    traced = msgspec.structs.replace(target, command=(python, "-X", "importtime", *rest))
+    runner = Runner(runner.name, lambda: traced, runner.format)
+    process = launch(runner, "--request", str(folder / "request.json"), "--result", str(folder / "result.json"))
+    lines = [line for line in process.stderr.splitlines() if line.startswith("import time:")]
+    assert any("runoff_runners.program" in line for line in lines)
+    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}

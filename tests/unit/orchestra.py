@@ -1,0 +1,107 @@
+"""Small parts that the tests of the orchestrator put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runoff.execute import Job
+from runoff.plan import Case, Offer, Reason
+from runoff.probes import passes
+from runoff.processes import Finished
+from runoff.protocol import Capabilities, Phase, Result, Settings
+from runoff.store import Record, RunInfo
+from runoff.suite import LatencyMinima, Suite, parse_suite
+from runoff.targets.base import Target
+
+HEAD = """
+[suite]
+name = "tiny"
+models = ["net"]
+targets = ["mine"]
+probes = ["life"]
+"""
+
+
+def suite_of(text: str) -> Suite:
+    """Return the suite that `text` describes."""
+    return parse_suite(text, "tiny.toml")
+
+
+def capabilities(**changes: Any) -> Capabilities:
+    """Return what a runner that can do everything says, but for `changes`."""
+    able: dict[str, Any] = {
+        "protocol": (1,),
+        "runner": "mine",
+        "language": "shell",
+        "runtime": "none",
+        "workloads": ("classify", "tensor"),
+        "formats": ("onnx",),
+        "providers": ("cpu",),
+        "measures": ("once", "latency", "accuracy"),
+    }
+    return Capabilities(**{**able, **changes})
+
+
+def offer(name: str = "mine", *, model_format: str | None = None, **changes: Any) -> Offer:
+    """Return a target that can be asked for what `capabilities` says."""
+    return Offer(Target(name=name, command=("/bin/true",), format=model_format), capabilities(**changes))
+
+
+def case_of(name: str, probes: tuple[str, ...] = ("life",), skipped: Reason | None = None) -> Case:
+    """Return a case of the target `name`."""
+    return Case(
+        id=f"net.classify.{name}",
+        model="net",
+        workload="classify",
+        target=name,
+        settings=Settings(),
+        probes=probes,
+        skipped=skipped,
+    )
+
+
+def job_of(name: str, probe: str, block: int = 0) -> Job:
+    """Return a job of the target `name`."""
+    probes = {known.name: known for known in passes(LatencyMinima())}
+    return Job(case_of(name, (probe,)), probes[probe], block)
+
+
+def finished(**changes: Any) -> Finished:
+    """Return a process that lived from 1,000 to 2,000 ns and ended well, but for `changes`."""
+    well: dict[str, Any] = {
+        "exit_code": 0,
+        "spawn_ns": 1000,
+        "exit_ns": 2000,
+        "timed_out": False,
+        "stdout": "",
+        "stderr": "",
+    }
+    return Finished(**{**well, **changes})
+
+
+def result_of(*stamps: tuple[str, int, int], case: str = "c", **fields: Any) -> Result:
+    """Return an answer with phases of the given names, starts and ends."""
+    return Result(protocol=1, case=case, phases=tuple(Phase(*stamp) for stamp in stamps), **{"status": "ok", **fields})
+
+
+def record_of(case: str = "net.classify.mine", probe: str = "life", **fields: Any) -> Record:
+    """Return a record that is ok, but for `fields`."""
+    return Record(**{"case": case, "probe": probe, "block": 0, "order": 0, "status": "ok", **fields})
+
+
+def info_of(*cases: Case) -> RunInfo:
+    """Return what ``run.json`` says of a run of `cases`."""
+    return RunInfo(
+        run_id="tiny-1",
+        suite=msgspec.to_builtins(suite_of(HEAD)),
+        suite_text=HEAD,
+        cases=cases,
+        capabilities={},
+        models={},
+        machine={"cpu": "abacus", "cores_allowed": 2, "virtualised": False},
+        tools={"runoff": "0"},
+        seed=1,
+        started="2026-11-22T10:15:00+00:00",
+    )

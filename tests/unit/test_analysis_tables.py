@@ -1,0 +1,166 @@
+"""From records to samples, life, audit and the harness row."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import MS, case_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
+
+from runoff.analysis.audit import audit
+from runoff.analysis.counters import read_events
+from runoff.analysis.harness import Harness, harness
+from runoff.analysis.life import account, life_table
+from runoff.analysis.samples import COLUMNS, tidy
+from runoff.plan import Reason
+from runoff.protocol import Effective, Phase, Timings
+from runoff.store import Run
+
+
+def test_samples_have_the_published_columns_and_every_number() -> None:
+    run = synthetic_run(blocks=3, warm=10)
+    samples = tidy(run)
+    assert ",".join(COLUMNS) == (
+        "case,target,model,workload,profile,probe,phase,block,process,sample,metric,unit,value"
+    )
+    assert list(samples.columns) == COLUMNS
+    warm = samples[(samples["phase"] == "warm") & (samples["case"] == "net.classify.ort-rust.default.t1.b1")]
+    assert len(warm) == 2 * 3 * 10
+    assert sorted(warm["process"].unique()) == [0, 1, 2]
+    assert sorted(warm["sample"].unique()) == list(range(10))
+
+
+def test_hyperfines_seconds_become_nanoseconds() -> None:
+    case = case_of("ort-rust")
+    second = {"value": 0.25, "unit": "second"}
+    measurement = {"time_wall_clock": second, "memory_peak_resident": {"value": 3e6, "unit": "byte"}, "exit_code": 0}
+    samples = tidy(run_of([case], [record(case, "process", 0, tool=[measurement, measurement])]))
+    rows = samples[["process", "metric", "unit", "value"]].to_numpy().tolist()
+    expected = [["wall", "ns", 0.25e9], ["peak_memory", "bytes", 3e6]]
+    assert rows == [[process, *row] for process in (0, 1) for row in expected]
+
+
+def test_a_case_whose_outputs_differ_has_no_speed_in_any_probe() -> None:
+    run = synthetic_run(profiles=("default",), blocks=3)
+    wrong = "net.classify.ort-rust.default.t1.b1"
+    records = tuple(
+        msgspec.structs.replace(item, status="error", reason=Reason("outputs-differ", "off by 3"))
+        if (item.case, item.probe) == (wrong, "accuracy")
+        else item
+        for item in run.records
+    )
+    spoilt = Run(run.folder, run.info, records)
+    samples = tidy(spoilt)
+    assert set(samples[samples["case"] == wrong]["probe"]) == {"accuracy"}
+    assert wrong not in set(life_table(spoilt)["case"])
+
+
+def test_counters_that_the_machine_lacks_have_a_reason_and_no_value() -> None:
+    counts = {count.metric: count for count in read_events(perf_events(0.98))}
+    assert counts["task_clock"].value == pytest.approx(980_000)
+    assert counts["cpus_utilised"].value == 0.98
+    assert counts["cycles"].value is None
+    assert "not supported" in counts["cycles"].reason
+    assert counts["ipc"].value is None
+
+
+def test_instructions_per_cycle_are_those_of_the_process() -> None:
+    events = [
+        {"event": "cycles:u", "counter-value": "2000.0", "unit": ""},
+        {"event": "instructions:u", "counter-value": "5000.0", "unit": ""},
+    ]
+    assert {count.metric: count.value for count in read_events(events)}["ipc"] == 2.5
+    events[0]["counter-value"] = "<not counted>"
+    assert {count.metric: count.value for count in read_events(events)}["ipc"] is None
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=6), st.integers(0, 10**6), st.integers(1, 10**6))
+def test_contiguous_phases_leave_nothing_unaccounted(spent: list[int], spawn: int, end: int) -> None:
+    case = case_of("ort-rust")
+    phases = phases_of({f"phase{place}": ns for place, ns in enumerate(spent)}, spawn)
+    life = account(
+        record(case, "life", 0, spawn_ns=spawn, exit_ns=phases[-1].end_ns + end, result=result_of(case, phases=phases))
+    )
+    assert life.unaccounted_ns == 0
+    assert life.phases["exit"] == end
+    assert sum(life.phases.values()) == life.whole_ns
+
+
+def test_gaps_are_unaccounted() -> None:
+    case = case_of("ort-rust")
+    phases = (Phase("load", 100, 200), Phase("inference", 250, 300))
+    life = account(record(case, "life", 0, spawn_ns=0, exit_ns=310, result=result_of(case, phases=phases)))
+    assert life.phases == {"load": 100, "inference": 50, "exit": 10}
+    assert life.unaccounted_ns == 150
+    assert life.unaccounted_share == pytest.approx(150 / 310)
+
+
+def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:
+    run = synthetic_run(blocks=5)
+    table = life_table(run)
+    for case, rows in table.groupby("case"):
+        wholes = sorted(
+            item.exit_ns - item.spawn_ns for item in run.records if (item.case, item.probe) == (case, "life")
+        )
+        assert rows["duration_ns"].sum() == wholes[2]
+        assert rows["share"].sum() == pytest.approx(1)
+
+
+def test_audit_of_a_fair_run_has_no_difference() -> None:
+    points = audit(synthetic_run(blocks=1))
+    assert {point.outcome for point in points} == {"ok"}
+    assert len(points) == 2 * 9
+
+
+def _audited(effective: Effective, field: str) -> tuple[str, str]:
+    fair, other = case_of("ort-python"), case_of("ort-rust")
+    records = [
+        record(fair, "life", 0, result=result_of(fair)),
+        record(other, "life", 0, result=result_of(other, effective=effective)),
+    ]
+    point = next(point for point in audit(run_of([fair, other], records)) if point.point == field)
+    return point.outcome, point.detail
+
+
+@pytest.mark.parametrize(
+    ("point", "change"),
+    [
+        ("same engine", {"version": "1.31.1"}),
+        ("same engine", {"build": "other"}),
+        ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
+        ("threads", {"threads": 2}),
+        ("provider", {"provider": "cuda"}),
+        ("settings applied", {"ignored": ("arena",)}),
+    ],
+)
+def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[str, object]) -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    outcome, detail = _audited(msgspec.structs.replace(usual, **change), point)
+    assert outcome == "differs"
+    assert "ort-rust" in detail
+
+
+def test_what_a_runner_does_not_say_is_unknown() -> None:
+    silent = Effective("onnxruntime", "1.32.0", "rust")
+    assert _audited(silent, "threads") == ("unknown", "ort-rust did not say")
+    assert _audited(silent, "same library file") == ("unknown", "ort-rust did not say")
+
+
+def test_harness_share_leaves_pauses_out() -> None:
+    row = harness(synthetic_run(blocks=1).info)
+    assert row.own_ns == 30_000 * MS
+    assert row.own_share == pytest.approx(30 / 570)
+    assert row.within_bar
+    assert not Harness(100, 80, 0).within_bar
+    assert Harness(0, 0, 0).own_share is None
+
+
+def test_a_hundred_thousand_samples_are_tidied_quickly() -> None:
+    case = case_of("ort-rust")
+    warm = tuple(range(1, 50_001))
+    samples = {"inference": Timings(1, 1, warm), "preprocess": Timings(1, 1, warm)}
+    table = tidy(run_of([case], [record(case, "latency", 0, result=result_of(case, samples=samples))]))
+    assert len(table) == 100_004
+    assert table["value"].sum() == 2 * sum(warm) + 4

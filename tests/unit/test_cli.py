@@ -1,0 +1,153 @@
+"""The command line: exit codes, one line for what users can mend, and a quick ``--help``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from orchestra import HEAD, info_of
+
+from runoff import __version__, cli
+from runoff.errors import ExitCode, RunoffError
+from runoff.store import RunWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.plan import Case
+
+HELP = """
+import sys
+from runoff.cli import main
+try:
+    main(["--help"])
+finally:
+    print(*{"pandas", "numpy", "rich", "altair", "scipy", "msgspec"} & set(sys.modules), file=sys.stderr)
+"""
+
+
+def runoff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return the exit code, what was printed and what was logged."""
+    code: str | int | None = 0
+    try:
+        cli.main(list(arguments))
+    except SystemExit as left:
+        code = left.code
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return int(code or 0), printed.out, printed.err
+
+
+def test_help_imports_no_heavy_library() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+    assert "runoff bench" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["bench", "run", "export", "report", "list", "doctor"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = runoff(capsys, command, "--help")
+    assert code == 0
+    assert f"  runoff {command} " in out or f"  runoff {command}\n" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runoff(capsys, "--version") == (0, f"runoff, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Usage"),
+        (("bnch",), "No such command"),
+        (("bench", "--fast"), "No such option"),
+        (("bench", "quik"), "did you mean 'quick'?"),
+        (("bench", "none.toml"), "none.toml does not exist"),
+        (("bench", "--resume", "none"), "none is not a run"),
+        (("bench", "quick", "--resume", "none"), "leave SUITE out"),
+        (("report", "none"), "none is not a run"),
+        (("run",), "--target"),
+        (("run", "--target", "trch"), "did you mean 'torch'?"),
+        (("run", "--target", "torch", "--image", "none.jpg"), "--image none.jpg"),
+        (("run", "--target", "torch", "--set", "threads"), "--set threads=2"),
+        (("run", "--target", "torch", "--set", "thread=2"), "did you mean 'threads'?"),
+        (("run", "--target", "torch", "--model", "mobilenet"), "mobilenet"),
+        (("export", "mobilenet_v3"), "mobilenet_v2"),
+        (("export",), "MODELS"),
+        (("list", "modles"), "modles"),
+    ],
+)
+def test_bad_input(
+    arguments: tuple[str, ...],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = runoff(capsys, *arguments)
+    assert code == ExitCode.BAD_INPUT
+    assert words in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_suite_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(HEAD.replace("models", "modles"))
+    code, _, err = runoff(capsys, "bench", str(path), "--results", str(tmp_path))
+    assert code == ExitCode.BAD_INPUT
+    first, second = err.splitlines()
+    assert first.startswith(f"runoff: {path}: ")
+    assert second.strip() == "did you mean 'models'?"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RunoffError("m", "h", ExitCode.NOTHING_RUNS_HERE), 3, "runoff: m\n        h\n"),
+        (RunoffError("m", "", ExitCode.CASE_FAILED), 1, "runoff: m\n"),
+        (KeyboardInterrupt(), 130, "runoff: interrupted\n"),
+        (click.Abort(), 130, "runoff: interrupted\n"),
+        (click.BadParameter("m"), 2, "Error: Invalid value: m\n"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException, code: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("runoff.listing.show", fail)
+    assert runoff(capsys, "list", "models") == (code, "", words)
+
+
+@pytest.mark.parametrize("what", ["suites", "probes"])
+def test_lists_as_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = runoff(capsys, "list", what, "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert all(list(row) == list(rows[0]) for row in rows)
+    assert {"quick", "seeds"} <= {row.get("suite") for row in rows} or len(rows) == 6
+
+
+def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path))
+    assert "no runs yet" in runoff(capsys, "list", "runs")[1]
+    cases: tuple[Case, ...] = ()
+    finished = info_of(*cases)
+    finished.finished = finished.started
+    RunWriter(tmp_path / "done", finished)
+    RunWriter(tmp_path / "half", info_of())
+    (tmp_path / "spoilt").mkdir()
+    (tmp_path / "spoilt" / "run.json").write_text("{")
+    rows = {row["run"]: row["state"] for row in json.loads(runoff(capsys, "list", "runs", "--json")[1])}
+    assert "cannot be read" in rows["spoilt"]
+    assert sorted(rows.values())[-1] != sorted(rows.values())[0]
+    (hint,) = [state for state in rows.values() if "--resume" in state]
+    folder = hint.split("--resume ")[1]
+    assert runoff(capsys, "report", folder)[0] != ExitCode.BAD_INPUT or "is not a run" not in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""The machine's description: what is known is true, what is not is None."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runoff.machine import describe_machine, headline, same_machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_is_known_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("SECRET_TOKEN", "hush")
+    machine = describe_machine()
+    assert machine["cores_allowed"] == len(os.sched_getaffinity(0))
+    assert 1 <= machine["cores_allowed"] <= machine["cores"]
+    assert machine["kernel"] == platform.release()
+    assert machine["memory_bytes"] > 2**28
+    assert machine["environment"]["OMP_NUM_THREADS"] == "3"
+    assert "hush" not in json.dumps(machine)
+
+
+def test_what_is_not_told_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: object, **__: object) -> str:
+        raise FileNotFoundError(tmp_path)
+
+    monkeypatch.setattr("pathlib.Path.read_text", unreadable)
+    machine = describe_machine()
+    unknown = {key for key, value in machine.items() if value is None}
+    assert unknown == {"governor", "turbo", "virtualised", "cgroup_cpu_max", "cgroup_memory_max"}
+    assert machine["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"load_1min": 99}, True),
+        ({"cpu": "other"}, False),
+        ({"cores_allowed": 0}, False),
+        ({"kernel": "1"}, False),
+    ],
+)
+def test_which_machines_may_be_compared(changes: dict[str, Any], same: bool) -> None:  # noqa: FBT001 (a parameter)
+    machine = describe_machine()
+    assert same_machine(machine, {**machine, **changes}) is same
+
+
+def test_the_headline() -> None:
+    machine = {"cpu": "Abacus 3", "cores_allowed": 1, "virtualised": None, "system": "Linux", "kernel": "6"}
+    assert headline(machine) == "Abacus 3, 1 core, Linux 6"
+    assert headline({**machine, "cores_allowed": 2, "virtualised": True}) == "Abacus 3, 2 cores, virtual, Linux 6"

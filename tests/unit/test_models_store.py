@@ -1,0 +1,189 @@
+"""The model store: what it finds, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from runoff.errors import RunoffError
+from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.models.store import ModelStore
+from runoff.protocol import Preprocess, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "mobilenet_v2"
+
+
+def put(folder: Path, name: str, content: bytes) -> StoredFile:
+    (folder / name).write_bytes(content)
+    return StoredFile(name, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def put_example(folder: Path, name: str) -> Example:
+    image = put(folder, f"{name}.jpg", b"jpeg of " + name.encode())
+    tensor = put(folder, f"{name}.tensor.bin", bytes(48))
+    return Example(name, image, tensor, put(folder, f"{name}.reference.bin", bytes(16)), "daisy")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "models" / NAME
+    folder.mkdir(parents=True)
+    manifest = Manifest(
+        name=NAME,
+        source="here",
+        weights="seeded:0",
+        builder="package:function",
+        inputs=(TensorSpec("input", "float32", (None, 3, 2, 2)),),
+        outputs=(TensorSpec("logits", "float32", (None, 4)),),
+        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={form: put(folder, f"model.{form}", b"weights as " + form.encode()) for form in ("pt", "onnx")},
+        labels=put(folder, "labels.txt", b"daisy\n"),
+        examples=(put_example(folder, "china"), put_example(folder, "flower")),
+        checks=(),
+        made_with={},
+    )
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path) -> ModelStore:
+    return ModelStore(folder.parent)
+
+
+def test_names_leave_out_what_is_not_a_whole_model(store: ModelStore, folder: Path) -> None:
+    for other in (f"{NAME}.tmp-17", f"{NAME}.tmp-17.old"):
+        (folder.parent / other).mkdir()
+        (folder.parent / other / "manifest.json").write_text("{}")
+    (folder.parent / "empty").mkdir()
+    assert store.names() == (NAME,)
+
+
+def test_a_store_that_does_not_exist_has_no_names(tmp_path: Path) -> None:
+    assert ModelStore(tmp_path / "nowhere").names() == ()
+
+
+def test_a_model_is_found_with_either_spelling(store: ModelStore) -> None:
+    assert store.get("mobilenet-v2") == store.get("mobilenet_v2")
+
+
+def test_a_model_of_another_name_than_the_zoos_is_found(store: ModelStore, folder: Path) -> None:
+    folder.rename(folder.with_name("my-own"))
+    assert store.get("my_own").folder.name == "my-own"
+
+
+def test_a_zoo_model_that_is_not_stored_says_how_to_export_it(store: ModelStore) -> None:
+    with pytest.raises(RunoffError, match=r"efficientnet-lite0.*runoff export efficientnet-lite0"):
+        store.get("efficientnet_lite0")
+
+
+def test_an_unknown_model_gets_the_closest_name(store: ModelStore) -> None:
+    with pytest.raises(RunoffError, match="did you mean 'mobilenet_v2'"):
+        store.get("mobilenet_v22")
+
+
+def test_a_manifest_that_is_not_one_is_named(store: ModelStore, folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"version": "one"}')
+    with pytest.raises(RunoffError, match=r"manifest\.json is not a manifest"):
+        store.get(NAME)
+
+
+@pytest.mark.parametrize("file", ["model.pt", "labels.txt", "china.jpg", "flower.tensor.bin", "china.reference.bin"])
+def test_a_missing_file_is_named(store: ModelStore, folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(RunoffError, match=f"{file} is missing.*runoff export --force {NAME}"):
+        store.get(NAME)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "flower.jpg"])
+def test_a_truncated_file_is_named(store: ModelStore, folder: Path, file: str) -> None:
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[:-1])
+    with pytest.raises(RunoffError, match=f"{file} has {len(whole) - 1} bytes, not the {len(whole)}"):
+        store.get(NAME)
+
+
+def spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["model.pt", "china.reference.bin"])
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_changed_file_of_the_same_size_is_named(
+    store: ModelStore, folder: Path, file: str, *, verified: bool
+) -> None:
+    if verified:
+        store.get(NAME).verify()
+    spoil(folder / file)
+    os.utime(folder / file, ns=(0, 0))  # the clock of the file system may be too coarse to tell the two apart
+    model = store.get(NAME)
+    with pytest.raises(RunoffError, match=f"{file} was changed"):
+        model.verify()
+
+
+def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    taken: list[str] = []
+    real = hashlib.file_digest
+
+    def count(file: IO[bytes], name: str) -> object:
+        taken.append(file.name)
+        return real(file, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "file_digest", count)
+    return taken
+
+
+def test_hashes_are_taken_once(store: ModelStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = count_hashes(monkeypatch)
+    store.get(NAME).verify()
+    assert len(taken) == 9
+    store.get(NAME).verify()
+    assert len(taken) == 9
+    os.utime(folder / "model.pt", ns=(1, 1))
+    store.get(NAME).verify()
+    assert taken[9:] == [str(folder / "model.pt")]
+
+
+def test_a_broken_note_of_hashes_only_costs_time(
+    store: ModelStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = count_hashes(monkeypatch)
+    (folder / ".hashed.json").write_text("{")
+    store.get(NAME).verify()
+    store.get(NAME).verify()
+    assert len(taken) == 9
+
+
+def test_a_request_gets_file_hash_and_builder(store: ModelStore, folder: Path) -> None:
+    model = store.get(NAME)
+    assert model.formats == ("pt", "onnx")
+    weights, graph = model.model_file("pt"), model.model_file("onnx")
+    assert weights.path == str(folder / "model.pt")
+    assert weights.sha256 == hashlib.sha256(b"weights as pt").hexdigest()
+    assert weights.builder == "package:function"
+    assert graph.builder is None
+    assert graph.inputs == model.manifest.inputs
+
+
+def test_a_format_that_is_not_stored_is_named(store: ModelStore) -> None:
+    with pytest.raises(RunoffError, match=r"not stored in the format 'onx'.*did you mean 'onnx'"):
+        store.get(NAME).model_file("onx")
+
+
+def test_items_are_the_examples_with_absolute_paths(store: ModelStore, folder: Path) -> None:
+    model = store.get(NAME)
+    images, tensors = model.items("classify"), model.items("tensor")
+    files = [item.tensors["input"] for item in tensors if item.tensors]
+    assert [item.image for item in images] == [str(folder / "china.jpg"), str(folder / "flower.jpg")]
+    assert [file.path for file in files] == [str(model.tensor(0)), str(model.tensor(1))]
+    assert {(file.dtype, file.shape) for file in files} == {("float32", (1, 3, 2, 2))}
+    assert model.reference(1) == folder / "flower.reference.bin"

@@ -1,0 +1,125 @@
+"""The plan: which cases there are, what they are called, and why one cannot run here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestra import HEAD, capabilities, offer, suite_of
+
+from runoff.errors import RunoffError
+from runoff.plan import Offer, Reason, make_plan, plan_case
+from runoff.protocol import Settings
+from runoff.settings import resolve
+from runoff.targets.base import Target
+
+FORMATS = {"net": ("onnx", "pt")}
+WORDS = st.text(alphabet='abcxyz09 ./\\:*?"<>|-_\n', min_size=1, max_size=12)
+
+
+def plan_one(offered: Offer, workload: Any = "classify", **settings: Any) -> Any:
+    return plan_case("net", workload, resolve(settings), ("life",), FORMATS["net"], offered)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "kind", "words"),
+    [
+        ({"protocol": (2,)}, {}, "protocol", "protocol"),
+        ({"workloads": ("tensor",)}, {}, "workload", "'classify'"),
+        ({"formats": ("mlpackage",)}, {}, "format", "reads mlpackage; the store has onnx, pt"),
+        ({}, {"provider": "cuda"}, "provider-unavailable", "'cuda' is not here (it has: cpu)"),
+        ({"max_batch": 4}, {"batch": 5}, "batch", "its largest batch is 4"),
+        ({}, {"precision": "fp16"}, "precision", "'fp16'"),
+    ],
+)
+def test_why_a_case_cannot_run(changes: dict[str, Any], asked: dict[str, Any], kind: str, words: str) -> None:
+    case = plan_one(offer(**changes), **asked)
+    assert case.skipped.kind == kind
+    assert words in str(case.skipped)
+
+
+def test_a_case_that_can_run() -> None:
+    case = plan_one(offer(max_batch=4), batch=4)
+    assert case.skipped is None
+    assert case.format == "onnx"
+    assert case.probes == ("accuracy", "life")
+
+
+def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:
+    reason = Reason("not-installed", "its environment is not made", "run: nox -s torch")
+    case = plan_one(Offer(Target(name="torch", command=("python",)), None, reason))
+    assert case.skipped == reason
+    assert str(reason) == "its environment is not made (run: nox -s torch)"
+
+
+def test_the_format_is_the_targets_or_the_first_that_the_store_has() -> None:
+    assert plan_one(offer(formats=("ort", "pt", "onnx"))).format == "pt"
+    assert plan_one(offer(formats=("pt", "onnx"), model_format="onnx")).format == "onnx"
+    assert plan_one(offer(formats=("pt",), model_format="pt2")).skipped.kind == "format"
+    assert plan_one(offer(formats=())).format == "onnx"
+
+
+SETTINGS = st.builds(
+    Settings,
+    threads=st.integers(1, 64),
+    batch=st.integers(1, 64),
+    arena=st.none() | st.booleans(),
+    optimization=st.none() | st.sampled_from(["disable", "all"]),
+    provider=st.sampled_from(["cpu", "cuda", "x"]),
+    precision=st.sampled_from(["fp32", "fp16"]),
+    profile=st.sampled_from(["default", "cold"]),
+)
+
+
+@given(SETTINGS, SETTINGS)
+def test_cases_that_differ_have_different_ids(one: Settings, other: Settings) -> None:
+    ids = [plan_case("net", "classify", made, (), ("onnx",), offer()).id for made in (one, other)]
+    assert (ids[0] == ids[1]) == (one == other)
+
+
+@given(WORDS, WORDS)
+def test_ids_are_legal_file_names(provider: str, precision: str) -> None:
+    case = plan_one(offer(providers=(provider,)), provider=provider, precision=precision)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", case.id)
+
+
+def plan_of(text: str, **offers: Offer) -> Any:
+    return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": offer(), **offers})
+
+
+def test_a_plan_is_the_product_in_the_order_of_the_suite() -> None:
+    text = HEAD.replace('["net"]', '["net", "b"]').replace('["mine"]', '["mine", "yours"]')
+    cases = plan_of(text + 'workloads = ["classify", "tensor"]\n[settings]\nthreads = [1, 2]\n', yours=offer("yours"))
+    assert len(cases) == len({case.id for case in cases}) == 2 * 2 * 2 * 2
+    assert [case.target for case in cases[:4]] == ["mine", "yours", "mine", "yours"]
+    assert [case.model for case in cases] == ["net"] * 8 + ["b"] * 8
+    assert {case.skipped.kind for case in cases if case.skipped} == {"format"}
+
+
+def test_groups_that_meet_in_a_case_add_their_probes() -> None:
+    groups = '[[group]]\nprobes = ["life"]\n[[group]]\nprobes = ["memory", "life"]\n'
+    (case,) = plan_of(HEAD + groups)
+    assert case.probes == ("accuracy", "life", "memory")
+
+
+def test_two_profiles_of_one_name_are_refused(tmp_path: Any) -> None:
+    for folder, arena in (("a", "true"), ("b", "false")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "fast.toml").write_text(f"arena = {arena}\n")
+    text = f'{HEAD}[settings]\nprofile = ["{tmp_path}/a/fast.toml", "{tmp_path}/b/fast.toml"]\n'
+    with pytest.raises(RunoffError, match="fast"):
+        plan_of(text)
+
+
+def test_only_the_target_tells_apart_what_is_compared() -> None:
+    mine, yours = plan_one(offer("mine")), plan_one(offer("yours"))
+    assert mine.comparison == yours.comparison
+    assert mine.comparison != plan_one(offer("mine"), threads=2).comparison
+
+
+def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
+    can = capabilities()
+    assert (can.computes, can.max_batch, can.precisions) == (True, None, ("fp32",))

@@ -1,0 +1,123 @@
+"""Targets and tools are asked once; whatever they answer becomes an offer or a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from orchestra import capabilities
+
+from runoff.probes.base import Tool
+from runoff.processes import Spawner
+from runoff.survey import ask_target, ask_tool
+from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runoff.plan import Offer, Reason
+
+ABLE = msgspec.json.encode(capabilities()).decode()
+
+
+@pytest.fixture
+def spawner(tmp_path: Path) -> Iterator[Spawner]:
+    with Spawner(tmp_path / "log") as made:
+        yield made
+
+
+def ask(spawner: Spawner, script: str) -> Offer:
+    return ask_target(Target(name="mine", command=("/bin/sh", "-c", script)), spawner)
+
+
+def test_what_a_runner_can_do(spawner: Spawner) -> None:
+    offer = ask(spawner, f"echo '{ABLE}'")
+    assert offer.capabilities == capabilities()
+    assert offer.reason is None
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [
+        ("exit 1", "crashed", "mine --probe exited with code 1"),
+        ("echo 'no library' >&2; exit 1", "crashed", "no library"),
+        ("kill -SEGV $$", "crashed", "SIGSEGV"),
+        ("echo hello", "garbage", "does not print capabilities"),
+        ("true", "garbage", "does not print capabilities"),
+        ("echo '{\"protocol\": 1}'", "garbage", "protocol"),
+    ],
+)
+def test_a_runner_that_cannot_be_asked(script: str, kind: str, words: str, spawner: Spawner) -> None:
+    offer = ask(spawner, script)
+    assert offer.capabilities is None
+    assert offer.reason is not None
+    assert offer.reason.kind == kind
+    assert words in offer.reason.message
+
+
+def test_a_runner_that_cannot_work_here_says_so_itself(spawner: Spawner) -> None:
+    lack = {
+        **msgspec.to_builtins(capabilities()),
+        "unavailable": {"kind": "runtime-missing", "message": "m", "hint": "h"},
+    }
+    reason = ask(spawner, f"echo '{msgspec.json.encode(lack).decode()}'; exit 3").reason
+    assert reason is not None
+    assert (reason.kind, reason.message, reason.hint) == ("runtime-missing", "m", "h")
+
+
+def test_a_program_that_cannot_be_started(spawner: Spawner, tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    path.write_text("neither a binary nor a script with a first line")
+    path.chmod(0o755)
+    reason = ask_target(Target(name="mine", command=(str(path),)), spawner).reason
+    assert reason is not None
+    assert reason.kind == "not-installed"
+    assert str(path) in reason.message
+
+
+def ask_script(
+    name: str, script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int = 0o755
+) -> tuple[str | None, Reason | None]:
+    home = tmp_path / "home" / "tools" / "bin"
+    home.mkdir(parents=True)
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
+    if script is not None:
+        (home / name).write_text(f"#!/bin/sh\n{script}\n")
+        (home / name).chmod(mode)
+    tool = Tool(name=name, wrap=lambda *_: (), read=lambda _: [], hint="get it")
+    with Spawner(tmp_path / "log") as spawner:
+        return ask_tool(tool, spawner)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "version", "kind"),
+    [
+        ("hyperfine", "echo hyperfine 2.0.0", "2.0.0", None),
+        ("hyperfine", "echo hyperfine 10.1", "10.1", None),
+        ("hyperfine", "echo hyperfine 1.20.0", "1.20.0", "tool-too-old"),
+        ("perf", "echo perf version 6.1.176", "6.1.176", None),
+        ("perf", "echo no kernel >&2; exit 2", None, "tool-failed"),
+        ("perf", "true", None, "tool-failed"),
+        ("no-such-tool", None, None, "tool-missing"),
+    ],
+)
+def test_tools(
+    name: str,
+    script: str | None,
+    version: str | None,
+    kind: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, reason = ask_script(name, script, tmp_path, monkeypatch)
+    assert found == version
+    assert (reason.kind if reason else None) == kind
+    assert reason is None or reason.hint == "get it"
+
+
+def test_a_tool_that_may_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, reason = ask_script("no-such-tool", "true", tmp_path, monkeypatch, 0o644)
+    assert reason is not None
+    assert reason.kind == "tool-missing"

@@ -1,0 +1,93 @@
+"""Targets: the built-in ones, and those that a suite brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runoff.errors import RunoffError
+from runoff.suite import OwnTarget
+from runoff.targets import BUILT_IN, find_targets
+from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Path:
+    path = tmp_path / "my-runner"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def own(*command: str, **env: str) -> dict[str, OwnTarget]:
+    return {"mine": OwnTarget(command=command, env=env)}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_target_can_be_started_or_says_what_to_run(name: str) -> None:
+    target = find_targets([name], {}, None)[name]  # type: ignore[arg-type]
+    assert target.name == name
+    assert target.command[0].startswith("/")
+    assert target.missing is None or target.missing.hint.startswith("run: nox -s ")
+
+
+def test_an_environment_that_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
+    monkeypatch.setenv("RUNOFF_BIN", str(tmp_path))
+    for name, session in (
+        ("torch", "torch"),
+        ("torch-export", "torch"),
+        ("ort-pyo3", "ort-pyo3"),
+        ("ort-rust", "build"),
+    ):
+        missing = BUILT_IN[name]().missing
+        assert missing is not None
+        assert missing.kind == "not-installed"
+        assert missing.hint == f"run: nox -s {session}"
+
+
+def test_a_relative_command_starts_at_the_suites_folder(runner: Path) -> None:
+    found = find_targets(["mine"], own("./my-runner", "my-runner", "--fast"), runner.parent)["mine"]
+    assert found.command == (str(runner), str(runner), "--fast")
+
+
+def test_a_bare_command_is_looked_up_on_the_path(tmp_path: Path) -> None:
+    found = find_targets(["mine"], own("sh", "-c", "true"), tmp_path)["mine"]
+    assert found.command[0].endswith("/sh")
+    assert found.command[1:] == ("-c", "true")
+
+
+def test_a_suite_may_replace_a_built_in_target(runner: Path) -> None:
+    found = find_targets(["torch"], {"torch": OwnTarget(command=("./my-runner",))}, runner.parent)
+    assert found["torch"].command == (str(runner),)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("./none", "none is not a program"), ("no-such-program", "is not on the PATH"), ("./", "is not a program")],
+)
+def test_a_command_that_is_not_there(command: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(RunoffError, match=words) as caught:
+        find_targets(["mine"], own(command), tmp_path)
+    assert caught.value.message.startswith("[targets.mine] command: ")
+
+
+def test_a_name_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(RunoffError, match="did you mean 'ort-rust'"):
+        find_targets(["ort-rst"], {}, tmp_path)
+    with pytest.raises(RunoffError, match="did you mean 'mine'"):
+        find_targets(["mien"], own("sh"), tmp_path)
+
+
+def test_what_disturbs_a_runner_is_kept_out_of_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("RUNOFF_HOME", "/somewhere")
+    monkeypatch.setenv("KEPT", "1")
+    environment = Target(name="mine", command=("sh",), env={"PYTHONPATH": "own"}).environment()
+    assert environment["KEPT"] == "1"
+    assert environment["PYTHONPATH"] == "own"
+    assert not {"PYTHONDONTWRITEBYTECODE", "RUNOFF_HOME"} & environment.keys()
