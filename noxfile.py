@@ -54,6 +54,12 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session(requires=["runoff"], venv_backend="none")
+def publish(session: nox.Session) -> None:
+    """Put runs among the published ones, and the quick one into the README: nox -s publish -- results/RUN."""
+    session.run(program("runoff", "python"), "-m", "runoff.report.publish", *session.posargs)
+
+
+@nox.session(requires=["runoff"], venv_backend="none")
 def doctor(session: nox.Session) -> None:
     """Say what this machine can measure, and what to do about what it cannot."""
     start_runoff(session, "doctor", *session.posargs)
@@ -165,7 +171,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
 def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
-    session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "noxfile.py")
+    session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "noxfile.py", "tests")
     session.run(program("ort-pyo3", "python"), "-m", "mypy.stubtest", "runoff_ort")
 
 

@@ -98,7 +98,7 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         cases = make_plan(suite, {name: model.formats for name, model in models.items()}, offers)
         writer, before = _open_run(given, results, cases, offers, models, versions)
         jobs = [job for turn in make_jobs(suite, cases, probes) for job in turn]
-        console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, soft_wrap=True)
+        console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, markup=False, soft_wrap=True)
         work = Bench(
             suite=suite,
             cases=cases,

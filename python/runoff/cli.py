@@ -154,7 +154,7 @@ def doctor(*, as_json: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; what users can mend is one line on stderr."""
     try:
-        cli.main(args=arguments, standalone_mode=False)
+        cli.main(args=arguments, prog_name="runoff", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(ExitCode.BAD_INPUT)

@@ -42,15 +42,15 @@ def finish(folder: Path, *, as_json: bool) -> None:
     from runoff.report.overview import as_dict
     from runoff.report.terminal import show
 
-    console = Console(stderr=as_json)
+    console, run = Console(stderr=as_json), read_run(folder)
     console.print("making the report (about 10 s)")
-    analysis = analyse(read_run(folder))
+    analysis = analyse(run)
     write_report(analysis)
     if as_json:
         _print_json(as_dict(analysis))
         return
     show(analysis, console)
-    console.print(f"report: {shown(folder / 'report.md')}", highlight=False, soft_wrap=True)
+    console.print(f"report: {shown(folder / 'report.md')}", highlight=False, markup=False, soft_wrap=True)
 
 
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
@@ -68,8 +68,7 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
         request = _request(case, stored, scratch, image)
         finished, result, reason = _start(offer, request, spawner, scratch)
     if reason or result is None:
-        unsupported = result is not None and result.status == "unsupported"
-        _fail(target, reason, ExitCode.NOTHING_RUNS_HERE if unsupported else ExitCode.CASE_FAILED)
+        _fail(target, reason, _exit_code(result))
     elif as_json:
         _print_json({**msgspec.to_builtins(result), "wall_ns": finished.elapsed_ns})
     else:
@@ -108,6 +107,13 @@ def _start(
     argv = (*offer.target.command, "--request", str(asked), "--result", str(answered))
     finished = spawner.run(argv, offer.target.environment(), _TIMEOUT_S, stamp)
     return finished, *judge(finished, answered, request.case, watched=False)
+
+
+def _exit_code(result: Result | None) -> ExitCode:
+    if result is not None and result.status == "unsupported":
+        return ExitCode.NOTHING_RUNS_HERE
+    bad_image = result is not None and (result.kind or "").startswith("image-")
+    return ExitCode.BAD_INPUT if bad_image else ExitCode.CASE_FAILED
 
 
 def _fail(target: str, reason: Reason | None, code: ExitCode) -> None:

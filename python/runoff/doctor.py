@@ -46,12 +46,13 @@ def examine(*, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(findings), indent=2) + b"\n")
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
     colours = {"ok": "green", "warning": "yellow", "missing": "red"}
     for finding in findings:
-        text = f"{finding.detail}\n[dim]-> {finding.advice}[/]" if finding.advice else finding.detail
+        text = escape(finding.detail) + (f"\n[dim]-> {escape(finding.advice)}[/]" if finding.advice else "")
         table.add_row(f"[{colours[finding.state]}]{finding.state}[/]", finding.what, text)
     Console().print(table, highlight=False)
 

@@ -26,13 +26,14 @@ def show(what: str, *, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in rows[0] if rows else [f"no {what} yet"]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(escape(value) for value in row.values()))
     Console().print(table, highlight=False)
 
 
@@ -92,6 +93,7 @@ def _probes() -> Rows:
 
 
 def _runs() -> Rows:
+    from runoff.bench import shown
     from runoff.store import read_run
 
     rows = []
@@ -101,7 +103,7 @@ def _runs() -> Rows:
         except RunoffError as error:
             rows.append({"run": path.parent.name, "started": "", "cases": "", "state": error.message})
             continue
-        state = "finished" if info.finished else f"interrupted; runoff bench --resume {path.parent.name}"
+        state = "finished" if info.finished else f"interrupted; runoff bench --resume {shown(path.parent)}"
         rows.append({"run": info.run_id, "started": info.started, "cases": str(len(info.cases)), "state": state})
     return rows
 

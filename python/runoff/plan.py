@@ -42,13 +42,15 @@ class Case(Struct, frozen=True, kw_only=True):
     probes: tuple[str, ...]
     format: str = ""
     """The model format that the target reads."""
+    variant: tuple[str, ...] = ()
+    """The settings in words: profile, threads, batch, then all that departs from the profile."""
     skipped: Reason | None = None
     """Set when the case cannot run on this machine: its rows stay, with this reason."""
 
     @property
     def comparison(self) -> tuple[str, ...]:
         """What a case shares with those that it may be compared with: all but the target."""
-        return (self.model, self.workload, *_settings_words(self.settings))
+        return (self.model, self.workload, *self.variant)
 
 
 class Offer(Struct, frozen=True):
@@ -87,7 +89,7 @@ def _merged(one: Case, other: Case) -> Case:
     """Return a case that two groups ask for, with the probes of both."""
     if one.settings != other.settings:
         raise RunoffError(
-            f"the settings profiles {one.settings.profile} and {other.settings.profile} give cases of one name, {one.id}",
+            f"profiles {one.settings.profile} and {other.settings.profile} both make a case called {one.id}",
             "rename one of the files",
         )
     return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
@@ -110,23 +112,32 @@ def plan_case(
     offer: Offer,
 ) -> Case:
     """Return one case, with the reason when `offer` does not cover it."""
-    name = offer.target.name
+    name, variant = offer.target.name, settings_words(settings)
     model_format = _format(offer, formats)
     return Case(
-        id=".".join((model, workload, name, *_settings_words(settings))),
+        id=".".join((model, workload, name, *variant)),
         model=model,
         workload=workload,
         target=name,
         settings=settings,
         # rule 2: nothing is timed before its answer has been checked
-        probes=tuple(dict.fromkeys(("accuracy", *probes))),
+        probes=_askable(tuple(dict.fromkeys(("accuracy", *probes))), offer),
         format=model_format or "",
+        variant=variant,
         skipped=_obstacle(offer, workload, settings, model_format, formats),
     )
 
 
-def _settings_words(settings: Settings) -> tuple[str, ...]:
-    """Return what tells settings apart: profile, threads, batch, then all that departs from the profile."""
+def _askable(probes: tuple[str, ...], offer: Offer) -> tuple[str, ...]:
+    """Leave out what a runner that computes nothing cannot be asked; of others, what they cannot do is said."""
+    can = offer.capabilities
+    if can is None or can.computes:
+        return probes
+    return tuple(probe for probe in probes if probe not in ("accuracy", "latency") or probe in can.measures)
+
+
+def settings_words(settings: Settings) -> tuple[str, ...]:
+    """Return what tells settings apart, as `Case.variant` says."""
     profile = Path(settings.profile).stem
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Bar:
         left = self._estimate.seconds_left()
         case = job.case
         text = f"{job.probe.name} {job.block + 1}  {case.model} {case.workload} {case.target} {case.settings.profile}"
-        self._progress.update(self._task, description=text, left=duration_left(left))
+        self._progress.update(self._task, description=escape(text), left=duration_left(left))
         self._progress.refresh()
 
     def finished(self, job: Job, record: Record) -> None:
@@ -83,9 +84,8 @@ class Bar:
         self._progress.advance(self._task)
         if record.status in ("error", "unsupported"):
             self._estimate.dropped(job.case.id)
-            self._console.print(
-                f"[red]{record.status}[/] {job.case.id}, {job.probe.name}: {record.reason}", highlight=False
-            )
+            text = f"[red]{record.status}[/] {job.case.id}, {job.probe.name}: {escape(str(record.reason))}"
+            self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def duration_left(seconds: float | None) -> str:

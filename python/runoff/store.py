@@ -119,10 +119,22 @@ class RunWriter:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` under a temporary name beside `path`, then rename it."""
+    """Write `data` under a temporary name beside `path`, then rename it.
+
+    Raises
+    ------
+    RunoffError
+        When the disk is full or the folder cannot be written to; what was at `path` stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunoffError(
+            f"{path} cannot be written: {error.strerror}", "make room there, and try again", ExitCode.CASE_FAILED
+        ) from error
 
 
 def read_run(folder: Path) -> Run:

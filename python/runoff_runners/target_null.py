@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from platform import python_version
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ SETTINGS: tuple[str, ...] = ("threads", "teardown")
 
 def capabilities() -> Fields:
     """Return what there is to say about a runner without a runtime."""
-    return {"version": python_version(), "providers": ["cpu"], "computes": False}
+    return {"version": ".".join(map(str, sys.version_info[:3])), "providers": ["cpu"], "computes": False}
 
 
 def perform(request: Request, phases: Marks) -> Fields:  # noqa: ARG001 (the interface of a target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from zipfile import is_zipfile
 
 import torch
 
@@ -120,6 +121,9 @@ def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Mo
 
 def _load_program(path: str, request: Request) -> torch.nn.Module:
     """Load the exported program in `path`."""
+    # Of anything else PyTorch would print a traceback before it raises.
+    if not is_zipfile(path):
+        raise unreadable(request, "it is not a whole zip archive")
     try:
         program = torch.export.load(path)
     except Exception as error:  # a broken archive raises whatever its reader stumbles over

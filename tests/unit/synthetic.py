@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runoff.plan import Case, Reason
+from runoff.plan import Case, Reason, settings_words
 from runoff.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
 from runoff.settings import resolve
 from runoff.store import Record, Run, RunInfo
@@ -74,6 +74,7 @@ def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None 
         target=target,
         settings=made,
         probes=tuple(probes),
+        variant=settings_words(made),
         skipped=skipped,
     )
 

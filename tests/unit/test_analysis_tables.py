@@ -131,7 +131,6 @@ def _audited(effective: Effective, field: str) -> tuple[str, str]:
         ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
         ("threads", {"threads": 2}),
         ("provider", {"provider": "cuda"}),
-        ("settings applied", {"ignored": ("arena",)}),
     ],
 )
 def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[str, object]) -> None:
@@ -145,7 +144,19 @@ def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[
 def test_what_a_runner_does_not_say_is_unknown() -> None:
     silent = Effective("onnxruntime", "1.32.0", "rust")
     assert _audited(silent, "threads") == ("unknown", "ort-rust did not say")
-    assert _audited(silent, "same library file") == ("unknown", "ort-rust did not say")
+
+
+def test_an_engine_that_is_linked_in_has_no_library_file() -> None:
+    outcome, detail = _audited(Effective("onnxruntime", "1.32.0", "rust"), "same library file")
+    assert outcome == "ok"
+    assert detail.endswith("linked into its own module: ort-rust")
+
+
+def test_a_setting_that_a_target_cannot_apply_is_listed() -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    told = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
+    assert told == ("ok", "ort-rust has no arena")
 
 
 def test_harness_share_leaves_pauses_out() -> None:

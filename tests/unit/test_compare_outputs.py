@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ NUMBERS = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-
 VECTORS = st.integers(2, 12).flatmap(lambda size: st.tuples(*(st.lists(NUMBERS, min_size=size, max_size=size),) * 2))
 
 
-def put(folder: Path, name: str, values: Any, dtype: str = "float32") -> Path:
+def put(folder: Path, name: str, values: object, dtype: str = "float32") -> Path:
     path = folder / name
     np.asarray(values, dtype=np.dtype(dtype).newbyteorder("<")).tofile(path)
     return path

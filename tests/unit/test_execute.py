@@ -70,9 +70,11 @@ class Listener:
         self.heard: list[tuple[str, str, str, int]] = []
 
     def starting(self, job: Job) -> None:
+        """Note it."""
         self.heard.append(("start", job.case.target, job.probe.name, job.block))
 
     def finished(self, job: Job, record: Record) -> None:
+        """Note it."""
         self.heard.append((record.status, job.case.target, job.probe.name, job.block))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,17 +11,20 @@ from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, offer, suite_of
 
 from runoff.errors import RunoffError
-from runoff.plan import Offer, Reason, make_plan, plan_case
+from runoff.plan import Case, Offer, Reason, make_plan, plan_case
 from runoff.protocol import Settings
 from runoff.settings import resolve
 from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMATS = {"net": ("onnx", "pt")}
 WORDS = st.text(alphabet='abcxyz09 ./\\:*?"<>|-_\n', min_size=1, max_size=12)
 
 
-def plan_one(offered: Offer, workload: Any = "classify", **settings: Any) -> Any:
-    return plan_case("net", workload, resolve(settings), ("life",), FORMATS["net"], offered)
+def plan_one(offered: Offer, **settings: object) -> Case:
+    return plan_case("net", "classify", resolve(settings), ("life",), FORMATS["net"], offered)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_ids_are_legal_file_names(provider: str, precision: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]+", case.id)
 
 
-def plan_of(text: str, **offers: Offer) -> Any:
+def plan_of(text: str, **offers: Offer) -> tuple[Case, ...]:
     return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": offer(), **offers})
 
 
@@ -105,7 +108,7 @@ def test_groups_that_meet_in_a_case_add_their_probes() -> None:
     assert case.probes == ("accuracy", "life", "memory")
 
 
-def test_two_profiles_of_one_name_are_refused(tmp_path: Any) -> None:
+def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder, arena in (("a", "true"), ("b", "false")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "fast.toml").write_text(f"arena = {arena}\n")

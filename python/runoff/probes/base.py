@@ -29,7 +29,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     def find(self) -> str | None:
         """Return its path: runoff's own copy first, then the one on the PATH."""
         own = paths.home() / "tools" / "bin" / self.name
-        return str(own) if own.is_file() else shutil.which(self.name)
+        return shutil.which(own) or shutil.which(self.name)
 
 
 class Probe(Struct, frozen=True, kw_only=True):

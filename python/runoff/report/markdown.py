@@ -40,14 +40,14 @@ def report(analysis: Analysis, plots: Sequence[Path]) -> str:
         parts += [
             f"### {block.title}",
             _bullets(headlines(block)) or "Nothing was measured.",
-            _overview(block),
+            overview(block),
         ]
     parts += _plots(plots)
     parts += _life(analysis)
     parts += _probes(analysis)
     parts += ["## Same answer", _accuracy(analysis.summary)]
     parts += ["## Fairness audit", _audit(analysis)]
-    parts += ["## Not measured", _bullets(missing_lines(analysis)) or "All that was asked for was measured."]
+    parts += ["## Not measured", _bullets(missing_lines(analysis.summary)) or "All that was asked for was measured."]
     parts += ["## The harness", harness_line(analysis.harness) + "."]
     parts += ["## Machine and versions", _facts(analysis)]
     parts += [
@@ -62,7 +62,8 @@ def _warnings(analysis: Analysis) -> list[str]:
     return ["**Warning.** What differs between targets, beside the targets:\n\n" + _bullets(lines)] if lines else []
 
 
-def _overview(block: Block) -> str:
+def overview(block: Block) -> str:
+    """Return the table of one block."""
     head = ["profile", "target", "whole process"]
     head += [f"vs {name}" for name in BASELINES] + [
         "warm inference",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from runoff.report.text import Figure, interval, number, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
     from rich.console import Console
 
     from runoff.analysis.analyse import Analysis
@@ -23,13 +25,12 @@ if TYPE_CHECKING:
 _COLOURS = {"faster": "green", "smaller": "green", "slower": "red", "larger": "red"}
 _HEADINGS = (
     "target",
-    "whole process",
-    "vs torch",
-    "vs ort-python",
-    "warm inference",
-    "vs ort-python",
-    "peak memory",
-    "status",
+    "whole\nprocess",
+    "vs\ntorch",
+    "vs ort-\npython",
+    "warm\ncall",
+    "vs ort-\npython",
+    "peak\nmemory",
 )
 
 
@@ -39,8 +40,9 @@ def show(analysis: Analysis, console: Console) -> None:
         console.print(Text(line, style="bold red"))
     for block in blocks(analysis):
         console.print(block_table(block))
-    for line in missing_lines(analysis):
-        console.print(Text(line, style="yellow"))
+    withheld = analysis.summary["metric"].str.contains(r"\.p9[\d.]*$", regex=True)  # the report has these
+    for line in missing_lines(analysis.summary[~withheld]):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     console.print(Text(harness_line(analysis.harness)))
 
 
@@ -53,11 +55,11 @@ def audit_lines(analysis: Analysis) -> list[str]:
     ]
 
 
-def missing_lines(analysis: Analysis) -> list[str]:
-    """Return a line for each reason why something was not measured."""
+def missing_lines(summary: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why something in `summary` was not measured."""
     return [
         f"{entry.status}: {', '.join(entry.metrics)} of {_cases(entry.cases)}: {entry.reason}"
-        for entry in missing(analysis.summary)
+        for entry in missing(summary)
     ]
 
 
@@ -77,10 +79,9 @@ def harness_line(row: Harness) -> str:
 
 def block_table(block: Block) -> Table:
     """Return the table of one block, with a section for each profile."""
-    table = Table(title=block.title, title_justify="left", title_style="bold")
+    table = Table(title=block.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="right" if "process" in heading or "memory" in heading else "left")
-        table.columns[place].no_wrap = place == 0
+        table.add_column(heading, no_wrap=place < 2)  # noqa: PLR2004 (names and the widest figures)
     for profile in block.profiles:
         table.add_section()
         table.add_row(Text(f"profile {profile}", style="italic"))
@@ -90,14 +91,14 @@ def block_table(block: Block) -> Table:
 
 
 def _cells(row: Row) -> Iterator[Text]:
-    yield Text(row.target, style="" if row.computes else "dim")
+    status = "" if row.status == "ok" else f"\n{row.status}"
+    yield Text(row.target, style="" if row.computes else "dim").append(status, style="yellow")
     yield _figure(row.wall)
     yield _verdict(row.wall_vs.get("torch", ""))
     yield _verdict(row.wall_vs.get("ort-python", ""))
     yield _figure(row.warm)
     yield _verdict(row.warm_vs.get("ort-python", ""))
     yield _figure(row.peak)
-    yield Text(row.status, style="" if row.status == "ok" else "yellow")
 
 
 def _figure(figure: Figure) -> Text:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Python's own switches would change what is measured (PYTHONDONTWRITEBYTECODE alone makes every start slower).
+_ADDED = {"ORT_DISABLE_TELEMETRY": "1"}
+"""ONNX Runtime's telemetry is on by default: a thread, a file and a connection that no measurement should hold."""
 _DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_")
 
 
@@ -34,7 +36,7 @@ class Target(Struct, frozen=True, kw_only=True):
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the runner: the caller's, without what would disturb it."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED)}
-        return {**kept, **self.env}
+        return {**kept, **_ADDED, **self.env}
 
 
 def python_target(name: str, runner: str, session: str | None = None, model_format: str | None = None) -> Target:
@@ -76,8 +78,8 @@ def rust_target(name: str, binary: str, env: dict[str, str]) -> Target:
 def onnxruntime_library() -> dict[str, str]:
     """Return the variable that names the ONNX Runtime library of ``ort-python``'s wheel, for the Rust targets.
 
-    One engine for all: Python, Rust and PyO3 load the same file. Empty when the environment is not made;
-    the runner then says what it lacks.
+    One release for all: the wheel links the engine into its own Python module and carries the same build once more
+    as a library for other languages. Empty when the environment is not made; the runner then says what it lacks.
     """
     wheel = paths.environments() / "ort-python"
     libraries = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))

@@ -1,5 +1,6 @@
 //! From an image file to the numbers that go into the model.
 
+use std::ops::Range;
 use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
@@ -44,6 +45,8 @@ pub struct Preprocessor {
     resizer: Resizer,
     algorithm: ResizeAlg,
     shorter: u32,
+    /// As wide as `cropped`, and as high as the part of the source that it is made of.
+    narrowed: Vec<u8>,
     cropped: Image<'static>,
     /// `(value - mean) / std` for every byte value of every channel.
     normalised: Box<[[f32; 256]; 3]>,
@@ -67,6 +70,7 @@ impl Preprocessor {
             resizer: Resizer::new(),
             algorithm: ResizeAlg::Convolution(filter),
             shorter: spec.resize.get(),
+            narrowed: Vec::new(),
             cropped: Image::new(crop, crop, PixelType::U8x3),
             normalised: Box::new(normalisation(spec)),
         })
@@ -103,20 +107,44 @@ impl Preprocessor {
     }
 
     /// Decodes the image in `path` and resizes the part that is kept into `self.cropped`.
+    ///
+    /// First across, then down, each rounded to bytes, as Pillow does: the other order clips overshoots of the
+    /// bicubic filter elsewhere, and differs by up to 8 of 255.
     fn resize(&mut self, path: &Path) -> Result<(), Error> {
         let internal = |error: &dyn std::error::Error| {
             Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
         };
         let pixels = self.decoder.open(path)?;
         let shorter = pixels.width.min(pixels.height);
-        let across = kept_span(pixels.width, shorter, self.shorter, self.cropped.width());
-        let down = kept_span(pixels.height, shorter, self.shorter, self.cropped.height());
-        let source = ImageRef::new(pixels.width, pixels.height, pixels.bytes, PixelType::U8x3)
-            .map_err(|error| internal(&error))?;
+        let crop = self.cropped.width();
+        let across = kept_span(pixels.width, shorter, self.shorter, crop);
+        let down = kept_span(pixels.height, shorter, self.shorter, crop);
+        let rows = reach(down, crop, pixels.height);
+        let (first, count) = (f64::from(rows.start), f64::from(rows.end - rows.start));
+
+        let source = ImageRef::new(pixels.width, pixels.height, pixels.bytes, PixelType::U8x3);
+        let source = source.map_err(|error| internal(&error))?;
+        let len = usize::try_from(u64::from(crop) * u64::from(rows.end - rows.start) * 3).unwrap_or(usize::MAX);
+        self.narrowed.resize(len, 0);
+        let narrowed = Image::from_slice_u8(crop, rows.end - rows.start, &mut self.narrowed, PixelType::U8x3);
+        let mut narrowed = narrowed.map_err(|error| internal(&error))?;
         let options = ResizeOptions::new().resize_alg(self.algorithm);
-        let options = options.crop(across.start, down.start, across.length, down.length);
-        self.resizer.resize(&source, &mut self.cropped, &options).map_err(|error| internal(&error))
+        let only_across = options.crop(across.start, first, across.length, count);
+        self.resizer.resize(&source, &mut narrowed, &only_across).map_err(|error| internal(&error))?;
+        let top = down.start - first;
+        let only_down = options.crop(0.0, top, f64::from(crop), down.length.min(count - top));
+        self.resizer.resize(&narrowed, &mut self.cropped, &only_down).map_err(|error| internal(&error))
     }
+}
+
+/// The source pixels that a filter sees when it makes `crop` pixels of `span`; `side` limits them.
+///
+/// The widest filter reaches two target pixels, or two source pixels where the image grows; one more for safety.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=side")]
+fn reach(span: Span, crop: u32, side: u32) -> Range<u32> {
+    let radius = 2.0 * (span.length / f64::from(crop)).max(1.0) + 1.0;
+    let clamp = |edge: f64| edge.clamp(0.0, f64::from(side)) as u32;
+    clamp((span.start - radius).floor())..clamp((span.start + span.length + radius).ceil())
 }
 
 /// Tabulates `(value - mean) / std` in float32, as `NumPy` computes it.
@@ -124,7 +152,7 @@ impl Preprocessor {
 fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
     let mut table = [[0.0; 256]; 3];
     for ((row, &mean), &std) in table.iter_mut().zip(&spec.mean).zip(&spec.std) {
-        for (entry, value) in row.iter_mut().zip(0_u8..) {
+        for (entry, value) in row.iter_mut().zip(0..=u8::MAX) {
             *entry = (f32::from(value) - mean as f32) / std as f32;
         }
     }

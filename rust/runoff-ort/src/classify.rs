@@ -46,11 +46,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<String>,
     /// What is subtracted from each channel, in pixel units (0 to 255).
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 3, help_heading = "Preprocessing")]
-    mean: Option<Vec<f64>>,
+    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
+    mean: Option<[f64; 3]>,
     /// What each channel is divided by after that, in pixel units.
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 3, help_heading = "Preprocessing")]
-    std: Option<Vec<f64>>,
+    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
+    std: Option<[f64; 3]>,
 }
 
 /// What this program reads of a model's manifest.
@@ -106,7 +106,6 @@ fn read_manifest(path: &Path) -> Result<Manifest, Error> {
 
 fn preprocess(arguments: &Arguments, manifest: Option<&Manifest>) -> Result<Preprocess, Error> {
     let stored = manifest.map(|manifest| &manifest.preprocess);
-    let channels = |values: &Option<Vec<f64>>| values.as_deref().and_then(|values| <[f64; 3]>::try_from(values).ok());
     let interpolation = match &arguments.interpolation {
         Some(word) => Some(parse_word("--interpolation", word)?),
         None => None,
@@ -115,9 +114,16 @@ fn preprocess(arguments: &Arguments, manifest: Option<&Manifest>) -> Result<Prep
         resize: given("--resize", arguments.resize, stored.map(|stored| stored.resize))?,
         crop: given("--crop", arguments.crop, stored.map(|stored| stored.crop))?,
         interpolation: given("--interpolation", interpolation, stored.map(|stored| stored.interpolation))?,
-        mean: given("--mean", channels(&arguments.mean), stored.map(|stored| stored.mean))?,
-        std: given("--std", channels(&arguments.std), stored.map(|stored| stored.std))?,
+        mean: given("--mean", arguments.mean, stored.map(|stored| stored.mean))?,
+        std: given("--std", arguments.std, stored.map(|stored| stored.std))?,
     })
+}
+
+/// Reads three numbers with commas between them.
+fn channels(text: &str) -> Result<[f64; 3], String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+    let numbers = numbers.map_err(|error| error.to_string())?;
+    numbers.try_into().map_err(|_| "three numbers are needed, one for each channel".to_owned())
 }
 
 fn given<T>(flag: &str, argument: Option<T>, stored: Option<T>) -> Result<T, Error> {

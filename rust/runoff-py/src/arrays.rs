@@ -18,7 +18,9 @@ pub trait Input {
 impl<T: Element + numpy::Element> Input for PyReadonlyArrayDyn<'_, T> {
     fn value(&self) -> Result<SessionInputValue<'_>, Error> {
         let shape = self.shape().to_vec();
-        let value = if let Ok(elements) = self.as_slice() {
+        // `as_slice` alone would hand out Fortran-ordered elements too, in the wrong order.
+        let in_c_order = self.as_slice().ok().filter(|_| self.is_c_contiguous());
+        let value = if let Some(elements) = in_c_order {
             TensorRef::from_array_view((shape, elements)).map(SessionInputValue::from)
         } else {
             let elements: Vec<T> = self.as_array().iter().copied().collect();

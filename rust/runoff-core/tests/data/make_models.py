@@ -1,0 +1,47 @@
+"""Make the small models that the tests of runoff-core read: ``python make_models.py`` writes them beside this file.
+
+Needs the `onnx` package; weights are written as they stand here, so the files do not change from run to run.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, TensorProto, checker, helper, numpy_helper, save
+
+FOLDER = Path(__file__).parent
+
+
+def tensor(name: str, shape: list[int | str], dtype: int = TensorProto.FLOAT) -> object:
+    """Describe an input or output; a string is a dynamic dimension."""
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def model(nodes: list[object], inputs: list[object], outputs: list[object], weights: list[object]) -> ModelProto:
+    """Make a model of opset 17 that every supported ONNX Runtime reads."""
+    graph = helper.make_graph(nodes, "test", inputs, outputs, weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(made, full_check=True)
+    return made
+
+
+def add() -> ModelProto:
+    """``sum = a + b`` of shape [batch, 2], and ``count = n + n`` of shape [batch] in int64."""
+    nodes = [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Add", ["n", "n"], ["count"])]
+    inputs = [tensor("a", ["batch", 2]), tensor("b", ["batch", 2]), tensor("n", ["batch"], TensorProto.INT64)]
+    return model(nodes, inputs, [tensor("sum", ["batch", 2]), tensor("count", ["batch"], TensorProto.INT64)], [])
+
+
+def means() -> ModelProto:
+    """``logits`` [batch, 3]: the mean of each channel of ``input`` [batch, 3, 8, 8], by a 1x1 convolution."""
+    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "weight")
+    nodes = [
+        helper.make_node("Conv", ["input", "weight"], ["same"]),
+        helper.make_node("GlobalAveragePool", ["same"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["logits"]),
+    ]
+    return model(nodes, [tensor("input", ["batch", 3, 8, 8])], [tensor("logits", ["batch", 3])], [weight])
+
+
+if __name__ == "__main__":
+    save(add(), FOLDER / "add.onnx")
+    save(means(), FOLDER / "means.onnx")

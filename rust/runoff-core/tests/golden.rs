@@ -1,0 +1,64 @@
+//! The golden examples of `protocol/golden`, which the tests of every language read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use runoff_core::protocol::{Capabilities, Request, RunResult, read_request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn golden(suffix: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/golden");
+    let entries = fs::read_dir(&folder).expect("protocol/golden");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths: Vec<_> = paths.filter(|path| path.to_string_lossy().ends_with(suffix)).collect();
+    assert!(!paths.is_empty(), "no {suffix} in {}", folder.display());
+    paths
+}
+
+/// Reads the file as `T` and writes it again: nothing that stood there may be lost or changed.
+fn round_trip<T: DeserializeOwned + Serialize>(path: &Path) {
+    let text = fs::read_to_string(path).expect("a file");
+    let before: Value = serde_json::from_str(&text).expect("JSON");
+    let message: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let after = serde_json::to_value(&message).expect("JSON");
+    assert_within(&before, &after, &path.display().to_string());
+}
+
+/// Every value of `before` stands at the same place in `after`, which may have defaults beside it.
+fn assert_within(before: &Value, after: &Value, place: &str) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            for (name, value) in before {
+                let other = after.get(name).unwrap_or_else(|| panic!("{place}.{name} is lost"));
+                assert_within(value, other, &format!("{place}.{name}"));
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            assert_eq!(before.len(), after.len(), "{place}");
+            for (index, (value, other)) in before.iter().zip(after).enumerate() {
+                assert_within(value, other, &format!("{place}[{index}]"));
+            }
+        }
+        (before, after) => assert_eq!(before, after, "{place}"),
+    }
+}
+
+#[test]
+fn requests_are_read_checked_and_written() {
+    for path in golden(".request.json") {
+        read_request(&path).unwrap_or_else(|error| panic!("{error}"));
+        round_trip::<Request>(&path);
+    }
+}
+
+#[test]
+fn results_and_capabilities_are_read_and_written() {
+    for path in golden(".result.json") {
+        round_trip::<RunResult>(&path);
+    }
+    for path in golden("capabilities.json") {
+        round_trip::<Capabilities>(&path);
+    }
+}

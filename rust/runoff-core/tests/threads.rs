@@ -1,0 +1,19 @@
+//! The count of threads, alone in its process because other tests start threads too.
+
+mod common;
+
+use std::num::NonZeroUsize;
+
+use common::{data, environment};
+use runoff_core::protocol::Settings;
+use runoff_core::session::Session;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_are_counted_not_repeated() {
+    for threads in [1, 2, 4] {
+        let settings = Settings { threads: NonZeroUsize::new(threads).expect("not zero"), ..Settings::default() };
+        let session = Session::open(environment(), &data("add.onnx"), &settings).expect("a session");
+        assert_eq!(session.threads(), Some(threads));
+    }
+}

@@ -1,0 +1,288 @@
+//! The two programs, run as runoff runs them: real ONNX Runtime, small models.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use runoff_core::Kind;
+use runoff_core::protocol::{Capabilities, RunResult, Status};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ORT: &str = env!("CARGO_BIN_EXE_runoff-ort");
+const NULL: &str = env!("CARGO_BIN_EXE_runoff-null");
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data").join(name)
+}
+
+/// A folder with what a request needs: images `0.png`, ... of one colour each, and tensors.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().expect("a folder") };
+        for (index, value) in [10_u8, 20, 30].iter().enumerate() {
+            let file = fs::File::create(bench.path(&format!("{index}.png"))).expect("a file");
+            let mut encoder = png::Encoder::new(file, 16, 12);
+            encoder.set_color(png::ColorType::Rgb);
+            let mut writer = encoder.write_header().expect("a header");
+            writer.write_image_data(&[*value, 0, 40].repeat(16 * 12)).expect("data");
+            writer.finish().expect("an end");
+        }
+        fs::create_dir(bench.path("out")).expect("a folder");
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn classify(&self) -> Value {
+        json!({
+            "case": "c", "workload": "classify", "outputs_dir": self.path("out"),
+            "model": {
+                "name": "means", "path": data("means.onnx"), "format": "onnx", "sha256": "0",
+                "inputs": [{"name": "input", "dtype": "float32", "shape": [null, 3, 8, 8]}],
+                "outputs": [{"name": "logits", "dtype": "float32", "shape": [null, 3]}],
+            },
+            "inputs": (0..3).map(|index| json!({"image": self.path(&format!("{index}.png"))})).collect::<Vec<_>>(),
+            "preprocess": {"resize": 9, "crop": 8, "interpolation": "bicubic", "mean": [0, 0, 0], "std": [10, 10, 10]},
+        })
+    }
+
+    fn tensor(&self) -> Value {
+        let elements: Vec<u8> = (0..192_u16).flat_map(|index| f32::from(index / 64).to_le_bytes()).collect();
+        fs::write(self.path("x.bin"), elements).expect("a file");
+        let file = json!({"path": self.path("x.bin"), "dtype": "float32", "shape": [1, 3, 8, 8]});
+        let mut request = self.classify();
+        request["workload"] = "tensor".into();
+        request["preprocess"] = Value::Null;
+        request["inputs"] = json!([{"tensors": {"input": file}}, {"tensors": {"input": file}}]);
+        request
+    }
+
+    fn start(&self, program: &str, request: &Value) -> Output {
+        fs::write(self.path("request.json"), request.to_string()).expect("a request");
+        let mut command = Command::new(program);
+        command.arg("--request").arg(self.path("request.json")).arg("--result").arg(self.path("result.json"));
+        command.output().expect("a program")
+    }
+
+    fn result(&self) -> RunResult {
+        let text = fs::read(self.path("result.json")).expect("a result");
+        serde_json::from_slice(&text).expect("a result")
+    }
+
+    /// Runs `request`, which ends well.
+    fn run(&self, program: &str, request: &Value) -> RunResult {
+        let output = self.start(program, request);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout, b"");
+        self.result()
+    }
+
+    /// Runs `request`, which ends with `kind`.
+    fn fail(&self, request: &Value, kind: Kind) -> RunResult {
+        let output = self.start(ORT, request);
+        let result = self.result();
+        assert_eq!(result.kind, Some(kind), "{:?}", result.message);
+        assert_eq!(output.status.code(), Some(kind.exit_code().into()));
+        let lines = String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(lines, 1);
+        result
+    }
+}
+
+fn phase_names(result: &RunResult) -> Vec<&str> {
+    assert!(result.phases.windows(2).all(|pair| pair[0].end_ns == pair[1].start_ns));
+    result.phases.iter().map(|phase| phase.name.as_str()).collect()
+}
+
+fn floats(path: &Path) -> Vec<f32> {
+    let bytes = fs::read(path).expect("a tensor");
+    bytes.chunks_exact(4).map(|chunk| f32::from_le_bytes(chunk.try_into().expect("four bytes"))).collect()
+}
+
+#[test]
+fn once_gives_phases_outputs_and_the_best_classes() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["spawn_ns"] = 1.into();
+    request["measure"] = json!({"kind": "once", "memory": true});
+    let result = bench.run(ORT, &request);
+    assert_eq!(phase_names(&result), ["start", "runtime", "environment", "load", "preprocess", "inference", "output"]);
+    assert_eq!(result.phases[0].start_ns, 1);
+    assert_eq!(floats(&result.outputs[0].path), [1.0, 0.0, 4.0]);
+    assert_eq!(result.outputs[0].path, bench.path("out/logits.0.bin"));
+    assert_eq!(result.top[0].iter().map(|guess| guess.index).collect::<Vec<_>>(), [2, 0, 1]);
+    assert!(result.samples["inference"].first_ns > 0 && result.samples["preprocess"].first_ns > 0);
+    let effective = result.effective.expect("effective");
+    assert!(effective.version.starts_with("1."));
+    assert!(effective.build.expect("build").contains("git-commit-id"));
+    let memory = result.memory.expect("memory");
+    if cfg!(target_os = "linux") {
+        assert_eq!(effective.threads, Some(1));
+        assert_eq!(memory.after.len(), 7);
+        assert!(memory.peak_bytes >= memory.after.values().max().copied());
+    }
+}
+
+#[test]
+fn latency_keeps_enough_samples_and_goes_round_the_items() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["settings"] = json!({"batch": 2, "teardown": "skip"});
+    request["measure"] = json!({"kind": "latency", "min_samples": 4, "min_ns": 0, "warmup": 2});
+    let result = bench.run(ORT, &request);
+    assert_eq!(phase_names(&result), ["runtime", "environment", "load", "preprocess", "inference", "warm", "output"]);
+    for part in ["preprocess", "inference"] {
+        assert_eq!(result.samples[part].warm_ns.len(), 4);
+        assert!(result.samples[part].second_ns.is_some());
+    }
+    // First, second, two that are not kept and four that are: the last is iteration 7, with items 14 and 15.
+    let items: Vec<_> = result.outputs.iter().map(|output| output.items.clone()).collect();
+    assert_eq!(items, [[0, 1], [2, 0]]);
+    assert_eq!(floats(&result.outputs[1].path), [3.0, 0.0, 4.0, 1.0, 0.0, 4.0]);
+    assert_eq!(result.top.len(), 2);
+
+    request["measure"] = json!({"kind": "latency", "min_samples": 1, "min_ns": 50_000_000, "warmup": 0});
+    let result = bench.run(ORT, &request);
+    let warm = result.phases.iter().find(|phase| phase.name == "warm").expect("warm");
+    assert!(warm.end_ns - warm.start_ns >= 50_000_000);
+}
+
+#[test]
+fn accuracy_writes_every_item_once() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["settings"] = json!({"batch": 2});
+    request["measure"] = json!({"kind": "accuracy"});
+    let result = bench.run(ORT, &request);
+    let shapes: Vec<_> = result.outputs.iter().map(|output| (output.items.clone(), output.shape.clone())).collect();
+    assert_eq!(shapes, [(vec![0, 1], vec![2, 3]), (vec![2], vec![1, 3])]);
+    assert_eq!(result.tensors[1].path, bench.path("out/input.input.2.bin"));
+    assert_eq!(result.tensors[1].name, "input");
+    assert_eq!(floats(&result.tensors[1].path), [[3.0_f32; 64], [0.0; 64], [4.0; 64]].concat());
+    assert_eq!(result.top.len(), 1);
+}
+
+#[test]
+fn tensors_are_read_and_joined() {
+    let bench = Bench::new();
+    let mut request = bench.tensor();
+    request["settings"] = json!({"batch": 2});
+    let result = bench.run(ORT, &request);
+    assert_eq!(floats(&result.outputs[0].path), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
+    assert!(result.top.is_empty() && !result.samples.contains_key("preprocess"));
+}
+
+#[test]
+fn failures_have_kinds_exit_codes_and_one_line() {
+    let bench = Bench::new();
+    let with = |field: &str, value: Value| {
+        let mut request = bench.classify();
+        *request.pointer_mut(field).expect(field) = value;
+        request
+    };
+    bench.fail(&with("/model/path", json!("/nowhere/model.onnx")), Kind::ModelMissing);
+    bench.fail(&with("/model/path", json!(bench.path("0.png"))), Kind::ModelUnreadable);
+    bench.fail(&with("/model/inputs/0/name", json!("image")), Kind::ModelMismatch);
+    bench.fail(&with("/inputs/0/image", json!("/nowhere/0.png")), Kind::ImageMissing);
+    bench.fail(&with("/inputs/0/image", json!(data("means.onnx"))), Kind::ImageUnreadable);
+    bench.fail(&with("/preprocess/crop", json!(7)), Kind::ModelMismatch);
+    bench.fail(&with("/preprocess/crop", json!(10)), Kind::BadRequest);
+    bench.fail(&with("/model/format", json!("pt")), Kind::BadRequest);
+    bench.fail(&with("/inputs", json!([])), Kind::BadRequest);
+    bench.fail(&with("/outputs_dir", json!("/nowhere")), Kind::Internal);
+    let result = bench.fail(
+        &{
+            let mut request = bench.classify();
+            request["settings"] = json!({"provider": "cuda"});
+            request
+        },
+        Kind::ProviderUnavailable,
+    );
+    assert_eq!(result.status, Status::Unsupported);
+    fs::write(bench.path("x.bin"), [0; 5]).expect("a file");
+    let mut request = bench.tensor();
+    fs::write(bench.path("x.bin"), [0; 5]).expect("a file");
+    bench.fail(&request, Kind::TensorUnreadable);
+    request["surprise"] = 1.into();
+    let result = bench.fail(&request, Kind::BadRequest);
+    assert!(result.message.expect("a message").contains("surprise"));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("result.json/in-the-way")).expect("a folder");
+    for program in [ORT, NULL] {
+        let output = bench.start(program, &bench.classify());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("result.json"));
+    }
+}
+
+#[test]
+fn the_probe_says_what_works_here() {
+    for (program, name, computes) in [(ORT, "ort-rust", true), (NULL, "null-rust", false)] {
+        let output = Command::new(program).arg("--probe").output().expect("a program");
+        assert_eq!(output.status.code(), Some(0));
+        let capabilities: Capabilities = serde_json::from_slice(&output.stdout).expect("capabilities");
+        assert_eq!((capabilities.runner.as_str(), capabilities.computes), (name, computes));
+        assert_eq!(capabilities.unavailable, None);
+    }
+    let output = Command::new(ORT).arg("--probe").env_remove("RUNOFF_ORT_DYLIB").output().expect("a program");
+    assert_eq!(output.status.code(), Some(3));
+    let capabilities: Capabilities = serde_json::from_slice(&output.stdout).expect("capabilities");
+    assert_eq!(capabilities.unavailable.expect("a reason").kind, Kind::RuntimeMissing);
+}
+
+#[test]
+fn the_null_runner_does_nothing() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["spawn_ns"] = 1.into();
+    let result = bench.run(NULL, &request);
+    assert_eq!(phase_names(&result), ["start", "output"]);
+    assert!(result.outputs.is_empty());
+    request["measure"] = json!({"kind": "accuracy"});
+    assert_eq!(bench.start(NULL, &request).status.code(), Some(2));
+}
+
+#[test]
+fn classify_uses_the_manifest_beside_the_model() {
+    let bench = Bench::new();
+    fs::copy(data("means.onnx"), bench.path("model.onnx")).expect("a model");
+    let classify = |more: &[&str]| {
+        let mut command = Command::new(ORT);
+        command.arg("classify").arg("--model").arg(bench.path("model.onnx")).arg("--image").arg(bench.path("1.png"));
+        command.args(more).output().expect("a program")
+    };
+    let output = classify(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--resize is not given"));
+    let manifest = json!({
+        "name": "means", "preprocess": bench.classify()["preprocess"],
+        "labels": {"path": "labels.txt", "sha256": "0", "bytes": 1},
+    });
+    fs::write(bench.path("manifest.json"), manifest.to_string()).expect("a manifest");
+    fs::write(bench.path("labels.txt"), "red\ngreen\nblue\n").expect("labels");
+    let output = classify(&["--top", "2"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), " 86.68 %  blue\n 11.73 %  red\n");
+    let output = classify(&["--top", "1", "--json", "--mean", "0,0,40"]);
+    let guesses: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(guesses[0]["label"], "red");
+    let output = classify(&["--mean", "1,2"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = Command::new(ORT).arg("--help").stdout(Stdio::piped()).spawn().expect("a program");
+    drop(child.stdout.take());
+    assert_ne!(child.wait().expect("an end").code(), Some(101));
+}

@@ -1,0 +1,45 @@
+"""The commands of a page that are marked as tested."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from running import environment
+
+from runoff import paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TESTED = re.compile(r"^<!-- tested -->\n+```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands_of(page: Path) -> list[str]:
+    """Return the ``$`` lines of the console blocks that follow ``<!-- tested -->``, in order.
+
+    A line that ends in a backslash goes on in the next one.
+    """
+    blocks = _TESTED.findall(page.read_text(encoding="utf-8"))
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the texts of the page's fenced blocks in `language`."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run_as_written(command: str, results: Path) -> subprocess.CompletedProcess[str]:
+    """Run `command` in the checkout, with runoff on the PATH; runs go below `results`."""
+    path = f"{paths.environments() / 'runoff' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        env=environment(PATH=path, RUNOFF_RESULTS=str(results)),
+        cwd=paths.root(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

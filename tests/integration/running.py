@@ -1,0 +1,83 @@
+"""``runoff`` as its users start it, and the folder that it leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runoff import paths
+from runoff.store import read_run
+from runoff.targets import BUILT_IN
+
+if TYPE_CHECKING:
+    from runoff.store import Run
+
+RUNOFF = Path(sys.executable).with_name("runoff")
+RUNNERS = Path(__file__).with_name("runners")
+MODEL = "efficientnet-lite0"
+# torch-export has the runner of torch, and is slow to start
+TARGETS = tuple(name for name in BUILT_IN if name != "torch-export")
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How ``runoff`` ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the caller's environment with `changes`, without Python's own switches."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RUNOFF_"))}
+    return {**kept, **changes}
+
+
+def runoff(*arguments: object, cwd: Path | None = None, **changes: str) -> Ended:
+    """Run the command and wait for its end; no failure may show a traceback."""
+    done = subprocess.run(
+        [RUNOFF, *map(str, arguments)],
+        env=environment(**changes),
+        cwd=cwd or paths.root(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def write_suite(folder: Path, *targets: str, probes: str = '"life"', more: str = "") -> Path:
+    """Write a suite of `targets`; those that are not built in go wrong as their name says."""
+    path = folder / "tiny.toml"
+    names = ", ".join(f'"{name}"' for name in targets)
+    lines = [f'[suite]\nname = "tiny"\nmodels = ["{MODEL}"]\ntargets = [{names}]\nprobes = [{probes}]\n', more]
+    own = [name for name in targets if name.startswith("bad-")]
+    pids = folder / "pids"
+    for name in own:
+        command = msgspec.json.encode([sys.executable, str(RUNNERS / "bad.py"), name.removeprefix("bad-")]).decode()
+        lines.append(f'[targets.{name}]\ncommand = {command}\nenv = {{ PIDS = "{pids}" }}\n')
+    path.write_text("\n".join(lines))
+    return path
+
+
+def only_run(results: Path) -> Run:
+    """Return the one run in `results`."""
+    (folder,) = results.iterdir()
+    return read_run(folder)
+
+
+def reasons(run: Run) -> dict[str, Any]:
+    """Return, by target, the status and the kind of reason of what went wrong first."""
+    targets = {case.id: case.target for case in run.info.cases}
+    found: dict[str, Any] = {}
+    for record in run.records:
+        if record.status in ("error", "unsupported"):
+            found.setdefault(targets[record.case], (record.status, record.reason.kind if record.reason else None))
+    return found

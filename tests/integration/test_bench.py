@@ -1,0 +1,166 @@
+"""``runoff bench`` for real: hyperfine, perf, every runner, a real model. What it leaves keeps to the contract."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pandas as pd
+import pytest
+from running import TARGETS, runoff
+
+from runoff.analysis.counters import NAMES
+from runoff.analysis.life import account
+from runoff.store import Record
+
+if TYPE_CHECKING:
+    from conftest import Whole
+
+COMPUTING = [name for name in TARGETS if not name.startswith("null")]
+SAMPLES = "case target model workload profile probe phase block process sample metric unit value"
+SUMMARY = (
+    "case target model workload profile probe metric unit n estimate low high "
+    "baseline ratio ratio_low ratio_high verdict status reason"
+)
+MOST_UNACCOUNTED = 0.02
+PNG = b"\x89PNG\r\n\x1a\n"
+NATIVE = ("ort-rust", "ort-pyo3")
+
+
+@pytest.fixture(scope="session")
+def samples(whole: Whole) -> pd.DataFrame:
+    return pd.read_csv(whole.run.folder / "samples.csv")
+
+
+@pytest.fixture(scope="session")
+def summary(whole: Whole) -> pd.DataFrame:
+    return pd.read_csv(whole.run.folder / "summary.csv")
+
+
+def test_it_ends_well(whole: Whole) -> None:
+    assert whole.ended.code == 0, whole.ended.out + whole.ended.err
+    assert {record.status for record in whole.run.records} == {"ok"}
+    assert whole.run.info.finished is not None
+
+
+def test_the_folder(whole: Whole) -> None:
+    names = {path.name for path in whole.run.folder.iterdir()}
+    assert {"run.json", "raw", "samples.csv", "summary.csv", "report.md", "plots"} <= names
+    assert not [name for name in names if name.startswith(".")]
+    assert len(list((whole.run.folder / "raw").iterdir())) == sum(len(case.probes) for case in whole.run.info.cases)
+
+
+def test_every_raw_line_is_a_record(whole: Whole) -> None:
+    lines = 0
+    for path in (whole.run.folder / "raw").iterdir():
+        for line in path.read_bytes().splitlines():
+            record = msgspec.json.decode(line, type=Record)
+            assert path.name == f"{record.case}.{record.probe}.jsonl"
+            lines += 1
+    assert lines == len(whole.run.records)
+    assert len({record.order for record in whole.run.records}) == lines
+
+
+def test_the_columns(samples: pd.DataFrame, summary: pd.DataFrame) -> None:
+    assert " ".join(samples.columns) == SAMPLES
+    assert " ".join(summary.columns) == SUMMARY
+
+
+def test_hyperfine_saw_every_process(whole: Whole, samples: pd.DataFrame) -> None:
+    for target in TARGETS:
+        rows = samples[(samples["probe"] == "process") & (samples["target"] == target)]
+        wall = rows[rows["metric"] == "wall"]["value"]
+        assert len(wall) == 2
+        assert (wall > 1e5).all()
+        assert (rows[rows["metric"] == "peak_memory"]["value"] > 1e5).all()
+    assert str(whole.run.info.tools["hyperfine"]).startswith("2.")
+
+
+def test_what_perf_does_not_count_is_said_and_never_zero(
+    whole: Whole, samples: pd.DataFrame, summary: pd.DataFrame
+) -> None:
+    counted = samples[samples["probe"] == "counters"]
+    events: dict[str, Any] = {}
+    for record in whole.records("counters")["ort-python"]:
+        events |= {event["event"]: event["counter-value"] for event in record.tool}
+    assert float(events["task-clock"]) > 0
+    for event, value in events.items():
+        metric = NAMES[event]
+        rows = summary[(summary["probe"] == "counters") & (summary["metric"] == metric)]
+        assert not rows.empty, metric
+        if not value[:1].isdigit():
+            assert metric not in set(counted["metric"])
+            assert set(rows["status"]) == {"not-measured"}
+            assert rows["estimate"].isna().all()
+            assert rows["reason"].str.contains("not supported|not counted").all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_phases_add_up_to_the_life_of_the_process(target: str, whole: Whole) -> None:
+    records = whole.records("life")[target]
+    assert len(records) == 2
+    for record in records:
+        spent = account(record)
+        assert abs(spent.unaccounted_share) <= MOST_UNACCOUNTED
+        assert sum(spent.phases.values()) + spent.unaccounted_ns == spent.whole_ns
+        assert min(spent.phases.values()) >= 0
+        assert spent.phases["exit"] > 0
+
+
+@pytest.mark.parametrize("target", COMPUTING)
+def test_every_target_computes_the_same(target: str, whole: Whole, summary: pd.DataFrame) -> None:
+    (record,) = whole.records("accuracy")[target]
+    rows = record.parity
+    assert [row["item"] for row in rows] == list(range(6))
+    assert all(row["top1_agrees"] for row in rows)
+    assert all(row["input_max_diff"] < 20 for row in rows)
+    own = summary[(summary["target"] == target) & (summary["metric"] == "max_rel_diff")]
+    assert (own["estimate"] < 0.05).all()
+
+
+@pytest.mark.parametrize("target", COMPUTING)
+def test_latency_has_the_first_the_second_and_the_warm(target: str, samples: pd.DataFrame) -> None:
+    rows = samples[(samples["probe"] == "latency") & (samples["target"] == target) & (samples["metric"] == "inference")]
+    phases = rows["phase"].value_counts()
+    assert (phases["first"], phases["second"]) == (1, 1)
+    assert phases["warm"] >= 5
+    assert (rows["value"] > 0).all()
+
+
+@pytest.mark.parametrize("target", NATIVE)
+def test_one_engine_for_all(target: str, whole: Whole) -> None:
+    builds = []
+    for name in (target, "ort-python"):
+        (record, *_) = whole.records("life")[name]
+        effective = record.result.effective
+        builds.append((effective.version, effective.provider, effective.threads))
+    assert builds[0] == builds[1]
+
+
+def test_null_runners_have_no_ratio(summary: pd.DataFrame) -> None:
+    null = summary[summary["target"].str.startswith("null")]
+    assert null["ratio"].isna().all()
+    assert (null[(null["metric"] == "wall")]["estimate"] > 0).all()
+
+
+def test_the_report_and_its_plots(whole: Whole) -> None:
+    text = (whole.run.folder / "report.md").read_text()
+    assert [target for target in TARGETS if target not in text] == []
+    plots = sorted((whole.run.folder / "plots").iterdir())
+    assert {path.suffix for path in plots} == {".png", ".svg"}
+    for path in plots:
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(PNG)
+            assert f"plots/{path.name}" in text
+        else:
+            assert ET.fromstring(path.read_text()).tag.endswith("svg")  # noqa: S314 (runoff's own file)
+
+
+def test_the_report_can_be_made_anew(whole: Whole) -> None:
+    before = (whole.run.folder / "summary.csv").read_bytes()
+    ended = runoff("report", whole.run.folder, "--json")
+    assert ended.code == 0
+    assert isinstance(json.loads(ended.out), dict)
+    assert (whole.run.folder / "summary.csv").read_bytes() == before
