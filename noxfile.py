@@ -106,7 +106,9 @@ def build(session: nox.Session) -> None:
     env = cargo_environment(session)
     if env is None:
         return
-    session.log("building the Rust programs (first time 2 min, then 1 s)")
+    if not shutil.which("nasm"):
+        session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
+    session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     session.run("cargo", "build", "--release", "--locked", "--quiet", "-p", "runoff-ort", external=True, env=env)
     session.log("building the extension (first time 1 min, then 1 s)")
     manifest = str(ROOT / "rust" / "runoff-py" / "Cargo.toml")
@@ -156,7 +158,7 @@ def tests(session: nox.Session) -> None:
     session.run(program("dev", "pytest"), *session.posargs, env=clean_environment())
 
 
-@nox.session(requires=["dev"], venv_backend="none")
+@nox.session(requires=["dev", "build"], venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check style: ruff, rustfmt, clippy pedantic with warnings as errors, rustdoc."""
     session.run(program("dev", "ruff"), "format", "--check", ".")
@@ -304,8 +306,13 @@ def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
 
     A machine without cargo, or with one that is too old, gets a toolchain through the package puccinialin.
     """
+    # cmake, which libjpeg-turbo is built with, is in the environment of the session build
+    tools = {
+        "PATH": f"{ENVIRONMENTS / 'build' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYO3_PYTHON": program("build", "python"),
+    }
     if rust_version() >= OLDEST_RUST:
-        return {}
+        return tools
     session.log("no recent cargo on this machine: fetching a Rust toolchain (1 min, once)")
     info = HOME / "rust.json"
     info.parent.mkdir(parents=True, exist_ok=True)
@@ -317,7 +324,13 @@ def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
             "no Rust: the targets ort-rust and ort-pyo3 and the probe process are left out; install it: https://rustup.rs"
         )
         return None
-    return dict(json.loads(info.read_text())["env"])
+    return with_toolchain(tools, json.loads(info.read_text())["env"])
+
+
+def with_toolchain(tools: dict[str, str | None], toolchain: dict[str, str]) -> dict[str, str | None]:
+    """Return the environment with a toolchain that was fetched, whose PATH comes first."""
+    path = os.pathsep.join(filter(None, (toolchain.get("PATH"), tools["PATH"])))
+    return {**toolchain, **tools, "PATH": path}
 
 
 def rust_version() -> tuple[int, ...]:

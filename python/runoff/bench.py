@@ -95,7 +95,8 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         console.print(f"asking {len(targets)} targets what they can do (about {2 + len(targets)} s)")
         offers = survey(targets, spawner)
         versions, tool_reasons = _ask_tools(probes, spawner)
-        cases = make_plan(suite, {name: model.formats for name, model in models.items()}, offers)
+        formats = {name: model.formats for name, model in models.items()}
+        cases = read_run(given.run).info.cases if given.run else make_plan(suite, formats, offers)
         writer, before = _open_run(given, results, cases, offers, models, versions)
         jobs = [job for turn in make_jobs(suite, cases, probes) for job in turn]
         console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,8 +152,14 @@ def doctor(*, as_json: bool) -> None:
     examine(as_json=as_json)
 
 
+def _terminate(_signal: int, _frame: object) -> None:
+    """Leave as after Ctrl-C: what runs is killed, what was measured is kept."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; what users can mend is one line on stderr."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(args=arguments, prog_name="runoff", standalone_mode=False)
     except click.ClickException as error:

@@ -171,9 +171,8 @@ def preprocess(
     Returns
     -------
     numpy.ndarray
-        float32 of shape ``[len(paths), 3, crop, crop]``, RGB. Before normalisation, PNG files and JPEG files that keep
-        or halve their chroma across come within 2 of 255 of what Pillow's `resize` with ``box`` gives; JPEG files with
-        4:2:0 chroma come within 4, and 0.3 on average, because the decoder rounds chroma twice.
+        float32 of shape ``[len(paths), 3, crop, crop]``, RGB. Before normalisation it is within 2 of 255 of what
+        Pillow's `resize` with ``box`` gives: both decode with libjpeg-turbo, and only the resizers round apart.
 
     Raises
     ------

@@ -114,6 +114,7 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path: Path) -> None:
     assert f"runoff bench --resume {tmp_path / 'run'}" in message
     records = read_run(tmp_path / "run").records
     assert [record.order for record in records] == list(range(int(order)))
+    assert (tmp_path / "run" / "raw" / "net.classify.mine.life.jsonl").read_bytes().endswith(b"\n")
     assert int(order) > 5
 
 

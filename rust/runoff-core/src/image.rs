@@ -3,18 +3,14 @@
 //! Like Pillow's `Image.open(f).convert("RGB")`: the stored orientation (EXIF) and colour profile are not
 //! applied, and transparency is dropped, not blended.
 //!
-//! PNG pixels are the same as Pillow's. JPEG pixels differ by rounding: `zune-jpeg` rounds 4:2:0 chroma after the
-//! vertical and again after the horizontal step of upsampling, where libjpeg-turbo rounds once, which moves blue by
-//! up to 4 of 255.
+//! The pixels are Pillow's: both decode JPEG with libjpeg-turbo, where decoders that round chroma in another place are
+//! off by up to 4 of 255.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
 
 use crate::error::{Error, Kind};
 
@@ -75,22 +71,28 @@ fn decode(file: &[u8], pixels: &mut Vec<u8>) -> Result<(u32, u32), Error> {
 }
 
 fn decode_jpeg(file: &[u8], pixels: &mut Vec<u8>) -> Result<(u32, u32), Error> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
-    decoder.decode_headers().map_err(|error| unreadable(&format!("not a readable JPEG: {error:?}")))?;
-    let info = decoder.info().ok_or_else(|| unreadable("a JPEG without a size"))?;
-    match decoder.input_colorspace() {
-        Some(ColorSpace::YCbCr | ColorSpace::Luma | ColorSpace::RGB) => {}
-        other => return Err(unreadable(&format!("a JPEG in {other:?}, not RGB or grey"))),
+    let broken = |error: turbojpeg::Error| unreadable(&format!("not a whole JPEG: {error}"));
+    let mut decoder = Decompressor::new().map_err(broken)?;
+    let header = decoder.read_header(file).map_err(broken)?;
+    if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
+        return Err(unreadable(&format!("a JPEG in {:?}, not RGB or grey", header.colorspace)));
     }
-    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    let (width, height) = (to_u32(header.width), to_u32(header.height));
     pixels.resize(check_size(width, height)?, 0);
-    decoder.decode_into(pixels).map_err(|error| unreadable(&format!("not a whole JPEG: {error:?}")))?;
+    let image = Image {
+        pixels: pixels.as_mut_slice(),
+        width: header.width,
+        pitch: 3 * header.width,
+        height: header.height,
+        format: PixelFormat::RGB,
+    };
+    decoder.decompress(file, image).map_err(broken)?;
     Ok((width, height))
+}
+
+/// Sides of a JPEG have 16 bits.
+fn to_u32(side: usize) -> u32 {
+    u32::try_from(side).unwrap_or(u32::MAX)
 }
 
 fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<(u32, u32), Error> {

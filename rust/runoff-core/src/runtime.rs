@@ -69,7 +69,8 @@ impl Runtime {
         if !library.is_file() {
             return Err(missing(&format!("ONNX Runtime's library {shown} is not there")));
         }
-        let version = version_of(library)?;
+        // The handle stays open until `ort` holds its own: a library that is closed in between is loaded twice.
+        let (version, _handle) = version_of(library)?;
         check_version(&version, library)?;
         // Dropped at once: this only loads the library, the environment is made later.
         ort::init_from(library).map_err(|error| missing(&error.to_string()))?;
@@ -91,8 +92,8 @@ impl Runtime {
     }
 }
 
-/// Asks the library for its version, which `ort` keeps to itself.
-fn version_of(library: &Path) -> Result<String, Error> {
+/// Asks the library for its version, which `ort` keeps to itself; returns it with the open library.
+fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
     let shown = library.display();
     // SAFETY: loading a library runs its initialisers; the user named this file as ONNX Runtime, and `ort` is
     // about to load the same one.
@@ -104,8 +105,8 @@ fn version_of(library: &Path) -> Result<String, Error> {
     // SAFETY: the function takes nothing and returns a pointer to a static structure.
     let base = unsafe { base().as_ref() }.ok_or_else(|| missing(&format!("{shown} has no API")))?;
     // SAFETY: the function returns a static string that ends with NUL.
-    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) };
-    Ok(version.to_string_lossy().into_owned())
+    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) }.to_string_lossy().into_owned();
+    Ok((version, handle))
 }
 
 fn check_version(version: &str, library: &Path) -> Result<(), Error> {

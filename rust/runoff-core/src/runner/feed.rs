@@ -158,7 +158,7 @@ fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Inp
 fn read_item(index: usize, files: &BTreeMap<String, TensorFile>, session: &Session) -> Result<Vec<RawTensor>, Error> {
     if let Some(unknown) = files.keys().find(|name| session.inputs().iter().all(|input| input.name != **name)) {
         let message = format!("inputs[{index}].tensors.{unknown}: the model has no such input");
-        return Err(Error::bad_request(message));
+        return Err(Error::new(Kind::ModelMismatch, message, "name the tensors as the model names its inputs"));
     }
     let read = |name: &String| {
         let file =
