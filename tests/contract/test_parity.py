@@ -6,14 +6,30 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from runners_under_test import MODEL, PHOTOS, Runner, execute, golden, tensor_request
 
+from runoff_runners.preprocess import preprocess
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
     from numpy.typing import NDArray
 
+    from runoff_runners.interfaces import Preprocess
+
 LARGEST_DIFFERENCE = 1e-4
+LARGEST_STEP, MEAN_STEP = 2.0 + 1e-3, 0.5
+"""In steps of 255, with room for the rounding of float32."""
+_SPEC: Preprocess = {
+    "resize": 256,
+    "crop": 224,
+    "interpolation": "bicubic",
+    "mean": [127.0, 127.0, 127.0],
+    "std": [128.0, 128.0, 128.0],
+}
 
 
 def test_same_tensor_same_logits(computing: Runner, models: Path, tmp_path: Path) -> None:
@@ -37,6 +53,21 @@ def test_same_photo_same_class(computing: Runner, models: Path, tmp_path: Path) 
     assert [guesses[0].label for guesses in outcome.result.top] == [expected[name] for name in PHOTOS]
 
 
+def test_same_photo_same_tensor(computing: Runner, models: Path, tmp_path: Path) -> None:
+    paths = [models / MODEL / f"{name}.jpg" for name in PHOTOS]
+    for written, name in zip(_tensors(computing, models, tmp_path, paths), PHOTOS, strict=True):
+        pillow = np.fromfile(models / MODEL / f"{name}.tensor.bin", np.float32).reshape(written.shape)
+        _check_pixels(written, pillow, name)
+
+
+def test_same_tensor_from_any_kind_of_image(
+    computing: Runner, models: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    paths = list(_pictures(tmp_path_factory.mktemp("pictures")))
+    for written, path in zip(_tensors(computing, models, tmp_path, paths), paths, strict=True):
+        _check_pixels(written, preprocess([str(path)], _SPEC), path.name)
+
+
 def test_a_batch_gives_what_its_items_give(computing: Runner, models: Path, tmp_path: Path) -> None:
     request = tensor_request(computing, models, tmp_path, *PHOTOS)
     request["settings"]["batch"] = 4
@@ -45,6 +76,41 @@ def test_a_batch_gives_what_its_items_give(computing: Runner, models: Path, tmp_
     logits = np.concatenate([np.fromfile(written.path, "<f4").reshape(written.shape) for written in outputs])
     reference = np.stack([_reference(models, name) for name in PHOTOS])
     assert np.abs(logits - reference).max() <= LARGEST_DIFFERENCE
+
+
+def _tensors(runner: Runner, models: Path, folder: Path, paths: list[Path]) -> Iterator[NDArray[np.float32]]:
+    """Yield what a runner makes of each image, float32 [1, 3, 224, 224]."""
+    request = golden("accuracy-classify", runner, models, folder)
+    request["inputs"] = [{"image": str(path)} for path in paths]
+    request["settings"] = {"batch": 1}
+    outcome = execute(runner, request, folder)
+    assert outcome.exit_code == 0, outcome.stderr
+    for written in outcome.result.tensors:
+        yield np.fromfile(written.path, np.float32).reshape(written.shape)
+
+
+def _check_pixels(tensor: NDArray[np.float32], pillow: NDArray[np.float32], name: str) -> None:
+    steps = np.abs(tensor - pillow) * _SPEC["std"][0]
+    assert steps.max() <= LARGEST_STEP, name
+    assert steps.mean() <= MEAN_STEP, name
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Make pictures of every orientation and subsampling: coloured gradients with edges and some noise."""
+    noise = np.random.default_rng(0)
+    for width, height in ((640, 427), (301, 455), (224, 224), (257, 256)):
+        across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+        planes = [255 * across, 255 * down, 255 * (np.hypot(across - 0.5, down - 0.5) < 0.3)]
+        pixels = np.stack(planes, axis=-1) + noise.normal(0, 8, (height, width, 3))
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        for subsampling in (0, 1, 2):
+            path = folder / f"{width}x{height}-{subsampling}.jpg"
+            image.save(path, quality=90, subsampling=subsampling)
+            yield path
+        for mode in ("L", "RGB", "RGBA"):
+            path = folder / f"{width}x{height}-{mode}.png"
+            image.convert(mode).save(path)
+            yield path
 
 
 def _reference(models: Path, name: str) -> NDArray[np.float32]:

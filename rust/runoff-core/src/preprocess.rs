@@ -45,7 +45,7 @@ pub struct Preprocessor {
     resizer: Resizer,
     algorithm: ResizeAlg,
     shorter: u32,
-    /// As wide as `cropped`, and as high as the part of the source that it is made of.
+    /// After the first of two passes: `cropped` in one direction, the part of the source it is made of in the other.
     narrowed: Vec<u8>,
     cropped: Image<'static>,
     /// `(value - mean) / std` for every byte value of every channel.
@@ -108,33 +108,49 @@ impl Preprocessor {
 
     /// Decodes the image in `path` and resizes the part that is kept into `self.cropped`.
     ///
-    /// First across, then down, each rounded to bytes, as Pillow does: the other order clips overshoots of the
-    /// bicubic filter elsewhere, and differs by up to 8 of 255.
+    /// One direction after the other, each rounded to bytes, in the order of Pillow: the other order clips
+    /// overshoots of the bicubic filter elsewhere, and differs by up to 20 of 255.
     fn resize(&mut self, path: &Path) -> Result<(), Error> {
         let internal = |error: &dyn std::error::Error| {
             Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
         };
         let pixels = self.decoder.open(path)?;
-        let shorter = pixels.width.min(pixels.height);
-        let crop = self.cropped.width();
-        let across = kept_span(pixels.width, shorter, self.shorter, crop);
-        let down = kept_span(pixels.height, shorter, self.shorter, crop);
-        let rows = reach(down, crop, pixels.height);
-        let (first, count) = (f64::from(rows.start), f64::from(rows.end - rows.start));
+        let (width, height, crop) = (pixels.width, pixels.height, self.cropped.width());
+        let shorter = width.min(height);
+        let across = kept_span(width, shorter, self.shorter, crop);
+        let down = kept_span(height, shorter, self.shorter, crop);
+        let down_first = is_down_first(width, height, crop);
+        let (leading, trailing, side) = if down_first { (down, across, width) } else { (across, down, height) };
+        let seen = reach(trailing, crop, side);
+        let count = seen.end - seen.start;
+        let all = Span { start: f64::from(seen.start), length: f64::from(count) };
+        let start = trailing.start - all.start;
+        let rest = Span { start, length: trailing.length.min(all.length - start) };
+        let full = Span { start: 0.0, length: f64::from(crop) };
+        let (first, second, narrow) = if down_first {
+            ((all, leading), (rest, full), (count, crop))
+        } else {
+            ((leading, all), (full, rest), (crop, count))
+        };
 
-        let source = ImageRef::new(pixels.width, pixels.height, pixels.bytes, PixelType::U8x3);
-        let source = source.map_err(|error| internal(&error))?;
-        let len = usize::try_from(u64::from(crop) * u64::from(rows.end - rows.start) * 3).unwrap_or(usize::MAX);
+        let source = ImageRef::new(width, height, pixels.bytes, PixelType::U8x3).map_err(|error| internal(&error))?;
+        let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
         self.narrowed.resize(len, 0);
-        let narrowed = Image::from_slice_u8(crop, rows.end - rows.start, &mut self.narrowed, PixelType::U8x3);
+        let narrowed = Image::from_slice_u8(narrow.0, narrow.1, &mut self.narrowed, PixelType::U8x3);
         let mut narrowed = narrowed.map_err(|error| internal(&error))?;
         let options = ResizeOptions::new().resize_alg(self.algorithm);
-        let only_across = options.crop(across.start, first, across.length, count);
-        self.resizer.resize(&source, &mut narrowed, &only_across).map_err(|error| internal(&error))?;
-        let top = down.start - first;
-        let only_down = options.crop(0.0, top, f64::from(crop), down.length.min(count - top));
-        self.resizer.resize(&narrowed, &mut self.cropped, &only_down).map_err(|error| internal(&error))
+        let part = |(across, down): (Span, Span)| options.crop(across.start, down.start, across.length, down.length);
+        self.resizer.resize(&source, &mut narrowed, &part(first)).map_err(|error| internal(&error))?;
+        self.resizer.resize(&narrowed, &mut self.cropped, &part(second)).map_err(|error| internal(&error))
     }
+}
+
+/// Says whether Pillow resizes an image of this size down before across.
+///
+/// Found by trying Pillow 13.0 with images of many sizes, told apart by where their noise was clipped.
+fn is_down_first(width: u32, height: u32, crop: u32) -> bool {
+    let beyond = |side: u32| i64::from(side) - i64::from(crop);
+    height > crop && beyond(height) > 2 * beyond(width)
 }
 
 /// The source pixels that a filter sees when it makes `crop` pixels of `span`; `side` limits them.
