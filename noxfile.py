@@ -76,26 +76,23 @@ def runoff(session: nox.Session) -> None:
 def torch(session: nox.Session) -> None:
     """Make the environment of the targets torch and torch-export (first time: 1 to 5 min, 5 GB)."""
     index = os.environ.get("RUNOFF_TORCH_INDEX")
-    if index:
-        install_torch_from(session, index)
-    else:
-        install(session, "torch", "1 to 5 min, 5 GB")
-    ask(session, "torch_runner")
+    changed = install_torch_from(session, index) if index else install(session, "torch", "1 to 5 min, 5 GB")
+    if changed:
+        ask(session, "torch_runner")
 
 
 @nox.session(name="ort-python")
 def ort_python(session: nox.Session) -> None:
     """Make the environment of the target ort-python, whose ONNX Runtime the Rust targets load too."""
-    install(session, "ort-python", "5 s")
-    ask(session, "ort_python_runner")
+    if install(session, "ort-python", "5 s"):
+        ask(session, "ort_python_runner")
 
 
 @nox.session(name="ort-pyo3", requires=["build", "ort-python"])
 def ort_pyo3(session: nox.Session) -> None:
     """Make the environment of the target ort-pyo3: the Rust core as a Python extension."""
     install(session, "ort-pyo3", "5 s")
-    install_wheel(session)
-    if any(WHEELS.glob("runoff_ort-*.whl")):
+    if install_wheel(session):
         ask(session, "ort_pyo3_runner")
 
 
@@ -195,8 +192,9 @@ def lock(session: nox.Session) -> None:
 
 
 def start_runoff(session: nox.Session, *arguments: str) -> None:
-    """Run the command line of runoff; its exit code is the session's."""
-    session.run(program("runoff", "runoff"), *arguments, env=clean_environment())
+    """Run the command line of runoff; its exit code is the session's. After Ctrl-C it has time to save."""
+    timeouts = {"interrupt_timeout": 10, "terminate_timeout": 10}
+    session.run(program("runoff", "runoff"), *arguments, env=clean_environment(), **timeouts)
 
 
 def program(environment: str, name: str) -> str:
@@ -225,14 +223,15 @@ def clean_environment() -> dict[str, str | None]:
     return {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPATH": None}
 
 
-def install(session: nox.Session, name: str, usually: str) -> None:
-    """Bring the environment to what ``requirements/NAME.txt`` pins; does nothing when it is there already."""
+def install(session: nox.Session, name: str, usually: str) -> bool:
+    """Bring the environment to what ``requirements/NAME.txt`` pins; return False when it was there already."""
     pins = ROOT / "requirements" / f"{name}.txt"
     if is_current(session, name, pins):
-        return
+        return False
     session.log(f"installing {name} ({usually})")
     session.install("--require-hashes", "-r", str(pins), *compile_flag(session))
     mark_current(session, name, pins)
+    return True
 
 
 def install_runoff(session: nox.Session) -> None:
@@ -243,26 +242,30 @@ def install_runoff(session: nox.Session) -> None:
         mark_current(session, "runoff-itself", project)
 
 
-def install_wheel(session: nox.Session) -> None:
-    """Install the wheel of the extension that ``build`` made."""
+def install_wheel(session: nox.Session) -> bool:
+    """Install the wheel of the extension that ``build`` made; return False when there was nothing to do."""
     wheels = sorted(WHEELS.glob("runoff_ort-*.whl"), key=lambda path: path.stat().st_mtime)
     if not wheels:
         session.warn("no wheel of the extension: ort-pyo3 is left out")
-    elif not is_current(session, "wheel", wheels[-1]):
-        session.install("--no-deps", "--force-reinstall", str(wheels[-1]), *compile_flag(session))
-        mark_current(session, "wheel", wheels[-1])
+        return False
+    if is_current(session, "wheel", wheels[-1]):
+        return False
+    session.install("--no-deps", "--force-reinstall", str(wheels[-1]), *compile_flag(session))
+    mark_current(session, "wheel", wheels[-1])
+    return True
 
 
-def install_torch_from(session: nox.Session, index: str) -> None:
+def install_torch_from(session: nox.Session, index: str) -> bool:
     """Install PyTorch from an index of its own (e.g. the CPU wheels), the rest as pinned; hashes differ there."""
     pins = ROOT / "requirements" / "torch.txt"
     if is_current(session, f"torch from {index}", pins):
-        return
+        return False
     versions = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", pins.read_text(), re.MULTILINE))
     session.install(f"torch=={versions['torch']}", f"torchvision=={versions['torchvision']}", "--index-url", index)
     others = [f"{name}=={versions[name]}" for name in ("pillow", "efficientnet-lite-pytorch")]
     session.install("--no-deps", *others, *compile_flag(session))
     mark_current(session, f"torch from {index}", pins)
+    return True
 
 
 def compile_flag(session: nox.Session) -> tuple[str, ...]:

@@ -102,7 +102,6 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, markup=False, soft_wrap=True)
         work = Bench(
             suite=suite,
-            cases=cases,
             offers=offers,
             models=models,
             tool_reasons=tool_reasons,
@@ -113,6 +112,10 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
             with Bar(jobs, console) as bar:
                 execute(work, jobs, before, writer, bar)
             writer.info.finished = _now()
+        except KeyboardInterrupt:
+            kept = f"interrupted; what was measured is kept. Go on with: runoff bench --resume {shown(writer.folder)}"
+            console.print(kept, highlight=False, markup=False, soft_wrap=True)
+            raise
         finally:
             writer.info.elapsed_ns += time.monotonic_ns() - began
             writer.save_info()

@@ -12,10 +12,10 @@ import msgspec
 from runoff.bench import shown, workspace
 from runoff.errors import ExitCode, RunoffError
 from runoff.execute import make_request
+from runoff.launch import launch
 from runoff.models.prepare import ensure_models, export_model
 from runoff.models.zoo import find_model
-from runoff.outcome import judge
-from runoff.plan import Offer, plan_case
+from runoff.plan import plan_case
 from runoff.probes.life import LIFE
 from runoff.protocol import Item
 from runoff.settings import parse_assignments, resolve
@@ -24,9 +24,10 @@ from runoff.survey import ask_target
 from runoff.targets import find_targets
 
 if TYPE_CHECKING:
+    from runoff.launch import Answer
     from runoff.models.store import StoredModel
-    from runoff.plan import Case, Reason
-    from runoff.processes import Finished, Spawner
+    from runoff.plan import Case
+    from runoff.processes import Finished
     from runoff.protocol import Request, Result
 
 _TIMEOUT_S = 600.0
@@ -66,13 +67,13 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
         if case.skipped:
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
         request = _request(case, stored, scratch, image)
-        finished, result, reason = _start(offer, request, spawner, scratch)
-    if reason or result is None:
-        _fail(target, reason, _exit_code(result))
-    elif as_json:
-        _print_json({**msgspec.to_builtins(result), "wall_ns": finished.elapsed_ns})
-    else:
-        _print_result(result, finished, case)
+        answer = launch(request, offer.target, spawner, scratch, _TIMEOUT_S)
+    if answer.reason:
+        raise RunoffError(f"{target}: {answer.reason.message}", answer.reason.hint, _exit_code(answer))
+    if as_json:
+        _print_json({**msgspec.to_builtins(answer.result), "wall_ns": answer.finished.elapsed_ns})
+    elif answer.result:
+        _print_result(answer.result, answer.finished, case)
 
 
 def export_models(models: tuple[str, ...], weights: str | None, *, force: bool) -> None:
@@ -96,30 +97,11 @@ def _request(case: Case, model: StoredModel, scratch: Path, image: Path | None) 
     return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * case.settings.batch)
 
 
-def _start(
-    offer: Offer, request: Request, spawner: Spawner, scratch: Path
-) -> tuple[Finished, Result | None, Reason | None]:
-    asked, answered = scratch / "request.json", scratch / "result.json"
-
-    def stamp(spawn_ns: int) -> None:
-        asked.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, spawn_ns=spawn_ns)))
-
-    argv = (*offer.target.command, "--request", str(asked), "--result", str(answered))
-    finished = spawner.run(argv, offer.target.environment(), _TIMEOUT_S, stamp)
-    return finished, *judge(finished, answered, request.case, watched=False)
-
-
-def _exit_code(result: Result | None) -> ExitCode:
-    if result is not None and result.status == "unsupported":
+def _exit_code(answer: Answer) -> ExitCode:
+    if answer.status == "unsupported":
         return ExitCode.NOTHING_RUNS_HERE
-    bad_image = result is not None and (result.kind or "").startswith("image-")
+    bad_image = answer.result is not None and (answer.result.kind or "").startswith("image-")
     return ExitCode.BAD_INPUT if bad_image else ExitCode.CASE_FAILED
-
-
-def _fail(target: str, reason: Reason | None, code: ExitCode) -> None:
-    if reason:
-        raise RunoffError(f"{target}: {reason.message}", reason.hint, code)
-    raise RunoffError(f"{target}: no result", "", code)
 
 
 def _print_result(result: Result, finished: Finished, case: Case) -> None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from msgspec import Struct
 
-from runoff.outcome import judge
+from runoff.launch import launch
 from runoff.parity import TOLERANCE, compare_inputs, compare_outputs, worst
 from runoff.plan import Case, Offer, Reason
 from runoff.protocol import Accuracy, Item, Request
 from runoff.store import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from runoff.models.store import StoredModel
@@ -54,7 +54,6 @@ class Bench(Struct, frozen=True, kw_only=True):
     """All that executing needs."""
 
     suite: Suite
-    cases: Sequence[Case]
     offers: Mapping[str, Offer]
     models: Mapping[str, StoredModel]
     tool_reasons: Mapping[str, Reason]
@@ -132,31 +131,22 @@ def _measure(bench: Bench, job: Job, blank: Record) -> Record:
 
 
 def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
-    case, tool = job.case, job.probe.tool
-    model, target = bench.models[case.model], bench.offers[case.target].target
-    request_path, result_path = scratch / "request.json", scratch / "result.json"
-    request = make_request(case, model, job.probe, scratch)
-
-    def stamp(spawn_ns: int) -> None:
-        own = None if tool else spawn_ns  # a tool starts the runner at a time of its own
-        request_path.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, spawn_ns=own)))
-
-    argv = (*target.command, "--request", str(request_path), "--result", str(result_path))
-    if tool:
-        argv = tool.wrap(str(tool.find()), argv, scratch)
-    finished = bench.spawner.run(argv, target.environment(), bench.suite.measure.timeout_s, stamp)
-    result, reason = judge(finished, result_path, case.id, watched=tool is not None)
+    case = job.case
+    request = make_request(case, bench.models[case.model], job.probe, scratch)
+    target, timeout_s = bench.offers[case.target].target, bench.suite.measure.timeout_s
+    answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
     record = msgspec.structs.replace(
         blank,
-        spawn_ns=finished.spawn_ns,
-        exit_ns=finished.exit_ns,
-        exit_code=finished.exit_code,
-        result=result,
+        status=answer.status,
+        reason=answer.reason,
+        spawn_ns=answer.finished.spawn_ns,
+        exit_ns=answer.finished.exit_ns,
+        exit_code=answer.finished.exit_code,
+        result=answer.result,
     )
-    if reason is None and result is not None:
-        return _checked(bench, job, record, result, finished, scratch)
-    status = "unsupported" if result and result.status == "unsupported" else "error"
-    return msgspec.structs.replace(record, status=status, reason=reason)
+    if answer.result is None or answer.reason:
+        return record
+    return _checked(bench, job, record, answer.result, answer.finished, scratch)
 
 
 def _checked(bench: Bench, job: Job, record: Record, result: Result, finished: Finished, scratch: Path) -> Record:
@@ -172,7 +162,7 @@ def _checked(bench: Bench, job: Job, record: Record, result: Result, finished: F
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
     can, model = bench.offers[job.case.target].capabilities, bench.models[job.case.model]
     if can and not can.computes:
-        return msgspec.structs.replace(record, status="ok", tool=seen)
+        return msgspec.structs.replace(record, tool=seen)
     try:
         parity = _parity(job.case, model, result)
     except (OSError, ValueError, LookupError) as error:

@@ -61,6 +61,8 @@ RUNNERS = (
     Runner("ort-pyo3", ort_pyo3, "onnx"),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
+PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
+"""One runner a program: torch-export is torch's, with another format, and slow to start."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

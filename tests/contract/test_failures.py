@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import MODEL, Document, Runner, execute, golden, launch, tensor_request
+from runners_under_test import MODEL, PROGRAMS, Document, Runner, execute, golden, launch, tensor_request
 
 from runoff.protocol import Capabilities
 from runoff.targets.base import Target, runner_in
@@ -37,6 +37,20 @@ BAD_REQUESTS: dict[str, Callable[[Document], object]] = {
     "no preprocessing": lambda request: request.update(preprocess=None),
 }
 NOT_REQUESTS = {"empty": "", "half": '{"protocol": 1, "case"', "list": "[]", "number": "1"}
+
+
+@pytest.fixture(params=PROGRAMS, ids=lambda runner: runner.name)
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each program."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=[program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name)
+def computing(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each program that computes."""
+    chosen: Runner = request.param
+    return chosen
 
 
 @pytest.mark.parametrize("mistake", BAD_REQUESTS)
