@@ -193,8 +193,8 @@ def lock(session: nox.Session) -> None:
 
 def start_runoff(session: nox.Session, *arguments: str) -> None:
     """Run the command line of runoff; its exit code is the session's. After Ctrl-C it has time to save."""
-    timeouts = {"interrupt_timeout": 10, "terminate_timeout": 10}
-    session.run(program("runoff", "runoff"), *arguments, env=clean_environment(), **timeouts)
+    command, env = program("runoff", "runoff"), clean_environment()
+    session.run(command, *arguments, env=env, interrupt_timeout=10, terminate_timeout=10)
 
 
 def program(environment: str, name: str) -> str:
@@ -310,7 +310,7 @@ def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
     A machine without cargo, or with one that is too old, gets a toolchain through the package puccinialin.
     """
     # cmake, which libjpeg-turbo is built with, is in the environment of the session build
-    tools = {
+    tools: dict[str, str | None] = {
         "PATH": f"{ENVIRONMENTS / 'build' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYO3_PYTHON": program("build", "python"),
     }

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from running import MODEL, TARGETS, Ended, only_run, runoff
+from running import MODEL, TARGETS, Whole, only_run, runoff
 
 from runoff import paths
 from runoff.probes.counters import PERF
 from runoff.probes.process import HYPERFINE
-from runoff.store import Record, Run  # noqa: TC001 (types of fields)
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
@@ -34,22 +33,6 @@ min_samples = 5
 min_time_s = 0.1
 warmup = 1
 """
-
-
-class Whole(msgspec.Struct, frozen=True):
-    """A run with how the command ended."""
-
-    ended: Ended
-    run: Run
-
-    def records(self, probe: str) -> dict[str, list[Record]]:
-        """Return the records of `probe` by target."""
-        targets = {case.id: case.target for case in self.run.info.cases}
-        found: dict[str, list[Record]] = {}
-        for record in self.run.records:
-            if record.probe == probe:
-                found.setdefault(targets[record.case], []).append(record)
-        return found
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from runoff import paths
-from runoff.store import read_run
+from runoff.store import Record, Run, read_run
 from runoff.targets import BUILT_IN
-
-if TYPE_CHECKING:
-    from runoff.store import Run
 
 RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
@@ -30,6 +27,22 @@ class Ended(msgspec.Struct, frozen=True):
     code: int
     out: str
     err: str
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A run with how the command ended."""
+
+    ended: Ended
+    run: Run
+
+    def records(self, probe: str) -> dict[str, list[Record]]:
+        """Return the records of `probe` by target."""
+        targets = {case.id: case.target for case in self.run.info.cases}
+        found: dict[str, list[Record]] = {}
+        for record in self.run.records:
+            if record.probe == probe:
+                found.setdefault(targets[record.case], []).append(record)
+        return found
 
 
 def environment(**changes: str) -> dict[str, str]:

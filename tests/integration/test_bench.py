@@ -16,7 +16,7 @@ from runoff.analysis.life import account
 from runoff.store import Record
 
 if TYPE_CHECKING:
-    from conftest import Whole
+    from running import Whole
 
 COMPUTING = [name for name in TARGETS if not name.startswith("null")]
 SAMPLES = "case target model workload profile probe phase block process sample metric unit value"
@@ -134,7 +134,9 @@ def test_one_engine_for_all(target: str, whole: Whole) -> None:
     builds = []
     for name in (target, "ort-python"):
         (record, *_) = whole.records("life")[name]
+        assert record.result is not None
         effective = record.result.effective
+        assert effective is not None
         builds.append((effective.version, effective.provider, effective.threads))
     assert builds[0] == builds[1]
 

@@ -30,7 +30,7 @@ def export(name: str, store: Path, *options: str | int) -> subprocess.CompletedP
     return run("-m", "runoff.models.export", name, "--store", store, *options)
 
 
-def ask(code: str, *arguments: str | Path | int) -> Any:  # noqa: ANN401 (whatever JSON holds)
+def ask(code: str, *arguments: str | Path | int) -> Any:
     """Run `code` in the export environment; return what it prints as JSON in its last line."""
     done = run("-W", "error", "-c", code, *arguments)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from runoff.execute import Job
@@ -27,9 +29,9 @@ def suite_of(text: str) -> Suite:
     return parse_suite(text, "tiny.toml")
 
 
-def capabilities(**changes: object) -> Capabilities:
+def capabilities(**changes: Any) -> Capabilities:
     """Return what a runner that can do everything says, but for `changes`."""
-    able: dict[str, object] = {
+    able: dict[str, Any] = {
         "protocol": (1,),
         "runner": "mine",
         "language": "shell",
@@ -42,7 +44,7 @@ def capabilities(**changes: object) -> Capabilities:
     return Capabilities(**{**able, **changes})
 
 
-def offer(name: str = "mine", *, model_format: str | None = None, **changes: object) -> Offer:
+def offer(name: str = "mine", *, model_format: str | None = None, **changes: Any) -> Offer:
     """Return a target that can be asked for what `capabilities` says."""
     return Offer(Target(name=name, command=("/bin/true",), format=model_format), capabilities(**changes))
 
@@ -66,9 +68,9 @@ def job_of(name: str, probe: str, block: int = 0) -> Job:
     return Job(case_of(name, (probe,)), probes[probe], block)
 
 
-def finished(**changes: object) -> Finished:
+def finished(**changes: Any) -> Finished:
     """Return a process that lived from 1,000 to 2,000 ns and ended well, but for `changes`."""
-    well: dict[str, object] = {
+    well: dict[str, Any] = {
         "exit_code": 0,
         "spawn_ns": 1000,
         "exit_ns": 2000,
@@ -79,12 +81,12 @@ def finished(**changes: object) -> Finished:
     return Finished(**{**well, **changes})
 
 
-def result_of(*stamps: tuple[str, int, int], case: str = "c", **fields: object) -> Result:
+def result_of(*stamps: tuple[str, int, int], case: str = "c", **fields: Any) -> Result:
     """Return an answer with phases of the given names, starts and ends."""
     return Result(protocol=1, case=case, phases=tuple(Phase(*stamp) for stamp in stamps), **{"status": "ok", **fields})
 
 
-def record_of(case: str = "net.classify.mine", probe: str = "life", **fields: object) -> Record:
+def record_of(case: str = "net.classify.mine", probe: str = "life", **fields: Any) -> Record:
     """Return a record that is ok, but for `fields`."""
     return Record(**{"case": case, "probe": probe, "block": 0, "order": 0, "status": "ok", **fields})
 

@@ -63,7 +63,7 @@ WARM_MS = {"torch": 14.0, "ort-python": 5.9, "ort-rust": 5.8, "ort-pyo3": 5.85}
 PEAK_MB = {"torch": 853, "ort-python": 102, "ort-rust": 58, "ort-pyo3": 80, "null-rust": 3}
 
 
-def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None = None, **settings: Any) -> Case:  # noqa: ANN401
+def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None = None, **settings: Any) -> Case:
     """Return a case of `target` on a model called ``net``."""
     made = resolve(settings)
     name = f"net.classify.{target}.{made.profile}.t{made.threads}.b{made.batch}"
@@ -79,7 +79,7 @@ def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None 
     )
 
 
-def record(case: Case, probe: str, block: int, **fields: Any) -> Record:  # noqa: ANN401 - any field of a record
+def record(case: Case, probe: str, block: int, **fields: Any) -> Record:
     """Return a record that went well."""
     usual: dict[str, Any] = {"case": case.id, "probe": probe, "block": block, "order": block, "status": "ok"}
     return Record(**(usual | fields))
@@ -92,7 +92,7 @@ def effective_of(target: str, settings: Settings) -> Effective:
     return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library)
 
 
-def result_of(case: Case, **fields: Any) -> Result:  # noqa: ANN401 - any field of a result
+def result_of(case: Case, **fields: Any) -> Result:
     """Return an answer of the case's runner."""
     effective = effective_of(case.target, case.settings)
     usual: dict[str, Any] = {"protocol": 1, "case": case.id, "status": "ok", "effective": effective}

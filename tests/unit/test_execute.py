@@ -89,7 +89,6 @@ def writer(tmp_path: Path) -> RunWriter:
 def bench_of(tmp_path: Path, *, can: Mapping[str, Any] | None = None, missing: tuple[str, ...] = ()) -> Bench:
     return Bench(
         suite=suite_of(HEAD),
-        cases=(),
         offers={name: Offer(offer(name).target, capabilities(**can or {})) for name in ("a", "b")},
         models={},
         tool_reasons={name: Reason("tool-missing", "it is not here") for name in missing},

@@ -40,6 +40,7 @@ def plan_one(offered: Offer, **settings: object) -> Case:
 )
 def test_why_a_case_cannot_run(changes: dict[str, Any], asked: dict[str, Any], kind: str, words: str) -> None:
     case = plan_one(offer(**changes), **asked)
+    assert case.skipped is not None
     assert case.skipped.kind == kind
     assert words in str(case.skipped)
 
@@ -61,7 +62,9 @@ def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:
 def test_the_format_is_the_targets_or_the_first_that_the_store_has() -> None:
     assert plan_one(offer(formats=("ort", "pt", "onnx"))).format == "pt"
     assert plan_one(offer(formats=("pt", "onnx"), model_format="onnx")).format == "onnx"
-    assert plan_one(offer(formats=("pt",), model_format="pt2")).skipped.kind == "format"
+    skipped = plan_one(offer(formats=("pt",), model_format="pt2")).skipped
+    assert skipped is not None
+    assert skipped.kind == "format"
     assert plan_one(offer(formats=())).format == "onnx"
 
 

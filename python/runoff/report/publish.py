@@ -26,7 +26,7 @@ def publish(folder: Path) -> Path:
     """Publish the run in `folder`; return where it is now."""
     analysis = analyse(read_run(folder))
     written = write_report(analysis)
-    target = paths.results() / "reference" / analysis.run.info.suite["suite"]["name"]
+    target = paths.results() / "reference" / str(analysis.run.info.suite["suite"]["name"])
     shutil.rmtree(target, ignore_errors=True)
     (target / PLOTS).mkdir(parents=True)
     for path in written:
