@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.models.store import StoredModel
-    from runoff.plan import Case, Offer, Reason
+    from runoff.plan import Case, Offer
     from runoff.probes.base import Probe
+    from runoff.reason import Reason
     from runoff.store import Record
     from runoff.suite import Suite
 

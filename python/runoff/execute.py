@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from runoff.launch import launch
 from runoff.parity import TOLERANCE, compare_inputs, compare_outputs, worst
-from runoff.plan import Case, Offer, Reason
 from runoff.protocol import Accuracy, Item, Request
+from runoff.reason import Reason
 from runoff.store import Record
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.models.store import StoredModel
+    from runoff.plan import Case, Offer
     from runoff.probes.base import Probe
     from runoff.processes import Finished, Spawner
     from runoff.protocol import Result

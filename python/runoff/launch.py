@@ -12,10 +12,10 @@ from runoff.outcome import judge
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.plan import Reason
     from runoff.probes.base import Tool
     from runoff.processes import Finished, Spawner
     from runoff.protocol import Request, Result
+    from runoff.reason import Reason
     from runoff.targets.base import Target
 
 

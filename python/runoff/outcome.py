@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.plan import Reason
 from runoff.protocol import Result
+from runoff.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runoff.errors import RunoffError
 from runoff.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
+from runoff.reason import Reason
 from runoff.settings import resolve, sweep
 
 if TYPE_CHECKING:
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
 
     from runoff.suite import Group, Suite
     from runoff.targets.base import Target
-
-
-class Reason(Struct, frozen=True):
-    """Why something was not measured."""
-
-    kind: str
-    message: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class Case(Struct, frozen=True, kw_only=True):

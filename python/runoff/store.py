@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from runoff.errors import ExitCode, RunoffError
-from runoff.plan import Case, Reason  # noqa: TC001
+from runoff.plan import Case  # noqa: TC001
 from runoff.protocol import Capabilities, Result  # noqa: TC001
+from runoff.reason import Reason  # noqa: TC001
 
 RUN_FILE = "run.json"
 RAW = "raw"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runoff.outcome import describe_exit
-from runoff.plan import Offer, Reason
+from runoff.plan import Offer
 from runoff.protocol import Capabilities
+from runoff.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

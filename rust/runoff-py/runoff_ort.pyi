@@ -10,10 +10,21 @@ are decoded.
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict, final
+from typing import Literal, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = [
+    "RunoffOrtError",
+    "Session",
+    "library_path",
+    "load_runtime",
+    "make_environment",
+    "preprocess",
+    "runtime_build",
+    "runtime_version",
+]
 
 class RunoffOrtError(RuntimeError):
     """A failure with a way out."""
@@ -25,6 +36,7 @@ class RunoffOrtError(RuntimeError):
     hint: str
     """What to do next; empty where the message says it already."""
 
+@type_check_only
 class PreprocessSpec(TypedDict):
     """From pixels to tensor. This class exists for type checkers only: pass a plain dict.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runoff.execute import Job
-from runoff.plan import Case, Offer, Reason
+from runoff.plan import Case, Offer
 from runoff.probes import passes
 from runoff.processes import Finished
 from runoff.protocol import Capabilities, Phase, Result, Settings
 from runoff.store import Record, RunInfo
 from runoff.suite import LatencyMinima, Suite, parse_suite
 from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from runoff.reason import Reason
 
 HEAD = """
 [suite]

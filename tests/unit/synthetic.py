@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runoff.plan import Case, Reason, settings_words
+from runoff.plan import Case, settings_words
 from runoff.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
+from runoff.reason import Reason
 from runoff.settings import resolve
 from runoff.store import Record, Run, RunInfo
 

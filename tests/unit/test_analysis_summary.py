@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -14,9 +16,12 @@ from runoff.analysis.samples import tidy
 from runoff.analysis.statistics import Estimate
 from runoff.analysis.summary import COLUMNS, summarise
 from runoff.analysis.verdict import times, words
-from runoff.plan import Case, Reason
 from runoff.protocol import Timings
+from runoff.reason import Reason
 from runoff.store import Record, Run
+
+if TYPE_CHECKING:
+    from runoff.plan import Case
 
 
 def summary_of(run: Run) -> pd.DataFrame:

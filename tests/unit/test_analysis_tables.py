@@ -13,8 +13,8 @@ from runoff.analysis.counters import read_events
 from runoff.analysis.harness import Harness, harness
 from runoff.analysis.life import account, life_table
 from runoff.analysis.samples import COLUMNS, tidy
-from runoff.plan import Reason
 from runoff.protocol import Effective, Phase, Timings
+from runoff.reason import Reason
 from runoff.store import Run
 
 

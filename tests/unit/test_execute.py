@@ -12,10 +12,11 @@ from orchestra import HEAD, capabilities, case_of, info_of, job_of, offer, recor
 
 import runoff.execute
 from runoff.execute import Bench, Job, execute, make_jobs
-from runoff.plan import Offer, Reason
+from runoff.plan import Offer
 from runoff.probes import passes
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
+from runoff.reason import Reason
 from runoff.store import RunWriter, read_run
 from runoff.suite import LatencyMinima
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, offer, suite_of
 
 from runoff.errors import RunoffError
-from runoff.plan import Case, Offer, Reason, make_plan, plan_case
+from runoff.plan import Case, Offer, make_plan, plan_case
 from runoff.protocol import Settings
+from runoff.reason import Reason
 from runoff.settings import resolve
 from runoff.targets.base import Target
 

@@ -8,8 +8,8 @@ import pytest
 from orchestra import job_of, record_of
 from rich.console import Console
 
-from runoff.plan import Reason
 from runoff.progress import Bar, Estimate, duration_left
+from runoff.reason import Reason
 
 JOBS = [job_of(name, probe) for probe in ("accuracy", "life") for name in ("a", "b")]
 A, B = JOBS[0].case.id, JOBS[1].case.id

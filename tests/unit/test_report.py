@@ -16,8 +16,8 @@ from rich.console import Console
 from synthetic import case_of, record, result_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.plan import Reason
 from runoff.protocol import Effective
+from runoff.reason import Reason
 from runoff.report.build import build_report
 from runoff.report.markdown import report, table
 from runoff.report.overview import as_dict, blocks, headlines, missing

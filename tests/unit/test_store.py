@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestra import case_of, info_of, record_of, result_of
 
 from runoff.errors import ExitCode, RunoffError
-from runoff.plan import Reason
+from runoff.reason import Reason
 from runoff.store import RunWriter, read_run, repair, write_atomically
 
 if TYPE_CHECKING:

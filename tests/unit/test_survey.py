@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runoff.plan import Offer, Reason
+    from runoff.plan import Offer
+    from runoff.reason import Reason
 
 ABLE = msgspec.json.encode(capabilities()).decode()
 

@@ -13,7 +13,7 @@ from runoff.analysis.trust import disagreements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runoff.plan import Reason
+    from runoff.reason import Reason
     from runoff.store import Record, Run
 
 COLUMNS = [

@@ -9,7 +9,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff.plan import Case, Reason
+    from runoff.plan import Case
+    from runoff.reason import Reason
     from runoff.store import Record, Run
 
 DISAGREES = "outputs-differ"

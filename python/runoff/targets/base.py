@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.plan import Reason
+from runoff.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path
