@@ -106,7 +106,7 @@ def build(session: nox.Session) -> None:
     if not shutil.which("nasm"):
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
-    session.run("cargo", "build", "--release", "--locked", "--quiet", "-p", "runoff-ort", external=True, env=env)
+    cargo(session, env, "build", "--release", "--locked", "--quiet", "-p", "runoff-ort")
     session.log("building the extension (first time 1 min, then 1 s)")
     manifest = str(ROOT / "rust" / "runoff-py" / "Cargo.toml")
     options = ("--release", "--locked", "--quiet", "--out", str(WHEELS), "--manifest-path", manifest)
@@ -126,7 +126,7 @@ def hyperfine(session: nox.Session) -> None:
     session.log(f"building hyperfine {HYPERFINE} (2 min, once)")
     # --ignore-rust-version: it asks for a newer Rust than it needs
     options = ("--locked", "--ignore-rust-version", "--quiet", "--root", str(HOME / "tools"))
-    session.run("cargo", "install", f"hyperfine@{HYPERFINE}", *options, external=True, env=env)
+    cargo(session, env, "install", f"hyperfine@{HYPERFINE}", *options)
 
 
 @nox.session
@@ -161,10 +161,10 @@ def lint(session: nox.Session) -> None:
     session.run(program("dev", "ruff"), "format", "--check", ".")
     session.run(program("dev", "ruff"), "check", ".")
     env = need_cargo(session)
-    session.run("cargo", "fmt", "--all", "--check", env=env)
+    cargo(session, env, "fmt", "--all", "--check")
     clippy = ("--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
-    session.run("cargo", "clippy", *clippy, env=env)
-    session.run("cargo", "doc", "--no-deps", "--locked", "--quiet", env={**env, "RUSTDOCFLAGS": "-D warnings"})
+    cargo(session, env, "clippy", *clippy)
+    cargo(session, {**env, "RUSTDOCFLAGS": "-D warnings"}, "doc", "--no-deps", "--locked", "--quiet")
 
 
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
@@ -210,7 +210,7 @@ def cargo_tests(session: nox.Session) -> None:
     wheel = ENVIRONMENTS / "ort-python"
     library = max(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
     env = {**need_cargo(session), "RUNOFF_ORT_DYLIB": str(library)}
-    session.run("cargo", "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py", env=env)
+    cargo(session, env, "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
 
 
 def need_cargo(session: nox.Session) -> dict[str, str | None]:
@@ -331,6 +331,11 @@ def cargo_environment(session: nox.Session) -> dict[str, str | None] | None:
         )
         return None
     return with_toolchain(tools, json.loads(info.read_text())["env"])
+
+
+def cargo(session: nox.Session, env: dict[str, str | None], *arguments: str) -> None:
+    """Run cargo, the one on the PATH of `env`."""
+    session.run(str(shutil.which("cargo", path=env["PATH"])), *arguments, external=True, env=env)
 
 
 def with_toolchain(tools: dict[str, str | None], toolchain: dict[str, str]) -> dict[str, str | None]:
