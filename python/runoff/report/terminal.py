@@ -40,6 +40,7 @@ def show(analysis: Analysis, console: Console) -> None:
         console.print(Text(line, style="bold red"))
     for block in blocks(analysis):
         console.print(block_table(block))
+        console.print()
     withheld = analysis.summary["metric"].str.contains(r"\.p9[\d.]*$", regex=True)  # the report has these
     for line in missing_lines(analysis.summary[~withheld]):
         console.print(Text(line, style="yellow"), soft_wrap=True)
@@ -79,7 +80,15 @@ def harness_line(row: Harness) -> str:
 
 def block_table(block: Block) -> Table:
     """Return the table of one block, with a section for each profile."""
-    table = Table(title=block.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=block.title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for place, heading in enumerate(_HEADINGS):
         table.add_column(heading, no_wrap=place < 2)  # noqa: PLR2004 (names and the widest figures)
     for profile in block.profiles:
@@ -102,8 +111,13 @@ def _cells(row: Row) -> Iterator[Text]:
 
 
 def _figure(figure: Figure) -> Text:
-    between = interval(figure)
+    between = _short(interval(figure))
     return Text(number(figure)).append(f"\n{between}" if between else "", style="dim")
+
+
+def _short(between: str) -> str:
+    """Return an interval so short that the table fits into 80 columns."""
+    return between.replace(" to ", "\N{EN DASH}")
 
 
 def _verdict(verdict: str) -> Text:
@@ -111,4 +125,4 @@ def _verdict(verdict: str) -> Text:
         return Text("not comparable", style="dim")
     first, bracket, rest = verdict.partition(" (")
     style = "dim" if verdict == BASELINE else _COLOURS.get(first.rsplit(" ", 1)[-1], "")
-    return Text(first, style=style).append(f"\n{rest.rstrip(')')}" if bracket else "", style="dim")
+    return Text(first, style=style).append(f"\n{_short(rest.rstrip(')'))}" if bracket else "", style="dim")
