@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.harness import MOST
-from runoff.analysis.verdict import BASELINE
+from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
 from runoff.report.overview import Block, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
 
@@ -90,7 +90,8 @@ def block_table(block: Block) -> Table:
         show_edge=False,
     )
     for place, heading in enumerate(_HEADINGS):
-        table.add_column(heading, no_wrap=place < 2)  # noqa: PLR2004 (names and the widest figures)
+        needed = len(NO_DIFFERENCE.split()[-1]) if heading.startswith("vs") else None
+        table.add_column(heading, no_wrap=place < 2, min_width=needed)  # noqa: PLR2004 (names and the widest figures)
     for profile in block.profiles:
         table.add_section()
         table.add_row(Text(f"profile {profile}", style="italic"))
