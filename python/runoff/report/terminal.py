@@ -94,7 +94,7 @@ def block_table(block: Block) -> Table:
         table.add_column(heading, no_wrap=place < 2, min_width=needed)  # noqa: PLR2004 (names and the widest figures)
     for profile in block.profiles:
         table.add_section()
-        table.add_row(Text(f"profile {profile}", style="italic"))
+        table.add_row(Text(f"{profile}:", style="italic"))
         for row in (row for row in block.rows if row.profile == profile):
             table.add_row(*_cells(row))
     return table
