@@ -68,7 +68,7 @@ def _life_panel(table: pd.DataFrame, scale: Any, title: str) -> Any:  # noqa: AN
     bars = (
         alt.Chart(table)
         .mark_bar(stroke="white", strokeWidth=0.6, height=BAR * 0.72)
-        .encode(y=y, x=alt.X("from:Q", title="milliseconds", scale=room), x2="to:Q", color=phase)
+        .encode(y=y, x=alt.X("from:Q", title="milliseconds", scale=room, axis=_sparse_axis()), x2="to:Q", color=phase)
     )
     totals = table.groupby("target", sort=False)["to"].max().reset_index()
     totals["text"] = [number(Figure(value * 1e6, unit="ns")) for value in totals["to"]]
@@ -176,7 +176,9 @@ def memory(block: Block) -> Any:  # noqa: ANN401
 
     def panel(part: pd.DataFrame, title: str) -> Any:  # noqa: ANN401
         base = alt.Chart(part).encode(y=alt.Y("target:N", sort=list(part["target"]), title=None))
-        bars = base.mark_bar(height=BAR * 0.72).encode(x=alt.X("mb:Q", title="megabytes", scale=room), color=colour)
+        bars = base.mark_bar(height=BAR * 0.72).encode(
+            x=alt.X("mb:Q", title="megabytes", scale=room, axis=_sparse_axis()), color=colour
+        )
         rules = base.mark_rule(strokeWidth=2, color="black").encode(x="low:Q", x2="high:Q")
         text = base.mark_text(align="left", dx=6, fontSize=12).encode(x="high:Q", text="text:N")
         return (bars + rules + text).properties(width=WIDTH, height=alt.Step(BAR), title=_title(title))
@@ -241,6 +243,11 @@ def _colours(table: pd.DataFrame) -> Any:  # noqa: ANN401
     colours = target_colours(list(dict.fromkeys(table["target"])))
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
     return alt.Color("target:N", scale=scale, title="target")
+
+
+def _sparse_axis() -> Any:  # noqa: ANN401
+    """Return an axis whose labels have room for thousands."""
+    return alt.Axis(tickCount=8, labelOverlap="greedy")
 
 
 def _log_axis(domain: list[float]) -> Any:  # noqa: ANN401
