@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _TESTED = re.compile(r"^<!-- tested -->\n+```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+_TESTED_PYTHON = re.compile(r"^<!-- tested -->\n+```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
 
 def commands_of(page: Path) -> list[str]:
     """Return the ``$`` lines of the console blocks that follow ``<!-- tested -->``, in order.
@@ -25,6 +27,11 @@ def commands_of(page: Path) -> list[str]:
     blocks = _TESTED.findall(page.read_text(encoding="utf-8"))
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def python_of(page: Path) -> list[str]:
+    """Return the texts of the Python blocks that follow ``<!-- tested -->``."""
+    return _TESTED_PYTHON.findall(page.read_text(encoding="utf-8"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
