@@ -11,7 +11,7 @@ import sys
 
 from runoff_runners.model import check_items
 from runoff_runners.process import peak_bytes
-from runoff_runners.protocol import VERSION, Phases, RunnerError, one_line, write_json
+from runoff_runners.protocol import OPTIONAL_SETTINGS, VERSION, Phases, RunnerError, one_line, write_json
 from runoff_runners.request import check_request, read_json
 
 TYPE_CHECKING = False
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
     from runoff_runners.interfaces import Fields, Request, Target
 
-_OPTIONAL_SETTINGS = (
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "teardown",
-)
 _USAGE = "usage: RUNNER --request FILE --result FILE | --probe\n"
 
 
@@ -103,7 +94,7 @@ class _Runner:
         _check_capabilities(request, target, self._name)
         check_items(request)
         fields = target.perform(request, self._phases)
-        asked = (name for name in _OPTIONAL_SETTINGS if settings[name] is not None)  # type: ignore[literal-required]
+        asked = (name for name in OPTIONAL_SETTINGS if settings[name] is not None)  # type: ignore[literal-required]
         fields["effective"]["ignored"] = [name for name in asked if name not in target.SETTINGS]
         self._phases.end("output")
         self.skips_teardown = settings["teardown"] == "skip"

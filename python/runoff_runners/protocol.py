@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Fields
 
 VERSION = 1
+OPTIONAL_SETTINGS = (
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "teardown",
+)
+"""Settings that may be null, which leaves the runtime's own default."""
 _UNSUPPORTED = ("provider-unavailable", "runtime-missing")
 
 

@@ -6,7 +6,7 @@ import runoff_ort
 
 from runoff_runners.measure import measure
 from runoff_runners.model import check_inputs, model_path, output_names
-from runoff_runners.protocol import RunnerError, one_line
+from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,29 +14,10 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[str, ...] = ("onnx",)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
-SETTINGS: tuple[str, ...] = (
-    "threads",
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "teardown",
-)
+SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
-
-_OPTIONS = (
-    "threads",
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "provider",
-    "precision",
-)
+# what a session takes; leaving the process is the program's business
+_OPTIONS = (*(name for name in SETTINGS if name != "teardown"), "provider", "precision")
 
 
 def capabilities() -> Fields:

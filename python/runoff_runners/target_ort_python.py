@@ -7,7 +7,7 @@ import onnxruntime as ort
 from runoff_runners.measure import measure, pillow_images
 from runoff_runners.model import check_inputs, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import RunnerError, one_line
+from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,16 +15,7 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
-SETTINGS: tuple[str, ...] = (
-    "threads",
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "teardown",
-)
+SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # Sends the model to a server instead of running it here.
 _REMOTE = "AzureExecutionProvider"
 _LEVELS = {

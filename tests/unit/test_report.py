@@ -18,7 +18,7 @@ from synthetic import case_of, record, result_of, run_of, synthetic_run
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.protocol import Effective
 from runoff.reason import Reason
-from runoff.report.build import build_report
+from runoff.report.build import write_report
 from runoff.report.markdown import report, table
 from runoff.report.overview import as_dict, blocks, headlines, missing
 from runoff.report.palette import PHASES, TARGETS, target_colours
@@ -139,7 +139,7 @@ def test_markdown_rows_keep_their_columns(cells: list[str]) -> None:
 
 def test_report_writes_every_file_whole(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "run", profiles=("default",), batches=(1, 4), blocks=6, warm=10)
-    paths = build_report(run)
+    paths = write_report(analyse(run))
     names = {str(path.relative_to(run.folder)) for path in paths}
     kinds = [f"{kind}-net-classify-t1-b{batch}" for kind in ("life", "ratio", "warm", "memory") for batch in (1, 4)]
     kinds.append("batch-net-classify-t1")
@@ -158,7 +158,7 @@ def test_report_writes_every_file_whole(tmp_path: Path) -> None:
 
 
 def test_a_run_without_any_result_has_a_report_and_no_plot(tmp_path: Path) -> None:
-    paths = build_report(run_of([case_of("torch", probes=("process",))], [], tmp_path))
+    paths = write_report(analyse(run_of([case_of("torch", probes=("process",))], [], tmp_path)))
     assert sorted(path.name for path in paths) == ["report.md", "samples.csv", "summary.csv"]
 
 
@@ -168,7 +168,7 @@ def test_targets_that_runoff_does_not_know_are_drawn_too(tmp_path: Path) -> None
         msgspec.structs.replace(case, target="mine") if case.target == "ort-pyo3" else case for case in run.info.cases
     )
     run.info.cases = cases
-    build_report(run)
+    write_report(analyse(run))
     assert "mine" in (tmp_path / "plots/ratio-net-classify-t1-b1.svg").read_text()
 
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runoff.analysis.analyse import analyse
 from runoff.report.markdown import report
 from runoff.store import write_atomically
 
 if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
-    from runoff.store import Run
 
 PLOTS = "plots"
-
-
-def build_report(run: Run) -> list[Path]:
-    """Analyse `run` and write its report; return the paths of the files."""
-    return write_report(analyse(run))
 
 
 def write_report(analysis: Analysis) -> list[Path]:
