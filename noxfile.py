@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -30,6 +31,9 @@ HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
 WHEELS = HOME / "wheels"
 HYPERFINE = "2.0.0"
 OLDEST_RUST = (1, 92)
+EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
+# tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
+PURE_MODULES = ("clock::", "preprocess::tests::the_span", "tensor::", "topk::")
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "export", "hyperfine"]
 
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
@@ -45,6 +49,13 @@ def bench(session: nox.Session) -> None:
 def run(session: nox.Session) -> None:
     """Run one case once: nox -s run -- --target ort-rust --image photo.jpg."""
     start_runoff(session, "run", *(session.posargs or ["--target", "ort-rust"]))
+
+
+@nox.session(requires=[*EVERYTHING, "extension"], venv_backend="none")
+def speed(session: nox.Session) -> None:
+    """Measure the ratios that have bars, interleaved in one run (15 min): nox -s speed [-- --row NAME] [--quick]."""
+    command = (program("runoff", "python"), "-m", "runoff.speed", *session.posargs)
+    session.run(*command, env=clean_environment(), external=True, interrupt_timeout=10, terminate_timeout=10)
 
 
 @nox.session(requires=["runoff"], venv_backend="none")
@@ -106,7 +117,7 @@ def build(session: nox.Session) -> None:
     if not shutil.which("nasm"):
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
-    cargo(session, env, "build", "--release", "--locked", "--quiet", "-p", "runoff-ort")
+    cargo(session, env, "build", "--release", "--locked", "--quiet", "-p", "runoff-ort", "-p", "runoff-floor")
     session.log("building the extension (first time 1 min, then 1 s)")
     manifest = str(ROOT / "rust" / "runoff-py" / "Cargo.toml")
     options = ("--release", "--locked", "--quiet", "--out", str(WHEELS), "--manifest-path", manifest)
@@ -129,6 +140,43 @@ def hyperfine(session: nox.Session) -> None:
     cargo(session, env, "install", f"hyperfine@{HYPERFINE}", *options)
 
 
+@nox.session(requires=["build"])
+def wheel(session: nox.Session) -> None:
+    """Build the extension's wheel as it is published, and try it in every Python here (first time: 3 min)."""
+    install(session, "wheel", "20 s, 100 MB")
+    folder = HOME / "wheel"
+    shutil.rmtree(folder, ignore_errors=True)
+    where = ("--target-dir", str(ROOT / "target" / "wheel"), "--out", str(folder), "--manifest-path", str(EXTENSION))
+    # zig links against the glibc of the tag, which is older than this machine's
+    tag = ("--zig", "--compatibility", "manylinux_2_28", "--auditwheel", "check") if sys.platform == "linux" else ()
+    env = {**need_cargo(session), "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(without_local_paths())}
+    session.run(program("build", "maturin"), "build", "--release", "--quiet", *tag, *where, env=env, external=True)
+    (built,) = folder.glob("*.whl")
+    if sys.platform == "linux":
+        session.run("auditwheel", "show", str(built))
+    check = str(ROOT / "tests" / "wheel" / "check_wheel.py")
+    session.run("python", "-P", check, str(built), str(folder / "environments"), env=clean_environment())
+
+
+@nox.session(requires=["build", "ort-python"], venv_backend="none")
+def sanitize(session: nox.Session) -> None:
+    """Run the Rust core's tests under AddressSanitizer, and Miri where they call no C (needs Rust's nightly)."""
+    env = {**need_cargo(session), **runtime_library(), "PROPTEST_CASES": "4"}
+    host = re.search(r"host: (\S+)", output_of("rustc", "+nightly", "--verbose"))
+    if host is None:
+        session.warn("nothing was run; what is needed: rustup toolchain install nightly --component miri,rust-src")
+        return
+    common = ("--locked", "--quiet", "--package", "runoff-core", "--target-dir", str(ROOT / "target" / "sanitize"))
+    if output_of("cargo", "+nightly", "miri"):
+        # tests read files and clocks, which Miri keeps from them by default
+        miri = {**env, "MIRIFLAGS": "-Zmiri-disable-isolation"}
+        cargo(session, miri, "+nightly", "miri", "test", *common, "--lib", "--", *PURE_MODULES)
+    else:
+        session.warn("Miri was left out: rustup component add miri rust-src --toolchain nightly")
+    address = {**env, "RUSTFLAGS": "-Zsanitizer=address"}
+    cargo(session, address, "+nightly", "test", *common, "--target", host[1], "--tests")
+
+
 @nox.session
 def export(session: nox.Session) -> None:
     """Make the export environment; with names, export those models: nox -s export -- mobilenet_v2 --force."""
@@ -145,7 +193,14 @@ def dev(session: nox.Session) -> None:
     install_runoff(session)
 
 
-@nox.session(requires=[*EVERYTHING, "dev"], venv_backend="none")
+@nox.session(requires=["build"])
+def extension(session: nox.Session) -> None:
+    """Make the environment of the extension's own tests: onnxruntime, ONNX's test models, FastAPI."""
+    install(session, "extension", "10 s")
+    install_wheel(session)
+
+
+@nox.session(requires=[*EVERYTHING, "dev", "extension"], venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, pytest alone: nox -s tests -- tests/unit -k plan."""
     if not session.posargs:
@@ -153,6 +208,8 @@ def tests(session: nox.Session) -> None:
     session.log("exporting the models that the tests use, where the store lacks them (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     session.run(program("dev", "pytest"), *session.posargs, env=clean_environment())
+    if not session.posargs:
+        session.run(program("extension", "python"), "-m", "pytest", "tests/extension", env=clean_environment())
 
 
 @nox.session(requires=["dev", "build"], venv_backend="none")
@@ -207,10 +264,21 @@ def program(environment: str, name: str) -> str:
 
 def cargo_tests(session: nox.Session) -> None:
     """Run the Rust tests on the ONNX Runtime library of the target ort-python."""
-    wheel = ENVIRONMENTS / "ort-python"
-    library = max(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
-    env = {**need_cargo(session), "RUNOFF_ORT_DYLIB": str(library)}
+    env = {**need_cargo(session), **runtime_library()}
     cargo(session, env, "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
+
+
+def runtime_library() -> dict[str, str]:
+    """Return what names the ONNX Runtime library of the target ort-python to the Rust programs."""
+    environment = ENVIRONMENTS / "ort-python"
+    library = max(environment.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
+    return {"RUNOFF_ORT_DYLIB": str(library)}
+
+
+def without_local_paths() -> list[str]:
+    """Return the flags of rustc that keep this machine's paths out of a program's panic messages."""
+    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
+    return [f"--remap-path-prefix={folder}=/{name}" for folder, name in ((cargo_home, "cargo"), (ROOT, "runoff"))]
 
 
 def need_cargo(session: nox.Session) -> dict[str, str | None]:
@@ -357,9 +425,9 @@ def is_new_enough(program: str) -> bool:
     return found is not None and int(found[1]) >= int(HYPERFINE.split(".", maxsplit=1)[0])
 
 
-def output_of(program: str) -> str:
-    """Return what ``program --version`` prints; nothing when it cannot be run."""
+def output_of(*command: str) -> str:
+    """Return what a command prints with ``--version``; nothing when it cannot be run."""
     try:
-        return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        return subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return ""

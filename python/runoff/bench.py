@@ -17,6 +17,7 @@ from runoff.errors import ExitCode, RunoffError
 from runoff.execute import Bench, execute, make_jobs
 from runoff.machine import describe_machine, headline, same_machine
 from runoff.models.prepare import ensure_models
+from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.plan import make_plan
 from runoff.probes import passes
 from runoff.processes import Spawner
@@ -96,15 +97,14 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         console.print(f"asking {len(targets)} targets what they can do (about {2 + len(targets)} s)")
         offers = survey(targets, spawner)
         versions, tool_reasons = _ask_tools(probes, spawner)
-        formats = {name: model.formats for name, model in models.items()}
-        cases = read_run(given.run).info.cases if given.run else make_plan(suite, formats, offers)
-        writer, before = _open_run(given, results, cases, offers, models, versions)
-        jobs = [job for turn in make_jobs(suite, cases, probes) for job in turn]
-        console.print(_announcement(cases, len(jobs), writer.folder), highlight=False, markup=False, soft_wrap=True)
+        ready = _plan(given, models, offers, spawner, console)
+        writer, before = _open_run(given, results, ready, offers, versions)
+        jobs = [job for turn in make_jobs(suite, ready.cases, probes) for job in turn]
+        _say(console, _announcement(ready.cases, len(jobs), writer.folder))
         work = Bench(
             suite=suite,
             offers=offers,
-            models=models,
+            models=ready.models,
             tool_reasons=tool_reasons,
             spawner=spawner,
             scratch=scratch,
@@ -114,13 +114,31 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
                 execute(work, jobs, before, writer, bar)
             writer.info.finished = _now()
         except KeyboardInterrupt:
-            kept = f"interrupted; what was measured is kept. Go on with: runoff bench --resume {shown(writer.folder)}"
-            console.print(kept, highlight=False, markup=False, soft_wrap=True)
+            again = f"runoff bench --resume {shown(writer.folder)}"
+            _say(console, f"interrupted; what was measured is kept. Go on with: {again}")
             raise
         finally:
             writer.info.elapsed_ns += time.monotonic_ns() - began
             writer.save_info()
-    return writer.folder, _exit_code(read_run(writer.folder).records, cases)
+    return writer.folder, _exit_code(read_run(writer.folder).records, ready.cases)
+
+
+def _plan(
+    given: _Given, models: Mapping[str, StoredModel], offers: Mapping[str, Offer], spawner: Spawner, console: Console
+) -> Prepared:
+    """Return the cases, and the models with their prepared files."""
+
+    def say(line: str) -> None:
+        _say(console, line)
+
+    if given.run:
+        return find_again(read_run(given.run).info, models, spawner, say)
+    formats = {name: model.formats for name, model in models.items()}
+    return prepare_models(make_plan(given.suite, formats, offers), models, offers, spawner, say)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _names(suite: Suite, key: str) -> list[str]:
@@ -136,9 +154,8 @@ def _ask_tools(probes: Sequence[Probe], spawner: Spawner) -> tuple[dict[str, str
 def _open_run(
     given: _Given,
     results: Path,
-    cases: tuple[Case, ...],
+    ready: Prepared,
     offers: Mapping[str, Offer],
-    models: Mapping[str, StoredModel],
     versions: dict[str, str | None],
 ) -> tuple[RunWriter, tuple[Record, ...]]:
     if given.run:
@@ -150,9 +167,9 @@ def _open_run(
         suite=msgspec.to_builtins(given.suite),
         suite_text=given.text,
         suite_folder=str(given.folder),
-        cases=cases,
+        cases=ready.cases,
         capabilities={name: offer.capabilities for name, offer in offers.items() if offer.capabilities},
-        models={name: _provenance(model) for name, model in models.items()},
+        models={name: _provenance(model, ready.reasons.get(name)) for name, model in ready.models.items()},
         machine=describe_machine(),
         tools=versions,
         seed=given.suite.measure.seed,
@@ -166,15 +183,20 @@ def _open_run(
         ) from error
 
 
-def _provenance(model: StoredModel) -> dict[str, object]:
+def _provenance(model: StoredModel, not_prepared: Reason | None) -> dict[str, object]:
     manifest = model.manifest
     hashes = {name: file.sha256 for name, file in manifest.files.items()}
-    return {
+    told: dict[str, object] = {
         "source": manifest.source,
         "weights": manifest.weights,
         "sha256": hashes,
         "made_with": manifest.made_with,
     }
+    if model.prepared:
+        told["prepared"] = {"sha256": model.prepared.sha256, "key": model.prepared.key}
+    if not_prepared:
+        told["not_prepared"] = str(not_prepared)
+    return told
 
 
 def _announcement(cases: Sequence[Case], jobs: int, folder: Path) -> str:

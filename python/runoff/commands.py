@@ -14,6 +14,7 @@ from runoff.errors import ExitCode, RunoffError
 from runoff.execute import make_request
 from runoff.launch import launch
 from runoff.models.prepare import ensure_models, export_model
+from runoff.models.prepared import prepare_models
 from runoff.models.zoo import find_model
 from runoff.plan import plan_case
 from runoff.probes.life import LIFE
@@ -66,7 +67,8 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
         case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, offer)
         if case.skipped:
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
-        request = _request(case, stored, scratch, image)
+        ready = prepare_models((case,), {case.model: stored}, {case.target: offer}, spawner, _say)
+        request = _request(ready.cases[0], ready.models[case.model], scratch, image)
         answer = launch(request, offer.target, spawner, scratch, _TIMEOUT_S)
     if answer.reason:
         raise RunoffError(f"{target}: {answer.reason.message}", answer.reason.hint, _exit_code(answer))

@@ -42,6 +42,11 @@ def models() -> Path:
     return home() / "models"
 
 
+def prepared() -> Path:
+    """Return the folder of the models that were prepared on this machine."""
+    return home() / "prepared"
+
+
 def suites() -> Path:
     """Return the folder of the suites that come with runoff."""
     return root() / "suites"

@@ -31,7 +31,7 @@ class Case(Struct, frozen=True, kw_only=True):
     settings: Settings
     probes: tuple[str, ...]
     format: str = ""
-    """The model format that the target reads."""
+    """The model format that the target reads; ``ort`` where it is given a prepared file."""
     variant: tuple[str, ...] = ()
     """The settings in words: profile, threads, batch, then all that departs from the profile."""
     skipped: Reason | None = None

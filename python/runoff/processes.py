@@ -5,7 +5,8 @@ end of a pipe whose other end only runoff holds. When runoff dies, however it di
 kills the group; when a process takes too long, or the user presses Ctrl-C, runoff kills the group itself. Nothing
 stays behind.
 
-While a process runs, runoff sleeps in ``wait4``: no polling, no thread.
+While a process runs, runoff sleeps in ``wait4``: no polling, no thread. A process that stays alive and is spoken to
+(`Live`) runs only while it is asked, and runoff sleeps in the read of its answer.
 """
 
 from __future__ import annotations
@@ -48,11 +49,76 @@ class Finished(Struct, frozen=True, kw_only=True):
         return self.exit_ns - self.spawn_ns
 
 
+class Live:
+    """A process that stays alive and answers in lines; `Spawner.start` makes it."""
+
+    def __init__(self, pid: int, spawn_ns: int, pipes: tuple[int, int], log: Path, kill: Callable[[], None]) -> None:
+        self._pid = pid
+        self._spawn_ns = spawn_ns
+        self._stdin = os.fdopen(pipes[0], "wb", buffering=0)
+        self._stdout = os.fdopen(pipes[1], "rb")
+        self._log = log
+        self._kill = kill
+        self._exit_code: int | None = None
+        self._timed_out = False
+
+    def ask(self, text: str, timeout_s: float) -> str:
+        """Write `text` and return the next line of its standard output; empty when the process is gone.
+
+        After `timeout_s` seconds all that the spawner started is killed, this process among it.
+        """
+        if self._exit_code is not None:
+            return ""
+        try:
+            with _deadline(timeout_s):
+                self._stdin.write(text.encode())
+                return self._stdout.readline().decode(errors="replace")
+        except BrokenPipeError:
+            return ""
+        except _DeadlineError:
+            self._timed_out = True
+            self._kill()
+            return ""
+
+    def close(self, timeout_s: float) -> Finished:
+        """End its standard input, wait for its end and return what became of it.
+
+        `Finished.stdout` is what was not read yet.
+        """
+        rest = b""
+        try:
+            if self._exit_code is None:
+                with _deadline(timeout_s):
+                    self._stdin.close()
+                    rest = self._stdout.read()
+                    self.reap()
+        except _DeadlineError:
+            self._timed_out = True
+            self._kill()
+        return Finished(
+            exit_code=self.reap(),
+            spawn_ns=self._spawn_ns,
+            exit_ns=time.monotonic_ns(),
+            timed_out=self._timed_out,
+            stdout=rest[:_HEAD_BYTES].decode(errors="replace"),
+            stderr=_tail(self._log),
+        )
+
+    def reap(self) -> int:
+        """Wait for its end, once, and return its exit code."""
+        if self._exit_code is None:
+            self._exit_code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            self._stdin.close()
+            self._stdout.close()
+        return self._exit_code
+
+
 class Spawner:
-    """Starts processes one at a time and waits for them. Use it as a context manager, in the main thread."""
+    """Starts processes and waits for them. Use it as a context manager, in the main thread."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
+        self._live: list[Live] = []
         self._guard: int | None = None
         self._leash: int | None = None
         self.measured_ns = 0
@@ -113,6 +179,37 @@ class Spawner:
             stderr=_tail(err),
         )
 
+    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> Live:
+        """Start `argv` with pipes on its standard input and output, and leave it running; several may be.
+
+        It is killed with the rest of the group: when the spawner ends, and when another process takes too long.
+
+        Raises
+        ------
+        OSError
+            When the program cannot be started at all.
+        """
+        guard = self._guard or self._start_guard()
+        spawn_ns = time.monotonic_ns()
+        log = self._scratch / f"stderr-{spawn_ns}"
+        (stdin, to_process), (from_process, stdout) = os.pipe(), os.pipe()
+        actions = [
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        ]
+        try:
+            pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setpgroup=guard)
+        except OSError:
+            os.close(to_process)
+            os.close(from_process)
+            raise
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+        self._live.append(Live(pid, spawn_ns, (to_process, from_process), log, self._kill_group))
+        return self._live[-1]
+
     def _wait(self, pid: int, timeout_s: float) -> tuple[int, bool]:
         try:
             with _deadline(timeout_s):
@@ -144,6 +241,9 @@ class Spawner:
             os.killpg(guard, signal.SIGKILL)
         os.close(self._leash)
         os.waitpid(guard, 0)
+        live, self._live = self._live, []
+        for process in live:
+            process.reap()
 
 
 class _DeadlineError(BaseException):

@@ -54,6 +54,10 @@ class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
     """Name of the settings profile that these settings came from."""
     teardown: Literal["full", "skip"] | None = None
     """``skip``: leave the process without freeing the session, once the result is complete."""
+    prepared: bool | None = None
+    """Whether the model's file is one that was prepared on this machine (`ModelFile.format` is then ``ort``)."""
+    overlap: bool | None = None
+    """Whether the first batch of images is made in a thread while the runtime starts and the model loads."""
 
 
 class TensorSpec(_Part, frozen=True):
@@ -130,6 +134,13 @@ class Accuracy(_Part, frozen=True, tag_field="kind", tag="accuracy"):
     """Every item once, in order; outputs and the tensors that went in are written to `outputs_dir`."""
 
 
+class Turns(_Part, frozen=True, tag_field="kind", tag="turns"):
+    """Warm inferences on demand: as many as each line of stdin asks for, with their durations on stdout."""
+
+    warmup: Annotated[int, Meta(ge=0)]
+    """Inferences after the second that are run and not kept."""
+
+
 class Request(_Part, frozen=True, kw_only=True):
     """What a runner is asked to do."""
 
@@ -142,7 +153,7 @@ class Request(_Part, frozen=True, kw_only=True):
     labels: str | None = None
     """Text file with a label per line; line `i` names output index `i`."""
     settings: Settings = Settings()
-    measure: Once | Latency | Accuracy = Once()
+    measure: Once | Latency | Accuracy | Turns = Once()
     top_k: Positive = 5
     outputs_dir: str
     """Existing folder for the tensors that the runner writes."""

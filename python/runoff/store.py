@@ -56,7 +56,7 @@ class RunInfo(Struct, kw_only=True):
     cases: tuple[Case, ...]
     capabilities: dict[str, Capabilities]
     models: dict[str, dict[str, Any]]
-    """Name to: source, weights, sha256 by format."""
+    """Name to: source, weights, sha256 by format; where asked for, `prepared` (sha256, key) or `not_prepared` (why)."""
     machine: dict[str, Any]
     tools: dict[str, str | None]
     """Name to version of hyperfine, perf, runoff; null when the tool is missing."""

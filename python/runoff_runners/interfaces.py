@@ -76,10 +76,12 @@ class Settings(TypedDict):
     batch: int
     profile: str
     teardown: str | None
+    prepared: bool | None
+    overlap: bool | None
 
 
 class Measure(TypedDict):
-    """`runoff.protocol.Once`, `Latency` or `Accuracy`."""
+    """`runoff.protocol.Once`, `Latency`, `Accuracy` or `Turns`."""
 
     kind: str
     memory: NotRequired[bool]

@@ -1,11 +1,13 @@
-"""The loops of the measures `once`, `latency` and `accuracy`, the same for every runtime."""
+"""The loops of the measures `once`, `latency`, `accuracy` and `turns`, the same for every runtime."""
 
 from __future__ import annotations
 
+import sys
 from time import monotonic_ns
 
 import numpy as np
 
+from runoff_runners.protocol import RunnerError
 from runoff_runners.tensors import read_tensor, write_tensors
 from runoff_runners.topk import read_labels, top_classes
 
@@ -13,10 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, Session
+    from runoff_runners.ahead import Ahead
+    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Request, Session
 
 
-def measure(request: Request, session: Session, images: Images | None, phases: Marks) -> Fields:
+def measure(
+    request: Request, session: Session, images: Images | None, phases: Marks, ahead: Ahead | None = None
+) -> Fields:
     """Do what the request's `measure` asks; return the fields of the result that come from it.
 
     Parameters
@@ -29,15 +34,19 @@ def measure(request: Request, session: Session, images: Images | None, phases: M
         Reads and preprocesses image files (`classify` only).
     phases
         Where ``preprocess``, ``inference`` and ``warm`` are marked.
+    ahead
+        The first batch, when it is being made already.
     """
-    loop = _Loop(request, session, images, phases)
+    loop = _Loop(request, session, images, phases, ahead)
     kind = request["measure"]["kind"]
     if kind == "latency":
         loop.latency()
     elif kind == "accuracy":
         loop.accuracy()
+    elif kind == "turns":
+        loop.turns()
     else:
-        loop.first(_batch_items(request, 0))
+        loop.first()
     return {**loop.fields(), "effective": session.effective()}
 
 
@@ -51,6 +60,25 @@ def pillow_images(request: Request) -> Images | None:
     return lambda paths: preprocess(paths, spec)
 
 
+def begin_ahead(request: Request, images: Images | None) -> Ahead | None:
+    """Begin the first batch of images in a thread, where the setting `overlap` asks for it."""
+    if images is None or not request["settings"]["overlap"]:
+        return None
+    from runoff_runners.ahead import Ahead
+
+    return Ahead(images, _image_paths(request, _first_items(request)))
+
+
+def _image_paths(request: Request, items: list[int]) -> list[str]:
+    return [request["inputs"][number]["image"] for number in items]
+
+
+def _first_items(request: Request) -> list[int]:
+    """Return the indices of the items of the first batch; `accuracy` does not go round to fill it."""
+    items = _batch_items(request, 0)
+    return items[: len(request["inputs"])] if request["measure"]["kind"] == "accuracy" else items
+
+
 def _batch_items(request: Request, iteration: int) -> list[int]:
     """Return the indices of the items of an iteration, going round."""
     batch = request["settings"]["batch"]
@@ -60,11 +88,14 @@ def _batch_items(request: Request, iteration: int) -> list[int]:
 class _Loop:
     """Iterations of one session, what they took and what came out."""
 
-    def __init__(self, request: Request, session: Session, images: Images | None, phases: Marks) -> None:
+    def __init__(
+        self, request: Request, session: Session, images: Images | None, phases: Marks, ahead: Ahead | None
+    ) -> None:
         self._request = request
         self._session = session
         self._images = images
         self._phases = phases
+        self._ahead = ahead
         self._read: dict[int, Feed] = {}
         self._preprocess_ns: list[int] = []
         self._inference_ns: list[int] = []
@@ -74,11 +105,12 @@ class _Loop:
         self._written: dict[str, Fields] = {}
         self._written_inputs: list[Fields] = []
 
-    def first(self, items: list[int]) -> None:
+    def first(self) -> None:
         """Run the first iteration, which ends the phases ``preprocess`` and ``inference``."""
-        began = monotonic_ns()
-        feed = self._make_feed(items)
-        self._preprocess_ns.append(self._phases.end("preprocess") - began)
+        items = _first_items(self._request)
+        feed, took_ns = self._first_feed(items)
+        self._phases.end("preprocess")
+        self._preprocess_ns.append(took_ns)
         began = monotonic_ns()
         outputs = self._session.run(feed)
         self._inference_ns.append(self._phases.end("inference") - began)
@@ -87,34 +119,37 @@ class _Loop:
     def latency(self) -> None:
         """Run the first, the second, the warm-up, and warm iterations until both minima are met."""
         asked = self._request["measure"]
-        if self._images is None:
-            self._read = {number: self._read_item(number) for number in range(len(self._request["inputs"]))}
-        self.first(_batch_items(self._request, 0))
-        self._write()
-        unkept = 1 + asked["warmup"]
-        for iteration in range(1, 1 + unkept):
-            self._iterate(_batch_items(self._request, iteration))
-        del self._preprocess_ns[2:], self._inference_ns[2:]
-        iteration = 1 + unkept
+        iteration = self._warm_up()
         enough, until = 2 + asked["min_samples"], monotonic_ns() + asked["min_ns"]
         while len(self._inference_ns) < enough or monotonic_ns() < until:
             self._iterate(_batch_items(self._request, iteration))
             iteration += 1
         self._phases.end("warm")
 
+    def turns(self) -> None:
+        """Say ``ready``, then answer every line of stdin, a number, with the durations of so many iterations."""
+        iteration = self._warm_up()
+        _tell("ready")
+        for line in sys.stdin:
+            count, before = _count(line), len(self._inference_ns)
+            for _ in range(count):
+                self._iterate(_batch_items(self._request, iteration))
+                iteration += 1
+            _tell(str(self._inference_ns[before:]))
+        self._phases.end("warm")
+
     def accuracy(self) -> None:
         """Run every item once, in order; the last batch may be smaller."""
         batch, count = self._request["settings"]["batch"], len(self._request["inputs"])
         for begin in range(0, count, batch):
-            items = list(range(begin, min(begin + batch, count)))
             if begin == 0:
-                self.first(items)
+                self.first()
             else:
-                self._iterate(items)
+                self._iterate(list(range(begin, min(begin + batch, count))))
             self._write()
             if self._images is not None:
                 folder = self._request["outputs_dir"]
-                self._written_inputs += write_tensors(folder, items, self._feed, "input.")
+                self._written_inputs += write_tensors(folder, self._items, self._feed, "input.")
         self._phases.end("warm")
 
     def fields(self) -> Fields:
@@ -129,6 +164,26 @@ class _Loop:
         outputs = list(self._written.values())
         return {"samples": samples, "outputs": outputs, "tensors": self._written_inputs, "top": top}
 
+    def _warm_up(self) -> int:
+        """Run the first, the second and those that are not kept; return the number of the next iteration."""
+        if self._images is None:
+            self._read = {number: self._read_item(number) for number in range(len(self._request["inputs"]))}
+        self.first()
+        self._write()
+        next_one = 2 + self._request["measure"]["warmup"]
+        for iteration in range(1, next_one):
+            self._iterate(_batch_items(self._request, iteration))
+        del self._preprocess_ns[2:], self._inference_ns[2:]
+        return next_one
+
+    def _first_feed(self, items: list[int]) -> tuple[Feed, int]:
+        """Return the first batch, and how long making it took in nanoseconds."""
+        if self._ahead is not None:
+            batch, took_ns = self._ahead.take()
+            return self._image_feed(batch), took_ns
+        began = monotonic_ns()
+        return self._make_feed(items), monotonic_ns() - began
+
     def _iterate(self, items: list[int]) -> None:
         began = monotonic_ns()
         feed = self._make_feed(items)
@@ -141,10 +196,12 @@ class _Loop:
 
     def _make_feed(self, items: list[int]) -> Feed:
         if self._images is not None:
-            name = self._request["model"]["inputs"][0]["name"]
-            return {name: self._images([self._request["inputs"][number]["image"] for number in items])}
+            return self._image_feed(self._images(_image_paths(self._request, items)))
         feeds = [self._read.get(number) or self._read_item(number) for number in items]
         return feeds[0] if len(feeds) == 1 else _join(feeds)
+
+    def _image_feed(self, batch: Array) -> Feed:
+        return {self._request["model"]["inputs"][0]["name"]: batch}
 
     def _read_item(self, number: int) -> Feed:
         files = self._request["inputs"][number]["tensors"]
@@ -155,6 +212,26 @@ class _Loop:
         """Write the outputs of the latest iteration; the same batch again replaces its file and its entry."""
         for entry in write_tensors(self._request["outputs_dir"], self._items, self._outputs):
             self._written[entry["path"]] = entry
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _count(line: str) -> int:
+    """Return how many iterations a line of stdin asks for.
+
+    Raises
+    ------
+    RunnerError
+        ``bad-request``: it is not a number.
+    """
+    text = line.strip()
+    if not (text.isascii() and text.isdigit()):
+        message = f"stdin: {text[:80]!r} is not a number of iterations"
+        raise RunnerError("bad-request", message, "write one whole number a line")
+    return int(text)
 
 
 def _join(feeds: Sequence[Feed]) -> Feed:

@@ -24,7 +24,7 @@ _USAGE = "usage: RUNNER --request FILE --result FILE | --probe\n"
 
 
 def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
-    """Run the program and return its exit code; with ``teardown = "skip"`` leave the process at once.
+    """Run the program and return its exit code, or leave the process at once, without its tear-down.
 
     Parameters
     ----------
@@ -49,9 +49,10 @@ def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
     except OSError as error:
         sys.stderr.write(f"{name}: cannot write --result {named['--result']}: {error.strerror}\n")
         return 1
-    if runner.skips_teardown:
+    if runner.leaves_at_once:
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(runner.exit_code)
     return runner.exit_code
 
 
@@ -60,7 +61,7 @@ class _Runner:
 
     def __init__(self, name: str, load_target: Callable[[], Target], began_ns: int) -> None:
         self.exit_code = 0
-        self.skips_teardown = False
+        self.leaves_at_once = False
         self._name = name
         self._load_target = load_target
         self._phases = Phases(began_ns)
@@ -89,20 +90,29 @@ class _Runner:
         self._case = case if isinstance(case, str) else ""
         request = check_request(document)
         settings, measure = request["settings"], request["measure"]
+        # where anything fails from here on, a thread may still be at work on the first batch
+        self.leaves_at_once = bool(settings["overlap"])
         self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))
         target = self._load_target()
         _check_capabilities(request, target, self._name)
         check_items(request)
         fields = target.perform(request, self._phases)
-        asked = (name for name in OPTIONAL_SETTINGS if settings[name] is not None)  # type: ignore[literal-required]
-        fields["effective"]["ignored"] = [name for name in asked if name not in target.SETTINGS]
+        fields["effective"]["ignored"] = _ignored(request, target)
         self._phases.end("output")
-        self.skips_teardown = settings["teardown"] == "skip"
+        self.leaves_at_once = settings["teardown"] == "skip"
         memory = {"peak_bytes": peak_bytes(), "after": self._phases.resident}
         return {**self._head(), "status": "ok", "phases": self._phases.done, **fields, "memory": memory}
 
     def _head(self) -> Fields:
         return {"protocol": VERSION, "case": self._case}
+
+
+def _ignored(request: Request, target: Target) -> list[str]:
+    """Return the settings that were asked for and not applied; only a file in the format ``ort`` is a prepared one."""
+    settings = request["settings"]
+    asked = [name for name in OPTIONAL_SETTINGS if settings[name] is not None]  # type: ignore[literal-required]
+    unprepared = {"prepared"} if settings["prepared"] and request["model"]["format"] != "ort" else set()
+    return [name for name in asked if name not in target.SETTINGS or name in unprepared]
 
 
 def _check_capabilities(request: Request, target: Target, name: str) -> None:

@@ -26,6 +26,8 @@ OPTIONAL_SETTINGS = (
     "prepacking",
     "execution",
     "teardown",
+    "prepared",
+    "overlap",
 )
 """Settings that may be null, which leaves the runtime's own default."""
 _UNSUPPORTED = ("provider-unavailable", "runtime-missing")

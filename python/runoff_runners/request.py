@@ -37,6 +37,8 @@ _SETTINGS: dict[str, Shape] = {
     "batch?": _POSITIVE,
     "profile?": str,
     "teardown?": ({"full", "skip"}, _NONE),
+    "prepared?": (bool, _NONE),
+    "overlap?": (bool, _NONE),
 }
 _PREPROCESS: dict[str, Shape] = {
     "resize": _POSITIVE,
@@ -58,6 +60,7 @@ _MEASURES: dict[str, Shape] = {
     "once": {"kind": {"once"}, "memory?": bool},
     "latency": {"kind": {"latency"}, "min_samples": _POSITIVE, "min_ns": _COUNT, "warmup": _COUNT},
     "accuracy": {"kind": {"accuracy"}},
+    "turns": {"kind": {"turns"}, "warmup": _COUNT},
 }
 _REQUEST: dict[str, Shape] = {
     "protocol?": {VERSION},

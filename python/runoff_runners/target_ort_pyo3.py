@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runoff_ort
 
-from runoff_runners.measure import measure
+from runoff_runners.measure import begin_ahead, measure
 from runoff_runners.model import check_inputs, model_path, output_names
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
@@ -12,12 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, TensorSpec
 
-FORMATS: tuple[str, ...] = ("onnx",)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
+FORMATS: tuple[str, ...] = ("onnx", "ort")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
-# what a session takes; leaving the process is the program's business
-_OPTIONS = (*(name for name in SETTINGS if name != "teardown"), "provider", "precision")
+# what a session does not take: that is the program's business
+_OWN = ("teardown", "prepared", "overlap")
+_OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision")
 
 
 def capabilities() -> Fields:
@@ -32,6 +33,8 @@ def capabilities() -> Fields:
 def perform(request: Request, phases: Marks) -> Fields:
     """Do what the request asks; return the fields of the result that come from it."""
     phases.end("imports")
+    images = _images(request)
+    ahead = begin_ahead(request, images)
     try:
         runoff_ort.load_runtime()
         phases.end("runtime")
@@ -39,7 +42,7 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("environment")
         session = _Session(request)
         phases.end("load")
-        return measure(request, session, _images(request), phases)
+        return measure(request, session, images, phases, ahead)
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
 
@@ -53,8 +56,8 @@ class _Session:
         self._session = runoff_ort.Session(model_path(request), **options)
         # The session would not have been made on another provider.
         self._provider = settings["provider"]
-        check_inputs([_spec(*told) for told in self._session.inputs], request)
-        self._outputs = output_names(request, (name for name, _, _ in self._session.outputs))
+        check_inputs([_spec(told) for told in self._session.inputs], request)
+        self._outputs = output_names(request, (told.name for told in self._session.outputs))
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
@@ -75,8 +78,8 @@ def _images(request: Request) -> Images | None:
     return lambda paths: runoff_ort.preprocess(paths, **spec)
 
 
-def _spec(name: str, dtype: str, shape: list[int | None]) -> TensorSpec:
-    return {"name": name, "dtype": dtype, "shape": shape}
+def _spec(told: runoff_ort.TensorInfo) -> TensorSpec:
+    return {"name": told.name, "dtype": told.dtype, "shape": list(told.shape)}
 
 
 def _runtime() -> Fields:

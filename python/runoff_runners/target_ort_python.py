@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from runoff_runners.measure import measure, pillow_images
+from runoff_runners.measure import begin_ahead, measure, pillow_images
 from runoff_runners.model import check_inputs, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, Settings, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # Sends the model to a server instead of running it here.
 _REMOTE = "AzureExecutionProvider"
@@ -44,9 +44,11 @@ def perform(request: Request, phases: Marks) -> Fields:
     """Do what the request asks; return the fields of the result that come from it."""
     images = pillow_images(request)
     phases.end("imports")
+    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    ahead = begin_ahead(request, images)
     session = _Session(request)
     phases.end("load")
-    return measure(request, session, images, phases)
+    return measure(request, session, images, phases, ahead)
 
 
 class _Session:

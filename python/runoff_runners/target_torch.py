@@ -7,7 +7,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from runoff_runners.measure import measure, pillow_images
+from runoff_runners.measure import begin_ahead, measure, pillow_images
 from runoff_runners.model import check_inputs, mismatch, model_path, unreadable
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Settings, TensorSpec
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy")
-SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 
 
 def capabilities() -> Fields:
@@ -32,9 +32,11 @@ def perform(request: Request, phases: Marks) -> Fields:
     builder = _find_builder(request) if request["model"]["format"] == "pt" else None
     images = pillow_images(request)
     phases.end("imports")
+    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    ahead = begin_ahead(request, images)
     session = _Session(request, builder)
     phases.end("load")
-    return measure(request, session, images, phases)
+    return measure(request, session, images, phases, ahead)
 
 
 class _Session:

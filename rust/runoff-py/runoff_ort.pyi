@@ -1,33 +1,87 @@
 """ONNX models in Python through a Rust core.
 
+>>> import numpy as np, runoff_ort
+>>> session = runoff_ort.Session("double.onnx", threads=1)
+>>> session.inputs
+[TensorInfo(name='x', dtype='float32', shape=(None, 3))]
+>>> session.run({"x": np.ones((1, 3), np.float32)})
+{'y': array([[2., 2., 2.]], dtype=float32)}
+
 ONNX Runtime's shared library is looked for in the environment variable ``RUNOFF_ORT_DYLIB`` (an absolute path), then in
 the installed `onnxruntime` package, which is found without being imported. It is loaded, and its environment made, when
 the first session is made; `load_runtime` and `make_environment` do so ahead of time.
 
-Every failure of this module is a `RunoffOrtError`. The GIL is released while a model is loaded or run and while images
-are decoded.
+Every failure of this module is a `RunoffOrtError`, but for arguments of a wrong type, which are a `TypeError`. The GIL
+is released while a model is loaded or run and while images are decoded. Sub-interpreters cannot import this module.
+
+Tensors
+-------
+Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy's own types. A bfloat16 is that of the
+package `ml_dtypes`, which is imported when such a tensor comes out of a model. Strings go in as arrays of ``str``,
+``object`` or ``numpy.dtypes.StringDType`` and come out as arrays of ``object``.
+
+An input is an array, or anything on the CPU with ``__dlpack__`` (PyTorch, JAX, ...); Python's lists and numbers are
+neither. An array in C order, aligned and in native byte order is read where it is; any other is copied once, and so are
+strings. Where all inputs and outputs have fixed shapes of up to 4096 bytes, `Session.run` copies: that is quicker.
+
+An output is a new array, writable, and stays valid after the session is gone. Large ones lie on ONNX Runtime's own
+memory, which is not copied; those of up to 4096 bytes on NumPy's.
+
+Do not write to an input while a model runs, and do not call ``ndarray.resize`` with ``refcheck=False`` on an array that
+is in use: ONNX Runtime reads the memory with the GIL released.
+
+Other values
+------------
+A sequence is a list, a map is a dict, an optional without a value is None. Values of a map come out as Python's own
+numbers and strings. An empty list can stand for a sequence of tensors, and for no other.
 """
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict, final, type_check_only
+from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "PROFILES",
+    "Binding",
+    "Metadata",
     "RunoffOrtError",
     "Session",
+    "TensorInfo",
     "library_path",
     "load_runtime",
     "make_environment",
+    "prepare",
     "preprocess",
     "runtime_build",
     "runtime_version",
 ]
 
+# These names exist for type checkers only.
+_Array: TypeAlias = NDArray[Any]
+_Value: TypeAlias = Any  # an array, a list of values, a dict, or None
+_Path: TypeAlias = str | PathLike[str]
+
+PROFILES: dict[str, dict[str, object]]
+"""Settings that each profile decides, by the names of `Session`'s parameters. A copy: changing it changes no profile.
+
+``default`` decides nothing; ``cold`` is best for one short process; ``latency`` is best for many calls.
+
+>>> runoff_ort.PROFILES["cold"]["arena"]
+False
+"""
+
 class RunoffOrtError(RuntimeError):
-    """A failure with a way out."""
+    """A failure with a way out.
+
+    >>> try:
+    ...     runoff_ort.Session("nowhere.onnx")
+    ... except runoff_ort.RunoffOrtError as error:
+    ...     print(error.kind, "|", error.message)
+    model-missing | the model nowhere.onnx is not there
+    """
 
     kind: str
     """Kind of failure, one of the runner protocol's: ``model-missing``, ``image-unreadable``, ..."""
@@ -35,6 +89,62 @@ class RunoffOrtError(RuntimeError):
     """What went wrong, and which file or argument is at fault."""
     hint: str
     """What to do next; empty where the message says it already."""
+
+@final
+class TensorInfo:
+    """An input or output of a model. Those with equal parts are equal."""
+
+    @property
+    def name(self) -> str:
+        """Name in the graph."""
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type, ``bfloat16`` or ``str``; of other values ONNX's words.
+
+        Such words are ``seq(tensor(float))``, ``map(int64,tensor(float))`` and ``optional(tensor(float))``.
+        """
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Sides; None is a dynamic one. Empty for scalars, for an unknown rank, and for what is not a tensor."""
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        """Names of dynamic sides that have one, as ``batch``; None elsewhere. As long as `shape`."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Metadata:
+    """What the model's maker wrote into it; texts are empty where nothing was. Those with equal parts are equal."""
+
+    @property
+    def producer(self) -> str:
+        """Program that made the file."""
+
+    @property
+    def graph(self) -> str:
+        """Name of the graph."""
+
+    @property
+    def domain(self) -> str:
+        """Domain of the model, as in ``org.example``."""
+
+    @property
+    def description(self) -> str:
+        """What the model is for."""
+
+    @property
+    def version(self) -> int:
+        """The model's own version; 0 where none was written."""
+
+    @property
+    def custom(self) -> dict[str, str]:
+        """Anything else, by key."""
+
+    def __eq__(self, other: object, /) -> bool: ...
 
 @type_check_only
 class PreprocessSpec(TypedDict):
@@ -53,16 +163,19 @@ class PreprocessSpec(TypedDict):
 
 @final
 class Session:
-    """A model, loaded and ready. It may be used from many threads; calls run one at a time.
+    """A model, loaded and ready. Any number of threads may call it at once.
 
     Parameters
     ----------
     path
-        An ONNX file.
+        An ONNX file, or one that `prepare` made, which is memory-mapped and used in place: do not change that while a
+        session lives. Weights in other files are read from the model's own folder only.
+    profile
+        Settings by name, see `PROFILES`. What is given by name below departs from it.
     threads
-        Threads that compute one operation.
+        Threads that compute one operation, 1 or more.
     inter_threads
-        Threads that run independent operations side by side, with ``execution="parallel"``.
+        Threads that run independent operations side by side, 1 or more, with ``execution="parallel"``.
     optimization
         Graph optimisation level.
     spinning
@@ -80,19 +193,36 @@ class Session:
 
     Raises
     ------
+    TypeError
+        When an argument is of a wrong type.
     RunoffOrtError
         `kind` is ``runtime-missing``, ``model-missing``, ``model-unreadable``, ``provider-unavailable``,
         ``bad-request`` or ``runtime-failed``.
 
     Notes
     -----
-    A setting that is None is left at ONNX Runtime's own default.
+    A setting that is None is as the profile says, and otherwise left at ONNX Runtime's own default.
+
+    Examples
+    --------
+    >>> session = runoff_ort.Session("double.onnx", profile="latency", threads=2, spinning=False)
+    >>> [output.name for output in session.outputs]
+    ['y']
+
+    Beside an event loop:
+
+    >>> import asyncio
+    >>> async def answer(x):
+    ...     return await asyncio.to_thread(session.run, {"x": x})
+    >>> asyncio.run(answer(np.ones((1, 3), np.float32)))
+    {'y': array([[2., 2., 2.]], dtype=float32)}
     """
 
     def __new__(
         cls,
-        path: str | PathLike[str],
+        path: _Path,
         *,
+        profile: Literal["default", "cold", "latency"] = "default",
         threads: int = 1,
         inter_threads: int | None = None,
         optimization: Literal["disable", "basic", "extended", "all"] | None = None,
@@ -104,42 +234,101 @@ class Session:
         precision: str = "fp32",
     ) -> Session: ...
     @property
-    def inputs(self) -> list[tuple[str, str, list[int | None]]]:
-        """Inputs in the order of the graph: name, dtype, and shape with None for a dynamic dimension."""
+    def inputs(self) -> list[TensorInfo]:
+        """Inputs that the model needs, in the order of the graph."""
 
     @property
-    def outputs(self) -> list[tuple[str, str, list[int | None]]]:
-        """Outputs in the order of the graph: name, dtype, and shape with None for a dynamic dimension."""
+    def outputs(self) -> list[TensorInfo]:
+        """Outputs, in the order of the graph."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model's maker wrote into it."""
 
     @property
     def threads(self) -> int | None:
         """Threads that compute, counted after the session was made; None where the system does not count them."""
 
-    def run(self, inputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, _Value]:
         """Run the model once.
 
         Parameters
         ----------
-        inputs
-            An array for each input, by name, of the dtype and shape that the model takes: float32, float64, a signed or
-            unsigned integer of 8 to 64 bits, or bool. C-contiguous arrays are not copied; do not write to them from
-            another thread meanwhile.
+        feeds
+            A value for each input, by name, of the dtype and shape that the model takes. An initialiser that the model
+            lists among its inputs may be given too; an optional input may be left out or None.
+        outputs
+            Names of the outputs that are wanted, at least one; what only the others need is not computed where the
+            graph allows. None stands for all.
 
         Returns
         -------
         dict
-            A new array for each output, by name, in the order of the graph.
+            A new value for each wanted output, by name: in the order of `outputs`, or that of the graph.
 
         Raises
         ------
         TypeError
-            When a value is not an array of the input's dtype.
+            When a value is not an array of the input's dtype, or no list or dict where the model takes one.
         RunoffOrtError
-            `kind` is ``model-mismatch`` when names or shapes do not fit, ``runtime-failed`` when the model fails.
+            `kind` is ``model-mismatch`` when names, ranks or sides do not fit, ``bad-request`` when `outputs` is
+            empty, ``runtime-failed`` when the model fails.
+
+        Examples
+        --------
+        >>> x = np.arange(6, dtype=np.float32).reshape(2, 3)
+        >>> session.run({"x": x}, ["y"])["y"].shape
+        (2, 3)
+        """
+
+    def run_into(self, feeds: Mapping[str, Any], outputs: Mapping[str, _Array]) -> None:
+        """Run the model once, and write outputs into arrays that are there already.
+
+        Parameters
+        ----------
+        feeds
+            As in `run`.
+        outputs
+            An array for each output that is wanted, by name, at least one: writable, C-contiguous, aligned, in native
+            byte order, of the output's dtype and shape. They share no memory with each other or with an input. Do not
+            use them elsewhere while the model runs. Outputs of strings, lists and dicts cannot be written into, nor
+            those that are an input passed on.
+
+        Raises
+        ------
+        TypeError
+            As `run` does; when an array is not C-contiguous, aligned and in native byte order.
+        RunoffOrtError
+            As `run` does; `kind` is ``bad-request`` when an array is read-only or shares memory, ``model-mismatch``
+            when it cannot be of the right shape, ``runtime-failed`` when only the run shows that it is not.
+
+        Examples
+        --------
+        >>> y = np.empty((2, 3), np.float32)
+        >>> session.run_into({"x": x}, {"y": y})
+        >>> y[1]
+        array([ 6.,  8., 10.], dtype=float32)
+        """
+
+    def bind(self, feeds: Mapping[str, _Array], outputs: Mapping[str, _Array] | None = None) -> Binding:
+        """Bind inputs and outputs for repeated calls, which check and convert nothing.
+
+        Parameters
+        ----------
+        feeds
+            An array for each input, by name: C-contiguous, aligned, in native byte order, of the input's dtype and
+            shape. Strings, lists and dicts cannot be bound.
+        outputs
+            Arrays for outputs as in `run_into`. Outputs that are not named are made anew at each run.
+
+        Raises
+        ------
+        TypeError, RunoffOrtError
+            As `run_into` does.
         """
 
     def classify(
-        self, image_path: str | PathLike[str], preprocess: PreprocessSpec | Mapping[str, object], top: int = 5
+        self, image_path: _Path, preprocess: PreprocessSpec | Mapping[str, object], top: int = 5
     ) -> list[tuple[int, float]]:
         """Classify the image in a file.
 
@@ -163,8 +352,79 @@ class Session:
             As `preprocess` and `run` do.
         """
 
+    def classify_batch(
+        self,
+        image_paths: Sequence[_Path],
+        preprocess: PreprocessSpec | Mapping[str, object],
+        top: int = 5,
+        batch: int | None = None,
+    ) -> list[list[tuple[int, float]]]:
+        """Classify images in files, some of them in one inference.
+
+        Parameters
+        ----------
+        image_paths
+            JPEG or PNG files.
+        preprocess
+            How images become the model's input, float32 of shape ``[batch, 3, crop, crop]``.
+        top
+            How many classes are returned for each image.
+        batch
+            Images in one inference, 1 or more; None stands for all. Memory grows with it. A model whose input has a
+            fixed first side gets that many, whatever `batch` is; its last batch is filled up with the last image.
+
+        Returns
+        -------
+        list
+            For each image what `classify` returns.
+
+        Raises
+        ------
+        RunoffOrtError
+            As `classify` does, for the first image that fails.
+        """
+
+@final
+class Binding:
+    """Inputs and outputs bound to a session, for repeated calls. `Session.bind` makes one.
+
+    The arrays are read and written in place at each run: change the elements of the inputs between runs. A binding runs
+    one call at a time, and a second thread waits: make one for each thread.
+
+    Examples
+    --------
+    >>> binding = session.bind({"x": x}, {"y": y})
+    >>> x[:] = 1
+    >>> binding.run()["y"] is y
+    True
+    >>> y[0]
+    array([2., 2., 2.], dtype=float32)
+    """
+
+    def run(self) -> dict[str, _Value]:
+        """Run the model once.
+
+        Returns
+        -------
+        dict
+            All outputs, by name, in the order of the graph: the bound arrays themselves, and new values for others.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed`` when the model fails.
+        """
+
+    @property
+    def inputs(self) -> dict[str, _Array]:
+        """The bound inputs, by name."""
+
+    @property
+    def outputs(self) -> dict[str, _Array]:
+        """The bound outputs, by name."""
+
 def preprocess(
-    paths: Sequence[str | PathLike[str]],
+    paths: Sequence[_Path],
     resize: int,
     crop: int,
     interpolation: Literal["bilinear", "bicubic"],
@@ -192,6 +452,38 @@ def preprocess(
         `kind` is ``image-missing``, ``image-unreadable``, ``image-too-large`` or ``bad-request``.
     """
 
+def prepare(path: _Path, folder: _Path | None = None) -> str:
+    """Prepare a model for this machine: optimised, and saved in ONNX Runtime's own format, which loads fastest.
+
+    The file is named after the model's SHA-256, ONNX Runtime's version and build, and the CPU: when one of them has
+    changed another is made, and otherwise it is found again. Use it on this machine only.
+
+    Parameters
+    ----------
+    path
+        An ONNX file.
+    folder
+        Where prepared models are kept; made where it is missing. Default: ``$RUNOFF_CACHE``, else
+        ``$XDG_CACHE_HOME/runoff``, else ``~/.cache/runoff``.
+
+    Returns
+    -------
+    str
+        Path of the prepared model, for `Session`.
+
+    Raises
+    ------
+    RunoffOrtError
+        `kind` is ``model-missing``, ``model-unreadable``, ``runtime-missing``, ``no-space``, ``internal`` when the
+        folder cannot be written to, or ``bad-request`` when none is known.
+
+    Examples
+    --------
+    >>> prepared = runoff_ort.prepare("double.onnx", "prepared")
+    >>> runoff_ort.Session(prepared, profile="cold").run({"x": x})["y"].shape
+    (2, 3)
+    """
+
 def load_runtime() -> None:
     """Load ONNX Runtime's shared library, unless that was done already.
 
@@ -203,6 +495,8 @@ def load_runtime() -> None:
 
 def make_environment() -> None:
     """Make ONNX Runtime's environment, unless that was done already; loads the library first.
+
+    Telemetry is off, whether ``ORT_DISABLE_TELEMETRY`` is set or not: nothing is recorded, and no network opened.
 
     Raises
     ------

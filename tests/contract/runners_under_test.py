@@ -30,6 +30,8 @@ PROTOCOL = paths.root() / "protocol"
 MODEL = "efficientnet-lite0"
 BUILDER = "runoff_runners.torch_builders:efficientnet_lite0"
 GOLDEN = ("once-classify", "latency-tensor", "accuracy-classify")
+TURNS = "turns-classify"
+"""Golden too, but it takes someone who writes to stdin."""
 PHOTOS = ("china", "flower", "chelsea", "coffee", "rocket", "motorcycle")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from runners_under_test import BUILDER, GOLDEN, PROTOCOL, Document
+from runners_under_test import BUILDER, GOLDEN, PROTOCOL, TURNS, Document
 
 from runoff.protocol import Request, Settings
 from runoff_runners.protocol import RunnerError
@@ -33,7 +33,7 @@ LEFT_TO_THE_RUNNER = {
 }
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [*GOLDEN, TURNS])
 def test_golden_requests_are_read_alike(name: str) -> None:
     document = _golden(name)
     known = msgspec.json.decode(json.dumps(document), type=Request)
@@ -51,7 +51,7 @@ def test_defaults_are_those_of_the_classes() -> None:
     assert read["top_k"] == 5
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [*GOLDEN, TURNS])
 def test_every_wrong_value_is_refused_alike(name: str) -> None:
     """Each field in turn is left out, set to values of every kind, and given an unknown neighbour."""
     tried = 0

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import MS, case_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
+from synthetic import MS, case_of, effective_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
 
 from runoff.analysis.audit import audit
 from runoff.analysis.counters import read_events
@@ -157,6 +157,38 @@ def test_a_setting_that_a_target_cannot_apply_is_listed() -> None:
     assert usual is not None
     told = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
     assert told == ("ok", "ort-rust has no arena")
+
+
+def test_what_of_the_cold_profile_a_target_lacks_is_said_in_words() -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    told = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
+    assert told == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
+
+
+def _prepared(source: str, **told: object) -> dict[str, tuple[str, str]]:
+    """Return outcome and detail of each point, where the Rust target ran on a prepared file."""
+    usual, native = case_of("ort-python"), msgspec.structs.replace(case_of("ort-rust"), format="ort")
+    ignored = effective_of("ort-python", usual.settings)
+    answer = result_of(usual, effective=msgspec.structs.replace(ignored, ignored=("prepared",)))
+    run = run_of([usual, native], [record(usual, "life", 0, result=answer), record(native, "life", 0)])
+    run.info.models["net"] |= {"prepared": {"sha256": "ef" * 32, "key": {"model_sha256": source}}, **told}
+    return {point.point: (point.outcome, point.detail) for point in audit(run)}
+
+
+def test_a_prepared_model_is_named_by_what_it_was_prepared_from() -> None:
+    outcome, detail = _prepared("ab" * 32)["same weights"]
+    assert outcome == "ok"
+    assert detail == "onnx abababababab, pt cdcdcdcdcdcd, ort efefefefefef prepared from abababababab"
+
+
+def test_a_model_prepared_from_another_one_differs() -> None:
+    assert _prepared("01" * 32)["same weights"][0] == "differs"
+
+
+def test_why_a_model_was_not_prepared_is_said() -> None:
+    told = _prepared("ab" * 32, not_prepared="no program")["settings applied"]
+    assert told == ("ok", "ort-python has no prepared model; not prepared: no program")
 
 
 def test_harness_share_leaves_pauses_out() -> None:

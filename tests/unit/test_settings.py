@@ -60,6 +60,7 @@ def test_the_last_key_turns_fastest() -> None:
 def test_a_profile_is_laid_under_what_is_given() -> None:
     cold = resolve({"profile": "cold"})
     assert (cold.spinning, cold.arena, cold.teardown) == (False, False, "skip")
+    assert (cold.prepared, cold.overlap) == (True, True)
     assert resolve({"profile": "cold", "arena": True}).arena is True
     assert resolve({}) == Settings()
 

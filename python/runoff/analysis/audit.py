@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from runoff.analysis.trust import computes, disagreements, say
+from runoff.models.store import PREPARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from runoff.store import Record, Run
 
 Outcome = Literal["ok", "differs", "unknown"]
+_WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
+"""Settings whose names do not say what a target lacks."""
 MOST_STEPS = 2.0
 """Inputs may differ by two steps of 255: right decoders and resizers may each round a pixel differently."""
 
@@ -57,7 +60,7 @@ def audit(run: Run) -> list[Point]:
             {case.id: tuple(records[case.id]) for case in cases},
         )
         found = [_engine(group), _library(group), _model(run, group), _inputs(group), _answers(run, group)]
-        found += [_threads(group), _provider(group), _settings(group), _ignored(group)]
+        found += [_threads(group), _provider(group), _settings(group), _ignored(run, group)]
         points += [Point(comparison, name, outcome, detail) for name, outcome, detail in found]
     return points
 
@@ -117,10 +120,17 @@ def _library(group: _Group) -> _Found:
 
 def _model(run: Run, group: _Group) -> _Found:
     name = group.cases[0].model
-    hashes = run.info.models.get(name, {}).get("sha256") or {}
+    told = run.info.models.get(name, {})
+    hashes = told.get("sha256") or {}
     if not hashes:
         return "same weights", "unknown", f"run.json has no SHA-256 of {name}"
-    return "same weights", "ok", ", ".join(f"{kind} {value[:12]}" for kind, value in sorted(hashes.items()))
+    detail = ", ".join(f"{kind} {value[:12]}" for kind, value in sorted(hashes.items()))
+    prepared = told.get("prepared")
+    if prepared is None or all(case.format != PREPARED for case in group.cases):
+        return "same weights", "ok", detail
+    source = str(prepared["key"].get("model_sha256"))
+    outcome: Outcome = "ok" if source in hashes.values() else "differs"
+    return "same weights", outcome, f"{detail}, {PREPARED} {prepared['sha256'][:12]} prepared from {source[:12]}"
 
 
 def _inputs(group: _Group) -> _Found:
@@ -195,11 +205,18 @@ def _settings(group: _Group) -> _Found:
     return "same settings", "ok", f"profile {first.profile}"
 
 
-def _ignored(group: _Group) -> _Found:
+def _ignored(run: Run, group: _Group) -> _Found:
+    why = run.info.models.get(group.cases[0].model, {}).get("not_prepared")
     told = {
         case.target: sorted({name for effective in group.effective[case.id] for name in effective.ignored})
         for case in group.cases
     }
-    ignored = "; ".join(f"{target} has no {', '.join(names)}" for target, names in told.items() if names)
+    lacks = [f"{target} has no {_words(names)}" for target, names in told.items() if names]
+    if why and any("prepared" in names for names in told.values()):
+        lacks.append(f"not prepared: {why}")
     # not unfair: every target gets all of the profile that it has a way to apply
-    return "settings applied", "ok", ignored or "all"
+    return "settings applied", "ok", "; ".join(lacks) or "all"
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(_WORDS.get(name, name) for name in names)

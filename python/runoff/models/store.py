@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from runoff.protocol import Workload
 
+PREPARED = "ort"
+"""The format of prepared files."""
 _HASHED = ".hashed.json"
 
 
@@ -32,12 +34,33 @@ class _Hashed(Struct, frozen=True):
     sha256: str
 
 
+class PreparedFile(Struct, frozen=True):
+    """A file that was prepared from the model's ``onnx`` file on this machine, and is fit for it alone."""
+
+    path: str
+    """Absolute."""
+    sha256: str
+    key: dict[str, Any]
+    """All that it depends on: ``model_sha256``, ``runtime``, ``cpu``, ``provider``, ``precision`` ..."""
+
+    @property
+    def kind(self) -> str:
+        """Provider and precision that it was prepared for."""
+        return f"{self.key.get('provider')} in {self.key.get('precision')}"
+
+    def fits(self, provider: str, precision: str) -> bool:
+        """Return whether it was prepared for the provider and the precision."""
+        return (self.key.get("provider"), self.key.get("precision")) == (provider, precision)
+
+
 class StoredModel(Struct, frozen=True):
     """A model in the store, with its files there at their full size."""
 
     folder: Path
     """Absolute."""
     manifest: Manifest
+    prepared: PreparedFile | None = None
+    """Its prepared form, outside the store: the store's files are the same on every machine."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -53,17 +76,23 @@ class StoredModel(Struct, frozen=True):
             When the model is not stored in that format.
         """
         manifest = self.manifest
+        if form == PREPARED and self.prepared:
+            return self._file(form, self.prepared.path, self.prepared.sha256)
         if form not in manifest.files:
             raise RunoffError(
                 f"model {manifest.name!r} is not stored in the format {form!r}",
                 did_you_mean(form, manifest.files),
             )
         stored = manifest.files[form]
+        return self._file(form, str(self.folder / stored.path), stored.sha256)
+
+    def _file(self, form: str, path: str, sha256: str) -> ModelFile:
+        manifest = self.manifest
         return ModelFile(
             name=manifest.name,
-            path=str(self.folder / stored.path),
+            path=path,
             format=form,
-            sha256=stored.sha256,
+            sha256=sha256,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             builder=manifest.builder if form == "pt" else None,

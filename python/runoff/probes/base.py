@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff import paths
-from runoff.protocol import Accuracy, Latency, Once  # noqa: TC001 (the fields' types)
+from runoff.protocol import Accuracy, Latency, Once, Turns  # noqa: TC001 (the fields' types)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,5 +37,5 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     name: str
     summary: str
-    measure: Once | Latency | Accuracy
+    measure: Once | Latency | Accuracy | Turns
     tool: Tool | None = None

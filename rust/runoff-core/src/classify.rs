@@ -1,44 +1,78 @@
-//! One image to its best classes, for programs that are not runners.
+//! Images to their best classes, for programs that are not runners.
 
 use std::path::Path;
-
-use ort::session::SessionInputValue;
-use ort::value::{DynValue, TensorRef};
 
 use crate::error::{Error, Kind};
 use crate::preprocess::Preprocessor;
 use crate::protocol::Guess;
 use crate::session::Session;
-use crate::tensor::RawTensor;
+use crate::tensor::{Buffer, Dtype, RawTensor};
 use crate::topk;
+use crate::value::Value;
 
-/// Classifies the image in the file `image`; returns the `top` best classes, best first.
+/// Classifies the images in the files `images` in one inference; returns the `top` best classes of each, best first.
 ///
-/// The model has one input, float32 of shape `[1, 3, crop, crop]`, and its first output holds the logits.
+/// The model has one input, float32 of shape `[images, 3, crop, crop]`, and its first output holds the logits.
 ///
 /// # Errors
 ///
-/// Those of [`Preprocessor::load`], [`Session::run_named`] and [`topk::top`].
+/// Those of [`check`], [`Preprocessor::load`] and [`rank`].
 pub fn classify(
-    session: &mut Session,
+    session: &Session,
     preprocessor: &mut Preprocessor,
-    image: &Path,
+    images: &[impl AsRef<Path>],
     top: usize,
     labels: &[String],
-) -> Result<Vec<Guess>, Error> {
-    let mut tensor = vec![0.0; preprocessor.tensor_len()];
-    preprocessor.load(image, &mut tensor)?;
-    let side = preprocessor.crop();
-    let value = TensorRef::from_array_view(([1, 3, side, side], &*tensor))
-        .map_err(|error| Error::runtime("making an input tensor", &error))?;
-    let name = session.inputs().first().map(|input| input.name.clone()).unwrap_or_default();
-    let outputs = session.run_named(vec![(name, SessionInputValue::from(value))])?;
-    topk::top(&logits(&outputs[0])?, top, labels)
+) -> Result<Vec<Vec<Guess>>, Error> {
+    let (count, side, len) = (images.len(), preprocessor.crop(), preprocessor.tensor_len());
+    check(session, count, side)?;
+    let mut elements = Buffer::zeros(count * len * size_of::<f32>());
+    for (part, image) in elements.floats_mut().chunks_exact_mut(len).zip(images) {
+        preprocessor.load(image.as_ref(), part)?;
+    }
+    rank(session, &elements, count, side, top, labels)
 }
 
-fn logits(output: &DynValue) -> Result<Vec<f32>, Error> {
-    RawTensor::copy_of(output, "the first output")?.to_f32().ok_or_else(|| {
-        let message = format!("the first output is {}; classification needs float32", output.dtype());
-        Error::new(Kind::ModelMismatch, message, "use a model whose first output holds the logits")
-    })
+/// Checks that the model takes `count` images of `side` pixels each way.
+///
+/// # Errors
+///
+/// `model-mismatch` when it takes something else.
+pub fn check(session: &Session, count: usize, side: usize) -> Result<(), Error> {
+    let [_] = session.inputs() else {
+        return Err(unfit(&format!("it has {} inputs; classification needs one", session.inputs().len())));
+    };
+    let sides = [count, 3, side, side].map(|side| i64::try_from(side).unwrap_or(i64::MAX));
+    session.check_tensor(0, Dtype::Float32, &sides)
+}
+
+/// Classifies `count` preprocessed images in one inference; returns the `top` best classes of each, best first.
+///
+/// `elements` holds float32 of shape `[count, 3, side, side]`, which [`check`] found fit.
+///
+/// # Errors
+///
+/// Those of [`Session::run`] and [`topk::top`]; `model-mismatch` when the first output is not a row of float32 for
+/// each image.
+pub fn rank(
+    session: &Session,
+    elements: &Buffer,
+    count: usize,
+    side: usize,
+    top: usize,
+    labels: &[String],
+) -> Result<Vec<Vec<Guess>>, Error> {
+    let outputs = session.run(&[Value::over(Dtype::Float32, &[count, 3, side, side], elements.bytes())?])?;
+    let first = outputs.first().ok_or_else(|| unfit("it has no output"))?;
+    let output = RawTensor::copy_of(first, "the first output")?;
+    let logits = output.to_f32().ok_or_else(|| unfit(&format!("its first output is {}", output.dtype.name())))?;
+    if count == 0 || output.shape.first() != Some(&count) || logits.is_empty() {
+        return Err(unfit(&format!("its first output has the shape {:?}, no row for each image", output.shape)));
+    }
+    logits.chunks(logits.len() / count).map(|row| topk::top(row, top, labels)).collect()
+}
+
+fn unfit(what: &str) -> Error {
+    let message = format!("the model does not classify images: {what}");
+    Error::new(Kind::ModelMismatch, message, "use a model from one image tensor to float32 logits")
 }

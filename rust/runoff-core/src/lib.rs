@@ -8,13 +8,17 @@ pub mod classify;
 pub mod clock;
 pub mod error;
 pub mod image;
+mod mapping;
 pub mod memory;
+pub mod prepare;
 pub mod preprocess;
+pub mod profile;
 pub mod protocol;
 pub mod runner;
 pub mod runtime;
 pub mod session;
 pub mod tensor;
 pub mod topk;
+pub mod value;
 
 pub use error::{Error, Kind};

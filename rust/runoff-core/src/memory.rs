@@ -14,10 +14,15 @@ pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
 }
 
-/// Threads of this process.
+/// Name of the threads that [`thread_count`] leaves out: they read inputs ahead and are gone soon.
+pub const HELPER_THREAD: &str = "runoff-ahead";
+
+/// Threads of this process, without helpers.
 #[must_use]
 pub fn thread_count() -> Option<usize> {
-    Some(fs::read_dir("/proc/self/task").ok()?.count())
+    let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
+    let is_helper = |name: String| name.trim_end() == HELPER_THREAD;
+    Some(tasks.filter(|task| !fs::read_to_string(task.path().join("comm")).is_ok_and(is_helper)).count())
 }
 
 fn status_bytes(field: &str) -> Option<u64> {
@@ -48,5 +53,12 @@ mod tests {
         let peak = peak_bytes().expect("VmHWM");
         assert!(peak >= resident_bytes().expect("VmRSS"));
         assert!(thread_count().expect("tasks") >= 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn helpers_fit_into_the_name_of_a_thread() {
+        // The kernel keeps 15 bytes.
+        assert!(HELPER_THREAD.len() <= 15);
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ort::environment::Environment;
 
 use crate::error::{Error, Kind};
+use crate::value;
 
 /// Environment variable that holds the absolute path of the library.
 pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
@@ -90,6 +91,30 @@ impl Runtime {
             .build()
             .map_err(|error| Error::runtime("making its environment", &error))
     }
+}
+
+/// Names of the execution providers that the loaded library was built with, in its own order.
+///
+/// # Errors
+///
+/// `runtime-failed`.
+///
+/// # Panics
+///
+/// When no [`Runtime`] was loaded before.
+pub fn built_in_providers() -> Result<Vec<String>, Error> {
+    let (mut names, mut count) = (std::ptr::null_mut(), 0);
+    // SAFETY: writes to two locals; what is made there is released below.
+    value::check(
+        unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) },
+        "naming its providers",
+    )?;
+    // SAFETY: ONNX Runtime has just made `count` strings that end with NUL.
+    let name = |index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned();
+    let found = (0..usize::try_from(count).unwrap_or_default()).map(name).collect();
+    // SAFETY: the array is as it came, and is not used again.
+    value::check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count) }, "naming its providers")?;
+    Ok(found)
 }
 
 /// Asks the library for its version, which `ort` keeps to itself; returns it with the open library.

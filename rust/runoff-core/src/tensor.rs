@@ -1,18 +1,24 @@
 //! Tensors between files, memory and ONNX Runtime.
 
-use std::fmt::Debug;
 use std::path::Path;
 
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType};
+use bytemuck::cast_slice;
+use ort::sys::ONNXTensorElementDataType as Onnx;
 
 use crate::error::{Error, Kind};
 use crate::protocol::TensorFile;
+use crate::value::Value;
 
-/// Element types that can be read and written, with `NumPy`'s names.
+#[cfg(target_endian = "big")]
+compile_error!("tensor files are little-endian, and are read as they stand");
+
+/// Element types, with `NumPy`'s names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Dtype {
     Bool,
+    Bfloat16,
+    Float16,
     Float32,
     Float64,
     Int8,
@@ -23,125 +29,37 @@ pub enum Dtype {
     Uint16,
     Uint32,
     Uint64,
+    Complex64,
+    Complex128,
+    /// Strings, which have no fixed size.
+    Str,
 }
 
-/// A number that tensors are made of.
-pub trait Element: PrimitiveTensorElementType + Copy + Default + Debug + 'static {
-    /// Its element type.
-    const DTYPE: Dtype;
-
-    /// Reads it from exactly `DTYPE.size()` little-endian bytes.
-    fn from_bytes(bytes: &[u8]) -> Self;
-
-    /// Appends its little-endian bytes.
-    fn append_to(self, bytes: &mut Vec<u8>);
-}
-
-macro_rules! elements {
-    ($($type:ty => $dtype:ident),*) => {$(
-        impl Element for $type {
-            const DTYPE: Dtype = Dtype::$dtype;
-
-            fn from_bytes(bytes: &[u8]) -> Self {
-                let mut array = [0; size_of::<Self>()];
-                array.copy_from_slice(bytes);
-                Self::from_le_bytes(array)
-            }
-
-            fn append_to(self, bytes: &mut Vec<u8>) {
-                bytes.extend_from_slice(&self.to_le_bytes());
-            }
-        }
-    )*};
-}
-
-elements!(f32 => Float32, f64 => Float64, i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
-    u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64);
-
-impl Element for bool {
-    const DTYPE: Dtype = Dtype::Bool;
-
-    fn from_bytes(bytes: &[u8]) -> Self {
-        bytes[0] != 0
-    }
-
-    fn append_to(self, bytes: &mut Vec<u8>) {
-        bytes.push(u8::from(self));
-    }
-}
-
-/// Evaluates `$body` with `$type` standing for the Rust type of the element type `$dtype`.
-#[macro_export]
-macro_rules! with_element {
-    ($dtype:expr, $type:ident => $body:expr) => {
-        match $dtype {
-            $crate::tensor::Dtype::Bool => {
-                type $type = bool;
-                $body
-            }
-            $crate::tensor::Dtype::Float32 => {
-                type $type = f32;
-                $body
-            }
-            $crate::tensor::Dtype::Float64 => {
-                type $type = f64;
-                $body
-            }
-            $crate::tensor::Dtype::Int8 => {
-                type $type = i8;
-                $body
-            }
-            $crate::tensor::Dtype::Int16 => {
-                type $type = i16;
-                $body
-            }
-            $crate::tensor::Dtype::Int32 => {
-                type $type = i32;
-                $body
-            }
-            $crate::tensor::Dtype::Int64 => {
-                type $type = i64;
-                $body
-            }
-            $crate::tensor::Dtype::Uint8 => {
-                type $type = u8;
-                $body
-            }
-            $crate::tensor::Dtype::Uint16 => {
-                type $type = u16;
-                $body
-            }
-            $crate::tensor::Dtype::Uint32 => {
-                type $type = u32;
-                $body
-            }
-            $crate::tensor::Dtype::Uint64 => {
-                type $type = u64;
-                $body
-            }
-        }
-    };
-}
-
-const DTYPES: [(Dtype, &str, TensorElementType); 11] = [
-    (Dtype::Bool, "bool", TensorElementType::Bool),
-    (Dtype::Float32, "float32", TensorElementType::Float32),
-    (Dtype::Float64, "float64", TensorElementType::Float64),
-    (Dtype::Int8, "int8", TensorElementType::Int8),
-    (Dtype::Int16, "int16", TensorElementType::Int16),
-    (Dtype::Int32, "int32", TensorElementType::Int32),
-    (Dtype::Int64, "int64", TensorElementType::Int64),
-    (Dtype::Uint8, "uint8", TensorElementType::Uint8),
-    (Dtype::Uint16, "uint16", TensorElementType::Uint16),
-    (Dtype::Uint32, "uint32", TensorElementType::Uint32),
-    (Dtype::Uint64, "uint64", TensorElementType::Uint64),
+/// Name, size of one element in bytes, and ONNX Runtime's word for each.
+const DTYPES: [(Dtype, &str, usize, Onnx); 16] = [
+    (Dtype::Bool, "bool", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
+    (Dtype::Bfloat16, "bfloat16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16),
+    (Dtype::Float16, "float16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
+    (Dtype::Float32, "float32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
+    (Dtype::Float64, "float64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE),
+    (Dtype::Int8, "int8", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8),
+    (Dtype::Int16, "int16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16),
+    (Dtype::Int32, "int32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32),
+    (Dtype::Int64, "int64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
+    (Dtype::Uint8, "uint8", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8),
+    (Dtype::Uint16, "uint16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16),
+    (Dtype::Uint32, "uint32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32),
+    (Dtype::Uint64, "uint64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64),
+    (Dtype::Complex64, "complex64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64),
+    (Dtype::Complex128, "complex128", 16, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128),
+    (Dtype::Str, "str", 0, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING),
 ];
 
 impl Dtype {
     /// `NumPy`'s name.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        DTYPES.iter().find(|entry| entry.0 == self).map_or("unknown", |entry| entry.1)
+    pub const fn name(self) -> &'static str {
+        DTYPES[self as usize].1
     }
 
     /// Finds the element type that `NumPy` calls `name`.
@@ -152,14 +70,52 @@ impl Dtype {
 
     /// Finds the element type that ONNX Runtime calls `element`.
     #[must_use]
-    pub fn from_ort(element: TensorElementType) -> Option<Self> {
-        DTYPES.iter().find(|entry| entry.2 == element).map(|entry| entry.0)
+    pub fn from_onnx(element: Onnx) -> Option<Self> {
+        DTYPES.iter().find(|entry| entry.3 == element).map(|entry| entry.0)
     }
 
-    /// Size of one element, in bytes.
+    /// ONNX Runtime's word for it.
+    #[must_use]
+    pub const fn to_onnx(self) -> Onnx {
+        DTYPES[self as usize].3
+    }
+
+    /// Size of one element, in bytes; 0 for strings.
     #[must_use]
     pub const fn size(self) -> usize {
-        with_element!(self, T => size_of::<T>())
+        DTYPES[self as usize].2
+    }
+}
+
+/// Bytes that numbers of any type may be read from in place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Buffer {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Buffer {
+    /// Makes `len` bytes of zeros.
+    #[must_use]
+    pub fn zeros(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(8)], len }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &cast_slice(&self.words)[..self.len]
+    }
+
+    /// The bytes, to be written to.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+
+    /// The same as float32, to be written to; what does not fill a whole one is left out.
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        let count = self.len / size_of::<f32>();
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..count]
     }
 }
 
@@ -185,7 +141,8 @@ impl RawTensor {
             let hint = "a tensor file holds raw little-endian elements in C order and nothing else";
             Error::new(Kind::TensorUnreadable, format!("{}: {message}", file.path.display()), hint)
         };
-        let dtype = Dtype::parse(&file.dtype).ok_or_else(|| fail(format!("unknown dtype {:?}", file.dtype)))?;
+        let dtype = Dtype::parse(&file.dtype).filter(|dtype| *dtype != Dtype::Str);
+        let dtype = dtype.ok_or_else(|| fail(format!("unknown dtype {:?}", file.dtype)))?;
         let length = file.shape.iter().try_fold(dtype.size(), |length, &side| length.checked_mul(side));
         let length = length.ok_or_else(|| fail(format!("shape {:?} is too large", file.shape)))?;
         let bytes = std::fs::read(&file.path).map_err(|error| fail(error.to_string()))?;
@@ -200,76 +157,26 @@ impl RawTensor {
         Ok(Self { dtype, shape: file.shape.clone(), bytes })
     }
 
-    /// Finds the element type of the tensor `name`, an input or output of the model.
+    /// Copies the tensor `name` that came out of a model.
     ///
     /// # Errors
     ///
-    /// `model-mismatch` when it is not a tensor of a known element type.
-    pub fn dtype_of(value: &DynValue, name: &str) -> Result<Dtype, Error> {
-        value.dtype().tensor_type().and_then(Dtype::from_ort).ok_or_else(|| {
-            let message = format!("{name:?} is {}, which this program does not read", value.dtype());
-            Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are tensors of numbers")
-        })
-    }
-
-    /// Copies the tensor `name`, an input or output of the model.
-    ///
-    /// # Errors
-    ///
-    /// `model-mismatch` when it is not a tensor of a known element type.
-    pub fn copy_of(value: &DynValue, name: &str) -> Result<Self, Error> {
-        let dtype = Self::dtype_of(value, name)?;
-        with_element!(dtype, T => copy_elements::<T>(value))
+    /// `model-mismatch` when it is not a tensor of numbers.
+    pub fn copy_of(value: &Value<'_>, name: &str) -> Result<Self, Error> {
+        let view = value.tensor(name)?;
+        if view.dtype == Dtype::Str {
+            let message = format!("{name:?} is a tensor of strings, which tensor files do not hold");
+            return Err(Error::new(Kind::ModelMismatch, message, "use a model whose outputs are tensors of numbers"));
+        }
+        Ok(Self { dtype: view.dtype, shape: view.sides(), bytes: view.bytes().to_vec() })
     }
 
     /// The elements as float32, or `None` when they are something else.
     #[must_use]
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        (self.dtype == Dtype::Float32).then(|| self.bytes.chunks_exact(4).map(f32::from_bytes).collect())
+        let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap_or_default());
+        (self.dtype == Dtype::Float32).then(|| self.bytes.chunks_exact(4).map(float).collect())
     }
-}
-
-fn copy_elements<T: Element>(value: &DynValue) -> Result<RawTensor, Error> {
-    let (shape, elements) =
-        value.try_extract_tensor::<T>().map_err(|error| Error::runtime("reading an output", &error))?;
-    let mut bytes = Vec::with_capacity(size_of_val(elements));
-    for element in elements {
-        element.append_to(&mut bytes);
-    }
-    let shape = shape.iter().map(|&side| usize::try_from(side).unwrap_or_default()).collect();
-    Ok(RawTensor { dtype: T::DTYPE, shape, bytes })
-}
-
-/// Makes a tensor of zeros that ONNX Runtime can read.
-///
-/// # Errors
-///
-/// `runtime-failed` when ONNX Runtime cannot make it.
-pub fn zeros(dtype: Dtype, shape: &[usize]) -> Result<DynValue, Error> {
-    let count = shape.iter().product();
-    with_element!(dtype, T => Tensor::<T>::from_array((shape.to_vec(), vec![T::default(); count])).map(Tensor::into_dyn))
-        .map_err(|error| Error::runtime("making an input tensor", &error))
-}
-
-/// Copies little-endian `bytes` into `tensor`, from element `offset` on.
-///
-/// # Errors
-///
-/// `runtime-failed` when `tensor` does not hold `dtype`.
-///
-/// # Panics
-///
-/// When the bytes do not fit into the tensor.
-pub fn fill(tensor: &mut DynValue, dtype: Dtype, offset: usize, bytes: &[u8]) -> Result<(), Error> {
-    with_element!(dtype, T => {
-        let (_, elements) = tensor
-            .try_extract_tensor_mut::<T>()
-            .map_err(|error| Error::runtime("filling an input tensor", &error))?;
-        let chunks = bytes.chunks_exact(size_of::<T>());
-        let target = &mut elements[offset..offset + chunks.len()];
-        target.iter_mut().zip(chunks).for_each(|(element, chunk)| *element = T::from_bytes(chunk));
-    });
-    Ok(())
 }
 
 /// Makes a file name of a tensor's name: what is not a letter, digit, `-`, `_` or `.` becomes `_`.
@@ -296,23 +203,23 @@ mod tests {
 
     #[test]
     fn names_and_sizes_agree() {
-        for (dtype, name, element) in DTYPES {
-            assert_eq!(dtype.name(), name);
-            assert_eq!(Dtype::parse(name), Some(dtype));
-            assert_eq!(element.byte_size(1), Some(dtype.size()));
+        for (index, (dtype, name, size, onnx)) in DTYPES.into_iter().enumerate() {
+            assert_eq!(dtype as usize, index);
+            assert_eq!((dtype.name(), dtype.size(), dtype.to_onnx()), (name, size, onnx));
+            assert_eq!((Dtype::parse(name), Dtype::from_onnx(onnx)), (Some(dtype), Some(dtype)));
         }
-        assert_eq!(Dtype::parse("float16"), None);
+        assert_eq!(Dtype::parse("float8"), None);
     }
 
     #[test]
-    fn elements_survive_bytes() {
-        let mut bytes = Vec::new();
-        1.5_f32.append_to(&mut bytes);
-        (-2_i64).append_to(&mut bytes);
-        true.append_to(&mut bytes);
-        assert!((f32::from_bytes(&bytes[..4]) - 1.5).abs() < f32::EPSILON);
-        assert_eq!(i64::from_bytes(&bytes[4..12]), -2);
-        assert!(bool::from_bytes(&bytes[12..]));
+    fn a_buffer_is_the_same_bytes_in_every_type() {
+        let mut buffer = Buffer::zeros(9);
+        assert_eq!(buffer.floats_mut().len(), 2);
+        buffer.floats_mut()[1] = 1.5;
+        assert_eq!(buffer.bytes()[4..8], 1.5_f32.to_le_bytes());
+        buffer.bytes_mut()[8] = 7;
+        assert_eq!(buffer.bytes().len(), 9);
+        assert_eq!(buffer.bytes().last(), Some(&7));
     }
 
     #[test]

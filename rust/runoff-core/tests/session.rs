@@ -6,39 +6,110 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use common::{data, environment};
-use ort::session::SessionInputValue;
-use ort::value::{Tensor, TensorElementType};
 use runoff_core::Kind;
 use runoff_core::error::Error;
 use runoff_core::protocol::{Execution, Optimization, Settings, TensorSpec};
 use runoff_core::session::Session;
-use runoff_core::tensor::RawTensor;
+use runoff_core::tensor::{Buffer, Dtype, RawTensor};
+use runoff_core::value::{Form, Value};
 
 fn open(path: &Path, settings: &Settings) -> Result<Session, Error> {
     Session::open(environment(), path, settings)
 }
 
-fn floats(shape: [usize; 2], values: &[f32]) -> SessionInputValue<'static> {
-    Tensor::from_array((shape, values.to_vec())).expect("a tensor").into()
+fn floats(values: &[f32]) -> Buffer {
+    let mut buffer = Buffer::zeros(size_of_val(values));
+    buffer.floats_mut().copy_from_slice(values);
+    buffer
 }
 
-fn add_inputs(rows: usize) -> Vec<(String, SessionInputValue<'static>)> {
-    let counts: Vec<i64> = (0..).take(rows).collect();
-    vec![
-        ("n".to_owned(), Tensor::from_array(([rows], counts)).expect("a tensor").into()),
-        ("b".to_owned(), floats([rows, 2], &vec![0.5; rows * 2])),
-        ("a".to_owned(), floats([rows, 2], &vec![1.0; rows * 2])),
-    ]
+/// Runs `sum = a + b` of shape [rows, 2] and `count = n + n` of shape [rows], with 1.0, 0.5 and 0, 1, 2, ...
+fn add(session: &Session, rows: usize) -> Result<Vec<Value<'static>>, Error> {
+    let (a, b) = (floats(&vec![1.0; rows * 2]), floats(&vec![0.5; rows * 2]));
+    let counts: Vec<u8> = (0_i64..).take(rows).flat_map(i64::to_le_bytes).collect();
+    let mut n = Buffer::zeros(counts.len());
+    n.bytes_mut().copy_from_slice(&counts);
+    session.run(&[
+        Value::over(Dtype::Float32, &[rows, 2], a.bytes())?,
+        Value::over(Dtype::Float32, &[rows, 2], b.bytes())?,
+        Value::over(Dtype::Int64, &[rows], n.bytes())?,
+    ])
+}
+
+fn sum(outputs: &[Value<'_>]) -> RawTensor {
+    RawTensor::copy_of(&outputs[0], "sum").expect("a tensor")
 }
 
 #[test]
-fn inputs_may_come_in_any_order_and_several_dtypes() {
-    let mut session = open(&data("add.onnx"), &Settings::default()).expect("a session");
-    let outputs = session.run_named(add_inputs(3)).expect("outputs");
-    assert_eq!(RawTensor::copy_of(&outputs["sum"], "sum").expect("sum").to_f32(), Some(vec![1.5; 6]));
-    let count = outputs["count"].try_extract_tensor::<i64>().expect("count");
-    assert_eq!(count.1, [0, 2, 4]);
-    assert_eq!(outputs["count"].dtype().tensor_type(), Some(TensorElementType::Int64));
+fn a_model_with_several_dtypes_answers() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let outputs = add(&session, 3).expect("outputs");
+    assert_eq!(sum(&outputs).to_f32(), Some(vec![1.5; 6]));
+    let count = outputs[1].tensor("count").expect("a tensor");
+    assert_eq!((count.dtype, count.sides()), (Dtype::Int64, vec![3]));
+    assert_eq!(count.bytes(), [0_i64, 2, 4].map(i64::to_le_bytes).concat());
+    assert_eq!(outputs[1].form().expect("a form"), Form::Tensor);
+}
+
+#[test]
+fn nothing_is_a_batch_too() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let outputs = add(&session, 0).expect("outputs");
+    assert_eq!(sum(&outputs), RawTensor { dtype: Dtype::Float32, shape: vec![0, 2], bytes: vec![] });
+}
+
+#[test]
+fn outputs_are_written_into_what_is_given_and_inputs_come_in_any_order() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let (a, b, n, mut target) = (floats(&[1.0, 2.0]), floats(&[0.5, 0.25]), Buffer::zeros(8), Buffer::zeros(8));
+    let tensor = |buffer| Value::over(Dtype::Float32, &[1, 2], buffer).expect("a tensor");
+    let counts = Value::over(Dtype::Int64, &[1], n.bytes()).expect("a tensor");
+    let values = [counts, tensor(b.bytes()), tensor(a.bytes())];
+    let places = ["n", "b", "a"].map(|name| session.input(name).expect("an input"));
+    let wanted = [session.output("sum").expect("an output")];
+    let bytes = target.bytes_mut().as_mut_ptr();
+    // SAFETY: `target` has these 8 bytes, outlives the value, and is not touched before the call is over.
+    let result = unsafe { Value::over_raw(Dtype::Float32, &[1, 2], bytes.cast(), 8) }.expect("a tensor");
+    let mut results = [Some(result)];
+    // SAFETY: as above.
+    unsafe { session.run_some(&places, &values, &wanted, &mut results) }.expect("a sum");
+    drop(results);
+    assert_eq!(target, floats(&[1.5, 2.25]));
+}
+
+#[test]
+fn many_threads_share_one_session() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    std::thread::scope(|scope| {
+        for rows in 1..9 {
+            let session = &session;
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    let outputs = add(session, rows).expect("outputs");
+                    assert_eq!(sum(&outputs).to_f32(), Some(vec![1.5; rows * 2]));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn strings_and_sequences_keep_what_goes_in() {
+    open(&data("add.onnx"), &Settings::default()).expect("ONNX Runtime, loaded");
+    let texts = ["", "a", "zwei \0 Wörter"];
+    let value = Value::strings(&[3], &texts).expect("a tensor");
+    assert_eq!(value.tensor("texts").expect("a tensor").dtype, Dtype::Str);
+    assert_eq!(value.texts(3).expect("texts"), texts);
+    let (one, two) = (floats(&[1.0]), floats(&[2.0, 3.0]));
+    let tensors = [&one, &two]
+        .map(|buffer| Value::over(Dtype::Float32, &[buffer.bytes().len() / 4], buffer.bytes()).expect("a tensor"));
+    let sequence = Value::sequence(&tensors).expect("a sequence");
+    assert_eq!(sequence.form().expect("a form"), Form::Sequence);
+    let items = sequence.items().expect("items");
+    assert_eq!(RawTensor::copy_of(&items[1], "two").expect("a tensor").to_f32(), Some(vec![2.0, 3.0]));
+    let error = sequence.tensor("list").expect_err("no tensor");
+    assert_eq!(error.kind, Kind::ModelMismatch);
+    assert!(Value::over(Dtype::Float32, &[3], one.bytes()).is_err());
 }
 
 #[test]
@@ -63,25 +134,35 @@ fn every_setting_can_be_applied_and_none_changes_the_answer() {
     };
     let mut answers = Vec::new();
     for settings in [Settings::default(), all, basic] {
-        let mut session = open(&data("add.onnx"), &settings).expect("a session");
-        let outputs = session.run_named(add_inputs(2)).expect("outputs");
-        answers.push(RawTensor::copy_of(&outputs[0], "sum").expect("sum"));
+        let session = open(&data("add.onnx"), &settings).expect("a session");
+        answers.push(sum(&add(&session, 2).expect("outputs")));
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]
 fn what_does_not_fit_the_model_is_a_mismatch() {
-    let mut session = open(&data("add.onnx"), &Settings::default()).expect("a session");
-    let mut message = |inputs| {
-        let error = session.run_named(inputs).map(|_| ()).expect_err("a mismatch");
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let message = |outcome: Result<(), Error>| {
+        let error = outcome.expect_err("a mismatch");
         assert_eq!(error.kind, Kind::ModelMismatch);
         error.message
     };
-    assert!(message(add_inputs(1).split_off(1)).contains("\"n\""));
-    assert!(message(vec![("x".to_owned(), floats([1, 2], &[0.0; 2]))]).contains("it has: a, b, n"));
-    assert!(message(vec![("a".to_owned(), floats([1, 3], &[0.0; 3]))]).contains("[?, 2], not float32 of shape [1, 3]"));
-    assert!(message(vec![("n".to_owned(), floats([1, 2], &[0.0; 2]))]).contains("takes int64"));
+    assert!(message(session.check_all_given(&[0, 1])).contains("\"n\""));
+    assert!(message(session.input("x").map(drop)).contains("it has: a, b, n"));
+    assert!(message(session.output("x").map(drop)).contains("it has: sum, count"));
+    let wide = message(session.check_tensor(0, Dtype::Float32, &[1, 3]));
+    assert!(wide.contains("[?, 2], not float32 of shape [1, 3]"), "{wide}");
+    assert!(message(session.check_tensor(2, Dtype::Float32, &[1])).contains("takes int64"));
+    session.check_tensor(0, Dtype::Float32, &[0, 2]).expect("no rows fit");
+}
+
+#[test]
+fn metadata_names_the_maker_of_the_model() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let metadata = session.metadata().expect("metadata");
+    assert_eq!(metadata.graph, "test");
+    assert!(metadata.custom.is_empty());
 }
 
 #[test]

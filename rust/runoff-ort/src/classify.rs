@@ -1,144 +1,207 @@
-//! `runoff-ort classify`: an image to its best classes.
+//! `runoff-ort classify`: images to their best classes.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::slice::Iter;
+use std::thread;
 
 use runoff_core::error::{Error, Kind};
+use runoff_core::memory::HELPER_THREAD;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Guess, Preprocess, Settings, parse_word};
-use runoff_core::runtime::{Runtime, library_from_env};
+use runoff_core::protocol::Guess;
 use runoff_core::session::Session;
+use runoff_core::tensor::Buffer;
 use runoff_core::{classify, topk};
-use runoff_runner::{print, print_json};
-use serde::Deserialize;
+use runoff_runner::{fail, print, print_json};
+use serde::Serialize;
 
-/// The command line of `classify`. What is not given comes from the manifest, where there is one.
+use crate::process::leave_at_once;
+use crate::{preprocessing, session};
+
+const EXAMPLES: &str = "\
+Examples:
+  runoff-ort classify --model efficientnet-lite0/model.onnx photo.jpg
+  runoff-ort classify --model model.onnx --batch 8 --json photos/*.jpg | jq -r '[.image, .top[0].label] | @tsv'
+  runoff-ort classify --model \"$(runoff-ort prepare --model model.onnx)\" --manifest manifest.json \\
+      --profile cold photo.jpg
+  runoff-ort classify --model model.onnx --labels labels.txt --resize 256 --crop 224 --interpolation bicubic \\
+      --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 photo.jpg
+
+With --profile cold the first images are read while the runtime starts, and the process ends without tidying up; the
+model is best one that `prepare` made. An image that cannot be read is one line on stderr: the others are still
+classified, and the exit code is 1.";
+
+/// The command line of `classify`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Model: an ONNX file.
-    #[arg(long, value_name = "FILE")]
-    model: PathBuf,
-    /// Image: a JPEG or PNG file.
-    #[arg(long, value_name = "FILE")]
-    image: PathBuf,
-    /// Manifest of the model store [default: manifest.json beside the model, where there is one].
-    #[arg(long, value_name = "FILE")]
-    manifest: Option<PathBuf>,
-    /// Text file with a label per line.
+    /// Images: JPEG or PNG files.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    session: session::SessionArgs,
+    #[command(flatten)]
+    preprocessing: preprocessing::PreprocessingArgs,
+    /// Text file with a label per line [default: the manifest's].
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Threads that compute.
-    #[arg(long, value_name = "N", default_value = "1")]
-    threads: std::num::NonZeroUsize,
-    /// How many classes are printed.
+    /// Images per inference; the last may have fewer [default: what the model is made for, else 1].
+    #[arg(long, value_name = "N")]
+    batch: Option<NonZeroUsize>,
+    /// How many classes are printed of each image.
     #[arg(long, value_name = "K", default_value = "5")]
-    top: std::num::NonZeroUsize,
-    /// Print JSON.
+    top: NonZeroUsize,
+    /// Print one JSON object a line for each image: {"image": FILE, "top": [{"index", "confidence", "label"}, ...]}.
     #[arg(long)]
     json: bool,
-    /// Length of the image's shorter side after resizing, in pixels.
-    #[arg(long, value_name = "N", help_heading = "Preprocessing")]
-    resize: Option<std::num::NonZeroU32>,
-    /// Side of the square that is cut from the middle, in pixels.
-    #[arg(long, value_name = "N", help_heading = "Preprocessing")]
-    crop: Option<std::num::NonZeroU32>,
-    /// Resampling filter: bicubic or bilinear.
-    #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
-    interpolation: Option<String>,
-    /// What is subtracted from each channel, in pixel units (0 to 255).
-    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
-    mean: Option<[f64; 3]>,
-    /// What each channel is divided by after that, in pixel units.
-    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
-    std: Option<[f64; 3]>,
 }
 
-/// What this program reads of a model's manifest.
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    preprocess: Preprocess,
-    labels: StoredFile,
+/// An image and its best classes, as `--json` prints them.
+#[derive(Serialize)]
+struct Classified<'a> {
+    image: &'a Path,
+    top: Vec<Guess>,
 }
 
-#[derive(Debug, Deserialize)]
-struct StoredFile {
-    path: PathBuf,
+/// Images of which some are read.
+struct Images<'a> {
+    left: Iter<'a, PathBuf>,
+    preprocessor: Preprocessor,
+    /// The batch: images that could be read, and room for as many as were asked for last, float32 NCHW.
+    read: Vec<&'a Path>,
+    elements: Buffer,
+    /// Whether one could not be read.
+    failed: bool,
 }
 
-/// Classifies the image and prints the best classes.
+impl<'a> Images<'a> {
+    fn new(images: &'a [PathBuf], preprocessor: Preprocessor) -> Self {
+        Self { left: images.iter(), preprocessor, read: Vec::new(), elements: Buffer::default(), failed: false }
+    }
+
+    /// Makes the batch `bytes` large; what was read into it stays.
+    fn make_room(&mut self, bytes: usize) {
+        if self.elements.bytes().len() != bytes {
+            let mut elements = Buffer::zeros(bytes);
+            let kept = self.read.len() * self.preprocessor.tensor_len() * size_of::<f32>();
+            elements.bytes_mut()[..kept].copy_from_slice(&self.elements.bytes()[..kept]);
+            self.elements = elements;
+        }
+    }
+
+    /// Reads on until the batch holds `size` images, or none is left. What cannot be read is reported and left out.
+    fn fill(&mut self, size: usize) {
+        let len = self.preprocessor.tensor_len();
+        self.make_room(size * len * size_of::<f32>());
+        while self.read.len() < size
+            && let Some(image) = self.left.next()
+        {
+            let row = self.read.len() * len;
+            match self.preprocessor.load(image, &mut self.elements.floats_mut()[row..row + len]) {
+                Ok(()) => self.read.push(image),
+                Err(error) => {
+                    let _ = fail(&error);
+                    self.failed = true;
+                }
+            }
+        }
+    }
+}
+
+/// Classifies the images and prints their best classes, a batch as soon as it is done; returns the exit code.
 ///
 /// # Errors
 ///
-/// Those of [`classify::classify`], `bad-request` for arguments that do not suffice, and those of stdout.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let path = manifest_path(arguments);
-    let manifest = path.as_deref().map(read_manifest).transpose()?;
-    let mut preprocessor = Preprocessor::new(&preprocess(arguments, manifest.as_ref())?)?;
-    let stored = path.zip(manifest).map(|(path, manifest)| path.with_file_name(manifest.labels.path));
+/// Those of [`session::open`], [`classify::check`] and [`classify::rank`], `bad-request` for flags that do not suffice
+/// or fit, and those of stdout.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let (preprocess, stored) = arguments.preprocessing.resolve(&arguments.session.model)?;
     let labels = arguments.labels.clone().or(stored).map(|path| topk::read_labels(&path)).transpose()?;
-    let environment = Runtime::load(&library_from_env()?)?.make_environment()?;
-    let settings = Settings { threads: arguments.threads, ..Settings::default() };
-    let mut session = Session::open(&environment, &arguments.model, &settings)?;
     let labels = labels.unwrap_or_default();
-    let top = arguments.top.get();
-    let guesses = classify::classify(&mut session, &mut preprocessor, &arguments.image, top, &labels)?;
-    if arguments.json {
-        print_json(&guesses)?;
-    } else {
-        print(&table(&guesses))?;
+    let images = Images::new(&arguments.images, Preprocessor::new(&preprocess)?);
+    let (session, mut images) = open(arguments, images)?;
+    let batch = batch_size(arguments.batch, &session)?;
+    let (side, top) = (images.preprocessor.crop(), arguments.top.get());
+    classify::check(&session, batch, side)?;
+    let mut first = true;
+    loop {
+        images.fill(batch);
+        if images.read.is_empty() {
+            break;
+        }
+        // The rows that a model of a fixed size has too many hold images of before, or zeros.
+        let rows = fixed_batch(&session).unwrap_or(images.read.len());
+        images.make_room(rows * images.preprocessor.tensor_len() * size_of::<f32>());
+        let guesses = classify::rank(&session, &images.elements, rows, side, top, &labels)?;
+        for (image, top) in images.read.drain(..).zip(guesses) {
+            show(arguments, &Classified { image, top }, first)?;
+            first = false;
+        }
     }
-    Ok(())
+    let code = u8::from(images.failed);
+    if arguments.session.is_cold() {
+        leave_at_once(code);
+    }
+    Ok(code)
 }
 
-fn manifest_path(arguments: &Arguments) -> Option<PathBuf> {
-    let beside = || Some(arguments.model.with_file_name("manifest.json")).filter(|path| path.is_file());
-    arguments.manifest.clone().or_else(beside)
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest, Error> {
-    let fail = |what: String| {
-        let message = format!("cannot read the manifest {}: {what}", path.display());
-        Error::new(Kind::BadRequest, message, "make it again: runoff export --force NAME")
-    };
-    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
-}
-
-fn preprocess(arguments: &Arguments, manifest: Option<&Manifest>) -> Result<Preprocess, Error> {
-    let stored = manifest.map(|manifest| &manifest.preprocess);
-    let interpolation = match &arguments.interpolation {
-        Some(word) => Some(parse_word("--interpolation", word)?),
-        None => None,
-    };
-    Ok(Preprocess {
-        resize: given("--resize", arguments.resize, stored.map(|stored| stored.resize))?,
-        crop: given("--crop", arguments.crop, stored.map(|stored| stored.crop))?,
-        interpolation: given("--interpolation", interpolation, stored.map(|stored| stored.interpolation))?,
-        mean: given("--mean", arguments.mean, stored.map(|stored| stored.mean))?,
-        std: given("--std", arguments.std, stored.map(|stored| stored.std))?,
+/// Opens the session; for the profile `cold`, another thread reads the first batch meanwhile.
+fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, Images<'a>), Error> {
+    let settings = arguments.session.settings()?;
+    let model = &arguments.session.model;
+    if !arguments.session.is_cold() {
+        return Ok((session::open(model, &settings)?.1, images));
+    }
+    let size = arguments.batch.map_or(1, NonZeroUsize::get);
+    thread::scope(|scope| {
+        let ahead = thread::Builder::new().name(HELPER_THREAD.to_owned()).spawn_scoped(scope, move || {
+            images.fill(size);
+            images
+        });
+        let failed =
+            |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "leave --profile out");
+        let ahead = ahead.map_err(failed)?;
+        let (_, session) = session::open(model, &settings)?;
+        let images = ahead.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
+        Ok((session, images))
     })
 }
 
-/// Reads three numbers with commas between them.
-fn channels(text: &str) -> Result<[f64; 3], String> {
-    let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
-    let numbers = numbers.map_err(|error| error.to_string())?;
-    numbers.try_into().map_err(|_| "three numbers are needed, one for each channel".to_owned())
+/// How many images the model takes at a time, where it is made for one number.
+fn fixed_batch(session: &Session) -> Option<usize> {
+    session.inputs().first().and_then(|input| input.shape.first().copied().flatten())
 }
 
-fn given<T>(flag: &str, argument: Option<T>, stored: Option<T>) -> Result<T, Error> {
-    argument.or(stored).ok_or_else(|| {
-        let message = format!("{flag} is not given, and there is no manifest.json beside the model");
-        Error::new(Kind::BadRequest, message, "give it, or a manifest with --manifest")
-    })
+fn batch_size(asked: Option<NonZeroUsize>, session: &Session) -> Result<usize, Error> {
+    match (asked.map(NonZeroUsize::get), fixed_batch(session)) {
+        (Some(asked), Some(fixed)) if asked != fixed => {
+            let message = format!("--batch {asked}: the model takes {fixed} at a time");
+            Err(Error::new(Kind::BadRequest, message, "leave --batch out"))
+        }
+        (asked, fixed) => Ok(asked.or(fixed).unwrap_or(1)),
+    }
 }
 
-fn table(guesses: &[Guess]) -> String {
+fn show(arguments: &Arguments, classified: &Classified<'_>, first: bool) -> anyhow::Result<()> {
+    if arguments.json {
+        return Ok(print_json(classified)?);
+    }
+    let name = classified.image.display();
+    let text = match (arguments.images.len(), arguments.top.get()) {
+        (1, _) => lines("", &classified.top),
+        (_, 1) => lines(&format!("{name}: "), &classified.top),
+        _ => format!("{}{name}:\n{}", if first { "" } else { "\n" }, lines("", &classified.top)),
+    };
+    Ok(print(&text)?)
+}
+
+fn lines(before: &str, guesses: &[Guess]) -> String {
     let mut text = String::new();
     for guess in guesses {
         let label = guess.label.clone().unwrap_or_else(|| format!("class {}", guess.index));
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{:6.2} %  {label}", guess.confidence * 100.0);
+        let _ = writeln!(text, "{before}{:6.2} %  {label}", guess.confidence * 100.0);
     }
     text
 }

@@ -65,20 +65,23 @@ pub fn fail(error: &Error) -> ExitCode {
 ///
 /// # Errors
 ///
-/// When stdout cannot be written, other than because its reader has gone.
+/// Those of [`print()`].
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&format!("{}\n", serde_json::to_string(value)?))
 }
 
-/// Prints `text` to stdout.
+/// Prints `text` to stdout, and flushes it.
 ///
 /// # Errors
 ///
-/// When stdout cannot be written, other than because its reader has gone.
+/// When stdout cannot be written, among others because its reader has gone ([`is_reader_gone`]).
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
-    }
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+}
+
+/// Whether a failure to print is none, because nobody wants to read more (`| head -1`).
+#[must_use]
+pub fn is_reader_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
 }

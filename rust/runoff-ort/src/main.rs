@@ -1,8 +1,16 @@
-//! `runoff-ort`: a runner of runoff's protocol, and an image classifier of its own.
+//! `runoff-ort`: a runner of runoff's protocol, and a tool of its own for ONNX models.
 
 #![deny(unsafe_code)]
 
+mod bench;
 mod classify;
+mod info;
+mod onnx;
+mod prepare;
+mod preprocessing;
+mod process;
+mod session;
+mod statistics;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,19 +19,21 @@ use clap::{CommandFactory, Parser, Subcommand};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Teardown;
 use runoff_core::runner;
-use runoff_runner::{RunnerArgs, complain, print, print_json, read_request, write_result};
+use runoff_runner::{RunnerArgs, complain, is_reader_gone, print, print_json, read_request, write_result};
 
 const EXAMPLES: &str = "\
 Examples:
-  runoff-ort classify --model efficientnet-lite0/model.onnx --image photo.jpg
-  runoff-ort classify --model model.onnx --image photo.jpg --labels labels.txt \\
-      --resize 256 --crop 224 --interpolation bicubic --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+  runoff-ort classify --model efficientnet-lite0/model.onnx photo.jpg
+  runoff-ort bench --model model.onnx --threads 2
+  runoff-ort info model.onnx
+  runoff-ort prepare --model model.onnx
   runoff-ort --probe
   runoff-ort --request /abs/request.json --result /abs/result.json
 
-ONNX Runtime's library is taken from the environment variable RUNOFF_ORT_DYLIB (an absolute path).";
+ONNX Runtime's library is taken from the environment variable RUNOFF_ORT_DYLIB (an absolute path).
+Exit codes: 0 ok, 2 bad arguments, 3 unsupported here, 1 anything else.";
 
-/// Runs an ONNX model with ONNX Runtime, natively.
+/// Runs ONNX models with ONNX Runtime, natively.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -35,18 +45,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what is in an image.
+    /// Say what is in images.
     Classify(classify::Arguments),
+    /// Measure how fast a model loads and runs.
+    Bench(bench::Arguments),
+    /// Describe a model: inputs, outputs, opset, size, providers.
+    Info(info::Arguments),
+    /// Prepare a model for this machine, once, so that it loads faster.
+    Prepare(prepare::Arguments),
 }
 
 fn main() -> ExitCode {
     let entry_ns = now_ns();
+    process::disable_telemetry();
     let arguments = Arguments::parse();
     match (arguments.command, arguments.runner.request, arguments.runner.result) {
+        (Some(command), _, _) => finish(carry_out(&command)),
         (None, Some(request), Some(result)) => run(&request, &result, entry_ns),
-        (None, _, _) if arguments.runner.probe => probe(),
-        (None, _, _) => finish(print(&Arguments::command().render_help().to_string()).map_err(Into::into)),
-        (Some(Command::Classify(classify)), _, _) => finish(classify::run(&classify)),
+        (None, _, _) if arguments.runner.probe => finish(probe()),
+        (None, _, _) => finish(help()),
     }
 }
 
@@ -60,32 +77,41 @@ fn run(request: &Path, result: &Path, entry_ns: u64) -> ExitCode {
     let succeeded = answer.session.is_some();
     let code = write_result(result, &answer.result);
     if succeeded && code == ExitCode::SUCCESS && request.settings.teardown == Some(Teardown::Skip) {
-        leave_at_once();
+        process::leave_at_once(0);
     }
     drop(answer.session);
     code
 }
 
-/// Ends the process with exit code 0 without freeing anything.
-#[allow(unsafe_code)]
-fn leave_at_once() -> ! {
-    // SAFETY: `_exit` takes no pointers and does not return. What it leaves out (destructors, `atexit` handlers,
-    // buffers of stdio) is what `teardown = "skip"` asks for: the result is on disk and stderr is not buffered.
-    unsafe { libc::_exit(0) }
-}
-
-fn probe() -> ExitCode {
-    let capabilities = runner::capabilities("ort-rust");
-    let code = capabilities.unavailable.as_ref().map_or(0, |unavailable| unavailable.kind.exit_code());
-    match finish(print_json(&capabilities).map_err(Into::into)) {
-        ExitCode::SUCCESS => ExitCode::from(code),
-        failed => failed,
+fn carry_out(command: &Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Classify(arguments) => classify::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Info(arguments) => info::run(arguments),
+        Command::Prepare(arguments) => prepare::run(arguments),
     }
 }
 
-/// Reports a failure in one line; the exit code is the one of its kind.
-fn finish(outcome: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+fn probe() -> anyhow::Result<u8> {
+    let capabilities = runner::capabilities("ort-rust");
+    print_json(&capabilities)?;
+    Ok(capabilities.unavailable.map_or(0, |unavailable| unavailable.kind.exit_code()))
+}
+
+fn help() -> anyhow::Result<u8> {
+    print(&Arguments::command().render_help().to_string())?;
+    Ok(0)
+}
+
+/// Turns an outcome into an exit code; a failure is reported in one line, and its exit code is the one of its kind.
+fn finish(outcome: anyhow::Result<u8>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return ExitCode::from(code),
+        Err(error) => error,
+    };
+    if error.downcast_ref().is_some_and(is_reader_gone) {
+        return ExitCode::SUCCESS;
+    }
     complain(&format!("{error:#}"));
     let kind = error.downcast_ref::<runoff_core::Error>().map(|error| error.kind.exit_code());
     ExitCode::from(kind.unwrap_or(1))

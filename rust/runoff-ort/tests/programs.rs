@@ -1,9 +1,12 @@
-//! The two programs, run as runoff runs them: real ONNX Runtime, small models.
+//! The two runners, run as runoff runs them: real ONNX Runtime, small models.
+
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use common::data;
 use runoff_core::Kind;
 use runoff_core::protocol::{Capabilities, RunResult, Status};
 use serde_json::{Value, json};
@@ -11,10 +14,6 @@ use tempfile::TempDir;
 
 const ORT: &str = env!("CARGO_BIN_EXE_runoff-ort");
 const NULL: &str = env!("CARGO_BIN_EXE_runoff-null");
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data").join(name)
-}
 
 /// A folder with what a request needs: images `0.png`, ... of one colour each, and tensors.
 struct Bench {
@@ -25,12 +24,7 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().expect("a folder") };
         for (index, value) in [10_u8, 20, 30].iter().enumerate() {
-            let file = fs::File::create(bench.path(&format!("{index}.png"))).expect("a file");
-            let mut encoder = png::Encoder::new(file, 16, 12);
-            encoder.set_color(png::ColorType::Rgb);
-            let mut writer = encoder.write_header().expect("a header");
-            writer.write_image_data(&[*value, 0, 40].repeat(16 * 12)).expect("data");
-            writer.finish().expect("an end");
+            common::write_image(&bench.path(&format!("{index}.png")), [*value, 0, 40]);
         }
         fs::create_dir(bench.path("out")).expect("a folder");
         bench
@@ -251,38 +245,4 @@ fn the_null_runner_does_nothing() {
     assert!(result.outputs.is_empty());
     request["measure"] = json!({"kind": "accuracy"});
     assert_eq!(bench.start(NULL, &request).status.code(), Some(2));
-}
-
-#[test]
-fn classify_uses_the_manifest_beside_the_model() {
-    let bench = Bench::new();
-    fs::copy(data("means.onnx"), bench.path("model.onnx")).expect("a model");
-    let classify = |more: &[&str]| {
-        let mut command = Command::new(ORT);
-        command.arg("classify").arg("--model").arg(bench.path("model.onnx")).arg("--image").arg(bench.path("1.png"));
-        command.args(more).output().expect("a program")
-    };
-    let output = classify(&[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--resize is not given"));
-    let manifest = json!({
-        "name": "means", "preprocess": bench.classify()["preprocess"],
-        "labels": {"path": "labels.txt", "sha256": "0", "bytes": 1},
-    });
-    fs::write(bench.path("manifest.json"), manifest.to_string()).expect("a manifest");
-    fs::write(bench.path("labels.txt"), "red\ngreen\nblue\n").expect("labels");
-    let output = classify(&["--top", "2"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), " 86.68 %  blue\n 11.73 %  red\n");
-    let output = classify(&["--top", "1", "--json", "--mean", "0,0,40"]);
-    let guesses: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(guesses[0]["label"], "red");
-    let output = classify(&["--mean", "1,2"]);
-    assert_eq!(output.status.code(), Some(2));
-}
-
-#[test]
-fn a_reader_that_goes_away_is_no_failure() {
-    let mut child = Command::new(ORT).arg("--help").stdout(Stdio::piped()).spawn().expect("a program");
-    drop(child.stdout.take());
-    assert_ne!(child.wait().expect("an end").code(), Some(101));
 }

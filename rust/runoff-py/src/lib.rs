@@ -2,25 +2,42 @@
 //!
 //! `runoff_ort.pyi` documents what Python sees.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
-mod arrays;
+mod array;
+mod binding;
+mod call;
+mod describe;
 mod errors;
+mod feeds;
+mod interpreter;
+mod output;
 mod preprocess;
+mod quick;
 mod runtime;
 mod session;
+mod settings;
+mod targets;
 
 use pyo3::prelude::*;
 
 /// ONNX models through a Rust core.
-#[pymodule]
-mod runoff_ort {
-    #[pymodule_export]
-    use crate::errors::RunoffOrtError;
-    #[pymodule_export]
-    use crate::preprocess::preprocess;
-    #[pymodule_export]
-    use crate::runtime::{library_path, load_runtime, make_environment, runtime_build, runtime_version};
-    #[pymodule_export]
-    use crate::session::Session;
+// Sound without a GIL: all classes are frozen, and what is shared is constant or behind a lock.
+#[pymodule(gil_used = false)]
+fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Before any type is made: types are made once in a process, for the interpreter that asks first.
+    interpreter::must_be_main(module.py())?;
+    module.add("PROFILES", settings::profiles(module.py())?)?;
+    module.add("RunoffOrtError", module.py().get_type::<errors::RunoffOrtError>())?;
+    module.add_class::<binding::Binding>()?;
+    module.add_class::<describe::Metadata>()?;
+    module.add_class::<describe::TensorInfo>()?;
+    module.add_class::<session::Session>()?;
+    module.add_function(wrap_pyfunction!(preprocess::preprocess, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::library_path, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::load_runtime, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::make_environment, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::runtime_build, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::runtime_version, module)?)
 }

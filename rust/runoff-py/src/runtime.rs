@@ -1,32 +1,33 @@
 //! ONNX Runtime in this process: loaded once, with one environment.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use pyo3::prelude::*;
-use runoff_core::Error;
 use runoff_core::runtime::{self, Runtime};
+use runoff_core::{Error, Kind, prepare as core};
 
 use crate::errors::to_python;
 
-/// What is loaded so far.
-struct Loaded {
-    runtime: Runtime,
-    environment: Option<Environment>,
-}
+/// The library. Locked only with the GIL released, so that a thread that waits for it does not stop the others.
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// Locked only with the GIL released, so that a thread that waits for it does not stop the others.
-static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+/// The process's environment; made while `LOADED` is locked.
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+/// Read by ONNX Runtime while it makes its environment: only this keeps it from opening its telemetry, which the C API
+/// can merely disable afterwards.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Applies `read` to what is loaded, after loading the library on the first call.
-fn with_loaded<R: Send>(py: Python<'_>, read: impl FnOnce(&mut Loaded) -> Result<R, Error> + Send) -> PyResult<R> {
+fn with_loaded<R: Send>(py: Python<'_>, read: impl FnOnce(&Runtime) -> Result<R, Error> + Send) -> PyResult<R> {
     let library = find_library(py)?;
     let outcome = py.detach(|| {
         let mut guard = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *guard {
             Some(loaded) => read(loaded),
-            None => read(guard.insert(Loaded { runtime: Runtime::load(&library?)?, environment: None })),
+            None => read(guard.insert(Runtime::load(&library?)?)),
         }
     });
     outcome.map_err(|error| to_python(py, &error))
@@ -34,14 +35,31 @@ fn with_loaded<R: Send>(py: Python<'_>, read: impl FnOnce(&mut Loaded) -> Result
 
 /// Returns the process's environment, making it on the first call.
 pub fn environment(py: Python<'_>) -> PyResult<Environment> {
-    with_loaded(py, |loaded| {
-        if let Some(environment) = &loaded.environment {
-            return Ok(environment.clone());
-        }
-        let environment = loaded.runtime.make_environment()?;
-        loaded.environment = Some(environment.clone());
-        Ok(environment)
+    if let Some(made) = ENVIRONMENT.get() {
+        return Ok(made.clone());
+    }
+    without_telemetry(py, || {
+        with_loaded(py, |runtime| {
+            if let Some(made) = ENVIRONMENT.get() {
+                return Ok(made.clone());
+            }
+            let environment = runtime.make_environment()?;
+            Ok(ENVIRONMENT.get_or_init(|| environment).clone())
+        })
     })
+}
+
+/// Calls `make` with telemetry switched off; what Python and other programs see of the variable stays as it was.
+fn without_telemetry<R>(py: Python<'_>, make: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let os = py.import("os")?;
+    if os.getattr("environ")?.contains(NO_TELEMETRY)? {
+        return make();
+    }
+    // Not `os.environ`, which would show it.
+    os.call_method1("putenv", (NO_TELEMETRY, "1"))?;
+    let outcome = make();
+    os.call_method1("unsetenv", (NO_TELEMETRY,))?;
+    outcome
 }
 
 /// The path in `RUNOFF_ORT_DYLIB`, or the library of the installed `onnxruntime` wheel, which is not imported.
@@ -52,10 +70,12 @@ fn find_library(py: Python<'_>) -> PyResult<Result<PathBuf, Error>> {
     }
     let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;
     if spec.is_none() {
-        return Ok(named);
+        let message =
+            "there is no ONNX Runtime: the package onnxruntime is not installed, and RUNOFF_ORT_DYLIB is not set";
+        return Ok(Err(Error::new(Kind::RuntimeMissing, message, "pip install onnxruntime")));
     }
     let origin: Option<PathBuf> = spec.getattr("origin")?.extract()?;
-    let package = origin.as_deref().and_then(std::path::Path::parent);
+    let package = origin.as_deref().and_then(Path::parent);
     Ok(package.map_or(named, runtime::library_in_wheel))
 }
 
@@ -71,20 +91,35 @@ pub fn make_environment(py: Python<'_>) -> PyResult<()> {
     environment(py).map(drop)
 }
 
+/// Prepares a model for this machine.
+#[pyfunction]
+#[pyo3(signature = (path, folder = None))]
+#[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
+pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResult<String> {
+    let runtime = with_loaded(py, |runtime| Ok(runtime.clone()))?;
+    let environment = environment(py)?;
+    let prepare = || {
+        let folder = folder.map_or_else(core::default_folder, Ok)?;
+        core::prepare(&runtime, || Ok(environment), &path, &folder)
+    };
+    let prepared = py.detach(prepare).map_err(|error| to_python(py, &error))?;
+    Ok(prepared.path.to_string_lossy().into_owned())
+}
+
 /// Version of the loaded library.
 #[pyfunction]
 pub fn runtime_version(py: Python<'_>) -> PyResult<String> {
-    with_loaded(py, |loaded| Ok(loaded.runtime.version.clone()))
+    with_loaded(py, |runtime| Ok(runtime.version.clone()))
 }
 
 /// How the loaded library was built.
 #[pyfunction]
 pub fn runtime_build(py: Python<'_>) -> PyResult<String> {
-    with_loaded(py, |loaded| Ok(loaded.runtime.build.clone()))
+    with_loaded(py, |runtime| Ok(runtime.build.clone()))
 }
 
 /// Where the library was loaded from.
 #[pyfunction]
 pub fn library_path(py: Python<'_>) -> PyResult<String> {
-    with_loaded(py, |loaded| Ok(loaded.runtime.library.to_string_lossy().into_owned()))
+    with_loaded(py, |runtime| Ok(runtime.library.to_string_lossy().into_owned()))
 }

@@ -1,42 +1,45 @@
 //! A loaded model.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ort::value::DynValueRef;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use runoff_core::protocol::{Settings, TensorSpec, parse_word};
-use runoff_core::{Error, classify, session};
+use pyo3::types::{PyDict, PyString};
+use runoff_core::classify;
+use runoff_core::session;
 
-use crate::arrays::{self, Output};
-use crate::errors::to_python;
+use crate::binding::Binding;
+use crate::describe::{Metadata, TensorInfo};
+use crate::errors::{bad_argument, mismatch, to_python};
+use crate::feeds::{Feeds, Few};
+use crate::output::to_object;
 use crate::preprocess::Spec;
-use crate::runtime;
+use crate::quick::Quick;
+use crate::settings::Given;
+use crate::{call, runtime, targets};
 
 /// A loaded model.
 #[pyclass(frozen, module = "runoff_ort")]
 pub struct Session {
-    /// Locked only with the GIL released, so that a thread that waits for it does not stop the others.
-    inner: Mutex<session::Session>,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
-    /// Threads that compute, counted after the session was made; `None` where the system does not count them.
-    #[pyo3(get)]
-    threads: Option<usize>,
+    pub core: session::Session,
+    /// Names of the outputs, made once.
+    names: Vec<Py<PyString>>,
+    quick: Option<Quick>,
 }
+
+/// Index and confidence of classes, best first.
+type Guesses = Vec<(usize, f64)>;
 
 #[pymethods]
 impl Session {
     #[new]
-    #[pyo3(signature = (path, *, threads = 1, inter_threads = None, optimization = None, spinning = None,
-        arena = None, prepacking = None, execution = None, provider = "cpu",
-        precision = "fp32"))]
+    #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
+        spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32"))]
     #[expect(clippy::too_many_arguments, reason = "one for each setting of the protocol")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
         py: Python<'_>,
         path: PathBuf,
+        profile: &str,
         threads: usize,
         inter_threads: Option<usize>,
         optimization: Option<&str>,
@@ -47,99 +50,153 @@ impl Session {
         provider: &str,
         precision: &str,
     ) -> PyResult<Self> {
-        let settings = || {
-            Ok(Settings {
-                threads: positive("threads", threads)?,
-                inter_threads: inter_threads.map(|threads| positive("inter_threads", threads)).transpose()?,
-                optimization: optimization.map(|word| parse_word("optimization", word)).transpose()?,
-                spinning,
-                arena,
-                prepacking,
-                execution: execution.map(|word| parse_word("execution", word)).transpose()?,
-                provider: provider.to_owned(),
-                precision: precision.to_owned(),
-                ..Settings::default()
-            })
+        let given = Given {
+            profile,
+            threads,
+            inter_threads,
+            optimization,
+            spinning,
+            arena,
+            prepacking,
+            execution,
+            provider,
+            precision,
         };
-        let settings = settings().map_err(|error| to_python(py, &error))?;
+        let settings = given.settings(py)?;
         let environment = runtime::environment(py)?;
-        let inner = py
-            .detach(|| session::Session::open(&environment, &path, &settings))
-            .map_err(|error| to_python(py, &error))?;
-        Ok(Self {
-            inputs: inner.inputs().to_vec(),
-            outputs: inner.outputs().to_vec(),
-            threads: inner.threads(),
-            inner: Mutex::new(inner),
-        })
+        let open = || session::Session::open(&environment, &path, &settings);
+        let core = py.detach(open).map_err(|error| to_python(py, &error))?;
+        let names = core.outputs().iter().map(|port| PyString::intern(py, &port.name).unbind()).collect();
+        let quick = Quick::of(&core);
+        Ok(Self { core, names, quick })
     }
 
     /// Runs the model once.
-    fn run<'py>(&self, py: Python<'py>, inputs: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-        let mut borrowed = Vec::with_capacity(inputs.len());
-        for (name, value) in inputs {
-            let name: String = name.extract()?;
-            let array = arrays::borrow(&name, &value, &self.inputs)?;
-            borrowed.push((name, array));
+    #[pyo3(signature = (feeds, outputs = None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        feeds: &Bound<'py, PyAny>,
+        outputs: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        if let (Some(quick), None) = (&self.quick, &outputs)
+            && let Some(all) = quick.run(&self.core, feeds, &self.names)?
+        {
+            return Ok(all);
         }
-        let values = borrowed.iter().map(|(name, array)| Ok((name.clone(), array.value()?)));
-        let values = values.collect::<Result<Vec<_>, Error>>().map_err(|error| to_python(py, &error))?;
-        let run = || {
-            let mut inner = self.lock();
-            let outputs = inner.run_named(values)?;
-            let take = |(name, value): (&str, DynValueRef<'_>)| Ok((name.to_owned(), arrays::take(name, &value)?));
-            outputs.iter().map(take).collect::<Result<Vec<(String, Output)>, Error>>()
+        let feeds = Feeds::read(&self.core, feeds)?;
+        let places = match outputs {
+            None => (0..self.names.len()).collect(),
+            Some(names) => self.places(py, &names)?,
         };
-        let outputs = py.detach(run).map_err(|error| to_python(py, &error))?;
-        let arrays = PyDict::new(py);
-        for (name, output) in outputs {
-            arrays.set_item(name, output(py)?)?;
+        let made = call::run(py, &self.core, &feeds, &places)?;
+        let in_place = feeds.in_place();
+        let all = PyDict::new(py);
+        for (&place, value) in places.iter().zip(made) {
+            let port = &self.core.outputs()[place];
+            let object = value.map(|value| to_object(py, port, value, &in_place)).transpose()?;
+            all.set_item(self.output_name(py, place), object)?;
         }
-        Ok(arrays)
+        Ok(all)
+    }
+
+    /// Runs the model once, into arrays of the caller's.
+    fn run_into(&self, py: Python<'_>, feeds: &Bound<'_, PyAny>, outputs: &Bound<'_, PyAny>) -> PyResult<()> {
+        let feeds = Feeds::read(&self.core, feeds)?;
+        let targets = targets::read(&self.core, outputs, feeds.in_place())?;
+        if targets.is_empty() {
+            return Err(bad_argument(py, "outputs names no output"));
+        }
+        call::run_into(py, &self.core, &feeds, &targets)
+    }
+
+    /// Binds inputs and outputs for repeated calls.
+    #[pyo3(signature = (feeds, outputs = None))]
+    fn bind(slf: &Bound<'_, Self>, feeds: &Bound<'_, PyAny>, outputs: Option<&Bound<'_, PyAny>>) -> PyResult<Binding> {
+        Binding::new(slf, feeds, outputs)
     }
 
     /// Classifies an image file.
     #[pyo3(signature = (image_path, preprocess, top = 5))]
+    fn classify(&self, py: Python<'_>, image_path: PathBuf, preprocess: Spec, top: usize) -> PyResult<Guesses> {
+        let mut guesses = self.classify_batch(py, vec![image_path], preprocess, top, None)?;
+        Ok(guesses.pop().unwrap_or_default())
+    }
+
+    /// Classifies image files, some at a time.
+    #[pyo3(signature = (image_paths, preprocess, top = 5, batch = None))]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
-    fn classify(
+    fn classify_batch(
         &self,
         py: Python<'_>,
-        image_path: PathBuf,
+        image_paths: Vec<PathBuf>,
         preprocess: Spec,
         top: usize,
-    ) -> PyResult<Vec<(usize, f64)>> {
-        let classify = || {
+        batch: Option<usize>,
+    ) -> PyResult<Vec<Guesses>> {
+        if batch == Some(0) {
+            return Err(bad_argument(py, "batch is 0, not positive"));
+        }
+        let fixed = self.core.inputs().first().and_then(|port| port.shape.first().copied().flatten());
+        let all = || {
             let mut preprocessor = preprocess.preprocessor()?;
-            classify::classify(&mut self.lock(), &mut preprocessor, &image_path, top, &[])
+            let size = fixed.or(batch).unwrap_or(image_paths.len()).max(1);
+            let mut guesses = Vec::with_capacity(image_paths.len());
+            for part in image_paths.chunks(size) {
+                // A model that takes only full batches gets the last image again until one is full.
+                let filling = part.last().filter(|_| fixed.is_some()).into_iter().cycle().take(size - part.len());
+                let full: Vec<&PathBuf> = part.iter().chain(filling).collect();
+                guesses.extend(
+                    classify::classify(&self.core, &mut preprocessor, &full, top, &[])?.into_iter().take(part.len()),
+                );
+            }
+            Ok(guesses)
         };
-        let guesses = py.detach(classify).map_err(|error| to_python(py, &error))?;
-        Ok(guesses.into_iter().map(|guess| (guess.index, guess.confidence)).collect())
+        let guesses = py.detach(all).map_err(|error| to_python(py, &error))?;
+        let pair = |guess: runoff_core::protocol::Guess| (guess.index, guess.confidence);
+        Ok(guesses.into_iter().map(|image| image.into_iter().map(pair).collect()).collect())
     }
 
-    /// Inputs, in the order of the graph: name, dtype and shape.
+    /// Inputs, in the order of the graph.
     #[getter]
-    fn inputs(&self) -> Vec<(String, String, Vec<Option<usize>>)> {
-        self.inputs.iter().map(parts).collect()
+    fn inputs(&self) -> Vec<TensorInfo> {
+        self.core.inputs().iter().map(TensorInfo::of).collect()
     }
 
-    /// Outputs, in the order of the graph: name, dtype and shape.
+    /// Outputs, in the order of the graph.
     #[getter]
-    fn outputs(&self) -> Vec<(String, String, Vec<Option<usize>>)> {
-        self.outputs.iter().map(parts).collect()
+    fn outputs(&self) -> Vec<TensorInfo> {
+        self.core.outputs().iter().map(TensorInfo::of).collect()
+    }
+
+    /// What the model's maker wrote into it.
+    #[getter]
+    fn metadata(&self, py: Python<'_>) -> PyResult<Metadata> {
+        self.core.metadata().map(Metadata::from).map_err(|error| to_python(py, &error))
+    }
+
+    /// Threads that compute, counted after the session was made; `None` where the system does not count them.
+    #[getter]
+    const fn threads(&self) -> Option<usize> {
+        self.core.threads()
     }
 }
 
 impl Session {
-    /// A panic in another thread's call leaves nothing half done that this one could see.
-    fn lock(&self) -> MutexGuard<'_, session::Session> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Name of the output at `place`.
+    pub fn output_name<'py>(&self, py: Python<'py>, place: usize) -> &Bound<'py, PyString> {
+        self.names[place].bind(py)
     }
-}
 
-fn parts(spec: &TensorSpec) -> (String, String, Vec<Option<usize>>) {
-    (spec.name.clone(), spec.dtype.clone(), spec.shape.clone())
-}
-
-fn positive(name: &str, value: usize) -> Result<std::num::NonZeroUsize, Error> {
-    value.try_into().map_err(|_| Error::bad_request(format!("{name} is 0, not positive")))
+    /// Places of outputs, each once.
+    fn places(&self, py: Python<'_>, names: &[String]) -> PyResult<Few<usize>> {
+        let mut places = Few::new();
+        for name in names {
+            let place = self.core.output(name).map_err(|error| mismatch(py, &error))?;
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        if places.is_empty() { Err(bad_argument(py, "outputs names no output")) } else { Ok(places) }
+    }
 }

@@ -7,7 +7,7 @@ mod result;
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
     Accuracy, Execution, Interpolation, Item, Latency, Measure, ModelFile, Once, Optimization, Preprocess, Request,
-    Settings, Teardown, TensorFile, TensorSpec, Workload,
+    Settings, Teardown, TensorFile, TensorSpec, Turns, Workload,
 };
 pub use result::{
     Capabilities, Effective, Guess, Memory, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,

@@ -90,6 +90,10 @@ pub struct Settings {
     pub profile: String,
     /// How the process is left.
     pub teardown: Option<Teardown>,
+    /// Whether the model is one that was prepared on this machine.
+    pub prepared: Option<bool>,
+    /// Whether the first images are read while the runtime starts and the model loads.
+    pub overlap: Option<bool>,
 }
 
 impl Default for Settings {
@@ -107,6 +111,8 @@ impl Default for Settings {
             batch: NonZeroUsize::MIN,
             profile: "default".into(),
             teardown: None,
+            prepared: None,
+            overlap: None,
         }
     }
 }
@@ -232,6 +238,14 @@ pub struct Latency {
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {}
 
+/// Warm inferences, as many as are asked for line by line on stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turns {
+    /// Inferences after the second that are run and not kept.
+    pub warmup: u64,
+}
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -242,6 +256,8 @@ pub enum Measure {
     Latency(Latency),
     /// Every item.
     Accuracy(Accuracy),
+    /// Inferences on demand.
+    Turns(Turns),
 }
 
 impl Default for Measure {

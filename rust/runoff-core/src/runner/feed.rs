@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use ort::value::DynValue;
-
+use super::ahead::Ahead;
 use super::outputs::Captured;
 use crate::clock::now_ns;
 use crate::error::{Error, Kind};
 use crate::preprocess::Preprocessor;
 use crate::protocol::{Item, Preprocess, Request, TensorFile};
 use crate::session::Session;
-use crate::tensor::{self, Dtype, RawTensor};
+use crate::tensor::{Buffer, Dtype, RawTensor};
+use crate::value::Value;
 
 /// Where the elements of an item come from.
 enum Source<'a> {
@@ -28,29 +28,53 @@ struct Input {
     dtype: Dtype,
     /// Of one item.
     shape: Vec<usize>,
+    /// As many items as `Feed::batch` says.
+    elements: Buffer,
+}
+
+impl Input {
+    fn shape_of(&self, batch: usize) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first *= batch;
+        }
+        shape
+    }
+
+    fn value(&self, batch: usize) -> Result<Value<'_>, Error> {
+        Value::over(self.dtype, &self.shape_of(batch), self.elements.bytes())
+    }
 }
 
 /// The model's input tensors, and the items that go into them.
 pub struct Feed<'a> {
     source: Source<'a>,
-    /// In the order of the graph, like all that follows.
+    /// In the order of the graph.
     inputs: Vec<Input>,
-    tensors: Vec<DynValue>,
-    /// Items that `tensors` have room for.
+    /// Items that the inputs have room for.
     batch: usize,
     count: usize,
+    /// How long reading the first batch ahead took, in nanoseconds, until that batch is asked for.
+    ahead_ns: Option<u64>,
 }
 
 impl<'a> Feed<'a> {
-    /// Prepares the items of `request`: reads tensor files, or gets ready to read images.
-    pub fn new(request: &'a Request, session: &Session) -> Result<Self, Error> {
-        let (source, inputs) = match &request.preprocess {
+    /// Prepares the items of `request`: reads tensor files, or gets ready to read images; waits for what was read `ahead`.
+    pub fn new(request: &'a Request, session: &Session, ahead: Option<Ahead>) -> Result<Self, Error> {
+        let count = request.inputs.len();
+        match &request.preprocess {
             Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
-                images(&request.inputs, preprocess, session)?
+                let mut feed = images(&request.inputs, preprocess, session)?;
+                if let Some(ahead) = ahead {
+                    feed.take(ahead, session)?;
+                }
+                Ok(feed)
             }
-            _ => tensors(&request.inputs, session)?,
-        };
-        Ok(Self { source, inputs, tensors: Vec::new(), batch: 0, count: request.inputs.len() })
+            _ => {
+                let (source, inputs) = tensors(&request.inputs, session)?;
+                Ok(Self { source, inputs, batch: 0, count, ahead_ns: None })
+            }
+        }
     }
 
     /// Indices of the items in `range`, which goes round them.
@@ -60,6 +84,9 @@ impl<'a> Feed<'a> {
 
     /// Puts the items in `range` into the tensors; returns how long that took, in nanoseconds.
     pub fn load(&mut self, session: &Session, range: Range<usize>) -> Result<u64, Error> {
+        if let Some(ahead_ns) = self.ahead_ns.take().filter(|_| range == (0..self.batch)) {
+            return Ok(ahead_ns);
+        }
         let begun_ns = now_ns();
         if range.len() != self.batch {
             self.make_room(session, range.len())?;
@@ -73,16 +100,14 @@ impl<'a> Feed<'a> {
     fn load_item(&mut self, row: usize, item: usize) -> Result<(), Error> {
         match &mut self.source {
             Source::Images(preprocessor, paths) => {
-                let (_, elements) = self.tensors[0]
-                    .try_extract_tensor_mut::<f32>()
-                    .map_err(|error| Error::runtime("filling an input tensor", &error))?;
                 let len = preprocessor.tensor_len();
+                let elements = self.inputs[0].elements.floats_mut();
                 preprocessor.load(paths[item], &mut elements[row * len..(row + 1) * len])
             }
             Source::Tensors(items) => {
-                for (raw, target) in items[item].iter().zip(&mut self.tensors) {
-                    let offset = row * raw.bytes.len() / raw.dtype.size();
-                    tensor::fill(target, raw.dtype, offset, &raw.bytes)?;
+                for (raw, input) in items[item].iter().zip(&mut self.inputs) {
+                    let len = raw.bytes.len();
+                    input.elements.bytes_mut()[row * len..(row + 1) * len].copy_from_slice(&raw.bytes);
                 }
                 Ok(())
             }
@@ -90,46 +115,61 @@ impl<'a> Feed<'a> {
     }
 
     fn make_room(&mut self, session: &Session, batch: usize) -> Result<(), Error> {
-        self.tensors.clear();
-        for input in &self.inputs {
-            let mut shape = input.shape.clone();
-            if let Some(first) = shape.first_mut() {
-                *first *= batch;
-            }
-            session.check_tensor(&input.name, input.dtype, &shape)?;
-            self.tensors.push(tensor::zeros(input.dtype, &shape)?);
+        self.check_room(session, batch)?;
+        for input in &mut self.inputs {
+            let len = input.shape_of(batch).iter().product::<usize>() * input.dtype.size();
+            input.elements = Buffer::zeros(len);
         }
         self.batch = batch;
         Ok(())
     }
 
-    /// The input tensors as they stand.
-    pub fn tensors(&self) -> &[DynValue] {
-        &self.tensors
+    fn check_room(&self, session: &Session, batch: usize) -> Result<(), Error> {
+        for (place, input) in self.inputs.iter().enumerate() {
+            let sides = input.shape_of(batch).into_iter().map(|side| i64::try_from(side).unwrap_or(i64::MAX));
+            session.check_tensor(place, input.dtype, &sides.collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ahead: Ahead, session: &Session) -> Result<(), Error> {
+        let begun = ahead.wait()?;
+        self.check_room(session, begun.batch)?;
+        if let Source::Images(preprocessor, _) = &mut self.source {
+            **preprocessor = begun.preprocessor;
+        }
+        self.inputs[0].elements = begun.elements;
+        self.batch = begun.batch;
+        self.ahead_ns = Some(begun.took_ns);
+        Ok(())
+    }
+
+    /// The input tensors as they stand, in the order of the graph.
+    pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
+        self.inputs.iter().map(|input| input.value(self.batch)).collect()
     }
 
     /// A copy of the input tensors as they stand, to be written as files `input.<name>`.
-    pub fn capture(&self, items: &[usize]) -> Result<Captured, Error> {
-        let copy =
-            |(input, tensor): (&Input, &DynValue)| Ok((input.name.clone(), RawTensor::copy_of(tensor, &input.name)?));
-        let tensors = self.inputs.iter().zip(&self.tensors).map(copy).collect::<Result<_, Error>>()?;
-        Ok(Captured { prefix: "input.", items: items.to_vec(), tensors })
+    pub fn capture(&self, items: &[usize]) -> Captured {
+        let copy = |input: &Input| {
+            let (shape, bytes) = (input.shape_of(self.batch), input.elements.bytes().to_vec());
+            (input.name.clone(), RawTensor { dtype: input.dtype, shape, bytes })
+        };
+        Captured { prefix: "input.", items: items.to_vec(), tensors: self.inputs.iter().map(copy).collect() }
     }
 }
 
-fn images<'a>(
-    items: &'a [Item],
-    preprocess: &Preprocess,
-    session: &Session,
-) -> Result<(Source<'a>, Vec<Input>), Error> {
+fn images<'a>(items: &'a [Item], preprocess: &Preprocess, session: &Session) -> Result<Feed<'a>, Error> {
     let [input] = session.inputs() else {
         let message = format!("the model has {} inputs; classify needs a model with one", session.inputs().len());
         return Err(Error::new(Kind::ModelMismatch, message, "run it as a tensor workload"));
     };
-    let crop = usize::try_from(preprocess.crop.get()).unwrap_or(usize::MAX);
-    let input = Input { name: input.name.clone(), dtype: Dtype::Float32, shape: vec![1, 3, crop, crop] };
+    let preprocessor = Preprocessor::new(preprocess)?;
+    let shape = vec![1, 3, preprocessor.crop(), preprocessor.crop()];
+    let input = Input { name: input.name.clone(), dtype: Dtype::Float32, shape, elements: Buffer::default() };
     let paths = items.iter().filter_map(|item| item.image.as_deref()).collect();
-    Ok((Source::Images(Box::new(Preprocessor::new(preprocess)?), paths), vec![input]))
+    let source = Source::Images(Box::new(preprocessor), paths);
+    Ok(Feed { source, inputs: vec![input], batch: 0, count: items.len(), ahead_ns: None })
 }
 
 fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Input>), Error> {
@@ -149,6 +189,7 @@ fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Inp
         name: input.name.clone(),
         dtype: raw.dtype,
         shape: raw.shape.clone(),
+        elements: Buffer::default(),
     });
     let inputs = inputs.collect();
     Ok((Source::Tensors(rows), inputs))

@@ -1,29 +1,31 @@
 //! Carries a request out with ONNX Runtime.
 
+mod ahead;
 mod feed;
 mod outputs;
+mod turns;
 
 use std::ops::Range;
-
-use ort::session::{SessionInputValue, SessionOutputs};
 
 use crate::clock::{Phases, now_ns};
 use crate::error::Error;
 use crate::memory;
 use crate::protocol::{
-    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Timings, Unavailable, VERSION,
-    Workload, WrittenTensor,
+    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Timings, Turns, Unavailable,
+    VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
-use crate::session::{PRECISIONS, PROVIDERS, Session};
+use crate::session::{PRECISIONS, PREPARED, PROVIDERS, Session};
 use crate::topk;
+use crate::value::Value;
+use ahead::Ahead;
 use feed::Feed;
 use outputs::Captured;
 
-/// The only model format that this runner reads.
-const FORMAT: &str = "onnx";
+/// Model formats that this runner reads.
+const FORMATS: [&str; 2] = ["onnx", PREPARED];
 
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 13] = [
     "threads",
     "inter_threads",
     "optimization",
@@ -35,6 +37,8 @@ const SETTINGS: [&str; 11] = [
     "precision",
     "batch",
     "teardown",
+    "prepared",
+    "overlap",
 ];
 
 /// A result, and what must be freed after it was written.
@@ -67,10 +71,10 @@ pub fn capabilities(name: &str) -> Capabilities {
         language: "rust".into(),
         runtime: "onnxruntime".into(),
         workloads: strings(&["classify", "tensor"]),
-        formats: strings(&[FORMAT]),
+        formats: strings(&FORMATS),
         providers: strings(&PROVIDERS),
         precisions: strings(&PRECISIONS),
-        measures: strings(&["once", "latency", "accuracy"]),
+        measures: strings(&["once", "latency", "accuracy", "turns"]),
         settings: strings(&SETTINGS),
         computes: true,
         ..Capabilities::default()
@@ -99,10 +103,12 @@ struct Runner<'a> {
 }
 
 fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Error> {
-    if request.model.format != FORMAT {
-        let message = format!("model.format is {:?}, this runner reads {FORMAT:?}", request.model.format);
+    if !FORMATS.contains(&request.model.format.as_str()) {
+        let message = format!("model.format is {:?}, this runner reads {}", request.model.format, FORMATS.join(", "));
         return Err(Error::bad_request(message));
     }
+    let ahead =
+        if request.settings.overlap == Some(true) { Ahead::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
     let runtime = Runtime::load(&runtime::library_from_env()?)?;
@@ -112,7 +118,7 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     let session = Session::open(&environment, &request.model.path, &request.settings)?;
     session.check_inputs(&request.model.inputs)?;
     phases.mark("load");
-    let feed = Feed::new(request, &session)?;
+    let feed = Feed::new(request, &session, ahead)?;
     let mut runner = Runner {
         request,
         phases,
@@ -127,44 +133,71 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
         Measure::Once(_) => runner.once()?,
         Measure::Latency(latency) => runner.latency(latency)?,
         Measure::Accuracy(_) => runner.accuracy()?,
+        Measure::Turns(turns) => runner.turns(turns)?,
     };
     runner.finish(&last, runtime)
 }
 
-/// Runs the model on what was fed last; returns how long that took, in nanoseconds, too.
-fn infer<'s>(session: &'s mut Session, feed: &Feed) -> Result<(SessionOutputs<'s>, u64), Error> {
-    let values: Vec<SessionInputValue> = feed.tensors().iter().map(SessionInputValue::from).collect();
-    let begun_ns = now_ns();
-    let outputs = session.run(&values)?;
-    Ok((outputs, now_ns() - begun_ns))
+/// How many items the first inference is on.
+fn first_batch(request: &Request) -> usize {
+    let batch = request.settings.batch.get();
+    if matches!(request.measure, Measure::Accuracy(_)) { batch.min(request.inputs.len()) } else { batch }
+}
+
+/// An iteration that is over: durations in nanoseconds, and what came out.
+struct Iteration {
+    preprocess_ns: u64,
+    inference_ns: u64,
+    outputs: Vec<Value<'static>>,
 }
 
 impl Runner<'_> {
     fn once(&mut self) -> Result<Captured, Error> {
-        let captured = self.first(self.request.settings.batch.get())?;
+        let captured = self.first()?;
         self.outputs.extend(captured.write(&self.request.outputs_dir)?);
         Ok(captured)
     }
 
     /// The first, the second, those that are not kept, and the warm ones.
     fn latency(&mut self, latency: Latency) -> Result<Captured, Error> {
+        let first = self.first()?;
+        let mut next = self.warm_up(latency.warmup)?;
+        let last = self.warm(latency, &mut next)?;
+        self.close(&first, last)
+    }
+
+    /// As `latency`, but as many warm ones as are asked for on stdin.
+    fn turns(&mut self, turns: Turns) -> Result<Captured, Error> {
+        let first = self.first()?;
+        let mut next = self.warm_up(turns.warmup)?;
+        let mut last = None;
+        turns::take(|| {
+            let range = next();
+            let items = self.feed.items(range.clone());
+            let iteration = self.iterate(range)?;
+            self.keep(&iteration);
+            let inference_ns = iteration.inference_ns;
+            last = Some((items, iteration.outputs));
+            Ok(inference_ns)
+        })?;
+        let last = match last {
+            Some((items, outputs)) => Captured::of(self.session.outputs(), &outputs, items)?,
+            None => first.clone(),
+        };
+        self.close(&first, last)
+    }
+
+    /// The second and those that are not kept; returns the ranges of items that follow.
+    fn warm_up(&mut self, warmup: u64) -> Result<impl FnMut() -> Range<usize> + use<>, Error> {
         let batch = self.request.settings.batch.get();
-        let first = self.first(batch)?;
-        let mut ranges = (1..).map(|iteration| iteration * batch..(iteration + 1) * batch);
-        let mut next = || ranges.next().unwrap_or_default();
-        let (preprocess_ns, inference_ns) = self.iterate(next())?;
-        self.preprocess.second_ns = Some(preprocess_ns);
-        self.inference.second_ns = Some(inference_ns);
-        for _ in 0..latency.warmup {
+        let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
+        let mut next = move || ranges.next().unwrap_or_default();
+        let second = self.iterate(next())?;
+        self.keep(&second);
+        for _ in 0..warmup {
             self.iterate(next())?;
         }
-        let last = self.warm(latency, next)?;
-        self.phases.mark("warm");
-        if first.items[0] != last.items[0] {
-            self.outputs.extend(first.write(&self.request.outputs_dir)?);
-        }
-        self.outputs.extend(last.write(&self.request.outputs_dir)?);
-        Ok(last)
+        Ok(next)
     }
 
     /// Iterations that are kept, until both minima are met; returns the outputs of the last.
@@ -175,62 +208,76 @@ impl Runner<'_> {
         loop {
             let range = next();
             let items = self.feed.items(range.clone());
-            self.preprocess.warm_ns.push(self.feed.load(&self.session, range)?);
-            let (outputs, inference_ns) = infer(&mut self.session, &self.feed)?;
-            self.inference.warm_ns.push(inference_ns);
+            let iteration = self.iterate(range)?;
+            self.keep(&iteration);
             let enough = self.inference.warm_ns.len() >= latency.min_samples.get();
             if enough && now_ns() - begun_ns >= latency.min_ns {
-                return Captured::of(&outputs, items);
+                return Captured::of(self.session.outputs(), &iteration.outputs, items);
             }
         }
     }
 
+    /// Ends the warm iterations: writes the outputs of the first and the last.
+    fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
+        self.phases.mark("warm");
+        if first.items[0] != last.items[0] {
+            self.outputs.extend(first.write(&self.request.outputs_dir)?);
+        }
+        self.outputs.extend(last.write(&self.request.outputs_dir)?);
+        Ok(last)
+    }
+
     /// Every item once; what goes in and what comes out is written as it comes.
     fn accuracy(&mut self) -> Result<Captured, Error> {
-        let count = self.request.inputs.len();
-        let batch = self.request.settings.batch.get().min(count);
-        let mut last = self.first(batch)?;
+        let (batch, count) = (first_batch(self.request), self.request.inputs.len());
+        let mut last = self.first()?;
         self.record(&last)?;
         for start in (batch..count).step_by(batch) {
             let range = start..count.min(start + batch);
             let items = self.feed.items(range.clone());
-            let preprocess_ns = self.feed.load(&self.session, range)?;
-            let (outputs, inference_ns) = infer(&mut self.session, &self.feed)?;
-            last = Captured::of(&outputs, items)?;
-            drop(outputs);
-            self.keep(preprocess_ns, inference_ns);
+            let iteration = self.iterate(range)?;
+            self.keep(&iteration);
+            last = Captured::of(self.session.outputs(), &iteration.outputs, items)?;
             self.record(&last)?;
         }
         self.phases.mark("warm");
         Ok(last)
     }
 
-    /// The first iteration, of `count` items, with its phases.
-    fn first(&mut self, count: usize) -> Result<Captured, Error> {
-        let items = self.feed.items(0..count);
-        self.preprocess.first_ns = self.feed.load(&self.session, 0..count)?;
+    /// The first iteration, with its phases.
+    fn first(&mut self) -> Result<Captured, Error> {
+        let range = 0..first_batch(self.request);
+        let items = self.feed.items(range.clone());
+        self.preprocess.first_ns = self.feed.load(&self.session, range)?;
         self.phases.mark("preprocess");
-        let (outputs, inference_ns) = infer(&mut self.session, &self.feed)?;
+        let (outputs, inference_ns) = self.infer()?;
         self.phases.mark("inference");
         self.inference.first_ns = inference_ns;
-        Captured::of(&outputs, items)
+        Captured::of(self.session.outputs(), &outputs, items)
     }
 
-    /// An iteration of which only the durations matter: preprocessing and inference, in nanoseconds.
-    fn iterate(&mut self, range: Range<usize>) -> Result<(u64, u64), Error> {
+    fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
         let preprocess_ns = self.feed.load(&self.session, range)?;
-        let (_, inference_ns) = infer(&mut self.session, &self.feed)?;
-        Ok((preprocess_ns, inference_ns))
+        let (outputs, inference_ns) = self.infer()?;
+        Ok(Iteration { preprocess_ns, inference_ns, outputs })
+    }
+
+    /// Runs the model on what was fed last; returns how long that took, in nanoseconds, too.
+    fn infer(&self) -> Result<(Vec<Value<'static>>, u64), Error> {
+        let values = self.feed.values()?;
+        let begun_ns = now_ns();
+        let outputs = self.session.run(&values)?;
+        Ok((outputs, now_ns() - begun_ns))
     }
 
     /// Files an iteration after the first as the second or as a warm one.
-    fn keep(&mut self, preprocess_ns: u64, inference_ns: u64) {
+    fn keep(&mut self, iteration: &Iteration) {
         if self.inference.second_ns.is_none() {
-            self.preprocess.second_ns = Some(preprocess_ns);
-            self.inference.second_ns = Some(inference_ns);
+            self.preprocess.second_ns = Some(iteration.preprocess_ns);
+            self.inference.second_ns = Some(iteration.inference_ns);
         } else {
-            self.preprocess.warm_ns.push(preprocess_ns);
-            self.inference.warm_ns.push(inference_ns);
+            self.preprocess.warm_ns.push(iteration.preprocess_ns);
+            self.inference.warm_ns.push(iteration.inference_ns);
         }
     }
 
@@ -239,7 +286,7 @@ impl Runner<'_> {
         let folder = &self.request.outputs_dir;
         self.outputs.extend(captured.write(folder)?);
         if self.request.workload == Workload::Classify {
-            self.tensors.extend(self.feed.capture(&captured.items)?.write(folder)?);
+            self.tensors.extend(self.feed.capture(&captured.items).write(folder)?);
         }
         Ok(())
     }
@@ -266,10 +313,16 @@ impl Runner<'_> {
             threads: self.session.threads(),
             build: Some(runtime.build),
             library: Some(runtime.library),
-            ignored: Vec::new(),
+            ignored: ignored(request),
         });
         Ok((result, self.session))
     }
+}
+
+/// Settings that were asked for and had no effect.
+fn ignored(request: &Request) -> Vec<String> {
+    let unprepared = request.settings.prepared == Some(true) && request.model.format != PREPARED;
+    unprepared.then(|| "prepared".to_owned()).into_iter().collect()
 }
 
 /// The best classes of each item of the last batch.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use ort::session::SessionOutputs;
-
 use crate::error::{Error, Kind};
 use crate::protocol::WrittenTensor;
+use crate::session::Port;
 use crate::tensor::{self, RawTensor};
+use crate::value::Value;
 
 /// Tensors of one iteration, by name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Captured {
     /// What goes before the names of files.
     pub prefix: &'static str,
@@ -20,12 +20,10 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Copies all outputs of an iteration over `items`.
-    pub fn of(outputs: &SessionOutputs<'_>, items: Vec<usize>) -> Result<Self, Error> {
-        let copy = |(name, value): (&str, ort::value::DynValueRef<'_>)| {
-            Ok((name.to_owned(), RawTensor::copy_of(&value, name)?))
-        };
-        let tensors = outputs.iter().map(copy).collect::<Result<_, Error>>()?;
+    /// Copies the outputs of an iteration over `items`; `ports` describes them.
+    pub fn of(ports: &[Port], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
+        let copy = |(port, value): (&Port, &Value<'_>)| Ok((port.name.clone(), RawTensor::copy_of(value, &port.name)?));
+        let tensors = ports.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
         Ok(Self { prefix: "", items, tensors })
     }
 

@@ -1,0 +1,206 @@
+//! Models prepared once on the machine that runs them: optimised, and saved in ONNX Runtime's own format.
+//!
+//! Such a file may hold choices for this CPU and this release, so it is found again only by a key of both.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ort::environment::Environment;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Kind};
+use crate::protocol::{Optimization, Settings};
+use crate::runtime::Runtime;
+use crate::session::{self, PREPARED};
+
+/// Environment variable that names the folder of prepared models.
+pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
+
+/// All that a prepared model depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// SHA-256 of the model's file.
+    pub model_sha256: String,
+    /// Version of ONNX Runtime.
+    pub runtime: String,
+    /// How it was built, in its own words.
+    pub build: String,
+    /// The CPU's model and features.
+    pub cpu: String,
+    /// Level that the model was optimised at.
+    pub optimization: Optimization,
+    /// Execution provider.
+    pub provider: String,
+    /// Number format that the model computes in.
+    pub precision: String,
+}
+
+impl Key {
+    /// Its first 16 hexadecimal digits of SHA-256.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        hex(&Sha256::digest(text))[..16].to_owned()
+    }
+}
+
+/// A prepared model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prepared {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it was made just now.
+    pub made: bool,
+    /// What it depends on.
+    pub key: Key,
+}
+
+/// Finds the prepared form of the model in the file `model` in `folder`, or makes it.
+///
+/// A file is complete as soon as it has its name, so several processes may prepare the same model at once.
+///
+/// # Errors
+///
+/// `model-missing`, `model-unreadable`, `no-space`, or those of [`session::builder`].
+pub fn prepare(
+    runtime: &Runtime,
+    environment: impl FnOnce() -> Result<Environment, Error>,
+    model: &Path,
+    folder: &Path,
+) -> Result<Prepared, Error> {
+    let settings = Settings { optimization: Some(Optimization::All), ..Settings::default() };
+    let key = Key {
+        model_sha256: sha256(model)?,
+        runtime: runtime.version.clone(),
+        build: runtime.build.clone(),
+        cpu: cpu(),
+        optimization: Optimization::All,
+        provider: settings.provider.clone(),
+        precision: settings.precision.clone(),
+    };
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    let path = folder.join(format!("{stem}-{}.{PREPARED}", key.digest()));
+    if path.is_file() {
+        return Ok(Prepared { path, made: false, key });
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::write(folder, &error))?;
+    let temporary = folder.join(format!(".{stem}-{}-{}.{PREPARED}", key.digest(), std::process::id()));
+    let outcome = save(&environment()?, model, &settings, &temporary)
+        .and_then(|()| fs::rename(&temporary, &path).map_err(|error| Error::write(&path, &error)));
+    if outcome.is_err() {
+        // The first failure is the one to report; what cannot be removed was never made.
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome.map(|()| Prepared { path, made: true, key })
+}
+
+/// Makes a session that leaves its optimised model in the file `target`.
+fn save(environment: &Environment, model: &Path, settings: &Settings, target: &Path) -> Result<(), Error> {
+    let builder = session::builder(environment, settings)?;
+    let failed = |error: &str| {
+        let message = format!("the model {} cannot be prepared: {error}", model.display());
+        Error::new(Kind::ModelUnreadable, message, "use the model as it is, without preparing it")
+    };
+    builder
+        .with_optimized_model_path(target)
+        .map_err(|error| failed(error.message()))?
+        .commit_from_file(model)
+        .map_err(|error| failed(error.message()))?;
+    Ok(())
+}
+
+/// The folder for prepared models: `RUNOFF_CACHE`, else `runoff` in the user's cache.
+///
+/// # Errors
+///
+/// `bad-request` when neither is known.
+pub fn default_folder() -> Result<PathBuf, Error> {
+    let known = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+    known(FOLDER_VARIABLE)
+        .or_else(|| known("XDG_CACHE_HOME").map(|cache| cache.join("runoff")))
+        .or_else(|| known("HOME").map(|home| home.join(".cache/runoff")))
+        .ok_or_else(|| {
+            let message = format!("no folder for prepared models: neither {FOLDER_VARIABLE} nor HOME is set");
+            Error::new(Kind::BadRequest, message, "name one")
+        })
+}
+
+/// SHA-256 of the model in the file `path`, in hexadecimal digits.
+///
+/// # Errors
+///
+/// `model-missing` or `model-unreadable`.
+pub fn sha256(path: &Path) -> Result<String, Error> {
+    session::check_file(path)?;
+    let digest = File::open(path).and_then(|file| digest_of(&file));
+    digest.map_err(|error| session::unreadable(path, &error.to_string()))
+}
+
+fn digest_of(mut file: &File) -> io::Result<String> {
+    let (mut hasher, mut part) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(&part[..count]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The CPU's model, and a digest of its features, as Linux tells them; the architecture elsewhere.
+fn cpu() -> String {
+    const FEATURES: [&str; 5] = ["flags", "Features", "CPU implementer", "CPU part", "CPU variant"];
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1)).map(str::trim);
+    let mut lines: Vec<&str> = text.lines().filter(|line| FEATURES.iter().any(|name| line.starts_with(name))).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let features = hex(&Sha256::digest(lines.join("\n")));
+    format!("{}, features {}", model.unwrap_or(std::env::consts::ARCH), &features[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key {
+            model_sha256: "00".into(),
+            runtime: "1.32.0".into(),
+            build: "release".into(),
+            cpu: cpu(),
+            optimization: Optimization::All,
+            provider: "cpu".into(),
+            precision: "fp32".into(),
+        }
+    }
+
+    #[test]
+    fn whatever_changes_makes_another_key() {
+        let changed = [
+            Key { model_sha256: "01".into(), ..key() },
+            Key { runtime: "1.32.1".into(), ..key() },
+            Key { build: "debug".into(), ..key() },
+            Key { cpu: "another".into(), ..key() },
+            Key { optimization: Optimization::Basic, ..key() },
+            Key { provider: "cuda".into(), ..key() },
+            Key { precision: "fp16".into(), ..key() },
+        ];
+        assert_eq!(key().digest(), key().digest());
+        assert_eq!(key().digest().len(), 16);
+        for other in changed {
+            assert_ne!(other.digest(), key().digest(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_cpu() {
+        assert!(!cpu().is_empty());
+    }
+}

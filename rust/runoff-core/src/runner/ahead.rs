@@ -1,0 +1,54 @@
+//! The first batch of images, read in another thread while the runtime starts and the model loads.
+
+use std::path::PathBuf;
+use std::thread::{Builder, JoinHandle};
+
+use crate::clock::now_ns;
+use crate::error::{Error, Kind};
+use crate::memory::HELPER_THREAD;
+use crate::preprocess::Preprocessor;
+use crate::protocol::{Preprocess, Request};
+use crate::tensor::Buffer;
+
+/// A batch that is being read.
+pub struct Ahead(JoinHandle<Result<Begun, Error>>);
+
+/// A batch that was read.
+pub struct Begun {
+    /// What read it, ready for more.
+    pub preprocessor: Preprocessor,
+    /// float32, NCHW.
+    pub elements: Buffer,
+    /// How many images.
+    pub batch: usize,
+    /// How long it took, in nanoseconds.
+    pub took_ns: u64,
+}
+
+impl Ahead {
+    /// Begins with the first `batch` images of `request`; `None` when it has none.
+    pub fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
+        let paths: Vec<PathBuf> = request.inputs.iter().filter_map(|item| item.image.clone()).collect();
+        let Some(preprocess) = request.preprocess.clone().filter(|_| !paths.is_empty()) else { return Ok(None) };
+        let thread = Builder::new().name(HELPER_THREAD.to_owned()).spawn(move || read(&preprocess, &paths, batch));
+        let failed =
+            |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "set overlap = false");
+        thread.map(|thread| Some(Self(thread))).map_err(failed)
+    }
+
+    /// Waits for the batch.
+    pub fn wait(self) -> Result<Begun, Error> {
+        self.0.join().unwrap_or_else(|_| Err(Error::new(Kind::Internal, "reading images ahead failed", "report this")))
+    }
+}
+
+fn read(preprocess: &Preprocess, paths: &[PathBuf], batch: usize) -> Result<Begun, Error> {
+    let begun_ns = now_ns();
+    let mut preprocessor = Preprocessor::new(preprocess)?;
+    let len = preprocessor.tensor_len();
+    let mut elements = Buffer::zeros(batch * len * size_of::<f32>());
+    for (part, path) in elements.floats_mut().chunks_exact_mut(len).zip(paths.iter().cycle()) {
+        preprocessor.load(path, part)?;
+    }
+    Ok(Begun { preprocessor, elements, batch, took_ns: now_ns() - begun_ns })
+}

@@ -1,0 +1,44 @@
+//! The call itself.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+use std::ptr;
+
+use ort::AsPointer;
+use smallvec::SmallVec;
+
+use super::Port;
+use crate::error::Error;
+use crate::value::{Value, check};
+
+/// Runs `session` from the ports `inputs` to the ports `outputs`; what is `None` in `results` is made by ONNX Runtime.
+///
+/// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and only the `ort` crate asks for
+/// `&mut`, because of providers other than the CPU's, which is the only one here.
+pub fn run<'p>(
+    session: &ort::session::Session,
+    inputs: impl Iterator<Item = &'p Port>,
+    values: &[Value<'_>],
+    outputs: impl Iterator<Item = &'p Port>,
+    results: &mut [Option<Value<'_>>],
+) -> Result<(), Error> {
+    let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|port| port.c_name.as_ptr()).collect();
+    let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|port| port.c_name.as_ptr()).collect();
+    assert_eq!((inputs.len(), outputs.len()), (values.len(), results.len()), "a value for each port");
+    // SAFETY: names and values are as many as is said, and live as long as the call. A Value is a pointer to an
+    // OrtValue and nothing else, and None is null, so both slices are what is asked for.
+    let status = unsafe {
+        (ort::api().Run)(
+            session.ptr().cast_mut(),
+            ptr::null(),
+            inputs.as_ptr(),
+            values.as_ptr().cast(),
+            inputs.len(),
+            outputs.as_ptr(),
+            outputs.len(),
+            results.as_mut_ptr().cast(),
+        )
+    };
+    check(status, "running the model")
+}

@@ -1,0 +1,39 @@
+//! Sequences of nothing, which ONNX Runtime's C API has no function for: one of its operators makes them.
+
+use ort::environment::Environment;
+use ort::session::Session;
+
+use super::{Port, call};
+use crate::error::{Error, Kind};
+use crate::tensor::Dtype;
+use crate::value::Value;
+
+/// An ONNX file (opset 11) with the one node `y = SequenceEmpty()`; [`ELEMENT`] says where the element type is missing.
+const MODEL: [u8; 62] = *b"\x08\x06:4\n \x12\x01y\"\rSequenceEmpty*\x0c\n\x05dtype\x18\x00\xa0\x01\x02\x12\x01e\
+    b\r\n\x01y\x12\x08\"\x06\n\x04\n\x02\x08\x00B\x04\n\x00\x10\x0b";
+
+/// Places of the element type: the node's attribute, and the type of the output.
+const ELEMENT: [usize; 2] = [34, 55];
+
+/// Makes a sequence without items, whose items would be tensors of `dtype`.
+///
+/// # Errors
+///
+/// `runtime-failed`, for instance when ONNX has no sequences of such tensors.
+pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'static>, Error> {
+    let mut model = MODEL;
+    for place in ELEMENT {
+        // ONNX Runtime counts element types as ONNX does, from 0 to below 128
+        model[place] = dtype.to_onnx() as u8;
+    }
+    let session = load(environment, &model).map_err(|error| Error::runtime("making an empty sequence", &error))?;
+    let outputs: Vec<Port> = session.outputs().iter().map(Port::of).collect();
+    let mut results = [None];
+    call::run(&session, std::iter::empty(), &[], outputs.iter(), &mut results)?;
+    let [made] = results;
+    made.ok_or_else(|| Error::new(Kind::Internal, "SequenceEmpty gave nothing", "report this"))
+}
+
+fn load(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
+    Session::builder(environment)?.with_intra_threads(1)?.commit_from_memory(model)
+}

@@ -1,0 +1,274 @@
+//! A model that can run.
+
+mod call;
+mod empty;
+mod metadata;
+mod options;
+mod port;
+
+use std::fmt;
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::value::ValueType;
+
+use crate::error::{Error, Kind};
+use crate::mapping::MappedSession;
+use crate::memory;
+use crate::protocol::{Settings, TensorSpec};
+use crate::tensor::Dtype;
+use crate::value::Value;
+
+pub use empty::empty_sequence;
+pub use metadata::Metadata;
+pub use options::builder;
+pub use port::{Port, show_shape};
+
+/// Providers that this build offers.
+pub const PROVIDERS: [&str; 1] = ["cpu"];
+
+/// Precisions that they compute in.
+pub const PRECISIONS: [&str; 1] = ["fp32"];
+
+/// Extension of files in ONNX Runtime's own format.
+pub const PREPARED: &str = "ort";
+
+enum Loaded {
+    File(Box<ort::session::Session>),
+    Mapped(Box<MappedSession>),
+}
+
+/// A model, loaded and ready. Any number of threads may run it at once.
+pub struct Session {
+    loaded: Loaded,
+    /// Inputs, then initialisers that may be given like inputs.
+    inputs: Vec<Port>,
+    needed: usize,
+    outputs: Vec<Port>,
+    threads: Option<usize>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inputs, outputs, threads, .. } = self;
+        let mut shown = formatter.debug_struct("Session");
+        shown.field("inputs", inputs).field("outputs", outputs).field("threads", threads).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Makes a session of the model in the file `path`; one with the extension `ort` is mapped and used in place.
+    ///
+    /// Settings that are `None` are left at ONNX Runtime's own default.
+    ///
+    /// # Errors
+    ///
+    /// `provider-unavailable`, `model-missing`, `model-unreadable` or `runtime-failed`.
+    pub fn open(environment: &Environment, path: &Path, settings: &Settings) -> Result<Self, Error> {
+        let mut builder = options::builder(environment, settings)?;
+        check_file(path)?;
+        let before = memory::thread_count();
+        let loaded = if path.extension().is_some_and(|extension| extension == PREPARED) {
+            MappedSession::open(&mut builder, path).map(|session| Loaded::Mapped(Box::new(session)))
+        } else {
+            let made = builder.commit_from_file(path).map_err(|error| error.message().to_owned());
+            made.map(|session| Loaded::File(Box::new(session)))
+        };
+        let loaded = loaded.map_err(|reason| unreadable(path, &reason))?;
+        let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
+        let inner = loaded.session();
+        let mut inputs: Vec<Port> = inner.inputs().iter().map(Port::of).collect();
+        let needed = inputs.len();
+        inputs.extend(inner.overridable_initializers().iter().map(|port| Port::new(port.name(), port.dtype())));
+        let outputs = inner.outputs().iter().map(Port::of).collect();
+        Ok(Self { loaded, inputs, needed, outputs, threads })
+    }
+
+    /// Inputs, in the order of the graph.
+    #[must_use]
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs[..self.needed]
+    }
+
+    /// Outputs, in the order of the graph.
+    #[must_use]
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Threads that compute: those that making the session started, and the caller's. `None` where the system
+    /// does not count them.
+    #[must_use]
+    pub const fn threads(&self) -> Option<usize> {
+        self.threads
+    }
+
+    /// What the model's maker wrote into it.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn metadata(&self) -> Result<Metadata, Error> {
+        Metadata::of(self.loaded.session())
+    }
+
+    /// Checks that the model has exactly the inputs that were `expected`.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, naming the first input that differs.
+    pub fn check_inputs(&self, expected: &[TensorSpec]) -> Result<(), Error> {
+        for spec in expected {
+            let own = self.port(&spec.name)?;
+            if own.kind != spec.dtype {
+                return Err(mismatch(&format!("input {:?} is {}, not {}", own.name, own.kind, spec.dtype)));
+            }
+            if !own.agrees_with(spec) {
+                let (own_shape, shape) = (show_shape(&own.shape), show_shape(&spec.shape));
+                return Err(mismatch(&format!("input {:?} has the shape {own_shape}, not {shape}", own.name)));
+            }
+        }
+        let unknown = self.inputs().iter().find(|own| expected.iter().all(|spec| spec.name != own.name));
+        unknown.map_or(Ok(()), |own| Err(missing(own)))
+    }
+
+    /// Finds the place of the input `name`: one of `inputs`, or behind them an initialiser that may be given too.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, saying which inputs there are.
+    pub fn input(&self, name: &str) -> Result<usize, Error> {
+        self.inputs.iter().position(|input| input.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.inputs().iter().map(|input| input.name.as_str()).collect();
+            mismatch(&format!("the model has no input {name:?} (it has: {})", names.join(", ")))
+        })
+    }
+
+    /// What goes into the input at `place`.
+    #[must_use]
+    pub fn input_at(&self, place: usize) -> &Port {
+        &self.inputs[place]
+    }
+
+    /// Finds the place of the output `name`.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, saying which outputs there are.
+    pub fn output(&self, name: &str) -> Result<usize, Error> {
+        self.outputs.iter().position(|output| output.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+            mismatch(&format!("the model has no output {name:?} (it has: {})", names.join(", ")))
+        })
+    }
+
+    /// Checks that a tensor can go into the input at `place`.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, saying what the model takes.
+    pub fn check_tensor(&self, place: usize, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
+        let own = &self.inputs[place];
+        if own.dtype == Some(dtype) && own.takes(shape) {
+            return Ok(());
+        }
+        let shown = if own.shape.is_empty() { String::new() } else { format!(" of shape {}", show_shape(&own.shape)) };
+        let message =
+            format!("input {:?} takes {}{shown}, not {} of shape {shape:?}", own.name, own.kind, dtype.name());
+        Err(mismatch(&message))
+    }
+
+    /// Checks that `places` cover every input that the model needs: all but those that may be nothing.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, naming the first that is missing.
+    pub fn check_all_given(&self, places: &[usize]) -> Result<(), Error> {
+        let is_needed = |place: &usize| !matches!(self.inputs[*place].value, ValueType::Optional(_));
+        let left_out = (0..self.needed).find(|place| !places.contains(place) && is_needed(place));
+        left_out.map_or(Ok(()), |place| Err(missing(&self.inputs[place])))
+    }
+
+    /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than inputs.
+    pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<Value<'static>>, Error> {
+        let mut results: Vec<Option<Value<'static>>> = self.outputs.iter().map(|_| None).collect();
+        call::run(self.loaded.session(), self.inputs().iter(), values, self.outputs.iter(), &mut results)?;
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
+    ///
+    /// An output whose place in `results` holds a value is written into it; the others are made.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, among others when an output does not fit into its value.
+    ///
+    /// # Panics
+    ///
+    /// When there is not a value for each place.
+    ///
+    /// # Safety
+    ///
+    /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
+    /// the call.
+    #[allow(unsafe_code)]
+    pub unsafe fn run_some(
+        &self,
+        inputs: &[usize],
+        values: &[Value<'_>],
+        outputs: &[usize],
+        results: &mut [Option<Value<'_>>],
+    ) -> Result<(), Error> {
+        let given = inputs.iter().map(|&place| &self.inputs[place]);
+        let wanted = outputs.iter().map(|&place| &self.outputs[place]);
+        call::run(self.loaded.session(), given, values, wanted, results)
+    }
+
+    fn port(&self, name: &str) -> Result<&Port, Error> {
+        self.input(name).map(|place| &self.inputs[place])
+    }
+}
+
+impl Loaded {
+    fn session(&self) -> &ort::session::Session {
+        match self {
+            Self::File(session) => session,
+            Self::Mapped(mapped) => mapped.session(),
+        }
+    }
+}
+
+pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(unreadable(path, "it is not a file")),
+        Ok(found) if found.len() == 0 => Err(unreadable(path, "it is empty")),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("the model {} is not there", path.display());
+            Err(Error::new(Kind::ModelMissing, message, "check the path, or export the model: runoff export NAME"))
+        }
+        Err(error) => Err(unreadable(path, &error.to_string())),
+    }
+}
+
+fn missing(port: &Port) -> Error {
+    mismatch(&format!("the model also needs the input {:?}", port.name))
+}
+
+fn mismatch(message: &str) -> Error {
+    Error::new(Kind::ModelMismatch, message, "export the model again, or correct the request's model.inputs")
+}
+
+pub(crate) fn unreadable(path: &Path, reason: &str) -> Error {
+    let message = format!("the model {} cannot be loaded: {reason}", path.display());
+    Error::new(Kind::ModelUnreadable, message, "export the model again, or check that it is an ONNX file")
+}

@@ -1,0 +1,62 @@
+//! From settings to ONNX Runtime's options.
+
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use super::{PRECISIONS, PROVIDERS};
+use crate::error::{Error, Kind};
+use crate::protocol::{Execution, Optimization, Settings};
+
+/// Makes a builder with `settings`; what is `None` there is left at ONNX Runtime's own default.
+///
+/// # Errors
+///
+/// `provider-unavailable` or `runtime-failed`.
+pub fn builder(environment: &Environment, settings: &Settings) -> Result<SessionBuilder, Error> {
+    check_offered(settings)?;
+    configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))
+}
+
+fn check_offered(settings: &Settings) -> Result<(), Error> {
+    if !PROVIDERS.contains(&settings.provider.as_str()) {
+        let message =
+            format!("provider {:?} is not in this build (it has: {})", settings.provider, PROVIDERS.join(", "));
+        return Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""));
+    }
+    if !PRECISIONS.contains(&settings.precision.as_str()) {
+        let message = format!("provider {:?} computes in fp32, not {:?}", settings.provider, settings.precision);
+        return Err(Error::new(Kind::ProviderUnavailable, message, "set precision = \"fp32\""));
+    }
+    Ok(())
+}
+
+fn configure(environment: &Environment, settings: &Settings) -> ort::Result<SessionBuilder> {
+    let mut builder = ort::session::Session::builder(environment)?.with_intra_threads(settings.threads.get())?;
+    if let Some(threads) = settings.inter_threads {
+        builder = builder.with_inter_threads(threads.get())?;
+    }
+    if let Some(level) = settings.optimization {
+        builder = builder.with_optimization_level(match level {
+            Optimization::Disable => GraphOptimizationLevel::Disable,
+            Optimization::Basic => GraphOptimizationLevel::Level1,
+            Optimization::Extended => GraphOptimizationLevel::Level2,
+            Optimization::All => GraphOptimizationLevel::All,
+        })?;
+    }
+    if let Some(spinning) = settings.spinning {
+        builder = builder.with_intra_op_spinning(spinning)?.with_inter_op_spinning(spinning)?;
+    }
+    if let Some(prepacking) = settings.prepacking {
+        builder = builder.with_prepacking(prepacking)?;
+    }
+    if let Some(execution) = settings.execution {
+        builder = builder.with_parallel_execution(execution == Execution::Parallel)?;
+    }
+    if let Some(arena) = settings.arena {
+        // Only then: `ort` takes a CPU provider that says nothing of the arena as a wish to have none.
+        let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
+        builder = builder.with_execution_providers([cpu])?;
+    }
+    Ok(builder)
+}

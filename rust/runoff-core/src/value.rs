@@ -1,0 +1,349 @@
+//! ONNX Runtime's values: tensors over memory of ours, and what a model returns.
+//!
+//! `ort` has types for all of this; these ask ONNX Runtime for less on the way to one call, and let many threads
+//! call one session.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+
+use ort::ortsys;
+use ort::sys::{ONNXType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo, OrtValue};
+use smallvec::SmallVec;
+
+use crate::error::{Error, Kind};
+use crate::tensor::Dtype;
+
+/// Dimensions of a tensor, as ONNX Runtime counts them.
+pub type Dimensions = SmallVec<[i64; 6]>;
+
+/// A value that goes into a model or came out of one. `'a` is the life of the memory under it.
+///
+/// A value is not changed once it is made, so threads may share it.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Value<'a> {
+    ptr: NonNull<OrtValue>,
+    memory: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: an OrtValue is a reference-counted handle without ties to a thread (onnxruntime_c_api.h).
+unsafe impl Send for Value<'_> {}
+// SAFETY: all methods take `&self` and only read; ONNX Runtime reads values of concurrent calls without locks, too.
+unsafe impl Sync for Value<'_> {}
+
+impl Drop for Value<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner of the handle, which is not used again.
+        ortsys![unsafe ReleaseValue(self.ptr.as_ptr())];
+    }
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A tensor of numbers or strings.
+    Tensor,
+    /// A list of values.
+    Sequence,
+    /// Two tensors: keys and values.
+    Map,
+    /// An optional that holds nothing.
+    Nothing,
+    /// Something that this crate does not read.
+    Other,
+}
+
+/// A tensor inside a [`Value`].
+#[derive(Debug)]
+pub struct TensorView<'v> {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions.
+    pub shape: Dimensions,
+    data: *mut c_void,
+    len: usize,
+    value: PhantomData<&'v [u8]>,
+}
+
+impl<'v> TensorView<'v> {
+    /// The elements in C order, as the machine stores them. Empty for strings.
+    #[must_use]
+    pub fn bytes(&self) -> &'v [u8] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: ONNX Runtime keeps this many bytes there for as long as the value lives, which `'v` does not outlast.
+        unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
+    }
+
+    /// Where the elements are.
+    #[must_use]
+    pub const fn data(&self) -> *mut c_void {
+        self.data
+    }
+
+    /// Sides as counts; those of a tensor that exists are never negative.
+    #[must_use]
+    pub fn sides(&self) -> Vec<usize> {
+        self.shape.iter().map(|&side| usize::try_from(side).unwrap_or_default()).collect()
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Makes a tensor over `bytes`, without a copy. `shape` says how many elements there are.
+    ///
+    /// # Errors
+    ///
+    /// `internal` when `bytes` has not exactly as many bytes, or `dtype` is strings.
+    pub fn over(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> Result<Self, Error> {
+        let count = shape.iter().try_fold(dtype.size(), |count, &side| count.checked_mul(side));
+        if dtype == Dtype::Str || count != Some(bytes.len()) {
+            let message = format!("{} bytes are not {} of shape {shape:?}", bytes.len(), dtype.name());
+            return Err(Error::new(Kind::Internal, message, "report this"));
+        }
+        let sides: Dimensions = shape.iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
+        // SAFETY: the bytes are there for 'a, as many as the shape says; ONNX Runtime does not write to inputs.
+        unsafe { Self::over_raw(dtype, &sides, bytes.as_ptr().cast_mut().cast(), bytes.len()) }
+    }
+
+    /// Makes a tensor over the `len` bytes at `data`, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` when the bytes do not suffice for the shape.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be there for `'a`, and hold elements of `dtype`, which is not strings. Where the value is used as
+    /// an output, nothing else may read or write them meanwhile.
+    pub unsafe fn over_raw(dtype: Dtype, shape: &[i64], data: *mut c_void, len: usize) -> Result<Self, Error> {
+        let mut value: *mut OrtValue = ptr::null_mut();
+        // SAFETY: the caller answers for `data` and `len`; all other pointers are to locals.
+        let status = unsafe {
+            (ort::api().CreateTensorWithDataAsOrtValue)(
+                cpu_memory()?,
+                data,
+                len,
+                shape.as_ptr(),
+                shape.len(),
+                dtype.to_onnx(),
+                &raw mut value,
+            )
+        };
+        Self::made(status, value, "making an input tensor")
+    }
+
+    /// Makes a tensor of strings, which are copied.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, for instance when `shape` has another number of elements.
+    pub fn strings(shape: &[i64], texts: &[impl AsRef<str>]) -> Result<Self, Error> {
+        let mut value: *mut OrtValue = ptr::null_mut();
+        let (sides, rank) = (shape.as_ptr(), shape.len());
+        // SAFETY: all pointers are to locals or to ONNX Runtime's own allocator.
+        let status = unsafe {
+            (ort::api().CreateTensorAsOrtValue)(allocator()?, sides, rank, Dtype::Str.to_onnx(), &raw mut value)
+        };
+        let made = Self::made(status, value, "making a tensor of strings")?;
+        for (index, text) in texts.iter().enumerate() {
+            made.fill_string(index, text.as_ref())?;
+        }
+        Ok(made)
+    }
+
+    fn fill_string(&self, index: usize, text: &str) -> Result<(), Error> {
+        let mut buffer: *mut c_char = ptr::null_mut();
+        let (value, len) = (self.ptr.as_ptr(), text.len());
+        // SAFETY: the value was made above and is not shared yet; ONNX Runtime checks the index.
+        let status = unsafe { (ort::api().GetResizedStringTensorElementBuffer)(value, index, len, &raw mut buffer) };
+        check(status, "filling a tensor of strings")?;
+        // SAFETY: ONNX Runtime has just made room for `len` bytes at `buffer`.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), len) };
+        Ok(())
+    }
+
+    /// Makes a sequence of `items`, which are all alike.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`: ONNX Runtime's C API makes no sequence of nothing, and none of unlike values.
+    pub fn sequence(items: &[Self]) -> Result<Self, Error> {
+        Self::compound(items, ONNXType::ONNX_TYPE_SEQUENCE)
+    }
+
+    /// Makes a map of two tensors of equal length.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` for element types that ONNX Runtime has no map of.
+    pub fn map(keys: Self, values: Self) -> Result<Self, Error> {
+        Self::compound(&[keys, values], ONNXType::ONNX_TYPE_MAP)
+    }
+
+    fn compound(items: &[Self], form: ONNXType) -> Result<Self, Error> {
+        let mut value: *mut OrtValue = ptr::null_mut();
+        // SAFETY: a Value is a pointer to an OrtValue and nothing else, so a slice of them is what is asked for.
+        let status = unsafe { (ort::api().CreateValue)(items.as_ptr().cast(), items.len(), form, &raw mut value) };
+        Self::made(status, value, "making a sequence or map")
+    }
+
+    fn made(status: ort::sys::OrtStatusPtr, value: *mut OrtValue, what: &str) -> Result<Self, Error> {
+        check(status, what)?;
+        let ptr = NonNull::new(value).ok_or_else(|| Error::new(Kind::Internal, format!("{what} gave nothing"), ""))?;
+        Ok(Self { ptr, memory: PhantomData })
+    }
+
+    /// Says what this value is.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn form(&self) -> Result<Form, Error> {
+        let (mut there, mut form) = (0, ONNXType::ONNX_TYPE_UNKNOWN);
+        // SAFETY: reads the value and writes to a local.
+        check(unsafe { (ort::api().HasValue)(self.ptr.as_ptr(), &raw mut there) }, "reading an output")?;
+        if there == 0 {
+            return Ok(Form::Nothing);
+        }
+        // SAFETY: reads the value and writes to a local.
+        check(unsafe { (ort::api().GetValueType)(self.ptr.as_ptr(), &raw mut form) }, "reading an output")?;
+        Ok(match form {
+            ONNXType::ONNX_TYPE_TENSOR => Form::Tensor,
+            ONNXType::ONNX_TYPE_SEQUENCE => Form::Sequence,
+            ONNXType::ONNX_TYPE_MAP => Form::Map,
+            _ => Form::Other,
+        })
+    }
+
+    /// Reads a value that is a tensor; `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` when it is none, or one of an element type that this crate does not read.
+    pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, Error> {
+        let value = self.ptr.as_ptr();
+        let mut info = ptr::null_mut();
+        // SAFETY: reads the value; what is written to `info` is released below.
+        let status = unsafe { (ort::api().GetTensorTypeAndShape)(value, &raw mut info) };
+        check(status, "reading a tensor").map_err(|_| unread(name, "not a tensor"))?;
+        let described = describe(info);
+        // SAFETY: this function owns `info` and does not use it again.
+        ortsys![unsafe ReleaseTensorTypeAndShapeInfo(info)];
+        let (element, shape) = described?;
+        let dtype = Dtype::from_onnx(element).ok_or_else(|| unread(name, &format!("a tensor of {element:?}")))?;
+        let count: usize = shape.iter().map(|&side| usize::try_from(side).unwrap_or_default()).product();
+        let mut data = ptr::null_mut();
+        if dtype != Dtype::Str {
+            // SAFETY: the value is a tensor of numbers; what is behind `data` lives as long as the value.
+            check(unsafe { (ort::api().GetTensorMutableData)(value, &raw mut data) }, "reading a tensor")?;
+        }
+        let len = if data.is_null() { 0 } else { count * dtype.size() };
+        Ok(TensorView { dtype, shape, data, len, value: PhantomData })
+    }
+
+    /// Copies the strings of a tensor of strings, in C order.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` when it is none.
+    pub fn texts(&self, count: usize) -> Result<Vec<String>, Error> {
+        let (value, mut len) = (self.ptr.as_ptr(), 0);
+        // SAFETY: reads the value and writes to a local.
+        check(unsafe { (ort::api().GetStringTensorDataLength)(value, &raw mut len) }, "reading strings")?;
+        let (mut bytes, mut starts) = (vec![0_u8; len], vec![0_usize; count]);
+        let (data, offsets) = (bytes.as_mut_ptr().cast(), starts.as_mut_ptr());
+        // SAFETY: both buffers have the lengths that are passed with them.
+        let status = unsafe { (ort::api().GetStringTensorContent)(value, data, len, offsets, count) };
+        check(status, "reading strings")?;
+        let ends = starts.iter().skip(1).copied().chain([len]);
+        let text = |(&start, end): (&usize, usize)| String::from_utf8_lossy(&bytes[start..end]).into_owned();
+        Ok(starts.iter().zip(ends).map(text).collect())
+    }
+
+    /// The items of a sequence, or keys and values of a map.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` when it is neither.
+    pub fn items(&self) -> Result<Vec<Value<'static>>, Error> {
+        let mut count = 0;
+        // SAFETY: reads the value and writes to a local.
+        check(unsafe { (ort::api().GetValueCount)(self.ptr.as_ptr(), &raw mut count) }, "reading a sequence")?;
+        (0..i32::try_from(count).unwrap_or(i32::MAX)).map(|index| self.item(index)).collect()
+    }
+
+    fn item(&self, index: i32) -> Result<Value<'static>, Error> {
+        let mut item: *mut OrtValue = ptr::null_mut();
+        // SAFETY: reads the value; the item is a copy of its own.
+        let status = unsafe { (ort::api().GetValue)(self.ptr.as_ptr(), index, allocator()?, &raw mut item) };
+        Value::made(status, item, "reading a sequence")
+    }
+}
+
+/// Element type and dimensions that `info` holds.
+fn describe(
+    info: *mut ort::sys::OrtTensorTypeAndShapeInfo,
+) -> Result<(ort::sys::ONNXTensorElementDataType, Dimensions), Error> {
+    let mut element = ort::sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    let mut rank = 0;
+    // SAFETY: reads `info` and writes to a local.
+    check(unsafe { (ort::api().GetTensorElementType)(info, &raw mut element) }, "reading a tensor")?;
+    // SAFETY: as above.
+    check(unsafe { (ort::api().GetDimensionsCount)(info, &raw mut rank) }, "reading a tensor")?;
+    let mut shape: Dimensions = SmallVec::from_elem(0, rank);
+    // SAFETY: `shape` has room for `rank` dimensions.
+    check(unsafe { (ort::api().GetDimensions)(info, shape.as_mut_ptr(), rank) }, "reading a tensor")?;
+    Ok((element, shape))
+}
+
+fn unread(name: &str, what: &str) -> Error {
+    let message = format!("{name:?} is {what}, which this program does not read");
+    Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are tensors of numbers")
+}
+
+/// Turns a status into a `Result`, and frees it.
+pub(crate) fn check(status: ort::sys::OrtStatusPtr, what: &str) -> Result<(), Error> {
+    if status.0.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a status that is not null is an error that the caller owns; it is given up here.
+    unsafe { ort::Error::result_from_status(status) }.map_err(|error| Error::runtime(what, &error))
+}
+
+/// A pointer that is made once and never freed.
+struct Forever<T>(NonNull<T>);
+// SAFETY: what the pointers below are to is constant, and ONNX Runtime lets all threads use it.
+unsafe impl<T> Send for Forever<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Forever<T> {}
+
+fn forever<T>(
+    cell: &OnceLock<Forever<T>>,
+    make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr,
+) -> Result<*mut T, Error> {
+    if let Some(made) = cell.get() {
+        return Ok(made.0.as_ptr());
+    }
+    let mut pointer = ptr::null_mut();
+    check(make(&raw mut pointer), "describing memory")?;
+    let found = NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime gave nothing", ""))?;
+    Ok(cell.get_or_init(|| Forever(found)).0.as_ptr())
+}
+
+fn cpu_memory() -> Result<*mut OrtMemoryInfo, Error> {
+    static CPU: OnceLock<Forever<OrtMemoryInfo>> = OnceLock::new();
+    let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
+    // SAFETY: writes to a local of `forever`.
+    forever(&CPU, |made| unsafe { (ort::api().CreateCpuMemoryInfo)(kind, place, made) })
+}
+
+fn allocator() -> Result<*mut OrtAllocator, Error> {
+    static DEFAULT: OnceLock<Forever<OrtAllocator>> = OnceLock::new();
+    // SAFETY: writes to a local of `forever`; this allocator belongs to ONNX Runtime and is never freed.
+    forever(&DEFAULT, |made| unsafe { (ort::api().GetAllocatorWithDefaultOptions)(made) })
+}

@@ -1,0 +1,86 @@
+//! Models that were prepared, on a real ONNX Runtime.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{data, environment};
+use runoff_core::error::Error;
+use runoff_core::prepare::{Prepared, prepare};
+use runoff_core::protocol::Settings;
+use runoff_core::runtime::{Runtime, library_from_env};
+use runoff_core::session::Session;
+use runoff_core::tensor::{Buffer, Dtype, RawTensor};
+use runoff_core::value::Value;
+use runoff_core::{Kind, profile};
+
+fn prepared(model: &Path, folder: &Path) -> Result<Prepared, Error> {
+    let runtime = Runtime::load(&library_from_env()?)?;
+    prepare(&runtime, || Ok(environment().clone()), model, folder)
+}
+
+fn means(path: &Path, settings: &Settings) -> RawTensor {
+    let session = Session::open(environment(), path, settings).expect("a session");
+    let mut image = Buffer::zeros(3 * 64 * 4);
+    for (index, element) in (0_u16..).zip(image.floats_mut()) {
+        *element = f32::from(index);
+    }
+    let value = Value::over(Dtype::Float32, &[1, 3, 8, 8], image.bytes()).expect("a tensor");
+    let outputs = session.run(&[value]).expect("outputs");
+    drop(session);
+    RawTensor::copy_of(&outputs[0], "logits").expect("a tensor")
+}
+
+#[test]
+fn a_prepared_model_is_made_once_and_answers_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = prepared(&data("means.onnx"), folder.path()).expect("a prepared model");
+    let second = prepared(&data("means.onnx"), folder.path()).expect("the same");
+    assert_eq!((first.made, second.made), (true, false));
+    assert_eq!((&first.path, &first.key), (&second.path, &second.key));
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    let plain = means(&data("means.onnx"), &Settings::default());
+    for name in profile::NAMES {
+        assert_eq!(means(&first.path, &profile::find(name).expect(name)), plain, "{name}");
+    }
+}
+
+#[test]
+fn a_changed_model_is_prepared_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model.onnx");
+    let mut made = Vec::new();
+    for name in ["means.onnx", "add.onnx"] {
+        fs::copy(data(name), &model).expect("a model");
+        made.push(prepared(&model, folder.path()).expect("a prepared model"));
+    }
+    assert!(made.iter().all(|prepared| prepared.made));
+    assert_ne!(made[0].path, made[1].path);
+}
+
+#[test]
+fn what_cannot_be_prepared_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model.onnx");
+    let cache = folder.path().join("cache");
+    assert_eq!(prepared(&model, &cache).expect_err("no model").kind, Kind::ModelMissing);
+    fs::write(&model, "not a model").expect("a file");
+    let error = prepared(&model, &cache).expect_err("not a model");
+    assert_eq!(error.kind, Kind::ModelUnreadable);
+    assert!(error.message.contains("model.onnx"), "{error}");
+    assert_eq!(fs::read_dir(&cache).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_cut_file_is_unreadable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = prepared(&data("means.onnx"), folder.path()).expect("a prepared model").path;
+    let bytes = fs::read(&whole).expect("a file");
+    let cut = folder.path().join("cut.ort");
+    for length in [0, 10, bytes.len() / 2] {
+        fs::write(&cut, &bytes[..length]).expect("a file");
+        let error = Session::open(environment(), &cut, &Settings::default()).expect_err("cut");
+        assert_eq!(error.kind, Kind::ModelUnreadable, "{length}");
+    }
+}

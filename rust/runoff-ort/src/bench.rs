@@ -1,0 +1,222 @@
+//! `runoff-ort bench`: how fast a model loads and runs.
+
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use runoff_core::clock::now_ns;
+use runoff_core::error::{Error, Kind};
+use runoff_core::preprocess::Preprocessor;
+use runoff_core::runtime::{Runtime, library_from_env};
+use runoff_core::session::{Port, Session};
+use runoff_core::tensor::{Buffer, Dtype};
+use runoff_core::value::Value;
+use runoff_core::{classify, memory};
+use runoff_runner::{print, print_json};
+use serde::Serialize;
+
+use crate::statistics::{FEWEST_FOR_P90, Summary, milliseconds};
+use crate::{preprocessing, session};
+
+/// Inferences after the second that are run and not kept.
+const WARMUP: usize = 8;
+
+const EXAMPLES: &str = "\
+Examples:
+  runoff-ort bench --model model.onnx
+  runoff-ort bench --model model.onnx --shape input=8,3,224,224 --threads 2 --profile latency
+  runoff-ort bench --model efficientnet-lite0/model.onnx --image a.jpg --image b.jpg --json | jq .warm.median_ns
+
+Only the inference is timed: images are preprocessed before. Eight inferences after the second are not kept. The 90th
+percentile is left out when there are fewer than 64 samples. One process on a busy machine proves little: `runoff bench`
+compares many, taking turns.";
+
+/// The command line of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    session: session::SessionArgs,
+    /// Image to run the model on, a JPEG or PNG file; several are taken in turns [default: zeros].
+    #[arg(long = "image", value_name = "FILE")]
+    images: Vec<PathBuf>,
+    /// Shape of an input of zeros [default: the model's, with 1 for what is dynamic].
+    #[arg(long = "shape", value_name = "NAME=N,N,...", conflicts_with = "images")]
+    shapes: Vec<Shape>,
+    /// Warm inferences that are kept.
+    #[arg(long, value_name = "N", default_value = "100")]
+    samples: NonZeroUsize,
+    /// Print JSON, with every sample.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    preprocessing: preprocessing::PreprocessingArgs,
+}
+
+/// The shape that the input `name` is given.
+#[derive(Debug, Clone)]
+struct Shape {
+    name: String,
+    sides: Vec<usize>,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, sides) = text.split_once('=').ok_or("it is not like input=1,3,224,224")?;
+        let side = |side: &str| side.parse().map_err(|_| format!("{side:?} is not a number"));
+        let sides = sides.split(',').filter(|side| !side.is_empty()).map(side).collect::<Result<_, String>>()?;
+        Ok(Self { name: name.to_owned(), sides })
+    }
+}
+
+/// One input of the model, filled.
+struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    elements: Buffer,
+}
+
+impl Tensor {
+    fn value(&self) -> Result<Value<'_>, Error> {
+        Value::over(self.dtype, &self.shape, self.elements.bytes())
+    }
+}
+
+/// What was measured.
+#[derive(Serialize)]
+struct Measured {
+    model: PathBuf,
+    profile: String,
+    threads: Option<usize>,
+    runtime: String,
+    load_ns: u64,
+    first_ns: u64,
+    second_ns: u64,
+    warm: Summary,
+    warm_ns: Vec<u64>,
+    peak_bytes: Option<u64>,
+}
+
+/// Measures, and prints what was measured.
+///
+/// # Errors
+///
+/// Those of [`session::open`] and [`Session::run`], those of preprocessing, `bad-request` for a `--shape` that does not
+/// fit, `model-mismatch` for a model that cannot be fed, and those of stdout.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let settings = arguments.session.settings()?;
+    let runtime = Runtime::load(&library_from_env()?)?;
+    let environment = runtime.make_environment()?;
+    let begun_ns = now_ns();
+    let session = Session::open(&environment, &arguments.session.model, &settings)?;
+    let load_ns = now_ns() - begun_ns;
+    let items = feed(arguments, &session)?;
+    let mut durations_ns = time(&session, &items, arguments.samples.get())?.into_iter();
+    let (first_ns, second_ns) = (durations_ns.next().unwrap_or_default(), durations_ns.next().unwrap_or_default());
+    let warm_ns: Vec<u64> = durations_ns.skip(WARMUP).collect();
+    let warm =
+        Summary::of(&warm_ns).ok_or_else(|| Error::new(Kind::Internal, "nothing was measured", "report this"))?;
+    let measured = Measured {
+        model: arguments.session.model.clone(),
+        profile: settings.profile,
+        threads: session.threads(),
+        runtime: runtime.version,
+        load_ns,
+        first_ns,
+        second_ns,
+        warm,
+        warm_ns,
+        peak_bytes: memory::peak_bytes(),
+    };
+    if arguments.json {
+        print_json(&measured)?;
+    } else {
+        print(&table(&measured))?;
+    }
+    Ok(0)
+}
+
+/// Runs the model on `items` in turns: the first, the second, those that are not kept, and `samples` more. Returns how
+/// long each took, in nanoseconds.
+fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<u64>, Error> {
+    let values =
+        items.iter().map(|item| item.iter().map(Tensor::value).collect()).collect::<Result<Vec<Vec<_>>, _>>()?;
+    let mut durations_ns = Vec::with_capacity(2 + WARMUP + samples);
+    for values in values.iter().cycle().take(2 + WARMUP + samples) {
+        let begun_ns = now_ns();
+        let outputs = session.run(values)?;
+        durations_ns.push(now_ns() - begun_ns);
+        drop(outputs);
+    }
+    Ok(durations_ns)
+}
+
+/// The tensors of each item, in the order of the model's inputs: one item an image, or one of zeros.
+fn feed(arguments: &Arguments, session: &Session) -> Result<Vec<Vec<Tensor>>, Error> {
+    if arguments.images.is_empty() {
+        return Ok(vec![zeros(&arguments.shapes, session)?]);
+    }
+    let (preprocess, _) = arguments.preprocessing.resolve(&arguments.session.model)?;
+    let mut preprocessor = Preprocessor::new(&preprocess)?;
+    classify::check(session, 1, preprocessor.crop())?;
+    arguments.images.iter().map(|image| Ok(vec![read(&mut preprocessor, image)?])).collect()
+}
+
+fn read(preprocessor: &mut Preprocessor, image: &Path) -> Result<Tensor, Error> {
+    let mut elements = Buffer::zeros(preprocessor.tensor_len() * size_of::<f32>());
+    preprocessor.load(image, elements.floats_mut())?;
+    Ok(Tensor { dtype: Dtype::Float32, shape: vec![1, 3, preprocessor.crop(), preprocessor.crop()], elements })
+}
+
+fn zeros(shapes: &[Shape], session: &Session) -> Result<Vec<Tensor>, Error> {
+    if let Some(shape) = shapes.iter().find(|shape| session.inputs().iter().all(|input| input.name != shape.name)) {
+        let names: Vec<_> = session.inputs().iter().map(|input| input.name.as_str()).collect();
+        let message = format!("--shape {}: the model has no such input (it has: {})", shape.name, names.join(", "));
+        return Err(Error::new(Kind::BadRequest, message, "correct the name"));
+    }
+    session.inputs().iter().map(|input| zero(input, shapes)).collect()
+}
+
+fn zero(input: &Port, shapes: &[Shape]) -> Result<Tensor, Error> {
+    let Some(dtype) = input.dtype.filter(|dtype| *dtype != Dtype::Str) else {
+        let message = format!("input {:?} is {}, which cannot be zeros", input.name, input.kind);
+        return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs are tensors of numbers"));
+    };
+    let asked = shapes.iter().rfind(|shape| shape.name == input.name);
+    let own = || input.shape.iter().map(|side| side.unwrap_or(1)).collect();
+    let shape: Vec<usize> = asked.map_or_else(own, |asked| asked.sides.clone());
+    let unfit = |what: String| {
+        let message = format!("--shape {}={shape:?}: {what}", input.name);
+        Error::new(Kind::BadRequest, message, "see what it takes: runoff-ort info MODEL")
+    };
+    let sides: Vec<i64> = shape.iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
+    if !input.takes(&sides) {
+        return Err(unfit("the model takes another shape".to_owned()));
+    }
+    let len = shape.iter().try_fold(dtype.size(), |len, &side| len.checked_mul(side));
+    let len = len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| unfit("too large".to_owned()))?;
+    Ok(Tensor { dtype, elements: Buffer::zeros(len), shape })
+}
+
+fn table(measured: &Measured) -> String {
+    let Measured { warm, .. } = measured;
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<12}  {value}");
+    let nanoseconds = |value: u64| format!("{:.3} ms", std::time::Duration::from_nanos(value).as_secs_f64() * 1e3);
+    line("model", &measured.model.display().to_string());
+    line("load", &nanoseconds(measured.load_ns));
+    line("first", &nanoseconds(measured.first_ns));
+    line("second", &nanoseconds(measured.second_ns));
+    line("warm median", &format!("{}  of {} samples", milliseconds(warm.median_ns), warm.count));
+    let too_few = || format!("-  needs {FEWEST_FOR_P90} samples");
+    line("warm p90", &warm.p90_ns.map_or_else(too_few, milliseconds));
+    line("warm min", &nanoseconds(warm.min_ns));
+    line("throughput", &format!("{:.1} inferences/s", warm.per_second));
+    let mebibytes = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20);
+    line("peak memory", &measured.peak_bytes.map_or_else(|| "-".to_owned(), mebibytes));
+    text
+}

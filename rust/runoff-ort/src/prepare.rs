@@ -1,0 +1,47 @@
+//! `runoff-ort prepare`: a model to the form of it that loads fastest on this machine.
+
+use std::path::PathBuf;
+
+use runoff_core::prepare;
+use runoff_core::runtime::{Runtime, library_from_env};
+use runoff_runner::{print, print_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  runoff-ort prepare --model model.onnx
+  runoff-ort prepare --model model.onnx --folder prepared --json | jq -r .key.runtime
+
+The prepared model is optimised for this CPU by this release of ONNX Runtime. It is found again as long as the model,
+the release and the CPU are the same, and made anew when one of them changes.";
+
+/// The command line of `prepare`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Model: an ONNX file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Folder for the prepared model [default: the one that `RUNOFF_CACHE` names, else runoff in the user's cache].
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Print JSON: path, whether it was made just now, and all that it depends on.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prepares the model, unless that was done before, and prints where it is.
+///
+/// # Errors
+///
+/// Those of [`prepare::prepare`], and those of stdout.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let folder = arguments.folder.clone().map_or_else(prepare::default_folder, Ok)?;
+    let runtime = Runtime::load(&library_from_env()?)?;
+    let prepared = prepare::prepare(&runtime, || runtime.make_environment(), &arguments.model, &folder)?;
+    if arguments.json {
+        print_json(&prepared)?;
+    } else {
+        print(&format!("{}\n", prepared.path.display()))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,94 @@
+//! Flags that say how an image becomes a tensor, and the manifest that says it in their place.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use runoff_core::error::{Error, Kind};
+use runoff_core::protocol::{Preprocess, parse_word};
+use serde::Deserialize;
+
+/// How images are preprocessed. What is not given comes from the manifest, where there is one.
+#[derive(Debug, clap::Args)]
+pub struct PreprocessingArgs {
+    /// Manifest of the model store [default: manifest.json beside the model, where there is one].
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Length of the image's shorter side after resizing, in pixels.
+    #[arg(long, value_name = "N", help_heading = "Preprocessing")]
+    resize: Option<NonZeroU32>,
+    /// Side of the square that is cut from the middle, in pixels.
+    #[arg(long, value_name = "N", help_heading = "Preprocessing")]
+    crop: Option<NonZeroU32>,
+    /// Resampling filter: bicubic or bilinear.
+    #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
+    interpolation: Option<String>,
+    /// What is subtracted from each channel, in pixel units (0 to 255).
+    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
+    mean: Option<[f64; 3]>,
+    /// What each channel is divided by after that, in pixel units.
+    #[arg(long, value_name = "R,G,B", value_parser = channels, help_heading = "Preprocessing")]
+    std: Option<[f64; 3]>,
+}
+
+/// What this program reads of a model's manifest.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    preprocess: Preprocess,
+    labels: StoredFile,
+}
+
+#[derive(Debug, Deserialize)]
+struct StoredFile {
+    path: PathBuf,
+}
+
+impl PreprocessingArgs {
+    /// How images become tensors for the model in the file `model`, and where its manifest says that the labels are.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request`, naming the manifest or the flag that is missing.
+    pub fn resolve(&self, model: &Path) -> Result<(Preprocess, Option<PathBuf>), Error> {
+        let beside = || Some(model.with_file_name("manifest.json")).filter(|path| path.is_file());
+        let path = self.manifest.clone().or_else(beside);
+        let manifest = path.as_deref().map(read_manifest).transpose()?;
+        let preprocess = self.preprocess(manifest.as_ref().map(|manifest| &manifest.preprocess))?;
+        let labels = path.zip(manifest).map(|(path, manifest)| path.with_file_name(manifest.labels.path));
+        Ok((preprocess, labels))
+    }
+
+    fn preprocess(&self, stored: Option<&Preprocess>) -> Result<Preprocess, Error> {
+        let interpolation =
+            self.interpolation.as_deref().map(|word| parse_word("--interpolation", word)).transpose()?;
+        Ok(Preprocess {
+            resize: given("--resize", self.resize, stored.map(|stored| stored.resize))?,
+            crop: given("--crop", self.crop, stored.map(|stored| stored.crop))?,
+            interpolation: given("--interpolation", interpolation, stored.map(|stored| stored.interpolation))?,
+            mean: given("--mean", self.mean, stored.map(|stored| stored.mean))?,
+            std: given("--std", self.std, stored.map(|stored| stored.std))?,
+        })
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, Error> {
+    let fail = |what: String| {
+        let message = format!("cannot read the manifest {}: {what}", path.display());
+        Error::new(Kind::BadRequest, message, "make it again: runoff export --force NAME")
+    };
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
+}
+
+/// Reads three numbers with commas between them.
+fn channels(text: &str) -> Result<[f64; 3], String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+    let numbers = numbers.map_err(|error| error.to_string())?;
+    numbers.try_into().map_err(|_| "three numbers are needed, one for each channel".to_owned())
+}
+
+fn given<T>(flag: &str, argument: Option<T>, stored: Option<T>) -> Result<T, Error> {
+    argument.or(stored).ok_or_else(|| {
+        let message = format!("{flag} is not given, and there is no manifest.json beside the model");
+        Error::new(Kind::BadRequest, message, "give it, or a manifest with --manifest")
+    })
+}

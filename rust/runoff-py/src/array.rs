@@ -1,0 +1,282 @@
+//! `NumPy` arrays as ONNX Runtime sees them, and its tensors as `NumPy` arrays.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::ptr::{self, NonNull};
+
+use numpy::npyffi::{self, NPY_ARRAY_CARRAY, NPY_ARRAY_WRITEABLE, NPY_TYPES};
+use numpy::{PY_ARRAY_API, PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList};
+use runoff_core::Error;
+use runoff_core::tensor::Dtype;
+use runoff_core::value::{Dimensions, Value};
+use smallvec::SmallVec;
+
+use crate::errors::{bad_argument, to_python};
+
+/// Up to this many bytes, `NumPy`'s own memory is quicker than keeping ONNX Runtime's for an array.
+pub const SMALL: usize = 4096;
+
+/// Says whether `value` is an array, and borrows it as one.
+pub fn cast<'a, 'py>(value: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py, PyUntypedArray>>> {
+    import(value.py())?;
+    Ok(value.cast().ok())
+}
+
+/// Imports `NumPy` on the first call: whoever only classifies image files does without it.
+fn import(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static NUMPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    NUMPY.get_or_try_init(py, || Ok(py.import("numpy")?.into_any().unbind())).map(|module| module.bind(py))
+}
+
+/// Calls a function of `NumPy`.
+pub fn numpy<'py>(
+    py: Python<'py>,
+    function: &str,
+    argument: &Bound<'py, PyAny>,
+    named: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    import(py)?.getattr(function)?.call((argument,), named)
+}
+
+/// Element type; strings of all kinds are one. `None` for what ONNX Runtime has no tensors of.
+pub fn dtype(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Dtype>> {
+    let own = array.dtype();
+    Ok(Some(match (own.kind(), own.itemsize()) {
+        (b'f', 4) => Dtype::Float32,
+        (b'f', 8) => Dtype::Float64,
+        (b'f', 2) => Dtype::Float16,
+        (b'i', 8) => Dtype::Int64,
+        (b'i', 4) => Dtype::Int32,
+        (b'i', 2) => Dtype::Int16,
+        (b'i', 1) => Dtype::Int8,
+        (b'u', 8) => Dtype::Uint64,
+        (b'u', 4) => Dtype::Uint32,
+        (b'u', 2) => Dtype::Uint16,
+        (b'u', 1) => Dtype::Uint8,
+        (b'b', 1) => Dtype::Bool,
+        (b'c', 8) => Dtype::Complex64,
+        (b'c', 16) => Dtype::Complex128,
+        (b'U' | b'O' | b'T', _) => Dtype::Str,
+        (b'V', 2) if own.getattr(intern!(array.py(), "name"))?.eq("bfloat16")? => Dtype::Bfloat16,
+        _ => return Ok(None),
+    }))
+}
+
+/// `NumPy`'s description of numbers of type `dtype`.
+fn descr(py: Python<'_>, dtype: Dtype) -> PyResult<Bound<'_, PyArrayDescr>> {
+    let number = match dtype {
+        Dtype::Bool => NPY_TYPES::NPY_BOOL,
+        Dtype::Float16 => NPY_TYPES::NPY_HALF,
+        Dtype::Float32 => NPY_TYPES::NPY_FLOAT,
+        Dtype::Float64 => NPY_TYPES::NPY_DOUBLE,
+        Dtype::Complex64 => NPY_TYPES::NPY_CFLOAT,
+        Dtype::Complex128 => NPY_TYPES::NPY_CDOUBLE,
+        Dtype::Int8 => return Ok(numpy::dtype::<i8>(py)),
+        Dtype::Int16 => return Ok(numpy::dtype::<i16>(py)),
+        Dtype::Int32 => return Ok(numpy::dtype::<i32>(py)),
+        Dtype::Int64 => return Ok(numpy::dtype::<i64>(py)),
+        Dtype::Uint8 => return Ok(numpy::dtype::<u8>(py)),
+        Dtype::Uint16 => return Ok(numpy::dtype::<u16>(py)),
+        Dtype::Uint32 => return Ok(numpy::dtype::<u32>(py)),
+        Dtype::Uint64 => return Ok(numpy::dtype::<u64>(py)),
+        Dtype::Str => NPY_TYPES::NPY_OBJECT,
+        Dtype::Bfloat16 => return bfloat16(py),
+    };
+    // SAFETY: the number is one of NumPy's own types; the description is a new reference, or null after an error.
+    unsafe {
+        let descr = PY_ARRAY_API.PyArray_DescrFromType(py, number as c_int);
+        Ok(Bound::from_owned_ptr_or_err(py, descr.cast())?.cast_into_unchecked())
+    }
+}
+
+fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
+    static BFLOAT16: PyOnceLock<Py<PyArrayDescr>> = PyOnceLock::new();
+    let import = || PyArrayDescr::new(py, py.import("ml_dtypes")?.getattr("bfloat16")?).map(Bound::unbind);
+    let found = BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone());
+    found.map_err(|error| {
+        let message = format!("bfloat16 is not one of NumPy's types: {error}");
+        let missing = Error::new(runoff_core::Kind::RuntimeFailed, message, "pip install ml_dtypes brings it");
+        let raised = to_python(py, &missing);
+        raised.set_cause(py, Some(error));
+        raised
+    })
+}
+
+/// Whether the elements lie as ONNX Runtime wants them: in C order, aligned, in the machine's byte order.
+pub fn is_plain(array: &Bound<'_, PyUntypedArray>) -> bool {
+    array.is_c_contiguous() && array.is_aligned() && array.dtype().is_native_byteorder() != Some(false)
+}
+
+/// Whether the elements may be written to.
+pub fn is_writable(array: &Bound<'_, PyUntypedArray>) -> bool {
+    // SAFETY: the array is alive, and the thread is attached to Python.
+    unsafe { (*npyffi::_PyArray_GET_ITEM_DATA(array.as_array_ptr())).flags & NPY_ARRAY_WRITEABLE != 0 }
+}
+
+/// Copies the elements to where they lie as ONNX Runtime wants them.
+pub fn to_plain<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = array.py();
+    let named = PyDict::new(py);
+    named.set_item("order", "C")?;
+    if array.dtype().is_native_byteorder() == Some(false) {
+        named.set_item("dtype", array.dtype().call_method1("newbyteorder", ("=",))?)?;
+    }
+    let copy = numpy(py, "array", array.as_any(), Some(&named))?.cast_into::<PyUntypedArray>()?;
+    if is_plain(&copy) { Ok(copy) } else { Err(bad_argument(py, "numpy.array did not make a plain array")) }
+}
+
+/// Makes an array of `dtype` from Python's numbers, which lose nothing but precision.
+pub fn from_numbers<'py>(list: &Bound<'py, PyList>, dtype: Dtype) -> PyResult<Bound<'py, PyAny>> {
+    let py = list.py();
+    let named = PyDict::new(py);
+    if list.is_empty() {
+        // NumPy would take it for a list of floats.
+        named.set_item("dtype", dtype.name())?;
+        return numpy(py, "array", list.as_any(), Some(&named));
+    }
+    named.set_item("casting", "same_kind")?;
+    numpy(py, "array", list.as_any(), None)?.call_method("astype", (dtype.name(),), Some(&named))
+}
+
+/// Dimensions, as ONNX Runtime counts them.
+pub fn dimensions(array: &Bound<'_, PyUntypedArray>) -> Dimensions {
+    array.shape().iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect()
+}
+
+/// Where the elements are, and how many bytes they take when they lie plain.
+fn memory(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> (*mut c_void, usize) {
+    // SAFETY: the array is alive, and the thread is attached to Python.
+    let data = unsafe { (*npyffi::_PyArray_GET_ITEM_DATA(array.as_array_ptr())).data };
+    let some = NonNull::new(data).map_or_else(|| ptr::without_provenance_mut(64), |data| data.as_ptr().cast());
+    (some, array.shape().iter().product::<usize>() * dtype.size())
+}
+
+/// Makes a tensor over the elements of an array that is plain.
+///
+/// What the tensor needs is that the memory stays where it is, and that nothing writes to it while a model runs. The
+/// borrowed reference answers for the first, as long as nobody calls `ndarray.resize` with `refcheck=False`; the second
+/// is asked of the caller, as `runoff_ort.pyi` says.
+pub fn tensor<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
+    // SAFETY: the reference keeps the array, and with it the memory, for 'a.
+    unsafe { lasting_tensor(array, dtype) }
+}
+
+/// Makes a tensor over the elements of an array that is plain, for longer than the reference is borrowed.
+///
+/// # Safety
+///
+/// The caller must keep a reference to the array for as long as the tensor lives.
+pub unsafe fn lasting_tensor<'a>(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
+    assert!(is_plain(array), "checked before");
+    let (data, len) = memory(array, dtype);
+    // SAFETY: a plain array holds as many bytes as its shape says; the caller keeps it.
+    unsafe { Value::over_raw(dtype, &dimensions(array), data, len) }
+}
+
+/// Addresses of arrays that a call reads or writes in place.
+#[derive(Default)]
+pub struct InPlace(SmallVec<[(usize, usize); 4]>);
+
+impl InPlace {
+    /// Notes the memory of an array that is plain.
+    pub fn add(&mut self, array: &Bound<'_, PyUntypedArray>, dtype: Dtype) {
+        let (data, len) = memory(array, dtype);
+        self.0.push((data.addr(), data.addr() + len));
+    }
+
+    /// Whether an array that is plain has memory in common with one of those.
+    pub fn meets(&self, array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> bool {
+        let (data, len) = memory(array, dtype);
+        self.overlaps(data.addr(), len)
+    }
+
+    fn overlaps(&self, start: usize, len: usize) -> bool {
+        self.0.iter().any(|&(own, end)| start < end && own < start + len)
+    }
+}
+
+/// The elements of an array that is plain, as the machine stores them.
+pub fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> &'a [u8] {
+    assert!(is_plain(array), "checked before");
+    let (data, len) = memory(array, dtype);
+    // SAFETY: a plain array holds as many bytes as its shape says, and the reference keeps it.
+    unsafe { std::slice::from_raw_parts(data.cast(), len) }
+}
+
+/// Whether the array has these sides.
+pub fn has_shape(array: &Bound<'_, PyUntypedArray>, shape: &[i64]) -> bool {
+    array.shape().len() == shape.len()
+        && array.shape().iter().zip(shape).all(|(&own, &side)| i64::try_from(own) == Ok(side))
+}
+
+/// Makes an array with a copy of these elements.
+pub fn copy_of<'py>(
+    py: Python<'py>,
+    dtype: Dtype,
+    shape: &[i64],
+    bytes: &[u8],
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    // SAFETY: null asks for new memory, as much as the shape says.
+    let array = unsafe { make(descr(py, dtype)?, shape, ptr::null_mut()) }?;
+    let (data, len) = memory(&array, dtype);
+    assert_eq!(len, bytes.len(), "as many elements as the shape says");
+    // SAFETY: the array was just made with room for this many bytes, and nobody else knows it.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), len) };
+    Ok(array)
+}
+
+/// Keeps ONNX Runtime's memory for the array that shows it.
+#[pyclass(frozen, module = "runoff_ort")]
+struct Memory {
+    _value: Value<'static>,
+}
+
+/// Makes an array of a tensor of numbers: over the same memory, or a copy where that is small or not the tensor's own.
+pub fn from_tensor<'py>(
+    py: Python<'py>,
+    value: Value<'static>,
+    name: &str,
+    in_place: &InPlace,
+) -> PyResult<Bound<'py, PyAny>> {
+    let view = value.tensor(name).map_err(|error| to_python(py, &error))?;
+    let bytes = view.bytes();
+    if bytes.len() <= SMALL || in_place.overlaps(bytes.as_ptr().addr(), bytes.len()) {
+        return Ok(copy_of(py, view.dtype, &view.shape, bytes)?.into_any());
+    }
+    // SAFETY: the tensor keeps its memory, which is as much as its shape says, and becomes the array's base below.
+    let array = unsafe { make(descr(py, view.dtype)?, &view.shape, view.data()) }?;
+    let base = Bound::new(py, Memory { _value: value })?;
+    // SAFETY: the array was just made and has no base; the reference to the base is given away, also on failure.
+    let failed = unsafe { PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_array_ptr(), base.into_ptr()) };
+    if failed == 0 { Ok(array.into_any()) } else { Err(PyErr::fetch(py)) }
+}
+
+/// Makes an array over `data`, or over new memory where that is null.
+///
+/// # Safety
+///
+/// `data` must be null, or hold what `descr` and `shape` say for as long as the array lives, and be written to by
+/// nobody else.
+unsafe fn make<'py>(
+    descr: Bound<'py, PyArrayDescr>,
+    shape: &[i64],
+    data: *mut c_void,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = descr.py();
+    let mut sides: SmallVec<[isize; 6]> = shape.iter().map(|&side| isize::try_from(side).unwrap_or(-1)).collect();
+    let rank = c_int::try_from(sides.len()).unwrap_or(c_int::MAX);
+    let flags = if data.is_null() { 0 } else { NPY_ARRAY_CARRAY };
+    // SAFETY: `sides` has `rank` entries; the reference to the description is given away; the caller answers for `data`.
+    unsafe {
+        let class = npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type);
+        let (sides, descr) = (sides.as_mut_ptr(), descr.into_dtype_ptr());
+        let none = ptr::null_mut();
+        let array = PY_ARRAY_API.PyArray_NewFromDescr(py, class, descr, rank, sides, none, data, flags, none.cast());
+        Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
+    }
+}

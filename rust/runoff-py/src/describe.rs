@@ -1,0 +1,110 @@
+//! What a model says about itself, as Python objects.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use runoff_core::session::{self, Port};
+
+/// An input or output of a model.
+#[pyclass(frozen, eq, hash, module = "runoff_ort")]
+#[derive(PartialEq, Eq, Hash)]
+pub struct TensorInfo {
+    #[pyo3(get)]
+    name: String,
+    #[pyo3(get)]
+    dtype: String,
+    shape: Vec<Option<usize>>,
+    dimensions: Vec<Option<String>>,
+}
+
+#[pymethods]
+impl TensorInfo {
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.shape)
+    }
+
+    #[getter]
+    fn dimensions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.dimensions)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (name, dtype) = (quoted(py, &self.name)?, quoted(py, &self.dtype)?);
+        Ok(format!("TensorInfo(name={name}, dtype={dtype}, shape={})", self.shape(py)?.repr()?))
+    }
+}
+
+impl TensorInfo {
+    /// Describes `port`.
+    pub fn of(port: &Port) -> Self {
+        let symbol = |place: usize| port.symbols.get(place).cloned().flatten();
+        let named = |(place, side): (usize, &Option<usize>)| if side.is_none() { symbol(place) } else { None };
+        Self {
+            name: port.name.clone(),
+            dtype: port.kind.clone(),
+            shape: port.shape.clone(),
+            dimensions: port.shape.iter().enumerate().map(named).collect(),
+        }
+    }
+}
+
+/// What the model's maker wrote into it.
+#[pyclass(frozen, eq, module = "runoff_ort")]
+#[derive(PartialEq, Eq)]
+pub struct Metadata {
+    told: session::Metadata,
+}
+
+#[pymethods]
+impl Metadata {
+    #[getter]
+    fn producer(&self) -> &str {
+        &self.told.producer
+    }
+
+    #[getter]
+    fn graph(&self) -> &str {
+        &self.told.graph
+    }
+
+    #[getter]
+    fn domain(&self) -> &str {
+        &self.told.domain
+    }
+
+    #[getter]
+    fn description(&self) -> &str {
+        &self.told.description
+    }
+
+    #[getter]
+    const fn version(&self) -> i64 {
+        self.told.version
+    }
+
+    #[getter]
+    const fn custom(&self) -> &BTreeMap<String, String> {
+        &self.told.custom
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let session::Metadata { producer, graph, domain, description, version, custom } = &self.told;
+        let texts = [("producer", producer), ("graph", graph), ("domain", domain), ("description", description)];
+        let shown = texts.iter().map(|(name, text)| Ok(format!("{name}={}", quoted(py, text)?)));
+        let shown = shown.collect::<PyResult<Vec<_>>>()?.join(", ");
+        let custom: Bound<'_, PyDict> = custom.into_pyobject(py)?;
+        Ok(format!("Metadata({shown}, version={version}, custom={})", custom.repr()?))
+    }
+}
+
+impl From<session::Metadata> for Metadata {
+    fn from(told: session::Metadata) -> Self {
+        Self { told }
+    }
+}
+
+fn quoted(py: Python<'_>, text: &str) -> PyResult<String> {
+    Ok(text.into_pyobject(py)?.repr()?.to_string())
+}

@@ -1,0 +1,24 @@
+"""What the tests of the extension share. They run in its own environment, beside onnxruntime: nox -s extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOTES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def note(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Return a function that puts a line into the summary of all tests."""
+    return pytestconfig.stash.setdefault(NOTES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the notes."""
+    for line in config.stash.get(NOTES, []):
+        terminalreporter.write_line(line)

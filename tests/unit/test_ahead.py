@@ -1,0 +1,63 @@
+"""A batch that is made in a thread: waited for, failing as it would without one, and there until it is taken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runoff_runners.ahead import Ahead
+from runoff_runners.protocol import RunnerError
+
+PATHS = ["a.jpg", "b.jpg"]
+
+
+def test_it_is_made_in_another_thread_and_its_time_is_that_of_the_work() -> None:
+    began = threading.Event()
+    idents: list[int] = []
+
+    def images(paths: list[str]) -> Any:
+        idents.append(threading.get_ident())
+        began.set()
+        return [path.upper() for path in paths]
+
+    ahead = Ahead(images, PATHS)
+    assert began.wait(10)
+    batch, took_ns = ahead.take()
+    assert batch == ["A.JPG", "B.JPG"]
+    assert idents != [threading.get_ident()]
+    assert 0 < took_ns < 10 * 10**9
+
+
+@pytest.mark.parametrize("error", [RunnerError("image-missing", "image a.jpg: no such file"), ValueError("what?")])
+def test_what_went_wrong_is_raised_where_the_batch_is_taken(error: Exception) -> None:
+    def images(paths: list[str]) -> Any:
+        raise error from OSError(paths)
+
+    ahead = Ahead(images, PATHS)
+    with pytest.raises(type(error)) as caught:
+        ahead.take()
+    assert caught.value is error
+
+
+def test_its_thread_stays_until_the_batch_is_taken() -> None:
+    """A session's threads are counted by how many there are before and after it."""
+    made = threading.Event()
+    idents: list[int] = []
+
+    def images(paths: list[str]) -> Any:
+        idents.append(threading.get_native_id())
+        made.set()
+        return paths
+
+    ahead = Ahead(images, PATHS)
+    assert made.wait(10)
+    thread = Path(f"/proc/self/task/{idents[0]}")
+    assert all(thread.exists() for _ in range(1000))
+    ahead.take()
+    deadline = time.monotonic() + 10
+    while thread.exists():
+        assert time.monotonic() < deadline

@@ -1,0 +1,197 @@
+"""Prepared models: who gets one, what is told when there is none, and going on with the same. Nothing is started."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from orchestra import finished, info_of, offer
+
+from runoff import paths
+from runoff.errors import RunoffError
+from runoff.execute import make_request
+from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.models.prepared import Prepared, find_again, prepare_models
+from runoff.models.store import StoredModel
+from runoff.plan import Case, plan_case
+from runoff.probes.life import LIFE
+from runoff.processes import Spawner
+from runoff.protocol import Preprocess, TensorSpec
+from runoff.settings import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runoff.processes import Finished
+
+ONNX = "ab" * 32
+CONTENT = b"an optimised model"
+
+
+class Program(Spawner):
+    """Answers in place of ``runoff-ort prepare``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.file = folder / "model-0123456789abcdef.ort"
+        self.file.write_bytes(CONTENT)
+        self.asked: list[Sequence[str]] = []
+        self.key: dict[str, Any] = {"model_sha256": ONNX, "cpu": "abacus", "provider": "cpu", "precision": "fp32"}
+        self.made = True
+        self.ended: dict[str, Any] = {}
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str], *_: object) -> Finished:
+        """Note what was asked, and answer."""
+        self.asked.append(argv)
+        assert "ORT_DISABLE_TELEMETRY" in env
+        told = {"path": str(self.file), "made": self.made, "key": self.key}
+        return finished(**{"stdout": msgspec.json.encode(told).decode(), **self.ended})
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return the program, in a folder of built ones."""
+    monkeypatch.setenv("RUNOFF_BIN", str(tmp_path))
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
+    (tmp_path / "runoff-ort").touch()
+    return Program(tmp_path)
+
+
+def model(*formats: str) -> StoredModel:
+    file = StoredFile("file", "cd" * 32, 1)
+    return StoredModel(
+        Path("/store/net"),
+        Manifest(
+            name="net",
+            source="here",
+            weights="seeded:0",
+            builder="package:function",
+            inputs=(TensorSpec("input", "float32", (None, 3, 2, 2)),),
+            outputs=(TensorSpec("logits", "float32", (None, 4)),),
+            preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+            files={form: StoredFile(f"model.{form}", ONNX, 1) for form in formats or ("pt", "onnx")},
+            labels=file,
+            examples=(Example("china", file, file, file, "daisy"),),
+            checks=(),
+            made_with={},
+        ),
+    )
+
+
+OFFERS = {
+    "native": offer("native", formats=("onnx", "ort"), providers=("cpu", "cuda")),
+    "torch": offer("torch", formats=("pt",)),
+    "narrow": offer("narrow", formats=("onnx", "ort"), model_format="onnx"),
+}
+
+
+def plan(*targets: str, **settings: Any) -> tuple[Case, ...]:
+    asked = resolve({"prepared": True, **settings})
+    return tuple(plan_case("net", "classify", asked, ("life",), ("pt", "onnx"), OFFERS[name]) for name in targets)
+
+
+def prepare(program: Program, cases: tuple[Case, ...], *formats: str) -> tuple[Prepared, list[str]]:
+    said: list[str] = []
+    return prepare_models(cases, {"net": model(*formats)}, OFFERS, program, said.append), said
+
+
+def test_targets_that_read_it_get_the_prepared_file(program: Program) -> None:
+    planned = plan("native", "torch", "narrow")
+    ready, said = prepare(program, planned)
+    assert [case.format for case in ready.cases] == ["ort", "pt", "onnx"]
+    assert [(case.id, case.variant) for case in ready.cases] == [(case.id, case.variant) for case in planned]
+    request = make_request(ready.cases[0], ready.models["net"], LIFE, Path("/out"))
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert (request.model.format, request.model.path, request.model.sha256) == ("ort", str(program.file), digest)
+    assert make_request(ready.cases[1], ready.models["net"], LIFE, Path("/out")).model.path == "/store/net/model.pt"
+    assert said == ["prepared net for this machine (0.0 s, once)"]
+    assert ready.reasons == {}
+
+
+def test_it_is_asked_for_once_and_told_once(program: Program) -> None:
+    program.made = False
+    ready, said = prepare(program, (*plan("native"), *plan("native", threads=2)))
+    assert [case.format for case in ready.cases] == ["ort", "ort"]
+    ((_, *arguments),) = program.asked
+    folder = str(paths.prepared())
+    assert arguments == ["prepare", "--model", "/store/net/model.onnx", "--folder", folder, "--json"]
+    assert said == []
+
+
+@pytest.mark.parametrize("settings", [{"prepared": False}, {"prepared": None}])
+def test_nothing_is_prepared_that_was_not_asked_for(settings: dict[str, Any], program: Program) -> None:
+    ready, _ = prepare(program, plan("native", **settings))
+    assert (ready.cases[0].format, program.asked) == ("onnx", [])
+
+
+def test_a_model_without_an_onnx_file_is_not_prepared(program: Program) -> None:
+    ready, _ = prepare(program, plan("torch"), "pt")
+    assert (ready.cases[0].format, program.asked) == ("pt", [])
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ({"exit_code": 1, "stderr": "error: no room\n"}, "exited with code 1: error: no room"),
+        ({"exit_code": -9}, "was ended by SIGKILL"),
+        ({"stdout": "hello"}, "does not print what it made"),
+        ({"stdout": '{"path": "/nowhere.ort", "made": true, "key": {}}'}, "/nowhere.ort"),
+    ],
+)
+def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], words: str, program: Program) -> None:
+    program.ended = ended
+    ready, said = prepare(program, plan("native", "torch"))
+    assert [case.format for case in ready.cases] == ["onnx", "pt"]
+    assert ready.models["net"].prepared is None
+    assert words in str(ready.reasons["net"])
+    assert said == [f"net is measured without having been prepared: {ready.reasons['net']}"]
+
+
+def test_a_program_that_is_not_built_leaves_the_usual_format(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "runoff-ort").unlink()
+    ready, said = prepare(program, plan("native"))
+    assert (ready.cases[0].format, program.asked) == ("onnx", [])
+    assert "run: nox -s build" in said[0]
+
+
+def test_a_file_that_was_prepared_from_another_model_is_not_used(program: Program) -> None:
+    program.key["model_sha256"] = "00" * 32
+    ready, _ = prepare(program, plan("native"))
+    assert ready.cases[0].format == "onnx"
+    assert "from another file" in str(ready.reasons["net"])
+
+
+def test_other_providers_do_not_get_what_was_prepared_for_the_cpu(program: Program) -> None:
+    ready, said = prepare(program, (*plan("native"), *plan("native", provider="cuda")))
+    assert [case.format for case in ready.cases] == ["ort", "onnx"]
+    assert said[-1].endswith("models are prepared for cpu in fp32 only")
+
+
+def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
+    info = info_of(*ready.cases)
+    info.models = {"net": {"prepared": {"sha256": sha256}}}
+    return find_again(info, {"net": model()}, program, print)
+
+
+def test_an_interrupted_run_goes_on_with_the_same_file(program: Program) -> None:
+    ready, _ = prepare(program, plan("native", "torch"))
+    again = resume(program, ready, hashlib.sha256(CONTENT).hexdigest())
+    assert again.cases == ready.cases
+    assert again.models["net"].prepared == ready.models["net"].prepared
+
+
+def test_an_interrupted_run_does_not_go_on_with_another_file(program: Program) -> None:
+    ready, _ = prepare(program, plan("native"))
+    with pytest.raises(RunoffError, match="no longer the one that the run began with"):
+        resume(program, ready, "00" * 32)
+    program.ended = {"exit_code": 1}
+    with pytest.raises(RunoffError, match="the prepared net that the run began with is not there"):
+        resume(program, ready, hashlib.sha256(CONTENT).hexdigest())
+
+
+def test_a_run_that_began_without_goes_on_without(program: Program) -> None:
+    again = resume(program, Prepared(plan("native"), {}, {}), "")
+    assert (again.cases[0].format, program.asked) == ("onnx", [])

@@ -1,0 +1,93 @@
+"""Processes that stay alive and are spoken to in lines, with real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runoff.processes import Spawner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runoff.processes import Live
+
+ENV = {"PATH": "/bin:/usr/bin"}
+ECHO = 'echo $$; while read line; do echo "got $line"; done; echo end; exit 5'
+
+
+@pytest.fixture
+def spawner(tmp_path: Path) -> Iterator[Spawner]:
+    with Spawner(tmp_path / "log") as made:
+        yield made
+
+
+def start(spawner: Spawner, script: str) -> Live:
+    return spawner.start(("/bin/sh", "-c", script), ENV)
+
+
+def test_several_answer_in_turn_and_end_when_their_input_does(spawner: Spawner) -> None:
+    one, two = start(spawner, ECHO), start(spawner, ECHO)
+    assert one.ask("", 5) != two.ask("", 5)
+    assert [one.ask("1\n", 5), two.ask("2\n", 5), one.ask("3\n", 5)] == ["got 1\n", "got 2\n", "got 3\n"]
+    for process in (one, two):
+        ended = process.close(5)
+        assert (ended.exit_code, ended.stdout, ended.timed_out) == (5, "end\n", False)
+        assert ended.exit_ns > ended.spawn_ns
+
+
+def test_others_run_beside_it(spawner: Spawner) -> None:
+    live = start(spawner, ECHO)
+    assert spawner.run(("/bin/sh", "-c", "exit 3"), ENV, 5).exit_code == 3
+    assert live.ask("", 5).strip().isdigit()
+
+
+def test_one_that_is_gone_answers_nothing(spawner: Spawner) -> None:
+    live = start(spawner, "echo why >&2; exit 7")
+    assert live.ask("", 5) == ""
+    assert live.ask("1\n", 5) == ""
+    ended = live.close(5)
+    assert (ended.exit_code, ended.stderr) == (7, "why\n")
+    assert live.close(5).exit_code == 7
+
+
+def test_one_that_does_not_answer_is_killed_with_all_others(spawner: Spawner, is_gone: Callable[[int], bool]) -> None:
+    other = start(spawner, ECHO)
+    pid = int(other.ask("", 5))
+    slow = start(spawner, "sleep 1000")
+    assert slow.ask("1\n", 0.2) == ""
+    ended = slow.close(5)
+    assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
+    assert is_gone(pid)
+    assert other.ask("1\n", 5) == ""
+    assert other.close(5).exit_code == -signal.SIGKILL
+    assert start(spawner, ECHO).ask("", 5).strip().isdigit()
+
+
+def test_one_that_does_not_end_is_killed(spawner: Spawner) -> None:
+    ended = start(spawner, "sleep 1000").close(0.2)
+    assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
+
+
+def test_none_outlives_the_spawner(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+    with Spawner(tmp_path / "log") as spawner:
+        pid = int(start(spawner, ECHO).ask("", 5))
+        os.kill(pid, 0)
+    assert is_gone(pid)
+
+
+def test_no_pipe_stays_open(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    with Spawner(tmp_path / "log") as spawner:
+        start(spawner, ECHO)
+        start(spawner, ECHO).close(5)
+        with pytest.raises(OSError, match="No such file"):
+            spawner.start((str(tmp_path / "none"),), {})
+    assert descriptors() == before
