@@ -50,6 +50,12 @@ impl Decoder {
         Ok(Pixels { width, height, bytes: &self.pixels })
     }
 
+    /// Size of the buffers that are kept for the next image, in bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.file.capacity() + self.pixels.capacity()
+    }
+
     fn read(&mut self, path: &Path) -> Result<(), Error> {
         self.file.clear();
         File::open(path).and_then(|mut file| file.read_to_end(&mut self.file)).map_err(|error| {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod image;
 mod mapping;
 pub mod memory;
+pub mod onnx;
 pub mod prepare;
 pub mod preprocess;
 pub mod profile;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind};
+use crate::onnx;
 use crate::protocol::{Optimization, Settings};
 use crate::runtime::Runtime;
 use crate::session::{self, PREPARED};
@@ -24,6 +25,8 @@ pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
 pub struct Key {
     /// SHA-256 of the model's file.
     pub model_sha256: String,
+    /// SHA-256 of each file beside it that holds weights, in the order of their names.
+    pub weights_sha256: Vec<String>,
     /// Version of ONNX Runtime.
     pub runtime: String,
     /// How it was built, in its own words.
@@ -74,6 +77,7 @@ pub fn prepare(
     let settings = Settings { optimization: Some(Optimization::All), ..Settings::default() };
     let key = Key {
         model_sha256: sha256(model)?,
+        weights_sha256: weights(model)?,
         runtime: runtime.version.clone(),
         build: runtime.build.clone(),
         cpu: cpu(),
@@ -128,6 +132,13 @@ pub fn default_folder() -> Result<PathBuf, Error> {
         })
 }
 
+/// SHA-256 of each file that the model's weights are in, beside its own.
+fn weights(model: &Path) -> Result<Vec<String>, Error> {
+    session::check_file(model)?;
+    let head = onnx::read(model).map_err(|error| session::unreadable(model, &error.to_string()))?;
+    head.external.iter().map(|file| sha256(file)).collect()
+}
+
 /// SHA-256 of the model in the file `path`, in hexadecimal digits.
 ///
 /// # Errors
@@ -172,6 +183,7 @@ mod tests {
     fn key() -> Key {
         Key {
             model_sha256: "00".into(),
+            weights_sha256: vec![],
             runtime: "1.32.0".into(),
             build: "release".into(),
             cpu: cpu(),
@@ -185,6 +197,7 @@ mod tests {
     fn whatever_changes_makes_another_key() {
         let changed = [
             Key { model_sha256: "01".into(), ..key() },
+            Key { weights_sha256: vec!["00".into()], ..key() },
             Key { runtime: "1.32.1".into(), ..key() },
             Key { build: "debug".into(), ..key() },
             Key { cpu: "another".into(), ..key() },

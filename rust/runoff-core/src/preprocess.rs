@@ -82,6 +82,12 @@ impl Preprocessor {
         self.cropped.buffer().len()
     }
 
+    /// Size of the buffers that are kept for the next image, in bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.decoder.buffered_bytes() + self.narrowed.capacity() + self.resizer.size_of_internal_buffers()
+    }
+
     /// Side of the square that is kept, in pixels.
     #[must_use]
     pub fn crop(&self) -> usize {

@@ -105,10 +105,8 @@ impl Runtime {
 pub fn built_in_providers() -> Result<Vec<String>, Error> {
     let (mut names, mut count) = (std::ptr::null_mut(), 0);
     // SAFETY: writes to two locals; what is made there is released below.
-    value::check(
-        unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) },
-        "naming its providers",
-    )?;
+    let status = unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) };
+    value::check(status, "naming its providers")?;
     // SAFETY: ONNX Runtime has just made `count` strings that end with NUL.
     let name = |index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned();
     let found = (0..usize::try_from(count).unwrap_or_default()).map(name).collect();

@@ -65,7 +65,8 @@ fn what_cannot_be_prepared_leaves_nothing_behind() {
     let model = folder.path().join("model.onnx");
     let cache = folder.path().join("cache");
     assert_eq!(prepared(&model, &cache).expect_err("no model").kind, Kind::ModelMissing);
-    fs::write(&model, "not a model").expect("a file");
+    // An ONNX file of a known version, without a graph.
+    fs::write(&model, [8, 8]).expect("a file");
     let error = prepared(&model, &cache).expect_err("not a model");
     assert_eq!(error.kind, Kind::ModelUnreadable);
     assert!(error.message.contains("model.onnx"), "{error}");
@@ -83,4 +84,23 @@ fn a_cut_file_is_unreadable() {
         let error = Session::open(environment(), &cut, &Settings::default()).expect_err("cut");
         assert_eq!(error.kind, Kind::ModelUnreadable, "{length}");
     }
+}
+
+#[test]
+fn other_weights_beside_the_model_are_another_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, weights) = (folder.path().join("outside.onnx"), folder.path().join("outside.bin"));
+    fs::copy(data("outside.onnx"), &model).expect("a model");
+    let mut answers = Vec::new();
+    for weight in [1.0_f32, 2.0] {
+        fs::write(&weights, weight.to_le_bytes().repeat(8)).expect("weights");
+        let prepared = prepared(&model, &folder.path().join("cache")).expect("a prepared model");
+        assert!(prepared.made);
+        let session = Session::open(environment(), &prepared.path, &Settings::default()).expect("a session");
+        let input = Buffer::zeros(32);
+        let value = Value::over(Dtype::Float32, &[8], input.bytes()).expect("a tensor");
+        let outputs = session.run(&[value]).expect("outputs");
+        answers.push(RawTensor::copy_of(&outputs[0], "y").expect("a tensor").to_f32());
+    }
+    assert_eq!(answers, [Some(vec![1.0; 8]), Some(vec![2.0; 8])]);
 }

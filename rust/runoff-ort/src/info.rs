@@ -5,14 +5,14 @@ use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
 use runoff_core::error::{Error, Kind};
-use runoff_core::prepare;
 use runoff_core::protocol::{Optimization, Settings};
 use runoff_core::runtime::{Runtime, built_in_providers};
 use runoff_core::session::{Metadata, PREPARED, Port, Session};
+use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
 use serde::Serialize;
 
-use crate::{onnx, session};
+use crate::session;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +97,7 @@ fn describe(path: &Path, runtime: Runtime, session: &Session) -> Result<Info, Er
     Ok(Info {
         sha256: prepare::sha256(path)?,
         bytes: path.metadata().map_err(unreadable)?.len(),
-        external_bytes: head.as_ref().map(|head| head.external_bytes),
+        external_bytes: head.as_ref().map(|head| total(&head.external)).transpose().map_err(unreadable)?,
         ir_version: head.as_ref().map(|head| head.ir_version),
         opsets: head.map(|head| head.opsets),
         inputs: session.inputs().iter().map(tensor).collect(),
@@ -107,6 +107,11 @@ fn describe(path: &Path, runtime: Runtime, session: &Session) -> Result<Info, Er
         providers: built_in_providers()?,
         path: path.to_owned(),
     })
+}
+
+/// Size of all `files`, in bytes.
+fn total(files: &[PathBuf]) -> std::io::Result<u64> {
+    files.iter().map(|file| Ok(file.metadata()?.len())).sum()
 }
 
 fn tensor(port: &Port) -> Tensor {

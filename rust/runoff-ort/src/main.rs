@@ -5,7 +5,6 @@
 mod bench;
 mod classify;
 mod info;
-mod onnx;
 mod prepare;
 mod preprocessing;
 mod process;

@@ -42,6 +42,17 @@ def means() -> ModelProto:
     return model(nodes, [tensor("input", ["batch", 3, 8, 8])], [tensor("logits", ["batch", 3])], [weight])
 
 
+def outside() -> ModelProto:
+    """``y = x + weight`` of shape [8], with the weight in the file ``outside.bin`` beside the model's."""
+    weight = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=[8], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="outside.bin")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "weight"], ["y"])], "test", [], [], [weight])
+    graph.input.append(tensor("x", [8]))
+    graph.output.append(tensor("y", [8]))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 if __name__ == "__main__":
     save(add(), FOLDER / "add.onnx")
     save(means(), FOLDER / "means.onnx")
+    (FOLDER / "outside.onnx").write_bytes(outside().SerializeToString())

@@ -1,0 +1,161 @@
+//! What an ONNX file says of itself at its head, and where its weights are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+/// The fields of `ModelProto` that are read; numbers as in onnx.proto. What is not named is skipped.
+#[derive(Clone, PartialEq, Message)]
+struct Model {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+    #[prost(message, repeated, tag = "8")]
+    opset_import: Vec<Opset>,
+}
+
+/// The fields of `GraphProto` that are read.
+#[derive(Clone, PartialEq, Message)]
+struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<Node>,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<Weight>,
+}
+
+/// The field of `NodeProto` that is read.
+#[derive(Clone, PartialEq, Message)]
+struct Node {
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<Attribute>,
+}
+
+/// The fields of `AttributeProto` that hold weights, and graphs with weights of their own.
+#[derive(Clone, PartialEq, Message)]
+struct Attribute {
+    #[prost(message, optional, tag = "5")]
+    t: Option<Weight>,
+    #[prost(message, optional, boxed, tag = "6")]
+    g: Option<Box<Graph>>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<Weight>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<Graph>,
+}
+
+impl Graph {
+    /// All weights, those of graphs inside it too.
+    fn weights(&self) -> Vec<&Weight> {
+        let attributes = || self.node.iter().flat_map(|node| &node.attribute);
+        let inner = attributes().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+        let constants = attributes().flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
+        self.initializer.iter().chain(constants).chain(inner.flat_map(Self::weights)).collect()
+    }
+}
+
+/// The fields of `TensorProto` that are read.
+#[derive(Clone, PartialEq, Message)]
+struct Weight {
+    #[prost(message, repeated, tag = "13")]
+    external_data: Vec<Entry>,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// `OperatorSetIdProto`.
+#[derive(Clone, PartialEq, Message)]
+struct Opset {
+    #[prost(string, tag = "1")]
+    domain: String,
+    #[prost(int64, tag = "2")]
+    version: i64,
+}
+
+/// What was found in the file.
+#[derive(Debug)]
+pub struct Head {
+    /// Version of the format.
+    pub ir_version: i64,
+    /// Version of each operator set, by domain; ONNX's own is `ai.onnx`.
+    pub opsets: BTreeMap<String, i64>,
+    /// Files beside it that hold weights, each once.
+    pub external: Vec<PathBuf>,
+}
+
+/// Reads the ONNX file `path`.
+///
+/// # Errors
+///
+/// When it cannot be read, or is not an ONNX file.
+pub fn read(path: &Path) -> io::Result<Head> {
+    let model = Model::decode(fs::read(path)?.as_slice()).map_err(io::Error::other)?;
+    let domain = |opset: &Opset| if opset.domain.is_empty() { "ai.onnx".to_owned() } else { opset.domain.clone() };
+    Ok(Head {
+        ir_version: model.ir_version,
+        opsets: model.opset_import.iter().map(|opset| (domain(opset), opset.version)).collect(),
+        external: external(path, &model),
+    })
+}
+
+fn external(path: &Path, model: &Model) -> Vec<PathBuf> {
+    let entries = model.graph.iter().flat_map(Graph::weights).flat_map(|weight| &weight.external_data);
+    let mut files: Vec<PathBuf> =
+        entries.filter(|entry| entry.key == "location").map(|entry| path.with_file_name(&entry.value)).collect();
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(location: &str) -> Weight {
+        Weight { external_data: vec![Entry { key: "location".into(), value: location.into() }] }
+    }
+
+    #[test]
+    fn files_of_weights_are_found_once_and_in_graphs_of_graphs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = Attribute { t: Some(weight("constant.bin")), ..Attribute::default() };
+        let inner = Graph { node: vec![Node { attribute: vec![deep] }], initializer: vec![weight("inner.bin")] };
+        let branch = Attribute { g: Some(Box::new(inner)), ..Attribute::default() };
+        let model = Model {
+            ir_version: 8,
+            graph: Some(Graph {
+                node: vec![Node { attribute: vec![branch] }],
+                initializer: vec![weight("weights.bin"), weight("weights.bin")],
+            }),
+            opset_import: vec![
+                Opset { domain: String::new(), version: 17 },
+                Opset { domain: "org.example".into(), version: 1 },
+            ],
+        };
+        let path = folder.path().join("model.onnx");
+        fs::write(&path, model.encode_to_vec()).expect("a model");
+        let head = read(&path).expect("a head");
+        let found: Vec<_> = head.external.iter().filter_map(|file| file.file_name()?.to_str()).collect();
+        assert_eq!((head.ir_version, found), (8, vec!["constant.bin", "inner.bin", "weights.bin"]));
+        assert_eq!(head.opsets, BTreeMap::from([("ai.onnx".to_owned(), 17), ("org.example".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn what_is_not_onnx_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        assert_eq!(read(&path).expect_err("no file").kind(), io::ErrorKind::NotFound);
+        fs::write(&path, "not a model").expect("a file");
+        assert!(read(&path).is_err());
+    }
+}
