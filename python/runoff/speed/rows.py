@@ -132,6 +132,14 @@ ROWS = (
         bar=0.42,
     ),
     Row(
+        name="preprocess-kept",
+        what="the same / Pillow + NumPy that resize only what the crop keeps, as the target ort-python does",
+        group="preprocess",
+        over=("runoff_ort",),
+        under=("ort-python",),
+        bar=0.42,
+    ),
+    Row(
         name="threads",
         what="two threads on one session / one, throughput: gain of runoff_ort / of onnxruntime",
         group="threads",
