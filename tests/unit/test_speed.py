@@ -53,7 +53,7 @@ def run_of(rows: tuple[Row, ...], **groups: Group) -> Run:
 
 
 def test_rows_of_the_table() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS) == 13
+    assert len({row.name for row in ROWS}) == len(ROWS) == 14
     profiles = {f"{kind}-{profile}" for kind in ("process", "memory") for profile in ("cold", "default")}
     assert {row.group for row in ROWS} == {*profiles, "warm", *BLOCKS}
     programs = {name for row in ROWS if row.group not in BLOCKS for name in (*row.over, *row.under)}

@@ -169,7 +169,7 @@ def test_pairs_without_their_environment(bench: Bench, tmp_path: Path, monkeypat
     meter.measure(0)
     assert meter.group.units == []
     assert meter.group.reasons.keys() == {"runoff_ort", "onnxruntime"}
-    assert "nox -s speed" in str(meter.group.reasons["onnxruntime"])
+    assert "nox -s extension" in str(meter.group.reasons["onnxruntime"])
 
 
 def test_a_run_keeps_every_round_and_what_an_interruption_leaves(bench: Bench, programs: dict[str, Fake]) -> None:
