@@ -168,8 +168,8 @@ def sanitize(session: nox.Session) -> None:
         return
     common = ("--locked", "--quiet", "--package", "runoff-core", "--target-dir", str(ROOT / "target" / "sanitize"))
     if output_of("cargo", "+nightly", "miri"):
-        # tests read files and clocks, which Miri keeps from them by default
-        miri = {**env, "MIRIFLAGS": "-Zmiri-disable-isolation"}
+        # tests read files and clocks, which Miri keeps from them by default, and compare what two calls of exp give
+        miri = {**env, "MIRIFLAGS": "-Zmiri-disable-isolation -Zmiri-deterministic-floats"}
         cargo(session, miri, "+nightly", "miri", "test", *common, "--lib", "--", *PURE_MODULES)
     else:
         session.warn("Miri was left out: rustup component add miri rust-src --toolchain nightly")

@@ -8,7 +8,7 @@
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::ortsys;
 use ort::sys::{ONNXType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo, OrtValue};
@@ -326,6 +326,12 @@ fn forever<T>(
     cell: &OnceLock<Forever<T>>,
     make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr,
 ) -> Result<*mut T, Error> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if let Some(made) = cell.get() {
+        return Ok(made.0.as_ptr());
+    }
+    // Without this, two threads that come first at once would make two, and one would be lost.
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(made) = cell.get() {
         return Ok(made.0.as_ptr());
     }
