@@ -33,7 +33,7 @@ HYPERFINE = "2.0.0"
 OLDEST_RUST = (1, 92)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
-PURE_MODULES = ("clock::", "preprocess::tests::the_span", "tensor::", "topk::")
+PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "export", "hyperfine"]
 
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))

@@ -74,13 +74,15 @@ def _show(run: Run, folder: Path | None, console: Console, *, as_json: bool) -> 
     import msgspec
 
     from runoff.bench import shown
-    from runoff.speed.report import table, write_plot
+    from runoff.speed.report import table
 
     if as_json:
         click.echo(msgspec.json.encode(run.outcomes))
     else:
         console.print(table(run))
     if folder:
+        from runoff.speed.plot import write_plot  # its libraries take seconds to import
+
         write_plot(run, folder)
         console.print(f"written: {shown(folder / 'speed.md')}", highlight=False, markup=False, soft_wrap=True)
 

@@ -10,9 +10,10 @@ import vl_convert
 
 from runoff.machine import headline
 from runoff.speed.report import value
+from runoff.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from runoff.speed.run import Run
 
@@ -21,13 +22,13 @@ _COLOURS = {"met": "#009E73", "missed": "#D55E00"}
 _TICKS = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10]
 
 
-def draw(run: Run) -> Iterator[tuple[str, bytes]]:
-    """Yield the plot's files: name and content; nothing when no ratio was measured."""
+def write_plot(run: Run, folder: Path) -> None:
+    """Write the plot as PNG and SVG into `folder`, where a ratio was measured."""
     if all(outcome.value is None for outcome in run.outcomes):
         return
     spec = chart(run).to_json()
-    yield "speed.png", vl_convert.vegalite_to_png(spec, scale=2)
-    yield "speed.svg", vl_convert.vegalite_to_svg(spec).encode()
+    write_atomically(folder / "speed.png", vl_convert.vegalite_to_png(spec, scale=2))
+    write_atomically(folder / "speed.svg", vl_convert.vegalite_to_svg(spec).encode())
 
 
 def chart(run: Run) -> Any:  # noqa: ANN401 - Altair's charts share no type

@@ -35,14 +35,6 @@ def write(run: Run, folder: Path) -> None:
         write_atomically(folder / name, text.encode())
 
 
-def write_plot(run: Run, folder: Path) -> None:
-    """Write the plot as PNG and SVG into `folder`, where a ratio was measured."""
-    from runoff.speed.plot import draw  # its libraries take seconds to import
-
-    for name, data in draw(run):
-        write_atomically(folder / name, data)
-
-
 def markdown(run: Run, *, plot: bool) -> str:
     """Return the run as Markdown: the table, the plot, what it was measured on, and the medians behind the ratios."""
     lines = ["# The Rust core against the floor and against Python", "", *_head(run), "", *_rows(run), ""]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::preprocess::Preprocessor;
 use crate::protocol::Guess;
 use crate::session::Session;
-use crate::tensor::{Buffer, Dtype, RawTensor};
+use crate::tensor::{Buffer, RawTensor};
 use crate::topk;
 use crate::value::Value;
 

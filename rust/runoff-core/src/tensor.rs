@@ -3,89 +3,14 @@
 use std::path::Path;
 
 use bytemuck::cast_slice;
-use ort::sys::ONNXTensorElementDataType as Onnx;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::protocol::TensorFile;
 use crate::value::Value;
 
 #[cfg(target_endian = "big")]
 compile_error!("tensor files are little-endian, and are read as they stand");
-
-/// Element types, with `NumPy`'s names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Dtype {
-    Bool,
-    Bfloat16,
-    Float16,
-    Float32,
-    Float64,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Uint8,
-    Uint16,
-    Uint32,
-    Uint64,
-    Complex64,
-    Complex128,
-    /// Strings, which have no fixed size.
-    Str,
-}
-
-/// Name, size of one element in bytes, and ONNX Runtime's word for each.
-const DTYPES: [(Dtype, &str, usize, Onnx); 16] = [
-    (Dtype::Bool, "bool", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
-    (Dtype::Bfloat16, "bfloat16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16),
-    (Dtype::Float16, "float16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
-    (Dtype::Float32, "float32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
-    (Dtype::Float64, "float64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE),
-    (Dtype::Int8, "int8", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8),
-    (Dtype::Int16, "int16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16),
-    (Dtype::Int32, "int32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32),
-    (Dtype::Int64, "int64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
-    (Dtype::Uint8, "uint8", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8),
-    (Dtype::Uint16, "uint16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16),
-    (Dtype::Uint32, "uint32", 4, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32),
-    (Dtype::Uint64, "uint64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64),
-    (Dtype::Complex64, "complex64", 8, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64),
-    (Dtype::Complex128, "complex128", 16, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX128),
-    (Dtype::Str, "str", 0, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING),
-];
-
-impl Dtype {
-    /// `NumPy`'s name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        DTYPES[self as usize].1
-    }
-
-    /// Finds the element type that `NumPy` calls `name`.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        DTYPES.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
-    }
-
-    /// Finds the element type that ONNX Runtime calls `element`.
-    #[must_use]
-    pub fn from_onnx(element: Onnx) -> Option<Self> {
-        DTYPES.iter().find(|entry| entry.3 == element).map(|entry| entry.0)
-    }
-
-    /// ONNX Runtime's word for it.
-    #[must_use]
-    pub const fn to_onnx(self) -> Onnx {
-        DTYPES[self as usize].3
-    }
-
-    /// Size of one element, in bytes; 0 for strings.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        DTYPES[self as usize].2
-    }
-}
 
 /// Bytes that numbers of any type may be read from in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -200,16 +125,6 @@ pub fn write(folder: &Path, name: &str, first_item: usize, tensor: &RawTensor) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_and_sizes_agree() {
-        for (index, (dtype, name, size, onnx)) in DTYPES.into_iter().enumerate() {
-            assert_eq!(dtype as usize, index);
-            assert_eq!((dtype.name(), dtype.size(), dtype.to_onnx()), (name, size, onnx));
-            assert_eq!((Dtype::parse(name), Dtype::from_onnx(onnx)), (Some(dtype), Some(dtype)));
-        }
-        assert_eq!(Dtype::parse("float8"), None);
-    }
 
     #[test]
     fn a_buffer_is_the_same_bytes_in_every_type() {

@@ -14,8 +14,8 @@ use ort::ortsys;
 use ort::sys::{ONNXType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo, OrtValue};
 use smallvec::SmallVec;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
-use crate::tensor::Dtype;
 
 /// Dimensions of a tensor, as ONNX Runtime counts them.
 pub type Dimensions = SmallVec<[i64; 6]>;

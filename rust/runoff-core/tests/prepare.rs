@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use common::{data, environment};
+use runoff_core::dtype::Dtype;
 use runoff_core::error::Error;
 use runoff_core::prepare::{Prepared, prepare};
 use runoff_core::protocol::Settings;
 use runoff_core::runtime::{Runtime, library_from_env};
 use runoff_core::session::Session;
-use runoff_core::tensor::{Buffer, Dtype, RawTensor};
+use runoff_core::tensor::{Buffer, RawTensor};
 use runoff_core::value::Value;
 use runoff_core::{Kind, profile};
 

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use common::{data, environment};
 use runoff_core::Kind;
+use runoff_core::dtype::Dtype;
 use runoff_core::error::Error;
 use runoff_core::protocol::{Execution, Optimization, Settings, TensorSpec};
 use runoff_core::session::Session;
-use runoff_core::tensor::{Buffer, Dtype, RawTensor};
+use runoff_core::tensor::{Buffer, RawTensor};
 use runoff_core::value::{Form, Value};
 
 fn open(path: &Path, settings: &Settings) -> Result<Session, Error> {

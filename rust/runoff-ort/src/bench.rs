@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use runoff_core::clock::now_ns;
+use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::runtime::{Runtime, library_from_env};
 use runoff_core::session::{Port, Session};
-use runoff_core::tensor::{Buffer, Dtype};
+use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 use runoff_core::{classify, memory};
 use runoff_runner::{print, print_json};

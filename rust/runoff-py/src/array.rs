@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 use runoff_core::Error;
-use runoff_core::tensor::Dtype;
+use runoff_core::dtype::Dtype;
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 

@@ -8,8 +8,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use runoff_core::Error;
+use runoff_core::dtype::Dtype;
 use runoff_core::session::{Port, Session, empty_sequence, show_shape};
-use runoff_core::tensor::Dtype;
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 

@@ -3,8 +3,8 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
+use runoff_core::dtype::Dtype;
 use runoff_core::session::Port;
-use runoff_core::tensor::Dtype;
 use runoff_core::value::{Form, TensorView, Value};
 use runoff_core::{Error, Kind};
 

@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use runoff_core::Error;
+use runoff_core::dtype::Dtype;
 use runoff_core::session::{self, Port};
-use runoff_core::tensor::Dtype;
 use runoff_core::value::{Dimensions, Value};
 
 use crate::array::{self, SMALL};

@@ -3,8 +3,8 @@
 use numpy::PyUntypedArray;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use runoff_core::dtype::Dtype;
 use runoff_core::session::{Port, Session, show_shape};
-use runoff_core::tensor::Dtype;
 use runoff_core::{Error, Kind};
 
 use crate::array::{self, InPlace};

@@ -7,11 +7,12 @@ use std::path::Path;
 use super::ahead::Ahead;
 use super::outputs::Captured;
 use crate::clock::now_ns;
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::preprocess::Preprocessor;
 use crate::protocol::{Item, Preprocess, Request, TensorFile};
 use crate::session::Session;
-use crate::tensor::{Buffer, Dtype, RawTensor};
+use crate::tensor::{Buffer, RawTensor};
 use crate::value::Value;
 
 /// Where the elements of an item come from.

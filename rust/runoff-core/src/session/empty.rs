@@ -4,8 +4,8 @@ use ort::environment::Environment;
 use ort::session::Session;
 
 use super::{Port, call};
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
-use crate::tensor::Dtype;
 use crate::value::Value;
 
 /// An ONNX file (opset 11) with the one node `y = SequenceEmpty()`; [`ELEMENT`] says where the element type is missing.

@@ -12,11 +12,11 @@ use std::path::Path;
 use ort::environment::Environment;
 use ort::value::ValueType;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
 use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
-use crate::tensor::Dtype;
 use crate::value::Value;
 
 pub use empty::empty_sequence;

@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
+use crate::dtype::Dtype;
 use crate::protocol::TensorSpec;
-use crate::tensor::Dtype;
 
 /// An input or output of a model.
 #[derive(Debug, Clone)]
