@@ -258,8 +258,8 @@ class Session:
             A value for each input, by name, of the dtype and shape that the model takes. An initialiser that the model
             lists among its inputs may be given too; an optional input may be left out or None.
         outputs
-            Names of the outputs that are wanted, at least one; what only the others need is not computed where the
-            graph allows. None stands for all.
+            Names of the outputs that are returned, at least one; ONNX Runtime computes the whole graph all the same.
+            None stands for all.
 
         Returns
         -------
