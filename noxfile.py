@@ -179,11 +179,8 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def export(session: nox.Session) -> None:
-    """Make the export environment; with names, export those models: nox -s export -- mobilenet_v2 --force."""
+    """Make the environment that exports models; the command is: runoff export NAME."""
     install(session, "export", "1 to 5 min, 5 GB")
-    if session.posargs:
-        exporter = ("python", "-P", "-m", "runoff.models.export", "--store", str(HOME / "models"))
-        session.run(*exporter, *session.posargs, env={"PYTHONPATH": str(ROOT / "python")})
 
 
 @nox.session
