@@ -119,8 +119,7 @@ def build(session: nox.Session) -> None:
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     cargo(session, env, "build", "--release", "--locked", "--quiet", "-p", "runoff-ort", "-p", "runoff-floor")
     session.log("building the extension (first time 1 min, then 1 s)")
-    manifest = str(ROOT / "rust" / "runoff-py" / "Cargo.toml")
-    options = ("--release", "--locked", "--quiet", "--out", str(WHEELS), "--manifest-path", manifest)
+    options = ("--release", "--locked", "--quiet", "--out", str(WHEELS), "--manifest-path", str(EXTENSION))
     session.run("maturin", "build", *options, env=env)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from runoff import __version__
-from runoff.errors import ExitCode, RunoffError
+from runoff.errors import RunoffError
+from runoff.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,27 +152,6 @@ def doctor(*, as_json: bool) -> None:
     examine(as_json=as_json)
 
 
-def _terminate(_signal: int, _frame: object) -> None:
-    """Leave as after Ctrl-C: what runs is killed, what was measured is kept."""
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code; what users can mend is one line on stderr."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        cli.main(args=arguments, prog_name="runoff", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("runoff: interrupted", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
-    except RunoffError as error:
-        click.echo(f"runoff: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"        {error.hint}", err=True)
-        sys.exit(error.code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.CASE_FAILED)
+    """Run the command line and leave with its exit code."""
+    run_program(cli, "runoff", arguments)

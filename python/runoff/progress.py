@@ -45,20 +45,25 @@ class Estimate:
         return sum(self._known.get(job, self._by_case.get(job[0], average)) for job in self._left)
 
 
+def quiet_progress(console: Console) -> Progress:
+    """Return a bar that is drawn only when it is told to; its tasks have the field ``left``."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[left]}"),
+        console=console,
+        auto_refresh=False,  # a refreshing thread would disturb what is being timed
+        transient=True,
+    )
+
+
 class Bar:
     """A progress bar with the time left; a `runoff.execute.Listener`."""
 
     def __init__(self, jobs: list[Job], console: Console) -> None:
         self._estimate = Estimate(jobs)
         self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[left]}"),
-            console=console,
-            auto_refresh=False,  # a refreshing thread would disturb what is being timed
-            transient=True,
-        )
+        self._progress = quiet_progress(console)
         self._task = self._progress.add_task("", total=len(jobs), left="")
         self._began = 0.0
 

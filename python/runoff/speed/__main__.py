@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runoff.errors import ExitCode, RunoffError
+from runoff.program import run_program
 from runoff.speed.rows import MODEL, ROWS, find_rows
 
 if TYPE_CHECKING:
@@ -87,26 +85,5 @@ def _show(run: Run, folder: Path | None, console: Console, *, as_json: bool) -> 
         console.print(f"written: {shown(folder / 'speed.md')}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _terminate(_signal: int, _frame: object) -> None:
-    """Leave as after Ctrl-C: what runs is killed, what was measured is kept."""
-    raise KeyboardInterrupt
-
-
-def main() -> None:
-    """Run the command line and leave with its exit code; what users can mend is one line on stderr."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        speed.main(prog_name="python -m runoff.speed", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("runoff: interrupted; what was measured is kept", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
-    except RunoffError as error:
-        click.echo(f"runoff: {error}", err=True)
-        sys.exit(error.code)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(speed, "python -m runoff.speed")

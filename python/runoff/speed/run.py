@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
-from rich.progress import BarColumn, Progress, TextColumn
 
 from runoff import __version__
 from runoff.machine import describe_machine
-from runoff.progress import duration_left
+from runoff.progress import duration_left, quiet_progress
 from runoff.speed.ratios import Group, Outcome, outcome
 
 if TYPE_CHECKING:
@@ -91,14 +90,7 @@ class _Bar:
         self._left = [name for _ in range(rounds) for name in names]
         self._took: dict[str, float] = {}
         self._began = 0.0
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[left]}"),
-            console=console,
-            auto_refresh=False,  # a refreshing thread would disturb what is being timed
-            transient=True,
-        )
+        self._progress = quiet_progress(console)
         self._task = self._progress.add_task("", total=len(self._left), left="")
 
     def __enter__(self) -> Self:
