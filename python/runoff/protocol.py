@@ -135,7 +135,7 @@ class Accuracy(_Part, frozen=True, tag_field="kind", tag="accuracy"):
 
 
 class Turns(_Part, frozen=True, tag_field="kind", tag="turns"):
-    """Warm inferences on demand: as many as each line of stdin asks for, with their durations on stdout."""
+    """Warm inferences on demand, on the items that each line of stdin names, with their durations on stdout."""
 
     warmup: Annotated[int, Meta(ge=0)]
     """Inferences after the second that are run and not kept."""
@@ -216,6 +216,8 @@ class Effective(_Answer, frozen=True):
     build: str | None = None
     library: str | None = None
     """Path of the runtime's shared library, where there is one."""
+    denormals: str | None = None
+    """``kept`` or ``flushed``: what the calling thread makes of numbers below the smallest normal one."""
     ignored: tuple[str, ...] = ()
     """Settings that were asked for and that this target has no way to apply."""
 

@@ -121,7 +121,7 @@ class Session(Protocol):
         """Run the model once; the outputs can be read on the CPU when it returns."""
 
     def effective(self) -> Fields:
-        """Return `runoff.protocol.Effective` without `ignored`, read back from the runtime."""
+        """Return `runoff.protocol.Effective` without `denormals` and `ignored`, read back from the runtime."""
 
 
 class Images(Protocol):

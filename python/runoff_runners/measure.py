@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from json import dumps
 from time import monotonic_ns
 
 import numpy as np
@@ -47,7 +48,16 @@ def measure(
         loop.turns()
     else:
         loop.first()
-    return {**loop.fields(), "effective": session.effective()}
+    return {**loop.fields(), "effective": {**session.effective(), "denormals": denormals()}}
+
+
+def denormals() -> str:
+    """Return what this thread makes of numbers below the smallest normal one: ``kept`` or ``flushed`` to zero.
+
+    It halves the smallest normal float32, 2 ** -126.
+    """
+    half = np.full(1, 2.0**-126, np.float32) * np.float32(0.5)
+    return "kept" if half[0] else "flushed"
 
 
 def pillow_images(request: Request) -> Images | None:
@@ -79,10 +89,10 @@ def _first_items(request: Request) -> list[int]:
     return items[: len(request["inputs"])] if request["measure"]["kind"] == "accuracy" else items
 
 
-def _batch_items(request: Request, iteration: int) -> list[int]:
-    """Return the indices of the items of an iteration, going round."""
-    batch = request["settings"]["batch"]
-    return [(iteration * batch + offset) % len(request["inputs"]) for offset in range(batch)]
+def _batch_items(request: Request, first: int) -> list[int]:
+    """Return the indices of the items of a batch that begins with `first`, going round."""
+    count = len(request["inputs"])
+    return [(first + offset) % count for offset in range(request["settings"]["batch"])]
 
 
 class _Loop:
@@ -119,23 +129,22 @@ class _Loop:
     def latency(self) -> None:
         """Run the first, the second, the warm-up, and warm iterations until both minima are met."""
         asked = self._request["measure"]
-        iteration = self._warm_up()
+        first, batch = self._warm_up(), self._request["settings"]["batch"]
         enough, until = 2 + asked["min_samples"], monotonic_ns() + asked["min_ns"]
         while len(self._inference_ns) < enough or monotonic_ns() < until:
-            self._iterate(_batch_items(self._request, iteration))
-            iteration += 1
+            self._iterate(_batch_items(self._request, first))
+            first += batch
         self._phases.end("warm")
 
     def turns(self) -> None:
-        """Say ``ready``, then answer every line of stdin, a number, with the durations of so many iterations."""
-        iteration = self._warm_up()
+        """Say ``ready``, then answer every line of stdin: the items of a turn, or ``outputs``."""
+        self._warm_up()
+        items = {str(number): number for number in range(len(self._request["inputs"]))}
         _tell("ready")
-        for line in sys.stdin:
-            count, before = _count(line), len(self._inference_ns)
-            for _ in range(count):
-                self._iterate(_batch_items(self._request, iteration))
-                iteration += 1
-            _tell(str(self._inference_ns[before:]))
+        for raw in sys.stdin.buffer:
+            line = raw.decode(errors="replace")
+            answer = self._write_latest() if line.strip() == "outputs" else self._turn(_read_items(line, items))
+            _tell(dumps(answer))
         self._phases.end("warm")
 
     def accuracy(self) -> None:
@@ -164,15 +173,26 @@ class _Loop:
         outputs = list(self._written.values())
         return {"samples": samples, "outputs": outputs, "tensors": self._written_inputs, "top": top}
 
+    def _turn(self, firsts: list[int]) -> Fields:
+        """Run an iteration from each item of `firsts` on; return the durations in nanoseconds by part."""
+        before = len(self._inference_ns)
+        for first in firsts:
+            self._iterate(_batch_items(self._request, first))
+        took = {"inference": self._inference_ns[before:]}
+        if self._images is not None:
+            took["preprocess"] = self._preprocess_ns[before:]
+        return took
+
     def _warm_up(self) -> int:
-        """Run the first, the second and those that are not kept; return the number of the next iteration."""
+        """Run the first, the second and those that are not kept; return the item that the next one begins with."""
         if self._images is None:
             self._read = {number: self._read_item(number) for number in range(len(self._request["inputs"]))}
         self.first()
         self._write()
-        next_one = 2 + self._request["measure"]["warmup"]
-        for iteration in range(1, next_one):
-            self._iterate(_batch_items(self._request, iteration))
+        batch = self._request["settings"]["batch"]
+        next_one = (2 + self._request["measure"]["warmup"]) * batch
+        for first in range(batch, next_one, batch):
+            self._iterate(_batch_items(self._request, first))
         del self._preprocess_ns[2:], self._inference_ns[2:]
         return next_one
 
@@ -209,9 +229,12 @@ class _Loop:
         return {name: read_tensor(files[name], f"inputs[{number}].tensors.{name}") for name in names}
 
     def _write(self) -> None:
-        """Write the outputs of the latest iteration; the same batch again replaces its file and its entry."""
-        for entry in write_tensors(self._request["outputs_dir"], self._items, self._outputs):
-            self._written[entry["path"]] = entry
+        """Write the outputs of the latest iteration for the result; the same batch again replaces its entry."""
+        self._written |= {entry["path"]: entry for entry in self._write_latest()}
+
+    def _write_latest(self) -> list[Fields]:
+        """Write the outputs of the latest iteration; the same batch again replaces its file."""
+        return write_tensors(self._request["outputs_dir"], self._items, self._outputs)
 
 
 def _tell(line: str) -> None:
@@ -219,19 +242,19 @@ def _tell(line: str) -> None:
     sys.stdout.flush()
 
 
-def _count(line: str) -> int:
-    """Return how many iterations a line of stdin asks for.
+def _read_items(line: str, items: dict[str, int]) -> list[int]:
+    """Return the indices that a line of stdin names.
 
     Raises
     ------
     RunnerError
-        ``bad-request``: it is not a number.
+        ``bad-request``: a word is not among `items`.
     """
-    text = line.strip()
-    if not (text.isascii() and text.isdigit()):
-        message = f"stdin: {text[:80]!r} is not a number of iterations"
-        raise RunnerError("bad-request", message, "write one whole number a line")
-    return int(text)
+    try:
+        return [items[word] for word in line.split()]
+    except KeyError as error:
+        message = f"stdin: {error.args[0][:80]!r} is no index of the {len(items)} items"
+        raise RunnerError("bad-request", message, "a turn's line holds indices of items, or the word outputs") from None
 
 
 def _join(feeds: Sequence[Feed]) -> Feed:

@@ -53,6 +53,8 @@ class _Session:
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         options = {name: settings[name] for name in _OPTIONS}  # type: ignore[literal-required]
+        # a process that waits for its turn must not take the CPU from the one whose turn it is
+        options["force_spinning_stop"] = request["measure"]["kind"] == "turns"
         self._session = runoff_ort.Session(model_path(request), **options)
         # The session would not have been made on another provider.
         self._provider = settings["provider"]

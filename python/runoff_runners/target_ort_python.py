@@ -58,6 +58,9 @@ class _Session:
         settings = request["settings"]
         provider = _find_provider(settings["provider"])
         options = _options(settings)
+        if request["measure"]["kind"] == "turns":
+            # a process that waits for its turn must not take the CPU from the one whose turn it is
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         path = model_path(request)
         threads = thread_count()
         try:

@@ -190,6 +190,9 @@ class Session:
         Execution provider; one that is not in this build is an error.
     precision
         Number format that the model computes in.
+    force_spinning_stop
+        Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
+        for a process that shares its cores and calls in bursts.
 
     Raises
     ------
@@ -232,6 +235,7 @@ class Session:
         execution: Literal["sequential", "parallel"] | None = None,
         provider: str = "cpu",
         precision: str = "fp32",
+        force_spinning_stop: bool = False,
     ) -> Session: ...
     @property
     def inputs(self) -> list[TensorInfo]:

@@ -24,7 +24,7 @@ from runoff.speed.programs import Bench, noting, shuffled
 from runoff.speed.ratios import Group
 from runoff.speed.rows import find_rows
 from runoff.speed.run import measure, new_run
-from runoff.speed.warm import INFERENCES, TURNS, Warm
+from runoff.speed.warm import TURN, TURNS, Warm
 from runoff.speed.whole import MEMORY_BLOCKS, PROCESS_BLOCKS, Whole
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runoff.processes import Finished
     from runoff.speed.run import Run
 
-TURNING = 'echo ready; while read n; do echo "[1, 5, 5, 9]"; done'
+TURNING = """echo ready; while read n; do echo '{"preprocess": [2], "inference": [1, 5, 5, 9]}'; done"""
 
 
 class Fake:
@@ -157,7 +157,8 @@ def test_a_live_process_that_fails_leaves_the_others(
 
 
 def test_live_processes_are_asked_for_whole_turns(bench: Bench, programs: dict[str, Fake]) -> None:
-    programs["a"] = Fake(f'echo ready; while read n; do [ "$n" = {INFERENCES} ] && echo "[2]"; done')
+    answer = """echo '{"inference": [2]}'"""
+    programs["a"] = Fake(f'echo ready; while read n; do [ "$n" = "{TURN}" ] && {answer}; done')
     meter = Warm(bench, ("a",))
     meter.measure(0)
     assert meter.group.units == [{"a": [2.0] * TURNS}]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from runoff.execute import make_request
 from runoff.models.prepared import prepare_file, prepare_models
 from runoff.outcome import describe_exit, judge
 from runoff.parity import TOLERANCE, compare_outputs, worst
 from runoff.plan import plan_case
 from runoff.reason import Reason
+from runoff.request import make_request
 from runoff.settings import resolve
 from runoff.speed.rows import FLOOR
 from runoff.survey import ask_target

@@ -14,8 +14,6 @@ from runoff.analysis import statistics
 from runoff.reason import Reason
 from runoff.speed.rows import Row  # noqa: TC001 (msgspec evaluates the annotations)
 
-SEED = 1
-
 Unit = dict[str, list[float]]
 """By candidate: its values."""
 
@@ -56,8 +54,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def outcome(row: Row, group: Group) -> Outcome:
     """Return the ratio of `row` with its 95 % interval.
 
-    The estimate is the median over units of the median of the paired ratios. The interval is the bootstrap of
-    `runoff.analysis.statistics.median`: units are drawn first, then the blocks within them.
+    It is that of `runoff.analysis.statistics.paired`: the trimmed mean over units of the median paired ratio.
     """
     for name in (*row.over, *row.under):
         if name in group.reasons:
@@ -65,7 +62,7 @@ def outcome(row: Row, group: Group) -> Outcome:
     paired = [_paired(row, unit) for unit in group.units if unit.keys() >= {*row.over, *row.under}]
     if not paired:
         return Outcome(row=row, reason=Reason("not-measured", "the run ended before its turn"))
-    estimate = statistics.median(paired, SEED)
+    estimate = statistics.paired(paired)
     bounded = bool(np.isfinite(estimate.low))
     return Outcome(
         row=row,
@@ -78,17 +75,17 @@ def outcome(row: Row, group: Group) -> Outcome:
 
 
 def _paired(row: Row, unit: Unit) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the ratio in each block of a unit."""
-    over = np.prod([unit[name] for name in row.over], axis=0, dtype=np.float64)
-    under = np.prod([unit[name] for name in row.under], axis=0, dtype=np.float64)
-    ratios: np.ndarray[tuple[int], np.dtype[np.float64]] = over / under
-    return ratios
+    """Return the logarithm of the ratio in each block of a unit."""
+    over = np.sum(np.log([unit[name] for name in row.over]), axis=0)
+    under = np.sum(np.log([unit[name] for name in row.under]), axis=0)
+    logs: np.ndarray[tuple[int], np.dtype[np.float64]] = over - under
+    return logs
 
 
 def medians(group: Group) -> dict[str, statistics.Estimate]:
     """Return the median of each candidate with its interval, in the group's unit."""
     names = dict.fromkeys(name for unit in group.units for name in unit)
     return {
-        name: statistics.median([np.array(unit[name], np.float64) for unit in group.units if name in unit], SEED)
+        name: statistics.median([np.array(unit[name], np.float64) for unit in group.units if name in unit])
         for name in names
     }

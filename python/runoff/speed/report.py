@@ -46,8 +46,8 @@ def markdown(run: Run, *, plot: bool) -> str:
 
 _NOTES = """\
 *met* and *missed* are the estimate's; where the 95 % interval holds the bar, the verdict says *within the interval*.
-A ratio is the median of paired ratios. A block holds each candidate once, in random order; where processes live on
-through many blocks, the interval is a bootstrap over processes first and over their blocks then. Every program has
+A ratio is a mean of paired ratios, of their middle two thirds, with Student's interval. A block holds each candidate
+once, in random order; where processes live on through many blocks, each set of them counts once. Every program has
 given the right answer before its times count. Whole processes are timed by hyperfine, start to exit; torch takes part
 in every fourth block. Peak memory is what the process itself reads at its end. All of it is measured in one run: every
 round holds a share of every row."""

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from runoff.speed.candidates import Candidate
     from runoff.speed.ratios import Unit
 
-TURNS, INFERENCES = 60, 4
-"""Turns of each process in a round, and inferences in a turn: together some tens of milliseconds."""
+TURNS, TURN = 60, "0 0 0 0"
+"""Turns of each process in a round, and what is asked for in one: the one photo again and again, some tens of
+milliseconds together."""
 WARM = Probe(name="turns", summary="inferences of live processes that take turns", measure=Turns(warmup=20))
 
 
@@ -69,7 +70,7 @@ class Warm:
 
 def _inference(process: Live) -> float:
     """Return the median inference of a turn in ns."""
-    answer = process.ask(f"{INFERENCES}\n", TIMEOUT_S)
+    answer = process.ask(f"{TURN}\n", TIMEOUT_S)
     if not answer:
         raise NotMeasuredError(Reason("crashed", f"it {describe_exit(process.close(TIMEOUT_S))} within a turn"))
-    return float(median(json.loads(answer)))
+    return float(median(json.loads(answer)["inference"]))

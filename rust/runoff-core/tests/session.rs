@@ -123,6 +123,7 @@ fn every_setting_can_be_applied_and_none_changes_the_answer() {
         arena: Some(false),
         prepacking: Some(false),
         execution: Some(Execution::Parallel),
+        force_spinning_stop: true,
         ..Settings::default()
     };
     let basic = Settings {

@@ -1,4 +1,4 @@
-//! Inference on command: so many for each line on stdin, one line of durations for each on stdout.
+//! Inference on command, as the protocol's measure `turns` has it, on the one image that there is: item 0.
 
 use std::io::{self, BufRead, Write};
 
@@ -11,11 +11,11 @@ const WARMUP: usize = 20;
 /// Infers once, keeping nothing; the duration in nanoseconds.
 type Infer<'a> = &'a mut dyn FnMut() -> Result<u64, Error>;
 
-/// Warms up, says `ready`, then answers every number on stdin until its end.
+/// Warms up, says `ready`, then answers every line of zeros on stdin with as many durations, until its end.
 ///
 /// # Errors
 ///
-/// Those of `infer`; `bad-request` for a line that is not a number; `internal` when stdin or stdout fails.
+/// Those of `infer`; `bad-request` for a word that is not 0; `internal` when stdin or stdout fails.
 pub fn serve(infer: Infer) -> Result<(), Error> {
     for _ in 0..=WARMUP {
         infer()?;
@@ -23,19 +23,23 @@ pub fn serve(infer: Infer) -> Result<(), Error> {
     say("ready")?;
     for line in io::stdin().lock().lines() {
         let line = line.map_err(|error| stream("read stdin", &error))?;
-        let count = line.trim().parse::<usize>().map_err(|_| {
-            let message = format!("stdin: {line:?} is not a number of inferences");
-            Error::new(Kind::BadRequest, message, "write a whole number on each line")
-        })?;
-        say(&turn(infer, count)?)?;
+        say(&turn(infer, &line)?)?;
     }
     Ok(())
 }
 
-/// Infers `count` times; the durations as a JSON array.
-fn turn(infer: Infer, count: usize) -> Result<String, Error> {
-    let durations = (0..count).map(|_| infer()).collect::<Result<Vec<_>, _>>()?;
-    Ok(format!("{durations:?}"))
+/// Infers for each word of `line`; the durations as JSON.
+fn turn(infer: Infer, line: &str) -> Result<String, Error> {
+    let durations = line
+        .split_ascii_whitespace()
+        .map(|word| if word == "0" { infer() } else { Err(no_item(word)) })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{{\"inference\": {durations:?}}}"))
+}
+
+fn no_item(word: &str) -> Error {
+    let message = format!("stdin: {word:?} is no item: there is one image, 0");
+    Error::new(Kind::BadRequest, message, "write a 0 for each inference of a turn")
 }
 
 /// Times `work` alone, in nanoseconds; what it gives is dropped after the clock was read.

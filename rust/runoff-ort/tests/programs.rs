@@ -2,13 +2,15 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::data;
 use runoff_core::Kind;
-use runoff_core::protocol::{Capabilities, RunResult, Status};
+use runoff_core::protocol::{Capabilities, RunResult, Status, WrittenTensor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -58,11 +60,25 @@ impl Bench {
         request
     }
 
-    fn start(&self, program: &str, request: &Value) -> Output {
+    fn command(&self, program: &str, request: &Value) -> Command {
         fs::write(self.path("request.json"), request.to_string()).expect("a request");
         let mut command = Command::new(program);
         command.arg("--request").arg(self.path("request.json")).arg("--result").arg(self.path("result.json"));
-        command.output().expect("a program")
+        command
+    }
+
+    fn start(&self, program: &str, request: &Value) -> Output {
+        self.command(program, request).output().expect("a program")
+    }
+
+    /// Lets `request` take the turns that `lines` ask for; returns its exit code and what it answered.
+    fn turns(&self, request: &Value, lines: &[u8]) -> (Option<i32>, Vec<String>) {
+        let mut command = self.command(ORT, request);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+        child.stdin.take().expect("stdin").write_all(lines).expect("a reader");
+        let output = child.wait_with_output().expect("an end");
+        let answers = String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect();
+        (output.status.code(), answers)
     }
 
     fn result(&self) -> RunResult {
@@ -146,6 +162,45 @@ fn latency_keeps_enough_samples_and_goes_round_the_items() {
     let result = bench.run(ORT, &request);
     let warm = result.phases.iter().find(|phase| phase.name == "warm").expect("warm");
     assert!(warm.end_ns - warm.start_ns >= 50_000_000);
+}
+
+#[test]
+fn turns_are_taken_on_the_items_that_stdin_names() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["measure"] = json!({"kind": "turns", "warmup": 0});
+    request["settings"] = json!({"batch": 2});
+    let (code, answers) = bench.turns(&request, b"outputs\n1 0 2\noutputs\n\n0 1");
+    let result = bench.result();
+    assert_eq!((code, answers.len(), answers[0].as_str()), (Some(0), 6, "ready"));
+    let written = |line: &str| serde_json::from_str::<Vec<WrittenTensor>>(line).expect("written tensors").remove(0);
+    // the last of the warm-up is the second, from item 2 on
+    for answer in [&answers[1], &answers[3]] {
+        assert_eq!(written(answer).items, [2, 0]);
+        assert_eq!(floats(&written(answer).path), [3.0, 0.0, 4.0, 1.0, 0.0, 4.0]);
+    }
+    assert_eq!(answers[4], r#"{"inference":[],"preprocess":[]}"#);
+    for part in ["inference", "preprocess"] {
+        let told =
+            |line: &str| serde_json::from_str::<HashMap<String, Vec<u64>>>(line).expect("durations")[part].clone();
+        assert_eq!([told(&answers[2]), told(&answers[5])].concat(), result.samples[part].warm_ns);
+        assert_eq!(result.samples[part].warm_ns.len(), 5);
+    }
+    let items: Vec<_> = result.outputs.iter().map(|output| output.items.clone()).collect();
+    assert_eq!(items, [[0, 1], [1, 2]]);
+    assert_eq!(result.effective.expect("effective").denormals.as_deref(), Some("kept"));
+}
+
+#[test]
+fn turns_on_what_is_no_item_are_refused() {
+    let bench = Bench::new();
+    let mut request = bench.classify();
+    request["measure"] = json!({"kind": "turns", "warmup": 0});
+    for line in [&b"3\n"[..], b"0 many\n", b"\xff"] {
+        assert_eq!(bench.turns(&request, line), (Some(2), vec!["ready".to_owned()]));
+        assert_eq!(bench.result().kind, Some(Kind::BadRequest));
+        assert!(bench.result().message.expect("a message").contains("stdin"));
+    }
 }
 
 #[test]

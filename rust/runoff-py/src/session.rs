@@ -33,8 +33,9 @@ type Guesses = Vec<(usize, f64)>;
 impl Session {
     #[new]
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
-        spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32"))]
-    #[expect(clippy::too_many_arguments, reason = "one for each setting of the protocol")]
+        spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
+        force_spinning_stop = false))]
+    #[expect(clippy::too_many_arguments, reason = "one for each setting")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
         py: Python<'_>,
@@ -49,6 +50,7 @@ impl Session {
         execution: Option<&str>,
         provider: &str,
         precision: &str,
+        force_spinning_stop: bool,
     ) -> PyResult<Self> {
         let given = Given {
             profile,
@@ -61,6 +63,7 @@ impl Session {
             execution,
             provider,
             precision,
+            force_spinning_stop,
         };
         let settings = given.settings(py)?;
         let environment = runtime::environment(py)?;

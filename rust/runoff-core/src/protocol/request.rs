@@ -94,6 +94,9 @@ pub struct Settings {
     pub prepared: Option<bool>,
     /// Whether the first images are read while the runtime starts and the model loads.
     pub overlap: Option<bool>,
+    /// Whether worker threads that spin stop when the last run under way ends. No request has it: the measure does.
+    #[serde(skip)]
+    pub force_spinning_stop: bool,
 }
 
 impl Default for Settings {
@@ -113,6 +116,7 @@ impl Default for Settings {
             teardown: None,
             prepared: None,
             overlap: None,
+            force_spinning_stop: false,
         }
     }
 }

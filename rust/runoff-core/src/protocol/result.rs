@@ -102,6 +102,9 @@ pub struct Effective {
     /// The runtime's shared library.
     #[serde(default)]
     pub library: Option<PathBuf>,
+    /// `kept` or `flushed`: what the calling thread makes of numbers below the smallest normal one.
+    #[serde(default)]
+    pub denormals: Option<String>,
     /// Settings that were asked for and that cannot be applied.
     #[serde(default)]
     pub ignored: Vec<String>,

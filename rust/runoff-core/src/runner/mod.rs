@@ -1,18 +1,20 @@
 //! Carries a request out with ONNX Runtime.
 
 mod ahead;
+mod denormals;
 mod feed;
 mod outputs;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::clock::{Phases, now_ns};
 use crate::error::Error;
 use crate::memory;
 use crate::protocol::{
-    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Timings, Turns, Unavailable,
-    VERSION, Workload, WrittenTensor,
+    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Settings, Timings, Turns,
+    Unavailable, VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
 use crate::session::{PRECISIONS, PREPARED, PROVIDERS, Session};
@@ -21,6 +23,7 @@ use crate::value::Value;
 use ahead::Ahead;
 use feed::Feed;
 use outputs::Captured;
+use turns::Asked;
 
 /// Model formats that this runner reads.
 const FORMATS: [&str; 2] = ["onnx", PREPARED];
@@ -115,7 +118,7 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     phases.mark("runtime");
     let environment = runtime.make_environment()?;
     phases.mark("environment");
-    let session = Session::open(&environment, &request.model.path, &request.settings)?;
+    let session = Session::open(&environment, &request.model.path, &session_settings(request))?;
     session.check_inputs(&request.model.inputs)?;
     phases.mark("load");
     let feed = Feed::new(request, &session, ahead)?;
@@ -138,14 +141,21 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     runner.finish(&last, runtime)
 }
 
+/// The request's, with which a process that waits for its turn leaves the CPU to the one whose turn it is.
+fn session_settings(request: &Request) -> Settings {
+    let force_spinning_stop = matches!(request.measure, Measure::Turns(_));
+    Settings { force_spinning_stop, ..request.settings.clone() }
+}
+
 /// How many items the first inference is on.
 fn first_batch(request: &Request) -> usize {
     let batch = request.settings.batch.get();
     if matches!(request.measure, Measure::Accuracy(_)) { batch.min(request.inputs.len()) } else { batch }
 }
 
-/// An iteration that is over: durations in nanoseconds, and what came out.
+/// An iteration that is over: its items, durations in nanoseconds, and what came out.
 struct Iteration {
+    items: Vec<usize>,
     preprocess_ns: u64,
     inference_ns: u64,
     outputs: Vec<Value<'static>>,
@@ -161,43 +171,48 @@ impl Runner<'_> {
     /// The first, the second, those that are not kept, and the warm ones.
     fn latency(&mut self, latency: Latency) -> Result<Captured, Error> {
         let first = self.first()?;
-        let mut next = self.warm_up(latency.warmup)?;
+        let (_, mut next) = self.warm_up(latency.warmup)?;
         let last = self.warm(latency, &mut next)?;
         self.close(&first, last)
     }
 
-    /// As `latency`, but as many warm ones as are asked for on stdin.
+    /// As `latency`, but the warm ones are those that stdin asks for.
     fn turns(&mut self, turns: Turns) -> Result<Captured, Error> {
         let first = self.first()?;
-        let mut next = self.warm_up(turns.warmup)?;
-        let mut last = None;
-        turns::take(|| {
-            let range = next();
-            let items = self.feed.items(range.clone());
-            let iteration = self.iterate(range)?;
-            self.keep(&iteration);
-            let inference_ns = iteration.inference_ns;
-            last = Some((items, iteration.outputs));
-            Ok(inference_ns)
+        let (mut latest, _) = self.warm_up(turns.warmup)?;
+        turns::serve(self.request.inputs.len(), |asked| match asked {
+            Asked::Turn(firsts) => self.turn(&firsts, &mut latest),
+            Asked::Outputs => turns::json(&self.capture(&latest)?.write(&self.request.outputs_dir)?),
         })?;
-        let last = match last {
-            Some((items, outputs)) => Captured::of(self.session.outputs(), &outputs, items)?,
-            None => first.clone(),
-        };
+        let last = self.capture(&latest)?;
         self.close(&first, last)
     }
 
-    /// The second and those that are not kept; returns the ranges of items that follow.
-    fn warm_up(&mut self, warmup: u64) -> Result<impl FnMut() -> Range<usize> + use<>, Error> {
+    /// An iteration from each item of `firsts` on; returns the durations by part, as JSON.
+    fn turn(&mut self, firsts: &[usize], latest: &mut Iteration) -> Result<String, Error> {
+        let (batch, before) = (self.request.settings.batch.get(), self.inference.warm_ns.len());
+        for &first in firsts {
+            *latest = self.iterate(first..first + batch)?;
+            self.keep(latest);
+        }
+        let mut took = BTreeMap::from([("inference", &self.inference.warm_ns[before..])]);
+        if self.request.workload == Workload::Classify {
+            took.insert("preprocess", &self.preprocess.warm_ns[before..]);
+        }
+        turns::json(&took)
+    }
+
+    /// The second and those that are not kept; returns the last of them, and the ranges of items that follow.
+    fn warm_up(&mut self, warmup: u64) -> Result<(Iteration, impl FnMut() -> Range<usize> + use<>), Error> {
         let batch = self.request.settings.batch.get();
         let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
         let mut next = move || ranges.next().unwrap_or_default();
-        let second = self.iterate(next())?;
-        self.keep(&second);
+        let mut latest = self.iterate(next())?;
+        self.keep(&latest);
         for _ in 0..warmup {
-            self.iterate(next())?;
+            latest = self.iterate(next())?;
         }
-        Ok(next)
+        Ok((latest, next))
     }
 
     /// Iterations that are kept, until both minima are met; returns the outputs of the last.
@@ -206,13 +221,11 @@ impl Runner<'_> {
         self.inference.warm_ns.reserve(latency.min_samples.get());
         let begun_ns = now_ns();
         loop {
-            let range = next();
-            let items = self.feed.items(range.clone());
-            let iteration = self.iterate(range)?;
+            let iteration = self.iterate(next())?;
             self.keep(&iteration);
             let enough = self.inference.warm_ns.len() >= latency.min_samples.get();
             if enough && now_ns() - begun_ns >= latency.min_ns {
-                return Captured::of(self.session.outputs(), &iteration.outputs, items);
+                return self.capture(&iteration);
             }
         }
     }
@@ -233,11 +246,9 @@ impl Runner<'_> {
         let mut last = self.first()?;
         self.record(&last)?;
         for start in (batch..count).step_by(batch) {
-            let range = start..count.min(start + batch);
-            let items = self.feed.items(range.clone());
-            let iteration = self.iterate(range)?;
+            let iteration = self.iterate(start..count.min(start + batch))?;
             self.keep(&iteration);
-            last = Captured::of(self.session.outputs(), &iteration.outputs, items)?;
+            last = self.capture(&iteration)?;
             self.record(&last)?;
         }
         self.phases.mark("warm");
@@ -257,9 +268,10 @@ impl Runner<'_> {
     }
 
     fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
+        let items = self.feed.items(range.clone());
         let preprocess_ns = self.feed.load(&self.session, range)?;
         let (outputs, inference_ns) = self.infer()?;
-        Ok(Iteration { preprocess_ns, inference_ns, outputs })
+        Ok(Iteration { items, preprocess_ns, inference_ns, outputs })
     }
 
     /// Runs the model on what was fed last; returns how long that took, in nanoseconds, too.
@@ -268,6 +280,10 @@ impl Runner<'_> {
         let begun_ns = now_ns();
         let outputs = self.session.run(&values)?;
         Ok((outputs, now_ns() - begun_ns))
+    }
+
+    fn capture(&self, iteration: &Iteration) -> Result<Captured, Error> {
+        Captured::of(self.session.outputs(), &iteration.outputs, iteration.items.clone())
     }
 
     /// Files an iteration after the first as the second or as a warm one.
@@ -313,6 +329,7 @@ impl Runner<'_> {
             threads: self.session.threads(),
             build: Some(runtime.build),
             library: Some(runtime.library),
+            denormals: Some(denormals::denormals().into()),
             ignored: ignored(request),
         });
         Ok((result, self.session))

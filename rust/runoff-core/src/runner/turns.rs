@@ -2,24 +2,51 @@
 
 use std::io::{self, BufRead, Write};
 
+use serde::Serialize;
+
 use crate::error::{Error, Kind};
 
-/// Says `ready`, then answers every line `N` on stdin with the durations of `N` iterations, until stdin ends.
-///
-/// `iterate` runs one and returns how long its inference took, in nanoseconds.
-pub fn take(mut iterate: impl FnMut() -> Result<u64, Error>) -> Result<(), Error> {
+/// What a line of stdin asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A turn: for each iteration, the item that its batch begins with.
+    Turn(Vec<usize>),
+    /// The outputs of the latest iteration.
+    Outputs,
+}
+
+/// Says `ready`, then answers every line of stdin until its end; there are `count` items.
+pub fn serve(count: usize, mut answer: impl FnMut(Asked) -> Result<String, Error>) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     tell(&mut stdout, "ready")?;
-    for line in io::stdin().lock().lines() {
+    for line in io::stdin().lock().split(b'\n') {
         let line = line.map_err(|error| lost("stdin", &error))?;
-        let count: usize = line
-            .trim()
-            .parse()
-            .map_err(|_| Error::bad_request(format!("stdin: {line:?} is not a number of iterations")))?;
-        let durations = (0..count).map(|_| iterate()).collect::<Result<Vec<_>, _>>()?;
-        tell(&mut stdout, &format!("{durations:?}"))?;
+        let asked = read(&String::from_utf8_lossy(&line), count)?;
+        tell(&mut stdout, &answer(asked)?)?;
     }
     Ok(())
+}
+
+/// `message` as one line of JSON.
+pub fn json(message: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(message).map_err(|error| lost("stdout", &error.into()))
+}
+
+fn read(line: &str, count: usize) -> Result<Asked, Error> {
+    if line.trim() == "outputs" {
+        return Ok(Asked::Outputs);
+    }
+    let item = |word: &str| {
+        let item = word.parse().ok().filter(|item: &usize| *item < count && item.to_string() == word);
+        item.ok_or_else(|| no_item(word, count))
+    };
+    line.split_ascii_whitespace().map(item).collect::<Result<_, _>>().map(Asked::Turn)
+}
+
+fn no_item(word: &str, count: usize) -> Error {
+    let shown: String = word.chars().take(80).collect();
+    let message = format!("stdin: {shown:?} is no index of the {count} items");
+    Error::new(Kind::BadRequest, message, "a turn's line holds indices of items, or the word outputs")
 }
 
 fn tell(stdout: &mut impl Write, line: &str) -> Result<(), Error> {
@@ -28,4 +55,29 @@ fn tell(stdout: &mut impl Write, line: &str) -> Result<(), Error> {
 
 fn lost(stream: &str, error: &io::Error) -> Error {
     Error::new(Kind::Internal, format!("{stream}: {error}"), "whoever takes turns must keep both pipes open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_name_items_or_ask_for_outputs() {
+        let asked = |line| read(line, 12).expect(line);
+        assert_eq!(asked("3 0 11"), Asked::Turn(vec![3, 0, 11]));
+        assert_eq!(asked("  7\t7 \r"), Asked::Turn(vec![7, 7]));
+        assert_eq!(asked(""), Asked::Turn(Vec::new()));
+        assert_eq!(asked(" outputs\r"), Asked::Outputs);
+    }
+
+    #[test]
+    fn anything_else_is_a_bad_request() {
+        for (line, word) in [("0 12", "12"), ("-1", "-1"), ("+1 1", "+1"), ("01", "01"), ("1 outputs", "outputs")] {
+            let error = read(line, 12).expect_err(line);
+            assert_eq!(error.kind, Kind::BadRequest);
+            assert!(error.message.contains(&format!("{word:?} is no index of the 12 items")), "{error}");
+        }
+        let error = read(&"9".repeat(500), 12).expect_err("too long");
+        assert!(error.message.len() < 200, "{error}");
+    }
 }

@@ -47,6 +47,9 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
     if let Some(spinning) = settings.spinning {
         builder = builder.with_intra_op_spinning(spinning)?.with_inter_op_spinning(spinning)?;
     }
+    if settings.force_spinning_stop {
+        builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
+    }
     if let Some(prepacking) = settings.prepacking {
         builder = builder.with_prepacking(prepacking)?;
     }
