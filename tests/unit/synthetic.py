@@ -11,7 +11,7 @@ from runoff.plan import Case, settings_words
 from runoff.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
 from runoff.reason import Reason
 from runoff.settings import resolve
-from runoff.store import Record, Run, RunInfo
+from runoff.store import Record, Run, RunInfo, Turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,10 +61,19 @@ PHASES: dict[str, dict[str, float]] = {
     "null-rust": {"start": 1.0, "output": 0.1, "exit": 0.4},
 }
 WARM_MS = {"torch": 14.0, "ort-python": 5.9, "ort-rust": 5.8, "ort-pyo3": 5.85}
+TWIN = "ort-python-again"
+WARM_UP = 6
+"""Inferences of warm-up in records of live processes."""
 PEAK_MB = {"torch": 853, "ort-python": 102, "ort-rust": 58, "ort-pyo3": 80, "null-rust": 3}
 
 
-def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None = None, **settings: Any) -> Case:
+def case_of(
+    target: str,
+    probes: Iterable[str] = PROBES,
+    skipped: Reason | None = None,
+    twin_of: str | None = None,
+    **settings: Any,
+) -> Case:
     """Return a case of `target` on a model called ``net``."""
     made = resolve(settings)
     name = f"net.classify.{target}.{made.profile}.t{made.threads}.b{made.batch}"
@@ -76,8 +85,20 @@ def case_of(target: str, probes: Iterable[str] = PROBES, skipped: Reason | None 
         settings=made,
         probes=tuple(probes),
         variant=settings_words(made),
+        twin_of=twin_of,
         skipped=skipped,
     )
+
+
+def original(case: Case) -> str:
+    """Return the target that a case really is: a twin is the target it repeats."""
+    return case.twin_of or case.target
+
+
+def turned_of(**fields: Any) -> Turned:
+    """Return how a live process took its turns, side by side with another."""
+    usual: dict[str, Any] = {"beside": 2, "inferences": 1, "warmup": 0, "steady": True, "checked": 1}
+    return Turned(**(usual | fields))
 
 
 def record(case: Case, probe: str, block: int, **fields: Any) -> Record:
@@ -90,12 +111,12 @@ def effective_of(target: str, settings: Settings) -> Effective:
     """Return what the runner of `target` would have in effect."""
     runtime = "torch" if target == "torch" else "onnxruntime"
     library = None if target == "torch" else "/env/libonnxruntime.so.1.32.0"
-    return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library)
+    return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, denormals="kept")
 
 
 def result_of(case: Case, **fields: Any) -> Result:
     """Return an answer of the case's runner."""
-    effective = effective_of(case.target, case.settings)
+    effective = effective_of(original(case), case.settings)
     usual: dict[str, Any] = {"protocol": 1, "case": case.id, "status": "ok", "effective": effective}
     return Result(**(usual | fields))
 
@@ -112,9 +133,10 @@ def phases_of(durations_ns: dict[str, int], spawn_ns: int) -> tuple[Phase, ...]:
 class Maker:
     """Makes records with the times of one seeded generator."""
 
-    def __init__(self, seed: int, warm: int) -> None:
+    def __init__(self, seed: int, warm: int, beside: int = 1) -> None:
         self.rng = np.random.default_rng(seed)
         self.warm = warm
+        self.beside = beside
 
     def noisy(self, value: float, spread: float = 0.05) -> int:
         """Return `value` with log-normal noise."""
@@ -122,7 +144,7 @@ class Maker:
 
     def spent(self, case: Case) -> dict[str, int]:
         """Return nanoseconds by phase of one process."""
-        return {name: self.noisy(ms * MS) for name, ms in PHASES[case.target].items()}
+        return {name: self.noisy(ms * MS) for name, ms in PHASES[original(case)].items()}
 
     def life(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``life``."""
@@ -143,21 +165,25 @@ class Maker:
         wall = sum(self.spent(case).values()) / 1e9
         seconds = {"time_wall_clock": wall, "time_user": wall * 0.8, "time_system": wall * 0.15}
         tool: dict[str, Any] = {name: {"value": value, "unit": "second"} for name, value in seconds.items()}
-        tool["memory_peak_resident"] = {"value": PEAK_MB[case.target] * 1e6, "unit": "byte"}
+        tool["memory_peak_resident"] = {"value": PEAK_MB[original(case)] * 1e6, "unit": "byte"}
         return record(case, "process", block, tool=[tool | {"exit_code": 0}])
 
     def latency(self, case: Case, block: int) -> Record:
-        """Return a record of the probe ``latency``."""
+        """Return a record of the probe ``latency``: of a live process when there are others beside it."""
         spent = self.spent(case)
         spent.pop("exit")
-        samples = {}
-        if case.target in WARM_MS:
-            warm_ns = WARM_MS[case.target] * MS * self.rng.lognormal(0, 0.01)
+        samples, live = {}, self.beside > 1
+        if original(case) in WARM_MS:
+            warm_ns = WARM_MS[original(case)] * MS * self.rng.lognormal(0, 0.01)
             warm = tuple(self.noisy(warm_ns, 0.04) for _ in range(self.warm))
+            if live:
+                warm = tuple(int(warm_ns * 2) for _ in range(WARM_UP)) + _drifting(warm, block)
             samples["inference"] = Timings(spent["inference"], self.noisy(warm_ns * 1.2), warm)
-            pixels = tuple(self.noisy(3 * MS) for _ in range(self.warm))
+            pixels = tuple(self.noisy(3 * MS) for _ in range(len(warm)))
             samples["preprocess"] = Timings(spent["preprocess"], self.noisy(4 * MS), pixels)
-        return record(case, "latency", block, result=result_of(case, phases=phases_of(spent, 0), samples=samples))
+        turned = turned_of(beside=self.beside, warmup=WARM_UP, busy_threads=1, waiting_share=0.0) if live else None
+        result = result_of(case, phases=phases_of(spent, 0), samples=samples)
+        return record(case, "latency", block, result=result, turned=turned)
 
     def counters(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``counters``."""
@@ -166,13 +192,13 @@ class Maker:
 
     def memory(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``memory``."""
-        peak = self.noisy(PEAK_MB[case.target] * 1e6, 0.002)
-        after = {name: int(peak * 0.7) for name in PHASES[case.target] if name != "exit"}
+        peak = self.noisy(PEAK_MB[original(case)] * 1e6, 0.002)
+        after = {name: int(peak * 0.7) for name in PHASES[original(case)] if name != "exit"}
         return record(case, "memory", block, result=result_of(case, memory=Memory(peak, after)))
 
     def accuracy(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``accuracy``."""
-        if case.target not in WARM_MS:
+        if original(case) not in WARM_MS:
             return record(case, "accuracy", block, result=result_of(case))
         parity = [
             {
@@ -181,12 +207,18 @@ class Maker:
                 "max_rel_diff": 1e-6 * (item + 1),
                 "cosine": 0.999999,
                 "top1_agrees": True,
-                "input_max_diff": 1.0 if "rust" in case.target else 0.0,
+                "input_max_diff": 1.0 if "rust" in original(case) else 0.0,
                 "input_mean_diff": 0.01,
             }
             for item in range(3)
         ]
         return record(case, "accuracy", block, result=result_of(case), parity=parity)
+
+
+def _drifting(times_ns: tuple[int, ...], block: int) -> tuple[int, ...]:
+    """Return times on a machine whose speed walks at random: alike for all live processes of a block."""
+    steps = np.random.default_rng(block).normal(0, 0.1, len(times_ns))
+    return tuple((np.array(times_ns) * np.exp(np.sin(np.cumsum(steps)) * 0.35)).astype(int).tolist())
 
 
 def perf_events(clock_ms: float) -> list[dict[str, Any]]:
@@ -219,6 +251,7 @@ def run_of(cases: Sequence[Case], records: Sequence[Record], folder: Path | None
         machine={"cpu": "Test CPU", "cores_allowed": 2, "virtualised": True, "system": "Linux", "kernel": "6.1"},
         tools={"hyperfine": "2.0.0", "perf": None, "runoff": "0.1.0"},
         seed=1,
+        environments={case.target: {} for case in cases},
         started="2026-11-22T12:00:00Z",
         finished="2026-11-22T12:10:00Z",
         elapsed_ns=600_000 * MS,
@@ -237,11 +270,21 @@ def synthetic_run(
     blocks: int = 10,
     warm: int = 60,
     seed: int = 1,
+    live: bool = False,
 ) -> Run:
-    """Return a whole run, with a target that cannot run here (``coreml``)."""
-    maker = Maker(seed, warm)
+    """Return a whole run, with a target that cannot run here (``coreml``).
+
+    A `live` one has the baseline's twin in every comparison, and processes that took turns on a drifting machine.
+    """
+    maker = Maker(seed, warm, beside=len(targets) + 1 if live else 1)
     cases = [
-        case_of(target, profile=profile, batch=batch) for profile in profiles for batch in batches for target in targets
+        case_of(name, profile=profile, batch=batch, twin_of=twin_of)
+        for profile in profiles
+        for batch in batches
+        for name, twin_of in [
+            *((target, None) for target in targets),
+            *([(TWIN, "ort-python")] if live and "ort-python" in targets else []),
+        ]
     ]
     records = [
         getattr(maker, probe)(case, block)

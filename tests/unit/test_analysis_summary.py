@@ -10,18 +10,22 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import MS, case_of, record, result_of, run_of, synthetic_run
+from scipy import stats
+from synthetic import MS, TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
+from runoff.analysis.cells import Key, cells, pair
+from runoff.analysis.peers import Peers
 from runoff.analysis.samples import tidy
-from runoff.analysis.statistics import Estimate
+from runoff.analysis.statistics import Ratio, paired
 from runoff.analysis.summary import COLUMNS, summarise
-from runoff.analysis.verdict import times, words
+from runoff.analysis.verdict import floor_of, percent, times, words
 from runoff.protocol import Timings
 from runoff.reason import Reason
 from runoff.store import Record, Run
 
 if TYPE_CHECKING:
     from runoff.plan import Case
+    from runoff.store import Turned
 
 
 def summary_of(run: Run) -> pd.DataFrame:
@@ -43,7 +47,7 @@ def pick(summary: pd.DataFrame, target: str, metric: str, baseline: str = "", pr
 def test_columns_are_the_published_ones(summary: pd.DataFrame) -> None:
     assert ",".join(COLUMNS) == (
         "case,target,model,workload,profile,probe,metric,unit,n,estimate,low,high,"
-        "baseline,ratio,ratio_low,ratio_high,verdict,status,reason"
+        "baseline,ratio,ratio_low,ratio_high,verdict,status,reason,p_adjusted,floor,stability"
     )
     assert list(summary.columns) == COLUMNS
 
@@ -63,6 +67,8 @@ def test_ratio_says_how_many_times_faster(summary: pd.DataFrame) -> None:
     slow = pick(summary, "torch", "wall", "ort-python")
     assert slow["ratio"] < 1
     assert "x slower (" in slow["verdict"]
+    assert row["p_adjusted"] < 1e-6
+    assert np.isnan(row["floor"])
     assert "x smaller (" in pick(summary, "ort-rust", "peak_memory", "torch", "memory")["verdict"]
     assert pick(summary, "torch", "wall", "torch")["verdict"] == "baseline"
 
@@ -96,6 +102,31 @@ def test_percentiles_without_enough_samples_are_withheld(summary: pd.DataFrame) 
     assert (row["status"], row["n"]) == ("not-measured", 480)
     assert np.isnan(row["estimate"])
     assert "662" in row["reason"]
+
+
+def test_warm_times_have_mean_percentiles_and_outliers(summary: pd.DataFrame) -> None:
+    rows = {name: pick(summary, "ort-rust", f"inference.warm.{name}") for name in ("mean", "p50", "p90", "p95")}
+    assert rows["mean"]["n"] == 8
+    assert all(row["low"] < row["estimate"] < row["high"] for row in rows.values())
+    assert rows["p50"]["estimate"] < rows["p90"]["estimate"] < rows["p95"]["estimate"]
+    for metric, n in (("inference.warm", 480), ("wall", 8)):
+        counts = [pick(summary, "ort-rust", f"{metric}.{name}_outliers") for name in ("mild", "severe")]
+        assert [count["n"] for count in counts] == [n, n]
+        assert 0 <= counts[1]["estimate"] <= counts[0]["estimate"] + 1 < 40
+
+
+def test_percentiles_of_processes_that_differ_have_no_bounds_and_say_why() -> None:
+    case = case_of("ort-rust", probes=("latency",))
+    warm = [tuple(MS * (2 + block) + step for step in range(100)) for block in range(3)]
+    records = [
+        record(case, "latency", block, result=result_of(case, samples={"inference": Timings(9, None, samples)}))
+        for block, samples in enumerate(warm)
+    ]
+    row = pick(summary_of(run_of([case], records)), "ort-rust", "inference.warm.p50")
+    assert (row["status"], row["n"]) == ("ok", 300)
+    assert row["estimate"] == pytest.approx(3 * MS, rel=0.01)
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["reason"].startswith("bounds need 11 samples at 99 % confidence; these 300 of 3 processes are worth")
 
 
 def _with(run: Run, change: dict[tuple[str, str, int], dict[str, object]]) -> Run:
@@ -151,8 +182,9 @@ def test_an_interrupted_probe_says_so() -> None:
     assert "interrupted" in summary["reason"].iloc[0]
 
 
-def _latency(case: Case, block: int, warm_ns: int) -> Record:
-    return record(case, "latency", block, result=result_of(case, samples={"inference": Timings(9, None, (warm_ns,))}))
+def _latency(case: Case, block: int, *warm_ns: int, turned: Turned | None = None) -> Record:
+    result = result_of(case, samples={"inference": Timings(9, None, warm_ns)})
+    return record(case, "latency", block, result=result, turned=turned)
 
 
 def test_drift_that_hits_both_in_a_block_leaves_the_ratio_alone() -> None:
@@ -163,6 +195,93 @@ def test_drift_that_hits_both_in_a_block_leaves_the_ratio_alone() -> None:
     row = pick(summary_of(run_of([python, rust], records)), "ort-rust", "inference.warm", "ort-python")
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((2, 2, 2))
     assert row["verdict"] == "2.00x faster (2.00 to 2.00)"
+
+
+def _live(beside: int) -> Run:
+    """Return a run whose first two inferences are warm-up; pair by pair, the ratios are 3, 1 and 1.2."""
+    python, rust = case_of("ort-python", probes=("latency",)), case_of("ort-rust", probes=("latency",))
+    turned = turned_of(beside=beside, warmup=2)
+    warm_up, times = (9 * MS, 8 * MS), {rust: (MS, 4 * MS, 2 * MS), python: (3 * MS, 4 * MS, int(2.4 * MS))}
+    records = [
+        _latency(case, block, *warm_up, *warm, turned=turned) for block in range(4) for case, warm in times.items()
+    ]
+    return run_of([python, rust], records)
+
+
+@pytest.mark.parametrize(("beside", "ratio"), [(1, 1.5), (2, 1.2)])
+def test_samples_of_live_processes_are_paired_by_index_when_they_took_turns(beside: int, ratio: float) -> None:
+    row = pick(summary_of(_live(beside)), "ort-rust", "inference.warm", "ort-python")
+    assert (row["ratio"], row["n"]) == (pytest.approx(ratio), 4)
+
+
+def test_only_blocks_spent_together_are_paired_by_index() -> None:
+    found = cells(tidy(_live(2)))
+    rust, python = (
+        found[Key(f"net.classify.{name}.default.t1.b1", "latency", "inference.warm")]
+        for name in ("ort-rust", "ort-python")
+    )
+    logs = pair(rust, python, together={0, 1})
+    assert [len(block) for block in logs] == [3, 3, 1, 1]
+    assert np.exp(logs[0]) == pytest.approx([3, 1, 1.2])
+    assert np.exp(logs[3]) == pytest.approx([1.5])
+
+
+def test_warm_up_is_kept_in_the_samples_and_in_no_estimate() -> None:
+    run = _live(2)
+    samples = tidy(run)
+    early = samples[(samples["phase"] == "warm-up") & (samples["target"] == "ort-rust") & (samples["block"] == 0)]
+    assert early["value"].tolist() == [9 * MS, 8 * MS]
+    assert early["sample"].tolist() == [0, 1]
+    summary = summarise(run, samples)
+    assert not summary["metric"].str.contains("warm-up").any()
+    assert pick(summary, "ort-rust", "inference.warm", "ort-python")["estimate"] == pytest.approx(2 * MS)
+
+
+@pytest.fixture(scope="module")
+def live() -> pd.DataFrame:
+    return summary_of(synthetic_run(profiles=("default",), blocks=8, live=True))
+
+
+def test_every_verdict_is_held_against_the_twins_floor(live: pd.DataFrame) -> None:
+    twin = pick(live, TWIN, "inference.warm", "ort-python")
+    floor = max(twin["ratio_high"], 1 / twin["ratio_low"]) - 1
+    assert twin["floor"] == pytest.approx(floor)
+    assert twin["verdict"] == f"no difference (floor {percent(floor)})"
+    others = live[(live["metric"] == "inference.warm") & live["ratio"].notna()]
+    assert (others["floor"] == twin["floor"]).all()
+    assert pick(live, "ort-rust", "inference.warm", "torch")["verdict"].startswith("2.39x faster (")
+    assert pick(live, "ort-rust", "wall", "torch")["floor"] != twin["floor"]
+
+
+def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) -> None:
+    found = cells(tidy(synthetic_run(profiles=("default",), blocks=8, live=True)))
+    rows = live[(live["metric"] == "system") & live["ratio"].notna()]
+    assert len(rows) == 8  # five targets against two baselines, less each against itself
+    ps = []
+    for case, baseline in zip(rows["case"], rows["baseline"], strict=True):
+        mine, theirs = (
+            found[Key(name, "process", "system")] for name in (case, case.replace(case.split(".")[2], baseline))
+        )
+        ps.append(paired(pair(mine, theirs)).p)
+    assert rows["p_adjusted"].to_list() == pytest.approx(stats.false_discovery_control(ps).tolist())
+    assert max(ps) > 1.01 * min(ps)
+    assert live[live["ratio"].isna()]["p_adjusted"].isna().all()
+
+
+def test_baselines_are_those_of_the_run_or_what_the_twin_repeats() -> None:
+    python, rust = case_of("ort-python"), case_of("ort-rust")
+    again = case_of("ort-rust-again", twin_of="ort-rust")
+    info = run_of([python, rust, again], []).info
+    info.baselines = ("ort-rust", "ort-python", "torch")
+    peers = Peers(info)
+    assert [case.target for case in peers.baselines(python)] == ["ort-rust", "ort-python"]
+    assert peers.twin(python) == again
+    assert peers.origin(again) == rust
+    info.baselines = ("torch",)
+    assert Peers(info).baselines(python) == [rust]
+    alone = Peers(run_of([python, case_of("torch", profile="cold")], []).info)
+    assert alone.twin(python) is None
+    assert alone.baselines(python) == [python]
 
 
 def test_cases_of_other_profiles_are_never_a_baseline() -> None:
@@ -186,21 +305,39 @@ def test_the_same_run_gives_the_same_summary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "unit", "verdict"),
+    ("bounds", "p", "floor", "unit", "verdict"),
     [
-        (Estimate(12.41, 11.93, 12.88, 10), "ns", "12.4x faster (11.9 to 12.9)"),
-        (Estimate(0.77, 0.74, 0.8, 10), "ns", "1.30x slower (1.25 to 1.35)"),
-        (Estimate(1.01, 0.99, 1.03, 10), "ns", "no difference"),
-        (Estimate(1.012, 1.002, 1.03, 10), "ns", "1.012x faster (1.002 to 1.030)"),
-        (Estimate(8.36, 8.3, 8.4, 10), "bytes", "8.36x smaller (8.30 to 8.40)"),
-        (Estimate(0.5, 0.4, 0.6, 10), "count", "2.0x more (1.7 to 2.5)"),
+        ((12.41, 11.93, 12.88), 0.001, 0.021, "ns", "12.4x faster (11.9 to 12.9)"),
+        ((0.77, 0.74, 0.8), 0.001, 0.021, "ns", "1.30x slower (1.25 to 1.35)"),
+        ((1.01, 0.99, 1.03), 0.4, 0.021, "ns", "no difference (floor 2.1 %)"),
+        ((1.01, 0.99, 1.03), 0.4, None, "ns", "no difference (no floor)"),
+        ((0.979, 0.975, 0.983), 0.001, 0.0034, "ns", "2.1 % slower (1.7 to 2.6)"),
+        ((0.979, 0.975, 0.983), 0.001, 0.022, "ns", "no difference (floor 2.2 %)"),
+        ((0.979, 0.975, 0.983), 0.001, 0.021, "ns", "2.1 % slower (1.7 to 2.6)"),
+        ((0.979, 0.975, 0.983), 0.06, 0.0034, "ns", "no difference (floor 0.34 %)"),
+        ((1.012, 1.002, 1.03), 0.04, None, "ns", "1.2 % faster (0.2 to 3.0)"),
+        ((1.0121, 1.0003, 1.03), 0.04, 0.0, "ns", "1.21 % faster (0.03 to 3.00)"),
+        ((1.0000005, 1.0000005, 1.0000005), 0, 0.0, "bytes", "0.0000500 % smaller (0.0000500 to 0.0000500)"),
+        ((8.36, 8.3, 8.4), 0.001, 0.1, "bytes", "8.36x smaller (8.30 to 8.40)"),
+        ((0.5, 0.4, 0.6), 0.001, 0.1, "count", "2.0x more (1.7 to 2.5)"),
+        ((2.0, np.nan, np.nan), np.nan, None, "ns", "not comparable: 10 block gives no interval (2 are needed)"),
     ],
 )
-def test_verdicts_in_words(ratio: Estimate, unit: str, verdict: str) -> None:
-    assert words(ratio, unit) == verdict
+def test_verdicts_in_words(
+    bounds: tuple[float, float, float], p: float, floor: float | None, unit: str, verdict: str
+) -> None:
+    assert words(Ratio(*bounds, 10, p), p, floor, unit) == verdict
+
+
+def test_the_floor_is_the_farther_bound_of_an_a_against_itself() -> None:
+    assert floor_of(Ratio(1.0, 0.98, 1.01, 9, 0.5)) == pytest.approx(1 / 0.98 - 1)
+    assert floor_of(Ratio(1.0, 0.995, 1.02, 9, 0.5)) == pytest.approx(0.02)
+    assert floor_of(Ratio(1.0, np.nan, np.nan, 1, np.nan)) is None
+    assert floor_of(None) is None
 
 
 @given(st.floats(1.0001, 1e4), st.floats(1e-4, 1))
 def test_a_bound_above_one_is_never_printed_as_one(low: float, width: float) -> None:
-    bracket = times(low * (1 + width / 2), low, low * (1 + width), "faster").split("(")[1]
-    assert float(bracket.split(" ")[0]) > 1
+    text = times(low * (1 + width / 2), low, low * (1 + width), "faster")
+    bound = float(text.split("(")[1].split(" ")[0])
+    assert bound > (0 if "%" in text else 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
+from runoff.analysis.samples import WARM_UP
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -35,12 +38,36 @@ class Cell:
         """Return the samples of all processes, shape ``(samples,)``."""
         return np.concatenate(self.processes)
 
-    def by_block(self) -> dict[int, float]:
-        """Return, for each block, the median of its processes' medians."""
-        medians: dict[int, list[float]] = {}
-        for block, samples in zip(self.blocks, self.processes, strict=True):
-            medians.setdefault(block, []).append(statistics.median(samples.tolist()))
-        return {block: statistics.median(values) for block, values in medians.items()}
+
+def pair(case: Cell, baseline: Cell, together: Collection[int] = ()) -> list[NDArray[np.float64]]:
+    """Return the logarithms of baseline / case for each block that both have, shape ``(pairs,)``.
+
+    In blocks of `together` the two processes took turns: samples of the same index are a pair. In the others the
+    median of the processes' medians makes one pair. A pair with a value that is not above zero is left out.
+    """
+    logs = []
+    theirs = _by_block(baseline)
+    for block, mine in _by_block(case).items():
+        if block not in theirs:
+            continue
+        sides = (theirs[block], mine)
+        if block in together and all(len(side) == 1 for side in sides):
+            shared = min(len(side[0]) for side in sides)
+            pairs = np.stack([side[0][:shared] for side in sides])
+        else:
+            pairs = np.array([[np.median([np.median(samples) for samples in side])] for side in sides])
+        pairs = pairs[:, (pairs > 0).all(axis=0)]
+        if pairs.size:
+            over, under = np.log(pairs)
+            logs.append(over - under)
+    return logs
+
+
+def _by_block(cell: Cell) -> dict[int, list[NDArray[np.float64]]]:
+    blocks: dict[int, list[NDArray[np.float64]]] = {}
+    for block, samples in zip(cell.blocks, cell.processes, strict=True):
+        blocks.setdefault(block, []).append(samples)
+    return blocks
 
 
 def metric_name(phase: str, metric: str) -> str:
@@ -54,17 +81,19 @@ def metric_name(phase: str, metric: str) -> str:
 
 
 def cells(samples: pd.DataFrame) -> dict[Key, Cell]:
-    """Return the cells of the tidy table `samples`, in the order in which they were measured."""
+    """Return the cells of the tidy table `samples`, in the order in which they were measured; none of warm-up."""
     made: dict[Key, Cell] = {}
-    groups = samples.groupby(["case", "probe", "phase", "metric"], sort=False)
-    for (case, probe, phase, metric), rows in groups:
-        ordered = rows.sort_values(["process", "sample"])
-        _, starts = np.unique(ordered["process"].to_numpy(), return_index=True)
-        values = ordered["value"].to_numpy(dtype=np.float64)
-        blocks = ordered["block"].to_numpy()[starts]
-        made[Key(str(case), str(probe), metric_name(str(phase), str(metric)))] = Cell(
-            unit=str(rows["unit"].iloc[0]),
-            processes=tuple(np.split(values, starts[1:])),
-            blocks=tuple(int(block) for block in blocks),
+    measured = samples[samples["phase"] != WARM_UP]
+    orders = measured[["process", "sample"]].to_numpy()
+    values, blocks, units = (measured[name].to_numpy() for name in ("value", "block", "unit"))
+    groups = measured.groupby(["case", "probe", "phase", "metric"], sort=False)
+    indices = cast("dict[tuple[str, str, str, str], NDArray[np.int64]]", groups.indices)
+    for (case, probe, phase, metric), rows in indices.items():
+        ordered = rows[np.lexsort((orders[rows, 1], orders[rows, 0]))]
+        _, starts = np.unique(orders[ordered, 0], return_index=True)
+        made[Key(case, probe, metric_name(phase, metric))] = Cell(
+            unit=str(units[ordered[0]]),
+            processes=tuple(np.split(values[ordered].astype(np.float64), starts[1:])),
+            blocks=tuple(int(block) for block in blocks[ordered[starts]]),
         )
     return made

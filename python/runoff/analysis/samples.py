@@ -34,6 +34,9 @@ COLUMNS = [
 SETUP = ("start", "imports", "runtime", "environment", "load")
 """Phases that a ``latency`` process goes through once."""
 
+WARM_UP = "warm-up"
+"""Phase of the inferences before the steady state: kept, and part of no estimate."""
+
 
 class Reading(NamedTuple):
     """A number of a record. `process` counts within the record, `sample` within process, phase and metric."""
@@ -103,11 +106,14 @@ def _latency(record: Record) -> Iterator[Reading]:
     for phase, ns in life.durations(record.result.phases).items():
         if phase in SETUP:
             yield Reading(0, phase, 0, "duration", "ns", ns)
+    warmup = record.turned.warmup if record.turned else 0
     for part, timings in record.result.samples.items():
         yield Reading(0, "first", 0, part, "ns", timings.first_ns)
         if timings.second_ns is not None:
             yield Reading(0, "second", 0, part, "ns", timings.second_ns)
-        for sample, ns in enumerate(timings.warm_ns):
+        for sample, ns in enumerate(timings.warm_ns[:warmup]):
+            yield Reading(0, WARM_UP, sample, part, "ns", ns)
+        for sample, ns in enumerate(timings.warm_ns[warmup:]):
             yield Reading(0, "warm", sample, part, "ns", ns)
 
 

@@ -2,6 +2,7 @@
 
 `ratio` is the baseline's value divided by the case's own, for times, memory and counts: how many times
 faster, smaller or fewer, so that above 1 is better than the baseline. Null runners get estimates, no ratio.
+`floor` and `p_adjusted` are what the verdict was held against; `stability` is filled in by `analyse`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import pandas as pd
 
 from runoff.analysis import counters
 from runoff.analysis.cells import Cell, Key, cells
-from runoff.analysis.statistics import Estimate, fewest_samples, median, percentile
+from runoff.analysis.comparisons import comparisons
+from runoff.analysis.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
 from runoff.analysis.trust import State, computes, disagreements, state
-from runoff.analysis.verdict import BASELINE, BASELINES, BETTER_WORSE, Comparison, compare, not_comparable
+from runoff.analysis.verdict import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ COLUMNS = [
     *("case", "target", "model", "workload", "profile", "probe", "metric", "unit"),
     *("n", "estimate", "low", "high"),
     *("baseline", "ratio", "ratio_low", "ratio_high", "verdict", "status", "reason"),
+    *("p_adjusted", "floor", "stability"),
 ]
 HEADLINE = {
     "process": ("wall", "ns"),
@@ -40,7 +43,9 @@ HEADLINE = {
     "accuracy": ("max_rel_diff", "ratio"),
 }
 """The metric, with its unit, that stands for a probe that gave nothing."""
-QUANTILES = {"p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+WITH_OUTLIERS = ("wall", "whole", ".warm")
+"""Ends of the metrics whose outliers are counted."""
 _WORST: dict[str, Callable[[NDArray[np.float64]], float]] = {"cosine": np.min, "top1_agrees": np.mean}
 _NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
@@ -77,18 +82,22 @@ class _Summary:
 
     def __init__(self, run: Run, samples: pd.DataFrame) -> None:
         self.run = run
-        self.seed = run.info.seed
         self.cells = cells(samples)
         self.wrong = disagreements(run)
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in run.records:
             self.records[record.case].append(record)
-        self.peers: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
-        for case in run.info.cases:
-            self.peers[case.comparison].append(case)
+        self.states: dict[tuple[str, str], State] = {}
         self.keys: defaultdict[tuple[str, str], list[Key]] = defaultdict(list)
         for key in self.cells:
             self.keys[key.case, key.probe].append(key)
+        self.comparisons = comparisons(run, self.cells, self._state)
+
+    def _state(self, case: Case, probe: str) -> State:
+        name = (case.id, probe)
+        if name not in self.states:
+            self.states[name] = state(case, self.records[case.id], self.wrong, probe)
+        return self.states[name]
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         for case in self.run.info.cases:
@@ -97,8 +106,7 @@ class _Summary:
                     yield from self._compared(case, line)
 
     def _lines(self, case: Case, probe: str) -> Iterator[_Line]:
-        records = self.records[case.id]
-        found = state(case, records, self.wrong, probe)
+        found = self._state(case, probe)
         keys = self.keys[case.id, probe]
         if not keys:
             silent = probe == "counters" or not computes(self.run, case.target)
@@ -109,66 +117,64 @@ class _Summary:
                 yield _Line(probe, metric, unit, _NOTHING, found)
         for key in keys:
             cell = self.cells[key]
-            yield _Line(probe, key.metric, cell.unit, self._estimate(key, cell), found, cell)
+            yield _Line(probe, key.metric, cell.unit, _estimate(key, cell), found, cell)
             if key.metric.endswith(".warm"):
+                yield _Line(probe, f"{key.metric}.mean", cell.unit, mean(cell.processes), found)
                 yield from _percentiles(probe, key.metric, cell, found)
+            if key.metric.endswith(WITH_OUTLIERS):
+                yield from _outliers(probe, key.metric, cell, found)
         if found.status == "ok" and probe == "counters":
-            yield from _uncounted(records, {key.metric for key in keys})
-
-    def _estimate(self, key: Key, cell: Cell) -> Estimate:
-        if key.probe != "accuracy":
-            return median(cell.processes, self.seed)
-        values = cell.pooled()
-        worst = _WORST.get(key.metric, np.max)
-        return Estimate(float(worst(values)), np.nan, np.nan, len(values))
+            yield from _uncounted(self.records[case.id], {key.metric for key in keys})
 
     def _compared(self, case: Case, line: _Line) -> Iterator[tuple[object, ...]]:
         head = (case.id, case.target, case.model, case.workload, case.settings.profile)
         estimate = line.estimate
-        for name, comparison in self._comparisons(case, line):
+        found = self.comparisons.get(Key(case.id, line.probe, line.metric)) if line.cell else None
+        for name, comparison in (found or {"": Comparison("")}).items():
             yield (
                 *head,
                 *(line.probe, line.metric, line.unit),
                 *(estimate.n, estimate.value, estimate.low, estimate.high),
                 *(name, comparison.ratio, comparison.low, comparison.high, comparison.verdict),
                 *(line.state.status, line.state.reason),
+                *(comparison.p_adjusted, comparison.floor, ""),
             )
 
-    def _comparisons(self, case: Case, line: _Line) -> list[tuple[str, Comparison]]:
-        if line.cell is None or line.unit not in BETTER_WORSE or not computes(self.run, case.target):
-            return [("", Comparison(""))]
-        baselines = [(name, self._baseline(case, name)) for name in BASELINES]
-        existing = [(name, baseline) for name, baseline in baselines if baseline is not None]
-        return [(name, self._comparison(case, line, other)) for name, other in existing] or [("", Comparison(""))]
 
-    def _baseline(self, case: Case, target: str) -> Case | None:
-        """Return the case of the target `target` that `case` may be compared with."""
-        return next((peer for peer in self.peers[case.comparison] if peer.target == target), None)
+def _estimate(key: Key, cell: Cell) -> Estimate:
+    if key.probe != "accuracy":
+        return median(cell.processes)
+    values = cell.pooled()
+    worst = _WORST.get(key.metric, np.max)
+    return Estimate(float(worst(values)), np.nan, np.nan, len(values))
 
-    def _comparison(self, case: Case, line: _Line, baseline: Case) -> Comparison:
-        if line.cell is None or line.state.status != "ok":
-            return not_comparable(line.state.reason)
-        if baseline.id == case.id:
-            return Comparison(BASELINE)
-        theirs = state(baseline, self.records[baseline.id], self.wrong, line.probe)
-        if theirs.status != "ok":
-            return not_comparable(f"{baseline.target}: {theirs.reason}")
-        other = self.cells.get(Key(baseline.id, line.probe, line.metric))
-        if other is None:
-            return not_comparable(f"{baseline.target} has no {line.metric}")
-        return compare(line.cell, other, self.seed)
+
+def _outliers(probe: str, metric: str, cell: Cell, found: State) -> Iterator[_Line]:
+    """Yield how many samples are mild and severe outliers.
+
+    Samples of one process are held against each other; single ones against those of the other processes.
+    """
+    single = all(len(samples) == 1 for samples in cell.processes)
+    counts = [outliers(samples) for samples in ([cell.pooled()] if single else cell.processes)]
+    n = sum(count.n for count in counts)
+    for name in ("mild", "severe"):
+        number = sum(getattr(count, name) for count in counts)
+        yield _Line(probe, f"{metric}.{name}_outliers", "count", Estimate(number, np.nan, np.nan, n), found)
 
 
 def _percentiles(probe: str, metric: str, cell: Cell, found: State) -> Iterator[_Line]:
-    values = cell.pooled()
+    total, count = sum(map(len, cell.processes)), len(cell.processes)
     for name, q in QUANTILES.items():
-        bound = percentile(values, q)
+        bound = percentile(cell.processes, q)
+        needed = f"{fewest_samples(q):,} samples at 99 % confidence"
+        its = found
         if bound is None:
-            reason = f"{name} needs {fewest_samples(q):,} samples at 99 % confidence"
-            few = State("not-measured", reason)
-            yield _Line(probe, f"{metric}.{name}", cell.unit, Estimate(np.nan, np.nan, np.nan, len(values)), few)
-        else:
-            yield _Line(probe, f"{metric}.{name}", cell.unit, bound, found)
+            bound = Estimate(np.nan, np.nan, np.nan, total)
+            its = State("not-measured", f"{name} needs {needed}")
+        elif np.isnan(bound.low) and found.status == "ok":
+            worth = f"these {total:,} of {count} processes are worth {effective_samples(cell.processes, q):,}"
+            its = State("ok", f"bounds need {needed}; {worth}")
+        yield _Line(probe, f"{metric}.{name}", cell.unit, bound, its)
 
 
 def _uncounted(records: list[Record], counted: set[str]) -> Iterator[_Line]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, log10, nan
+from math import expm1, floor, isfinite, log, log1p, log10, nan
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.statistics import Estimate, paired_ratio
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from runoff.analysis.statistics import Ratio
 
-    from runoff.analysis.cells import Cell
-
-BASELINES = ("torch", "ort-python")
 BETTER_WORSE = {"ns": ("faster", "slower"), "bytes": ("smaller", "larger"), "count": ("fewer", "more")}
 """Units whose ratio says something, and the words for it."""
 BASELINE = "baseline"
 NO_DIFFERENCE = "no difference"
+"""How the verdict of two that cannot be told apart begins; the floor follows."""
+LEVEL = 0.05
+"""Largest corrected p-value of a difference."""
+IN_PERCENT = 1.1
+"""Below this many times a difference is said in percent."""
 
 
 class Comparison(Struct, frozen=True):
@@ -32,6 +31,9 @@ class Comparison(Struct, frozen=True):
     ratio: float = nan
     low: float = nan
     high: float = nan
+    p_adjusted: float = nan
+    floor: float = nan
+    """Relative: 0.021 is 2.1 %."""
 
 
 def not_comparable(reason: str) -> Comparison:
@@ -39,43 +41,75 @@ def not_comparable(reason: str) -> Comparison:
     return Comparison(f"not comparable: {reason}")
 
 
-def compare(case: Cell, baseline: Cell, seed: int) -> Comparison:
-    """Compare two cells of the same metric, block by block. Only blocks that both have count."""
-    mine, theirs = case.by_block(), baseline.by_block()
-    pairs = _pairs(mine, theirs)
-    if not len(pairs):
-        return not_comparable("no block has a value above zero of both")
-    ratio = paired_ratio(pairs[:, 1], pairs[:, 0], seed)
-    return Comparison(words(ratio, case.unit), ratio.value, ratio.low, ratio.high)
+def floor_of(ratio: Ratio | None) -> float | None:
+    """Return the noise floor that an A/A gives, relative (0.021 is 2.1 %): the farther bound of its interval from 1.
+
+    None when there is no A/A, or none with an interval.
+    """
+    if ratio is None or not isfinite(ratio.low):
+        return None
+    return expm1(max(abs(log(ratio.low)), abs(log(ratio.high))))
 
 
-def _pairs(mine: Mapping[int, float], theirs: Mapping[int, float]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    shared = sorted(mine.keys() & theirs.keys())
-    pairs = np.array([(mine[block], theirs[block]) for block in shared], dtype=np.float64).reshape(-1, 2)
-    return pairs[(pairs > 0).all(axis=1)]
+def differs(ratio: Ratio, p_adjusted: float, floor: float | None) -> bool:
+    """Return whether `ratio` is a difference.
+
+    It is when all three hold: the 95 % interval leaves out 1, the p-value corrected for many comparisons is at
+    most 0.05, and the estimate lies beyond the noise floor, where there is one.
+    """
+    if not isfinite(ratio.low) or ratio.low <= 1 <= ratio.high:
+        return False
+    return p_adjusted <= LEVEL and abs(log(ratio.value)) > log1p(floor or 0.0)
 
 
-def words(ratio: Estimate, unit: str) -> str:
-    """Return a verdict such as ``12.4x faster (11.9 to 12.9)``.
+def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> str:
+    """Return a verdict; there is none without an interval.
 
-    It is ``no difference`` when the 95 % interval includes 1, and no verdict when there is no interval.
+    ``12.4x faster (11.9 to 12.9)``, ``2.1 % slower (1.7 to 2.5)``, ``no difference (floor 2.1 %)``, or
+    ``no difference (no floor)``.
+
+    Parameters
+    ----------
+    ratio
+        Baseline / case.
+    p_adjusted
+        Its p-value from `runoff.analysis.statistics.adjust`, over all ratios of the same probe and metric.
+    floor
+        From `floor_of`; None without a twin.
+    unit
+        ``ns``, ``bytes`` or ``count``.
     """
     if not isfinite(ratio.low):
         return f"not comparable: {ratio.n} block gives no interval (2 are needed)"
-    if ratio.low <= 1 <= ratio.high:
-        return NO_DIFFERENCE
+    if not differs(ratio, p_adjusted, floor):
+        return f"{NO_DIFFERENCE} ({'no floor' if floor is None else f'floor {percent(floor)}'})"
     better, worse = BETTER_WORSE[unit]
     if ratio.value > 1:
         return times(ratio.value, ratio.low, ratio.high, better)
     return times(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, worse)
 
 
+def percent(share: float) -> str:
+    """Return a relative number with two digits: ``2.1 %``, ``0.34 %``, ``15 %``."""
+    number = 100 * share
+    places = max(1 - floor(log10(number)), 0) if number else 0
+    return f"{number:.{min(places, 3)}f} %"
+
+
 def times(value: float, low: float, high: float, word: str) -> str:
-    """Return ``value x word (low to high)`` with as many decimals as the interval supports."""
-    places = decimals(value, low, high)
-    if low < 1.05:  # noqa: PLR2004 - a bound next to 1 must not be printed as 1
-        places = max(places, min(-floor(log10(low - 1)), 4)) if low > 1 else places
-    return f"{value:.{places}f}x {word} ({low:.{places}f} to {high:.{places}f})"
+    """Return ``value x word (low to high)`` with as many decimals as the interval supports; all are above 1.
+
+    Differences below 10 % are said in percent.
+    """
+    if value < IN_PERCENT:
+        value, low, high, mark = 100 * (value - 1), 100 * (low - 1), 100 * (high - 1), " %"
+        most = max(4, 1 - floor(log10(value)))
+        places = max(decimals(value, low, high), min(-floor(log10(low)), most))  # a bound above 0 is not printed as 0
+    else:
+        mark, places = "x", decimals(value, low, high)
+        if low < 1.05:  # noqa: PLR2004 - a bound next to 1 must not be printed as 1
+            places = max(places, min(-floor(log10(low - 1)), 4))
+    return f"{value:.{places}f}{mark} {word} ({low:.{places}f} to {high:.{places}f})"
 
 
 def decimals(value: float, low: float, high: float) -> int:
