@@ -1,4 +1,4 @@
-"""From records to samples, life, audit and the harness row."""
+"""From records to samples, life and the harness row."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import MS, case_of, effective_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
+from synthetic import MS, case_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
 
-from runoff.analysis.audit import audit
 from runoff.analysis.counters import read_events
 from runoff.analysis.harness import Harness, harness
 from runoff.analysis.life import account, life_table
 from runoff.analysis.samples import COLUMNS, tidy
-from runoff.protocol import Effective, Phase, Timings
+from runoff.protocol import Phase, Timings
 from runoff.reason import Reason
 from runoff.store import Run
 
@@ -105,90 +104,6 @@ def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:
         )
         assert rows["duration_ns"].sum() == wholes[2]
         assert rows["share"].sum() == pytest.approx(1)
-
-
-def test_audit_of_a_fair_run_has_no_difference() -> None:
-    points = audit(synthetic_run(blocks=1))
-    assert {point.outcome for point in points} == {"ok"}
-    assert len(points) == 2 * 9
-
-
-def _audited(effective: Effective, field: str) -> tuple[str, str]:
-    fair, other = case_of("ort-python"), case_of("ort-rust")
-    records = [
-        record(fair, "life", 0, result=result_of(fair)),
-        record(other, "life", 0, result=result_of(other, effective=effective)),
-    ]
-    point = next(point for point in audit(run_of([fair, other], records)) if point.point == field)
-    return point.outcome, point.detail
-
-
-@pytest.mark.parametrize(
-    ("point", "change"),
-    [
-        ("same engine", {"version": "1.31.1"}),
-        ("same engine", {"build": "other"}),
-        ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
-        ("threads", {"threads": 2}),
-        ("provider", {"provider": "cuda"}),
-    ],
-)
-def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[str, object]) -> None:
-    usual = result_of(case_of("ort-rust")).effective
-    assert usual is not None
-    outcome, detail = _audited(msgspec.structs.replace(usual, **change), point)
-    assert outcome == "differs"
-    assert "ort-rust" in detail
-
-
-def test_what_a_runner_does_not_say_is_unknown() -> None:
-    silent = Effective("onnxruntime", "1.32.0", "rust")
-    assert _audited(silent, "threads") == ("unknown", "ort-rust did not say")
-
-
-def test_an_engine_that_is_linked_in_has_no_library_file() -> None:
-    outcome, detail = _audited(Effective("onnxruntime", "1.32.0", "rust"), "same library file")
-    assert outcome == "ok"
-    assert detail.endswith("linked into its own module: ort-rust")
-
-
-def test_a_setting_that_a_target_cannot_apply_is_listed() -> None:
-    usual = result_of(case_of("ort-rust")).effective
-    assert usual is not None
-    told = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
-    assert told == ("ok", "ort-rust has no arena")
-
-
-def test_what_of_the_cold_profile_a_target_lacks_is_said_in_words() -> None:
-    usual = result_of(case_of("ort-rust")).effective
-    assert usual is not None
-    told = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
-    assert told == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
-
-
-def _prepared(source: str, **told: object) -> dict[str, tuple[str, str]]:
-    """Return outcome and detail of each point, where the Rust target ran on a prepared file."""
-    usual, native = case_of("ort-python"), msgspec.structs.replace(case_of("ort-rust"), format="ort")
-    ignored = effective_of("ort-python", usual.settings)
-    answer = result_of(usual, effective=msgspec.structs.replace(ignored, ignored=("prepared",)))
-    run = run_of([usual, native], [record(usual, "life", 0, result=answer), record(native, "life", 0)])
-    run.info.models["net"] |= {"prepared": {"sha256": "ef" * 32, "key": {"model_sha256": source}}, **told}
-    return {point.point: (point.outcome, point.detail) for point in audit(run)}
-
-
-def test_a_prepared_model_is_named_by_what_it_was_prepared_from() -> None:
-    outcome, detail = _prepared("ab" * 32)["same weights"]
-    assert outcome == "ok"
-    assert detail == "onnx abababababab, pt cdcdcdcdcdcd, ort efefefefefef prepared from abababababab"
-
-
-def test_a_model_prepared_from_another_one_differs() -> None:
-    assert _prepared("01" * 32)["same weights"][0] == "differs"
-
-
-def test_why_a_model_was_not_prepared_is_said() -> None:
-    told = _prepared("ab" * 32, not_prepared="no program")["settings applied"]
-    assert told == ("ok", "ort-python has no prepared model; not prepared: no program")
 
 
 def test_harness_share_leaves_pauses_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pandas as pd
@@ -13,20 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from synthetic import case_of, record, result_of, run_of, synthetic_run
+from synthetic import TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.protocol import Effective
+from runoff.protocol import Effective, Timings
 from runoff.reason import Reason
+from runoff.report import panels
 from runoff.report.build import write_report
 from runoff.report.markdown import report, table
-from runoff.report.overview import as_dict, blocks, headlines, missing
+from runoff.report.measured import how_lines, stop_words
+from runoff.report.overview import as_dict, blocks, headlines, missing, outliers
 from runoff.report.palette import PHASES, TARGETS, target_colours
-from runoff.report.terminal import audit_lines, harness_line, show
-from runoff.report.text import Figure, full, interval, number, plural
+from runoff.report.palette import TWIN as TWINS_COLOUR
+from runoff.report.terminal import audit_lines, block_table, harness_line, show
+from runoff.report.text import Figure, interval, number
+from runoff.store import Run, Stop, read_run
 
-if TYPE_CHECKING:
-    from pathlib import Path
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,20 @@ def analysis() -> Analysis:
     return analyse(synthetic_run(blocks=6))
 
 
-def printed(analysis: Analysis) -> str:
-    console = Console(width=160, record=True, file=None, quiet=False, force_terminal=False)
+@pytest.fixture(scope="module")
+def live() -> Analysis:
+    """Return a run with twins, whose inferences took turns, and that was asked for a precision."""
+    run = synthetic_run(profiles=("default",), blocks=10, live=True)
+    run.info.precision, run.info.time_s = 0.02, 600.0
+    run.info.stops = {
+        "process": Stop(cause="blocks", blocks=10),
+        "latency": Stop(cause="precision", blocks=9, widest=0.019, widest_case="net.classify.torch"),
+    }
+    return analyse(run)
+
+
+def printed(analysis: Analysis, width: int = 160) -> str:
+    console = Console(width=width, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as capture:
         show(analysis, console)
     return capture.get()
@@ -79,7 +94,7 @@ def test_terminal_opens_with_what_is_unfair() -> None:
     (line,) = audit_lines(unfair)
     assert "same engine" in line
     assert "1.31.1" in line
-    assert printed(unfair).startswith("not a fair comparison: same engine")
+    assert printed(unfair).startswith("not a fair comparison: net, classify, default, t1, b1: same engine: ")
 
 
 def test_json_is_plain_and_has_null_where_nothing_was_measured(analysis: Analysis) -> None:
@@ -92,7 +107,171 @@ def test_json_is_plain_and_has_null_where_nothing_was_measured(analysis: Analysi
     assert rust["wall"]["low"] < rust["wall"]["value"] < rust["wall"]["high"]
     assert "faster" in rust["wall_vs"]["torch"]
     assert plain["harness"]["own_share"] == pytest.approx(30 / 570)
-    assert {point["outcome"] for point in plain["audit"]} == {"ok"}
+    assert {point["outcome"] for point in plain["audit"]} == {"ok", "unknown"}
+    assert plain["stops"] == {}
+
+
+def test_json_has_all_that_the_verdicts_rest_on(live: Analysis) -> None:
+    plain = json.loads(json.dumps(as_dict(live), allow_nan=False))
+    (rust,) = [
+        line
+        for line in plain["ratios"]
+        if (line["target"], line["metric"], line["baseline"]) == ("ort-rust", "wall", "ort-python")
+    ]
+    assert 0 <= rust["p_adjusted"] < 0.001
+    assert 0 < rust["floor"] < 0.5
+    assert rust["ratio_low"] < rust["ratio"] < rust["ratio_high"]
+    assert plain["stops"]["latency"]["cause"] == "precision"
+    assert plain["timed"] == [how_lines(live.run)[0]]
+    assert plain["stability"]["net.classify.torch.default.t1.b1"]["evidence"]
+    assert {row["stability"] for row in plain["blocks"][0]["rows"] if row["target"] != "coreml"} <= {
+        *("stable", "noisy", "drifting", "throttled", "not warmed up", "unknown")
+    }
+    assert {entry["metric"] for entry in plain["outliers"]} >= {"wall", "inference.warm"}
+    (twin,) = [row for row in plain["blocks"][0]["rows"] if row["twin_of"]]
+    assert (twin["target"], twin["twin_of"]) == (TWIN, "ort-python")
+
+
+def test_the_twin_is_dim_and_shows_its_own_result(live: Analysis) -> None:
+    (block,) = blocks(live)
+    shown = block_table(block)
+    place = next(place for place, row in enumerate(block.rows) if row.target == TWIN) + 1  # below the profile's name
+    assert shown.rows[place].style == "dim"
+    assert [row.style for row in shown.rows].count("dim") == 1
+    text = report(live, [])
+    assert "*ort-python-again*" in text
+    assert block.rows[place - 1].wall_vs["ort-python"].startswith("A/A ")
+    assert "no difference (floor" in text
+
+
+def test_a_twin_never_wins(live: Analysis) -> None:
+    (block,) = blocks(live)
+    rows = [
+        msgspec.structs.replace(row, warm=Figure(1.0, 0.9, 1.1, "ns", 9)) if row.twin_of else row for row in block.rows
+    ]
+    lines = headlines(msgspec.structs.replace(block, rows=rows))
+    assert not any(TWIN in line for line in lines)
+
+
+def test_a_first_place_that_is_no_difference_is_not_called_the_quickest(live: Analysis) -> None:
+    (block,) = blocks(live)
+    quick = {"ort-python": 5.0, "ort-rust": 5.1}
+    rows = [
+        msgspec.structs.replace(
+            row,
+            warm=Figure(quick.get(row.target, 50.0) * 1e6, None, None, "ns", 9),
+            warm_vs={"ort-python": "no difference (floor 2.1 %)" if row.target == "ort-rust" else "baseline"},
+        )
+        for row in block.rows
+    ]
+    line = headlines(msgspec.structs.replace(block, rows=rows))[1]
+    assert line == (
+        "default, warm inference: ort-python comes first, 5.00 ms: no difference from ort-rust (floor 2.1 %)."
+    )
+
+
+@pytest.mark.parametrize("target", ["ort-pyo3", "a-target-of-mine"])
+def test_the_terminals_table_fits_into_80_columns(live: Analysis, target: str) -> None:
+    run = live.run
+    cases = tuple(
+        msgspec.structs.replace(case, target=target) if case.target == "ort-pyo3" else case for case in run.info.cases
+    )
+    made = analyse(Run(run.folder, msgspec.structs.replace(run.info, cases=cases), run.records))
+    text = printed(made, 80)
+    table_lines = text[: text.index("warm inferences, side by side")].splitlines()
+    assert max(map(len, table_lines)) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    (block,) = blocks(made)
+    for row in block.rows:
+        for figure in (row.wall, row.warm, row.peak):
+            assert interval(figure).replace(" to ", "\N{EN DASH}") in text
+            assert number(figure) in text
+
+
+def test_a_failed_point_stands_in_the_headline() -> None:
+    run = synthetic_run(profiles=("default",), blocks=6, live=True)
+    records = tuple(
+        msgspec.structs.replace(item, turned=turned_of(busy_threads=2, warmup=6, waiting_share=0.0))
+        if (item.probe, item.case.split(".")[2]) == ("latency", "ort-rust")
+        else item
+        for item in run.records
+    )
+    unfair = analyse(Run(run.folder, run.info, records))
+    lines = headlines(blocks(unfair)[0])
+    assert lines[0].startswith("default, whole process (not a fair comparison, it fails: threads): ort-rust is the")
+    text = report(unfair, [])
+    assert "**Warning.**" in text[: text.index("## Verdicts")]
+    assert printed(unfair).startswith(
+        "not a fair comparison: net, classify, default, t1, b1: threads: ort-rust asked for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite asks for; no interval"),
+        (
+            Stop(cause="precision", blocks=1, widest=0.019, widest_case="net.torch"),
+            "p: 1 block, as precise as asked (2.0 %); the widest interval is \u00b11.9 % (net.torch)",
+        ),
+        (
+            Stop(cause="time", blocks=4, widest=0.12),
+            "p: 4 blocks, its time was used up (600 s for the run); the widest interval is \u00b112 %",
+        ),
+    ],
+)
+def test_why_sampling_ended_is_said(live: Analysis, stop: Stop, said: str) -> None:
+    assert stop_words("p", stop, live.run.info) == said
+
+
+def test_ways_of_timing_are_named_with_their_targets(analysis: Analysis, live: Analysis) -> None:
+    (own,) = how_lines(analysis.run)
+    assert own.startswith("warm inferences, by its own measure: ")
+    assert own.endswith("were checked")
+    assert how_lines(live.run)[0].startswith("warm inferences, side by side: ")
+    records = [msgspec.structs.replace(item, turned=turned_of(beside=1)) for item in live.run.records[:1]]
+    mixed = how_lines(run_of(live.run.info.cases, [*live.run.records, *analysis.run.records, *records]))
+    assert mixed[1].endswith("(torch, ort-python, ort-rust, ort-pyo3, null-rust)")
+
+
+def test_outliers_are_counted_and_stay_in_the_plot(live: Analysis) -> None:
+    run, case = live.run, next(case for case in live.run.info.cases if case.target == "ort-rust")
+    at = next(place for place, item in enumerate(run.records) if (item.case, item.probe) == (case.id, "latency"))
+    result = run.records[at].result
+    assert result is not None
+    slow = (*result.samples["inference"].warm_ns[:-1], 10**9)
+    spoilt = msgspec.structs.replace(result, samples={"inference": Timings(1, 1, slow)})
+    records = list(run.records)
+    records[at] = msgspec.structs.replace(records[at], result=spoilt)
+    made = analyse(Run(run.folder, run.info, tuple(records)))
+    (found,) = [entry for entry in outliers(made) if (entry.case, entry.metric) == (case.id, "inference.warm")]
+    assert found.severe >= 1
+    assert found.n == 10 * 60
+    assert f"| {case.id} | latency inference.warm | 600 | {found.mild} | {found.severe} |" in report(made, [])
+    drawn = panels.warm(made.samples, blocks(made)[0]).to_dict()
+    largest = max(row["ms"] for rows in drawn["datasets"].values() for row in rows if row.get("target") == "ort-rust")
+    assert largest == 1000.0
+
+
+def test_a_suite_may_have_baselines_of_its_own(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path, profiles=("default",), blocks=6)
+    run.info.baselines = ("ort-rust",)
+    made = analyse(run)
+    (block,) = blocks(made)
+    assert block.baselines == ["ort-rust"]
+    headings = [str(column.header) for column in block_table(block).columns]
+    assert headings.count("vs ort-\nrust") == 2
+    assert "vs torch" not in report(made, [])
+    write_report(made)
+    assert "against ort-rust" in (tmp_path / "plots/ratio-net-classify-t1-b1.svg").read_text()
+
+
+@pytest.mark.parametrize("name", ["quick", "seeds"])
+def test_published_runs_without_raw_records_still_give_a_report(name: str) -> None:
+    made = analyse(read_run(REFERENCE / name))
+    assert "## Stability" in report(made, [])
+    assert "it has no times" in report(made, [])
+    assert "nan" not in printed(made).lower()
 
 
 def test_what_is_missing_is_grouped_by_reason(analysis: Analysis) -> None:
@@ -106,6 +285,10 @@ def test_markdown_holds_every_part(analysis: Analysis) -> None:
     text = report(analysis, [])
     for part in (
         "## Verdicts",
+        "## How it was measured",
+        "## Stability",
+        "## Ratios",
+        "## Outliers",
         "## Life of a process",
         "## Probe process",
         "## Probe latency",
@@ -184,37 +367,7 @@ def test_colours_are_distinct() -> None:
     assert len(set(PHASES.values())) == len(PHASES)
     mixed = target_colours([*TARGETS, "mine", "yours"])
     assert len(set(mixed.values())) == len(mixed)
-
-
-@pytest.mark.parametrize(
-    ("figure", "text"),
-    [
-        (Figure(41_234_567.0, 40_112_000.0, 43_001_000.0, "ns", 10), "41 ms (40 to 43)"),
-        (Figure(41_234_567.0, 41_101_000.0, 41_399_000.0, "ns", 10), "41.2 ms (41.1 to 41.4)"),
-        (Figure(5_900_000.0, 5_850_000.0, 5_950_000.0, "ns", 10), "5.90 ms (5.85 to 5.95)"),
-        (Figure(14_500.0, 14_000.0, 15_000.0, "ns", 10), "14.5 µs (14.0 to 15.0)"),
-        (Figure(12_300_000_000.0, None, None, "ns", 1), "12.3 s"),
-        (Figure(853e6, 852e6, 855e6, "bytes", 10), "853 MB (852 to 855)"),
-        (Figure(5000.0, 4990.0, 5020.0, "count", 10), "5,000 (4,990 to 5,020)"),
-        (Figure(0.98, None, None, "CPUs", 1), "0.980 CPUs"),
-        (Figure(0.0, None, None, "ns", 1), "0 µs"),
-        (Figure(), ""),
-    ],
-)
-def test_numbers_have_human_units_and_supported_digits(figure: Figure, text: str) -> None:
-    assert full(figure) == text
-
-
-@given(st.floats(1.0, 1e13), st.floats(0.0, 0.5))
-def test_printed_intervals_are_in_the_unit_of_their_number(value: float, width: float) -> None:
-    figure = Figure(value, value * (1 - width), value * (1 + width), "ns", 9)
-    low, high = (float(word.replace(",", "")) for word in interval(figure).split(" to "))
-    printed_value = float(number(figure).split(" ")[0].replace(",", ""))
-    assert low <= printed_value <= high
-
-
-def test_plurals() -> None:
-    assert [plural(1, "thread"), plural(2, "thread"), plural(2, "process")] == ["1 thread", "2 threads", "2 processes"]
+    assert target_colours([TWIN, "mine"]) == {TWIN: TWINS_COLOUR, "mine": mixed["mine"]}
 
 
 def test_harness_over_its_bar_is_said() -> None:

@@ -9,6 +9,7 @@ from runoff.analysis.audit import Point, audit
 from runoff.analysis.harness import Harness, harness
 from runoff.analysis.life import life_table
 from runoff.analysis.samples import tidy
+from runoff.analysis.stability import Stability, stability
 from runoff.analysis.summary import summarise
 
 if TYPE_CHECKING:
@@ -27,9 +28,14 @@ class Analysis:
     life: pd.DataFrame
     audit: list[Point]
     harness: Harness
+    stability: dict[str, Stability]
+    """By case id; cases that could not run here are left out."""
 
 
 def analyse(run: Run) -> Analysis:
     """Return all tables of `run`."""
-    samples = tidy(run)
-    return Analysis(run, samples, summarise(run, samples), life_table(run), audit(run), harness(run.info))
+    samples, steadiness = tidy(run), stability(run)
+    verdicts = {case: found.verdict for case, found in steadiness.items()}
+    summary = summarise(run, samples)
+    summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
+    return Analysis(run, samples, summary, life_table(run), audit(run), harness(run.info), steadiness)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from runoff.plan import Case
     from runoff.reason import Reason
-    from runoff.store import Record, Run
+    from runoff.store import Record, Run, Turned
 
 DISAGREES = "outputs-differ"
 
@@ -43,6 +43,13 @@ def say(reason: Reason | None) -> str:
     if reason is None:
         return "no reason was given"
     return f"{reason.kind}: {reason}"
+
+
+def timed_how(turned: Turned | None) -> str:
+    """Return in words how a process of the probe ``latency`` was timed; `turned` is None where it took no turns."""
+    if turned is None:
+        return "by its own measure"
+    return "side by side" if turned.beside > 1 else "alone"
 
 
 def state(case: Case, records: Sequence[Record], wrong: dict[str, Reason], probe: str) -> State:

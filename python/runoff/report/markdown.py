@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from runoff.analysis.verdict import BASELINES
+from runoff.analysis.verdict import percent
 from runoff.machine import headline
-from runoff.report.overview import Row, blocks, headlines
+from runoff.report.measured import how_lines
+from runoff.report.overview import Row, blocks, headlines, outliers, ratios
 from runoff.report.palette import PHASES
 from runoff.report.terminal import audit_lines, harness_line, missing_lines
 from runoff.report.text import Figure, finite, full
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 NEAR_ONE = 0.99
 """From here on a cosine needs all its digits."""
 HOW_TO_READ = """\
-Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired block by block: the
-baseline's value divided by the target's, so that 4x faster means a quarter of the time. "No difference" means
-that the interval includes 1. Process times are hyperfine's; phases and inference times are the runner's own;
-neither is subtracted from the other."""
+Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
+divided by the target's at the same time, so that 4x faster means a quarter of the time. The floor is what the baseline
+seems to differ from itself, run twice under two names. "No difference" means that the interval includes 1, that the
+p-value, corrected for all comparisons made, is above 0.05, or that the difference is within the floor. Process times
+are hyperfine's; phases and inference times are the runner's own; neither is subtracted from the other."""
 
 
 def report(analysis: Analysis, plots: Sequence[Path]) -> str:
@@ -42,9 +44,13 @@ def report(analysis: Analysis, plots: Sequence[Path]) -> str:
             _bullets(headlines(block)) or "Nothing was measured.",
             overview(block),
         ]
+    parts += ["## How it was measured", _bullets(how_lines(analysis.run)) or "No inferences were timed."]
+    parts += _stability(analysis)
+    parts += _ratios(analysis)
     parts += _plots(plots)
     parts += _life(analysis)
     parts += _probes(analysis)
+    parts += _outliers(analysis)
     parts += ["## Same answer", _accuracy(analysis.summary)]
     parts += ["## Fairness audit", _audit(analysis)]
     parts += ["## Not measured", _bullets(missing_lines(analysis.summary)) or "All that was asked for was measured."]
@@ -64,20 +70,62 @@ def _warnings(analysis: Analysis) -> list[str]:
 
 def overview(block: Block) -> str:
     """Return the table of one block."""
-    head = ["profile", "target", "whole process"]
-    head += [f"vs {name}" for name in BASELINES] + [
-        "warm inference",
-        "vs ort-python",
-        "peak memory",
-        "status",
+    against = [f"vs {name}" for name in block.baselines]
+    head = ["profile", "target", "whole process", *against, "warm inference", *against, "peak memory"]
+    return table([*head, "stability", "status"], (_overview_cells(row, block.baselines) for row in block.rows))
+
+
+def _overview_cells(row: Row, baselines: Sequence[str]) -> Iterator[str]:
+    yield from (row.profile, f"*{row.target}*" if row.twin_of else row.target, full(row.wall))
+    yield from (row.wall_vs.get(name, "") for name in baselines)
+    yield full(row.warm)
+    yield from (row.warm_vs.get(name, "") for name in baselines)
+    yield from (full(row.peak), row.stability, row.status)
+
+
+def _stability(analysis: Analysis) -> list[str]:
+    note = (
+        "The worst that holds stands first, then the evidence: what made the verdict, then what was fine or could not "
+        "be told. docs/stability-and-fairness.md has the thresholds."
+    )
+    rows = (
+        [case, ", ".join(found.holds) or found.verdict, "; ".join(found.evidence)]
+        for case, found in analysis.stability.items()
+    )
+    return ["## Stability", note, table(["case", "stability", "evidence"], rows)] if analysis.stability else []
+
+
+def _ratios(analysis: Analysis) -> list[str]:
+    rows = (
+        [
+            *(line["case"], f"{line['probe']} {line['metric']}", line["baseline"]),
+            *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
+            "" if line["p_adjusted"] is None else f"{line['p_adjusted']:.2g}",
+            "" if line["floor"] is None else percent(line["floor"]),
+            line["verdict"],
+        ]
+        for line in ratios(analysis)
+    )
+    head = ["case", "metric", "baseline", "ratio", "low", "high", "p, corrected", "floor", "verdict"]
+    lines = list(rows)
+    return ["## Ratios", table(head, lines)] if lines else []
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _outliers(analysis: Analysis) -> list[str]:
+    """Return how many samples lie far from the others."""
+    note = (
+        "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. They are counted here and "
+        "stay in every estimate and plot."
+    )
+    rows = [
+        [found.case, f"{found.probe} {found.metric}", f"{found.n:,}", f"{found.mild:,}", f"{found.severe:,}"]
+        for found in outliers(analysis)
     ]
-    return table(head, (_overview_cells(row) for row in block.rows))
-
-
-def _overview_cells(row: Row) -> Iterator[str]:
-    yield from (row.profile, row.target, full(row.wall))
-    yield from (row.wall_vs.get(name, "") for name in BASELINES)
-    yield from (full(row.warm), row.warm_vs.get("ort-python", ""), full(row.peak), row.status)
+    return ["## Outliers", note, table(["case", "metric", "samples", "mild", "severe"], rows)] if rows else []
 
 
 def _plots(plots: Sequence[Path]) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from runoff.analysis.peers import Peers
 from runoff.analysis.trust import computes, say
-from runoff.analysis.verdict import BASELINE, BASELINES, NO_DIFFERENCE
+from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
+from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, full, plural
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")
 PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
 """The runner's own high-water mark where there is one, else what hyperfine saw."""
+HEADLINE_METRICS = (WALL, ("life", "whole"), WARM)
+"""Times that stand for their probe."""
+DETAIL = re.compile(r"\.p\d[\d.]*$")
+"""Metrics that may be withheld without the case being any less measured: percentiles."""
+AGAIN = "A/A"
+"""Begins the result of a baseline against its own twin."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
 
 
@@ -34,6 +43,10 @@ class Row(Struct, frozen=True, kw_only=True):
     """The profile, and what departs from it."""
     computes: bool
     """False for the null runners."""
+    twin_of: str | None = None
+    """The baseline that it is once more, for the noise floor; its verdicts are then the A/A's own result."""
+    stability: str = ""
+    """The verdict of `runoff.analysis.stability`; empty for a case that could not run."""
     wall: Figure
     wall_vs: dict[str, str]
     """Verdict by baseline."""
@@ -52,6 +65,10 @@ class Block(Struct, frozen=True, kw_only=True):
     threads: int
     batch: int
     rows: list[Row]
+    baselines: list[str] = []
+    """Targets of the block that others are compared with."""
+    unfair: dict[str, list[str]] = {}
+    """By profile: the points of the fairness audit that differ."""
 
     @property
     def title(self) -> str:
@@ -78,6 +95,18 @@ class Missing(Struct, frozen=True):
     metrics: list[str]
 
 
+class Outliers(Struct, frozen=True):
+    """How many of the `n` samples of a metric lie beyond Tukey's fences. None of them was dropped."""
+
+    case: str
+    probe: str
+    metric: str
+    mild: int
+    """Beyond 1.5 interquartile ranges, not beyond 3."""
+    severe: int
+    n: int
+
+
 _Lines = dict[tuple[str, str, str], list[dict[str, Any]]]
 
 
@@ -85,25 +114,46 @@ def blocks(analysis: Analysis) -> list[Block]:
     """Return the blocks of the run, in the order of the plan."""
     lines: _Lines = defaultdict(list)
     statuses: dict[str, set[str]] = defaultdict(set)
+    unfair = _unfair(analysis)
+    peers = Peers(analysis.run.info)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if not _is_detail(line["probe"], line["metric"]):
             statuses[line["case"]].add(line["status"])
     grouped: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    baselines: dict[tuple[Any, ...], dict[str, None]] = defaultdict(dict)
     for case in _by_profile(analysis.run.info.cases):
         settings = case.settings
         key = (case.model, case.workload, settings.threads, settings.batch)
         status = next((worst for worst in _WORST_FIRST if worst in statuses[case.id]), "not-measured")
-        grouped[key].append(_row(case, lines, status, real=computes(analysis.run, case.target)))
+        grouped[key].append(_row(case, lines, status, analysis))
+        baselines[key] |= dict.fromkeys(baseline.target for baseline in peers.baselines(case))
     return [
-        Block(model=model, workload=workload, threads=threads, batch=batch, rows=rows)
-        for (model, workload, threads, batch), rows in grouped.items()
+        Block(
+            model=key[0],
+            workload=key[1],
+            threads=key[2],
+            batch=key[3],
+            rows=rows,
+            baselines=list(baselines[key]),
+            unfair={row.profile: unfair[row.case] for row in rows if row.case in unfair},
+        )
+        for key, rows in grouped.items()
     ]
+
+
+def _unfair(analysis: Analysis) -> dict[str, list[str]]:
+    """Return, by case, the points of the audit that differ in its comparison."""
+    points: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for point in analysis.audit:
+        if point.outcome == "differs":
+            points[point.comparison].append(point.point)
+    return {case.id: points[case.comparison] for case in analysis.run.info.cases if case.comparison in points}
 
 
 def _is_detail(probe: str, metric: str) -> bool:
     """Return whether a metric may be missing without the case being any less measured."""
-    return probe == "counters" or ".p9" in metric
+    return probe == "counters" or bool(DETAIL.search(metric))
 
 
 def _by_profile(cases: tuple[Case, ...]) -> list[Case]:
@@ -117,19 +167,22 @@ def _profile(case: Case) -> str:
     return ", ".join((profile, *others))
 
 
-def _row(case: Case, lines: _Lines, status: str, *, real: bool) -> Row:
+def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
     peak = next((name for name in PEAK if _figure(lines, case.id, name).value is not None), PEAK[0])
+    steadiness = analysis.stability.get(case.id)
     return Row(
         case=case.id,
         target=case.target,
         profile=_profile(case),
-        computes=real,
+        computes=computes(analysis.run, case.target),
+        twin_of=case.twin_of,
+        stability=steadiness.verdict if steadiness else "",
         wall=_figure(lines, case.id, WALL),
-        wall_vs=_verdicts(lines, case.id, WALL),
+        wall_vs=_verdicts(lines, case, WALL),
         warm=_figure(lines, case.id, WARM),
-        warm_vs=_verdicts(lines, case.id, WARM),
+        warm_vs=_verdicts(lines, case, WARM),
         peak=_figure(lines, case.id, peak),
-        peak_vs=_verdicts(lines, case.id, peak),
+        peak_vs=_verdicts(lines, case, peak),
         status=status,
     )
 
@@ -143,9 +196,17 @@ def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
     return Figure(value, low, high, line["unit"], int(line["n"]))
 
 
-def _verdicts(lines: _Lines, case: str, name: tuple[str, str]) -> dict[str, str]:
-    found = lines.get((case, *name), [])
-    return {line["baseline"]: line["verdict"] for line in found if line["baseline"] in BASELINES}
+def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, str]:
+    found = [line for line in lines.get((case.id, *name), []) if line["baseline"]]
+    return {line["baseline"]: _again(line) if line["baseline"] == case.twin_of else line["verdict"] for line in found}
+
+
+def _again(line: dict[str, Any]) -> str:
+    """Return the result of an A/A, such as ``A/A +0.3 % (-0.5 to +1.1)``: how much quicker the twin seemed."""
+    value, low, high = (finite(line[column]) for column in ("ratio", "ratio_low", "ratio_high"))
+    if value is None or low is None or high is None:
+        return str(line["verdict"])
+    return f"{AGAIN} {100 * (value - 1):+.1f} % ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f})"
 
 
 def missing(summary: pd.DataFrame) -> list[Missing]:
@@ -161,6 +222,37 @@ def missing(summary: pd.DataFrame) -> list[Missing]:
     ]
 
 
+def ratios(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return the ratios of the metrics that stand for a probe, with their corrected p-values and noise floors.
+
+    Keys are columns of ``summary.csv``; numbers that there are not are None.
+    """
+    shown = {*HEADLINE_METRICS, *PEAK}
+    return [
+        {name: finite(line[name]) if name in _NUMBERS else line[name] for name in (*_NAMES, *_NUMBERS)}
+        for line in analysis.summary.to_dict("records")
+        if (line["probe"], line["metric"]) in shown and finite(line["ratio"]) is not None
+    ]
+
+
+_NAMES = ("case", "target", "probe", "metric", "baseline", "verdict")
+_NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
+
+
+def outliers(analysis: Analysis) -> list[Outliers]:
+    """Return how many samples of each case are outliers, where they were counted."""
+    counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
+    for line in analysis.summary.to_dict("records"):
+        metric, _, kind = line["metric"].rpartition(".")
+        if kind in ("mild_outliers", "severe_outliers") and finite(line["estimate"]) is not None:
+            counts[line["case"], line["probe"], metric][kind] = int(line["estimate"]), int(line["n"])
+    return [
+        Outliers(*key, kinds["mild_outliers"][0], kinds["severe_outliers"][0], kinds["mild_outliers"][1])
+        for key, kinds in counts.items()
+        if len(kinds) > 1
+    ]
+
+
 def as_dict(analysis: Analysis) -> dict[str, Any]:
     """Return the overview as plain dicts and lists, for ``--json``. Times are in ns, memory in bytes."""
     info = analysis.run.info
@@ -170,6 +262,13 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "blocks": [{"title": block.title} | msgspec.to_builtins(block) for block in blocks(analysis)],
         "missing": missing(analysis.summary),
         "audit": analysis.audit,
+        "ratios": ratios(analysis),
+        "stability": analysis.stability,
+        "outliers": outliers(analysis),
+        "timed": timing_words(analysis.run),
+        "stops": info.stops,
+        "precision": info.precision,
+        "time_s": info.time_s,
         "harness": msgspec.to_builtins(analysis.harness)
         | {"own_ns": analysis.harness.own_ns, "own_share": analysis.harness.own_share},
         "skipped": {case.id: say(case.skipped) for case in info.cases if case.skipped},
@@ -179,17 +278,26 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
 
 
 def headlines(block: Block) -> list[str]:
-    """Return, profile by profile, which target does best and how it stands to the baselines, in words."""
+    """Return, profile by profile, which target does best and how it stands to the baselines, in words.
+
+    A comparison with a failed point of the audit says so before it names a winner.
+    """
     told = []
     for profile in block.profiles:
-        rows = [row for row in block.rows if row.profile == profile and row.computes]
+        # a twin is its baseline once more: it cannot win
+        rows = [row for row in block.rows if row.profile == profile and row.computes and row.twin_of is None]
+        points = ", ".join(block.unfair.get(profile, []))
+        unfair = f" (not a fair comparison, it fails: {points})" if points else ""
         for what, figure, verdicts, best in _METRICS:
             measured = [row for row in rows if getattr(row, figure).value is not None]
             if measured:
                 winner = min(measured, key=lambda row: getattr(row, figure).value)
-                least = getattr(winner, figure)
-                versus = _versus(getattr(winner, verdicts))
-                told.append(f"{profile}, {what}: {winner.target} is the {best}, {full(least)}{versus}.")
+                ties = _ties(winner, measured, verdicts)
+                versus = _versus(getattr(winner, verdicts) | ties)
+                place = "comes first" if NO_DIFFERENCE in versus else f"is the {best}"
+                told.append(
+                    f"{profile}, {what}{unfair}: {winner.target} {place}, {full(getattr(winner, figure))}{versus}."
+                )
     return told
 
 
@@ -200,9 +308,17 @@ _METRICS = (
 )
 
 
+def _ties(winner: Row, rows: list[Row], verdicts: str) -> dict[str, str]:
+    """Return the verdicts of those that cannot be told from `winner`, where it is a baseline itself."""
+    found = {row.target: getattr(row, verdicts).get(winner.target, "") for row in rows}
+    return {target: verdict for target, verdict in found.items() if verdict.startswith(NO_DIFFERENCE)}
+
+
 def _versus(verdicts: dict[str, str]) -> str:
     parts = [
-        f"{NO_DIFFERENCE} from {name}" if verdict == NO_DIFFERENCE else f"against {name} {verdict}"
+        verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE} from {name}")
+        if verdict.startswith(NO_DIFFERENCE)
+        else f"against {name} {verdict}"
         for name, verdict in verdicts.items()
         if verdict != BASELINE
     ]

@@ -8,7 +8,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from runoff.analysis.verdict import BASELINES
 from runoff.report.palette import PHASES, target_colours
 from runoff.report.text import Figure, number
 
@@ -82,7 +81,7 @@ def ratios(summary: pd.DataFrame, block: Block) -> Any:  # noqa: ANN401
     lines = lines[(lines["probe"] == "process") & (lines["metric"] == "wall") & lines["ratio_low"].notna()]
     if lines.empty:
         return None
-    lines = lines.sort_values("baseline", key=lambda names: names.map(BASELINES.index), kind="stable")
+    lines = lines.sort_values("baseline", key=lambda names: names.map(block.baselines.index), kind="stable")
     lines = lines.assign(text=lines["verdict"].str.split(" (", regex=False).str[0])
     colours = _colours(lines)
 
@@ -124,7 +123,7 @@ def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, title: s
 
 
 def warm(samples: pd.DataFrame, block: Block) -> Any:  # noqa: ANN401
-    """Return cumulative distributions of the warm inferences; None for no data."""
+    """Return cumulative distributions of the warm inferences, from the smallest to the largest; None for no data."""
     rows = _of(samples, block)
     rows = rows[(rows["probe"] == "latency") & (rows["metric"] == "inference") & (rows["phase"] == "warm")]
     if rows.empty:

@@ -54,8 +54,8 @@ _TITLES = {
 }
 _NOTES = {
     "life": "one process for each target, the one whose whole time is the median; from spawn to exit",
-    "ratio": "median of paired ratios and 95 % interval; right of 1 is faster than the baseline",
-    "warm": "share of inferences answered within a time; further left is faster",
+    "ratio": "paired ratios and 95 % interval; right of 1 is faster; grey: a baseline against itself",
+    "warm": "share of inferences answered within a time; further left is faster; no outlier is left out",
     "memory": "median and 95 % interval; resident memory at its highest",
 }
 

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from runoff.analysis.harness import MOST
 from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
-from runoff.report.overview import Block, Row, blocks, missing
+from runoff.report.measured import how_lines
+from runoff.report.overview import DETAIL, Block, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
 
 if TYPE_CHECKING:
@@ -22,16 +23,11 @@ if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
     from runoff.analysis.harness import Harness
 
+_WIDE = 8
+"""A longer name is broken at its first hyphen."""
 _COLOURS = {"faster": "green", "smaller": "green", "slower": "red", "larger": "red"}
-_HEADINGS = (
-    "target",
-    "whole\nprocess",
-    "vs\ntorch",
-    "vs ort-\npython",
-    "warm\ncall",
-    "vs ort-\npython",
-    "peak\nmemory",
-)
+_MOST_BASELINES = 2
+"""Baselines beside the whole process; more would not fit into 80 columns. The report has all."""
 
 
 def show(analysis: Analysis, console: Console) -> None:
@@ -41,7 +37,9 @@ def show(analysis: Analysis, console: Console) -> None:
     for block in blocks(analysis):
         console.print(block_table(block))
         console.print()
-    withheld = analysis.summary["metric"].str.contains(r"\.p9[\d.]*$", regex=True)  # the report has these
+    for line in how_lines(analysis.run):
+        console.print(Text(line))
+    withheld = analysis.summary["metric"].str.contains(DETAIL)  # the report has these
     for line in missing_lines(analysis.summary[~withheld]):
         console.print(Text(line, style="yellow"), soft_wrap=True)
     console.print(Text(harness_line(analysis.harness)))
@@ -50,7 +48,7 @@ def show(analysis: Analysis, console: Console) -> None:
 def audit_lines(analysis: Analysis) -> list[str]:
     """Return a line for each point of the fairness audit that differs."""
     return [
-        f"not a fair comparison: {point.point} differs in {', '.join(point.comparison)}: {point.detail}"
+        f"not a fair comparison: {', '.join(point.comparison)}: {point.point}: {point.detail}"
         for point in analysis.audit
         if point.outcome == "differs"
     ]
@@ -85,30 +83,49 @@ def block_table(block: Block) -> Table:
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,  # the box itself keeps columns a space apart
         pad_edge=False,
         show_edge=False,
     )
-    for place, heading in enumerate(_HEADINGS):
-        needed = len(NO_DIFFERENCE.split()[-1]) if heading.startswith("vs") else None
-        table.add_column(heading, no_wrap=place < 2, min_width=needed)  # noqa: PLR2004 (names and the widest figures)
+    shown = block.baselines[-_MOST_BASELINES:]
+    table.add_column("target", no_wrap=True)
+    table.add_column("whole\nprocess", no_wrap=True)
+    _add_versus(table, shown)
+    table.add_column("warm\ncall", no_wrap=True)
+    _add_versus(table, shown[-1:])
+    table.add_column("peak\nmemory", no_wrap=True)
     for profile in block.profiles:
         table.add_section()
         table.add_row(Text(f"{profile}:", style="italic"))
         for row in (row for row in block.rows if row.profile == profile):
-            table.add_row(*_cells(row))
+            table.add_row(*_cells(row, shown), style="dim" if row.twin_of else None)
     return table
 
 
-def _cells(row: Row) -> Iterator[Text]:
-    status = "" if row.status == "ok" else f"\n{row.status}"
-    yield Text(row.target, style="" if row.computes else "dim").append(status, style="yellow")
+def _add_versus(table: Table, baselines: list[str]) -> None:
+    for name in baselines:
+        heading = f"vs\n{name}" if len(name) < _WIDE else "vs " + name.replace("-", "-\n", 1)
+        table.add_column(heading, min_width=len(NO_DIFFERENCE.split()[-1]), overflow="fold")
+
+
+def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
+    yield _target(row)
     yield _figure(row.wall)
-    yield _verdict(row.wall_vs.get("torch", ""))
-    yield _verdict(row.wall_vs.get("ort-python", ""))
+    yield from (_verdict(row.wall_vs.get(name, "")) for name in baselines)
     yield _figure(row.warm)
-    yield _verdict(row.warm_vs.get("ort-python", ""))
+    yield from (_verdict(row.warm_vs.get(name, "")) for name in baselines[-1:])
     yield _figure(row.peak)
+
+
+def _target(row: Row) -> Text:
+    """Return the target's name, and below it what is to be known before its numbers are read."""
+    name = row.target.replace(f"{row.twin_of}-", f"{row.twin_of}-\n") if row.twin_of else row.target
+    text = Text(name, style="" if row.computes else "dim")
+    if row.status != "ok":
+        text.append(f"\n{row.status}", style="yellow")
+    elif row.stability not in ("stable", ""):
+        text.append(f"\n{row.stability}", style="yellow")
+    return text
 
 
 def _figure(figure: Figure) -> Text:
@@ -117,8 +134,8 @@ def _figure(figure: Figure) -> Text:
 
 
 def _short(between: str) -> str:
-    """Return an interval so short that the table fits into 80 columns."""
-    return between.replace(" to ", "\N{EN DASH}")
+    """Return a verdict or an interval so short that the table fits into 80 columns."""
+    return between.replace(" to ", "\N{EN DASH}").replace(" %", "%")
 
 
 def _verdict(verdict: str) -> Text:
@@ -126,4 +143,4 @@ def _verdict(verdict: str) -> Text:
         return Text("not comparable", style="dim")
     first, bracket, rest = verdict.partition(" (")
     style = "dim" if verdict == BASELINE else _COLOURS.get(first.rsplit(" ", 1)[-1], "")
-    return Text(first, style=style).append(f"\n{_short(rest.rstrip(')'))}" if bracket else "", style="dim")
+    return Text(_short(first), style=style).append(f"\n{_short(rest.rstrip(')'))}" if bracket else "", style="dim")

@@ -1,0 +1,64 @@
+"""Fairness audit: what has to be the same in a comparison, checked against what was really in effect."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from runoff.analysis.audit import measurement, resources, software, work
+from runoff.analysis.audit.group import Group, Outcome, in_effect
+from runoff.analysis.trust import computes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runoff.analysis.audit.group import Found
+    from runoff.plan import Case
+    from runoff.store import Record, Run
+
+POINTS: tuple[Callable[[Group], Found], ...] = (
+    *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),
+    *(resources.threads, resources.provider, software.denormals),
+    *(resources.profile, resources.settings, resources.applied, resources.environment),
+    *(measurement.timed, measurement.waiting, measurement.twin),
+)
+"""In the order in which they are shown."""
+
+
+class Point(Struct, frozen=True):
+    """One point of the audit of one comparison."""
+
+    comparison: tuple[str, ...]
+    point: str
+    outcome: Outcome
+    detail: str
+
+
+def audit(run: Run) -> list[Point]:
+    """Return the points of every comparison in which at least one case ran, in the order of the plan.
+
+    A baseline's twin is no competitor: it is in none of the points but the one on the noise floor.
+    """
+    records: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in run.records:
+        records[record.case].append(record)
+    comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in run.info.cases:
+        if case.skipped is None and records[case.id] and computes(run, case.target):
+            comparisons[case.comparison].append(case)
+    points = []
+    for comparison, ran in comparisons.items():
+        cases = tuple(case for case in ran if case.twin_of is None)
+        if not cases:
+            continue
+        group = Group(
+            run,
+            cases,
+            tuple(case for case in ran if case.twin_of is not None),
+            {case.id: in_effect(records[case.id]) for case in ran},
+            {case.id: tuple(records[case.id]) for case in ran},
+        )
+        points += [Point(comparison, *check(group)) for check in POINTS]
+    return points

@@ -1,0 +1,78 @@
+"""One comparison under audit, and the two questions that most points ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from runoff.plan import Case
+    from runoff.protocol import Effective
+    from runoff.store import Record, Run, Turned
+
+Outcome = Literal["ok", "differs", "unknown"]
+Found = tuple[str, Outcome, str]
+"""A point's name, its outcome and the detail."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A comparison: its cases that ran, and what their runners said was in effect."""
+
+    run: Run
+    cases: tuple[Case, ...]
+    twins: tuple[Case, ...]
+    """Second selves of a baseline; not among `cases`."""
+    effective: Mapping[str, tuple[Effective, ...]]
+    """By case id, twins too: the distinct things in effect over its processes."""
+    records: Mapping[str, tuple[Record, ...]]
+    """By case id, twins too."""
+
+    def turned(self, case: Case) -> list[Turned | None]:
+        """Return how each process of the probe ``latency`` took its turns; None for one that took none."""
+        return [record.turned for record in self.records[case.id] if (record.probe, record.status) == ("latency", "ok")]
+
+
+def in_effect(records: Iterable[Record]) -> tuple[Effective, ...]:
+    """Return the distinct things in effect over the processes of a case."""
+    seen: list[Effective] = []
+    for record in records:
+        effective = record.result.effective if record.result else None
+        if effective is not None and effective not in seen:
+            seen.append(effective)
+    return tuple(seen)
+
+
+def same(name: str, values: Mapping[str, str | None], what: str) -> Found:
+    """Return whether all targets of `values` have one value; a target without one leaves it unknown."""
+    distinct = {value for value in values.values() if value}
+    if len(distinct) > 1:
+        return name, "differs", "; ".join(f"{target}: {value or 'not told'}" for target, value in values.items())
+    blind = sorted(target for target, value in values.items() if not value)
+    if blind:
+        return name, "unknown", f"{', '.join(blind)} did not say"
+    return (name, "ok", f"{what}: {distinct.pop()}") if distinct else (name, "unknown", f"no {what} in this comparison")
+
+
+def asked(name: str, group: Group, wanted: Mapping[str, object], field: str) -> Found:
+    """Return whether `field` of what was in effect is what the case asked for."""
+    differing, blind = [], []
+    for case in group.cases:
+        got = {getattr(effective, field) for effective in group.effective[case.id]}
+        if not got or None in got:
+            blind.append(case.target)
+        if got - {wanted[case.id], None}:
+            differing.append(f"{case.target} asked for {wanted[case.id]}, got {', '.join(sorted(map(str, got)))}")
+    if differing:
+        return name, "differs", "; ".join(differing)
+    if blind:
+        return name, "unknown", f"{', '.join(sorted(blind))} did not say"
+    return name, "ok", f"{next(iter(wanted.values()))} in effect in all"
+
+
+def not_compared(blind: Iterable[str]) -> str:
+    """Return the end of a detail that names the targets which a point says nothing about."""
+    names = ", ".join(blind)
+    return f"; not compared: {names}" if names else ""

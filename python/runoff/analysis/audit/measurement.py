@@ -1,0 +1,54 @@
+"""Audit of the measurement itself: taken in one way, undisturbed by those that waited, with a noise floor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.analysis.audit.group import same
+from runoff.analysis.signs import NOISY_SD
+from runoff.analysis.trust import timed_how
+from runoff.analysis.verdict import percent
+
+if TYPE_CHECKING:
+    from runoff.analysis.audit.group import Found, Group
+
+
+def timed(group: Group) -> Found:
+    """Return whether the warm inferences of all were timed in one way."""
+    how = {
+        case.target: " and ".join(sorted({timed_how(live) for live in group.turned(case)}))
+        for case in group.cases
+        if group.turned(case)
+    }
+    if not how:
+        return "timed the same way", "unknown", "no case has a latency record"
+    return same("timed the same way", how, "warm inferences")
+
+
+def waiting(group: Group) -> Found:
+    """Return whether those that waited left the CPU to the one whose turn it was."""
+    shares = {
+        case.target: max(told)
+        for case in (*group.cases, *group.twins)
+        if (told := [live.waiting_share for live in group.turned(case) if live and live.waiting_share is not None])
+    }
+    taken = [f"{target} {percent(share)} of a core" for target, share in shares.items()]
+    if any(share > NOISY_SD for share in shares.values()):
+        return "idle while waiting", "differs", ", ".join(taken)
+    if shares:
+        return "idle while waiting", "ok", ", ".join(taken)
+    if any(live is not None for case in group.cases for live in group.turned(case)):
+        return "idle while waiting", "unknown", "CPU time of those that waited: not told by this system"
+    return "idle while waiting", "ok", "none waited: one process at a time"
+
+
+def twin(group: Group) -> Found:
+    """Return whether a baseline ran a second time under another name, as it ran the first time."""
+    for again in group.twins:
+        first = next((case for case in group.cases if case.target == again.twin_of), None)
+        if first is None:
+            continue
+        if group.effective[first.id] and group.effective[again.id] != group.effective[first.id]:
+            return "twin for the noise floor", "differs", f"{again.target} did not run as {first.target} did"
+        return "twin for the noise floor", "ok", f"{again.target} is {first.target} once more"
+    return "twin for the noise floor", "unknown", "no baseline ran twice: verdicts have no floor"

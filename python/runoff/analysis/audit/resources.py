@@ -1,0 +1,94 @@
+"""Audit of the resources: threads, provider, settings and environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.analysis.audit.group import asked, same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runoff.analysis.audit.group import Found, Group
+
+_WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
+"""Settings whose names do not say what a target lacks."""
+
+
+def threads(group: Group) -> Found:
+    """Return whether each used the threads it was asked for: by its own word, and as runoff counted them.
+
+    More threads at work than asked for is a difference whatever the runner says. Fewer is not known to be one: a
+    small model may leave a thread without work.
+    """
+    name, outcome, detail = asked("threads", group, {case.id: case.settings.threads for case in group.cases}, "threads")
+    counted = {
+        case.target: (case.settings.threads, max(counts))
+        for case in group.cases
+        if (counts := [live.busy_threads for live in group.turned(case) if live and live.busy_threads is not None])
+    }
+    more = [f"{target} asked for {most}, kept {busy} busy" for target, (most, busy) in counted.items() if busy > most]
+    if more:
+        return name, "differs", "; ".join([detail] * (outcome == "differs") + more)
+    fewer = [f"{target} kept {busy} of {most} busy" for target, (most, busy) in counted.items() if busy < most]
+    if outcome == "ok" and fewer:
+        return name, "unknown", "; ".join([detail, *fewer])
+    blind = ", ".join(case.target for case in group.cases if case.target not in counted)
+    seen = f"counted from outside, not {blind}" if counted and blind else "counted from outside"
+    return name, outcome, f"{detail}; {seen if counted else 'not counted from outside'}"
+
+
+def provider(group: Group) -> Found:
+    """Return whether each ran on the provider it was asked to run on."""
+    return asked("provider", group, {case.id: case.settings.provider for case in group.cases}, "provider")
+
+
+def profile(group: Group) -> Found:
+    """Return whether all were given one settings profile."""
+    return same("settings profile", {case.target: case.settings.profile for case in group.cases}, "profile")
+
+
+def settings(group: Group) -> Found:
+    """Return whether all were asked for the same session settings."""
+    first = group.cases[0]
+    others = sorted({case.target for case in group.cases if case.settings != first.settings})
+    if others:
+        return "same settings", "differs", f"not those of {first.target}: {', '.join(others)}"
+    return "same settings", "ok", f"threads {first.settings.threads}, batch {first.settings.batch}"
+
+
+def applied(group: Group) -> Found:
+    """Return which settings a target had no way to apply."""
+    why = group.run.info.models.get(group.cases[0].model, {}).get("not_prepared")
+    told = {
+        case.target: sorted({name for effective in group.effective[case.id] for name in effective.ignored})
+        for case in group.cases
+    }
+    lacks = [f"{target} has no {_words(names)}" for target, names in told.items() if names]
+    if why and any("prepared" in names for names in told.values()):
+        lacks.append(f"not prepared: {why}")
+    # not unfair: every target gets all of the profile that it has a way to apply
+    return "settings applied", "ok", "; ".join(lacks) or "all"
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(_WORDS.get(name, name) for name in names)
+
+
+def environment(group: Group) -> Found:
+    """Return whether the variables that change speed were the same for all."""
+    told = group.run.info.environments
+    blind = [case.target for case in group.cases if case.target not in told]
+    if blind:
+        return "environment", "unknown", f"not recorded: {', '.join(blind)}"
+    values = {case.target: told[case.target] for case in group.cases}
+    names = sorted({name for variables in values.values() for name in variables})
+    differing = [
+        f"{name}: " + ", ".join(f"{target} {variables.get(name, 'unset')}" for target, variables in values.items())
+        for name in names
+        if len({variables.get(name) for variables in values.values()}) > 1
+    ]
+    if differing:
+        return "environment", "differs", "; ".join(differing)
+    first = next(iter(values.values()))
+    return "environment", "ok", ", ".join(f"{name}={first[name]}" for name in names) or "none of the variables is set"

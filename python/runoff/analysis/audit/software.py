@@ -1,0 +1,70 @@
+"""Audit of the software: the same engine, the same library, the same treatment of tiny numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.analysis.audit.group import same
+
+if TYPE_CHECKING:
+    from runoff.analysis.audit.group import Found, Group
+    from runoff.protocol import Effective
+
+_DIGITS = 12
+"""Of a hash that is shown."""
+
+
+def _onnxruntimes(group: Group) -> dict[str, tuple[Effective, ...]]:
+    """Return what was in effect for each target that ran on ONNX Runtime."""
+    return {
+        case.target: group.effective[case.id]
+        for case in group.cases
+        if any(effective.runtime == "onnxruntime" for effective in group.effective[case.id])
+    }
+
+
+def engine(group: Group) -> Found:
+    """Return whether all that run ONNX Runtime run one version and build."""
+    engines = {
+        target: " and ".join(sorted({f"{e.version} ({e.build or 'build not told'})" for e in seen}))
+        for target, seen in _onnxruntimes(group).items()
+    }
+    return same("same engine", engines, "ONNX Runtime")
+
+
+def library(group: Group) -> Found:
+    """Return whether all that load a library load the same one, by name and hash.
+
+    Python's wheel links the same build into its module: that one is named, with its hash, and cannot be the same file.
+    """
+    files = {
+        target: {_file(group, e.library) for e in seen if e.library} for target, seen in _onnxruntimes(group).items()
+    }
+    loaded = {target: " and ".join(sorted(names)) for target, names in files.items() if names}
+    linked = {target: _module(group, target) for target in sorted(files.keys() - loaded.keys())}
+    if not loaded:
+        return same("same library file", linked, "linked into a module")
+    name, outcome, detail = same("same library file", loaded, "library")
+    own = ", ".join(f"{target} ({module})" if module else target for target, module in linked.items())
+    return name, outcome, f"{detail}; linked into its own module: {own}" if own else detail
+
+
+def _file(group: Group, path: str) -> str:
+    name, digest = path.replace("\\", "/").rsplit("/", 1)[-1], group.run.info.libraries.get(path)
+    return f"{name} {digest[:_DIGITS]}" if digest else name
+
+
+def _module(group: Group, target: str) -> str | None:
+    """Return the module that the target's runner named before it was measured."""
+    can = group.run.info.capabilities.get(target)
+    return _file(group, can.library) if can is not None and can.library else None
+
+
+def denormals(group: Group) -> Found:
+    """Return whether all do the same with numbers below the smallest normal one: they can slow a model tenfold."""
+    told = {
+        case.target: " and ".join(sorted({e.denormals or "not told" for e in group.effective[case.id]}))
+        for case in group.cases
+    }
+    known = {target: None if "not told" in word else word for target, word in told.items()}
+    return same("denormals", known, "numbers below the smallest normal one")

@@ -1,0 +1,99 @@
+"""Audit of the work: the same weights, the same input, the same answer, and how many answers were looked at."""
+
+from __future__ import annotations
+
+from math import expm1, log
+from typing import TYPE_CHECKING
+
+from runoff.analysis.audit.group import not_compared
+from runoff.analysis.trust import disagreements, say
+from runoff.analysis.verdict import percent
+from runoff.models.store import PREPARED
+
+if TYPE_CHECKING:
+    from runoff.analysis.audit.group import Found, Group, Outcome
+
+MOST_STEPS = 2.0
+"""Inputs may differ by two steps of 255: right decoders and resizers may each round a pixel differently."""
+CONFIDENCE = 0.95
+
+
+def model(group: Group) -> Found:
+    """Return whether all read the same weights; a prepared model is named by what it was prepared from."""
+    name = group.cases[0].model
+    told = group.run.info.models.get(name, {})
+    hashes = told.get("sha256") or {}
+    if not hashes:
+        return "same weights", "unknown", f"run.json has no SHA-256 of {name}"
+    detail = ", ".join(f"{kind} {value[:12]}" for kind, value in sorted(hashes.items()))
+    prepared = told.get("prepared")
+    if prepared is None or all(case.format != PREPARED for case in group.cases):
+        return "same weights", "ok", detail
+    source = str(prepared["key"].get("model_sha256"))
+    outcome: Outcome = "ok" if source in hashes.values() else "differs"
+    return "same weights", outcome, f"{detail}, {PREPARED} {prepared['sha256'][:12]} prepared from {source[:12]}"
+
+
+def inputs(group: Group) -> Found:
+    """Return whether the same tensor went in: the largest difference of what images became."""
+    if group.cases[0].workload == "tensor":
+        return "same input", "ok", "all read the same tensor files"
+    worst: dict[str, float] = {}
+    for case in group.cases:
+        for record in group.records[case.id]:
+            found = [check["input_max_diff"] for check in record.parity if check.get("input_max_diff") is not None]
+            if found:
+                worst[case.target] = max(worst.get(case.target, 0.0), *found)
+    if not worst:
+        return "same input", "unknown", "no accuracy probe compared the tensors that went in"
+    outcome: Outcome = "ok" if max(worst.values()) <= MOST_STEPS else "differs"
+    blind = sorted({case.target for case in group.cases} - worst.keys())
+    if blind and outcome == "ok":
+        outcome = "unknown"
+    detail = ", ".join(f"{target} {value:.3g}" for target, value in worst.items())
+    return "same input", outcome, f"largest difference in steps of 255: {detail}" + not_compared(blind)
+
+
+def answers(group: Group) -> Found:
+    """Return whether all gave the same answer, as far as answers were compared."""
+    wrong = disagreements(group.run)
+    told = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
+    if told:
+        return "same answer", "differs", "; ".join(told)
+    worst = {
+        case.target: max(check["max_rel_diff"] for record in group.records[case.id] for check in record.parity)
+        for case in group.cases
+        if any(record.parity for record in group.records[case.id])
+    }
+    blind = sorted({case.target for case in group.cases} - worst.keys())
+    detail = ", ".join(f"{target} {value:.1e}" for target, value in worst.items()) or "none compared"
+    outcome: Outcome = "unknown" if blind else "ok"
+    return "same answer", outcome, f"largest relative difference: {detail}" + not_compared(blind)
+
+
+def checked(group: Group) -> Found:
+    """Return how many answers of the timed runs were compared, and how rare a fault would have been missed."""
+    counts = {
+        case.target: sum(live.checked for live in group.turned(case) if live is not None)
+        for case in group.cases
+        if group.turned(case)
+    }
+    if not counts:
+        return "answers checked while timed", "unknown", "no case took turns or has a latency record"
+    told = [f"{target} {count:,}" for target, count in counts.items() if count]
+    blind = [target for target, count in counts.items() if not count]
+    few = f"of {', '.join(blind)} only the first and the last of each process" if blind else ""
+    if not told:
+        return "answers checked while timed", "unknown", few
+    least = min(count for count in counts.values() if count)
+    shown = f"a fault in {percent(rarest(least))} of the answers would have shown with 95 %"
+    outcome: Outcome = "unknown" if blind else "ok"
+    return "answers checked while timed", outcome, "; ".join(filter(None, (", ".join(told), shown, few)))
+
+
+def rarest(n: int) -> float:
+    """Return the smallest share of wrong answers of which `n` checked ones hold at least one with 95 %.
+
+    ``1 - 0.05 ** (1 / n)``, of which the rule of three (3 / n) is the first term; 0 to 1.
+    """
+    return -expm1(log(1 - CONFIDENCE) / n)

@@ -1,0 +1,114 @@
+"""Were the times of a case steady enough to be believed? A verdict for each case, with the evidence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from runoff.analysis.signs import Series, Sign, Verdict, spread, trends, turns, warming
+from runoff.analysis.surroundings import surroundings
+from runoff.analysis.trust import disagreements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from runoff.store import Record, Run
+
+WORST_FIRST: tuple[Verdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
+"""Times of another state first; then times of a slower machine; then times that no one level describes."""
+TIMED = {"process": "whole process", "life": "life", "latency": "warm inference"}
+"""Probes that take times, and what their times are called. Counters, memory and accuracy have no times of their own."""
+
+
+class Stability(Struct, frozen=True):
+    """How steady a case's times were."""
+
+    verdict: Verdict
+    """The worst that holds; ``unknown`` where there is too little to judge."""
+    evidence: list[str]
+    """Every sign looked at: first those that made the verdict, then those that were fine or not told."""
+    holds: list[Verdict] = []
+    """All verdicts that hold, the worst first."""
+
+
+def stability(run: Run) -> dict[str, Stability]:
+    """Return the stability of each case that could run, by its id.
+
+    A case whose outputs disagree has no times, so its stability is unknown.
+    """
+    records: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in sorted(run.records, key=lambda record: record.order):
+        if record.probe in TIMED and record.status == "ok":
+            records[record.case].append(record)
+    wrong = disagreements(run)
+    cores = run.info.machine.get("cores")
+    return {
+        case.id: judged([] if case.id in wrong else signs(records[case.id], cores))
+        for case in run.info.cases
+        if case.skipped is None
+    }
+
+
+def judged(found: Sequence[Sign]) -> Stability:
+    """Return the verdict on these signs."""
+    holds = [verdict for verdict in WORST_FIRST if any(sign.holds == verdict for sign in found)]
+    behind = [sign.text for verdict in holds for sign in found if sign.holds == verdict]
+    evidence = behind + [sign.text for sign in found if sign.holds is None]
+    if holds:
+        return Stability(holds[0], evidence, holds)
+    judges = any(sign.judges for sign in found)
+    return Stability("stable" if judges else "unknown", evidence or ["it has no times"])
+
+
+def signs(records: Sequence[Record], cores: int | None) -> list[Sign]:
+    """Return all signs of one case.
+
+    Parameters
+    ----------
+    records
+        Its records that went well, of the probes `TIMED`, in order of time.
+    cores
+        Cores of the whole machine; None where unknown.
+    """
+    if not records:
+        return []
+    found: list[Sign] = []
+    for probe, what in TIMED.items():
+        own = [record for record in records if record.probe == probe]
+        series = _series(what, own)
+        if not series.processes:
+            continue
+        found += [*spread(series), *trends(series)]
+        if probe == "latency":
+            found += _warm_up(own)
+    return found + surroundings(records, cores)
+
+
+def _warm_up(records: Sequence[Record]) -> list[Sign]:
+    """Return whether the warm-up was over: as it was watched, and after the fact where it did not end well."""
+    open_ended = [record for record in records if record.turned is None or not record.turned.steady]
+    series = _series(TIMED["latency"], open_ended)
+    after = [warming(series)] if series.processes else []
+    return [*turns(records, still_warming=any(sign.holds or not sign.judges for sign in after)), *after]
+
+
+def _series(what: str, records: Sequence[Record]) -> Series:
+    taken = [(times, record.block) for record in records for times in _times(record) if len(times)]
+    return Series(what, tuple(times for times, _ in taken), tuple(block for _, block in taken))
+
+
+def _times(record: Record) -> list[NDArray[np.float64]]:
+    """Return the times of each process of a record, in ns; those of a live process without its warm-up."""
+    if record.probe == "life":
+        return [np.array([record.exit_ns - record.spawn_ns], dtype=np.float64)]
+    if record.probe == "process":
+        walls = [run["time_wall_clock"]["value"] * 1e9 for run in record.tool if "time_wall_clock" in run]
+        return [np.array([wall]) for wall in walls]
+    inference = record.result.samples.get("inference") if record.result else None
+    skipped = record.turned.warmup if record.turned else 0
+    return [np.array(inference.warm_ns[skipped:], dtype=np.float64)] if inference else []

@@ -1,0 +1,57 @@
+"""How a run was measured, in sentences: how warm inferences were timed, and why sampling ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.analysis.trust import timed_how
+from runoff.analysis.verdict import percent
+from runoff.report.text import Figure, number, plural
+
+if TYPE_CHECKING:
+    from runoff.store import Run, RunInfo, Stop
+
+_MODES = {
+    "side by side": "the live processes of a comparison took turns, so that pairs saw the same machine",
+    "alone": "one live process at a time, asked turn by turn",
+    "by its own measure": "one process at a time, which timed itself; its first and its last answer were checked",
+}
+
+
+def how_lines(run: Run) -> list[str]:
+    """Return how the warm inferences were timed and why each probe's sampling ended, a sentence for each."""
+    return [*timing_words(run), *(stop_words(probe, stop, run.info) for probe, stop in run.info.stops.items())]
+
+
+def timing_words(run: Run) -> list[str]:
+    """Return a sentence for each way in which warm inferences were timed; more than one is said with its targets."""
+    targets = {case.id: case.target for case in run.info.cases}
+    ways: dict[str, dict[str, None]] = {}
+    for record in run.records:
+        if (record.probe, record.status) == ("latency", "ok") and record.case in targets:
+            ways.setdefault(timed_how(record.turned), {})[targets[record.case]] = None
+    return [
+        f"warm inferences, {way}: {_MODES[way]}{f' ({_names(timed)})' if len(ways) > 1 else ''}"
+        for way, timed in ways.items()
+    ]
+
+
+def _names(targets: dict[str, None]) -> str:
+    return ", ".join(targets)
+
+
+def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
+    """Return why the sampling of `probe` ended, with the widest interval that was left."""
+    causes = {
+        "precision": f"as precise as asked ({percent(info.precision)})" if info.precision else "as precise as asked",
+        "time": f"its time was used up ({number(Figure(info.time_s * 1e9, unit='ns'))} for the run)"
+        if info.time_s
+        else "its time was used up",
+        "blocks": "all that the suite asks for",
+    }
+    where = f" ({stop.widest_case})" if stop.widest_case else ""
+    widest = (
+        "no interval" if stop.widest is None else f"the widest interval is \N{PLUS-MINUS SIGN}{percent(stop.widest)}"
+    )
+    cause = causes.get(stop.cause, stop.cause)
+    return f"{probe}: {plural(stop.blocks, 'block')}, {cause}; {widest}{where}"

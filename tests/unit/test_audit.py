@@ -1,0 +1,262 @@
+"""The fairness audit: each point ok, found to differ, and unknown where nobody said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from synthetic import TWIN, case_of, effective_of, record, result_of, run_of, synthetic_run, turned_of
+
+from runoff.analysis.audit import POINTS, audit
+from runoff.analysis.audit.work import rarest
+from runoff.protocol import Effective
+from runoff.reason import Reason
+from runoff.store import Run
+
+
+def found(run: Run) -> dict[str, tuple[str, str]]:
+    """Return outcome and detail of each point of the only comparison of `run`."""
+    points = audit(run)
+    assert len({point.comparison for point in points}) == 1
+    return {point.point: (point.outcome, point.detail) for point in points}
+
+
+def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned: dict[str, Any]) -> Run:
+    """Return a run of one record for each target: what was in effect changed by `fields`, live as `turned` says."""
+    cases = [case_of(target, twin_of="ort-python" if target == TWIN else None) for target in fields]
+    records = []
+    for case in cases:
+        effective = effective_of(case.twin_of or case.target, case.settings)
+        answer = result_of(case, effective=msgspec.structs.replace(effective, **fields[case.target]))
+        live = turned.get(case.target.replace("-", "_"))
+        records.append(record(case, probe, 0, result=answer, turned=None if live is None else turned_of(**live)))
+    return run_of(cases, records)
+
+
+def test_audit_of_a_fair_run_has_no_difference() -> None:
+    points = audit(synthetic_run(blocks=1, live=True))
+    assert {point.outcome for point in points} == {"ok"}
+    assert len(points) == 2 * len(POINTS)
+
+
+def test_an_old_run_was_timed_by_the_runners_and_has_no_floor() -> None:
+    points = {point.point: point for point in audit(synthetic_run(profiles=("default",), blocks=1))}
+    assert points["timed the same way"].detail == "warm inferences: by its own measure"
+    assert points["idle while waiting"].detail == "none waited: one process at a time"
+    assert points["answers checked while timed"].outcome == "unknown"
+    assert "only the first and the last" in points["answers checked while timed"].detail
+    assert points["twin for the noise floor"].outcome == "unknown"
+    assert {point.outcome for point in points.values()} == {"ok", "unknown"}
+
+
+def _audited(effective: Effective, field: str) -> tuple[str, str]:
+    fair, other = case_of("ort-python"), case_of("ort-rust")
+    records = [
+        record(fair, "life", 0, result=result_of(fair)),
+        record(other, "life", 0, result=result_of(other, effective=effective)),
+    ]
+    point = next(point for point in audit(run_of([fair, other], records)) if point.point == field)
+    return point.outcome, point.detail
+
+
+@pytest.mark.parametrize(
+    ("point", "change"),
+    [
+        ("same engine", {"version": "1.31.1"}),
+        ("same engine", {"build": "other"}),
+        ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
+        ("threads", {"threads": 2}),
+        ("provider", {"provider": "cuda"}),
+    ],
+)
+def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[str, object]) -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    outcome, detail = _audited(msgspec.structs.replace(usual, **change), point)
+    assert outcome == "differs"
+    assert "ort-rust" in detail
+
+
+def test_what_a_runner_does_not_say_is_unknown() -> None:
+    silent = Effective("onnxruntime", "1.32.0", "rust")
+    assert _audited(silent, "threads") == ("unknown", "ort-rust did not say; not counted from outside")
+    assert _audited(silent, "denormals") == ("unknown", "ort-rust did not say")
+
+
+def test_an_engine_that_is_linked_in_has_no_library_file() -> None:
+    outcome, detail = _audited(Effective("onnxruntime", "1.32.0", "rust"), "same library file")
+    assert outcome == "ok"
+    assert detail.endswith("linked into its own module: ort-rust")
+
+
+def test_a_setting_that_a_target_cannot_apply_is_listed() -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    told = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
+    assert told == ("ok", "ort-rust has no arena")
+
+
+def test_what_of_the_cold_profile_a_target_lacks_is_said_in_words() -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    told = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
+    assert told == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
+
+
+def _prepared(source: str, **told: object) -> dict[str, tuple[str, str]]:
+    """Return outcome and detail of each point, where the Rust target ran on a prepared file."""
+    usual, native = case_of("ort-python"), msgspec.structs.replace(case_of("ort-rust"), format="ort")
+    ignored = effective_of("ort-python", usual.settings)
+    answer = result_of(usual, effective=msgspec.structs.replace(ignored, ignored=("prepared",)))
+    run = run_of([usual, native], [record(usual, "life", 0, result=answer), record(native, "life", 0)])
+    run.info.models["net"] |= {"prepared": {"sha256": "ef" * 32, "key": {"model_sha256": source}}, **told}
+    return {point.point: (point.outcome, point.detail) for point in audit(run)}
+
+
+def test_a_prepared_model_is_named_by_what_it_was_prepared_from() -> None:
+    outcome, detail = _prepared("ab" * 32)["same weights"]
+    assert outcome == "ok"
+    assert detail == "onnx abababababab, pt cdcdcdcdcdcd, ort efefefefefef prepared from abababababab"
+
+
+def test_a_model_prepared_from_another_one_differs() -> None:
+    assert _prepared("01" * 32)["same weights"][0] == "differs"
+
+
+def test_why_a_model_was_not_prepared_is_said() -> None:
+    told = _prepared("ab" * 32, not_prepared="no program")["settings applied"]
+    assert told == ("ok", "ort-python has no prepared model; not prepared: no program")
+
+
+def test_a_library_is_told_apart_by_its_hash() -> None:
+    paths = {"ort-python": "/one/libonnxruntime.so", "ort-rust": "/other/libonnxruntime.so"}
+    run = compared({target: {"library": path} for target, path in paths.items()})
+    assert found(run)["same library file"] == ("ok", "library: libonnxruntime.so")
+    run.info.libraries = {path: f"{place}" * 64 for place, path in enumerate(paths.values())}
+    outcome, detail = found(run)["same library file"]
+    assert outcome == "differs"
+    assert detail == "ort-python: libonnxruntime.so 000000000000; ort-rust: libonnxruntime.so 111111111111"
+
+
+def test_modules_that_hold_the_engine_are_compared_with_each_other() -> None:
+    run = compared({"ort-python": {"library": None}, "mine": {"library": None}})
+    run.info.capabilities = {
+        target: msgspec.structs.replace(can, library=f"/{target}/onnxruntime_pybind11_state.so")
+        for target, can in run.info.capabilities.items()
+    }
+    run.info.libraries = {f"/{target}/onnxruntime_pybind11_state.so": "a" * 64 for target in ("ort-python", "mine")}
+    told = found(run)["same library file"]
+    assert told == ("ok", "linked into a module: onnxruntime_pybind11_state.so aaaaaaaaaaaa")
+    run.info.libraries["/mine/onnxruntime_pybind11_state.so"] = "b" * 64
+    assert found(run)["same library file"][0] == "differs"
+
+
+def test_denormals_must_be_treated_alike() -> None:
+    alike = {"ort-python": {"denormals": "kept"}, "ort-rust": {"denormals": "kept"}}
+    assert found(compared(alike))["denormals"] == ("ok", "numbers below the smallest normal one: kept")
+    alike["ort-rust"] = {"denormals": "flushed"}
+    assert found(compared(alike))["denormals"] == ("differs", "ort-python: kept; ort-rust: flushed")
+
+
+@pytest.mark.parametrize(
+    ("busy", "outcome", "said"),
+    [
+        (1, "ok", "1 in effect in all; counted from outside"),
+        (2, "differs", "ort-rust asked for 1, kept 2 busy"),
+        (None, "ok", "1 in effect in all; counted from outside, not ort-rust"),
+    ],
+)
+def test_threads_are_counted_and_not_believed(busy: int | None, outcome: str, said: str) -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"busy_threads": 1}, ort_rust={"busy_threads": busy})
+    assert found(run)["threads"] == (outcome, said)
+
+
+def test_a_thread_without_work_leaves_it_unknown() -> None:
+    cases = [case_of(target, threads=2) for target in ("ort-python", "ort-rust")]
+    records = [
+        record(case, "latency", 0, result=result_of(case), turned=turned_of(busy_threads=busy))
+        for case, busy in zip(cases, (2, 1), strict=True)
+    ]
+    outcome, detail = found(run_of(cases, records))["threads"]
+    assert outcome == "unknown"
+    assert "ort-rust kept 1 of 2 busy" in detail
+
+
+def test_variables_that_differ_between_targets_are_named() -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}})
+    run.info.environments = {}
+    assert found(run)["environment"] == ("unknown", "not recorded: ort-python, ort-rust")
+    run.info.environments = {"ort-python": {}, "ort-rust": {}}
+    assert found(run)["environment"] == ("ok", "none of the variables is set")
+    run.info.environments = {"ort-python": {"OMP_NUM_THREADS": "4"}, "ort-rust": {"OMP_NUM_THREADS": "4"}}
+    assert found(run)["environment"] == ("ok", "OMP_NUM_THREADS=4")
+    run.info.environments["ort-rust"] = {"OMP_NUM_THREADS": "4", "LD_PRELOAD": "fast.so"}
+    assert found(run)["environment"] == ("differs", "LD_PRELOAD: ort-python unset, ort-rust fast.so")
+
+
+def test_two_ways_of_timing_in_one_comparison_differ() -> None:
+    fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
+    side = found(compared(fields, ort_python={"beside": 3}, ort_rust={"beside": 3}))["timed the same way"]
+    assert side == ("ok", "warm inferences: side by side")
+    alone = found(compared(fields, ort_python={"beside": 1}, ort_rust={"beside": 1}))["timed the same way"]
+    assert alone == ("ok", "warm inferences: alone")
+    mixed = found(compared(fields, ort_python={"beside": 3}))["timed the same way"]
+    assert mixed == ("differs", "ort-python: side by side; ort-rust: by its own measure")
+
+
+def test_settings_and_profile_that_differ_are_found() -> None:
+    one = case_of("ort-python")
+    other = msgspec.structs.replace(
+        case_of("ort-rust"), settings=msgspec.structs.replace(one.settings, profile="mine", spinning=False)
+    )
+    told = found(run_of([one, other], [record(case, "life", 0, result=result_of(case)) for case in (one, other)]))
+    assert told["settings profile"] == ("differs", "ort-python: default; ort-rust: mine")
+    assert told["same settings"] == ("differs", "not those of ort-python: ort-rust")
+
+
+def test_a_target_that_spins_while_it_waits_disturbs_the_others() -> None:
+    fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
+    quiet = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.01}))
+    assert quiet["idle while waiting"] == ("ok", "ort-python 0 % of a core, ort-rust 1.0 % of a core")
+    spins = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.97}))
+    assert spins["idle while waiting"] == ("differs", "ort-python 0 % of a core, ort-rust 97 % of a core")
+    blind = found(compared(fields, ort_python={}, ort_rust={}))["idle while waiting"]
+    assert blind == ("unknown", "CPU time of those that waited: not told by this system")
+
+
+def test_checked_answers_say_how_rare_a_fault_would_have_been_missed() -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000}, ort_rust={"checked": 300})
+    assert found(run)["answers checked while timed"] == (
+        "ok",
+        "ort-python 4,000, ort-rust 300; a fault in 0.99 % of the answers would have shown with 95 %",
+    )
+    run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000})
+    outcome, detail = found(run)["answers checked while timed"]
+    assert outcome == "unknown"
+    assert detail.endswith("of ort-rust only the first and the last of each process")
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 300, 100_000])
+def test_the_rule_of_three_is_the_first_term_of_what_is_printed(n: int) -> None:
+    share = rarest(n)
+    assert (1 - share) ** n == pytest.approx(0.05)
+    assert share == pytest.approx(3 / n, rel=0.06) or n < 30
+
+
+def test_a_twin_is_shown_and_is_no_competitor() -> None:
+    fair: dict[str, dict[str, Any]] = {"ort-python": {}, TWIN: {}, "ort-rust": {}}
+    told = found(compared(fair, "life"))
+    assert told["twin for the noise floor"] == ("ok", "ort-python-again is ort-python once more")
+    assert not any(TWIN in detail for point, (_, detail) in told.items() if point != "twin for the noise floor")
+    fair[TWIN] = {"threads": 2}
+    told = found(compared(fair, "life"))
+    assert told["threads"][0] == "ok"
+    assert told["twin for the noise floor"] == ("differs", "ort-python-again did not run as ort-python did")
+
+
+def test_wrong_answers_are_a_failed_point_with_their_reason() -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}}, "life")
+    wrong = msgspec.structs.replace(run.records[1], status="error", reason=Reason("outputs-differ", "off by 3"))
+    spoilt = Run(run.folder, run.info, (run.records[0], wrong))
+    assert found(spoilt)["same answer"] == ("differs", "ort-rust: outputs-differ: off by 3")

@@ -1,0 +1,232 @@
+"""The stability verdict: planted kinds of trouble are found, a steady machine is not accused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import case_of, record, result_of, run_of, synthetic_run, turned_of
+
+from runoff.analysis import signs
+from runoff.analysis.analyse import analyse
+from runoff.analysis.signs import Series, trends, warming
+from runoff.analysis.stability import Stability, judged, stability
+from runoff.analysis.summary import COLUMNS
+from runoff.protocol import Timings
+from runoff.reason import Reason
+from runoff.store import Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from runoff.store import Record
+
+MS = 1e6
+CASE = case_of("ort-rust", ("latency",))
+QUIET = Conditions(load=0.9, steal=0.0, others=0.05, mhz=3100.0, throttled=0.0, switches=3)
+
+
+def noise(block: int, size: int = 200, spread: float = 0.03) -> NDArray[np.float64]:
+    """Return seeded times of about 6 ms."""
+    return 6 * MS * np.random.default_rng(block).lognormal(0, spread, size)
+
+
+def live(block: int, times: NDArray[np.float64], *, turns: bool = True, **fields: Any) -> Record:
+    """Return a record of a live process; without `turns`, of one that timed itself."""
+    samples = {"inference": Timings(7_000_000, 6_500_000, tuple(times.astype(int).tolist()))}
+    usual: dict[str, Any] = {"spawn_ns": 0, "exit_ns": 2_000_000_000, "conditions": QUIET}
+    usual |= {"turned": turned_of(waiting_share=0.0)} if turns else {}
+    return record(CASE, "latency", block, result=result_of(CASE, samples=samples), **(usual | fields))
+
+
+def judge(records: Sequence[Record]) -> Stability:
+    """Return the stability of the only case of a run, on a machine with four cores."""
+    run = run_of([CASE], records)
+    run.info.machine["cores"] = 4
+    return stability(run)[CASE.id]
+
+
+def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
+    found = judge([live(block, noise(block)) for block in range(8)])
+    assert found.verdict == "stable"
+    assert found.holds == []
+    text = "; ".join(found.evidence)
+    for word in (
+        "within a process",
+        "between 8 processes",
+        "no trend from the first block",
+        "steal 0 % of CPU time",
+        "0.1 cores were busy with other work",
+        "load average 0.9 on 4 cores",
+        "held back by its CPU limit for 0 % of the time",
+        "1.5 involuntary context switches a second",
+        "clock 3,100 MHz at first",
+    ):
+        assert word in text
+    assert "not told" not in text
+
+
+@pytest.mark.parametrize(
+    ("make", "verdict", "said"),
+    [
+        (lambda b: live(b, noise(b, spread=0.3)), "noisy", "% of the mean within a process"),
+        (lambda b: live(b, noise(b) * (1.5 if b % 2 else 1)), "noisy", "of the mean between 8 processes"),
+        (
+            lambda b: live(b, noise(b, spread=0.001) * (1 + 0.02 * b)),
+            "drifting",
+            "grew by 14 % from the first block to the last (p ",
+        ),
+        (
+            lambda b: live(b, noise(b, spread=0.001) * (1 - 0.02 * b)),
+            "drifting",
+            "fell by 14 % from the first block to the last (p ",
+        ),
+        (lambda b: live(b, noise(b) * np.linspace(1, 1.2, 200)), "drifting", "from the first tenth of a process"),
+        (
+            lambda b: live(b, noise(b), turned=turned_of(waiting_share=0.8)),
+            "noisy",
+            "it used 80 % of a core while others had their turn",
+        ),
+        (
+            lambda b: live(b, noise(b, size=30), turned=turned_of(steady=False)),
+            "not warmed up",
+            "8 of 8 processes were not steady when the time for warm-up was over",
+        ),
+        (
+            lambda b: live(b, noise(b), turned=turned_of(steady=False)),
+            "noisy",
+            "8 of 8 processes were not steady when the time for warm-up was over",
+        ),
+    ],
+)
+def test_trouble_in_the_times_is_found(make: Callable[[int], Record], verdict: str, said: str) -> None:
+    found = judge([make(block) for block in range(8)])
+    assert (found.verdict, found.holds) == (verdict, [verdict])
+    assert said in found.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "said"),
+    [
+        ({"steal": 0.041}, "noisy", "steal 4.1 % of CPU time"),
+        ({"others": 0.8}, "noisy", "0.8 cores were busy with other work"),
+        ({"load": 5.2}, "noisy", "load average 5.2 on 4 cores"),
+        ({"switches": 400}, "noisy", "200 involuntary context switches a second"),
+        ({"throttled": 0.3}, "throttled", "held back by its CPU limit for 30 % of the time"),
+    ],
+)
+def test_trouble_around_the_case_is_found(change: dict[str, Any], verdict: str, said: str) -> None:
+    around = msgspec.structs.replace(QUIET, **change)
+    found = judge([live(block, noise(block), conditions=around) for block in range(8)])
+    assert (found.verdict, found.evidence[0]) == (verdict, said)
+
+
+def test_a_clock_that_falls_is_throttled() -> None:
+    around = [msgspec.structs.replace(QUIET, mhz=3100.0 if block < 5 else 2400.0) for block in range(8)]
+    found = judge([live(block, noise(block), conditions=told) for block, told in enumerate(around)])
+    assert found.verdict == "throttled"
+    assert found.evidence[0] == "clock fell from 3,100 to 2,400 MHz"
+
+
+def test_what_the_system_does_not_tell_is_said_and_is_not_zero() -> None:
+    found = judge([live(block, noise(block), conditions=Conditions(load=1.0)) for block in range(8)])
+    assert found.verdict == "stable"
+    assert found.evidence[-1] == "not told by this system: steal, other work, throttling, context switches, clock"
+    assert not any(word in text for text in found.evidence for word in ("steal 0", "0 MHz", "0 involuntary"))
+
+
+def test_an_old_record_says_that_nothing_was_recorded() -> None:
+    found = judge([live(block, noise(block), turns=False, conditions=None) for block in range(8)])
+    assert found.verdict == "stable"
+    assert "the state of the machine was not recorded" in found.evidence
+    assert "warm inference: its first tenth is as quick as the rest" in found.evidence
+
+
+def test_a_process_that_timed_itself_too_early_is_not_warmed_up() -> None:
+    early = np.concatenate([np.full(20, 1.3), np.ones(180)])
+    found = judge([live(block, noise(block) * early, turns=False) for block in range(8)])
+    assert found.verdict == "not warmed up"
+    assert found.evidence[0].startswith("warm inference: its first tenth took 29 % longer than the last half")
+
+
+def test_warm_up_that_was_watched_is_no_part_of_the_times() -> None:
+    warming_up = np.full(50, 60 * MS)
+    records = [
+        live(block, np.concatenate([warming_up, noise(block)]), turned=turned_of(warmup=50)) for block in range(8)
+    ]
+    assert judge(records).verdict == "stable"
+
+
+def test_several_verdicts_may_hold_and_the_worst_is_first() -> None:
+    around = msgspec.structs.replace(QUIET, throttled=0.2, steal=0.1)
+    records = [live(block, noise(block) * (1 + 0.03 * block), conditions=around) for block in range(8)]
+    found = judge(records)
+    assert found.holds == ["throttled", "drifting", "noisy"]
+    assert found.verdict == "throttled"
+    assert found.evidence[0].startswith("held back")
+
+
+def test_one_single_time_says_nothing() -> None:
+    found = judge([live(0, noise(0, size=1))])
+    assert found.verdict == "unknown"
+    assert "warm inference: too few times for a spread" in found.evidence
+
+
+def test_a_case_without_times_is_unknown_and_one_that_cannot_run_has_no_stability() -> None:
+    skipped = case_of("coreml", skipped=Reason("not-installed", "no"))
+    assert stability(run_of([CASE, skipped], [])) == {CASE.id: Stability("unknown", ["it has no times"])}
+
+
+def test_a_case_whose_outputs_differ_has_no_times() -> None:
+    wrong = record(CASE, "accuracy", 0, status="error", reason=Reason("outputs-differ", "off by 3"))
+    assert judge([wrong, *(live(block, noise(block)) for block in range(8))]).verdict == "unknown"
+
+
+def test_whole_processes_are_judged_too() -> None:
+    case = case_of("ort-rust", ("process",))
+    walls = [[{"time_wall_clock": {"value": 0.1 * (1 + block % 2), "unit": "second"}}] for block in range(8)]
+    run = run_of([case], [record(case, "process", block, tool=tool) for block, tool in enumerate(walls)])
+    found = stability(run)[case.id]
+    assert found.verdict == "noisy"
+    assert found.evidence[0] == "whole process: standard deviation 36 % of the mean between 8 processes"
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000))
+def test_blocks_without_an_order_rarely_show_a_trend(seed: int) -> None:
+    levels = 6 * MS * np.random.default_rng(seed).lognormal(0, 0.01, 10)
+    (sign,) = trends(Series("warm inference", tuple(np.array([level]) for level in levels), tuple(range(10))))
+    assert sign.holds is None
+
+
+def test_the_first_part_is_held_against_a_share_and_a_test() -> None:
+    rng = np.random.default_rng(1)
+    level = tuple(rng.lognormal(0, 0.03, 100) for _ in range(5))
+    blocks = tuple(range(5))
+    assert warming(Series("x", level, blocks)).holds is None
+    slightly = tuple(np.concatenate([times[:10] * (1 + signs.TREND / 3), times[10:]]) for times in level)
+    assert warming(Series("x", slightly, blocks)).holds is None
+    clearly = tuple(np.concatenate([times[:10] * (1 + signs.TREND * 3), times[10:]]) for times in level)
+    assert warming(Series("x", clearly, blocks)).holds == "not warmed up"
+
+
+def test_no_sign_that_judges_gives_no_verdict() -> None:
+    assert judged([]).verdict == "unknown"
+    assert judged([signs.Sign("said")]).verdict == "unknown"
+    assert judged([signs.Sign("said", judges=True)]).verdict == "stable"
+
+
+def test_the_summary_has_the_verdict_of_each_case() -> None:
+    made = analyse(synthetic_run(blocks=6, live=True))
+    assert list(made.summary.columns) == COLUMNS
+    by_case = made.summary.groupby("case")["stability"].unique()
+    assert {case: list(words) for case, words in by_case.items() if case in made.stability} == {
+        case: [found.verdict] for case, found in made.stability.items()
+    }
+    assert set(made.summary[made.summary["target"] == "coreml"]["stability"]) == {""}
