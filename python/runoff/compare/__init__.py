@@ -1,0 +1,1 @@
+"""Comparing runs and targets, holding a run against limits, and the file formats of other tools."""

@@ -1,0 +1,81 @@
+"""File formats of measurements: reading any of them, writing any of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff.compare.formats import hyperfine, pyperf, tables
+from runoff.compare.measurements import Measurements, of_published, of_run
+from runoff.errors import RunoffError
+from runoff.store import RUN_FILE, read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
+WRITERS: dict[str, Callable[[Measurements, Path], list[str]]] = {
+    "csv": tables.write_csv,
+    "parquet": tables.write_parquet,
+    "hyperfine": hyperfine.write_2,
+    "hyperfine-1": hyperfine.write_1,
+    "pyperf": pyperf.write,
+}
+"""By format: write measurements to a file and return what the file cannot hold."""
+
+
+def read(path: Path) -> Measurements:
+    """Return the measurements in a run's folder or in a file of a known format.
+
+    Raises
+    ------
+    RunoffError
+        When there is nothing, or it is none of the formats.
+    """
+    if path.is_dir() or path.name == RUN_FILE:
+        return _of_folder(path.parent if path.name == RUN_FILE else path)
+    if not path.is_file():
+        raise RunoffError(f"{path}: there is no such run or file", "past runs: runoff list runs")
+    if path.suffix == ".csv":
+        return tables.read_csv(path)
+    if path.suffix == ".parquet":
+        return tables.read_parquet(path)
+    return _read_json(path)
+
+
+def _of_folder(folder: Path) -> Measurements:
+    run, samples = read_run(folder), folder / "samples.csv"
+    if run.records or not samples.is_file():
+        return of_run(run)
+    return of_published(run, tables.read_csv(samples).samples)
+
+
+def _read_json(path: Path) -> Measurements:
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunoffError(f"{path} cannot be read: {error}", _KNOWN) from error
+    if isinstance(document, dict) and "benchmarks" in document:
+        return pyperf.read(document, path)
+    if isinstance(document, dict) and "results" in document:
+        return hyperfine.read(document, path)
+    raise RunoffError(f"{path} is no JSON of hyperfine or pyperf", _KNOWN)
+
+
+_KNOWN = "a run's folder, .csv, .parquet, or JSON of hyperfine (1.x and 2.x) or pyperf"
+
+
+def write(data: Measurements, path: Path, to: str | None) -> list[str]:
+    """Write `data` to `path` and return what the file cannot hold.
+
+    Raises
+    ------
+    RunoffError
+        When the format is not known from `to` or the name's end, or `data` has nothing that it can hold.
+    """
+    name = to or SUFFIXES.get(path.suffix)
+    if name is None:
+        raise RunoffError(f"{path.name} does not say its format", f"add --to {'|'.join(WRITERS)}")
+    return WRITERS[name](data, path)

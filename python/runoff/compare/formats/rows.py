@@ -1,0 +1,57 @@
+"""Rows of the tidy table, from and for the formats of other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from runoff.analysis.samples import COLUMNS
+from runoff.errors import RunoffError
+from runoff.report.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+TYPES = {"block": "int64", "process": "int64", "sample": "int64", "value": "float64"}
+
+
+class Row(NamedTuple):
+    """A row of ``samples.csv``; see `runoff.analysis.samples.COLUMNS`."""
+
+    case: str
+    target: str
+    model: str
+    workload: str
+    profile: str
+    probe: str
+    phase: str
+    block: int
+    process: int
+    sample: int
+    metric: str
+    unit: str
+    value: float
+
+
+def table(rows: Iterable[Row], path: Path) -> pd.DataFrame:
+    """Return `rows` as a tidy table.
+
+    Raises
+    ------
+    RunoffError
+        When there are none.
+    """
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    if made.empty:
+        raise RunoffError(f"{path} holds no measurement")
+    return made.astype(TYPES)
+
+
+def left_out(samples: pd.DataFrame) -> list[str]:
+    """Return in words what `samples` are, for those that a format cannot hold."""
+    if samples.empty:
+        return []
+    probes = ", ".join(dict.fromkeys(samples["probe"]))
+    return [f"{plural(len(samples), 'sample')} of {probes}"]

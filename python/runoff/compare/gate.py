@@ -1,0 +1,240 @@
+"""Holding a run against limits: what is exceeded, by how much, and whether the run can tell."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from runoff.analysis.summary import summarise
+from runoff.analysis.verdict import percent
+from runoff.compare.contrast import Contrast, adjusted, within
+from runoff.compare.measurements import of_run
+from runoff.compare.metrics import parse_metric
+from runoff.compare.saved import Saved, against
+from runoff.errors import ExitCode, RunoffError, did_you_mean
+from runoff.machine import headline, same_machine
+from runoff.report.text import Figure, finite, full
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from runoff.compare.limits import Limit
+    from runoff.compare.measurements import Measurements, Member
+    from runoff.store import Run
+
+Outcome = Literal["passed", "exceeded", "failed"]
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One limit held against one case."""
+
+    outcome: Outcome
+    """``failed`` where there is no number to hold against the limit, or one that may not be used."""
+    case: str
+    target: str
+    comparison: str
+    limit: str
+    measured: str = ""
+    """The case's value, with its interval."""
+    change: str = ""
+    """From the baseline, with its interval; empty for limits that are values."""
+    verdict: str = ""
+    note: str = ""
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """What a gate found."""
+
+    run: str
+    machine: str
+    against: str
+    """What changes are from; empty where no limit is a change."""
+    checks: list[Check]
+    notes: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.outcome == "passed" for check in self.checks)
+
+
+def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machines: bool) -> Gate:
+    """Return what holding `run` against `limits` gives.
+
+    Parameters
+    ----------
+    run
+        The run.
+    limits
+        At least one.
+    saved
+        The baseline of limits that are changes; None for the run's own one.
+    unlike_machines
+        Use a baseline of an unlike machine too.
+
+    Raises
+    ------
+    RunoffError
+        When a limit covers no case, names a metric that no case can have, or the machines differ.
+    """
+    data = of_run(run)
+    notes = _machines(data, saved, unlike_machines=unlike_machines)
+    made = _Gate(data, summarise(run, data.samples), saved)
+    pairs = [(limit, member) for limit in limits for member in made.covered(limit)]
+    lines = made.contrasts(pairs)
+    checks = [made.check(limit, member, lines) for limit, member in pairs]
+    if any(line.relative_to == "" and line.unit == "ns" and not line.paired for line in lines.values()):
+        notes.append("raw times of two runs were compared: they also hold what changed on the machine between them")
+    names = {base.target for limit, m in pairs if limit.relative and (base := data.baseline(m.comparison))}
+    other = f"run {saved.run}" if saved and names else ", ".join(sorted(names))
+    machine = headline(run.info.machine)
+    return Gate(run=run.info.run_id, machine=machine, against=other, checks=checks, notes=notes)
+
+
+def _machines(data: Measurements, saved: Saved | None, *, unlike_machines: bool) -> list[str]:
+    if saved is None or (saved.machine and data.machine and same_machine(saved.machine, data.machine)):
+        return []
+    told = [headline(machine) if machine else "not known" for machine in (saved.machine, data.machine)]
+    text = f"unlike machines: the baseline's is {told[0]}, the run's {told[1]}"
+    if unlike_machines:
+        return [text]
+    hint = (
+        "save a baseline on this machine, or measure both in one run; to compare them all the same: --unlike-machines"
+    )
+    raise RunoffError(text, hint)
+
+
+class _Gate:
+    """What the checks of a run share."""
+
+    def __init__(self, data: Measurements, summary: pd.DataFrame, saved: Saved | None) -> None:
+        self.data = data
+        self.summary = summary
+        self.saved = saved
+
+    def covered(self, limit: Limit) -> list[Member]:
+        """Return the cases that a limit is for."""
+        data = self.data
+        mine = [m for m in data.members if m.computes and m.twin_of is None and limit.covers(m)]
+        mine = [member for member in mine if limit.metric.probe in member.probes]
+        if limit.relative:
+            others = [member for member in mine if member not in self._bases(limit)]
+            mine = others if others or self.saved is None else mine
+        if not mine:
+            targets = {member.target for member in data.members if member.twin_of is None}
+            strange = [name for name in limit.targets if name not in targets]
+            hint = did_you_mean(strange[0], targets) if strange else _scope(limit, data)
+            raise RunoffError(
+                f"nothing to gate: {limit.text!r} covers no case of {data.name}", hint, ExitCode.NOTHING_RUNS_HERE
+            )
+        self._check_name(limit, mine)
+        return mine
+
+    def _bases(self, limit: Limit) -> list[Member]:
+        """Return the baselines; of those, one that the limit names may be held against the comparison's own."""
+        held = [base for name in self.data.comparisons if (base := self.data.baseline(name)) is not None]
+        others = self.data.baselines
+        return held + [m for m in self.data.members if m.target in others and m.target not in limit.targets]
+
+    def _check_name(self, limit: Limit, mine: Sequence[Member]) -> None:
+        rows = self.summary[self.summary["probe"] == limit.metric.probe]
+        silent = all(limit.metric.probe in member.failures for member in mine)
+        names = set(rows["metric"])
+        if not silent and limit.metric.summary_name not in names:
+            known = {str(parse_metric(f"{limit.metric.probe}.{name}")) for name in names if name}
+            hint = did_you_mean(str(limit.metric), known)
+            raise RunoffError(f"limit {limit.text!r}: no case has {limit.metric}", hint)
+        for unit in set(rows.loc[rows["metric"] == limit.metric.summary_name, "unit"]):
+            limit.check_unit(str(unit))
+
+    def contrasts(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], Contrast]:
+        """Return what the limits that are changes need, by case and metric."""
+        wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}
+        lines = []
+        for member, metric in wanted.values():
+            base = self.data.baseline(member.comparison)
+            if self.saved is not None:
+                lines.append(against(self.saved, self.data, member, metric))
+            elif base is not None:
+                lines.append(within(self.data, base, member, metric, member.case))
+        return {(line.label, line.metric): line for line in adjusted(lines)}
+
+    def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], Contrast]) -> Check:
+        """Return what a limit says of a case."""
+        row = self._row(limit, member)
+        done = Check(
+            outcome="failed",
+            case=member.case,
+            target=member.target,
+            comparison=member.comparison,
+            limit=limit.text,
+            measured="" if row is None else full(_figure(row)),
+        )
+        why = self._failure(limit, member)
+        if not why and (row is None or row["status"] != "ok"):
+            why = f"no {limit.metric} was measured" + (f": {row['reason']}" if row is not None else "")
+        if why or row is None:
+            return replace(done, note=why)
+        if limit.relative:
+            return _relative(done, limit, lines[member.case, str(limit.metric)])
+        return _absolute(done, limit, _figure(row))
+
+    def _failure(self, limit: Limit, member: Member) -> str:
+        """Return why nothing that was measured of a case counts."""
+        unfair = self.data.unfair.get(member.comparison, ())
+        failed = member.failures.get(limit.metric.probe) or member.failed
+        return failed or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
+
+    def _row(self, limit: Limit, member: Member) -> pd.Series | None:
+        rows = self.summary
+        mine = rows[(rows["case"] == member.case) & (rows["probe"] == limit.metric.probe)]
+        mine = mine[mine["metric"] == limit.metric.summary_name]
+        return mine.iloc[0] if len(mine) else None
+
+
+def _scope(limit: Limit, data: Measurements) -> str:
+    probes = sorted({probe for member in data.members for probe in member.probes})
+    if limit.metric.probe not in probes:
+        return f"the run has no probe {limit.metric.probe}: it has {', '.join(probes)}"
+    if limit.relative and not (limit.targets or limit.cases or limit.models):
+        return "it holds one target, which has no other to be held against: --baseline FILE"
+    return "see targets, cases and models of the limit, and: runoff report RUN"
+
+
+def _figure(row: pd.Series) -> Figure:
+    return Figure(finite(row["estimate"]), finite(row["low"]), finite(row["high"]), str(row["unit"]), int(row["n"]))
+
+
+def _relative(check: Check, limit: Limit, line: Contrast) -> Check:
+    if line.reason or not isfinite(line.ratio.low):
+        return replace(check, note=line.verdict)
+    value, low, high = line.change
+    change = f"{signed(value)} % ({signed(low)} to {signed(high)})"
+    beyond = limit.beyond(value)
+    outcome: Outcome = "exceeded" if beyond and line.differs else "passed"
+    notes = []
+    if low <= limit.value <= high:
+        notes.append("the interval still holds the limit")
+    if beyond and not line.differs:
+        notes.append("beyond the limit, but this run cannot tell it from noise")
+    elif line.floor is not None and line.floor >= abs(limit.value) > 0:
+        notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit: measure longer")
+    return replace(check, outcome=outcome, change=change, verdict=line.verdict, note="; ".join(notes))
+
+
+def _absolute(check: Check, limit: Limit, figure: Figure) -> Check:
+    if figure.value is None:
+        return replace(check, note=f"no {limit.metric} was measured")
+    holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
+    outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
+    return replace(check, outcome=outcome, note="the interval still holds the limit" if holds else "")
+
+
+def signed(share: float) -> str:
+    """Return a change in percent with its sign: ``+5.2``."""
+    return f"{100 * share:+.1f}"

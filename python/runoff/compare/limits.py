@@ -1,0 +1,156 @@
+"""The limits of a gate: ``latency.median > +5%``, one by one or in a TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff.analysis.verdict import BETTER_WORSE
+from runoff.compare.metrics import Metric, parse_metric
+from runoff.errors import RunoffError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runoff.compare.measurements import Member
+
+GRAMMAR = (
+    "a limit is PROBE.NAME, > or <, and a change from the baseline with its sign (+5%, -10%) "
+    "or a value with its unit (20ms, 1.5s, 120MB, 1e-3): 'latency.median > +5%'"
+)
+_LIMIT = re.compile(
+    r"\s*(?P<metric>[\w.-]+)\s*(?P<operator>[<>])\s*(?P<sign>[+-]?)(?P<value>\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-zµ]*)\s*"
+)
+_UNITS = {
+    "ns": ("ns", 1.0),
+    "us": ("ns", 1e3),
+    "µs": ("ns", 1e3),
+    "ms": ("ns", 1e6),
+    "s": ("ns", 1e9),
+    "B": ("bytes", 1.0),
+    "KB": ("bytes", 1e3),
+    "MB": ("bytes", 1e6),
+    "GB": ("bytes", 1e9),
+    "KiB": ("bytes", 2.0**10),
+    "MiB": ("bytes", 2.0**20),
+    "GiB": ("bytes", 2.0**30),
+    "": ("", 1.0),
+}
+"""What may follow a value: the unit of ``summary.csv`` that it stands for, and how many of that it is."""
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """One limit and the cases that it is for; `targets`, `cases` and `models` are for all when they are empty."""
+
+    text: str
+    metric: Metric
+    above: bool
+    """Whether it is exceeded above `value`, not below."""
+    value: float
+    """A change (0.05 is 5 % more), or a value in `unit`."""
+    relative: bool
+    unit: str = ""
+    targets: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    """Names of cases, with ``*`` for any part."""
+    models: tuple[str, ...] = ()
+
+    def beyond(self, value: float) -> bool:
+        """Return whether `value` is beyond the limit."""
+        return value > self.value if self.above else value < self.value
+
+    def covers(self, member: Member) -> bool:
+        """Return whether the limit is for a case."""
+        if self.targets and member.target not in self.targets:
+            return False
+        if self.models and member.model not in self.models:
+            return False
+        return not self.cases or any(fnmatchcase(member.case, name) for name in self.cases)
+
+    def check_unit(self, unit: str) -> None:
+        """Raise when the limit does not fit the unit of its metric."""
+        if self.relative and unit not in BETTER_WORSE:
+            raise RunoffError(f"limit {self.text!r}: {self.metric} has no change, only a value", GRAMMAR)
+        if self.relative or self.unit == (unit if unit in ("ns", "bytes") else ""):
+            return
+        need = {"ns": "a time, such as 20ms", "bytes": "a size, such as 120MB"}.get(unit, "a number without a unit")
+        raise RunoffError(f"limit {self.text!r}: {self.metric} needs {need}", GRAMMAR)
+
+
+def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (), models: Sequence[str] = ()) -> Limit:
+    """Return the limit that `text` says.
+
+    Raises
+    ------
+    RunoffError
+        When it is no limit; the message holds it, and the hint says how one is written.
+    """
+    found = _LIMIT.fullmatch(text)
+    if found is None:
+        raise RunoffError(f"limit {text!r} cannot be understood", GRAMMAR)
+    relative, value = found["unit"] == "%", float(found["value"])
+    if relative and not found["sign"]:
+        raise RunoffError(f"limit {text!r}: a change has a sign: +{found['value']}% or -{found['value']}%", GRAMMAR)
+    if found["sign"] and not relative:
+        raise RunoffError(f"limit {text!r}: only a change in % has a sign", GRAMMAR)
+    if not relative and found["unit"] not in _UNITS:
+        raise RunoffError(
+            f"limit {text!r}: unit {found['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR
+        )
+    unit, scale = ("", 0.01) if relative else _UNITS[found["unit"]]
+    sign = -1.0 if found["sign"] == "-" else 1.0
+    try:
+        metric = parse_metric(found["metric"])
+    except RunoffError as error:
+        raise RunoffError(f"limit {text!r}: {error}", GRAMMAR) from error
+    return Limit(
+        text=" ".join(text.split()),
+        metric=metric,
+        above=found["operator"] == ">",
+        value=sign * value * scale,
+        relative=relative,
+        unit=unit,
+        targets=tuple(targets),
+        cases=tuple(cases),
+        models=tuple(models),
+    )
+
+
+class _Table(Struct, forbid_unknown_fields=True):
+    fail_on: str
+    targets: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    limit: list[_Table]
+
+
+def read_limits(path: Path) -> list[Limit]:
+    """Return the limits of a TOML file with tables ``[[limit]]``.
+
+    Raises
+    ------
+    RunoffError
+        When it is not TOML, a key is not known, or a limit cannot be understood.
+    """
+    try:
+        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunoffError(f"--limits {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RunoffError(f"--limits {path} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        where = str(error).replace("`$.", "`").replace("`$`", "the top level")
+        raise RunoffError(f"--limits {path}: {where}", "[[limit]] with fail_on, targets, cases, models") from error
+    try:
+        return [parse_limit(one.fail_on, one.targets, one.cases, one.models) for one in file.limit]
+    except RunoffError as error:
+        raise RunoffError(f"--limits {path}: {error.message}", error.hint) from error

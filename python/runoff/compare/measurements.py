@@ -1,0 +1,182 @@
+"""What a comparison works on: samples, the machine they come from, and what is known of each case."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff.analysis.audit import audit
+from runoff.analysis.cells import Cell, Key, cells
+from runoff.analysis.samples import tidy
+from runoff.analysis.trust import computes, disagreements, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pandas as pd
+
+    from runoff.compare.metrics import Metric
+    from runoff.plan import Case
+    from runoff.store import Record, Run
+
+AGAIN = "-again"
+"""End of the name of a baseline's second self in a table that says no more."""
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """A case, as far as comparing it needs."""
+
+    case: str
+    target: str
+    comparison: str
+    """What it shares with the cases that it may be compared with, as text."""
+    model: str = ""
+    probes: tuple[str, ...] = ()
+    twin_of: str | None = None
+    computes: bool = True
+    failures: dict[str, str] = {}
+    """By probe: why it has no result."""
+    made_of: str = ""
+    """Engine and model by version and hash; empty when it is not known."""
+
+    @property
+    def failed(self) -> str:
+        """Why nothing that was measured of it counts; empty when it went well."""
+        return next((reason for reason in self.failures.values() if reason.startswith("error")), "")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Samples of one run or of one file."""
+
+    name: str
+    samples: pd.DataFrame
+    """The columns of ``samples.csv``."""
+    machine: dict[str, Any] | None
+    members: tuple[Member, ...]
+    baselines: tuple[str, ...] = ()
+    """Targets that others are compared with; the last one of a comparison is the one that counts."""
+    unfair: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By comparison: the points of the fairness audit that differ."""
+    turns: frozenset[tuple[str, int]] = frozenset()
+    """Case and block of each live process that took turns with others."""
+
+    @cached_property
+    def cells(self) -> dict[Key, Cell]:
+        """The samples by case, probe and metric."""
+        return cells(self.samples)
+
+    def cell(self, member: Member, metric: Metric) -> Cell | None:
+        """Return the samples of `metric` of a case; None where there are none."""
+        return self.cells.get(Key(member.case, metric.probe, metric.cell))
+
+    def together(self, member: Member) -> frozenset[int]:
+        """Return the blocks in which a case took turns with others."""
+        return frozenset(block for case, block in self.turns if case == member.case)
+
+    def peers(self, comparison: str) -> list[Member]:
+        """Return the cases of a comparison that compute, without the baseline's second self."""
+        return [m for m in self.members if m.comparison == comparison and m.computes and m.twin_of is None]
+
+    def twin(self, comparison: str) -> Member | None:
+        """Return the baseline's second self in a comparison."""
+        return next((m for m in self.members if m.comparison == comparison and m.twin_of), None)
+
+    def baseline(self, comparison: str) -> Member | None:
+        """Return the case that the others of a comparison are held against: the one with a twin, if there is one."""
+        peers = {member.target: member for member in self.peers(comparison)}
+        twin = self.twin(comparison)
+        wanted = [twin.twin_of] if twin else [name for name in reversed(self.baselines) if name in peers]
+        return next((peers[name] for name in wanted if name in peers), next(iter(peers.values()), None))
+
+    @property
+    def comparisons(self) -> list[str]:
+        """The comparisons, in order."""
+        return list(dict.fromkeys(member.comparison for member in self.members))
+
+
+def of_run(run: Run) -> Measurements:
+    """Return the measurements of a run."""
+    wrong = disagreements(run)
+    records: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in run.records:
+        records[record.case].append(record)
+    unfair: defaultdict[str, list[str]] = defaultdict(list)
+    for point in audit(run):
+        if point.outcome == "differs":
+            unfair[".".join(point.comparison)].append(f"{point.point} differs: {point.detail}")
+    members = []
+    for case in run.info.cases:
+        states = {probe: state(case, records[case.id], wrong, probe) for probe in case.probes}
+        members.append(
+            Member(
+                case=case.id,
+                target=case.target,
+                comparison=".".join(case.comparison),
+                model=case.model,
+                probes=case.probes,
+                twin_of=case.twin_of,
+                computes=computes(run, case.target),
+                failures={probe: f"{s.status}: {s.reason}" for probe, s in states.items() if s.status != "ok"},
+                made_of=_made_of(run, case, records[case.id]),
+            )
+        )
+    told = {comparison: tuple(points) for comparison, points in unfair.items()}
+    turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
+    return Measurements(run.info.run_id, tidy(run), run.info.machine, tuple(members), run.info.baselines, told, turns)
+
+
+def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
+    """Return the measurements of a published run: its tables are there, its raw results are not."""
+    measured = set(samples["case"])
+    members = [
+        Member(
+            case=case.id,
+            target=case.target,
+            comparison=".".join(case.comparison),
+            model=case.model,
+            probes=case.probes,
+            twin_of=case.twin_of,
+            computes=computes(run, case.target),
+            failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"),
+        )
+        for case in run.info.cases
+    ]
+    return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
+
+
+def _made_of(run: Run, case: Case, records: Iterable[Record]) -> str:
+    effective = next((r.result.effective for r in records if r.result and r.result.effective), None)
+    engine = f"{effective.runtime} {effective.version} {effective.build or ''}".strip() if effective else ""
+    told = run.info.models.get(case.model, {})
+    file = (told.get("sha256") or {}).get(case.format) or (told.get("prepared") or {}).get("sha256") or ""
+    return f"{engine}, model {file[:12]}" if file else engine
+
+
+def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = None) -> Measurements:
+    """Return the measurements of a bare table; a comparison is then a case's name without its target."""
+    pairs = samples[["case", "target", "model"]].drop_duplicates(["case", "target"])
+    targets = set(pairs["target"])
+    members = [
+        Member(
+            case=str(case),
+            target=str(target),
+            comparison=_without(str(case), str(target)),
+            model=str(model),
+            twin_of=target.removesuffix(AGAIN) if _is_twin(str(target), targets) else None,
+        )
+        for case, target, model in pairs.itertuples(index=False)
+    ]
+    return Measurements(name, samples, machine, tuple(members), ("torch", "ort-python"))
+
+
+def _is_twin(target: str, targets: set[str]) -> bool:
+    return target.endswith(AGAIN) and target.removesuffix(AGAIN) in targets
+
+
+def _without(case: str, target: str) -> str:
+    return "" if case == target else case.replace(f".{target}.", ".", 1)

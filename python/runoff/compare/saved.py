@@ -1,0 +1,160 @@
+"""A gate's baseline as a file: of each case and metric what a later run needs to be held against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from runoff.analysis.statistics import fewest_samples, unpaired
+from runoff.analysis.verdict import BETTER_WORSE
+from runoff.compare.contrast import RAW, Contrast, by_process, estimate, noise_floor, shares, worse
+from runoff.compare.metrics import Metric
+from runoff.errors import ExitCode, RunoffError
+from runoff.store import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.analysis.cells import Cell
+    from runoff.compare.measurements import Measurements, Member
+
+VERSION = 1
+_STATISTICS = ("median", "mean", "p90", "p95", "p99", "p99.9")
+
+
+class SavedMetric(Struct, frozen=True):
+    """One metric of one case."""
+
+    unit: str
+    values: list[float]
+    """By process, in `unit`."""
+    shares: list[float] = []
+    """By block: the case's value as a part of its baseline's in the same block."""
+    floor: float | None = None
+    """The noise floor of the comparison, relative."""
+
+
+class SavedCase(Struct, frozen=True):
+    """One case."""
+
+    relative_to: str
+    """The baseline's target; empty for the baseline itself."""
+    made_of: str
+    """Engine and model of that baseline."""
+    metrics: dict[str, SavedMetric]
+
+
+class Saved(Struct, frozen=True, kw_only=True):
+    """The file."""
+
+    format: Literal["runoff-baseline"] = "runoff-baseline"
+    version: int = VERSION
+    run: str
+    machine: dict[str, Any] | None
+    cases: dict[str, SavedCase]
+
+
+def save(data: Measurements, path: Path) -> None:
+    """Write all that later runs may be held against.
+
+    Raises
+    ------
+    RunoffError
+        When no case has a result.
+    """
+    cases = {member.case: made for member in data.members if (made := _saved_case(data, member)) is not None}
+    if not cases:
+        raise RunoffError(f"{data.name} has no result to save", "its report says why", ExitCode.NOTHING_RUNS_HERE)
+    file = Saved(run=data.name, machine=data.machine, cases=cases)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
+
+
+def load(path: Path) -> Saved:
+    """Return the baseline in a file.
+
+    Raises
+    ------
+    RunoffError
+        When it is not one, or of another version.
+    """
+    try:
+        file = msgspec.json.decode(path.read_bytes(), type=Saved)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise RunoffError(
+            f"--baseline {path} cannot be read: {error}", "make it: runoff gate RUN --save FILE"
+        ) from error
+    if file.version != VERSION:
+        raise RunoffError(
+            f"--baseline {path} has version {file.version}; this runoff reads {VERSION}",
+            "make it anew: runoff gate RUN --save FILE",
+        )
+    return file
+
+
+def _saved_case(data: Measurements, member: Member) -> SavedCase | None:
+    if not member.computes or member.twin_of is not None or member.failed or member.comparison in data.unfair:
+        return None
+    base = data.baseline(member.comparison)
+    other = base if base is not None and base.case != member.case else None
+    relative_to = other.target if other else RAW
+    metrics = {}
+    for key, cell in data.cells.items():
+        if key.case != member.case or cell.unit not in BETTER_WORSE:
+            continue
+        for metric in _metrics(key.probe, key.metric, cell):
+            values = [float(np.median(samples)) for samples in by_process(cell, metric)]
+            parts = shares((data, member), metric, relative_to) if relative_to and cell.unit == "ns" else []
+            part = [float(np.median(logs)) for logs in parts]
+            if values:
+                metrics[str(metric)] = SavedMetric(
+                    cell.unit, values, part, noise_floor(data, member.comparison, metric)
+                )
+    return SavedCase(relative_to, other.made_of if other else "", metrics)
+
+
+def _metrics(probe: str, name: str, cell: Cell) -> list[Metric]:
+    every = [Metric(probe, name, statistic) for statistic in _STATISTICS]
+    if not name.endswith(".warm"):
+        return every[:1]
+    n = sum(map(len, cell.processes))
+    return [metric for metric in every if metric.quantile is None or n >= fewest_samples(metric.quantile)]
+
+
+def against(saved: Saved, data: Measurements, member: Member, metric: Metric) -> Contrast:
+    """Return how a case stands to the same case in the file."""
+    told = saved.cases.get(member.case)
+    before = told.metrics.get(str(metric)) if told else None
+    cell = data.cell(member, metric)
+    if told is None or before is None:
+        return _none(member, metric, f"the baseline file has no {metric} of it: save it anew")
+    if cell is None:
+        return _none(member, metric, member.failures.get(metric.probe) or f"no {metric} was measured")
+    if short := metric.lacks(cell):
+        return _none(member, metric, short)
+    relative_to = _reference(told, before, data, member)
+    old = [np.array([value]) for value in (before.shares if relative_to else before.values)]
+    new = shares((data, member), metric, relative_to) if relative_to else by_process(cell, metric)
+    if not new:
+        return _none(member, metric, f"no {metric} is above zero")
+    return Contrast(
+        label=member.case,
+        metric=str(metric),
+        unit=before.unit,
+        second=estimate(cell, metric),
+        relative_to=relative_to,
+        ratio=unpaired(old, new),
+        floor=worse(before.floor, noise_floor(data, member.comparison, metric)),
+    )
+
+
+def _reference(told: SavedCase, before: SavedMetric, data: Measurements, member: Member) -> str:
+    base = data.baseline(member.comparison)
+    same = base is not None and (base.target, base.made_of) == (told.relative_to, told.made_of)
+    return told.relative_to if same and before.shares else RAW
+
+
+def _none(member: Member, metric: Metric, reason: str) -> Contrast:
+    return Contrast(label=member.case, metric=str(metric), reason=reason)

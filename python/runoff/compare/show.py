@@ -1,0 +1,161 @@
+"""A comparison as a table in the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from runoff.report.text import Figure, finite, full, interval, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from runoff.analysis.statistics import Estimate
+    from runoff.compare.contrast import Contrast
+    from runoff.compare.sides import Comparison
+
+_NARROW = 16
+"""Longest name that heads a column of figures."""
+_COLOURS = {"faster": "green", "smaller": "green", "fewer": "green", "slower": "red", "larger": "red", "more": "red"}
+
+
+def figure(estimate: Estimate, unit: str) -> Figure:
+    """Return an estimate as people read it."""
+    return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
+
+
+def how(line: Contrast) -> str:
+    """Return in words what was compared."""
+    if line.relative_to:
+        return f"relative to {line.relative_to} in both runs"
+    return "paired by block" if line.paired else "raw"
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the table, with what has to be said before and after it."""
+    for text in comparison.unfair:
+        console.print(Text(text, style="bold red"), soft_wrap=True)
+    names = (comparison.first, comparison.second)
+    heads = names if max(map(len, names)) <= _NARROW else ("A", "B")
+    letters = ("", "") if heads == names else ("A: ", "B: ")
+    title = f"{letters[1]}{names[1]} against {letters[0]}{names[0]}"
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    for label in dict.fromkeys(line.label for line in comparison.lines):
+        lines = [line for line in comparison.lines if line.label == label]
+        console.print()
+        console.print(_table(label, lines, heads))
+        console.print(Text(_hows(lines), style="dim"), soft_wrap=True)
+    for note in comparison.notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+
+
+def _hows(lines: Sequence[Contrast]) -> str:
+    """Return in one line what was compared, by metric where it is not the same for all."""
+    metrics: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.reason:
+            metrics.setdefault(how(line), []).append(line.metric)
+    if len(metrics) <= 1:
+        return "".join(metrics)
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in metrics.items())
+
+
+def _table(label: str, lines: Sequence[Contrast], heads: Sequence[str]) -> Table:
+    table = Table(
+        title=label,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for place, heading in enumerate(("metric", *heads, "verdict")):
+        table.add_column(heading, no_wrap=place < 3)  # noqa: PLR2004 (names and figures)
+    for line in lines:
+        sides = (_cell(side, line.unit) for side in (line.first, line.second))
+        table.add_row(line.metric, *sides, coloured(line.verdict))
+    return table
+
+
+def _cell(estimate: Estimate, unit: str) -> Text:
+    return cell(figure(estimate, unit))
+
+
+def cell(shown: Figure) -> Text:
+    """Return an estimate with its interval below it."""
+    between = interval(shown).replace(" to ", "\N{EN DASH}")
+    return Text(number(shown)).append(f"\n{between}" if between else "", style="dim")
+
+
+def coloured(verdict: str) -> Text:
+    """Return a verdict in the colours of the reports."""
+    first, bracket, rest = verdict.partition(" (")
+    style = _COLOURS.get(first.rsplit(" ", 1)[-1], "")
+    return Text(first, style=style).append(f"{bracket}{rest}", style="dim")
+
+
+def markdown(comparison: Comparison, plot: str | None) -> str:
+    """Return the comparison as a page of Markdown; `plot` is the name of the image beside it."""
+    parts = [f"# {comparison.second} against {comparison.first}\n"]
+    parts += [f"**{text}**\n" for text in comparison.unfair]
+    parts += [f"{note}\n" for note in comparison.notes]
+    if plot:
+        parts.append(f"![ratios with their intervals]({plot})\n")
+    heads = ("case", "metric", comparison.first, comparison.second, "verdict", "how")
+    rows = [
+        (
+            line.label,
+            line.metric,
+            *(full(figure(side, line.unit)) for side in (line.first, line.second)),
+            line.verdict,
+            how(line),
+        )
+        for line in comparison.lines
+    ]
+    parts.append(grid(heads, rows))
+    return "\n".join(parts)
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison for JSON: times in ns, memory in bytes, ratios as first by second."""
+    return {
+        "first": comparison.first,
+        "second": comparison.second,
+        "unfair": comparison.unfair,
+        "notes": comparison.notes,
+        "lines": [contrast_dict(line) for line in comparison.lines],
+    }
+
+
+def contrast_dict(line: Contrast) -> dict[str, Any]:
+    """Return one line for JSON; what is not known is null."""
+    sides = {
+        name: {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high), "n": e.n}
+        for name, e in (("first", line.first), ("second", line.second))
+    }
+    return {
+        "case": line.label,
+        "metric": line.metric,
+        "unit": line.unit,
+        **sides,
+        "how": how(line),
+        "ratio": finite(line.ratio.value),
+        "ratio_low": finite(line.ratio.low),
+        "ratio_high": finite(line.ratio.high),
+        "p_adjusted": finite(line.p_adjusted),
+        "floor": line.floor,
+        "differs": line.differs,
+        "verdict": line.verdict,
+    }

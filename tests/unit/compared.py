@@ -1,0 +1,78 @@
+"""Synthetic runs of live processes that took turns, on a machine whose speed wanders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec.structs import replace
+from synthetic import case_of, record, result_of, run_of
+
+from runoff.protocol import Timings
+from runoff.store import RunWriter, Turned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.plan import Case
+    from runoff.store import Record, Run
+
+MS = 1_000_000
+BLOCKS, TURNS = 8, 60
+MACHINE = {
+    "cpu": "Test CPU",
+    "cores_allowed": 2,
+    "architecture": "x86_64",
+    "kernel": "6.1",
+    "virtualised": True,
+    "system": "Linux",
+}
+
+
+def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, twin: bool = True) -> Run:
+    """Return a run of live processes that took turns: `speeds` in ms by target, the first one the baseline."""
+    rng = np.random.default_rng(seed)
+    base = next(iter(speeds))
+    cases = [case_of(name, ("latency",)) for name in speeds]
+    if twin:
+        again = f"{base}-again"
+        cases.append(replace(case_of(again, ("latency",)), twin_of=base))
+        speeds = {**speeds, again: speeds[base]}
+    records = []
+    for block in range(BLOCKS):
+        # one machine for all: its speed wanders within a block and from block to block
+        machine = drift * np.exp(np.cumsum(rng.normal(0, 0.02, TURNS)) + rng.normal(0, 0.2))
+        for case in cases:
+            own = rng.lognormal(0, 0.003) * machine * rng.lognormal(0, 0.01, TURNS)
+            records.append(_latency(case, block, speeds[case.target] * MS * own))
+    run = run_of(cases, records)
+    run.info.baselines = (base,)
+    run.info.machine = dict(MACHINE)
+    return run
+
+
+def _latency(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
+    warm = tuple(int(value) for value in ns)
+    turned = Turned(beside=3, inferences=1, warmup=0, steady=True, checked=1)
+    return record(
+        case,
+        "latency",
+        block,
+        turned=turned,
+        result=result_of(case, samples={"inference": Timings(warm[0], None, warm)}),
+    )
+
+
+def with_record(run: Run, bad: Record) -> Run:
+    """Return `run` with `bad` in the place of the record of its case and order."""
+    return replace(
+        run, records=tuple(bad if one.order == bad.order and one.case == bad.case else one for one in run.records)
+    )
+
+
+def write(run: Run, folder: Path) -> Path:
+    """Write `run` as a folder."""
+    writer = RunWriter(folder, run.info)
+    for one in run.records:
+        writer.append(one)
+    return folder

@@ -1,0 +1,267 @@
+"""Comparing runs and targets: planted differences are found, drift cancels, unlike machines are refused."""
+
+from __future__ import annotations
+
+import json
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from compared import BLOCKS, turns_run, with_record, write
+from msgspec.structs import replace
+
+from runoff.cli import cli
+from runoff.compare import formats
+from runoff.compare.contrast import across, noise_floor, within
+from runoff.compare.forest import forest
+from runoff.compare.measurements import Measurements, of_run
+from runoff.compare.metrics import Metric, parse_metric
+from runoff.compare.show import markdown
+from runoff.compare.sides import compare_runs, compare_targets
+from runoff.errors import ExitCode, RunoffError
+
+MEDIAN = parse_metric("latency.median")
+
+
+def measured(speeds: dict[str, float], **more: Any) -> Measurements:
+    return of_run(turns_run(speeds, **more))
+
+
+def by_label(comparison: Any) -> dict[str, Any]:
+    return {line.label.split(".")[2]: line for line in comparison.lines}
+
+
+def test_two_targets_of_one_run_are_paired_by_turn() -> None:
+    data = measured({"main": 10.0, "change": 10.5})
+    (line,) = compare_targets(data, "main", "change", ["latency.median"]).lines
+    assert line.paired
+    assert line.differs
+    assert line.ratio.low < 1 / 1.05 < line.ratio.high
+    assert line.verdict.startswith(("4", "5"))
+    assert "% slower" in line.verdict
+
+
+def test_a_target_is_no_different_from_itself() -> None:
+    data = measured({"main": 10.0, "change": 10.0})
+    (line,) = compare_targets(data, "main", "change", []).lines
+    assert not line.differs
+    assert line.verdict.startswith("no difference (floor ")
+
+
+def test_the_floor_is_that_of_the_baseline_against_itself() -> None:
+    data = measured({"main": 10.0, "change": 10.0})
+    comparison = data.comparisons[0]
+    floor = noise_floor(data, comparison, MEDIAN)
+    twin, base = data.twin(comparison), data.baseline(comparison)
+    assert twin is not None
+    assert base is not None
+    ratio = within(data, base, twin, MEDIAN, "").ratio
+    assert floor == pytest.approx(max(ratio.high, 1 / ratio.low) - 1)
+    assert noise_floor(measured({"main": 1.0, "change": 1.0}, twin=False), comparison, MEDIAN) is None
+
+
+def test_across_runs_the_drift_of_the_machine_cancels() -> None:
+    before = measured({"main": 10.0, "change": 10.0}, seed=1)
+    after = measured({"main": 10.0, "change": 10.5}, seed=2, drift=1.8)
+    lines = by_label(compare_runs(before, after, [], None, unlike_machines=False))
+    assert lines["change"].relative_to == "main"
+    assert lines["change"].differs
+    assert 1 / lines["change"].ratio.value == pytest.approx(1.05, abs=0.01)
+    assert lines["main"].relative_to == ""
+    assert 1 / lines["main"].ratio.value > 1.3
+
+
+def test_raw_values_hold_the_drift_and_the_words_say_so() -> None:
+    before, after = (measured({"main": 10.0, "change": 10.0}, seed=seed, drift=seed**1.0) for seed in (1, 2))
+    made = compare_runs(before, after, [], "", unlike_machines=False)
+    assert 1 / by_label(made)["change"].ratio.value == pytest.approx(2.0, rel=0.5)
+    assert any("do not see the same machine" in note for note in made.notes)
+    chosen = compare_runs(before, after, [], None, unlike_machines=False)
+    assert not by_label(chosen)["change"].differs
+
+
+def test_the_ratio_of_ratios_is_the_one_of_the_units() -> None:
+    before, after = (measured({"main": 10.0, "change": speed}, seed=seed) for seed, speed in ((3, 11.0), (4, 9.0)))
+    label = "net.classify.change.default.t1.b1"
+    one, other = (next(m for m in side.members if m.case == label) for side in (before, after))
+    line = across((before, one), (after, other), MEDIAN, label, "main")
+    medians = []
+    for side in (before, after):
+        cells = {member.target: side.cell(member, MEDIAN) for member in side.members}
+        main, change = cells["main"], cells["change"]
+        assert main is not None
+        assert change is not None
+        pairs = zip(main.processes, change.processes, strict=True)
+        medians.append(sorted(float(np.median(np.log(c / m))) for m, c in pairs))
+    rough = exp(np.median(medians[0]) - np.median(medians[1]))
+    assert line.ratio.value == pytest.approx(rough, rel=0.01)
+    assert line.ratio.n == BLOCKS
+
+
+def test_a_baseline_that_changed_is_not_used() -> None:
+    before, run = turns_run({"main": 10.0, "change": 10.0}), turns_run({"main": 10.0, "change": 10.0}, seed=2)
+    run.info.models["net"]["sha256"] = {"onnx": "ef" * 32}
+    cases = tuple(replace(case, format="onnx") for case in run.info.cases)
+    run.info.cases = cases
+    before.info.cases = cases
+    made = compare_runs(of_run(before), of_run(run), [], None, unlike_machines=False)
+    assert by_label(made)["change"].relative_to == ""
+    assert any("main itself changed" in note for note in made.notes)
+
+
+def test_unlike_machines_are_refused_unless_told() -> None:
+    before, run = measured({"main": 10.0, "change": 10.0}), turns_run({"main": 10.0, "change": 10.0}, seed=2)
+    run.info.machine["cpu"] = "Other CPU"
+    with pytest.raises(RunoffError, match=r"unlike machines: .*Test CPU.*Other CPU") as caught:
+        compare_runs(before, of_run(run), [], None, unlike_machines=False)
+    assert "--unlike-machines" in caught.value.hint
+    made = compare_runs(before, of_run(run), [], None, unlike_machines=True)
+    assert any("unlike machines" in note for note in made.notes)
+
+
+def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
+    data = measured({"main": 10.0, "change": 10.0})
+    formats.write(data, tmp_path / "x.csv", None)
+    made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, unlike_machines=False)
+    assert any("the machine of x is not known" in note for note in made.notes)
+    assert not any(line.differs for line in made.lines)
+
+
+def test_a_failed_case_has_no_ratio_and_says_why() -> None:
+    from runoff.reason import Reason
+
+    run = turns_run({"main": 10.0, "change": 10.5})
+    bad = replace(run.records[1], status="error", reason=Reason("outputs-differ", "wrong by 3"))
+    data = of_run(with_record(run, bad))
+    (line,) = compare_targets(data, "main", "change", ["latency.median"]).lines
+    assert not line.differs
+    assert line.verdict.startswith("not comparable: change: error: outputs-differ: wrong by 3")
+
+
+def test_many_comparisons_are_corrected_for() -> None:
+    data = measured({"main": 10.0} | {f"change{at}": 10.0 for at in range(6)})
+    made = [within(data, data.members[0], member, MEDIAN, member.case) for member in data.members[1:-1]]
+    from runoff.compare.contrast import adjusted
+
+    lines = adjusted(made)
+    assert all(line.p_adjusted >= line.ratio.p for line in lines)
+    assert any(line.p_adjusted > line.ratio.p for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "probe", "cell", "statistic"),
+    [
+        ("latency.median", "latency", "inference.warm", "median"),
+        ("latency.p99.9", "latency", "inference.warm", "p99.9"),
+        ("latency.preprocess.mean", "latency", "preprocess.warm", "mean"),
+        ("latency.inference.warm.p95", "latency", "inference.warm", "p95"),
+        ("latency.inference.first", "latency", "inference.first", "median"),
+        ("process.wall", "process", "wall", "median"),
+        ("memory.peak", "memory", "peak_memory", "median"),
+        ("memory.resident.load", "memory", "resident.load", "median"),
+        ("life.load", "life", "load", "median"),
+    ],
+)
+def test_names_of_metrics(text: str, probe: str, cell: str, statistic: str) -> None:
+    metric = parse_metric(text)
+    assert metric == Metric(probe, cell, statistic)
+    assert parse_metric(str(metric)) == metric
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("latency", "PROBE.NAME"), ("latncy.median", "latency"), ("life.load.p99", "warm")]
+)
+def test_names_that_are_none(text: str, said: str) -> None:
+    with pytest.raises(RunoffError) as caught:
+        parse_metric(text)
+    assert said in str(caught.value)
+
+
+def test_the_plot_has_the_floor_as_a_band() -> None:
+    made = compare_targets(measured({"main": 10.0, "change": 10.5}), "main", "change", [])
+    (rows,) = [data for data in forest(made).to_dict()["datasets"].values() if "from" in data[0]]
+    floor = made.lines[0].floor
+    assert floor is not None
+    assert rows[0]["to"] == pytest.approx(1 + floor)
+    assert rows[0]["low"] < rows[0]["ratio"] < rows[0]["high"]
+
+
+def test_markdown_holds_the_verdict_and_what_it_is_relative_to() -> None:
+    before, after = (measured({"main": 10.0, "change": speed}, seed=seed) for seed, speed in ((1, 10.0), (2, 10.5)))
+    made = compare_runs(before, after, [], None, unlike_machines=False)
+    page = markdown(made, "compare.png")
+    line = by_label(made)["change"]
+    assert f"| {line.verdict} | relative to main in both runs |" in page
+    assert "![" in page
+
+
+def compare(*arguments: object, code: int = 0, **environment: str) -> str:
+    done = CliRunner().invoke(cli, ["compare", *map(str, arguments)], env=environment)
+    if isinstance(done.exception, RunoffError):
+        assert done.exception.code == code, done.exception
+        return str(done.exception)
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def test_the_command_on_two_runs(tmp_path: Path) -> None:
+    before = write(turns_run({"main": 10.0, "change": 10.0}, seed=1), tmp_path / "before")
+    after = write(turns_run({"main": 10.0, "change": 10.5}, seed=2), tmp_path / "after")
+    shown = compare(before, after, "--out", tmp_path / "out")
+    assert "relative to main in both runs" in shown
+    assert "% slower" in shown
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"compare.{end}" for end in ("md", "json", "png", "svg")
+    }
+    assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    lines = json.loads(compare(before, after, "--json"))["lines"]
+    assert [line["differs"] for line in lines if ".change." in line["case"]] == [True]
+
+
+def test_the_command_takes_the_latest_run(tmp_path: Path) -> None:
+    for place, speed in enumerate((10.0, 12.0)):
+        run = turns_run({"main": 10.0, "change": speed})
+        run.info.started = f"2026-11-2{place + 1}T12:00:00Z"
+        write(run, tmp_path / f"run{place}")
+    shown = json.loads(compare("main", "change", "--json", RUNOFF_RESULTS=str(tmp_path)))
+    assert 1 / shown["lines"][0]["ratio"] == pytest.approx(1.2, abs=0.02)
+    named = json.loads(compare("main", "change", "--run", "run0", "--json", RUNOFF_RESULTS=str(tmp_path)))
+    assert 1 / named["lines"][0]["ratio"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_command_compares_files_of_other_tools(tmp_path: Path) -> None:
+    foreign = Path(__file__).with_name("foreign")
+    one = json.loads((foreign / "hyperfine-2.json").read_text())
+    for name, keep in (("before", 1), ("after", 0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(one | {"results": [one["results"][keep]]}))
+    shown = compare(tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall")
+    assert "the only case of each: slow and quick" in shown
+    assert "faster" in shown
+    assert "is not known" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (("nowhere", "{run}"), "nowhere: there is no such run or file", ExitCode.BAD_INPUT),
+        (("main", "chnage", "--run", "{run}"), "did you mean 'change'", ExitCode.BAD_INPUT),
+        (("main", "change", "--run", "{run}", "--raw"), "are for two runs", ExitCode.BAD_INPUT),
+        (("{run}", "{run}", "--raw", "--relative-to", "main"), "exclude each other", ExitCode.BAD_INPUT),
+        (("{run}", "{run}", "--relative-to", "man"), "did you mean 'main'", ExitCode.BAD_INPUT),
+        (("main", "change", "--run", "nowhere"), "nowhere", ExitCode.BAD_INPUT),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple[str, ...], said: str, code: int, tmp_path: Path) -> None:
+    run = write(turns_run({"main": 10.0, "change": 10.0}), tmp_path / "run")
+    filled = [argument.format(run=run) for argument in arguments]
+    assert said in compare(*filled, code=code, RUNOFF_RESULTS=str(tmp_path))
+
+
+def test_json_is_what_msgspec_reads(tmp_path: Path) -> None:
+    run = write(turns_run({"main": 10.0, "change": 10.0}), tmp_path / "run")
+    shown = msgspec.json.decode(compare("main", "change", "--run", run, "--json"))
+    assert set(shown) == {"first", "second", "unfair", "notes", "lines"}
