@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +16,16 @@ from msgspec import Struct
 
 from runoff import __version__
 from runoff.errors import ExitCode, RunoffError
-from runoff.execute import Bench, execute, make_jobs
-from runoff.machine import describe_machine, headline, same_machine
+from runoff.execute import Bench, counted_jobs, execute
+from runoff.machine import describe_machine, headline, same_machine, variables_that_matter
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
-from runoff.plan import make_plan
+from runoff.plan import make_plan, offers_with_twins, with_twins
 from runoff.probes import passes
 from runoff.processes import Spawner
 from runoff.progress import Bar
+from runoff.quantities import read_duration, read_share
+from runoff.sampling import Sampling
 from runoff.store import RunInfo, RunWriter, read_run, repair
 from runoff.suite import parse_suite, read_suite
 from runoff.survey import ask_tool, survey
@@ -32,12 +36,20 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.execute import Job
     from runoff.models.store import StoredModel
     from runoff.plan import Case, Offer
     from runoff.probes.base import Probe
     from runoff.reason import Reason
-    from runoff.store import Record
+    from runoff.store import Record, Run
     from runoff.suite import Suite
+
+
+class Goal(Struct, frozen=True):
+    """What is asked for on the command line; it goes before the suite's own."""
+
+    precision: str | None = None
+    time: str | None = None
 
 
 class _Given(Struct, frozen=True, kw_only=True):
@@ -49,6 +61,7 @@ class _Given(Struct, frozen=True, kw_only=True):
     """The suite's folder."""
     run: Path | None = None
     """The run to go on with."""
+    goal: Goal = Goal()
 
 
 @contextmanager
@@ -58,7 +71,7 @@ def workspace() -> Iterator[tuple[Spawner, Path]]:
         yield spawner, Path(folder)
 
 
-def bench(suite: Path, results: Path, console: Console) -> tuple[Path, ExitCode]:
+def bench(suite: Path, results: Path, console: Console, goal: Goal | None = None) -> tuple[Path, ExitCode]:
     """Measure a suite. Return the run's folder and the exit code.
 
     Raises
@@ -67,7 +80,9 @@ def bench(suite: Path, results: Path, console: Console) -> tuple[Path, ExitCode]
         For bad input, before anything is measured.
     """
     parsed, text = read_suite(suite)
-    return _sit(_Given(suite=parsed, text=text, folder=suite.parent), results, console)
+    given = _Given(suite=parsed, text=text, folder=suite.parent, goal=goal or Goal())
+    _goal(given)
+    return _sit(given, results, console)
 
 
 def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
@@ -97,10 +112,9 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         console.print(f"asking {len(targets)} targets what they can do (about {2 + len(targets)} s)")
         offers = survey(targets, spawner)
         versions, tool_reasons = _ask_tools(probes, spawner)
-        ready = _plan(given, models, offers, spawner, console)
+        ready, offers = _plan(given, models, offers, spawner, console)
         writer, before = _open_run(given, results, ready, offers, versions)
-        jobs = [job for turn in make_jobs(suite, ready.cases, probes) for job in turn]
-        _say(console, _announcement(ready.cases, len(jobs), writer.folder))
+        sampling = Sampling(suite, writer.info, writer.folder)
         work = Bench(
             suite=suite,
             offers=offers,
@@ -108,10 +122,15 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
             tool_reasons=tool_reasons,
             spawner=spawner,
             scratch=scratch,
+            secret=secrets.token_hex(),
+            sampling=sampling,
+            before=before,
         )
+        jobs = [job for probe in probes for job in counted_jobs(work, ready.cases, probe)]
+        _say(console, _announcement(ready.cases, jobs, writer))
         try:
-            with Bar(jobs, console) as bar:
-                execute(work, jobs, before, writer, bar)
+            with Bar(jobs, sampling, console) as bar:
+                execute(work, ready.cases, probes, writer, bar)
             writer.info.finished = _now()
         except KeyboardInterrupt:
             again = f"runoff bench --resume {shown(writer.folder)}"
@@ -120,21 +139,44 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         finally:
             writer.info.elapsed_ns += time.monotonic_ns() - began
             writer.save_info()
-    return writer.folder, _exit_code(read_run(writer.folder).records, ready.cases)
+    run = read_run(writer.folder)
+    writer.info.libraries = _hash_libraries(run)
+    writer.save_info()
+    return writer.folder, _exit_code(run.records, ready.cases)
 
 
 def _plan(
     given: _Given, models: Mapping[str, StoredModel], offers: Mapping[str, Offer], spawner: Spawner, console: Console
-) -> Prepared:
-    """Return the cases, and the models with their prepared files."""
+) -> tuple[Prepared, dict[str, Offer]]:
+    """Return the cases with the baselines' twins, the models with their prepared files, and the offers of all."""
 
     def say(line: str) -> None:
         _say(console, line)
 
     if given.run:
-        return find_again(read_run(given.run).info, models, spawner, say)
+        info = read_run(given.run).info
+        return find_again(info, models, spawner, say), offers_with_twins(info.cases, offers)
     formats = {name: model.formats for name, model in models.items()}
-    return prepare_models(make_plan(given.suite, formats, offers), models, offers, spawner, say)
+    cases = with_twins(make_plan(given.suite, formats, offers), offers, given.suite.suite.baselines)
+    every = offers_with_twins(cases, offers)
+    return prepare_models(cases, models, every, spawner, say), every
+
+
+def _goal(given: _Given) -> tuple[float | None, float | None]:
+    """Return the precision and the budget in seconds that are asked for: on the command line, else in the suite."""
+    asked = given.suite.measure
+    return read_share(given.goal.precision or asked.precision), read_duration(given.goal.time or asked.time)
+
+
+def _hash_libraries(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of the shared libraries that runners named; one that cannot be read is left out."""
+    named = {can.library for can in run.info.capabilities.values()}
+    named |= {record.result.effective.library for record in run.records if record.result and record.result.effective}
+    hashes = {}
+    for library in sorted(path for path in named if path):
+        with suppress(OSError), Path(library).open("rb") as file:
+            hashes[library] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def _say(console: Console, line: str) -> None:
@@ -161,6 +203,7 @@ def _open_run(
     if given.run:
         run = read_run(given.run)
         return RunWriter(given.run, run.info), run.records
+    precision, time_s = _goal(given)
     run_id = f"{given.suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     info = RunInfo(
         run_id=run_id,
@@ -173,6 +216,10 @@ def _open_run(
         machine=describe_machine(),
         tools=versions,
         seed=given.suite.measure.seed,
+        baselines=given.suite.suite.baselines,
+        precision=precision,
+        time_s=time_s,
+        environments={name: variables_that_matter(offer.target.environment()) for name, offer in offers.items()},
         started=_now(),
     )
     try:
@@ -199,9 +246,13 @@ def _provenance(model: StoredModel, not_prepared: Reason | None) -> dict[str, ob
     return told
 
 
-def _announcement(cases: Sequence[Case], jobs: int, folder: Path) -> str:
-    here = [case for case in cases if case.skipped is None]
-    lines = [f"{len(here)} of {len(cases)} cases can run here; {jobs} processes to measure, into {shown(folder)}"]
+def _announcement(cases: Sequence[Case], jobs: Sequence[Job], writer: RunWriter) -> str:
+    here, info = [case for case in cases if case.skipped is None], writer.info
+    processes = sum(len(job.cases) for job in jobs)
+    goals = [f"until intervals are within {info.precision:.2g} of the value" if info.precision else ""]
+    goals += [f"for {info.time_s:.0f} s" if info.time_s else ""]
+    asked = ", or ".join(goal for goal in goals if goal) or f"{processes} processes to measure"
+    lines = [f"{len(here)} of {len(cases)} cases can run here; {asked}, into {shown(writer.folder)}"]
     reasons = {case.target: str(case.skipped) for case in cases if case.skipped}
     return "\n".join([*lines, *(f"not here: {target}: {reason}" for target, reason in reasons.items())])
 

@@ -37,30 +37,42 @@ def cli() -> None:
         "runoff bench",
         "runoff bench seeds",
         "runoff bench my-suite.toml --results /data/runs",
+        "runoff bench my-suite.toml --precision 2% --time 10m",
         "runoff bench --resume results/quick-20261122-101500",
     )
 )
 @click.argument("suite", required=False)
 @click.option("--resume", "run", type=_FOLDER, help="Go on with the interrupted run in this folder.")
 @click.option("--results", type=_FOLDER, help="Where the run's folder is made.  [default: results]")
+@click.option("--precision", metavar="2%", help="Sample until every interval is as narrow, or the time is used up.")
+@click.option("--time", "budget", metavar="10m", help="Sample as long, or until the precision is reached.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def bench(suite: str | None, run: Path | None, results: Path | None, *, as_json: bool) -> None:
+def bench(
+    suite: str | None,
+    run: Path | None,
+    results: Path | None,
+    precision: str | None,
+    budget: str | None,
+    *,
+    as_json: bool,
+) -> None:
     """Measure a suite: a name (quick, seeds) or a TOML file. Without one: quick."""
     from rich.console import Console
 
     from runoff import paths
+    from runoff.bench import Goal, resume
     from runoff.bench import bench as measure
-    from runoff.bench import resume
     from runoff.commands import finish
     from runoff.suite import find_suite
 
-    if suite and run:
-        raise RunoffError("--resume goes on with the suite of its run; leave SUITE out")
+    if run and (suite or precision or budget):
+        raise RunoffError("--resume goes on with the suite of its run; leave SUITE, --precision and --time out")
     console = Console(stderr=as_json)
     if run:
         folder, code = resume(run, console)
     else:
-        folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console)
+        goal = Goal(precision, budget)
+        folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console, goal)
     finish(folder, as_json=as_json)
     sys.exit(code)
 
@@ -122,6 +134,119 @@ def report(folder: Path, *, as_json: bool) -> None:
 
 
 @cli.command(
+    epilog=_examples(
+        "runoff compare ort-python ort-rust",
+        "runoff compare results/before results/after --out comparison",
+        "runoff compare before.json after.json",
+    )
+)
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--run", help="The run that holds two targets A and B.  [default: the latest]")
+@click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; may be repeated.")
+@click.option("--relative-to", metavar="TARGET", help="Compare each case's ratio to this target in its own run.")
+@click.option("--raw", is_flag=True, help="Compare the values themselves.")
+@click.option("--unlike-machines", is_flag=True, help="Compare runs of unlike machines too.")
+@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def compare(
+    first: str,
+    second: str,
+    run: str | None,
+    metrics: tuple[str, ...],
+    relative_to: str | None,
+    out: Path | None,
+    *,
+    raw: bool,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
+
+    Of two runs with the same unchanged baseline, the ratios to it are compared: what made a whole run slower
+    cancels.
+    """
+    from runoff.compare import commands
+
+    if raw and relative_to:
+        raise RunoffError("--raw and --relative-to exclude each other: leave one out")
+    commands.compare(
+        first,
+        second,
+        run=run,
+        metrics=metrics,
+        relative_to="" if raw else relative_to,
+        unlike_machines=unlike_machines,
+        out=out,
+        as_json=as_json,
+    )
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
+        'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
+        "runoff gate results/RUN --save baseline.json",
+        "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
+    )
+)
+@click.argument("run")
+@click.option("--limits", type=_FILE, help="A TOML file with tables [[limit]].")
+@click.option(
+    "--fail-on", multiple=True, metavar="LIMIT", help="A limit, e.g. 'latency.median > +5%'; may be repeated."
+)
+@click.option("--baseline", type=_FILE, help="What changes are from: a file of --save.  [default: the run's baseline]")
+@click.option("--save", "save_to", type=_FILE, help="Write this run to a file, as a baseline.")
+@click.option("--summary", type=_FILE, help="Append the outcome to this file, as Markdown.")
+@click.option("--unlike-machines", is_flag=True, help="Use a baseline of an unlike machine too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def gate(
+    run: str,
+    limits: Path | None,
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
+    save_to: Path | None,
+    summary: Path | None,
+    *,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Hold a run against limits: 0 passed, 1 exceeded or a case failed, 2 bad input, 3 nothing to gate."""
+    from runoff.compare import commands
+
+    code = commands.gate(
+        run,
+        limits=limits,
+        fail_on=fail_on,
+        baseline=baseline,
+        save_to=save_to,
+        summary=summary,
+        unlike_machines=unlike_machines,
+        as_json=as_json,
+    )
+    sys.exit(code)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff convert results/quick-20261122-101500 run.parquet",
+        "runoff convert results/quick-20261122-101500 run.json --to pyperf",
+        "runoff convert hyperfine.json samples.csv",
+    )
+)
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT", type=_FILE)
+@click.option(
+    "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
+)
+def convert(source: str, target: Path, to: str | None) -> None:
+    """Write a run, or a file of another tool, in another format."""
+    from runoff.compare import commands
+
+    commands.convert(source, target, to)
+
+
+@cli.command(
     "list",
     epilog=_examples(
         "runoff list models",
@@ -150,6 +275,25 @@ def doctor(*, as_json: bool) -> None:
     from runoff.doctor import examine
 
     examine(as_json=as_json)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff selftest",
+        "runoff selftest --time 10m",
+        "runoff selftest --quick --json",
+    )
+)
+@click.option("--time", "budget", metavar="4m", help="Sample the planted slow-downs as long.  [default: 4m]")
+@click.option("--quick", is_flag=True, help="The same as --time 1m: it resolves less.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def selftest(budget: str | None, *, quick: bool, as_json: bool) -> None:
+    """Plant faults and slow-downs, and say which of them this machine finds."""
+    from runoff.selftest.command import selftest as prove
+
+    if quick and budget:
+        raise RunoffError("--quick is a time of its own; leave it or --time out")
+    sys.exit(prove("1m" if quick else budget or "4m", as_json=as_json))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,6 @@ import msgspec
 
 from runoff.bench import shown, workspace
 from runoff.errors import ExitCode, RunoffError
-from runoff.execute import make_request
 from runoff.launch import launch
 from runoff.models.prepare import ensure_models, export_model
 from runoff.models.prepared import prepare_models
@@ -19,6 +18,7 @@ from runoff.models.zoo import find_model
 from runoff.plan import plan_case
 from runoff.probes.life import LIFE
 from runoff.protocol import Item
+from runoff.request import make_request
 from runoff.settings import parse_assignments, resolve
 from runoff.store import read_run
 from runoff.survey import ask_target

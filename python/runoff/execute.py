@@ -1,54 +1,65 @@
-"""Stage three: every planned process is started, one at a time, and what it says is kept as it comes.
+"""Stage three: every planned process is started, and what it says is kept as it comes.
 
 Each probe is a pass of its own. Within a pass the cases take turns in blocks, in a random order that the seed
-fixes, so that a machine which drifts hits all of them alike.
+fixes, so that a machine which drifts hits all of them alike. A job is what is started together: one process, or, for
+``latency``, all the cases of a comparison.
 """
 
 from __future__ import annotations
 
 import random
-import shutil
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from runoff.launch import launch
-from runoff.parity import TOLERANCE, compare_inputs, compare_outputs, worst
-from runoff.protocol import Accuracy, Item, Request
+from runoff.protocol import Latency
 from runoff.reason import Reason
+from runoff.single import measure_process
 from runoff.store import Record
+from runoff.turns import measure_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from runoff.models.store import StoredModel
     from runoff.plan import Case, Offer
     from runoff.probes.base import Probe
-    from runoff.processes import Finished, Spawner
-    from runoff.protocol import Result
+    from runoff.processes import Spawner
+    from runoff.sampling import Sampling
     from runoff.store import RunWriter
     from runoff.suite import Suite
 
+FAILED = ("error", "unsupported")
+"""A case that ends like this is not started again, in any probe."""
+
 
 class Job(Struct, frozen=True):
-    """One process to start."""
+    """What is started together."""
 
-    case: Case
+    cases: tuple[Case, ...]
     probe: Probe
     block: int
 
+    @property
+    def name(self) -> str:
+        """What a person is told that runs now."""
+        first = self.cases[0]
+        targets = ", ".join(case.target for case in self.cases)
+        return f"{self.probe.name} {self.block + 1}  {first.model} {first.workload} {first.settings.profile} {targets}"
+
 
 class Listener(Protocol):
-    """Who is told of the progress. It is never called while a process runs."""
+    """Who is told of the progress. It is never called while a process is timed."""
 
     def starting(self, job: Job) -> None:
         """`job` is about to start."""
 
-    def finished(self, job: Job, record: Record) -> None:
-        """`job` ended with `record`."""
+    def finished(self, job: Job, records: Sequence[Record]) -> None:
+        """`job` ended with `records`."""
 
 
 class Bench(Struct, frozen=True, kw_only=True):
@@ -61,173 +72,144 @@ class Bench(Struct, frozen=True, kw_only=True):
     """By name, the tools that cannot be used."""
     spawner: Spawner
     scratch: Path
+    secret: str
+    """Fixes the order of the inputs; no runner is told."""
+    sampling: Sampling
+    """Says when a pass has enough blocks."""
+    before: Sequence[Record] = ()
+    """What an interrupted run has already."""
 
 
-def make_jobs(suite: Suite, cases: Iterable[Case], probes: Iterable[Probe]) -> Iterator[list[Job]]:
-    """Yield each pass as a list of jobs in the order in which they are to be started."""
-    runnable = [case for case in cases if case.skipped is None]
-    for probe in probes:
-        jobs = []
-        for block in range(suite.blocks(probe.name)):
-            turn = [Job(case, probe, block) for case in runnable if probe.name in case.probes]
-            random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(turn)  # noqa: S311 (an order, not a secret)
-            jobs += turn
-        yield jobs
+def make_block(suite: Suite, cases: Iterable[Case], offers: Mapping[str, Offer], probe: Probe, block: int) -> list[Job]:
+    """Return the jobs of one block of `probe`, in the order in which they are to be started."""
+    asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
+    jobs = [Job(together, probe, block) for together in _together(suite, asked, offers, probe)]
+    random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(jobs)  # noqa: S311 (an order, not a secret)
+    return jobs
 
 
-def execute(bench: Bench, jobs: Iterable[Job], before: Iterable[Record], writer: RunWriter, listener: Listener) -> None:
-    """Run `jobs`, appending each record to the run as it comes.
+def counted_jobs(bench: Bench, cases: Sequence[Case], probe: Probe) -> list[Job]:
+    """Return the jobs of the blocks of `probe` that are due at least."""
+    blocks = range(bench.sampling.fewest(probe.name))
+    return [job for block in blocks for job in make_block(bench.suite, cases, bench.offers, probe, block)]
 
-    A case that failed is not started again, in any probe. Jobs that `before` has already are passed over: that is how
+
+def _together(
+    suite: Suite, cases: Sequence[Case], offers: Mapping[str, Offer], probe: Probe
+) -> Iterable[tuple[Case, ...]]:
+    """Return which cases live side by side: those of a comparison in ``latency``, if all of them can take turns."""
+    if not isinstance(probe.measure, Latency) or suite.measure.latency.mode == "alone":
+        return [(case,) for case in cases]
+    comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in cases:
+        comparisons[case.comparison].append(case)
+    made: list[tuple[Case, ...]] = []
+    for members in comparisons.values():
+        able = all(takes_turns(offers[case.target]) for case in members)
+        made += [tuple(members)] if able else [(case,) for case in members]
+    return made
+
+
+def takes_turns(offer: Offer) -> bool:
+    """Return whether the runner can be measured as a live process that is asked turn by turn."""
+    return offer.capabilities is not None and "turns" in offer.capabilities.measures
+
+
+def execute(
+    bench: Bench, cases: Sequence[Case], probes: Iterable[Probe], writer: RunWriter, listener: Listener
+) -> None:
+    """Measure `cases`, pass by pass and block by block, appending each record to the run as it comes.
+
+    A case that failed is not started again, in any probe. What `bench.before` has already is passed over: that is how
     an interrupted run goes on.
     """
-    done = {(record.case, record.probe, record.block): record for record in before}
-    stopped = {(record.case, record.probe) for record in done.values() if record.status != "ok"}
-    failed = {record.case for record in done.values() if record.status in ("error", "unsupported")}
-    for order, job in enumerate(jobs):
-        key = (job.case.id, job.probe.name)
-        if (*key, job.block) in done or key in stopped or job.case.id in failed:
-            continue
-        record = _measured(bench, job, order, writer, listener)
-        writer.append(record)
-        listener.finished(job, record)
-        if record.status != "ok":
-            stopped.add(key)
-        if record.status in ("error", "unsupported"):
-            failed.add(job.case.id)
+    ledger, sampling = _Ledger(bench.before), bench.sampling
+    order = max((record.order for record in bench.before), default=-1) + 1
+    for probe in probes:
+        asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
+        block = 0
+        sampling.begin(probe.name)
+        while asked and sampling.goes_on(probe.name, block, ledger.of(probe.name)):
+            for job in make_block(bench.suite, cases, bench.offers, probe, block):
+                left = ledger.left(job)
+                if left:
+                    records = _measured(bench, msgspec.structs.replace(job, cases=left), order, writer, listener)
+                    order += len(records)
+                    ledger.add(records)
+            block += 1
+        if asked:
+            writer.info.stops[probe.name] = sampling.end(probe.name, block, ledger.of(probe.name))
+            writer.save_info()
 
 
-def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: Listener) -> Record:
-    blank = Record(case=job.case.id, probe=job.probe.name, block=job.block, order=order, status="not-measured")
+class _Ledger:
+    """What was measured so far, and which cases are over."""
+
+    def __init__(self, before: Iterable[Record]) -> None:
+        self._records: defaultdict[str, list[Record]] = defaultdict(list)
+        self._done: set[tuple[str, str, int]] = set()
+        self._stopped: set[tuple[str, str]] = set()
+        self._failed: set[str] = set()
+        self.add(before)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take note of `records`."""
+        for record in records:
+            self._records[record.probe].append(record)
+            self._done.add((record.case, record.probe, record.block))
+            if record.status != "ok":
+                self._stopped.add((record.case, record.probe))
+            if record.status in FAILED:
+                self._failed.add(record.case)
+
+    def of(self, probe: str) -> list[Record]:
+        """Return the records of a probe."""
+        return self._records[probe]
+
+    def left(self, job: Job) -> tuple[Case, ...]:
+        """Return the cases of `job` that are still to be measured."""
+        probe = job.probe.name
+        return tuple(
+            case
+            for case in job.cases
+            if (case.id, probe, job.block) not in self._done
+            and (case.id, probe) not in self._stopped
+            and case.id not in self._failed
+        )
+
+
+def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: Listener) -> list[Record]:
+    """Measure a job and write its records."""
+    blanks = [
+        Record(case=case.id, probe=job.probe.name, block=job.block, order=order + place, status="not-measured")
+        for place, case in enumerate(job.cases)
+    ]
     obstacle = _obstacle(bench, job)
     if obstacle:
-        return msgspec.structs.replace(blank, reason=obstacle)
-    listener.starting(job)
-    pause = bench.suite.measure.pause_s
-    if pause:
-        time.sleep(pause)
-        writer.info.paused_ns += round(pause * 1e9)
-    before = bench.spawner.measured_ns
-    record = _measure(bench, job, blank)
-    writer.info.measured_ns += bench.spawner.measured_ns - before
-    return record
+        records = [msgspec.structs.replace(blank, reason=obstacle) for blank in blanks]
+    else:
+        listener.starting(job)
+        pause = bench.suite.measure.pause_s
+        if pause:
+            time.sleep(pause)
+            writer.info.paused_ns += round(pause * 1e9)
+        before = bench.spawner.measured_ns
+        records = _measure(bench, job, blanks)
+        writer.info.measured_ns += bench.spawner.measured_ns - before
+    for record in records:
+        writer.append(record)
+    listener.finished(job, records)
+    return records
+
+
+def _measure(bench: Bench, job: Job, blanks: list[Record]) -> list[Record]:
+    if isinstance(job.probe.measure, Latency) and takes_turns(bench.offers[job.cases[0].target]):
+        return measure_set(bench, job, blanks)
+    return [measure_process(bench, job, blank) for blank in blanks]
 
 
 def _obstacle(bench: Bench, job: Job) -> Reason | None:
-    can = bench.offers[job.case.target].capabilities
-    kind = job.probe.measure.__struct_config__.tag
-    if can and kind not in can.measures:
+    kind, can = job.probe.measure.__struct_config__.tag, bench.offers[job.cases[0].target].capabilities
+    if can and kind not in can.measures and not (kind == "latency" and "turns" in can.measures):
         return Reason("measure", f"its runner does not do {kind!r} (it does: {', '.join(can.measures)})")
     return bench.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None
-
-
-def _measure(bench: Bench, job: Job, blank: Record) -> Record:
-    scratch = bench.scratch / "process"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        return _run(bench, job, blank, scratch)
-    except OSError as error:
-        return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"it could not be run: {error}"))
-
-
-def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
-    case = job.case
-    request = make_request(case, bench.models[case.model], job.probe, scratch)
-    target, timeout_s = bench.offers[case.target].target, bench.suite.measure.timeout_s
-    answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
-    record = msgspec.structs.replace(
-        blank,
-        status=answer.status,
-        reason=answer.reason,
-        spawn_ns=answer.finished.spawn_ns,
-        exit_ns=answer.finished.exit_ns,
-        exit_code=answer.finished.exit_code,
-        result=answer.result,
-    )
-    if answer.result is None or answer.reason:
-        return record
-    return _checked(bench, job, record, answer.result, answer.finished, scratch)
-
-
-def _checked(bench: Bench, job: Job, record: Record, result: Result, finished: Finished, scratch: Path) -> Record:
-    """Add what the tool saw and how the outputs compare; withhold "ok" from a wrong answer."""
-    tool = job.probe.tool
-    try:
-        seen = tool.read(scratch) if tool else []
-    except (OSError, ValueError, LookupError) as error:
-        reason = Reason(
-            "tool-failed",
-            f"{tool.name if tool else ''} left no readable report: {error} {finished.stderr[-200:]}",
-        )
-        return msgspec.structs.replace(record, status="not-measured", reason=reason)
-    can, model = bench.offers[job.case.target].capabilities, bench.models[job.case.model]
-    if can and not can.computes:
-        return msgspec.structs.replace(record, tool=seen)
-    try:
-        parity = _parity(job.case, model, result)
-    except (OSError, ValueError, LookupError) as error:
-        return msgspec.structs.replace(
-            record, status="error", reason=Reason("garbage", f"its outputs cannot be compared: {error}")
-        )
-    doubt = _incomplete(job, model, parity) or _disagreement(job.case, parity)
-    status = "error" if doubt else "ok"
-    return msgspec.structs.replace(record, status=status, reason=doubt, tool=seen, parity=parity)
-
-
-def _parity(case: Case, model: StoredModel, result: Result) -> list[dict[str, object]]:
-    items = _items(case, model)
-    examples = len(model.manifest.examples)
-    rows = compare_outputs(result.outputs, [model.reference(index % examples) for index in range(len(items))])
-    tensors = [model.tensor(index % examples) for index in range(len(items))]
-    inputs = compare_inputs(result.tensors, tensors, model.manifest.preprocess)
-    return [{**row, **inputs.get(row["item"], {})} for row in rows]
-
-
-def _incomplete(job: Job, model: StoredModel, parity: list[dict[str, object]]) -> Reason | None:
-    """Return the reason when outputs are missing: all are due in `accuracy`, else those of the first batch."""
-    every = isinstance(job.probe.measure, Accuracy)
-    due = range(len(_items(job.case, model)) if every else job.case.settings.batch)
-    missing = set(due) - {row["item"] for row in parity}
-    if not missing:
-        return None
-    items = ", ".join(map(str, sorted(missing)))
-    return Reason(
-        "garbage",
-        f"the result names no outputs of item {items}",
-        "write them to outputs_dir and name them in the result",
-    )
-
-
-def _disagreement(case: Case, parity: list[dict[str, object]]) -> Reason | None:
-    limit = TOLERANCE[case.workload]
-    if worst(parity) > limit:
-        message = (
-            f"its outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
-        )
-        return Reason("outputs-differ", message)
-    return None
-
-
-def make_request(case: Case, model: StoredModel, probe: Probe, outputs_dir: Path) -> Request:
-    """Return what the runner of `case` is asked for in `probe`; the spawn time is filled in later."""
-    manifest = model.manifest
-    image = case.workload == "classify"
-    return Request(
-        case=case.id,
-        workload=case.workload,
-        model=model.model_file(case.format),
-        inputs=_items(case, model),
-        preprocess=manifest.preprocess if image else None,
-        labels=str(model.folder / manifest.labels.path) if image else None,
-        settings=case.settings,
-        measure=probe.measure,
-        outputs_dir=str(outputs_dir),
-    )
-
-
-def _items(case: Case, model: StoredModel) -> tuple[Item, ...]:
-    """Return the examples, gone round until they fill whole batches."""
-    items, batch = model.items(case.workload), case.settings.batch
-    batches = -(-len(items) // batch)
-    return tuple(items[index % len(items)] for index in range(batches * batch))

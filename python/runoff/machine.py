@@ -5,11 +5,27 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runoff.settings import cores_allowed
 
-_VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "LD_PRELOAD", "MALLOC_", "ORT_")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = (
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "KMP_",
+    "GOMP_",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "ORT_",
+    "CUDA_",
+)
+"""Beginnings of the names of environment variables that change what is measured."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -29,8 +45,13 @@ def describe_machine() -> dict[str, Any]:
         "cgroup_cpu_max": _cgroup("cpu.max", "cpu/cpu.cfs_quota_us"),
         "cgroup_memory_max": _cgroup("memory.max", "memory/memory.limit_in_bytes"),
         "load_1min": round(os.getloadavg()[0], 2),
-        "environment": {key: value for key, value in os.environ.items() if key.startswith(_VARIABLES)},
+        "environment": variables_that_matter(os.environ),
     }
+
+
+def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `environment` that change what is measured."""
+    return {key: value for key, value in sorted(environment.items()) if key.startswith(VARIABLES)}
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from runoff.reason import Reason
 from runoff.settings import resolve, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from runoff.suite import Group, Suite
     from runoff.targets.base import Target
@@ -34,6 +34,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """The model format that the target reads; ``ort`` where it is given a prepared file."""
     variant: tuple[str, ...] = ()
     """The settings in words: profile, threads, batch, then all that departs from the profile."""
+    twin_of: str | None = None
+    """Set for the baseline's second self: the target that it is, under another name. The noise floor comes from it."""
     skipped: Reason | None = None
     """Set when the case cannot run on this machine: its rows stay, with this reason."""
 
@@ -116,6 +118,45 @@ def plan_case(
         variant=variant,
         skipped=_obstacle(offer, workload, settings, model_format, formats),
     )
+
+
+def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
+    """Return the case that the others of a comparison are held against, for its noise floor too.
+
+    It is the one of the last of `baselines` that is there, else the first case; None without cases.
+    """
+    by_target = {case.target: case for case in cases}
+    named = [by_target[name] for name in baselines if name in by_target]
+    return named[-1] if named else next(iter(cases), None)
+
+
+def with_twins(cases: Sequence[Case], offers: Mapping[str, Offer], baselines: Sequence[str]) -> tuple[Case, ...]:
+    """Return `cases` with the second self of the baseline of every comparison: an A/A, whose spread is the noise floor.
+
+    A comparison in which fewer than two cases can run and compute has none.
+    """
+    comparisons: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases:
+        can = offers[case.target].capabilities
+        if case.skipped is None and can and can.computes:
+            comparisons.setdefault(case.comparison, []).append(case)
+    made = list(cases)
+    for members in comparisons.values():
+        baseline = baseline_of(members, baselines)
+        if baseline and len(members) > 1:
+            made.insert(made.index(baseline) + 1, _twin(baseline))
+    return tuple(made)
+
+
+def _twin(case: Case) -> Case:
+    name = f"{case.target}-again"
+    identity = ".".join((case.model, case.workload, name, *case.variant))
+    return msgspec.structs.replace(case, id=identity, target=name, twin_of=case.target)
+
+
+def offers_with_twins(cases: Iterable[Case], offers: Mapping[str, Offer]) -> dict[str, Offer]:
+    """Return `offers` with those of the twins among `cases`, under the twins' names."""
+    return {**offers, **{case.target: offers[case.twin_of] for case in cases if case.twin_of}}
 
 
 def _askable(probes: tuple[str, ...], offer: Offer) -> tuple[str, ...]:

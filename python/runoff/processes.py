@@ -23,6 +23,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from resource import struct_rusage
     from types import FrameType
 
 _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
@@ -42,6 +43,10 @@ class Finished(Struct, frozen=True, kw_only=True):
     """The first 64 KiB of what it printed."""
     stderr: str
     """The last 4 KiB of what it logged."""
+    cpu_ns: int = 0
+    """User and system time of it and of all children that it waited for."""
+    switches: int = 0
+    """Involuntary context switches of the same."""
 
     @property
     def elapsed_ns(self) -> int:
@@ -60,7 +65,18 @@ class Live:
         self._log = log
         self._kill = kill
         self._exit_code: int | None = None
+        self._used: struct_rusage | None = None
         self._timed_out = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was waited for."""
+        return self._exit_code is not None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._pid
 
     def ask(self, text: str, timeout_s: float) -> str:
         """Write `text` and return the next line of its standard output; empty when the process is gone.
@@ -102,12 +118,14 @@ class Live:
             timed_out=self._timed_out,
             stdout=rest[:_HEAD_BYTES].decode(errors="replace"),
             stderr=_tail(self._log),
+            **_used(self._used),
         )
 
     def reap(self) -> int:
         """Wait for its end, once, and return its exit code."""
         if self._exit_code is None:
-            self._exit_code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            _, status, self._used = os.wait4(self._pid, 0)
+            self._exit_code = os.waitstatus_to_exitcode(status)
             self._stdin.close()
             self._stdout.close()
         return self._exit_code
@@ -167,22 +185,24 @@ class Spawner:
         if stamp:
             stamp(spawn_ns)
         pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setpgroup=guard)
-        exit_code, timed_out = self._wait(pid, timeout_s)
+        status, used, timed_out = self._wait(pid, timeout_s)
         exit_ns = time.monotonic_ns()
         self.measured_ns += exit_ns - spawn_ns
         return Finished(
-            exit_code=exit_code,
+            exit_code=os.waitstatus_to_exitcode(status),
             spawn_ns=spawn_ns,
             exit_ns=exit_ns,
             timed_out=timed_out,
             stdout=_head(out),
             stderr=_tail(err),
+            **_used(used),
         )
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> Live:
+    def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Callable[[int], None] | None = None) -> Live:
         """Start `argv` with pipes on its standard input and output, and leave it running; several may be.
 
         It is killed with the rest of the group: when the spawner ends, and when another process takes too long.
+        `stamp` is called with the spawn time, as in `run`.
 
         Raises
         ------
@@ -191,6 +211,8 @@ class Spawner:
         """
         guard = self._guard or self._start_guard()
         spawn_ns = time.monotonic_ns()
+        if stamp:
+            stamp(spawn_ns)
         log = self._scratch / f"stderr-{spawn_ns}"
         (stdin, to_process), (from_process, stdout) = os.pipe(), os.pipe()
         actions = [
@@ -207,22 +229,23 @@ class Spawner:
         finally:
             os.close(stdin)
             os.close(stdout)
+        self._live = [process for process in self._live if not process.ended]
         self._live.append(Live(pid, spawn_ns, (to_process, from_process), log, self._kill_group))
         return self._live[-1]
 
-    def _wait(self, pid: int, timeout_s: float) -> tuple[int, bool]:
+    def _wait(self, pid: int, timeout_s: float) -> tuple[int, struct_rusage, bool]:
         try:
             with _deadline(timeout_s):
-                _, status, _ = os.wait4(pid, 0)
+                _, status, used = os.wait4(pid, 0)
         except _DeadlineError:
             self._kill_group()
-            _, status, _ = os.wait4(pid, 0)
-            return os.waitstatus_to_exitcode(status), True
+            _, status, used = os.wait4(pid, 0)
+            return status, used, True
         except BaseException:
             self._kill_group()
             os.wait4(pid, 0)
             raise
-        return os.waitstatus_to_exitcode(status), False
+        return status, used, False
 
     def _start_guard(self) -> int:
         read, self._leash = os.pipe()  # not inheritable: the guard gets its end by dup2, children get neither
@@ -244,6 +267,13 @@ class Spawner:
         live, self._live = self._live, []
         for process in live:
             process.reap()
+
+
+def _used(used: struct_rusage | None) -> dict[str, int]:
+    """Return the fields of `Finished` that the kernel accounts for."""
+    if used is None:
+        return {}
+    return {"cpu_ns": round((used.ru_utime + used.ru_stime) * 1e9), "switches": used.ru_nivcsw}
 
 
 class _DeadlineError(BaseException):

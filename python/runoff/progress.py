@@ -9,26 +9,29 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from runoff.execute import Job
+    from runoff.sampling import Sampling
     from runoff.store import Record
 
 _ENOUGH = 60
+_WIDEST = 60
+"""Characters of a description: the bar and the time have to fit beside it."""
 
 
 class Estimate:
     """Time left, from how long each case took before: in the same probe, else in any, else on average."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._left = [(job.case.id, job.probe.name) for job in jobs]
+        self._left = [(_key(job), job.probe.name) for job in jobs]
         self._known: dict[tuple[str, str], float] = {}
         self._by_case: dict[str, float] = {}
 
     def passed(self, case: str, probe: str, seconds: float) -> None:
-        """Take note that `probe` of `case` took `seconds`, and count it as done."""
+        """Take note that `probe` of `case` (or of the cases side by side) took `seconds`, and count it as done."""
         self._known[case, probe] = self._by_case[case] = seconds
         if (case, probe) in self._left:
             self._left.remove((case, probe))
@@ -57,10 +60,15 @@ def quiet_progress(console: Console) -> Progress:
     )
 
 
+def _key(job: Job) -> str:
+    return " ".join(case.id for case in job.cases)
+
+
 class Bar:
     """A progress bar with the time left; a `runoff.execute.Listener`."""
 
-    def __init__(self, jobs: list[Job], console: Console) -> None:
+    def __init__(self, jobs: list[Job], sampling: Sampling, console: Console) -> None:
+        self._sampling = sampling
         self._estimate = Estimate(jobs)
         self._console = console
         self._progress = quiet_progress(console)
@@ -77,20 +85,26 @@ class Bar:
     def starting(self, job: Job) -> None:
         """Show what runs now."""
         self._began = time.monotonic()
-        left = self._estimate.seconds_left()
-        case = job.case
-        text = f"{job.probe.name} {job.block + 1}  {case.model} {case.workload} {case.target} {case.settings.profile}"
-        self._progress.update(self._task, description=escape(text), left=duration_left(left))
+        left, until = self._estimate.seconds_left(), self._sampling.until
+        told = duration_left(left) if until is None else f"{job.probe.name}: {duration_left(until - self._began)}"
+        self._progress.update(self._task, description=escape(_shortened(job.name)), left=told)
         self._progress.refresh()
 
-    def finished(self, job: Job, record: Record) -> None:
+    def finished(self, job: Job, records: Sequence[Record]) -> None:
         """Count it, and say at once what failed."""
-        self._estimate.passed(job.case.id, job.probe.name, time.monotonic() - self._began)
-        self._progress.advance(self._task)
-        if record.status in ("error", "unsupported"):
-            self._estimate.dropped(job.case.id)
-            text = f"[red]{record.status}[/] {job.case.id}, {job.probe.name}: {escape(str(record.reason))}"
-            self._console.print(text, highlight=False, soft_wrap=True)
+        self._estimate.passed(_key(job), job.probe.name, time.monotonic() - self._began)
+        task = self._progress.tasks[self._task]
+        # a pass that goes on until it is enough has more jobs than could be counted before
+        self._progress.update(self._task, advance=1, total=max(task.total or 0, task.completed + 1))
+        for record in records:
+            if record.status in ("error", "unsupported"):
+                self._estimate.dropped(record.case)
+                text = f"[red]{record.status}[/] {record.case}, {record.probe}: {escape(str(record.reason))}"
+                self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def duration_left(seconds: float | None) -> str:

@@ -19,6 +19,44 @@ RUN_FILE = "run.json"
 RAW = "raw"
 
 
+class Turned(Struct, frozen=True, kw_only=True):
+    """How a live process took its turns (probe ``latency``)."""
+
+    beside: int
+    """Processes that lived side by side and took turns with it; 1 when it was alone."""
+    inferences: int
+    """In each turn."""
+    warmup: int
+    """Leading inferences of ``warm_ns`` that were warm-up: kept, and no part of any estimate."""
+    steady: bool
+    """Whether the warm-up ended because the times had become steady, not because its time was over."""
+    checked: int
+    """Inferences whose outputs were compared with the reference."""
+    roundtrip_ns: tuple[int, ...] = ()
+    """Each measured turn by runoff's own clock, from the question to the answer."""
+    busy_threads: int | None = None
+    """Threads of the process that computed while the turns went on, counted from outside; None where it cannot be."""
+    waiting_share: float | None = None
+    """CPU time it used per second while others had their turn (its threads spin); None where it cannot be told."""
+
+
+class Conditions(Struct, frozen=True, kw_only=True):
+    """The machine while a process ran. None stands for what this system does not tell."""
+
+    load: float | None = None
+    """One-minute load average at the end."""
+    steal: float | None = None
+    """Share of all CPU time that the hypervisor gave to somebody else, 0 to 1."""
+    others: float | None = None
+    """Cores kept busy by processes other than those measured, on average."""
+    mhz: float | None = None
+    """Mean clock of the allowed cores, read before and after."""
+    throttled: float | None = None
+    """Share of the time in which the control group was held back by its CPU limit."""
+    switches: int | None = None
+    """Involuntary context switches of what was started (a live process's are not told)."""
+
+
 class Record(Struct, frozen=True, kw_only=True):
     """One line of a raw file: one process (or one call of a tool that starts one) of a case and probe."""
 
@@ -41,6 +79,20 @@ class Record(Struct, frozen=True, kw_only=True):
     """The runner's own answer."""
     parity: list[dict[str, Any]] = []
     """For each output that was compared with its reference: see `runoff.parity`."""
+    turned: Turned | None = None
+    """Set when it was measured as a live process that took turns."""
+    conditions: Conditions | None = None
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """Why the sampling of a probe ended."""
+
+    cause: str
+    """``blocks`` (all that the suite asks for), ``precision`` (narrow enough) or ``time`` (the budget was used up)."""
+    blocks: int
+    widest: float | None = None
+    """Half the width of the widest interval at the end, relative (0.02 is 2 %); None without an interval."""
+    widest_case: str = ""
 
 
 class RunInfo(Struct, kw_only=True):
@@ -61,6 +113,18 @@ class RunInfo(Struct, kw_only=True):
     tools: dict[str, str | None]
     """Name to version of hyperfine, perf, runoff; null when the tool is missing."""
     seed: int
+    baselines: tuple[str, ...] = ("torch", "ort-python")
+    """Targets that others are compared with."""
+    precision: float | None = None
+    """Asked for: half the width of an interval, relative."""
+    time_s: float | None = None
+    """Asked for: the budget of sampling."""
+    stops: dict[str, Stop] = {}
+    """By probe."""
+    libraries: dict[str, str] = {}
+    """SHA-256 of each shared library that a runner named as its runtime's, by path."""
+    environments: dict[str, dict[str, str]] = {}
+    """By target: the variables that matter (`runoff.machine.VARIABLES`) in its runner's environment."""
     started: str
     finished: str | None = None
     elapsed_ns: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,10 +13,12 @@ from msgspec import Meta, Struct
 from runoff import paths
 from runoff.errors import RunoffError, did_you_mean
 from runoff.protocol import Positive, Settings, Workload
+from runoff.quantities import read_duration, read_share
 from runoff.settings import sweep
 
-DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 3, "counters": 3, "memory": 3}
+DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "counters": 3, "memory": 3}
 """Processes per case for each probe, when the suite says nothing."""
+DEFAULT_BASELINES = ("torch", "ort-python")
 
 Seconds = Annotated[float, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -42,6 +44,8 @@ class Head(Choice, frozen=True, kw_only=True):
     name: Name
     description: str = ""
     workloads: tuple[Workload, ...] | None = ("classify",)
+    baselines: tuple[str, ...] = DEFAULT_BASELINES
+    """Targets that the others are compared with. A comparison that has none of them takes its first target."""
 
 
 class Group(Choice, frozen=True, kw_only=True):
@@ -53,9 +57,14 @@ class Group(Choice, frozen=True, kw_only=True):
 class LatencyMinima(_Table, frozen=True, kw_only=True):
     """``[measure.latency]``: a process goes on until both minima are met."""
 
-    min_samples: Positive = 30
-    min_time_s: Seconds = 1.0
+    mode: Literal["side-by-side", "alone"] = "side-by-side"
+    """Whether the cases of a comparison live side by side and take turns, or have a process's time each."""
+    min_samples: Positive = 60
+    min_time_s: Seconds = 0.5
     warmup: Annotated[int, Meta(ge=0)] = 3
+    """Inferences before anything is looked at."""
+    warmup_time_s: Seconds = 5.0
+    """The steady state is waited for no longer than this."""
 
 
 class Measure(_Table, frozen=True, kw_only=True):
@@ -68,6 +77,10 @@ class Measure(_Table, frozen=True, kw_only=True):
     """A process that takes longer is killed and its case fails with kind ``timeout``."""
     pause_s: Seconds = 0.0
     """Pause before each process."""
+    precision: str | None = None
+    """Sampling ends when every interval is as narrow: half its width, such as ``2%``."""
+    time: str | None = None
+    """Budget of sampling, such as ``10m``: shared by the probes that are sampled."""
     seed: int = 1
     """Of the random order."""
 
@@ -149,7 +162,19 @@ def parse_suite(text: str, name: str) -> Suite:
         _check_complete(group, name)
         _check_settings(group.settings, name)
     _check_names(suite.measure.blocks, DEFAULT_BLOCKS, f"{name}: [measure.blocks] probe")
+    _check_goal(suite.measure, name)
+    targets = [target for group in suite.choices for target in group.targets or ()]
+    if suite.suite.baselines != DEFAULT_BASELINES:
+        _check_names(suite.suite.baselines, targets, f"{name}: [suite] baseline")
     return suite
+
+
+def _check_goal(measure: Measure, name: str) -> None:
+    try:
+        read_share(measure.precision)
+        read_duration(measure.time)
+    except RunoffError as error:
+        raise RunoffError(f"{name}: [measure] {error.message}", error.hint) from error
 
 
 def _check_complete(group: Group, name: str) -> None:

@@ -68,7 +68,7 @@ def case_of(name: str, probes: tuple[str, ...] = ("life",), skipped: Reason | No
 def job_of(name: str, probe: str, block: int = 0) -> Job:
     """Return a job of the target `name`."""
     probes = {known.name: known for known in passes(LatencyMinima())}
-    return Job(case_of(name, (probe,)), probes[probe], block)
+    return Job((case_of(name, (probe,)),), probes[probe], block)
 
 
 def finished(**changes: Any) -> Finished:

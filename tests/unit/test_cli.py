@@ -66,7 +66,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (("bench", "quik"), "did you mean 'quick'?"),
         (("bench", "none.toml"), "none.toml does not exist"),
         (("bench", "--resume", "none"), "none is not a run"),
-        (("bench", "quick", "--resume", "none"), "leave SUITE out"),
+        (("bench", "quick", "--resume", "none"), "leave SUITE, --precision and --time out"),
         (("report", "none"), "none is not a run"),
         (("run",), "--target"),
         (("run", "--target", "trch"), "did you mean 'torch'?"),

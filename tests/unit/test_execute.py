@@ -8,33 +8,42 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestra import HEAD, capabilities, case_of, info_of, job_of, offer, record_of, suite_of
+from orchestra import HEAD, capabilities, case_of, info_of, offer, record_of, suite_of
 
 import runoff.execute
-from runoff.execute import Bench, Job, execute, make_jobs
+from runoff.execute import Bench, Job, execute, make_block
 from runoff.plan import Offer
 from runoff.probes import passes
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
 from runoff.reason import Reason
-from runoff.store import RunWriter, read_run
+from runoff.sampling import Sampling
+from runoff.store import Record, RunWriter, read_run
 from runoff.suite import LatencyMinima
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from runoff.store import Record
+    from runoff.plan import Case
 
 PROBES = passes(LatencyMinima())
 NAMES = tuple(probe.name for probe in PROBES)
 
 
+PROBE = {probe.name: probe for probe in PROBES}
+TURNS = {"measures": ("once", "latency", "accuracy", "turns")}
+
+
+def offers_of(*names: str, **changes: Any) -> dict[str, Offer]:
+    return {name: Offer(offer(name).target, capabilities(**changes)) for name in names}
+
+
 def order_of(seed: int, *names: str, blocks: int = 20) -> list[list[str]]:
-    suite = suite_of(f"{HEAD}[measure]\nseed = {seed}\n[measure.blocks]\nlife = {blocks}\n")
-    turns = make_jobs(suite, [case_of(name) for name in names], PROBES)
-    (jobs,) = [turn for turn in turns if turn]
-    return [[job.case.target for job in jobs if job.block == block] for block in range(blocks)]
+    suite = suite_of(f"{HEAD}[measure]\nseed = {seed}\n")
+    cases, offers = [case_of(name) for name in names], offers_of(*names)
+    made = [make_block(suite, cases, offers, PROBE["life"], block) for block in range(blocks)]
+    return [[case.target for job in jobs for case in job.cases] for jobs in made]
 
 
 @given(st.integers(), st.integers(1, 6))
@@ -52,16 +61,25 @@ def test_the_order_depends_on_the_seed_and_the_block_only() -> None:
     assert {turn[0] for turn in order_of(1, *names)} == set(names)
 
 
-def test_passes_do_not_mix_and_accuracy_comes_first() -> None:
-    case = case_of("a", ("counters", "life", "accuracy"))
-    turns = [{job.probe.name for job in turn} for turn in make_jobs(suite_of(HEAD), [case], PROBES)]
-    assert [turn for turn in turns if turn] == [{"accuracy"}, {"life"}, {"counters"}]
-    assert [probe.name for probe in PROBES] == ["accuracy", "process", "life", "latency", "memory", "counters"]
+def test_accuracy_is_the_first_pass() -> None:
+    assert NAMES == ("accuracy", "process", "life", "latency", "memory", "counters")
 
 
 def test_cases_that_cannot_run_here_get_no_jobs() -> None:
     case = case_of("a", skipped=Reason("format", "it cannot"))
-    assert [job for turn in make_jobs(suite_of(HEAD), [case], PROBES) for job in turn] == []
+    assert make_block(suite_of(HEAD), [case], offers_of("a"), PROBE["life"], 0) == []
+
+
+def sets_of(text: str, offers: Mapping[str, Offer]) -> list[list[str]]:
+    cases = [case_of(name, ("latency",)) for name in offers]
+    jobs = make_block(suite_of(text), cases, offers, PROBE["latency"], 0)
+    return sorted([case.target for case in job.cases] for job in jobs)
+
+
+def test_the_cases_of_a_comparison_live_side_by_side_if_all_of_them_can() -> None:
+    assert sets_of(HEAD, offers_of("a", "b", **TURNS)) == [["a", "b"]]
+    assert sets_of(HEAD, offers_of("a", **TURNS) | offers_of("b")) == [["a"], ["b"]]
+    assert sets_of(f'{HEAD}[measure.latency]\nmode = "alone"\n', offers_of("a", "b", **TURNS)) == [["a"], ["b"]]
 
 
 class Listener:
@@ -72,14 +90,23 @@ class Listener:
 
     def starting(self, job: Job) -> None:
         """Note it."""
-        self.heard.append(("start", job.case.target, job.probe.name, job.block))
+        self.heard.append(("start", job.cases[0].target, job.probe.name, job.block))
 
-    def finished(self, job: Job, record: Record) -> None:
+    def finished(self, job: Job, records: Sequence[Record]) -> None:
         """Note it."""
-        self.heard.append((record.status, job.case.target, job.probe.name, job.block))
+        self.heard += [(record.status, job.cases[0].target, job.probe.name, job.block) for record in records]
 
 
-JOBS = [job_of(name, probe, block) for probe in ("accuracy", "life") for block in range(2) for name in ("a", "b")]
+BLOCKS = f"{HEAD}[measure.blocks]\naccuracy = 2\nlife = 2\nlatency = 2\n"
+CASES = [case_of(name, ("accuracy", "life")) for name in ("a", "b")]
+ORDER = [
+    (case.id, probe, block)
+    for probe in ("accuracy", "life")
+    for block in range(2)
+    for job in make_block(suite_of(BLOCKS), CASES, offers_of("a", "b"), PROBE[probe], block)
+    for case in job.cases
+]
+"""Case, probe and block of the eight processes, as they are started."""
 
 
 @pytest.fixture
@@ -87,15 +114,30 @@ def writer(tmp_path: Path) -> RunWriter:
     return RunWriter(tmp_path / "run", info_of(case_of("a"), case_of("b")))
 
 
-def bench_of(tmp_path: Path, *, can: Mapping[str, Any] | None = None, missing: tuple[str, ...] = ()) -> Bench:
-    return Bench(
-        suite=suite_of(HEAD),
-        offers={name: Offer(offer(name).target, capabilities(**can or {})) for name in ("a", "b")},
+def measure(
+    writer: RunWriter,
+    listener: Listener | None = None,
+    *,
+    cases: Sequence[Case] = CASES,
+    before: Sequence[Record] = (),
+    text: str = BLOCKS,
+    can: Mapping[str, Any] | None = None,
+    missing: tuple[str, ...] = (),
+) -> tuple[Record, ...]:
+    suite = suite_of(text)
+    bench = Bench(
+        suite=suite,
+        offers=offers_of("a", "b", **can or {}),
         models={},
         tool_reasons={name: Reason("tool-missing", "it is not here") for name in missing},
-        spawner=Spawner(tmp_path / "log"),
-        scratch=tmp_path,
+        spawner=Spawner(writer.folder / "log"),
+        scratch=writer.folder,
+        secret="",
+        sampling=Sampling(suite, writer.info, writer.folder),
+        before=before,
     )
+    execute(bench, cases, PROBES, writer, listener or Listener())
+    return read_run(writer.folder).records
 
 
 @pytest.fixture
@@ -103,75 +145,87 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
     """Return what becomes of a case and probe, in place of processes; all that is not named is ok."""
     statuses: dict[tuple[str, str], str] = {}
 
-    def measure(_bench: Bench, job: Job, blank: Record) -> Record:
-        status = statuses.get((job.case.target, job.probe.name), "ok")
-        reason = None if status == "ok" else Reason("crashed", "it did")
-        return record_of(blank.case, blank.probe, block=blank.block, order=blank.order, status=status, reason=reason)
+    def pretend(_bench: Bench, job: Job, blanks: Sequence[Record]) -> list[Record]:
+        found = [statuses.get((case.target, job.probe.name), "ok") for case in job.cases]
+        reasons = [None if status == "ok" else Reason("crashed", "it did") for status in found]
+        return [
+            record_of(blank.case, blank.probe, block=blank.block, order=blank.order, status=status, reason=reason)
+            for blank, status, reason in zip(blanks, found, reasons, strict=True)
+        ]
 
-    monkeypatch.setattr(runoff.execute, "_measure", measure)
+    monkeypatch.setattr(runoff.execute, "_measure", pretend)
     return statuses
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_every_job_is_measured_and_kept(tmp_path: Path, writer: RunWriter) -> None:
+def test_every_job_is_measured_and_kept(writer: RunWriter) -> None:
     listener = Listener()
-    execute(bench_of(tmp_path), JOBS, (), writer, listener)
-    records = read_run(writer.folder).records
+    records = measure(writer, listener)
+    assert [(record.case, record.probe, record.block) for record in records] == ORDER
     assert [record.order for record in records] == list(range(8))
     assert {record.status for record in records} == {"ok"}
     assert Counter(word for word, *_ in listener.heard) == {"start": 8, "ok": 8}
+    assert {name: (stop.cause, stop.blocks) for name, stop in writer.info.stops.items()} == {
+        "accuracy": ("blocks", 2),
+        "life": ("blocks", 2),
+    }
 
 
 @pytest.mark.parametrize("status", ["error", "unsupported"])
 def test_a_case_that_fails_is_not_started_again_and_the_others_go_on(
-    status: str, tmp_path: Path, writer: RunWriter, outcomes: dict[tuple[str, str], str]
+    status: str, writer: RunWriter, outcomes: dict[tuple[str, str], str]
 ) -> None:
     outcomes["a", "accuracy"] = status
-    execute(bench_of(tmp_path), JOBS, (), writer, Listener())
-    records = read_run(writer.folder).records
+    records = measure(writer)
     assert [record.status for record in records if record.case.endswith(".a")] == [status]
     assert [record.status for record in records if record.case.endswith(".b")] == ["ok"] * 4
 
 
+def test_one_that_fails_among_those_side_by_side_leaves_the_others(
+    writer: RunWriter, outcomes: dict[tuple[str, str], str]
+) -> None:
+    outcomes["a", "latency"] = "error"
+    cases = [case_of(name, ("latency",)) for name in ("a", "b")]
+    records = measure(writer, cases=cases, can=TURNS)
+    assert [(record.case[-1], record.block, record.status) for record in records] == [
+        ("a", 0, "error"),
+        ("b", 0, "ok"),
+        ("b", 1, "ok"),
+    ]
+
+
 def test_a_probe_that_is_not_measured_leaves_the_others(
-    tmp_path: Path, writer: RunWriter, outcomes: dict[tuple[str, str], str]
+    writer: RunWriter, outcomes: dict[tuple[str, str], str]
 ) -> None:
     outcomes["a", "accuracy"] = "not-measured"
-    execute(bench_of(tmp_path), JOBS, (), writer, Listener())
-    found = [(record.probe, record.status) for record in read_run(writer.folder).records if record.case.endswith(".a")]
+    found = [(record.probe, record.status) for record in measure(writer) if record.case.endswith(".a")]
     assert found == [("accuracy", "not-measured"), ("life", "ok"), ("life", "ok")]
 
 
 @pytest.mark.usefixtures("outcomes")
 @pytest.mark.parametrize("kept", range(9))
-def test_going_on_measures_only_what_is_missing(kept: int, tmp_path: Path, writer: RunWriter) -> None:
-    execute(bench_of(tmp_path), JOBS[:kept], (), writer, Listener())
-    before = read_run(writer.folder).records
+def test_going_on_measures_only_what_is_missing(kept: int, writer: RunWriter) -> None:
+    before = [
+        record_of(case, probe, block=block, order=order) for order, (case, probe, block) in enumerate(ORDER[:kept])
+    ]
+    for record in before:
+        writer.append(record)
     listener = Listener()
-    execute(bench_of(tmp_path), JOBS, before, writer, listener)
-    records = read_run(writer.folder).records
+    records = measure(writer, listener, before=before)
+    assert [(record.case, record.probe, record.block) for record in records] == ORDER
     assert [record.order for record in records] == list(range(8))
-    assert records[:kept] == before
     assert len(listener.heard) == 2 * (8 - kept)
 
 
-def test_going_on_does_not_start_what_failed(
-    tmp_path: Path, writer: RunWriter, outcomes: dict[tuple[str, str], str]
-) -> None:
-    outcomes["a", "accuracy"] = "error"
-    execute(bench_of(tmp_path), JOBS[:2], (), writer, Listener())
-    outcomes.clear()
-    execute(bench_of(tmp_path), JOBS, read_run(writer.folder).records, writer, Listener())
-    assert [record.case[-1] for record in read_run(writer.folder).records] == [
-        "a" if JOBS[0].case.target == "a" else "b",
-        *"bbbb",
-    ]
+@pytest.mark.usefixtures("outcomes")
+def test_going_on_does_not_start_what_failed(writer: RunWriter) -> None:
+    before = [record_of("net.classify.a", "accuracy", status="error", reason=Reason("crashed", "it did"))]
+    assert {record.case for record in measure(writer, before=before)} == {"net.classify.b"}
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_what_the_runner_does_not_do_is_said(tmp_path: Path, writer: RunWriter) -> None:
-    execute(bench_of(tmp_path, can={"measures": ("once",)}), JOBS, (), writer, Listener())
-    records = read_run(writer.folder).records
+def test_what_the_runner_does_not_do_is_said(writer: RunWriter) -> None:
+    records = measure(writer, can={"measures": ("once",)})
     reasons = [record.reason for record in records if record.probe == "accuracy"]
     assert [reason.kind for reason in reasons if reason] == ["measure", "measure"]
     assert "does not do 'accuracy' (it does: once)" in str(reasons[0])
@@ -179,23 +233,17 @@ def test_what_the_runner_does_not_do_is_said(tmp_path: Path, writer: RunWriter) 
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_a_tool_that_is_missing_is_said_and_nothing_is_started(tmp_path: Path, writer: RunWriter) -> None:
+def test_a_tool_that_is_missing_is_said_and_nothing_is_started(writer: RunWriter) -> None:
     listener = Listener()
-    execute(bench_of(tmp_path, missing=(PERF.name,)), [job_of("a", "counters")], (), writer, listener)
-    (record,) = read_run(writer.folder).records
+    (record,) = measure(writer, listener, cases=[case_of("a", ("counters",))], missing=(PERF.name,))
     assert (record.status, record.reason) == ("not-measured", Reason("tool-missing", "it is not here"))
     assert [word for word, *_ in listener.heard] == ["not-measured"]
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_a_pause_is_made_and_accounted_for(tmp_path: Path, writer: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_is_made_and_accounted_for(writer: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
-    bench = bench_of(tmp_path)
-    paused = Bench(
-        **{name: getattr(bench, name) for name in Bench.__struct_fields__}
-        | {"suite": suite_of(HEAD + "[measure]\npause_s = 0.25\n")}
-    )
-    execute(paused, JOBS, (), writer, Listener())
+    measure(writer, text=BLOCKS.replace("[measure.blocks]", "[measure]\npause_s = 0.25\n[measure.blocks]"))
     assert pauses == [0.25] * 8
     assert writer.info.paused_ns == 2_000_000_000

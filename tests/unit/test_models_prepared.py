@@ -12,7 +12,6 @@ from orchestra import finished, info_of, offer
 
 from runoff import paths
 from runoff.errors import RunoffError
-from runoff.execute import make_request
 from runoff.models.manifest import Example, Manifest, StoredFile
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.models.store import StoredModel
@@ -20,6 +19,7 @@ from runoff.plan import Case, plan_case
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
 from runoff.protocol import Preprocess, TensorSpec
+from runoff.request import make_request
 from runoff.settings import resolve
 
 if TYPE_CHECKING:

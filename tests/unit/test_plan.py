@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, offer, suite_of
 
 from runoff.errors import RunoffError
-from runoff.plan import Case, Offer, make_plan, plan_case
+from runoff.plan import Case, Offer, baseline_of, make_plan, offers_with_twins, plan_case, with_twins
 from runoff.protocol import Settings
 from runoff.reason import Reason
 from runoff.settings import resolve
@@ -130,3 +130,39 @@ def test_only_the_target_tells_apart_what_is_compared() -> None:
 def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
     can = capabilities()
     assert (can.computes, can.max_batch, can.precisions) == (True, None, ("fp32",))
+
+
+def twins_of(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), **changes: Any) -> tuple[Case, ...]:
+    offers = {name: offer(name, **changes) for name in names}
+    cases = [plan_one(offered) for offered in offers.values()]
+    return with_twins(cases, offers, baselines)
+
+
+def test_the_last_baseline_has_a_twin_right_after_it() -> None:
+    cases = twins_of("torch", "ort-python", "ort-rust")
+    assert [case.target for case in cases] == ["torch", "ort-python", "ort-python-again", "ort-rust"]
+    original, twin = cases[1], cases[2]
+    assert twin.twin_of == "ort-python"
+    assert twin.comparison == original.comparison
+    assert (twin.settings, twin.probes, twin.format) == (original.settings, original.probes, original.format)
+    assert len({case.id for case in cases}) == 4
+
+
+def test_without_a_baseline_the_first_has_the_twin() -> None:
+    assert [case.target for case in twins_of("mine", "ort-rust")] == ["mine", "mine-again", "ort-rust"]
+    assert [case.target for case in twins_of("mine", "yours", baselines=("yours",))] == ["mine", "yours", "yours-again"]
+
+
+def test_one_case_alone_or_one_that_computes_nothing_has_no_twin() -> None:
+    assert [case.twin_of for case in twins_of("torch")] == [None]
+    assert [case.twin_of for case in twins_of("torch", "mine", computes=False)] == [None, None]
+
+
+def test_a_twin_has_the_offer_of_its_original() -> None:
+    cases = twins_of("torch", "mine")
+    offers = offers_with_twins(cases, {"torch": offer("torch"), "mine": offer("mine")})
+    assert offers["torch-again"].target.name == "torch"
+
+
+def test_no_cases_have_no_baseline() -> None:
+    assert baseline_of([], ("torch",)) is None

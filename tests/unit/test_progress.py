@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
-from orchestra import job_of, record_of
+from orchestra import HEAD, info_of, job_of, record_of, suite_of
 from rich.console import Console
 
 from runoff.progress import Bar, Estimate, duration_left
 from runoff.reason import Reason
+from runoff.sampling import Sampling
 
 JOBS = [job_of(name, probe) for probe in ("accuracy", "life") for name in ("a", "b")]
-A, B = JOBS[0].case.id, JOBS[1].case.id
+A, B = JOBS[0].cases[0].id, JOBS[1].cases[0].id
 
 
 def test_no_estimate_before_anything_was_measured() -> None:
@@ -61,10 +63,10 @@ def test_the_words_for_it(seconds: float | None, words: str) -> None:
 @pytest.mark.parametrize("message", ["it went [/] wrong", "[/usr/lib/x.so] is missing", "[red] herring"])
 def test_a_failure_is_told_in_the_words_of_the_runner(message: str) -> None:
     text = io.StringIO()
-    with Bar(JOBS, Console(file=text, width=300)) as bar:
+    with Bar(JOBS, Sampling(suite_of(HEAD), info_of(), Path()), Console(file=text, width=300)) as bar:
         bar.starting(JOBS[0])
-        bar.finished(JOBS[0], record_of(A, "accuracy", status="error", reason=Reason("crashed", message)))
+        bar.finished(JOBS[0], [record_of(A, "accuracy", status="error", reason=Reason("crashed", message))])
         bar.starting(JOBS[1])
-        bar.finished(JOBS[1], record_of(B, "accuracy"))
+        bar.finished(JOBS[1], [record_of(B, "accuracy")])
     assert f"error {A}, accuracy: {message}" in text.getvalue()
     assert B not in text.getvalue()

@@ -58,7 +58,7 @@ def test_unknown_fields_in_a_request_are_refused(path: str) -> None:
 def test_the_page_names_every_kind_that_runoff_gives() -> None:
     page = (PROTOCOL / "README.md").read_text(encoding="utf-8")
     kinds = set()
-    for module in ("outcome", "execute"):
+    for module in ("outcome", "execute", "single", "player", "turns", "verify"):
         text = (paths.root() / "python" / "runoff" / f"{module}.py").read_text(encoding="utf-8")
         kinds |= set(re.findall(r'Reason\(\s*"([a-z-]+)"', text))
     kinds -= {"measure", "os", "tool-failed"}  # of runoff itself, not of a runner

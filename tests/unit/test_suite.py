@@ -35,6 +35,14 @@ MISTAKES = {
     "no probes": (HEAD.replace('probes = ["life"]', "probes = []"), "has no probes", "probes = ["),
     "name that is a path": (HEAD.replace('"tiny"', '"../tiny"'), "[suite.name]", ""),
     "unknown table": (HEAD + "[setings]\nthreads = 1\n", "setings", "did you mean 'settings'?"),
+    "unknown baseline": (
+        HEAD.replace('"mine"', '"mine", "yours"') + 'baselines = ["yuors"]\n',
+        "[suite] baseline 'yuors'",
+        "did you mean 'yours'?",
+    ),
+    "precision without a sign": (HEAD + '[measure]\nprecision = "2"\n', "[measure] precision '2'", "2%"),
+    "time without a unit": (HEAD + '[measure]\ntime = "10"\n', "[measure] time '10'", "10m"),
+    "unknown mode": (HEAD + '[measure.latency]\nmode = "both"\n', "[measure.latency.mode]", ""),
     "unknown key of [suite]": (HEAD + 'modles = ["net"]\n', "modles", "did you mean 'models'?"),
     "unknown key of [measure]": (HEAD + "[measure]\nsead = 1\n", "sead", "did you mean 'seed'?"),
     "unknown key of [measure.latency]": (
@@ -92,7 +100,7 @@ def test_defaults() -> None:
     assert {probe: suite.blocks(probe) for probe in DEFAULT_BLOCKS} == DEFAULT_BLOCKS
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (1, 0.0, 600.0)
     minima = suite.measure.latency
-    assert (minima.min_samples, minima.min_time_s, minima.warmup) == (30, 1.0, 3)
+    assert (minima.min_samples, minima.min_time_s, minima.warmup) == (60, 0.5, 3)
 
 
 def test_every_key() -> None:

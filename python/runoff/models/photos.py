@@ -1,4 +1,4 @@
-"""Six photos that come inside the wheels of scikit-learn and scikit-image: nothing is downloaded."""
+"""Eight photos that come inside the wheels of scikit-learn and scikit-image: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ PHOTOS = (
     Photo("coffee", "skimage", "data/coffee.png"),
     Photo("rocket", "skimage", "data/rocket.jpg"),
     Photo("motorcycle", "skimage", "data/motorcycle_left.png"),
+    Photo("astronaut", "skimage", "data/astronaut.png"),
+    Photo("camera", "skimage", "data/camera.png"),
 )
 
 

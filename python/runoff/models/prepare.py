@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from runoff.processes import Spawner
 
 _TIMEOUT_S = 1800.0
+FEWEST_EXAMPLES = 8
+"""With fewer inputs to choose from, a runner that answers from a cache could pass for one that computes."""
 
 
 def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], None]) -> dict[str, StoredModel]:
@@ -25,7 +27,7 @@ def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], N
     Raises
     ------
     RunoffError
-        When a name is not known, a stored file was changed, or the export fails.
+        When a name is not known, a stored file was changed, the model has too few examples, or the export fails.
     """
     store = ModelStore(paths.models())
     stored = {same_name(name) for name in store.names()}
@@ -36,7 +38,17 @@ def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], N
             export_model(find_model(name).name, spawner)
         models[name] = store.get(name)
         models[name].verify()
+        _check_examples(models[name])
     return models
+
+
+def _check_examples(model: StoredModel) -> None:
+    name, count = model.manifest.name, len(model.manifest.examples)
+    if count < FEWEST_EXAMPLES:
+        raise RunoffError(
+            f"model {name!r} is stored with {count} examples; at least {FEWEST_EXAMPLES} are needed",
+            f"make it again: runoff export --force {name}",
+        )
 
 
 def export_model(name: str, spawner: Spawner, *options: str) -> None:

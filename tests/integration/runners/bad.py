@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-CAPABILITIES = {
+import turns
+
+CAPABILITIES: dict[str, Any] = {
     "protocol": [1],
     "runner": "bad",
     "language": "python",
@@ -101,9 +103,15 @@ def main() -> int:
     """Answer, or go wrong."""
     how, *arguments = sys.argv[1:]
     if arguments == ["--probe"]:
-        sys.stdout.write(json.dumps(CAPABILITIES))
+        more = ["turns"] if how.startswith("turn-") else []
+        sys.stdout.write(json.dumps(CAPABILITIES | {"measures": [*CAPABILITIES["measures"], *more]}))
         return 0
     request = json.loads(Path(arguments[1]).read_text())
+    if request["measure"]["kind"] == "turns":
+        result = answer("none", request)
+        result["samples"] = {"inference": turns.take(how.removeprefix("turn-"), request)}
+        write(arguments[3], json.dumps(result))
+        return 0
     go_wrong(how, arguments[3])
     result = answer(how, request)
     if how == "unsupported":

@@ -1,0 +1,59 @@
+"""Takes turns as a runner does, and goes wrong in the way that is asked for; its outputs are copies of references."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+INFERENCE_NS = 3_000_000
+
+
+def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer every line of stdin; return the times for the result."""
+    told: list[int] = []
+    latest = before = 0
+    say("ready")
+    for number, line in enumerate(sys.stdin):
+        if how == "dies" and number == 9:
+            sys.exit("it gave up")
+        if how == "hangs" and number == 9:
+            time.sleep(1000)
+        if line.strip() == "outputs":
+            named = (latest + 1) % len(request["inputs"]) if how == "items" else latest
+            say(json.dumps(outputs(request, before if how == "late" else latest, named)))
+            continue
+        firsts = [int(word) for word in line.split()]
+        took = [compute(how) for _ in firsts]
+        told += took
+        before, latest = latest, (firsts or [latest])[-1]
+        times = {"inference": took[1:] if how == "few" else took, "preprocess": [0 for _ in firsts]}
+        say("[1, 2" if how == "garbage" else json.dumps(times))
+    return {"first_ns": 1, "second_ns": 1, "warm_ns": told[:-1] if how == "forgets" else told}
+
+
+def compute(how: str) -> int:
+    """Burn CPU; return how long it says that it took."""
+    begun = time.monotonic_ns()
+    while time.monotonic_ns() < begun + INFERENCE_NS:
+        pass
+    took = time.monotonic_ns() - begun
+    return {"lies": took // 2, "brags": took * 2}.get(how, took)
+
+
+def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:
+    """Write the answer to `item`, and say that it is the one to `named`."""
+    image = Path(request["inputs"][item]["image"])
+    data = image.with_name(f"{image.stem}.reference.bin").read_bytes()
+    path = Path(request["outputs_dir"], f"logits.{named}.bin")
+    path.write_bytes(data)
+    shape = [1, len(data) // 4]
+    return [{"items": [named], "name": "logits", "dtype": "float32", "shape": shape, "path": str(path)}]
+
+
+def say(line: str) -> None:
+    """Write a line for the one who asks."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,88 @@
+"""Live runners that go wrong in their turns: each has a reason of its own, and those beside it are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from running import only_run, reasons, runoff, write_suite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.store import Run
+
+KINDS = {
+    "dies": ("crashed", "it gave up"),
+    "hangs": ("timeout", "killed after"),
+    "lies": ("clock", "longer than it says"),
+    "brags": ("clock", "by runoff's clock"),
+    "late": ("outputs-differ", "an earlier input, or a cache"),
+    "items": ("garbage", "it was asked for"),
+    "few": ("garbage", "asked for 1 inferences"),
+    "garbage": ("garbage", "cannot be read"),
+    "forgets": ("garbage", "not those that it told"),
+}
+SUITE = """
+[measure]
+timeout_s = 3
+[measure.blocks]
+latency = 2
+[measure.latency]
+min_samples = 10
+min_time_s = 0
+warmup_time_s = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("turns")
+    names = ("bad-turn-ok", *(f"bad-turn-{how}" for how in KINDS))
+    ended = runoff(
+        "bench", write_suite(folder, *names, probes='"latency"', more=SUITE), "--results", folder / "results"
+    )
+    assert ended.code == 1
+    return only_run(folder / "results")
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_the_kind_of_failure_and_its_words(how: str, run: Run) -> None:
+    kind, words = KINDS[how]
+    assert reasons(run)[f"bad-turn-{how}"] == ("error", kind)
+    (failed,) = [record for record in run.records if f".bad-turn-{how}." in record.case and record.status == "error"]
+    assert words in str(failed.reason)
+
+
+def test_those_beside_it_are_measured(run: Run) -> None:
+    for name in ("bad-turn-ok", "bad-turn-ok-again"):
+        records = [record for record in run.records if f".{name}." in record.case and record.probe == "latency"]
+        assert [(record.block, record.status) for record in records] == [(0, "ok"), (1, "ok")]
+        for record in records:
+            turned = record.turned
+            assert turned is not None
+            assert record.result is not None
+            measured = record.result.samples["inference"].warm_ns[turned.warmup :]
+            turns = len(turned.roundtrip_ns)
+            assert len(measured) == turns * turned.inferences >= 10
+            assert turned.checked == turned.warmup + turns
+
+
+def test_alone_each_has_a_set_of_its_own(tmp_path: Path) -> None:
+    text = SUITE + 'mode = "alone"\n'
+    suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-late", probes='"latency"', more=text)
+    assert runoff("bench", suite, "--results", tmp_path / "results").code == 1
+    run = only_run(tmp_path / "results")
+    assert {record.turned.beside for record in run.records if record.turned} == {1}
+
+
+def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-lies", probes='"latency"', more=SUITE)
+    asked = ("bench", suite, "--results", tmp_path / "results", "--precision", "40%", "--time", "60s")
+    runoff(*asked)
+    stop = only_run(tmp_path / "results").info.stops["latency"]
+    assert stop.cause == "precision"
+    assert stop.widest is not None
+    assert stop.widest <= 0.4
+    runoff(*asked[:2], "--results", tmp_path / "short", "--time", "1s")
+    assert only_run(tmp_path / "short").info.stops["latency"].cause == "time"

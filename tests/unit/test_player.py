@@ -1,0 +1,45 @@
+"""The runner's clock against runoff's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runoff.player import clock_doubt
+
+MS = 1_000_000
+
+
+def turns(untold_ms: float, seed: int, count: int = 60) -> tuple[list[int], list[int], list[int]]:
+    """Return roundtrips, what is not accounted for in each, and empty turns, on a machine that wakes late."""
+    rng = np.random.default_rng(seed)
+    late = rng.exponential(0.4 * MS, count) + 0.05 * MS
+    inference = rng.lognormal(0, 0.1, count) * 8 * MS
+    untold = late + untold_ms * MS
+    empty = rng.exponential(0.4 * MS, 12) + 0.05 * MS
+    return (inference + untold).astype(int).tolist(), untold.astype(int).tolist(), empty.astype(int).tolist()
+
+
+@given(st.integers(0, 10_000))
+def test_an_honest_runner_is_believed(seed: int) -> None:
+    assert clock_doubt(*turns(0.1, seed), batch=1) is None
+
+
+@given(st.integers(0, 10_000))
+def test_one_that_leaves_a_fifth_out_is_not(seed: int) -> None:
+    doubt = clock_doubt(*turns(2.0, seed), batch=1)
+    assert doubt is not None
+    assert doubt.kind == "clock"
+    assert "longer than it says" in doubt.message
+
+
+def test_joining_a_batch_is_let_through_and_half_of_the_time_is_not() -> None:
+    assert clock_doubt(*turns(1.5, 1), batch=8) is None
+    assert clock_doubt(*turns(8.0, 1), batch=8) is not None
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_no_turns_say_nothing(batch: int) -> None:
+    assert clock_doubt([], [], [], batch) is None

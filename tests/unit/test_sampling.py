@@ -1,0 +1,109 @@
+"""When it is enough: blocks, precision or time. Clock and intervals are stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestra import HEAD, case_of, info_of, record_of, suite_of
+
+import runoff.sampling
+from runoff.errors import RunoffError
+from runoff.quantities import read_duration, read_share
+from runoff.sampling import FEWEST, Sampling
+
+PROBES = ("life", "latency", "memory")
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return the time in seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(runoff.sampling, "time", made)
+    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: None)
+    return made
+
+
+def sampling_of(precision: float | None = None, time_s: float | None = None) -> Sampling:
+    info = info_of(case_of("a", PROBES))
+    info.precision, info.time_s = precision, time_s
+    return Sampling(suite_of(f"{HEAD}[measure.blocks]\nlife = 4\nmemory = 3\n"), info, Path())
+
+
+def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> int:
+    """Go through a pass whose blocks last `block_s` seconds; return how many there were."""
+    sampling.begin(probe)
+    blocks = 0
+    while sampling.goes_on(probe, blocks, [record_of(probe=probe)]):
+        clock.now += block_s
+        blocks += 1
+    return blocks
+
+
+def test_as_many_blocks_as_the_suite_says(clock: Clock) -> None:
+    sampling = sampling_of()
+    assert blocks_of(sampling, "life", clock, 1000) == 4
+    assert sampling.end("life", 4, []).cause == "blocks"
+    assert sampling.fewest("life") == 4
+
+
+def test_the_time_is_shared_by_the_probes_that_are_sampled(clock: Clock) -> None:
+    sampling = sampling_of(time_s=100.0)
+    assert blocks_of(sampling, "life", clock, 1) == 50
+    assert sampling.end("life", 50, []).cause == "time"
+    assert blocks_of(sampling, "latency", clock, 1) == 50
+    sampling.end("latency", 50, [])
+    assert blocks_of(sampling, "memory", clock, 1) == 3
+
+
+def test_what_a_probe_does_not_use_is_left_to_the_next(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = sampling_of(precision=0.02, time_s=100.0)
+    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: (0.01, "net.classify.a"))
+    assert blocks_of(sampling, "life", clock, 1) == FEWEST
+    stop = sampling.end("life", FEWEST, [record_of()])
+    assert (stop.cause, stop.widest, stop.widest_case) == ("precision", 0.01, "net.classify.a")
+    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: (0.03, "net.classify.a"))
+    assert blocks_of(sampling, "latency", clock, 1) == 100 - FEWEST
+
+
+def test_two_blocks_are_measured_however_short_the_time(clock: Clock) -> None:
+    assert blocks_of(sampling_of(time_s=1.0), "life", clock, 1000) == 2
+
+
+def test_a_block_that_could_only_begin_is_not_begun(clock: Clock) -> None:
+    assert blocks_of(sampling_of(time_s=100.0), "life", clock, 21) == 2
+
+
+@given(st.floats(0.01, 99.99))
+def test_a_percentage(share: float) -> None:
+    assert read_share(f"{share:.2f}%") == pytest.approx(float(f"{share:.2f}") / 100)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120), (None, None)])
+def test_a_duration(text: str | None, seconds: float | None) -> None:
+    assert read_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["10", "0s", "ten minutes", "-1m", "1d", ""])
+def test_what_is_no_duration_is_named(text: str) -> None:
+    with pytest.raises(RunoffError, match="is not a duration") as caught:
+        read_duration(text)
+    assert "10m" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["2", "0%", "100%", "%", "-1%", "nan%"])
+def test_what_is_no_percentage_is_named(text: str) -> None:
+    with pytest.raises(RunoffError, match="is not a percentage"):
+        read_share(text)

@@ -1,0 +1,130 @@
+"""Wrong, missing and exchanged answers, on files as a runner writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from orchestra import case_of, result_of
+
+from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.models.store import StoredModel
+from runoff.probes.accuracy import ACCURACY
+from runoff.probes.life import LIFE
+from runoff.protocol import Effective, Preprocess, TensorSpec, WrittenTensor
+from runoff.request import draw
+from runoff.verify import check_result, check_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+EXAMPLES, CLASSES = 8, 5
+CASE = case_of("mine")
+ANSWERS = np.random.default_rng(1).normal(size=(EXAMPLES, CLASSES)).astype("<f4")
+
+
+def stored(name: str) -> StoredFile:
+    return StoredFile(name, "", 0)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> StoredModel:
+    examples = []
+    for number, answer in enumerate(ANSWERS):
+        (tmp_path / f"{number}.bin").write_bytes(answer.tobytes())
+        name = f"photo{number}"
+        examples.append(Example(name, stored(f"{name}.jpg"), stored(f"{name}.in"), stored(f"{number}.bin"), "label"))
+    manifest = Manifest(
+        name="net",
+        source="test",
+        weights="seeded:0",
+        builder="a:b",
+        inputs=(TensorSpec("input", "float32", (None, 3)),),
+        outputs=(TensorSpec("logits", "float32", (None, CLASSES)),),
+        preprocess=Preprocess(8, 8, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={},
+        labels=stored("labels.txt"),
+        examples=tuple(examples),
+        checks=(),
+        made_with={},
+    )
+    return StoredModel(tmp_path, manifest)
+
+
+def written(folder: Path, place: int, answer: np.ndarray[tuple[int], np.dtype[np.float32]]) -> WrittenTensor:
+    path = folder / f"out.{place}.bin"
+    path.write_bytes(answer.tobytes())
+    return WrittenTensor((place,), "logits", "float32", (1, CLASSES), str(path))
+
+
+ORDER = (3, 1, 4, 0, 5, 2, 6, 7)
+
+
+def test_a_right_answer_is_right_whatever_the_order(model: StoredModel) -> None:
+    for place, example in enumerate(ORDER):
+        outputs = [written(model.folder, place, ANSWERS[example])]
+        parity, doubt = check_turn(CASE, model, ORDER, [place], outputs)
+        assert doubt is None
+        assert [(row["item"], row["max_rel_diff"]) for row in parity] == [(example, 0.0)]
+
+
+@pytest.mark.parametrize("other", [example for example in range(EXAMPLES) if example != ORDER[2]])
+def test_the_answer_to_another_example_is_named(other: int, model: StoredModel) -> None:
+    _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, ANSWERS[other])])
+    assert doubt is not None
+    assert doubt.kind == "outputs-differ"
+    assert f"for the example photo{ORDER[2]}; it is the answer to photo{other}" in doubt.message
+
+
+def test_an_answer_to_nothing_is_no_ones(model: StoredModel) -> None:
+    _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, -ANSWERS[ORDER[2]])])
+    assert doubt is not None
+    assert "it is the answer to" not in doubt.message
+
+
+@pytest.mark.parametrize("named", [(), (1,), (9,), (-1,)])
+def test_outputs_of_other_items_than_those_asked_for(named: Sequence[int], model: StoredModel) -> None:
+    outputs = [
+        msgspec.structs.replace(written(model.folder, place, ANSWERS[ORDER[1]]), items=(place,)) for place in named
+    ]
+    _, doubt = check_turn(CASE, model, ORDER, [2], outputs)
+    assert doubt is not None
+    assert doubt.kind == "garbage"
+
+
+def test_all_items_are_due_in_accuracy_and_the_first_batch_otherwise(model: StoredModel) -> None:
+    outputs = tuple(written(model.folder, place, ANSWERS[ORDER[place]]) for place in range(3))
+    result = result_of(outputs=outputs)
+    assert check_result(CASE, model, LIFE, ORDER, result)[1] is None
+    _, doubt = check_result(CASE, model, ACCURACY, ORDER, result)
+    assert doubt is not None
+    assert "no outputs of item 3, 4, 5, 6, 7" in doubt.message
+    _, doubt = check_result(CASE, model, LIFE, ORDER, result_of(outputs=outputs[1:]))
+    assert doubt is not None
+    assert "no outputs of item 0" in doubt.message
+
+
+def test_the_order_is_the_same_for_all_cases_of_a_block_and_hangs_on_the_secret(model: StoredModel) -> None:
+    orders = {draw(case_of(name), model, LIFE, 0, "secret") for name in ("a", "b", "c")}
+    assert len(orders) == 1
+    found = {draw(CASE, model, LIFE, block, secret) for block in range(20) for secret in ("one", "two")}
+    assert len(found) > 30
+    assert all(sorted(order) == list(range(EXAMPLES)) for order in found)
+    assert draw(CASE, model, ACCURACY, 0, "secret") == tuple(range(EXAMPLES))
+
+
+def test_batches_are_filled_by_going_round(model: StoredModel) -> None:
+    settings = msgspec.structs.replace(CASE.settings, batch=3)
+    batched = msgspec.structs.replace(CASE, settings=settings)
+    assert draw(batched, model, ACCURACY, 0, "") == (0, 1, 2, 3, 4, 5, 6, 7, 0)
+
+
+@pytest.mark.parametrize(("told", "kind"), [("cpu", None), (None, None), ("cuda", "provider-fallback")])
+def test_another_provider_is_no_slower_result(told: str | None, kind: str | None, model: StoredModel) -> None:
+    outputs = (written(model.folder, 0, ANSWERS[ORDER[0]]),)
+    effective = Effective("any", "1", "any", provider=told)
+    _, doubt = check_result(CASE, model, LIFE, ORDER, result_of(outputs=outputs, effective=effective))
+    assert (doubt.kind if doubt else None) == kind
