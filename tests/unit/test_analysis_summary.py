@@ -244,7 +244,8 @@ def live() -> pd.DataFrame:
 
 def test_every_verdict_is_held_against_the_twins_floor(live: pd.DataFrame) -> None:
     twin = pick(live, TWIN, "inference.warm", "ort-python")
-    floor = max(twin["ratio_high"], 1 / twin["ratio_low"]) - 1
+    half = (twin["ratio_high"] / twin["ratio_low"]) ** 0.5
+    floor = max(half, twin["ratio"], 1 / twin["ratio"]) - 1
     assert twin["floor"] == pytest.approx(floor)
     assert twin["verdict"] == f"no difference (floor {percent(floor)})"
     others = live[(live["metric"] == "inference.warm") & live["ratio"].notna()]
@@ -329,9 +330,11 @@ def test_verdicts_in_words(
     assert words(Ratio(*bounds, 10, p), p, floor, unit) == verdict
 
 
-def test_the_floor_is_the_farther_bound_of_an_a_against_itself() -> None:
-    assert floor_of(Ratio(1.0, 0.98, 1.01, 9, 0.5)) == pytest.approx(1 / 0.98 - 1)
-    assert floor_of(Ratio(1.0, 0.995, 1.02, 9, 0.5)) == pytest.approx(0.02)
+def test_the_floor_is_half_the_interval_of_an_a_against_itself_or_its_own_bias() -> None:
+    assert floor_of(Ratio(1.0, 1 / 1.02, 1.02, 9, 0.5)) == pytest.approx(0.02)
+    assert floor_of(Ratio(1.01, 1.01 / 1.02, 1.01 * 1.02, 9, 0.3)) == pytest.approx(0.02)
+    assert floor_of(Ratio(1.05, 1.05 / 1.02, 1.05 * 1.02, 9, 0.01)) == pytest.approx(0.05)
+    assert floor_of(Ratio(1 / 1.05, 1 / 1.07, 1 / 1.03, 9, 0.01)) == pytest.approx(0.05)
     assert floor_of(Ratio(1.0, np.nan, np.nan, 1, np.nan)) is None
     assert floor_of(None) is None
 

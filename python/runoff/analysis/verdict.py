@@ -42,13 +42,15 @@ def not_comparable(reason: str) -> Comparison:
 
 
 def floor_of(ratio: Ratio | None) -> float | None:
-    """Return the noise floor that an A/A gives, relative (0.021 is 2.1 %): the farther bound of its interval from 1.
+    """Return the noise floor that an A/A gives, relative (0.021 is 2.1 %).
 
-    None when there is no A/A, or none with an interval.
+    It is half the width of the A/A's interval, or the distance of its estimate from 1 where that is larger: an A/A
+    that shows a difference has a bias that no comparison beside it can be free of. None when there is no A/A, or none
+    with an interval.
     """
     if ratio is None or not isfinite(ratio.low):
         return None
-    return expm1(max(abs(log(ratio.low)), abs(log(ratio.high))))
+    return expm1(max(log(ratio.high / ratio.low) / 2, abs(log(ratio.value))))
 
 
 def differs(ratio: Ratio, p_adjusted: float, floor: float | None) -> bool:

@@ -87,7 +87,7 @@ def adjusted(lines: Iterable[Contrast]) -> list[Contrast]:
 def estimate(cell: Cell, metric: Metric) -> Estimate:
     """Return the estimate of `metric` over all processes of `cell`."""
     if metric.quantile is not None:
-        return percentile(cell.pooled(), metric.quantile) or NOTHING
+        return percentile(cell.processes, metric.quantile) or NOTHING
     return mean(cell.processes) if metric.statistic == "mean" else median(cell.processes)
 
 

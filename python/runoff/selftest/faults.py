@@ -1,0 +1,134 @@
+"""The planted faults, and whether a run caught them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff.analysis.audit import audit
+from runoff.selftest.planted import ABSENT
+from runoff.selftest.suites import HONEST, Plan, pick_model, runner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runoff.analysis.audit import Point
+    from runoff.store import Run
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """A fault of `runoff.selftest.planted`, and what runoff has to say of it."""
+
+    name: str
+    what: str
+    kinds: tuple[str, ...] = ()
+    """The kinds of failure that name it."""
+    point: str = ""
+    """Or the point of the fairness audit that differs."""
+    provider: str = "cpu"
+    """What its case asks for."""
+
+    @property
+    def target(self) -> str:
+        """Its target's name."""
+        return f"planted-{self.name}"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """Whether a fault was caught, and how that was said."""
+
+    fault: str
+    what: str
+    caught: bool
+    said: str
+
+
+FAULTS = (
+    Fault(name="wrong", what="one answer in a hundred is wrong", kinds=("outputs-differ",)),
+    Fault(name="cached", what="the first answer for ever", kinds=("outputs-differ",)),
+    Fault(name="late", what="the answer to the input before", kinds=("outputs-differ",)),
+    Fault(
+        name="fallback",
+        what="asked for a provider that it does not have, runs on the CPU",
+        kinds=("provider-unavailable", "provider-fallback"),
+        point="provider",
+        provider=ABSENT,
+    ),
+    Fault(
+        name="fallback-claimed",
+        what="claims a provider that it does not have, runs on the CPU",
+        kinds=("provider-unavailable", "provider-fallback"),
+        point="provider",
+        provider=ABSENT,
+    ),
+    Fault(name="threads", what="computes with two threads and says one", kinds=("threads",), point="threads"),
+    Fault(name="clock", what="reports half of the time that it took", kinds=("clock",)),
+    Fault(name="clock-phases", what="its clock is an hour ahead", kinds=("clock",)),
+    Fault(name="crash", what="dies in the middle of a turn", kinds=("crashed",)),
+)
+SAMPLES, SETS = 128, 2
+"""Inferences of a set, and sets: enough for the answer that is wrong once in about a hundred."""
+
+
+def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Plan:
+    """Return the suite with an honest runner and `faults`, and at least so many samples in each of its sets."""
+    targets = {HONEST: runner("none")} | {fault.target: runner(fault.name) for fault in faults}
+    providers = dict.fromkeys(["cpu", *(fault.provider for fault in faults)])
+    groups = []
+    for provider in providers:
+        asked = [fault.target for fault in faults if fault.provider == provider]
+        groups.append(((HONEST, *asked) if provider == "cpu" else tuple(asked), {"provider": provider}))
+    measure: dict[str, Any] = {
+        "blocks": {"latency": SETS},
+        "latency": {"min_samples": samples, "min_time_s": 0, "warmup_time_s": 1.0},
+        "timeout_s": 120,
+    }
+    name = "selftest-faults"
+    return Plan(name=name, model=pick_model(), targets=targets, probe="latency", groups=tuple(groups), measure=measure)
+
+
+def judge_faults(run: Run) -> list[Outcome]:
+    """Return what became of the honest runner and of each fault that is planted in `run`.
+
+    A fault is caught when its case failed for a reason that names it, or when the fairness audit says that it differs.
+    The honest runner among them must have neither: what is caught there is a false alarm.
+    """
+    points, failures = audit(run), _failures(run)
+    targets = {case.target for case in run.info.cases}
+    here = [fault for fault in FAULTS if fault.target in targets]
+    return [_honest(failures, points), *(_outcome(fault, failures, points) for fault in here)]
+
+
+def _failures(run: Run) -> dict[str, tuple[str, str]]:
+    """Return, by target, the kind and the words of the first failure."""
+    targets = {case.id: case.target for case in run.info.cases}
+    found = {case.target: (case.skipped.kind, str(case.skipped)) for case in run.info.cases if case.skipped}
+    for record in run.records:
+        if record.status != "ok" and record.reason is not None:
+            found.setdefault(targets[record.case], (record.reason.kind, str(record.reason)))
+    return found
+
+
+def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list[Point]) -> Outcome:
+    kind, words = failures.get(fault.target, ("", ""))
+    differs = _differing(fault.target, [point for point in points if point.point == fault.point])
+    caught = kind in fault.kinds or bool(differs)
+    said = f"{kind}: {words}" if kind else differs or "nothing was said"
+    return Outcome(fault=fault.name, what=fault.what, caught=caught, said=said)
+
+
+def _honest(failures: Mapping[str, tuple[str, str]], points: list[Point]) -> Outcome:
+    kind, words = failures.get(HONEST, ("", ""))
+    said = f"{kind}: {words}" if kind else _differing(HONEST, points)
+    return Outcome(fault="none", what="nothing is wrong with it", caught=not said, said=said or "nothing, rightly")
+
+
+def _differing(target: str, points: list[Point]) -> str:
+    """Return what the audit says of `target` in `points` that differ."""
+    said = [f"audit, {point.point}: {point.detail}" for point in points if _blames(point, target)]
+    return "; ".join(said)
+
+
+def _blames(point: Point, target: str) -> bool:
+    return point.outcome == "differs" and any(f"{target} asked" in part for part in point.detail.split("; "))

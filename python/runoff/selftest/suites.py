@@ -1,0 +1,117 @@
+"""The suites that put planted runners to the test: ordinary suite files, written for the ordinary pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff import paths
+from runoff.errors import ExitCode, RunoffError
+from runoff.selftest import planted
+from runoff.suite import OwnTarget
+from runoff.targets import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runoff.targets.base import Target
+
+HONEST = "honest"
+"""The baseline: the planted runner without a fault."""
+SAME = "same"
+"""The baseline's program under another name."""
+MODELS = ("regnet_x_400mf", "efficientnet-lite0")
+"""The first that is in the store is taken; the last is made where none is."""
+SHORT_SETS = {"min_samples": 30, "min_time_s": 0, "warmup_time_s": 1.0}
+"""``[measure.latency]`` of comparisons: processes differ, so many short sets tell more than a few long ones."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A suite of own targets."""
+
+    name: str
+    model: str
+    targets: Mapping[str, OwnTarget]
+    probe: str
+    workload: str = "tensor"
+    groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
+    """Targets and settings of each ``[[group]]``; one group of all targets when left out."""
+    settings: dict[str, Any] = {}
+    """Besides one thread."""
+    measure: dict[str, Any] = {}
+    """``[measure]``, and ``[measure.NAME]`` where a value is a table."""
+
+
+def pick_model() -> str:
+    """Return the model to measure with."""
+    here = [name for name in MODELS if (paths.models() / name / "manifest.json").is_file()]
+    return (here or list(MODELS[::-1]))[0]
+
+
+def runner(*words: object) -> OwnTarget:
+    """Return the planted runner with a fault: its name, and its share if it has one.
+
+    Raises
+    ------
+    RunoffError
+        Where the environment that it runs in is not made.
+    """
+    honest = _built("ort-python")
+    command = (honest.command[0], "-P", str(Path(planted.__file__)), *map(str, words))
+    return OwnTarget(command=command, env=honest.env)
+
+
+def burning(share: float) -> OwnTarget:
+    """Return ``ort-rust`` inside the program that burns CPU for `share` of the time that it took.
+
+    Raises
+    ------
+    RunoffError
+        Where the Rust programs are not built.
+    """
+    rust, burner = _built("ort-rust"), paths.binaries() / "runoff-burn"
+    if not burner.exists():
+        raise RunoffError(f"its program is not built ({burner})", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
+    return OwnTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
+
+
+def _built(name: str) -> Target:
+    target = BUILT_IN[name]()
+    if target.missing:
+        raise RunoffError(f"{name}: {target.missing.message}", target.missing.hint, ExitCode.NOTHING_RUNS_HERE)
+    return target
+
+
+def write(plan: Plan, folder: Path) -> Path:
+    """Write the suite of `plan` into `folder` and return its path."""
+    path = folder / f"{plan.name}.toml"
+    path.write_text(suite_text(plan), encoding="utf-8")
+    return path
+
+
+def suite_text(plan: Plan) -> str:
+    """Return the suite of `plan` as TOML. Of JSON, strings, numbers, booleans and lists of them are TOML too."""
+    head = {
+        "name": plan.name,
+        "models": [plan.model],
+        "targets": list(plan.targets),
+        "workloads": [plan.workload],
+        "probes": [plan.probe],
+        "baselines": [next(iter(plan.targets))],
+    }
+    plain = {key: value for key, value in plan.measure.items() if not isinstance(value, dict)}
+    tables = {"suite": head, "settings": {"threads": 1, **plan.settings}, "measure": plain}
+    tables |= {f"measure.{key}": value for key, value in plan.measure.items() if isinstance(value, dict)}
+    tables |= {f"targets.{name}": {"command": target.command} for name, target in plan.targets.items()}
+    tables |= {f"targets.{name}.env": target.env for name, target in plan.targets.items() if target.env}
+    lines = [line for name, table in tables.items() for line in (f"[{name}]", *_pairs(table))]
+    for names, settings in plan.groups:
+        lines += ["[[group]]", *_pairs({"targets": names}), "[group.settings]", *_pairs(settings)]
+    return "\n".join([*lines, ""])
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items()]

@@ -1,0 +1,74 @@
+"""What a run says of its planted targets: exactly what its reports say, as slow-downs."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff.analysis.analyse import analyse
+from runoff.analysis.verdict import BETTER_WORSE, NO_DIFFERENCE
+from runoff.selftest.suites import HONEST
+
+if TYPE_CHECKING:
+    from runoff.store import Run
+
+METRICS = {"latency": "inference.warm", "process": "wall"}
+_WORDS = BETTER_WORSE["ns"]
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """How a target stands to the honest one."""
+
+    measured: float
+    """Share by which it takes longer, with its 95 % interval; NaN where there is none."""
+    low: float
+    high: float
+    floor: float
+    p_adjusted: float
+    verdict: str
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    @property
+    def slower(self) -> bool:
+        """Whether the verdict is that it is slower."""
+        return _WORDS[1] in self.verdict
+
+    @property
+    def differs(self) -> bool:
+        """Whether the verdict is a difference, in either direction."""
+        return any(word in self.verdict for word in _WORDS)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the verdict is that there is no difference."""
+        return self.verdict.startswith(NO_DIFFERENCE)
+
+
+NOTHING = Said(measured=nan, low=nan, high=nan, floor=nan, p_adjusted=nan, verdict="not measured")
+"""Of a target that has no row: it failed, or the part of the run holds nothing of it."""
+
+
+def read_verdicts(run: Run, probe: str) -> dict[str, Said]:
+    """Return, by target, what the summary of `run` says in its headline metric of `probe`."""
+    summary = analyse(run).summary
+    rows = summary[
+        (summary["probe"] == probe) & (summary["metric"] == METRICS[probe]) & (summary["baseline"] == HONEST)
+    ]
+    return {row["target"]: _said(row) for row in rows.to_dict("records") if row["target"] != HONEST}
+
+
+def _said(row: dict[Any, Any]) -> Said:
+    return Said(
+        measured=1 / row["ratio"] - 1,
+        low=1 / row["ratio_high"] - 1,
+        high=1 / row["ratio_low"] - 1,
+        floor=row["floor"],
+        p_adjusted=row["p_adjusted"],
+        verdict=row["verdict"],
+    )

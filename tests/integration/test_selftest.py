@@ -1,0 +1,153 @@
+"""``runoff selftest``: every planted fault is caught, and is not when the very check that catches it is taken out."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from running import Ended, runoff
+
+from runoff.analysis import audit
+from runoff.analysis.analyse import analyse
+from runoff.analysis.audit import resources
+from runoff.bench import bench
+from runoff.player import Player
+from runoff.selftest.faults import FAULTS, judge_faults, plan_faults
+from runoff.selftest.suites import write
+from runoff.store import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runoff.store import Run
+
+NAMES = [fault.name for fault in FAULTS]
+IN_THE_AUDIT = "threads"
+"""The fault that leaves a case its times, and stands in the headline of the report."""
+
+
+class Proof:
+    """What the command printed, and its run of the faults."""
+
+    def __init__(self, results: Path) -> None:
+        self.ended: Ended = runoff("selftest", "--time", "5s", "--json", RUNOFF_RESULTS=str(results))
+        (self.folder,) = results.iterdir()
+        (folder,) = self.folder.glob("selftest-faults-*")
+        self.run: Run = read_run(folder)
+        self.told: dict[str, Any] = json.loads(self.ended.out)
+
+    def outcome(self, fault: str) -> dict[str, Any]:
+        """Return what was printed of a fault."""
+        (found,) = (outcome for outcome in self.told["faults"] if outcome["fault"] == fault)
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def proof(complete: None, tmp_path_factory: pytest.TempPathFactory) -> Proof:  # noqa: ARG001 (checked before)
+    return Proof(tmp_path_factory.mktemp("selftest"))
+
+
+@pytest.mark.parametrize("fault", NAMES)
+def test_a_planted_fault_is_caught(fault: str, proof: Proof) -> None:
+    outcome = proof.outcome(fault)
+    assert outcome["caught"], outcome["said"]
+
+
+def test_nothing_is_said_of_the_honest_runner(proof: Proof) -> None:
+    assert proof.outcome("none") == {
+        "fault": "none",
+        "what": "nothing is wrong with it",
+        "caught": True,
+        "said": "nothing, rightly",
+    }
+
+
+@pytest.mark.parametrize("fault", [name for name in NAMES if name != IN_THE_AUDIT])
+def test_what_failed_has_no_speed(fault: str, proof: Proof) -> None:
+    summary = analyse(proof.run).summary
+    rows = summary[(summary["target"] == f"planted-{fault}") & (summary["probe"] == "latency")]
+    assert len(rows)
+    assert rows["ratio"].isna().all()
+    assert set(rows["status"]) <= {"error", "unsupported"}
+
+
+def test_the_answer_of_another_input_is_called_that(proof: Proof) -> None:
+    for fault in ("cached", "late"):
+        assert "it is the answer to " in proof.outcome(fault)["said"]
+
+
+def test_the_exit_code_is_the_verdict(proof: Proof) -> None:
+    assert proof.ended.code == (0 if proof.told["passed"] else 1)
+
+
+def test_all_slow_downs_are_told_and_kept(proof: Proof) -> None:
+    assert [one["planted"] for one in proof.told["slowdowns"]] == [0, 0.01, 0.02, 0.05]
+    assert json.loads((proof.folder / "selftest.json").read_bytes()) == proof.told
+
+
+def _no_outputs_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.verify._disagreement", lambda *_: None)
+
+
+def _no_provider_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take out the check of what was in effect, and the audit's behind it."""
+    monkeypatch.setattr("runoff.verify.check_provider", lambda *_: None)
+    points = tuple(point for point in audit.POINTS if point is not resources.provider)
+    monkeypatch.setattr(audit, "POINTS", points)
+
+
+def _no_provider_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take out the plan's check, and those behind it."""
+    monkeypatch.setattr("runoff.plan._obstacle", lambda *_: None)
+    _no_provider_in_effect(monkeypatch)
+
+
+def _no_counted_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Player, "_cpu_s", lambda _: {})
+
+
+def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.player.clock_doubt", lambda *_: None)
+
+
+def _no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.outcome._clock_doubt", lambda *_: None)
+
+
+def _no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.player.judge", lambda *_, **__: (None, None))
+
+
+TAKEN_OUT = [
+    (("wrong", "cached", "late"), _no_outputs_check),
+    (("fallback",), _no_provider_check),
+    (("fallback-claimed",), _no_provider_in_effect),
+    (("threads",), _no_counted_threads),
+    (("clock",), _no_clock),
+    (("clock-phases",), _no_phases),
+    (("crash",), _no_judge),
+]
+
+
+@pytest.mark.parametrize(("faults", "take_out"), TAKEN_OUT)
+@pytest.mark.usefixtures("complete")
+def test_without_its_check_a_fault_goes_uncaught(
+    faults: tuple[str, ...],
+    take_out: Callable[[pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_out(monkeypatch)
+    planted = [fault for fault in FAULTS if fault.name in faults]
+    suite = write(plan_faults(planted, samples=30), tmp_path)
+    run, _ = bench(suite, tmp_path / "results", Console(file=io.StringIO()))
+    outcomes = judge_faults(read_run(run))[1:]
+    assert [(outcome.fault, outcome.caught) for outcome in outcomes] == [(fault, False) for fault in faults]
+
+
+def test_every_fault_has_its_check_taken_out() -> None:
+    assert sorted(name for faults, _ in TAKEN_OUT for name in faults) == sorted(NAMES)

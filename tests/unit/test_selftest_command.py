@@ -1,0 +1,222 @@
+"""``runoff selftest`` without a process: its suites, its judgement, its sentence and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from orchestra import case_of, info_of, record_of, suite_of
+
+from runoff import cli
+from runoff.reason import Reason
+from runoff.selftest import command, faults
+from runoff.selftest.resolution import Resolution, Slowdown, resolves
+from runoff.selftest.suites import HONEST, Plan, pick_model, suite_text
+from runoff.selftest.verdicts import Said
+from runoff.store import Run
+from runoff.suite import OwnTarget
+
+if TYPE_CHECKING:
+    from runoff.plan import Case
+
+HEAD_TARGETS = {HONEST: OwnTarget(command=("/bin/true", 'a "b"')), "x": OwnTarget(command=("x",), env={"A_B": "c"})}
+
+
+def said(
+    measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = "no difference"
+) -> Said:
+    low, high = measured - half_width, measured + half_width
+    return Said(measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, verdict=verdict)
+
+
+def test_the_suite_is_one() -> None:
+    measure = {"time": "10s", "seed": 3, "latency": {"min_samples": 7}, "blocks": {"latency": 2}}
+    plan = Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", measure=measure)
+    suite = suite_of(suite_text(plan))
+    assert suite.targets == HEAD_TARGETS
+    assert suite.suite.baselines == (HONEST,)
+    assert (suite.measure.time, suite.measure.seed, suite.measure.latency.min_samples) == ("10s", 3, 7)
+    assert [group.settings for group in suite.choices] == [{"threads": 1}]
+
+
+def test_groups_have_settings_of_their_own() -> None:
+    groups = (((HONEST,), {"provider": "cpu"}), (("x",), {"provider": "cuda"}))
+    suite = suite_of(suite_text(Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", groups=groups)))
+    asked = [(group.targets, group.settings) for group in suite.choices]
+    assert asked == [((HONEST,), {"threads": 1, "provider": "cpu"}), (("x",), {"threads": 1, "provider": "cuda"})]
+
+
+@pytest.mark.parametrize(
+    ("stored", "picked"),
+    [
+        ((), "efficientnet-lite0"),
+        (("efficientnet-lite0",), "efficientnet-lite0"),
+        (("efficientnet-lite0", "regnet_x_400mf"), "regnet_x_400mf"),
+    ],
+)
+def test_a_stored_model_is_taken(
+    stored: tuple[str, ...], picked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path))
+    for name in stored:
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").touch()
+    assert pick_model() == picked
+
+
+@pytest.mark.parametrize(
+    ("rows", "smallest"),
+    [
+        ([said(half_width=0.002, floor=0.003)], 0.005),
+        ([said(half_width=0.004, floor=0.003)], 0.008),
+        ([said(half_width=0.001, floor=0.003), said(half_width=0.0022, floor=0.001)], 0.006),
+        ([said(floor=nan)], None),
+        ([said(half_width=nan)], None),
+        ([], None),
+    ],
+)
+def test_what_can_be_resolved(rows: list[Said], smallest: float | None) -> None:
+    assert resolves(rows) == (smallest if smallest is None else pytest.approx(smallest))
+
+
+SLOWER, SAME = "2.0 % slower (1.8 to 2.2)", "no difference (floor 0.3 %)"
+
+
+def resolution(same: str, one: str, five: str, smallest: float | None = 0.011) -> Resolution:
+    verdicts = {0.0: same, 0.01: one, 0.05: five}
+    rows = tuple(Slowdown(planted=share, said=said(verdict=verdict)) for share, verdict in verdicts.items())
+    return Resolution(slowdowns=rows, resolves=smallest)
+
+
+@pytest.mark.parametrize(
+    ("found", "quiet", "missed"),
+    [
+        (resolution(SAME, SAME, SLOWER), True, []),
+        (resolution(SLOWER, SAME, SLOWER), False, []),
+        (resolution(SAME, SAME, SAME), True, [0.05]),
+        (resolution(SAME, SLOWER, "2.0 % faster (1.8 to 2.2)"), True, [0.05]),
+        (resolution("not measured", SAME, SLOWER), False, []),
+        (resolution(SAME, SAME, SLOWER, smallest=None), True, [0.01]),
+    ],
+)
+def test_what_the_run_proves(found: Resolution, quiet: bool, missed: list[float]) -> None:  # noqa: FBT001
+    assert (found.quiet, found.missed) == (quiet, missed)
+
+
+def test_the_sentence() -> None:
+    assert command.sentence(resolution(SAME, SAME, SLOWER), "4m") == (
+        "Resolves here: differences of 1.1% and more in warm latency, in 4m."
+    )
+    assert "did not find 5%" in command.sentence(resolution(SAME, SAME, SAME), "4m")
+    assert "nothing can be told apart" in command.sentence(resolution(SAME, SAME, SAME, smallest=None), "4m")
+
+
+def judged(cases: list[Case], **reasons: Reason) -> dict[str, tuple[bool, str]]:
+    """Return what is said of a run of `cases` in which those named failed for a reason."""
+    info = info_of(*cases)
+    records = [
+        record_of(case.id, "latency", status="error", reason=reasons[case.target.replace("-", "_")])
+        for case in cases
+        if case.target.replace("-", "_") in reasons
+    ]
+    run = Run(Path("run"), info, tuple(records))
+    return {outcome.fault: (outcome.caught, outcome.said) for outcome in faults.judge_faults(run)}
+
+
+def test_a_fault_is_caught_by_its_own_kind_of_failure() -> None:
+    cases = [case_of(HONEST), case_of("planted-late"), case_of("planted-clock")]
+    told = judged(cases, planted_late=Reason("outputs-differ", "m"), planted_clock=Reason("garbage", "m"))
+    assert told == {
+        "none": (True, "nothing, rightly"),
+        "late": (True, "outputs-differ: m"),
+        "clock": (False, "garbage: m"),
+    }
+
+
+def test_silence_is_not_caught() -> None:
+    assert judged([case_of(HONEST), case_of("planted-crash")])["crash"] == (False, "nothing was said")
+
+
+def test_a_case_that_was_not_started_is_caught_by_its_reason() -> None:
+    skipped = case_of("planted-fallback", skipped=Reason("provider-unavailable", "m"))
+    assert judged([case_of(HONEST), skipped])["fallback"] == (True, "provider-unavailable: m")
+
+
+def test_a_failure_of_the_honest_one_is_a_false_alarm() -> None:
+    assert judged([case_of(HONEST)], honest=Reason("clock", "m"))["none"] == (False, "clock: m")
+
+
+def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Return the exit code of ``runoff selftest`` and what it logged."""
+    with pytest.raises(SystemExit) as left:
+        cli.main(["selftest", *arguments])
+    return int(left.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--time", "soon"), "time 'soon' is not a duration"),
+        (("--time", "1m", "--quick"), "--quick is a time of its own"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = left_with(capsys, *arguments)
+    assert code == 2
+    assert words in err
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["selftest", "--help"])
+    assert "  runoff selftest --time 10m" in capsys.readouterr().out
+
+
+def test_without_the_environment_it_says_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "none"))
+    monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path / "results"))
+    code, err = left_with(capsys, "--quick")
+    assert code == 3
+    assert "run: nox -s ort-python" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("caught", "found", "code"),
+    [(True, resolution(SAME, SAME, SLOWER), 0), (False, resolution(SAME, SAME, SLOWER), 1),
+     (True, resolution(SLOWER, SAME, SLOWER), 1), (True, resolution(SAME, SAME, SAME), 1)],
+)  # fmt: skip
+def test_exit_codes(
+    caught: bool,  # noqa: FBT001
+    found: Resolution,
+    code: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measure(_plan: Plan, folder: Path, _console: object) -> None:
+        folder.mkdir(exist_ok=True)
+
+    outcome = faults.Outcome(fault="late", what="w", caught=caught, said="s")
+    monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path))
+    monkeypatch.setattr(command, "_measure", measure)
+    monkeypatch.setattr(command, "plan_faults", lambda: None)
+    monkeypatch.setattr(command, "plan_resolution", lambda _: None)
+    monkeypatch.setattr(command, "judge_faults", lambda _: [outcome])
+    monkeypatch.setattr(command, "read_resolution", lambda _: found)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["selftest", "--json"])
+    assert left.value.code == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] == (code == 0)
+    assert told["faults"] == [{"fault": "late", "what": "w", "caught": caught, "said": "s"}]
+    with pytest.raises(SystemExit):
+        cli.main(["selftest"])
+    printed = capsys.readouterr().out
+    assert ("NOT CAUGHT" in printed) == (not caught)
+    assert ("FALSE ALARM" in printed) == (not found.quiet)

@@ -1,0 +1,142 @@
+"""The trials: runs cut into parts in time, and how often something was found."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from orchestra import case_of, info_of, record_of
+from rich.console import Console
+
+from runoff.errors import RunoffError
+from runoff.machine import describe_machine
+from runoff.selftest import readings
+from runoff.selftest.readings import Bar, Try, write_summary
+from runoff.selftest.slices import slices
+from runoff.selftest.trials import trials
+from runoff.store import Run, RunWriter
+
+if TYPE_CHECKING:
+    from runoff.store import Record
+
+SLOWER, FASTER, SAME = "2.0 % slower (1.8 to 2.2)", "1.0 % faster (0.8 to 1.2)", "no difference (floor 0.3 %)"
+
+
+def timed_run(*ends_s: tuple[float, ...], time_s: float | None = 180) -> Run:
+    """Return a run whose blocks' processes end so many seconds after the first of them was spawned."""
+    info = info_of()
+    info.time_s = time_s
+    spawn_ns = 5_000_000_000
+    records = [record_of(probe="accuracy", spawn_ns=1, exit_ns=2)]
+    records += [
+        record_of(f"case-{place}", "latency", block=block, spawn_ns=spawn_ns, exit_ns=spawn_ns + round(end * 1e9))
+        for block, ends in enumerate(ends_s)
+        for place, end in enumerate(ends)
+    ]
+    return Run(Path("run"), info, tuple(records))
+
+
+def blocks(run: Run) -> list[int]:
+    return sorted({record.block for record in run.records if record.probe == "latency"})
+
+
+def test_a_block_belongs_where_its_last_process_ended() -> None:
+    run = timed_run((10, 20), (59, 61), (100, 119), (179, 179.9))
+    assert [blocks(part) for part in slices(run, "latency", 3)] == [[0], [1, 2], [3]]
+
+
+def test_no_block_is_cut_or_counted_twice() -> None:
+    run = timed_run(*((end, end + 1) for end in range(5, 175, 7)))
+    parts = slices(run, "latency", 6)
+    dealt: list[Record] = [record for part in parts for record in part.records if record.probe == "latency"]
+    assert sorted(map(repr, dealt)) == sorted(repr(record) for record in run.records if record.probe == "latency")
+    for part in parts:
+        assert all(len([r for r in part.records if r.probe == "latency" and r.block == b]) == 2 for b in blocks(part))
+
+
+def test_what_ended_after_the_time_is_in_no_part() -> None:
+    run = timed_run((10,), (185,))
+    assert [blocks(part) for part in slices(run, "latency", 3)] == [[0], [], []]
+    assert slices(run, "latency", 1) == [run]
+
+
+def test_other_probes_are_in_all_parts() -> None:
+    parts = slices(timed_run((10,), (100,)), "latency", 2)
+    assert [[record.probe for record in part.records].count("accuracy") for part in parts] == [1, 1]
+
+
+def test_a_run_without_a_time_is_refused() -> None:
+    with pytest.raises(RunoffError, match="not measured for a given time"):
+        slices(timed_run((10,), time_s=None), "latency", 3)
+
+
+def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Try:
+    return Try(
+        probe="latency",
+        run="r",
+        parts=3,
+        part=0,
+        seconds=seconds,
+        planted=planted,
+        blocks=9,
+        others=1.0,
+        measured=0.02,
+        low=0.018,
+        high=0.022,
+        floor=0.003,
+        p_adjusted=0.01,
+        verdict=verdict,
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "met"),
+    [
+        ([SLOWER] * 19 + [SAME], True),
+        ([SLOWER] * 18 + [SAME] * 2, False),
+        ([SLOWER] * 18 + [FASTER, "not measured"], False),
+        ([], None),
+    ],
+)
+def test_found_often_enough(verdicts: list[str], met: bool | None) -> None:  # noqa: FBT001
+    tries = [*map(tried, verdicts), tried(SAME, seconds=30), tried(SAME, planted=0.01)]
+    assert Bar("latency", 0.02, 60, 19 / 20, "").met(tries) == met
+
+
+@pytest.mark.parametrize(("wrong", "met"), [(5, True), (6, False)])
+def test_an_a_a_may_be_called_different_rarely_in_either_direction(wrong: int, met: bool) -> None:  # noqa: FBT001
+    verdicts = [*[SLOWER, FASTER, FASTER, SLOWER, FASTER, SLOWER][:wrong], *[SAME] * (60 - wrong)]
+    tries = [tried(verdict, planted=0.0, seconds=30) for verdict in verdicts]
+    assert Bar("latency", 0.0, 30, 5 / 60, "").met(tries) is met
+
+
+def test_the_summary_is_made_from_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = info_of(case_of("honest"))
+    info.time_s, info.finished, info.machine = 180, "now", describe_machine()
+    RunWriter(tmp_path / "latency" / "one", info)
+    RunWriter(tmp_path / "latency" / "interrupted", info_of())
+    tries = [tried(SLOWER), msgspec.structs.replace(tried(SAME), floor=nan)]
+    monkeypatch.setattr(readings, "read_tries", lambda *_: tries)
+    with (tmp_path / "printed").open("w") as file:
+        write_summary(tmp_path, Console(file=file))
+    text = (tmp_path / "trials.md").read_text()
+    assert "1 runs of 180 s (latency)" in text
+    assert "| latency | 2% slower is found | 60 s | at least 19 of 20 | 1 of 2 | missed |" in text
+    told = json.loads((tmp_path / "trials.json").read_text())
+    assert [(row["tries"], row["said_slower"], row["no_difference"]) for row in told["rows"]] == [(2, 1, 1)]
+    assert len((tmp_path / "tries.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([], "nothing to do"), (["--read"], "holds no finished run"), (["--measure", "memory"], "'memory' is not one of")],
+)
+def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(trials, [*arguments, "--out", str(tmp_path)])
+    assert ended.exit_code != 0
+    assert words in ended.output + str(ended.exception)
