@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from runoff.compare.show import grid
 from runoff.errors import RunoffError
+from runoff.report.terminal import titled_table
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.table import Table
 
     from runoff.compare.gate import Check, Gate
 
@@ -48,15 +48,7 @@ def print_gate(gate: Gate, console: Console) -> None:
 
 
 def _table(title: str, checks: list[Check]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = titled_table(title)
     for head in ("limit", "target", "measured", "change", "outcome"):
         table.add_column(head, no_wrap=head == "outcome")
     for check in checks:

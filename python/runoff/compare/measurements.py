@@ -112,19 +112,8 @@ def of_run(run: Run) -> Measurements:
     members = []
     for case in run.info.cases:
         states = {probe: state(case, records[case.id], wrong, probe) for probe in case.probes}
-        members.append(
-            Member(
-                case=case.id,
-                target=case.target,
-                comparison=".".join(case.comparison),
-                model=case.model,
-                probes=case.probes,
-                twin_of=case.twin_of,
-                computes=computes(run, case.target),
-                failures={probe: f"{s.status}: {s.reason}" for probe, s in states.items() if s.status != "ok"},
-                made_of=_made_of(run, case, records[case.id]),
-            )
-        )
+        failures = {probe: f"{s.status}: {s.reason}" for probe, s in states.items() if s.status != "ok"}
+        members.append(_member(run, case, failures=failures, made_of=_made_of(run, case, records[case.id])))
     told = {comparison: tuple(points) for comparison, points in unfair.items()}
     turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
     return Measurements(run.info.run_id, tidy(run), run.info.machine, tuple(members), run.info.baselines, told, turns)
@@ -134,19 +123,23 @@ def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
     """Return the measurements of a published run: its tables are there, its raw results are not."""
     measured = set(samples["case"])
     members = [
-        Member(
-            case=case.id,
-            target=case.target,
-            comparison=".".join(case.comparison),
-            model=case.model,
-            probes=case.probes,
-            twin_of=case.twin_of,
-            computes=computes(run, case.target),
-            failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"),
-        )
+        _member(run, case, failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"))
         for case in run.info.cases
     ]
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
+
+
+def _member(run: Run, case: Case, **told: Any) -> Member:  # noqa: ANN401 (fields of Member)
+    return Member(
+        case=case.id,
+        target=case.target,
+        comparison=".".join(case.comparison),
+        model=case.model,
+        probes=case.probes,
+        twin_of=case.twin_of,
+        computes=computes(run, case.target),
+        **told,
+    )
 
 
 def _made_of(run: Run, case: Case, records: Iterable[Record]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from runoff.report.terminal import titled_table
 from runoff.report.text import Figure, finite, full, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
     from runoff.analysis.statistics import Estimate
     from runoff.compare.contrast import Contrast
@@ -66,15 +66,7 @@ def _hows(lines: Sequence[Contrast]) -> str:
 
 
 def _table(label: str, lines: Sequence[Contrast], heads: Sequence[str]) -> Table:
-    table = Table(
-        title=label,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = titled_table(label)
     for place, heading in enumerate(("metric", *heads, "verdict")):
         table.add_column(heading, no_wrap=place < 3)  # noqa: PLR2004 (names and figures)
     for line in lines:

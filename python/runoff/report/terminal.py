@@ -76,10 +76,10 @@ def harness_line(row: Harness) -> str:
     return f"harness: {share} ({verdict} the bar of {MOST:.0%}); {elapsed} in all"
 
 
-def block_table(block: Block) -> Table:
-    """Return the table of one block, with a section for each profile."""
-    table = Table(
-        title=block.title,
+def titled_table(title: str) -> Table:
+    """Return an empty table, as narrow as tables here are."""
+    return Table(
+        title=title,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -87,6 +87,11 @@ def block_table(block: Block) -> Table:
         pad_edge=False,
         show_edge=False,
     )
+
+
+def block_table(block: Block) -> Table:
+    """Return the table of one block, with a section for each profile."""
+    table = titled_table(block.title)
     shown = block.baselines[-_MOST_BASELINES:]
     table.add_column("target", no_wrap=True)
     table.add_column("whole\nprocess", no_wrap=True)
