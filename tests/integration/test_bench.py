@@ -22,7 +22,8 @@ COMPUTING = [name for name in TARGETS if not name.startswith("null")]
 SAMPLES = "case target model workload profile probe phase block process sample metric unit value"
 SUMMARY = (
     "case target model workload profile probe metric unit n estimate low high "
-    "baseline ratio ratio_low ratio_high verdict status reason"
+    "baseline ratio ratio_low ratio_high verdict status reason "
+    "p_adjusted floor stability"
 )
 MOST_UNACCOUNTED = 0.02
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -113,7 +114,7 @@ def test_the_phases_add_up_to_the_life_of_the_process(target: str, whole: Whole)
 def test_every_target_computes_the_same(target: str, whole: Whole, summary: pd.DataFrame) -> None:
     (record,) = whole.records("accuracy")[target]
     rows = record.parity
-    assert [row["item"] for row in rows] == list(range(6))
+    assert [row["item"] for row in rows] == list(range(8))
     assert all(row["top1_agrees"] for row in rows)
     assert all(row["input_max_diff"] < 20 for row in rows)
     own = summary[(summary["target"] == target) & (summary["metric"] == "max_rel_diff")]

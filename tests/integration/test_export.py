@@ -59,7 +59,7 @@ def test_what_is_stored_is_whole_and_was_checked(store: ModelStore, name: str) -
     assert all(check.max_rel_diff <= 1e-4 for check in manifest.checks)
     assert len((model.folder / manifest.labels.path).read_text(encoding="utf-8").splitlines()) == 1000
     assert not list(model.folder.glob("*.data"))
-    for index in range(6):
+    for index in range(8):
         assert np.fromfile(model.tensor(index), "<f4").size == math.prod((3, 224, 224))
         assert np.fromfile(model.reference(index), "<f4").size == 1000
 
@@ -73,11 +73,13 @@ def test_real_weights_know_what_is_in_the_photos(store: ModelStore) -> None:
         "coffee": "espresso",
         "rocket": "missile",
         "motorcycle": "moped",
+        "astronaut": "football helmet",
+        "camera": "tripod",
     }
 
 
 def test_seeded_weights_tell_the_photos_apart(store: ModelStore) -> None:
-    assert len({example.top1 for example in store.get(NAME).manifest.examples}) == 6
+    assert len({example.top1 for example in store.get(NAME).manifest.examples}) == 8
 
 
 def test_a_stored_model_is_left_alone_unless_forced(store: ModelStore) -> None:
@@ -141,8 +143,8 @@ from runoff.models.zoo import find_model
 torch.set_num_threads(1)
 stored = ModelStore(Path(sys.argv[1])).get(sys.argv[2])
 model = find_model(sys.argv[2])
-photos = np.stack([np.fromfile(stored.tensor(i), "<f4").reshape(3, 224, 224) for i in range(6)])
-references = np.stack([np.fromfile(stored.reference(i), "<f4") for i in range(6)])
+photos = np.stack([np.fromfile(stored.tensor(i), "<f4").reshape(3, 224, 224) for i in range(8)])
+references = np.stack([np.fromfile(stored.reference(i), "<f4") for i in range(8)])
 def network(choice, seed=0):
     made = weights.build(model.builder)
     weights.load_weights(made, model, choice, seed, torch.from_numpy(photos))
@@ -178,7 +180,7 @@ step = np.random.default_rng(0).integers(-1, 2, photos.shape) / np.array(model.p
 print(json.dumps((answer(network("seeded"), (photos + step).astype("f4")).argmax(1) == references.argmax(1)).tolist()))
 """
     )
-    assert ask(code, store.folder, NAME) == [True] * 6
+    assert ask(code, store.folder, NAME) == [True] * 8
 
 
 def test_every_branch_of_a_seeded_network_matters(store: ModelStore) -> None:

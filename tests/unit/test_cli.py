@@ -46,7 +46,9 @@ def test_help_imports_no_heavy_library() -> None:
     assert "runoff bench" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["bench", "run", "export", "report", "compare", "gate", "convert", "selftest", "list", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["bench", "run", "export", "report", "compare", "gate", "convert", "selftest", "list", "doctor"]
+)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = runoff(capsys, command, "--help")
     assert code == 0
