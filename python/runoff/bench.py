@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from runoff import __version__
 from runoff.errors import ExitCode, RunoffError
-from runoff.execute import Bench, counted_jobs, execute
+from runoff.execute import counted_jobs, execute
+from runoff.job import Bench
 from runoff.machine import describe_machine, headline, same_machine, variables_that_matter
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.execute import Job
+    from runoff.job import Job
     from runoff.models.store import StoredModel
     from runoff.plan import Case, Offer
     from runoff.probes.base import Probe

@@ -13,8 +13,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from msgspec import Struct
 
+from runoff.job import Job
 from runoff.protocol import Latency
 from runoff.reason import Reason
 from runoff.single import measure_process
@@ -23,33 +23,15 @@ from runoff.turns import measure_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
-    from runoff.models.store import StoredModel
+    from runoff.job import Bench
     from runoff.plan import Case, Offer
     from runoff.probes.base import Probe
-    from runoff.processes import Spawner
-    from runoff.sampling import Sampling
     from runoff.store import RunWriter
     from runoff.suite import Suite
 
 FAILED = ("error", "unsupported")
 """A case that ends like this is not started again, in any probe."""
-
-
-class Job(Struct, frozen=True):
-    """What is started together."""
-
-    cases: tuple[Case, ...]
-    probe: Probe
-    block: int
-
-    @property
-    def name(self) -> str:
-        """What a person is told that runs now."""
-        first = self.cases[0]
-        targets = ", ".join(case.target for case in self.cases)
-        return f"{self.probe.name} {self.block + 1}  {first.model} {first.workload} {first.settings.profile} {targets}"
 
 
 class Listener(Protocol):
@@ -60,24 +42,6 @@ class Listener(Protocol):
 
     def finished(self, job: Job, records: Sequence[Record]) -> None:
         """`job` ended with `records`."""
-
-
-class Bench(Struct, frozen=True, kw_only=True):
-    """All that executing needs."""
-
-    suite: Suite
-    offers: Mapping[str, Offer]
-    models: Mapping[str, StoredModel]
-    tool_reasons: Mapping[str, Reason]
-    """By name, the tools that cannot be used."""
-    spawner: Spawner
-    scratch: Path
-    secret: str
-    """Fixes the order of the inputs; no runner is told."""
-    sampling: Sampling
-    """Says when a pass has enough blocks."""
-    before: Sequence[Record] = ()
-    """What an interrupted run has already."""
 
 
 def make_block(suite: Suite, cases: Iterable[Case], offers: Mapping[str, Offer], probe: Probe, block: int) -> list[Job]:

@@ -19,7 +19,7 @@ from runoff.store import Turned
 from runoff.verify import check_result, check_turn
 
 if TYPE_CHECKING:
-    from runoff.execute import Bench, Job
+    from runoff.job import Bench, Job
     from runoff.plan import Case
     from runoff.processes import Finished, Live
     from runoff.protocol import Result

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.execute import Job
+    from runoff.job import Job
     from runoff.sampling import Sampling
     from runoff.store import Record
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runoff.execute import Bench, Job
+    from runoff.job import Bench, Job
     from runoff.launch import Answer
     from runoff.store import Record
 

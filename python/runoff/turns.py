@@ -23,7 +23,7 @@ from runoff.warmup import WINDOW, WINDOWS, is_steady
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from runoff.execute import Bench, Job
+    from runoff.job import Bench, Job
     from runoff.plan import Case
     from runoff.store import Conditions, Record, Turned
 

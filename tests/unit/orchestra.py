@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runoff.execute import Job
+from runoff.job import Job
 from runoff.plan import Case, Offer
 from runoff.probes import passes
 from runoff.processes import Finished

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, case_of, info_of, offer, record_of, suite_of
 
 import runoff.execute
-from runoff.execute import Bench, Job, execute, make_block
+from runoff.execute import execute, make_block
+from runoff.job import Bench, Job
 from runoff.plan import Offer
 from runoff.probes import passes
 from runoff.probes.counters import PERF
