@@ -6,12 +6,14 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from runoff.bench import bench, workspace
 from runoff.selftest.suites import HONEST, SAME, SHORT_SETS, Plan, burning, pick_model, runner, write
 from runoff.store import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from rich.console import Console
@@ -19,36 +21,57 @@ if TYPE_CHECKING:
     from runoff.store import Run
 
 LATENCY, PROCESS = "latency", "process"
-PLANTED = {LATENCY: {"slow-1": 0.01, "slow-2": 0.02}, PROCESS: {SAME: 0.0, "slow-5": 0.05}}
-"""By probe, the targets beside the honest one and what is planted in each."""
+TWIN = f"{HONEST}-again"
+"""The baseline's own A/A, which every comparison of live processes holds."""
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """What is measured again and again."""
+
+    probe: str
+    planted: Mapping[str, float]
+    """By target beside the honest one, the share that is planted in it; 0 is the honest one's program again."""
+    time: str
+    """Sampling time of a run."""
+    runs: int
+    parts: tuple[int, ...]
+    """A run is read whole, and cut into so many parts."""
+
+
+TRIALS = {
+    "latency-2": Trial(probe=LATENCY, planted={TWIN: 0.0, "slow-2": 0.02}, time="1m", runs=20, parts=(1, 2)),
+    "latency-1": Trial(probe=LATENCY, planted={TWIN: 0.0, "slow-1": 0.01}, time="3m", runs=10, parts=(1, 3, 6)),
+    "process": Trial(probe=PROCESS, planted={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=(1, 3, 6)),
+}
 _BUSY = "while True: pass"
 
 
-def plan_trial(probe: str, time: str, seed: int) -> Plan:
-    """Return the suite of one trial."""
-    measure: dict[str, Any] = {"time": time, "seed": seed}
-    shares = {HONEST: 0.0, **PLANTED[probe]}
-    if probe == LATENCY:
+def plan_trial(trial: Trial, seed: int) -> Plan:
+    """Return the suite of one run."""
+    measure: dict[str, Any] = {"time": trial.time, "seed": seed}
+    shares = {HONEST: 0.0, **{name: share for name, share in trial.planted.items() if name != TWIN}}
+    if trial.probe == LATENCY:
         targets = {name: runner("slow", share) for name, share in shares.items()}
         measure["latency"] = SHORT_SETS
-        return Plan(name="trial-latency", model=pick_model(), targets=targets, probe=probe, measure=measure)
+        return Plan(name="trial-latency", model=pick_model(), targets=targets, probe=LATENCY, measure=measure)
     targets = {name: burning(share) for name, share in shares.items()}
     cold = {"profile": "cold"}
-    return Plan(name="trial-process", model=pick_model(), targets=targets, probe=probe, settings=cold, measure=measure)
+    return Plan(
+        name="trial-process", model=pick_model(), targets=targets, probe=PROCESS, settings=cold, measure=measure
+    )
 
 
-def measure_trials(probe: str, runs: int, time: str, out: Path, console: Console) -> None:
-    """Measure until `out` holds so many finished runs of `probe`, with one core kept busy.
+def measure_trial(name: str, out: Path, console: Console) -> None:
+    """Measure until `out` holds the finished runs that the trial `name` has, with one core kept busy.
 
     A run in which a case failed stays, and counts: nothing was found in it.
     """
-    folder = out / probe
+    trial, folder = TRIALS[name], out / name
     with busy_core():
-        for number in range(len(finished_runs(folder)), runs):
-            console.print(f"trial {number + 1} of {runs}: {probe}, {time}, one core kept busy")
+        for number in range(len(finished_runs(folder)), trial.runs):
+            console.print(f"{name}: run {number + 1} of {trial.runs}, {trial.time}, one core kept busy")
             with workspace() as (_, scratch):
-                suite = write(plan_trial(probe, time, seed=number + 1), scratch)
-                bench(suite, folder, console)
+                bench(write(plan_trial(trial, seed=number + 1), scratch), folder, console)
 
 
 def finished_runs(folder: Path) -> list[Run]:

@@ -13,9 +13,9 @@ from msgspec import Struct
 from runoff.errors import RunoffError
 from runoff.machine import headline
 from runoff.report.markdown import table
-from runoff.selftest.measuring import LATENCY, PLANTED, PROCESS, finished_runs
+from runoff.selftest.measuring import TRIALS, finished_runs
 from runoff.selftest.slices import slices
-from runoff.selftest.verdicts import METRICS, NOTHING, Said, read_verdicts
+from runoff.selftest.verdicts import NOTHING, Said, read_verdicts
 from runoff.store import write_atomically
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from runoff.store import Run
 
-PARTS = (1, 3, 6)
-"""A run is read whole, and cut into so many parts."""
 _TITLE = "# Planted slow-downs, found or not, with one core kept busy"
 _NOTE = (
     "Blocks, others (cores kept busy by other processes), measured, half width (of the 95 % interval) and floor are "
@@ -38,7 +36,7 @@ _NOTE = (
 class Try(Said, frozen=True, kw_only=True):
     """A planted slow-down in one run, or in a part of it."""
 
-    probe: str
+    trial: str
     run: str
     parts: int
     part: int
@@ -49,25 +47,30 @@ class Try(Said, frozen=True, kw_only=True):
     others: float
     """Cores kept busy by other processes, the one that keeps a core busy on purpose among them."""
 
+    @property
+    def uncovered(self) -> bool:
+        """Whether the interval leaves out what was planted."""
+        return not self.low <= self.planted <= self.high
+
 
 class Bar(Struct, frozen=True):
     """What the trials have to show."""
 
-    probe: str
+    trial: str
     planted: float
     seconds: float
     needed: float
-    """Share of the tries in which it is found at least; for nothing planted, in which a difference is said at most."""
+    """Share of the tries in which it is found at least; of an A/A, whose interval leaves out zero at most."""
     words: str
 
     def of(self, tries: Iterable[Try]) -> list[Try]:
         """Return the tries that it is about."""
-        asked = (self.probe, self.planted, self.seconds)
-        return [one for one in tries if (one.probe, one.planted, one.seconds) == asked]
+        asked = (self.trial, self.planted, self.seconds)
+        return [one for one in tries if (one.trial, one.planted, one.seconds) == asked]
 
     def said(self, tries: Iterable[Try]) -> int:
         """Return how many of its tries say what is counted."""
-        return sum(one.slower if self.planted else one.differs for one in self.of(tries))
+        return sum(one.slower if self.planted else one.uncovered for one in self.of(tries))
 
     def met(self, tries: Sequence[Try]) -> bool | None:
         """Return whether it is met; None where nothing of it was measured."""
@@ -78,37 +81,40 @@ class Bar(Struct, frozen=True):
 
 
 BARS = (
-    Bar(LATENCY, 0.02, 60, 19 / 20, "at least 19 of 20"),
-    Bar(LATENCY, 0.01, 180, 7 / 10, "at least 7 of 10"),
-    Bar(PROCESS, 0.05, 180, 7 / 10, "at least 7 of 10"),
-    Bar(PROCESS, 0.0, 30, 5 / 60, "at most 5 of 60"),
+    Bar("latency-2", 0.02, 60, 19 / 20, "at least 19 of 20"),
+    Bar("latency-1", 0.01, 180, 7 / 10, "at least 7 of 10"),
+    Bar("process", 0.05, 180, 7 / 10, "at least 7 of 10"),
+    Bar("latency-1", 0.0, 30, 5 / 60, "at most 5 of 60"),
+    Bar("process", 0.0, 30, 5 / 60, "at most 5 of 60"),
 )
 
 
-def read_tries(run: Run, probe: str) -> list[Try]:
-    """Return all tries that `run` holds."""
+def read_tries(run: Run, name: str) -> list[Try]:
+    """Return all tries that `run`, of the trial `name`, holds."""
+    trial = TRIALS[name]
     tries = []
-    for parts in PARTS:
-        for part, piece in enumerate(slices(run, probe, parts)):
+    for parts in trial.parts:
+        for part, piece in enumerate(slices(run, trial.probe, parts)):
             seconds = (run.info.time_s or 0.0) / parts
-            tries += _read_part(piece, probe, parts=parts, part=part, seconds=seconds)
+            tries += _read_part(piece, name, parts=parts, part=part, seconds=seconds)
     return tries
 
 
-def _read_part(run: Run, probe: str, **place: Any) -> list[Try]:  # noqa: ANN401 (fields of Try)
-    records = [record for record in run.records if record.probe == probe]
+def _read_part(run: Run, name: str, **place: Any) -> list[Try]:  # noqa: ANN401 (fields of Try)
+    trial = TRIALS[name]
+    records = [record for record in run.records if record.probe == trial.probe]
     others = [record.conditions.others for record in records if record.conditions]
     head = {
-        "probe": probe,
+        "trial": name,
         "run": run.info.run_id,
         "blocks": len({record.block for record in records}),
         "others": _middle(number for number in others if number is not None),
         **place,
     }
-    said = read_verdicts(run, probe)
+    said = read_verdicts(run, trial.probe)
     return [
         Try(**head, planted=share, **msgspec.structs.asdict(said.get(target, NOTHING)))
-        for target, share in PLANTED[probe].items()
+        for target, share in trial.planted.items()
     ]
 
 
@@ -126,10 +132,10 @@ def write_summary(out: Path, console: Console) -> None:
     RunoffError
         When there is no finished run.
     """
-    runs = {probe: finished_runs(out / probe) for probe in METRICS}
+    runs = {name: finished_runs(out / name) for name in TRIALS}
     if not any(runs.values()):
-        raise RunoffError(f"{out} holds no finished run", "measure first: --measure latency")
-    tries = [one for probe, found in runs.items() for run in found for one in read_tries(run, probe)]
+        raise RunoffError(f"{out} holds no finished run", f"measure first: --measure {next(iter(TRIALS))}")
+    tries = [one for name, found in runs.items() for run in found for one in read_tries(run, name)]
     rows = [_row(group) for group in _groups(tries)]
     text = "\n\n".join([_TITLE, _head(runs), _bar_table(tries), _row_table(rows), _NOTE]) + "\n"
     write_atomically(out / "trials.md", text.encode())
@@ -143,21 +149,21 @@ def write_summary(out: Path, console: Console) -> None:
 def _groups(tries: Iterable[Try]) -> list[list[Try]]:
     groups: dict[tuple[str, float, int], list[Try]] = {}
     for one in tries:
-        groups.setdefault((one.probe, one.planted, one.parts), []).append(one)
+        groups.setdefault((one.trial, one.planted, one.parts), []).append(one)
     return [groups[key] for key in sorted(groups)]
 
 
 def _row(group: Sequence[Try]) -> dict[str, Any]:
     first = group[0]
     return {
-        "probe": first.probe,
+        "trial": first.trial,
         "planted": first.planted,
         "seconds": first.seconds,
         "tries": len(group),
         "said_slower": sum(one.slower for one in group),
         "said_faster": sum(one.differs and not one.slower for one in group),
         "no_difference": sum(one.quiet for one in group),
-        "covered": sum(one.low <= one.planted <= one.high for one in group),
+        "covered": sum(not one.uncovered for one in group),
         "blocks": _middle(one.blocks for one in group),
         "measured": _middle(one.measured for one in group),
         "half_width": _middle(one.half_width for one in group),
@@ -177,9 +183,7 @@ def _bar(bar: Bar, tries: Sequence[Try]) -> dict[str, Any]:
 
 def _head(runs: dict[str, list[Run]]) -> str:
     some = next(run for found in runs.values() for run in found)
-    counts = [
-        f"{len(found)} runs of {found[0].info.time_s or 0:g} s ({probe})" for probe, found in runs.items() if found
-    ]
+    counts = [f"{len(found)} runs of {found[0].info.time_s or 0:g} s ({name})" for name, found in runs.items() if found]
     return (
         f"{headline(some.info.machine)}. Model: {some.info.cases[0].model}. {', '.join(counts)}. "
         "Made by `python -m runoff.selftest.trials`; every try is in tries.csv."
@@ -190,17 +194,17 @@ def _bar_table(tries: Sequence[Try]) -> str:
     met = {True: "met", False: "missed", None: "not measured"}
     lines = []
     for bar in BARS:
-        what = f"{bar.planted:.0%} slower is found" if bar.planted else "an A/A is called different"
+        what = f"{bar.planted:.0%} slower is found" if bar.planted else "the interval of an A/A leaves out zero"
         said = f"{bar.said(tries)} of {len(bar.of(tries))}"
-        lines.append((bar.probe, what, f"{bar.seconds:g} s", bar.words, said, met[bar.met(tries)]))
-    return table(("probe", "what", "time", "asked", "seen", ""), lines)
+        lines.append((bar.trial, what, f"{bar.seconds:g} s", bar.words, said, met[bar.met(tries)]))
+    return table(("trial", "what", "time", "asked", "seen", ""), lines)
 
 
 def _row_table(rows: Sequence[dict[str, Any]]) -> str:
-    head = ("probe", "planted", "time", "tries", "said slower", "said faster", "interval covers it", "blocks", "others")
+    head = ("trial", "planted", "time", "tries", "said slower", "said faster", "interval covers it", "blocks", "others")
     lines = [
         (
-            *(row["probe"], f"{row['planted']:.0%}", f"{row['seconds']:g} s"),
+            *(row["trial"], f"{row['planted']:.0%}", f"{row['seconds']:g} s"),
             *(f"{row[name]}" for name in ("tries", "said_slower", "said_faster", "covered")),
             f"{row['blocks']:g}",
             f"{row['others']:.2f}",

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runoff.program import run_program
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = ("latency-2", "latency-1", "process")
+"""Those of `runoff.selftest.measuring.TRIALS`, which takes long to import."""
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--measure", "probe", type=click.Choice(["latency", "process"]), help="Measure runs of this probe.")
-@click.option("--runs", default=10, show_default=True, help="Go on until there are so many runs.")
-@click.option("--time", default="3m", show_default=True, help="Sampling time of a run.")
+@click.option("--measure", "names", type=click.Choice(NAMES), multiple=True, help="Measure it; may be given again.")
 @click.option("--read", is_flag=True, help="Make the summary anew from the runs in --out.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the runs are kept.")
-def trials(probe: str | None, runs: int, time: str, out: Path, *, read: bool) -> None:
-    """Measure planted slow-downs again and again, and count how often they are found."""
+def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
+    """Measure planted slow-downs again and again, and count how often they are found.
+
+    What is already in --out is not measured again: a trial that was interrupted goes on.
+    """
     from rich.console import Console
 
     console = Console()
-    if not (probe or read):
-        raise click.UsageError("nothing to do: give --measure latency, --measure process or --read")
-    if probe:
-        from runoff.selftest.measuring import measure_trials
+    if not (names or read):
+        raise click.UsageError(f"nothing to do: give --measure {NAMES[0]} or --read")
+    for name in names:
+        from runoff.selftest.measuring import measure_trial
 
-        measure_trials(probe, runs, time, out, console)
+        measure_trial(name, out, console)
     if read:
         from runoff.selftest.readings import write_summary
 
