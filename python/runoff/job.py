@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from runoff.pages import with_huge_pages
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from runoff.sampling import Sampling
     from runoff.store import Record
     from runoff.suite import Suite
+    from runoff.targets.base import Target
+
+LATENCY = "latency"
 
 
 class Job(Struct, frozen=True):
@@ -51,3 +56,8 @@ class Bench(Struct, frozen=True, kw_only=True):
     """Says when a pass has enough blocks."""
     before: Sequence[Record] = ()
     """What an interrupted run has already."""
+
+    def target(self, case: Case, probe: Probe) -> Target:
+        """Return the runner of `case` as `probe` starts it."""
+        target = self.offers[case.target].target
+        return with_huge_pages(target) if probe.name == LATENCY and self.suite.measure.latency.huge_pages else target

@@ -10,6 +10,7 @@ import msgspec
 import psutil
 
 from runoff.outcome import judge
+from runoff.pages import huge_bytes
 from runoff.probes.latency import turns
 from runoff.protocol import WrittenTensor
 from runoff.reason import Reason
@@ -78,15 +79,16 @@ class Player:
         self._timeout_s = bench.suite.measure.timeout_s
         self._threads: dict[int, float] = {}
         self._began_ns = self._before_ns = 0
-        self._live = self._start(bench)
+        self._huge = bench.suite.measure.latency.huge_pages
+        self._live = self._start(bench, job)
 
     @property
     def items(self) -> int:
         """How many items its request names."""
         return len(self._order)
 
-    def _start(self, bench: Bench) -> Live:
-        target = bench.offers[self.case.target].target
+    def _start(self, bench: Bench, job: Job) -> Live:
+        target = bench.target(self.case, job.probe)
         asked, self._answered = self._folder / "request.json", self._folder / "result.json"
         argv = (*target.command, "--request", str(asked), "--result", str(self._answered))
         probe = turns(bench.suite.measure.latency.warmup)
@@ -164,6 +166,7 @@ class Player:
             When the turns lasted longer than the runner says.
         """
         self._used = {thread: spent - self._threads.get(thread, 0.0) for thread, spent in self._cpu_s().items()}
+        self._huge_bytes = huge_bytes(self._live.pid) if self._huge else None
         self._asked_ns, self._lasted_ns = self.inside_ns - self._before_ns, time.monotonic_ns() - self._began_ns
         doubt = clock_doubt(self.roundtrip_ns, self._untold_ns, self._empty_ns, self.case.settings.batch)
         if doubt:
@@ -184,6 +187,7 @@ class Player:
             checked=self.checked,
             roundtrip_ns=tuple(self.roundtrip_ns),
             busy_threads=busy,
+            huge_bytes=self._huge_bytes,
             waiting_share=round(max(0.0, idle_s) / waiting_s, 3) if busy and waiting_s > 0 else None,
         )
 

@@ -43,7 +43,7 @@ def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
     model = bench.models[case.model]
     order = draw(case, model, job.probe, job.block, bench.secret)
     request = make_request(case, model, job.probe, scratch, order)
-    target, timeout_s = bench.offers[case.target].target, bench.suite.measure.timeout_s
+    target, timeout_s = bench.target(case, job.probe), bench.suite.measure.timeout_s
     before, own = look(), time.process_time_ns()
     answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
     finished = answer.finished

@@ -36,6 +36,8 @@ class Turned(Struct, frozen=True, kw_only=True):
     """Each measured turn by runoff's own clock, from the question to the answer."""
     busy_threads: int | None = None
     """Threads of the process that computed while the turns went on, counted from outside; None where it cannot be."""
+    huge_bytes: int | None = None
+    """Of its memory, what lay in huge pages at the end; None where they were not asked for."""
     waiting_share: float | None = None
     """CPU time it used per second while others had their turn (its threads spin); None where it cannot be told."""
 

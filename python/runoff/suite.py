@@ -65,6 +65,8 @@ class LatencyMinima(_Table, frozen=True, kw_only=True):
     """Inferences before anything is looked at."""
     warmup_time_s: Seconds = 5.0
     """The steady state is waited for no longer than this."""
+    huge_pages: bool = False
+    """Whether processes are given their memory in huge pages, so that those of one program lie alike (Linux)."""
 
 
 class Measure(_Table, frozen=True, kw_only=True):

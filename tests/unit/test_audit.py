@@ -201,6 +201,11 @@ def test_two_ways_of_timing_in_one_comparison_differ() -> None:
     assert side == ("ok", "warm inferences: side by side")
     alone = found(compared(fields, ort_python={"beside": 1}, ort_rust={"beside": 1}))["timed the same way"]
     assert alone == ("ok", "warm inferences: alone")
+    huge = {"beside": 3, "huge_bytes": 2**21}
+    both = found(compared(fields, ort_python=huge, ort_rust=huge))["timed the same way"]
+    assert both == ("ok", "warm inferences: side by side, with huge pages")
+    one = found(compared(fields, ort_python=huge, ort_rust={"beside": 3, "huge_bytes": 0}))["timed the same way"]
+    assert one == ("differs", "ort-python: side by side, with huge pages; ort-rust: side by side")
     mixed = found(compared(fields, ort_python={"beside": 3}))["timed the same way"]
     assert mixed == ("differs", "ort-python: side by side; ort-rust: by its own measure")
 

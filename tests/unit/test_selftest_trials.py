@@ -79,7 +79,7 @@ def test_a_run_without_a_time_is_refused() -> None:
 
 def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Try:
     return Try(
-        trial="latency-2",
+        trial="latency",
         run="r",
         parts=3,
         part=0,
@@ -107,7 +107,7 @@ def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Try:
 )
 def test_found_often_enough(verdicts: list[str], met: bool | None) -> None:  # noqa: FBT001
     tries = [*map(tried, verdicts), tried(SAME, seconds=30), tried(SAME, planted=0.01)]
-    assert Bar("latency-2", 0.02, 60, 19 / 20, "").met(tries) == met
+    assert Bar("latency", 0.02, 60, 19 / 20, "").met(tries) == met
 
 
 @pytest.mark.parametrize(("wrong", "met"), [(5, True), (6, False)])
@@ -115,21 +115,21 @@ def test_the_interval_of_an_a_a_may_leave_out_zero_rarely_in_either_direction(wr
     intervals = [*[(0.001, 0.002), (-0.002, -0.001), (nan, nan)] * 2][:wrong] + [(-0.001, 0.001)] * (60 - wrong)
     quiet = tried(SAME, planted=0.0, seconds=30)
     tries = [msgspec.structs.replace(quiet, low=low, high=high) for low, high in intervals]
-    assert Bar("latency-2", 0.0, 30, 5 / 60, "").met(tries) is met
+    assert Bar("latency", 0.0, 30, 5 / 60, "").met(tries) is met
 
 
 def test_the_summary_is_made_from_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = info_of(case_of("honest"))
     info.time_s, info.finished, info.machine = 60, "now", describe_machine()
-    RunWriter(tmp_path / "latency-2" / "one", info)
-    RunWriter(tmp_path / "latency-2" / "interrupted", info_of())
+    RunWriter(tmp_path / "latency" / "one", info)
+    RunWriter(tmp_path / "latency" / "interrupted", info_of())
     tries = [tried(SLOWER), msgspec.structs.replace(tried(SAME), floor=nan)]
     monkeypatch.setattr(readings, "read_tries", lambda *_: tries)
     with (tmp_path / "printed").open("w") as file:
         write_summary(tmp_path, Console(file=file))
     text = (tmp_path / "trials.md").read_text()
-    assert "1 runs of 60 s (latency-2)" in text
-    assert "| latency-2 | 2% slower is found | 60 s | at least 19 of 20 | 1 of 2 | missed |" in text
+    assert "1 runs of 60 s (latency)" in text
+    assert "| latency | 2% slower is found | 60 s | at least 19 of 20 | 1 of 2 | missed |" in text
     told = json.loads((tmp_path / "trials.json").read_text())
     assert [(row["tries"], row["said_slower"], row["no_difference"]) for row in told["rows"]] == [(2, 1, 1)]
     assert len((tmp_path / "tries.csv").read_text().splitlines()) == 3

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runoff.reason import Reason
     from runoff.store import Record, Run, Turned
 
+WITH_HUGE_PAGES = ", with huge pages"
 DISAGREES = "outputs-differ"
 
 
@@ -49,7 +50,8 @@ def timed_how(turned: Turned | None) -> str:
     """Return in words how a process of the probe ``latency`` was timed; `turned` is None where it took no turns."""
     if turned is None:
         return "by its own measure"
-    return "side by side" if turned.beside > 1 else "alone"
+    way = "side by side" if turned.beside > 1 else "alone"
+    return way + WITH_HUGE_PAGES if turned.huge_bytes else way
 
 
 def state(case: Case, records: Sequence[Record], wrong: dict[str, Reason], probe: str) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.trust import timed_how
+from runoff.analysis.trust import WITH_HUGE_PAGES, timed_how
 from runoff.analysis.verdict import percent
 from runoff.report.text import Figure, number, plural
 
@@ -16,6 +16,10 @@ _MODES = {
     "alone": "one live process at a time, asked turn by turn",
     "by its own measure": "one process at a time, which timed itself; its first and its last answer were checked",
 }
+
+_HUGE_PAGES = (
+    "their memory lay in huge pages, so that processes of one program lie alike, and these are the times of that"
+)
 
 
 def how_lines(run: Run) -> list[str]:
@@ -31,9 +35,14 @@ def timing_words(run: Run) -> list[str]:
         if (record.probe, record.status) == ("latency", "ok") and record.case in targets:
             ways.setdefault(timed_how(record.turned), {})[targets[record.case]] = None
     return [
-        f"warm inferences, {way}: {_MODES[way]}{f' ({_names(timed)})' if len(ways) > 1 else ''}"
+        f"warm inferences, {way}: {_mode(way)}{f' ({_names(timed)})' if len(ways) > 1 else ''}"
         for way, timed in ways.items()
     ]
+
+
+def _mode(way: str) -> str:
+    mode = _MODES[way.removesuffix(WITH_HUGE_PAGES)]
+    return f"{mode}; {_HUGE_PAGES}" if way.endswith(WITH_HUGE_PAGES) else mode
 
 
 def _names(targets: dict[str, None]) -> str:

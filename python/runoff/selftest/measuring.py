@@ -24,6 +24,8 @@ LATENCY, PROCESS = "latency", "process"
 TWIN = f"{HONEST}-again"
 """The baseline's own A/A, which every comparison of live processes holds."""
 
+_PARTS = (1, 3, 6)
+
 
 class Trial(Struct, frozen=True, kw_only=True):
     """What is measured again and again."""
@@ -39,9 +41,10 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 TRIALS = {
-    "latency-2": Trial(probe=LATENCY, planted={TWIN: 0.0, "slow-2": 0.02}, time="1m", runs=20, parts=(1, 2)),
-    "latency-1": Trial(probe=LATENCY, planted={TWIN: 0.0, "slow-1": 0.01}, time="3m", runs=10, parts=(1, 3, 6)),
-    "process": Trial(probe=PROCESS, planted={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=(1, 3, 6)),
+    "latency": Trial(
+        probe=LATENCY, planted={TWIN: 0.0, "slow-1": 0.01, "slow-2": 0.02}, time="3m", runs=10, parts=_PARTS
+    ),
+    "process": Trial(probe=PROCESS, planted={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=_PARTS),
 }
 _BUSY = "while True: pass"
 

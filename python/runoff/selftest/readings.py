@@ -81,10 +81,10 @@ class Bar(Struct, frozen=True):
 
 
 BARS = (
-    Bar("latency-2", 0.02, 60, 19 / 20, "at least 19 of 20"),
-    Bar("latency-1", 0.01, 180, 7 / 10, "at least 7 of 10"),
+    Bar("latency", 0.02, 60, 19 / 20, "at least 19 of 20"),
+    Bar("latency", 0.01, 180, 7 / 10, "at least 7 of 10"),
     Bar("process", 0.05, 180, 7 / 10, "at least 7 of 10"),
-    Bar("latency-1", 0.0, 30, 5 / 60, "at most 5 of 60"),
+    Bar("latency", 0.0, 30, 5 / 60, "at most 5 of 60"),
     Bar("process", 0.0, 30, 5 / 60, "at most 5 of 60"),
 )
 

@@ -25,8 +25,9 @@ SAME = "same"
 """The baseline's program under another name."""
 MODELS = ("regnet_x_400mf", "efficientnet-lite0")
 """The first that is in the store is taken; the last is made where none is."""
-SHORT_SETS = {"min_samples": 20, "min_time_s": 0, "warmup_time_s": 1.0}
-"""``[measure.latency]`` of comparisons: processes differ, so many short sets tell more than a few long ones."""
+SHORT_SETS = {"min_samples": 20, "min_time_s": 0, "warmup_time_s": 1.0, "huge_pages": True}
+"""``[measure.latency]`` of comparisons: processes differ by where their memory lies. Many short sets of processes tell
+more than a few long ones, and huge pages leave less to chance."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):

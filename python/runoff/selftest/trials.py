@@ -12,7 +12,7 @@ from runoff.program import run_program
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAMES = ("latency-2", "latency-1", "process")
+NAMES = ("latency", "process")
 """Those of `runoff.selftest.measuring.TRIALS`, which takes long to import."""
 
 
