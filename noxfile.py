@@ -214,6 +214,10 @@ def lint(session: nox.Session) -> None:
     session.run(program("dev", "ruff"), "format", "--check", ".")
     session.run(program("dev", "ruff"), "check", ".")
     env = need_cargo(session)
+    if "RUSTUP_HOME" in env:
+        # a toolchain that was fetched comes without them
+        rustup = str(shutil.which("rustup", path=env["PATH"]))
+        session.run(rustup, "component", "add", "rustfmt", "clippy", external=True, env=env)
     cargo(session, env, "fmt", "--all", "--check")
     clippy = ("--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
     cargo(session, env, "clippy", *clippy)
