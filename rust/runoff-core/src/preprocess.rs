@@ -186,7 +186,7 @@ fn normalise(pixels: &[u8], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
     let plane = tensor.len() / 3;
     let (red, rest) = tensor.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
-    for (((pixel, red), green), blue) in pixels.chunks_exact(3).zip(red).zip(green).zip(blue) {
+    for (((pixel, red), green), blue) in pixels.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
         *red = table[0][usize::from(pixel[0])];
         *green = table[1][usize::from(pixel[1])];
         *blue = table[2][usize::from(pixel[2])];

@@ -99,8 +99,8 @@ impl RawTensor {
     /// The elements as float32, or `None` when they are something else.
     #[must_use]
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap_or_default());
-        (self.dtype == Dtype::Float32).then(|| self.bytes.chunks_exact(4).map(float).collect())
+        let float = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+        (self.dtype == Dtype::Float32).then(|| self.bytes.as_chunks().0.iter().map(float).collect())
     }
 }
 
