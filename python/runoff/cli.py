@@ -107,16 +107,18 @@ def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...
         "runoff export efficientnet-lite0",
         "runoff export mobilenet_v2 --weights default --force",
         "runoff export regnet_x_400mf --weights my-weights.pt --force",
+        "runoff export mobilenet_v2 --coreml",
     )
 )
 @click.argument("models", nargs=-1, required=True)
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
 @click.option("--force", is_flag=True, help="Make it anew when the store holds it already.")
-def export(models: tuple[str, ...], weights: str | None, *, force: bool) -> None:
+@click.option("--coreml", is_flag=True, help="Convert it to CoreML packages too, on any system.")
+def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
     """Put models of the zoo into the store, each checked against PyTorch."""
     from runoff.commands import export_models
 
-    export_models(models, weights, force=force)
+    export_models(models, weights, force=force, coreml=coreml)
 
 
 @cli.command(

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from runoff import paths
 from runoff.bench import shown, workspace
 from runoff.errors import ExitCode, RunoffError
 from runoff.launch import launch
-from runoff.models.prepare import ensure_models, export_model
+from runoff.models.packages import verified
+from runoff.models.prepare import convert_model, ensure_models, export_model
 from runoff.models.prepared import prepare_models
+from runoff.models.store import ModelStore
 from runoff.models.zoo import find_model
 from runoff.plan import plan_case
 from runoff.probes.life import LIFE
@@ -61,8 +64,11 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
     found = find_targets([target], {}, Path())
     if image and not image.is_file():
         raise RunoffError(f"--image {image}: there is no such file")
+    name = find_model(model).name
+    # where the target cannot run there is nothing to convert for
+    packages = [name] if found[target].packages and not found[target].missing else []
     with workspace() as (spawner, scratch):
-        stored = ensure_models([find_model(model).name], spawner, _say)[find_model(model).name]
+        stored = ensure_models([name], spawner, _say, packages)[name]
         offer = ask_target(found[target], spawner)
         case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, offer)
         if case.skipped:
@@ -78,14 +84,20 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
         _print_result(answer.result, answer.finished, case)
 
 
-def export_models(models: tuple[str, ...], weights: str | None, *, force: bool) -> None:
-    """Export models by name."""
+def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
+    """Export models by name, and where `coreml` is set convert them to CoreML packages."""
     options = [*(["--weights", _absolute(weights)] if weights else []), *(["--force"] if force else [])]
     names = [find_model(name).name for name in models]
     with workspace() as (spawner, _):
         for name in names:
             _say(f"exporting {name} (15 s to 2 min)")
             export_model(name, spawner, *options)
+            if coreml:
+                _say(f"converting {name} to CoreML packages (30 s)")
+                convert_model(name, spawner)
+                manifest = ModelStore(paths.models()).get(name).manifest
+                for form, package in manifest.packages.items():
+                    _say(f"{package.path}: {verified(manifest, form)}")
 
 
 def _absolute(weights: str) -> str:

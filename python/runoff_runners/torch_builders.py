@@ -17,3 +17,13 @@ def efficientnet_lite0() -> torch.nn.Module:
 
     network: torch.nn.Module = EfficientNet.from_name("efficientnet-lite0")
     return network
+
+
+def vit_tiny() -> torch.nn.Module:
+    """Return a vision transformer of the size of DeiT-Ti: float32 [N, 3, 224, 224] to logits [N, 1000]."""
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    network: torch.nn.Module = VisionTransformer(
+        image_size=224, patch_size=16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768
+    )
+    return network

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from runoff import paths
+from runoff.models.packages import PACKAGES, verified
 from runoff.models.store import ModelStore
 
 if TYPE_CHECKING:
@@ -275,3 +276,45 @@ for model in ZOO:
 print(json.dumps(different))
 """
     assert ask(code) == []
+
+
+def convert(store: ModelStore) -> subprocess.CompletedProcess[str]:
+    return run("-m", "runoff.models.coreml", NAME, "--store", store.folder)
+
+
+def test_coreml_packages_join_a_model_of_the_store(store: ModelStore) -> None:
+    done = convert(store)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [f"{NAME}: converting to {kind.folder}" for kind in PACKAGES]
+    model = store.get(NAME)
+    model.verify()
+    assert model.formats == ("pt", "onnx", "pt2", *(kind.name for kind in PACKAGES))
+    for kind in PACKAGES:
+        package = model.manifest.packages[kind.name]
+        assert (package.path, package.precision, package.spec_version) == (kind.folder, kind.precision, 7)
+        assert [(spec.name, spec.dtype) for spec in (*package.inputs, *package.outputs)] == [
+            ("input", "float32"),
+            ("logits", "float32"),
+        ]
+        assert "at most" in done.stdout
+        assert "by the evaluator" in (verified(model.manifest, kind.name) or "")
+    assert model.manifest.made_with["coreml coremltools"]
+    assert convert(store).stdout == f"{NAME} has its CoreML packages already\n"
+
+
+def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> None:
+    before = sorted(path.name for path in (store.folder / "efficientnet-lite0").iterdir())
+    tensor = next((store.folder / "efficientnet-lite0").glob("*.tensor.bin"))
+    whole = tensor.read_bytes()
+    tensor.write_bytes(bytes(len(whole)))
+    done = run("-m", "runoff.models.coreml", "efficientnet-lite0", "--store", store.folder)
+    tensor.write_bytes(whole)
+    assert done.returncode == 2
+    assert "error: the mlpackage package differs from PyTorch by" in done.stderr
+    assert sorted(path.name for path in (store.folder / "efficientnet-lite0").iterdir()) == before
+
+
+def test_a_model_that_is_not_stored_cannot_be_converted(tmp_path: Path) -> None:
+    done = run("-m", "runoff.models.coreml", NAME, "--store", tmp_path)
+    assert done.returncode == 2
+    assert "runoff export" in done.stderr

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from runoff.errors import RunoffError
-from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.models.manifest import Example, Manifest, Package, StoredFile, read_manifest
 from runoff.models.store import ModelStore
 from runoff.protocol import Preprocess, TensorSpec
 
@@ -56,6 +56,44 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(folder: Path) -> ModelStore:
     return ModelStore(folder.parent)
+
+
+@pytest.fixture
+def package(folder: Path) -> Path:
+    """Return a package that joined the model, a folder of two files."""
+    path = folder / "model.mlpackage"
+    path.mkdir()
+    parts = tuple(put(folder, f"model.mlpackage/{name}", name.encode()) for name in ("Manifest.json", "weight.bin"))
+    manifest = read_manifest(folder)
+    joined = Package(
+        path=path.name,
+        sha256="5" * 64,
+        spec_version=7,
+        precision="fp32",
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        parts=parts,
+    )
+    manifest = msgspec.structs.replace(manifest, packages={"mlpackage": joined})
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return path
+
+
+def test_a_package_is_a_format_of_its_model(store: ModelStore, package: Path) -> None:
+    model = store.get(NAME)
+    assert model.formats == ("pt", "onnx", "mlpackage")
+    file = model.model_file("mlpackage")
+    assert (file.path, file.format, file.sha256) == (str(package), "mlpackage", "5" * 64)
+    model.verify()
+
+
+def test_a_part_of_a_package_that_was_changed_is_named(store: ModelStore, package: Path) -> None:
+    (package / "weight.bin").write_bytes(b"weight.bim")
+    with pytest.raises(RunoffError, match=r"model\.mlpackage/weight\.bin was changed after it was stored"):
+        store.get(NAME).verify()
+    (package / "weight.bin").unlink()
+    with pytest.raises(RunoffError, match=r"model\.mlpackage/weight\.bin is missing"):
+        store.get(NAME)
 
 
 def test_names_leave_out_what_is_not_a_whole_model(store: ModelStore, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from runoff.errors import RunoffError
@@ -10,7 +11,7 @@ from runoff.models.manifest import Check
 from runoff.models.weights import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -53,18 +54,36 @@ def runnable(network: torch.nn.Module) -> Network:
     return run
 
 
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Have attention written in operations that every format knows, in place of PyTorch's own fused one."""
+    import torch
+
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
 def _write_pt(network: torch.nn.Module, path: Path, _: torch.Tensor) -> None:
     import torch
 
     torch.save(network.state_dict(), path)
 
 
-def _load_pt(path: Path, builder: str) -> Network:
+def load_network(path: Path, builder: str) -> torch.nn.Module:
+    """Return the network of `builder` with the weights of the ``pt`` file at `path`."""
     import torch
 
     network = build(builder)
     network.load_state_dict(torch.load(path, weights_only=True))
-    return runnable(network)
+    return network
+
+
+def _load_pt(path: Path, builder: str) -> Network:
+    return runnable(load_network(path, builder))
 
 
 def _write_onnx(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> None:
@@ -72,7 +91,7 @@ def _write_onnx(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> No
     import onnx
     import torch
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), plain_attention():
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         torch.onnx.export(
@@ -103,7 +122,7 @@ def _load_onnx(path: Path, _: str) -> Network:
 def _write_pt2(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> None:
     import torch
 
-    with torch.no_grad():
+    with torch.no_grad(), plain_attention():
         program = torch.export.export(network, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, path)
 

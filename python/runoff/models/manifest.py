@@ -47,6 +47,22 @@ class Check(Struct, frozen=True):
     """`max_abs_diff` divided by the largest absolute output of PyTorch."""
 
 
+class Package(Struct, frozen=True, kw_only=True):
+    """A CoreML package: a folder with the program and its weights. `path` is relative to the model's folder."""
+
+    path: str
+    sha256: str
+    """Of the lines ``SHA-256  path`` of `parts`, in their order."""
+    spec_version: int
+    """Of Core ML's model specification; says which systems can run it."""
+    precision: str
+    """Of the arithmetic: ``fp32`` or ``fp16``."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parts: tuple[StoredFile, ...]
+    """The files in it, sorted, relative to the model's folder."""
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """All that runoff knows of a model."""
 
@@ -63,6 +79,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     preprocess: Preprocess
     files: dict[str, StoredFile]
     """By format: ``pt`` (state dict), ``onnx``, ..."""
+    packages: dict[str, Package] = {}
+    """By format: ``mlpackage``, ...; see `runoff.models.packages`. Made when they are first asked for."""
     labels: StoredFile
     examples: tuple[Example, ...]
     checks: tuple[Check, ...]

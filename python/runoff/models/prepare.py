@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from runoff import paths
 from runoff.errors import ExitCode, RunoffError
+from runoff.models.packages import PACKAGES
 from runoff.models.store import ModelStore, StoredModel
 from runoff.models.zoo import find_model, same_name
 from runoff.outcome import describe_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from runoff.processes import Spawner
 
@@ -21,8 +22,21 @@ FEWEST_EXAMPLES = 8
 """With fewer inputs to choose from, a runner that answers from a cache could pass for one that computes."""
 
 
-def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], None]) -> dict[str, StoredModel]:
+def ensure_models(
+    names: Iterable[str], spawner: Spawner, say: Callable[[str], None], packages: Collection[str] = ()
+) -> dict[str, StoredModel]:
     """Return the models called `names`, exporting those that the store does not hold yet.
+
+    Parameters
+    ----------
+    names
+        Names of models, as they are to be called in the answer.
+    spawner
+        Starts the export program.
+    say
+        Told what takes long, and what could not be had.
+    packages
+        Those of `names` that are wanted as CoreML packages too. Where they cannot be made the model does without.
 
     Raises
     ------
@@ -39,6 +53,8 @@ def ensure_models(names: Iterable[str], spawner: Spawner, say: Callable[[str], N
         models[name] = store.get(name)
         models[name].verify()
         _check_examples(models[name])
+        if name in packages:
+            models[name] = _with_packages(models[name], spawner, say)
     return models
 
 
@@ -49,6 +65,38 @@ def _check_examples(model: StoredModel) -> None:
             f"model {name!r} is stored with {count} examples; at least {FEWEST_EXAMPLES} are needed",
             f"make it again: runoff export --force {name}",
         )
+
+
+def _with_packages(model: StoredModel, spawner: Spawner, say: Callable[[str], None]) -> StoredModel:
+    """Return `model` with its CoreML packages, made if need be; as it is, with the reason said, if they cannot be."""
+    name = model.manifest.name
+    if all(kind.name in model.manifest.packages for kind in PACKAGES):
+        return model
+    say(f"converting {name} to CoreML packages (30 s, once)")
+    try:
+        convert_model(name, spawner)
+    except RunoffError as error:
+        say(f"{name} has no CoreML packages: {error}")
+        return model
+    return ModelStore(paths.models()).get(name)
+
+
+def convert_model(name: str, spawner: Spawner) -> None:
+    """Convert one model of the store to CoreML packages, beside the formats that it has.
+
+    Parameters
+    ----------
+    name
+        Name in the store.
+    spawner
+        Starts the conversion program.
+
+    Raises
+    ------
+    RunoffError
+        When the export environment is not made, or a package cannot be made or differs from PyTorch.
+    """
+    _run("conversion", "runoff.models.coreml", name, spawner, (), f"runoff export {name} --coreml")
 
 
 def export_model(name: str, spawner: Spawner, *options: str) -> None:
@@ -68,13 +116,18 @@ def export_model(name: str, spawner: Spawner, *options: str) -> None:
     RunoffError
         When the export environment is not made or the export fails.
     """
+    _run("export", "runoff.models.export", name, spawner, options, f"runoff export {name}")
+
+
+def _run(what: str, module: str, name: str, spawner: Spawner, options: Sequence[str], again: str) -> None:
+    """Run a program of the export environment on the model `name`; `again` is how a person would."""
     python = paths.environments() / "export" / "bin" / "python"
     if not python.exists():
         raise RunoffError(
             f"the export environment is not made ({python})", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE
         )
-    argv = (str(python), "-P", "-m", "runoff.models.export", name, "--store", str(paths.models()), *options)
+    argv = (str(python), "-P", "-m", module, name, "--store", str(paths.models()), *options)
     env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
     finished = spawner.run(argv, env, _TIMEOUT_S)
     if finished.exit_code:
-        raise RunoffError(f"the export of {name} {describe_exit(finished)}", "try it alone: runoff export " + name)
+        raise RunoffError(f"the {what} of {name} {describe_exit(finished)}", f"try it alone: {again}")

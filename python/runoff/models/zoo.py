@@ -25,6 +25,8 @@ class ZooModel(Struct, frozen=True, kw_only=True):
     """As the publisher of the default weights evaluates them."""
     weights_package: str | None = None
     """Package that carries the default weights; without one, torchvision downloads them."""
+    published: bool = True
+    """Whether there are default weights at all."""
 
     @property
     def image_size(self) -> int:
@@ -50,6 +52,7 @@ def _torchvision(name: str, family: str, description: str, preprocess: Preproces
 
 
 _BILINEAR_232 = Preprocess(232, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
+_BILINEAR_256 = Preprocess(256, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
 _BICUBIC_256 = Preprocess(256, 224, "bicubic", _IMAGENET_MEAN, _IMAGENET_STD)
 
 ZOO = (
@@ -65,6 +68,15 @@ ZOO = (
     _torchvision("mobilenet_v2", "mobilenet", "small, depthwise convolutions", _BILINEAR_232),
     _torchvision("efficientnet_b0", "efficientnet", "small, squeeze and excitation, SiLU", _BICUBIC_256),
     _torchvision("regnet_x_400mf", "regnet", "small, grouped convolutions", _BILINEAR_232),
+    ZooModel(
+        name="vit_tiny",
+        family="vision-transformer",
+        description="small vision transformer: attention, layer normalisation, GELU",
+        package="torchvision",
+        builder="runoff_runners.torch_builders:vit_tiny",
+        preprocess=_BILINEAR_256,
+        published=False,
+    ),
     _torchvision("regnet_y_16gf", "regnet", "large: 84 million weights, 16 billion multiplications", _BILINEAR_232),
 )
 DEFAULT_MODEL = ZOO[0].name

@@ -1,0 +1,69 @@
+"""From a PyTorch network to a CoreML package, on any system."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from runoff.models.formats import INPUT, OUTPUT, plain_attention
+from runoff.models.packages import LARGEST_BATCH
+
+# its progress bars would be all that a user sees; the tested-versions warning names every newer PyTorch
+os.environ.setdefault("TQDM_DISABLE", "1")
+logging.getLogger("coremltools").setLevel(logging.ERROR)
+import coremltools as ct  # noqa: E402 (reads the variable when it is imported)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.models.packages import PackageKind
+
+OLDEST = ct.target.macOS13
+"""The oldest system that can run the packages."""
+
+
+def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tensor, path: Path) -> None:
+    """Convert `network` and save it as the package at `path`.
+
+    Inputs, outputs and their types are named: newer systems would make them float16, with names of their own.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    kind
+        What the package is to be.
+    image
+        float32 [1, 3, H, W].
+    path
+        A folder that does not exist yet; its name ends in ``.mlpackage``.
+    """
+    precision = ct.precision.FLOAT32 if kind.precision == "fp32" else ct.precision.FLOAT16
+    converted = ct.convert(
+        _traced(network, image, flexible=kind.flexible),
+        inputs=[ct.TensorType(INPUT, shape=_shape(kind, image), dtype=np.float32)],
+        outputs=[ct.TensorType(OUTPUT, dtype=np.float32)],
+        convert_to="mlprogram",
+        compute_precision=precision,
+        minimum_deployment_target=OLDEST,
+        skip_model_load=True,
+    )
+    converted.save(str(path))
+
+
+def _traced(network: torch.nn.Module, image: torch.Tensor, *, flexible: bool) -> torch.jit.ScriptModule:
+    """Return what `network` does with one image, or with two, so that no batch of one is written into it."""
+    batch = torch.cat([image, image]) if flexible else image
+    with torch.no_grad(), plain_attention():
+        traced: torch.jit.ScriptModule = torch.jit.trace(network, batch, check_trace=False)
+    return traced
+
+
+def _shape(kind: PackageKind, image: torch.Tensor) -> Any:  # noqa: ANN401 (of coremltools)
+    if not kind.flexible:
+        return ct.Shape(tuple(image.shape))
+    return ct.Shape((ct.RangeDim(1, LARGEST_BATCH, default=1), *image.shape[1:]))

@@ -1,0 +1,107 @@
+"""What a saved CoreML package computes, found without a Mac: its ML program, run operation by operation.
+
+Each operation is computed in float32 and rounded to the type that the program declares for it, which is what Core ML
+does on a CPU up to the order of additions. What is not known is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from coremltools.converters.mil.mil.types import builtin_to_string
+from coremltools.converters.mil.mil.types.symbolic import is_symbolic
+
+from runoff.errors import RunoffError
+from runoff.models.coreml.operands import Operands, constant
+from runoff.models.coreml.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from runoff.models.coreml.package import Program
+
+_CONSTANT = "const"
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int32": torch.int32, "bool": torch.bool}
+_HINT = "convert the model again"
+
+
+def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    """Run the program on `feed` and return its outputs by name.
+
+    Parameters
+    ----------
+    program
+        From `runoff.models.coreml.package.read_package`.
+    feed
+        By input, an array of the shape and type that the package takes.
+
+    Raises
+    ------
+    RunoffError
+        When `feed` does not fit, the program has an operation that is not known, or a result has another shape than
+        the program declares.
+    """
+    _check_feed(program, feed)
+    computed = {name: constant(array) for name, array in feed.items()}
+    with torch.no_grad():
+        for operation in _computing(program):
+            answer = _answers(operation, computed)
+            for var, tensor in zip(operation.outputs, answer, strict=True):
+                computed[var.name] = _declared(var, tensor, operation.op_type)
+    return {var.name: computed[var.name].numpy() for var in program.function.outputs}
+
+
+def unknown_operations(program: Program) -> list[str]:
+    """Return the operations of the program that the evaluator does not know, sorted."""
+    return sorted({operation.op_type for operation in _computing(program)} - OPERATIONS.keys())
+
+
+def _computing(program: Program) -> Iterator[Any]:
+    return (operation for operation in program.function.operations if operation.op_type != _CONSTANT)
+
+
+def _answers(operation: Any, computed: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor]:  # noqa: ANN401 (of coremltools)
+    if operation.op_type not in OPERATIONS:
+        known = f"it knows {len(OPERATIONS)} operations"
+        raise RunoffError(
+            f"the evaluator does not know the operation {operation.op_type!r}; {known}", "only a Mac can say"
+        )
+    answer: Any = OPERATIONS[operation.op_type](Operands(operation.inputs, computed))
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def _declared(var: Any, tensor: torch.Tensor, name: str) -> torch.Tensor:  # noqa: ANN401 (a variable of coremltools)
+    """Return `tensor` rounded to the type of `var`, whose shape it must have."""
+    shape = tuple(None if is_symbolic(size) else int(size) for size in var.shape)
+    fits = len(shape) == tensor.dim() and all(
+        size in (None, real) for size, real in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise RunoffError(f"{name} {var.name!r} gives shape {tuple(tensor.shape)}; the program declares {shape}", _HINT)
+    wanted = _TYPES[builtin_to_string(var.dtype)]
+    if wanted.is_floating_point != tensor.is_floating_point():
+        raise RunoffError(f"{name} {var.name!r} gives {tensor.dtype}; the program declares {wanted}", _HINT)
+    return tensor.to(wanted).float() if wanted.is_floating_point else tensor.to(wanted)
+
+
+def _check_feed(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> None:
+    names = {spec.name for spec in program.inputs}
+    if feed.keys() != names:
+        raise RunoffError(
+            f"the package takes {', '.join(sorted(names))}; it was given {', '.join(sorted(feed))}", _HINT
+        )
+    for spec in program.inputs:
+        array, bounds = feed[spec.name], program.sizes[spec.name]
+        fits = array.ndim == len(bounds) and all(
+            least <= size and (size <= largest or largest < 0)
+            for size, (least, largest) in zip(array.shape, bounds, strict=True)
+        )
+        if not fits or array.dtype != spec.dtype:
+            given = f"{array.dtype} {list(array.shape)}"
+            raise RunoffError(
+                f"input {spec.name} takes {spec.dtype} within {list(bounds)}; it was given {given}", _HINT
+            )

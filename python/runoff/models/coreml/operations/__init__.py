@@ -1,0 +1,27 @@
+"""The operations that the evaluator knows: those of the zoo and of common vision models.
+
+Each is a function of the operation's `Operands`; what it does is what the operation's documentation in coremltools
+(``converters/mil/mil/ops/defs``) says, written with PyTorch's functions in float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from runoff.models.coreml.operations import elementwise, layers, shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from runoff.models.coreml.operands import Operands
+
+    Answer: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
+
+OPERATIONS: dict[str, Callable[[Operands], Answer]] = {
+    **elementwise.OPERATIONS,
+    **layers.OPERATIONS,
+    **shapes.OPERATIONS,
+}
+"""By the name that a program calls it."""

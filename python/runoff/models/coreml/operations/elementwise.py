@@ -1,0 +1,129 @@
+"""Operations on each element, and reductions."""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runoff.models.coreml.operands import Operands
+
+    Operation = Callable[[Operands], torch.Tensor]
+    Function = Callable[..., torch.Tensor]
+
+
+def _unary(function: Function) -> Operation:
+    return lambda given: function(given.tensor("x"))
+
+
+def _binary(function: Function) -> Operation:
+    return lambda given: function(given.tensor("x"), given.tensor("y"))
+
+
+def _with_epsilon(function: Function) -> Operation:
+    """Return an operation of ``x + epsilon``."""
+    return lambda given: function(given.tensor("x") + given.value("epsilon"))
+
+
+def _reduced(function: Function) -> Operation:
+    def operation(given: Operands) -> torch.Tensor:
+        x, axes = given.tensor("x"), given.value("axes")
+        return function(x, dim=tuple(range(x.dim()) if axes is None else axes), keepdim=given.value("keep_dims"))
+
+    return operation
+
+
+def _divide(given: Operands) -> torch.Tensor:
+    x, y = given.tensor("x"), given.tensor("y")
+    return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="floor")
+
+
+def _gelu(given: Operands) -> torch.Tensor:
+    x, mode = given.tensor("x"), given.value("mode")
+    if mode == "TANH_APPROXIMATION":
+        return 0.5 * x * (1 + torch.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))
+    if mode == "SIGMOID_APPROXIMATION":
+        return x * torch.sigmoid(1.702 * x)
+    return 0.5 * x * (1 + torch.erf(x / sqrt(2)))
+
+
+def _clip(given: Operands) -> torch.Tensor:
+    return given.tensor("x").clamp(given.value("alpha"), given.value("beta"))
+
+
+def _sigmoid_hard(given: Operands) -> torch.Tensor:
+    return (given.value("alpha") * given.tensor("x") + given.value("beta")).clamp(0, 1)
+
+
+def _leaky_relu(given: Operands) -> torch.Tensor:
+    return functional.leaky_relu(given.tensor("x"), given.value("alpha"))
+
+
+def _elu(given: Operands) -> torch.Tensor:
+    return functional.elu(given.tensor("x"), given.value("alpha"))
+
+
+def _prelu(given: Operands) -> torch.Tensor:
+    return functional.prelu(given.tensor("x"), given.tensor("alpha"))
+
+
+def _softmax(given: Operands) -> torch.Tensor:
+    return torch.softmax(given.tensor("x"), dim=given.value("axis"))
+
+
+def _cast(given: Operands) -> torch.Tensor:
+    """Return the tensor as another type; rounding to float16 is the evaluator's."""
+    types = {"fp32": torch.float32, "fp16": torch.float32, "int32": torch.int32, "bool": torch.bool}
+    return given.tensor("x").to(types[given.value("dtype")])
+
+
+def _select(given: Operands) -> torch.Tensor:
+    return torch.where(given.tensor("cond"), given.tensor("a"), given.tensor("b"))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "abs": _unary(torch.abs),
+    "add": _binary(torch.add),
+    "cast": _cast,
+    "clip": _clip,
+    "elu": _elu,
+    "equal": _binary(torch.eq),
+    "erf": _unary(torch.erf),
+    "exp": _unary(torch.exp),
+    "floor_div": _binary(torch.floor_divide),
+    "gelu": _gelu,
+    "greater": _binary(torch.gt),
+    "identity": _unary(torch.clone),
+    "inverse": _with_epsilon(torch.reciprocal),
+    "leaky_relu": _leaky_relu,
+    "less": _binary(torch.lt),
+    "log": _with_epsilon(torch.log),
+    "maximum": _binary(torch.maximum),
+    "minimum": _binary(torch.minimum),
+    "mul": _binary(torch.mul),
+    "pow": _binary(torch.pow),
+    "prelu": _prelu,
+    "real_div": _divide,
+    "reduce_max": _reduced(torch.amax),
+    "reduce_mean": _reduced(torch.mean),
+    "reduce_min": _reduced(torch.amin),
+    "reduce_sum": _reduced(torch.sum),
+    "relu": _unary(torch.relu),
+    "relu6": _unary(functional.relu6),
+    "rsqrt": _with_epsilon(torch.rsqrt),
+    "select": _select,
+    "sigmoid": _unary(torch.sigmoid),
+    "sigmoid_hard": _sigmoid_hard,
+    "silu": _unary(functional.silu),
+    "softmax": _softmax,
+    "softplus": _unary(functional.softplus),
+    "sqrt": _unary(torch.sqrt),
+    "square": _unary(torch.square),
+    "sub": _binary(torch.sub),
+    "tanh": _unary(torch.tanh),
+}

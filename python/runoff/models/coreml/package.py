@@ -1,0 +1,127 @@
+"""A saved CoreML package: its program, weights, inputs and outputs, read from its own files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import coremltools as ct
+from coremltools.converters.mil.frontend.milproto.load import load
+from coremltools.converters.mil.mil.types.symbolic import is_symbolic
+from google.protobuf.message import DecodeError
+from msgspec import Struct
+
+from runoff.errors import RunoffError
+from runoff.models.coreml.blobs import check_blobs
+from runoff.protocol import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FUNCTION = "main"
+_WEIGHTS = "weights/weight.bin"
+_DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT32": "int32", "DOUBLE": "float64"}
+
+
+class Program(Struct, frozen=True):
+    """What a package says that it computes."""
+
+    spec_version: int
+    inputs: tuple[TensorSpec, ...]
+    """A dynamic size is None; `sizes` has its bounds."""
+    outputs: tuple[TensorSpec, ...]
+    sizes: dict[str, tuple[tuple[int, int], ...]]
+    """By input, the least and the largest size of each dimension."""
+    function: Any
+    """The function ``main``, as `coremltools` holds it."""
+
+
+def read_package(path: Path) -> Program:
+    """Read the package at `path`.
+
+    Raises
+    ------
+    RunoffError
+        When it is no whole package with an ML program of one function.
+    """
+    spec, data = _read_spec(path)
+    if spec.WhichOneof("Type") != "mlProgram":
+        raise _broken(path, f"it holds no ML program but {spec.WhichOneof('Type')}")
+    if list(spec.mlProgram.functions) != [FUNCTION]:
+        raise _broken(path, f"its functions are {', '.join(spec.mlProgram.functions)}; one called {FUNCTION} is read")
+    offsets = list(_offsets(spec.mlProgram))
+    if offsets:
+        check_blobs(data / _WEIGHTS, offsets)
+    try:
+        program = load(spec, spec.specificationVersion, str((data / _WEIGHTS).parent))
+    # coremltools raises whatever an operation's checks stumble over
+    except Exception as error:
+        raise _broken(path, f"coremltools does not read it: {' '.join(str(error).split())[:400]}") from error
+    described = spec.description
+    return Program(
+        spec_version=spec.specificationVersion,
+        inputs=tuple(_input(feature) for feature in described.input),
+        outputs=tuple(_output(feature, program.functions[FUNCTION]) for feature in described.output),
+        sizes={feature.name: _sizes(feature.type.multiArrayType) for feature in described.input},
+        function=program.functions[FUNCTION],
+    )
+
+
+def _read_spec(path: Path) -> tuple[Any, Path]:
+    """Return the model's specification and the folder that its weights lie below."""
+    manifest = path / "Manifest.json"
+    try:
+        entries = json.loads(manifest.read_bytes())
+        root = entries["itemInfoEntries"][entries["rootModelIdentifier"]]["path"]
+        file = path / "Data" / root
+        spec = ct.proto.Model_pb2.Model()
+        spec.ParseFromString(file.read_bytes())
+    except FileNotFoundError as error:
+        raise _broken(path, f"{error.filename} is missing") from None
+    except (ValueError, LookupError, TypeError, DecodeError) as error:
+        raise _broken(path, f"{type(error).__name__}: {error}") from error
+    return spec, file.parent
+
+
+def _offsets(program: Any) -> Iterator[int]:  # noqa: ANN401 (a message of protobuf)
+    """Return where in the weight file the constants lie."""
+    for block in program.functions[FUNCTION].block_specializations.values():
+        for operation in block.operations:
+            values = list(operation.attributes.values())
+            values += [bound.value for argument in operation.inputs.values() for bound in argument.arguments]
+            for value in values:
+                if value.WhichOneof("value") == "blobFileValue":
+                    yield value.blobFileValue.offset
+
+
+def _input(feature: Any) -> TensorSpec:  # noqa: ANN401 (a message of protobuf)
+    array = feature.type.multiArrayType
+    shape = tuple(least if least == largest else None for least, largest in _sizes(array))
+    return TensorSpec(feature.name, _dtype(array), shape)
+
+
+def _output(feature: Any, function: Any) -> TensorSpec:  # noqa: ANN401 (of protobuf, and of coremltools)
+    """Return an output; its shape is the program's, because a description may leave it out."""
+    (var,) = (var for var in function.outputs if var.name == feature.name)
+    shape = tuple(None if is_symbolic(size) else int(size) for size in var.shape)
+    return TensorSpec(feature.name, _dtype(feature.type.multiArrayType), shape)
+
+
+def _sizes(array: Any) -> tuple[tuple[int, int], ...]:  # noqa: ANN401 (a message of protobuf)
+    flexibility = array.WhichOneof("ShapeFlexibility")
+    if flexibility == "shapeRange":
+        return tuple((bounds.lowerBound, bounds.upperBound) for bounds in array.shapeRange.sizeRanges)
+    if flexibility == "enumeratedShapes":
+        columns = zip(*(shape.shape for shape in array.enumeratedShapes.shapes), strict=True)
+        return tuple((min(sizes), max(sizes)) for sizes in columns)
+    return tuple((size, size) for size in array.shape)
+
+
+def _dtype(array: Any) -> str:  # noqa: ANN401 (a message of protobuf)
+    told: str = ct.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType)
+    return _DTYPES.get(told, told.lower())
+
+
+def _broken(path: Path, message: str) -> RunoffError:
+    return RunoffError(f"the package {path} cannot be read: {message}", "convert the model again")

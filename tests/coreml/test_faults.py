@@ -1,0 +1,112 @@
+"""A package that does not compute what PyTorch computes is caught, however small the fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from packages import PROGRAM, WEIGHTS, change_program, change_weights
+
+from runoff.errors import RunoffError
+from runoff.models.coreml.check import check_package
+from runoff.models.coreml.convert import write_package
+from runoff.models.coreml.package import read_package
+from runoff.models.packages import PACKAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from packages import Subject
+
+FP32, FP16 = PACKAGES[:2]
+
+
+@pytest.fixture(params=[FP32, FP16], ids=["fp32", "fp16"])
+def converted(request: pytest.FixtureRequest, subject: Callable[[str], Subject], package: Path) -> Callable[[], None]:
+    """Return what checks a fresh package of MobileNetV2, whatever was done to its files since."""
+    kind, given = request.param, subject("mobilenet_v2")
+    write_package(given.network, kind, torch.from_numpy(given.photos[:1]), package)
+
+    def check() -> None:
+        check_package(read_package(package), kind, given.photos, given.references)
+
+    check()
+    return check
+
+
+def flip_a_sign(weights: NDArray[Any]) -> None:
+    weights[abs(weights).argmax()] *= -1
+
+
+def swap_two(weights: NDArray[Any]) -> None:
+    low, high = weights.argmin(), weights.argmax()
+    weights[[low, high]] = weights[[high, low]]
+
+
+@pytest.mark.parametrize("change", [flip_a_sign, swap_two])
+def test_a_changed_weight_is_caught(
+    change: Callable[[NDArray[Any]], None], converted: Callable[[], None], package: Path
+) -> None:
+    change_weights(package, change)
+    with pytest.raises(RunoffError, match="differs from PyTorch by"):
+        converted()
+
+
+def test_a_weight_file_that_was_cut_is_caught(converted: Callable[[], None], package: Path) -> None:
+    data = (package / WEIGHTS).read_bytes()
+    (package / WEIGHTS).write_bytes(data[:-4096])
+    with pytest.raises(RunoffError, match=r"weight\.bin is broken: it has \d+ bytes; the entry at \d+ ends at"):
+        converted()
+    (package / WEIGHTS).write_bytes(data[:100])
+    with pytest.raises(RunoffError, match=r"weight\.bin is broken"):
+        converted()
+    (package / WEIGHTS).unlink()
+    with pytest.raises(RunoffError, match=r"weight\.bin is broken: it is missing"):
+        converted()
+
+
+def test_a_program_that_was_cut_is_caught(converted: Callable[[], None], package: Path) -> None:
+    data = (package / PROGRAM).read_bytes()
+    (package / PROGRAM).write_bytes(data[: len(data) // 2])
+    with pytest.raises(RunoffError, match="cannot be read"):
+        converted()
+    (package / "Manifest.json").write_text("{}")
+    with pytest.raises(RunoffError, match="cannot be read"):
+        converted()
+
+
+def test_a_wrong_epsilon_is_caught(subject: Callable[[str], Subject], package: Path) -> None:
+    given = subject("vit_tiny")
+    write_package(given.network, FP32, torch.from_numpy(given.photos[:1]), package)
+
+    def widen(operations: Any) -> None:
+        named = {operation.outputs[0].name: operation for operation in operations}
+        (norm, *_) = [operation for operation in operations if operation.type == "layer_norm"]
+        epsilon = named[norm.inputs["epsilon"].arguments[0].name]
+        epsilon.attributes["val"].immediateValue.tensor.floats.values[0] *= 100
+
+    change_program(package, widen)
+    with pytest.raises(RunoffError, match="differs from PyTorch by"):
+        check_package(read_package(package), FP32, given.photos, given.references)
+
+
+def test_nearly_every_sign_that_could_be_flipped_is_caught(subject: Callable[[str], Subject], package: Path) -> None:
+    given = subject("mobilenet_v2")
+    write_package(given.network, FP32, torch.from_numpy(given.photos[:1]), package)
+    whole, draws, caught, count = (package / WEIGHTS).read_bytes(), np.random.default_rng(0), 0, 20
+
+    def flip(weights: NDArray[Any]) -> None:
+        weights[draws.integers(len(weights))] *= -1
+
+    for _ in range(count):
+        (package / WEIGHTS).write_bytes(whole)
+        change_weights(package, flip)
+        try:
+            check_package(read_package(package), FP32, given.photos, given.references)
+        except RunoffError:
+            caught += 1
+    assert caught >= 0.9 * count

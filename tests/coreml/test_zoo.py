@@ -1,0 +1,51 @@
+"""The networks of the zoo as CoreML packages, saved and read back: they compute what PyTorch computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from runoff.models.coreml.check import check_package
+from runoff.models.coreml.convert import write_package
+from runoff.models.coreml.evaluate import unknown_operations
+from runoff.models.coreml.package import read_package
+from runoff.models.packages import LARGEST_BATCH, PACKAGES
+from runoff.protocol import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from packages import Subject
+
+    from runoff.models.packages import PackageKind
+
+NETWORKS = ("efficientnet-lite0", "regnet_x_400mf", "mobilenet_v2", "efficientnet_b0", "vit_tiny")
+FIXED, FLEXIBLE = PACKAGES[0], PACKAGES[-1]
+
+
+@pytest.mark.parametrize("kind", [FIXED, FLEXIBLE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_package_computes_what_pytorch_computes(
+    name: str, kind: PackageKind, subject: Callable[[str], Subject], package: Path
+) -> None:
+    given = subject(name)
+    write_package(given.network, kind, torch.from_numpy(given.photos[:1]), package)
+    program = read_package(package)
+    assert unknown_operations(program) == []
+    checks = check_package(program, kind, given.photos, given.references)
+    assert [check.batch for check in checks] == ([1, 4] if kind.flexible else [1])
+    assert all(0 < check.max_rel_diff <= kind.tolerance for check in checks)
+    batch = None if kind.flexible else 1
+    assert program.inputs == (TensorSpec("input", "float32", (batch, 3, 224, 224)),)
+    assert program.outputs == (TensorSpec("logits", "float32", (batch, 1000)),)
+    assert program.sizes["input"][0] == ((1, LARGEST_BATCH) if kind.flexible else (1, 1))
+    assert program.spec_version == 7
+
+
+def test_the_photos_of_real_weights_are_what_they_show(subject: Callable[[str], Subject]) -> None:
+    best = subject("efficientnet-lite0").references.argmax(axis=1)
+    assert len(np.unique(best)) >= 6

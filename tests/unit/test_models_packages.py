@@ -1,0 +1,67 @@
+"""Which CoreML package serves which settings, and what is known of a package."""
+
+from __future__ import annotations
+
+import pytest
+
+from runoff.models.manifest import Check, Manifest, Package, StoredFile
+from runoff.models.packages import PACKAGES, serves, verified
+from runoff.protocol import Preprocess, Settings
+
+
+def manifest_of(*checks: Check, packages: tuple[str, ...] = ()) -> Manifest:
+    part = StoredFile("model.mlpackage/Manifest.json", "0" * 64, 1)
+    package = Package(
+        path="model.mlpackage", sha256="0" * 64, spec_version=7, precision="fp32", inputs=(), outputs=(), parts=(part,)
+    )
+    return Manifest(
+        name="net",
+        source="here",
+        weights="seeded:0",
+        builder="package:function",
+        inputs=(),
+        outputs=(),
+        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={},
+        packages=dict.fromkeys(packages, package),
+        labels=StoredFile("labels.txt", "0" * 64, 1),
+        examples=(),
+        checks=checks,
+        made_with={"system": "Linux"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch", "served"),
+    [
+        ("fp32", 1, ["mlpackage", "mlpackage-flexible"]),
+        ("fp16", 1, ["mlpackage-fp16", "mlpackage-fp16-flexible"]),
+        ("fp32", 4, ["mlpackage-flexible"]),
+        ("fp16", 4, ["mlpackage-fp16-flexible"]),
+        ("fp32", 32, ["mlpackage-flexible"]),
+        ("fp32", 33, []),
+        ("int8", 1, []),
+    ],
+)
+def test_a_package_serves_its_precision_and_its_batches(precision: str, batch: int, served: list[str]) -> None:
+    settings = Settings(precision=precision, batch=batch)
+    assert [kind.name for kind in PACKAGES if serves(kind.name, settings)] == served
+
+
+def test_what_is_no_package_serves_all() -> None:
+    assert serves("onnx", Settings(precision="fp16", batch=8))
+
+
+def test_each_package_has_a_folder_of_its_own() -> None:
+    folders = {kind.folder for kind in PACKAGES}
+    assert "model-fp16-flexible.mlpackage" in folders
+    assert len(folders) == len(PACKAGES)
+
+
+def test_how_a_package_was_verified() -> None:
+    checks = Check("mlpackage", 1, 1e-6, 2e-7), Check("mlpackage", 4, 1e-6, 1.23e-6), Check("onnx", 1, 1.0, 1.0)
+    assert verified(manifest_of(*checks, packages=("mlpackage",)), "mlpackage") == (
+        "package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit)"
+    )
+    assert verified(manifest_of(*checks), "mlpackage") is None
+    assert verified(manifest_of(packages=("mlpackage",)), "mlpackage") is None

@@ -1,0 +1,109 @@
+"""Models that a suite needs, with and without CoreML packages. Nothing is started."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from orchestra import finished
+
+from runoff.errors import RunoffError
+from runoff.models.manifest import Example, Manifest, Package, StoredFile, read_manifest
+from runoff.models.packages import PACKAGES
+from runoff.models.prepare import ensure_models
+from runoff.processes import Spawner
+from runoff.protocol import Preprocess, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from runoff.processes import Finished
+
+NAME = "mine"
+
+
+class Program(Spawner):
+    """Answers in place of the programs of the export environment."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.model = folder / "models" / NAME
+        self.asked: list[Sequence[str]] = []
+        self.exit_code = 0
+
+    def run(self, argv: Sequence[str], _env: Mapping[str, str], *_: object) -> Finished:
+        """Note what was asked; a conversion that ends well writes its packages into the manifest."""
+        self.asked.append(argv)
+        if not self.exit_code:
+            manifest = read_manifest(self.model)
+            part = StoredFile("labels.txt", manifest.labels.sha256, manifest.labels.bytes)
+            package = Package(
+                path="p", sha256="0" * 64, spec_version=7, precision="fp32", inputs=(), outputs=(), parts=(part,)
+            )
+            packages = {kind.name: package for kind in PACKAGES}
+            changed = msgspec.structs.replace(manifest, packages=packages)
+            (self.model / "manifest.json").write_bytes(msgspec.json.encode(changed))
+        return finished(exit_code=self.exit_code, stderr="error: an operation that it does not know")
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return the programs, with a model of eight examples in the store and an export environment."""
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path))
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "envs"))
+    python = tmp_path / "envs" / "export" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    folder = tmp_path / "models" / NAME
+    folder.mkdir(parents=True)
+    (folder / "labels.txt").write_bytes(b"daisy\n")
+    labels = StoredFile("labels.txt", hashlib.sha256(b"daisy\n").hexdigest(), 6)
+    spec = TensorSpec("input", "float32", (None, 3, 2, 2))
+    manifest = Manifest(
+        name=NAME,
+        source="here",
+        weights="seeded:0",
+        builder="package:function",
+        inputs=(spec,),
+        outputs=(spec,),
+        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={"onnx": labels},
+        labels=labels,
+        examples=tuple(Example(str(place), labels, labels, labels, "daisy") for place in range(8)),
+        checks=(),
+        made_with={},
+    )
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return Program(tmp_path)
+
+
+def test_packages_are_made_where_they_are_wanted_and_once(program: Program) -> None:
+    said: list[str] = []
+    assert ensure_models([NAME], program, said.append)[NAME].formats == ("onnx",)
+    assert program.asked == said == []
+    models = ensure_models([NAME], program, said.append, packages={NAME})
+    assert models[NAME].formats == ("onnx", *(kind.name for kind in PACKAGES))
+    assert said == [f"converting {NAME} to CoreML packages (30 s, once)"]
+    ensure_models([NAME], program, said.append, packages={NAME})
+    assert [argv[2:5] for argv in program.asked] == [("-m", "runoff.models.coreml", NAME)]
+
+
+def test_a_model_that_cannot_be_converted_does_without_packages(program: Program) -> None:
+    said: list[str] = []
+    program.exit_code = 2
+    models = ensure_models([NAME], program, said.append, packages={NAME})
+    assert models[NAME].formats == ("onnx",)
+    assert said[1].startswith(f"{NAME} has no CoreML packages: the conversion of {NAME} exited with code 2")
+    assert "an operation that it does not know" in said[1]
+    assert said[1].endswith(f"(try it alone: runoff export {NAME} --coreml)")
+
+
+def test_a_model_with_too_few_examples_is_refused(program: Program) -> None:
+    manifest = read_manifest(program.model)
+    few = msgspec.structs.replace(manifest, examples=manifest.examples[:6])
+    (program.model / "manifest.json").write_bytes(msgspec.json.encode(few))
+    with pytest.raises(RunoffError, match=r"stored with 6 examples; at least 8.*runoff export --force mine"):
+        ensure_models([NAME], program, print)
