@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.bench import workspace
+from runoff.energy.meters import find_meters
 from runoff.machine import describe_machine, headline
 from runoff.probes.counters import PERF
 from runoff.probes.process import HYPERFINE
@@ -21,6 +21,7 @@ from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from runoff.probes.base import Tool
     from runoff.processes import Spawner
@@ -71,7 +72,7 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
             yield Finding(f"target {name}", "ok", detail)
         elif lack:
             yield Finding(f"target {name}", "missing", lack.message, lack.hint)
-    yield _energy()
+    yield _energy(spawner)
     yield _room()
 
 
@@ -135,18 +136,13 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
         yield Finding("perf counts", "ok", f"all of {', '.join(event['event'] for event in events)}")
 
 
-def _energy() -> Finding:
-    zones = sorted(Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj"))
-    if not zones:
-        return Finding(
-            "energy",
-            "missing",
-            "no RAPL counters on this machine",
-            "usual on virtual machines; energy is not measured",
-        )
-    if not os.access(zones[0], os.R_OK):
-        return Finding("energy", "missing", f"{zones[0]} cannot be read", f"sudo chmod a+r {zones[0]}")
-    return Finding("energy", "warning", f"{len(zones)} RAPL zones", "runoff has no energy probe yet")
+def _energy(spawner: Spawner) -> Finding:
+    """Say which counters of energy can be read, or why none can and what would change that."""
+    meters = find_meters(spawner)
+    if meters.reason:
+        return Finding("probe energy", "missing", meters.reason.message, meters.reason.hint)
+    infos = [meter.info for meter in meters.found]
+    return Finding("probe energy", "ok", "; ".join(f"{info.name}: {', '.join(info.domains)}" for info in infos))
 
 
 def _room() -> Finding:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from runoff.energy.measure import measure_energy
 from runoff.job import Job
+from runoff.probes.energy import ENERGY
 from runoff.protocol import Latency
 from runoff.reason import Reason
 from runoff.single import measure_process
@@ -160,6 +162,7 @@ def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: L
         before = bench.spawner.measured_ns
         records = _measure(bench, job, blanks)
         writer.info.measured_ns += bench.spawner.measured_ns - before
+        writer.info.paused_ns += sum(map(_idle_ns, records))
     for record in records:
         writer.append(record)
     listener.finished(job, records)
@@ -169,11 +172,20 @@ def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: L
 def _measure(bench: Bench, job: Job, blanks: list[Record]) -> list[Record]:
     if isinstance(job.probe.measure, Latency) and takes_turns(bench.offers[job.cases[0].target]):
         return measure_set(bench, job, blanks)
+    if job.probe.name == ENERGY.name:
+        return [measure_energy(bench, job, blank) for blank in blanks]
     return [measure_process(bench, job, blank) for blank in blanks]
+
+
+def _idle_ns(record: Record) -> int:
+    """Return for how long the machine was deliberately left idle."""
+    return sum(window.end_ns - window.start_ns for window in record.energy if not window.count)
 
 
 def _obstacle(bench: Bench, job: Job) -> Reason | None:
     kind, can = job.probe.measure.__struct_config__.tag, bench.offers[job.cases[0].target].capabilities
     if can and kind not in can.measures and not (kind == "latency" and "turns" in can.measures):
         return Reason("measure", f"its runner does not do {kind!r} (it does: {', '.join(can.measures)})")
+    if job.probe.name == ENERGY.name:
+        return bench.meters.reason
     return bench.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None

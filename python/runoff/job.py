@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from runoff.energy.meters import Meters
 from runoff.pages import with_huge_pages
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Bench(Struct, frozen=True, kw_only=True):
     """Says when a pass has enough blocks."""
     before: Sequence[Record] = ()
     """What an interrupted run has already."""
+    meters: Meters = Meters()
+    """Sources of energy readings, for the probe ``energy``."""
 
     def target(self, case: Case, probe: Probe) -> Target:
         """Return the runner of `case` as `probe` starts it."""

@@ -228,6 +228,11 @@ class Player:
     def _lost(self, message: str) -> TurnError:
         return TurnError(Reason("garbage", message, "see protocol/README.md, measure turns"))
 
+    def cpu_ns(self) -> int | None:
+        """Return the CPU time of the process so far; None where the system does not tell."""
+        threads = self._cpu_s()
+        return round(sum(threads.values()) * 1e9) if threads else None
+
     def _cpu_s(self) -> dict[int, float]:
         """Return the CPU time of each thread so far, where the system tells."""
         try:

@@ -59,6 +59,42 @@ class Conditions(Struct, frozen=True, kw_only=True):
     """Involuntary context switches of what was started (a live process's are not told)."""
 
 
+class EnergyWindow(Struct, frozen=True, kw_only=True):
+    """What the counters of energy said of one stretch of work, or of rest (probe ``energy``)."""
+
+    part: str
+    """``idle-before``, ``process``, ``inference`` or ``idle-after``."""
+    start_ns: int
+    end_ns: int
+    """When the work began and ended, on the monotonic clock; the readings lie around it."""
+    count: int = 0
+    """Whole processes, or inferences, that were done; 0 where the machine rested."""
+    joules: dict[str, float] = {}
+    """From the first reading to the second, by ``SOURCE.DOMAIN``."""
+    seconds: dict[str, float] = {}
+    """The time between the two readings, by source."""
+    silent: dict[str, str] = {}
+    """By ``SOURCE.DOMAIN``, why there is no figure: a counter that did not move is not zero."""
+    others: float | None = None
+    """Cores kept busy by processes other than those measured: their energy is in the figures."""
+
+
+class MeterInfo(Struct, frozen=True, kw_only=True):
+    """A source of energy readings."""
+
+    name: str
+    source: str
+    """What counts, and what reads it."""
+    domains: dict[str, str]
+    """What is counted: name to scope."""
+    resolution_j: float
+    """One step of the counter."""
+    step_s: float
+    """How often it moves."""
+    lacks: dict[str, str] = {}
+    """Domains that it might have and has not, with the reason."""
+
+
 class Record(Struct, frozen=True, kw_only=True):
     """One line of a raw file: one process (or one call of a tool that starts one) of a case and probe."""
 
@@ -84,6 +120,8 @@ class Record(Struct, frozen=True, kw_only=True):
     turned: Turned | None = None
     """Set when it was measured as a live process that took turns."""
     conditions: Conditions | None = None
+    energy: tuple[EnergyWindow, ...] = ()
+    """Set by the probe ``energy``: its windows, in order of time."""
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -110,7 +148,8 @@ class RunInfo(Struct, kw_only=True):
     cases: tuple[Case, ...]
     capabilities: dict[str, Capabilities]
     models: dict[str, dict[str, Any]]
-    """Name to: source, weights, sha256 by format; where asked for, `prepared` (sha256, key) or `not_prepared` (why)."""
+    """Name to: source, weights, sha256 by format; where asked for, `prepared` (by the format that it was made from:
+    sha256, key) or `not_prepared` (why)."""
     machine: dict[str, Any]
     tools: dict[str, str | None]
     """Name to version of hyperfine, perf, runoff; null when the tool is missing."""
@@ -127,6 +166,10 @@ class RunInfo(Struct, kw_only=True):
     """SHA-256 of each shared library that a runner named as its runtime's, by path."""
     environments: dict[str, dict[str, str]] = {}
     """By target: the variables that matter (`runoff.machine.VARIABLES`) in its runner's environment."""
+    meters: tuple[MeterInfo, ...] = ()
+    """Sources of energy readings that the probe ``energy`` had."""
+    meters_lacking: dict[str, str] = {}
+    """Those that it had not, with the reason."""
     started: str
     finished: str | None = None
     elapsed_ns: int = 0

@@ -16,7 +16,7 @@ from runoff.protocol import Positive, Settings, Workload
 from runoff.quantities import read_duration, read_share
 from runoff.settings import sweep
 
-DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "counters": 3, "memory": 3}
+DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "counters": 3, "memory": 3, "energy": 3}
 """Processes per case for each probe, when the suite says nothing."""
 DEFAULT_BASELINES = ("torch", "ort-python")
 
@@ -69,12 +69,22 @@ class LatencyMinima(_Table, frozen=True, kw_only=True):
     """Whether processes are given their memory in huge pages, so that those of one program lie alike (Linux)."""
 
 
+class EnergyWindows(_Table, frozen=True, kw_only=True):
+    """``[measure.energy]``: how long is measured; longer where the counter moves too seldom for that."""
+
+    window_s: Annotated[float, Meta(gt=0)] = 2.0
+    """Of whole processes, and of inferences in a live one."""
+    idle_s: Annotated[float, Meta(gt=0)] = 2.0
+    """Of the idle machine, before and after."""
+
+
 class Measure(_Table, frozen=True, kw_only=True):
     """``[measure]``."""
 
     blocks: dict[str, Positive] = {}
     """By probe; see `DEFAULT_BLOCKS`."""
     latency: LatencyMinima = LatencyMinima()
+    energy: EnergyWindows = EnergyWindows()
     timeout_s: Annotated[float, Meta(gt=0)] = 600.0
     """A process that takes longer is killed and its case fails with kind ``timeout``."""
     pause_s: Seconds = 0.0
@@ -215,6 +225,7 @@ _TABLES = {
     "suite": Head,
     "measure": Measure,
     "measure.latency": LatencyMinima,
+    "measure.energy": EnergyWindows,
     "group": Group,
     "targets": OwnTarget,
 }

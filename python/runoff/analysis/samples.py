@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from runoff.analysis import counters, life
+from runoff.analysis import counters, energy, life
 from runoff.analysis.trust import disagreements
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ COLUMNS = [
     "unit",
     "value",
 ]
-SETUP = ("start", "imports", "runtime", "environment", "load")
+SETUP = ("start", "imports", "runtime", "environment", "compile", "load")
 """Phases that a ``latency`` process goes through once."""
 
 WARM_UP = "warm-up"
@@ -58,10 +58,11 @@ def tidy(run: Run) -> pd.DataFrame:
     """
     cases = {case.id: case for case in run.info.cases}
     wrong = disagreements(run)
+    readers = READERS | {"energy": _energy_of(run)}
     started: defaultdict[tuple[str, str], int] = defaultdict(int)
     rows: list[tuple[object, ...]] = []
     for record in sorted(run.records, key=lambda record: record.order):
-        case, read = cases.get(record.case), READERS.get(record.probe)
+        case, read = cases.get(record.case), readers.get(record.probe)
         if case is None or read is None or not _counts(record, wrong):
             continue
         key = (record.case, record.probe)
@@ -138,6 +139,21 @@ def _accuracy(record: Record) -> Iterator[Reading]:
         for metric, value in check.items():
             if metric in ACCURACY_UNITS and value is not None:
                 yield Reading(0, "", sample, metric, ACCURACY_UNITS[metric], float(value))
+
+
+def _energy_of(run: Run) -> Callable[[Record], Iterator[Reading]]:
+    """Return what reads the records of the probe ``energy``, which need what the run knows of the counters."""
+    own: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in run.records:
+        if (record.probe, record.status) == ("energy", "ok"):
+            own[record.case].append(record)
+    withheld = {case: energy.shortfalls(records, run.info) for case, records in own.items()}
+
+    def read(record: Record) -> Iterator[Reading]:
+        for metric, unit, value in energy.values(record, run.info, withheld[record.case]):
+            yield Reading(0, "", 0, metric, unit, value)
+
+    return read
 
 
 ACCURACY_UNITS = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from runoff.analysis import counters
+from runoff.analysis import counters, energy
 from runoff.analysis.cells import Cell, Key, cells
 from runoff.analysis.comparisons import comparisons
 from runoff.analysis.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
@@ -40,6 +40,7 @@ HEADLINE = {
     "latency": ("inference.warm", "ns"),
     "counters": ("instructions", "count"),
     "memory": ("peak_memory", "bytes"),
+    "energy": ("inference", "J"),
     "accuracy": ("max_rel_diff", "ratio"),
 }
 """The metric, with its unit, that stands for a probe that gave nothing."""
@@ -108,8 +109,9 @@ class _Summary:
     def _lines(self, case: Case, probe: str) -> Iterator[_Line]:
         found = self._state(case, probe)
         keys = self.keys[case.id, probe]
+        lacks, notes = self._energy(case, found) if probe == "energy" else ({}, {})
         if not keys:
-            silent = probe == "counters" or not computes(self.run, case.target)
+            silent = probe == "counters" or bool(lacks) or not computes(self.run, case.target)
             if found.status == "ok" and not silent:
                 found = State("not-measured", f"the {probe} records hold no value that runoff knows")
             if found.status != "ok":
@@ -117,7 +119,8 @@ class _Summary:
                 yield _Line(probe, metric, unit, _NOTHING, found)
         for key in keys:
             cell = self.cells[key]
-            yield _Line(probe, key.metric, cell.unit, _estimate(key, cell), found, cell)
+            its = State(found.status, notes[key.metric]) if key.metric in notes and found.status == "ok" else found
+            yield _Line(probe, key.metric, cell.unit, _estimate(key, cell), its, cell)
             if key.metric.endswith(".warm"):
                 yield _Line(probe, f"{key.metric}.mean", cell.unit, mean(cell.processes), found)
                 yield from _percentiles(probe, key.metric, cell, found)
@@ -125,6 +128,16 @@ class _Summary:
                 yield from _outliers(probe, key.metric, cell, found)
         if found.status == "ok" and probe == "counters":
             yield from _uncounted(self.records[case.id], {key.metric for key in keys})
+        for metric, why in lacks.items():
+            yield _Line(probe, metric, energy.unit_of(metric), _NOTHING, State("not-measured", why))
+
+    def _energy(self, case: Case, found: State) -> tuple[dict[str, str], dict[str, str]]:
+        """Return, by metric of the probe ``energy``, why a case has no figure, and what stands beside one."""
+        own = [record for record in self.records[case.id] if record.probe == "energy"]
+        if found.status != "ok":
+            return {}, {}
+        live = computes(self.run, case.target)
+        return energy.shortfalls(own, self.run.info, live=live), energy.notes(own, self.run.info)
 
     def _compared(self, case: Case, line: _Line) -> Iterator[tuple[object, ...]]:
         head = (case.id, case.target, case.model, case.workload, case.settings.profile)

@@ -10,7 +10,12 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from runoff.analysis.statistics import Ratio
 
-BETTER_WORSE = {"ns": ("faster", "slower"), "bytes": ("smaller", "larger"), "count": ("fewer", "more")}
+BETTER_WORSE = {
+    "ns": ("faster", "slower"),
+    "bytes": ("smaller", "larger"),
+    "count": ("fewer", "more"),
+    "J": ("less", "more"),
+}
 """Units whose ratio says something, and the words for it."""
 BASELINE = "baseline"
 NO_DIFFERENCE = "no difference"
@@ -79,7 +84,7 @@ def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> st
     floor
         From `floor_of`; None without a twin.
     unit
-        ``ns``, ``bytes`` or ``count``.
+        ``ns``, ``bytes``, ``count`` or ``J``.
     """
     if not isfinite(ratio.low):
         return f"not comparable: {ratio.n} block gives no interval (2 are needed)"

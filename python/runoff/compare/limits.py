@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GRAMMAR = (
     "a limit is PROBE.NAME, > or <, and a change from the baseline with its sign (+5%, -10%) "
-    "or a value with its unit (20ms, 1.5s, 120MB, 1e-3): 'latency.median > +5%'"
+    "or a value with its unit (20ms, 1.5s, 120MB, 50mJ, 1e-3): 'latency.median > +5%'"
 )
 _LIMIT = re.compile(
     r"\s*(?P<metric>[\w.-]+)\s*(?P<operator>[<>])\s*(?P<sign>[+-]?)(?P<value>\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-zµ]*)\s*"
@@ -40,9 +40,14 @@ _UNITS = {
     "KiB": ("bytes", 2.0**10),
     "MiB": ("bytes", 2.0**20),
     "GiB": ("bytes", 2.0**30),
+    "mJ": ("J", 1e-3),
+    "J": ("J", 1.0),
     "": ("", 1.0),
 }
 """What may follow a value: the unit of ``summary.csv`` that it stands for, and how many of that it is."""
+
+_NEEDED = {"ns": "a time, such as 20ms", "bytes": "a size, such as 120MB", "J": "an energy, such as 50mJ"}
+"""What a limit on a metric of each unit has to be."""
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -77,9 +82,9 @@ class Limit(Struct, frozen=True, kw_only=True):
         """Raise when the limit does not fit the unit of its metric."""
         if self.relative and unit not in BETTER_WORSE:
             raise RunoffError(f"limit {self.text!r}: {self.metric} has no change, only a value", GRAMMAR)
-        if self.relative or self.unit == (unit if unit in ("ns", "bytes") else ""):
+        if self.relative or self.unit == (unit if unit in _NEEDED else ""):
             return
-        need = {"ns": "a time, such as 20ms", "bytes": "a size, such as 120MB"}.get(unit, "a number without a unit")
+        need = _NEEDED.get(unit, "a number without a unit")
         raise RunoffError(f"limit {self.text!r}: {self.metric} needs {need}", GRAMMAR)
 
 

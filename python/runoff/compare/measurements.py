@@ -13,6 +13,7 @@ from runoff.analysis.audit import audit
 from runoff.analysis.cells import Cell, Key, cells
 from runoff.analysis.samples import tidy
 from runoff.analysis.trust import computes, disagreements, state
+from runoff.models.store import prepared_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,7 +147,8 @@ def _made_of(run: Run, case: Case, records: Iterable[Record]) -> str:
     effective = next((r.result.effective for r in records if r.result and r.result.effective), None)
     engine = f"{effective.runtime} {effective.version} {effective.build or ''}".strip() if effective else ""
     told = run.info.models.get(case.model, {})
-    file = (told.get("sha256") or {}).get(case.format) or (told.get("prepared") or {}).get("sha256") or ""
+    prepared = prepared_in(told, case.made_from) or {}
+    file = (told.get("sha256") or {}).get(case.format) or prepared.get("sha256") or ""
     return f"{engine}, model {file[:12]}" if file else engine
 
 

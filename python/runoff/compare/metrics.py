@@ -27,6 +27,7 @@ _WARM = ".warm"
 MAIN = (
     *("process.wall", "process.user", "process.peak_memory", "life.whole"),
     *("latency.median", "latency.preprocess.median", "memory.peak", "counters.instructions"),
+    *("energy.process.package", "energy.inference.package", "energy.process.soc", "energy.inference.soc"),
 )
 """What a comparison shows unless it is asked for something else."""
 

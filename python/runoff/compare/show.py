@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _NARROW = 16
 """Longest name that heads a column of figures."""
-_COLOURS = {"faster": "green", "smaller": "green", "fewer": "green", "slower": "red", "larger": "red", "more": "red"}
+_GOOD, _BAD = ("faster", "smaller", "fewer", "less"), ("slower", "larger", "more")
+_COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 
 
 def figure(estimate: Estimate, unit: str) -> Figure:

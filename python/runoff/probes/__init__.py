@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.counters import COUNTERS
+from runoff.probes.energy import ENERGY
 from runoff.probes.latency import latency
 from runoff.probes.life import LIFE
 from runoff.probes.memory import MEMORY
@@ -18,4 +19,4 @@ if TYPE_CHECKING:
 
 def passes(minima: LatencyMinima) -> tuple[Probe, ...]:
     """Return all probes; each is a pass of its own over the cases."""
-    return (ACCURACY, PROCESS, LIFE, latency(minima), MEMORY, COUNTERS)
+    return (ACCURACY, PROCESS, LIFE, latency(minima), MEMORY, COUNTERS, ENERGY)

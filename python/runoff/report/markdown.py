@@ -9,6 +9,7 @@ import pandas as pd
 
 from runoff.analysis.verdict import percent
 from runoff.machine import headline
+from runoff.report import energy
 from runoff.report.measured import how_lines
 from runoff.report.overview import Row, blocks, headlines, outliers, ratios
 from runoff.report.palette import PHASES
@@ -45,6 +46,7 @@ def report(analysis: Analysis, plots: Sequence[Path]) -> str:
             overview(block),
         ]
     parts += ["## How it was measured", _bullets(how_lines(analysis.run)) or "No inferences were timed."]
+    parts += _energy(analysis)
     parts += _stability(analysis)
     parts += _ratios(analysis)
     parts += _plots(plots)
@@ -71,16 +73,30 @@ def _warnings(analysis: Analysis) -> list[str]:
 def overview(block: Block) -> str:
     """Return the table of one block."""
     against = [f"vs {name}" for name in block.baselines]
-    head = ["profile", "target", "whole process", *against, "warm inference", *against, "peak memory"]
-    return table([*head, "stability", "status"], (_overview_cells(row, block.baselines) for row in block.rows))
+    joules = [word for name in block.domains for word in (f"energy of an inference ({name})", *against)]
+    head = ["profile", "target", "whole process", *against, "warm inference", *against, *joules, "peak memory"]
+    return table([*head, "stability", "status"], (_overview_cells(row, block) for row in block.rows))
 
 
-def _overview_cells(row: Row, baselines: Sequence[str]) -> Iterator[str]:
+def _overview_cells(row: Row, block: Block) -> Iterator[str]:
+    baselines = block.baselines
     yield from (row.profile, f"*{row.target}*" if row.twin_of else row.target, full(row.wall))
     yield from (row.wall_vs.get(name, "") for name in baselines)
     yield full(row.warm)
     yield from (row.warm_vs.get(name, "") for name in baselines)
+    for domain in block.domains:
+        drawn = row.energy.get(domain)
+        yield full(drawn.inference) if drawn else ""
+        yield from (drawn.inference_vs.get(name, "") if drawn else "" for name in baselines)
     yield from (full(row.peak), row.stability, row.status)
+
+
+def _energy(analysis: Analysis) -> list[str]:
+    """Return the section on energy; none where it was not asked for."""
+    missing = _bullets(f"not read: {line}" for line in energy.lacking(analysis.run))
+    rows = list(energy.rows(analysis))
+    told = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
+    return ["## Energy", *told, *([missing] if missing else [])] if rows or missing else []
 
 
 def _stability(analysis: Analysis) -> list[str]:

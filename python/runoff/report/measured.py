@@ -1,4 +1,4 @@
-"""How a run was measured, in sentences: how warm inferences were timed, and why sampling ended."""
+"""How a run was measured, in sentences: how inferences were timed, what counted energy, why sampling ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runoff.analysis.trust import WITH_HUGE_PAGES, timed_how
 from runoff.analysis.verdict import percent
+from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ _HUGE_PAGES = (
 
 
 def how_lines(run: Run) -> list[str]:
-    """Return how the warm inferences were timed and why each probe's sampling ended, a sentence for each."""
-    return [*timing_words(run), *(stop_words(probe, stop, run.info) for probe, stop in run.info.stops.items())]
+    """Return how warm inferences were timed, what counted energy and why each probe ended, a sentence for each."""
+    stops = (stop_words(probe, stop, run.info) for probe, stop in run.info.stops.items())
+    return [*timing_words(run), *source_words(run), *stops]
 
 
 def timing_words(run: Run) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from runoff.analysis.energy import PARTS, shown_domains
 from runoff.analysis.peers import Peers
 from runoff.analysis.trust import computes, say
 from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
@@ -16,6 +18,8 @@ from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, full, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     import pandas as pd
 
     from runoff.analysis.analyse import Analysis
@@ -32,6 +36,16 @@ DETAIL = re.compile(r"\.p\d[\d.]*$")
 AGAIN = "A/A"
 """Begins the result of a baseline against its own twin."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
+
+
+class Energy(Struct, frozen=True, kw_only=True):
+    """What a case draws in one domain, with what the idle machine draws taken off."""
+
+    process: Figure
+    process_vs: dict[str, str]
+    """Verdict by baseline."""
+    inference: Figure
+    inference_vs: dict[str, str]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -54,6 +68,8 @@ class Row(Struct, frozen=True, kw_only=True):
     warm_vs: dict[str, str]
     peak: Figure
     peak_vs: dict[str, str]
+    energy: dict[str, Energy] = {}
+    """By domain: those of the block that were measured."""
     status: str
 
 
@@ -69,6 +85,8 @@ class Block(Struct, frozen=True, kw_only=True):
     """Targets of the block that others are compared with."""
     unfair: dict[str, list[str]] = {}
     """By profile: the points of the fairness audit that differ."""
+    domains: list[str] = []
+    """What energy is shown of: the processor as a whole, and GPUs."""
 
     @property
     def title(self) -> str:
@@ -115,10 +133,11 @@ def blocks(analysis: Analysis) -> list[Block]:
     lines: _Lines = defaultdict(list)
     statuses: dict[str, set[str]] = defaultdict(set)
     unfair = _unfair(analysis)
+    domains = shown_domains(analysis.run.info)
     peers = Peers(analysis.run.info)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
-        if not _is_detail(line["probe"], line["metric"]):
+        if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
             statuses[line["case"]].add(line["status"])
     grouped: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     baselines: dict[tuple[Any, ...], dict[str, None]] = defaultdict(dict)
@@ -137,6 +156,7 @@ def blocks(analysis: Analysis) -> list[Block]:
             rows=rows,
             baselines=list(baselines[key]),
             unfair={row.profile: unfair[row.case] for row in rows if row.case in unfair},
+            domains=[name for name in domains if any(name in row.energy for row in rows)],
         )
         for key, rows in grouped.items()
     ]
@@ -153,7 +173,7 @@ def _unfair(analysis: Analysis) -> dict[str, list[str]]:
 
 def _is_detail(probe: str, metric: str) -> bool:
     """Return whether a metric may be missing without the case being any less measured."""
-    return probe == "counters" or bool(DETAIL.search(metric))
+    return probe in ("counters", "energy") or bool(DETAIL.search(metric))
 
 
 def _by_profile(cases: tuple[Case, ...]) -> list[Case]:
@@ -183,8 +203,25 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         warm_vs=_verdicts(lines, case, WARM),
         peak=_figure(lines, case.id, peak),
         peak_vs=_verdicts(lines, case, peak),
+        energy=_energy(case, lines, shown_domains(analysis.run.info)),
         status=status,
     )
+
+
+def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
+    """Return what was measured of the energy of a case, by domain."""
+    found = {}
+    for domain in domains:
+        process, inference = (("energy", f"{part}.{domain}") for part in PARTS)
+        made = Energy(
+            process=_figure(lines, case.id, process),
+            process_vs=_verdicts(lines, case, process),
+            inference=_figure(lines, case.id, inference),
+            inference_vs=_verdicts(lines, case, inference),
+        )
+        if made.process.value is not None or made.inference.value is not None:
+            found[domain] = made
+    return found
 
 
 def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
@@ -227,7 +264,8 @@ def ratios(analysis: Analysis) -> list[dict[str, Any]]:
 
     Keys are columns of ``summary.csv``; numbers that there are not are None.
     """
-    shown = {*HEADLINE_METRICS, *PEAK}
+    domains = shown_domains(analysis.run.info)
+    shown = {*HEADLINE_METRICS, *PEAK, *(("energy", f"{part}.{domain}") for part in PARTS for domain in domains)}
     return [
         {name: finite(line[name]) if name in _NUMBERS else line[name] for name in (*_NAMES, *_NUMBERS)}
         for line in analysis.summary.to_dict("records")
@@ -266,6 +304,8 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "stability": analysis.stability,
         "outliers": outliers(analysis),
         "timed": timing_words(analysis.run),
+        "meters": info.meters,
+        "meters_lacking": info.meters_lacking,
         "stops": info.stops,
         "precision": info.precision,
         "time_s": info.time_s,
@@ -288,29 +328,38 @@ def headlines(block: Block) -> list[str]:
         rows = [row for row in block.rows if row.profile == profile and row.computes and row.twin_of is None]
         points = ", ".join(block.unfair.get(profile, []))
         unfair = f" (not a fair comparison, it fails: {points})" if points else ""
-        for what, figure, verdicts, best in _METRICS:
-            measured = [row for row in rows if getattr(row, figure).value is not None]
+        for what, best, read in _contests(block):
+            measured = {row.target: read(row) for row in rows if read(row)[0].value is not None}
             if measured:
-                winner = min(measured, key=lambda row: getattr(row, figure).value)
-                ties = _ties(winner, measured, verdicts)
-                versus = _versus(getattr(winner, verdicts) | ties)
+                winner = min(measured, key=lambda target: measured[target][0].value or 0.0)
+                figure, verdicts = measured[winner]
+                versus = _versus(verdicts | _ties(winner, measured))
                 place = "comes first" if NO_DIFFERENCE in versus else f"is the {best}"
-                told.append(
-                    f"{profile}, {what}{unfair}: {winner.target} {place}, {full(getattr(winner, figure))}{versus}."
-                )
+                told.append(f"{profile}, {what}{unfair}: {winner} {place}, {full(figure)}{versus}.")
     return told
 
 
-_METRICS = (
-    ("whole process", "wall", "wall_vs", "quickest"),
-    ("warm inference", "warm", "warm_vs", "quickest"),
-    ("peak memory", "peak", "peak_vs", "smallest"),
-)
+_Result = tuple[Figure, dict[str, str]]
+"""A figure, and its verdicts by baseline."""
 
 
-def _ties(winner: Row, rows: list[Row], verdicts: str) -> dict[str, str]:
+def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
+    """Yield what targets are ranked by, how the first is called, and what reads it from a row."""
+    yield "whole process", "quickest", lambda row: (row.wall, row.wall_vs)
+    yield "warm inference", "quickest", lambda row: (row.warm, row.warm_vs)
+    yield "peak memory", "smallest", lambda row: (row.peak, row.peak_vs)
+    for domain in block.domains:
+        yield f"energy of an inference ({domain})", "most frugal", partial(_inference, domain)
+
+
+def _inference(domain: str, row: Row) -> _Result:
+    found = row.energy.get(domain)
+    return (found.inference, found.inference_vs) if found else (Figure(), {})
+
+
+def _ties(winner: str, measured: Mapping[str, _Result]) -> dict[str, str]:
     """Return the verdicts of those that cannot be told from `winner`, where it is a baseline itself."""
-    found = {row.target: getattr(row, verdicts).get(winner.target, "") for row in rows}
+    found = {target: verdicts.get(winner, "") for target, (_, verdicts) in measured.items()}
     return {target: verdict for target, verdict in found.items() if verdict.startswith(NO_DIFFERENCE)}
 
 

@@ -7,6 +7,7 @@ PHASES = {
     "imports": "#332288",
     "runtime": "#88CCEE",
     "environment": "#117733",
+    "compile": "#AA4499",
     "load": "#DDCC77",
     "preprocess": "#CC6677",
     "inference": "#882255",
@@ -22,11 +23,12 @@ TARGETS = {
     "ort-python": "#0072B2",
     "ort-rust": "#009E73",
     "ort-pyo3": "#CC79A7",
+    "coreml": "#E69F00",
     "null-python": "#BBBBBB",
     "null-rust": "#777777",
 }
 """Okabe and Ito's scheme."""
-_SPARE = ("#E69F00", "#56B4E9", "#000000", "#F0E442")
+_SPARE = ("#56B4E9", "#000000", "#F0E442")
 
 
 TWIN = "#A6A6A6"

@@ -14,7 +14,7 @@ from runoff.report.text import Figure, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runoff.report.overview import Block
+    from runoff.report.overview import Block, Row
 
 WIDTH = 460
 BAR = 26
@@ -155,17 +155,28 @@ def warm(samples: pd.DataFrame, block: Block) -> Any:  # noqa: ANN401
 
 def memory(block: Block) -> Any:  # noqa: ANN401
     """Return bars of the peak memory with their intervals; None for no data."""
+    return _bars(block, lambda row: row.peak, 1e6, "megabytes")
+
+
+def energy(block: Block, domain: str) -> Any:  # noqa: ANN401
+    """Return bars of what an inference draws in `domain`, with their intervals; None for no data."""
+    figures = {row.case: row.energy[domain].inference for row in block.rows if domain in row.energy}
+    return _bars(block, lambda row: figures.get(row.case, Figure()), 1.0, f"joules an inference, {domain}")
+
+
+def _bars(block: Block, figure_of: Callable[[Row], Figure], divisor: float, axis: str) -> Any:  # noqa: ANN401
+    """Return a bar with its interval for each row that has the figure; None where none has."""
     rows = [
         {
             "target": row.target,
             "profile": row.profile,
-            "mb": row.peak.value / 1e6,
-            "low": (row.peak.low or row.peak.value) / 1e6,
-            "high": (row.peak.high or row.peak.value) / 1e6,
-            "text": number(row.peak),
+            "value": figure.value / divisor,
+            "low": (figure.low or figure.value) / divisor,
+            "high": (figure.high or figure.value) / divisor,
+            "text": number(figure),
         }
         for row in block.rows
-        if row.peak.value is not None
+        if (figure := figure_of(row)).value is not None
     ]
     if not rows:
         return None
@@ -176,7 +187,7 @@ def memory(block: Block) -> Any:  # noqa: ANN401
     def panel(part: pd.DataFrame, title: str) -> Any:  # noqa: ANN401
         base = alt.Chart(part).encode(y=alt.Y("target:N", sort=list(part["target"]), title=None))
         bars = base.mark_bar(height=BAR * 0.72).encode(
-            x=alt.X("mb:Q", title="megabytes", scale=room, axis=_sparse_axis()), color=colour
+            x=alt.X("value:Q", title=axis, scale=room, axis=_sparse_axis()), color=colour
         )
         rules = base.mark_rule(strokeWidth=2, color="black").encode(x="low:Q", x2="high:Q")
         text = base.mark_text(align="left", dx=6, fontSize=12).encode(x="high:Q", text="text:N")

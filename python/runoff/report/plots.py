@@ -39,9 +39,11 @@ def charts(analysis: Analysis) -> Iterator[tuple[str, Any]]:
             ("ratio", panels.ratios(analysis.summary, block)),
             ("warm", panels.warm(analysis.samples, block)),
             ("memory", panels.memory(block)),
+            *((f"energy-{domain}", panels.energy(block, domain)) for domain in block.domains),
         ):
             if chart is not None:
-                title = alt.TitleParams(_TITLES[kind], subtitle=[block.title, machine, _NOTES[kind]])
+                what = kind.partition("-")[0]
+                title = alt.TitleParams(_TITLES[what], subtitle=[block.title, machine, _NOTES[what]])
                 yield f"{kind}-{block.slug}", chart.properties(title=title)
     yield from _sweeps(made, machine)
 
@@ -51,12 +53,14 @@ _TITLES = {
     "ratio": "Whole process, against the baselines",
     "warm": "Warm inference, all samples",
     "memory": "Peak memory of the process",
+    "energy": "Energy of an inference",
 }
 _NOTES = {
     "life": "one process for each target, the one whose whole time is the median; from spawn to exit",
     "ratio": "paired ratios and 95 % interval; right of 1 is faster; grey: a baseline against itself",
     "warm": "share of inferences answered within a time; further left is faster; no outlier is left out",
     "memory": "median and 95 % interval; resident memory at its highest",
+    "energy": "with its preprocessing, what the idle machine draws taken off; median and 95 % interval",
 }
 
 

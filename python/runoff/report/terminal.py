@@ -11,7 +11,7 @@ from rich.text import Text
 from runoff.analysis.harness import MOST
 from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
 from runoff.report.measured import how_lines
-from runoff.report.overview import DETAIL, Block, Row, blocks, missing
+from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _WIDE = 8
 """A longer name is broken at its first hyphen."""
-_COLOURS = {"faster": "green", "smaller": "green", "slower": "red", "larger": "red"}
+_GOOD, _BAD = ("faster", "smaller", "less"), ("slower", "larger", "more")
+_COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 _MOST_BASELINES = 2
 """Baselines beside the whole process; more would not fit into 80 columns. The report has all."""
 
@@ -103,7 +104,10 @@ def block_table(block: Block) -> Table:
         table.add_section()
         table.add_row(Text(f"{profile}:", style="italic"))
         for row in (row for row in block.rows if row.profile == profile):
-            table.add_row(*_cells(row, shown), style="dim" if row.twin_of else None)
+            style = "dim" if row.twin_of else None
+            table.add_row(*_cells(row, shown), style=style)
+            for domain, drawn in row.energy.items():
+                table.add_row(*_joules(domain, drawn, shown), style=style)
     return table
 
 
@@ -120,6 +124,16 @@ def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
     yield _figure(row.warm)
     yield from (_verdict(row.warm_vs.get(name, "")) for name in baselines[-1:])
     yield _figure(row.peak)
+
+
+def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
+    """Yield the cells of the line below a case: what the process and the inference above it draw."""
+    yield Text(f"  {domain}", style="dim")
+    yield _figure(drawn.process)
+    yield from (_verdict(drawn.process_vs.get(name, "")) for name in baselines)
+    yield _figure(drawn.inference)
+    yield from (_verdict(drawn.inference_vs.get(name, "")) for name in baselines[-1:])
+    yield Text("")
 
 
 def _target(row: Row) -> Text:

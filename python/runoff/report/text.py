@@ -8,7 +8,12 @@ from msgspec import Struct
 
 from runoff.analysis.verdict import decimals
 
-_SCALES = {"ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")), "bytes": ((0.0, 1e6, "MB"),)}
+_SCALES = {
+    "ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")),
+    "bytes": ((0.0, 1e6, "MB"),),
+    "J": ((1.0, 1.0, "J"), (1e-3, 1e-3, "mJ"), (0.0, 1e-6, "µJ")),
+    "W": ((1.0, 1.0, "W"), (0.0, 1e-3, "mW")),
+}
 """By unit: from this value on, divide by this, and call it that."""
 
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from runoff.plan import Case
     from runoff.store import Record, Run
 
-POINTS: tuple[Callable[[Group], Found], ...] = (
+POINTS: tuple[Callable[[Group], Found | None], ...] = (
     *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),
     *(resources.threads, resources.provider, software.denormals),
     *(resources.profile, resources.settings, resources.applied, resources.environment),
-    *(measurement.timed, measurement.waiting, measurement.twin),
+    *(measurement.timed, measurement.waiting, measurement.twin, measurement.energy),
 )
-"""In the order in which they are shown."""
+"""In the order in which they are shown; one that is None has nothing to look at in this comparison."""
 
 
 class Point(Struct, frozen=True):
@@ -60,5 +60,5 @@ def audit(run: Run) -> list[Point]:
             {case.id: in_effect(records[case.id]) for case in ran},
             {case.id: tuple(records[case.id]) for case in ran},
         )
-        points += [Point(comparison, *check(group)) for check in POINTS]
+        points += [Point(comparison, *found) for check in POINTS if (found := check(group)) is not None]
     return points

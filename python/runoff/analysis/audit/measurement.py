@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import same
 from runoff.analysis.signs import NOISY_SD
+from runoff.analysis.surroundings import OTHERS
 from runoff.analysis.trust import timed_how
 from runoff.analysis.verdict import percent
 
@@ -52,3 +53,26 @@ def twin(group: Group) -> Found:
             return "twin for the noise floor", "differs", f"{again.target} did not run as {first.target} did"
         return "twin for the noise floor", "ok", f"{again.target} is {first.target} once more"
     return "twin for the noise floor", "unknown", "no baseline ran twice: verdicts have no floor"
+
+
+def energy(group: Group) -> Found | None:
+    """Return whether one set of counters counted the energy of all, with nobody else at work; None where none did."""
+    windows = {
+        case.target: [window for record in group.records[case.id] if record.status == "ok" for window in record.energy]
+        for case in (*group.cases, *group.twins)
+    }
+    counted = {target: sorted({key for window in own for key in window.joules}) for target, own in windows.items()}
+    if not any(counted.values()):
+        return None
+    keys = {target: ", ".join(found) for target, found in counted.items() if found}
+    name, outcome, detail = same("energy", keys, "counters")
+    others = {
+        target: max(told)
+        for target, own in windows.items()
+        if (told := [window.others for window in own if window.others is not None])
+    }
+    busy = [f"{target} {cores:.1f} cores" for target, cores in others.items() if cores > OTHERS]
+    if busy and outcome == "ok":
+        return name, "unknown", f"{detail}; other work beside them is in the figures: {', '.join(busy)}"
+    beside = f"other work kept {max(others.values()):.2f} cores busy at most" if others else "other work: not told here"
+    return name, outcome, f"{detail}; {beside}"

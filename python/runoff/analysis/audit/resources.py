@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runoff.analysis.audit.group import Found, Group
+    from runoff.plan import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
 """Settings whose names do not say what a target lacks."""
@@ -39,8 +40,17 @@ def threads(group: Group) -> Found:
 
 
 def provider(group: Group) -> Found:
-    """Return whether each ran on the provider it was asked to run on."""
-    return asked("provider", group, {case.id: case.settings.provider for case in group.cases}, "provider")
+    """Return whether each ran on the provider it was asked to run on, and what those that tell planned for devices."""
+    name, outcome, detail = asked(
+        "provider", group, {case.id: case.settings.provider for case in group.cases}, "provider"
+    )
+    planned = [f"{case.target} planned {plan}" for case in group.cases if (plan := _plan(group, case))]
+    return name, outcome, "; ".join([detail, *planned])
+
+
+def _plan(group: Group, case: Case) -> str:
+    plan = next((effective.planned for effective in group.effective[case.id] if effective.planned), {})
+    return ", ".join(f"{count} operations for {device}" for device, count in plan.items())
 
 
 def profile(group: Group) -> Found:

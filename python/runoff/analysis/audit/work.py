@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from runoff.analysis.audit.group import not_compared
 from runoff.analysis.trust import disagreements, say
 from runoff.analysis.verdict import percent
-from runoff.models.store import PREPARED
+from runoff.models.packages import COMPILED
+from runoff.models.store import PREPARED, prepared_in
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import Found, Group, Outcome
@@ -25,13 +26,19 @@ def model(group: Group) -> Found:
     hashes = told.get("sha256") or {}
     if not hashes:
         return "same weights", "unknown", f"run.json has no SHA-256 of {name}"
-    detail = ", ".join(f"{kind} {value[:12]}" for kind, value in sorted(hashes.items()))
-    prepared = told.get("prepared")
-    if prepared is None or all(case.format != PREPARED for case in group.cases):
-        return "same weights", "ok", detail
-    source = str(prepared["key"].get("model_sha256"))
-    outcome: Outcome = "ok" if source in hashes.values() else "differs"
-    return "same weights", outcome, f"{detail}, {PREPARED} {prepared['sha256'][:12]} prepared from {source[:12]}"
+    read = {case.made_from or case.format for case in group.cases}
+    # packages that no case of the comparison reads are of no interest
+    kinds = sorted(kind for kind in hashes if kind in read or not kind.startswith("mlpackage"))
+    detail = [f"{kind} {hashes[kind][:12]}" for kind in kinds]
+    outcome: Outcome = "ok"
+    made = {(case.format, case.made_from) for case in group.cases if case.format in (PREPARED, COMPILED)}
+    for form, source in sorted(made):
+        prepared = prepared_in(told, source)
+        if prepared is not None:
+            made_from = str(prepared["key"].get("model_sha256"))
+            outcome = outcome if made_from in hashes.values() else "differs"
+            detail.append(f"{form} {prepared['sha256'][:12]} prepared from {made_from[:12]}")
+    return "same weights", outcome, ", ".join(detail)
 
 
 def inputs(group: Group) -> Found:

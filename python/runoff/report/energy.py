@@ -1,0 +1,89 @@
+"""Energy in words and tables: where the figures come from, and what stands beside each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runoff.analysis.energy import AFTER, BEFORE, PARTS, resolutions
+from runoff.analysis.surroundings import OTHERS
+from runoff.report.text import Figure, finite, full, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.store import MeterInfo, Run
+
+HEAD = (
+    *("case", "of", "source", "net", "resolution", "gross", "power, net"),
+    *("idle before", "idle after", "other work"),
+)
+NOTE = """\
+Net is what was drawn above the idle machine: the mean of before and after is taken off; gross holds both. The
+resolution is what cannot be told of a net figure. Counters are of the whole package or device, so what other work drew
+is in the figures: the last column says how many cores it kept busy. An inference is all that a live process does when
+it is asked for one, its preprocessing too. docs/energy.md has the rest."""
+
+_Lines = dict[tuple[str, str], dict[Any, Any]]
+"""Lines of the summary by case and metric."""
+
+
+def source_words(run: Run) -> list[str]:
+    """Return a sentence for each source that a run's energy was read from."""
+    return [_source(meter) for meter in run.info.meters]
+
+
+def _source(meter: MeterInfo) -> str:
+    scopes = ", ".join(f"{name} ({scope})" for name, scope in meter.domains.items())
+    step, every = number(Figure(meter.resolution_j, unit="J")), number(Figure(meter.step_s * 1e9, unit="ns"))
+    return f"energy, {meter.name}: {meter.source}: {scopes}; steps of {step}, every {every}"
+
+
+def lacking(run: Run) -> list[str]:
+    """Return each source and each domain that a run's energy could not be read from, with the reason."""
+    sources = [f"{name}: {reason}" for name, reason in run.info.meters_lacking.items()]
+    return sources + [f"{meter.name}, {name}: {why}" for meter in run.info.meters for name, why in meter.lacks.items()]
+
+
+def rows(analysis: Analysis) -> Iterator[list[str]]:
+    """Yield the rows of the table under `HEAD`: for each case, domain and part, with all that belongs to a figure."""
+    lines = analysis.summary[analysis.summary["probe"] == "energy"].drop_duplicates(["case", "metric"])
+    found: _Lines = {(line["case"], line["metric"]): line for line in lines.to_dict("records")}
+    for case in analysis.run.info.cases:
+        own = [r for r in analysis.run.records if (r.case, r.probe, r.status) == (case.id, "energy", "ok")]
+        unknown = resolutions(own, analysis.run.info)
+        for meter in analysis.run.info.meters:
+            for domain in meter.domains:
+                yield from _of(case.id, meter, domain, found, unknown)
+
+
+def _of(case: str, meter: MeterInfo, domain: str, found: _Lines, unknown: dict[str, float]) -> Iterator[list[str]]:
+    for part in PARTS:
+        name = f"{part}.{domain}"
+        if (case, name) in found and name in unknown:
+            yield [
+                *(case, part, f"{meter.name}, {domain} ({meter.domains[domain]})"),
+                *(_cell(found, case, name), number(Figure(unknown[name], unit="J"))),
+                *(_cell(found, case, metric) for metric in (f"{name}.gross", f"power.{name}")),
+                *(_cell(found, case, f"power.{rest}.{domain}") for rest in (BEFORE, AFTER)),
+                _others(found.get((case, f"others.{part}"))),
+            ]
+
+
+def _cell(found: _Lines, case: str, metric: str) -> str:
+    """Return a figure, or why there is none."""
+    line = found.get((case, metric))
+    if line is None:
+        return ""
+    if line["status"] != "ok":
+        return str(line["reason"])
+    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
+    return full(Figure(value, low, high, line["unit"], int(line["n"])))
+
+
+def _others(line: dict[Any, Any] | None) -> str:
+    """Return the cores that were kept busy by other work, in bold where they are more than a system's own services."""
+    cores = finite(line["estimate"]) if line else None
+    if cores is None:
+        return "not told"
+    return f"**{cores:.2f} cores**" if cores > OTHERS else f"{cores:.2f} cores"

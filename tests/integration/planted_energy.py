@@ -1,0 +1,94 @@
+"""A powercap tree that counts what a test plants: a power for the idle machine, and joules for what is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from runoff.energy import powercap
+from runoff.energy.powercap import Powercap, Zone
+from runoff.player import Player
+from runoff.processes import Spawner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    import pytest
+
+RANGE_UJ = 2_000_000_000
+"""It begins again at zero after 2,000 J."""
+BEFORE_WRAP_J = 5.0
+
+
+class Planted:
+    """Counters in the kernel's files; each is brought up to date right before runoff reads it.
+
+    Parameters
+    ----------
+    root
+        The tree.
+    idle_w
+        What the machine draws whatever is done.
+    """
+
+    def __init__(self, root: Path, idle_w: float) -> None:
+        self._began_ns = time.monotonic_ns()
+        self._idle_w = idle_w
+        self._planted_j = 0.0
+        self._files = {name: self._zone(root, place, name) for place, name in (("0", "package-0"), ("0:0", "core"))}
+        self.wrapped = False
+        self._removed = False
+
+    def _zone(self, root: Path, place: str, name: str) -> Path:
+        folder = root / f"intel-rapl:{place}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+        (folder / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
+        (folder / "energy_uj").write_text("0\n")
+        return folder / "energy_uj"
+
+    def add(self, joules: float) -> None:
+        """Plant so many joules now."""
+        self._planted_j += joules
+
+    def remove(self) -> None:
+        """Take the package's counter away."""
+        self._removed = True
+        self._files["package-0"].unlink(missing_ok=True)
+
+    def update(self) -> None:
+        """Write the package's counter as it stands at this moment; that of the cores is dead."""
+        if self._removed:
+            return
+        spent_j = self._idle_w * (time.monotonic_ns() - self._began_ns) / 1e9 + self._planted_j
+        counted_uj = RANGE_UJ + round((spent_j - BEFORE_WRAP_J) * 1e6)
+        self.wrapped = self.wrapped or counted_uj >= RANGE_UJ
+        self._files["package-0"].write_text(f"{counted_uj % RANGE_UJ}\n")
+
+
+def plant(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, idle_w: float, process_j: float, inference_j: float
+) -> Planted:
+    """Let runoff find a tree that counts `process_j` for each process and `inference_j` for each inference."""
+    planted = Planted(root, idle_w)
+    count, run, turn = Powercap._count, Spawner.run, Player.turn
+
+    def counted(self: Powercap, zone: Zone) -> int:
+        planted.update()
+        return count(self, zone)
+
+    def ran(self: Spawner, *arguments: Any, **more: Any) -> Any:
+        finished = run(self, *arguments, **more)
+        planted.add(process_j)
+        return finished
+
+    def turned(self: Player, firsts: list[int]) -> None:
+        turn(self, firsts)
+        planted.add(inference_j * len(firsts))
+
+    monkeypatch.setattr(powercap, "ROOT", root)
+    monkeypatch.setattr(Powercap, "_count", counted)
+    monkeypatch.setattr(Spawner, "run", ran)
+    monkeypatch.setattr(Player, "turn", turned)
+    return planted

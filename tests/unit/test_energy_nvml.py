@@ -1,0 +1,116 @@
+"""NVML: NVIDIA's own Python code over a library that stands in for the driver's."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import pynvml
+import pytest
+
+from runoff.energy.meter import MeterError, difference
+from runoff.energy.nvml import Nvml, find_nvml
+from runoff.processes import Spawner
+from runoff.reason import Reason
+
+NOT_SUPPORTED, LOST = 3, 15
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the stand-in, built by the C compiler that Rust needs too."""
+    compiler = shutil.which("cc")
+    assert compiler, "install a C compiler: apt-get install gcc"
+    library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    source = Path(__file__).with_name("nvml_stand_in.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture
+def driver(built: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
+    """Return the stand-in with one GPU at 1 J, where nvidia-ml-py finds the driver's library."""
+    library = ctypes.CDLL(str(built))
+    library.stand_in_energy.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
+    library.stand_in_count(1)
+    for index in range(2):
+        library.stand_in_energy(index, 1000)
+        library.stand_in_state(index, 0)
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])
+    return library
+
+
+def opened() -> Nvml:
+    meter = find_nvml()
+    assert isinstance(meter, Nvml)
+    meter.open(Spawner(Path()), Path())
+    return meter
+
+
+def test_joules_since_it_was_opened(driver: ctypes.CDLL) -> None:
+    meter = opened()
+    assert meter.info.domains == {"gpu": "device, Stand-in A"}
+    begun = meter.read()
+    driver.stand_in_energy(0, 3_500_000_001_000)
+    joules, silent = difference(meter, begun, meter.read(), at_work=True)
+    assert joules == pytest.approx({"gpu": 3.5e9})
+    assert silent == {}
+
+
+def test_several_gpus_are_told_apart_and_one_that_does_not_count_is_named(driver: ctypes.CDLL) -> None:
+    driver.stand_in_count(2)
+    driver.stand_in_state(1, NOT_SUPPORTED)
+    meter = opened()
+    assert meter.info.domains == {"gpu0": "device, Stand-in A"}
+    assert meter.info.lacks == {"gpu1": "Stand-in B does not count its energy: Not Supported"}
+
+
+def test_a_counter_that_stands_still_is_dead(driver: ctypes.CDLL) -> None:  # noqa: ARG001 (it has to be there)
+    meter = opened()
+    joules, silent = difference(meter, meter.read(), meter.read(), at_work=True)
+    assert joules == {}
+    assert silent["gpu"].startswith("dead counter: gpu")
+
+
+def test_a_gpu_that_is_lost(driver: ctypes.CDLL) -> None:
+    meter = opened()
+    driver.stand_in_state(0, LOST)
+    with pytest.raises(MeterError, match="GPU is lost"):
+        meter.read()
+
+
+def test_a_driver_that_was_loaded_anew(driver: ctypes.CDLL) -> None:
+    meter = opened()
+    driver.stand_in_energy(0, 10)
+    with pytest.raises(MeterError, match="went back"):
+        meter.read()
+
+
+def test_none_that_counts(driver: ctypes.CDLL) -> None:
+    driver.stand_in_state(0, NOT_SUPPORTED)
+    reason = find_nvml()
+    assert isinstance(reason, Reason)
+    assert reason.message == "Stand-in A does not count its energy: Not Supported"
+
+
+def test_a_driver_without_a_gpu(driver: ctypes.CDLL) -> None:
+    driver.stand_in_count(0)
+    reason = find_nvml()
+    assert isinstance(reason, Reason)
+    assert reason.message == "NVIDIA's library is here, and no GPU"
+
+
+def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    monkeypatch.setattr(pynvml, "CDLL", missing)
+    reason = find_nvml()
+    assert isinstance(reason, Reason)
+    assert reason.message == "no NVIDIA GPU can be asked: NVML Shared Library Not Found"

@@ -1,0 +1,135 @@
+"""RAPL by perf: lines of its structure, what it does not count, and a stand-in for the program."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import TYPE_CHECKING
+
+import pytest
+from energy_streams import every_tenth, interval, program
+
+from runoff.energy import perf
+from runoff.energy.meter import difference
+from runoff.energy.perf import GRANT, PerfStat, find_perf, read_intervals
+from runoff.processes import Spawner
+from runoff.reason import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PARANOID_WORDS = "Error:\\nAccess to performance monitoring and observability operations is limited.\\n"
+
+
+@pytest.fixture
+def spawner(tmp_path: Path) -> Iterator[Spawner]:
+    with Spawner(tmp_path / "log") as made:
+        yield made
+
+
+@pytest.fixture
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the kernel's power events, with two of them; perf is what `tmp_path`/bin holds."""
+    folder = tmp_path / "events"
+    folder.mkdir()
+    for name in ("energy-pkg", "energy-ram"):
+        (folder / name).write_text("event=0x02\n")
+        (folder / f"{name}.unit").write_text("Joules\n")
+    monkeypatch.setattr(perf, "ROOT", folder)
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    return folder
+
+
+def perf_that(folder: Path, trial: str, then: str = "") -> None:
+    """Put a perf on the PATH that prints `trial` when it is tried, and runs `then` when it is to go on."""
+    text = f"if '-I' not in arguments:\n    emit({trial!r})\n    sys.exit()\n{then}"
+    program(folder / "bin", "perf", text)
+
+
+def test_lines_become_intervals() -> None:
+    text = "# started on Sun Nov 22\n\n" + interval(0.100206, energy_pkg=1.25, energy_ram=0.5)
+    text += interval(0.200412, energy_pkg=1.5, energy_ram=0.25)
+    first, second = read_intervals(text.encode())
+    assert (first.end_s, first.joules) == (0.100206, {"package": 1.25, "dram": 0.5})
+    assert (second.end_s, second.joules) == (0.200412, {"package": 1.5, "dram": 0.25})
+
+
+@pytest.mark.parametrize("told", ["<not counted>", "<not supported>"])
+def test_what_is_not_counted_is_no_number(told: str) -> None:
+    (found,) = read_intervals(interval(0.1, energy_pkg=told, energy_cores=0.5).encode())
+    assert isnan(found.joules["package"])
+    assert found.joules["core"] == 0.5
+
+
+def test_a_window_goes_from_interval_to_interval(events: Path, spawner: Spawner) -> None:
+    block = interval(None, energy_pkg=2.0, energy_ram=0.1).replace("{", '{"interval": NUMBER, ')
+    perf_that(events.parent, interval(None, energy_pkg=0.01, energy_ram=0.01), every_tenth(block))
+    meter = find_perf(spawner)
+    assert isinstance(meter, PerfStat)
+    assert meter.info.domains == {"package": "processor package", "dram": "memory"}
+    meter.open(spawner, events.parent)
+    begun, ended = meter.read(), meter.read()
+    meter.close()
+    intervals = (ended.time_ns - begun.time_ns) / 1e9
+    assert intervals >= 1
+    joules, silent = difference(meter, begun, ended, at_work=True)
+    assert joules == pytest.approx({"package": 2.0 * intervals, "dram": 0.1 * intervals})
+    assert silent == {}
+
+
+def test_an_interval_that_was_not_counted_leaves_no_figure(events: Path, spawner: Spawner) -> None:
+    block = interval(None, energy_pkg=2.0, energy_ram="<not counted>").replace("{", '{"interval": NUMBER, ')
+    perf_that(events.parent, interval(None, energy_pkg=0.01, energy_ram=0.01), every_tenth(block))
+    meter = find_perf(spawner)
+    assert isinstance(meter, PerfStat)
+    meter.open(spawner, events.parent)
+    joules, silent = difference(meter, meter.read(), meter.read(), at_work=True)
+    meter.close()
+    assert set(joules) == {"package"}
+    assert silent == {"dram": "it was not counted all the time"}
+
+
+def test_an_event_that_is_not_supported_is_said(events: Path, spawner: Spawner) -> None:
+    perf_that(events.parent, interval(None, energy_pkg=0.25, energy_ram="<not supported>"))
+    meter = find_perf(spawner)
+    assert isinstance(meter, PerfStat)
+    assert set(meter.info.domains) == {"package"}
+    assert meter.info.lacks == {"dram": "perf does not count it here"}
+
+
+def test_none_that_is_supported(events: Path, spawner: Spawner) -> None:
+    perf_that(events.parent, interval(None, energy_pkg="<not supported>", energy_ram="<not supported>"))
+    reason = find_perf(spawner)
+    assert isinstance(reason, Reason)
+    assert reason.message == "perf counts none of energy-pkg, energy-ram here"
+
+
+@pytest.mark.parametrize("paranoid", [1, 2, 4])
+def test_missing_leave_names_the_command(
+    paranoid: int, events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (events.parent / "paranoid").write_text(f"{paranoid}\n")
+    monkeypatch.setattr(perf, "PARANOID", events.parent / "paranoid")
+    program(events.parent / "bin", "perf", f"sys.exit('{PARANOID_WORDS}')\n")
+    reason = find_perf(spawner)
+    assert isinstance(reason, Reason)
+    assert (reason.kind, reason.hint) == ("permission", f"run: {GRANT}")
+    assert reason.message.endswith(f"perf_event_paranoid is {paranoid}")
+
+
+def test_another_failure_is_told_in_perfs_own_words(
+    events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perf, "PARANOID", events.parent / "none")
+    program(events.parent / "bin", "perf", "sys.exit('event syntax error')\n")
+    reason = find_perf(spawner)
+    assert isinstance(reason, Reason)
+    assert reason.message == "perf stat -a exited with code 1: event syntax error"
+
+
+def test_a_kernel_without_the_events(spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perf, "ROOT", tmp_path / "none")
+    reason = find_perf(spawner)
+    assert isinstance(reason, Reason)
+    assert reason.message.startswith("the kernel offers no event power/energy-...")
