@@ -34,7 +34,7 @@ OLDEST_RUST = (1, 92)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
-EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "export", "hyperfine"]
+EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
 
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 
@@ -105,6 +105,16 @@ def ort_pyo3(session: nox.Session) -> None:
     install(session, "ort-pyo3", "5 s")
     if install_wheel(session):
         ask(session, "ort_pyo3_runner")
+
+
+# elsewhere not even an empty environment is made
+@nox.session(venv_backend=None if sys.platform == "darwin" else "none")
+def coreml(session: nox.Session) -> None:
+    """Make the environment of the target coreml, on a Mac (20 s, 200 MB); elsewhere nothing is installed."""
+    if sys.platform != "darwin":
+        session.log("coreml needs macOS: its cases stand in the report with that reason")
+    elif install(session, "coreml", "20 s, 200 MB"):
+        ask(session, "coreml_runner")
 
 
 @nox.session
@@ -206,6 +216,10 @@ def tests(session: nox.Session) -> None:
     session.run(program("dev", "pytest"), *session.posargs, env=clean_environment())
     if not session.posargs:
         session.run(program("extension", "python"), "-m", "pytest", "tests/extension", env=clean_environment())
+        at_home = {**clean_environment(), "PYTHONPATH": str(ROOT / "python")}
+        # coremltools itself warns of what newer releases of its libraries will refuse
+        lenient = ("-o", "filterwarnings=ignore")
+        session.run(program("export", "python"), "-m", "pytest", *lenient, "tests/coreml", env=at_home)
 
 
 @nox.session(requires=["dev", "build"], venv_backend="none")

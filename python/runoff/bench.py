@@ -15,14 +15,16 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
+from runoff.energy.meters import Meters, find_meters
 from runoff.errors import ExitCode, RunoffError
 from runoff.execute import counted_jobs, execute
 from runoff.job import Bench
 from runoff.machine import describe_machine, headline, same_machine, variables_that_matter
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
-from runoff.plan import make_plan, offers_with_twins, with_twins
+from runoff.plan import make_plan, offers_with_twins, with_proofs, with_twins
 from runoff.probes import passes
+from runoff.probes.energy import ENERGY
 from runoff.processes import Spawner
 from runoff.progress import Bar
 from runoff.quantities import read_duration, read_share
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from runoff.reason import Reason
     from runoff.store import Record, Run
     from runoff.suite import Suite
+    from runoff.targets.base import Target
 
 
 class Goal(Struct, frozen=True):
@@ -109,7 +112,7 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
     suite, probes = given.suite, passes(given.suite.measure.latency)
     targets = find_targets(_names(suite, "targets"), suite.targets, given.folder)
     with workspace() as (spawner, scratch):
-        models = ensure_models(_names(suite, "models"), spawner, console.print)
+        models = ensure_models(_names(suite, "models"), spawner, console.print, _with_packages(suite, targets))
         console.print(f"asking {len(targets)} targets what they can do (about {2 + len(targets)} s)")
         offers = survey(targets, spawner)
         versions, tool_reasons = _ask_tools(probes, spawner)
@@ -126,8 +129,10 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
             secret=secrets.token_hex(),
             sampling=sampling,
             before=before,
+            meters=_find_meters(ready.cases, spawner, writer.info),
         )
-        jobs = [job for probe in probes for job in counted_jobs(work, ready.cases, probe)]
+        started = [probe for probe in probes if probe.name != ENERGY.name or work.meters.found]
+        jobs = [job for probe in started for job in counted_jobs(work, ready.cases, probe)]
         _say(console, _announcement(ready.cases, jobs, writer))
         try:
             with Bar(jobs, sampling, console) as bar:
@@ -158,7 +163,9 @@ def _plan(
         info = read_run(given.run).info
         return find_again(info, models, spawner, say), offers_with_twins(info.cases, offers)
     formats = {name: model.formats for name, model in models.items()}
-    cases = with_twins(make_plan(given.suite, formats, offers), offers, given.suite.suite.baselines)
+    manifests = {name: model.manifest for name, model in models.items()}
+    planned = with_proofs(make_plan(given.suite, formats, offers), offers, manifests)
+    cases = with_twins(planned, offers, given.suite.suite.baselines)
     every = offers_with_twins(cases, offers)
     return prepare_models(cases, models, every, spawner, say), every
 
@@ -188,10 +195,27 @@ def _names(suite: Suite, key: str) -> list[str]:
     return list(dict.fromkeys(name for group in suite.choices for name in getattr(group, key)))
 
 
+def _with_packages(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
+    """Return the models that a target which reads CoreML packages is measured with."""
+    groups = [group for group in suite.choices if any(targets[name].packages for name in group.targets or ())]
+    return {name for group in groups for name in group.models or ()}
+
+
 def _ask_tools(probes: Sequence[Probe], spawner: Spawner) -> tuple[dict[str, str | None], dict[str, Reason]]:
     answers = {probe.tool.name: ask_tool(probe.tool, spawner) for probe in probes if probe.tool}
     versions = {"runoff": __version__, **{name: version for name, (version, _) in answers.items()}}
     return versions, {name: reason for name, (_, reason) in answers.items() if reason}
+
+
+def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Meters:
+    """Return the sources of energy readings, if energy is asked for, and note them in the run."""
+    if not any(ENERGY.name in case.probes for case in cases if case.skipped is None):
+        return Meters()
+    meters = find_meters(spawner)
+    known = {meter.name: meter for meter in (*info.meters, *(meter.info for meter in meters.found))}
+    info.meters = tuple(known.values())
+    info.meters_lacking = {name: str(reason) for name, reason in meters.lacking.items() if name not in known}
+    return meters
 
 
 def _open_run(
@@ -234,6 +258,7 @@ def _open_run(
 def _provenance(model: StoredModel, not_prepared: Reason | None) -> dict[str, object]:
     manifest = model.manifest
     hashes = {name: file.sha256 for name, file in manifest.files.items()}
+    hashes |= {name: package.sha256 for name, package in manifest.packages.items()}
     told: dict[str, object] = {
         "source": manifest.source,
         "weights": manifest.weights,
@@ -241,7 +266,7 @@ def _provenance(model: StoredModel, not_prepared: Reason | None) -> dict[str, ob
         "made_with": manifest.made_with,
     }
     if model.prepared:
-        told["prepared"] = {"sha256": model.prepared.sha256, "key": model.prepared.key}
+        told["prepared"] = {form: {"sha256": file.sha256, "key": file.key} for form, file in model.prepared.items()}
     if not_prepared:
         told["not_prepared"] = str(not_prepared)
     return told
@@ -254,8 +279,8 @@ def _announcement(cases: Sequence[Case], jobs: Sequence[Job], writer: RunWriter)
     goals += [f"for {info.time_s:.0f} s" if info.time_s else ""]
     asked = ", or ".join(goal for goal in goals if goal) or f"{processes} processes to measure"
     lines = [f"{len(here)} of {len(cases)} cases can run here; {asked}, into {shown(writer.folder)}"]
-    reasons = {case.target: str(case.skipped) for case in cases if case.skipped}
-    return "\n".join([*lines, *(f"not here: {target}: {reason}" for target, reason in reasons.items())])
+    reasons = {(case.target, case.skipped.kind): str(case.skipped) for case in cases if case.skipped}
+    return "\n".join([*lines, *(f"not here: {target}: {reason}" for (target, _), reason in reasons.items())])
 
 
 def _exit_code(records: Sequence[Record], cases: Sequence[Case]) -> ExitCode:

@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 TOLERANCE = {"tensor": 1e-4, "classify": 5e-2}
 """Largest `max_rel_diff` that still counts as the same answer. The same tensor leaves only the order of additions;
 from an image, decoders and resizers may differ by 2/255 in a pixel, which the network amplifies."""
+HALF_TOLERANCE = 1e-2
+"""The same where the arithmetic is in fp16."""
 
 
 _DTYPES = (
     "float16", "float32", "float64", "bool",
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 )  # fmt: skip
+
+
+def tolerance(workload: str, precision: str) -> float:
+    """Return the largest `max_rel_diff` that still counts as the same answer in the precision of the arithmetic."""
+    usual = TOLERANCE[workload]
+    return max(usual, HALF_TOLERANCE) if precision == "fp16" else usual
 
 
 def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.errors import RunoffError
+from runoff.models.packages import PACKAGES, serves, verified
 from runoff.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
 from runoff.reason import Reason
 from runoff.settings import resolve, sweep
@@ -17,6 +18,7 @@ from runoff.settings import resolve, sweep
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from runoff.models.manifest import Manifest
     from runoff.suite import Group, Suite
     from runoff.targets.base import Target
 
@@ -31,7 +33,9 @@ class Case(Struct, frozen=True, kw_only=True):
     settings: Settings
     probes: tuple[str, ...]
     format: str = ""
-    """The model format that the target reads; ``ort`` where it is given a prepared file."""
+    """The model format that the target reads; ``ort`` or ``mlmodelc`` where it is given a prepared file."""
+    made_from: str = ""
+    """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
     """The settings in words: profile, threads, batch, then all that departs from the profile."""
     twin_of: str | None = None
@@ -105,7 +109,7 @@ def plan_case(
 ) -> Case:
     """Return one case, with the reason when `offer` does not cover it."""
     name, variant = offer.target.name, settings_words(settings)
-    model_format = _format(offer, formats)
+    model_format = _format(offer, formats, settings)
     return Case(
         id=".".join((model, workload, name, *variant)),
         model=model,
@@ -118,6 +122,23 @@ def plan_case(
         variant=variant,
         skipped=_obstacle(offer, workload, settings, model_format, formats),
     )
+
+
+def with_proofs(
+    cases: Iterable[Case], offers: Mapping[str, Offer], manifests: Mapping[str, Manifest]
+) -> tuple[Case, ...]:
+    """Return `cases`; where one that reads packages cannot run, its reason says first how its package was checked."""
+    return tuple(
+        _with_proof(case, case.skipped, manifests[case.model])
+        if case.skipped and offers[case.target].target.packages
+        else case
+        for case in cases
+    )
+
+
+def _with_proof(case: Case, reason: Reason, manifest: Manifest) -> Case:
+    proof = verified(manifest, case.format) or "the store has no package for it"
+    return msgspec.structs.replace(case, skipped=Reason(reason.kind, f"{proof}; {reason.message}", reason.hint))
 
 
 def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
@@ -177,12 +198,17 @@ def settings_words(settings: Settings) -> tuple[str, ...]:
     return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
 
 
-def _format(offer: Offer, formats: Collection[str]) -> str | None:
-    if offer.capabilities is None:
-        return None
+def _format(offer: Offer, formats: Collection[str], settings: Settings) -> str | None:
+    return next((name for name in _readable(offer, formats) if name in formats and serves(name, settings)), None)
+
+
+def _readable(offer: Offer, formats: Collection[str]) -> Collection[str]:
+    """Return the formats that a target reads, the best first."""
+    target, can = offer.target, offer.capabilities
+    if can is None:
+        return [kind.name for kind in PACKAGES] if target.packages else ()
     # a runner that names no format does not read the model
-    wanted = (offer.target.format,) if offer.target.format else offer.capabilities.formats or tuple(formats)
-    return next((name for name in wanted if name in formats), None)
+    return (target.format,) if target.format else can.formats or formats
 
 
 def _obstacle(
@@ -198,7 +224,7 @@ def _obstacle(
             f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}",
         ),
         (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
-        (model_format, "format", f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"),
+        (model_format, "format", _no_format(settings, can, formats)),
         (settings.provider in can.providers, "provider-unavailable", _no_provider(settings, can)),
         (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
         (
@@ -212,3 +238,10 @@ def _obstacle(
 
 def _no_provider(settings: Settings, can: Capabilities) -> str:
     return f"provider {settings.provider!r} is not here (it has: {', '.join(can.providers)})"
+
+
+def _no_format(settings: Settings, can: Capabilities, formats: Collection[str]) -> str:
+    message = f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"
+    if any(name in formats and not serves(name, settings) for name in can.formats):
+        return f"{message}, none of them in {settings.precision} for batch {settings.batch}"
+    return message

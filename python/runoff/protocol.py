@@ -55,7 +55,8 @@ class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
     teardown: Literal["full", "skip"] | None = None
     """``skip``: leave the process without freeing the session, once the result is complete."""
     prepared: bool | None = None
-    """Whether the model's file is one that was prepared on this machine (`ModelFile.format` is then ``ort``)."""
+    """Whether the model's file is one that was prepared on this machine: `ModelFile.format` is then ``ort`` or
+    ``mlmodelc``."""
     overlap: bool | None = None
     """Whether the first batch of images is made in a thread while the runtime starts and the model loads."""
 
@@ -92,7 +93,7 @@ class Preprocess(_Part, frozen=True):
 
 
 class ModelFile(_Part, frozen=True, omit_defaults=True):
-    """The model to run, in the format that the target reads."""
+    """The model to run, in the format that the target reads; `path` is a folder where the format is one."""
 
     name: str
     path: str
@@ -218,6 +219,8 @@ class Effective(_Answer, frozen=True):
     """Path of the runtime's shared library, where there is one."""
     denormals: str | None = None
     """``kept`` or ``flushed``: what the calling thread makes of numbers below the smallest normal one."""
+    planned: dict[str, int] | None = None
+    """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
     ignored: tuple[str, ...] = ()
     """Settings that were asked for and that this target has no way to apply."""
 

@@ -52,7 +52,7 @@ def make_request(
     return Request(
         case=case.id,
         workload=case.workload,
-        model=model.model_file(case.format),
+        model=model.model_file(case.format, case.made_from),
         inputs=_items(case, model, order),
         preprocess=manifest.preprocess if image else None,
         labels=str(model.folder / manifest.labels.path) if image else None,

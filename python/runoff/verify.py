@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runoff.parity import TOLERANCE, compare_inputs, compare_outputs, worst
+from runoff.parity import compare_inputs, compare_outputs, tolerance, worst
 from runoff.protocol import Accuracy
 from runoff.reason import Reason
 
@@ -87,7 +87,7 @@ def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | N
 
 
 def _disagreement(case: Case, model: StoredModel, parity: Parity, outputs: Sequence[WrittenTensor]) -> Reason | None:
-    limit = TOLERANCE[case.workload]
+    limit = tolerance(case.workload, case.settings.precision)
     if worst(parity) <= limit:
         return None
     wrong = max(parity, key=lambda row: row["max_rel_diff"])

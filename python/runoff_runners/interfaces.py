@@ -132,7 +132,7 @@ class Images(Protocol):
 
 
 class Target(Protocol):
-    """What a runner needs of its runtime. A module can be one."""
+    """What a runner needs of its runtime. A module can be one. It may have ``PRECISIONS``, else it computes in fp32."""
 
     FORMATS: tuple[str, ...]
     MEASURES: tuple[str, ...]

@@ -1,6 +1,6 @@
 """Checks that the model, the request and the items fit together. Standard library only."""
 # pathlib would add milliseconds to every process:
-# ruff: noqa: PTH113
+# ruff: noqa: PTH112, PTH113
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Request, TensorFile, TensorSpec
 
 
-def model_path(request: Request) -> str:
-    """Return the path of the model's file.
+def model_path(request: Request, *, folder: bool = False) -> str:
+    """Return the path of the model's file, or of its `folder` where the format is one.
 
     Raises
     ------
@@ -24,9 +24,9 @@ def model_path(request: Request) -> str:
         ``model-missing``.
     """
     path = request["model"]["path"]
-    if not os.path.isfile(path):
-        name = request["model"]["name"]
-        raise RunnerError("model-missing", f"model.path: no such file: {path}", f"make it: runoff export {name}")
+    if not (os.path.isdir(path) if folder else os.path.isfile(path)):
+        name, what = request["model"]["name"], "folder" if folder else "file"
+        raise RunnerError("model-missing", f"model.path: no such {what}: {path}", f"make it: runoff export {name}")
     return path
 
 

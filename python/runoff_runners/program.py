@@ -11,7 +11,16 @@ import sys
 
 from runoff_runners.model import check_items
 from runoff_runners.process import peak_bytes
-from runoff_runners.protocol import OPTIONAL_SETTINGS, VERSION, Phases, RunnerError, one_line, write_json
+from runoff_runners.protocol import (
+    COMPILED,
+    OPTIONAL_SETTINGS,
+    PREPARED,
+    VERSION,
+    Phases,
+    RunnerError,
+    one_line,
+    write_json,
+)
 from runoff_runners.request import check_request, read_json
 
 TYPE_CHECKING = False
@@ -108,10 +117,10 @@ class _Runner:
 
 
 def _ignored(request: Request, target: Target) -> list[str]:
-    """Return the settings that were asked for and not applied; only a file in the format ``ort`` is a prepared one."""
-    settings = request["settings"]
-    asked = [name for name in OPTIONAL_SETTINGS if settings[name] is not None]  # type: ignore[literal-required]
-    unprepared = {"prepared"} if settings["prepared"] and request["model"]["format"] != "ort" else set()
+    """Return the settings that were asked for and not applied; not every format is that of a prepared file."""
+    settings, is_prepared = request["settings"], request["model"]["format"] in (PREPARED, COMPILED)
+    asked = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
+    unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
     return [name for name in asked if name not in target.SETTINGS or name in unprepared]
 
 
@@ -125,12 +134,17 @@ def _check_capabilities(request: Request, target: Target, name: str) -> None:
         if known and value not in known:
             message = f"{field}: {value!r} is not among what {name} can do ({', '.join(known)})"
             raise RunnerError("bad-request", message, "ask the runner with --probe")
-    precision = request["settings"]["precision"]
-    if precision != "fp32":
-        message = f"settings.precision: {name} computes in fp32, not {precision!r}"
+    precision, known = request["settings"]["precision"], _precisions(target)
+    if precision not in known:
+        message = f"settings.precision: {name} computes in {' or '.join(known)}, not {precision!r}"
         raise RunnerError("provider-unavailable", message, 'set precision = "fp32"')
     if not os.path.isdir(request["outputs_dir"]):
         raise RunnerError("bad-request", f"outputs_dir: no such folder: {request['outputs_dir']}", "make it first")
+
+
+def _precisions(target: Target) -> tuple[str, ...]:
+    precisions: tuple[str, ...] = getattr(target, "PRECISIONS", ("fp32",))
+    return precisions
 
 
 def _probe(name: str, load_target: Callable[[], Target]) -> int:
@@ -144,6 +158,7 @@ def _probe(name: str, load_target: Callable[[], Target]) -> int:
             "formats": target.FORMATS,
             "measures": target.MEASURES,
             "settings": target.SETTINGS,
+            "precisions": _precisions(target),
             **target.capabilities(),
         }
     except (ImportError, RunnerError) as error:

@@ -30,7 +30,10 @@ OPTIONAL_SETTINGS = (
     "overlap",
 )
 """Settings that may be null, which leaves the runtime's own default."""
-_UNSUPPORTED = ("provider-unavailable", "runtime-missing")
+PREPARED = "ort"
+COMPILED = "mlmodelc"
+"""Formats of files that were prepared on the machine that runs them: of ONNX Runtime, of Core ML."""
+_UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos")
 
 
 class RunnerError(Exception):

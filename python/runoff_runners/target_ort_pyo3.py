@@ -18,7 +18,7 @@ SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
 # what a session does not take: that is the program's business
 _OWN = ("teardown", "prepared", "overlap")
-_OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision")
+_OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision", "batch")
 
 
 def capabilities() -> Fields:
@@ -27,7 +27,7 @@ def capabilities() -> Fields:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
-    return {**_runtime(), "library": runoff_ort.library_path(), "providers": ["cpu"]}
+    return {**_runtime(), "library": runoff_ort.library_path(), "providers": runoff_ort.providers()}
 
 
 def perform(request: Request, phases: Marks) -> Fields:

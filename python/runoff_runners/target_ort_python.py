@@ -18,6 +18,17 @@ MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # Sends the model to a server instead of running it here.
 _REMOTE = "AzureExecutionProvider"
+_COREML = "CoreMLExecutionProvider"
+_COREML_UNITS = {
+    "coreml": "ALL",
+    "coreml-cpu": "CPUOnly",
+    "coreml-gpu": "CPUAndGPU",
+    "coreml-ne": "CPUAndNeuralEngine",
+}
+_BATCH = "batch"
+"""Name of the free dimension in the models that runoff exports."""
+_REFUSED = "fallback to CPU EP has been explicitly disabled"
+"""What ONNX Runtime says when a provider does not take the whole model."""
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -56,7 +67,8 @@ class _Session:
 
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
-        provider = _find_provider(settings["provider"])
+        self._asked = settings["provider"]
+        provider, provider_options = _find_provider(self._asked)
         options = _options(settings)
         if request["measure"]["kind"] == "turns":
             # a process that waits for its turn must not take the CPU from the one whose turn it is
@@ -64,13 +76,14 @@ class _Session:
         path = model_path(request)
         threads = thread_count()
         try:
-            self._session = ort.InferenceSession(path, options, providers=[provider])
+            # enable_fallback: its Python layer would else answer a failure by running on the CPU
+            self._session = ort.InferenceSession(path, options, [(provider, provider_options)], enable_fallback=0)
         except Exception as error:  # its exceptions share no other base
-            raise unreadable(request, one_line(error)) from error
+            raise _refused(self._asked, error) or unreadable(request, one_line(error)) from error
         threads_now = thread_count()
         self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
         if self._session.get_providers()[0] != provider:
-            raise _provider_unavailable(settings["provider"])
+            raise _provider_unavailable(self._asked)
         check_inputs([_spec(node) for node in self._session.get_inputs()], request)
         self._outputs = output_names(request, (node.name for node in self._session.get_outputs()))
 
@@ -83,11 +96,13 @@ class _Session:
 
     def effective(self) -> Fields:
         """Return what is in effect, read back."""
+        first = self._session.get_providers()[0]
         return {
             "runtime": "onnxruntime",
             "version": ort.__version__,
             "language": "python",
-            "provider": _short(self._session.get_providers()[0]),
+            # compute units are not told; a session that asked for others than it knows would not have been made
+            "provider": self._asked if first == _COREML else _short(first),
             "threads": self._threads,
             "build": ort.get_build_info(),
         }
@@ -112,24 +127,40 @@ def _options(settings: Settings) -> ort.SessionOptions:
     if settings["prepacking"] is not None:
         value = "0" if settings["prepacking"] else "1"
         options.add_session_config_entry("session.disable_prepacking", value)
+    if settings["provider"] in _COREML_UNITS:
+        options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
 
-def _providers() -> dict[str, str]:
-    """Return the names of the providers of this build, by their short names."""
-    return {_short(name): name for name in ort.get_available_providers() if name != _REMOTE}
+def _providers() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the providers of this build with their options, by their short names."""
+    here = [name for name in ort.get_available_providers() if name != _REMOTE]
+    found: dict[str, tuple[str, dict[str, str]]] = {_short(name): (name, {}) for name in here}
+    if _COREML in here:
+        program = {"ModelFormat": "MLProgram"}
+        found |= {name: (_COREML, {**program, "MLComputeUnits": units}) for name, units in _COREML_UNITS.items()}
+    return found
 
 
 def _short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider").lower()
 
 
-def _find_provider(name: str) -> str:
-    """Return the runtime's name of the provider; one that is not there would be replaced by the CPU silently."""
+def _find_provider(name: str) -> tuple[str, dict[str, str]]:
+    """Return the runtime's name of the provider, and options; one that is not there would silently be the CPU."""
     provider = _providers().get(name)
     if provider is None:
         raise _provider_unavailable(name)
     return provider
+
+
+def _refused(name: str, error: Exception) -> RunnerError | None:
+    """Return the failure of a provider that does not take the whole model; None when that is not the `error`."""
+    if _REFUSED not in str(error):
+        return None
+    message = f"settings.provider: {name!r} does not take every operation of this model, and the CPU must not help out"
+    return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
 
 
 def _provider_unavailable(name: str) -> RunnerError:

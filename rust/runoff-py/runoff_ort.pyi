@@ -55,6 +55,7 @@ __all__ = [
     "make_environment",
     "prepare",
     "preprocess",
+    "providers",
     "runtime_build",
     "runtime_version",
 ]
@@ -187,9 +188,13 @@ class Session:
     execution
         Order in which operations run.
     provider
-        Execution provider; one that is not in this build is an error.
+        Execution provider, one of `providers`; another is an error. With Core ML's, all of the model runs on it, or the
+        session is not made.
     precision
         Number format that the model computes in.
+    batch
+        Items per call, for Core ML's providers, which take fixed shapes only: what a dimension called ``batch`` is
+        fixed at. Others take any number of items.
     force_spinning_stop
         Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
         for a process that shares its cores and calls in bursts.
@@ -235,6 +240,7 @@ class Session:
         execution: Literal["sequential", "parallel"] | None = None,
         provider: str = "cpu",
         precision: str = "fp32",
+        batch: int = 1,
         force_spinning_stop: bool = False,
     ) -> Session: ...
     @property
@@ -516,3 +522,20 @@ def runtime_build() -> str:
 
 def library_path() -> str:
     """Return the absolute path that the library was loaded from; loads it first."""
+
+def providers() -> list[str]:
+    """Return the execution providers of the loaded library, by the names that `Session` takes; loads it first.
+
+    ``cpu`` is always there. On a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be too: Core ML
+    on all compute units, or on the CPU alone, with the GPU, with the Neural Engine.
+
+    Raises
+    ------
+    RunoffOrtError
+        `kind` is ``runtime-missing`` or ``runtime-failed``.
+
+    Examples
+    --------
+    >>> "cpu" in runoff_ort.providers()
+    True
+    """

@@ -38,7 +38,8 @@ warmup = 1
 @pytest.fixture(scope="session")
 def complete() -> None:
     """Fail, saying what to run, unless everything that the tests measure with is there."""
-    lacks = [f"{name}: {target.missing}" for name, make in BUILT_IN.items() if (target := make()).missing]
+    missing = {name: make().missing for name, make in BUILT_IN.items()}
+    lacks = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
     lacks += [f"{tool.name}: {tool.hint}" for tool in (HYPERFINE, PERF) if tool.find() is None]
     if not (paths.models() / MODEL / "manifest.json").is_file():
         lacks.append(f"{MODEL} is not stored: runoff export {MODEL}")

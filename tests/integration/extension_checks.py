@@ -106,10 +106,12 @@ def bad_models_and_settings_are_told(folder: Path) -> None:
         ("cold, latency", {"profile": "warm"}),
         ("extended", {"optimization": "most"}),
         ("threads is 0", {"threads": 0}),
+        ("batch is 0", {"batch": 0}),
     ):
         error = raises(failed, words, partial(runoff_ort.Session, path, **settings))
         assert error.kind == "bad-request"
     assert raises(failed, "cuda", lambda: runoff_ort.Session(path, provider="cuda")).kind == "provider-unavailable"
+    assert "cuda" not in runoff_ort.providers()
 
 
 def weights_outside_the_folder_are_refused(_: Path) -> None:

@@ -17,8 +17,8 @@ from runoff.targets import BUILT_IN
 RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
-# torch-export has the runner of torch, and is slow to start
-TARGETS = tuple(name for name in BUILT_IN if name != "torch-export")
+# torch-export has the runner of torch, and is slow to start; coreml needs a Mac
+TARGETS = tuple(name for name in BUILT_IN if name not in ("torch-export", "coreml"))
 
 
 class Ended(msgspec.Struct, frozen=True):

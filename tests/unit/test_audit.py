@@ -37,7 +37,8 @@ def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned
 def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
     assert {point.outcome for point in points} == {"ok"}
-    assert len(points) == 2 * len(POINTS)
+    # but energy, of which this run has none
+    assert len(points) == 2 * (len(POINTS) - 1)
 
 
 def test_an_old_run_was_timed_by_the_runners_and_has_no_floor() -> None:
@@ -122,6 +123,27 @@ def test_a_prepared_model_is_named_by_what_it_was_prepared_from() -> None:
 
 def test_a_model_prepared_from_another_one_differs() -> None:
     assert _prepared("01" * 32)["same weights"][0] == "differs"
+
+
+def test_a_compiled_package_is_named_by_the_package_that_it_was_made_from() -> None:
+    half = msgspec.structs.replace(case_of("coreml"), format="mlmodelc", made_from="mlpackage-fp16")
+    other = case_of("ort-python")
+    run = run_of([other, half], [record(other, "life", 0), record(half, "life", 0)])
+    hashes = {"onnx": "ab" * 32, "mlpackage": "01" * 32, "mlpackage-fp16": "23" * 32}
+    made = {"mlpackage-fp16": {"sha256": "ef" * 32, "key": {"model_sha256": "23" * 32}}}
+    run.info.models["net"] |= {"sha256": hashes, "prepared": made}
+    outcome, detail = found(run)["same weights"]
+    assert outcome == "ok"
+    assert detail == "mlpackage-fp16 232323232323, onnx abababababab, mlmodelc efefefefefef prepared from 232323232323"
+    made["mlpackage-fp16"]["key"] = {"model_sha256": "99" * 32}
+    assert found(run)["same weights"][0] == "differs"
+
+
+def test_planned_devices_are_told_beside_the_provider() -> None:
+    plan = {"cpu": 3, "neural-engine": 140}
+    outcome, detail = found(compared({"ort-python": {}, "coreml": {"planned": plan}}))["provider"]
+    assert outcome == "ok"
+    assert detail == "cpu in effect in all; coreml planned 3 operations for cpu, 140 operations for neural-engine"
 
 
 def test_why_a_model_was_not_prepared_is_said() -> None:

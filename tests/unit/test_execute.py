@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, case_of, info_of, offer, record_of, suite_of
 
 import runoff.execute
+from runoff.energy.meters import Meters
 from runoff.execute import execute, make_block
 from runoff.job import Bench, Job
 from runoff.plan import Offer
@@ -63,7 +64,7 @@ def test_the_order_depends_on_the_seed_and_the_block_only() -> None:
 
 
 def test_accuracy_is_the_first_pass() -> None:
-    assert NAMES == ("accuracy", "process", "life", "latency", "memory", "counters")
+    assert NAMES == ("accuracy", "process", "life", "latency", "memory", "counters", "energy")
 
 
 def test_cases_that_cannot_run_here_get_no_jobs() -> None:
@@ -99,6 +100,7 @@ class Listener:
 
 
 BLOCKS = f"{HEAD}[measure.blocks]\naccuracy = 2\nlife = 2\nlatency = 2\n"
+ENERGY = f"{HEAD}[measure.blocks]\nenergy = 2\naccuracy = 2\n"
 CASES = [case_of(name, ("accuracy", "life")) for name in ("a", "b")]
 ORDER = [
     (case.id, probe, block)
@@ -124,6 +126,7 @@ def measure(
     text: str = BLOCKS,
     can: Mapping[str, Any] | None = None,
     missing: tuple[str, ...] = (),
+    meters: Meters | None = None,
 ) -> tuple[Record, ...]:
     suite = suite_of(text)
     bench = Bench(
@@ -136,6 +139,7 @@ def measure(
         secret="",
         sampling=Sampling(suite, writer.info, writer.folder),
         before=before,
+        meters=meters or Meters(),
     )
     execute(bench, cases, PROBES, writer, listener or Listener())
     return read_run(writer.folder).records
@@ -248,3 +252,14 @@ def test_a_pause_is_made_and_accounted_for(writer: RunWriter, monkeypatch: pytes
     measure(writer, text=BLOCKS.replace("[measure.blocks]", "[measure]\npause_s = 0.25\n[measure.blocks]"))
     assert pauses == [0.25] * 8
     assert writer.info.paused_ns == 2_000_000_000
+
+
+@pytest.mark.usefixtures("outcomes")
+def test_without_a_counter_of_energy_nothing_is_started_and_each_source_is_said(writer: RunWriter) -> None:
+    listener = Listener()
+    why = Reason("no-counter", "no RAPL zone")
+    (record,) = measure(
+        writer, listener, cases=[case_of("a", ("energy",))], text=ENERGY, meters=Meters((), {"powercap": why})
+    )
+    assert (record.status, record.reason) == ("not-measured", Reason("no-meter", "powercap: no RAPL zone"))
+    assert [word for word, *_ in listener.heard] == ["not-measured"]

@@ -101,7 +101,7 @@ def prepare(program: Program, cases: tuple[Case, ...], *formats: str) -> tuple[P
 def test_targets_that_read_it_get_the_prepared_file(program: Program) -> None:
     planned = plan("native", "torch", "narrow")
     ready, said = prepare(program, planned)
-    assert [case.format for case in ready.cases] == ["ort", "pt", "onnx"]
+    assert [(case.format, case.made_from) for case in ready.cases] == [("ort", "onnx"), ("pt", ""), ("onnx", "")]
     assert [(case.id, case.variant) for case in ready.cases] == [(case.id, case.variant) for case in planned]
     request = make_request(ready.cases[0], ready.models["net"], LIFE, Path("/out"))
     digest = hashlib.sha256(CONTENT).hexdigest()
@@ -145,7 +145,7 @@ def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], wor
     program.ended = ended
     ready, said = prepare(program, plan("native", "torch"))
     assert [case.format for case in ready.cases] == ["onnx", "pt"]
-    assert ready.models["net"].prepared is None
+    assert ready.models["net"].prepared == {}
     assert words in str(ready.reasons["net"])
     assert said == [f"net is measured without having been prepared: {ready.reasons['net']}"]
 
@@ -172,7 +172,7 @@ def test_other_providers_do_not_get_what_was_prepared_for_the_cpu(program: Progr
 
 def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
     info = info_of(*ready.cases)
-    info.models = {"net": {"prepared": {"sha256": sha256}}}
+    info.models = {"net": {"prepared": {"onnx": {"sha256": sha256}}}}
     return find_again(info, {"net": model()}, program, print)
 
 

@@ -50,6 +50,12 @@ MISTAKES = {
         "min_sample",
         "did you mean 'min_samples'?",
     ),
+    "unknown key of [measure.energy]": (
+        HEAD + "[measure.energy]\nwindow = 1\n",
+        "window",
+        "did you mean 'window_s'?",
+    ),
+    "no window": (HEAD + "[measure.energy]\nidle_s = 0\n", "[measure.energy.idle_s]", ""),
     "unknown key of [[group]]": (HEAD + '[[group]]\nmodel = ["net"]\n', "model", "did you mean 'models'?"),
     "unknown key of [targets.NAME]": (
         HEAD + '[targets.mine]\ncommand = ["a"]\nenvv = {}\n',
@@ -101,6 +107,7 @@ def test_defaults() -> None:
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (1, 0.0, 600.0)
     minima = suite.measure.latency
     assert (minima.min_samples, minima.min_time_s, minima.warmup) == (60, 0.5, 3)
+    assert (suite.measure.energy.window_s, suite.measure.energy.idle_s) == (2.0, 2.0)
 
 
 def test_every_key() -> None:
@@ -117,6 +124,9 @@ pause_s = 0.5
 seed = 7
 [measure.blocks]
 life = 9
+[measure.energy]
+window_s = 3
+idle_s = 1.5
 [measure.latency]
 min_samples = 4
 min_time_s = 0.25
@@ -133,6 +143,7 @@ env = { A = "b" }
     assert suite.blocks("memory") == DEFAULT_BLOCKS["memory"]
     minima = suite.measure.latency
     assert (minima.min_samples, minima.min_time_s, minima.warmup) == (4, 0.25, 0)
+    assert (suite.measure.energy.window_s, suite.measure.energy.idle_s) == (3.0, 1.5)
     assert suite.targets["mine"].env == {"A": "b"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,3 +92,19 @@ def test_what_disturbs_a_runner_is_kept_out_of_its_environment(monkeypatch: pyte
     assert environment["KEPT"] == "1"
     assert environment["PYTHONPATH"] == "own"
     assert not {"PYTHONDONTWRITEBYTECODE", "RUNOFF_HOME"} & environment.keys()
+
+
+def test_core_ml_needs_a_mac_and_there_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
+    kinds = []
+    for is_macos in (False, True):
+        monkeypatch.setattr(import_module("runoff.targets.coreml"), "_is_macos", lambda here=is_macos: here)
+        target = BUILT_IN["coreml"]()
+        assert target.packages
+        assert target.missing is not None
+        kinds.append((target.missing.kind, target.missing.hint))
+    assert kinds == [("needs-macos", "run: nox -s bench, on a Mac"), ("not-installed", "run: nox -s coreml")]
+    python = tmp_path / "coreml" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert BUILT_IN["coreml"]().missing is None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from runoff.protocol import Workload
+
 EXAMPLES, CLASSES = 8, 5
 CASE = case_of("mine")
 ANSWERS = np.random.default_rng(1).normal(size=(EXAMPLES, CLASSES)).astype("<f4")
@@ -127,4 +129,26 @@ def test_another_provider_is_no_slower_result(told: str | None, kind: str | None
     outputs = (written(model.folder, 0, ANSWERS[ORDER[0]]),)
     effective = Effective("any", "1", "any", provider=told)
     _, doubt = check_result(CASE, model, LIFE, ORDER, result_of(outputs=outputs, effective=effective))
+    assert (doubt.kind if doubt else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("workload", "precision", "apart", "kind"),
+    [
+        ("tensor", "fp32", 9e-5, None),
+        ("tensor", "fp32", 2e-4, "outputs-differ"),
+        ("tensor", "fp16", 9e-3, None),
+        ("tensor", "fp16", 2e-2, "outputs-differ"),
+        ("classify", "fp16", 4e-2, None),
+        ("classify", "fp16", 6e-2, "outputs-differ"),
+    ],
+)
+def test_arithmetic_in_half_precision_may_be_further_off(
+    workload: Workload, precision: str, apart: float, kind: str | None, model: StoredModel
+) -> None:
+    settings = msgspec.structs.replace(CASE.settings, precision=precision)
+    case = msgspec.structs.replace(CASE, workload=workload, settings=settings)
+    answer = ANSWERS[ORDER[0]].copy()
+    answer[0] += apart * abs(answer).max()
+    _, doubt = check_turn(case, model, ORDER, [0], [written(model.folder, 0, answer)])
     assert (doubt.kind if doubt else None) == kind

@@ -1,4 +1,4 @@
-"""Models prepared on this machine: optimised once, and saved in ONNX Runtime's own format by ``runoff-ort prepare``."""
+"""Models prepared on this machine, once: optimised for ONNX Runtime, or compiled for Core ML."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.errors import RunoffError
-from runoff.models.store import PREPARED, PreparedFile, StoredModel
+from runoff.models.packages import COMPILED, PACKAGES
+from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in
 from runoff.outcome import describe_exit
 from runoff.reason import Reason
+from runoff.targets.coreml import coreml
 from runoff.targets.ort_rust import ort_rust
 
 if TYPE_CHECKING:
@@ -22,13 +24,28 @@ if TYPE_CHECKING:
     from runoff.plan import Case, Offer
     from runoff.processes import Spawner
     from runoff.store import RunInfo
+    from runoff.targets.base import Target
 
-_SOURCE = "onnx"
 _TIMEOUT_S = 600.0
 
 
+class _Preparer(Struct, frozen=True):
+    """What prepares models: ``PROGRAM prepare --model FILE --folder DIR --json``."""
+
+    name: str
+    target: Callable[[], Target]
+    """Has the program."""
+    format: str
+    """Of what it makes."""
+
+
+_COREML = _Preparer("coreml_runner.py", coreml, COMPILED)
+_PREPARERS = {"onnx": _Preparer("runoff-ort", ort_rust, PREPARED), **{kind.name: _COREML for kind in PACKAGES}}
+"""By the format that it prepares from."""
+
+
 class _Told(Struct, frozen=True):
-    """What ``runoff-ort prepare --json`` prints."""
+    """What a preparer prints."""
 
     path: str
     made: bool
@@ -39,10 +56,14 @@ class Prepared(Struct, frozen=True):
     """Cases and models, with the prepared files where there are some."""
 
     cases: tuple[Case, ...]
-    """Those that use a prepared file have the format ``ort``."""
+    """Those that use a prepared file have its format, and what it was made from."""
     models: dict[str, StoredModel]
     reasons: dict[str, Reason]
     """By model, why cases that asked for a prepared file run without it."""
+
+
+Files = dict[tuple[str, str], PreparedFile | Reason]
+"""By model and the format that it was made from."""
 
 
 def prepare_models(
@@ -66,19 +87,21 @@ def prepare_models(
     offers
         What each target can do here.
     spawner
-        Starts ``runoff-ort``.
+        Starts the programs that prepare.
     say
         Told what was prepared, and what was not.
     """
-    wanted = {case.id: case for case in cases if _asks(case, models[case.model], offers[case.target])}
-    files = {name: prepare_file(models[name], spawner, say) for name in {case.model: None for case in wanted.values()}}
+    wanted = {case.id: case for case in cases if _asks(case, offers[case.target])}
+    files: Files = {}
+    for name, source in {(case.model, case.format): None for case in wanted.values()}:
+        files[name, source] = prepare_file(models[name], spawner, say, source)
     chosen, reasons = {}, {}
     for case in wanted.values():
-        made = _fit(files[case.model], case)
+        made = _fit(files[case.model, case.format], case)
         if isinstance(made, Reason):
             reasons[case.model] = made
         else:
-            chosen[case.id] = msgspec.structs.replace(case, format=PREPARED)
+            chosen[case.id] = msgspec.structs.replace(case, format=made.format, made_from=case.format)
     for name, reason in reasons.items():
         say(f"{name} is measured without having been prepared: {reason}")
     return Prepared(tuple(chosen.get(case.id, case) for case in cases), _with_files(models, files), reasons)
@@ -94,23 +117,23 @@ def find_again(
     RunoffError
         When a prepared file cannot be made again, or would not be the one that the run began with.
     """
-    files = {}
-    for name in {case.model: None for case in info.cases if case.format == PREPARED}:
-        made = files[name] = prepare_file(models[name], spawner, say)
+    files: Files = {}
+    for name, source in {(case.model, case.made_from): None for case in info.cases if case.made_from}:
+        made = files[name, source] = prepare_file(models[name], spawner, say, source)
         if isinstance(made, Reason):
             raise RunoffError(f"the prepared {name} that the run began with is not there: {made.message}", made.hint)
-        if made.sha256 != info.models[name].get("prepared", {}).get("sha256"):
+        if made.sha256 != (prepared_in(info.models[name], source) or {}).get("sha256"):
             raise RunoffError(
                 f"the prepared {name} is no longer the one that the run began with ({made.path})", "start a new run"
             )
     return Prepared(info.cases, _with_files(models, files), {})
 
 
-def _asks(case: Case, model: StoredModel, offer: Offer) -> bool:
+def _asks(case: Case, offer: Offer) -> bool:
     """Return whether the case would use a prepared file if there were one."""
-    can = offer.capabilities
-    reads = can is not None and PREPARED in can.formats and offer.target.format is None
-    return reads and case.skipped is None and case.settings.prepared is True and _SOURCE in model.formats
+    preparer, can = _PREPARERS.get(case.format), offer.capabilities
+    reads = can is not None and preparer is not None and preparer.format in can.formats and offer.target.format is None
+    return reads and case.skipped is None and case.settings.prepared is True
 
 
 def _fit(made: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
@@ -120,32 +143,49 @@ def _fit(made: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
     return Reason("prepare-failed", f"models are prepared for {made.kind} only")
 
 
-def _with_files(
-    models: Mapping[str, StoredModel], files: Mapping[str, PreparedFile | Reason]
-) -> dict[str, StoredModel]:
-    made = {name: file for name, file in files.items() if isinstance(file, PreparedFile)}
-    return {name: msgspec.structs.replace(model, prepared=made.get(name)) for name, model in models.items()}
+def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, StoredModel]:
+    made = [(name, source, file) for (name, source), file in files.items() if isinstance(file, PreparedFile)]
+    return {
+        name: msgspec.structs.replace(model, prepared={source: file for own, source, file in made if own == name})
+        for name, model in models.items()
+    }
 
 
-def prepare_file(model: StoredModel, spawner: Spawner, say: Callable[[str], None]) -> PreparedFile | Reason:
-    """Return the prepared file of `model`, made if need be, or why there is none; `say` is told when it was made."""
-    target, source = ort_rust(), model.model_file(_SOURCE)
+def prepare_file(
+    model: StoredModel, spawner: Spawner, say: Callable[[str], None], source: str = "onnx"
+) -> PreparedFile | Reason:
+    """Return what is prepared from the format `source` of `model`, made if need be, or why there is nothing.
+
+    `say` is told when it was made.
+    """
+    preparer, stored = _PREPARERS[source], model.model_file(source)
+    target = preparer.target()
     if target.missing:
         return target.missing
-    argv = (*target.command, "prepare", "--model", source.path, "--folder", str(paths.prepared()), "--json")
+    argv = (*target.command, "prepare", "--model", stored.path, "--folder", str(paths.prepared()), "--json")
     try:
         finished = spawner.run(argv, target.environment(), _TIMEOUT_S)
         if finished.exit_code:
-            return Reason("prepare-failed", f"runoff-ort prepare {describe_exit(finished)}")
+            return Reason("prepare-failed", f"{preparer.name} prepare {describe_exit(finished)}")
         told = msgspec.json.decode(finished.stdout, type=_Told)
-        with Path(told.path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(Path(told.path))
     except OSError as error:
-        return Reason("prepare-failed", f"runoff-ort prepare: {error}")
+        return Reason("prepare-failed", f"{preparer.name} prepare: {error}")
     except msgspec.DecodeError as error:
-        return Reason("prepare-failed", f"runoff-ort prepare does not print what it made: {error}", "run: nox -s build")
-    if told.key.get("model_sha256") != source.sha256:
-        return Reason("prepare-failed", f"{told.path} was prepared from another file than {source.path}")
+        message = f"{preparer.name} prepare does not print what it made: {error}"
+        return Reason("prepare-failed", message, "run: nox -s build")
+    if told.key.get("model_sha256") != stored.sha256:
+        return Reason("prepare-failed", f"{told.path} was prepared from another file than {stored.path}")
     if told.made:
         say(f"prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)")
-    return PreparedFile(path=told.path, sha256=digest, key=told.key)
+    return PreparedFile(format=preparer.format, path=told.path, sha256=digest, key=told.key)
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder that of the lines ``SHA-256  path`` of its files, sorted."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = "".join(f"{_digest(file)}  {file.relative_to(path)}\n" for file in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

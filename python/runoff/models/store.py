@@ -16,13 +16,13 @@ from runoff.models.zoo import ZOO, same_name
 from runoff.protocol import Item, ModelFile, TensorFile, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from runoff.protocol import Workload
 
 PREPARED = "ort"
-"""The format of prepared files."""
+"""The format of ONNX Runtime's prepared files; Core ML's is `runoff.models.packages.COMPILED`."""
 _HASHED = ".hashed.json"
 
 
@@ -34,14 +34,16 @@ class _Hashed(Struct, frozen=True):
     sha256: str
 
 
-class PreparedFile(Struct, frozen=True):
-    """A file that was prepared from the model's ``onnx`` file on this machine, and is fit for it alone."""
+class PreparedFile(Struct, frozen=True, kw_only=True):
+    """A file, or a folder, that was prepared from one of the model's on this machine, and is fit for it alone."""
 
+    format: str
+    """``ort``, or ``mlmodelc``."""
     path: str
     """Absolute."""
     sha256: str
     key: dict[str, Any]
-    """All that it depends on: ``model_sha256``, ``runtime``, ``cpu``, ``provider``, ``precision`` ..."""
+    """All that it depends on: ``model_sha256``, ``runtime`` ...; ``provider`` and ``precision`` where they matter."""
 
     @property
     def kind(self) -> str:
@@ -49,8 +51,9 @@ class PreparedFile(Struct, frozen=True):
         return f"{self.key.get('provider')} in {self.key.get('precision')}"
 
     def fits(self, provider: str, precision: str) -> bool:
-        """Return whether it was prepared for the provider and the precision."""
-        return (self.key.get("provider"), self.key.get("precision")) == (provider, precision)
+        """Return whether it was prepared for the provider and the precision, as far as it hangs on them."""
+        asked = {"provider": provider, "precision": precision}
+        return all(self.key.get(name, value) == value for name, value in asked.items())
 
 
 class StoredModel(Struct, frozen=True):
@@ -59,16 +62,16 @@ class StoredModel(Struct, frozen=True):
     folder: Path
     """Absolute."""
     manifest: Manifest
-    prepared: PreparedFile | None = None
-    """Its prepared form, outside the store: the store's files are the same on every machine."""
+    prepared: dict[str, PreparedFile] = {}
+    """By the format that each was made from; outside the store, whose files are the same on every machine."""
 
     @property
     def formats(self) -> tuple[str, ...]:
         """Names of the formats that the model is stored in."""
-        return tuple(self.manifest.files)
+        return (*self.manifest.files, *self.manifest.packages)
 
-    def model_file(self, form: str) -> ModelFile:
-        """Return what a request says of the model in the format `form`.
+    def model_file(self, form: str, made_from: str = "") -> ModelFile:
+        """Return what a request says of the model in the format `form`; or of what was prepared, `made_from` a format.
 
         Raises
         ------
@@ -76,14 +79,15 @@ class StoredModel(Struct, frozen=True):
             When the model is not stored in that format.
         """
         manifest = self.manifest
-        if form == PREPARED and self.prepared:
-            return self._file(form, self.prepared.path, self.prepared.sha256)
-        if form not in manifest.files:
+        made = self.prepared.get(made_from)
+        if made and made.format == form:
+            return self._file(form, made.path, made.sha256)
+        stored = manifest.files.get(form) or manifest.packages.get(form)
+        if stored is None:
             raise RunoffError(
                 f"model {manifest.name!r} is not stored in the format {form!r}",
-                did_you_mean(form, manifest.files),
+                did_you_mean(form, self.formats),
             )
-        stored = manifest.files[form]
         return self._file(form, str(self.folder / stored.path), stored.sha256)
 
     def _file(self, form: str, path: str, sha256: str) -> ModelFile:
@@ -169,6 +173,20 @@ class StoredModel(Struct, frozen=True):
         return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")
 
 
+def prepared_in(told: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
+    """Return what a run says of the file that was prepared from the format `made_from`: its ``sha256`` and ``key``.
+
+    Parameters
+    ----------
+    told
+        What ``run.json`` says of the model. In older runs it has one prepared file, of ONNX Runtime.
+    made_from
+        Name of the format.
+    """
+    prepared: dict[str, Any] = told.get("prepared") or {}
+    return prepared if "sha256" in prepared else prepared.get(made_from)
+
+
 class ModelStore:
     """The models in one folder.
 
@@ -206,6 +224,8 @@ class ModelStore:
 
 def _files(manifest: Manifest) -> Iterator[StoredFile]:
     yield from manifest.files.values()
+    for package in manifest.packages.values():
+        yield from package.parts
     yield manifest.labels
     for example in manifest.examples:
         yield from (example.image, example.tensor, example.reference)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.errors import RunoffError, did_you_mean
 from runoff.targets.base import Target
+from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.ort_pyo3 import ort_pyo3
 from runoff.targets.ort_python import ort_python
@@ -25,6 +26,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "ort-python": ort_python,
     "ort-rust": ort_rust,
     "ort-pyo3": ort_pyo3,
+    "coreml": coreml,
     "null-python": null_python,
     "null-rust": null_rust,
 }

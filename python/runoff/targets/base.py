@@ -30,6 +30,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Added to the caller's environment."""
     format: str | None = None
     """The only model format to use, for runners that read several."""
+    packages: bool = False
+    """Whether it reads CoreML packages, which are made for a model when a target first needs them."""
     missing: Reason | None = None
     """Why it cannot be started here."""
 

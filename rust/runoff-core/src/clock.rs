@@ -2,18 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::memory;
 use crate::protocol::Phase;
 
-/// Reads `CLOCK_MONOTONIC`, in nanoseconds.
+/// Reads the clock that `time.monotonic_ns` of Python reads, in nanoseconds: `CLOCK_MONOTONIC`.
+#[cfg(not(target_os = "macos"))]
 #[must_use]
 pub fn now_ns() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds * 1_000_000_000 + nanoseconds
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    nanoseconds(time.tv_sec, time.tv_nsec)
+}
+
+/// Reads the clock that `time.monotonic_ns` of Python reads, in nanoseconds: `CLOCK_UPTIME_RAW`, which stands still
+/// while the machine sleeps, as `CLOCK_MONOTONIC` of macOS does not.
+#[cfg(target_os = "macos")]
+#[must_use]
+#[allow(unsafe_code)]
+pub fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to the local that it is given, and every macOS has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_UPTIME_RAW, &raw mut time) };
+    nanoseconds(time.tv_sec, time.tv_nsec)
+}
+
+fn nanoseconds(seconds: impl TryInto<u64>, rest: impl TryInto<u64>) -> u64 {
+    seconds.try_into().unwrap_or_default() * 1_000_000_000 + rest.try_into().unwrap_or_default()
 }
 
 /// Phases without gaps: each one ends where the next begins.

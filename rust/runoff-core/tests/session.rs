@@ -10,7 +10,8 @@ use runoff_core::Kind;
 use runoff_core::dtype::Dtype;
 use runoff_core::error::Error;
 use runoff_core::protocol::{Execution, Optimization, Settings, TensorSpec};
-use runoff_core::session::Session;
+use runoff_core::runtime::built_in_providers;
+use runoff_core::session::{Session, providers};
 use runoff_core::tensor::{Buffer, RawTensor};
 use runoff_core::value::{Form, Value};
 
@@ -216,9 +217,22 @@ fn bad_model_files_are_told_apart() {
 fn what_is_not_in_this_build_is_refused() {
     for settings in [
         Settings { provider: "cuda".into(), ..Settings::default() },
+        Settings { provider: "coreml-tpu".into(), ..Settings::default() },
         Settings { precision: "fp16".into(), ..Settings::default() },
     ] {
         let error = open(&data("add.onnx"), &settings).expect_err("not in this build");
         assert_eq!(error.kind, Kind::ProviderUnavailable);
+    }
+}
+
+#[test]
+fn core_mls_providers_are_offered_where_the_library_has_core_ml() {
+    open(&data("add.onnx"), &Settings::default()).expect("ONNX Runtime, loaded");
+    let built_in = built_in_providers().expect("names");
+    let offered = providers().expect("names");
+    assert_eq!(offered[0], "cpu");
+    let is_there = built_in.iter().any(|name| name == "CoreMLExecutionProvider");
+    for name in ["coreml", "coreml-cpu", "coreml-gpu", "coreml-ne"] {
+        assert_eq!(offered.contains(&name), is_there, "{name}");
     }
 }

@@ -38,6 +38,7 @@ fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(runtime::load_runtime, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::make_environment, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::providers, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::runtime_build, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::runtime_version, module)?)
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use pyo3::prelude::*;
 use runoff_core::runtime::{self, Runtime};
-use runoff_core::{Error, Kind, prepare as core};
+use runoff_core::{Error, Kind, prepare as core, session};
 
 use crate::errors::to_python;
 
@@ -104,6 +104,12 @@ pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResu
     };
     let prepared = py.detach(prepare).map_err(|error| to_python(py, &error))?;
     Ok(prepared.path.to_string_lossy().into_owned())
+}
+
+/// Execution providers of the loaded library.
+#[pyfunction]
+pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
+    with_loaded(py, |_| session::providers())
 }
 
 /// Version of the loaded library.

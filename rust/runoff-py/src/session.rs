@@ -34,7 +34,7 @@ impl Session {
     #[new]
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
         spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
-        force_spinning_stop = false))]
+        batch = 1, force_spinning_stop = false))]
     #[expect(clippy::too_many_arguments, reason = "one for each setting")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
@@ -50,6 +50,7 @@ impl Session {
         execution: Option<&str>,
         provider: &str,
         precision: &str,
+        batch: usize,
         force_spinning_stop: bool,
     ) -> PyResult<Self> {
         let given = Given {
@@ -63,6 +64,7 @@ impl Session {
             execution,
             provider,
             precision,
+            batch,
             force_spinning_stop,
         };
         let settings = given.settings(py)?;

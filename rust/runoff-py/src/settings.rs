@@ -21,6 +21,7 @@ pub struct Given<'a> {
     pub execution: Option<&'a str>,
     pub provider: &'a str,
     pub precision: &'a str,
+    pub batch: usize,
     pub force_spinning_stop: bool,
 }
 
@@ -45,6 +46,7 @@ impl Given<'_> {
             execution: execution.or(profile.execution),
             provider: self.provider.to_owned(),
             precision: self.precision.to_owned(),
+            batch: positive("batch", self.batch)?,
             force_spinning_stop: self.force_spinning_stop,
             ..profile
         })

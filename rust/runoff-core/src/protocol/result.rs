@@ -105,6 +105,9 @@ pub struct Effective {
     /// `kept` or `flushed`: what the calling thread makes of numbers below the smallest normal one.
     #[serde(default)]
     pub denormals: Option<String>,
+    /// Operations by the device that they are planned for, where the runtime tells.
+    #[serde(default)]
+    pub planned: Option<BTreeMap<String, u64>>,
     /// Settings that were asked for and that cannot be applied.
     #[serde(default)]
     pub ignored: Vec<String>,

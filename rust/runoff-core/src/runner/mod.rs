@@ -17,7 +17,7 @@ use crate::protocol::{
     Unavailable, VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
-use crate::session::{PRECISIONS, PREPARED, PROVIDERS, Session};
+use crate::session::{PRECISIONS, PREPARED, Session, providers};
 use crate::topk;
 use crate::value::Value;
 use ahead::Ahead;
@@ -75,15 +75,16 @@ pub fn capabilities(name: &str) -> Capabilities {
         runtime: "onnxruntime".into(),
         workloads: strings(&["classify", "tensor"]),
         formats: strings(&FORMATS),
-        providers: strings(&PROVIDERS),
         precisions: strings(&PRECISIONS),
         measures: strings(&["once", "latency", "accuracy", "turns"]),
         settings: strings(&SETTINGS),
         computes: true,
         ..Capabilities::default()
     };
-    match runtime::library_from_env().and_then(|library| Runtime::load(&library)) {
-        Ok(runtime) => {
+    let loaded = runtime::library_from_env().and_then(|library| Runtime::load(&library));
+    match loaded.and_then(|runtime| Ok((runtime, providers()?))) {
+        Ok((runtime, providers)) => {
+            capabilities.providers = strings(&providers);
             capabilities.version = runtime.version;
             capabilities.build = Some(runtime.build);
             capabilities.library = Some(runtime.library);
@@ -330,6 +331,7 @@ impl Runner<'_> {
             build: Some(runtime.build),
             library: Some(runtime.library),
             denormals: Some(denormals::denormals().into()),
+            planned: None,
             ignored: ignored(request),
         });
         Ok((result, self.session))

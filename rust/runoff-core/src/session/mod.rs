@@ -5,6 +5,7 @@ mod empty;
 mod metadata;
 mod options;
 mod port;
+mod providers;
 
 use std::fmt;
 use std::path::Path;
@@ -23,9 +24,7 @@ pub use empty::empty_sequence;
 pub use metadata::Metadata;
 pub use options::builder;
 pub use port::{Port, show_shape};
-
-/// Providers that this build offers.
-pub const PROVIDERS: [&str; 1] = ["cpu"];
+pub use providers::providers;
 
 /// Precisions that they compute in.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
@@ -74,7 +73,8 @@ impl Session {
             let made = builder.commit_from_file(path).map_err(|error| error.message().to_owned());
             made.map(|session| Loaded::File(Box::new(session)))
         };
-        let loaded = loaded.map_err(|reason| unreadable(path, &reason))?;
+        let refused = |reason: &str| providers::refused(&settings.provider, reason);
+        let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| unreadable(path, &reason)))?;
         let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
         let inner = loaded.session();
         let mut inputs: Vec<Port> = inner.inputs().iter().map(Port::of).collect();

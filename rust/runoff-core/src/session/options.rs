@@ -4,7 +4,7 @@ use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::{PRECISIONS, PROVIDERS};
+use super::{PRECISIONS, providers};
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
@@ -19,11 +19,7 @@ pub fn builder(environment: &Environment, settings: &Settings) -> Result<Session
 }
 
 fn check_offered(settings: &Settings) -> Result<(), Error> {
-    if !PROVIDERS.contains(&settings.provider.as_str()) {
-        let message =
-            format!("provider {:?} is not in this build (it has: {})", settings.provider, PROVIDERS.join(", "));
-        return Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""));
-    }
+    providers::check(&settings.provider)?;
     if !PRECISIONS.contains(&settings.precision.as_str()) {
         let message = format!("provider {:?} computes in fp32, not {:?}", settings.provider, settings.precision);
         return Err(Error::new(Kind::ProviderUnavailable, message, "set precision = \"fp32\""));
@@ -61,5 +57,5 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
         builder = builder.with_execution_providers([cpu])?;
     }
-    Ok(builder)
+    providers::add(builder, settings)
 }

@@ -1,0 +1,115 @@
+"""Core ML, reached through coremltools: all of runoff that only a Mac can prove.
+
+``docs/coreml-checklist.md`` lists every line of this file, with what is believed of it and how to prove it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import contextmanager
+
+import coremltools.libcoremlpython  # noqa: F401 (coremltools only warns where it cannot be loaded; this says why)
+from coremltools import ComputeUnit, __version__
+from coremltools.models import CompiledMLModel, MLModel
+from coremltools.models.compute_plan import MLComputePlan
+from coremltools.models.utils import compile_model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runoff_runners.interfaces import Feed
+
+TOOLS = f"coremltools {__version__}"
+_DEVICES = {
+    "MLCPUComputeDevice": "cpu",
+    "MLGPUComputeDevice": "gpu",
+    "MLNeuralEngineComputeDevice": "neural-engine",
+}
+
+
+def system() -> tuple[int, ...]:
+    """Return the version of macOS, as (15, 1)."""
+    return tuple(int(part) for part in platform.mac_ver()[0].split("."))
+
+
+def devices() -> set[str]:
+    """Return the devices that Core ML can use here: ``cpu``, ``gpu``, ``neural-engine`` (macOS 14 or later)."""
+    return {_device(device) for device in MLModel.get_available_compute_devices()}
+
+
+def compile_package(package: str, compiled: str) -> None:
+    """Compile the package at `package` into the folder `compiled`, which is not there yet.
+
+    Raises
+    ------
+    Exception
+        When Core ML refuses it; the message may be a printed ``NSError``.
+    """
+    with _stdout_as_stderr():
+        compile_model(package, compiled)
+
+
+def planned(compiled: str, units: str) -> dict[str, int]:
+    """Return how many operations of the model Core ML plans for each device (macOS 14.4 or later).
+
+    Constants are for no device and are not counted.
+    """
+    plan = MLComputePlan.load_from_path(compiled, ComputeUnit[units])
+    functions = plan.model_structure.program.functions.values()
+    usages = [
+        plan.get_compute_device_usage_for_mlprogram_operation(operation)
+        for function in functions
+        for operation in function.block.operations
+    ]
+    names = [_device(usage.preferred_compute_device) for usage in usages if usage is not None]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+class Model:
+    """A compiled model, loaded.
+
+    Parameters
+    ----------
+    compiled
+        A folder that `compile_package` made.
+    units
+        ``ALL``, ``CPU_ONLY``, ``CPU_AND_GPU`` or ``CPU_AND_NE``.
+
+    Raises
+    ------
+    Exception
+        When Core ML cannot load it; the message may be a printed ``NSError``.
+    """
+
+    def __init__(self, compiled: str, units: str) -> None:
+        with _stdout_as_stderr():
+            self._model = CompiledMLModel(compiled, ComputeUnit[units])
+
+    @property
+    def units(self) -> str:
+        """The compute units of the loaded model."""
+        return str(self._model.compute_unit.name)
+
+    def predict(self, feed: Feed) -> Feed:
+        """Run the model once; arrays go in as they lie, and those that come out are copies."""
+        outputs: Feed = self._model.predict(feed)
+        return outputs
+
+
+def _device(device: object) -> str:
+    """Return the name of a compute device."""
+    return _DEVICES.get(type(device).__name__, "other")
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    """Send to stderr what Core ML's compiler prints: on a runner's stdout stands what the protocol says, alone."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

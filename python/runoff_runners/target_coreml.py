@@ -1,0 +1,156 @@
+"""Core ML as its Python users call it: coremltools compiles a package, loads it and predicts."""
+# pathlib would add milliseconds to every process:
+# ruff: noqa: PTH118
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import re
+import shutil
+import sys
+
+from runoff_runners import coreml_native as native
+from runoff_runners.measure import begin_ahead, measure, pillow_images
+from runoff_runners.model import mismatch, model_path, unreadable
+from runoff_runners.protocol import COMPILED, RunnerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Feed, Fields, Marks, Request
+
+PACKAGES: tuple[str, ...] = ("mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
+FORMATS: tuple[str, ...] = (*PACKAGES, COMPILED)
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+SETTINGS: tuple[str, ...] = ("teardown", "prepared", "overlap")
+PRECISIONS: tuple[str, ...] = ("fp32", "fp16")
+_UNITS = {
+    "cpu": "CPU_ONLY",
+    "coreml": "ALL",
+    "coreml-cpu": "CPU_ONLY",
+    "coreml-gpu": "CPU_AND_GPU",
+    "coreml-ne": "CPU_AND_NE",
+}
+_NEEDED = {"CPU_AND_GPU": "gpu", "CPU_AND_NE": "neural-engine"}
+"""The device without which Core ML would run these compute units on the CPU, and not say so."""
+_TELLS_DEVICES, _TELLS_PLANS = (14,), (14, 4)
+"""Versions of macOS from which on Core ML says which devices there are, and which it plans to use."""
+# a printed NSError: { NSLocalizedDescription = "words"; ... }
+_DESCRIPTION = re.compile(r'NSLocalizedDescription\s*=\s*("?)(.+?)\1;', re.DOTALL)
+
+
+def capabilities() -> Fields:
+    """Return what Core ML can do on this machine."""
+    here = _devices()
+    providers = [name for name, units in _UNITS.items() if _NEEDED.get(units, "cpu") in here]
+    return {**_runtime(), "providers": providers}
+
+
+def perform(request: Request, phases: Marks) -> Fields:
+    """Do what the request asks; return the fields of the result that come from it."""
+    _check_settings(request)
+    images = pillow_images(request)
+    phases.end("imports")
+    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    ahead = begin_ahead(request, images)
+    compiled = _compiled(request, phases)
+    session = _Session(request, compiled)
+    phases.end("load")
+    return measure(request, session, images, phases, ahead)
+
+
+class _Session:
+    """A compiled model in Core ML."""
+
+    def __init__(self, request: Request, compiled: str) -> None:
+        self._asked = request["settings"]["provider"]
+        try:
+            self._model = native.Model(compiled, _UNITS[self._asked])
+        except Exception as error:  # coremltools raises bare Exceptions, Core ML RuntimeErrors
+            raise unreadable(request, reason(error)) from error
+        self._compiled = compiled
+        self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
+        # asking for the plan takes as long as loading: not where anything is timed
+        self._tells_plan = request["measure"]["kind"] == "accuracy" and native.system() >= _TELLS_PLANS
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once."""
+        try:
+            answer = self._model.predict(feed)
+        except Exception as error:  # as above
+            raise RunnerError("runtime-failed", reason(error)) from error
+        if not set(self._outputs) <= answer.keys():
+            raise mismatch(f"model.outputs: names {', '.join(self._outputs)}; the model gives {', '.join(answer)}")
+        return {name: answer[name] for name in self._outputs or answer}
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back."""
+        units = self._model.units
+        planned = self._planned(units) if self._tells_plan else None
+        told = {"language": "python", "provider": _provider(self._asked, units), "threads": None, "planned": planned}
+        return {**_runtime(), **told}
+
+    def _planned(self, units: str) -> dict[str, int] | None:
+        try:
+            return native.planned(self._compiled, units)
+        except Exception as error:  # noqa: BLE001 (the answer is right without the plan)
+            sys.stderr.write(f"coreml: the planned devices are not told: {reason(error)}\n")
+            return None
+
+
+def reason(error: Exception) -> str:
+    """Return why Core ML refused something, in one line, out of the ``NSError`` that it prints over many."""
+    text = str(error)
+    found = _DESCRIPTION.search(text)
+    return " ".join((found[2] if found else text).split())[:500]
+
+
+def _check_settings(request: Request) -> None:
+    """Check the provider, and the precision against that of the package."""
+    settings, form = request["settings"], request["model"]["format"]
+    if settings["provider"] not in _UNITS:
+        known = ", ".join(_UNITS)
+        message = f"settings.provider: {settings['provider']!r} is no choice of compute units (there are: {known})"
+        raise RunnerError("provider-unavailable", message, 'set provider = "coreml"')
+    has = "fp16" if "fp16" in form else "fp32"
+    if form != COMPILED and settings["precision"] != has:
+        message = f"settings.precision: is {settings['precision']}; a model in the format {form} computes in {has}"
+        raise RunnerError("bad-request", message, "name the package of that precision")
+
+
+def _compiled(request: Request, phases: Marks) -> str:
+    """Return the folder of the compiled model: the one that the request names, or one that is made here."""
+    path = model_path(request, folder=True)
+    if request["model"]["format"] == COMPILED:
+        return path
+    compiled = os.path.join(request["outputs_dir"], f"compiled-{os.getpid()}.{COMPILED}")
+    # coremltools deletes what its own MLModel compiled when the process ends; of this one it knows nothing
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    try:
+        native.compile_package(path, compiled)
+    except Exception as error:  # coremltools raises bare Exceptions, Core ML RuntimeErrors
+        raise unreadable(request, reason(error)) from error
+    phases.end("compile")
+    return compiled
+
+
+def _provider(asked: str, units: str) -> str:
+    """Return the provider that `units` stand for on this machine; of two with the same units, the one `asked` for."""
+    if units in _NEEDED and _NEEDED[units] not in _devices():
+        return "coreml-cpu"
+    names = [name for name, known in _UNITS.items() if known == units]
+    return asked if asked in names else names[-1]
+
+
+def _devices() -> set[str]:
+    """Return the devices that there are; where macOS does not tell, all that there could be."""
+    return native.devices() if native.system() >= _TELLS_DEVICES else {"cpu", *_NEEDED.values()}
+
+
+def _runtime() -> Fields:
+    """Return which Core ML this is: it comes with macOS."""
+    version = native.system()
+    lacks = "" if version >= _TELLS_PLANS else ", which tells no planned devices (macOS 14.4 does)"
+    build = f"{native.TOOLS} on {platform.machine()}{lacks}"
+    return {"runtime": "coreml", "version": ".".join(map(str, version)), "build": build}

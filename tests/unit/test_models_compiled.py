@@ -1,0 +1,162 @@
+"""Packages compiled once for Core ML: each precision and shape its own, found again, and only where there is a Mac."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from orchestra import finished, info_of, offer
+
+from runoff import paths
+from runoff.errors import RunoffError
+from runoff.models.manifest import Manifest, Package, StoredFile
+from runoff.models.prepared import Prepared, find_again, prepare_models
+from runoff.models.store import StoredModel, prepared_in
+from runoff.plan import Case, Offer, plan_case
+from runoff.probes.life import LIFE
+from runoff.processes import Spawner
+from runoff.protocol import Preprocess
+from runoff.request import make_request
+from runoff.settings import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runoff.processes import Finished
+
+FORMS = ("mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
+APPLE = offer("coreml", formats=(*FORMS, "mlmodelc"), providers=("cpu", "coreml"), precisions=("fp32", "fp16"))
+OFFERS = {"coreml": APPLE, "native": offer("native", formats=("onnx", "ort"))}
+
+
+class Program(Spawner):
+    """Answers in place of ``coreml_runner.py prepare``: a folder for each package."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+        self.asked: list[Sequence[str]] = []
+        self.content = b"compiled"
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str], *_: object) -> Finished:
+        """Note what was asked, and answer."""
+        self.asked.append(argv)
+        assert "PYTHONPATH" in env
+        package = Path(argv[argv.index("--model") + 1])
+        made = self.folder / f"{package.stem}.mlmodelc"
+        made.mkdir(exist_ok=True)
+        (made / "model.mil").write_bytes(self.content)
+        told = {"path": str(made), "made": True, "key": {"model_sha256": package.stem, "runtime": "15.1"}}
+        return finished(stdout=msgspec.json.encode(told).decode())
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return the program, on a Mac with the environment of the target."""
+    python = tmp_path / "environments" / "coreml" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "environments"))
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(import_module("runoff.targets.coreml"), "_is_macos", lambda: True)
+    return Program(tmp_path)
+
+
+def package(form: str) -> Package:
+    """Return a package whose hash is its name, as `Program` tells it."""
+    stem = f"model{form.removeprefix('mlpackage')}"
+    part = StoredFile(f"{stem}.mlpackage/Manifest.json", "", 1)
+    return Package(
+        path=f"{stem}.mlpackage", sha256=stem, spec_version=7, precision="fp32", inputs=(), outputs=(), parts=(part,)
+    )
+
+
+def model() -> StoredModel:
+    file = StoredFile("file", "cd" * 32, 1)
+    manifest = Manifest(
+        name="net",
+        source="here",
+        weights="seeded:0",
+        builder="package:function",
+        inputs=(),
+        outputs=(),
+        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={"pt": file, "onnx": file},
+        packages={form: package(form) for form in FORMS},
+        labels=file,
+        examples=(),
+        checks=(),
+        made_with={},
+    )
+    return StoredModel(Path("/store/net"), manifest)
+
+
+def plan(*wanted: dict[str, Any], offered: Offer = APPLE) -> tuple[Case, ...]:
+    formats = model().formats
+    settings = [resolve({"prepared": True, **one}) for one in wanted]
+    return tuple(plan_case("net", "classify", one, ("life",), formats, offered) for one in settings)
+
+
+def prepare(program: Program, cases: tuple[Case, ...]) -> Prepared:
+    return prepare_models(cases, {"net": model()}, OFFERS, program, print)
+
+
+def test_each_package_that_a_case_takes_is_compiled_once(program: Program) -> None:
+    cases = plan({}, {"precision": "fp16"}, {"provider": "coreml"}, {"prepared": None})
+    ready = prepare(program, cases)
+    assert [(case.format, case.made_from) for case in ready.cases] == [
+        ("mlmodelc", "mlpackage"),
+        ("mlmodelc", "mlpackage-fp16"),
+        ("mlmodelc", "mlpackage"),
+        ("mlpackage", ""),
+    ]
+    assert [argv[-5:] for argv in program.asked] == [
+        ("--model", f"/store/net/{name}.mlpackage", "--folder", str(paths.prepared()), "--json")
+        for name in ("model", "model-fp16")
+    ]
+    asked = [make_request(case, ready.models["net"], LIFE, Path("/out")).model for case in ready.cases]
+    assert [(file.format, Path(file.path).name) for file in asked] == [
+        ("mlmodelc", "model.mlmodelc"),
+        ("mlmodelc", "model-fp16.mlmodelc"),
+        ("mlmodelc", "model.mlmodelc"),
+        ("mlpackage", "model.mlpackage"),
+    ]
+    assert ready.reasons == {}
+
+
+def test_what_was_compiled_is_known_by_all_its_files(program: Program) -> None:
+    hashes = []
+    for content in (b"compiled", b"otherwise"):
+        program.content = content
+        hashes.append(prepare(program, plan({})).models["net"].prepared["mlpackage"].sha256)
+    assert len(set(hashes)) == 2
+
+
+def test_without_a_mac_nothing_is_compiled(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("runoff.targets.coreml"), "_is_macos", lambda: False)
+    ready = prepare(program, plan({}))
+    assert (ready.cases[0].format, program.asked) == ("mlpackage", [])
+    assert ready.reasons["net"].kind == "needs-macos"
+
+
+def test_a_run_goes_on_with_what_it_compiled(program: Program) -> None:
+    ready = prepare(program, plan({}, {"precision": "fp16"}))
+    info = info_of(*ready.cases)
+    told = {form: {"sha256": file.sha256} for form, file in ready.models["net"].prepared.items()}
+    info.models = {"net": {"prepared": told}}
+    again = find_again(info, {"net": model()}, program, print)
+    assert again.models["net"].prepared == ready.models["net"].prepared
+    program.content = b"otherwise"
+    with pytest.raises(RunoffError, match="no longer the one that the run began with"):
+        find_again(info, {"net": model()}, program, print)
+
+
+def test_older_runs_have_one_prepared_file() -> None:
+    old = {"prepared": {"sha256": "ab", "key": {}}}
+    new = {"prepared": {"onnx": {"sha256": "ab", "key": {}}}}
+    assert prepared_in(old, "onnx") == prepared_in(new, "onnx") == {"sha256": "ab", "key": {}}
+    assert prepared_in(new, "mlpackage") is None
+    assert prepared_in({}, "onnx") is None

@@ -1,0 +1,139 @@
+"""Core ML in the plan: which package a case takes, what is said where none can run, and what stays as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from orchestra import capabilities, offer
+
+from runoff.execute import make_block
+from runoff.models.manifest import Check, Manifest, Package, StoredFile
+from runoff.plan import Case, Offer, make_plan, offers_with_twins, plan_case, with_proofs, with_twins
+from runoff.probes import passes
+from runoff.protocol import Preprocess
+from runoff.reason import Reason
+from runoff.settings import resolve
+from runoff.suite import find_suite, read_suite
+from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from runoff.suite import Suite
+
+PACKAGED = ("pt", "onnx", "mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
+MAC = {"providers": ("cpu", "coreml"), "precisions": ("fp32", "fp16"), "formats": (*PACKAGED[2:], "mlmodelc")}
+NEEDS_MACOS = Reason("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")
+
+
+def apple(**changes: Any) -> Offer:
+    """Return the target that reads packages; without `changes` it cannot run here."""
+    target = Target(name="coreml", command=("python",), packages=True)
+    return Offer(target, capabilities(**{**MAC, **changes})) if changes else Offer(target, None, NEEDS_MACOS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "form"),
+    [
+        ({}, "mlpackage"),
+        ({"precision": "fp16"}, "mlpackage-fp16"),
+        ({"batch": 8}, "mlpackage-flexible"),
+        ({"batch": 8, "precision": "fp16"}, "mlpackage-fp16-flexible"),
+    ],
+)
+@pytest.mark.parametrize("offered", [apple(), apple(runner="coreml")], ids=["Linux", "Mac"])
+def test_the_package_is_the_one_that_serves_the_settings(offered: Offer, asked: dict[str, Any], form: str) -> None:
+    case = plan_case("net", "tensor", resolve(asked), ("life",), PACKAGED, offered)
+    assert case.format == form
+    assert (case.skipped is None) == (offered.capabilities is not None)
+
+
+def test_a_package_that_the_store_lacks_is_missed_by_precision_and_batch() -> None:
+    case = plan_case("net", "tensor", resolve({"batch": 8}), (), PACKAGED[:4], apple(runner="coreml"))
+    assert case.skipped is not None
+    assert case.skipped.kind == "format"
+    assert case.skipped.message.endswith("none of them in fp32 for batch 8")
+
+
+def manifest(**packages: float) -> Manifest:
+    """Return a model with packages, and how far each was from PyTorch."""
+    file = StoredFile("file", "cd" * 32, 1)
+    own = {"path": "p", "sha256": "", "spec_version": 7, "precision": "fp32", "inputs": (), "outputs": (), "parts": ()}
+    return Manifest(
+        name="net",
+        source="here",
+        weights="seeded:0",
+        builder="package:function",
+        inputs=(),
+        outputs=(),
+        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        files={},
+        packages={form: msgspec.convert(own, Package) for form in packages},
+        labels=file,
+        examples=(),
+        checks=tuple(Check(form, 1, apart, apart) for form, apart in packages.items()),
+        made_with={"system": "Linux"},
+    )
+
+
+def test_a_case_that_needs_a_mac_says_how_its_package_was_checked() -> None:
+    both = [resolve({"precision": precision}) for precision in ("fp32", "fp16")]
+    cases = [plan_case("net", "tensor", settings, (), PACKAGED[:3], apple()) for settings in both]
+    cases.append(plan_case("net", "tensor", both[0], (), PACKAGED, offer("mine", providers=())))
+    told = with_proofs(cases, {"coreml": apple(), "mine": offer("mine")}, {"net": manifest(mlpackage=1.23e-6)})
+    words = [case.skipped.message for case in told if case.skipped]
+    needs = "execution not run: needs macOS"
+    assert words == [
+        f"package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit); {needs}",
+        f"the store has no package for it; {needs}",
+        "mine: provider 'cpu' is not here (it has: )",
+    ]
+    kinds = [case.skipped.kind for case in told if case.skipped]
+    assert kinds == ["needs-macos", "needs-macos", "provider-unavailable"]
+    assert [case.id for case in told] == [case.id for case in cases]
+
+
+@pytest.mark.parametrize("name", ["quick", "seeds"])
+def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
+    """Where it cannot run: the same cases, twins and order of processes as without it."""
+    suite, _ = read_suite(find_suite(name))
+    targets = {target for group in suite.choices for target in group.targets or ()}
+    offers = {target: offer(target, measures=("once", "accuracy", "turns")) for target in targets}
+    offers["coreml"] = apple()
+    formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
+
+    def measured(kept: Suite) -> tuple[tuple[Case, ...], list[tuple[str, ...]]]:
+        cases = with_twins(make_plan(kept, formats, offers), offers, kept.suite.baselines)
+        here, every = tuple(case for case in cases if case.skipped is None), offers_with_twins(cases, offers)
+        jobs = [job for probe in passes(kept.measure.latency) for job in make_block(kept, cases, every, probe, 0)]
+        return here, [tuple(case.id for case in job.cases) for job in jobs]
+
+    groups = tuple(_without_core_ml(group) for group in suite.group if "provider" not in group.settings)
+    head = _without_core_ml(suite.suite)
+    with_it, without = measured(suite), measured(msgspec.structs.replace(suite, suite=head, group=groups))
+    assert with_it == without
+    assert any(case.target == "coreml" for case in make_plan(suite, formats, offers))
+    assert any(case.twin_of for case in without[0])
+
+
+def _without_core_ml(choice: Any) -> Any:
+    return msgspec.structs.replace(
+        choice, targets=choice.targets and tuple(name for name in choice.targets if name != "coreml")
+    )
+
+
+def test_on_a_mac_seeds_has_core_ml_on_all_units_in_both_precisions() -> None:
+    suite, _ = read_suite(find_suite("seeds"))
+    names = ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne")
+    targets = {target for group in suite.choices for target in group.targets or ()}
+    offers = {target: offer(target, providers=(*names, "mps")) for target in targets}
+    offers["coreml"] = apple(providers=names)
+    formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
+    cases = make_plan(suite, formats, offers)
+    assert [case for case in cases if case.skipped] == []
+    own = {(case.settings.provider, case.settings.precision) for case in cases if case.target == "coreml"}
+    assert {(name, precision) for name in names if name != "coreml-cpu" for precision in ("fp32", "fp16")} <= own
+    assert {case.format for case in cases if case.target == "coreml"} == set(PACKAGED[2:])
+    for target in ("ort-python", "ort-rust"):
+        assert set(names) <= {case.settings.provider for case in cases if case.target == target}
+    assert "mps" in {case.settings.provider for case in cases if case.target == "torch"}
