@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff.job import Job
+from runoff.models.manifest import Manifest, StoredFile
 from runoff.plan import Case, Offer
 from runoff.probes import passes
 from runoff.processes import Finished
-from runoff.protocol import Capabilities, Phase, Result, Settings
+from runoff.protocol import Capabilities, Phase, Preprocess, Result, Settings
 from runoff.store import Record, RunInfo
 from runoff.suite import LatencyMinima, Suite, parse_suite
 from runoff.targets.base import Target
@@ -108,3 +109,22 @@ def info_of(*cases: Case) -> RunInfo:
         seed=1,
         started="2026-11-22T10:15:00+00:00",
     )
+
+
+def manifest_of(**fields: Any) -> Manifest:
+    """Return the manifest of a model that has nothing, but for `fields`."""
+    nothing: dict[str, Any] = {
+        "name": "net",
+        "source": "here",
+        "weights": "seeded:0",
+        "builder": "package:function",
+        "inputs": (),
+        "outputs": (),
+        "preprocess": Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        "files": {},
+        "labels": StoredFile("file", "cd" * 32, 1),
+        "examples": (),
+        "checks": (),
+        "made_with": {},
+    }
+    return Manifest(**{**nothing, **fields})

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import finished, info_of, offer
+from orchestra import finished, info_of, manifest_of, offer
 
 from runoff import paths
 from runoff.errors import RunoffError
-from runoff.models.manifest import Manifest, Package, StoredFile
+from runoff.models.manifest import Package, StoredFile
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.models.store import StoredModel, prepared_in
 from runoff.plan import Case, Offer, plan_case
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
-from runoff.protocol import Preprocess
 from runoff.request import make_request
 from runoff.settings import resolve
 
@@ -76,21 +75,8 @@ def package(form: str) -> Package:
 
 def model() -> StoredModel:
     file = StoredFile("file", "cd" * 32, 1)
-    manifest = Manifest(
-        name="net",
-        source="here",
-        weights="seeded:0",
-        builder="package:function",
-        inputs=(),
-        outputs=(),
-        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        files={"pt": file, "onnx": file},
-        packages={form: package(form) for form in FORMS},
-        labels=file,
-        examples=(),
-        checks=(),
-        made_with={},
-    )
+    packages = {form: package(form) for form in FORMS}
+    manifest = manifest_of(files={"pt": file, "onnx": file}, packages=packages)
     return StoredModel(Path("/store/net"), manifest)
 
 

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from orchestra import manifest_of
 
 from runoff.models.manifest import Check, Manifest, Package, StoredFile
 from runoff.models.packages import PACKAGES, serves, verified
-from runoff.protocol import Preprocess, Settings
+from runoff.protocol import Settings
 
 
-def manifest_of(*checks: Check, packages: tuple[str, ...] = ()) -> Manifest:
+def model(*checks: Check, packages: tuple[str, ...] = ()) -> Manifest:
     part = StoredFile("model.mlpackage/Manifest.json", "0" * 64, 1)
     package = Package(
         path="model.mlpackage", sha256="0" * 64, spec_version=7, precision="fp32", inputs=(), outputs=(), parts=(part,)
     )
-    return Manifest(
-        name="net",
-        source="here",
-        weights="seeded:0",
-        builder="package:function",
-        inputs=(),
-        outputs=(),
-        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        files={},
-        packages=dict.fromkeys(packages, package),
-        labels=StoredFile("labels.txt", "0" * 64, 1),
-        examples=(),
-        checks=checks,
-        made_with={"system": "Linux"},
-    )
+    return manifest_of(packages=dict.fromkeys(packages, package), checks=checks, made_with={"system": "Linux"})
 
 
 @pytest.mark.parametrize(
@@ -60,8 +47,8 @@ def test_each_package_has_a_folder_of_its_own() -> None:
 
 def test_how_a_package_was_verified() -> None:
     checks = Check("mlpackage", 1, 1e-6, 2e-7), Check("mlpackage", 4, 1e-6, 1.23e-6), Check("onnx", 1, 1.0, 1.0)
-    assert verified(manifest_of(*checks, packages=("mlpackage",)), "mlpackage") == (
+    assert verified(model(*checks, packages=("mlpackage",)), "mlpackage") == (
         "package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit)"
     )
-    assert verified(manifest_of(*checks), "mlpackage") is None
-    assert verified(manifest_of(packages=("mlpackage",)), "mlpackage") is None
+    assert verified(model(*checks), "mlpackage") is None
+    assert verified(model(packages=("mlpackage",)), "mlpackage") is None

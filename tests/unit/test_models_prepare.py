@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from orchestra import finished
+from orchestra import finished, manifest_of
 
 from runoff.errors import RunoffError
-from runoff.models.manifest import Example, Manifest, Package, StoredFile, read_manifest
+from runoff.models.manifest import Example, Package, StoredFile, read_manifest
 from runoff.models.packages import PACKAGES
 from runoff.models.prepare import ensure_models
 from runoff.processes import Spawner
-from runoff.protocol import Preprocess, TensorSpec
+from runoff.protocol import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,19 +62,13 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     (folder / "labels.txt").write_bytes(b"daisy\n")
     labels = StoredFile("labels.txt", hashlib.sha256(b"daisy\n").hexdigest(), 6)
     spec = TensorSpec("input", "float32", (None, 3, 2, 2))
-    manifest = Manifest(
+    manifest = manifest_of(
         name=NAME,
-        source="here",
-        weights="seeded:0",
-        builder="package:function",
         inputs=(spec,),
         outputs=(spec,),
-        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         files={"onnx": labels},
         labels=labels,
         examples=tuple(Example(str(place), labels, labels, labels, "daisy") for place in range(8)),
-        checks=(),
-        made_with={},
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return Program(tmp_path)

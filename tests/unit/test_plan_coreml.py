@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import capabilities, offer
+from orchestra import capabilities, manifest_of, offer
 
 from runoff.execute import make_block
-from runoff.models.manifest import Check, Manifest, Package, StoredFile
+from runoff.models.manifest import Check, Manifest, Package
 from runoff.plan import Case, Offer, make_plan, offers_with_twins, plan_case, with_proofs, with_twins
 from runoff.probes import passes
-from runoff.protocol import Preprocess
 from runoff.reason import Reason
 from runoff.settings import resolve
 from runoff.suite import find_suite, read_suite
@@ -57,20 +56,9 @@ def test_a_package_that_the_store_lacks_is_missed_by_precision_and_batch() -> No
 
 def manifest(**packages: float) -> Manifest:
     """Return a model with packages, and how far each was from PyTorch."""
-    file = StoredFile("file", "cd" * 32, 1)
     own = {"path": "p", "sha256": "", "spec_version": 7, "precision": "fp32", "inputs": (), "outputs": (), "parts": ()}
-    return Manifest(
-        name="net",
-        source="here",
-        weights="seeded:0",
-        builder="package:function",
-        inputs=(),
-        outputs=(),
-        preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        files={},
+    return manifest_of(
         packages={form: msgspec.convert(own, Package) for form in packages},
-        labels=file,
-        examples=(),
         checks=tuple(Check(form, 1, apart, apart) for form, apart in packages.items()),
         made_with={"system": "Linux"},
     )

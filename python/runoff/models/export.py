@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.errors import ExitCode, RunoffError
+from runoff.errors import RunoffError
 from runoff.models import formats, zoo
+from runoff.models.ending import exit_code_of, say
 from runoff.models.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
 from runoff.models.photos import PHOTOS, write_photos
 from runoff.models.weights import build, load_weights, weights_source
@@ -50,11 +51,11 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
 
     from runoff_runners.preprocess import preprocess
 
-    _say(f"{model.name}: writing photos and labels")
+    say(f"{model.name}: writing photos and labels")
     images = write_photos(folder)
     _write_labels(folder / LABELS)
     photos = preprocess([str(image) for image in images], msgspec.to_builtins(model.preprocess))
-    _say(f"{model.name}: making the network with weights {weights!r}")
+    say(f"{model.name}: making the network with weights {weights!r}")
     network = build(model.builder)
     source = load_weights(network, model, weights, seed, torch.from_numpy(photos))
     run = formats.runnable(network)
@@ -85,14 +86,14 @@ def _write_formats(model: zoo.ZooModel, folder: Path, network: torch.nn.Module, 
     import torch
 
     for form in formats.FORMATS:
-        _say(f"{model.name}: writing {form.file}")
+        say(f"{model.name}: writing {form.file}")
         form.write(network, folder / form.file, torch.from_numpy(batch))
 
 
 def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references: Batch) -> tuple[Check, ...]:
     checks: list[Check] = []
     for form in formats.FORMATS:
-        _say(f"{model.name}: checking {form.file} against PyTorch")
+        say(f"{model.name}: checking {form.file} against PyTorch")
         checks += formats.check(form, folder / form.file, model.builder, photos, references)
     return tuple(checks)
 
@@ -190,17 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", help="seeded, default (the published ones), or a file with a state dict")
     parser.add_argument("--seed", type=_seed, default=0, help="of seeded weights, 0 or more")
     parser.add_argument("--force", action="store_true", help="replace a model that is in the store already")
-    try:
-        run(parser.parse_args(argv))
-    except RunoffError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        return error.code
-    except OSError as error:
-        sys.stderr.write(f"error: {error}\nhint: check that the store can be written to and has space\n")
-        return ExitCode.BAD_INPUT
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
+    arguments = parser.parse_args(argv)
+    return exit_code_of(lambda: run(arguments))
 
 
 def _seed(text: str) -> int:
@@ -208,11 +200,6 @@ def _seed(text: str) -> int:
     if not 0 <= seed < 2**63:
         raise ValueError(text)
     return seed
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

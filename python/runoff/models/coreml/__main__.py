@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from runoff.errors import ExitCode, RunoffError
+from runoff.models.ending import exit_code_of, say
 from runoff.models.export import stored
 from runoff.models.formats import load_network
 from runoff.models.manifest import MANIFEST, Package
@@ -54,7 +54,7 @@ def convert(model: StoredModel) -> Manifest:
         for kind in PACKAGES:
             if kind.name in packages:
                 continue
-            _say(f"{model.manifest.name}: converting to {kind.folder}")
+            say(f"{model.manifest.name}: converting to {kind.folder}")
             made, found = _make(network, kind, photos, references, Path(folder) / kind.folder)
             packages[kind.name] = made
             checks = [check for check in checks if check.format != kind.name] + list(found)
@@ -135,22 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", help="a model of the store")
     parser.add_argument("--store", type=Path, required=True, help="folder of the model store")
     arguments = parser.parse_args(argv)
-    try:
-        run(arguments.name, arguments.store)
-    except RunoffError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
-        return error.code
-    except OSError as error:
-        sys.stderr.write(f"error: {error}\nhint: check that the store can be written to and has space\n")
-        return ExitCode.BAD_INPUT
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    return exit_code_of(lambda: run(arguments.name, arguments.store))
 
 
 if __name__ == "__main__":
