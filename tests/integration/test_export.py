@@ -267,7 +267,7 @@ import json, torchvision
 from runoff.models.zoo import ZOO
 different = []
 for model in ZOO:
-    if model.package == "torchvision":
+    if model.package == "torchvision" and model.published:
         theirs, ours = torchvision.models.get_model_weights(model.name).DEFAULT.transforms(), model.preprocess
         mean, std = ([round(255 * value, 3) for value in values] for values in (theirs.mean, theirs.std))
         same = (ours.resize, ours.crop, ours.interpolation, list(ours.mean), list(ours.std)) == (

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import coremltools as ct
 import numpy as np
 import torch
 
 from runoff.models.formats import INPUT, OUTPUT, plain_attention
 from runoff.models.packages import LARGEST_BATCH
-
-# its progress bars would be all that a user sees; the tested-versions warning names every newer PyTorch
-os.environ.setdefault("TQDM_DISABLE", "1")
-logging.getLogger("coremltools").setLevel(logging.ERROR)
-import coremltools as ct  # noqa: E402 (reads the variable when it is imported)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +53,9 @@ def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tens
 def _traced(network: torch.nn.Module, image: torch.Tensor, *, flexible: bool) -> torch.jit.ScriptModule:
     """Return what `network` does with one image, or with two, so that no batch of one is written into it."""
     batch = torch.cat([image, image]) if flexible else image
-    with torch.no_grad(), plain_attention():
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+        # coremltools reads what torch.export gives only in part
+        warnings.filterwarnings("ignore", "`torch.jit.trace` is deprecated", FutureWarning)
         traced: torch.jit.ScriptModule = torch.jit.trace(network, batch, check_trace=False)
     return traced
 
