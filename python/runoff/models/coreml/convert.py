@@ -55,7 +55,7 @@ def _traced(network: torch.nn.Module, image: torch.Tensor, *, flexible: bool) ->
     batch = torch.cat([image, image]) if flexible else image
     with torch.no_grad(), plain_attention(), warnings.catch_warnings():
         # coremltools reads what torch.export gives only in part
-        warnings.filterwarnings("ignore", "`torch.jit.trace` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
         traced: torch.jit.ScriptModule = torch.jit.trace(network, batch, check_trace=False)
     return traced
 
