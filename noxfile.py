@@ -34,6 +34,7 @@ OLDEST_RUST = (1, 92)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
+IMAGES = {"cpu": "8 GB, with PyTorch's CPU wheels 2 GB", "cuda": "9 GB"}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
 
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
@@ -94,8 +95,20 @@ def torch(session: nox.Session) -> None:
 
 @nox.session(name="ort-python")
 def ort_python(session: nox.Session) -> None:
-    """Make the environment of the target ort-python, whose ONNX Runtime the Rust targets load too."""
-    if install(session, "ort-python", "5 s"):
+    """Make the environment of the target ort-python, whose ONNX Runtime the Rust targets load too.
+
+    Where there is an NVIDIA driver it is ONNX Runtime's GPU build with CUDA's libraries (2.3 GB); RUNOFF_CUDA=1 asks
+    for that one anywhere, RUNOFF_CUDA=0 for the usual one.
+    """
+    on_gpu = wants_cuda()
+    chosen, other = ("ort-cuda", "ort-python") if on_gpu else ("ort-python", "ort-cuda")
+    if stamp_path(session, other).is_file():
+        # both builds are the module onnxruntime: what one leaves behind would be taken for the other's
+        tool = ("uv", "pip", "uninstall") if session.venv_backend == "uv" else ("pip", "uninstall", "--yes")
+        session.run(*tool, "onnxruntime", "onnxruntime-gpu", external=True)
+        stamp_path(session, chosen).unlink(missing_ok=True)
+        stamp_path(session, other).unlink()
+    if install(session, chosen, "1 to 3 min, 2.3 GB" if on_gpu else "5 s"):
         ask(session, "ort_python_runner")
 
 
@@ -147,6 +160,24 @@ def hyperfine(session: nox.Session) -> None:
     # --ignore-rust-version: it asks for a newer Rust than it needs
     options = ("--locked", "--ignore-rust-version", "--quiet", "--root", str(HOME / "tools"))
     cargo(session, env, "install", f"hyperfine@{HYPERFINE}", *options)
+
+
+@nox.session(requires=["dev"], venv_backend="none")
+def docker(session: nox.Session) -> None:
+    """Build the images and try them in containers: nox -s docker [-- cpu | cuda] [options of docker build]."""
+    if not engine_answers():
+        session.error(
+            "this session needs a Docker engine; `docker info` finds none: https://docs.docker.com/engine/install"
+        )
+    kinds = [word for word in session.posargs if word in IMAGES] or list(IMAGES)
+    options = [word for word in session.posargs if word not in IMAGES]
+    for kind in kinds:
+        session.log(f"building runoff:{kind} (first time 15 to 30 min, {IMAGES[kind]})")
+        where = ("--file", str(ROOT / "docker" / f"{kind}.Dockerfile"), "--tag", f"runoff:{kind}", str(ROOT))
+        session.run("docker", "build", *options, *where, external=True)
+    env = {**clean_environment(), "RUNOFF_IMAGES": " ".join(kinds)}
+    session.run(program("dev", "pytest"), str(ROOT / "tests" / "docker"), env=env, external=True)
+    session.run("docker", "images", "runoff", external=True)
 
 
 @nox.session(requires=["build"])
@@ -260,9 +291,20 @@ def lock(session: nox.Session) -> None:
         "--upgrade",
         "--quiet",
     )
-    for source in sorted((ROOT / "requirements").glob("*.in")):
+    # ort-cuda comes last: it is held to what torch is pinned to
+    for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
         target = source.with_suffix(".txt")
         session.run("uv", "pip", "compile", *options, str(source), "-o", str(target), external=True)
+
+
+def wants_cuda() -> bool:
+    """Return whether ONNX Runtime's GPU build is wanted: as RUNOFF_CUDA says, else where there is an NVIDIA driver.
+
+    Its wheel is for x86-64 only.
+    """
+    asked = os.environ.get("RUNOFF_CUDA")
+    here = Path("/proc/driver/nvidia/version").exists() and os.uname().machine == "x86_64"
+    return here if asked is None else asked == "1"
 
 
 def start_runoff(session: nox.Session, *arguments: str) -> None:
@@ -431,6 +473,12 @@ def rust_version() -> tuple[int, ...]:
     text = output_of("rustc") if shutil.which("cargo") else ""
     found = re.search(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0,)
+
+
+def engine_answers() -> bool:
+    """Return whether there is a Docker engine that this user may speak to."""
+    command = ["docker", "info", "--format", "{{.ServerVersion}}"]
+    return bool(shutil.which("docker")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def is_new_enough(program: str) -> bool:

@@ -1,0 +1,63 @@
+# runoff on Linux with an NVIDIA GPU: as cpu.Dockerfile, with the builds of PyTorch and ONNX Runtime for CUDA. All of CUDA but
+# the driver comes in wheels, so that the base is the same small one. docs/docker.md has the commands.
+ARG BASE_IMAGE=debian:12.15-slim
+ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
+
+# What only builds stays in this stage.
+FROM ${RUST_IMAGE} AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates g++ make nasm python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+COPY docker/ca/ /ca/
+RUN find /ca -name '*.crt' -exec cat {} + >> /etc/ssl/certs/ca-certificates.crt
+ARG PIP_INDEX_URL=https://pypi.org/simple
+ENV PIP_INDEX_URL=${PIP_INDEX_URL} UV_DEFAULT_INDEX=${PIP_INDEX_URL} \
+    PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
+    PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 NOX_SCRIPT_MODE=none PATH=/opt/nox/bin:${PATH}
+RUN python3 -m venv /opt/nox && pip install --quiet nox==2026.10.20 uv==0.13.9
+WORKDIR /opt/runoff
+
+COPY Cargo.lock Cargo.toml noxfile.py ./
+COPY requirements/build.txt requirements/
+COPY rust/ rust/
+RUN nox -s build hyperfine
+
+# One layer for all environments: uv links the files that several of them hold, and they are there once.
+COPY LICENSE README.md pyproject.toml ./
+COPY requirements/ requirements/
+COPY python/runoff_runners/ python/runoff_runners/
+COPY python/runoff/__init__.py python/runoff/
+RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=1 nox -s runoff torch ort-python ort-pyo3 export && rm -rf .uv
+COPY suites/ suites/
+COPY python/ python/
+RUN .nox/runoff/bin/runoff export efficientnet-lite0 --coreml
+
+# What a run needs is left; the runtime's library gets a name without its version.
+RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null \
+    && rm -rf target rust requirements Cargo.* .nox/build .nox/hyperfine .nox/export .runoff/wheels .runoff/tools/.c* __pycache__ \
+    && ln -s .nox/ort-python/lib/python3*/site-packages/onnxruntime/capi lib \
+    && ln -s .nox/ort-python/lib/python3*/site-packages/nvidia nvidia \
+    && ln -s "$(basename lib/libonnxruntime.so.*)" lib/libonnxruntime.so \
+    && install -d --mode 1777 .runoff/prepared /results \
+    && python3 -m compileall -q python
+
+FROM ${BASE_IMAGE}
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends linux-perf python3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /tmp runoff
+COPY --from=build /results /results
+COPY --from=build /opt/runoff /opt/runoff
+# the loader finds CUDA's libraries without an environment variable
+RUN printf '/opt/runoff/nvidia/%s/lib\n' cu13 cudnn > /etc/ld.so.conf.d/runoff.conf && ldconfig
+# HOME: whoever the caller is, it can be written to. container: stands in every run's description of its machine.
+ENV container=docker PATH=/opt/runoff/.nox/runoff/bin:/opt/runoff/bin:${PATH} HOME=/tmp \
+    RUNOFF_BIN=/opt/runoff/bin RUNOFF_RESULTS=/results RUNOFF_ORT_DYLIB=/opt/runoff/lib/libonnxruntime.so \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# NVIDIA_ above: the GPUs, and the parts of the driver, that NVIDIA's container toolkit lets in
+WORKDIR /results
+USER runoff
+# No HEALTHCHECK: it would run beside what is measured. runoff doctor tells the health of the image.
+ENTRYPOINT ["runoff"]
+CMD ["bench"]

@@ -1,0 +1,42 @@
+"""The images that `nox -s docker` has built, and the folders that are mounted into their containers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from containers import CALLER, IMAGES, Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=IMAGES, scope="session")
+def image(request: pytest.FixtureRequest) -> Image:
+    """Return each image."""
+    return Image(request.param)
+
+
+@pytest.fixture
+def cuda() -> Image:
+    """Return the image for CUDA."""
+    return Image("cuda")
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Path:
+    """Return a folder that `CALLER` owns, as a caller's own results folder is his."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    # where the tests are not root's, the caller is whoever runs them
+    if os.geteuid() == 0:
+        os.chown(folder, *map(int, CALLER.split(":")))
+    tmp_path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def caller() -> str:
+    """Return the user and group that the containers of a test run as."""
+    return CALLER if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}"
