@@ -36,12 +36,18 @@ def library(group: Group) -> Found:
     """Return whether all that load a library load the same one, by name and hash.
 
     Python's wheel links the same build into its module: that one is named, with its hash, and cannot be the same file.
+    A library that could not be hashed, because only its runner sees it (in a container), is not known to be another.
     """
-    files = {
-        target: {_file(group, e.library) for e in seen if e.library} for target, seen in _onnxruntimes(group).items()
+    hashed = group.run.info.libraries
+    seen = {target: {e.library for e in had if e.library} for target, had in _onnxruntimes(group).items()}
+    loaded = {
+        target: " and ".join(sorted(_file(group, path) for path in paths))
+        if paths <= hashed.keys() or not hashed
+        else None
+        for target, paths in seen.items()
+        if paths
     }
-    loaded = {target: " and ".join(sorted(names)) for target, names in files.items() if names}
-    linked = {target: _module(group, target) for target in sorted(files.keys() - loaded.keys())}
+    linked = {target: _module(group, target) for target in sorted(seen.keys() - loaded.keys())}
     if not loaded:
         return same("same library file", linked, "linked into a module")
     name, outcome, detail = same("same library file", loaded, "library")
