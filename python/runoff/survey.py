@@ -60,4 +60,14 @@ def ask_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:
     version = found[0]
     if tool.name == "hyperfine" and int(version.split(".")[0]) < _OLDEST_HYPERFINE:
         return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is needed", tool.hint)
-    return version, None
+    return version, _refusal(tool, path, spawner)
+
+
+def _refusal(tool: Tool, path: str, spawner: Spawner) -> Reason | None:
+    """Return why a tool that is there may not measure; None when it may."""
+    if not tool.trial:
+        return None
+    finished = spawner.run((path, *tool.trial), dict(os.environ), _TIMEOUT_S)
+    if finished.exit_code == 0:
+        return None
+    return Reason("tool-refused", f"{tool.name} may not measure here: it {describe_exit(finished)}", tool.allow)

@@ -87,7 +87,7 @@ def ask_script(
     if script is not None:
         (home / name).write_text(f"#!/bin/sh\n{script}\n")
         (home / name).chmod(mode)
-    tool = Tool(name=name, wrap=lambda *_: (), read=lambda _: [], hint="get it")
+    tool = Tool(name=name, wrap=lambda *_: (), read=lambda _: [], hint="get it", trial=("try",), allow="let it")
     with Spawner(tmp_path / "log") as spawner:
         return ask_tool(tool, spawner)
 
@@ -116,6 +116,15 @@ def test_tools(
     assert found == version
     assert (reason.kind if reason else None) == kind
     assert reason is None or reason.hint == "get it"
+
+
+def test_a_tool_that_is_there_and_is_not_let(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "[ $1 = --version ] && echo perf version 6.1 || { echo No permission. >&2; exit 255; }"
+    version, reason = ask_script("perf", script, tmp_path, monkeypatch)
+    assert version == "6.1"
+    assert reason is not None
+    assert (reason.kind, reason.hint) == ("tool-refused", "let it")
+    assert reason.message == "perf may not measure here: it exited with code 255: No permission."
 
 
 def test_a_tool_that_may_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,10 @@ class Tool(Struct, frozen=True, kw_only=True):
     """Scratch folder -> what the tool reported."""
     hint: str
     """How to get it."""
+    trial: tuple[str, ...] = ()
+    """Arguments with which it measures next to nothing: it may be there, and not be let."""
+    allow: str = ""
+    """How it is let."""
 
     def find(self) -> str | None:
         """Return its path: runoff's own copy first, then the one on the PATH."""

@@ -27,7 +27,14 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-PERF = Tool(name="perf", wrap=_wrap, read=_read, hint="install it: apt-get install linux-perf")
+PERF = Tool(
+    name="perf",
+    wrap=_wrap,
+    read=_read,
+    hint="install it: apt-get install linux-perf",
+    trial=("stat", "-e", "task-clock", "--", "true"),
+    allow="sudo sysctl kernel.perf_event_paranoid=1; for a container: docker run --cap-add PERFMON",
+)
 
 COUNTERS = Probe(
     name="counters",
