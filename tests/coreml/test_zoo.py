@@ -34,6 +34,8 @@ def test_a_package_computes_what_pytorch_computes(
 ) -> None:
     given = subject(name)
     write_package(given.network, kind, torch.from_numpy(given.photos[:1]), package)
+    # a store is read by others than its maker too
+    assert {part.stat().st_mode & 0o044 for part in package.rglob("*")} == {0o044}
     program = read_package(package)
     assert unknown_operations(program) == []
     checks = check_package(program, kind, given.photos, given.references)

@@ -96,6 +96,15 @@ def test_a_part_of_a_package_that_was_changed_is_named(store: ModelStore, packag
         store.get(NAME)
 
 
+def test_a_file_that_cannot_be_read_is_named(store: ModelStore, package: Path) -> None:
+    for part in package.iterdir():
+        part.unlink()
+    package.rmdir()
+    package.write_bytes(b"a file where a folder should be")
+    with pytest.raises(RunoffError, match=r"model\.mlpackage/\S+ cannot be read: Not a directory.*the right to read"):
+        store.get(NAME)
+
+
 def test_names_leave_out_what_is_not_a_whole_model(store: ModelStore, folder: Path) -> None:
     for other in (f"{NAME}.tmp-17", f"{NAME}.tmp-17.old"):
         (folder.parent / other).mkdir()

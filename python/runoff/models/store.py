@@ -126,13 +126,18 @@ class StoredModel(Struct, frozen=True):
         Raises
         ------
         RunoffError
-            Names the first file that is missing or has another size.
+            Names the first file that is missing, may not be read or has another size.
         """
         for stored in _files(self.manifest):
             path = self.folder / stored.path
-            if not path.is_file():
-                raise self._spoilt(f"{path} is missing")
-            size = path.stat().st_size
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                raise self._spoilt(f"{path} is missing") from None
+            except OSError as error:
+                raise RunoffError(
+                    f"{path} cannot be read: {error.strerror}", "give whoever runs runoff the right to read the store"
+                ) from error
             if size != stored.bytes:
                 raise self._spoilt(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
 

@@ -48,6 +48,9 @@ def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tens
         skip_model_load=True,
     )
     converted.save(str(path))
+    for part in path.rglob("*"):
+        # coremltools lets none but its user read the program and the weights
+        part.chmod(part.stat().st_mode | (0o055 if part.is_dir() else 0o044))
 
 
 def _traced(network: torch.nn.Module, image: torch.Tensor, *, flexible: bool) -> torch.jit.ScriptModule:
