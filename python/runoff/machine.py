@@ -24,6 +24,7 @@ VARIABLES = (
     "GLIBC_TUNABLES",
     "ORT_",
     "CUDA_",
+    "NVIDIA_",
 )
 """Beginnings of the names of environment variables that change what is measured."""
 
@@ -42,6 +43,8 @@ def describe_machine() -> dict[str, Any]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "turbo": _turbo(),
         "virtualised": _virtualised(),
+        # the convention of systemd and podman, which runoff's images follow
+        "container": os.environ.get("container"),  # noqa: SIM112
         "cgroup_cpu_max": _cgroup("cpu.max", "cpu/cpu.cfs_quota_us"),
         "cgroup_memory_max": _cgroup("memory.max", "memory/memory.limit_in_bytes"),
         "load_1min": round(os.getloadavg()[0], 2),
@@ -56,13 +59,19 @@ def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two descriptions are of machines whose times may stand in one comparison."""
-    return all(one.get(key) == other.get(key) for key in ("cpu", "cores_allowed", "architecture", "kernel"))
+    return machine_key(one) == machine_key(other)
+
+
+def machine_key(machine: dict[str, Any]) -> str:
+    """Return what machines have in common whose times may stand in one comparison."""
+    return ", ".join(str(machine.get(name)) for name in ("cpu", "cores_allowed", "architecture", "kernel"))
 
 
 def headline(machine: dict[str, Any]) -> str:
     """Return the machine in one line."""
     cores = machine["cores_allowed"]
     virtual = ", virtual" if machine["virtualised"] else ""
+    virtual += f", in a container ({machine['container']})" if machine.get("container") else ""
     counted = f"{cores} core" if cores == 1 else f"{cores} cores"
     return f"{machine['cpu']}, {counted}{virtual}, {machine['system']} {machine['kernel']}"
 

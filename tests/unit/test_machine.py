@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def test_what_is_known_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("SECRET_TOKEN", "hush")
+    monkeypatch.setenv("container", "podman")
     machine = describe_machine()
+    assert machine["container"] == "podman"
     assert machine["cores_allowed"] == len(os.sched_getaffinity(0))
     assert 1 <= machine["cores_allowed"] <= machine["cores"]
     assert machine["kernel"] == platform.release()
@@ -32,9 +34,10 @@ def test_what_is_not_told_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise FileNotFoundError(tmp_path)
 
     monkeypatch.setattr("pathlib.Path.read_text", unreadable)
+    monkeypatch.delenv("container", raising=False)
     machine = describe_machine()
     unknown = {key for key, value in machine.items() if value is None}
-    assert unknown == {"governor", "turbo", "virtualised", "cgroup_cpu_max", "cgroup_memory_max"}
+    assert unknown == {"governor", "turbo", "virtualised", "container", "cgroup_cpu_max", "cgroup_memory_max"}
     assert machine["cpu"]
 
 
@@ -57,3 +60,4 @@ def test_the_headline() -> None:
     machine = {"cpu": "Abacus 3", "cores_allowed": 1, "virtualised": None, "system": "Linux", "kernel": "6"}
     assert headline(machine) == "Abacus 3, 1 core, Linux 6"
     assert headline({**machine, "cores_allowed": 2, "virtualised": True}) == "Abacus 3, 2 cores, virtual, Linux 6"
+    assert headline({**machine, "container": "docker"}) == "Abacus 3, 1 core, in a container (docker), Linux 6"
