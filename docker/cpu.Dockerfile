@@ -2,8 +2,8 @@
 ARG BASE_IMAGE=debian:12.15-slim
 ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
 
-# What only builds stays in this stage.
-FROM ${RUST_IMAGE} AS build
+# What only builds stays in this stage and the two after it.
+FROM ${RUST_IMAGE} AS tools
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates g++ make nasm python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -16,26 +16,31 @@ ENV PIP_INDEX_URL=${PIP_INDEX_URL} UV_DEFAULT_INDEX=${PIP_INDEX_URL} \
     PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 NOX_SCRIPT_MODE=none PATH=/opt/nox/bin:${PATH}
 RUN python3 -m venv /opt/nox && pip install --quiet nox==2026.10.20 uv==0.13.9
 WORKDIR /opt/runoff
+COPY noxfile.py ./
+COPY python/runoff_runners/ python/runoff_runners/
 
-COPY Cargo.lock Cargo.toml noxfile.py ./
-COPY requirements/build.txt requirements/
+# The Rust programs, the extension and hyperfine.
+FROM tools AS rust
+COPY Cargo.lock Cargo.toml ./
+COPY requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
 COPY rust/ rust/
-RUN nox -s build hyperfine
+RUN RUNOFF_CUDA=0 nox -s build hyperfine ort-pyo3
+RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null
 
-# One layer for all environments: uv links the files that several of them hold, and they are there once.
+# The Python environments, in one layer: uv links the files that several of them hold, and they are there once.
+FROM tools AS python
 COPY LICENSE README.md pyproject.toml ./
 COPY requirements/ requirements/
-COPY python/runoff_runners/ python/runoff_runners/
 COPY python/runoff/__init__.py python/runoff/
 ARG RUNOFF_TORCH_INDEX
-RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=0 nox -s runoff torch ort-python ort-pyo3 export && rm -rf .uv
+RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=0 nox -s runoff torch ort-python export && rm -rf .uv
 COPY suites/ suites/
 COPY python/ python/
 RUN .nox/runoff/bin/runoff export efficientnet-lite0 --coreml
-
-# What a run needs is left; the runtime's library gets a name without its version.
-RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null \
-    && rm -rf target rust requirements Cargo.* .nox/build .nox/hyperfine .nox/export .runoff/wheels .runoff/tools/.c* __pycache__ \
+# What a run needs is left: no headers, no static libraries, and no Triton, PyTorch's compiler, which eager PyTorch never calls.
+# The runtime's library gets a name without its version.
+RUN rm -rf .nox/export requirements __pycache__ .nox/torch/lib/python3*/site-packages/triton \
+    && find .nox -name '*.a' -delete && find .nox/torch -type d -name include -prune -exec rm -rf {} + \
     && ln -s .nox/ort-python/lib/python3*/site-packages/onnxruntime/capi lib \
     && ln -s "$(basename lib/libonnxruntime.so.*)" lib/libonnxruntime.so \
     && install -d --mode 1777 .runoff/prepared /results \
@@ -46,8 +51,11 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends linux-perf python3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /tmp runoff
-COPY --from=build /results /results
-COPY --from=build /opt/runoff /opt/runoff
+COPY --from=python /results /results
+COPY --from=python /opt/runoff /opt/runoff
+COPY --from=rust /opt/runoff/bin /opt/runoff/bin
+COPY --from=rust /opt/runoff/.runoff/tools/bin /opt/runoff/.runoff/tools/bin
+COPY --from=rust /opt/runoff/.nox/ort-pyo3 /opt/runoff/.nox/ort-pyo3
 # HOME: whoever the caller is, it can be written to. container: stands in every run's description of its machine.
 ENV container=docker PATH=/opt/runoff/.nox/runoff/bin:/opt/runoff/bin:${PATH} HOME=/tmp \
     RUNOFF_BIN=/opt/runoff/bin RUNOFF_RESULTS=/results RUNOFF_ORT_DYLIB=/opt/runoff/lib/libonnxruntime.so
