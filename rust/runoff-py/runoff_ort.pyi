@@ -46,10 +46,12 @@ from numpy.typing import NDArray
 __all__ = [
     "PROFILES",
     "Binding",
+    "DeviceBinding",
     "Metadata",
     "RunoffOrtError",
     "Session",
     "TensorInfo",
+    "lacking",
     "library_path",
     "load_runtime",
     "make_environment",
@@ -188,13 +190,16 @@ class Session:
     execution
         Order in which operations run.
     provider
-        Execution provider, one of `providers`; another is an error. With Core ML's, all of the model runs on it, or the
-        session is not made.
+        Execution provider, one of `providers`; another is an error, which says what is lacking. With any but ``cpu``,
+        all of the model runs on it, or the session is not made. ``cuda`` and ``tensorrt`` use the first NVIDIA GPU;
+        what TensorRT leaves is CUDA's. TF32 is off where ONNX Runtime decides; cuDNN and TensorRT compute float32
+        without it when the environment variable ``NVIDIA_TF32_OVERRIDE=0`` is set before the first session. NVIDIA's
+        libraries are looked for in its packages beside onnxruntime's, then where the system looks.
     precision
         Number format that the model computes in.
     batch
-        Items per call, for Core ML's providers, which take fixed shapes only: what a dimension called ``batch`` is
-        fixed at. Others take any number of items.
+        Items per call, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so that no
+        operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
     force_spinning_stop
         Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
         for a process that shares its cores and calls in bursts.
@@ -256,8 +261,12 @@ class Session:
         """What the model's maker wrote into it."""
 
     @property
+    def device(self) -> str | None:
+        """The GPU that computes, as ``NVIDIA H100 80GB HBM3 (0), driver 580.65.06``; None for the CPU."""
+
+    @property
     def threads(self) -> int | None:
-        """Threads that compute, counted after the session was made; None where the system does not count them."""
+        """Threads that compute, counted after the session was made; None where they are not counted, and on a GPU."""
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, _Value]:
         """Run the model once.
@@ -270,6 +279,11 @@ class Session:
         outputs
             Names of the outputs that are returned, at least one; ONNX Runtime computes the whole graph all the same.
             None stands for all.
+
+        Notes
+        -----
+        All arrays are in the host's memory. On a GPU, ONNX Runtime copies inputs there and outputs back in each call of
+        `run` and of `run_into`, and in each run of a `Binding`; `on_device` keeps the memory there between calls.
 
         Returns
         -------
@@ -335,6 +349,16 @@ class Session:
         ------
         TypeError, RunoffOrtError
             As `run_into` does.
+        """
+
+    def on_device(self) -> DeviceBinding:
+        """Make room for inputs and outputs in the memory of the session's device, for repeated calls.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``model-mismatch`` when an input or output is no tensor of numbers, ``runtime-failed`` when there
+            is not enough memory.
         """
 
     def classify(
@@ -433,6 +457,61 @@ class Binding:
     def outputs(self) -> dict[str, _Array]:
         """The bound outputs, by name."""
 
+@final
+class DeviceBinding:
+    """Inputs and outputs in the memory of the session's device. `Session.on_device` makes one.
+
+    Memory is allocated when it is made if the model's shapes are fixed, else by the first `copy_in`, and again only
+    when shapes change; an output whose shape does not follow from those of the inputs is allocated in each `compute`.
+    Each step returns when the device has done it, so steps can be timed apart. Steps of one binding wait for each
+    other: make one for each thread. With the provider ``cpu`` the device is the host.
+
+    Examples
+    --------
+    >>> binding = session.on_device()
+    >>> binding.copy_in({"x": x})
+    >>> binding.compute()
+    >>> binding.copy_out()["y"][0]
+    array([2., 2., 2.], dtype=float32)
+    """
+
+    def copy_in(self, feeds: Mapping[str, _Array]) -> None:
+        """Copy inputs to the device.
+
+        Parameters
+        ----------
+        feeds
+            An array for each input, by name, of the dtype and shape that the model takes. It may be changed afterwards.
+
+        Raises
+        ------
+        TypeError, RunoffOrtError
+            As `Session.run` does.
+        """
+
+    def compute(self) -> None:
+        """Run the model on what was copied in.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed`` when the model fails, or nothing was copied in.
+        """
+
+    def copy_out(self) -> dict[str, _Array]:
+        """Copy the outputs that were computed last from the device.
+
+        Returns
+        -------
+        dict
+            A new array for each output, by name, in the order of the graph.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed`` when nothing was computed.
+        """
+
 def preprocess(
     paths: Sequence[_Path],
     resize: int,
@@ -520,14 +599,29 @@ def runtime_version() -> str:
 def runtime_build() -> str:
     """Return how the loaded library was built, in its own words; loads it first."""
 
+def lacking() -> dict[str, str]:
+    """Return why ``cuda`` and ``tensorrt`` cannot be used here, as far as they cannot; loads the library first.
+
+    Raises
+    ------
+    RunoffOrtError
+        `kind` is ``runtime-missing`` or ``runtime-failed``.
+
+    Examples
+    --------
+    >>> "cpu" in runoff_ort.lacking()
+    False
+    """
+
 def library_path() -> str:
     """Return the absolute path that the library was loaded from; loads it first."""
 
 def providers() -> list[str]:
-    """Return the execution providers of the loaded library, by the names that `Session` takes; loads it first.
+    """Return the providers that can be used here, by the names that `Session` takes; loads the library first.
 
-    ``cpu`` is always there. On a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be too: Core ML
-    on all compute units, or on the CPU alone, with the GPU, with the Neural Engine.
+    ``cpu`` is always there. Beside an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `lacking` says why they are not. On
+    a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units, or on the
+    CPU alone, with the GPU, with the Neural Engine.
 
     Raises
     ------

@@ -22,7 +22,7 @@ pub enum Kind {
     ImageTooLarge,
     /// A tensor file is missing, unreadable or of the wrong size.
     TensorUnreadable,
-    /// The provider is not in this build, or does not offer what was asked of it.
+    /// The provider is not in this build, cannot be used on this machine, or does not offer what was asked of it.
     ProviderUnavailable,
     /// ONNX Runtime's library is missing or too old.
     RuntimeMissing,
@@ -112,4 +112,9 @@ impl Error {
         let message = format!("ONNX Runtime failed {what}: {}", error.message());
         Self::new(Kind::RuntimeFailed, message, "run it again with ORT_LOG=verbose to see more on stderr")
     }
+}
+
+/// Why a library was not loaded, in the words of the loader.
+pub(crate) fn loader_words(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

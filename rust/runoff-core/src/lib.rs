@@ -6,6 +6,7 @@
 
 pub mod classify;
 pub mod clock;
+pub mod cuda;
 pub mod dtype;
 pub mod error;
 pub mod image;

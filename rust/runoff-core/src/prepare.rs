@@ -103,7 +103,7 @@ pub fn prepare(
 
 /// Makes a session that leaves its optimised model in the file `target`.
 fn save(environment: &Environment, model: &Path, settings: &Settings, target: &Path) -> Result<(), Error> {
-    let builder = session::builder(environment, settings)?;
+    let (builder, _) = session::builder(environment, settings)?;
     let failed = |error: &str| {
         let message = format!("the model {} cannot be prepared: {error}", model.display());
         Error::new(Kind::ModelUnreadable, message, "use the model as it is, without preparing it")

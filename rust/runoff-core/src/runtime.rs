@@ -4,10 +4,12 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, loader_words};
 use crate::value;
 
 /// Environment variable that holds the absolute path of the library.
@@ -15,6 +17,12 @@ pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 
 const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to the absolute path of its \
                     onnxruntime/capi/libonnxruntime.so.* (libonnxruntime.*.dylib on macOS)";
+
+/// Environment variable by which `ort` is told how much ONNX Runtime logs.
+const LOG_VARIABLE: &str = "ORT_LOG";
+
+/// Where the library was loaded from.
+static LOADED: OnceLock<PathBuf> = OnceLock::new();
 
 /// The library, loaded into this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +83,7 @@ impl Runtime {
         check_version(&version, library)?;
         // Dropped at once: this only loads the library, the environment is made later.
         ort::init_from(library).map_err(|error| missing(&error.to_string()))?;
+        LOADED.get_or_init(|| library.to_owned());
         Ok(Self { library: library.to_owned(), version, build: ort::info().to_owned() })
     }
 
@@ -84,13 +93,23 @@ impl Runtime {
     ///
     /// `runtime-failed` when there is one already, or ONNX Runtime cannot make it.
     pub fn make_environment(&self) -> Result<Environment, Error> {
-        ort::init_from(&self.library)
+        let environment = ort::init_from(&self.library)
             .map_err(|error| missing(&error.to_string()))?
             .with_name("runoff")
             .with_telemetry(false)
             .build()
-            .map_err(|error| Error::runtime("making its environment", &error))
+            .map_err(|error| Error::runtime("making its environment", &error))?;
+        if std::env::var_os(LOG_VARIABLE).is_none() {
+            // What goes wrong is returned; ONNX Runtime would tell it on stderr as well.
+            environment.set_log_level(LogLevel::Fatal);
+        }
+        Ok(environment)
     }
+}
+
+/// The file that the library was loaded from; `None` when none was loaded.
+pub(crate) fn loaded_from() -> Option<&'static Path> {
+    LOADED.get().map(PathBuf::as_path)
 }
 
 /// Names of the execution providers that the loaded library was built with, in its own order.
@@ -121,7 +140,7 @@ fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
     // SAFETY: loading a library runs its initialisers; the user named this file as ONNX Runtime, and `ort` is
     // about to load the same one.
     let handle = unsafe { libloading::Library::new(library) }
-        .map_err(|error| missing(&format!("cannot load {shown}: {error}")))?;
+        .map_err(|error| missing(&format!("cannot load {shown}: {}", loader_words(&error))))?;
     // SAFETY: every ONNX Runtime exports this function with this signature (onnxruntime_c_api.h).
     let base = unsafe { handle.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase") }
         .map_err(|_| missing(&format!("{shown} is not ONNX Runtime: it has no OrtGetApiBase")))?;

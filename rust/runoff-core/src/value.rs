@@ -80,6 +80,11 @@ impl<'v> TensorView<'v> {
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
+    /// How many bytes the elements take, wherever they are.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Where the elements are.
     #[must_use]
     pub const fn data(&self) -> *mut c_void {
@@ -135,6 +140,43 @@ impl<'a> Value<'a> {
             )
         };
         Self::made(status, value, "making an input tensor")
+    }
+
+    /// Makes a tensor in memory of `allocator`; its elements are whatever is there.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, for instance when there is not enough memory.
+    ///
+    /// # Safety
+    ///
+    /// `allocator` must outlive the value, and nothing may read the elements before they are written. Those of memory
+    /// that is not the host's are never read or written through this value.
+    pub(crate) unsafe fn unfilled(allocator: *mut OrtAllocator, dtype: Dtype, shape: &[i64]) -> Result<Self, Error> {
+        let mut value: *mut OrtValue = ptr::null_mut();
+        let (sides, rank) = (shape.as_ptr(), shape.len());
+        // SAFETY: all pointers are to locals or to what the caller answers for.
+        let status =
+            unsafe { (ort::api().CreateTensorAsOrtValue)(allocator, sides, rank, dtype.to_onnx(), &raw mut value) };
+        Self::made(status, value, "making a tensor")
+    }
+
+    /// Takes over a value that ONNX Runtime made.
+    ///
+    /// # Errors
+    ///
+    /// `internal` when it is null.
+    ///
+    /// # Safety
+    ///
+    /// Nothing else may release it.
+    pub(crate) unsafe fn take(value: *mut OrtValue) -> Result<Self, Error> {
+        Self::made(ort::sys::OrtStatusPtr(ptr::null_mut()), value, "running the model")
+    }
+
+    /// The handle.
+    pub(crate) const fn as_ptr(&self) -> *mut OrtValue {
+        self.ptr.as_ptr()
     }
 
     /// Makes a tensor of strings, which are copied.
@@ -348,7 +390,8 @@ fn cpu_memory() -> Result<*mut OrtMemoryInfo, Error> {
     forever(&CPU, |made| unsafe { (ort::api().CreateCpuMemoryInfo)(kind, place, made) })
 }
 
-fn allocator() -> Result<*mut OrtAllocator, Error> {
+/// ONNX Runtime's own allocator of host memory, which lives as long as the process.
+pub(crate) fn allocator() -> Result<*mut OrtAllocator, Error> {
     static DEFAULT: OnceLock<Forever<OrtAllocator>> = OnceLock::new();
     // SAFETY: writes to a local of `forever`; this allocator belongs to ONNX Runtime and is never freed.
     forever(&DEFAULT, |made| unsafe { (ort::api().GetAllocatorWithDefaultOptions)(made) })

@@ -11,7 +11,7 @@ use runoff_core::dtype::Dtype;
 use runoff_core::error::Error;
 use runoff_core::protocol::{Execution, Optimization, Settings, TensorSpec};
 use runoff_core::runtime::built_in_providers;
-use runoff_core::session::{Session, providers};
+use runoff_core::session::{Session, lacking, providers};
 use runoff_core::tensor::{Buffer, RawTensor};
 use runoff_core::value::{Form, Value};
 
@@ -216,12 +216,26 @@ fn bad_model_files_are_told_apart() {
 #[test]
 fn what_is_not_in_this_build_is_refused() {
     for settings in [
-        Settings { provider: "cuda".into(), ..Settings::default() },
         Settings { provider: "coreml-tpu".into(), ..Settings::default() },
         Settings { precision: "fp16".into(), ..Settings::default() },
     ] {
         let error = open(&data("add.onnx"), &settings).expect_err("not in this build");
         assert_eq!(error.kind, Kind::ProviderUnavailable);
+    }
+}
+
+#[test]
+fn a_provider_that_is_not_offered_lacks_something_and_says_what() {
+    open(&data("add.onnx"), &Settings::default()).expect("ONNX Runtime, loaded");
+    let (offered, lacking) = (providers().expect("names"), lacking().expect("reasons"));
+    for provider in ["cuda", "tensorrt"] {
+        assert_ne!(offered.contains(&provider), lacking.contains_key(provider), "{provider}");
+    }
+    for (provider, reason) in lacking {
+        let settings = Settings { provider: provider.clone(), ..Settings::default() };
+        let error = open(&data("add.onnx"), &settings).expect_err("lacking");
+        assert_eq!(error.kind, Kind::ProviderUnavailable);
+        assert_eq!(error.message, format!("settings.provider: '{provider}' cannot be used: {reason}"));
     }
 }
 

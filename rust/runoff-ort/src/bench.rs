@@ -1,5 +1,6 @@
 //! `runoff-ort bench`: how fast a model loads and runs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::{Port, Session};
+use runoff_core::session::{Buffers, Parts, Port, Session};
 use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 use runoff_core::{classify, memory};
@@ -27,9 +28,12 @@ const EXAMPLES: &str = "\
 Examples:
   runoff-ort bench --model model.onnx
   runoff-ort bench --model model.onnx --shape input=8,3,224,224 --threads 2 --profile latency
+  runoff-ort bench --model model.onnx --provider cuda
   runoff-ort bench --model efficientnet-lite0/model.onnx --image a.jpg --image b.jpg --json | jq .warm.median_ns
 
-Only the inference is timed: images are preprocessed before. Eight inferences after the second are not kept. The 90th
+Only the inference is timed: images are preprocessed before. With --provider cuda or tensorrt, inputs and outputs lie in
+the GPU's memory; an inference is still host to host, and the copies are shown apart. A free dimension called batch is then
+fixed at the first side of the first --shape, or at 1. Eight inferences after the second are not kept. The 90th
 percentile is left out when there are fewer than 64 samples. One process on a busy machine proves little: `runoff bench`
 compares many, taking turns.";
 
@@ -92,13 +96,25 @@ struct Measured {
     model: PathBuf,
     profile: String,
     threads: Option<usize>,
+    provider: String,
+    device: Option<String>,
     runtime: String,
     load_ns: u64,
     first_ns: u64,
     second_ns: u64,
     warm: Summary,
     warm_ns: Vec<u64>,
+    /// Of the warm ones, on a device: the parts that they add up from.
+    parts: BTreeMap<&'static str, Summary>,
     peak_bytes: Option<u64>,
+}
+
+/// How long one inference took, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    total_ns: u64,
+    /// On a device.
+    parts: Option<Parts>,
 }
 
 /// Measures, and prints what was measured.
@@ -108,28 +124,30 @@ struct Measured {
 /// Those of [`session::open`] and [`Session::run`], those of preprocessing, `bad-request` for a `--shape` that does not
 /// fit, `model-mismatch` for a model that cannot be fed, and those of stdout.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let settings = arguments.session.settings()?;
+    let settings = arguments.session.settings(batch(&arguments.shapes))?;
     let runtime = Runtime::load(&library_from_env()?)?;
     let environment = runtime.make_environment()?;
     let begun_ns = now_ns();
     let session = Session::open(&environment, &arguments.session.model, &settings)?;
     let load_ns = now_ns() - begun_ns;
     let items = feed(arguments, &session)?;
-    let mut durations_ns = time(&session, &items, arguments.samples.get())?.into_iter();
-    let (first_ns, second_ns) = (durations_ns.next().unwrap_or_default(), durations_ns.next().unwrap_or_default());
-    let warm_ns: Vec<u64> = durations_ns.skip(WARMUP).collect();
+    let all = time(&session, &items, arguments.samples.get())?;
+    let warm_ns: Vec<u64> = all[2 + WARMUP..].iter().map(|took| took.total_ns).collect();
     let warm =
         Summary::of(&warm_ns).ok_or_else(|| Error::new(Kind::Internal, "nothing was measured", "report this"))?;
     let measured = Measured {
         model: arguments.session.model.clone(),
         profile: settings.profile,
         threads: session.threads(),
+        provider: settings.provider,
+        device: session.device(),
         runtime: runtime.version,
         load_ns,
-        first_ns,
-        second_ns,
+        first_ns: all[0].total_ns,
+        second_ns: all[1].total_ns,
         warm,
         warm_ns,
+        parts: parts(&all[2 + WARMUP..]),
         peak_bytes: memory::peak_bytes(),
     };
     if arguments.json {
@@ -140,19 +158,48 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Runs the model on `items` in turns: the first, the second, those that are not kept, and `samples` more. Returns how
-/// long each took, in nanoseconds.
-fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<u64>, Error> {
+/// Items in one inference: what a provider that wants to know it fixes.
+fn batch(shapes: &[Shape]) -> NonZeroUsize {
+    let first = shapes.first().and_then(|shape| shape.sides.first());
+    first.and_then(|&side| NonZeroUsize::new(side)).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Runs the model on `items` in turns: the first, the second, those that are not kept, and `samples` more.
+fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<Took>, Error> {
     let values =
         items.iter().map(|item| item.iter().map(Tensor::value).collect()).collect::<Result<Vec<Vec<_>>, _>>()?;
-    let mut durations_ns = Vec::with_capacity(2 + WARMUP + samples);
+    let mut buffers = session.is_on_device().then(|| Buffers::new(session)).transpose()?;
+    let (mut all, mut results) = (Vec::with_capacity(2 + WARMUP + samples), Vec::new());
     for values in values.iter().cycle().take(2 + WARMUP + samples) {
+        all.push(match &mut buffers {
+            Some(buffers) => Took::on_device(buffers.run(values, &mut results)?),
+            None => Took::on_host(session, values)?,
+        });
+    }
+    Ok(all)
+}
+
+impl Took {
+    fn on_host(session: &Session, values: &[Value<'_>]) -> Result<Self, Error> {
         let begun_ns = now_ns();
         let outputs = session.run(values)?;
-        durations_ns.push(now_ns() - begun_ns);
+        let total_ns = now_ns() - begun_ns;
         drop(outputs);
+        Ok(Self { total_ns, parts: None })
     }
-    Ok(durations_ns)
+
+    const fn on_device(parts: Parts) -> Self {
+        Self { total_ns: parts.total_ns(), parts: Some(parts) }
+    }
+}
+
+/// What the inferences add up from, by part; nothing on the host.
+fn parts(all: &[Took]) -> BTreeMap<&'static str, Summary> {
+    let mut durations_ns: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for (part, took_ns) in all.iter().filter_map(|took| took.parts).flat_map(|parts| parts.named()) {
+        durations_ns.entry(part).or_default().push(took_ns);
+    }
+    durations_ns.into_iter().filter_map(|(part, all)| Some((part, Summary::of(&all)?))).collect()
 }
 
 /// The tensors of each item, in the order of the model's inputs: one item an image, or one of zeros.
@@ -209,6 +256,9 @@ fn table(measured: &Measured) -> String {
     let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<12}  {value}");
     let nanoseconds = |value: u64| format!("{:.3} ms", std::time::Duration::from_nanos(value).as_secs_f64() * 1e3);
     line("model", &measured.model.display().to_string());
+    if let Some(device) = &measured.device {
+        line("device", device);
+    }
     line("load", &nanoseconds(measured.load_ns));
     line("first", &nanoseconds(measured.first_ns));
     line("second", &nanoseconds(measured.second_ns));
@@ -216,8 +266,58 @@ fn table(measured: &Measured) -> String {
     let too_few = || format!("-  needs {FEWEST_FOR_P90} samples");
     line("warm p90", &warm.p90_ns.map_or_else(too_few, milliseconds));
     line("warm min", &nanoseconds(warm.min_ns));
+    for (title, part) in [("copy in", "copy_in"), ("compute", "compute"), ("copy out", "copy_out")] {
+        if let Some(part) = measured.parts.get(part) {
+            line(title, &milliseconds(part.median_ns));
+        }
+    }
     line("throughput", &format!("{:.1} inferences/s", warm.per_second));
     let mebibytes = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20);
     line("peak memory", &measured.peak_bytes.map_or_else(|| "-".to_owned(), mebibytes));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_shown_on_a_device_only() {
+        let on_device =
+            |compute_ns| Took::on_device(Parts { copy_in_ns: 2_000_000, compute_ns, copy_out_ns: 1_000_000 });
+        let all = [on_device(5_000_000), on_device(7_000_000)];
+        assert_eq!((all[0].total_ns, all[1].total_ns), (8_000_000, 10_000_000));
+        let measured = |parts, device: Option<&str>| Measured {
+            model: "m.onnx".into(),
+            profile: "default".into(),
+            threads: None,
+            provider: "cuda".into(),
+            device: device.map(str::to_owned),
+            runtime: "1.31.1".into(),
+            load_ns: 1,
+            first_ns: 1,
+            second_ns: 1,
+            warm: Summary::of(&[8_000_000, 10_000_000]).expect("samples"),
+            warm_ns: vec![],
+            parts,
+            peak_bytes: None,
+        };
+        let table = super::table(&measured(parts(&all), Some("Test GPU (0)")));
+        for line in
+            ["device        Test GPU (0)", "copy in       2.000 ms", "compute       6.000 ms", "copy out      1.000 ms"]
+        {
+            assert!(table.lines().any(|own| own == line), "{table}");
+        }
+        let host = [Took { total_ns: 1, parts: None }];
+        let table = super::table(&measured(parts(&host), None));
+        assert!(!table.contains("copy") && !table.contains("device"), "{table}");
+    }
+
+    #[test]
+    fn the_batch_is_the_first_side_of_the_first_shape() {
+        let shapes = |text: &[&str]| text.iter().map(|text| text.parse().expect("a shape")).collect::<Vec<Shape>>();
+        assert_eq!(batch(&shapes(&["a=4,2", "b=8"])).get(), 4);
+        assert_eq!(batch(&shapes(&["a=0,2"])).get(), 1);
+        assert_eq!(batch(&[]).get(), 1);
+    }
 }

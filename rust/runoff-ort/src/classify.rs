@@ -148,7 +148,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// Opens the session; for the profile `cold`, another thread reads the first batch meanwhile.
 fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, Images<'a>), Error> {
-    let settings = arguments.session.settings()?;
+    let settings = arguments.session.settings(arguments.batch.unwrap_or(NonZeroUsize::MIN))?;
     let model = &arguments.session.model;
     if !arguments.session.is_cold() {
         return Ok((session::open(model, &settings)?.1, images));

@@ -56,7 +56,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let entry_ns = now_ns();
-    process::disable_telemetry();
+    process::prepare_environment();
     let arguments = Arguments::parse();
     match (arguments.command, arguments.runner.request, arguments.runner.result) {
         (Some(command), _, _) => finish(carry_out(&command)),

@@ -4,15 +4,21 @@
 
 use std::env;
 
-/// Tells ONNX Runtime to send nothing home, unless the user has decided. Called before any thread is started.
+/// Variables of the environment that libraries read when they are loaded, and what they are unless the user has decided.
 ///
-/// From 1.32 on its Linux builds otherwise start a thread and open a database for that.
-pub fn disable_telemetry() {
-    const SWITCH: &str = "ORT_DISABLE_TELEMETRY";
-    if env::var_os(SWITCH).is_none() {
-        // SAFETY: this is the first thing that `main` does, when the process has one thread: nothing reads the
-        // environment meanwhile.
-        unsafe { env::set_var(SWITCH, "1") };
+/// - From 1.32 on, ONNX Runtime's Linux builds otherwise start a thread and open a database to send something home.
+/// - NVIDIA's libraries otherwise may compute float32 in TF32: cuDNN's graphs and `TensorRT` have no other switch for it in
+///   ONNX Runtime.
+const DECIDED: [(&str, &str); 2] = [("ORT_DISABLE_TELEMETRY", "1"), ("NVIDIA_TF32_OVERRIDE", "0")];
+
+/// Decides what the user has not. Called before any thread is started.
+pub fn prepare_environment() {
+    for (name, value) in DECIDED {
+        if env::var_os(name).is_none() {
+            // SAFETY: this is the first thing that `main` does, when the process has one thread: nothing reads the
+            // environment meanwhile.
+            unsafe { env::set_var(name, value) };
+        }
     }
 }
 

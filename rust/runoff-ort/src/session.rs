@@ -8,7 +8,7 @@ use runoff_core::Error;
 use runoff_core::profile;
 use runoff_core::protocol::Settings;
 use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::Session;
+use runoff_core::session::{CPU, Session};
 
 /// The model, and how it is run.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub struct SessionArgs {
     /// Settings profile.
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = PossibleValuesParser::new(profile::NAMES))]
     pub profile: String,
+    /// What computes: `runoff-ort --probe` says what there is here, and what is lacking for the others.
+    #[arg(long, value_name = "NAME", default_value = CPU)]
+    pub provider: String,
 }
 
 impl SessionArgs {
@@ -30,13 +33,14 @@ impl SessionArgs {
         self.profile == "cold"
     }
 
-    /// The settings of the profile, with the threads that were asked for.
+    /// The settings of the profile, with the threads and the provider that were asked for, and `batch` items a time.
     ///
     /// # Errors
     ///
     /// Those of [`profile::find`].
-    pub fn settings(&self) -> Result<Settings, Error> {
-        Ok(Settings { threads: self.threads, ..profile::find(&self.profile)? })
+    pub fn settings(&self, batch: NonZeroUsize) -> Result<Settings, Error> {
+        let provider = self.provider.clone();
+        Ok(Settings { threads: self.threads, provider, batch, ..profile::find(&self.profile)? })
     }
 }
 

@@ -233,6 +233,7 @@ fn failures_have_kinds_exit_codes_and_one_line() {
     let bench = Bench::new();
     let with = |field: &str, value: Value| {
         let mut request = bench.classify();
+        request["settings"] = json!({});
         *request.pointer_mut(field).expect(field) = value;
         request
     };
@@ -246,15 +247,7 @@ fn failures_have_kinds_exit_codes_and_one_line() {
     bench.fail(&with("/model/format", json!("pt")), Kind::BadRequest);
     bench.fail(&with("/inputs", json!([])), Kind::BadRequest);
     bench.fail(&with("/outputs_dir", json!("/nowhere")), Kind::Internal);
-    let result = bench.fail(
-        &{
-            let mut request = bench.classify();
-            request["settings"] = json!({"provider": "cuda"});
-            request
-        },
-        Kind::ProviderUnavailable,
-    );
-    assert_eq!(result.status, Status::Unsupported);
+    bench.fail(&with("/settings", json!({"precision": "fp16"})), Kind::ProviderUnavailable);
     fs::write(bench.path("x.bin"), [0; 5]).expect("a file");
     let mut request = bench.tensor();
     fs::write(bench.path("x.bin"), [0; 5]).expect("a file");
@@ -262,6 +255,35 @@ fn failures_have_kinds_exit_codes_and_one_line() {
     request["surprise"] = 1.into();
     let result = bench.fail(&request, Kind::BadRequest);
     assert!(result.message.expect("a message").contains("surprise"));
+}
+
+fn probe() -> Capabilities {
+    let output = Command::new(ORT).arg("--probe").output().expect("a program");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    serde_json::from_slice(&output.stdout).expect("capabilities")
+}
+
+#[test]
+fn a_gpu_computes_or_one_line_says_what_is_lacking() {
+    let (bench, capabilities) = (Bench::new(), probe());
+    for provider in ["cuda", "tensorrt"] {
+        let mut request = bench.classify();
+        request["settings"] = json!({"provider": provider});
+        let Some(reason) = capabilities.lacking.get(provider) else {
+            assert!(capabilities.providers.iter().any(|own| own == provider), "{capabilities:?}");
+            let result = bench.run(ORT, &request);
+            assert_eq!(floats(&result.outputs[0].path), [1.0, 0.0, 4.0]);
+            assert!(result.samples.contains_key("copy_in") && result.effective.expect("effective").device.is_some());
+            continue;
+        };
+        assert!(capabilities.providers.iter().all(|own| own != provider), "{capabilities:?}");
+        let message = format!("settings.provider: '{provider}' cannot be used: {reason}");
+        let result = bench.fail(&request, Kind::ProviderUnavailable);
+        assert_eq!((result.status, result.message.as_deref()), (Status::Unsupported, Some(message.as_str())));
+        let output = bench.start(ORT, &request);
+        let stderr = format!("error: {message} (docker run --gpus all ..., or set provider = \"cpu\")\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), stderr);
+    }
 }
 
 #[test]

@@ -258,6 +258,38 @@ fn without_the_library_nothing_can_run_here() {
 }
 
 #[test]
+fn a_gpu_computes_or_one_line_says_what_is_lacking() {
+    let folder = Folder::new();
+    let lacking = folder.json(&["--probe"])["lacking"].clone();
+    for provider in ["cuda", "tensorrt"] {
+        let bench = ["bench", "--model", "model.onnx", "--samples", "64", "--json", "--provider", provider];
+        let classify =
+            ["classify", "--model", "model.onnx", "--top", "1", "--provider", provider, "blue.png", "red.png"];
+        let Some(reason) = lacking[provider].as_str() else {
+            let measured = folder.json(&bench);
+            assert!(measured["parts"]["copy_in"]["median_ns"].as_f64() > Some(0.0), "{measured}");
+            assert!(folder.print(&classify).lines().next().is_some_and(|line| line.ends_with("  blue")));
+            continue;
+        };
+        for words in [&bench[..], &classify, &[&classify[..], &["--profile", "cold"]].concat()] {
+            let ended = folder.run(words);
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{words:?}: {}", ended.stderr);
+            let line = format!("error: settings.provider: '{provider}' cannot be used: {reason} (");
+            assert!(ended.stderr.starts_with(&line) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+        }
+    }
+    let ended = folder.run(&["bench", "--model", "model.onnx", "--provider", "gpu"]);
+    assert!(ended.code == Some(3) && ended.stderr.contains("\"gpu\""), "{}", ended.stderr);
+}
+
+#[test]
+fn on_the_host_nothing_is_copied() {
+    let measured = Folder::new().json(&["bench", "--model", "model.onnx", "--samples", "1", "--json"]);
+    assert_eq!((&measured["provider"], &measured["device"]), (&json!("cpu"), &Value::Null));
+    assert_eq!(measured["parts"], json!({}));
+}
+
+#[test]
 fn every_subcommand_shows_examples() {
     let folder = Folder::new();
     for command in ["classify", "bench", "info", "prepare"] {

@@ -1,5 +1,6 @@
 //! ONNX Runtime in this process: loaded once, with one environment.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -110,6 +111,12 @@ pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResu
 #[pyfunction]
 pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
     with_loaded(py, |_| session::providers())
+}
+
+/// Why execution providers cannot be used here.
+#[pyfunction]
+pub fn lacking(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+    with_loaded(py, |_| session::lacking())
 }
 
 /// Version of the loaded library.

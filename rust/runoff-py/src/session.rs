@@ -11,6 +11,7 @@ use crate::binding::Binding;
 use crate::describe::{Metadata, TensorInfo};
 use crate::errors::{bad_argument, mismatch, to_python};
 use crate::feeds::{Feeds, Few};
+use crate::on_device::DeviceBinding;
 use crate::output::to_object;
 use crate::preprocess::Spec;
 use crate::quick::Quick;
@@ -121,6 +122,11 @@ impl Session {
         Binding::new(slf, feeds, outputs)
     }
 
+    /// Makes room for inputs and outputs in the memory of the device.
+    fn on_device(slf: &Bound<'_, Self>) -> PyResult<DeviceBinding> {
+        DeviceBinding::new(slf)
+    }
+
     /// Classifies an image file.
     #[pyo3(signature = (image_path, preprocess, top = 5))]
     fn classify(&self, py: Python<'_>, image_path: PathBuf, preprocess: Spec, top: usize) -> PyResult<Guesses> {
@@ -178,6 +184,12 @@ impl Session {
     #[getter]
     fn metadata(&self, py: Python<'_>) -> PyResult<Metadata> {
         self.core.metadata().map(Metadata::from).map_err(|error| to_python(py, &error))
+    }
+
+    /// The GPU that computes; `None` for the CPU.
+    #[getter]
+    fn device(&self) -> Option<String> {
+        self.core.device()
     }
 
     /// Threads that compute, counted after the session was made; `None` where the system does not count them.

@@ -108,6 +108,9 @@ pub struct Effective {
     /// Operations by the device that they are planned for, where the runtime tells.
     #[serde(default)]
     pub planned: Option<BTreeMap<String, u64>>,
+    /// The GPU that computed: its name, its index and its driver's release.
+    #[serde(default)]
+    pub device: Option<String>,
     /// Settings that were asked for and that cannot be applied.
     #[serde(default)]
     pub ignored: Vec<String>,
@@ -134,7 +137,8 @@ pub struct RunResult {
     /// In order of time.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// By part of an iteration: `inference`, and `preprocess` where images are read.
+    /// By part of an iteration: `inference`, and `preprocess` where images are read; on a GPU also the parts of
+    /// `inference`: `copy_in`, `compute` and `copy_out`.
     #[serde(default)]
     pub samples: BTreeMap<String, Timings>,
     /// Outputs of the model.
@@ -227,9 +231,12 @@ pub struct Capabilities {
     /// Model formats that it reads.
     #[serde(default)]
     pub formats: Vec<String>,
-    /// Execution providers in this build.
+    /// Execution providers that can be used here.
     #[serde(default)]
     pub providers: Vec<String>,
+    /// Why others cannot be used here, by their names.
+    #[serde(default)]
+    pub lacking: BTreeMap<String, String>,
     /// Number formats that it computes in.
     #[serde(default)]
     pub precisions: Vec<String>,
@@ -243,8 +250,14 @@ pub struct Capabilities {
     #[serde(default)]
     pub max_batch: Option<usize>,
     /// False for a runner that does nothing.
+    #[serde(default = "computes")]
     pub computes: bool,
     /// Why it cannot run on this machine.
     #[serde(default)]
     pub unavailable: Option<Unavailable>,
+}
+
+/// What a runner does that says nothing of it.
+const fn computes() -> bool {
+    true
 }

@@ -4,25 +4,30 @@ mod ahead;
 mod denormals;
 mod feed;
 mod outputs;
+mod samples;
+#[cfg(test)]
+pub(crate) mod tests;
 mod turns;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
+use ort::environment::Environment;
+
 use crate::clock::{Phases, now_ns};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::memory;
 use crate::protocol::{
-    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Settings, Timings, Turns,
-    Unavailable, VERSION, Workload, WrittenTensor,
+    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable,
+    VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
-use crate::session::{PRECISIONS, PREPARED, Session, providers};
+use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Session, lacking, providers};
 use crate::topk;
 use crate::value::Value;
 use ahead::Ahead;
 use feed::Feed;
 use outputs::Captured;
+use samples::{Samples, Took};
 use turns::Asked;
 
 /// Model formats that this runner reads.
@@ -82,9 +87,10 @@ pub fn capabilities(name: &str) -> Capabilities {
         ..Capabilities::default()
     };
     let loaded = runtime::library_from_env().and_then(|library| Runtime::load(&library));
-    match loaded.and_then(|runtime| Ok((runtime, providers()?))) {
-        Ok((runtime, providers)) => {
+    match loaded.and_then(|runtime| Ok((runtime, providers()?, lacking()?))) {
+        Ok((runtime, providers, lacking)) => {
             capabilities.providers = strings(&providers);
+            capabilities.lacking = lacking;
             capabilities.version = runtime.version;
             capabilities.build = Some(runtime.build);
             capabilities.library = Some(runtime.library);
@@ -98,10 +104,13 @@ pub fn capabilities(name: &str) -> Capabilities {
 struct Runner<'a> {
     request: &'a Request,
     phases: Phases,
+    /// Tensors in the memory of the session's device, where it has one.
+    buffers: Option<Buffers>,
     session: Session,
     feed: Feed<'a>,
-    preprocess: Timings,
-    inference: Timings,
+    samples: Samples,
+    /// What the latest inference gave.
+    latest: Vec<Value<'static>>,
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
 }
@@ -119,27 +128,8 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     phases.mark("runtime");
     let environment = runtime.make_environment()?;
     phases.mark("environment");
-    let session = Session::open(&environment, &request.model.path, &session_settings(request))?;
-    session.check_inputs(&request.model.inputs)?;
-    phases.mark("load");
-    let feed = Feed::new(request, &session, ahead)?;
-    let mut runner = Runner {
-        request,
-        phases,
-        session,
-        feed,
-        preprocess: Timings::default(),
-        inference: Timings::default(),
-        outputs: Vec::new(),
-        tensors: Vec::new(),
-    };
-    let last = match request.measure {
-        Measure::Once(_) => runner.once()?,
-        Measure::Latency(latency) => runner.latency(latency)?,
-        Measure::Accuracy(_) => runner.accuracy()?,
-        Measure::Turns(turns) => runner.turns(turns)?,
-    };
-    runner.finish(&last, runtime)
+    let buffers = |session: &Session| session.is_on_device().then(|| Buffers::new(session)).transpose();
+    Runner::open(request, &environment, phases, ahead, buffers)?.carry_out(runtime)
 }
 
 /// The request's, with which a process that waits for its turn leaves the CPU to the one whose turn it is.
@@ -148,21 +138,67 @@ fn session_settings(request: &Request) -> Settings {
     Settings { force_spinning_stop, ..request.settings.clone() }
 }
 
+/// Checks that no batch is smaller, where its size is part of the session.
+fn check_whole_batches(request: &Request) -> Result<(), Error> {
+    let (count, Settings { batch, provider, .. }) = (request.inputs.len(), &request.settings);
+    if provider == CPU || !matches!(request.measure, Measure::Accuracy(_)) || count.is_multiple_of(batch.get()) {
+        return Ok(());
+    }
+    let message = format!(
+        "settings.batch: {count} items do not fill batches of {batch}, and provider '{provider}' runs whole ones"
+    );
+    Err(Error::new(Kind::BadRequest, message, "name as many items as fill the last batch"))
+}
+
 /// How many items the first inference is on.
 fn first_batch(request: &Request) -> usize {
     let batch = request.settings.batch.get();
     if matches!(request.measure, Measure::Accuracy(_)) { batch.min(request.inputs.len()) } else { batch }
 }
 
-/// An iteration that is over: its items, durations in nanoseconds, and what came out.
+/// An iteration that is over: its items, and how long it took.
 struct Iteration {
     items: Vec<usize>,
-    preprocess_ns: u64,
-    inference_ns: u64,
-    outputs: Vec<Value<'static>>,
+    took: Took,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// Loads the model; `buffers` makes the tensors that it is run with, where it is on a device.
+    fn open(
+        request: &'a Request,
+        environment: &Environment,
+        mut phases: Phases,
+        ahead: Option<Ahead>,
+        buffers: impl FnOnce(&Session) -> Result<Option<Buffers>, Error>,
+    ) -> Result<Self, Error> {
+        let session = Session::open(environment, &request.model.path, &session_settings(request))?;
+        session.check_inputs(&request.model.inputs)?;
+        check_whole_batches(request)?;
+        let buffers = buffers(&session)?;
+        phases.mark("load");
+        Ok(Self {
+            feed: Feed::new(request, &session, ahead)?,
+            request,
+            phases,
+            buffers,
+            session,
+            samples: Samples::default(),
+            latest: Vec::new(),
+            outputs: Vec::new(),
+            tensors: Vec::new(),
+        })
+    }
+
+    fn carry_out(mut self, runtime: Runtime) -> Result<(RunResult, Session), Error> {
+        let last = match self.request.measure {
+            Measure::Once(_) => self.once()?,
+            Measure::Latency(latency) => self.latency(latency)?,
+            Measure::Accuracy(_) => self.accuracy()?,
+            Measure::Turns(turns) => self.turns(turns)?,
+        };
+        self.finish(&last, runtime)
+    }
+
     fn once(&mut self) -> Result<Captured, Error> {
         let captured = self.first()?;
         self.outputs.extend(captured.write(&self.request.outputs_dir)?);
@@ -191,16 +227,12 @@ impl Runner<'_> {
 
     /// An iteration from each item of `firsts` on; returns the durations by part, as JSON.
     fn turn(&mut self, firsts: &[usize], latest: &mut Iteration) -> Result<String, Error> {
-        let (batch, before) = (self.request.settings.batch.get(), self.inference.warm_ns.len());
+        let (batch, before) = (self.request.settings.batch.get(), self.samples.warm());
         for &first in firsts {
             *latest = self.iterate(first..first + batch)?;
-            self.keep(latest);
+            self.samples.keep(&latest.took);
         }
-        let mut took = BTreeMap::from([("inference", &self.inference.warm_ns[before..])]);
-        if self.request.workload == Workload::Classify {
-            took.insert("preprocess", &self.preprocess.warm_ns[before..]);
-        }
-        turns::json(&took)
+        turns::json(&self.samples.since(before))
     }
 
     /// The second and those that are not kept; returns the last of them, and the ranges of items that follow.
@@ -209,7 +241,7 @@ impl Runner<'_> {
         let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
         let mut next = move || ranges.next().unwrap_or_default();
         let mut latest = self.iterate(next())?;
-        self.keep(&latest);
+        self.samples.keep(&latest.took);
         for _ in 0..warmup {
             latest = self.iterate(next())?;
         }
@@ -218,13 +250,13 @@ impl Runner<'_> {
 
     /// Iterations that are kept, until both minima are met; returns the outputs of the last.
     fn warm(&mut self, latency: Latency, mut next: impl FnMut() -> Range<usize>) -> Result<Captured, Error> {
-        self.preprocess.warm_ns.reserve(latency.min_samples.get());
-        self.inference.warm_ns.reserve(latency.min_samples.get());
+        self.samples.reserve(latency.min_samples.get());
         let begun_ns = now_ns();
         loop {
+            self.forget();
             let iteration = self.iterate(next())?;
-            self.keep(&iteration);
-            let enough = self.inference.warm_ns.len() >= latency.min_samples.get();
+            self.samples.keep(&iteration.took);
+            let enough = self.samples.warm() >= latency.min_samples.get();
             if enough && now_ns() - begun_ns >= latency.min_ns {
                 return self.capture(&iteration);
             }
@@ -247,8 +279,9 @@ impl Runner<'_> {
         let mut last = self.first()?;
         self.record(&last)?;
         for start in (batch..count).step_by(batch) {
+            self.forget();
             let iteration = self.iterate(start..count.min(start + batch))?;
-            self.keep(&iteration);
+            self.samples.keep(&iteration.took);
             last = self.capture(&iteration)?;
             self.record(&last)?;
         }
@@ -260,42 +293,52 @@ impl Runner<'_> {
     fn first(&mut self) -> Result<Captured, Error> {
         let range = 0..first_batch(self.request);
         let items = self.feed.items(range.clone());
-        self.preprocess.first_ns = self.feed.load(&self.session, range)?;
+        let mut took = self.load(range)?;
         self.phases.mark("preprocess");
-        let (outputs, inference_ns) = self.infer()?;
+        self.infer(&mut took)?;
         self.phases.mark("inference");
-        self.inference.first_ns = inference_ns;
-        Captured::of(self.session.outputs(), &outputs, items)
+        self.samples.first(&took);
+        let captured = Captured::of(self.session.outputs(), &self.latest, items);
+        self.forget();
+        captured
     }
 
     fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
         let items = self.feed.items(range.clone());
-        let preprocess_ns = self.feed.load(&self.session, range)?;
-        let (outputs, inference_ns) = self.infer()?;
-        Ok(Iteration { items, preprocess_ns, inference_ns, outputs })
+        let mut took = self.load(range)?;
+        self.infer(&mut took)?;
+        Ok(Iteration { items, took })
     }
 
-    /// Runs the model on what was fed last; returns how long that took, in nanoseconds, too.
-    fn infer(&self) -> Result<(Vec<Value<'static>>, u64), Error> {
+    /// Puts the items in `range` into the input tensors.
+    fn load(&mut self, range: Range<usize>) -> Result<Took, Error> {
+        let took_ns = self.feed.load(&self.session, range)?;
+        Ok(Took::preprocessing((self.request.workload == Workload::Classify).then_some(took_ns)))
+    }
+
+    /// Runs the model on what was loaded last.
+    fn infer(&mut self, took: &mut Took) -> Result<(), Error> {
         let values = self.feed.values()?;
+        if let Some(buffers) = &mut self.buffers {
+            took.parts(buffers.run(&values, &mut self.latest)?);
+            return Ok(());
+        }
         let begun_ns = now_ns();
         let outputs = self.session.run(&values)?;
-        Ok((outputs, now_ns() - begun_ns))
+        took.inference(now_ns() - begun_ns);
+        self.latest = outputs;
+        Ok(())
+    }
+
+    /// Frees what the latest inference gave, unless the next is written into it.
+    fn forget(&mut self) {
+        if self.buffers.is_none() {
+            self.latest.clear();
+        }
     }
 
     fn capture(&self, iteration: &Iteration) -> Result<Captured, Error> {
-        Captured::of(self.session.outputs(), &iteration.outputs, iteration.items.clone())
-    }
-
-    /// Files an iteration after the first as the second or as a warm one.
-    fn keep(&mut self, iteration: &Iteration) {
-        if self.inference.second_ns.is_none() {
-            self.preprocess.second_ns = Some(iteration.preprocess_ns);
-            self.inference.second_ns = Some(iteration.inference_ns);
-        } else {
-            self.preprocess.warm_ns.push(iteration.preprocess_ns);
-            self.inference.warm_ns.push(iteration.inference_ns);
-        }
+        Captured::of(self.session.outputs(), &self.latest, iteration.items.clone())
     }
 
     /// Writes the outputs of an iteration, and for images what went in.
@@ -313,9 +356,8 @@ impl Runner<'_> {
         let mut result = RunResult::ok(&request.case);
         if request.workload == Workload::Classify {
             result.top = rank(request, last)?;
-            result.samples.insert("preprocess".into(), self.preprocess);
         }
-        result.samples.insert("inference".into(), self.inference);
+        result.samples = self.samples.into_parts();
         self.phases.mark("output");
         let (phases, after) = self.phases.finish();
         result.phases = phases;
@@ -332,6 +374,7 @@ impl Runner<'_> {
             library: Some(runtime.library),
             denormals: Some(denormals::denormals().into()),
             planned: None,
+            device: self.session.device(),
             ignored: ignored(request),
         });
         Ok((result, self.session))

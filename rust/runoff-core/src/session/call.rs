@@ -14,8 +14,8 @@ use crate::value::{Value, check};
 
 /// Runs `session` from the ports `inputs` to the ports `outputs`; what is `None` in `results` is made by ONNX Runtime.
 ///
-/// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and only the `ort` crate asks for
-/// `&mut`, because of providers other than the CPU's, which is the only one here.
+/// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and takes a lock of its own for
+/// providers that are not. Only the `ort` crate asks for `&mut`.
 pub fn run<'p>(
     session: &ort::session::Session,
     inputs: impl Iterator<Item = &'p Port>,

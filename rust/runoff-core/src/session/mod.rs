@@ -1,6 +1,9 @@
 //! A model that can run.
 
+mod binding;
+mod buffers;
 mod call;
+mod device;
 mod empty;
 mod metadata;
 mod options;
@@ -9,6 +12,7 @@ mod providers;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::value::ValueType;
@@ -20,11 +24,13 @@ use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
 use crate::value::Value;
 
+pub use buffers::{Buffers, Parts};
+pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
 pub use options::builder;
 pub use port::{Port, show_shape};
-pub use providers::providers;
+pub use providers::{CPU, lacking, providers};
 
 /// Precisions that they compute in.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
@@ -33,13 +39,14 @@ pub const PRECISIONS: [&str; 1] = ["fp32"];
 pub const PREPARED: &str = "ort";
 
 enum Loaded {
-    File(Box<ort::session::Session>),
-    Mapped(Box<MappedSession>),
+    File(ort::session::Session),
+    Mapped(MappedSession),
 }
 
 /// A model, loaded and ready. Any number of threads may run it at once.
 pub struct Session {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
+    device: Device,
     /// Inputs, then initialisers that may be given like inputs.
     inputs: Vec<Port>,
     needed: usize,
@@ -64,24 +71,25 @@ impl Session {
     ///
     /// `provider-unavailable`, `model-missing`, `model-unreadable` or `runtime-failed`.
     pub fn open(environment: &Environment, path: &Path, settings: &Settings) -> Result<Self, Error> {
-        let mut builder = options::builder(environment, settings)?;
+        let (mut builder, device) = options::builder(environment, settings)?;
         check_file(path)?;
         let before = memory::thread_count();
         let loaded = if path.extension().is_some_and(|extension| extension == PREPARED) {
-            MappedSession::open(&mut builder, path).map(|session| Loaded::Mapped(Box::new(session)))
+            MappedSession::open(&mut builder, path).map(Loaded::Mapped)
         } else {
-            let made = builder.commit_from_file(path).map_err(|error| error.message().to_owned());
-            made.map(|session| Loaded::File(Box::new(session)))
+            builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
         };
         let refused = |reason: &str| providers::refused(&settings.provider, reason);
         let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| unreadable(path, &reason)))?;
         let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
+        // A GPU's driver starts threads too, which cannot be told from those that compute.
+        let threads = threads.filter(|_| device.is_host());
         let inner = loaded.session();
         let mut inputs: Vec<Port> = inner.inputs().iter().map(Port::of).collect();
         let needed = inputs.len();
         inputs.extend(inner.overridable_initializers().iter().map(|port| Port::new(port.name(), port.dtype())));
         let outputs = inner.outputs().iter().map(Port::of).collect();
-        Ok(Self { loaded, inputs, needed, outputs, threads })
+        Ok(Self { loaded: Arc::new(loaded), device, inputs, needed, outputs, threads })
     }
 
     /// Inputs, in the order of the graph.
@@ -97,10 +105,22 @@ impl Session {
     }
 
     /// Threads that compute: those that making the session started, and the caller's. `None` where the system
-    /// does not count them.
+    /// does not count them, and on a GPU.
     #[must_use]
     pub const fn threads(&self) -> Option<usize> {
         self.threads
+    }
+
+    /// The device that computes, by name, index and driver; `None` where that is the host.
+    #[must_use]
+    pub fn device(&self) -> Option<String> {
+        self.device.describe()
+    }
+
+    /// Whether inputs and outputs have to be copied to and from the memory of a device.
+    #[must_use]
+    pub const fn is_on_device(&self) -> bool {
+        !self.device.is_host()
     }
 
     /// What the model's maker wrote into it.

@@ -4,22 +4,24 @@ use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::{PRECISIONS, providers};
+use super::{Device, PRECISIONS, providers};
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
-/// Makes a builder with `settings`; what is `None` there is left at ONNX Runtime's own default.
+/// Makes a builder with `settings`; what is `None` there is left at ONNX Runtime's own default. Returns where its
+/// sessions compute, too.
 ///
 /// # Errors
 ///
 /// `provider-unavailable` or `runtime-failed`.
-pub fn builder(environment: &Environment, settings: &Settings) -> Result<SessionBuilder, Error> {
-    check_offered(settings)?;
-    configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))
+pub fn builder(environment: &Environment, settings: &Settings) -> Result<(SessionBuilder, Device), Error> {
+    let device = providers::load(&settings.provider)?;
+    check_precision(settings)?;
+    let builder = configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))?;
+    Ok((providers::add(builder, settings)?, device))
 }
 
-fn check_offered(settings: &Settings) -> Result<(), Error> {
-    providers::check(&settings.provider)?;
+fn check_precision(settings: &Settings) -> Result<(), Error> {
     if !PRECISIONS.contains(&settings.precision.as_str()) {
         let message = format!("provider {:?} computes in fp32, not {:?}", settings.provider, settings.precision);
         return Err(Error::new(Kind::ProviderUnavailable, message, "set precision = \"fp32\""));
@@ -57,5 +59,5 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
         builder = builder.with_execution_providers([cpu])?;
     }
-    providers::add(builder, settings)
+    Ok(builder)
 }

@@ -1,14 +1,20 @@
-//! Execution providers: their names in the protocol, and what ONNX Runtime is told of them.
+//! Execution providers: their names in the protocol, what they need, and what ONNX Runtime is told of them.
 
-use ort::ep::CoreML;
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use ort::ep::coreml::{ComputeUnits, ModelFormat};
+use ort::ep::{CUDA, CoreML, ExecutionProviderDispatch, TensorRT};
 use ort::session::builder::SessionBuilder;
 
+use super::Device;
+use crate::cuda::{self, Copies};
 use crate::error::{Error, Kind};
 use crate::protocol::Settings;
-use crate::runtime::built_in_providers;
+use crate::runtime::{built_in_providers, loaded_from};
 
-const CPU: &str = "cpu";
+/// The provider that every build has.
+pub const CPU: &str = "cpu";
 
 /// Core ML's, by the compute units that it may use.
 const COREML: [(&str, ComputeUnits); 4] = [
@@ -21,13 +27,30 @@ const COREML: [(&str, ComputeUnits); 4] = [
 /// ONNX Runtime's name of it.
 const COREML_BUILT_IN: &str = "CoreMLExecutionProvider";
 
+/// A provider for NVIDIA's GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Nvidia {
+    name: &'static str,
+    built_in: &'static str,
+    word: &'static str,
+}
+
+const NVIDIA: [Nvidia; 2] = [
+    Nvidia { name: "cuda", built_in: "CUDAExecutionProvider", word: "CUDA" },
+    Nvidia { name: "tensorrt", built_in: "TensorrtExecutionProvider", word: "TensorRT" },
+];
+
 /// Name of the free dimension in the models that runoff exports.
 const BATCH: &str = "batch";
 
 /// What ONNX Runtime says when a provider does not take the whole model.
 const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
 
-/// Providers of the loaded library, by their names in the protocol.
+/// What it says of every call of NVIDIA's libraries that fails: `CUDA failure 2: out of memory ; GPU=0 ; ...`.
+const FAILURE: &str = " failure ";
+const CUDA_FAILED: &str = " ; GPU=";
+
+/// Providers of the loaded library that can be used here, by their names in the protocol.
 ///
 /// # Errors
 ///
@@ -38,24 +61,73 @@ const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
 /// When no [`Runtime`](crate::runtime::Runtime) was loaded before.
 pub fn providers() -> Result<Vec<&'static str>, Error> {
     let built_in = built_in_providers()?;
-    let coreml = built_in.iter().any(|name| name == COREML_BUILT_IN);
-    let more = COREML.into_iter().filter(|_| coreml).map(|(name, _)| name);
-    Ok(std::iter::once(CPU).chain(more).collect())
+    let nvidia = NVIDIA.iter().filter(|provider| provider.load(&built_in).is_ok()).map(|provider| provider.name);
+    let is_coreml = built_in.iter().any(|name| name == COREML_BUILT_IN);
+    let coreml = COREML.into_iter().filter(|_| is_coreml).map(|(name, _)| name);
+    Ok(std::iter::once(CPU).chain(nvidia).chain(coreml).collect())
 }
 
-/// Checks that the loaded library has the provider `name`.
+/// Why providers that ONNX Runtime has builds of cannot be used here, by their names in the protocol.
+///
+/// # Errors
+///
+/// `runtime-failed`.
+///
+/// # Panics
+///
+/// As [`providers`] does.
+pub fn lacking() -> Result<BTreeMap<String, String>, Error> {
+    let built_in = built_in_providers()?;
+    let reason = |provider: &Nvidia| provider.load(&built_in).err().map(|reason| (provider.name.to_owned(), reason));
+    Ok(NVIDIA.iter().filter_map(reason).collect())
+}
+
+impl Nvidia {
+    fn find(name: &str) -> Option<Self> {
+        NVIDIA.into_iter().find(|provider| provider.name == name)
+    }
+
+    /// Loads what the provider needs, or says what is lacking; `built_in` is what the library was built with.
+    fn load(self, built_in: &[String]) -> Result<Copies, String> {
+        if built_in.iter().all(|name| name != self.built_in) {
+            return Err(format!("this build of ONNX Runtime has no {} provider", self.word));
+        }
+        cuda::gpu()?;
+        cuda::load(loaded_from().unwrap_or(Path::new("")), self.name == "tensorrt")
+    }
+
+    /// The provider with what else it needs: CUDA takes what `TensorRT` leaves.
+    fn build(self) -> Vec<ExecutionProviderDispatch> {
+        // Without TF32, which rounds what goes into a product to 10 bits: float32 is float32 in every runtime. cuDNN's graphs
+        // and TensorRT do not ask this option: the environment variable NVIDIA_TF32_OVERRIDE=0 is for them.
+        let cuda = CUDA::default().with_device_id(cuda::DEVICE).with_tf32(false).build().error_on_failure();
+        let tensorrt = TensorRT::default().with_device_id(cuda::DEVICE).build().error_on_failure();
+        if self.name == "tensorrt" { vec![tensorrt, cuda] } else { vec![cuda] }
+    }
+
+    fn unusable(self, reason: &str) -> Error {
+        let message = format!("settings.provider: '{}' cannot be used: {reason}", self.name);
+        Error::new(Kind::ProviderUnavailable, message, "docker run --gpus all ..., or set provider = \"cpu\"")
+    }
+}
+
+/// Checks that the provider `name` can be used here, and loads what it needs; returns where its tensors are.
 ///
 /// # Errors
 ///
 /// `provider-unavailable`, or `runtime-failed`.
-pub(super) fn check(name: &str) -> Result<(), Error> {
+pub(super) fn load(name: &str) -> Result<Device, Error> {
     // what every build has is not asked for: it would be part of what is measured
     if name == CPU {
-        return Ok(());
+        return Ok(Device::HOST);
+    }
+    if let Some(provider) = Nvidia::find(name) {
+        let copies = provider.load(&built_in_providers()?).map_err(|reason| provider.unusable(&reason))?;
+        return Ok(Device::cuda(copies));
     }
     let known = providers()?;
     if known.contains(&name) {
-        return Ok(());
+        return Ok(Device::HOST);
     }
     let message = format!("provider {name:?} is not in this build (it has: {})", known.join(", "));
     Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""))
@@ -63,22 +135,61 @@ pub(super) fn check(name: &str) -> Result<(), Error> {
 
 /// Adds the provider that `settings` ask for, unless that is the CPU, which needs nothing.
 ///
-/// Its shapes are fixed, and nothing may run elsewhere.
-pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> ort::Result<SessionBuilder> {
-    let Some((_, units)) = COREML.into_iter().find(|(name, _)| *name == settings.provider) else {
-        return Ok(builder);
+/// Its batch is fixed, and nothing may run elsewhere.
+///
+/// # Errors
+///
+/// `provider-unavailable` for what ONNX Runtime says of NVIDIA's, `runtime-failed` for the rest.
+pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> Result<SessionBuilder, Error> {
+    let nvidia = Nvidia::find(&settings.provider);
+    let added = match (nvidia, COREML.into_iter().find(|(name, _)| *name == settings.provider)) {
+        (Some(provider), _) => provider.build(),
+        (None, Some((_, units))) => {
+            let coreml = CoreML::default().with_model_format(ModelFormat::MLProgram).with_compute_units(units);
+            vec![coreml.build().error_on_failure()]
+        }
+        (None, None) => return Ok(builder),
     };
-    let batch = i64::try_from(settings.batch.get()).unwrap_or(i64::MAX);
-    let coreml = CoreML::default().with_model_format(ModelFormat::MLProgram).with_compute_units(units);
-    let builder = builder.with_dimension_override(BATCH, batch)?.with_disable_cpu_fallback()?;
-    Ok(builder.with_execution_providers([coreml.build().error_on_failure()])?)
+    alone(builder, settings, added).map_err(|error| match nvidia {
+        Some(provider) => provider.unusable(&in_short(error.message())),
+        None => Error::runtime("applying the settings", &error),
+    })
 }
 
-/// The failure of a provider that does not take the whole model, when that is why no session was made.
+fn alone(
+    builder: SessionBuilder,
+    settings: &Settings,
+    providers: Vec<ExecutionProviderDispatch>,
+) -> ort::Result<SessionBuilder> {
+    let batch = i64::try_from(settings.batch.get()).unwrap_or(i64::MAX);
+    let builder = builder.with_dimension_override(BATCH, batch)?.with_disable_cpu_fallback()?;
+    Ok(builder.with_execution_providers(providers)?)
+}
+
+/// The failure of a provider, when that is why no session was made: it does not take the whole model, or its device
+/// failed.
 pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
-    let message = format!("provider {provider:?} does not take every operation of this model");
-    let hint = "use another provider: the CPU must not help out";
-    reason.contains(REFUSED).then(|| Error::new(Kind::ProviderUnavailable, message, hint))
+    if reason.contains(REFUSED) {
+        let message = format!(
+            "settings.provider: '{provider}' does not take every operation of this model, and the CPU must not help out"
+        );
+        let hint = "use another provider; a prepared model (.ort) is made for the CPU";
+        return Some(Error::new(Kind::ProviderUnavailable, message, hint));
+    }
+    let message = format!("settings.provider: '{provider}': {}", cuda_failure(reason)?);
+    Some(Error::new(Kind::RuntimeFailed, message, "ask the driver: nvidia-smi"))
+}
+
+/// What ONNX Runtime says, without the places in its own code.
+fn in_short(reason: &str) -> String {
+    cuda_failure(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
+}
+
+/// The part that is for the user, as `CUDA failure 2: out of memory`, where a call of one of NVIDIA's libraries failed.
+fn cuda_failure(reason: &str) -> Option<String> {
+    let (before, after) = reason.split_once(FAILURE)?;
+    let (words, _) = after.split_once(CUDA_FAILED)?;
+    Some(format!("{}{FAILURE}{words}", before.split_ascii_whitespace().next_back()?))
 }
 
 #[cfg(test)]
@@ -93,5 +204,59 @@ mod tests {
         assert_eq!(error.kind, Kind::ProviderUnavailable);
         assert!(error.message.contains("coreml"));
         assert_eq!(refused("coreml", "Load model failed: Protobuf parsing failed."), None);
+    }
+
+    #[test]
+    fn a_gpu_that_fails_is_not_the_models_fault() {
+        let said = "cuda_call.cc:121 bool CudaCall() CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; \
+                    file=cuda_allocator.cc ; line=54 ; expr=cudaMalloc((void**)&p, size);";
+        let error = refused("cuda", said).expect("a failure");
+        assert_eq!(error.kind, Kind::RuntimeFailed);
+        assert_eq!(error.message, "settings.provider: 'cuda': CUDA failure 2: out of memory");
+    }
+
+    #[test]
+    fn places_in_onnx_runtimes_own_code_are_left_out() {
+        let missing = "/onnxruntime_src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : \
+                       FAIL : Failed to load library libonnxruntime_providers_cuda.so with error: undefined symbol: x";
+        let told = "Failed to load library libonnxruntime_providers_cuda.so with error: undefined symbol: x";
+        assert_eq!(in_short(missing), told);
+        let old = "/onnxruntime_src/cuda_execution_provider_info.cc:63 FromProviderOptions(...) [ONNXRuntimeError] : 1 : \
+                   FAIL : Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the \
+                   installed CUDA driver ; GPU=-1 ; hostname=h ; file=x.cc ; line=70 ; expr=cudaGetDeviceCount(&n);";
+        assert_eq!(in_short(old), "CUDA failure 36: API call is not supported in the installed CUDA driver");
+        assert_eq!(in_short("anything else"), "anything else");
+    }
+
+    #[test]
+    fn what_is_lacking_is_said_in_order() {
+        let [cuda, tensorrt] = NVIDIA;
+        let reason = |provider: Nvidia, built_in: &[&str]| {
+            provider.load(&built_in.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).map(drop)
+        };
+        let none = Err("this build of ONNX Runtime has no TensorRT provider".to_owned());
+        assert_eq!(reason(tensorrt, &["CUDAExecutionProvider"]), none);
+        // In a build that has it, the driver is asked next.
+        if let Err(told) = cuda::gpu() {
+            assert_eq!(reason(cuda, &["CUDAExecutionProvider"]), Err(told.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_provider_that_cannot_be_used_is_one_line() {
+        let error = NVIDIA[0].unusable("no NVIDIA driver here (libcuda.so.1 is not there)");
+        assert_eq!(error.kind, Kind::ProviderUnavailable);
+        assert_eq!(
+            error.to_string(),
+            "settings.provider: 'cuda' cannot be used: no NVIDIA driver here (libcuda.so.1 is not there) \
+             (docker run --gpus all ..., or set provider = \"cpu\")"
+        );
+    }
+
+    #[test]
+    fn cuda_takes_what_tensorrt_leaves() {
+        let names = |provider: Nvidia| provider.build().iter().map(ExecutionProviderDispatch::name).collect::<Vec<_>>();
+        assert_eq!(names(NVIDIA[0]), ["CUDAExecutionProvider"]);
+        assert_eq!(names(NVIDIA[1]), ["TensorrtExecutionProvider", "CUDAExecutionProvider"]);
     }
 }

@@ -42,6 +42,14 @@ def means() -> ModelProto:
     return model(nodes, [tensor("input", ["batch", 3, 8, 8])], [tensor("logits", ["batch", 3])], [weight])
 
 
+def found() -> ModelProto:
+    """``places`` [2, found] where ``x`` [rows, 4] is not zero, ``x`` itself, and ``twice = x + x`` [rows, 4]."""
+    nodes = [helper.make_node("NonZero", ["x"], ["places"]), helper.make_node("Add", ["x", "x"], ["twice"])]
+    places = tensor("places", [2, "found"], TensorProto.INT64)
+    x = tensor("x", ["rows", 4])
+    return model(nodes, [x], [places, x, tensor("twice", ["rows", 4])], [])
+
+
 def outside() -> ModelProto:
     """``y = x + weight`` of shape [8], with the weight in the file ``outside.bin`` beside the model's."""
     weight = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=[8], data_location=TensorProto.EXTERNAL)
@@ -55,4 +63,5 @@ def outside() -> ModelProto:
 if __name__ == "__main__":
     save(add(), FOLDER / "add.onnx")
     save(means(), FOLDER / "means.onnx")
+    save(found(), FOLDER / "found.onnx")
     (FOLDER / "outside.onnx").write_bytes(outside().SerializeToString())

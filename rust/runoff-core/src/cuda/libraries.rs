@@ -1,0 +1,128 @@
+//! The libraries that ONNX Runtime's CUDA and `TensorRT` providers need, loaded before the provider is asked for.
+//!
+//! The wheel's providers are linked without a path to them. Each is looked for in NVIDIA's own packages beside
+//! onnxruntime's, as `onnxruntime.preload_dlls` does, then wherever the system looks.
+
+use std::path::{Path, PathBuf};
+
+use libloading::Library;
+
+use super::Copies;
+use crate::error::loader_words;
+
+/// CUDA's run time, which copies.
+const RUNTIME: &str = "libcudart.so.13";
+
+/// In the order of `onnxruntime.preload_dlls`; those that are false may be missing.
+const CUDA: [(&str, bool); 7] = [
+    ("libcublasLt.so.13", true),
+    ("libcublas.so.13", true),
+    ("libnvrtc.so.13", false),
+    ("libcurand.so.10", true),
+    ("libcufft.so.12", false),
+    (RUNTIME, true),
+    ("libcudnn.so.9", true),
+];
+
+const TENSORRT: [(&str, bool); 3] =
+    [("libnvinfer.so.10", true), ("libnvinfer_plugin.so.10", false), ("libnvonnxparser.so.10", true)];
+
+/// Loads CUDA's libraries for the ONNX Runtime in the file `library`, for good; with those of `TensorRT` when
+/// `with_tensorrt`.
+///
+/// # Errors
+///
+/// The reason, which names what cannot be loaded.
+pub fn load(library: &Path, with_tensorrt: bool) -> Result<Copies, String> {
+    let more = if with_tensorrt { &TENSORRT[..] } else { &[] };
+    open_all(&[&CUDA[..], more].concat(), &folders(library)).and_then(Copies::of)
+}
+
+/// Opens the libraries that are `wanted`; returns CUDA's run time.
+fn open_all(wanted: &[(&'static str, bool)], folders: &[PathBuf]) -> Result<Library, String> {
+    let (mut runtime, mut missing) = (None, Vec::new());
+    for &(name, is_needed) in wanted {
+        match open(name, folders)? {
+            Some(loaded) if name == RUNTIME => runtime = Some(loaded),
+            Some(loaded) => std::mem::forget(loaded),
+            None if is_needed => missing.push(name),
+            None => {}
+        }
+    }
+    let verb = if missing.len() == 1 { "is" } else { "are" };
+    runtime.filter(|_| missing.is_empty()).ok_or_else(|| format!("{} {verb} not here", missing.join(", ")))
+}
+
+/// Opens a library; `None` when it is nowhere.
+fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
+    let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = path.as_deref().unwrap_or_else(|| Path::new(name));
+    // SAFETY: a library of NVIDIA's, which the provider that was asked for would load itself; what its initialisers do
+    // is wanted.
+    match (unsafe { Library::new(found) }, path) {
+        (Ok(loaded), _) => Ok(Some(loaded)),
+        (Err(error), Some(path)) => Err(format!("{} cannot be loaded: {}", path.display(), loader_words(&error))),
+        (Err(_), None) => Ok(None),
+    }
+}
+
+/// Folders of NVIDIA's packages, beside the package onnxruntime that the `library` is in.
+fn folders(library: &Path) -> Vec<PathBuf> {
+    let Some(packages) = library.ancestors().nth(3) else { return Vec::new() };
+    let entries = std::fs::read_dir(packages.join("nvidia")).into_iter().flatten().filter_map(Result::ok);
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join("lib")).collect();
+    folders.sort();
+    folders.push(packages.join("tensorrt_libs"));
+    folders
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Compiles a C library.
+    pub(in crate::cuda) fn compiled(folder: &Path, name: &str, source: &str) -> PathBuf {
+        let (code, library) = (folder.join(format!("{name}.c")), folder.join(name));
+        fs::write(&code, source).expect("a file");
+        let done = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).output().expect("cc");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        library
+    }
+
+    /// Makes a library in one of NVIDIA's packages, beside the one of ONNX Runtime that is returned and not there.
+    fn install(packages: &Path, package: &str, name: &str) -> PathBuf {
+        let folder = packages.join("nvidia").join(package).join("lib");
+        fs::create_dir_all(&folder).expect("a folder");
+        let source = "int cudaMemcpy(void) { return 0; } int cudaStreamSynchronize(void) { return 0; }
+                      const char *cudaGetErrorString(int code) { return code ? \"bad\" : \"good\"; }";
+        compiled(&folder, name, source);
+        packages.join("onnxruntime/capi/libonnxruntime.so.1.31.1")
+    }
+
+    #[test]
+    fn what_the_packages_have_is_loaded_and_what_is_missing_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wanted =
+            [(RUNTIME, true), ("librunoff-one.so.1", true), ("librunoff-two.so.2", true), ("librunoff-x.so", false)];
+        let library = install(folder.path(), "cu13", RUNTIME);
+        let open = || open_all(&wanted, &folders(&library)).and_then(Copies::of).map(drop);
+        assert_eq!(open(), Err("librunoff-one.so.1, librunoff-two.so.2 are not here".to_owned()));
+        install(folder.path(), "cu13", "librunoff-one.so.1");
+        assert_eq!(open(), Err("librunoff-two.so.2 is not here".to_owned()));
+        install(folder.path(), "cudnn", "librunoff-two.so.2");
+        assert_eq!(open(), Ok(()));
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_named_with_its_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("nvidia/cu13/lib");
+        fs::create_dir_all(&inside).expect("a folder");
+        fs::write(inside.join("libcublasLt.so.13"), "text").expect("a file");
+        let reason = load(&folder.path().join("onnxruntime/capi/lib.so"), false).map(drop).expect_err("no library");
+        assert!(reason.contains("nvidia/cu13/lib/libcublasLt.so.13 cannot be loaded"), "{reason}");
+    }
+}

@@ -1,0 +1,17 @@
+//! NVIDIA's libraries, found and loaded when they are asked for: what GPU is here, and copies to and from its memory.
+
+#![allow(unsafe_code)]
+
+mod copies;
+mod driver;
+mod libraries;
+
+pub use copies::Copies;
+pub use driver::{Gpu, gpu};
+pub use libraries::load;
+
+#[cfg(test)]
+pub(crate) use copies::tests;
+
+/// The GPU that is used: the first of those that the driver shows this process.
+pub const DEVICE: i32 = 0;

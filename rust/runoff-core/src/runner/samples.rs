@@ -1,0 +1,113 @@
+//! Durations of iterations, by part.
+
+use std::collections::BTreeMap;
+
+use smallvec::SmallVec;
+
+use crate::protocol::Timings;
+use crate::session::Parts;
+
+/// How long the parts of one iteration took, in nanoseconds. Every iteration of a run has the same parts.
+#[derive(Debug, Default)]
+pub struct Took(SmallVec<[(&'static str, u64); 5]>);
+
+impl Took {
+    /// One that has the part `preprocess`, or nothing yet.
+    pub fn preprocessing(took_ns: Option<u64>) -> Self {
+        Self(took_ns.map(|took_ns| ("preprocess", took_ns)).into_iter().collect())
+    }
+
+    /// Adds an inference on the host.
+    pub fn inference(&mut self, took_ns: u64) {
+        self.0.push(("inference", took_ns));
+    }
+
+    /// Adds an inference on a device: host to host, and its parts.
+    pub fn parts(&mut self, parts: Parts) {
+        self.inference(parts.total_ns());
+        self.0.extend(parts.named());
+    }
+}
+
+/// Durations of all iterations that are kept.
+#[derive(Debug, Default)]
+pub struct Samples {
+    parts: BTreeMap<&'static str, Timings>,
+    /// Iterations that are kept, behind the second.
+    warm: usize,
+    has_second: bool,
+}
+
+impl Samples {
+    /// Files the first iteration.
+    pub fn first(&mut self, took: &Took) {
+        for &(part, first_ns) in &took.0 {
+            self.parts.insert(part, Timings { first_ns, ..Timings::default() });
+        }
+    }
+
+    /// Files an iteration after the first: as the second, or as a warm one.
+    pub fn keep(&mut self, took: &Took) {
+        for &(part, took_ns) in &took.0 {
+            let timings = self.parts.entry(part).or_default();
+            if self.has_second {
+                timings.warm_ns.push(took_ns);
+            } else {
+                timings.second_ns = Some(took_ns);
+            }
+        }
+        self.warm += usize::from(self.has_second);
+        self.has_second = true;
+    }
+
+    /// How many warm iterations there are.
+    pub const fn warm(&self) -> usize {
+        self.warm
+    }
+
+    /// Makes room for `count` more warm iterations.
+    pub fn reserve(&mut self, count: usize) {
+        self.parts.values_mut().for_each(|timings| timings.warm_ns.reserve(count));
+    }
+
+    /// The warm iterations from `before` on, by part.
+    pub fn since(&self, before: usize) -> BTreeMap<&'static str, &[u64]> {
+        self.parts.iter().map(|(&part, timings)| (part, &timings.warm_ns[before..])).collect()
+    }
+
+    /// All of them, by part.
+    pub fn into_parts(self) -> BTreeMap<String, Timings> {
+        self.parts.into_iter().map(|(part, timings)| (part.to_owned(), timings)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_an_inference_on_a_device_add_up_to_it() {
+        let mut samples = Samples::default();
+        for round in 0..4 {
+            let mut took = Took::preprocessing(Some(7));
+            took.parts(Parts { copy_in_ns: 1 + round, compute_ns: 10, copy_out_ns: 2 });
+            if round == 0 { samples.first(&took) } else { samples.keep(&took) }
+        }
+        assert_eq!(samples.warm(), 2);
+        assert_eq!(samples.since(1)["copy_in"], [4]);
+        let parts = samples.into_parts();
+        let names: Vec<_> = parts.keys().map(String::as_str).collect();
+        assert_eq!(names, ["compute", "copy_in", "copy_out", "inference", "preprocess"]);
+        let timings = Timings { first_ns: 13, second_ns: Some(14), warm_ns: vec![15, 16] };
+        assert_eq!(parts["inference"], timings);
+    }
+
+    #[test]
+    fn on_the_host_there_are_no_such_parts() {
+        let mut took = Took::preprocessing(None);
+        took.inference(5);
+        let mut samples = Samples::default();
+        samples.first(&took);
+        assert_eq!(samples.since(0).into_keys().collect::<Vec<_>>(), ["inference"]);
+    }
+}

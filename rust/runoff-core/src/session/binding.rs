@@ -1,0 +1,225 @@
+//! ONNX Runtime's I/O binding on one device, through its C API.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use ort::sys::{OrtAllocator, OrtAllocatorType, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtSession, OrtValue};
+use ort::{AsPointer, ortsys};
+
+use super::{Device, Loaded, Port};
+use crate::dtype::Dtype;
+use crate::error::{Error, Kind};
+use crate::value::{Value, allocator, check};
+
+/// Description of the device's memory.
+struct Info(NonNull<OrtMemoryInfo>);
+
+/// The session's own allocator on the device.
+struct Allocator(NonNull<OrtAllocator>);
+
+struct Handle(NonNull<OrtIoBinding>);
+
+/// What a binding's outputs are told in, which is freed after them.
+struct Array(*mut *mut OrtValue, *mut OrtAllocator);
+
+struct Outputs {
+    values: Vec<Value<'static>>,
+    _array: Array,
+}
+
+/// Tensors on a device, bound to a session's inputs and outputs.
+///
+/// What comes first refers to what comes later; fields are dropped in this order.
+pub struct Binding {
+    handle: Handle,
+    /// By the name of the input.
+    inputs: BTreeMap<String, Value<'static>>,
+    allocator: Allocator,
+    info: Info,
+    device: Device,
+    has_run: bool,
+    session: Arc<Loaded>,
+}
+
+// SAFETY: none of the handles has a tie to a thread (onnxruntime_c_api.h), and CUDA's run time uses the same context of a
+// device in all threads. It is not Sync: a binding is used by one thread at a time.
+unsafe impl Send for Binding {}
+
+impl Drop for Info {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner.
+        ortsys![unsafe ReleaseMemoryInfo(self.0.as_ptr())];
+    }
+}
+
+impl Drop for Allocator {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner, and the values that it made are gone.
+        ortsys![unsafe ReleaseAllocator(self.0.as_ptr())];
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner.
+        ortsys![unsafe ReleaseIoBinding(self.0.as_ptr())];
+    }
+}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the array is of this allocator, which lives as long as the process, and is not used again. Freeing
+            // memory of the host does not fail.
+            let _ = check(unsafe { (ort::api().AllocatorFree)(self.1, self.0.cast()) }, "reading outputs");
+        }
+    }
+}
+
+impl Binding {
+    pub fn new(session: Arc<Loaded>, device: Device) -> Result<Self, Error> {
+        let api = ort::api();
+        let (name, index) = (device.name.as_ptr(), device.index);
+        let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
+        // SAFETY: the name is a constant; writes to a local of `made`.
+        let info = Info(made(|info| unsafe { (api.CreateMemoryInfo)(name, kind, index, place, info) })?);
+        let inner: *mut OrtSession = session.session().ptr().cast_mut();
+        // SAFETY: session and description are alive; writes to a local of `made`. The session outlives the allocator.
+        let allocator = made(|made| unsafe { (api.CreateAllocator)(inner, info.0.as_ptr(), made) })?;
+        let allocator = Allocator(allocator);
+        // SAFETY: the session is alive, and outlives the binding; writes to a local of `made`.
+        let handle = Handle(made(|made| unsafe { (api.CreateIoBinding)(inner, made) })?);
+        Ok(Self { handle, inputs: BTreeMap::new(), allocator, info, device, has_run: false, session })
+    }
+
+    /// Forgets all tensors.
+    pub fn clear(&mut self) {
+        // SAFETY: the binding is alive; it gives up its references to values.
+        ortsys![unsafe ClearBoundInputs(self.handle.0.as_ptr())];
+        // SAFETY: as above.
+        ortsys![unsafe ClearBoundOutputs(self.handle.0.as_ptr())];
+        self.inputs.clear();
+        self.has_run = false;
+    }
+
+    /// Makes a tensor on the device for an input.
+    pub fn make_input(&mut self, port: &Port, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
+        self.inputs.insert(port.name.clone(), self.tensor(dtype, shape)?);
+        Ok(())
+    }
+
+    /// Makes a tensor on the device for an output, into which every run writes.
+    pub fn make_output(&mut self, port: &Port, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
+        let (handle, value) = (self.handle.0.as_ptr(), self.tensor(dtype, shape)?);
+        // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
+        check(unsafe { (ort::api().BindOutput)(handle, port.c_name.as_ptr(), value.as_ptr()) }, "binding an output")
+    }
+
+    /// Lets the next run make the output on the device, in whatever shape it has.
+    pub fn free_output(&mut self, port: &Port) -> Result<(), Error> {
+        let (handle, info) = (self.handle.0.as_ptr(), self.info.0.as_ptr());
+        // SAFETY: all are alive; the description is read.
+        check(unsafe { (ort::api().BindOutputToDevice)(handle, port.c_name.as_ptr(), info) }, "binding an output")
+    }
+
+    /// Copies host values into the tensors of inputs; all have arrived when this returns.
+    pub fn fill<'v>(&mut self, given: impl Iterator<Item = (&'v Port, &'v Value<'v>)> + Clone) -> Result<(), Error> {
+        for (port, value) in given.clone() {
+            let (from, to) = (value.tensor(&port.name)?, self.input(port)?.tensor(&port.name)?);
+            let len = same_length(from.len(), to.len())?;
+            // SAFETY: both tensors have this many bytes, one on the host and one made by `make_input`, which only this
+            // binding knows; no run is under way.
+            unsafe { self.device.copy_in(from.data(), to.data(), len) }?;
+        }
+        self.device.finish()?;
+        // ONNX Runtime copies once more, now, what it wants elsewhere: it reads the tensor only while it is bound.
+        for (port, _) in given {
+            let (handle, value) = (self.handle.0.as_ptr(), self.input(port)?.as_ptr());
+            // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
+            check(unsafe { (ort::api().BindInput)(handle, port.c_name.as_ptr(), value) }, "binding an input")?;
+        }
+        // SAFETY: the binding is alive.
+        check(unsafe { (ort::api().SynchronizeBoundInputs)(self.handle.0.as_ptr()) }, "waiting for inputs")
+    }
+
+    /// Runs the model; the device has done it when this returns.
+    pub fn run(&mut self) -> Result<(), Error> {
+        let (inner, handle) = (self.session.session().ptr().cast_mut(), self.handle.0.as_ptr());
+        self.has_run = false;
+        // SAFETY: session and binding are alive, and no other thread uses the binding; no options are the defaults, with
+        // which providers are waited for.
+        check(unsafe { (ort::api().RunWithBinding)(inner, ptr::null(), handle) }, "running the model")?;
+        // SAFETY: the binding is alive.
+        check(unsafe { (ort::api().SynchronizeBoundOutputs)(handle) }, "waiting for outputs")?;
+        self.has_run = true;
+        Ok(())
+    }
+
+    /// Copies the outputs of the last run into `results`, in the order of `ports`; a value there that has the same type
+    /// and shape is written into, any other is replaced.
+    pub fn read(&self, ports: &[Port], results: &mut Vec<Value<'static>>) -> Result<(), Error> {
+        if !self.has_run {
+            let message = "there are no outputs to be copied";
+            return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
+        }
+        let bound = self.outputs()?;
+        results.truncate(ports.len());
+        for (place, (port, value)) in ports.iter().zip(&bound.values).enumerate() {
+            let from = value.tensor(&port.name)?;
+            let same = |result: &Value<'_>| {
+                result.tensor(&port.name).is_ok_and(|own| (own.dtype, &own.shape) == (from.dtype, &from.shape))
+            };
+            if !results.get(place).is_some_and(same) {
+                results.truncate(place);
+                // SAFETY: this allocator lives as long as the process; the elements are written below, or the value goes.
+                results.push(unsafe { Value::unfilled(allocator()?, from.dtype, &from.shape) }?);
+            }
+            let to = results[place].tensor(&port.name)?;
+            // SAFETY: both tensors have this many bytes, one on the host, which the caller alone has, and one that the
+            // last run made or wrote into, which nothing writes to meanwhile.
+            let copied = unsafe { self.device.copy_out(from.data(), to.data(), same_length(from.len(), to.len())?) };
+            copied.inspect_err(|_| results.truncate(place))?;
+        }
+        Ok(())
+    }
+
+    /// The values of the outputs, in the order in which they were bound first.
+    fn outputs(&self) -> Result<Outputs, Error> {
+        let (mut values, mut count): (*mut *mut OrtValue, usize) = (ptr::null_mut(), 0);
+        let own = allocator()?;
+        // SAFETY: the binding is alive; what is written to the locals is taken over below.
+        let status =
+            unsafe { (ort::api().GetBoundOutputValues)(self.handle.0.as_ptr(), own, &raw mut values, &raw mut count) };
+        check(status, "reading outputs")?;
+        let array = Array(values, own);
+        // SAFETY: ONNX Runtime has just written `count` values there, each a reference for its caller to release.
+        let taken = (0..count).map(|index| unsafe { Value::take(*array.0.add(index)) });
+        Ok(Outputs { values: taken.collect::<Result<_, _>>()?, _array: array })
+    }
+
+    fn tensor(&self, dtype: Dtype, shape: &[i64]) -> Result<Value<'static>, Error> {
+        // SAFETY: `self` drops or clears the value, and the binding's reference to it, before the allocator; elements on
+        // the device are only ever copied, those of inputs after they were written.
+        unsafe { Value::unfilled(self.allocator.0.as_ptr(), dtype, shape) }
+    }
+
+    fn input(&self, port: &Port) -> Result<&Value<'static>, Error> {
+        let missing = || Error::new(Kind::Internal, format!("no tensor for the input {:?}", port.name), "report this");
+        self.inputs.get(&port.name).ok_or_else(missing)
+    }
+}
+
+/// What a function of ONNX Runtime makes at the address that it is given.
+fn made<T>(make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr) -> Result<NonNull<T>, Error> {
+    let mut pointer = ptr::null_mut();
+    check(make(&raw mut pointer), "getting ready to use the device's memory")?;
+    NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime gave nothing", "report this"))
+}
+
+fn same_length(from: usize, to: usize) -> Result<usize, Error> {
+    let message = || format!("a tensor of {from} bytes does not fit one of {to}");
+    if from == to { Ok(to) } else { Err(Error::new(Kind::Internal, message(), "report this")) }
+}

@@ -1,0 +1,223 @@
+//! Runs with inputs and outputs in the memory of the session's device, made once and used again (I/O binding).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::binding::Binding;
+use super::{Port, Session};
+use crate::clock::now_ns;
+use crate::dtype::Dtype;
+use crate::error::{Error, Kind};
+use crate::value::{Dimensions, Value};
+
+/// How long the parts of one run took, in nanoseconds. Each ends when the device has done it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// From the host's memory to the device's.
+    pub copy_in_ns: u64,
+    /// The model.
+    pub compute_ns: u64,
+    /// From the device's memory to the host's.
+    pub copy_out_ns: u64,
+}
+
+impl Parts {
+    /// Each with its name in the protocol, in the order of time.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, u64); 3] {
+        [("copy_in", self.copy_in_ns), ("compute", self.compute_ns), ("copy_out", self.copy_out_ns)]
+    }
+
+    /// All of it, host to host.
+    #[must_use]
+    pub const fn total_ns(&self) -> u64 {
+        self.copy_in_ns + self.compute_ns + self.copy_out_ns
+    }
+}
+
+/// Element type and dimensions.
+type Kinds = Vec<(Dtype, Dimensions)>;
+
+/// Tensors on the device for all inputs and outputs of a session. One thread uses them at a time.
+///
+/// Those of inputs, and of outputs whose shapes follow from them, are made at once where the model's shapes are fixed,
+/// else for the first that are copied in, and again only when shapes change. Any other output is made by ONNX Runtime at
+/// each run.
+pub struct Buffers {
+    binding: Binding,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    /// What the tensors on the device are made for.
+    kinds: Kinds,
+    /// Outputs that ONNX Runtime makes at each run.
+    free: Vec<usize>,
+}
+
+impl fmt::Debug for Buffers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Buffers").field("kinds", &self.kinds).field("free", &self.free).finish_non_exhaustive()
+    }
+}
+
+impl Buffers {
+    /// Gets ready for runs of `session`.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` when an input or output is no tensor of numbers; `runtime-failed`, for instance when the device
+    /// has not enough memory.
+    pub fn new(session: &Session) -> Result<Self, Error> {
+        let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
+        if let Some(port) = inputs.iter().chain(&outputs).find(|port| port.dtype.is_none_or(|own| own == Dtype::Str)) {
+            let message = format!("{:?} is {}, which has no place in a device's memory", port.name, port.kind);
+            return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are numbers"));
+        }
+        let binding = Binding::new(session.loaded.clone(), session.device)?;
+        let fixed = |port: &Port| port.dtype.zip(known_shape(port, &BTreeMap::new()));
+        let kinds: Option<Kinds> = inputs.iter().map(fixed).collect();
+        let mut buffers = Self { binding, inputs, outputs, kinds: Kinds::new(), free: Vec::new() };
+        kinds.map_or(Ok(()), |kinds| buffers.make(kinds))?;
+        Ok(buffers)
+    }
+
+    /// Runs the model once from `values`, one for each input, to `results`, one for each output, in the order of the
+    /// graph; what is there already and fits is written into, the others are made. Both are in the host's memory.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than inputs.
+    pub fn run(&mut self, values: &[Value<'_>], results: &mut Vec<Value<'static>>) -> Result<Parts, Error> {
+        let begun_ns = now_ns();
+        self.copy_in(values)?;
+        let given_ns = now_ns();
+        self.compute()?;
+        let computed_ns = now_ns();
+        self.copy_out(results)?;
+        Ok(Parts {
+            copy_in_ns: given_ns - begun_ns,
+            compute_ns: computed_ns - given_ns,
+            copy_out_ns: now_ns() - computed_ns,
+        })
+    }
+
+    /// Copies `values`, one for each input, to the device; they have arrived when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` for what is no tensor; `runtime-failed`, for instance when the device has not enough memory.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than inputs.
+    pub fn copy_in(&mut self, values: &[Value<'_>]) -> Result<(), Error> {
+        let kinds = self.kinds_of(values)?;
+        if kinds != self.kinds {
+            self.make(kinds)?;
+        }
+        self.binding.fill(self.inputs.iter().zip(values))
+    }
+
+    /// Runs the model on what was copied in; the device has done it when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, among others when nothing was copied in.
+    pub fn compute(&mut self) -> Result<(), Error> {
+        for &place in &self.free {
+            self.binding.free_output(&self.outputs[place])?;
+        }
+        self.binding.run()
+    }
+
+    /// Copies what was computed to `results`, one for each output; see [`Self::run`].
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, among others when nothing was computed.
+    pub fn copy_out(&self, results: &mut Vec<Value<'static>>) -> Result<(), Error> {
+        self.binding.read(&self.outputs, results)
+    }
+
+    fn kinds_of(&self, values: &[Value<'_>]) -> Result<Kinds, Error> {
+        assert_eq!(values.len(), self.inputs.len(), "a value for each input");
+        let kind = |(port, value): (&Port, &Value<'_>)| value.tensor(&port.name).map(|view| (view.dtype, view.shape));
+        self.inputs.iter().zip(values).map(kind).collect()
+    }
+
+    fn make(&mut self, kinds: Kinds) -> Result<(), Error> {
+        // If this fails half-way, the next run makes all of them again.
+        self.kinds.clear();
+        self.free.clear();
+        self.binding.clear();
+        for (port, (dtype, shape)) in self.inputs.iter().zip(&kinds) {
+            self.binding.make_input(port, *dtype, shape)?;
+        }
+        let sides = sides_by_name(&self.inputs, &kinds);
+        for (place, port) in self.outputs.iter().enumerate() {
+            // ONNX Runtime does not write an output that is an input passed on.
+            let is_passed_on = self.inputs.iter().any(|input| input.name == port.name);
+            if let Some((dtype, shape)) = port.dtype.zip(known_shape(port, &sides)).filter(|_| !is_passed_on) {
+                self.binding.make_output(port, dtype, &shape)?;
+                continue;
+            }
+            // Bound here too, so that outputs are bound in the order of the graph.
+            self.binding.free_output(port)?;
+            self.free.push(place);
+        }
+        self.kinds = kinds;
+        Ok(())
+    }
+}
+
+/// The named sides of the inputs.
+fn sides_by_name<'p>(inputs: &'p [Port], kinds: &Kinds) -> BTreeMap<&'p str, i64> {
+    let named = |(port, (_, shape)): (&'p Port, &(Dtype, Dimensions))| {
+        let named = port.symbols.iter().zip(shape.clone());
+        named.filter_map(|(symbol, side)| symbol.as_deref().map(|symbol| (symbol, side))).collect::<Vec<_>>()
+    };
+    inputs.iter().zip(kinds).flat_map(named).collect()
+}
+
+/// The shape of an output, where each side is fixed or has the name of an input's. No sides may stand for an unknown rank.
+fn known_shape(port: &Port, sides: &BTreeMap<&str, i64>) -> Option<Dimensions> {
+    let side = |(own, symbol): (&Option<usize>, &Option<String>)| match own {
+        Some(own) => i64::try_from(*own).ok(),
+        None => symbol.as_deref().and_then(|symbol| sides.get(symbol).copied()),
+    };
+    let known = port.shape.iter().zip(&port.symbols).map(side).collect::<Option<Dimensions>>();
+    known.filter(|known| !known.is_empty() && known.len() == port.shape.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cuda::tests::late;
+    use crate::protocol::Settings;
+    use crate::runner::tests::started;
+    use crate::session::Device;
+    use crate::tensor::{Buffer, RawTensor};
+
+    #[test]
+    fn the_model_runs_when_its_inputs_have_arrived() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/add.onnx");
+        let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
+        // The host's memory, to which copies are made late: what does not wait computes with what was there before.
+        session.device = Device { copies: Some(late()), ..Device::HOST };
+        let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+        for number in [1.0, 2.0, 3.0] {
+            let (mut a, n) = (Buffer::zeros(16), Buffer::zeros(16));
+            a.floats_mut().fill(number);
+            let terms = || Value::over(Dtype::Float32, &[2, 2], a.bytes()).expect("a tensor");
+            let counts = Value::over(Dtype::Int64, &[2], n.bytes()).expect("a tensor");
+            buffers.run(&[terms(), terms(), counts], &mut results).expect("a run");
+            let sum = RawTensor::copy_of(&results[0], "sum").expect("a tensor");
+            assert_eq!(sum.to_f32(), Some(vec![2.0 * number; 4]));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the tensors of a run are.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use crate::cuda::{self, Copies};
+use crate::error::Error;
+
+/// Memory that a session computes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    /// ONNX Runtime's name of the memory.
+    pub(super) name: &'static CStr,
+    /// Which one of several.
+    pub(super) index: c_int,
+    /// What copies between it and the host's; `None` for the host's own.
+    pub(super) copies: Option<Copies>,
+}
+
+impl Device {
+    /// The process's own memory.
+    pub const HOST: Self = Self { name: c"Cpu", index: 0, copies: None };
+
+    /// An NVIDIA GPU's memory.
+    #[must_use]
+    pub const fn cuda(copies: Copies) -> Self {
+        Self { name: c"Cuda", index: cuda::DEVICE, copies: Some(copies) }
+    }
+
+    /// Whether this is the process's own memory.
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        self.copies.is_none()
+    }
+
+    /// What it is called, where it is not the host.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        self.copies.and_then(|_| cuda::gpu().ok()).map(cuda::Gpu::describe)
+    }
+
+    /// Copies `len` bytes of the host's memory here; that is over when [`Self::finish`] returns.
+    ///
+    /// # Safety
+    ///
+    /// There must be `len` bytes at both places, which share none, and nothing else may use those at `to` until then.
+    pub(super) unsafe fn copy_in(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
+        match self.copies {
+            // SAFETY: the caller answers for both places.
+            Some(copies) => unsafe { copies.to_device(from, to, len) },
+            // SAFETY: as above.
+            None => unsafe { copy(from, to, len) },
+        }
+    }
+
+    /// Copies `len` bytes from here to the host's memory; they are there when this returns.
+    ///
+    /// # Safety
+    ///
+    /// There must be `len` bytes at both places, which share none, and nothing else may use those at `to` meanwhile.
+    pub(super) unsafe fn copy_out(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
+        match self.copies {
+            // SAFETY: the caller answers for both places.
+            Some(copies) => unsafe { copies.to_host(from, to, len) },
+            // SAFETY: as above.
+            None => unsafe { copy(from, to, len) },
+        }
+    }
+
+    /// Waits until copies to this memory are over.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.copies.map_or(Ok(()), |copies| copies.finish())
+    }
+}
+
+/// Copies within the host's memory, which does not fail.
+///
+/// # Safety
+///
+/// As for [`Device::copy_in`].
+#[expect(clippy::unnecessary_wraps, reason = "as copies to a device, which may fail")]
+unsafe fn copy(from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
+    if len > 0 {
+        // SAFETY: the caller answers for both places.
+        unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), len) };
+    }
+    Ok(())
+}

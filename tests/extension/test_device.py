@@ -1,0 +1,146 @@
+"""Tensors in a device's memory, and providers that are not here.
+
+The memory is the host's, so that all but the copies to a GPU runs anywhere; where there is one, it answers too.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import runoff_ort
+from both import BFLOAT16, save
+from comparing import differences
+from generated import any_bits, both, model, one_node, tensor
+from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOAT = np.dtype(np.float32)
+NVIDIA = ("cuda", "tensorrt")
+
+
+def steps(binding: runoff_ort.DeviceBinding, feeds: dict[str, Any]) -> dict[str, Any]:
+    binding.copy_in(feeds)
+    binding.compute()
+    answer: dict[str, Any] = binding.copy_out()
+    return answer
+
+
+@pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.int64), np.dtype(bool), BFLOAT16], ids=str)
+def test_it_answers_as_run_does_for_every_shape(dtype: Any) -> None:
+    same = both("Identity", dtype, 2)
+    binding = same.ours.on_device()
+    for shape in [(2, 3), (2, 3), (5, 700), (0, 3), (1, 1), (2, 3)]:
+        feeds = {"x": any_bits(7, dtype, shape)}
+        assert differences(steps(binding, feeds), same.theirs.run(feeds)) == []
+
+
+def test_inputs_may_come_in_any_order_and_layout() -> None:
+    sums = both("Concat", FLOAT, 2)
+    x, z = np.arange(6, dtype=FLOAT).reshape(3, 2).T, np.ones((1, 3), FLOAT)
+    answer = steps(sums.ours.on_device(), {"z": z, "x": x})["y"]
+    assert answer.tolist() == [[0, 2, 4], [1, 3, 5], [1, 1, 1]]
+
+
+def test_what_goes_in_may_change_and_what_comes_out_stays() -> None:
+    same = both("Identity", FLOAT, 1)
+    binding = same.ours.on_device()
+    x = np.arange(5000, dtype=FLOAT)
+    binding.copy_in({"x": x})
+    x[:] = -1
+    binding.compute()
+    first = binding.copy_out()["y"]
+    second = steps(binding, {"x": x})["y"]
+    assert np.array_equal(first, np.arange(5000, dtype=FLOAT))
+    assert np.array_equal(second, x)
+
+
+def test_an_output_of_a_shape_that_nobody_knows_is_made_each_time(tmp_path: Path) -> None:
+    node = helper.make_node("NonZero", ["x"], ["places"])
+    found = model([node], [tensor("x", FLOAT, 1)], [tensor("places", np.dtype(np.int64), 2)])
+    binding = runoff_ort.Session(save(found, tmp_path / "found.onnx")).on_device()
+    for x in ([0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]):
+        assert steps(binding, {"x": np.array(x, FLOAT)})["places"].tolist() == [np.flatnonzero(x).tolist()]
+
+
+def test_threads_take_turns() -> None:
+    twice = both("Add", FLOAT, 1).ours
+
+    def work(number: int) -> bool:
+        binding = twice.on_device()
+        x = np.full(100 + number, number, FLOAT)
+        return all(np.array_equal(steps(binding, {"x": x, "z": x})["y"], x + x) for _ in range(50))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(16)))
+
+
+def test_steps_out_of_order_are_refused() -> None:
+    binding = both("Identity", FLOAT, 1).ours.on_device()
+    with pytest.raises(runoff_ort.RunoffOrtError, match="no outputs") as raised:
+        binding.copy_out()
+    assert raised.value.kind == "runtime-failed"
+    with pytest.raises(TypeError, match="takes an array"):
+        binding.copy_in({"x": np.zeros(3)})
+    with pytest.raises(runoff_ort.RunoffOrtError, match="also needs") as raised:
+        binding.copy_in({})
+    assert raised.value.kind == "model-mismatch"
+
+
+def test_what_is_not_numbers_has_no_place_on_a_device() -> None:
+    with pytest.raises(runoff_ort.RunoffOrtError, match="no place in a device") as raised:
+        both("Identity", np.dtype(object), 1).ours.on_device()
+    assert raised.value.kind == "model-mismatch"
+
+
+def test_an_initialiser_is_part_of_the_model(tmp_path: Path) -> None:
+    added = one_node("Add", FLOAT, 1)
+    added.graph.initializer.append(numpy_helper.from_array(np.ones(1, FLOAT), "z"))
+    binding = runoff_ort.Session(save(added, tmp_path / "added.onnx")).on_device()
+    x = np.arange(3, dtype=FLOAT)
+    assert steps(binding, {"x": x})["y"].tolist() == [1, 2, 3]
+    with pytest.raises(runoff_ort.RunoffOrtError, match="initialiser") as raised:
+        binding.copy_in({"x": x, "z": x})
+    assert raised.value.kind == "bad-request"
+
+
+def test_the_cpu_is_no_device() -> None:
+    assert both("Identity", FLOAT, 1).ours.device is None
+
+
+def test_every_provider_is_here_or_lacks_something() -> None:
+    here, lacking = runoff_ort.providers(), runoff_ort.lacking()
+    assert "cpu" in here
+    assert {name for name in NVIDIA if name in here} ^ set(lacking) == set(NVIDIA)
+    assert all(reason and not reason.endswith(".") for reason in lacking.values())
+
+
+@pytest.mark.parametrize("provider", NVIDIA)
+def test_a_gpu_answers_or_one_line_says_what_is_lacking(provider: str, tmp_path: Path) -> None:
+    path = save(one_node("Add", FLOAT, 2), tmp_path / "add.onnx")
+    x = any_bits(3, FLOAT, (4, 5))
+    reason = runoff_ort.lacking().get(provider)
+    if reason is None:
+        session = runoff_ort.Session(path, provider=provider)
+        assert session.device
+        feeds = {"x": x, "z": x}
+        expected = runoff_ort.Session(path).run(feeds)
+        assert differences(session.run(feeds), expected) == []
+        assert differences(steps(session.on_device(), feeds), expected) == []
+        return
+    program = f"import runoff_ort; runoff_ort.Session({str(path)!r}, provider={provider!r})"
+    with pytest.raises(runoff_ort.RunoffOrtError) as raised:
+        runoff_ort.Session(path, provider=provider)
+    assert raised.value.kind == "provider-unavailable"
+    assert raised.value.message == f"settings.provider: {provider!r} cannot be used: {reason}"
+    assert raised.value.hint == 'docker run --gpus all ..., or set provider = "cpu"'
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    # ONNX Runtime adds nothing of its own: what comes after Python's own lines is the exception
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("Traceback", " "))]
+    assert lines == [f"runoff_ort.RunoffOrtError: {raised.value}"]
