@@ -18,6 +18,7 @@ from runoff import __version__
 from runoff.energy.meters import Meters, find_meters
 from runoff.errors import ExitCode, RunoffError
 from runoff.execute import counted_jobs, execute
+from runoff.footprint import footprints
 from runoff.job import Bench
 from runoff.machine import describe_machine, headline, same_machine, variables_that_matter
 from runoff.models.prepare import ensure_models
@@ -244,6 +245,7 @@ def _open_run(
         baselines=given.suite.suite.baselines,
         precision=precision,
         time_s=time_s,
+        footprints=footprints(ready.cases, offers, ready.models),
         environments={name: variables_that_matter(offer.target.environment()) for name, offer in offers.items()},
         started=_now(),
     )
@@ -279,8 +281,11 @@ def _announcement(cases: Sequence[Case], jobs: Sequence[Job], writer: RunWriter)
     goals += [f"for {info.time_s:.0f} s" if info.time_s else ""]
     asked = ", or ".join(goal for goal in goals if goal) or f"{processes} processes to measure"
     lines = [f"{len(here)} of {len(cases)} cases can run here; {asked}, into {shown(writer.folder)}"]
-    reasons = {(case.target, case.skipped.kind): str(case.skipped) for case in cases if case.skipped}
-    return "\n".join([*lines, *(f"not here: {target}: {reason}" for (target, _), reason in reasons.items())])
+    reasons: dict[str, dict[str, None]] = {}
+    for case in cases:
+        if case.skipped:
+            reasons.setdefault(str(case.skipped), {})[case.target] = None
+    return "\n".join([*lines, *(f"not here: {', '.join(targets)}: {reason}" for reason, targets in reasons.items())])
 
 
 def _exit_code(records: Sequence[Record], cases: Sequence[Case]) -> ExitCode:
@@ -288,6 +293,21 @@ def _exit_code(records: Sequence[Record], cases: Sequence[Case]) -> ExitCode:
         return ExitCode.CASE_FAILED
     answered = {record.case for record in records if record.status == "ok"}
     return ExitCode.OK if answered & {case.id for case in cases} else ExitCode.NOTHING_RUNS_HERE
+
+
+def nothing_ran(folder: Path) -> RunoffError:
+    """Return the failure of the run in `folder`, none of whose cases could run here, in the words of the first."""
+    from runoff.report.text import plural  # late: it brings what the report needs
+
+    run = read_run(folder)
+    reasons = [case.skipped for case in run.info.cases if case.skipped]
+    reasons += [record.reason for record in run.records if record.reason and record.status == "unsupported"]
+    told = list(dict.fromkeys(reasons))
+    others = f"; {plural(len(told) - 1, 'other reason')} above" if len(told) > 1 else ""
+    message, hint = (told[0].message, told[0].hint) if told else ("there is no answer", "")
+    return RunoffError(
+        f"{len(run.info.cases)} cases, none can run here: {message}{others}", hint, ExitCode.NOTHING_RUNS_HERE
+    )
 
 
 def shown(path: Path) -> str:

@@ -225,7 +225,11 @@ def _obstacle(
         ),
         (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
         (model_format, "format", _no_format(settings, can, formats)),
-        (settings.provider in can.providers, "provider-unavailable", _no_provider(settings, can)),
+        (
+            settings.provider in can.providers or settings.provider in can.lacking,
+            "provider-unavailable",
+            _no_provider(settings, can),
+        ),
         (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
         (
             can.max_batch is None or settings.batch <= can.max_batch,
@@ -233,7 +237,17 @@ def _obstacle(
             f"its largest batch is {can.max_batch}",
         ),
     )
-    return next((Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine), None)
+    told = (Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine)
+    return next(told, _lack(settings, can))
+
+
+def _lack(settings: Settings, can: Capabilities) -> Reason | None:
+    """Return the reason when the runner says what the provider lacks here, in the words of a session that fails."""
+    lack = can.lacking.get(settings.provider)
+    if lack is None or settings.provider in can.providers:
+        return None
+    message = f"settings.provider: {settings.provider!r} cannot be used: {lack}"
+    return Reason("provider-unavailable", message, 'docker run --gpus all ..., or set provider = "cpu"')
 
 
 def _no_provider(settings: Settings, can: Capabilities) -> str:

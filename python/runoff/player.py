@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from runoff.processes import Finished, Live
     from runoff.protocol import Result
 
+WITHIN = ("copy_in", "compute", "copy_out")
+"""Parts of an inference on a device with memory of its own; they are told beside it."""
 UNTOLD_SHARE = 0.05
 UNTOLD_NS = 300_000
 """A turn may last this much longer than the runner says, beyond what an empty one takes: copies into its tensors."""
@@ -123,7 +125,10 @@ class Player:
             self._check(firsts[-1])
 
     def _note(self, firsts: list[int], told: dict[str, list[int]], took_ns: int) -> None:
-        told_ns = sum(map(sum, told.values()))
+        doubt = parts_doubt(told)
+        if doubt:
+            raise TurnError(doubt)
+        told_ns = sum(sum(ns) for part, ns in told.items() if part not in WITHIN)
         if told_ns > took_ns:
             raise TurnError(
                 Reason("clock", f"it says that a turn took {told_ns} ns; by runoff's clock it was {took_ns} ns")
@@ -240,6 +245,16 @@ class Player:
         except psutil.Error:
             return {}
         return {thread.id: thread.user_time + thread.system_time for thread in threads}
+
+
+def parts_doubt(told: dict[str, list[int]]) -> Reason | None:
+    """Return the reason when the parts of an inference, in a turn's answer, are longer than the inference."""
+    parts = [told[name] for name in WITHIN if name in told]
+    for whole, *inside in zip(told["inference"], *parts, strict=True):
+        if sum(inside) > whole:
+            message = f"it says that the parts of an inference took {sum(inside)} ns; the inference took {whole} ns"
+            return Reason("clock", message, f"{', '.join(WITHIN)} lie within the inference")
+    return None
 
 
 def clock_doubt(roundtrips: list[int], untold: list[int], empty: list[int], batch: int) -> Reason | None:

@@ -47,6 +47,8 @@ class Finished(Struct, frozen=True, kw_only=True):
     """User and system time of it and of all children that it waited for."""
     switches: int = 0
     """Involuntary context switches of the same."""
+    pid: int = 0
+    """The id that it had."""
 
     @property
     def elapsed_ns(self) -> int:
@@ -195,6 +197,7 @@ class Spawner:
             timed_out=timed_out,
             stdout=_head(out),
             stderr=_tail(err),
+            pid=pid,
             **_used(used),
         )
 

@@ -221,6 +221,8 @@ class Effective(_Answer, frozen=True):
     """``kept`` or ``flushed``: what the calling thread makes of numbers below the smallest normal one."""
     planned: dict[str, int] | None = None
     """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
+    device: str | None = None
+    """The GPU that computed, with its index and its driver's version, where the runtime or the driver tells."""
     ignored: tuple[str, ...] = ()
     """Settings that were asked for and that this target has no way to apply."""
 
@@ -236,7 +238,8 @@ class Result(_Answer, frozen=True, kw_only=True):
     hint: str | None = None
     phases: tuple[Phase, ...] = ()
     samples: dict[str, Timings] = {}
-    """By part of an iteration: `inference`, and `preprocess` where images are read."""
+    """By part of an iteration: `inference`, and `preprocess` where images are read; on a GPU of its own memory also the
+    parts of `inference`: `copy_in`, `compute` and `copy_out`."""
     outputs: tuple[WrittenTensor, ...] = ()
     tensors: tuple[WrittenTensor, ...] = ()
     """What went into the model (`accuracy` only)."""
@@ -267,6 +270,9 @@ class Capabilities(_Answer, frozen=True, kw_only=True):
     workloads: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    """Those that can be used here, now."""
+    lacking: dict[str, str] = {}
+    """Why others, which the runtime knows, cannot be used here, by their names."""
     precisions: tuple[str, ...] = ("fp32",)
     measures: tuple[str, ...] = ("once",)
     settings: tuple[str, ...] = ("threads",)

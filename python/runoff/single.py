@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from runoff.conditions import look, since
+from runoff.device_memory import PROVIDERS, DeviceWatch
 from runoff.launch import launch
+from runoff.probes.memory import MEMORY
 from runoff.reason import Reason
 from runoff.request import draw, make_request
 from runoff.verify import check_result
@@ -45,7 +48,9 @@ def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
     request = make_request(case, model, job.probe, scratch, order)
     target, timeout_s = bench.target(case, job.probe), bench.suite.measure.timeout_s
     before, own = look(), time.process_time_ns()
-    answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
+    on_device = job.probe.name == MEMORY.name and case.settings.provider in PROVIDERS
+    with DeviceWatch() if on_device else nullcontext() as watch:
+        answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
     finished = answer.finished
     record = msgspec.structs.replace(
         blank,
@@ -56,6 +61,7 @@ def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
         exit_code=finished.exit_code,
         result=answer.result,
         conditions=since(before, finished.cpu_ns + time.process_time_ns() - own, finished.switches),
+        device_memory=watch.of(finished.pid) if watch else None,
     )
     if answer.result is None or answer.reason:
         return record

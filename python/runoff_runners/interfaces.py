@@ -115,7 +115,11 @@ class Marks(Protocol):
 
 
 class Session(Protocol):
-    """A model that can run."""
+    """A model that can run.
+
+    One on a device with memory of its own has ``parts``: for ``copy_in``, ``compute`` and ``copy_out``, in this order,
+    the nanoseconds of each of its inferences.
+    """
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once; the outputs can be read on the CPU when it returns."""

@@ -109,6 +109,8 @@ class _Loop:
         self._read: dict[int, Feed] = {}
         self._preprocess_ns: list[int] = []
         self._inference_ns: list[int] = []
+        # what a session on a device of its own makes of its inferences, a number each
+        self._parts: dict[str, list[int]] = getattr(session, "parts", {})
         self._items: list[int] = []
         self._feed: Feed = {}
         self._outputs: Feed = {}
@@ -165,6 +167,7 @@ class _Loop:
         """Return samples, written tensors and top-k; writes the last outputs."""
         self._write()
         samples = {"inference": _timings(self._inference_ns)}
+        samples |= {name: _timings(ns) for name, ns in self._parts.items()}
         top: list[list[Fields]] = []
         if self._images is not None:
             samples["preprocess"] = _timings(self._preprocess_ns)
@@ -179,6 +182,7 @@ class _Loop:
         for first in firsts:
             self._iterate(_batch_items(self._request, first))
         took = {"inference": self._inference_ns[before:]}
+        took |= {name: ns[before:] for name, ns in self._parts.items()}
         if self._images is not None:
             took["preprocess"] = self._preprocess_ns[before:]
         return took
@@ -193,7 +197,8 @@ class _Loop:
         next_one = (2 + self._request["measure"]["warmup"]) * batch
         for first in range(batch, next_one, batch):
             self._iterate(_batch_items(self._request, first))
-        del self._preprocess_ns[2:], self._inference_ns[2:]
+        for kept in (self._preprocess_ns, self._inference_ns, *self._parts.values()):
+            del kept[2:]
         return next_one
 
     def _first_feed(self, items: list[int]) -> tuple[Feed, int]:

@@ -90,6 +90,22 @@ def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
         _check_batch(spec, request["settings"]["batch"])
 
 
+def check_whole_batches(request: Request) -> None:
+    """Check that no batch is smaller than the others, where its size is part of the session.
+
+    Raises
+    ------
+    RunnerError
+        ``bad-request``: the last one of ``accuracy`` would be.
+    """
+    provider, batch, items = request["settings"]["provider"], request["settings"]["batch"], len(request["inputs"])
+    if request["measure"]["kind"] == "accuracy" and items % batch:
+        message = (
+            f"settings.batch: {items} items do not fill batches of {batch}, and provider {provider!r} runs whole ones"
+        )
+        raise RunnerError("bad-request", message, "name as many items as fill the last batch")
+
+
 def output_names(request: Request, found: Iterable[str]) -> list[str]:
     """Return the names of the outputs that the request wants, of those that are `found` in the model's file.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
+
 import runoff_ort
 
 from runoff_runners.measure import begin_ahead, measure
-from runoff_runners.model import check_inputs, model_path, output_names
+from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
@@ -18,6 +20,7 @@ SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
 # what a session does not take: that is the program's business
 _OWN = ("teardown", "prepared", "overlap")
+_CUDA = ("cuda", "tensorrt")
 _OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision", "batch")
 
 
@@ -27,7 +30,8 @@ def capabilities() -> Fields:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
-    return {**_runtime(), "library": runoff_ort.library_path(), "providers": runoff_ort.providers()}
+    told = {"providers": runoff_ort.providers(), "lacking": runoff_ort.lacking()}
+    return {**_runtime(), "library": runoff_ort.library_path(), **told}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
@@ -40,7 +44,7 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("runtime")
         runoff_ort.make_environment()
         phases.end("environment")
-        session = _Session(request)
+        session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
         phases.end("load")
         return measure(request, session, images, phases, ahead)
     except runoff_ort.RunoffOrtError as error:
@@ -70,6 +74,33 @@ class _Session:
         """Return what is in effect, read back."""
         told = {"language": "python", "provider": self._provider, "threads": self._session.threads}
         return {**_runtime(), **told, "library": runoff_ort.library_path()}
+
+
+class _DeviceSession(_Session):
+    """A model in the Rust core whose inputs and outputs stay in the memory of an NVIDIA GPU."""
+
+    def __init__(self, request: Request) -> None:
+        check_whole_batches(request)
+        super().__init__(request)
+        self._binding = self._session.on_device()
+        self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once; copies to and from the device are part of it."""
+        began = monotonic_ns()
+        self._binding.copy_in(feed)
+        copied = monotonic_ns()
+        self._binding.compute()
+        computed = monotonic_ns()
+        outputs = self._binding.copy_out()
+        done = monotonic_ns()
+        for name, took in zip(self.parts, (copied - began, computed - copied, done - computed), strict=True):
+            self.parts[name].append(took)
+        return {name: outputs[name] for name in self._outputs}
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back; the driver's threads cannot be told from ONNX Runtime's."""
+        return {**super().effective(), "threads": None, "device": self._session.device}
 
 
 def _images(request: Request) -> Images | None:

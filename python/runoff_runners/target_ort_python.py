@@ -5,13 +5,13 @@ from __future__ import annotations
 import onnxruntime as ort
 
 from runoff_runners.measure import begin_ahead, measure, pillow_images
-from runoff_runners.model import check_inputs, model_path, output_names, unreadable
+from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runoff_runners.interfaces import Feed, Fields, Marks, Request, Settings, TensorSpec
+    from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
@@ -25,6 +25,7 @@ _COREML_UNITS = {
     "coreml-gpu": "CPUAndGPU",
     "coreml-ne": "CPUAndNeuralEngine",
 }
+_CUDA = ("cuda", "tensorrt")
 _BATCH = "batch"
 """Name of the free dimension in the models that runoff exports."""
 _REFUSED = "fallback to CPU EP has been explicitly disabled"
@@ -41,13 +42,17 @@ _DTYPES = {"float": "float32", "double": "float64"}
 
 def capabilities() -> Fields:
     """Return what this build of ONNX Runtime can do on this machine."""
+    from runoff_runners.ort_cuda import lacking
+
+    missing = lacking()
     return {
         "runtime": "onnxruntime",
         "version": ort.__version__,
         "build": ort.get_build_info(),
         # The wheel links the engine into its own module; the library beside it is for other languages.
         "library": mapped_library("libonnxruntime.", "onnxruntime_pybind11_state"),
-        "providers": list(_providers()),
+        "providers": [name for name in _providers() if name not in missing],
+        "lacking": missing,
     }
 
 
@@ -57,7 +62,7 @@ def perform(request: Request, phases: Marks) -> Fields:
     phases.end("imports")
     # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
     ahead = begin_ahead(request, images)
-    session = _Session(request)
+    session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
     phases.end("load")
     return measure(request, session, images, phases, ahead)
 
@@ -68,8 +73,8 @@ class _Session:
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         self._asked = settings["provider"]
-        provider, provider_options = _find_provider(self._asked)
-        options = _options(settings)
+        providers = _find_providers(self._asked)
+        options = _options(request)
         if request["measure"]["kind"] == "turns":
             # a process that waits for its turn must not take the CPU from the one whose turn it is
             options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -77,14 +82,15 @@ class _Session:
         threads = thread_count()
         try:
             # enable_fallback: its Python layer would else answer a failure by running on the CPU
-            self._session = ort.InferenceSession(path, options, [(provider, provider_options)], enable_fallback=0)
+            self._session = ort.InferenceSession(path, options, providers, enable_fallback=0)
         except Exception as error:  # its exceptions share no other base
-            raise _refused(self._asked, error) or unreadable(request, one_line(error)) from error
+            raise _failure(request, error) from error
         threads_now = thread_count()
         self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
-        if self._session.get_providers()[0] != provider:
+        if self._session.get_providers()[0] != providers[0][0]:
             raise _provider_unavailable(self._asked)
-        check_inputs([_spec(node) for node in self._session.get_inputs()], request)
+        self._inputs = [_spec(node) for node in self._session.get_inputs()]
+        check_inputs(self._inputs, request)
         self._outputs = output_names(request, (node.name for node in self._session.get_outputs()))
 
     def run(self, feed: Feed) -> Feed:
@@ -108,8 +114,35 @@ class _Session:
         }
 
 
-def _options(settings: Settings) -> ort.SessionOptions:
+class _DeviceSession(_Session):
+    """A model whose inputs and outputs stay in the memory of an NVIDIA GPU."""
+
+    def __init__(self, request: Request) -> None:
+        from runoff_runners.ort_cuda import DEVICE, DeviceModel, check_assignment
+
+        super().__init__(request)
+        check_assignment(self._session, self._asked)
+        specs = {node.name: _spec(node) for node in self._session.get_outputs()}
+        self._model = DeviceModel(self._session, self._inputs, [specs[name] for name in self._outputs], DEVICE)
+        self.parts = self._model.parts
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once; copies to and from the device are part of it."""
+        try:
+            return self._model.run(feed)
+        except Exception as error:  # its exceptions share no other base
+            raise RunnerError("runtime-failed", one_line(error)) from error
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back; the driver's threads cannot be told from ONNX Runtime's."""
+        from runoff_runners.cuda_driver import device
+
+        return {**super().effective(), "threads": None, "device": device()}
+
+
+def _options(request: Request) -> ort.SessionOptions:
     """Return session options in which only what was asked for differs from the defaults."""
+    settings = request["settings"]
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings["threads"]
     if settings["inter_threads"] is not None:
@@ -127,9 +160,12 @@ def _options(settings: Settings) -> ort.SessionOptions:
     if settings["prepacking"] is not None:
         value = "0" if settings["prepacking"] else "1"
         options.add_session_config_entry("session.disable_prepacking", value)
-    if settings["provider"] in _COREML_UNITS:
+    if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
+        check_whole_batches(request)
         options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if settings["provider"] == "tensorrt":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 
@@ -147,20 +183,33 @@ def _short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider").lower()
 
 
-def _find_provider(name: str) -> tuple[str, dict[str, str]]:
-    """Return the runtime's name of the provider, and options; one that is not there would silently be the CPU."""
+def _find_providers(name: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the runtime's names of the provider, and options; one that is not there would silently be the CPU."""
+    if name in _CUDA:
+        from runoff_runners.ort_cuda import prepare
+
+        return prepare(name)
     provider = _providers().get(name)
     if provider is None:
         raise _provider_unavailable(name)
-    return provider
+    return [provider]
 
 
-def _refused(name: str, error: Exception) -> RunnerError | None:
-    """Return the failure of a provider that does not take the whole model; None when that is not the `error`."""
-    if _REFUSED not in str(error):
-        return None
-    message = f"settings.provider: {name!r} does not take every operation of this model, and the CPU must not help out"
-    return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
+def _failure(request: Request, error: Exception) -> RunnerError:
+    """Return why no session was made: a provider that is not there, or takes a part of the model, or a bad file."""
+    name = request["settings"]["provider"]
+    if name in _CUDA:
+        from runoff_runners.ort_cuda import failure
+
+        found = failure(name, error)
+        if found:
+            return found
+    if _REFUSED in str(error):
+        message = (
+            f"settings.provider: {name!r} does not take every operation of this model, and the CPU must not help out"
+        )
+        return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
+    return unreadable(request, one_line(error))
 
 
 def _provider_unavailable(name: str) -> RunnerError:

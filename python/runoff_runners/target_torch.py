@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from time import monotonic_ns
 from zipfile import is_zipfile
 
 import torch
@@ -21,10 +22,14 @@ FORMATS: tuple[str, ...] = ("pt", "pt2")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 
+_DEVICES = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
+"""By provider, what PyTorch calls the device."""
+
 
 def capabilities() -> Fields:
     """Return what this build of PyTorch can do on this machine."""
-    return {**_runtime(), "providers": [name for name in ("cpu", "cuda", "mps") if _is_available(name)]}
+    providers = [name for name in _DEVICES if _is_available(name)]
+    return {**_runtime(), "providers": providers, "lacking": {} if "cuda" in providers else {"cuda": _cuda_lack()}}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
@@ -34,7 +39,7 @@ def perform(request: Request, phases: Marks) -> Fields:
     phases.end("imports")
     # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
     ahead = begin_ahead(request, images)
-    session = _Session(request, builder)
+    session = (_CudaSession if request["settings"]["provider"] == "cuda" else _Session)(request, builder)
     phases.end("load")
     return measure(request, session, images, phases, ahead)
 
@@ -44,18 +49,24 @@ class _Session:
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
         settings = request["settings"]
-        device = settings["provider"]
-        if not _is_available(device):
-            known = ", ".join(capabilities()["providers"])
-            message = f"settings.provider: {device!r} is not available to this PyTorch (it has: {known})"
-            raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
+        provider = settings["provider"]
+        if not _is_available(provider):
+            raise _unavailable(provider)
         _set_threads(settings)
         path = model_path(request)
         network = _load_program(path, request) if builder is None else _load_weights(path, request, builder)
-        self._network = network.to(device)
-        self._device = device
+        self._device = _DEVICES[provider]
+        self._network = self._moved(network)
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
-        _synchronize(device)
+        if provider == "mps":
+            torch.mps.synchronize()
+
+    def _moved(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Return the network on the device; what it holds is there when this returns."""
+        try:
+            return network.to(self._device)
+        except RuntimeError as error:
+            raise RunnerError("runtime-failed", one_line(error)) from error
 
     def run(self, feed: Feed) -> Feed:
         """Run the network once; copies to and from a device are part of it."""
@@ -65,6 +76,9 @@ class _Session:
                 outputs = _arrays(answer)
         except RuntimeError as error:
             raise RunnerError("runtime-failed", one_line(error)) from error
+        return self._named(outputs)
+
+    def _named(self, outputs: list[Array]) -> Feed:
         if len(outputs) != len(self._outputs):
             message = f"model.outputs: names {', '.join(self._outputs)}; the network gives {len(outputs)}"
             raise mismatch(message)
@@ -76,6 +90,92 @@ class _Session:
         provider = None if first is None else first.device.type
         threads = torch.get_num_threads()
         return {**_runtime(), "language": "python", "provider": provider, "threads": threads}
+
+
+class _CudaSession(_Session):
+    """A network on an NVIDIA GPU, with buffers for its inputs there; copies are timed apart from the computing."""
+
+    def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
+        # float32 is float32: by default convolutions would be done in TF32, which has 10 bits of its 23. By these older
+        # names, because after torch.backends.fp32_precision parts of PyTorch that still ask by them raise
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        super().__init__(request, builder)
+        torch.cuda.synchronize()
+        self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
+        self._buffers: list[torch.Tensor] = []
+        shapes = [[request["settings"]["batch"], *spec["shape"][1:]] for spec in request["model"]["inputs"]]
+        if all(None not in shape for shape in shapes):
+            dtypes = [getattr(torch, spec["dtype"]) for spec in request["model"]["inputs"]]
+            self._allocate(
+                [torch.empty(*kind, dtype=dtype, device="meta") for kind, dtype in zip(shapes, dtypes, strict=True)]
+            )
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the network once, from arrays on the host to arrays on the host; the GPU is idle when it returns."""
+        try:
+            with torch.inference_mode():
+                outputs = self._timed(feed)
+        except RuntimeError as error:
+            raise RunnerError("runtime-failed", one_line(error)) from error
+        return self._named(outputs)
+
+    def effective(self) -> Fields:
+        """Return what is in effect, read back."""
+        from runoff_runners.cuda_driver import described
+
+        return {**super().effective(), "device": described(torch.cuda.get_device_name(0))}
+
+    def _timed(self, feed: Feed) -> list[Array]:
+        began = monotonic_ns()
+        arrays = [torch.from_numpy(array) for array in feed.values()]
+        if [buffer.shape for buffer in self._buffers] != [array.shape for array in arrays]:
+            self._allocate(arrays)
+        for buffer, array in zip(self._buffers, arrays, strict=True):
+            buffer.copy_(array)
+        torch.cuda.synchronize()
+        copied = monotonic_ns()
+        answer = self._network(*self._buffers)
+        # kernels are only queued by the call
+        torch.cuda.synchronize()
+        computed = monotonic_ns()
+        outputs = _arrays(answer)
+        done = monotonic_ns()
+        for name, took in zip(self.parts, (copied - began, computed - copied, done - computed), strict=True):
+            self.parts[name].append(took)
+        return outputs
+
+    def _allocate(self, arrays: list[torch.Tensor]) -> None:
+        """Make a buffer on the GPU for each input; they are used again as long as shapes stay."""
+        self._buffers = [torch.empty(array.shape, dtype=array.dtype, device=self._device) for array in arrays]
+
+
+def _unavailable(device: str) -> RunnerError:
+    """Return the failure for a device that PyTorch cannot use here."""
+    if device == "cuda":
+        from runoff_runners.cuda_driver import HINT
+
+        message = f"settings.provider: {device!r} cannot be used: {_cuda_lack()}"
+        return RunnerError("provider-unavailable", message, HINT)
+    known = ", ".join(capabilities()["providers"])
+    message = f"settings.provider: {device!r} is not available to this PyTorch (it has: {known})"
+    return RunnerError("provider-unavailable", message, 'set provider = "cpu"')
+
+
+def _cuda_lack() -> str:
+    """Return why PyTorch cannot use CUDA here."""
+    from runoff_runners.cuda_driver import lack
+
+    if torch.version.cuda is None:
+        return "this build of PyTorch has no CUDA"
+    missing = lack(torch.version.cuda)
+    if missing:
+        return missing
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        return one_line(error)
+    return "the driver has a GPU, and PyTorch finds none"
 
 
 def _runtime() -> Fields:
@@ -131,6 +231,12 @@ def _load_program(path: str, request: Request) -> torch.nn.Module:
     except Exception as error:  # a broken archive raises whatever its reader stumbles over
         raise unreadable(request, one_line(error)) from error
     _check_program(program, request)
+    device = _DEVICES[request["settings"]["provider"]]
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        # moving the module alone would leave behind what its operations create
+        program = move_to_device_pass(program, device)
     network: torch.nn.Module = program.module()
     return network
 
@@ -150,14 +256,6 @@ def _spec(name: str, example: torch.Tensor) -> TensorSpec:
     """Return an input of an exported program as the protocol says it; symbolic sizes are dynamic."""
     shape = [size if isinstance(size, int) else None for size in example.shape]
     return {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": shape}
-
-
-def _synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    elif device == "mps":
-        torch.mps.synchronize()
 
 
 def _arrays(answer: torch.Tensor | dict[str, torch.Tensor] | tuple[torch.Tensor, ...]) -> list[Array]:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pynvml
 import pytest
+from nvml_library import build, fresh_nvml
 
 from runoff.energy.meter import MeterError, difference
 from runoff.energy.nvml import Nvml, find_nvml
 from runoff.processes import Spawner
 from runoff.reason import Reason
 
+if TYPE_CHECKING:
+    import ctypes
+
 NOT_SUPPORTED, LOST = 3, 15
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the stand-in, built by the C compiler that Rust needs too."""
-    compiler = shutil.which("cc")
-    assert compiler, "install a C compiler: apt-get install gcc"
-    library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    source = Path(__file__).with_name("nvml_stand_in.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source], check=True)
-    return library
+    """Return the stand-in, built."""
+    return build("nvml_stand_in.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
 
 
 @pytest.fixture
 def driver(built: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
     """Return the stand-in with one GPU at 1 J, where nvidia-ml-py finds the driver's library."""
-    library = ctypes.CDLL(str(built))
-    library.stand_in_energy.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
-    library.stand_in_count(1)
-    for index in range(2):
-        library.stand_in_energy(index, 1000)
-        library.stand_in_state(index, 0)
+    library = fresh_nvml(built)
     monkeypatch.setattr(pynvml, "nvmlLib", None)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])

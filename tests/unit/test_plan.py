@@ -35,6 +35,13 @@ def plan_one(offered: Offer, **settings: object) -> Case:
         ({"workloads": ("tensor",)}, {}, "workload", "'classify'"),
         ({"formats": ("mlpackage",)}, {}, "format", "reads mlpackage; the store has onnx, pt"),
         ({}, {"provider": "cuda"}, "provider-unavailable", "'cuda' is not here (it has: cpu)"),
+        (
+            {"lacking": {"cuda": "no NVIDIA driver here"}},
+            {"provider": "cuda"},
+            "provider-unavailable",
+            "settings.provider: 'cuda' cannot be used: no NVIDIA driver here (docker run --gpus all ...",
+        ),
+        ({"lacking": {"cuda": "no GPU"}}, {"provider": "mps"}, "provider-unavailable", "mine: provider 'mps' is not"),
         ({"max_batch": 4}, {"batch": 5}, "batch", "its largest batch is 4"),
         ({}, {"precision": "fp16"}, "precision", "'fp16'"),
     ],
@@ -51,6 +58,10 @@ def test_a_case_that_can_run() -> None:
     assert case.skipped is None
     assert case.format == "onnx"
     assert case.probes == ("accuracy", "life")
+
+
+def test_a_provider_that_is_here_lacks_nothing() -> None:
+    assert plan_one(offer(providers=("cuda",), lacking={"cuda": "stale"}), provider="cuda").skipped is None
 
 
 def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.player import clock_doubt
+from runoff.player import clock_doubt, parts_doubt
 
 MS = 1_000_000
 
@@ -43,3 +43,17 @@ def test_joining_a_batch_is_let_through_and_half_of_the_time_is_not() -> None:
 @pytest.mark.parametrize("batch", [1, 8])
 def test_no_turns_say_nothing(batch: int) -> None:
     assert clock_doubt([], [], [], batch) is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "fine"),
+    [
+        ({}, True),
+        ({"copy_in": [1, 2], "compute": [8, 7], "copy_out": [1, 1]}, True),
+        ({"compute": [11, 9]}, False),
+        ({"copy_in": [1, 2], "compute": [8, 7], "copy_out": [1, 2]}, False),
+    ],
+)
+def test_parts_of_an_inference_lie_within_it(parts: dict[str, list[int]], *, fine: bool) -> None:
+    doubt = parts_doubt({"inference": [10, 10], "preprocess": [50, 50], **parts})
+    assert (doubt is None) == fine

@@ -1,4 +1,7 @@
-"""``memory``: resident memory by phase and its peak, read by the process itself (``VmRSS``, ``VmHWM``)."""
+"""``memory``: resident memory by phase and its peak, read by the process itself (``VmRSS``, ``VmHWM``).
+
+On NVIDIA's GPUs also the peak of their memory, by NVML: see `runoff.device_memory`.
+"""
 
 from __future__ import annotations
 

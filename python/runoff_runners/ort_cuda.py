@@ -1,0 +1,226 @@
+"""ONNX Runtime on an NVIDIA GPU: what it needs, how its providers are asked for, and inferences in the GPU's memory."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+from contextlib import redirect_stdout, suppress
+from time import monotonic_ns
+
+import numpy as np
+import onnxruntime as ort
+
+from runoff_runners import cuda_driver
+from runoff_runners.process import mapped_library
+from runoff_runners.protocol import RunnerError, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff_runners.interfaces import Feed, TensorSpec
+
+    Kinds = dict[str, tuple[list[int | None], str]]
+    Providers = list[tuple[str, dict[str, str]]]
+
+DEVICE = "cuda"
+"""What ONNX Runtime calls the memory of an NVIDIA GPU."""
+_FAILED = "Failed to load "
+_WITHOUT = ("fallback to CPU EP has been explicitly disabled", "Please install TensorRT libraries")
+_FATAL = 4
+_NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_WORDS = {"cuda": "CUDA", "tensorrt": "TensorRT"}
+# float32 is float32: TF32 would round what goes into a product to 10 bits. TensorRT has no such option; the variable
+# NVIDIA_TF32_OVERRIDE=0, which runoff gives to every runner, is for it.
+_OPTIONS = {"use_tf32": "0"}
+_CUDNN = "libcudnn.so.9"
+_TENSORRT = ("libnvinfer.so.10", "libnvonnxparser.so.10")
+_PLUGINS = "libnvinfer_plugin.so.10"
+"""Most models do without."""
+_TENSORRT_WHEEL = os.path.join("..", "tensorrt_libs")  # noqa: PTH118 (pathlib would cost milliseconds)
+
+
+def lacking() -> dict[str, str]:
+    """Return why each of ``cuda`` and ``tensorrt`` cannot be used here; nothing for one that can.
+
+    Loads the libraries of a provider that passes.
+    """
+    found = {provider: lack(provider) for provider in _NAMES}
+    return {provider: reason for provider, reason in found.items() if reason}
+
+
+def lack(provider: str) -> str | None:
+    """Return why `provider` cannot be used here; None when it can, with its libraries loaded."""
+    if _NAMES[provider] not in ort.get_available_providers():
+        return f"this build of ONNX Runtime has no {_WORDS[provider]} provider"
+    missing = cuda_driver.lack(ort.cuda_version)
+    if missing:
+        return missing
+    names = _load_cuda() or (_load_tensorrt() if provider == "tensorrt" else [])
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not here" if names else None
+
+
+def prepare(provider: str) -> Providers:
+    """Return what a session on `provider` is made with, once everything that it needs has been loaded.
+
+    TensorRT is followed by CUDA, for the operations that it leaves. The CPU is never named.
+
+    Raises
+    ------
+    RunnerError
+        ``provider-unavailable``, with what is lacking.
+    """
+    reason = lack(provider)
+    if reason:
+        raise _unavailable(provider, reason)
+    # what goes wrong is raised; ONNX Runtime would log it to stderr as well
+    ort.set_default_logger_severity(_FATAL)
+    own: Providers = [(_NAMES[provider], {})] if provider == "tensorrt" else []
+    return [*own, (_NAMES["cuda"], _OPTIONS)]
+
+
+def _load_cuda() -> list[str]:
+    """Load the CUDA and cuDNN libraries of NVIDIA's wheels, or the system's; return the names of those not found."""
+    told = io.StringIO()
+    with redirect_stdout(told):  # it prints what it does not find
+        ort.preload_dlls()
+    lines = [line for line in told.getvalue().splitlines() if line.startswith(_FAILED)]
+    names = [os.path.basename(line.removeprefix(_FAILED).partition(":")[0]) for line in lines]  # noqa: PTH119
+    # of this one it says nothing
+    cudnn = [] if mapped_library(_CUDNN) else [_CUDNN]
+    return list(dict.fromkeys(names + cudnn))
+
+
+def _load_tensorrt() -> list[str]:
+    """Load TensorRT's libraries, the system's or those of its wheel; return the names of those not found."""
+    wheel = os.path.join(os.path.dirname(ort.__file__), _TENSORRT_WHEEL)  # noqa: PTH118, PTH120
+    wanted = (_TENSORRT[0], _PLUGINS, _TENSORRT[1])
+    missing = [name for name in wanted if not (_loads(name) or _loads(os.path.join(wheel, name)))]  # noqa: PTH118
+    return [name for name in missing if name != _PLUGINS]
+
+
+def _loads(library: str) -> bool:
+    with suppress(OSError):
+        ctypes.CDLL(library)
+        return True
+    return False
+
+
+def failure(provider: str, error: Exception) -> RunnerError | None:
+    """Return why `provider` itself gave the `error` when a session was made; None when it was not its doing."""
+    text = str(error)
+    # ONNX Runtime only logs that it could not load a provider, and goes on without, until it stumbles over this
+    if any(words in text for words in _WITHOUT):
+        for name in ("cuda", "tensorrt") if provider == "tensorrt" else ("cuda",):
+            library = f"libonnxruntime_providers_{name}.so"
+            if not mapped_library(library):
+                return _unavailable(provider, _why_not_loaded(library))
+    before, failed, after = text.partition(" failure ")
+    if not failed:
+        return None
+    # as in "... CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=..."
+    told = f"{before.split()[-1]} failure {one_line(after.partition(' ; ')[0])}"
+    if "out of memory" in told:
+        return RunnerError("runtime-failed", f"settings.provider: {provider!r}: {told}", "see what uses it: nvidia-smi")
+    return _unavailable(provider, told)
+
+
+def _why_not_loaded(library: str) -> str:
+    try:
+        ctypes.CDLL(os.path.join(os.path.dirname(ort.__file__), "capi", library))  # noqa: PTH118, PTH120
+    except OSError as error:
+        return one_line(error)
+    return f"ONNX Runtime did not load {library}"
+
+
+def _unavailable(provider: str, reason: str) -> RunnerError:
+    message = f"settings.provider: {provider!r} cannot be used: {reason}"
+    return RunnerError("provider-unavailable", message, cuda_driver.HINT)
+
+
+def check_assignment(session: ort.InferenceSession, provider: str) -> None:
+    """Check that TensorRT took a part of the model, where it is the `provider`; CUDA takes what it leaves.
+
+    Raises
+    ------
+    RunnerError
+        ``provider-unavailable``: CUDA would do all of the work.
+    """
+    if provider != "tensorrt":
+        return
+    if all(part.ep_name != _NAMES[provider] for part in session.get_provider_graph_assignment_info()):
+        message = f"settings.provider: {provider!r} takes no operation of this model, and CUDA must not stand in for it"
+        raise RunnerError("provider-unavailable", message, 'set provider = "cuda"')
+
+
+class DeviceModel:
+    """A session whose inputs and outputs stay in the memory of a device; what is copied there and back is timed apart.
+
+    Parameters
+    ----------
+    session
+        The loaded model.
+    inputs
+        The model's inputs. When their shapes are known, the buffers are allocated here; else by the first inference,
+        and again whenever shapes change.
+    outputs
+        The outputs that are wanted. One whose shape is not known is allocated by ONNX Runtime in each inference.
+    device
+        What ONNX Runtime calls the device: ``cuda``; in tests ``cpu``.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        device: str,
+    ) -> None:
+        self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
+        self._session, self._outputs, self._device = session, outputs, device
+        self._kinds: Kinds = {}
+        if all(None not in spec["shape"] for spec in inputs):
+            self._allocate(inputs)
+
+    def run(self, feed: Feed) -> Feed:
+        """Run the model once, from arrays on the host to arrays on the host; the device is idle when it returns."""
+        began = monotonic_ns()
+        specs: list[TensorSpec] = [
+            {"name": name, "dtype": array.dtype.name, "shape": [*array.shape]} for name, array in feed.items()
+        ]
+        if self._kinds != _kinds(specs):
+            self._allocate(specs)
+        for name, array in feed.items():
+            self._inputs[name].update_inplace(array)
+            # what an operation on the GPU reads on the host is copied there when it is bound, and only then
+            self._binding.bind_ortvalue_input(name, self._inputs[name])
+        self._binding.synchronize_inputs()
+        copied = monotonic_ns()
+        self._session.run_with_iobinding(self._binding)
+        self._binding.synchronize_outputs()
+        computed = monotonic_ns()
+        outputs = self._binding.copy_outputs_to_cpu()
+        done = monotonic_ns()
+        for name, took in zip(self.parts, (copied - began, computed - copied, done - computed), strict=True):
+            self.parts[name].append(took)
+        return {spec["name"]: output for spec, output in zip(self._outputs, outputs, strict=True)}
+
+    def _allocate(self, inputs: Sequence[TensorSpec]) -> None:
+        """Make buffers on the device for these inputs, and for the outputs whose shapes are known."""
+        self._binding = self._session.io_binding()
+        self._inputs = {spec["name"]: self._buffer(spec) for spec in inputs}
+        self._kinds = _kinds(inputs)
+        for spec in self._outputs:
+            if None in spec["shape"]:
+                self._binding.bind_output(spec["name"], self._device)
+            else:
+                self._binding.bind_ortvalue_output(spec["name"], self._buffer(spec))
+
+    def _buffer(self, spec: TensorSpec) -> ort.OrtValue:
+        return ort.OrtValue.ortvalue_from_shape_and_type(spec["shape"], np.dtype(spec["dtype"]).type, self._device)
+
+
+def _kinds(specs: Sequence[TensorSpec]) -> Kinds:
+    """Return shapes and dtypes by name; the bytes of another dtype would be taken for this one's."""
+    return {spec["name"]: (spec["shape"], spec["dtype"]) for spec in specs}

@@ -1,0 +1,221 @@
+"""CUDA and TensorRT: the parts of an inference, what sessions are asked for, and the one line where there is no GPU.
+
+The lines that run on a GPU run here on the CPU, whose memory stands in for the GPU's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from runners_under_test import COMPUTING, PHOTOS, PROGRAMS, Document, Outcome, Runner, execute, golden, launch
+from test_turns import assert_right, photos, started
+
+from runoff import paths
+from runoff.protocol import Capabilities
+from runoff.targets.base import Target
+from runoff.targets.ort_python import ort_python
+from runoff.targets.torch import torch
+
+if TYPE_CHECKING:
+    from runoff.protocol import Timings
+
+HERE = Path(__file__).parent
+PARTS = ("copy_in", "compute", "copy_out")
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+UNUSABLE = "settings.provider: '{}' cannot be used: "
+ON_GPU = [runner for runner in PROGRAMS if runner.computes]
+
+
+def ort_standin(asked: Path, took: str = TENSORRT) -> Runner:
+    """Return `ort-python` over an ONNX Runtime that says it has a GPU; the provider `took` says it has the model."""
+    env = {"PYTHONPATH": str(paths.runners().parent), "STANDIN": took, "STANDIN_ASKED": str(asked)}
+    command = (ort_python().command[0], "-P", str(HERE / "ort_cuda_standin.py"))
+    return Runner("ort-python", lambda: Target(name="ort-python", command=command, env=env), "onnx")
+
+
+def torch_standin(model_format: str) -> Runner:
+    """Return `torch` over a PyTorch that says it has a GPU."""
+    env = {"PYTHONPATH": str(paths.runners().parent)}
+    command = (torch().command[0], "-P", str(HERE / "torch_cuda_standin.py"))
+    return Runner("torch", lambda: Target(name="torch", command=command, env=env), model_format, names_inputs=False)
+
+
+@pytest.fixture
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of what the session was asked for."""
+    return tmp_path_factory.mktemp("asked") / "asked.json"
+
+
+@pytest.fixture(params=["onnx", "pt", "pt2"])
+def standin(request: pytest.FixtureRequest, asked: Path) -> Runner:
+    """Return each stand-in."""
+    return ort_standin(asked) if request.param == "onnx" else torch_standin(request.param)
+
+
+def numbers(timings: Timings) -> list[int]:
+    """Return all durations, in order."""
+    second = [] if timings.second_ns is None else [timings.second_ns]
+    return [timings.first_ns, *second, *timings.warm_ns]
+
+
+def assert_parts(outcome: Outcome, device: str = "Stand-in (0)") -> None:
+    """Assert that every inference has its three parts, which fill it, and that the device is named."""
+    assert outcome.exit_code == 0, outcome.stderr
+    samples, effective = outcome.result.samples, outcome.result.effective
+    assert effective is not None
+    assert (effective.device or "").startswith(device)
+    whole = numbers(samples["inference"])
+    parts = [numbers(samples[name]) for name in PARTS]
+    assert all(len(part) == len(whole) for part in parts)
+    for inference, *inside in zip(whole, *parts, strict=True):
+        assert min(inside) > 0
+        assert 0.5 * inference < sum(inside) <= inference
+
+
+@pytest.mark.parametrize("name", ["once-classify", "latency-tensor", "accuracy-classify"])
+def test_every_inference_has_its_parts(name: str, standin: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden(name, standin, models, tmp_path)
+    request["settings"] = {**request.get("settings", {}), "provider": "cuda", "batch": 1}
+    assert_parts(execute(standin, request, tmp_path))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_turns_have_the_parts_and_the_right_answers(batch: int, standin: Runner, models: Path, tmp_path: Path) -> None:
+    request = photos(standin, models, tmp_path, batch)
+    request["settings"]["provider"] = "cuda"
+    with started(standin, request, tmp_path) as live:
+        for items in ((4, 1), (2,), ()):
+            assert set(live.turn(*items)) == {"inference", *PARTS}
+            if items:
+                assert_right(live.outputs(), items[-1], batch, models)
+        result, exit_code, _ = live.end()
+    assert exit_code == 0
+    assert [len(result.samples[name].warm_ns) for name in ("inference", *PARTS)] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(("provider", "own"), [("cuda", []), ("tensorrt", [[TENSORRT, {}]])])
+def test_sessions_are_strict_and_of_fixed_shape(
+    provider: str, own: list[object], models: Path, tmp_path: Path, asked: Path
+) -> None:
+    request = golden("latency-tensor", ort_standin(asked), models, tmp_path)
+    request["settings"] = {"batch": 2, "provider": provider}
+    outcome = execute(ort_standin(asked), request, tmp_path)
+    assert_parts(outcome)
+    assert outcome.result.effective is not None
+    assert outcome.result.effective.provider == provider
+    entries = json.loads(asked.read_text())
+    assert entries["providers"] == [*own, [CUDA, {"use_tf32": "0"}]]
+    assert entries["enable_fallback"] == 0
+    assert entries["entries"]["session.disable_cpu_ep_fallback"] == "1"
+    request["model"]["inputs"][0]["shape"][0] = 3
+    fixed = execute(ort_standin(asked), request, tmp_path)
+    fixed.assert_failed("model-mismatch", 1)
+    assert "in the file [2, 3, 224, 224]" in (fixed.result.message or "")
+
+
+def test_tensorrt_that_takes_nothing_is_no_tensorrt(models: Path, tmp_path: Path, asked: Path) -> None:
+    runner = ort_standin(asked, took=CUDA)
+    request = golden("once-classify", runner, models, tmp_path)
+    request["settings"] = {"provider": "tensorrt"}
+    outcome = execute(runner, request, tmp_path)
+    outcome.assert_failed("provider-unavailable", 3)
+    assert "takes no operation of this model" in (outcome.result.message or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (
+            "/src/cuda_call.cc:154 CudaCall CUDA failure 2: out of memory ; GPU=0 ; hostname=here ; file=/src/x.cc",
+            "runtime-failed",
+            "settings.provider: 'cuda': CUDA failure 2: out of memory",
+        ),
+        (
+            "Parse Failed: CUDA failure 36: API call is not supported ; GPU=-1 ; hostname=here",
+            "provider-unavailable",
+            f"{UNUSABLE.format('cuda')}CUDA failure 36: API call is not supported",
+        ),
+        (
+            "nodes are assigned to the CPU EP, but fallback to CPU EP has been explicitly disabled by the user.",
+            "provider-unavailable",
+            f"{UNUSABLE.format('cuda')}.*libonnxruntime_providers_cuda.so: cannot open shared object file.*",
+        ),
+        ("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Protobuf parsing failed.", "None", "None"),
+    ],
+)
+def test_what_a_provider_stumbles_over(text: str, kind: str, words: str) -> None:
+    code = (
+        "import sys; from runoff_runners.ort_cuda import failure; found = failure('cuda', Exception(sys.argv[1]));"
+        "print(found and found.kind); print(found)"
+    )
+    python = ort_python().command[0]
+    env = {"PYTHONPATH": str(paths.runners().parent)}
+    done = subprocess.run([python, "-P", "-c", code, text], env=env, capture_output=True, text=True, check=True)
+    told, message = done.stdout.splitlines()
+    assert told == kind
+    assert re.fullmatch(words, message)
+
+
+def test_batches_that_are_not_filled_are_a_bad_request(models: Path, tmp_path: Path, asked: Path) -> None:
+    runner = ort_standin(asked)
+    request = golden("accuracy-classify", runner, models, tmp_path)
+    request["inputs"] = request["inputs"][:1] * 3
+    request["settings"] = {"provider": "cuda", "batch": 2}
+    outcome = execute(runner, request, tmp_path)
+    outcome.assert_failed("bad-request", 2)
+    assert "3 items do not fill batches of 2" in (outcome.result.message or "")
+
+
+def test_torch_takes_a_smaller_last_batch(models: Path, tmp_path: Path) -> None:
+    runner = torch_standin("pt")
+    request = photos(runner, models, tmp_path, batch=4)
+    request |= {"measure": {"kind": "accuracy"}, "settings": {"provider": "cuda", "batch": 4}}
+    outcome = execute(runner, request, tmp_path)
+    assert_parts(outcome)
+    assert [tensor.shape for tensor in outcome.result.outputs] == [(4, 1000), (len(PHOTOS) - 4, 1000)]
+
+
+def test_on_the_cpu_there_are_no_parts(models: Path, tmp_path: Path, asked: Path) -> None:
+    outcome = execute(ort_standin(asked), golden("once-classify", ort_standin(asked), models, tmp_path), tmp_path)
+    assert set(outcome.result.samples) == {"inference", "preprocess"}
+    assert outcome.result.effective is not None
+    assert outcome.result.effective.device is None
+
+
+@pytest.mark.parametrize("runner", ON_GPU, ids=lambda runner: runner.name)
+def test_without_a_gpu_a_runner_says_what_is_lacking(runner: Runner) -> None:
+    probe = launch(runner, "--probe", **NO_GPU)
+    can = msgspec.json.decode(probe.stdout, type=Capabilities)
+    assert (probe.returncode, probe.stderr) == (0, "")
+    assert set(can.providers) == {"cpu"}
+    assert set(can.lacking) == ({"cuda"} if can.runtime == "torch" else {"cuda", "tensorrt"})
+    assert all(can.lacking.values())
+
+
+def without_gpu(runner: Runner) -> Runner:
+    """Return the runner on a machine whose GPUs, if there are any, are hidden from it."""
+    target = runner.make()
+    hidden = msgspec.structs.replace(target, env={**target.env, **NO_GPU})
+    return msgspec.structs.replace(runner, target=lambda: hidden)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("runner", COMPUTING, ids=lambda runner: runner.name)
+def test_without_a_gpu_asking_for_it_gives_one_line(
+    runner: Runner, provider: str, models: Path, tmp_path: Path
+) -> None:
+    request: Document = golden("once-classify", runner, models, tmp_path)
+    request["settings"] = {**request.get("settings", {}), "provider": provider}
+    outcome = execute(without_gpu(runner), request, tmp_path)
+    outcome.assert_failed("provider-unavailable", 3)
+    known = provider == "cuda" or runner.format == "onnx"
+    assert (outcome.result.message or "").startswith(UNUSABLE.format(provider) if known else "settings.provider: ")
+    assert outcome.result.hint
+    assert len(outcome.stderr.splitlines()) == 1, outcome.stderr

@@ -1,0 +1,154 @@
+"""The GPU's memory: NVIDIA's own Python code over a library that stands in for the driver's, from sample to summary."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pynvml
+import pytest
+from nvml_library import build, fresh_nvml
+from synthetic import MS, case_of, record, result_of, run_of
+
+from runoff.analysis.samples import DEVICE_PEAK, tidy
+from runoff.analysis.summary import summarise
+from runoff.device_memory import EVERY_S, DeviceWatch
+from runoff.protocol import Memory, Timings
+from runoff.store import DeviceMemory
+
+if TYPE_CHECKING:
+    import ctypes
+    from pathlib import Path
+
+PID, OTHER = 4321, 99
+LOST = 15
+SAMPLED = ", sampled every 5 ms"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the stand-in, built."""
+    return build("nvml_stand_in.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
+
+
+@pytest.fixture
+def driver(built: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
+    """Return the stand-in, where nvidia-ml-py finds the driver's library."""
+    library = fresh_nvml(built)
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])
+    return library
+
+
+def lasting() -> None:
+    """Let some samples be taken."""
+    time.sleep(20 * EVERY_S)
+
+
+def test_the_most_that_the_process_itself_used(driver: ctypes.CDLL) -> None:
+    driver.stand_in_used(0, 1000)
+    with DeviceWatch() as watch:
+        for used in (200, 700, 300):
+            driver.stand_in_used(0, 5000)
+            driver.stand_in_process(0, PID, used)
+            lasting()
+    assert watch.of(PID) == DeviceMemory(peak_bytes=700, how=f"the process's own{SAMPLED}")
+
+
+def test_a_process_that_was_there_before_is_another(driver: ctypes.CDLL) -> None:
+    """In a container the ids that NVML tells are those of the host."""
+    driver.stand_in_used(0, 1000)
+    driver.stand_in_process(0, PID, 600)
+    with DeviceWatch() as watch:
+        driver.stand_in_used(0, 1450)
+        lasting()
+    assert watch.of(PID) == DeviceMemory(peak_bytes=450, how=f"all GPUs, less what was in use before{SAMPLED}")
+
+
+def test_the_rise_of_all_gpus(driver: ctypes.CDLL) -> None:
+    driver.stand_in_count(2)
+    driver.stand_in_used(0, 100)
+    driver.stand_in_used(1, 50)
+    with DeviceWatch() as watch:
+        driver.stand_in_process(1, OTHER, 9)
+        driver.stand_in_used(1, 850)
+        lasting()
+        driver.stand_in_used(1, 50)
+        lasting()
+    assert watch.of(PID).peak_bytes == 800
+
+
+def test_what_does_not_move_is_no_figure(driver: ctypes.CDLL) -> None:
+    driver.stand_in_used(0, 1000)
+    with DeviceWatch() as watch:
+        lasting()
+    assert watch.of(PID) == DeviceMemory(reason="no GPU's memory in use rose while the process ran")
+
+
+def test_a_gpu_that_is_lost_on_the_way(driver: ctypes.CDLL) -> None:
+    with DeviceWatch() as watch:
+        driver.stand_in_used(0, 1000)
+        lasting()
+        driver.stand_in_memory_state(LOST)
+        lasting()
+    assert watch.of(PID) == DeviceMemory(reason="NVIDIA's library says: GPU is lost")
+
+
+def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    monkeypatch.setattr(pynvml, "CDLL", missing)
+    with DeviceWatch() as watch:
+        pass
+    assert watch.of(PID) == DeviceMemory(reason="NVIDIA's library says: NVML Shared Library Not Found")
+
+
+def lines_of(probe: str, *records_of: dict[str, Any]) -> dict[str, dict[Any, Any]]:
+    """Return the lines of the summary of a case on CUDA, by metric, from what its records hold."""
+    case = case_of("ort-python", ("memory", "latency"), provider="cuda")
+    records = [record(case, probe, block, **fields) for block, fields in enumerate(records_of)]
+    run = run_of([case], records)
+    lines = summarise(run, tidy(run)).to_dict("records")
+    return {line["metric"]: line for line in lines if line["probe"] == probe}
+
+
+def remembered(*told: DeviceMemory | None) -> dict[Any, Any] | None:
+    """Return the line of the GPU's memory in the summary of records of the probe ``memory``."""
+    result = result_of(case_of("ort-python", provider="cuda"), memory=Memory(900_000))
+    return lines_of("memory", *({"result": result, "device_memory": memory} for memory in told)).get(DEVICE_PEAK)
+
+
+def test_the_summary_has_an_estimate_and_what_was_counted() -> None:
+    how = "the process's own"
+    line = remembered(*(DeviceMemory(peak_bytes=peak, how=how) for peak in (600, 600, 600)))
+    assert line is not None
+    assert (round(line["estimate"]), line["unit"], line["n"], line["status"]) == (600, "bytes", 3, "ok")
+    assert line["reason"] == "NVML: the process's own"
+
+
+def test_the_summary_says_why_there_is_none() -> None:
+    line = remembered(DeviceMemory(reason="no driver"), DeviceMemory(reason="no driver"))
+    assert line is not None
+    assert (line["n"], line["status"], line["reason"]) == (0, "not-measured", "no driver")
+
+
+def test_on_the_cpu_there_is_no_such_line() -> None:
+    assert remembered(None) is None
+
+
+def test_parts_of_an_inference_are_metrics() -> None:
+    case = case_of("ort-python", provider="cuda")
+    samples = {
+        "inference": Timings(90 * MS, 12 * MS, (10 * MS,) * 9),
+        "copy_in": Timings(4 * MS, 2 * MS, (1 * MS,) * 9),
+        "compute": Timings(80 * MS, 8 * MS, (7 * MS,) * 9),
+        "copy_out": Timings(5 * MS, 2 * MS, (2 * MS,) * 9),
+    }
+    lines = lines_of("latency", {"result": result_of(case, samples=samples)})
+    told = {name: lines[name]["estimate"] / MS for name in ("copy_in.warm", "compute.warm", "copy_out.warm")}
+    assert told == {"copy_in.warm": 1, "compute.warm": 7, "copy_out.warm": 2}
+    assert lines["compute.first"]["estimate"] == 80 * MS
