@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from runoff import __version__
-from runoff.errors import RunoffError
+from runoff.errors import ExitCode, RunoffError
 from runoff.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runoff.history.series import By
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -60,7 +62,7 @@ def bench(
     from rich.console import Console
 
     from runoff import paths
-    from runoff.bench import Goal, resume
+    from runoff.bench import Goal, nothing_ran, resume
     from runoff.bench import bench as measure
     from runoff.commands import finish
     from runoff.suite import find_suite
@@ -74,6 +76,8 @@ def bench(
         goal = Goal(precision, budget)
         folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console, goal)
     finish(folder, as_json=as_json)
+    if code == ExitCode.NOTHING_RUNS_HERE:
+        raise nothing_ran(folder)
     sys.exit(code)
 
 
@@ -249,17 +253,82 @@ def convert(source: str, target: Path, to: str | None) -> None:
 
 
 @cli.command(
+    epilog=_examples(
+        "runoff history",
+        "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
+        "runoff history results /data/runs --suite quick --out trend",
+        """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
+    )
+)
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
+@click.option("--case", default="", metavar="PATTERN", help="Cases, * for any part.  [default: all of the latest run]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="PROBE.NAME",
+    help="May be repeated.  [default: latency.median and process.wall]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["date", "model", "runtime", "machine", "runoff"]),
+    default="date",
+    show_default=True,
+    help="Show every run, or the last one of each version.",
+)
+@click.option("--suite", default="", metavar="NAME", help="Only runs of this suite.")
+@click.option("--unlike-machines", is_flag=True, help="Print changes between runs of unlike machines, too.")
+@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot for each case into this folder.")
+@click.option("--sql", "query", metavar="QUERY", help="Print what a query on the view `history` answers instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def history(
+    folders: tuple[Path, ...],
+    case: str,
+    metrics: tuple[str, ...],
+    by: By,
+    suite: str,
+    out: Path | None,
+    query: str | None,
+    *,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Show how each case went from run to run: values, changes with their verdicts, and plots.
+
+    FOLDER is a run or holds runs; without one, the folder of the results. A change is the one that runoff compare finds
+    between two runs; runs of unlike machines are never held against each other unless asked for.
+    """
+    from runoff.history import commands
+
+    if query is not None:
+        if case or metrics or suite or out or unlike_machines or by != "date":
+            raise RunoffError("--sql asks for lines of its own: leave all but FOLDER and --json out")
+        commands.sql(folders, query, as_json=as_json)
+        return
+    commands.history(
+        folders,
+        case=case,
+        metrics=metrics,
+        by=by,
+        suite=suite,
+        unlike_machines=unlike_machines,
+        out=out,
+        as_json=as_json,
+    )
+
+
+@cli.command(
     "list",
     epilog=_examples(
+        "runoff list",
         "runoff list models",
         "runoff list targets --json",
-        "runoff list runs",
     ),
 )
-@click.argument("what", type=click.Choice(["models", "targets", "suites", "probes", "runs"]))
+@click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(what: str, *, as_json: bool) -> None:
-    """List what there is."""
+    """List what there is; without an argument, the runs, the newest first."""
     from runoff.listing import show
 
     show(what, as_json=as_json)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runoff import paths
-from runoff.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from runoff.models.store import ModelStore
     from runoff.plan import Offer
 
-    Rows = list[dict[str, str]]
+    Rows = list[dict[str, Any]]
 
 
 def show(what: str, *, as_json: bool) -> None:
@@ -29,6 +28,11 @@ def show(what: str, *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    if what == "runs" and rows:
+        from runoff.history.past import print_runs
+
+        print_runs(rows, Console())
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in rows[0] if rows else [f"no {what} yet"]:
         table.add_column(column, overflow="fold")
@@ -93,19 +97,9 @@ def _probes() -> Rows:
 
 
 def _runs() -> Rows:
-    from runoff.bench import shown
-    from runoff.store import read_run
+    from runoff.history.past import past_runs
 
-    rows = []
-    for path in sorted(paths.results().glob("**/run.json")):
-        try:
-            info = read_run(path.parent).info
-        except RunoffError as error:
-            rows.append({"run": path.parent.name, "started": "", "cases": "", "state": error.message})
-            continue
-        state = "finished" if info.finished else f"interrupted; runoff bench --resume {shown(path.parent)}"
-        rows.append({"run": info.run_id, "started": info.started, "cases": str(len(info.cases)), "state": state})
-    return rows
+    return past_runs()
 
 
 _LISTS: dict[str, Callable[[], Rows]] = {

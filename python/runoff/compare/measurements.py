@@ -114,7 +114,7 @@ def of_run(run: Run) -> Measurements:
     for case in run.info.cases:
         states = {probe: state(case, records[case.id], wrong, probe) for probe in case.probes}
         failures = {probe: f"{s.status}: {s.reason}" for probe, s in states.items() if s.status != "ok"}
-        members.append(_member(run, case, failures=failures, made_of=_made_of(run, case, records[case.id])))
+        members.append(_member(run, case, failures=failures, made_of=made_of(run, case, records[case.id])))
     told = {comparison: tuple(points) for comparison, points in unfair.items()}
     turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
     return Measurements(run.info.run_id, tidy(run), run.info.machine, tuple(members), run.info.baselines, told, turns)
@@ -124,7 +124,12 @@ def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
     """Return the measurements of a published run: its tables are there, its raw results are not."""
     measured = set(samples["case"])
     members = [
-        _member(run, case, failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"))
+        _member(
+            run,
+            case,
+            failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"),
+            made_of=made_of(run, case, []),
+        )
         for case in run.info.cases
     ]
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
@@ -143,13 +148,28 @@ def _member(run: Run, case: Case, **told: Any) -> Member:  # noqa: ANN401 (field
     )
 
 
-def _made_of(run: Run, case: Case, records: Iterable[Record]) -> str:
+def made_of(run: Run, case: Case, records: Iterable[Record]) -> str:
+    """Return a case's engine and model by version and hash; empty when neither is known."""
+    engine = " ".join(filter(None, engine_of(run, case, records)))
+    file = model_sha256(run, case)
+    return f"{engine}, model {file[:12]}" if file else engine
+
+
+def engine_of(run: Run, case: Case, records: Iterable[Record]) -> tuple[str, str, str]:
+    """Return runtime, version and build of a case's engine; empty where it is not known.
+
+    What the runner of `records` had in effect counts; a published run has only what its target told before.
+    """
     effective = next((r.result.effective for r in records if r.result and r.result.effective), None)
-    engine = f"{effective.runtime} {effective.version} {effective.build or ''}".strip() if effective else ""
+    told = effective or run.info.capabilities.get(case.twin_of or case.target)
+    return (told.runtime, told.version, told.build or "") if told else ("", "", "")
+
+
+def model_sha256(run: Run, case: Case) -> str:
+    """Return the SHA-256 of the model's file that a case loads; empty when it is not known."""
     told = run.info.models.get(case.model, {})
     prepared = prepared_in(told, case.made_from) or {}
-    file = (told.get("sha256") or {}).get(case.format) or prepared.get("sha256") or ""
-    return f"{engine}, model {file[:12]}" if file else engine
+    return str((told.get("sha256") or {}).get(case.format) or prepared.get("sha256") or "")
 
 
 def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = None) -> Measurements:

@@ -165,9 +165,17 @@ def _reference(
     if any(side.cell(base, metric) is None for side, base in zip((first, second), bases, strict=True) if base):
         return RAW
     if bases[0].made_of != bases[1].made_of:
-        notes.append(f"{name} itself changed ({bases[0].made_of}; {bases[1].made_of}): raw values are compared")
+        before, after = _differing(bases[0].made_of, bases[1].made_of)
+        notes.append(f"{name} itself changed ({before}; {after}): raw values are compared")
         return RAW
     return name
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """Return the parts of two descriptions that the other one has not."""
+    ones, others = one.split(", "), other.split(", ")
+    left, right = [part for part in ones if part not in others], [part for part in others if part not in ones]
+    return ", ".join(left) or "unknown", ", ".join(right) or "unknown"
 
 
 def _refuse_nothing(lines: list[Contrast], message: str) -> None:

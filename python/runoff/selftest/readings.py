@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runoff.errors import RunoffError
 from runoff.machine import headline
-from runoff.report.markdown import table
+from runoff.report.tables import table
 from runoff.selftest.measuring import TRIALS, finished_runs
 from runoff.selftest.slices import slices
 from runoff.selftest.verdicts import NOTHING, Said, read_verdicts

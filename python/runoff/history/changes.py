@@ -1,0 +1,109 @@
+"""How each point stands to the one before: the same comparison that ``runoff compare`` makes of two runs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runoff.analysis.verdict import BETTER_WORSE
+from runoff.compare import formats
+from runoff.compare.contrast import adjusted
+from runoff.compare.show import how
+from runoff.compare.sides import compare_runs
+from runoff.history.series import Change
+from runoff.report.text import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from runoff.compare.contrast import Contrast
+    from runoff.compare.measurements import Measurements
+    from runoff.compare.sides import Comparison
+    from runoff.history.series import Series
+
+_Place = tuple[int, int]
+"""Number of a series, and of a point in it."""
+
+
+def with_changes(
+    made: Sequence[Series], folders: Mapping[str, Path], *, unlike_machines: bool
+) -> tuple[list[Series], list[str]]:
+    """Return the series with a change at each point that has one before it, and what is to be said beside them.
+
+    A point is held against the last one before it that has a value on the same machine; with `unlike_machines`, on
+    any. P-values are corrected over all changes of a metric that are shown.
+
+    Parameters
+    ----------
+    made
+        The series.
+    folders
+        Where each run is.
+    unlike_machines
+        Compare runs of unlike machines too.
+    """
+    comparing = _comparing(folders, [one.metric for one in made], unlike_machines=unlike_machines)
+    contrasts: dict[_Place, Contrast] = {}
+    against: dict[_Place, str] = {}
+    notes: dict[str, None] = {}
+    for number, one in enumerate(made):
+        for place, before in _befores(one, unlike_machines=unlike_machines):
+            first, second = one.points[before].run, one.points[place].run
+            comparison = comparing(first, second)
+            line = next((x for x in comparison.lines if (x.label, x.metric) == (one.case, one.metric)), None)
+            if line is not None:
+                contrasts[number, place], against[number, place] = line, first
+                notes |= dict.fromkeys(() if line.relative_to else comparison.notes)
+    judged = zip(contrasts, adjusted(contrasts.values()), strict=True)
+    changes = {key: _change(line, against[key]) for key, line in judged}
+    return [_changed(one, number, changes) for number, one in enumerate(made)], list(notes)
+
+
+def _changed(one: Series, number: int, changes: Mapping[_Place, Change]) -> Series:
+    points = [replace(point, change=changes.get((number, place))) for place, point in enumerate(one.points)]
+    return replace(one, points=points)
+
+
+def _change(line: Contrast, against: str) -> Change:
+    return Change(
+        against=against,
+        verdict=line.verdict,
+        how=how(line),
+        ratio=finite(line.ratio.value),
+        low=finite(line.ratio.low),
+        high=finite(line.ratio.high),
+        p_adjusted=finite(line.p_adjusted),
+        differs=line.differs,
+    )
+
+
+def _comparing(
+    folders: Mapping[str, Path], metrics: Sequence[str], *, unlike_machines: bool
+) -> Callable[[str, str], Comparison]:
+    """Return what compares two runs; each run is read once, each pair is compared once."""
+
+    @cache
+    def measurements(run: str) -> Measurements:
+        return formats.read(folders[run])
+
+    @cache
+    def compared(first: str, second: str) -> Comparison:
+        sides = measurements(first), measurements(second)
+        return compare_runs(*sides, metrics, None, unlike_machines=unlike_machines)
+
+    return compared
+
+
+def _befores(one: Series, *, unlike_machines: bool) -> Iterator[tuple[int, int]]:
+    """Yield the place of each point with a value, and that of the point it is held against."""
+    last: dict[str, int] = {}
+    for place, point in enumerate(one.points if one.computes else ()):
+        if not point.measured or point.figure.unit not in BETTER_WORSE:
+            continue
+        machine = "" if unlike_machines else point.machine_key
+        if machine in last:
+            yield place, last[machine]
+        last[machine] = place

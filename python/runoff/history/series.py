@@ -1,0 +1,219 @@
+"""From lines of the history to points in time: for each case and metric, its value at every version or run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from runoff.analysis.summary import HEADLINE
+from runoff.errors import RunoffError, did_you_mean
+from runoff.report.text import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runoff.compare.metrics import Metric
+
+Line = dict[str, Any]
+"""A line of the history, with the columns of `runoff.history.rows.SCHEMA`."""
+By = Literal["date", "model", "runtime", "machine", "runoff"]
+BY: tuple[By, ...] = get_args(By)
+_SHORT = 12
+"""Digits of a hash that are shown."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """How a point stands to the one before."""
+
+    against: str
+    """The run before."""
+    verdict: str
+    how: str
+    """What was compared: ``relative to ort-python in both runs``, or ``raw``."""
+    ratio: float | None = None
+    """Before by after: above 1 is better."""
+    low: float | None = None
+    high: float | None = None
+    p_adjusted: float | None = None
+    differs: bool = False
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """One metric of one case in one run."""
+
+    run: str
+    started: datetime
+    """In UTC."""
+    machine: str
+    machine_key: str
+    versions: dict[str, str]
+    """``runtime``, ``model`` and ``runoff``, as text."""
+    figure: Figure = Figure()
+    missing: str = ""
+    """Why there is no value."""
+    stability: str = ""
+    relative_to: str = ""
+    """The last baseline of its run that the case was compared with; empty for the baseline itself."""
+    relative: Figure = Figure()
+    """The baseline's value divided by the case's, in its own run: above 1 is better."""
+    new: tuple[str, ...] = ()
+    """The versions that are not those of the point before on the same machine; all of them at the first."""
+    change: Change | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a value."""
+        return self.figure.value is not None
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """The points of one metric of one case, in order of time."""
+
+    case: str
+    metric: str
+    computes: bool
+    points: list[Point]
+
+
+def cases_of(lines: Sequence[Line], pattern: str) -> list[str]:
+    """Return the cases that `pattern` names, in the order of the latest run; without one, all of the latest run.
+
+    Without a pattern, twins and the null runners are left out.
+
+    Raises
+    ------
+    RunoffError
+        When no case is called so.
+    """
+    if not lines:
+        raise RunoffError("these runs have no results", "measure: runoff bench")
+    if not pattern:
+        latest = [line for line in lines if line["run"] == lines[-1]["run"]]
+        shown = [line for line in latest if line["computes"] and not line["twin_of"]]
+        return list(dict.fromkeys(line["case"] for line in shown or latest))
+    by_run: dict[str, list[Line]] = {}
+    for line in lines:
+        by_run.setdefault(line["run"], []).append(line)
+    known = dict.fromkeys(line["case"] for run in reversed(by_run.values()) for line in run)
+    chosen = [case for case in known if fnmatchcase(case, pattern)]
+    if not chosen:
+        raise RunoffError(f"--case {pattern}: no case is called so", did_you_mean(pattern, known))
+    return chosen
+
+
+def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series | None:
+    """Return the points of `metric` of `case`; None when no run has a value.
+
+    Parameters
+    ----------
+    lines
+        Lines of the history, in order of time.
+    case
+        Its id.
+    metric
+        The metric.
+    by
+        ``date`` keeps every run. By anything else, the last run of each version stands for it, on each machine.
+    """
+    runs: dict[str, list[Line]] = {}
+    for line in lines:
+        if line["case"] == case:
+            runs.setdefault(line["run"], []).append(line)
+    points = _thinned([_point(own, metric) for own in runs.values()], by)
+    if not any(point.measured for point in points):
+        return None
+    computes = any(line["computes"] for own in runs.values() for line in own)
+    return Series(case=case, metric=str(metric), computes=computes, points=_with_news(points))
+
+
+def why_missing(lines: Sequence[Line], case: str, metric: Metric) -> str:
+    """Return why no run has a value of `metric` of `case`: the reason of the last one."""
+    reasons = [_missing([line], metric) for line in lines if line["case"] == case and line["probe"] == metric.probe]
+    return reasons[-1] if reasons else unmeasured(metric)
+
+
+def unmeasured(metric: Metric) -> str:
+    """Return the reason that stands where a run does not know the metric at all."""
+    return f"no {metric} was measured"
+
+
+def _point(lines: Sequence[Line], metric: Metric) -> Point:
+    """Return the point of one run; `lines` are those of the case in it."""
+    first = lines[0]
+    own = [line for line in lines if (line["probe"], line["metric"]) == (metric.probe, metric.summary_name)]
+    good = [line for line in own if line["status"] == "ok" and line["estimate"] is not None]
+    told: dict[str, Any] = {}
+    if good:
+        told["figure"] = _figure(good[0], "estimate", "low", "high", good[0]["unit"])
+        peers = [line for line in good if line["ratio"] is not None and line["baseline"] not in _itself(line)]
+        if peers:
+            told |= {
+                "relative_to": peers[-1]["baseline"],
+                "relative": _figure(peers[-1], "ratio", "ratio_low", "ratio_high", "ratio"),
+            }
+    return Point(
+        run=first["run"],
+        started=first["started"].replace(tzinfo=UTC),
+        machine=first["machine"],
+        machine_key=first["machine_key"],
+        versions=_versions(first),
+        missing="" if good else _missing(lines, metric),
+        stability=(good[0]["stability"] if good else "") or "",
+        **told,
+    )
+
+
+def _itself(line: Line) -> tuple[str, ...]:
+    return (line["target"], line["twin_of"] or line["target"])
+
+
+def _figure(line: Line, value: str, low: str, high: str, unit: str) -> Figure:
+    return Figure(line[value], line[low], line[high], unit, line["n"] or 0)
+
+
+def _missing(lines: Sequence[Line], metric: Metric) -> str:
+    """Return why there is no value: the reason of the metric, or of the one that stands for its probe."""
+    stands_for, _ = HEADLINE.get(metric.probe, ("", ""))
+    for name in (metric.summary_name, stands_for):
+        for line in lines:
+            if (line["probe"], line["metric"] or "") == (metric.probe, name) and line["status"] != "ok":
+                return f"{line['status']}: {line['reason']}"
+    return unmeasured(metric)
+
+
+def _versions(line: Line) -> dict[str, str]:
+    runtime = (line["runtime"], line["runtime_version"], line["runtime_build"])
+    found = {
+        "runtime": " ".join(filter(None, runtime)),
+        "model": f"model {line['model_sha256'][:_SHORT]}" if line["model_sha256"] else "",
+        "runoff": f"runoff {line['runoff']}" if line["runoff"] else "",
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _thinned(points: Sequence[Point], by: By) -> list[Point]:
+    if by == "date":
+        return list(points)
+    last: dict[tuple[str, str], Point] = {}
+    for point in points:
+        if point.measured:
+            key = (point.machine_key, point.versions.get(by, ""))
+            last.pop(key, None)
+            last[key] = point
+    return list(last.values())
+
+
+def _with_news(points: Sequence[Point]) -> list[Point]:
+    """Return the points, each with the versions that changed since the one before on the same machine."""
+    before: dict[str, dict[str, str]] = {}
+    made = []
+    for point in points:
+        known = before.get(point.machine_key, {})
+        new = tuple(text for name, text in point.versions.items() if known.get(name) != text)
+        made.append(replace(point, new=new))
+        before[point.machine_key] = point.versions
+    return made

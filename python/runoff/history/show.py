@@ -1,0 +1,207 @@
+"""The history as tables in the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.text import Text
+
+from runoff.compare.show import cell, coloured, grid
+from runoff.report.terminal import titled_table
+from runoff.report.text import full, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from runoff.history.series import By, Change, Point, Series
+
+CHANGE = "change to the one before"
+FIRST, NOT_COMPARED = "first", "not compared"
+"""What stands in the place of a change: there is none before it on its machine; there is, and it has no verdict."""
+RAW = "raw"
+"""How a change was found that is not relative to a baseline."""
+MOST = 2
+"""More cases than these are counted."""
+HOW_TO_READ = """\
+Medians with 95 % intervals, in order of time. A change is from the run before on the same machine. Where both held the
+same unchanged baseline, the ratios to it are compared, so that what made a whole run slower cancels; raw changes also
+hold what changed between the two days. New are the versions that were others in the run before."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What the command ``history`` found."""
+
+    by: By
+    series: list[Series]
+    lacking: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By case and metric: why no run has a value."""
+    notes: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """By folder: why a run was left out."""
+
+    @property
+    def cases(self) -> list[str]:
+        """The cases that have values."""
+        return list(dict.fromkeys(one.case for one in self.series))
+
+    def of(self, case: str) -> list[Series]:
+        """Return the series of a case."""
+        return [one for one in self.series if one.case == case]
+
+    @property
+    def machines(self) -> dict[str, str]:
+        """A letter for each machine, by its key, in order of time."""
+        points = sorted((point for one in self.series for point in one.points), key=lambda point: point.started)
+        keys = dict.fromkeys(point.machine_key for point in points)
+        return {key: letter(place) for place, key in enumerate(keys)}
+
+    def machine_lines(self) -> list[str]:
+        """Return a line for each machine: its letter, where there are several, and what it is."""
+        told = {point.machine_key: point.machine for one in self.series for point in one.points}
+        letters = self.machines
+        if len(letters) == 1:
+            return list(told.values())
+        return [f"machine {letter}: {told[key]}" for key, letter in letters.items()]
+
+
+def letter(place: int) -> str:
+    """Return the letter of the machine at `place`; a number where letters have run out."""
+    return ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
+
+
+def print_history(history: History, console: Console) -> None:
+    """Print a table for each case, with what has to be said before and after them."""
+    for line in history.machine_lines():
+        console.print(Text(line), soft_wrap=True)
+    for case in history.cases:
+        console.print()
+        console.print(_table(case, history.of(case), history))
+    console.print()
+    for line in _notes(history):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
+
+
+def _table(case: str, made: Sequence[Series], history: History) -> Table:
+    table = titled_table(case)
+    for name in _heads(history)[:-1]:
+        table.add_column(name, no_wrap=name != CHANGE)
+    told: list[tuple[str, ...]] = []
+    for one in made:
+        table.add_section()
+        table.add_row(Text(one.metric, style="italic"))
+        new = [point.new for point in one.points]
+        for point in one.points:
+            table.add_row(_run(point, versions=new != told), *_cells(one, point, history))
+        told = new
+    return table
+
+
+def _run(point: Point, *, versions: bool) -> Text:
+    return Text(point.run).append("".join(f"\n  {version}" for version in point.new if versions), style="dim")
+
+
+def _heads(history: History) -> list[str]:
+    machine = ["machine"] if len(history.machines) > 1 else []
+    return ["run", *machine, "value", CHANGE, "stability", "new"]
+
+
+def _cells(one: Series, point: Point, history: History) -> Iterator[Text]:
+    if len(history.machines) > 1:
+        yield Text(history.machines[point.machine_key])
+    yield cell(point.figure) if point.measured else Text("not measured", style="yellow")
+    yield _verdict(point.change) if point.change else Text(_unchanged(one, point), style="dim")
+    yield Text(point.stability, style="" if point.stability == "stable" else "yellow")
+
+
+def _verdict(change: Change) -> Text:
+    first, bracket, rest = change.verdict.partition(" (")
+    raw = RAW if change.how == RAW else ""
+    return coloured(first).append(f"\n({rest} {raw}" if bracket else f" {raw}", style="dim")
+
+
+def _unchanged(one: Series, point: Point) -> str:
+    """Return what stands in the place of a change."""
+    if not point.measured:
+        return point.missing
+    there = [other for other in one.points if other.measured and other.machine_key == point.machine_key]
+    return FIRST if there[0] is point else NOT_COMPARED
+
+
+def _notes(history: History) -> list[str]:
+    """Return what has to be said below the tables."""
+    hows = {point.change.how for one in history.series for point in one.points if point.change}
+    told = [
+        f"changes are {how}" + (", unless they are said to be raw" if RAW in hows else "")
+        for how in sorted(hows - {RAW})
+    ]
+    reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for (case, metric), reason in history.lacking.items():
+        cases, metrics = reasons.setdefault(reason, ({}, {}))
+        cases[case], metrics[metric] = None, None
+    absent = [
+        f"no values: {', '.join(metrics)} of {_some(list(cases))}: {reason}"
+        for reason, (cases, metrics) in reasons.items()
+    ]
+    return [*told, *history.notes, *absent]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST else plural(len(names), "case")
+
+
+def markdown(history: History, plots: Mapping[str, str]) -> str:
+    """Return the history as a page of Markdown.
+
+    Parameters
+    ----------
+    history
+        The history.
+    plots
+        By case: the name of the image beside the page.
+    """
+    machines = "".join(f"- {line}\n" for line in history.machine_lines())
+    parts = ["# History\n", machines, f"{HOW_TO_READ}\n"]
+    for case in history.cases:
+        parts.append(f"## {case}\n")
+        if case in plots:
+            parts.append(f"![{case} over time]({plots[case]})\n")
+        rows = [_row(one, point, history) for one in history.of(case) for point in one.points]
+        parts.append(grid(("metric", *_heads(history), "how"), rows))
+    notes = [f"left out: {folder}: {reason}" for folder, reason in history.skipped.items()] + _notes(history)
+    parts.append("".join(f"- {line}\n" for line in notes))
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _row(one: Series, point: Point, history: History) -> list[str]:
+    machine = [history.machines[point.machine_key]] if len(history.machines) > 1 else []
+    value = full(point.figure) if point.measured else "not measured"
+    change = point.change.verdict if point.change else _unchanged(one, point)
+    how = point.change.how if point.change else ""
+    return [one.metric, point.run, *machine, value, change, point.stability, "; ".join(point.new), how]
+
+
+def as_dict(history: History) -> dict[str, Any]:
+    """Return the history for JSON: times in ns, memory in bytes, `new` the versions that changed; unknown is null."""
+    series = [
+        {"case": one.case, "metric": one.metric, "points": [_point(p) for p in one.points]} for one in history.series
+    ]
+    lacking = [{"case": case, "metric": metric, "reason": reason} for (case, metric), reason in history.lacking.items()]
+    return {
+        "by": history.by,
+        "series": series,
+        "no_values": lacking,
+        "notes": history.notes,
+        "left_out": [{"folder": folder, "reason": reason} for folder, reason in history.skipped.items()],
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(point)
+    return plain

@@ -1,0 +1,127 @@
+"""The trend of a case: each metric over the runs, and beside it the ratio to the baseline of each run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from runoff.report.plots import styled
+from runoff.report.text import Figure, scale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runoff.history.series import Series
+
+_HEIGHT, _STEP, _LEAST, _MOST = 170, 64, 260, 900
+"""Pixels: the height of a plot, the room of a run, and the widths between which a plot stays."""
+_LABEL = 190
+"""Pixels that the name of a version may take."""
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Okabe and Ito's scheme; from the eighth machine on they come again, with another shape."""
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
+_RULE = "#888888"
+
+
+def draw(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the plot of a case by the end of its file's name (``png``, ``svg``)."""
+    text = styled(trend(case, made, machines)).to_json()
+    return {"png": vl_convert.vegalite_to_png(text, scale=2), "svg": vl_convert.vegalite_to_svg(text).encode()}
+
+
+def trend(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> Any:  # noqa: ANN401 (charts share no type)
+    """Return the Altair chart of a case.
+
+    Parameters
+    ----------
+    case
+        Its id.
+    made
+        Its series, one for each metric.
+    machines
+        A letter for each machine, by its key.
+    """
+    rows, named = [], None
+    for one in made:
+        new = [(point.run, point.new) for point in one.points]
+        panels = _panels(one, machines, named=new != named)
+        rows.append(alt.hconcat(*panels, spacing=36).resolve_scale(color="shared", shape="shared"))
+        named = new
+    notes = ["medians with 95 % intervals, in order of time; dashed: a version that was another in the run before"]
+    if any(point.relative_to for one in made for point in one.points):
+        notes.append(
+            "right: the baseline of the same run by the case; what made a whole run slower is only on the left"
+        )
+    title = alt.TitleParams(case, subtitle=notes)
+    return alt.vconcat(*rows).resolve_scale(color="shared", shape="shared").properties(title=title)
+
+
+def _panels(one: Series, machines: Mapping[str, str], *, named: bool) -> list[Any]:
+    """Return the plot of the values and, where a run has them, of the ratios."""
+    divisor, unit, _ = scale(next(point.figure for point in reversed(one.points) if point.measured))
+    base = next((point.relative_to for point in reversed(one.points) if point.relative_to), "")
+    values = [_scaled(point.figure, divisor) for point in one.points]
+    panels = [_panel(one, machines, values, f"{one.metric} ({unit})" if unit else one.metric, named=named)]
+    if base:
+        ratios = [point.relative if point.relative_to == base else Figure() for point in one.points]
+        panel = _panel(one, machines, ratios, f"times better than {base}", named=named)
+        panels.append(alt.layer(alt.Chart().mark_rule(color=_RULE).encode(y=alt.YDatum(1.0)), panel))
+    return panels
+
+
+def _scaled(figure: Figure, divisor: float) -> Figure:
+    value, low, high = (None if x is None else x / divisor for x in (figure.value, figure.low, figure.high))
+    return Figure(value, low, high)
+
+
+def _panel(one: Series, machines: Mapping[str, str], figures: Sequence[Figure], title: str, *, named: bool) -> Any:  # noqa: ANN401
+    """Return a plot of `figures`, one for each point, over the runs."""
+    table = pd.DataFrame(
+        {
+            "run": point.run,
+            "machine": machines[point.machine_key],
+            "new": "\n".join(point.new),
+            "value": figure.value,
+            "low": figure.low,
+            "high": figure.high,
+        }
+        for point, figure in zip(one.points, figures, strict=True)
+    )
+    letters = sorted(set(machines.values()))
+    legend = alt.Legend(title="machine", symbolOpacity=1) if len(letters) > 1 else None
+    colour = alt.Color("machine:N", scale=_scale(letters, _COLOURS), legend=legend)
+    shape = alt.Shape("machine:N", scale=_scale(letters, _SHAPES), legend=legend)
+    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(minExtent=44))
+    base = alt.Chart(table).encode(x=_runs(one))
+    return alt.layer(
+        *_rules(base, named=named),
+        base.mark_line(strokeWidth=1, opacity=0.5).encode(y=y, color=colour),
+        base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q", color=colour),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, color=colour, shape=shape),
+        width=min(max(_LEAST, _STEP * len(one.points)), _MOST),
+        height=_HEIGHT,
+    )
+
+
+def _runs(one: Series) -> alt.X:
+    """Return the horizontal axis: the runs, each with its day and time."""
+    times = {point.run: [f"{point.started:%Y-%m-%d}", f"{point.started:%H:%M}"] for point in one.points}
+    axis = alt.Axis(labelAngle=0, labelExpr=f"({json.dumps(times)})[datum.value]", labelFontSize=10, labelOverlap=True)
+    return alt.X("run:N", sort=list(times), scale=alt.Scale(domain=list(times)), title=None, axis=axis)
+
+
+def _rules(base: Any, *, named: bool) -> Iterator[Any]:  # noqa: ANN401
+    """Yield dashed rules where a version is new, and their names above the plot."""
+    new = base.transform_filter("datum.new != ''")
+    yield new.mark_rule(strokeDash=[4, 3], color=_RULE)
+    if named:
+        style = {"fontSize": 9, "lineBreak": "\n", "lineHeight": 11, "color": "#555", "limit": _LABEL}
+        yield new.mark_text(angle=270, align="left", baseline="middle", **style).encode(y=alt.value(-5), text="new:N")
+
+
+def _scale(letters: Sequence[str], values: Sequence[str]) -> alt.Scale:
+    return alt.Scale(domain=list(letters), range=[values[place % len(values)] for place in range(len(letters))])

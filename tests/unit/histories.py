@@ -1,0 +1,43 @@
+"""Folders of runs over time: the same suite on other days, on another machine, with another runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compared import turns_run, write
+from msgspec.structs import replace
+
+from runoff.store import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.protocol import Result
+
+OTHER = {"cpu": "Other CPU", "kernel": "6.9"}
+"""What makes a machine unlike the usual one."""
+
+
+def day_run(
+    folder: Path,
+    day: int,
+    speeds: dict[str, float],
+    *,
+    version: str = "1.32.0",
+    machine: dict[str, Any] | None = None,
+    finished: bool = True,
+    **more: Any,
+) -> Path:
+    """Write a run of the November 2026's `day` below `folder`; `speeds` in ms by target, the first one the baseline."""
+    run = turns_run(speeds, seed=day, **more)
+    run.info.run_id = f"days-202611{day:02}-120000"
+    run.info.suite = {"suite": {"name": "days"}}
+    run.info.started = f"2026-11-{day:02}T12:00:00+00:00"
+    run.info.finished = f"2026-11-{day:02}T12:10:00+00:00" if finished else None
+    run.info.machine |= machine or {}
+    records = [replace(one, result=_with_version(one.result, version) if one.result else None) for one in run.records]
+    return write(Run(folder, run.info, tuple(records)), folder / run.info.run_id)
+
+
+def _with_version(result: Result, version: str) -> Result:
+    return replace(result, effective=replace(result.effective, version=version)) if result.effective else result

@@ -1,0 +1,164 @@
+"""``runoff history`` and ``runoff list`` as commands: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from histories import OTHER, day_run
+
+from runoff.cli import cli
+from runoff.errors import ExitCode, RunoffError
+
+CHANGE = "net.classify.change.default.t1.b1"
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a run on each of two machines, an interrupted one and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("days")
+    day_run(folder, 1, {"main": 10.0, "change": 10.0})
+    day_run(folder, 2, {"main": 10.0, "change": 8.0})
+    day_run(folder, 3, {"main": 10.0, "change": 8.0}, machine=OTHER)
+    day_run(folder, 4, {"main": 10.0, "change": 8.0}, finished=False)
+    (folder / "old").mkdir()
+    (folder / "old" / "run.json").write_text('{"version": 0}')
+    return folder
+
+
+def asked(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["history", *map(str, words)])
+
+
+def refused(*words: object) -> RunoffError:
+    error = asked(*words).exception
+    assert isinstance(error, RunoffError)
+    return error
+
+
+def test_the_tables_have_values_changes_and_machines(days: Path) -> None:
+    done = asked(days, "--case", CHANGE)
+    assert done.exit_code == 0
+    assert "machine B: Other CPU, 2 cores, virtual, Linux 6.9" in done.stdout
+    assert "1.25x faster" in done.stdout
+    assert done.stdout.count("first") == 2
+    assert f"no values: process.wall of {CHANGE}: no process.wall was measured" in done.stdout
+    old, half = done.stderr.splitlines()
+    assert old.startswith(f"left out: {days / 'old'}: ")
+    assert "missing required field" in old
+    assert half.startswith(f"left out: {days / 'days-20261104-120000'}: it is not finished (runoff bench --resume ")
+
+
+def test_json_goes_to_stdout_and_the_rest_to_stderr(days: Path, tmp_path: Path) -> None:
+    done = asked(days, "--json", "--out", tmp_path / "out")
+    plain = json.loads(done.stdout)
+    assert plain == json.loads((tmp_path / "out" / "history.json").read_text())
+    assert [one["folder"] for one in plain["left_out"]] == [str(days / "old"), str(days / "days-20261104-120000")]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    cases = [f"net.classify.{target}.default.t1.b1.{end}" for target in ("change", "main") for end in ("png", "svg")]
+    assert names == sorted(["history.json", "history.md", *cases])
+    assert "history.md and 2 plots" in done.stderr
+
+
+def test_one_run_is_a_history_too(days: Path) -> None:
+    done = asked(days / "days-20261101-120000")
+    assert done.exit_code == 0
+    assert done.stdout.count("first") == 2
+    assert "faster" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_null_runner_and_a_twin_are_shown_when_named_and_have_no_change(days: Path) -> None:
+    done = asked(days, "--case", "*again*")
+    assert "not compared" in done.stdout
+    assert "faster" not in done.stdout
+
+
+def test_unlike_machines_are_compared_when_asked_for(days: Path) -> None:
+    done = asked(days, "--unlike-machines")
+    assert done.stdout.count("first") == 2
+    assert "unlike machines: days-20261102-120000 (Test CPU" in done.stdout
+
+
+def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.history.commands.DEFAULT", ("process.wall",))
+    done = asked(days, "--case", CHANGE)
+    assert "latency.median" in done.stdout
+    assert "no values" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--case", "nix"), "--case nix: no case is called so", "known: net."),
+        (("--case", CHANGE.replace("change", "chnge")), "no case is called so", f"did you mean '{CHANGE}'?"),
+        (("--metric", "latency.warm"), "no run has latency.warm of these cases", "did you mean 'latency."),
+        (("--metric", "memory.peak"), "no run has memory.peak of these cases", "probes that have values: latency"),
+        (("--metric", "wall"), "metric 'wall' is not PROBE.NAME", "for example"),
+        (("--metric", "proces.wall"), "no probe is called 'proces'", "did you mean 'process'?"),
+        (("--suite", "dayz"), "--suite dayz: no run is of that suite", "did you mean 'days'?"),
+        (("--sql", "SELECT 1", "--case", "x"), "--sql asks for lines of its own", ""),
+        (
+            ("--sql", "SELECT nix FROM history"),
+            '--sql: Binder Error: Referenced column "nix" not found',
+            "docs/history",
+        ),
+        (("--sql", "SELEC"), "--sql: Parser Error: syntax error", "DESCRIBE history"),
+        (("--out", Path(__file__) / "x"), "cannot be made", ""),
+    ],
+)
+def test_what_is_wrong_is_named_with_a_hint(days: Path, words: tuple[str, ...], message: str, hint: str) -> None:
+    error = refused(days, *words)
+    assert message in error.message
+    assert hint in error.hint
+    assert error.code == ExitCode.BAD_INPUT
+
+
+def test_no_folder_and_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused(tmp_path / "none").message == f"{tmp_path / 'none'}: there is no such folder"
+    monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path.parent)
+    error = refused()
+    assert error.message == f"{tmp_path.name} holds no finished run"
+    assert error.hint == "measure: runoff bench"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_query_answers_with_lines(days: Path) -> None:
+    sql = 'SELECT run, count(DISTINCT "case") AS cases FROM history GROUP BY run ORDER BY run'
+    done = asked(days, "--sql", sql)
+    cells = [cell for day in (1, 2, 3) for cell in (f"days-2026110{day}-120000", "3")]
+    assert done.stdout.split() == ["run", "cases", *cells]
+    lines = json.loads(asked(days, "--json", "--sql", sql).stdout)
+    assert lines[0] == {"run": "days-20261101-120000", "cases": 3}
+    assert asked(days, "--sql", "SELECT run FROM history WHERE false").stdout.strip() == "no lines"
+
+
+def test_nothing_is_fetched_to_answer_a_query(days: Path) -> None:
+    error = refused(days, "--sql", "SELECT * FROM 'https://localhost:9/none.csv'")
+    assert "--sql: " in error.message
+
+
+def test_the_list_of_runs_is_newest_first_and_says_what_became_of_the_cases(
+    days: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNOFF_RESULTS", str(days))
+    rows = json.loads(CliRunner().invoke(cli, ["list", "--json"]).stdout)
+    assert [row["run"] for row in rows] == [f"days-2026110{day}-120000" for day in (4, 3, 2, 1)] + ["old"]
+    assert [row["ok"] for row in rows] == [3, 3, 3, 3, None]
+    assert rows[1]["machine"] == "Other CPU, 2 cores, virtual, Linux 6.9"
+    assert rows[2]["best"] == "change (default): warm inference 8 ms, 1.25x faster than main"
+    assert rows[0]["state"].startswith("interrupted; runoff bench --resume ")
+    text = CliRunner().invoke(cli, ["list"]).stdout
+    assert "machine B: Other CPU" in text
+    assert text.splitlines()[-1].startswith("old: ")
+
+
+def test_the_command_line_starts_without_the_libraries_of_the_history() -> None:
+    code = "import sys, runoff.cli; print(*{'duckdb', 'pyarrow', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
