@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.errors import ExitCode, RunoffError
+from runoff.footprint import Footprint  # noqa: TC001
 from runoff.plan import Case  # noqa: TC001
 from runoff.protocol import Capabilities, Result  # noqa: TC001
 from runoff.reason import Reason  # noqa: TC001
@@ -79,6 +80,17 @@ class EnergyWindow(Struct, frozen=True, kw_only=True):
     """Cores kept busy by processes other than those measured: their energy is in the figures."""
 
 
+class DeviceMemory(Struct, frozen=True, kw_only=True):
+    """What a process used of the memory of NVIDIA's GPUs (probe ``memory``)."""
+
+    peak_bytes: int | None = None
+    """The most that was seen; None with a `reason`."""
+    how: str = ""
+    """What was counted: the process's own memory, or the rise of all."""
+    reason: str = ""
+    """Why it is not known."""
+
+
 class MeterInfo(Struct, frozen=True, kw_only=True):
     """A source of energy readings."""
 
@@ -120,6 +132,8 @@ class Record(Struct, frozen=True, kw_only=True):
     turned: Turned | None = None
     """Set when it was measured as a live process that took turns."""
     conditions: Conditions | None = None
+    device_memory: DeviceMemory | None = None
+    """Set by the probe ``memory`` where the provider is NVIDIA's."""
     energy: tuple[EnergyWindow, ...] = ()
     """Set by the probe ``energy``: its windows, in order of time."""
 
@@ -170,6 +184,8 @@ class RunInfo(Struct, kw_only=True):
     """Sources of energy readings that the probe ``energy`` had."""
     meters_lacking: dict[str, str] = {}
     """Those that it had not, with the reason."""
+    footprints: dict[str, Footprint] = {}
+    """By case id: what it needs on disk, as it was when the run began."""
     started: str
     finished: str | None = None
     elapsed_ns: int = 0

@@ -1,0 +1,68 @@
+"""What a case needs on disk."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runoff.footprint import disk_bytes, footprint
+from runoff.targets.base import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "envs"))
+    monkeypatch.setenv("RUNOFF_BIN", str(tmp_path / "bin"))
+    for name, size in (("envs/torch/lib/a.so", 700), ("bin/runoff-ort", 300), ("lib.so", 50), ("model.onnx", 20)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    return tmp_path
+
+
+def target(*command: str, **env: str) -> Target:
+    return Target(name="any", command=command, env=env)
+
+
+def test_names_of_one_file_count_once_and_links_are_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "file").write_bytes(bytes(1000))
+    os.link(folder / "sub" / "file", folder / "again")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "large").write_bytes(bytes(99_999))
+    (folder / "link").symlink_to(outside)
+    (folder / "broken").symlink_to("nowhere")
+    links = sum((folder / name).lstat().st_size for name in ("link", "broken"))
+    assert disk_bytes(folder) == 1000 + links
+
+
+def test_a_python_target_needs_its_environment(places: Path) -> None:
+    found = footprint(target(str(places / "envs/torch/bin/python"), "runner.py"), places / "model.onnx")
+    assert found.parts == {"environment": 700, "model": 20}
+
+
+def test_a_program_needs_its_library(places: Path) -> None:
+    library = {"RUNOFF_ORT_DYLIB": str(places / "lib.so")}
+    found = footprint(target(str(places / "bin/runoff-ort"), **library), places / "model.onnx")
+    assert found.parts == {"program": 300, "library": 50, "model": 20}
+
+
+def test_a_library_that_the_environment_holds_too_counts_once(places: Path) -> None:
+    library = {"RUNOFF_ORT_DYLIB": str(places / "lib.so")}
+    python = str(places / "envs/torch/bin/python")
+    assert footprint(target(python, **library), None).parts == {"environment": 700, "library": 50}
+    (places / "envs/torch/lib/lib.so").write_bytes(bytes(50))
+    disk_bytes.cache_clear()
+    assert footprint(target(python, **library), None).parts == {"environment": 750}
+
+
+def test_a_program_of_ones_own_is_not_measured(places: Path) -> None:
+    found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx")
+    assert found.parts == {}
+    assert found.reason == "runoff does not know what docker needs beside itself"
