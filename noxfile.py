@@ -35,6 +35,7 @@ EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
 IMAGES = {"cpu": "8 GB, with PyTorch's CPU wheels 2 GB", "cuda": "9 GB"}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
 
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
@@ -251,6 +252,7 @@ def tests(session: nox.Session) -> None:
         # coremltools itself warns of what newer releases of its libraries will refuse
         lenient = ("-o", "filterwarnings=ignore")
         session.run(program("export", "python"), "-m", "pytest", *lenient, "tests/coreml", env=at_home)
+        page_tests(session)
 
 
 @nox.session(requires=["dev", "build"], venv_backend="none")
@@ -322,6 +324,14 @@ def cargo_tests(session: nox.Session) -> None:
     """Run the Rust tests on the ONNX Runtime library of the target ort-python."""
     env = {**need_cargo(session), **runtime_library()}
     cargo(session, env, "test", "--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
+
+
+def page_tests(session: nox.Session) -> None:
+    """Run the tests that read report.html in Chromium, where there is one."""
+    if os.environ.get("RUNOFF_CHROMIUM") or any(map(shutil.which, CHROMIUM)):
+        session.run(program("dev", "pytest"), "tests/page", env=clean_environment())
+    else:
+        session.warn("the tests of report.html were left out, they need Chromium: apt-get install chromium")
 
 
 def runtime_library() -> dict[str, str]:

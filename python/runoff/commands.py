@@ -23,7 +23,7 @@ from runoff.probes.life import LIFE
 from runoff.protocol import Item
 from runoff.request import make_request
 from runoff.settings import parse_assignments, resolve
-from runoff.store import read_run
+from runoff.store import RAW, read_run
 from runoff.survey import ask_target
 from runoff.targets import find_targets
 
@@ -39,7 +39,13 @@ _NS_PER_MS = 1e6
 
 
 def finish(folder: Path, *, as_json: bool) -> None:
-    """Build the report of the run in `folder` and print its table."""
+    """Build the report of the run in `folder` and print its table.
+
+    Raises
+    ------
+    RunoffError
+        When the run's raw results are not there.
+    """
     from rich.console import Console
 
     from runoff.analysis.analyse import analyse
@@ -48,6 +54,11 @@ def finish(folder: Path, *, as_json: bool) -> None:
     from runoff.report.terminal import show
 
     console, run = Console(stderr=as_json), read_run(folder)
+    if not (folder / RAW).is_dir():
+        raise RunoffError(
+            f"{folder} has no raw results ({RAW}/), which a report is made from",
+            "a published run has its report; runoff history reads its tables",
+        )
     console.print("making the report (about 10 s)")
     analysis = analyse(run)
     write_report(analysis)
@@ -55,7 +66,8 @@ def finish(folder: Path, *, as_json: bool) -> None:
         _print_json(as_dict(analysis))
         return
     show(analysis, console)
-    console.print(f"report: {shown(folder / 'report.md')}", highlight=False, markup=False, soft_wrap=True)
+    for name in ("report.html", "report.md"):
+        console.print(f"report: {shown(folder / name)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:

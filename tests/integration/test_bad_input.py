@@ -166,4 +166,16 @@ def test_a_folder_for_an_image(tmp_path: Path) -> None:
 def test_a_setting_that_the_target_has_not() -> None:
     ended = run_python("--set", "provider=cuda")
     assert ended.code == 3
-    assert "'cuda' is not here (it has:" in ended.err
+    assert "settings.provider: 'cuda' cannot be used: " in ended.err
+
+
+def test_a_published_run_keeps_the_report_that_it_has(tmp_path: Path) -> None:
+    published = tmp_path / "quick"
+    shutil.copytree(paths.results() / "reference" / "quick", published)
+    before = {path.name: path.read_bytes() for path in published.glob("*.*")}
+    ended = runoff("report", published)
+    assert ended.code == 2
+    first, second = ended.err.splitlines()
+    assert first == f"runoff: {published} has no raw results (raw/), which a report is made from"
+    assert "runoff history" in second
+    assert {path.name: path.read_bytes() for path in published.glob("*.*")} == before

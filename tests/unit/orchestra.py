@@ -104,7 +104,7 @@ def info_of(*cases: Case) -> RunInfo:
         cases=cases,
         capabilities={},
         models={},
-        machine={"cpu": "abacus", "cores_allowed": 2, "virtualised": False},
+        machine={"cpu": "abacus", "cores_allowed": 2, "virtualised": False, "system": "L", "kernel": "1"},
         tools={"runoff": "0"},
         seed=1,
         started="2026-11-22T10:15:00+00:00",

@@ -47,7 +47,8 @@ def test_help_imports_no_heavy_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["bench", "run", "export", "report", "compare", "gate", "convert", "selftest", "list", "doctor"]
+    "command",
+    ["bench", "run", "export", "report", "compare", "gate", "convert", "history", "selftest", "list", "doctor"],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = runoff(capsys, command, "--help")
@@ -139,14 +140,19 @@ def test_lists_as_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path))
-    assert "no runs yet" in runoff(capsys, "list", "runs")[1]
-    done = info_of()
-    done.finished = done.started
+    assert "no runs yet" in runoff(capsys, "list")[1]
+    half, done = info_of(), info_of()
+    done.started = done.finished = "2026-11-23T00:00:00+00:00"
+    RunWriter(tmp_path / "half", half)
     RunWriter(tmp_path / "done", done)
-    RunWriter(tmp_path / "half", info_of())
     (tmp_path / "spoilt").mkdir()
     (tmp_path / "spoilt" / "run.json").write_text("{")
-    ended, interrupted, spoilt = (row["state"] for row in json.loads(runoff(capsys, "list", "runs", "--json")[1]))
-    assert ended == "finished"
+    rows = json.loads(runoff(capsys, "list", "--json")[1])
+    assert rows == json.loads(runoff(capsys, "list", "runs", "--json")[1])
+    newest, interrupted, spoilt = (row["state"] for row in rows)
+    assert newest == "finished"
     assert "run.json cannot be read" in spoilt
     assert interrupted == f"interrupted; runoff bench --resume {tmp_path / 'half'}"
+    text = runoff(capsys, "list")[1]
+    assert text.splitlines()[0] == "abacus, 2 cores, L 1"
+    assert interrupted in text

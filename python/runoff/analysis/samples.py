@@ -34,6 +34,8 @@ COLUMNS = [
 SETUP = ("start", "imports", "runtime", "environment", "compile", "load")
 """Phases that a ``latency`` process goes through once."""
 
+DEVICE_PEAK = "device.peak_memory"
+"""What a process used at most of the memory of NVIDIA's GPUs."""
 WARM_UP = "warm-up"
 """Phase of the inferences before the steady state: kept, and part of no estimate."""
 
@@ -125,6 +127,8 @@ def _counters(record: Record) -> Iterator[Reading]:
 
 
 def _memory(record: Record) -> Iterator[Reading]:
+    if record.device_memory and record.device_memory.peak_bytes is not None:
+        yield Reading(0, "", 0, DEVICE_PEAK, "bytes", record.device_memory.peak_bytes)
     memory = record.result.memory if record.result else None
     if memory is None:
         return

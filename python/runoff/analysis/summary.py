@@ -16,6 +16,7 @@ import pandas as pd
 from runoff.analysis import counters, energy
 from runoff.analysis.cells import Cell, Key, cells
 from runoff.analysis.comparisons import comparisons
+from runoff.analysis.samples import DEVICE_PEAK
 from runoff.analysis.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
 from runoff.analysis.trust import State, computes, disagreements, state
 from runoff.analysis.verdict import Comparison
@@ -109,7 +110,7 @@ class _Summary:
     def _lines(self, case: Case, probe: str) -> Iterator[_Line]:
         found = self._state(case, probe)
         keys = self.keys[case.id, probe]
-        lacks, notes = self._energy(case, found) if probe == "energy" else ({}, {})
+        lacks, notes = self._beside(case, found, probe)
         if not keys:
             silent = probe == "counters" or bool(lacks) or not computes(self.run, case.target)
             if found.status == "ok" and not silent:
@@ -129,13 +130,16 @@ class _Summary:
         if found.status == "ok" and probe == "counters":
             yield from _uncounted(self.records[case.id], {key.metric for key in keys})
         for metric, why in lacks.items():
-            yield _Line(probe, metric, energy.unit_of(metric), _NOTHING, State("not-measured", why))
+            unit = energy.unit_of(metric) if probe == "energy" else "bytes"
+            yield _Line(probe, metric, unit, _NOTHING, State("not-measured", why))
 
-    def _energy(self, case: Case, found: State) -> tuple[dict[str, str], dict[str, str]]:
-        """Return, by metric of the probe ``energy``, why a case has no figure, and what stands beside one."""
-        own = [record for record in self.records[case.id] if record.probe == "energy"]
-        if found.status != "ok":
+    def _beside(self, case: Case, found: State, probe: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return, by metric of ``energy`` and ``memory``, why a case has no figure, and what stands beside one."""
+        own = [record for record in self.records[case.id] if record.probe == probe]
+        if found.status != "ok" or probe not in ("energy", "memory"):
             return {}, {}
+        if probe == "memory":
+            return _device_memory(own)
         live = computes(self.run, case.target)
         return energy.shortfalls(own, self.run.info, live=live), energy.notes(own, self.run.info)
 
@@ -152,6 +156,15 @@ class _Summary:
                 *(line.state.status, line.state.reason),
                 *(comparison.p_adjusted, comparison.floor, ""),
             )
+
+
+def _device_memory(records: list[Record]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why the peak of the GPU's memory is not known of any process, or what was counted of those that are."""
+    seen = [record.device_memory for record in records if record.device_memory]
+    told = {memory.how: None for memory in seen if memory.peak_bytes is not None}
+    if told:
+        return {}, {DEVICE_PEAK: f"NVML: {'; '.join(told)}"}
+    return ({DEVICE_PEAK: seen[0].reason}, {}) if seen else ({}, {})
 
 
 def _estimate(key: Key, cell: Cell) -> Estimate:

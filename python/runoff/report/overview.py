@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,13 +12,10 @@ from msgspec import Struct
 from runoff.analysis.energy import PARTS, shown_domains
 from runoff.analysis.peers import Peers
 from runoff.analysis.trust import computes, say
-from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
 from runoff.report.measured import timing_words
-from runoff.report.text import Figure, finite, full, plural
+from runoff.report.text import Figure, finite, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     import pandas as pd
 
     from runoff.analysis.analyse import Analysis
@@ -71,6 +67,8 @@ class Row(Struct, frozen=True, kw_only=True):
     energy: dict[str, Energy] = {}
     """By domain: those of the block that were measured."""
     status: str
+    reason: str = ""
+    """Why it cannot run on this machine; empty for one that can."""
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -97,6 +95,16 @@ class Block(Struct, frozen=True, kw_only=True):
     def slug(self) -> str:
         """The same as a part of a file's name."""
         return f"{self.model}-{self.workload}-t{self.threads}-b{self.batch}"
+
+    @property
+    def present(self) -> list[Row]:
+        """The rows of cases that can run on this machine."""
+        return [row for row in self.rows if not row.reason]
+
+    @property
+    def absent(self) -> list[Row]:
+        """The other rows: no table has room for them, `absences` says them in few lines."""
+        return [row for row in self.rows if row.reason]
 
     @property
     def profiles(self) -> list[str]:
@@ -205,6 +213,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         peak_vs=_verdicts(lines, case, peak),
         energy=_energy(case, lines, shown_domains(analysis.run.info)),
         status=status,
+        reason=say(case.skipped) if case.skipped else "",
     )
 
 
@@ -304,6 +313,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "stability": analysis.stability,
         "outliers": outliers(analysis),
         "timed": timing_words(analysis.run),
+        "footprints": info.footprints,
         "meters": info.meters,
         "meters_lacking": info.meters_lacking,
         "stops": info.stops,
@@ -315,60 +325,3 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
     }
     plain: dict[str, Any] = msgspec.to_builtins(overview)
     return plain
-
-
-def headlines(block: Block) -> list[str]:
-    """Return, profile by profile, which target does best and how it stands to the baselines, in words.
-
-    A comparison with a failed point of the audit says so before it names a winner.
-    """
-    told = []
-    for profile in block.profiles:
-        # a twin is its baseline once more: it cannot win
-        rows = [row for row in block.rows if row.profile == profile and row.computes and row.twin_of is None]
-        points = ", ".join(block.unfair.get(profile, []))
-        unfair = f" (not a fair comparison, it fails: {points})" if points else ""
-        for what, best, read in _contests(block):
-            measured = {row.target: read(row) for row in rows if read(row)[0].value is not None}
-            if measured:
-                winner = min(measured, key=lambda target: measured[target][0].value or 0.0)
-                figure, verdicts = measured[winner]
-                versus = _versus(verdicts | _ties(winner, measured))
-                place = "comes first" if NO_DIFFERENCE in versus else f"is the {best}"
-                told.append(f"{profile}, {what}{unfair}: {winner} {place}, {full(figure)}{versus}.")
-    return told
-
-
-_Result = tuple[Figure, dict[str, str]]
-"""A figure, and its verdicts by baseline."""
-
-
-def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
-    """Yield what targets are ranked by, how the first is called, and what reads it from a row."""
-    yield "whole process", "quickest", lambda row: (row.wall, row.wall_vs)
-    yield "warm inference", "quickest", lambda row: (row.warm, row.warm_vs)
-    yield "peak memory", "smallest", lambda row: (row.peak, row.peak_vs)
-    for domain in block.domains:
-        yield f"energy of an inference ({domain})", "most frugal", partial(_inference, domain)
-
-
-def _inference(domain: str, row: Row) -> _Result:
-    found = row.energy.get(domain)
-    return (found.inference, found.inference_vs) if found else (Figure(), {})
-
-
-def _ties(winner: str, measured: Mapping[str, _Result]) -> dict[str, str]:
-    """Return the verdicts of those that cannot be told from `winner`, where it is a baseline itself."""
-    found = {target: verdicts.get(winner, "") for target, (_, verdicts) in measured.items()}
-    return {target: verdict for target, verdict in found.items() if verdict.startswith(NO_DIFFERENCE)}
-
-
-def _versus(verdicts: dict[str, str]) -> str:
-    parts = [
-        verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE} from {name}")
-        if verdict.startswith(NO_DIFFERENCE)
-        else f"against {name} {verdict}"
-        for name, verdict in verdicts.items()
-        if verdict != BASELINE
-    ]
-    return ": " + "; ".join(parts) if parts else ""

@@ -1,4 +1,4 @@
-"""Colours that stay apart for colour-blind readers, the same in every plot."""
+"""Colours that stay apart for colour-blind readers, the same in every plot, and what they become on a dark page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ PHASES = {
     "unaccounted": "#000000",
 }
 """Paul Tol's muted scheme, in the order of a life; neighbours differ in lightness."""
+OTHER_PHASE = "#EE8866"
+"""Of a phase that runoff does not know."""
 
 TARGETS = {
     "torch": "#D55E00",
@@ -33,6 +35,43 @@ _SPARE = ("#56B4E9", "#000000", "#F0E442")
 
 TWIN = "#A6A6A6"
 """Of a baseline's second self, which is no competitor."""
+
+SURFACE, INK, MUTED = "#FFFFFF", "#1B1F24", "#57606A"
+"""Of the paper, of text, and of text that stands back."""
+AXIS, GRID, BAND = "#8C959F", "#E6E8EB", "#DCE1E7"
+"""Of axes, of the lines behind the data, and of a noise floor."""
+
+DARK = {
+    SURFACE: "#14171C",
+    INK: "#E8EAED",
+    MUTED: "#A2A9B4",
+    AXIS: "#6B7480",
+    GRID: "#2A2F37",
+    BAND: "#343B46",
+    "#BBBBBB": "#8B929C",
+    "#332288": "#8177E8",
+    "#88CCEE": "#88CCEE",
+    "#117733": "#3FA866",
+    "#AA4499": "#C56BB6",
+    "#DDCC77": "#DDCC77",
+    "#CC6677": "#DB7C8B",
+    "#882255": "#C74A86",
+    "#661100": "#B8623F",
+    "#44AA99": "#49B8A6",
+    "#999933": "#A9A945",
+    "#000000": "#F4F5F6",
+    "#EE8866": "#EE8866",
+    "#D55E00": "#F0813A",
+    "#0072B2": "#4AA3E3",
+    "#009E73": "#2BC194",
+    "#CC79A7": "#E29BC5",
+    "#E69F00": "#EDB13A",
+    "#777777": "#9AA1AB",
+    "#56B4E9": "#7CC7F2",
+    "#F0E442": "#F0E442",
+    "#A6A6A6": "#7F8691",
+}
+"""By the colour on white: as far from its neighbours, and from a dark page as the first is from white."""
 
 
 def target_colours(targets: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Plots of a run, as PNG and SVG, made offline by Altair and vl-convert. The import takes seconds."""
+"""The figures of a run: PNG and SVG files for papers, and the same drawings for the page."""
 
 from __future__ import annotations
 
@@ -6,83 +6,166 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import vl_convert
+from msgspec import Struct
 
 from runoff.machine import headline
-from runoff.report import panels
+from runoff.report import curves, panels
+from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks
+from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE
+from runoff.report.pareto import front_words, pareto
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from runoff.analysis.analyse import Analysis
+    from runoff.report.frame import Frame
     from runoff.report.overview import Block
 
 _FONT = "sans-serif"
 
 
-def draw(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
-    """Yield each plot's file name and content."""
-    for name, chart in charts(analysis):
-        spec = _styled(chart).to_json()
-        yield f"{name}.png", vl_convert.vegalite_to_png(spec, scale=2)
-        yield f"{name}.svg", vl_convert.vegalite_to_svg(spec).encode()
+class Plot(Struct, frozen=True, kw_only=True):
+    """A figure that has something to show."""
+
+    name: str
+    """Of its files, without a suffix."""
+    kind: str
+    """``life``, ``ratio``, ``warm``, ``pareto``, ``memory``, ``energy`` or ``batch``."""
+    title: str
+    where: str
+    """The block that it is of."""
+    notes: list[str]
+    """How to read it, a line each."""
+    machine: str
+    block: Block | None
+    """None for a sweep, which is of several."""
+    wide: Any
+    """The Altair chart for a page."""
+    chart: Callable[[Frame], Any]
+    """Makes it for other room."""
+
+    def titled(self) -> Any:  # noqa: ANN401 - Altair's charts share no type
+        """Return the chart as it stands alone in a file."""
+        chart = styled(self.wide)
+        chart.title = alt.TitleParams(self.title, subtitle=[self.where, self.machine, *self.notes])
+        return chart
 
 
-def charts(analysis: Analysis) -> Iterator[tuple[str, Any]]:
-    """Yield each plot's name and Altair chart; what was not measured has no plot."""
+class Drawn(Struct, frozen=True, kw_only=True):
+    """A figure as it was drawn."""
+
+    plot: Plot
+    png: bytes
+    svg: str
+    narrow: str
+    """The SVG for a phone, without a title."""
+
+
+def draw(analysis: Analysis) -> Iterator[Drawn]:
+    """Yield each figure, drawn."""
+    for plot in figures(analysis):
+        svg = vl_convert.vegalite_to_svg(plot.titled().to_json())
+        narrow = vl_convert.vegalite_to_svg(styled(plot.chart(NARROW)).to_json())
+        yield Drawn(plot=plot, png=vl_convert.svg_to_png(svg, scale=2), svg=svg, narrow=narrow)
+
+
+def figures(analysis: Analysis) -> Iterator[Plot]:
+    """Yield each figure of the run; what was not measured has none."""
     machine = headline(analysis.run.info.machine)
     made = blocks(analysis)
     for block in made:
-        for kind, chart in (
-            ("life", panels.life(analysis.life, block)),
-            ("ratio", panels.ratios(analysis.summary, block)),
-            ("warm", panels.warm(analysis.samples, block)),
-            ("memory", panels.memory(block)),
-            *((f"energy-{domain}", panels.energy(block, domain)) for domain in block.domains),
-        ):
-            if chart is not None:
+        for kind, chart in _charts(analysis, block):
+            wide = chart(WIDE)
+            if wide is not None:
                 what = kind.partition("-")[0]
-                title = alt.TitleParams(_TITLES[what], subtitle=[block.title, machine, _NOTES[what]])
-                yield f"{kind}-{block.slug}", chart.properties(title=title)
+                more = [front_words(block)] if what == "pareto" else []
+                yield Plot(
+                    name=f"{kind}-{block.slug}",
+                    kind=what,
+                    title=_TITLES[what],
+                    where=block.title,
+                    notes=[_NOTES[what], *more],
+                    machine=machine,
+                    block=block,
+                    wide=wide,
+                    chart=chart,
+                )
     yield from _sweeps(made, machine)
+
+
+def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[Frame], Any]]]:
+    yield "life", lambda frame: panels.life(analysis.life, block, frame)
+    yield "ratio", lambda frame: panels.ratios(analysis.summary, block, frame)
+    yield "warm", lambda frame: curves.warm(analysis.samples, block, frame)
+    yield "pareto", lambda frame: pareto(block, frame)
+    yield "memory", lambda frame: panels.memory(block, frame)
+    for domain in block.domains:
+        yield f"energy-{domain}", lambda frame, domain=domain: panels.energy(block, domain, frame)  # type: ignore[misc]
 
 
 _TITLES = {
     "life": "Where a process spends its life",
     "ratio": "Whole process, against the baselines",
     "warm": "Warm inference, all samples",
+    "pareto": "Time against memory",
     "memory": "Peak memory of the process",
     "energy": "Energy of an inference",
+    "batch": "Time per item over the batch",
 }
 _NOTES = {
     "life": "one process for each target, the one whose whole time is the median; from spawn to exit",
-    "ratio": "paired ratios and 95 % interval; right of 1 is faster; grey: a baseline against itself",
+    "ratio": "paired ratios and 95 % interval; right of 1 is faster; band: noise floor; grey: a baseline once more",
     "warm": "share of inferences answered within a time; further left is faster; no outlier is left out",
+    "pareto": "further down and further left is better; filled: on the front, no other case is better in both",
     "memory": "median and 95 % interval; resident memory at its highest",
     "energy": "with its preprocessing, what the idle machine draws taken off; median and 95 % interval",
+    "batch": "median warm inference divided by the batch; lower is faster",
 }
 
 
-def _styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
-    return (
-        chart.configure(font=_FONT, background="white")
-        .configure_title(anchor="start", fontSize=16, subtitleFontSize=11, subtitleColor="#555", offset=12)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#e6e6e6")
-        .configure_legend(labelFontSize=12, titleFontSize=12)
-        .configure_view(stroke="#cccccc")
+def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
+    """Return `chart` in the look of every figure of runoff."""
+    made = chart.copy(deep=False)  # what Altair's own `configure` copies is most of the time that a report takes
+    made.config = alt.Config(
+        font=_FONT,
+        background=SURFACE,
+        title=alt.TitleConfig(
+            anchor="start", fontSize=16, subtitleFontSize=11, color=INK, subtitleColor=MUTED, offset=12
+        ),
+        axis=alt.AxisConfig(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            labelColor=INK,
+            titleColor=MUTED,
+            gridColor=GRID,
+            domainColor=AXIS,
+            tickColor=AXIS,
+        ),
+        legend=alt.LegendConfig(labelFontSize=12, titleFontSize=12, labelColor=INK, titleColor=MUTED),
+        view=alt.ViewConfig(stroke=None),
     )
+    return made
 
 
-def _sweeps(made: list[Block], machine: str) -> Iterator[tuple[str, Any]]:
+def _sweeps(made: list[Block], machine: str) -> Iterator[Plot]:
     """Yield the time per item over the batch, where several batches were measured."""
     groups: dict[tuple[str, str, int], list[Block]] = {}
     for block in made:
         groups.setdefault((block.model, block.workload, block.threads), []).append(block)
     for (model, workload, threads), group in groups.items():
-        chart = panels.sweep(group)
-        if chart is not None:
-            what = f"{model}, {workload}, {plural(threads, 'thread')}"
-            subtitle = [what, machine, "median warm inference divided by the batch; lower is faster"]
-            title = alt.TitleParams("Time per item over the batch", subtitle=subtitle)
-            yield f"batch-{model}-{workload}-t{threads}", chart.properties(title=title)
+        wide = curves.sweep(group, WIDE)
+        if wide is not None:
+            yield Plot(
+                name=f"batch-{model}-{workload}-t{threads}",
+                kind="batch",
+                title=_TITLES["batch"],
+                where=f"{model}, {workload}, {plural(threads, 'thread')}",
+                notes=[_NOTES["batch"]],
+                machine=machine,
+                block=None,
+                wide=wide,
+                chart=lambda frame, group=group: curves.sweep(group, frame),  # type: ignore[misc]
+            )

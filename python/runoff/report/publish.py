@@ -25,12 +25,9 @@ _SHOWN = "quick"
 def publish(folder: Path) -> Path:
     """Publish the run in `folder`; return where it is now."""
     analysis = analyse(read_run(folder))
-    written = write_report(analysis)
     target = paths.results() / "reference" / str(analysis.run.info.suite["suite"]["name"])
     shutil.rmtree(target, ignore_errors=True)
-    (target / PLOTS).mkdir(parents=True)
-    for path in written:
-        shutil.copyfile(path, target / path.relative_to(folder))
+    write_report(analysis, target)  # raw files stay where they are, and the page there does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
     (target / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
     if target.name == _SHOWN:
@@ -43,7 +40,7 @@ def _write_readme(analysis: Analysis, readme: Path, target: Path) -> None:
     here = target.relative_to(readme.parent)
     machine = headline(analysis.run.info.machine)
     shown = f"""\
-{block.title}; {machine} ([report]({here}/report.md)):
+{block.title}; {machine} ([page]({here}/report.html), [report]({here}/report.md)):
 
 {overview(block)}
 

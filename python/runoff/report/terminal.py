@@ -10,6 +10,8 @@ from rich.text import Text
 
 from runoff.analysis.harness import MOST
 from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
+from runoff.report import device
+from runoff.report.absent import absence_lines
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
@@ -35,13 +37,15 @@ def show(analysis: Analysis, console: Console) -> None:
     """Print the overview of a run: audit failures, a table for each block, what is missing, the harness."""
     for line in audit_lines(analysis):
         console.print(Text(line, style="bold red"))
-    for block in blocks(analysis):
+    made = blocks(analysis)
+    for block in (block for block in made if block.present):
         console.print(block_table(block))
         console.print()
+    for line in device.lines(analysis):
+        console.print(Text(line), soft_wrap=True)
     for line in how_lines(analysis.run):
         console.print(Text(line))
-    withheld = analysis.summary["metric"].str.contains(DETAIL)  # the report has these
-    for line in missing_lines(analysis.summary[~withheld]):
+    for line in gap_lines(analysis, made):
         console.print(Text(line, style="yellow"), soft_wrap=True)
     console.print(Text(harness_line(analysis.harness)))
 
@@ -53,6 +57,14 @@ def audit_lines(analysis: Analysis) -> list[str]:
         for point in analysis.audit
         if point.outcome == "differs"
     ]
+
+
+def gap_lines(analysis: Analysis, made: list[Block]) -> list[str]:
+    """Return a line for each reason why something was not measured; percentiles that were withheld are left out."""
+    absent = {row.case for block in made for row in block.absent}
+    summary = analysis.summary
+    shown = summary[~summary["case"].isin(absent) & ~summary["metric"].str.contains(DETAIL)]
+    return [*absence_lines(made), *missing_lines(shown)]
 
 
 def missing_lines(summary: pd.DataFrame) -> list[str]:
@@ -100,10 +112,10 @@ def block_table(block: Block) -> Table:
     table.add_column("warm\ncall", no_wrap=True)
     _add_versus(table, shown[-1:])
     table.add_column("peak\nmemory", no_wrap=True)
-    for profile in block.profiles:
+    for profile in dict.fromkeys(row.profile for row in block.present):
         table.add_section()
         table.add_row(Text(f"{profile}:", style="italic"))
-        for row in (row for row in block.rows if row.profile == profile):
+        for row in (row for row in block.present if row.profile == profile):
             style = "dim" if row.twin_of else None
             table.add_row(*_cells(row, shown), style=style)
             for domain, drawn in row.energy.items():

@@ -31,7 +31,7 @@ def number(figure: Figure) -> str:
     """Return the estimate in a human unit, with the digits that its interval supports; empty for none."""
     if figure.value is None:
         return ""
-    divisor, name, places = _scale(figure)
+    divisor, name, places = scale(figure)
     return f"{figure.value / divisor:,.{places}f} {name}".rstrip()
 
 
@@ -39,7 +39,7 @@ def interval(figure: Figure) -> str:
     """Return the interval in the unit of `number`, such as ``40.1 to 43.0``; empty for none."""
     if figure.low is None or figure.high is None:
         return ""
-    divisor, _, places = _scale(figure)
+    divisor, _, places = scale(figure)
     return f"{figure.low / divisor:,.{places}f} to {figure.high / divisor:,.{places}f}"
 
 
@@ -54,7 +54,7 @@ def finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 
-def _scale(figure: Figure) -> tuple[float, str, int]:
+def scale(figure: Figure) -> tuple[float, str, int]:
     """Return the divisor, the unit's name and the decimals to print."""
     value = figure.value or 0.0
     steps = _SCALES.get(figure.unit, ((0.0, 1.0, "" if figure.unit in {"count", "ratio"} else figure.unit),))

@@ -1,0 +1,88 @@
+"""Charts over a continuous axis: distributions of warm inferences, and sweeps over the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from runoff.report.frame import legend, log_axis, of_block, per_profile, target_colour, title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.report.frame import Frame
+    from runoff.report.overview import Block
+
+SHARES = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
+"""Where distributions are drawn: however many samples there are, a curve has this many points."""
+_HEIGHT = 200
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+
+
+def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
+    """Return cumulative distributions of the warm inferences, from the smallest to the largest; None for no data."""
+    measured = samples["phase"] == "warm"
+    rows = of_block(samples[measured & (samples["probe"] == "latency") & (samples["metric"] == "inference")], block)
+    if rows.empty:
+        return None
+    curves = pd.concat(
+        pd.DataFrame(
+            {"target": target, "profile": profile, "share": SHARES, "ms": np.quantile(part["value"], SHARES) / 1e6}
+        )
+        for (profile, target), part in rows.groupby(["profile", "target"], sort=False)
+    )
+    domain = [float(curves["ms"].min()) / 1.05, float(curves["ms"].max()) * 1.05]
+    x = alt.X("ms:Q", scale=alt.Scale(type="log", domain=domain, nice=False), axis=log_axis(domain, frame))
+    colour = target_colour(curves, frame)
+
+    def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
+        lines = alt.Chart(part).mark_line(strokeWidth=2)
+        y = alt.Y("share:Q", title="share of inferences", axis=alt.Axis(format="%", tickCount=5))
+        lines = lines.encode(x=x.title("milliseconds (log scale)"), y=y, order="share:Q", color=colour)
+        return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
+
+    return per_profile(curves, frame, panel)
+
+
+def _width(frame: Frame) -> int:
+    """Return the width of a panel without names, whose axis takes less room."""
+    return frame.panel + 40
+
+
+def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
+    """Return the time per item over the batch; None when there are fewer than two batches.
+
+    `blocks` differ in their batch alone.
+    """
+    points = pd.DataFrame(
+        {
+            "target": row.target,
+            "profile": row.profile,
+            "batch": block.batch,
+            "ms": row.warm.value / 1e6 / block.batch,
+        }
+        for block in blocks
+        for row in block.rows
+        if row.warm.value is not None
+    )
+    if points.empty or len(set(points["batch"])) == 1:
+        return None
+    colour = target_colour(points, frame).legend(legend(frame, symbolType="stroke"))
+    top = float(points["ms"].max()) * 1.05
+    targets = list(dict.fromkeys(points["target"]))
+    dashes = alt.Scale(domain=targets, range=[_DASHES[place % len(_DASHES)] for place in range(len(targets))])
+    batches = sorted(int(batch) for batch in points["batch"].unique())
+    x = alt.X("batch:Q", title="batch (log scale)", axis=alt.Axis(values=batches, format="d"))
+    x = x.scale(type="log", base=2, domain=[batches[0] / 1.15, batches[-1] * 1.15], nice=False)
+
+    def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
+        lines = alt.Chart(part).mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
+        y = alt.Y("ms:Q", title="milliseconds an item", scale=alt.Scale(domain=[0, top], nice=False))
+        dash = alt.StrokeDash("target:N", scale=dashes, legend=legend(frame, symbolType="stroke"))
+        lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash)
+        return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
+
+    return per_profile(points, frame, panel)

@@ -1,0 +1,61 @@
+"""What happened on GPUs with memory of their own: copies and computing of an inference, and the memory that it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runoff.analysis.samples import DEVICE_PEAK
+from runoff.report.text import Figure, finite, full
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.store import Run
+
+PARTS = {"copy_in.warm": "copy in", "compute.warm": "compute", "copy_out.warm": "copy out"}
+HEAD = ("case", *PARTS.values(), "memory of the GPU", "of what", "GPU")
+NOTE = """\
+Warm inferences, from arrays on the host to arrays on the host, in parts: to the GPU's memory, computing, and back; each
+part ends when the GPU has done it. The memory is the peak that NVIDIA's NVML told while a process ran that was not
+timed, CUDA's own context included. docs/cuda.md has the rest."""
+
+
+def rows(analysis: Analysis) -> Iterator[list[str]]:
+    """Yield the rows of the table under `HEAD`: a case each, of those that were measured on such a GPU."""
+    shown = {("latency", name) for name in PARTS} | {("memory", DEVICE_PEAK)}
+    lines: dict[str, dict[str, dict[Any, Any]]] = {}
+    for line in analysis.summary.to_dict("records"):
+        if (line["probe"], line["metric"]) in shown:
+            lines.setdefault(line["case"], {})[line["metric"]] = line
+    devices = _devices(analysis.run)
+    for case, found in lines.items():
+        memory = found.get(DEVICE_PEAK, {})
+        how = memory.get("reason", "") if finite(memory.get("estimate")) is not None else ""
+        yield [case, *(_cell(found.get(name)) for name in (*PARTS, DEVICE_PEAK)), how, devices.get(case, "not told")]
+
+
+def _devices(run: Run) -> dict[str, str]:
+    """Return, by case, the GPUs that its runner named."""
+    named: dict[str, dict[str, None]] = {}
+    for record in run.records:
+        if record.result and record.result.effective and record.result.effective.device:
+            named.setdefault(record.case, {})[record.result.effective.device] = None
+    return {case: ", ".join(names) for case, names in named.items()}
+
+
+def _cell(line: dict[Any, Any] | None) -> str:
+    """Return a figure, or why there is none."""
+    if line is None:
+        return ""
+    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
+    return str(line["reason"]) if value is None else full(Figure(value, low, high, line["unit"], int(line["n"])))
+
+
+def lines(analysis: Analysis) -> list[str]:
+    """Return a sentence for each row, for the terminal."""
+    told = []
+    for case, *cells in rows(analysis):
+        parts = ", ".join(f"{name} {cell}" for name, cell in zip(HEAD[1:5], cells, strict=False) if cell)
+        told.append(f"on the GPU: {case}: {parts}")
+    return told

@@ -1,0 +1,108 @@
+"""What all charts share: the room that they are given, their axes, colours and titles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+from msgspec import Struct
+
+from runoff.report.palette import target_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from runoff.report.overview import Block
+
+BAR = 26
+"""Height of a bar with its gap, in pixels."""
+_GAP = 22
+"""Between panels."""
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """The room that a figure is given, in pixels."""
+
+    panel: int
+    """Width of a panel, without the names left of it."""
+    names: int
+    """Most that a target's name may take."""
+    beside: bool
+    """Whether two panels stand side by side."""
+    columns: int
+    """Entries in a line of the legend."""
+
+    def joined(self, panels: list[Any]) -> Any:  # noqa: ANN401 - Altair's charts share no type
+        """Return `panels` as one chart, side by side where there is room."""
+        if len(panels) == 1:
+            return panels[0]
+        return alt.concat(*panels, columns=2, spacing=_GAP) if self.beside else alt.vconcat(*panels, spacing=_GAP)
+
+    def rows(self, rows: list[list[Any]]) -> Any:  # noqa: ANN401
+        """Return rows of panels as one chart, in columns where all rows are pairs."""
+        if all(len(row) == 2 for row in rows):  # noqa: PLR2004
+            return self.joined([panel for row in rows for panel in row])
+        return alt.vconcat(*map(self.joined, rows), spacing=_GAP)
+
+
+WIDE = Frame(panel=370, names=150, beside=True, columns=12)
+"""A page, a screen, a slide."""
+NARROW = Frame(panel=232, names=100, beside=False, columns=3)
+"""A phone held upright."""
+
+
+def of_block(table: pd.DataFrame, block: Block) -> pd.DataFrame:
+    """Return the rows of the block's cases, in the order of the block, with its words for their profiles."""
+    order = {row.case: place for place, row in enumerate(block.rows)}
+    mine = table[table["case"].isin(order)]
+    mine = mine.assign(profile=mine["case"].map({row.case: row.profile for row in block.rows}))
+    return mine.sort_values("case", key=lambda cases: cases.map(order), kind="stable")
+
+
+def per_profile(table: pd.DataFrame, frame: Frame, panel: Callable[[pd.DataFrame, str], Any]) -> Any:  # noqa: ANN401
+    """Return a panel for each profile, in the order of the table."""
+    return frame.joined([panel(part, f"profile {profile}") for profile, part in table.groupby("profile", sort=False)])
+
+
+def title(text: str) -> Any:  # noqa: ANN401
+    """Return the title of a panel."""
+    return alt.TitleParams(text, fontSize=12, offset=6)
+
+
+def names(targets: list[str], frame: Frame, **more: Any) -> Any:  # noqa: ANN401
+    """Return a y axis with the names of `targets`, in this order."""
+    axis = alt.Axis(labelLimit=frame.names, labelPadding=6, domain=False, ticks=False)
+    return alt.Y("target:N", sort=targets, title=None, axis=axis, **more)
+
+
+def target_colour(table: pd.DataFrame, frame: Frame) -> Any:  # noqa: ANN401
+    """Return the colours of the targets of `table`, with a legend above the panels."""
+    colours = target_colours(list(dict.fromkeys(table["target"])))
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    return alt.Color("target:N", scale=scale, legend=legend(frame))
+
+
+def legend(frame: Frame, **more: Any) -> Any:  # noqa: ANN401
+    """Return a legend above the panels."""
+    return alt.Legend(orient="top", title=None, columns=frame.columns, columnPadding=14, **more)
+
+
+def sparse_axis(frame: Frame) -> Any:  # noqa: ANN401
+    """Return an axis whose labels have room for thousands."""
+    return alt.Axis(tickCount=7 if frame.beside else 4, labelOverlap="greedy", domain=False, ticks=False)
+
+
+def log_axis(domain: list[float], frame: Frame) -> Any:  # noqa: ANN401
+    """Return an axis whose labels neither run into each other nor leave out half of the scale."""
+    span = domain[1] / domain[0]
+    steps = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 4, 5, 7) if span > 2.5 else tuple(np.arange(1, 10, 0.5))  # noqa: PLR2004
+    if span < 1.5:  # noqa: PLR2004
+        steps = tuple(np.arange(1, 10, 0.1 if span > 1.1 else 0.02))  # noqa: PLR2004
+    powers = range(int(np.floor(np.log10(domain[0]))), int(np.ceil(np.log10(domain[1]))) + 1)
+    values = [round(step * 10.0**power, 6) for power in powers for step in steps]
+    shown = [value for value in values if domain[0] <= value <= domain[1]]
+    overlap = True if frame.beside else "greedy"
+    return alt.Axis(values=shown, format="~r", labelOverlap=overlap, labelFlush=False)

@@ -1,0 +1,134 @@
+"""The first screen: which one, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from runoff.analysis.verdict import NO_DIFFERENCE
+from runoff.report.page.cases import swatch
+from runoff.report.page.model import Answer, Cell, Column, Line, Table, nothing
+from runoff.report.text import full, interval, number
+from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.report.overview import Block
+    from runoff.report.verdicts import Finding
+
+_QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
+_NAME = Markup("<b>{}</b>")
+"""The style keeps it on one line."""
+_MEANS = {WHOLE: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
+
+
+def lead(blocks: Sequence[Block]) -> Markup:
+    """Return the answer in a sentence, such as ``ort-rust for one short process; ort-python for many calls.``."""
+    found = [answers(block) for block in blocks]
+    measured = [line for line in found if line]
+    if not measured:
+        return Markup("Nothing was measured.")
+    if len(measured) > 1:
+        return _tally([finding for line in measured for finding in line])
+    parts: dict[Markup, list[str]] = {}
+    for finding in measured[0]:
+        parts.setdefault(_either(finding), []).append(_respect(finding))
+    return Markup("; ").join(escape("{} for {}").format(who, _and(what)) for who, what in parts.items()) + "."
+
+
+def _tally(findings: Sequence[Finding]) -> Markup:
+    """Return who is told apart from every baseline, and ahead of it, most often in each respect."""
+    told = []
+    for what in dict.fromkeys(finding.what for finding in findings):
+        own = [finding for finding in findings if finding.what == what]
+        counts = Counter(finding.winner.target for finding in own if finding.clear)
+        (who, count), *_ = counts.most_common(1) or [("", 0)]
+        if 2 * count > len(own):
+            told.append(_NAME.format(who) + f" for {_respect(own[0])}" + _NAME.format(f" ({count} of {len(own)})"))
+        else:
+            told.append(escape(f"no clear first for {_respect(own[0])}"))
+    return Markup("; ").join(told) + "."
+
+
+def _either(found: Finding) -> Markup:
+    """Return who comes first, with those that are as good; what is far off and not told apart is said as that."""
+    far = [name for name in found.tied if name not in found.level]
+    who = Markup(" or ").join(_NAME.format(name) for name in (found.winner.target, *found.level))
+    return who + f" (not told apart from {_and(far)})" if far else who
+
+
+def _respect(found: Finding) -> str:
+    return _question(found).lower()
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _question(found: Finding) -> str:
+    return _QUESTIONS.get(found.what, f"Least {found.what}")
+
+
+def cards(block: Block) -> list[Answer]:
+    """Return the numbers that matter of one block."""
+    return [_card(found) for found in answers(block)]
+
+
+def _card(found: Finding) -> Answer:
+    return Answer(
+        question=_question(found),
+        targets=[found.winner.target, *found.level],
+        swatch=swatch(found.winner.target),
+        figure=number(found.figure),
+        between=f"95 % interval {interval(found.figure)}" if interval(found.figure) else "one value, no interval",
+        profile=found.profile,
+        where=_MEANS.get(found.what, found.what),
+        stands=[stands(name, verdict) for name, verdict in found.versus.items()],
+        costs=_costs(found),
+        unfair=", ".join(found.unfair),
+    )
+
+
+def stands(name: str, verdict: str) -> str:
+    """Return a verdict against the baseline `name` as words: ``4.6x faster than ort-python (4.2 to 5.1)``."""
+    first, bracket, rest = verdict.partition(" (")
+    if verdict.startswith(NO_DIFFERENCE):
+        return f"{first} from {name}{bracket}{rest}"
+    if verdict.startswith("not comparable"):
+        return f"{name}: {verdict}"
+    return f"{first} than {name}{bracket}{rest}"
+
+
+def _costs(found: Finding) -> str:
+    """Return what else the winner's case was measured at."""
+    row = found.winner
+    sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
+    told = [f"{number(figure)} {words}" for what, figure, words in sides if what != found.what and figure.value]
+    return f"It also takes {_and(told)}." if told else ""
+
+
+def board(blocks: Sequence[Block]) -> Table:
+    """Return a row for each block with who comes first in what; for runs of more than one."""
+    found = {block.title: {finding.what: finding for finding in answers(block)} for block in blocks}
+    asked = list(dict.fromkeys(what for line in found.values() for what in line))
+    columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in asked)]
+    lines = [
+        Line([Cell(title, "", title), *(_place(line.get(what)) for what in asked)])
+        for title, line in found.items()
+        if line
+    ]
+    return Table("board", "Who comes first, by model and setting", columns, lines)
+
+
+def _place(found: Finding | None) -> Cell:
+    if found is None:
+        return nothing()
+    who, last = " or ".join([found.winner.target, *found.level]), list(found.versus.items())[-1:]
+    told = [f"{full(found.figure)}, profile {found.profile}", *(stands(*entry) for entry in last)]
+    unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
+    return Cell(
+        who, "; ".join([*told, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)
+    )

@@ -1,0 +1,137 @@
+"""The table of all cases that ran, and the tables of ratios and percentiles beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runoff.analysis.summary import QUANTILES
+from runoff.report import device
+from runoff.report.overview import WALL, WARM, ratios
+from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
+from runoff.report.text import Figure, finite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.report.overview import Block, Row
+    from runoff.report.page.cases import Naming
+
+_Ratios = dict[tuple[str, str, str, str], float | None]
+_MAIN = "inference.warm"
+
+
+def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> Table:
+    """Return a row for each case that ran, with its verdicts against every baseline."""
+    found: _Ratios = {
+        (line["case"], line["probe"], line["metric"], line["baseline"]): line["ratio"] for line in ratios(analysis)
+    }
+    baselines = list(dict.fromkeys(name for block in blocks for name in block.baselines))
+    domains = list(dict.fromkeys(name for block in blocks for name in block.domains))
+    against = [Column(f"vs {name}", number=True) for name in baselines]
+    columns = [
+        *naming.columns,
+        Column("Whole process", number=True),
+        *against,
+        Column("Warm inference", number=True),
+        *against,
+    ]
+    columns += [Column(f"Energy, {name}", number=True) for name in domains]
+    columns += [Column("Peak memory", number=True), Column("Stability")]
+    lines = [
+        Line(
+            [*naming.cells(row.case), *_figures(row, baselines, domains, found)],
+            dim=bool(row.twin_of) or not row.computes,
+            facets={"model": block.model, "target": row.target, "profile": row.profile},
+        )
+        for block in blocks
+        for row in block.present
+    ]
+    return Table("compare", "All cases that ran", columns, lines)
+
+
+def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str], found: _Ratios) -> Iterator[Cell]:
+    for figure, verdicts, (probe, metric) in ((row.wall, row.wall_vs, WALL), (row.warm, row.warm_vs, WARM)):
+        yield figure_cell(figure)
+        for name in baselines:
+            yield verdict_cell(verdicts.get(name, ""), found.get((row.case, probe, metric, name)))
+    for name in domains:
+        yield figure_cell(row.energy[name].inference) if name in row.energy else nothing()
+    yield figure_cell(row.peak)
+    yield plain(row.stability or row.status, tone="" if row.stability == "stable" else "warn")
+
+
+def ratio_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return a row for each ratio of a metric that stands for its probe."""
+    columns = [*naming.columns, Column("Metric"), Column("Baseline")]
+    columns += [Column(name, number=True) for name in ("Ratio", "Low", "High", "p, corrected", "Floor")]
+    lines = [
+        Line(
+            [
+                *naming.cells(line["case"]),
+                *(plain(f"{line['probe']} {line['metric']}"), plain(line["baseline"])),
+                *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
+                _small(line["p_adjusted"]),
+                _share(line["floor"]),
+                verdict_cell(line["verdict"], line["ratio"]),
+            ]
+        )
+        for line in ratios(analysis)
+    ]
+    return Table(
+        "ratio-table",
+        "Paired ratios: the baseline's value divided by the target's",
+        [*columns, Column("Verdict")],
+        lines,
+    )
+
+
+def _digits(value: float | None) -> Cell:
+    return nothing() if value is None else Cell(f"{value:.4g}", "", value)
+
+
+def _small(value: float | None) -> Cell:
+    return nothing() if value is None else Cell("< 0.0001" if value < 0.0001 else f"{value:.2g}", "", value)  # noqa: PLR2004
+
+
+def _share(value: float | None) -> Cell:
+    return nothing() if value is None else Cell(f"{value:.1%}".replace("%", " %"), "", value)
+
+
+def percentiles(analysis: Analysis, naming: Naming) -> Table:
+    """Return first, second and warm inferences of each case, with percentiles and the parts that were timed apart."""
+    lines = analysis.summary[analysis.summary["probe"] == "latency"].drop_duplicates(["case", "metric"])
+    found: dict[tuple[str, str], dict[Any, Any]] = {
+        (line["case"], line["metric"]): line for line in lines.to_dict("records")
+    }
+    cases = list(dict.fromkeys(case for case, metric in found if metric == _MAIN))
+    apart = {_MAIN, *device.PARTS}
+    parts = [m for m in dict.fromkeys(lines["metric"]) if str(m).endswith(".warm") and m not in apart]
+    names = {"inference.first": "First", "inference.second": "Second", _MAIN: "Warm, median"}
+    names |= {f"{_MAIN}.{name}": name for name in QUANTILES if name != "p50"}
+    names |= {str(metric): str(metric).removesuffix(".warm").replace("_", " ") + ", warm" for metric in parts}
+    columns = [*naming.columns, *(Column(name, number=True) for name in names.values()), Column("Samples", number=True)]
+    rows = [
+        Line(
+            [
+                *naming.cells(case),
+                *(_quantile(found.get((case, metric))) for metric in names),
+                _count(found.get((case, f"{_MAIN}.p50"))),
+            ]
+        )
+        for case in cases
+    ]
+    return without_empty(Table("percentiles", "Inference times of each case", columns, rows))
+
+
+def _quantile(line: dict[Any, Any] | None) -> Cell:
+    if line is None:
+        return nothing()
+    if finite(line["estimate"]) is None:
+        return nothing("too few samples" if line["status"] == "not-measured" else line["status"])
+    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
+    return figure_cell(Figure(value, low, high, line["unit"], int(line["n"])))
+
+
+def _count(line: dict[Any, Any] | None) -> Cell:
+    return Cell(f"{int(line['n']):,}", "", int(line["n"])) if line else nothing()

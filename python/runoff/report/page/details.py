@@ -1,0 +1,210 @@
+"""The tables below the comparison: phases, answers, audit, stability, what is missing, the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runoff.analysis.trust import computes
+from runoff.report import device, energy
+from runoff.report.overview import missing, outliers
+from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, without_empty
+from runoff.report.palette import PHASES
+from runoff.report.text import Figure, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.report.page.cases import Naming
+
+_OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
+_NEAR_ONE = 0.99
+"""From here on a cosine needs all its digits."""
+_NAMED = 3
+"""More cases than these are counted."""
+
+
+def life(analysis: Analysis, naming: Naming) -> Table:
+    """Return the phases of the median process of each case, in milliseconds."""
+    table = analysis.life.assign(ms=analysis.life["duration_ns"] / 1e6)
+    wide = table.pivot_table(index="case", columns="phase", values="ms", sort=False, aggfunc="sum")
+    known = list(PHASES)
+    phases = sorted(map(str, wide.columns), key=lambda name: known.index(name) if name in known else len(known))
+    columns = [*naming.columns, *(Column(phase, number=True) for phase in phases), Column("whole", number=True)]
+    lines = [
+        Line([*naming.cells(str(case)), *(_ms(float(values[phase])) for phase in phases), _ms(float(values.sum()))])
+        for case, values in wide.iterrows()
+    ]
+    return Table("life-table", "Phases of the median process of each case, in milliseconds", columns, lines)
+
+
+def _ms(value: float) -> Cell:
+    return nothing() if np.isnan(value) else Cell(f"{value:,.1f}", "", value)
+
+
+def accuracy(analysis: Analysis, naming: Naming) -> Table:
+    """Return how far the outputs of each case are from the reference."""
+    lines = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
+    wide = lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
+    columns = [*naming.columns, *(Column(str(name).replace("_", " "), number=True) for name in wide.columns)]
+    rows = [
+        Line([*naming.cells(str(case)), *(_close(float(value)) for value in values)])
+        for case, values in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    return Table("accuracy-table", "Worst item of each case, against the reference", columns, rows)
+
+
+def _close(value: float) -> Cell:
+    if np.isnan(value):
+        return nothing()
+    return Cell(f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}", "", value)
+
+
+def audit(analysis: Analysis) -> Table:
+    """Return a row for each point and outcome, with the comparisons that share it; what differs stands first."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for point in analysis.audit:
+        found.setdefault((point.outcome, point.point, point.detail), []).append(", ".join(point.comparison))
+    count, order = len({point.comparison for point in analysis.audit}), list(_OUTCOMES)
+    columns = [Column("Point"), Column("Outcome"), Column("Detail"), Column("Comparisons")]
+    lines = [
+        Line(
+            [
+                plain(name),
+                Cell(outcome, "", order.index(outcome), _OUTCOMES[outcome]),
+                plain(detail),
+                _comparisons(where, count),
+            ]
+        )
+        for (outcome, name, detail), where in sorted(found.items(), key=lambda entry: order.index(entry[0][0]))
+    ]
+    return Table("audit-table", "Points of the fairness audit", columns, lines)
+
+
+def _comparisons(where: list[str], count: int) -> Cell:
+    if len(where) == count:
+        return Cell(f"all {count}", key=count)
+    if len(where) <= _NAMED:
+        return Cell("; ".join(where), key=len(where))
+    return Cell(f"{len(where)} of {count}", key=len(where), more=where, fold="which")
+
+
+def stability(analysis: Analysis, naming: Naming) -> Table:
+    """Return the verdict on each case's times, with the evidence."""
+    lines = [
+        Line(
+            [
+                *naming.cells(case),
+                plain(", ".join(found.holds) or found.verdict, tone="good" if found.verdict == "stable" else "warn"),
+                _evidence(found.evidence),
+            ]
+        )
+        for case, found in analysis.stability.items()
+    ]
+    columns = [*naming.columns, Column("Stability"), Column("Evidence")]
+    return Table("stability-table", "Were the times steady enough to be believed?", columns, lines)
+
+
+def _evidence(signs: list[str]) -> Cell:
+    first, *more = signs
+    return Cell(first, key=first, more=more, fold=f"{plural(len(more), 'more sign')}")
+
+
+def outlier_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return how many samples of each case lie far from the others."""
+    columns = [
+        *naming.columns,
+        Column("Metric"),
+        *(Column(name, number=True) for name in ("Samples", "Mild", "Severe")),
+    ]
+    lines = [
+        Line(
+            [
+                *naming.cells(found.case),
+                plain(f"{found.probe} {found.metric}"),
+                *(Cell(f"{count:,}", "", count) for count in (found.n, found.mild, found.severe)),
+            ]
+        )
+        for found in outliers(analysis)
+    ]
+    return Table("outliers-table", "Outliers: counted, and left in every estimate", columns, lines)
+
+
+def missing_table(analysis: Analysis) -> Table:
+    """Return what was asked for and not measured, a row for each reason."""
+    lines = [
+        Line(
+            [
+                plain(entry.reason),
+                plain(entry.status, tone="bad" if entry.status == "error" else ""),
+                plain(", ".join(entry.cases) if len(entry.cases) <= _NAMED else plural(len(entry.cases), "case")),
+                plain(", ".join(entry.metrics)),
+            ]
+        )
+        for entry in missing(analysis.summary)
+    ]
+    columns = [Column("Reason"), Column("Status"), Column("Cases"), Column("Metrics")]
+    return Table("missing-table", "What has no result, and why", columns, lines)
+
+
+def energy_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return what each case draws, with all that belongs to a figure."""
+    caption = "Energy by case, part and source"
+    return _texts("energy-table", caption, naming, energy.HEAD, energy.rows(analysis))
+
+
+def device_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return the parts of an inference on GPUs with memory of their own, and the memory that it took."""
+    return _texts("device-table", "Warm inferences on the GPU", naming, device.HEAD, device.rows(analysis))
+
+
+def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table of texts whose first is the id of a case."""
+    lines = [Line([*naming.cells(case), *(plain(cell.replace("**", "")) for cell in cells)]) for case, *cells in rows]
+    return Table(name, caption, [*naming.columns, *(Column(column) for column in head[1:])], lines, sortable=False)
+
+
+def footprint(analysis: Analysis, naming: Naming) -> Table:
+    """Return what each case that computes needs on disk, part by part."""
+    found = analysis.run.info.footprints
+    cases = [case for case in analysis.run.info.cases if case.id in found and case.twin_of is None]
+    shown = [case for case in cases if computes(analysis.run, case.target)]
+    parts = list(dict.fromkeys(part for case in shown for part in found[case.id].parts))
+    columns = [*naming.columns, *(Column(part, number=True) for part in [*parts, "whole"]), Column("Not measured")]
+    lines = [
+        Line(
+            [
+                *naming.cells(case.id),
+                *(_megabytes(found[case.id].parts.get(part)) for part in parts),
+                _megabytes(sum(found[case.id].parts.values()) or None),
+                plain(found[case.id].reason),
+            ]
+        )
+        for case in shown
+    ]
+    return without_empty(Table("footprint-table", "What a case needs on disk", columns, lines))
+
+
+def _megabytes(size: int | None) -> Cell:
+    return nothing() if size is None else figure_cell(Figure(float(size), unit="bytes"))
+
+
+def machine(analysis: Analysis) -> Table:
+    """Return the machine and the versions of everything."""
+    info = analysis.run.info
+    facts: dict[str, object] = {**info.machine, "seed": info.seed, "started": info.started, "finished": info.finished}
+    facts |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
+    for name, can in info.capabilities.items():
+        facts[f"{name} runtime"] = f"{can.runtime} {can.version} {can.build or ''}".strip()
+    for name, model in info.models.items():
+        facts[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
+    lines = [Line([plain(name.replace("_", " ")), plain(_fact(value))]) for name, value in facts.items()]
+    return Table("machine-table", "What ran, and where", [Column("Fact"), Column("Value")], lines)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
+    return "not told" if value is None else str(value)

@@ -1,0 +1,135 @@
+"""What the page's templates are given: tables, cells and figures, as plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
+from runoff.report.overview import AGAIN
+from runoff.report.text import Figure, interval, number
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_GOOD, _BAD = ("faster", "smaller", "less", "fewer"), ("slower", "larger", "more")
+_TONES = {**dict.fromkeys(_GOOD, "good"), **dict.fromkeys(_BAD, "bad")}
+
+
+class Cell(Struct, frozen=True):
+    """A cell of a table."""
+
+    text: str
+    note: str = ""
+    """In smaller type below it: an interval, a reason."""
+    key: float | str | None = None
+    """What the column is sorted by; None sorts last."""
+    tone: str = ""
+    """``good``, ``bad``, ``warn`` or ``dim``."""
+    swatch: str = ""
+    """A colour that the figures use for it, as a variable of the style sheet."""
+    more: list[str] = []
+    """What is folded away below it."""
+    fold: str = ""
+    """What the fold is called."""
+
+
+class Column(Struct, frozen=True):
+    """The head of a column."""
+
+    name: str
+    number: bool = False
+
+
+class Line(Struct, frozen=True):
+    """A row; its first cell is its head."""
+
+    cells: list[Cell]
+    dim: bool = False
+    facets: dict[str, str] = {}
+    """What it may be filtered by: model, target and profile."""
+
+
+class Table(Struct, frozen=True):
+    """A table with a row for each case, point or fact."""
+
+    name: str
+    """An id, unique on the page."""
+    caption: str
+    columns: list[Column]
+    lines: list[Line]
+    sortable: bool = True
+    """Whether its cells know what they are sorted by; texts with numbers in them do not."""
+
+
+class Picture(Struct, frozen=True):
+    """A figure of the page."""
+
+    name: str
+    title: str
+    where: str
+    notes: list[str]
+    wide: Markup
+    narrow: Markup
+
+
+class Answer(Struct, frozen=True):
+    """One of the two or three numbers that matter."""
+
+    question: str
+    """What it is asked for: ``One short process``."""
+    targets: list[str]
+    """Who comes first, with those that cannot be told from it."""
+    swatch: str
+    figure: str
+    between: str
+    profile: str
+    where: str
+    stands: list[str]
+    """How it stands to each baseline, a sentence each."""
+    costs: str
+    """What else the same case costs."""
+    unfair: str
+
+
+def plain(text: str, note: str = "", tone: str = "") -> Cell:
+    """Return a cell of text that is sorted by it."""
+    return Cell(text, note, text.casefold() or None, tone)
+
+
+def figure_cell(figure: Figure) -> Cell:
+    """Return a cell with an estimate, its interval below it; a dash where there is none."""
+    if figure.value is None:
+        return nothing()
+    return Cell(number(figure), interval(figure), figure.value)
+
+
+def nothing(why: str = "") -> Cell:
+    """Return the cell of what was not measured."""
+    return Cell("\N{EN DASH}", why, None, "dim")
+
+
+def verdict_cell(verdict: str, ratio: float | None) -> Cell:
+    """Return a cell with a verdict, its interval below it."""
+    if verdict == BASELINE:
+        return Cell(BASELINE, "", 1.0, "dim")
+    if not verdict:
+        return nothing()
+    if verdict.startswith("not comparable"):
+        first, _, why = verdict.partition(": ")
+        return Cell(first, why, ratio, "dim")
+    first, _, between = verdict.partition(" (")
+    plainly = verdict.startswith((NO_DIFFERENCE, AGAIN))
+    tone = "dim" if plainly else _TONES.get(first.rsplit(" ", 1)[-1], "")
+    return Cell(first, between.removesuffix(")"), ratio, tone)
+
+
+def without_empty(table: Table) -> Table:
+    """Return `table` without the columns in which no line has a value or a word."""
+    kept = [
+        place for place in range(len(table.columns)) if any(line.cells[place].key is not None for line in table.lines)
+    ]
+    lines = [msgspec.structs.replace(line, cells=[line.cells[place] for place in kept]) for line in table.lines]
+    return msgspec.structs.replace(table, columns=[table.columns[place] for place in kept], lines=lines)

@@ -1,0 +1,65 @@
+"""The figures of the page, each with a text that says what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from runoff.report.page.model import Picture
+from runoff.report.page.svg import inline
+from runoff.report.text import Figure, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.report.overview import Block, Row
+    from runoff.report.plots import Drawn, Plot
+
+
+def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Picture]]:
+    """Return the figures by kind."""
+    found: dict[str, list[Picture]] = {}
+    for figure in drawn:
+        plot, says = figure.plot, describe(analysis, figure.plot)
+        wide, narrow = (
+            # our own drawing, whose text ElementTree has escaped
+            Markup(inline(svg, f"{plot.name}-{size}", f"{plot.title}: {plot.where}", says))  # noqa: S704
+            for size, svg in (("w", figure.svg), ("n", figure.narrow))
+        )
+        found.setdefault(plot.kind, []).append(
+            Picture(plot.name, plot.title, plot.where, plot.notes, wide, narrow),
+        )
+    return found
+
+
+def describe(analysis: Analysis, plot: Plot) -> str:
+    """Return in words what a figure shows: its numbers, profile by profile."""
+    block = plot.block
+    if block is None:
+        return f"{'; '.join(plot.notes)}. The table of all cases has the numbers."
+    if plot.kind == "pareto":
+        return "; ".join(plot.notes) + "."
+    if plot.kind == "ratio":
+        return _by_profile(block, lambda row: [f"{name} {verdict}" for name, verdict in row.wall_vs.items()])
+    wholes = analysis.life.groupby("case")["duration_ns"].sum()
+    readers: dict[str, Callable[[Row], Figure]] = {
+        "life": lambda row: Figure(float(wholes[row.case]) if row.case in wholes.index else None, unit="ns"),
+        "warm": lambda row: row.warm,
+        "memory": lambda row: row.peak,
+    }
+    if plot.kind in readers:
+        read = readers[plot.kind]
+        return _by_profile(block, lambda row: [number(read(row))] if read(row).value is not None else [])
+    return _by_profile(block, lambda row: [f"{name} {number(drawn.inference)}" for name, drawn in row.energy.items()])
+
+
+def _by_profile(block: Block, read: Callable[[Row], Iterable[str]]) -> str:
+    told = []
+    for profile in block.profiles:
+        rows = ((row.target, "; ".join(read(row))) for row in block.present if row.profile == profile)
+        said = ", ".join(f"{target} {words}" for target, words in rows if words)
+        if said:
+            told.append(f"Profile {profile}: {said}.")
+    return " ".join(told)

@@ -1,0 +1,141 @@
+"""From the tables and figures of a run to the text of ``report.html``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from runoff.machine import headline
+from runoff.report import device, energy
+from runoff.report.absent import absences
+from runoff.report.measured import how_lines
+from runoff.report.overview import blocks
+from runoff.report.page import answers, compared, details
+from runoff.report.page.cases import Naming
+from runoff.report.page.pictures import pictures
+from runoff.report.page.svg import variable
+from runoff.report.palette import DARK
+from runoff.report.terminal import audit_lines, harness_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runoff.analysis.analyse import Analysis
+    from runoff.report.overview import Block
+    from runoff.report.page.model import Table
+    from runoff.report.plots import Drawn
+
+_UNITS = re.compile(r"(\d) (%|[mµ]?[sJW]|MB)(?!\w)")
+_FILES = Path(__file__).with_name("files")
+
+
+def page(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> str:
+    """Return the text of ``report.html``.
+
+    Parameters
+    ----------
+    analysis
+        The run.
+    drawn
+        Its figures.
+    links
+        Files beside the page, relative to it.
+    """
+    # trim_blocks and lstrip_blocks: what the templates are laid out with does not reach the page
+    templates = Environment(
+        loader=FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_unbroken,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return templates.get_template("page.html.j2").render(_values(analysis, drawn, links))
+
+
+def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> dict[str, Any]:
+    info, made = analysis.run.info, blocks(analysis)
+    shown = [block for block in made if block.present]
+    return {
+        "title": info.run_id,
+        "suite": info.suite.get("suite", {}).get("name", ""),
+        "machine": headline(info.machine),
+        "started": info.started,
+        "started_words": info.started[:16].replace("T", " ") + " UTC",
+        "lead": answers.lead(shown),
+        "where": shown[0].title
+        if len(shown) == 1
+        else f"Told apart from every baseline, and ahead of it, in so many of {len(shown)} comparisons",
+        "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
+        "warnings": audit_lines(analysis),
+        "unsteady": [case for case, found in analysis.stability.items() if found.holds and found.verdict != "stable"],
+        "absences": absences(made),
+        "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
+        "pictures": pictures(analysis, drawn),
+        "device_note": device.NOTE,
+        "energy_note": energy.NOTE,
+        "energy_lacking": energy.lacking(analysis.run),
+        "how": how_lines(analysis.run),
+        "harness": harness_line(analysis.harness),
+        "facets": _facets(shown),
+        "links": [link for link in links if not link.startswith("raw/")],
+        "raw": [link for link in links if link.startswith("raw/")],
+        "colours": _colours(),
+        "style": _own("page.css"),
+        "script": _own("page.js"),
+    }
+
+
+def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
+    shown = [block for block in made if block.present]
+    naming = Naming(made)
+    if len(shown) > 1:
+        yield answers.board(shown)
+    yield compared.comparison(analysis, shown, naming)
+    yield compared.ratio_table(analysis, naming)
+    yield compared.percentiles(analysis, naming)
+    if not analysis.life.empty:
+        yield details.life(analysis, naming)
+    yield details.accuracy(analysis, naming)
+    yield details.device_table(analysis, naming)
+    yield details.energy_table(analysis, naming)
+    yield details.footprint(analysis, naming)
+    yield details.audit(analysis)
+    yield details.stability(analysis, naming)
+    yield details.outlier_table(analysis, naming)
+    yield details.missing_table(analysis)
+    yield details.machine(analysis)
+
+
+def _unbroken(value: object) -> object:
+    """Return text whose numbers and units stay on one line."""
+    return _UNITS.sub("\\1\N{NO-BREAK SPACE}\\2", value) if type(value) is str else value
+
+
+def _facets(shown: Sequence[Block]) -> dict[str, list[str]]:
+    """Return what the comparison may be filtered by; a facet with one value is left out."""
+    values: dict[str, dict[str, None]] = {"model": {}, "target": {}, "profile": {}}
+    for block in shown:
+        for row in block.present:
+            for name, value in (("model", block.model), ("target", row.target), ("profile", row.profile)):
+                values[name][value] = None
+    return {name: list(found) for name, found in values.items() if len(found) > 1}
+
+
+def _colours() -> Markup:
+    """Return the variables of the style sheet, on light and on dark paper."""
+    light, dark = (
+        "".join(f"{variable(code)}:{shown};" for code, shown in pairs.items())
+        for pairs in ({code: code for code in DARK}, DARK)
+    )
+    screen = "@media screen and (prefers-color-scheme:dark)"
+    return Markup(f":root{{{light}}}{screen}{{:root{{{dark}}}}}")  # noqa: S704 - colours of runoff.report.palette
+
+
+def _own(name: str) -> Markup:
+    return Markup((_FILES / name).read_text(encoding="utf-8"))  # noqa: S704 - a file of this package

@@ -1,0 +1,259 @@
+"""The long rest of ``report.md``: sections that stay folded until a reader wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from msgspec import Struct
+
+from runoff.analysis.verdict import percent
+from runoff.report import device, energy
+from runoff.report.measured import how_lines
+from runoff.report.overview import DETAIL, outliers, ratios
+from runoff.report.palette import PHASES
+from runoff.report.tables import bullets, table
+from runoff.report.terminal import harness_line, missing_lines
+from runoff.report.text import Figure, finite, full
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from runoff.analysis.analyse import Analysis
+
+NEAR_ONE = 0.99
+"""From here on a cosine needs all its digits."""
+HOW_TO_READ = """\
+Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
+divided by the target's at the same time, so that 4x faster means a quarter of the time. The floor is what the baseline
+seems to differ from itself, run twice under two names. "No difference" means that the interval includes 1, that the
+p-value, corrected for all comparisons made, is above 0.05, or that the difference is within the floor. Process times
+are hyperfine's; phases and inference times are the runner's own; neither is subtracted from the other."""
+
+
+class Section(Struct, frozen=True):
+    """A part of the report with a name of its own."""
+
+    title: str
+    text: str
+    """Markdown, with nothing cut."""
+
+
+def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
+    """Yield the sections that have something to say, the most asked for first; `plots` are relative to the report."""
+    yield Section("How to read this", HOW_TO_READ)
+    yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
+    yield from _plots(plots)
+    yield from _stability(analysis)
+    yield Section("Same answer", _accuracy(analysis.summary))
+    yield from _footprint(analysis)
+    yield Section("Fairness audit", _audit(analysis))
+    yield Section("Machine and versions", _facts(analysis))
+    yield Section("The harness", harness_line(analysis.harness) + ".")
+    yield from _life(analysis)
+    yield from _energy(analysis)
+    yield from _device(analysis)
+    yield from _ratios(analysis)
+    yield from _probes(analysis)
+    yield from _outliers(analysis)
+    yield from _withheld(analysis.summary)
+
+
+def _footprint(analysis: Analysis) -> Iterator[Section]:
+    """Yield the section on what cases need on disk; none for a run that did not read it."""
+    found = analysis.run.info.footprints
+    parts = list(dict.fromkeys(part for one in found.values() for part in one.parts))
+    rows = [
+        [case, *(_megabytes(one.parts.get(part)) for part in parts), one.reason or _megabytes(sum(one.parts.values()))]
+        for case, one in found.items()
+    ]
+    if rows:
+        note = "Megabytes on disk: what a case needs to run, without the Python interpreter and the system's libraries."
+        yield Section("Footprint", f"{note}\n\n{table(['case', *parts, 'in all'], rows)}")
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.1f}"
+
+
+def _energy(analysis: Analysis) -> Iterator[Section]:
+    """Yield the section on energy; none where it was not asked for."""
+    missing = bullets(f"not read: {line}" for line in energy.lacking(analysis.run))
+    rows = list(energy.rows(analysis))
+    told = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
+    if rows or missing:
+        yield Section("Energy", "\n\n".join([*told, *([missing] if missing else [])]))
+
+
+def _device(analysis: Analysis) -> Iterator[Section]:
+    """Yield the section on GPUs with memory of their own; none where nothing was measured on one."""
+    rows = list(device.rows(analysis))
+    if rows:
+        yield Section("On the GPU", f"{device.NOTE}\n\n{table(device.HEAD, rows)}")
+
+
+def _stability(analysis: Analysis) -> Iterator[Section]:
+    note = (
+        "The worst that holds stands first, then the evidence: what made the verdict, then what was fine or could not "
+        "be told. docs/stability-and-fairness.md has the thresholds."
+    )
+    rows = [
+        [case, ", ".join(found.holds) or found.verdict, "; ".join(found.evidence)]
+        for case, found in analysis.stability.items()
+    ]
+    if rows:
+        yield Section("Stability", f"{note}\n\n{table(['case', 'stability', 'evidence'], rows)}")
+
+
+def _ratios(analysis: Analysis) -> Iterator[Section]:
+    rows = [
+        [
+            *(line["case"], f"{line['probe']} {line['metric']}", line["baseline"]),
+            *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
+            "" if line["p_adjusted"] is None else f"{line['p_adjusted']:.2g}",
+            "" if line["floor"] is None else percent(line["floor"]),
+            line["verdict"],
+        ]
+        for line in ratios(analysis)
+    ]
+    head = ["case", "metric", "baseline", "ratio", "low", "high", "p, corrected", "floor", "verdict"]
+    if rows:
+        yield Section("Ratios", table(head, rows))
+
+
+def _outliers(analysis: Analysis) -> Iterator[Section]:
+    """Yield how many samples lie far from the others."""
+    note = (
+        "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. They are counted here and "
+        "stay in every estimate and plot."
+    )
+    rows = [
+        [found.case, f"{found.probe} {found.metric}", f"{found.n:,}", f"{found.mild:,}", f"{found.severe:,}"]
+        for found in outliers(analysis)
+    ]
+    if rows:
+        yield Section("Outliers", f"{note}\n\n{table(['case', 'metric', 'samples', 'mild', 'severe'], rows)}")
+
+
+def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
+    lines = missing_lines(summary[summary["metric"].str.contains(DETAIL)])
+    if lines:
+        yield Section("Percentiles that were withheld", bullets(lines))
+
+
+def _plots(plots: Sequence[Path]) -> Iterator[Section]:
+    shown = [path for path in plots if path.suffix == ".png"]
+    if shown:
+        yield Section("Plots", "\n\n".join(f"![{path.stem}]({path.as_posix()})" for path in shown))
+
+
+def _life(analysis: Analysis) -> Iterator[Section]:
+    life = analysis.life
+    if life.empty:
+        return
+    note = (
+        "Phases of one process for each case, the one whose whole time is the median; they add up to it. "
+        "Milliseconds. Medians phase by phase are in summary.csv."
+    )
+    wide = life.assign(ms=life["duration_ns"] / 1e6).pivot_table(
+        index="case", columns="phase", values="ms", sort=False, aggfunc="sum"
+    )
+    known = list(PHASES)
+    phases = sorted(map(str, wide.columns), key=lambda name: known.index(name) if name in known else len(known))
+    rows = (
+        [str(case), *(_ms(values[phase]) for phase in phases), _ms(values.sum())] for case, values in wide.iterrows()
+    )
+    yield Section("Life of a process", f"{note}\n\n{table(['case', *phases, 'whole'], rows)}")
+
+
+def _probes(analysis: Analysis) -> Iterator[Section]:
+    """Yield a section for each probe: tables with a row for each metric and a column for each case."""
+    first = analysis.summary.drop_duplicates(["case", "probe", "metric"])
+    measured = first[(first["n"] > 0) & first["estimate"].notna() & (first["probe"] != "accuracy")]
+    for probe, lines in measured.groupby("probe", sort=False):
+        wide = lines.assign(cell=[_cell(line) for line in lines.to_dict("records")]).pivot_table(
+            index="metric", columns="case", values="cell", aggfunc="first", sort=False
+        )
+        parts = []
+        for comparison, cases in _columns(analysis, [str(case) for case in wide.columns]):
+            part = wide[list(cases.values())].dropna(how="all").fillna("")
+            rows = (
+                [str(metric), *map(str, values)] for metric, values in zip(part.index, part.to_numpy(), strict=True)
+            )
+            parts.append(f"{comparison}:\n\n{table(['metric', *cases], rows)}")
+        yield Section(f"Probe {probe}", "\n\n".join(parts))
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _ms(value: Any) -> str:  # noqa: ANN401 - a cell of a table
+    return "" if pd.isna(value) else f"{value:,.1f}"
+
+
+def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield, for each comparison, its words and its cases by target."""
+    grouped: dict[str, dict[str, str]] = {}
+    for case in analysis.run.info.cases:
+        if case.id in cases:
+            grouped.setdefault(", ".join(case.comparison), {})[case.target] = case.id
+    yield from grouped.items()
+
+
+def _cell(line: dict[Any, Any]) -> str:
+    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
+    return full(Figure(value, low, high, line["unit"], int(line["n"])))
+
+
+def _accuracy(summary: pd.DataFrame) -> str:
+    lines = summary[(summary["probe"] == "accuracy") & (summary["n"] > 0)]
+    if lines.empty:
+        return "No outputs were compared with a reference."
+    wide = lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
+    metrics = [str(metric) for metric in wide.columns]
+    rows = (
+        [str(case), *(_plain(value) for value in values)]
+        for case, values in zip(wide.index, wide.to_numpy(), strict=True)
+    )
+    note = (
+        "Worst item of each case, against what PyTorch answered when the model was stored. `max_rel_diff` is "
+        "the largest difference divided by the largest output; `input_...` are differences of the tensor that "
+        "went in, in steps of 255; `top1_agrees` is a share."
+    )
+    return f"{note}\n\n{table(['case', *metrics], rows)}"
+
+
+def _plain(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return f"{value:.8g}" if value > NEAR_ONE else f"{value:.2g}"
+
+
+def _audit(analysis: Analysis) -> str:
+    """Return a row for each point and outcome, with the comparisons that share it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for point in analysis.audit:
+        found.setdefault((point.point, point.outcome, point.detail), []).append(", ".join(point.comparison))
+    count = len({point.comparison for point in analysis.audit})
+    rows = ([*key, f"all {count}" if len(where) == count else "; ".join(where)] for key, where in found.items())
+    return table(["point", "outcome", "detail", "comparisons"], rows)
+
+
+def _facts(analysis: Analysis) -> str:
+    info = analysis.run.info
+    facts = {**info.machine, "seed": info.seed, "started": info.started, "finished": info.finished}
+    facts |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
+    for name, can in info.capabilities.items():
+        facts[f"{name} runtime"] = f"{can.runtime} {can.version} {can.build or ''}".strip()
+    for name, model in info.models.items():
+        facts[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
+    return table(["fact", "value"], ([key, _fact(value)] for key, value in facts.items()))
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
+    return "not told" if value is None else str(value)

@@ -1,0 +1,63 @@
+"""A page of a made-up run, and a real Chromium to read it with."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# the made-up run is the one of the unit tests
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+
+from reading import Opened, started_chromium
+from synthetic import case_of, synthetic_run
+
+from runoff.analysis.analyse import analyse
+from runoff.reason import Reason
+from runoff.report.build import write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a ``report.html`` with every kind of section that a machine without counters has."""
+    folder = tmp_path_factory.mktemp("run")
+    run = synthetic_run(folder, profiles=("default", "cold"), batches=(1, 4), blocks=6, warm=20, live=True)
+    reason = Reason("provider-unavailable", "'cuda' needs an NVIDIA GPU, and this machine has no driver", "use one")
+    run.info.cases = (*run.info.cases, case_of("ort-web", skipped=reason))
+    (folder / "raw").mkdir(exist_ok=True)
+    (folder / "raw" / "net.classify.torch.life.jsonl").write_text("{}\n")
+    (folder / "run.json").write_text("{}\n")
+    return next(path for path in write_report(analyse(run)) if path.name == "report.html")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start Chromium, headless."""
+    with started_chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def reading(browser: Browser, report: Path) -> Callable[..., Opened]:
+    """Return a function that opens the page; its keywords are those of a Playwright context."""
+
+    @contextmanager
+    def opened(width: int = 1280, **options: object) -> Iterator[Opened]:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        page, logged, asked = context.new_page(), [], []
+        page.on("console", lambda message: logged.append(message.text))
+        page.on("pageerror", lambda error: logged.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(report.as_uri())
+        yield Opened(page, logged, asked)
+        context.close()
+
+    return opened

@@ -1,0 +1,51 @@
+"""What the tests of the page share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class Opened(NamedTuple):
+    """The page as somebody reads it."""
+
+    page: Page
+    logged: list[str]
+    """Lines of the console, and errors."""
+    asked: list[str]
+    """Addresses of what the page asked for."""
+
+
+@contextmanager
+def started_chromium() -> Iterator[Browser]:
+    """Start Chromium, headless."""
+    with sync_playwright() as playwright:
+        # the sandbox refuses to start for root
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with playwright.chromium.launch(executable_path=find_chromium(), args=arguments) as browser:
+            yield browser
+
+
+def find_chromium() -> str:
+    """Return the path of a Chromium (``RUNOFF_CHROMIUM`` names one).
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    """
+    found = os.environ.get("RUNOFF_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        raise FileNotFoundError("the tests of the page need Chromium: apt-get install chromium")
+    return found

@@ -1,0 +1,196 @@
+"""The page in a real Chromium: on screens, phones and paper, with a keyboard alone, and without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+    from reading import Opened
+
+    Reading = Callable[..., AbstractContextManager[Opened]]
+
+WIDTHS = (1280, 390)
+VIEWS = [(scheme, width) for scheme in ("light", "dark") for width in WIDTHS]
+
+
+def shown_rows(page: Page) -> list[str]:
+    """Return the targets of the rows of the comparison that are visible, in order."""
+    heads = page.locator("#compare tbody tr:visible th")
+    return [text.strip().split("\n")[0].strip() for text in heads.all_inner_texts()]
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_no_serious_fault_of_accessibility(reading: Reading, scheme: str, width: int) -> None:
+    with reading(width=width, color_scheme=scheme, reduced_motion="reduce") as opened:
+        opened.page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
+        found = Axe().run(opened.page).response
+    assert len(found["passes"]) > 20
+    grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+    told = [(fault["id"], fault["help"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in grave]
+    assert told == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_it_asks_for_nothing_says_nothing_and_fits(reading: Reading, report: Path, scheme: str, width: int) -> None:
+    with reading(width=width, color_scheme=scheme) as opened:
+        opened.page.wait_for_load_state("networkidle")
+        assert opened.logged == []
+        assert [url for url in opened.asked if not url.startswith("data:")] == [report.as_uri()]
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+        opened.page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_no_name_of_the_figures_leaves_its_drawing(reading: Reading) -> None:
+    # text may be a little wider than where it was laid out
+    script = """() => [...document.querySelectorAll('figure svg')].filter(svg => svg.checkVisibility()).flatMap(svg => {
+        const frame = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text')].filter(text => {
+            const box = text.getBoundingClientRect();
+            return box.left < frame.left - 6 || box.right > frame.right + 6;
+        }).map(text => text.textContent);
+    })"""
+    for width in WIDTHS:
+        with reading(width=width) as opened:
+            assert opened.page.evaluate(script) == []
+
+
+def test_the_first_screen_has_the_answer(reading: Reading) -> None:
+    with reading(width=1280) as opened:
+        box = opened.page.locator("#board tbody tr").first.bounding_box()
+        assert opened.page.locator("h1").is_visible()
+        assert box is not None
+        assert box["y"] + box["height"] < 900
+
+
+def test_tables_sort_by_the_keyboard_alone(reading: Reading) -> None:
+    with reading() as opened:
+        page = opened.page
+        head = page.locator("#compare thead th", has_text="Peak memory")
+        planned = shown_rows(page)
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "ascending"
+        place = page.evaluate("() => [...document.querySelectorAll('#compare thead th')].findIndex(h => h.ariaSort)")
+        keys = f"#compare tbody tr > :nth-child({place + 1})"
+        read = f"() => [...document.querySelectorAll('{keys}')].map(c => c.dataset.key ?? null)"
+        upwards = page.evaluate(read)
+        known = [float(key) for key in upwards if key is not None]
+        assert known == sorted(known)
+        assert len(known) > 8
+        assert upwards[len(known) :] == [None] * (len(upwards) - len(known))
+        page.keyboard.press("Space")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert page.evaluate(read) == [*(f"{key}" for key in reversed_ties(upwards, known)), *upwards[len(known) :]]
+        page.locator("#compare thead th button").first.press("Enter")
+        assert head.get_attribute("aria-sort") is None
+        assert sorted(planned) == shown_rows(page)
+
+
+def reversed_ties(texts: list[str], known: list[float]) -> list[str]:
+    """Return the keys from the highest down; equal ones look alike, whatever their order."""
+    return [text for _, text in sorted(zip(known, texts, strict=False), key=lambda entry: -entry[0])]
+
+
+def test_the_comparison_filters_by_the_keyboard_alone(reading: Reading) -> None:
+    with reading() as opened:
+        page = opened.page
+        every = shown_rows(page)
+        output = page.locator(".filters output")
+        page.locator(".filters input").focus()
+        page.keyboard.type("rust cold")
+        rust = shown_rows(page)
+        assert rust
+        assert all("rust" in row for row in rust)
+        assert output.inner_text() == f"{len(rust)} of {len(every)} rows"
+        page.keyboard.press("Control+A")
+        page.keyboard.press("Delete")
+        page.locator(".filters select[name=target]").focus()
+        page.keyboard.type("torch")
+        assert set(shown_rows(page)) == {"torch"}
+        page.locator(".filters select[name=profile]").focus()
+        page.keyboard.type("cold")
+        assert len(shown_rows(page)) == 2
+        page.get_by_role("button", name="Clear").press("Enter")
+        expect(output).to_have_text(f"{len(every)} rows")
+        assert shown_rows(page) == every
+
+
+def test_without_scripts_it_is_complete(reading: Reading) -> None:
+    with reading(java_script_enabled=False) as opened:
+        page = opened.page
+        assert not page.locator(".filters").is_visible()
+        assert page.locator("#compare tbody tr").count() > 8
+        assert page.locator("#compare thead button").count() == 0
+
+
+def test_the_skip_link_comes_first_and_leads_to_the_answer(reading: Reading) -> None:
+    with reading() as opened:
+        page = opened.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert float(outline.removesuffix("px")) >= 2
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "answer"
+
+
+def test_phones_get_drawings_of_their_own(reading: Reading) -> None:
+    for width, seen, unseen in ((1280, "wide", "narrow"), (390, "narrow", "wide")):
+        with reading(width=width) as opened:
+            figure = opened.page.locator("#life figure").first
+            assert figure.locator(f".{seen}").is_visible()
+            assert not figure.locator(f".{unseen}").is_visible()
+
+
+def test_every_figure_has_a_name_and_says_what_it_shows(reading: Reading) -> None:
+    with reading() as opened:
+        for drawing in opened.page.locator("figure svg").all():
+            assert drawing.get_attribute("role") == "img"
+            assert drawing.locator("title").first.text_content()
+            assert len(drawing.locator("desc").first.text_content() or "") > 40
+
+
+def test_every_link_leads_somewhere_and_ids_are_unique(reading: Reading, report: Path) -> None:
+    with reading() as opened:
+        page = opened.page
+        links = [link.get_attribute("href") or "" for link in page.locator("a").all()]
+        ids: list[str] = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids))
+    assert [link for link in links if link.startswith("#") and link[1:] not in ids] == []
+    files = [unquote(link) for link in links if not link.startswith("#")]
+    assert "raw/net.classify.torch.life.jsonl" in files
+    assert [file for file in files if not (report.parent / file).is_file()] == []
+
+
+def test_paper_is_light_and_has_all_figures(reading: Reading) -> None:
+    with reading(color_scheme="dark") as opened:
+        page = opened.page
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.locator("nav").is_visible()
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        figures = page.locator("figure .wide")
+        assert figures.count() > 4
+        assert all(figure.is_visible() for figure in figures.all())
+        assert not page.locator("td details, details.data").first.is_visible()
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert page.locator("details:not([open])").count() > 0
+        assert page.pdf().startswith(b"%PDF")
+
+
+def test_nothing_moves_for_those_who_asked_for_that(reading: Reading) -> None:
+    for wish, expected in (("reduce", "auto"), ("no-preference", "smooth")):
+        with reading(reduced_motion=wish) as opened:
+            script = "getComputedStyle(document.documentElement).scrollBehavior"
+            assert opened.page.evaluate(script) == expected

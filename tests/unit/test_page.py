@@ -1,0 +1,281 @@
+"""``report.html`` without a browser: what is on it, what it says, and what its drawings are made of."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import case_of, run_of, synthetic_run
+
+from runoff.analysis.analyse import Analysis, analyse
+from runoff.footprint import Footprint
+from runoff.reason import Reason
+from runoff.report.absent import absence_lines, absences
+from runoff.report.build import write_report
+from runoff.report.overview import blocks
+from runoff.report.page.answers import cards, lead, stands
+from runoff.report.page.model import Column, Line, Table, nothing, plain, verdict_cell, without_empty
+from runoff.report.page.render import page
+from runoff.report.page.svg import inline, paint
+from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
+from runoff.report.pareto import front, front_words
+from runoff.report.plots import draw
+from runoff.report.text import Figure
+from runoff.report.verdicts import answers
+from runoff.store import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runoff.protocol import Result
+    from runoff.report.overview import Block
+
+ABSENT = Reason("provider-unavailable", "no <driver> here", "install one")
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    run = synthetic_run(profiles=("default", "cold"), blocks=6, warm=20, live=True)
+    run.info.cases = (*run.info.cases, case_of("ort-web", skipped=ABSENT))
+    run.info.footprints = {run.info.cases[0].id: Footprint({"environment": 5_000_000_000, "model": 19_000_000})}
+    return analyse(run)
+
+
+@pytest.fixture(scope="module")
+def text(analysis: Analysis) -> str:
+    return page(analysis, list(draw(analysis)), ["samples.csv", "raw/a b.jsonl"])
+
+
+def test_the_page_has_every_part(text: str) -> None:
+    for name in ("answer", "compare-all", "life", "ratios", "latency", "tradeoff", "memory", "same", "footprint"):
+        assert f'<section id="{name}"' in text
+    for name in ("audit", "stability", "missing", "how", "machine", "data"):
+        assert f'<section id="{name}"' in text
+
+
+def test_the_page_needs_nothing_else(text: str) -> None:
+    assert "default-src 'none'" in text
+    fetched = re.findall(r"""(?:src|href)=["']([^"']*)["']|url\(([^)]*)\)|@import""", text)
+    links = {one or other for one, other in fetched}
+    plots = {link for link in links if link.startswith("plots/")}
+    assert {link for link in links - plots if not link.startswith("#")} == {"data:,", "samples.csv", "raw/a%20b.jsonl"}
+    assert "http" not in re.sub(r'(xmlns(:xlink)?="[^"]*"|http-equiv)', "", text)
+
+
+def test_inferences_on_a_gpu_have_a_section(analysis: Analysis) -> None:
+    def with_part(result: Result) -> Result:
+        samples = result.samples | {"copy_in": result.samples["inference"]}
+        return msgspec.structs.replace(result, samples=samples)
+
+    records = [
+        msgspec.structs.replace(one, result=with_part(one.result))
+        if one.probe == "latency" and one.result and "inference" in one.result.samples
+        else one
+        for one in analysis.run.records
+    ]
+    assert '<section id="gpu"' not in page(analysis, [], [])
+    text = page(analyse(Run(analysis.run.folder, analysis.run.info, tuple(records))), [], [])
+    section = text.split('<section id="gpu"')[1].split("</section>")[0]
+    assert section.count('<th scope="row"') == 10
+    assert "copy in" in section
+    assert "data-sortable" not in section
+
+
+def test_what_people_wrote_is_text(text: str) -> None:
+    assert "no &lt;driver&gt; here" in text
+    assert "<driver>" not in text
+
+
+def test_a_run_without_results_says_so(tmp_path: Path) -> None:
+    skipped = case_of("torch", probes=("process",), skipped=ABSENT)
+    write_report(analyse(run_of([skipped], [], tmp_path)))
+    text = (tmp_path / "report.html").read_text()
+    assert "<h1>Nothing was measured.</h1>" in text
+    assert "no &lt;driver&gt; here" in text
+    assert "<figure" not in text
+
+
+def test_a_report_elsewhere_links_to_what_is_there(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path / "run", targets=("ort-python",), profiles=("default",), blocks=2, warm=3)
+    (run.folder / "raw").mkdir(parents=True)
+    (run.folder / "raw" / "one.jsonl").touch()
+    made = analyse(run)
+    for folder, linked in ((None, True), (tmp_path / "published", False)):
+        paths = write_report(made, folder)
+        (written,) = (path for path in paths if path.name == "report.html")
+        assert ('href="raw/one.jsonl"' in written.read_text()) is linked
+        for link in re.findall(r'href="(plots/[^"]*)"', written.read_text()):
+            assert (written.parent / link).is_file()
+
+
+def block_of(walls: dict[str, float], verdicts: dict[str, str], analysis: Analysis) -> Block:
+    """Return a block of whole processes alone: milliseconds and the verdict against torch, by target."""
+    (block,) = blocks(analysis)
+    rows = [
+        msgspec.structs.replace(
+            row,
+            wall=Figure(ms * 1e6, 0.9 * ms * 1e6, 1.1 * ms * 1e6, "ns", 6),
+            wall_vs={"torch": verdicts.get(row.target, "baseline")},
+            warm=Figure(),
+            peak=Figure(),
+        )
+        for row in block.rows
+        if row.profile == "default" and (ms := walls.get(row.target)) is not None
+    ]
+    return msgspec.structs.replace(block, rows=rows)
+
+
+def said(*made: Block) -> str:
+    return str(lead(made).striptags())
+
+
+def test_the_answer_names_those_that_are_as_good(analysis: Analysis) -> None:
+    walls = {"torch": 10.5, "ort-rust": 10.0}
+    assert said(block_of(walls, {"ort-rust": "5 % faster (4 to 6)"}, analysis)) == "ort-rust for one short process."
+    level = block_of(walls, {"ort-rust": "no difference (floor 8 %)"}, analysis)
+    assert said(level) == "ort-rust or torch for one short process."
+
+
+def test_what_is_far_off_and_not_told_apart_is_no_recommendation(analysis: Analysis) -> None:
+    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "no difference (no floor)"}, analysis)
+    assert said(far) == "ort-rust (not told apart from torch) for one short process."
+    assert [card.targets for card in cards(far)] == [["ort-rust"]]
+
+
+def test_of_many_comparisons_only_clear_ones_count(analysis: Analysis) -> None:
+    walls = {"torch": 21.0, "ort-rust": 10.0}
+    clear = block_of(walls, {"ort-rust": "2.1x faster (2.0 to 2.2)"}, analysis)
+    open_ = block_of(walls, {"ort-rust": "no difference (no floor)"}, analysis)
+    single = block_of(walls, {"ort-rust": "not comparable: 1 block gives no interval (2 are needed)"}, analysis)
+    assert said(clear, clear, open_) == "ort-rust for one short process (2 of 3)."
+    assert said(clear, open_, single) == "no clear first for one short process."
+
+
+def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis: Analysis) -> None:
+    (block,) = blocks(analysis)
+
+    def with_walls(cold: Figure) -> str:
+        usual = Figure(10.0, 9.0, 11.0, "ns", 6)
+        rows = [
+            msgspec.structs.replace(row, wall=cold if row.profile == "cold" else usual)
+            for row in block.rows
+            if row.target == "ort-rust"
+        ]
+        return answers(msgspec.structs.replace(block, rows=rows))[0].profile
+
+    assert with_walls(Figure(8.0, 7.5, 8.5, "ns", 6)) == "cold"
+    assert with_walls(Figure(8.0, 7.0, 9.2, "ns", 6)) == "default"
+    assert with_walls(Figure(8.0, None, None, "ns", 1)) == "default"
+
+
+def test_cards_say_what_the_winner_costs_beside(analysis: Analysis) -> None:
+    first, *_ = cards(blocks(analysis)[0])
+    assert first.question == "One short process"
+    assert "a warm call" in first.costs
+    assert "peak memory" in first.costs
+    assert any("faster than torch" in line for line in first.stands)
+
+
+def test_verdicts_are_said_of_their_baseline() -> None:
+    assert stands("torch", "4.6x faster (4.2 to 5.1)") == "4.6x faster than torch (4.2 to 5.1)"
+    assert stands("torch", "no difference (floor 2.1 %)") == "no difference from torch (floor 2.1 %)"
+    assert stands("torch", "not comparable: one block") == "torch: not comparable: one block"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "shown", "note", "tone"),
+    [
+        ("4.6x faster (4.2 to 5.1)", "4.6x faster", "4.2 to 5.1", "good"),
+        ("2.1 % slower (1.7 to 2.5)", "2.1 % slower", "1.7 to 2.5", "bad"),
+        ("no difference (floor 2.1 %)", "no difference", "floor 2.1 %", "dim"),
+        ("A/A +0.3 % (-0.5 to +1.1)", "A/A +0.3 %", "-0.5 to +1.1", "dim"),
+        (
+            "not comparable: 1 block gives none (2 are needed)",
+            "not comparable",
+            "1 block gives none (2 are needed)",
+            "dim",
+        ),
+        ("baseline", "baseline", "", "dim"),
+    ],
+)
+def test_verdicts_in_cells(verdict: str, shown: str, note: str, tone: str) -> None:
+    cell = verdict_cell(verdict, 1.0)
+    assert (cell.text, cell.note, cell.tone) == (shown, note, tone)
+
+
+def test_columns_without_a_value_are_left_out() -> None:
+    columns = [Column("a"), Column("b"), Column("c")]
+    lines = [Line([plain("x"), nothing(), nothing("why")]), Line([plain("y"), nothing(), plain("z")])]
+    left = without_empty(Table("t", "t", columns, lines))
+    assert [column.name for column in left.columns] == ["a", "c"]
+    assert all(len(line.cells) == 2 for line in left.lines)
+
+
+def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) -> None:
+    made = blocks(analysis)
+    assert [(absence.targets, absence.cases) for absence in absences(made)] == [(["coreml"], 1), (["ort-web"], 1)]
+    assert absence_lines(made)[1] == "not here: ort-web (1 case): provider-unavailable: no <driver> here (install one)"
+    assert {row.target for row in made[0].present}.isdisjoint({"coreml", "ort-web"})
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> None:
+    kept = front(points)
+    best = [points[index] for index in kept]
+    assert best == sorted(best)
+    for x, y in points:
+        beaten = any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
+        assert ((x, y) in best) is not beaten
+
+
+def test_the_front_is_told_in_words(analysis: Analysis) -> None:
+    words = front_words(blocks(analysis)[0])
+    assert words.startswith("on the front, whole process: ")
+    assert "ort-rust" in words
+    assert "again" not in words
+    assert "null" not in words
+
+
+def test_drawings_on_the_page_are_small_and_named(analysis: Analysis) -> None:
+    figures = list(draw(analysis))
+    assert {figure.plot.kind for figure in figures} == {"life", "ratio", "warm", "pareto", "memory"}
+    for figure in figures:
+        made = inline(figure.svg, "one", "A <title>", "what it shows")
+        root = ET.fromstring(made)  # noqa: S314 - our own drawing
+        assert len(made) < 0.6 * len(figure.svg)
+        assert figure.plot.machine not in made
+        assert {element.get("id") for element in root.iter() if element.get("id")} >= {"one-t", "one-d"}
+        assert all(name.startswith("one-") for element in root.iter() if (name := element.get("id")))
+        assert "aria-roledescription" not in made
+        _, top, _, height = map(float, root.attrib["viewBox"].split())
+        assert top > 50
+        assert height > 100
+        texts = {element.text for element in root.iter("text")}
+        assert {row.target for row in blocks(analysis)[0].present if row.computes and not row.twin_of} <= texts
+
+
+def test_every_colour_of_a_figure_has_one_for_the_dark(analysis: Analysis) -> None:
+    for figure in draw(analysis):
+        for svg in (figure.svg, figure.narrow):
+            painted = set(re.findall(r' (?:fill|stroke)="([^"]*)"', inline(svg, "one", "t", "d")))
+            assert {colour for colour in painted if not colour.startswith("var(--c")} <= {"none", "transparent"}
+    known = {*PHASES.values(), *target_colours([*TARGETS, "mine", "yours", "theirs", "ort-python-again"]).values()}
+    assert {paint(colour) for colour in known} & known == set()
+
+
+def luminance(code: str) -> float:
+    """Return the relative luminance of WCAG 2.2."""
+    parts = [int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_dark_colours_can_be_seen_on_dark() -> None:
+    paper = luminance(DARK["#FFFFFF"])
+    for light in {*PHASES.values(), *TARGETS.values()}:
+        assert (luminance(DARK[light]) + 0.05) / (paper + 0.05) > 3, light

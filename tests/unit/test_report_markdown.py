@@ -1,0 +1,130 @@
+"""``report.md`` in a pull request: what stands on the first screen, what is folded, and what is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import case_of, run_of, synthetic_run
+
+from runoff.analysis.analyse import Analysis, analyse
+from runoff.footprint import Footprint
+from runoff.reason import Reason
+from runoff.report import markdown
+from runoff.report.markdown import MOST, overview, report
+from runoff.report.overview import blocks
+from runoff.report.sections import Section, sections
+
+FOLDED = re.compile(r"<details>\n<summary>([^\n]*)</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
+PLOTS = [Path("plots/life.png"), Path("plots/life.svg")]
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analyse(synthetic_run(blocks=6, live=True))
+
+
+@pytest.fixture(scope="module")
+def wide() -> Analysis:
+    return analyse(synthetic_run(blocks=3, warm=5, batches=tuple(range(1, 13))))
+
+
+def first_screen(text: str) -> str:
+    return text[: text.index("<details>")]
+
+
+def test_the_first_screen_has_verdicts_the_table_and_what_was_not_measured(analysis: Analysis) -> None:
+    shown = first_screen(report(analysis, PLOTS))
+    places = [shown.index(word) for word in ("Test CPU", "## Verdicts", "ort-rust", "| profile |", "## Not measured")]
+    assert places == sorted(places)
+    assert "perf on this machine: not supported" in shown
+    assert "![" not in shown
+    assert len(shown) < 6_000
+
+
+def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis: Analysis) -> None:
+    text = report(analysis, PLOTS)
+    folded = dict(FOLDED.findall(text))
+    assert [section.title for section in sections(analysis, PLOTS)] == list(folded)
+    assert folded["Plots"] == "![life](plots/life.png)"
+    assert text.count("<details>") == text.count("</details>") == len(folded)
+    assert FOLDED.sub("", text).count("##") == 3  # verdicts, the block and what was not measured
+    for part in folded.values():
+        assert not part.startswith("\n")
+        assert "| --- |" not in part or re.search(r"(^|\n\n)\|.*\|\n\| --- ", part)
+
+
+def test_what_a_case_needs_on_disk(analysis: Analysis) -> None:
+    first, second = (case.id for case in analysis.run.info.cases[:2])
+    info = msgspec.structs.replace(
+        analysis.run.info,
+        footprints={first: Footprint({"program": 3_000_000, "model": 500_000}), second: Footprint(reason="not known")},
+    )
+    told = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
+    (shown,) = (section.text for section in sections(told, PLOTS) if section.title == "Footprint")
+    assert f"| {first} | 3.0 | 0.5 | 3.5 |" in shown
+    assert f"| {second} |  |  | not known |" in shown
+
+
+def test_what_cannot_run_here_is_no_row_but_a_line_below_the_table(analysis: Analysis) -> None:
+    (block,) = blocks(analysis)
+    text = overview(block)
+    rows, _, lines = text.partition("\n\n")
+    assert "coreml" not in rows
+    assert lines == "- not here: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)"
+    assert lines in first_screen(report(analysis, [])).partition("## Not measured")[2]
+
+
+def test_a_column_that_says_nothing_is_left_out(analysis: Analysis) -> None:
+    (block,) = blocks(analysis)
+    head = overview(block).splitlines()[0]
+    assert "warm inference" in head
+    assert "status" not in head
+    odd = [msgspec.structs.replace(row, status="error") for row in block.rows]
+    assert "status" in overview(msgspec.structs.replace(block, rows=odd)).splitlines()[0]
+
+
+def test_only_the_first_block_is_open_and_the_others_say_their_first_verdict(wide: Analysis) -> None:
+    text = report(wide, [])
+    assert first_screen(text).count("### ") == 1
+    titles = [title for title, _ in FOLDED.findall(text) if title.startswith("net, classify, 1 thread, batch")]
+    assert len(titles) == 11
+    assert all(": default, whole process: ort-rust is the quickest, " in title for title in titles)
+
+
+def test_what_does_not_fit_into_a_comment_is_left_out_whole_and_named(wide: Analysis) -> None:
+    text = report(wide, PLOTS)
+    assert len(text) <= MOST
+    end = text[text.rindex("Left out, ") :]
+    assert "Probe latency" in end
+    assert "[report.html](report.html) has all." in end
+    told = [title for title, _ in FOLDED.findall(text)]
+    whole = {section.title: section.text for section in sections(wide, PLOTS)}
+    assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
+    assert set(whole) == {title for title in whole if title in told or title in end}
+    assert not re.search(r"(?m)^\|(?!.*\|$)", text)
+
+
+@given(
+    st.lists(st.integers(0, 300), max_size=8),
+    st.integers(-100, 900),
+)
+def test_parts_that_fit_never_take_more_than_the_room(sizes: list[int], room: int) -> None:
+    parts = [Section(str(place), "x" * size) for place, size in enumerate(sizes)]
+    texts, dropped = markdown._fitting(parts, room)
+    assert sum(len(text) + 2 for text in texts) <= max(room, 0)
+    assert len(texts) + len(dropped) == len(parts)
+
+
+def test_many_warnings_are_counted_on_the_first_screen() -> None:
+    reasons = [Reason("odd", f"reason {place}") for place in range(50)]
+    cases = [case_of("torch", skipped=reason, batch=place + 1) for place, reason in enumerate(reasons)]
+    shown = first_screen(report(analyse(run_of(cases, [])), []))
+    assert "reason 29" in shown
+    assert "reason 30" not in shown
+    assert "- 20 more are in [report.html](report.html)" in shown
