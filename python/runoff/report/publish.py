@@ -1,7 +1,7 @@
 """Put a run among the published ones: ``python -m runoff.report.publish results/RUN``.
 
-Copies what a reader wants, without raw files and without this machine's paths, to ``results/reference/SUITE``, and for
-the suite `quick` writes its table and plot into the README.
+Copies what a reader wants, without raw files and without this machine's paths, to ``results/reference/SUITE``, for a
+run from a container to ``SUITE-in-docker``, and for the suite `quick` writes its table and plot into the README.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _SHOWN = "quick"
 def publish(folder: Path) -> Path:
     """Publish the run in `folder`; return where it is now."""
     analysis = analyse(read_run(folder))
-    target = paths.results() / "reference" / str(analysis.run.info.suite["suite"]["name"])
+    names = (analysis.run.info.suite["suite"]["name"], analysis.run.info.machine.get("container"))
+    target = paths.results() / "reference" / "-in-".join(filter(None, names))
     shutil.rmtree(target, ignore_errors=True)
     write_report(analysis, target)  # raw files stay where they are, and the page there does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
