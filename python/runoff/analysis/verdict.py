@@ -72,8 +72,9 @@ def differs(ratio: Ratio, p_adjusted: float, floor: float | None) -> bool:
 def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> str:
     """Return a verdict; there is none without an interval.
 
-    ``12.4x faster (11.9 to 12.9)``, ``2.1 % slower (1.7 to 2.5)``, ``no difference (floor 2.1 %)``, or
-    ``no difference (no floor)``.
+    ``12.4x faster (11.9 to 12.9)``, ``2.1 % slower (1.7 to 2.5)``, ``no difference (floor 2.1 %)`` or
+    ``no difference (no floor)``; and ``no difference shown (ratio 0.21 to 1.9)`` where there may well be one, and too
+    little was measured to tell.
 
     Parameters
     ----------
@@ -89,11 +90,21 @@ def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> st
     if not isfinite(ratio.low):
         return f"not comparable: {ratio.n} block gives no interval (2 are needed)"
     if not differs(ratio, p_adjusted, floor):
-        return f"{NO_DIFFERENCE} ({'no floor' if floor is None else f'floor {percent(floor)}'})"
+        return _no_difference(ratio, floor)
     better, worse = BETTER_WORSE[unit]
     if ratio.value > 1:
         return times(ratio.value, ratio.low, ratio.high, better)
     return times(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, worse)
+
+
+def _no_difference(ratio: Ratio, floor: float | None) -> str:
+    """Return the verdict of two that cannot be told apart: because they are alike, or because it cannot be seen."""
+    # at least a difference of 10 % is ruled out, or what there seems to be is within the noise
+    alike = 1 / IN_PERCENT <= ratio.low and ratio.high <= IN_PERCENT
+    if alike or (floor is not None and abs(log(ratio.value)) <= log1p(floor)):
+        return f"{NO_DIFFERENCE} ({'no floor' if floor is None else f'floor {percent(floor)}'})"
+    places = decimals(ratio.value, ratio.low, ratio.high)
+    return f"{NO_DIFFERENCE} shown (ratio {ratio.low:.{places}f} to {ratio.high:.{places}f})"
 
 
 def percent(share: float) -> str:
