@@ -100,7 +100,7 @@ def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> st
 def _no_difference(ratio: Ratio, floor: float | None) -> str:
     """Return the verdict of two that cannot be told apart: because they are alike, or because it cannot be seen."""
     # at least a difference of 10 % is ruled out, or what there seems to be is within the noise
-    alike = 1 / IN_PERCENT <= ratio.low and ratio.high <= IN_PERCENT
+    alike = ratio.low >= 1 / IN_PERCENT and ratio.high <= IN_PERCENT
     if alike or (floor is not None and abs(log(ratio.value)) <= log1p(floor)):
         return f"{NO_DIFFERENCE} ({'no floor' if floor is None else f'floor {percent(floor)}'})"
     places = decimals(ratio.value, ratio.low, ratio.high)
