@@ -34,7 +34,7 @@ OLDEST_RUST = (1, 92)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
-IMAGES = {"cpu": "8 GB, with PyTorch's CPU wheels 2 GB", "cuda": "9 GB"}
+IMAGES = {"cpu": "6 GB, with PyTorch's CPU wheels less", "cuda": "6.4 GB"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
 
