@@ -126,6 +126,49 @@ def test_the_comparison_filters_by_the_keyboard_alone(reading: Reading) -> None:
         assert shown_rows(page) == every
 
 
+def test_the_filter_finds_names_and_clear_restores_the_order(reading: Reading) -> None:
+    with reading() as opened:
+        page = opened.page
+        planned = page.locator("#compare tbody tr").evaluate_all("rows => rows.map(row => row.dataset.case)")
+        page.locator(".filters input").fill("faster")
+        assert shown_rows(page) == []
+        expect(page.locator(".filters output")).to_have_text("no rows")
+        page.locator(".filters input").fill(planned[3])
+        assert len(shown_rows(page)) == 1
+        head = page.locator("#compare thead th", has_text="Peak memory")
+        head.locator("button").click()
+        page.get_by_role("button", name="Clear").click()
+        read = "rows => rows.map(row => row.dataset.case)"
+        assert page.locator("#compare tbody tr").evaluate_all(read) == planned
+        assert head.get_attribute("aria-sort") is None
+
+
+def test_text_sorts_by_the_numbers_in_it(reading: Reading) -> None:
+    with reading() as opened:
+        assert opened.page.evaluate("compare('batch 4', 'batch 16')") < 0
+
+
+def test_a_scrolled_table_on_a_phone_still_says_what_a_row_is(reading: Reading) -> None:
+    with reading(width=390) as opened:
+        page = opened.page
+        first = page.locator("#compare tbody th").first
+        before = [first.bounding_box(), page.locator("#compare thead th").first.bounding_box()]
+        page.locator("#compare").evaluate("table => table.parentElement.scrollLeft = 300")
+        after = [first.bounding_box(), page.locator("#compare thead th").first.bounding_box()]
+        assert [box["x"] for box in after if box] == pytest.approx([box["x"] for box in before if box], abs=2)
+        assert first.locator(".also").is_visible()
+        assert "default" in first.locator(".also").inner_text()
+        board = page.locator("#board tbody th").first.bounding_box()
+        assert board is not None
+        assert board["width"] < 180
+        for link in page.locator(".files a:visible").all():
+            box = link.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) >= 24
+    with reading() as opened:
+        assert not opened.page.locator("#compare .also").first.is_visible()
+
+
 def test_without_scripts_it_is_complete(reading: Reading) -> None:
     with reading(java_script_enabled=False) as opened:
         page = opened.page
@@ -177,6 +220,9 @@ def test_paper_is_light_and_has_all_figures(reading: Reading) -> None:
     with reading(color_scheme="dark") as opened:
         page = opened.page
         page.emulate_media(media="print", color_scheme="dark")
+        # a head with boxes of buttons would stand on the first page alone
+        button = page.locator("#compare thead button").first
+        assert button.evaluate("one => getComputedStyle(one).display") == "contents"
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.locator("nav").is_visible()
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -18,7 +19,10 @@ from runoff.reason import Reason
 from runoff.report.absent import absence_lines, absences
 from runoff.report.build import write_report
 from runoff.report.overview import blocks
-from runoff.report.page.answers import cards, lead, stands
+from runoff.report.page import details
+from runoff.report.page.answers import board, cards, lead, stands
+from runoff.report.page.cases import Naming
+from runoff.report.page.compared import percentiles
 from runoff.report.page.model import Column, Line, Table, nothing, plain, verdict_cell, without_empty
 from runoff.report.page.render import page
 from runoff.report.page.svg import inline, paint
@@ -65,6 +69,15 @@ def test_the_page_needs_nothing_else(text: str) -> None:
     plots = {link for link in links if link.startswith("plots/")}
     assert {link for link in links - plots if not link.startswith("#")} == {"data:,", "samples.csv", "raw/a%20b.jsonl"}
     assert "http" not in re.sub(r'(xmlns(:xlink)?="[^"]*"|http-equiv)', "", text)
+
+
+def test_the_comparison_says_how_its_pairs_were_timed(text: str) -> None:
+    def intro(whole: str) -> str:
+        return whole.partition('<section id="compare-all"')[2].partition("</p>")[0]
+
+    alone = analyse(synthetic_run(profiles=("default",), blocks=2, warm=5))
+    assert "Warm inferences, side by side: " in intro(text)
+    assert "Warm inferences, by its own measure: one process at a time" in intro(page(alone, [], []))
 
 
 def test_inferences_on_a_gpu_have_a_section(analysis: Analysis) -> None:
@@ -156,11 +169,36 @@ def test_of_many_comparisons_only_clear_ones_count(analysis: Analysis) -> None:
     assert said(clear, open_, single) == "no clear first for one short process."
 
 
+def test_one_value_each_is_said_of_runs_without_intervals(analysis: Analysis) -> None:
+    made = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "not comparable: one block"}, analysis)
+    rows = [msgspec.structs.replace(row, wall=Figure(row.wall.value, None, None, "ns", 1)) for row in made.rows]
+    single = msgspec.structs.replace(made, rows=rows)
+    assert said(single) == "ort-rust for one short process (one value)."
+    assert said(single, single) == "ort-rust for one short process (2 of 2, one value each)."
+    (line, *_) = board([single, single]).lines
+    assert line.cells[1].note.startswith("10.0 ms, one value, profile default")
+
+
+def test_who_ties_with_a_baseline_that_the_first_ties_with_is_as_good(analysis: Analysis) -> None:
+    level = dict.fromkeys(("ort-rust", "ort-python", "ort-pyo3"), "no difference (floor 8 %)")
+    walls = {"ort-rust": 10.0, "torch": 10.5, "ort-python": 10.3, "ort-pyo3": 14.0}
+    assert said(block_of(walls, level, analysis)) == "ort-rust or torch or ort-python for one short process."
+    slower = level | {"ort-python": "3 % slower (2 to 4)"}
+    assert said(block_of(walls, slower, analysis)) == "ort-rust or torch for one short process."
+
+
+def test_the_board_says_who_cannot_be_told_apart(analysis: Analysis) -> None:
+    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "no difference (no floor)"}, analysis)
+    (line,) = board([far]).lines
+    assert line.cells[1].text == "ort-rust (not told apart from torch)"
+
+
 def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
 
+    usual = Figure(10.0, 9.0, 11.0, "ns", 6)
+
     def with_walls(cold: Figure) -> str:
-        usual = Figure(10.0, 9.0, 11.0, "ns", 6)
         rows = [
             msgspec.structs.replace(row, wall=cold if row.profile == "cold" else usual)
             for row in block.rows
@@ -171,6 +209,9 @@ def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis:
     assert with_walls(Figure(8.0, 7.5, 8.5, "ns", 6)) == "cold"
     assert with_walls(Figure(8.0, 7.0, 9.2, "ns", 6)) == "default"
     assert with_walls(Figure(8.0, None, None, "ns", 1)) == "default"
+    usual = Figure(10.0, None, None, "ns", 1)
+    assert with_walls(Figure(8.0, None, None, "ns", 1)) == "cold"
+    assert with_walls(Figure(12.0, None, None, "ns", 1)) == "default"
 
 
 def test_cards_say_what_the_winner_costs_beside(analysis: Analysis) -> None:
@@ -206,6 +247,45 @@ def test_verdicts_are_said_of_their_baseline() -> None:
 def test_verdicts_in_cells(verdict: str, shown: str, note: str, tone: str) -> None:
     cell = verdict_cell(verdict, 1.0)
     assert (cell.text, cell.note, cell.tone) == (shown, note, tone)
+
+
+def test_a_percentile_without_bounds_says_why(analysis: Analysis) -> None:
+    table = percentiles(analysis, Naming(blocks(analysis)))
+    place = [column.name for column in table.columns].index("p90")
+    why = set(analysis.summary[analysis.summary["metric"] == "inference.warm.p90"]["reason"])
+    shown = {line.cells[place].more[0] for line in table.lines if line.cells[place].fold == "no bounds"}
+    assert shown
+    assert shown <= why
+
+
+def test_points_of_the_audit_stand_once_for_each_outcome(analysis: Analysis) -> None:
+    point = analysis.audit[0]
+    points = [
+        msgspec.structs.replace(point, comparison=comparison, outcome="ok", point="input", detail=detail)
+        for comparison, detail in ((("a",), "a, b"), (("b",), "a"), (("c",), "a"))
+    ]
+    (line,) = details.audit(replace(analysis, audit=points)).lines
+    assert [line.cells[2].text, line.cells[2].more, line.cells[2].fold] == ["a", ["a: a, b"], "1 other detail"]
+    assert line.cells[3].text == "all 3"
+
+
+def test_facts_of_the_machine_are_words(analysis: Analysis) -> None:
+    run = analysis.run
+    known = {"cgroup_memory_max": "9223372036854771712", "cgroup_cpu_max": "max", "virtualised": True}
+    info = msgspec.structs.replace(run.info, machine=run.info.machine | known | {"memory_bytes": 25_276_510_208})
+    lines = details.machine(replace(analysis, run=Run(run.folder, info, run.records))).lines
+    facts = {line.cells[0].text: line.cells[1].text for line in lines}
+    assert facts["cgroup memory max"] == facts["cgroup cpu max"] == "no limit"
+    assert (facts["memory"], facts["virtualised"]) == ("25.3 GB", "yes")
+    limited = msgspec.structs.replace(info, machine=info.machine | {"cgroup_memory_max": "4000000000"})
+    lines = details.machine(replace(analysis, run=Run(run.folder, limited, run.records))).lines
+    assert "4.0 GB" in {line.cells[1].text for line in lines}
+
+
+def test_shares_are_percent(analysis: Analysis) -> None:
+    table = details.accuracy(analysis, Naming(blocks(analysis)))
+    place = [column.name for column in table.columns].index("top1 agrees")
+    assert {line.cells[place].text for line in table.lines} == {"100 %"}
 
 
 def test_columns_without_a_value_are_left_out() -> None:

@@ -52,7 +52,7 @@ def _names(targets: dict[str, None]) -> str:
 
 
 def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
-    """Return why the sampling of `probe` ended, with the widest interval that was left."""
+    """Return why the sampling of `probe` ended, with the widest interval that was left where it was worked out."""
     causes = {
         "precision": f"as precise as asked ({percent(info.precision)})" if info.precision else "as precise as asked",
         "time": f"its time was used up ({number(Figure(info.time_s * 1e9, unit='ns'))} for the run)"
@@ -61,8 +61,5 @@ def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
         "blocks": "all that the suite asks for",
     }
     where = f" ({stop.widest_case})" if stop.widest_case else ""
-    widest = (
-        "no interval" if stop.widest is None else f"the widest interval is \N{PLUS-MINUS SIGN}{percent(stop.widest)}"
-    )
-    cause = causes.get(stop.cause, stop.cause)
-    return f"{probe}: {plural(stop.blocks, 'block')}, {cause}; {widest}{where}"
+    widest = "" if stop.widest is None else f"; the widest interval is \N{PLUS-MINUS SIGN}{percent(stop.widest)}{where}"
+    return f"{probe}: {plural(stop.blocks, 'block')}, {causes.get(stop.cause, stop.cause)}{widest}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from runoff.analysis.verdict import BASELINE, IN_PERCENT, NO_DIFFERENCE
@@ -33,14 +32,19 @@ class Finding(Struct, frozen=True, kw_only=True):
     versus: dict[str, str]
     """Verdict by baseline, and by each target that cannot be told from it."""
     level: list[str] = []
-    """Targets that it cannot be told from and whose figure is near its own."""
+    """Targets whose figure is near its own, and that it, or a baseline that it ties with, cannot be told from."""
     unfair: list[str]
     """Points of the fairness audit that the comparison fails."""
 
     @property
     def tied(self) -> list[str]:
         """Targets that it cannot be told from."""
-        return [name for name, verdict in self.versus.items() if verdict.startswith(NO_DIFFERENCE)]
+        return _tied(self.versus)
+
+    @property
+    def single(self) -> bool:
+        """Whether its figure is one value, without an interval."""
+        return self.figure.high is None
 
     @property
     def clear(self) -> bool:
@@ -75,21 +79,32 @@ def _finding(block: Block, what: str, best: str, measured: Mapping[str, tuple[Ro
     winner, figure, verdicts = min(measured.values(), key=lambda entry: entry[1].value or 0.0)
     ties = _ties(winner.target, {name: entry[2] for name, entry in measured.items()})
     near = {name for name, (_, its, _) in measured.items() if (its.value or 0.0) < IN_PERCENT * (figure.value or 0.0)}
-    made = Finding(
+    versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict != BASELINE}
+    tied = _tied(versus)
+    # who ties with a baseline that the first ties with, too, is as good
+    beside = [name for name, (_, _, its) in measured.items() if name not in versus and set(_tied(its)) & set(tied)]
+    return Finding(
         block=block,
         profile=winner.profile,
         what=what,
         winner=winner,
         figure=figure,
         best=best,
-        versus={name: verdict for name, verdict in (verdicts | ties).items() if verdict != BASELINE},
+        versus=versus,
+        level=[name for name in (*tied, *beside) if name in near and name != winner.target],
         unfair=block.unfair.get(winner.profile, []),
     )
-    return msgspec.structs.replace(made, level=[name for name in made.tied if name in near])
+
+
+def _tied(versus: Mapping[str, str]) -> list[str]:
+    return [name for name, verdict in versus.items() if verdict.startswith(NO_DIFFERENCE)]
 
 
 def answers(block: Block) -> list[Finding]:
-    """Return one finding for each respect: of the first profile, unless another's interval lies wholly below its."""
+    """Return one finding for each respect: of the first profile, unless another's interval lies wholly below its.
+
+    Where the first profile has one value and no interval, the smallest estimate is taken.
+    """
     chosen: dict[str, Finding] = {}
     for found in findings(block):
         held = chosen.get(found.what)
@@ -99,7 +114,9 @@ def answers(block: Block) -> list[Finding]:
 
 
 def _below(one: Figure, other: Figure) -> bool:
-    return one.high is not None and other.low is not None and one.high < other.low
+    if other.low is None:
+        return (one.value or 0.0) < (other.value or 0.0)
+    return one.high is not None and one.high < other.low
 
 
 _Result = tuple[Figure, dict[str, str]]

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block
     from runoff.report.verdicts import Finding
 
+COUNTED = (
+    "Told apart from every baseline, and ahead of it, in so many of the comparisons where it was measured; "
+    "of one value each, the smallest"
+)
+"""What the counts in `lead` are of."""
 _QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
 """The style keeps it on one line."""
@@ -40,28 +45,37 @@ def lead(blocks: Sequence[Block]) -> Markup:
 
 
 def _tally(findings: Sequence[Finding]) -> Markup:
-    """Return who is told apart from every baseline, and ahead of it, most often in each respect."""
+    """Return who is told apart from every baseline, and ahead of it, most often in each respect.
+
+    Where one value is all there is, nobody can be told apart: who is the smallest most often is named, as such.
+    """
     told = []
     for what in dict.fromkeys(finding.what for finding in findings):
         own = [finding for finding in findings if finding.what == what]
-        counts = Counter(finding.winner.target for finding in own if finding.clear)
+        asked = _question(own[0]).lower()
+        single = all(finding.single for finding in own)
+        counts = Counter(finding.winner.target for finding in own if finding.clear or single)
         (who, count), *_ = counts.most_common(1) or [("", 0)]
         if 2 * count > len(own):
-            told.append(_NAME.format(who) + f" for {_respect(own[0])}" + _NAME.format(f" ({count} of {len(own)})"))
+            words = ", one value each" if single else ""
+            told.append(_NAME.format(who) + f" for {asked}" + _NAME.format(f" ({count} of {len(own)}{words})"))
         else:
-            told.append(escape(f"no clear first for {_respect(own[0])}"))
+            told.append(escape(f"no clear first for {asked}"))
     return Markup("; ").join(told) + "."
 
 
 def _either(found: Finding) -> Markup:
     """Return who comes first, with those that are as good; what is far off and not told apart is said as that."""
+    return Markup(" or ").join(_NAME.format(name) for name in (found.winner.target, *found.level)) + _far(found)
+
+
+def _far(found: Finding) -> str:
     far = [name for name in found.tied if name not in found.level]
-    who = Markup(" or ").join(_NAME.format(name) for name in (found.winner.target, *found.level))
-    return who + f" (not told apart from {_and(far)})" if far else who
+    return f" (not told apart from {_and(far)})" if far else ""
 
 
 def _respect(found: Finding) -> str:
-    return _question(found).lower()
+    return _question(found).lower() + (" (one value)" if found.single else "")
 
 
 def _and(words: Sequence[str]) -> str:
@@ -83,7 +97,7 @@ def _card(found: Finding) -> Answer:
         targets=[found.winner.target, *found.level],
         swatch=swatch(found.winner.target),
         figure=number(found.figure),
-        between=f"95 % interval {interval(found.figure)}" if interval(found.figure) else "one value, no interval",
+        between="one value, no interval" if found.single else f"95 % interval {interval(found.figure)}",
         profile=found.profile,
         where=_MEANS.get(found.what, found.what),
         stands=[stands(name, verdict) for name, verdict in found.versus.items()],
@@ -126,8 +140,9 @@ def board(blocks: Sequence[Block]) -> Table:
 def _place(found: Finding | None) -> Cell:
     if found is None:
         return nothing()
-    who, last = " or ".join([found.winner.target, *found.level]), list(found.versus.items())[-1:]
-    told = [f"{full(found.figure)}, profile {found.profile}", *(stands(*entry) for entry in last)]
+    who, last = " or ".join([found.winner.target, *found.level]) + _far(found), list(found.versus.items())[-1:]
+    one = ", one value" if found.single else ""
+    told = [f"{full(found.figure)}{one}, profile {found.profile}", *(stands(*entry) for entry in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
     return Cell(
         who, "; ".join([*told, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from runoff.report.page.model import Cell, Column, plain
 from runoff.report.page.svg import variable
 from runoff.report.palette import target_colours
@@ -33,7 +35,8 @@ class Naming:
     def _of(self, block: Block, row: Row) -> list[Cell]:
         model, _, setting = block.title.partition(", ")
         what = [Cell(model, setting, block.title)] if self._several else []
-        return [_target(row), *what, plain(row.profile)]
+        also = f"{block.title}, {row.profile}" if self._several else row.profile
+        return [msgspec.structs.replace(_target(row), also=also), *what, plain(row.profile)]
 
 
 def _target(row: Row) -> Cell:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runoff.analysis.summary import QUANTILES
 from runoff.report import device
 from runoff.report.overview import WALL, WARM, ratios
@@ -42,7 +44,13 @@ def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> T
         Line(
             [*naming.cells(row.case), *_figures(row, baselines, domains, found)],
             dim=bool(row.twin_of) or not row.computes,
-            facets={"model": block.model, "target": row.target, "profile": row.profile},
+            facets={
+                "model": block.model,
+                "target": row.target,
+                "profile": row.profile,
+                "setting": block.title,
+                "case": row.case,
+            },
         )
         for block in blocks
         for row in block.present
@@ -130,7 +138,10 @@ def _quantile(line: dict[Any, Any] | None) -> Cell:
     if finite(line["estimate"]) is None:
         return nothing("too few samples" if line["status"] == "not-measured" else line["status"])
     value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    return figure_cell(Figure(value, low, high, line["unit"], int(line["n"])))
+    cell = figure_cell(Figure(value, low, high, line["unit"], int(line["n"])))
+    if low is None and line["reason"]:
+        return msgspec.structs.replace(cell, more=[line["reason"]], fold="no bounds")
+    return cell
 
 
 def _count(line: dict[Any, Any] | None) -> Cell:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
 _NEAR_ONE = 0.99
 """From here on a cosine needs all its digits."""
+_BYTES = ("memory_bytes", "cgroup_memory_max")
+"""Facts of the machine that are sizes."""
+_UNLIMITED = 2**62
+"""What cgroup v1 says instead of "no limit" is the largest signed 64-bit integer, rounded to pages."""
+_NO_ENGINE = "none"
+"""The runtime of the null runners."""
 _NAMED = 3
 """More cases than these are counted."""
 
@@ -48,25 +54,34 @@ def accuracy(analysis: Analysis, naming: Naming) -> Table:
     """Return how far the outputs of each case are from the reference."""
     lines = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
     wide = lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
+    units = dict(zip(lines["metric"], lines["unit"], strict=True))
     columns = [*naming.columns, *(Column(str(name).replace("_", " "), number=True) for name in wide.columns)]
     rows = [
-        Line([*naming.cells(str(case)), *(_close(float(value)) for value in values)])
+        Line(
+            [
+                *naming.cells(str(case)),
+                *(_close(float(value), units[name]) for name, value in zip(wide.columns, values, strict=True)),
+            ]
+        )
         for case, values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
     return Table("accuracy-table", "Worst item of each case, against the reference", columns, rows)
 
 
-def _close(value: float) -> Cell:
+def _close(value: float, unit: str) -> Cell:
     if np.isnan(value):
         return nothing()
+    if unit == "share":
+        return Cell(f"{100 * value:.4g} %", "", value)
     return Cell(f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}", "", value)
 
 
 def audit(analysis: Analysis) -> Table:
     """Return a row for each point and outcome, with the comparisons that share it; what differs stands first."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for point in analysis.audit:
-        found.setdefault((point.outcome, point.point, point.detail), []).append(", ".join(point.comparison))
+        details = found.setdefault((point.outcome, point.point), {})
+        details.setdefault(point.detail, []).append(", ".join(point.comparison))
     count, order = len({point.comparison for point in analysis.audit}), list(_OUTCOMES)
     columns = [Column("Point"), Column("Outcome"), Column("Detail"), Column("Comparisons")]
     lines = [
@@ -74,13 +89,20 @@ def audit(analysis: Analysis) -> Table:
             [
                 plain(name),
                 Cell(outcome, "", order.index(outcome), _OUTCOMES[outcome]),
-                plain(detail),
-                _comparisons(where, count),
+                _said(details),
+                _comparisons([name for where in details.values() for name in where], count),
             ]
         )
-        for (outcome, name, detail), where in sorted(found.items(), key=lambda entry: order.index(entry[0][0]))
+        for (outcome, name), details in sorted(found.items(), key=lambda entry: order.index(entry[0][0]))
     ]
     return Table("audit-table", "Points of the fairness audit", columns, lines)
+
+
+def _said(details: dict[str, list[str]]) -> Cell:
+    """Return what most comparisons share, and folded away what the others have, with their names."""
+    first, *others = sorted(details, key=lambda detail: -len(details[detail]))
+    more = [f"{'; '.join(details[detail])}: {detail}" for detail in others]
+    return Cell(first, key=first.casefold(), more=more, fold=plural(len(others), "other detail"))
 
 
 def _comparisons(where: list[str], count: int) -> Cell:
@@ -197,14 +219,30 @@ def machine(analysis: Analysis) -> Table:
     facts: dict[str, object] = {**info.machine, "seed": info.seed, "started": info.started, "finished": info.finished}
     facts |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
     for name, can in info.capabilities.items():
-        facts[f"{name} runtime"] = f"{can.runtime} {can.version} {can.build or ''}".strip()
+        engine = f"{can.runtime} {can.version} {can.build or ''}".strip()
+        facts[f"{name} runtime"] = "no engine" if can.runtime == _NO_ENGINE else engine
     for name, model in info.models.items():
         facts[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
-    lines = [Line([plain(name.replace("_", " ")), plain(_fact(value))]) for name, value in facts.items()]
+    lines = [Line([plain(_called(name)), plain(_fact(name, value))]) for name, value in facts.items()]
     return Table("machine-table", "What ran, and where", [Column("Fact"), Column("Value")], lines)
 
 
-def _fact(value: object) -> str:
+def _called(name: str) -> str:
+    return name.removesuffix("_bytes").replace("_", " ")
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.startswith("cgroup_") and _unlimited(str(value)):
+        return "no limit"
+    if name in _BYTES and str(value).isdecimal():
+        return f"{int(str(value)) / 1e9:.1f} GB"
     if isinstance(value, dict):
         return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
     return "not told" if value is None else str(value)
+
+
+def _unlimited(value: str) -> bool:
+    """Return whether a limit of a control group says that there is none."""
+    return value in ("max", "-1") or (value.isdecimal() and int(value) >= _UNLIMITED)

@@ -34,6 +34,8 @@ class Cell(Struct, frozen=True):
     """What is folded away below it."""
     fold: str = ""
     """What the fold is called."""
+    also: str = ""
+    """In smaller type below it where the next columns may be out of sight."""
 
 
 class Column(Struct, frozen=True):
@@ -49,7 +51,7 @@ class Line(Struct, frozen=True):
     cells: list[Cell]
     dim: bool = False
     facets: dict[str, str] = {}
-    """What it may be filtered by: model, target and profile."""
+    """What it may be filtered by, and is called by: model, target, profile, setting and the id of its case."""
 
 
 class Table(Struct, frozen=True):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from runoff.machine import headline
 from runoff.report import device, energy
 from runoff.report.absent import absences
-from runoff.report.measured import how_lines
+from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared, details
 from runoff.report.page.cases import Naming
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runoff.report.page.model import Table
     from runoff.report.plots import Drawn
 
-_UNITS = re.compile(r"(\d) (%|[mµ]?[sJW]|MB)(?!\w)")
+_UNITS = re.compile(r"(\d) (%|[mµ]?[sJW]|[MG]B)(?!\w)")
 _FILES = Path(__file__).with_name("files")
 
 
@@ -68,9 +68,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "started": info.started,
         "started_words": info.started[:16].replace("T", " ") + " UTC",
         "lead": answers.lead(shown),
-        "where": shown[0].title
-        if len(shown) == 1
-        else f"Told apart from every baseline, and ahead of it, in so many of {len(shown)} comparisons",
+        "where": shown[0].title if len(shown) == 1 else answers.COUNTED,
         "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
         "warnings": audit_lines(analysis),
         "unsteady": [case for case, found in analysis.stability.items() if found.holds and found.verdict != "stable"],
@@ -80,6 +78,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "device_note": device.NOTE,
         "energy_note": energy.NOTE,
         "energy_lacking": energy.lacking(analysis.run),
+        "timed": timing_words(analysis.run),
         "how": how_lines(analysis.run),
         "harness": harness_line(analysis.harness),
         "facets": _facets(shown),

@@ -2,7 +2,7 @@
 // Without this script every table is complete and in the order of the plan; with it, tables sort and filter.
 
 const compare = (one, other) =>
-  typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+  typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other), undefined, { numeric: true });
 
 function keyOf(row, place) {
   const key = row.cells[place].dataset.key;
@@ -36,8 +36,9 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
 }
 
 for (const form of document.querySelectorAll("form[data-filters]")) {
-  const rows = [...document.getElementById(form.dataset.filters).tBodies[0].rows];
-  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const table = document.getElementById(form.dataset.filters);
+  const rows = [...table.tBodies[0].rows];
+  const texts = new Map(rows.map((row) => [row, Object.values(row.dataset).join(" ").toLowerCase()]));
   const output = form.querySelector("output");
   const filter = () => {
     const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -48,10 +49,15 @@ for (const form of document.querySelectorAll("form[data-filters]")) {
       row.hidden = !(fits && words.every((word) => texts.get(row).includes(word)));
       shown += row.hidden ? 0 : 1;
     }
-    output.value = shown === rows.length ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
+    if (shown === 0) output.value = "no rows";
+    else output.value = shown === rows.length ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
   };
   form.addEventListener("input", filter);
-  form.addEventListener("reset", () => setTimeout(filter));
+  form.addEventListener("reset", () => {
+    table.tBodies[0].append(...rows);
+    for (const head of table.tHead.rows[0].cells) head.removeAttribute("aria-sort");
+    setTimeout(filter);
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
   filter();
