@@ -295,8 +295,8 @@ def history(
 ) -> None:
     """Show how each case went from run to run: values, changes with their verdicts, and plots.
 
-    FOLDER is a run or holds runs; without one, the folder of the results. A change is the one that runoff compare finds
-    between two runs; runs of unlike machines are never held against each other unless asked for.
+    FOLDER is a run or holds runs; without one, the folder of the results (RUNOFF_RESULTS). A change is the one that
+    runoff compare finds between two runs; runs of unlike machines are never held against each other unless asked for.
     """
     from runoff.history import commands
 
@@ -321,17 +321,21 @@ def history(
     "list",
     epilog=_examples(
         "runoff list",
+        "runoff list runs --results /data/runs",
         "runoff list models",
         "runoff list targets --json",
     ),
 )
 @click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
+@click.option("--results", type=_FOLDER, help="Where the runs are.  [default: RUNOFF_RESULTS, or results]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(what: str, *, as_json: bool) -> None:
+def list_(what: str, results: Path | None, *, as_json: bool) -> None:
     """List what there is; without an argument, the runs, the newest first."""
     from runoff.listing import show
 
-    show(what, as_json=as_json)
+    if results and what != "runs":
+        raise RunoffError(f"--results is where runs are; leave it out of a list of {what}")
+    show(what, as_json=as_json, results=results)
 
 
 @cli.command(

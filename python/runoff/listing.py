@@ -11,6 +11,7 @@ from runoff import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from runoff.models.store import ModelStore
     from runoff.plan import Offer
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 
-def show(what: str, *, as_json: bool) -> None:
-    """Print the list called `what` as a table or as JSON."""
-    rows = _LISTS[what]()
+def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
+    """Print the list called `what` as a table or as JSON; `results` is where the runs are."""
+    rows = _runs(results) if what == "runs" else _LISTS[what]()
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
         return
@@ -96,10 +97,10 @@ def _probes() -> Rows:
     ]
 
 
-def _runs() -> Rows:
+def _runs(results: Path | None) -> Rows:
     from runoff.history.past import past_runs
 
-    return past_runs()
+    return past_runs(results)
 
 
 _LISTS: dict[str, Callable[[], Rows]] = {
@@ -107,5 +108,4 @@ _LISTS: dict[str, Callable[[], Rows]] = {
     "targets": _targets,
     "suites": _suites,
     "probes": _probes,
-    "runs": _runs,
 }

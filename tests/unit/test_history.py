@@ -315,6 +315,14 @@ def test_cases_are_those_of_the_latest_run_or_of_the_pattern(days: Path) -> None
         cases_of([], "")
 
 
+def test_of_many_cases_the_nearest_are_named_with_their_count() -> None:
+    lines = [{"run": "one", "case": f"net.classify.target-{place}.default.t1.b1"} for place in range(40)]
+    with pytest.raises(RunoffError) as refused:
+        cases_of(lines, "zzz-7")
+    assert refused.value.hint.startswith("the nearest of 40 cases: net.classify.target-7.default.t1.b1, ")
+    assert refused.value.hint.count(", ") == 4
+
+
 def test_the_page_has_a_row_for_each_run_with_its_value_and_change(days: Path) -> None:
     history = History("date", [made(days)], {(CHANGE, "process.wall"): "why not"}, ["a note"], {"old": "too old"})
     text = markdown(history, {CHANGE: "plot.png"})
@@ -353,6 +361,7 @@ def test_the_plot_has_values_and_ratios_with_intervals_by_machine(days: Path) ->
         assert row["low"] < row["value"] < row["high"]
     assert ratios[3]["value"] == pytest.approx(2.0, rel=0.02)
     assert {row["new"] for row in values} == {"\n".join(point.new) for point in one.points}
+    assert [row["changed"] for row in values] == [False, False, False, False, True]
     images = draw(CHANGE, [one], history.machines)
     assert images["png"].startswith(b"\x89PNG")
     assert b"onnxruntime 1.33.0 abc1234" in images["svg"]

@@ -100,6 +100,7 @@ def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch:
         (("--metric", "memory.peak"), "no run has memory.peak of these cases", "probes that have values: latency"),
         (("--metric", "wall"), "metric 'wall' is not PROBE.NAME", "for example"),
         (("--metric", "proces.wall"), "no probe is called 'proces'", "did you mean 'process'?"),
+        (("--metric", "latency.p99.9"), "no run has latency.p99.9 of", "withheld, too few samples: p99.9 needs 6,636"),
         (("--suite", "dayz"), "--suite dayz: no run is of that suite", "did you mean 'days'?"),
         (("--sql", "SELECT 1", "--case", "x"), "--sql asks for lines of its own", ""),
         (
@@ -108,6 +109,13 @@ def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch:
             "docs/history",
         ),
         (("--sql", "SELEC"), "--sql: Parser Error: syntax error", "DESCRIBE history"),
+        (("--sql", "SELECT case FROM history"), "--sql: Parser Error", 'the column is "case", with its quotes'),
+        (("--sql", "SELECT CASE WHEN true FROM history"), "--sql: Parser Error", "DESCRIBE history"),
+        (("--sql", ""), "--sql: no statements", "it takes one SELECT"),
+        (("--sql", "-- nothing"), "--sql: no statements", "it takes one SELECT"),
+        (("--sql", "SELECT 1; SELECT 2"), "--sql: 2 statements", "it takes one SELECT"),
+        (("--sql", "DROP VIEW history"), "--sql: DROP is not answered", "it takes one SELECT"),
+        (("--sql", "PIVOT history ON run"), "--sql: a PIVOT becomes several statements", "ON run IN (...)"),
         (("--out", Path(__file__) / "x"), "cannot be made", ""),
     ],
 )
@@ -128,6 +136,29 @@ def test_no_folder_and_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_folder_the_one_that_is_read_is_said(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNOFF_RESULTS", str(days))
+    assert asked().stderr.splitlines()[0] == f"runs in {days}"
+    assert CliRunner().invoke(cli, ["list"]).stderr == f"runs in {days}\n"
+    monkeypatch.setenv("RUNOFF_RESULTS", str(days / "none"))
+    done = CliRunner().invoke(cli, ["list", "--results", str(days), "--json"])
+    assert [row["run"] for row in json.loads(done.stdout)][-1] == "old"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("runs", "--results", "none"), "none: there is no such folder"),
+        (("models", "--results", "."), "--results is where runs are; leave it out of a list of models"),
+    ],
+)
+def test_a_folder_of_runs_that_is_none_or_not_wanted(words: tuple[str, ...], message: str) -> None:
+    error = CliRunner().invoke(cli, ["list", *words]).exception
+    assert isinstance(error, RunoffError)
+    assert error.message == message
+
+
 def test_a_query_answers_with_lines(days: Path) -> None:
     sql = 'SELECT run, count(DISTINCT "case") AS cases FROM history GROUP BY run ORDER BY run'
     done = asked(days, "--sql", sql)
@@ -136,6 +167,28 @@ def test_a_query_answers_with_lines(days: Path) -> None:
     lines = json.loads(asked(days, "--json", "--sql", sql).stdout)
     assert lines[0] == {"run": "days-20261101-120000", "cases": 3}
     assert asked(days, "--sql", "SELECT run FROM history WHERE false").stdout.strip() == "no lines"
+
+
+@pytest.mark.parametrize("words", ["COPY", "EXPLAIN ANALYZE COPY"])
+def test_a_query_writes_no_file(days: Path, tmp_path: Path, words: str) -> None:
+    error = refused(days, "--sql", f"{words} (SELECT 1) TO '{tmp_path / 'out.csv'}'")
+    assert error.message == f"--sql: {words.split(maxsplit=1)[0]} is not answered, for it can do more than read"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_is_too_wide_is_a_record_for_each_line(days: Path) -> None:
+    done = asked(
+        days, "--sql", "SELECT *, NULL AS none, 251234567e-1 AS large, 1234567e-7 AS small FROM history LIMIT 2"
+    )
+    records = [dict(line.split(maxsplit=1) for line in part.splitlines()) for part in _records(done.stdout)]
+    assert [record["run"] for record in records] == ["days-20261101-120000"] * 2
+    assert (records[0]["large"], records[0]["small"]) == ("25123500", "0.123457")
+    assert records[0]["machine"] == "Test CPU, 2 cores, virtual, Linux 6.1"
+
+
+def _records(text: str) -> list[str]:
+    """Return the records of an answer without what has no value."""
+    return ["\n".join(line for line in part.splitlines() if len(line.split()) > 1) for part in text.split("\n\n")]
 
 
 def test_nothing_is_fetched_to_answer_a_query(days: Path) -> None:

@@ -218,7 +218,7 @@ def test_a_failed_point_stands_in_the_headline() -> None:
 @pytest.mark.parametrize(
     ("stop", "said"),
     [
-        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite asks for; no interval"),
+        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite asks for"),
         (
             Stop(cause="precision", blocks=1, widest=0.019, widest_case="net.torch"),
             "p: 1 block, as precise as asked (2.0 %); the widest interval is \u00b11.9 % (net.torch)",

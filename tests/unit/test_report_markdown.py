@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from synthetic import case_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
+from runoff.analysis.verdict import NO_DIFFERENCE
 from runoff.footprint import Footprint
 from runoff.reason import Reason
 from runoff.report import markdown
 from runoff.report.markdown import MOST, overview, report
 from runoff.report.overview import blocks
-from runoff.report.sections import Section, sections
+from runoff.report.sections import IN_FILES, Section, sections, trust
+from runoff.report.text import Figure
+from runoff.report.verdicts import answers
 
 FOLDED = re.compile(r"<details>\n<summary>([^\n]*)</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
 PLOTS = [Path("plots/life.png"), Path("plots/life.svg")]
@@ -50,8 +53,12 @@ def test_the_first_screen_has_verdicts_the_table_and_what_was_not_measured(analy
 def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis: Analysis) -> None:
     text = report(analysis, PLOTS)
     folded = dict(FOLDED.findall(text))
-    assert [section.title for section in sections(analysis, PLOTS)] == list(folded)
-    assert folded["Plots"] == "![life](plots/life.png)"
+    assert [*(part.title for part in trust(analysis)), *(part.title for part in sections(analysis, PLOTS))] == list(
+        folded
+    )
+    assert list(folded)[:2] == ["Fairness audit", "Stability"]
+    assert folded["Plots"] == f"{IN_FILES}\n\n![life](plots/life.png)"
+    assert text.count("![") == 1
     assert text.count("<details>") == text.count("</details>") == len(folded)
     assert FOLDED.sub("", text).count("##") == 3  # verdicts, the block and what was not measured
     for part in folded.values():
@@ -89,12 +96,41 @@ def test_a_column_that_says_nothing_is_left_out(analysis: Analysis) -> None:
     assert "status" in overview(msgspec.structs.replace(block, rows=odd)).splitlines()[0]
 
 
-def test_only_the_first_block_is_open_and_the_others_say_their_first_verdict(wide: Analysis) -> None:
+def test_several_blocks_are_a_board_and_each_is_folded_under_its_first_verdict(wide: Analysis) -> None:
     text = report(wide, [])
-    assert first_screen(text).count("### ") == 1
+    shown = first_screen(text)
+    assert "### " not in shown
+    assert "| comparison | one short process | many calls | least memory |" in shown
+    rows = [line for line in shown.splitlines() if line.startswith("| net, classify, 1 thread, batch ")]
+    assert len(rows) == 12
+    assert all(" | ort-rust: " in row for row in rows)
+    cases = sum(len(block.present) for block in blocks(wide))
+    counts = shown[shown.index("Stability of the cases: ") :].splitlines()[0]
+    assert sum(int(count) for count in re.findall(r"\d+", counts)) == cases
     titles = [title for title, _ in FOLDED.findall(text) if title.startswith("net, classify, 1 thread, batch")]
-    assert len(titles) == 11
+    assert len(titles) == 12
     assert all(": default, whole process: ort-rust is the quickest, " in title for title in titles)
+
+
+def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wide: Analysis) -> None:
+    (found, *_) = answers(blocks(wide)[0])
+    odd = msgspec.structs.replace(
+        found,
+        figure=Figure(2e6, unit="ns"),
+        versus={"near": f"{NO_DIFFERENCE} (no floor)", "far": f"{NO_DIFFERENCE} (no floor)"},
+        level=["near"],
+        unfair=["threads"],
+    )
+    words = "2.00 ms; one value; not told apart from far; not a fair comparison: threads"
+    assert markdown._first(odd) == f"ort-rust or near: {words}"
+    assert markdown._first(None) == ""
+
+
+def test_percentiles_that_were_withheld_are_counted_as_not_measured(analysis: Analysis) -> None:
+    lines = analysis.summary[analysis.summary["metric"].str.contains(".p99", regex=False)]
+    assert {*lines["status"]} == {"not-measured"}
+    count = len(lines.drop_duplicates(["case", "probe", "metric"]))
+    assert f"- withheld for too few samples: {count} percentiles" in first_screen(report(analysis, []))
 
 
 def test_what_does_not_fit_into_a_comment_is_left_out_whole_and_named(wide: Analysis) -> None:
@@ -102,9 +138,9 @@ def test_what_does_not_fit_into_a_comment_is_left_out_whole_and_named(wide: Anal
     assert len(text) <= MOST
     end = text[text.rindex("Left out, ") :]
     assert "Probe latency" in end
-    assert "[report.html](report.html) has all." in end
+    assert "[report.html](report.html) (a file beside this one) has all." in end
     told = [title for title, _ in FOLDED.findall(text)]
-    whole = {section.title: section.text for section in sections(wide, PLOTS)}
+    whole = {part.title: part.text for part in (*trust(wide), *sections(wide, PLOTS))}
     assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
     assert set(whole) == {title for title in whole if title in told or title in end}
     assert not re.search(r"(?m)^\|(?!.*\|$)", text)
@@ -127,4 +163,4 @@ def test_many_warnings_are_counted_on_the_first_screen() -> None:
     shown = first_screen(report(analyse(run_of(cases, [])), []))
     assert "reason 29" in shown
     assert "reason 30" not in shown
-    assert "- 20 more are in [report.html](report.html)" in shown
+    assert "- 20 more are in [report.html](report.html) (a file beside this one)" in shown

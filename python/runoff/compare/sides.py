@@ -166,7 +166,7 @@ def _reference(
         return RAW
     if bases[0].made_of != bases[1].made_of:
         before, after = _differing(bases[0].made_of, bases[1].made_of)
-        notes.append(f"{name} itself changed ({before}; {after}): raw values are compared")
+        notes.append(f"{name} itself changed in {second.name}, from {before} to {after}: raw values are compared")
         return RAW
     return name
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runoff.store import Run
 
 FOLDER = ".history"
-VERSION = 1
+VERSION = 2
 """Of what is kept: files of another version are made anew."""
 _READS = 1
 """The version of ``run.json`` that is read."""

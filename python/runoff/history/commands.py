@@ -18,7 +18,7 @@ from runoff.history import query
 from runoff.history.cache import find
 from runoff.history.changes import with_changes
 from runoff.history.series import cases_of, series, unmeasured, why_missing
-from runoff.history.show import History, as_dict, markdown, print_history
+from runoff.history.show import History, as_dict, markdown, print_history, print_lines
 from runoff.report.text import plural
 from runoff.store import write_atomically
 
@@ -73,15 +73,8 @@ def sql(folders: Sequence[Path], text: str, *, as_json: bool) -> None:
         print_json(lines)
         return
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in lines[0] if lines else ["no lines"]:
-        table.add_column(name, overflow="fold")
-    for line in lines:
-        table.add_row(*("" if value is None else escape(str(value)) for value in line.values()))
-    Console().print(table, highlight=False)
+    print_lines(lines, Console())
 
 
 def _runs(folders: Sequence[Path], scratch: Path, suite: str) -> tuple[list[Kept], dict[str, str]]:
@@ -92,6 +85,8 @@ def _runs(folders: Sequence[Path], scratch: Path, suite: str) -> tuple[list[Kept
     RunoffError
         When there is none.
     """
+    if not folders:
+        click.echo(f"runs in {shown(paths.results())}", err=True)
     found = find(folders or [paths.results()], scratch)
     left_out = {shown(Path(folder)): reason for folder, reason in found.skipped.items()} | {
         shown(run.folder): f"it is not finished (runoff bench --resume {shown(run.folder)})"

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.text import Text
 
 from runoff import paths
@@ -25,13 +26,23 @@ HEADS = ("run", "suite", "started", "machine", "ok", "failed", "missing", "best"
 FINISHED = "finished"
 
 
-def past_runs() -> list[dict[str, Any]]:
-    """Return what is known of each run in the folder of the results, the newest first, with the keys `HEADS`.
+def past_runs(results: Path | None) -> list[dict[str, Any]]:
+    """Return what is known of each run in `results`, the newest first, with the keys `HEADS`.
 
-    A folder that cannot be read as a run stands last, and its state says why.
+    Without `results` it is the usual folder, which is said on stderr. A folder that cannot be read as a run stands
+    last, and its state says why.
+
+    Raises
+    ------
+    RunoffError
+        When there is no folder `results`.
     """
+    folders = [results or paths.results()]
+    if results is None:
+        click.echo(f"runs in {shown(*folders)}", err=True)
+        folders = [folder for folder in folders if folder.is_dir()]
     with tempfile.TemporaryDirectory() as scratch:
-        found = find([paths.results()] if paths.results().is_dir() else [], Path(scratch))
+        found = find(folders, Path(scratch))
     spoilt = [
         dict.fromkeys(HEADS) | {"run": Path(folder).name, "state": reason} for folder, reason in found.skipped.items()
     ]

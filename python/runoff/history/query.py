@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -26,6 +27,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
 }
 _COLUMNS = "its columns: docs/history.md, or --sql 'DESCRIBE history'"
+_READS = "it takes one SELECT, DESCRIBE or SUMMARIZE"
+_UNQUOTED_CASE = re.compile(r'(?<!["\w])case(?!["\w])(?!.*\bwhen\b)', re.IGNORECASE | re.DOTALL)
 
 
 def connect(files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
@@ -64,13 +67,35 @@ def select(files: Sequence[Path], sql: str) -> list[dict[str, Any]]:
     Raises
     ------
     RunoffError
-        When DuckDB cannot answer it.
+        When it is not one statement that only reads, or DuckDB cannot answer it.
     """
     with connect(files) as connection:
         try:
+            _refuse_unless_it_reads(connection, sql)
             return _fetch(connection, sql, {})
         except duckdb.Error as error:
-            raise RunoffError(f"--sql: {_first_lines(error)}", _COLUMNS) from error
+            raise RunoffError(f"--sql: {_first_lines(error)}", _hint(error, sql)) from error
+
+
+def _refuse_unless_it_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise `RunoffError` unless `sql` is one statement that reads.
+
+    EXPLAIN is refused too: with ANALYZE it does what it explains, such as writing a file.
+    """
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise RunoffError(f"--sql: {len(statements) or 'no'} statements", _READS)
+    (statement,) = statements
+    if statement.type == duckdb.StatementType.MULTI:
+        raise RunoffError("--sql: a PIVOT becomes several statements", "name its values: PIVOT history ON run IN (...)")
+    if statement.type != duckdb.StatementType.SELECT:
+        raise RunoffError(f"--sql: {statement.type.name} is not answered, for it can do more than read", _READS)
+
+
+def _hint(error: duckdb.Error, sql: str) -> str:
+    if isinstance(error, duckdb.ParserException) and _UNQUOTED_CASE.search(sql):
+        return 'case is a word of SQL: the column is "case", with its quotes'
+    return _COLUMNS
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
@@ -80,7 +105,9 @@ def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str
         try:
             return answer.result()
         except KeyboardInterrupt:
-            connection.interrupt()
+            while not answer.done():  # an interrupt before the query begins is lost
+                connection.interrupt()
+                wait([answer], timeout=0.1)
             raise
 
 

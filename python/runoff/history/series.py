@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,7 +15,7 @@ from runoff.errors import RunoffError, did_you_mean
 from runoff.report.text import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from runoff.compare.metrics import Metric
 
@@ -24,6 +25,8 @@ By = Literal["date", "model", "runtime", "machine", "runoff"]
 BY: tuple[By, ...] = get_args(By)
 _SHORT = 12
 """Digits of a hash that are shown."""
+_NEAREST = 5
+"""More cases than these are not listed in a hint."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -101,8 +104,15 @@ def cases_of(lines: Sequence[Line], pattern: str) -> list[str]:
     known = dict.fromkeys(line["case"] for run in reversed(by_run.values()) for line in run)
     chosen = [case for case in known if fnmatchcase(case, pattern)]
     if not chosen:
-        raise RunoffError(f"--case {pattern}: no case is called so", did_you_mean(pattern, known))
+        raise RunoffError(f"--case {pattern}: no case is called so", _nearest(pattern, known))
     return chosen
+
+
+def _nearest(pattern: str, known: Collection[str]) -> str:
+    """Return a hint that names the case that is meant, or the nearest of many."""
+    if len(known) <= _NEAREST or get_close_matches(pattern, known, n=1):
+        return did_you_mean(pattern, known)
+    return f"the nearest of {len(known)} cases: {', '.join(get_close_matches(pattern, known, n=_NEAREST, cutoff=0))}"
 
 
 def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series | None:
@@ -133,7 +143,8 @@ def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series |
 def why_missing(lines: Sequence[Line], case: str, metric: Metric) -> str:
     """Return why no run has a value of `metric` of `case`: the reason of the last one."""
     reasons = [_missing([line], metric) for line in lines if line["case"] == case and line["probe"] == metric.probe]
-    return reasons[-1] if reasons else unmeasured(metric)
+    told = [reason for reason in reasons if reason != unmeasured(metric)]
+    return told[-1] if told else unmeasured(metric)
 
 
 def unmeasured(metric: Metric) -> str:
@@ -181,7 +192,8 @@ def _missing(lines: Sequence[Line], metric: Metric) -> str:
     for name in (metric.summary_name, stands_for):
         for line in lines:
             if (line["probe"], line["metric"] or "") == (metric.probe, name) and line["status"] != "ok":
-                return f"{line['status']}: {line['reason']}"
+                few = line["status"] == "not-measured" and name and metric.quantile is not None
+                return f"{'withheld, too few samples' if few else line['status']}: {line['reason']}"
     return unmeasured(metric)
 
 

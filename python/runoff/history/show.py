@@ -7,6 +7,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from rich.table import Table
 from rich.text import Text
 
 from runoff.compare.show import cell, coloured, grid
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
     from runoff.history.series import By, Change, Point, Series
 
@@ -28,10 +28,12 @@ RAW = "raw"
 """How a change was found that is not relative to a baseline."""
 MOST = 2
 """More cases than these are counted."""
+_ENDLESS = 100_000
+"""Columns: as wide as a table asks for."""
 HOW_TO_READ = """\
-Medians with 95 % intervals, in order of time. A change is from the run before on the same machine. Where both held the
-same unchanged baseline, the ratios to it are compared, so that what made a whole run slower cancels; raw changes also
-hold what changed between the two days. New are the versions that were others in the run before."""
+Values with their 95 % intervals, in order of time. A change is from the run before on the same machine. Where both
+held the same unchanged baseline, the ratios to it are compared, so that what made a whole run slower cancels; raw
+changes also hold what changed between the two days. New are the versions that were others in the run before."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,31 @@ def _notes(history: History) -> list[str]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= MOST else plural(len(names), "case")
+
+
+def print_lines(lines: Sequence[Mapping[str, object]], console: Console) -> None:
+    """Print what a query answers: as a table, or each line as a list of names and values where that is too wide."""
+    cells = [{name: _plain(value) for name, value in line.items()} for line in lines]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in lines[0] if lines else ["no lines"]:
+        table.add_column(Text(name))
+    for line in cells:
+        table.add_row(*map(Text, line.values()))
+    if console.measure(table, options=console.options.update(width=_ENDLESS)).maximum <= console.width:
+        console.print(table)
+        return
+    for place, line in enumerate(cells):
+        width = max(map(len, line))
+        told = "".join(f"{name:<{width}}  {value}\n" for name, value in line.items())
+        console.print(Text(f"\n{told}" if place else told), end="", soft_wrap=True)
+
+
+def _plain(value: object) -> str:
+    """Return a cell of an answer; six digits of a number are more than was measured."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    text = f"{value:.6g}"
+    return f"{float(text):.0f}" if "e+" in text else text
 
 
 def markdown(history: History, plots: Mapping[str, str]) -> str:

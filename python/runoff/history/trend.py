@@ -51,7 +51,7 @@ def trend(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> Any
         panels = _panels(one, machines, named=new != named)
         rows.append(alt.hconcat(*panels, spacing=36).resolve_scale(color="shared", shape="shared"))
         named = new
-    notes = ["medians with 95 % intervals, in order of time; dashed: a version that was another in the run before"]
+    notes = ["values with their 95 % intervals, in order of time; dashed: a version that was another in the run before"]
     if any(point.relative_to for one in made for point in one.points):
         notes.append(
             "right: the baseline of the same run by the case; what made a whole run slower is only on the left"
@@ -80,11 +80,13 @@ def _scaled(figure: Figure, divisor: float) -> Figure:
 
 def _panel(one: Series, machines: Mapping[str, str], figures: Sequence[Figure], title: str, *, named: bool) -> Any:  # noqa: ANN401
     """Return a plot of `figures`, one for each point, over the runs."""
+    firsts = {point.machine_key: point.run for point in reversed(one.points)}
     table = pd.DataFrame(
         {
             "run": point.run,
             "machine": machines[point.machine_key],
             "new": "\n".join(point.new),
+            "changed": bool(point.new) and point.run != firsts[point.machine_key],
             "value": figure.value,
             "low": figure.low,
             "high": figure.high,
@@ -115,10 +117,10 @@ def _runs(one: Series) -> alt.X:
 
 
 def _rules(base: Any, *, named: bool) -> Iterator[Any]:  # noqa: ANN401
-    """Yield dashed rules where a version is new, and their names above the plot."""
-    new = base.transform_filter("datum.new != ''")
-    yield new.mark_rule(strokeDash=[4, 3], color=_RULE)
+    """Yield dashed rules where a version is another, and above the plot the names of those and of the first ones."""
+    yield base.transform_filter("datum.changed").mark_rule(strokeDash=[4, 3], color=_RULE)
     if named:
+        new = base.transform_filter("datum.new != ''")
         style = {"fontSize": 9, "lineBreak": "\n", "lineHeight": 11, "color": "#555", "limit": _LABEL}
         yield new.mark_text(angle=270, align="left", baseline="middle", **style).encode(y=alt.value(-5), text="new:N")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
 from runoff.machine import headline
 from runoff.report.absent import absence_lines
-from runoff.report.overview import blocks
-from runoff.report.sections import Section, sections
+from runoff.report.overview import DETAIL, blocks
+from runoff.report.sections import Section, sections, trust
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
-from runoff.report.text import full
-from runoff.report.verdicts import headlines
+from runoff.report.text import full, number, plural
+from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers, headlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block, Row
+    from runoff.report.verdicts import Finding
 
 MOST = 65_536
 """Characters that GitHub takes in a comment."""
@@ -31,21 +33,26 @@ _LINES = 30
 _NAMED = 20
 """More of what was left out is counted."""
 _FILES = "[report.html](report.html), [samples.csv](samples.csv), [summary.csv](summary.csv), [run.json](run.json)"
+_PAGE = "[report.html](report.html) (a file beside this one)"
+_ASKED = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
 
 def report(analysis: Analysis, plots: Sequence[Path]) -> str:
     """Return the text of ``report.md``; `plots` are paths relative to it.
 
-    Verdicts, tables, warnings and what was not measured come first; the rest is folded. What would make it longer
-    than `MOST` characters is left out as a whole, table by table, and named at the end.
+    Verdicts, warnings and what was not measured come first, with the table of the only block or a board of several;
+    the rest is folded. What would make it longer than `MOST` characters is left out as a whole, table by table, and
+    named at the end.
     """
     made = blocks(analysis)
+    several = len(made) > 1
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
-    top += ["## Verdicts", *(_compared(block) for block in made[:1])]
-    top += ["## Not measured", bullets(_some(gap_lines(analysis, made))) or "All that was asked for was measured."]
-    rest = [*(_more(block) for block in made[1:]), *sections(analysis, plots)]
+    top += ["## Verdicts", *([_board(made)] if several else map(_compared, made))]
+    gaps = [*_some(gap_lines(analysis, made)), *_withheld(analysis, made)]
+    top += ["## Not measured", bullets(gaps) or "All that was asked for was measured."]
+    rest = [*trust(analysis), *(map(_folded, made) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
-    return _GAP.join([*top, *folded, *_left_out(dropped), f"Files: {_FILES}."]) + "\n"
+    return _GAP.join([*top, *folded, *_left_out(dropped), f"Files beside this one: {_FILES}."]) + "\n"
 
 
 def _warnings(analysis: Analysis) -> list[str]:
@@ -57,7 +64,7 @@ def _warnings(analysis: Analysis) -> list[str]:
 
 def _some(lines: Sequence[str]) -> list[str]:
     """Return as many lines as the first screen has room for, and how many there are more."""
-    more = [f"{len(lines) - _LINES} more are in [report.html](report.html)"] if len(lines) > _LINES else []
+    more = [f"{len(lines) - _LINES} more are in {_PAGE}"] if len(lines) > _LINES else []
     return [*lines[:_LINES], *more]
 
 
@@ -67,10 +74,44 @@ def _compared(block: Block) -> str:
     return _GAP.join([*parts, *([_table(block)] if block.present else [])])
 
 
-def _more(block: Block) -> Section:
-    """Return the verdicts and the table of a block that is not the first, under its first verdict."""
+def _folded(block: Block) -> Section:
+    """Return the verdicts and the table of one block of several, under its first verdict."""
     first = next(iter(headlines(block)), "nothing was measured.")
     return Section(f"{block.title}: {first}", _compared(block))
+
+
+def _board(made: Sequence[Block]) -> str:
+    """Return a line for each block: who comes first in what; below them how steady the cases were."""
+    found = {block.title: {finding.what: finding for finding in answers(block)} for block in made}
+    asked = list(dict.fromkeys(what for line in found.values() for what in line))
+    if not asked:
+        return "Nothing was measured."
+    rows = ([title, *(_first(line.get(what)) for what in asked)] for title, line in found.items())
+    told = table(["comparison", *(_ASKED.get(what, what) for what in asked)], rows)
+    steady = Counter(row.stability for block in made for row in block.present if row.stability)
+    counts = ", ".join(f"{count} {word}" for word, count in steady.most_common())
+    return _GAP.join([told, *([f"Stability of the cases: {counts}."] if counts else [])])
+
+
+def _first(found: Finding | None) -> str:
+    """Return who comes first, with those that are as good, by what, and from whom it cannot be told apart."""
+    if found is None:
+        return ""
+    words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}"]
+    far = [name for name in found.tied if name not in found.level]
+    words += ["one value"] if found.single else []
+    words += [f"not told apart from {', '.join(far)}"] if far else []
+    words += [f"not a fair comparison: {', '.join(found.unfair)}"] if found.unfair else []
+    return "; ".join(words)
+
+
+def _withheld(analysis: Analysis, made: Sequence[Block]) -> list[str]:
+    """Return the count of percentiles that have too few samples; their section has each."""
+    absent = {row.case for block in made for row in block.absent}
+    lines = analysis.summary
+    own = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
+    count = len(own[~own["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))
+    return [f"withheld for too few samples: {plural(count, 'percentile')}"] if count else []
 
 
 def _fitting(parts: Sequence[Section], room: int) -> tuple[list[str], list[str]]:
@@ -93,7 +134,7 @@ def _left_out(titles: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(title.partition(": ")[0] for title in titles[:_NAMED])
     more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return [f"Left out, for a comment holds {MOST:,} characters: {names}{more}. [report.html](report.html) has all."]
+    return [f"Left out, for a comment holds {MOST:,} characters: {names}{more}. {_PAGE} has all."]
 
 
 def overview(block: Block) -> str:

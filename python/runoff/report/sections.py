@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NEAR_ONE = 0.99
 """From here on a cosine needs all its digits."""
+IN_FILES = "The images are files beside report.md: a comment does not show them."
 HOW_TO_READ = """\
 Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
 divided by the target's at the same time, so that 4x faster means a quarter of the time. The floor is what the baseline
@@ -41,15 +42,19 @@ class Section(Struct, frozen=True):
     """Markdown, with nothing cut."""
 
 
+def trust(analysis: Analysis) -> Iterator[Section]:
+    """Yield the sections on whether numbers may be compared and believed."""
+    yield Section("Fairness audit", _audit(analysis))
+    yield from _stability(analysis)
+
+
 def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
-    """Yield the sections that have something to say, the most asked for first; `plots` are relative to the report."""
+    """Yield the other sections with something to say, the most asked for first; `plots` are relative to the report."""
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
-    yield from _stability(analysis)
     yield Section("Same answer", _accuracy(analysis.summary))
     yield from _footprint(analysis)
-    yield Section("Fairness audit", _audit(analysis))
     yield Section("Machine and versions", _facts(analysis))
     yield Section("The harness", harness_line(analysis.harness) + ".")
     yield from _life(analysis)
@@ -146,7 +151,8 @@ def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
 def _plots(plots: Sequence[Path]) -> Iterator[Section]:
     shown = [path for path in plots if path.suffix == ".png"]
     if shown:
-        yield Section("Plots", "\n\n".join(f"![{path.stem}]({path.as_posix()})" for path in shown))
+        images = (f"![{path.stem}]({path.as_posix()})" for path in shown)
+        yield Section("Plots", "\n\n".join([IN_FILES, *images]))
 
 
 def _life(analysis: Analysis) -> Iterator[Section]:
