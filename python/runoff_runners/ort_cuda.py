@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 DEVICE = "cuda"
 """What ONNX Runtime calls the memory of an NVIDIA GPU."""
 _FAILED = "Failed to load "
-_WITHOUT = ("fallback to CPU EP has been explicitly disabled", "Please install TensorRT libraries")
+_WITHOUT = {
+    "fallback to CPU EP has been explicitly disabled": ("cuda", "tensorrt"),
+    "Please install TensorRT libraries": ("tensorrt",),
+}
+"""What ONNX Runtime says when it is without a provider, and which it may be. TensorRT is asked for before CUDA."""
+_FAILURE = " failure "
+_GPU = " ; GPU="
+_FULL = "Failed to allocate memory for requested buffer of size "
+_NO_MEMORY = ("out of memory", _FULL)
+_NO_ENGINE = "TensorRT EP "
+"""What TensorRT's provider says begins so: ``TensorRT EP failed to create engine from network ...``."""
 _FATAL = 4
 _NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _WORDS = {"cuda": "CUDA", "tensorrt": "TensorRT"}
@@ -110,20 +120,38 @@ def _loads(library: str) -> bool:
 def failure(provider: str, error: Exception) -> RunnerError | None:
     """Return why `provider` itself gave the `error` when a session was made; None when it was not its doing."""
     text = str(error)
-    # ONNX Runtime only logs that it could not load a provider, and goes on without, until it stumbles over this
-    if any(words in text for words in _WITHOUT):
-        for name in ("cuda", "tensorrt") if provider == "tensorrt" else ("cuda",):
-            library = f"libonnxruntime_providers_{name}.so"
-            if not mapped_library(library):
-                return _unavailable(provider, _why_not_loaded(library))
-    before, failed, after = text.partition(" failure ")
-    if not failed:
+    library = _not_loaded(provider, text)
+    if library:
+        return _unavailable(provider, _why_not_loaded(library))
+    told = _told(text)
+    if told is None:
         return None
-    # as in "... CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=..."
-    told = f"{before.split()[-1]} failure {one_line(after.partition(' ; ')[0])}"
-    if "out of memory" in told:
+    if any(words in told for words in _NO_MEMORY):
         return RunnerError("runtime-failed", f"settings.provider: {provider!r}: {told}", "see what uses it: nvidia-smi")
-    return _unavailable(provider, told)
+    hint = 'set provider = "cuda"' if told.startswith(_NO_ENGINE) else cuda_driver.HINT
+    return _unavailable(provider, told, hint)
+
+
+def _told(text: str) -> str | None:
+    """Return what the GPU or TensorRT failed at, without the places in ONNX Runtime's own code; None when neither."""
+    for words in (_FULL, _NO_ENGINE):
+        _, found, more = text.partition(words)
+        if found:
+            return one_line(f"{found}{more}")
+    # as in "... CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=..."
+    before, _, after = text.partition(_FAILURE)
+    words, failed, _ = after.partition(_GPU)
+    return f"{before.split()[-1]}{_FAILURE}{one_line(words)}" if failed else None
+
+
+def _not_loaded(provider: str, text: str) -> str | None:
+    """Return the library of a provider that ONNX Runtime did not load; None when that is not what it says in `text`.
+
+    It only logs that, and goes on without, until it stumbles over the provider's absence.
+    """
+    names = [name for words, names in _WITHOUT.items() if words in text for name in names if name in ("cuda", provider)]
+    libraries = [f"libonnxruntime_providers_{name}.so" for name in names]
+    return next((library for library in libraries if not mapped_library(library)), None)
 
 
 def _why_not_loaded(library: str) -> str:
@@ -134,9 +162,9 @@ def _why_not_loaded(library: str) -> str:
     return f"ONNX Runtime did not load {library}"
 
 
-def _unavailable(provider: str, reason: str) -> RunnerError:
+def _unavailable(provider: str, reason: str, hint: str = cuda_driver.HINT) -> RunnerError:
     message = f"settings.provider: {provider!r} cannot be used: {reason}"
-    return RunnerError("provider-unavailable", message, cuda_driver.HINT)
+    return RunnerError("provider-unavailable", message, hint)
 
 
 def check_assignment(session: ort.InferenceSession, provider: str) -> None:
@@ -197,6 +225,9 @@ class DeviceModel:
             self._binding.bind_ortvalue_input(name, self._inputs[name])
         self._binding.synchronize_inputs()
         copied = monotonic_ns()
+        for name in self._free:
+            # else the output of the run before is what this one has to fill
+            self._binding.bind_output(name, self._device)
         self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()
         computed = monotonic_ns()
@@ -208,6 +239,7 @@ class DeviceModel:
 
     def _allocate(self, inputs: Sequence[TensorSpec]) -> None:
         """Make buffers on the device for these inputs, and for the outputs whose shapes are known."""
+        self._free = [spec["name"] for spec in self._outputs if None in spec["shape"]]
         self._binding = self._session.io_binding()
         self._inputs = {spec["name"]: self._buffer(spec) for spec in inputs}
         self._kinds = _kinds(inputs)

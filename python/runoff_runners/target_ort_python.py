@@ -121,9 +121,15 @@ class _DeviceSession(_Session):
         from runoff_runners.ort_cuda import DEVICE, DeviceModel, check_assignment
 
         super().__init__(request)
-        check_assignment(self._session, self._asked)
         specs = {node.name: _spec(node) for node in self._session.get_outputs()}
-        self._model = DeviceModel(self._session, self._inputs, [specs[name] for name in self._outputs], DEVICE)
+        outputs = [specs[name] for name in self._outputs]
+        try:
+            check_assignment(self._session, self._asked)
+            self._model = DeviceModel(self._session, self._inputs, outputs, DEVICE)
+        except RunnerError:
+            raise
+        except Exception as error:  # its exceptions share no other base
+            raise RunnerError("runtime-failed", one_line(error)) from error
         self.parts = self._model.parts
 
     def run(self, feed: Feed) -> Feed:

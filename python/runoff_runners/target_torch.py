@@ -101,9 +101,16 @@ class _CudaSession(_Session):
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         super().__init__(request, builder)
-        torch.cuda.synchronize()
         self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
         self._buffers: list[torch.Tensor] = []
+        try:
+            torch.cuda.synchronize()
+            self._allocate_ahead(request)
+        except RuntimeError as error:
+            raise RunnerError("runtime-failed", one_line(error)) from error
+
+    def _allocate_ahead(self, request: Request) -> None:
+        """Make the buffers before the first inference, where shapes are known but for the batch."""
         shapes = [[request["settings"]["batch"], *spec["shape"][1:]] for spec in request["model"]["inputs"]]
         if all(None not in shape for shape in shapes):
             dtypes = [getattr(torch, spec["dtype"]) for spec in request["model"]["inputs"]]
@@ -236,7 +243,10 @@ def _load_program(path: str, request: Request) -> torch.nn.Module:
         from torch.export.passes import move_to_device_pass
 
         # moving the module alone would leave behind what its operations create
-        program = move_to_device_pass(program, device)
+        try:
+            program = move_to_device_pass(program, device)
+        except RuntimeError as error:
+            raise RunnerError("runtime-failed", one_line(error)) from error
     network: torch.nn.Module = program.module()
     return network
 

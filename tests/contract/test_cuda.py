@@ -40,9 +40,9 @@ def ort_standin(asked: Path, took: str = TENSORRT) -> Runner:
     return Runner("ort-python", lambda: Target(name="ort-python", command=command, env=env), "onnx")
 
 
-def torch_standin(model_format: str) -> Runner:
-    """Return `torch` over a PyTorch that says it has a GPU."""
-    env = {"PYTHONPATH": str(paths.runners().parent)}
+def torch_standin(model_format: str, full: str = "") -> Runner:
+    """Return `torch` over a PyTorch that says it has a GPU; `full` names what finds no memory there."""
+    env = {"PYTHONPATH": str(paths.runners().parent), "STANDIN_FULL": full}
     command = (torch().command[0], "-P", str(HERE / "torch_cuda_standin.py"))
     return Runner("torch", lambda: Target(name="torch", command=command, env=env), model_format, names_inputs=False)
 
@@ -129,6 +129,56 @@ def test_tensorrt_that_takes_nothing_is_no_tensorrt(models: Path, tmp_path: Path
     assert "takes no operation of this model" in (outcome.result.message or "")
 
 
+def in_ort_python(code: str, *arguments: str) -> list[str]:
+    """Run `code` as `ort-python` runs; return the lines that it prints."""
+    command = [ort_python().command[0], "-P", "-c", code, *arguments]
+    env = {"PYTHONPATH": str(paths.runners().parent)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_an_output_of_a_shape_that_nobody_knows_is_made_each_time() -> None:
+    code = """
+import sys, numpy as np, onnxruntime as ort
+from runoff_runners.ort_cuda import DeviceModel
+session = ort.InferenceSession(sys.argv[1])
+places = {"name": "places", "dtype": "int64", "shape": [2, None]}
+x, twice = ({"name": name, "dtype": "float32", "shape": [1, 4]} for name in ("x", "twice"))
+model = DeviceModel(session, [x], [places, twice], "cpu")
+for x in ([0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]):
+    answer = model.run({"x": np.array([x], np.float32)})
+    print(answer["places"][1].tolist(), answer["twice"][0].tolist())
+"""
+    found = paths.root() / "rust" / "runoff-core" / "tests" / "data" / "found.onnx"
+    assert in_ort_python(code, str(found)) == [
+        "[1, 2] [0.0, 2.0, 2.0, 0.0]",
+        "[0] [2.0, 0.0, 0.0, 0.0]",
+        "[] [0.0, 0.0, 0.0, 0.0]",
+        "[0, 1, 2, 3] [2.0, 2.0, 2.0, 2.0]",
+    ]
+
+
+def test_buffers_that_find_no_memory_are_a_failure_of_the_runtime(
+    standin: Runner, models: Path, tmp_path: Path
+) -> None:
+    request = golden("once-classify", standin, models, tmp_path)
+    request["settings"] = {"provider": "cuda", "batch": 1 << 40}
+    outcome = execute(standin, request, tmp_path)
+    outcome.assert_failed("runtime-failed", 1)
+    assert "alloc" in (outcome.result.message or "")
+
+
+@pytest.mark.parametrize(("model_format", "full"), [("pt", "synchronize"), ("pt2", "move_to_device_pass")])
+def test_a_gpu_that_is_full_while_torch_loads_is_a_failure_of_the_runtime(
+    model_format: str, full: str, models: Path, tmp_path: Path
+) -> None:
+    runner = torch_standin(model_format, full)
+    request = golden("once-classify", runner, models, tmp_path)
+    request["settings"] = {"provider": "cuda"}
+    outcome = execute(runner, request, tmp_path)
+    outcome.assert_failed("runtime-failed", 1)
+    assert outcome.result.message == "CUDA out of memory. Tried to allocate 20.00 MiB."
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
@@ -147,18 +197,51 @@ def test_tensorrt_that_takes_nothing_is_no_tensorrt(models: Path, tmp_path: Path
             "provider-unavailable",
             f"{UNUSABLE.format('cuda')}.*libonnxruntime_providers_cuda.so: cannot open shared object file.*",
         ),
+        (
+            "initialization: /src/bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 67108864",
+            "runtime-failed",
+            "settings.provider: 'cuda': Failed to allocate memory for requested buffer of size 67108864",
+        ),
         ("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Protobuf parsing failed.", "None", "None"),
+        ("Load model from /a failure /model.onnx failed: Protobuf parsing failed.", "None", "None"),
     ],
 )
 def test_what_a_provider_stumbles_over(text: str, kind: str, words: str) -> None:
+    assert_stumbles("cuda", text, kind, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Please install TensorRT libraries as mentioned in the GPU requirements page.",
+            ".*libonnxruntime_providers_tensorrt.so: cannot open shared object file.*",
+        ),
+        (
+            "nodes are assigned to the CPU EP, but fallback to CPU EP has been explicitly disabled by the user.",
+            ".*libonnxruntime_providers_cuda.so: cannot open shared object file.*",
+        ),
+        (
+            "[ONNXRuntimeError] : 11 : EP_FAIL : TensorRT EP failed to create engine from network for fused node: a_0",
+            "TensorRT EP failed to create engine from network for fused node: a_0",
+        ),
+        (
+            "[ONNXRuntimeError] : 11 : EP_FAIL : TensorRT EP could not build execution context for fused node: a_0",
+            "TensorRT EP could not build execution context for fused node: a_0",
+        ),
+    ],
+)
+def test_what_tensorrt_stumbles_over(text: str, words: str) -> None:
+    assert_stumbles("tensorrt", text, "provider-unavailable", f"{UNUSABLE.format('tensorrt')}{words}")
+
+
+def assert_stumbles(provider: str, text: str, kind: str, words: str) -> None:
+    """Assert what becomes of the `text` of an error of ONNX Runtime's."""
     code = (
-        "import sys; from runoff_runners.ort_cuda import failure; found = failure('cuda', Exception(sys.argv[1]));"
+        "import sys; from runoff_runners.ort_cuda import failure; found = failure(sys.argv[1], Exception(sys.argv[2]));"
         "print(found and found.kind); print(found)"
     )
-    python = ort_python().command[0]
-    env = {"PYTHONPATH": str(paths.runners().parent)}
-    done = subprocess.run([python, "-P", "-c", code, text], env=env, capture_output=True, text=True, check=True)
-    told, message = done.stdout.splitlines()
+    told, message = in_ort_python(code, provider, text)
     assert told == kind
     assert re.fullmatch(words, message)
 

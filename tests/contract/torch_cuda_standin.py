@@ -1,4 +1,7 @@
-"""The runner of `torch` as on a machine with an NVIDIA GPU, for which the CPU and its memory stand in."""
+"""The runner of `torch` as on a machine with an NVIDIA GPU, for which the CPU and its memory stand in.
+
+STANDIN_FULL names what fails for want of memory on the GPU: ``synchronize``, or ``move_to_device_pass``.
+"""
 # The clock is read before anything is imported:
 # ruff: noqa: E402
 
@@ -6,8 +9,9 @@ from time import monotonic_ns
 
 BEGAN_NS = monotonic_ns()
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runoff_runners.program import main
 
@@ -15,16 +19,29 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Target
 
 
+FULL = os.environ.get("STANDIN_FULL")
+
+
+def fail(*_given: Any) -> None:
+    """Raise what PyTorch raises."""
+    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nStand-in")
+
+
 def load_target() -> "Target":
     """Import the runtime, changed."""
     import torch
+    from torch.export import passes
 
     from runoff_runners import target_torch
 
     torch.cuda.is_available = lambda: True
-    torch.cuda.synchronize = lambda: None
+    torch.cuda.synchronize = fail if FULL == "synchronize" else lambda: None
     torch.cuda.get_device_name = lambda _index: "Stand-in"
     target_torch._DEVICES["cuda"] = "cpu"
+    if FULL == "move_to_device_pass":
+        # on the CPU nothing is moved
+        target_torch._DEVICES["cuda"] = "meta"
+        passes.move_to_device_pass = fail
     told = target_torch._Session.effective
     # parameters on the CPU say that they are
     with_device = lambda session: {**told(session), "provider": "cuda"}  # noqa: E731

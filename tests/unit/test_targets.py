@@ -36,6 +36,15 @@ def test_every_built_in_target_can_be_started_or_says_what_to_run(name: str, tmp
     assert target.missing is None or target.missing.hint.startswith("run: nox -s ")
 
 
+def test_what_would_change_the_measurement_does_not_reach_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONDONTWRITEBYTECODE", "ORT_TENSORRT_FP16_ENABLE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "1")
+    environment = Target(name="mine", command=("/bin/true",)).environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert "ORT_TENSORRT_FP16_ENABLE" not in environment
+    assert environment["CUDA_VISIBLE_DEVICES"] == "1"
+
+
 def test_an_environment_that_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
     monkeypatch.setenv("RUNOFF_BIN", str(tmp_path))

@@ -14,11 +14,12 @@ from runoff.reason import Reason
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Python's own switches would change what is measured (PYTHONDONTWRITEBYTECODE alone makes every start slower).
 _ADDED = {"ORT_DISABLE_TELEMETRY": "1", "NVIDIA_TF32_OVERRIDE": "0"}
 """ONNX Runtime's telemetry is on by default: a thread, a file and a connection that no measurement should hold.
 NVIDIA's libraries are told that float32 is float32: some of them would else compute in TF32, some would not."""
-_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_")
+_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_")
+"""How variables begin that would change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes
+every start slower), and those in which ONNX Runtime's TensorRT provider looks for its options, precision among them."""
 
 
 class Target(Struct, frozen=True, kw_only=True):

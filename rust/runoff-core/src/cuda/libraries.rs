@@ -66,9 +66,14 @@ fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
     }
 }
 
-/// Folders of NVIDIA's packages, beside the package onnxruntime that the `library` is in.
+/// Folders of NVIDIA's packages, beside the package onnxruntime that the `library` is in: as it was named, and where
+/// links lead to.
 fn folders(library: &Path) -> Vec<PathBuf> {
-    let Some(packages) = library.ancestors().nth(3) else { return Vec::new() };
+    let places = [Some(library.to_owned()), library.canonicalize().ok()];
+    places.iter().flatten().filter_map(|place| place.ancestors().nth(3)).flat_map(folders_in).collect()
+}
+
+fn folders_in(packages: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(packages.join("nvidia")).into_iter().flatten().filter_map(Result::ok);
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join("lib")).collect();
     folders.sort();
@@ -114,6 +119,18 @@ pub(super) mod tests {
         assert_eq!(open(), Err("librunoff-two.so.2 is not here".to_owned()));
         install(folder.path(), "cudnn", "librunoff-two.so.2");
         assert_eq!(open(), Ok(()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_library_that_is_named_by_a_link_is_looked_beside_where_it_is_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = install(folder.path(), "cu13", RUNTIME);
+        fs::create_dir_all(library.parent().expect("a folder")).expect("a folder");
+        fs::write(&library, "").expect("a file");
+        let link = folder.path().join("link.so");
+        std::os::unix::fs::symlink(&library, &link).expect("a link");
+        assert_eq!(open_all(&[(RUNTIME, true)], &folders(&link)).map(drop), Ok(()));
     }
 
     #[test]

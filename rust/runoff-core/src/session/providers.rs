@@ -50,6 +50,12 @@ const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
 const FAILURE: &str = " failure ";
 const CUDA_FAILED: &str = " ; GPU=";
 
+/// What it says when its pool on the GPU cannot grow: a size follows.
+const FULL: &str = "Failed to allocate memory for requested buffer of size ";
+
+/// How what `TensorRT`'s provider says begins: `TensorRT EP failed to create engine from network ...`.
+const NO_ENGINE: &str = "TensorRT EP ";
+
 /// Providers of the loaded library that can be used here, by their names in the protocol.
 ///
 /// # Errors
@@ -107,7 +113,21 @@ impl Nvidia {
 
     fn unusable(self, reason: &str) -> Error {
         let message = format!("settings.provider: '{}' cannot be used: {reason}", self.name);
-        Error::new(Kind::ProviderUnavailable, message, "docker run --gpus all ..., or set provider = \"cpu\"")
+        let hint = if reason.starts_with(NO_ENGINE) {
+            "set provider = \"cuda\""
+        } else {
+            "docker run --gpus all ..., or set provider = \"cpu\""
+        };
+        Error::new(Kind::ProviderUnavailable, message, hint)
+    }
+
+    /// What becomes of a failure `told` by the GPU or `TensorRT`: memory that runs out is no lack of the machine's.
+    fn failed(self, told: &str) -> Error {
+        if ["out of memory", FULL].iter().any(|words| told.contains(words)) {
+            let message = format!("settings.provider: '{}': {told}", self.name);
+            return Error::new(Kind::RuntimeFailed, message, "see what uses it: nvidia-smi");
+        }
+        self.unusable(told)
     }
 }
 
@@ -139,7 +159,8 @@ pub(super) fn load(name: &str) -> Result<Device, Error> {
 ///
 /// # Errors
 ///
-/// `provider-unavailable` for what ONNX Runtime says of NVIDIA's, `runtime-failed` for the rest.
+/// `provider-unavailable` for what ONNX Runtime says of NVIDIA's, `runtime-failed` for the rest, and for memory that
+/// runs out.
 pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> Result<SessionBuilder, Error> {
     let nvidia = Nvidia::find(&settings.provider);
     let added = match (nvidia, COREML.into_iter().find(|(name, _)| *name == settings.provider)) {
@@ -151,7 +172,7 @@ pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> Result<Sessio
         (None, None) => return Ok(builder),
     };
     alone(builder, settings, added).map_err(|error| match nvidia {
-        Some(provider) => provider.unusable(&in_short(error.message())),
+        Some(provider) => provider.failed(&in_short(error.message())),
         None => Error::runtime("applying the settings", &error),
     })
 }
@@ -176,17 +197,19 @@ pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
         let hint = "use another provider; a prepared model (.ort) is made for the CPU";
         return Some(Error::new(Kind::ProviderUnavailable, message, hint));
     }
-    let message = format!("settings.provider: '{provider}': {}", cuda_failure(reason)?);
-    Some(Error::new(Kind::RuntimeFailed, message, "ask the driver: nvidia-smi"))
+    Nvidia::find(provider).zip(told(reason)).map(|(provider, told)| provider.failed(&told))
 }
 
 /// What ONNX Runtime says, without the places in its own code.
 fn in_short(reason: &str) -> String {
-    cuda_failure(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
+    told(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
 }
 
-/// The part that is for the user, as `CUDA failure 2: out of memory`, where a call of one of NVIDIA's libraries failed.
-fn cuda_failure(reason: &str) -> Option<String> {
+/// The part that is for the user, as `CUDA failure 2: out of memory`, where the GPU or `TensorRT` failed.
+fn told(reason: &str) -> Option<String> {
+    if let Some(place) = [FULL, NO_ENGINE].iter().find_map(|words| reason.find(words)) {
+        return Some(reason[place..].to_owned());
+    }
     let (before, after) = reason.split_once(FAILURE)?;
     let (words, _) = after.split_once(CUDA_FAILED)?;
     Some(format!("{}{FAILURE}{words}", before.split_ascii_whitespace().next_back()?))
@@ -213,6 +236,37 @@ mod tests {
         let error = refused("cuda", said).expect("a failure");
         assert_eq!(error.kind, Kind::RuntimeFailed);
         assert_eq!(error.message, "settings.provider: 'cuda': CUDA failure 2: out of memory");
+        let full = "Exception during initialization: bfc_arena.cc:376 AllocateRawInternal() Failed to allocate memory for \
+                    requested buffer of size 67108864";
+        let error = refused("tensorrt", full).expect("a failure");
+        assert_eq!((error.kind, &*error.hint), (Kind::RuntimeFailed, "see what uses it: nvidia-smi"));
+        let told = "settings.provider: 'tensorrt': Failed to allocate memory for requested buffer of size 67108864";
+        assert_eq!(error.message, told);
+        // the host's memory is not the GPU's
+        assert_eq!(refused("cpu", full), None);
+    }
+
+    #[test]
+    fn a_gpu_that_cannot_be_used_is_the_same_whenever_it_fails() {
+        let said = "cuda_call.cc:121 bool CudaCall() CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; hostname=h ; \
+                    file=cuda_execution_provider.cc ; line=179 ; expr=cudnnCreate(&handle);";
+        let error = refused("cuda", said).expect("a failure");
+        assert_eq!(error, NVIDIA[0].failed(&in_short(said)));
+        assert_eq!(error.kind, Kind::ProviderUnavailable);
+        let told = "settings.provider: 'cuda' cannot be used: CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED";
+        assert_eq!(error.message, told);
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_built_is_not_the_models_fault() {
+        for told in [
+            "TensorRT EP failed to create engine from network for fused node: a_0",
+            "TensorRT EP could not build execution context for fused node: a_0",
+        ] {
+            let error = refused("tensorrt", &format!("[ONNXRuntimeError] : 11 : EP_FAIL : {told}")).expect("a failure");
+            assert_eq!((error.kind, &*error.hint), (Kind::ProviderUnavailable, "set provider = \"cuda\""));
+            assert_eq!(error.message, format!("settings.provider: 'tensorrt' cannot be used: {told}"));
+        }
     }
 
     #[test]
