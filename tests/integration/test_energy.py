@@ -124,7 +124,7 @@ def test_the_report_has_it_all(planted: tuple[ExitCode, Analysis, Planted]) -> N
     text = report(planted[1], [])
     assert "| energy of an inference (package) |" in text
     assert "powercap, package (processor package)" in text
-    assert "| energy | " in text[text.index("## Fairness audit") :]
+    assert "| energy | " in text[text.index("<summary>Fairness audit</summary>") :]
 
 
 KINDS = {"dies": "crashed", "hangs": "timeout", "late": "outputs-differ", "garbage": "garbage"}
