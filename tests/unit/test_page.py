@@ -182,7 +182,7 @@ def test_one_value_each_is_said_of_runs_without_intervals(analysis: Analysis) ->
 def test_who_ties_with_a_baseline_that_the_first_ties_with_is_as_good(analysis: Analysis) -> None:
     level = dict.fromkeys(("ort-rust", "ort-python", "ort-pyo3"), "no difference (floor 8 %)")
     walls = {"ort-rust": 10.0, "torch": 10.5, "ort-python": 10.3, "ort-pyo3": 14.0}
-    assert said(block_of(walls, level, analysis)) == "ort-rust or torch or ort-python for one short process."
+    assert said(block_of(walls, level, analysis)) == "ort-rust, torch or ort-python for one short process."
     slower = level | {"ort-python": "3 % slower (2 to 4)"}
     assert said(block_of(walls, slower, analysis)) == "ort-rust or torch for one short process."
 

@@ -41,7 +41,7 @@ def lead(blocks: Sequence[Block]) -> Markup:
     parts: dict[Markup, list[str]] = {}
     for finding in measured[0]:
         parts.setdefault(_either(finding), []).append(_respect(finding))
-    return Markup("; ").join(escape("{} for {}").format(who, _and(what)) for who, what in parts.items()) + "."
+    return Markup("; ").join(escape("{} for {}").format(who, _joined(what, "and")) for who, what in parts.items()) + "."
 
 
 def _tally(findings: Sequence[Finding]) -> Markup:
@@ -66,20 +66,22 @@ def _tally(findings: Sequence[Finding]) -> Markup:
 
 def _either(found: Finding) -> Markup:
     """Return who comes first, with those that are as good; what is far off and not told apart is said as that."""
-    return Markup(" or ").join(_NAME.format(name) for name in (found.winner.target, *found.level)) + _far(found)
+    *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
+    return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
 
 
 def _far(found: Finding) -> str:
     far = [name for name in found.tied if name not in found.level]
-    return f" (not told apart from {_and(far)})" if far else ""
+    return f" (not told apart from {_joined(far, 'and')})" if far else ""
 
 
 def _respect(found: Finding) -> str:
     return _question(found).lower() + (" (one value)" if found.single else "")
 
 
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _joined(words: Sequence[str], last: str) -> str:
+    """Return the words as in ``a, b or c``; `last` is the one before the last of them."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _question(found: Finding) -> str:
@@ -121,7 +123,7 @@ def _costs(found: Finding) -> str:
     row = found.winner
     sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
     told = [f"{number(figure)} {words}" for what, figure, words in sides if what != found.what and figure.value]
-    return f"It also takes {_and(told)}." if told else ""
+    return f"It also takes {_joined(told, 'and')}." if told else ""
 
 
 def board(blocks: Sequence[Block]) -> Table:
@@ -140,7 +142,7 @@ def board(blocks: Sequence[Block]) -> Table:
 def _place(found: Finding | None) -> Cell:
     if found is None:
         return nothing()
-    who, last = " or ".join([found.winner.target, *found.level]) + _far(found), list(found.versus.items())[-1:]
+    who, last = _joined([found.winner.target, *found.level], "or") + _far(found), list(found.versus.items())[-1:]
     one = ", one value" if found.single else ""
     told = [f"{full(found.figure)}{one}, profile {found.profile}", *(stands(*entry) for entry in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
