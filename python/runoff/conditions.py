@@ -70,7 +70,7 @@ def _share(before: float | None, now: float | None, whole: float) -> float | Non
 
 def _mhz() -> float | None:
     # some systems have the files and no figure in them
-    with suppress(OSError, NotImplementedError, AttributeError, ValueError):
+    with suppress(OSError, RuntimeError, AttributeError, ValueError):
         frequency = psutil.cpu_freq()
         return float(frequency.current) or None
     return None

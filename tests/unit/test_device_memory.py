@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pynvml
-import pytest
-from nvml_library import build, fresh_nvml
 from synthetic import MS, case_of, record, result_of, run_of
 
 from runoff.analysis.samples import DEVICE_PEAK, tidy
@@ -18,27 +16,12 @@ from runoff.store import DeviceMemory
 
 if TYPE_CHECKING:
     import ctypes
-    from pathlib import Path
+
+    import pytest
 
 PID, OTHER = 4321, 99
 LOST = 15
 SAMPLED = ", sampled every 5 ms"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the stand-in, built."""
-    return build("nvml_stand_in.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
-
-
-@pytest.fixture
-def driver(built: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
-    """Return the stand-in, where nvidia-ml-py finds the driver's library."""
-    library = fresh_nvml(built)
-    monkeypatch.setattr(pynvml, "nvmlLib", None)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])
-    return library
 
 
 def lasting() -> None:

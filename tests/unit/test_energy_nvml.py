@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pynvml
 import pytest
-from nvml_library import build, fresh_nvml
 
 from runoff.energy.meter import MeterError, difference
 from runoff.energy.nvml import Nvml, find_nvml
@@ -18,22 +17,6 @@ if TYPE_CHECKING:
     import ctypes
 
 NOT_SUPPORTED, LOST = 3, 15
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the stand-in, built."""
-    return build("nvml_stand_in.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
-
-
-@pytest.fixture
-def driver(built: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
-    """Return the stand-in with one GPU at 1 J, where nvidia-ml-py finds the driver's library."""
-    library = fresh_nvml(built)
-    monkeypatch.setattr(pynvml, "nvmlLib", None)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])
-    return library
 
 
 def opened() -> Nvml:
