@@ -29,11 +29,6 @@ class ZooModel(Struct, frozen=True, kw_only=True):
     """Whether there are default weights at all."""
 
     @property
-    def image_size(self) -> int:
-        """Height and width of the input in pixels."""
-        return self.preprocess.crop
-
-    @property
     def weights(self) -> str:
         """The weights used when none are asked for: the best that need no download."""
         return "default" if self.weights_package else "seeded"
