@@ -1,5 +1,5 @@
 """``python -m runoff``."""
 
-from runoff.cli import main
+from runoff.cli.main import main
 
 main()

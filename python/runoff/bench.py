@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,39 +14,41 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.energy.meters import Meters, find_meters
-from runoff.errors import ExitCode, RunoffError
-from runoff.execute import counted_jobs, execute
-from runoff.footprint import footprints
-from runoff.job import Bench
-from runoff.machine import describe_machine, headline, same_machine, variables_that_matter
+from runoff.measure.discovery import ask_tool, survey
+from runoff.measure.energy.meters import Meters, find_meters
+from runoff.measure.execute import counted_jobs, execute
+from runoff.measure.footprint import footprints
+from runoff.measure.job import Bench
+from runoff.measure.machine import describe_machine, variables_that_matter
+from runoff.measure.progress import Bar
+from runoff.measure.stopping import Sampling
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
-from runoff.plan import make_plan, offers_with_twins, with_proofs, with_twins
+from runoff.paths import shown
+from runoff.plan.cases import make_plan, offers_with_twins, with_proofs, with_twins
+from runoff.plan.quantities import read_duration, read_share
+from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import passes
 from runoff.probes.energy import ENERGY
-from runoff.processes import Spawner
-from runoff.progress import Bar
-from runoff.quantities import read_duration, read_share
-from runoff.sampling import Sampling
-from runoff.store import RunInfo, RunWriter, read_run, repair
-from runoff.suite import parse_suite, read_suite
-from runoff.survey import ask_tool, survey
+from runoff.processes import Spawner, workspace
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.files import RunWriter, read_run, repair
+from runoff.records.machine import headline, same_machine
+from runoff.records.schema import RunInfo
 from runoff.targets import find_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from runoff.job import Job
+    from runoff.measure.job import Job
     from runoff.models.store import StoredModel
-    from runoff.plan import Case, Offer
+    from runoff.plan.suite import Suite
+    from runoff.plan.target import Offer, Target
     from runoff.probes.base import Probe
-    from runoff.reason import Reason
-    from runoff.store import Record, Run
-    from runoff.suite import Suite
-    from runoff.targets.base import Target
+    from runoff.records.reason import Reason
+    from runoff.records.schema import Case, Record, Run
 
 
 class Goal(Struct, frozen=True):
@@ -67,13 +68,6 @@ class _Given(Struct, frozen=True, kw_only=True):
     run: Path | None = None
     """The run to go on with."""
     goal: Goal = Goal()
-
-
-@contextmanager
-def workspace() -> Iterator[tuple[Spawner, Path]]:
-    """Give a spawner and a scratch folder; both are gone at the end, with all that was started."""
-    with tempfile.TemporaryDirectory(prefix="runoff-") as folder, Spawner(Path(folder) / "log") as spawner:
-        yield spawner, Path(folder)
 
 
 def bench(suite: Path, results: Path, console: Console, goal: Goal | None = None) -> tuple[Path, ExitCode]:
@@ -308,12 +302,6 @@ def nothing_ran(folder: Path) -> RunoffError:
     return RunoffError(
         f"{len(run.info.cases)} cases, none can run here: {message}{others}", hint, ExitCode.NOTHING_RUNS_HERE
     )
-
-
-def shown(path: Path) -> str:
-    """Return `path` as a person would type it: relative to the working folder where it lies below it."""
-    absolute = path.absolute()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
 def _now() -> str:

@@ -60,3 +60,9 @@ def runners() -> Path:
 def profile(name: str) -> Path:
     """Return the file of the settings profile `name`; a name with a suffix is a path already."""
     return Path(name) if name.endswith(".toml") else _PACKAGE / "profiles" / f"{name}.toml"
+
+
+def shown(path: Path) -> str:
+    """Return `path` as a person would type it: relative to the working folder where it lies below it."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -14,15 +14,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from resource import struct_rusage
     from types import FrameType
 
@@ -306,3 +307,27 @@ def _tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         return file.read().decode(errors="replace")
+
+
+@contextmanager
+def workspace() -> Iterator[tuple[Spawner, Path]]:
+    """Give a spawner and a scratch folder; both are gone at the end, with all that was started."""
+    with tempfile.TemporaryDirectory(prefix="runoff-") as folder, Spawner(Path(folder) / "log") as spawner:
+        yield spawner, Path(folder)
+
+
+_QUOTED = 300
+
+
+def describe_exit(finished: Finished) -> str:
+    """Return how a process ended, in words, with the last line that it logged."""
+    lines = [line for line in finished.stderr.splitlines() if line.strip()]
+    last = f": {lines[-1].strip()[:_QUOTED]}" if lines else ""
+    if finished.exit_code < 0:
+        return f"was ended by {_signal_name(-finished.exit_code)}{last}"
+    return f"exited with code {finished.exit_code}{last}"
+
+
+def _signal_name(number: int) -> str:
+    names = {known.value: known.name for known in signal.Signals}
+    return names.get(number, f"signal {number}")  # most real-time signals have no name

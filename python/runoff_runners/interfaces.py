@@ -17,7 +17,7 @@ Fields = dict[str, Any]
 
 
 class TensorSpec(TypedDict):
-    """`runoff.protocol.TensorSpec`."""
+    """`runoff.records.protocol.TensorSpec`."""
 
     name: str
     dtype: str
@@ -25,7 +25,7 @@ class TensorSpec(TypedDict):
 
 
 class TensorFile(TypedDict):
-    """`runoff.protocol.TensorFile`."""
+    """`runoff.records.protocol.TensorFile`."""
 
     path: str
     dtype: str
@@ -33,7 +33,7 @@ class TensorFile(TypedDict):
 
 
 class ModelFile(TypedDict):
-    """`runoff.protocol.ModelFile`."""
+    """`runoff.records.protocol.ModelFile`."""
 
     name: str
     path: str
@@ -45,14 +45,14 @@ class ModelFile(TypedDict):
 
 
 class Item(TypedDict):
-    """`runoff.protocol.Item`, checked: the one of the two that the workload needs is there."""
+    """`runoff.records.protocol.Item`, checked: the one of the two that the workload needs is there."""
 
     image: str
     tensors: dict[str, TensorFile]
 
 
 class Preprocess(TypedDict):
-    """`runoff.protocol.Preprocess`."""
+    """`runoff.records.protocol.Preprocess`."""
 
     resize: int
     crop: int
@@ -62,7 +62,7 @@ class Preprocess(TypedDict):
 
 
 class Settings(TypedDict):
-    """`runoff.protocol.Settings`, with its defaults filled in."""
+    """`runoff.records.protocol.Settings`, with its defaults filled in."""
 
     threads: int
     inter_threads: int | None
@@ -81,7 +81,7 @@ class Settings(TypedDict):
 
 
 class Measure(TypedDict):
-    """`runoff.protocol.Once`, `Latency`, `Accuracy` or `Turns`."""
+    """`runoff.records.protocol.Once`, `Latency`, `Accuracy` or `Turns`."""
 
     kind: str
     memory: NotRequired[bool]
@@ -91,7 +91,7 @@ class Measure(TypedDict):
 
 
 class Request(TypedDict):
-    """`runoff.protocol.Request`, checked and with its defaults filled in."""
+    """`runoff.records.protocol.Request`, checked and with its defaults filled in."""
 
     protocol: int
     case: str
@@ -125,7 +125,7 @@ class Session(Protocol):
         """Run the model once; the outputs can be read on the CPU when it returns."""
 
     def effective(self) -> Fields:
-        """Return `runoff.protocol.Effective` without `denormals` and `ignored`, read back from the runtime."""
+        """Return `runoff.records.protocol.Effective` without `denormals` and `ignored`, read back from the runtime."""
 
 
 class Images(Protocol):
@@ -143,7 +143,7 @@ class Target(Protocol):
     SETTINGS: tuple[str, ...]
 
     def capabilities(self) -> Fields:
-        """Return what `runoff.protocol.Capabilities` says of the runtime on this machine."""
+        """Return what `runoff.records.protocol.Capabilities` says of the runtime on this machine."""
 
     def perform(self, request: Request, phases: Marks) -> Fields:
         """Do what the request asks; return the fields of the result that come from it."""

@@ -268,6 +268,6 @@ def _join(feeds: Sequence[Feed]) -> Feed:
 
 
 def _timings(samples: list[int]) -> Fields:
-    """Return `runoff.protocol.Timings` of durations in the order in which they were taken."""
+    """Return `runoff.records.protocol.Timings` of durations in the order in which they were taken."""
     second = samples[1] if len(samples) > 1 else None
     return {"first_ns": samples[0], "second_ns": second, "warm_ns": samples[2:]}

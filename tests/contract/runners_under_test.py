@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from runoff import paths
-from runoff.protocol import Result
+from runoff.records.protocol import Result
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.ort_pyo3 import ort_pyo3
 from runoff.targets.ort_python import ort_python
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.targets.base import Target
+    from runoff.plan.target import Target
 
 Document = dict[str, Any]
 PROTOCOL = paths.root() / "protocol"

@@ -26,9 +26,10 @@ from runners_under_test import (
 )
 
 from runoff import paths
-from runoff.parity import compare_outputs, tolerance, worst
-from runoff.protocol import Capabilities, Effective, Result
-from runoff.targets.base import Target, runner_in
+from runoff.measure.parity import compare_outputs, tolerance, worst
+from runoff.plan.target import Target
+from runoff.records.protocol import Capabilities, Effective, Result
+from runoff.targets.base import runner_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,13 +17,13 @@ from runners_under_test import COMPUTING, PHOTOS, PROGRAMS, Document, Outcome, R
 from test_turns import assert_right, photos, started
 
 from runoff import paths
-from runoff.protocol import Capabilities
-from runoff.targets.base import Target
+from runoff.plan.target import Target
+from runoff.records.protocol import Capabilities
 from runoff.targets.ort_python import ort_python
 from runoff.targets.torch import torch
 
 if TYPE_CHECKING:
-    from runoff.protocol import Timings
+    from runoff.records.protocol import Timings
 
 HERE = Path(__file__).parent
 PARTS = ("copy_in", "compute", "copy_out")

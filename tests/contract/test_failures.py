@@ -13,11 +13,13 @@ import msgspec
 import pytest
 from runners_under_test import MODEL, PROGRAMS, Document, Runner, execute, golden, launch, tensor_request
 
-from runoff.protocol import Capabilities
-from runoff.targets.base import Target, runner_in
+from runoff.records.protocol import Capabilities
+from runoff.targets.base import runner_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runoff.plan.target import Target
 
 BAD_REQUESTS: dict[str, Callable[[Document], object]] = {
     "version": lambda request: request.update(protocol=2),

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from runners_under_test import GOLDEN, Document, Outcome, Runner, execute, golden, launch, validate
 
-from runoff.protocol import Capabilities
+from runoff.records.protocol import Capabilities
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.protocol import WrittenTensor
+    from runoff.records.protocol import WrittenTensor
 
 PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "inference", "warm", "output")
 

@@ -10,8 +10,8 @@ import pytest
 from runners_under_test import Outcome, Runner, execute, golden, launch
 
 from runoff import paths
-from runoff.protocol import Capabilities
-from runoff.targets.base import Target
+from runoff.plan.target import Target
+from runoff.records.protocol import Capabilities
 from runoff.targets.ort_python import ort_python
 
 STANDIN = Path(__file__).with_name("ort_coreml_standin.py")

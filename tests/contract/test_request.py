@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from runners_under_test import BUILDER, GOLDEN, PROTOCOL, TURNS, Document
 
-from runoff.protocol import Request, Settings
+from runoff.records.protocol import Request, Settings
 from runoff_runners.protocol import RunnerError
 from runoff_runners.request import check_request
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from runners_under_test import MODEL, PHOTOS, PROGRAMS, TURNS, Document, Runner, golden, tensor_request, validate
 
-from runoff.parity import TOLERANCE, compare_outputs, worst
-from runoff.protocol import Result, WrittenTensor
+from runoff.measure.parity import TOLERANCE, compare_outputs, worst
+from runoff.records.protocol import Result, WrittenTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ import pytest
 import torch
 from packages import PROGRAM, WEIGHTS, change_program, change_weights
 
-from runoff.errors import RunoffError
 from runoff.models.coreml.check import check_package
 from runoff.models.coreml.convert import write_package
 from runoff.models.coreml.package import read_package
-from runoff.models.packages import PACKAGES
+from runoff.plan.coreml_packages import PACKAGES
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

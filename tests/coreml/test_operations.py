@@ -12,10 +12,10 @@ from coremltools.converters.mil import Builder as mb  # noqa: N813 (its name eve
 from torch import nn
 from torch.nn import functional as f
 
-from runoff.errors import RunoffError
 from runoff.models.coreml.evaluate import evaluate, unknown_operations
 from runoff.models.coreml.operations import OPERATIONS
 from runoff.models.coreml.package import read_package
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from runoff.models.coreml.check import check_package
 from runoff.models.coreml.convert import write_package
 from runoff.models.coreml.evaluate import unknown_operations
 from runoff.models.coreml.package import read_package
-from runoff.models.packages import LARGEST_BATCH, PACKAGES
-from runoff.protocol import TensorSpec
+from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
+from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from packages import Subject
 
-    from runoff.models.packages import PackageKind
+    from runoff.plan.coreml_packages import PackageKind
 
 NETWORKS = ("efficientnet-lite0", "regnet_x_400mf", "mobilenet_v2", "efficientnet_b0", "vit_tiny")
 FIXED, FLEXIBLE = PACKAGES[0], PACKAGES[-1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runoff.energy import powercap
-from runoff.energy.powercap import Powercap, Zone
-from runoff.player import Player
+from runoff.measure.energy import powercap
+from runoff.measure.energy.powercap import Powercap, Zone
+from runoff.measure.live_process import Player
 from runoff.processes import Spawner
 
 if TYPE_CHECKING:

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runoff import paths
-from runoff.store import Record, Run, read_run
+from runoff.records.files import read_run
 from runoff.targets import BUILT_IN
+
+if TYPE_CHECKING:
+    from runoff.records.schema import Record, Run
 
 RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 KINDS = {
     "crash": "crashed",

@@ -10,7 +10,7 @@ from running import only_run, reasons, runoff, write_suite
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 KINDS = {
     "dies": ("crashed", "it gave up"),

@@ -12,8 +12,8 @@ import pytest
 from running import TARGETS, runoff
 
 from runoff.analysis.counters import NAMES
-from runoff.analysis.life import account
-from runoff.store import Record
+from runoff.analysis.phases import account
+from runoff.records.schema import Record
 
 if TYPE_CHECKING:
     from running import Whole

@@ -17,11 +17,11 @@ from running import only_run, reasons, runoff, write_suite
 
 from runoff.analysis.analyse import analyse
 from runoff.bench import bench
-from runoff.energy.meters import find_meters
-from runoff.energy.stream import Stream
-from runoff.errors import ExitCode
+from runoff.measure.energy.meters import find_meters
+from runoff.measure.energy.stream import Stream
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
+from runoff.records.errors import ExitCode
 from runoff.report.markdown import report
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from runoff import paths
-from runoff.models.packages import PACKAGES, verified
 from runoff.models.store import ModelStore
+from runoff.plan.coreml_packages import PACKAGES, verified
 
 if TYPE_CHECKING:
     from pathlib import Path

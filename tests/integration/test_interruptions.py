@@ -13,7 +13,7 @@ import pytest
 from running import RUNOFF, environment, only_run, runoff, write_suite
 
 from runoff import paths
-from runoff.store import read_run
+from runoff.records.files import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,16 +14,16 @@ from runoff.analysis import audit
 from runoff.analysis.analyse import analyse
 from runoff.analysis.audit import resources
 from runoff.bench import bench
-from runoff.player import Player
+from runoff.measure.live_process import Player
+from runoff.records.files import read_run
 from runoff.selftest.faults import FAULTS, judge_faults, plan_faults
 from runoff.selftest.suites import write
-from runoff.store import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 NAMES = [fault.name for fault in FAULTS]
 IN_THE_AUDIT = "threads"
@@ -90,19 +90,19 @@ def test_all_slow_downs_are_told_and_kept(proof: Proof) -> None:
 
 
 def _no_outputs_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.verify._disagreement", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.verify._disagreement", lambda *_: None)
 
 
 def _no_provider_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take out the check of what was in effect, and the audit's behind it."""
-    monkeypatch.setattr("runoff.verify.check_provider", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.verify.check_provider", lambda *_: None)
     points = tuple(point for point in audit.POINTS if point is not resources.provider)
     monkeypatch.setattr(audit, "POINTS", points)
 
 
 def _no_provider_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take out the plan's check, and those behind it."""
-    monkeypatch.setattr("runoff.plan._obstacle", lambda *_: None)
+    monkeypatch.setattr("runoff.plan.cases._obstacle", lambda *_: None)
     _no_provider_in_effect(monkeypatch)
 
 
@@ -111,15 +111,15 @@ def _no_counted_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.player.clock_doubt", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.live_process.clock_doubt", lambda *_: None)
 
 
 def _no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.outcome._clock_doubt", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.result._clock_doubt", lambda *_: None)
 
 
 def _no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.player.judge", lambda *_, **__: (None, None))
+    monkeypatch.setattr("runoff.measure.live_process.judge", lambda *_, **__: (None, None))
 
 
 TAKEN_OUT = [

@@ -21,9 +21,9 @@ from runoff import paths
 from runoff.analysis.analyse import analyse
 from runoff.analysis.samples import DEVICE_PEAK
 from runoff.bench import bench
-from runoff.errors import ExitCode
+from runoff.records.errors import ExitCode
+from runoff.records.files import read_run
 from runoff.report.build import write_report
-from runoff.store import read_run
 from runoff.targets.ort_python import ort_python
 
 sys.path.insert(0, str(paths.root() / "tests" / "unit"))

@@ -16,7 +16,7 @@ from reading import Opened, started_chromium
 from synthetic import case_of, synthetic_run
 
 from runoff.analysis.analyse import analyse
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 from runoff.report.build import write_report
 
 if TYPE_CHECKING:

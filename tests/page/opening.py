@@ -15,8 +15,8 @@ from reading import started_chromium
 from synthetic import synthetic_run
 
 from runoff.analysis.analyse import analyse
+from runoff.records.files import RunWriter, read_run
 from runoff.report.build import write_report
-from runoff.store import RunWriter, read_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

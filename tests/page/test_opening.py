@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from opening import SAMPLES, make_run, measure
 
 from runoff.analysis.analyse import analyse
+from runoff.records.files import read_run
 from runoff.report.build import write_report
-from runoff.store import read_run
 
 if TYPE_CHECKING:
     from pathlib import Path

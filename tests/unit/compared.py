@@ -8,14 +8,14 @@ import numpy as np
 from msgspec.structs import replace
 from synthetic import case_of, record, result_of, run_of
 
-from runoff.protocol import Timings
-from runoff.store import RunWriter, Turned
+from runoff.records.files import RunWriter
+from runoff.records.protocol import Timings
+from runoff.records.schema import Turned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 MS = 1_000_000
 BLOCKS, TURNS = 8, 60

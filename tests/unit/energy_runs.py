@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from synthetic import case_of, record, result_of, run_of
 
-from runoff.store import EnergyWindow, MeterInfo
+from runoff.records.schema import EnergyWindow, MeterInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 SECONDS = 2.0
 IDLE_W = 10.0

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from compared import turns_run, write
 from msgspec.structs import replace
 
-from runoff.store import Run
+from runoff.records.schema import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.protocol import Result
+    from runoff.records.protocol import Result
 
 OTHER = {"cpu": "Other CPU", "kernel": "6.9"}
 """What makes a machine unlike the usual one."""

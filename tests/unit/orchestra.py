@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runoff.job import Job
-from runoff.models.manifest import Manifest, StoredFile
-from runoff.plan import Case, Offer
+from runoff.measure.job import Job
+from runoff.plan.suite import LatencyMinima, Suite, parse_suite
+from runoff.plan.target import Offer, Target
 from runoff.probes import passes
 from runoff.processes import Finished
-from runoff.protocol import Capabilities, Phase, Preprocess, Result, Settings
-from runoff.store import Record, RunInfo
-from runoff.suite import LatencyMinima, Suite, parse_suite
-from runoff.targets.base import Target
+from runoff.records.manifest import Manifest, StoredFile
+from runoff.records.protocol import Capabilities, Phase, Preprocess, Result, Settings
+from runoff.records.schema import Case, Record, RunInfo
 
 if TYPE_CHECKING:
-    from runoff.reason import Reason
+    from runoff.records.reason import Reason
 
 HEAD = """
 [suite]

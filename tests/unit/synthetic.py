@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runoff.plan import Case, settings_words
-from runoff.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
-from runoff.reason import Reason
-from runoff.settings import resolve
-from runoff.store import Record, Run, RunInfo, Turned
+from runoff.plan.cases import settings_words
+from runoff.plan.settings import resolve
+from runoff.records.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
+from runoff.records.reason import Reason
+from runoff.records.schema import Case, Record, Run, RunInfo, Turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

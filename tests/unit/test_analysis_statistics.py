@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from runoff.analysis.statistics import (
+from runoff.statistics import (
     Estimate,
     Outliers,
     adjust,

@@ -13,19 +13,18 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic import MS, TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
-from runoff.analysis.cells import Key, cells, pair
-from runoff.analysis.peers import Peers
+from runoff.analysis.comparison_groups import Peers
+from runoff.analysis.metric_samples import Key, cells, pair
 from runoff.analysis.samples import tidy
-from runoff.analysis.statistics import Ratio, paired
 from runoff.analysis.summary import COLUMNS, summarise
 from runoff.analysis.verdict import floor_of, percent, times, words
-from runoff.protocol import Timings
-from runoff.reason import Reason
-from runoff.store import Record, Run
+from runoff.records.protocol import Timings
+from runoff.records.reason import Reason
+from runoff.records.schema import Record, Run
+from runoff.statistics import Ratio, paired
 
 if TYPE_CHECKING:
-    from runoff.plan import Case
-    from runoff.store import Turned
+    from runoff.records.schema import Case, Turned
 
 
 def summary_of(run: Run) -> pd.DataFrame:

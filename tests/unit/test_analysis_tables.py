@@ -10,11 +10,11 @@ from synthetic import MS, case_of, perf_events, phases_of, record, result_of, ru
 
 from runoff.analysis.counters import read_events
 from runoff.analysis.harness import Harness, harness
-from runoff.analysis.life import account, life_table
+from runoff.analysis.phases import account, life_table
 from runoff.analysis.samples import COLUMNS, tidy
-from runoff.protocol import Phase, Timings
-from runoff.reason import Reason
-from runoff.store import Run
+from runoff.records.protocol import Phase, Timings
+from runoff.records.reason import Reason
+from runoff.records.schema import Run
 
 
 def test_samples_have_the_published_columns_and_every_number() -> None:

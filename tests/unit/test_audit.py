@@ -10,9 +10,9 @@ from synthetic import TWIN, case_of, effective_of, record, result_of, run_of, sy
 
 from runoff.analysis.audit import POINTS, audit
 from runoff.analysis.audit.work import rarest
-from runoff.protocol import Effective
-from runoff.reason import Reason
-from runoff.store import Run
+from runoff.records.protocol import Effective
+from runoff.records.reason import Reason
+from runoff.records.schema import Run
 
 
 def found(run: Run) -> dict[str, tuple[str, str]]:

@@ -11,9 +11,10 @@ import click
 import pytest
 from orchestra import HEAD, info_of
 
-from runoff import __version__, cli
-from runoff.errors import ExitCode, RunoffError
-from runoff.store import RunWriter
+from runoff import __version__
+from runoff.cli import main as cli
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.files import RunWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +124,7 @@ def test_exit_codes(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("runoff.listing.show", fail)
+    monkeypatch.setattr("runoff.cli.listing.show", fail)
     left, out, err = runoff(capsys, "list", "models")
     assert (left, out) == (code, "")
     assert err.endswith(words)

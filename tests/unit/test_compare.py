@@ -14,15 +14,15 @@ from click.testing import CliRunner
 from compared import BLOCKS, turns_run, with_record, write
 from msgspec.structs import replace
 
-from runoff.cli import cli
+from runoff.cli.main import cli
 from runoff.compare import formats
-from runoff.compare.contrast import across, noise_floor, within
 from runoff.compare.forest import forest
 from runoff.compare.measurements import Measurements, of_run
+from runoff.compare.metric_comparison import across, noise_floor, within
 from runoff.compare.metrics import Metric, parse_metric
+from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.compare.show import markdown
-from runoff.compare.sides import compare_runs, compare_targets
-from runoff.errors import ExitCode, RunoffError
+from runoff.records.errors import ExitCode, RunoffError
 
 MEDIAN = parse_metric("latency.median")
 
@@ -132,7 +132,7 @@ def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
 
 
 def test_a_failed_case_has_no_ratio_and_says_why() -> None:
-    from runoff.reason import Reason
+    from runoff.records.reason import Reason
 
     run = turns_run({"main": 10.0, "change": 10.5})
     bad = replace(run.records[1], status="error", reason=Reason("outputs-differ", "wrong by 3"))
@@ -145,7 +145,7 @@ def test_a_failed_case_has_no_ratio_and_says_why() -> None:
 def test_many_comparisons_are_corrected_for() -> None:
     data = measured({"main": 10.0} | {f"change{at}": 10.0 for at in range(6)})
     made = [within(data, data.members[0], member, MEDIAN, member.case) for member in data.members[1:-1]]
-    from runoff.compare.contrast import adjusted
+    from runoff.compare.metric_comparison import adjusted
 
     lines = adjusted(made)
     assert all(line.p_adjusted >= line.ratio.p for line in lines)

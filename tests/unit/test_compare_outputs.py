@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.parity import compare_inputs, compare_outputs, worst
-from runoff.protocol import Preprocess, WrittenTensor
+from runoff.measure.parity import compare_inputs, compare_outputs, worst
+from runoff.records.protocol import Preprocess, WrittenTensor
 
 if TYPE_CHECKING:
     from pathlib import Path

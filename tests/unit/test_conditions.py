@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-import runoff.conditions
-from runoff.conditions import Look, look, since
+import runoff.measure.conditions
+from runoff.measure.conditions import Look, look, since
 
 BEFORE = Look(clock_ns=0, all_s=0.0, busy_s=0.0, steal_s=0.0, mhz=3000.0, throttled_ns=0.0)
 NOW = Look(clock_ns=2_000_000_000, all_s=4.0, busy_s=3.0, steal_s=0.2, mhz=2000.0, throttled_ns=5e8)
@@ -14,7 +14,7 @@ NOW = Look(clock_ns=2_000_000_000, all_s=4.0, busy_s=3.0, steal_s=0.2, mhz=2000.
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runoff.conditions, "look", lambda: NOW)
+    monkeypatch.setattr(runoff.measure.conditions, "look", lambda: NOW)
 
 
 @pytest.mark.usefixtures("now")

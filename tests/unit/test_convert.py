@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 from synthetic import synthetic_run
 
-from runoff.cli import cli
+from runoff.cli.main import cli
 from runoff.compare import formats
 from runoff.compare.measurements import Measurements, of_run
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 FOREIGN = Path(__file__).with_name("foreign")
 

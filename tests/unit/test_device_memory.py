@@ -10,9 +10,9 @@ from synthetic import MS, case_of, record, result_of, run_of
 
 from runoff.analysis.samples import DEVICE_PEAK, tidy
 from runoff.analysis.summary import summarise
-from runoff.device_memory import EVERY_S, DeviceWatch
-from runoff.protocol import Memory, Timings
-from runoff.store import DeviceMemory
+from runoff.measure.device_memory import EVERY_S, DeviceWatch
+from runoff.records.protocol import Memory, Timings
+from runoff.records.schema import DeviceMemory
 
 if TYPE_CHECKING:
     import ctypes

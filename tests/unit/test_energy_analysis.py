@@ -13,11 +13,11 @@ from runoff.analysis.audit import audit
 from runoff.analysis.energy import nets, resolutions, shortfalls, shown_domains, values
 from runoff.analysis.samples import tidy
 from runoff.analysis.summary import summarise
-from runoff.reason import Reason
-from runoff.store import MeterInfo, Run
+from runoff.records.reason import Reason
+from runoff.records.schema import MeterInfo, Run
 
 if TYPE_CHECKING:
-    from runoff.store import EnergyWindow, Record
+    from runoff.records.schema import EnergyWindow, Record
 
 
 def run_with(*blocks: tuple[EnergyWindow, ...], target: str = "ort-rust") -> Run:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from runoff.energy.ioreport import IOReport, find_ioreport
-from runoff.energy.meter import MeterError, difference
+from runoff.measure.energy.ioreport import IOReport, find_ioreport
+from runoff.measure.energy.meter import MeterError, difference
 from runoff.processes import Spawner
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 
 
 class AppleEnergyMonitor:

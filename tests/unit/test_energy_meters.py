@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from orchestra import case_of, info_of
 
-from runoff import doctor
 from runoff.bench import _find_meters
-from runoff.energy import ioreport, meters, nvml, perf, powercap, powermetrics
-from runoff.energy.meter import MeterError, Reading
-from runoff.energy.meters import Meters, find_meters
+from runoff.cli import doctor
+from runoff.measure.energy import ioreport, meters, nvml, perf, powercap, powermetrics
+from runoff.measure.energy.meter import MeterError, Reading
+from runoff.measure.energy.meters import Meters, find_meters
 from runoff.processes import Spawner
-from runoff.reason import Reason
-from runoff.store import MeterInfo
+from runoff.records.reason import Reason
+from runoff.records.schema import MeterInfo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pynvml
 import pytest
 
-from runoff.energy.meter import MeterError, difference
-from runoff.energy.nvml import Nvml, find_nvml
+from runoff.measure.energy.meter import MeterError, difference
+from runoff.measure.energy.nvml import Nvml, find_nvml
 from runoff.processes import Spawner
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     import ctypes

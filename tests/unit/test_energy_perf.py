@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from energy_streams import every_tenth, interval, program
 
-from runoff.energy import perf
-from runoff.energy.meter import difference
-from runoff.energy.perf import GRANT, PerfStat, find_perf, read_intervals
+from runoff.measure.energy import perf
+from runoff.measure.energy.meter import difference
+from runoff.measure.energy.perf import GRANT, PerfStat, find_perf, read_intervals
 from runoff.processes import Spawner
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

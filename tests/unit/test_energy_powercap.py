@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runoff.energy import powercap
-from runoff.energy.meter import MeterError, difference
-from runoff.energy.powercap import GRANT, Powercap, find_powercap
+from runoff.measure.energy import powercap
+from runoff.measure.energy.meter import MeterError, difference
+from runoff.measure.energy.powercap import GRANT, Powercap, find_powercap
 from runoff.processes import Spawner
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ def test_each_package_wraps_around_by_itself(tree: Path) -> None:
 def test_a_counter_that_may_have_gone_round_twice_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = zone(tree, "0", "package-0", 10)
     now = [10**9]
-    monkeypatch.setattr("runoff.energy.powercap.time.monotonic_ns", lambda: now[0])
+    monkeypatch.setattr("runoff.measure.energy.powercap.time.monotonic_ns", lambda: now[0])
     meter = found(tree)
     now[0] += 400 * 10**9
     counter.write_text("20\n")

@@ -9,11 +9,11 @@ from energy_streams import ENERGIES, every_tenth, plist, program
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.energy import powermetrics, stream
-from runoff.energy.meter import MeterError, Reading, difference
-from runoff.energy.powermetrics import GRANT, Powermetrics, find_powermetrics, read_samples
+from runoff.measure.energy import powermetrics, stream
+from runoff.measure.energy.meter import MeterError, Reading, difference
+from runoff.measure.energy.powermetrics import GRANT, Powermetrics, find_powermetrics, read_samples
 from runoff.processes import Finished, Spawner
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

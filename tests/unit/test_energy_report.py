@@ -13,8 +13,8 @@ from rich.console import Console
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.compare.limits import parse_limit
 from runoff.compare.measurements import of_run
-from runoff.compare.sides import compare_targets
-from runoff.errors import RunoffError
+from runoff.compare.pairing import compare_targets
+from runoff.records.errors import RunoffError
 from runoff.report.build import write_report
 from runoff.report.energy import HEAD, rows
 from runoff.report.markdown import overview, report

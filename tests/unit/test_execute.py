@@ -10,24 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, case_of, info_of, offer, record_of, suite_of
 
-import runoff.execute
-from runoff.energy.meters import Meters
-from runoff.execute import execute, make_block
-from runoff.job import Bench, Job
-from runoff.plan import Offer
+import runoff.measure.execute
+from runoff.measure.energy.meters import Meters
+from runoff.measure.execute import execute, make_block
+from runoff.measure.job import Bench, Job
+from runoff.measure.stopping import Sampling
+from runoff.plan.suite import LatencyMinima
+from runoff.plan.target import Offer
 from runoff.probes import passes
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
-from runoff.reason import Reason
-from runoff.sampling import Sampling
-from runoff.store import Record, RunWriter, read_run
-from runoff.suite import LatencyMinima
+from runoff.records.files import RunWriter, read_run
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from runoff.plan import Case
+    from runoff.records.schema import Case, Record
 
 PROBES = passes(LatencyMinima())
 NAMES = tuple(probe.name for probe in PROBES)
@@ -158,7 +158,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
             for blank, status, reason in zip(blanks, found, reasons, strict=True)
         ]
 
-    monkeypatch.setattr(runoff.execute, "_measure", pretend)
+    monkeypatch.setattr(runoff.measure.execute, "_measure", pretend)
     return statuses
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runoff.footprint import disk_bytes, footprint
-from runoff.targets.base import Target
+from runoff.measure.footprint import disk_bytes, footprint
+from runoff.plan.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,20 +11,20 @@ from compared import turns_run, with_record, write
 from msgspec.structs import replace
 from synthetic import case_of, synthetic_run
 
-from runoff.cli import cli
+from runoff.cli.main import cli
 from runoff.compare.gate import Gate
 from runoff.compare.gate import gate as held
 from runoff.compare.gate_report import markdown
 from runoff.compare.limits import GRAMMAR, parse_limit, read_limits
 from runoff.compare.measurements import of_run
 from runoff.compare.saved import load, save
-from runoff.errors import ExitCode, RunoffError
-from runoff.reason import Reason
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 SLOWER = {"main": 10.0, "change": 10.5}
 EQUAL = {"main": 10.0, "change": 10.0}

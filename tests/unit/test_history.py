@@ -16,17 +16,17 @@ from synthetic import synthetic_run
 from runoff.analysis.analyse import analyse
 from runoff.compare import formats
 from runoff.compare.metrics import parse_metric
-from runoff.compare.sides import compare_runs
-from runoff.errors import RunoffError
+from runoff.compare.pairing import compare_runs
 from runoff.history import query
-from runoff.history.cache import FOLDER, Kept, find, kept
 from runoff.history.changes import with_changes
 from runoff.history.rows import SCHEMA, moment, short_build
+from runoff.history.run_index import FOLDER, Kept, find, kept
 from runoff.history.series import BY, By, Series, cases_of, series, why_missing
 from runoff.history.show import History, as_dict, letter, markdown
 from runoff.history.trend import draw, trend
+from runoff.records.errors import RunoffError
+from runoff.records.files import RunWriter, read_run
 from runoff.report.build import write_report
-from runoff.store import RunWriter, read_run
 
 MEDIAN = parse_metric("latency.median")
 CHANGE = "net.classify.change.default.t1.b1"

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from histories import OTHER, day_run
 
-from runoff.cli import cli
-from runoff.errors import ExitCode, RunoffError
+from runoff.cli.main import cli
+from runoff.records.errors import ExitCode, RunoffError
 
 CHANGE = "net.classify.change.default.t1.b1"
 
@@ -85,7 +85,7 @@ def test_unlike_machines_are_compared_when_asked_for(days: Path) -> None:
 
 
 def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.history.commands.DEFAULT", ("process.wall",))
+    monkeypatch.setattr("runoff.cli.history.DEFAULT", ("process.wall",))
     done = asked(days, "--case", CHANGE)
     assert "latency.median" in done.stdout
     assert "no values" not in done.stdout
@@ -212,6 +212,6 @@ def test_the_list_of_runs_is_newest_first_and_says_what_became_of_the_cases(
 
 
 def test_the_command_line_starts_without_the_libraries_of_the_history() -> None:
-    code = "import sys, runoff.cli; print(*{'duckdb', 'pyarrow', 'pandas'} & set(sys.modules))"
+    code = "import sys, runoff.cli.main; print(*{'duckdb', 'pyarrow', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runoff.machine import describe_machine, headline, same_machine
+from runoff.measure.machine import describe_machine
+from runoff.records.machine import headline, same_machine
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,20 +11,22 @@ import pytest
 from orchestra import finished, info_of, manifest_of, offer
 
 from runoff import paths
-from runoff.errors import RunoffError
-from runoff.models.manifest import Package, StoredFile
+from runoff.measure.request import make_request
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.models.store import StoredModel, prepared_in
-from runoff.plan import Case, Offer, plan_case
+from runoff.plan.cases import plan_case
+from runoff.plan.settings import resolve
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
-from runoff.request import make_request
-from runoff.settings import resolve
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Package, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runoff.plan.target import Offer
     from runoff.processes import Finished
+    from runoff.records.schema import Case
 
 FORMS = ("mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
 APPLE = offer("coreml", formats=(*FORMS, "mlmodelc"), providers=("cpu", "coreml"), precisions=("fp32", "fp16"))

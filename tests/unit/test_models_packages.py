@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from orchestra import manifest_of
 
-from runoff.models.manifest import Check, Manifest, Package, StoredFile
-from runoff.models.packages import PACKAGES, serves, verified
-from runoff.protocol import Settings
+from runoff.plan.coreml_packages import PACKAGES, serves, verified
+from runoff.records.manifest import Check, Manifest, Package, StoredFile
+from runoff.records.protocol import Settings
 
 
 def model(*checks: Check, packages: tuple[str, ...] = ()) -> Manifest:

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from orchestra import finished, manifest_of
 
-from runoff.errors import RunoffError
-from runoff.models.manifest import Example, Package, StoredFile, read_manifest
-from runoff.models.packages import PACKAGES
 from runoff.models.prepare import ensure_models
+from runoff.plan.coreml_packages import PACKAGES
 from runoff.processes import Spawner
-from runoff.protocol import TensorSpec
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Example, Package, StoredFile, read_manifest
+from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

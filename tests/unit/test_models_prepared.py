@@ -11,21 +11,22 @@ import pytest
 from orchestra import finished, info_of, offer
 
 from runoff import paths
-from runoff.errors import RunoffError
-from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.measure.request import make_request
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.models.store import StoredModel
-from runoff.plan import Case, plan_case
+from runoff.plan.cases import plan_case
+from runoff.plan.settings import resolve
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
-from runoff.protocol import Preprocess, TensorSpec
-from runoff.request import make_request
-from runoff.settings import resolve
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Example, Manifest, StoredFile
+from runoff.records.protocol import Preprocess, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runoff.processes import Finished
+    from runoff.records.schema import Case
 
 ONNX = "ab" * 32
 CONTENT = b"an optimised model"

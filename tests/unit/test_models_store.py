@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 import pytest
 
-from runoff.errors import RunoffError
-from runoff.models.manifest import Example, Manifest, Package, StoredFile, read_manifest
 from runoff.models.store import ModelStore
-from runoff.protocol import Preprocess, TensorSpec
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Example, Manifest, Package, StoredFile, read_manifest
+from runoff.records.protocol import Preprocess, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

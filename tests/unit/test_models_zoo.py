@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from runoff.errors import RunoffError
 from runoff.models.zoo import DEFAULT_MODEL, ZOO, ZooModel, find_model, same_name
+from runoff.records.errors import RunoffError
 
 
 @pytest.mark.parametrize("model", ZOO, ids=lambda model: model.name)

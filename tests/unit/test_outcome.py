@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from orchestra import finished, result_of
 
-from runoff.outcome import describe_exit, judge
+from runoff.measure.result import judge
+from runoff.processes import describe_exit
 
 if TYPE_CHECKING:
     from pathlib import Path

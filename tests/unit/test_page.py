@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from synthetic import case_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.footprint import Footprint
-from runoff.reason import Reason
-from runoff.report.absent import absence_lines, absences
+from runoff.records.reason import Reason
+from runoff.records.schema import Footprint, Run
 from runoff.report.build import write_report
 from runoff.report.overview import blocks
 from runoff.report.page import details
@@ -30,13 +29,13 @@ from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
 from runoff.report.pareto import front, front_words
 from runoff.report.plots import draw
 from runoff.report.text import Figure
+from runoff.report.unavailable import absence_lines, absences
 from runoff.report.verdicts import answers
-from runoff.store import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.protocol import Result
+    from runoff.records.protocol import Result
     from runoff.report.overview import Block
 
 ABSENT = Reason("provider-unavailable", "no <driver> here", "install one")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.pages import huge_bytes, with_huge_pages
-from runoff.targets.base import Target
+from runoff.measure.huge_pages import huge_bytes, with_huge_pages
+from runoff.plan.target import Target
 
 if TYPE_CHECKING:
     import pytest

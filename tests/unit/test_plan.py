@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, offer, suite_of
 
-from runoff.errors import RunoffError
-from runoff.plan import Case, Offer, baseline_of, make_plan, offers_with_twins, plan_case, with_twins
-from runoff.protocol import Settings
-from runoff.reason import Reason
-from runoff.settings import resolve
-from runoff.targets.base import Target
+from runoff.plan.cases import baseline_of, make_plan, offers_with_twins, plan_case, with_twins
+from runoff.plan.settings import resolve
+from runoff.plan.target import Offer, Target
+from runoff.records.errors import RunoffError
+from runoff.records.protocol import Settings
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from runoff.records.schema import Case
 
 FORMATS = {"net": ("onnx", "pt")}
 WORDS = st.text(alphabet='abcxyz09 ./\\:*?"<>|-_\n', min_size=1, max_size=12)

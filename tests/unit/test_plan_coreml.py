@@ -8,17 +8,18 @@ import msgspec
 import pytest
 from orchestra import capabilities, manifest_of, offer
 
-from runoff.execute import make_block
-from runoff.models.manifest import Check, Manifest, Package
-from runoff.plan import Case, Offer, make_plan, offers_with_twins, plan_case, with_proofs, with_twins
+from runoff.measure.execute import make_block
+from runoff.plan.cases import make_plan, offers_with_twins, plan_case, with_proofs, with_twins
+from runoff.plan.settings import resolve
+from runoff.plan.suite import find_suite, read_suite
+from runoff.plan.target import Offer, Target
 from runoff.probes import passes
-from runoff.reason import Reason
-from runoff.settings import resolve
-from runoff.suite import find_suite, read_suite
-from runoff.targets.base import Target
+from runoff.records.manifest import Check, Manifest, Package
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
-    from runoff.suite import Suite
+    from runoff.plan.suite import Suite
+    from runoff.records.schema import Case
 
 PACKAGED = ("pt", "onnx", "mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
 MAC = {"providers": ("cpu", "coreml"), "precisions": ("fp32", "fp16"), "formats": (*PACKAGED[2:], "mlmodelc")}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.player import clock_doubt, parts_doubt
+from runoff.measure.live_process import clock_doubt, parts_doubt
 
 MS = 1_000_000
 

@@ -9,9 +9,9 @@ import pytest
 from orchestra import HEAD, info_of, job_of, record_of, suite_of
 from rich.console import Console
 
-from runoff.progress import Bar, Estimate, duration_left
-from runoff.reason import Reason
-from runoff.sampling import Sampling
+from runoff.measure.progress import Bar, Estimate, duration_left
+from runoff.measure.stopping import Sampling
+from runoff.records.reason import Reason
 
 JOBS = [job_of(name, probe) for probe in ("accuracy", "life") for name in ("a", "b")]
 A, B = JOBS[0].cases[0].id, JOBS[1].cases[0].id

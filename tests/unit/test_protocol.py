@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from runoff import paths
-from runoff.protocol import SCHEMAS, Request, schema_text
+from runoff.records.protocol import SCHEMAS, Request, schema_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def message_of(path: Path) -> str:
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_is_made_from_the_code(name: str) -> None:
     published = (PROTOCOL / f"{name}.schema.json").read_text(encoding="utf-8")
-    assert published == schema_text(name), "run: python -m runoff.protocol"
+    assert published == schema_text(name), "run: python -m runoff.records.protocol"
     jsonschema.Draft202012Validator.check_schema(json.loads(published))
 
 

@@ -16,8 +16,10 @@ from rich.console import Console
 from synthetic import TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.protocol import Effective, Timings
-from runoff.reason import Reason
+from runoff.records.files import read_run
+from runoff.records.protocol import Effective, Timings
+from runoff.records.reason import Reason
+from runoff.records.schema import Run, Stop
 from runoff.report import curves
 from runoff.report.build import write_report
 from runoff.report.frame import WIDE
@@ -30,7 +32,6 @@ from runoff.report.tables import table
 from runoff.report.terminal import audit_lines, block_table, harness_line, show
 from runoff.report.text import Figure, interval, number
 from runoff.report.verdicts import headlines
-from runoff.store import Run, Stop, read_run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 

@@ -14,8 +14,8 @@ from synthetic import case_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.verdict import NO_DIFFERENCE
-from runoff.footprint import Footprint
-from runoff.reason import Reason
+from runoff.records.reason import Reason
+from runoff.records.schema import Footprint
 from runoff.report import markdown
 from runoff.report.markdown import MOST, overview, report
 from runoff.report.overview import blocks

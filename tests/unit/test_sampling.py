@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestra import HEAD, case_of, info_of, record_of, suite_of
 
-import runoff.sampling
-from runoff.errors import RunoffError
-from runoff.quantities import read_duration, read_share
-from runoff.sampling import FEWEST, Sampling
+import runoff.measure.stopping
+from runoff.measure.stopping import FEWEST, Sampling
+from runoff.plan.quantities import read_duration, read_share
+from runoff.records.errors import RunoffError
 
 PROBES = ("life", "latency", "memory")
 
@@ -31,8 +31,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(runoff.sampling, "time", made)
-    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: None)
+    monkeypatch.setattr(runoff.measure.stopping, "time", made)
+    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: None)
     return made
 
 
@@ -70,11 +70,11 @@ def test_the_time_is_shared_by_the_probes_that_are_sampled(clock: Clock) -> None
 
 def test_what_a_probe_does_not_use_is_left_to_the_next(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     sampling = sampling_of(precision=0.02, time_s=100.0)
-    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: (0.01, "net.classify.a"))
+    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: (0.01, "net.classify.a"))
     assert blocks_of(sampling, "life", clock, 1) == FEWEST
     stop = sampling.end("life", FEWEST, [record_of()])
     assert (stop.cause, stop.widest, stop.widest_case) == ("precision", 0.01, "net.classify.a")
-    monkeypatch.setattr(runoff.sampling, "widest", lambda _run, _probe: (0.03, "net.classify.a"))
+    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: (0.03, "net.classify.a"))
     assert blocks_of(sampling, "latency", clock, 1) == 100 - FEWEST
 
 

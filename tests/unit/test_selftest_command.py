@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 from orchestra import case_of, info_of, record_of, suite_of
 
-from runoff import cli
-from runoff.reason import Reason
-from runoff.selftest import command, faults
+from runoff.cli import main as cli
+from runoff.cli import selftest as command
+from runoff.plan.suite import OwnTarget
+from runoff.records.reason import Reason
+from runoff.records.schema import Run
+from runoff.selftest import faults
 from runoff.selftest.resolution import Resolution, Slowdown, resolves
 from runoff.selftest.suites import HONEST, Plan, pick_model, suite_text
 from runoff.selftest.verdicts import Said
-from runoff.store import Run
-from runoff.suite import OwnTarget
 
 if TYPE_CHECKING:
-    from runoff.plan import Case
+    from runoff.records.schema import Case
 
 HEAD_TARGETS = {HONEST: OwnTarget(command=("/bin/true", 'a "b"')), "x": OwnTarget(command=("x",), env={"A_B": "c"})}
 

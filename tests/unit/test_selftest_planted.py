@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runoff.selftest import planted
+from runoff.selftest import injected as planted
 
 ITEMS = [{"logits": np.roll(np.arange(10, dtype=np.float32), item)[None]} for item in range(4)]
 

@@ -13,18 +13,19 @@ from click.testing import CliRunner
 from orchestra import case_of, info_of, record_of
 from rich.console import Console
 
-from runoff.errors import RunoffError
-from runoff.machine import describe_machine
-from runoff.quantities import read_duration
+from runoff.measure.machine import describe_machine
+from runoff.plan.quantities import read_duration
+from runoff.records.errors import RunoffError
+from runoff.records.files import RunWriter
+from runoff.records.schema import Run
 from runoff.selftest import readings
 from runoff.selftest.measuring import TRIALS
 from runoff.selftest.readings import BARS, Bar, Try, write_summary
-from runoff.selftest.slices import slices
+from runoff.selftest.split import slices
 from runoff.selftest.trials import NAMES, trials
-from runoff.store import Run, RunWriter
 
 if TYPE_CHECKING:
-    from runoff.store import Record
+    from runoff.records.schema import Record
 
 SLOWER, FASTER, SAME = "2.0 % slower (1.8 to 2.2)", "1.0 % faster (0.8 to 1.2)", "no difference (floor 0.3 %)"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.errors import RunoffError
-from runoff.protocol import Settings
-from runoff.settings import cores_allowed, parse_assignments, read_profile, resolve, sweep
+from runoff.plan.settings import cores_allowed, parse_assignments, read_profile, resolve, sweep
+from runoff.records.errors import RunoffError
+from runoff.records.protocol import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from runoff import paths
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 from runoff.speed.pairs import BLOCKS
 from runoff.speed.plot import write_plot
 from runoff.speed.ratios import Group, medians, outcome

@@ -14,8 +14,8 @@ import runoff.speed.programs
 from runoff.probes.base import Probe, Tool
 from runoff.probes.memory import MEMORY
 from runoff.processes import Spawner
-from runoff.protocol import Memory, Once, Result
-from runoff.reason import Reason
+from runoff.records.protocol import Memory, Once, Result
+from runoff.records.reason import Reason
 from runoff.speed import inside
 from runoff.speed.candidates import NotMeasuredError
 from runoff.speed.meters import make_meters

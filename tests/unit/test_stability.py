@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import case_of, record, result_of, run_of, synthetic_run, turned_of
 
-from runoff.analysis import signs
+from runoff.analysis import evidence as signs
 from runoff.analysis.analyse import analyse
-from runoff.analysis.signs import Series, trends, warming
+from runoff.analysis.evidence import Series, trends, warming
 from runoff.analysis.stability import Stability, judged, stability
 from runoff.analysis.summary import COLUMNS
-from runoff.protocol import Timings
-from runoff.reason import Reason
-from runoff.store import Conditions
+from runoff.records.protocol import Timings
+from runoff.records.reason import Reason
+from runoff.records.schema import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from runoff.store import Record
+    from runoff.records.schema import Record
 
 MS = 1e6
 CASE = case_of("ort-rust", ("latency",))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestra import case_of, info_of, record_of, result_of
 
-from runoff.errors import ExitCode, RunoffError
-from runoff.reason import Reason
-from runoff.store import RunWriter, read_run, repair, write_atomically
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.files import RunWriter, read_run, repair, write_atomically
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path

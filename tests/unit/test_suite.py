@@ -8,8 +8,8 @@ import pytest
 from orchestra import HEAD, suite_of
 
 from runoff import paths
-from runoff.errors import RunoffError
-from runoff.suite import DEFAULT_BLOCKS, find_suite, parse_suite, read_suite
+from runoff.plan.suite import DEFAULT_BLOCKS, find_suite, parse_suite, read_suite
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from pathlib import Path

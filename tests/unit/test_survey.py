@@ -8,17 +8,17 @@ import msgspec
 import pytest
 from orchestra import capabilities
 
+from runoff.measure.discovery import ask_target, ask_tool
+from runoff.plan.target import Target
 from runoff.probes.base import Tool
 from runoff.processes import Spawner
-from runoff.survey import ask_target, ask_tool
-from runoff.targets.base import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runoff.plan import Offer
-    from runoff.reason import Reason
+    from runoff.plan.target import Offer
+    from runoff.records.reason import Reason
 
 ABLE = msgspec.json.encode(capabilities()).decode()
 

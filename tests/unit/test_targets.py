@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runoff.errors import RunoffError
-from runoff.suite import OwnTarget
+from runoff.plan.suite import OwnTarget
+from runoff.plan.target import Target
+from runoff.records.errors import RunoffError
 from runoff.targets import BUILT_IN, find_targets
-from runoff.targets.base import Target
 
 if TYPE_CHECKING:
     from pathlib import Path

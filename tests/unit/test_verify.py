@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from orchestra import case_of, result_of
 
-from runoff.models.manifest import Example, Manifest, StoredFile
+from runoff.measure.request import draw
+from runoff.measure.verify import check_result, check_turn
 from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.life import LIFE
-from runoff.protocol import Effective, Preprocess, TensorSpec, WrittenTensor
-from runoff.request import draw
-from runoff.verify import check_result, check_turn
+from runoff.records.manifest import Example, Manifest, StoredFile
+from runoff.records.protocol import Effective, Preprocess, TensorSpec, WrittenTensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runoff.protocol import Workload
+    from runoff.records.protocol import Workload
 
 EXAMPLES, CLASSES = 8, 5
 CASE = case_of("mine")

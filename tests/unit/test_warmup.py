@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runoff.warmup import WINDOW, WINDOWS, is_steady
+from runoff.measure.warmup import WINDOW, WINDOWS, is_steady
 
 ENOUGH = WINDOW * WINDOWS
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.analysis.audit import Point, audit
 from runoff.analysis.harness import Harness, harness
-from runoff.analysis.life import life_table
+from runoff.analysis.phases import life_table
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import Stability, stability
 from runoff.analysis.summary import summarise
@@ -15,7 +15,7 @@ from runoff.analysis.summary import summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 
 @dataclass(frozen=True)

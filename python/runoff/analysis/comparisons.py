@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from runoff.analysis.cells import Key, pair
-from runoff.analysis.peers import Peers
-from runoff.analysis.statistics import Ratio, adjust, paired
-from runoff.analysis.trust import computes
+from runoff.analysis.comparison_groups import Peers
+from runoff.analysis.metric_samples import Key, pair
+from runoff.analysis.validity import computes
 from runoff.analysis.verdict import BASELINE, BETTER_WORSE, Comparison, floor_of, not_comparable, words
+from runoff.statistics import Ratio, adjust, paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from runoff.analysis.cells import Cell
-    from runoff.analysis.trust import State
-    from runoff.plan import Case
-    from runoff.store import Run, Turned
+    from runoff.analysis.metric_samples import Cell
+    from runoff.analysis.validity import State
+    from runoff.records.schema import Case, Run, Turned
 
 
 class _Draft(NamedTuple):
@@ -42,7 +41,7 @@ def comparisons(
     run
         The run.
     cells
-        Its cells, from `runoff.analysis.cells.cells`.
+        Its cells, from `runoff.analysis.metric_samples.cells`.
     state_of
         What became of a probe of a case. What is not ``ok`` gets no ratio.
     """

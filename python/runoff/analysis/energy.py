@@ -18,7 +18,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from runoff.store import EnergyWindow, MeterInfo, Record, RunInfo
+    from runoff.records.schema import EnergyWindow, MeterInfo, Record, RunInfo
 
 PARTS = ("process", "inference")
 BEFORE, AFTER = "idle-before", "idle-after"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from runoff.store import RunInfo
+    from runoff.records.schema import RunInfo
 
 MOST = 0.10
 """Share of a run's wall time that runoff may spend on itself."""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from runoff.analysis import counters, energy, life
-from runoff.analysis.trust import disagreements
+from runoff.analysis import counters, energy
+from runoff.analysis import phases as life
+from runoff.analysis.validity import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runoff.reason import Reason
-    from runoff.store import Record, Run
+    from runoff.records.reason import Reason
+    from runoff.records.schema import Record, Run
 
 COLUMNS = [
     "case",

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.signs import Series, Sign, Verdict, spread, trends, turns, warming
-from runoff.analysis.surroundings import surroundings
-from runoff.analysis.trust import disagreements
+from runoff.analysis.evidence import Series, Sign, Verdict, spread, trends, turns, warming
+from runoff.analysis.machine_noise import surroundings
+from runoff.analysis.validity import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from runoff.store import Record, Run
+    from runoff.records.schema import Record, Run
 
 WORST_FIRST: tuple[Verdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
 """Times of another state first; then times of a slower machine; then times that no one level describes."""

@@ -14,20 +14,19 @@ import numpy as np
 import pandas as pd
 
 from runoff.analysis import counters, energy
-from runoff.analysis.cells import Cell, Key, cells
 from runoff.analysis.comparisons import comparisons
+from runoff.analysis.metric_samples import Cell, Key, cells
 from runoff.analysis.samples import DEVICE_PEAK
-from runoff.analysis.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
-from runoff.analysis.trust import State, computes, disagreements, state
+from runoff.analysis.validity import State, computes, disagreements, state
 from runoff.analysis.verdict import Comparison
+from runoff.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 COLUMNS = [
     *("case", "target", "model", "workload", "profile", "probe", "metric", "unit"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from runoff.analysis.statistics import Ratio
+    from runoff.statistics import Ratio
 
 BETTER_WORSE = {
     "ns": ("faster", "slower"),
@@ -81,7 +81,7 @@ def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> st
     ratio
         Baseline / case.
     p_adjusted
-        Its p-value from `runoff.analysis.statistics.adjust`, over all ratios of the same probe and metric.
+        Its p-value from `runoff.statistics.adjust`, over all ratios of the same probe and metric.
     floor
         From `floor_of`; None without a twin.
     unit

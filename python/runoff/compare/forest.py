@@ -10,7 +10,7 @@ import pandas as pd
 import vl_convert
 
 if TYPE_CHECKING:
-    from runoff.compare.sides import Comparison
+    from runoff.compare.pairing import Comparison
 
 _WIDTH, _ROW = 460, 34
 _DIFFERS, _SAME, _BAND = "#0072B2", "#777777", "#DDDDDD"

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from runoff.analysis.summary import summarise
 from runoff.analysis.verdict import percent
-from runoff.compare.contrast import Contrast, adjusted, within
 from runoff.compare.measurements import of_run
+from runoff.compare.metric_comparison import Contrast, adjusted, within
 from runoff.compare.metrics import parse_metric
 from runoff.compare.saved import Saved, against
-from runoff.errors import ExitCode, RunoffError, did_you_mean
-from runoff.machine import headline, same_machine
+from runoff.records.errors import ExitCode, RunoffError, did_you_mean
+from runoff.records.machine import headline, same_machine
 from runoff.report.text import Figure, finite, full
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runoff.compare.limits import Limit
     from runoff.compare.measurements import Measurements, Member
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 Outcome = Literal["passed", "exceeded", "failed"]
 

@@ -8,7 +8,7 @@ import msgspec
 from rich.text import Text
 
 from runoff.compare.show import grid
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 from runoff.report.terminal import titled_table
 from runoff.report.text import plural
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runoff.analysis.verdict import BETTER_WORSE
 from runoff.compare.metrics import Metric, parse_metric
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.analysis.audit import audit
-from runoff.analysis.cells import Cell, Key, cells
+from runoff.analysis.metric_samples import Cell, Key, cells
 from runoff.analysis.samples import tidy
-from runoff.analysis.trust import computes, disagreements, state
+from runoff.analysis.validity import computes, disagreements, state
 from runoff.models.store import prepared_in
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from runoff.compare.metrics import Metric
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 AGAIN = "-again"
 """End of the name of a baseline's second self in a table that says no more."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.statistics import fewest_samples
-from runoff.errors import RunoffError, did_you_mean
+from runoff.plan.suite import LatencyMinima
 from runoff.probes import passes
-from runoff.suite import LatencyMinima
+from runoff.records.errors import RunoffError, did_you_mean
+from runoff.statistics import fewest_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from runoff.analysis.cells import Cell
+    from runoff.analysis.metric_samples import Cell
 
 _STATISTIC = re.compile(r"(?P<cell>.+)\.(?P<statistic>median|mean|p50|p90|p95|p99|p99\.9)")
 _SHORT = {"latency": "inference.warm", "memory.peak": "memory.peak_memory", "latency.preprocess": "preprocess.warm"}

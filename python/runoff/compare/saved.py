@@ -8,17 +8,17 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.statistics import fewest_samples, unpaired
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.contrast import RAW, Contrast, by_process, estimate, noise_floor, shares, worse
+from runoff.compare.metric_comparison import RAW, Contrast, by_process, estimate, noise_floor, shares, worse
 from runoff.compare.metrics import Metric
-from runoff.errors import ExitCode, RunoffError
-from runoff.store import write_atomically
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.files import write_atomically
+from runoff.statistics import fewest_samples, unpaired
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.analysis.cells import Cell
+    from runoff.analysis.metric_samples import Cell
     from runoff.compare.measurements import Measurements, Member
 
 VERSION = 1

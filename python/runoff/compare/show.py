@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from runoff.analysis.statistics import Estimate
-    from runoff.compare.contrast import Contrast
-    from runoff.compare.sides import Comparison
+    from runoff.compare.metric_comparison import Contrast
+    from runoff.compare.pairing import Comparison
+    from runoff.statistics import Estimate
 
 _NARROW = 16
 """Longest name that heads a column of figures."""

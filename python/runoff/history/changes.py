@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from runoff.analysis.verdict import BETTER_WORSE
 from runoff.compare import formats
-from runoff.compare.contrast import adjusted
+from runoff.compare.metric_comparison import adjusted
+from runoff.compare.pairing import compare_runs
 from runoff.compare.show import how
-from runoff.compare.sides import compare_runs
 from runoff.history.series import Change
 from runoff.report.text import finite
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from runoff.compare.contrast import Contrast
     from runoff.compare.measurements import Measurements
-    from runoff.compare.sides import Comparison
+    from runoff.compare.metric_comparison import Contrast
+    from runoff.compare.pairing import Comparison
     from runoff.history.series import Series
 
 _Place = tuple[int, int]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

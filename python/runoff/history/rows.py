@@ -14,16 +14,15 @@ from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.harness import harness
 from runoff.analysis.samples import COLUMNS as SAMPLES
 from runoff.analysis.summary import COLUMNS as SUMMARY
-from runoff.analysis.trust import computes
+from runoff.analysis.validity import computes
 from runoff.compare.measurements import engine_of, model_sha256
-from runoff.errors import RunoffError
-from runoff.machine import headline, machine_key
+from runoff.records.errors import RunoffError
+from runoff.records.machine import headline, machine_key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 SUMMARY_FILE = "summary.csv"
 _TEXT, _NUMBER = pa.string(), pa.float64()

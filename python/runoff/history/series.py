@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runoff.analysis.summary import HEADLINE
-from runoff.errors import RunoffError, did_you_mean
+from runoff.records.errors import RunoffError, did_you_mean
 from runoff.report.text import Figure
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.errors import RunoffError
 from runoff.models import formats, zoo
-from runoff.models.ending import exit_code_of, say
-from runoff.models.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
 from runoff.models.photos import PHOTOS, write_photos
+from runoff.models.program_exit import exit_code_of, say
 from runoff.models.weights import build, load_weights, weights_source
-from runoff.protocol import TensorSpec
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
+from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,9 +6,9 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from runoff.errors import RunoffError
-from runoff.models.manifest import Check
 from runoff.models.weights import build
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

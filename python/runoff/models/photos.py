@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 JPEG_QUALITY = 95
 JPEG_SUBSAMPLING = "4:2:0"

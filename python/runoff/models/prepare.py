@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from runoff import paths
-from runoff.errors import ExitCode, RunoffError
-from runoff.models.packages import PACKAGES
 from runoff.models.store import ModelStore, StoredModel
 from runoff.models.zoo import find_model, same_name
-from runoff.outcome import describe_exit
+from runoff.plan.coreml_packages import PACKAGES
+from runoff.processes import describe_exit
+from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

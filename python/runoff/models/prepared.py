@@ -10,21 +10,20 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.errors import RunoffError
-from runoff.models.packages import COMPILED, PACKAGES
 from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in
-from runoff.outcome import describe_exit
-from runoff.reason import Reason
+from runoff.plan.coreml_packages import COMPILED, PACKAGES
+from runoff.processes import describe_exit
+from runoff.records.errors import RunoffError
+from runoff.records.reason import Reason
 from runoff.targets.coreml import coreml
 from runoff.targets.ort_rust import ort_rust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runoff.plan import Case, Offer
+    from runoff.plan.target import Offer, Target
     from runoff.processes import Spawner
-    from runoff.store import RunInfo
-    from runoff.targets.base import Target
+    from runoff.records.schema import Case, RunInfo
 
 _TIMEOUT_S = 600.0
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from runoff.errors import RunoffError, did_you_mean
-from runoff.models.manifest import MANIFEST, Manifest, StoredFile, read_manifest
 from runoff.models.zoo import ZOO, same_name
-from runoff.protocol import Item, ModelFile, TensorFile, TensorSpec
+from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from runoff.records.protocol import Item, ModelFile, TensorFile, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from runoff.protocol import Workload
+    from runoff.records.protocol import Workload
 
 PREPARED = "ort"
-"""The format of ONNX Runtime's prepared files; Core ML's is `runoff.models.packages.COMPILED`."""
+"""The format of ONNX Runtime's prepared files; Core ML's is `runoff.plan.coreml_packages.COMPILED`."""
 _HASHED = ".hashed.json"
 
 

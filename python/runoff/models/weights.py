@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

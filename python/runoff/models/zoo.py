@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from runoff.errors import RunoffError, did_you_mean
-from runoff.protocol import Preprocess
+from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.protocol import Preprocess
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)

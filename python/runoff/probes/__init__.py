@@ -13,8 +13,8 @@ from runoff.probes.memory import MEMORY
 from runoff.probes.process import PROCESS
 
 if TYPE_CHECKING:
+    from runoff.plan.suite import LatencyMinima
     from runoff.probes.base import Probe
-    from runoff.suite import LatencyMinima
 
 
 def passes(minima: LatencyMinima) -> tuple[Probe, ...]:

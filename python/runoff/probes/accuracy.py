@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from runoff.probes.base import Probe
-from runoff.protocol import Accuracy
+from runoff.records.protocol import Accuracy
 
 ACCURACY = Probe(name="accuracy", summary="outputs and input tensors against the model's reference", measure=Accuracy())

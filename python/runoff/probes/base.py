@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff import paths
-from runoff.protocol import Accuracy, Latency, Once, Turns  # noqa: TC001 (the fields' types)
+from runoff.records.protocol import Accuracy, Latency, Once, Turns  # noqa: TC001 (the fields' types)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

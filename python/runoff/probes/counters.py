@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from runoff.probes.base import Probe, Tool
-from runoff.protocol import Once
+from runoff.records.protocol import Once
 
 if TYPE_CHECKING:
     from pathlib import Path

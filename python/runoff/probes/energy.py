@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runoff.probes.base import Probe
-from runoff.protocol import Once
+from runoff.records.protocol import Once
 
 ENERGY = Probe(
     name="energy",

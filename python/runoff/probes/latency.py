@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.probes.base import Probe
-from runoff.protocol import Latency, Turns
+from runoff.records.protocol import Latency, Turns
 
 if TYPE_CHECKING:
-    from runoff.suite import LatencyMinima
+    from runoff.plan.suite import LatencyMinima
 
 
 def latency(minima: LatencyMinima) -> Probe:

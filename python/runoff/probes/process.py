@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from runoff.probes.base import Probe, Tool
-from runoff.protocol import Once
+from runoff.records.protocol import Once
 
 if TYPE_CHECKING:
     from pathlib import Path

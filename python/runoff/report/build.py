@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runoff.records.files import RAW, RUN_FILE, write_atomically
 from runoff.report.markdown import report
-from runoff.store import RAW, RUN_FILE, write_atomically
 
 if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runoff.analysis.analyse import Analysis
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 PARTS = {"copy_in.warm": "copy in", "compute.warm": "compute", "copy_out.warm": "copy out"}
 HEAD = ("case", *PARTS.values(), "memory of the GPU", "of what", "GPU")

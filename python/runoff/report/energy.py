@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runoff.analysis.energy import AFTER, BEFORE, PARTS, resolutions
-from runoff.analysis.surroundings import OTHERS
+from runoff.analysis.machine_noise import OTHERS
 from runoff.report.text import Figure, finite, full, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runoff.analysis.analyse import Analysis
-    from runoff.store import MeterInfo, Run
+    from runoff.records.schema import MeterInfo, Run
 
 HEAD = (
     *("case", "of", "source", "net", "resolution", "gross", "power, net"),

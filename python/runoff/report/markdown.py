@@ -6,13 +6,13 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
-from runoff.machine import headline
-from runoff.report.absent import absence_lines
+from runoff.records.machine import headline
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.sections import Section, sections, trust
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
+from runoff.report.unavailable import absence_lines
 from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers, headlines
 
 if TYPE_CHECKING:

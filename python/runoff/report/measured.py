@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.trust import WITH_HUGE_PAGES, timed_how
+from runoff.analysis.validity import WITH_HUGE_PAGES, timed_how
 from runoff.analysis.verdict import percent
 from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 
 if TYPE_CHECKING:
-    from runoff.store import Run, RunInfo, Stop
+    from runoff.records.schema import Run, RunInfo, Stop
 
 _MODES = {
     "side by side": "the live processes of a comparison took turns, so that pairs saw the same machine",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from runoff.analysis.comparison_groups import Peers
 from runoff.analysis.energy import PARTS, shown_domains
-from runoff.analysis.peers import Peers
-from runoff.analysis.trust import computes, say
+from runoff.analysis.validity import computes, say
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, plural
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from runoff.analysis.analyse import Analysis
-    from runoff.plan import Case
+    from runoff.records.schema import Case
 
 WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")

@@ -33,7 +33,7 @@ def life(table: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN40
     Parameters
     ----------
     table
-        The life table of `runoff.analysis.life`.
+        The life table of `runoff.analysis.phases`.
     block
         The cases to show.
     frame

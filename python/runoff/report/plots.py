@@ -8,7 +8,7 @@ import altair as alt
 import vl_convert
 from msgspec import Struct
 
-from runoff.machine import headline
+from runoff.records.machine import headline
 from runoff.report import curves, panels
 from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks

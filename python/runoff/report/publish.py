@@ -13,11 +13,11 @@ from pathlib import Path
 
 from runoff import paths
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.machine import headline
+from runoff.records.files import RUN_FILE, read_run
+from runoff.records.machine import headline
 from runoff.report.build import PLOTS, write_report
 from runoff.report.markdown import overview
 from runoff.report.overview import blocks
-from runoff.store import RUN_FILE, read_run
 
 _SHOWN = "quick"
 

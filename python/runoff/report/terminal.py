@@ -11,10 +11,10 @@ from rich.text import Text
 from runoff.analysis.harness import MOST
 from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
 from runoff.report import device
-from runoff.report.absent import absence_lines
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
+from runoff.report.unavailable import absence_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

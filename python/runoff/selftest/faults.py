@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.analysis.audit import audit
-from runoff.selftest.planted import ABSENT
+from runoff.selftest.injected import ABSENT
 from runoff.selftest.suites import HONEST, Plan, pick_model, runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runoff.analysis.audit import Point
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault of `runoff.selftest.planted`, and what runoff has to say of it."""
+    """A fault of `runoff.selftest.injected`, and what runoff has to say of it."""
 
     name: str
     what: str

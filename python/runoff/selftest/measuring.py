@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from runoff.bench import bench, workspace
+from runoff.bench import bench
+from runoff.processes import workspace
+from runoff.records.files import read_run
 from runoff.selftest.suites import HONEST, SAME, SHORT_SETS, Plan, burning, pick_model, runner, write
-from runoff.store import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 LATENCY, PROCESS = "latency", "process"
 TWIN = f"{HONEST}-again"

@@ -10,13 +10,13 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
-from runoff.errors import RunoffError
-from runoff.machine import headline
+from runoff.records.errors import RunoffError
+from runoff.records.files import write_atomically
+from runoff.records.machine import headline
 from runoff.report.tables import table
 from runoff.selftest.measuring import TRIALS, finished_runs
-from runoff.selftest.slices import slices
+from runoff.selftest.split import slices
 from runoff.selftest.verdicts import NOTHING, Said, read_verdicts
-from runoff.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 _TITLE = "# Planted slow-downs, found or not, with one core kept busy"
 _NOTE = (

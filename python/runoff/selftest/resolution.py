@@ -13,7 +13,7 @@ from runoff.selftest.verdicts import NOTHING, Said, read_verdicts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 PLANTED = {SAME: 0.0, "slow-1": 0.01, "slow-2": 0.02, "slow-5": 0.05}
 """The targets beside the honest one, in the same sets, and what is planted in each."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff import paths
-from runoff.errors import ExitCode, RunoffError
-from runoff.selftest import planted
-from runoff.suite import OwnTarget
+from runoff.plan.suite import OwnTarget
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.selftest import injected as planted
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runoff.targets.base import Target
+    from runoff.plan.target import Target
 
 HONEST = "honest"
 """The baseline: the planted runner without a fault."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runoff.program import run_program
+from runoff.cli.program_exit import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

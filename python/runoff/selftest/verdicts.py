@@ -12,7 +12,7 @@ from runoff.analysis.verdict import BETTER_WORSE, NO_DIFFERENCE
 from runoff.selftest.suites import HONEST
 
 if TYPE_CHECKING:
-    from runoff.store import Run
+    from runoff.records.schema import Run
 
 METRICS = {"latency": "inference.warm", "process": "wall"}
 _WORDS = BETTER_WORSE["ns"]

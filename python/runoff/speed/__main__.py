@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runoff.program import run_program
+from runoff.cli.program_exit import run_program
 from runoff.speed.rows import MODEL, ROWS, find_rows
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def speed(names: tuple[str, ...], results: Path | None, *, quick: bool, as_json:
 def _run(
     command: str, names: tuple[str, ...], rounds: int, folder: Path | None, console: Console, *, as_json: bool
 ) -> None:
-    from runoff.bench import workspace
     from runoff.models.prepare import ensure_models
+    from runoff.processes import workspace
     from runoff.speed.meters import make_meters
     from runoff.speed.programs import Bench
     from runoff.speed.report import write
@@ -71,7 +71,7 @@ def _show(run: Run, folder: Path | None, console: Console, *, as_json: bool) -> 
     """Print the table, and draw the plot."""
     import msgspec
 
-    from runoff.bench import shown
+    from runoff.paths import shown
     from runoff.speed.report import table
 
     if as_json:

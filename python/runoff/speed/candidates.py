@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from runoff.measure.discovery import ask_target
+from runoff.measure.parity import TOLERANCE, compare_outputs, worst
+from runoff.measure.request import make_request
+from runoff.measure.result import judge
 from runoff.models.prepared import prepare_file, prepare_models
-from runoff.outcome import describe_exit, judge
-from runoff.parity import TOLERANCE, compare_outputs, worst
-from runoff.plan import plan_case
-from runoff.reason import Reason
-from runoff.request import make_request
-from runoff.settings import resolve
+from runoff.plan.cases import plan_case
+from runoff.plan.settings import resolve
+from runoff.processes import describe_exit
+from runoff.records.reason import Reason
 from runoff.speed.rows import FLOOR
-from runoff.survey import ask_target
 from runoff.targets import BUILT_IN
 from runoff.targets.base import onnxruntime_library, rust_target
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.models.store import StoredModel
+    from runoff.plan.target import Target
     from runoff.probes.base import Probe
     from runoff.processes import Finished, Spawner
-    from runoff.protocol import Effective, Request, Result
-    from runoff.targets.base import Target
+    from runoff.records.protocol import Effective, Request, Result
 
 
 class NotMeasuredError(Exception):

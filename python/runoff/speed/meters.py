@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from runoff.measure.discovery import ask_tool
 from runoff.probes.memory import MEMORY
 from runoff.probes.process import HYPERFINE, PROCESS
 from runoff.speed.pairs import BLOCKS, Pairs
 from runoff.speed.warm import Warm
 from runoff.speed.whole import Whole
-from runoff.survey import ask_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

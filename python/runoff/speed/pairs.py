@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from runoff.outcome import describe_exit
-from runoff.reason import Reason
+from runoff.processes import describe_exit
+from runoff.records.reason import Reason
 from runoff.speed.candidates import NotMeasuredError
 from runoff.speed.programs import TIMEOUT_S, Bench, noting
 from runoff.speed.ratios import Group

@@ -8,9 +8,9 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from runoff.machine import headline
+from runoff.records.files import write_atomically
+from runoff.records.machine import headline
 from runoff.speed.report import value
-from runoff.store import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

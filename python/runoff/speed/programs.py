@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes.base import Probe
-from runoff.protocol import Once
-from runoff.reason import Reason
+from runoff.records.protocol import Once
+from runoff.records.reason import Reason
 from runoff.speed.candidates import NotMeasuredError, make_candidate
 
 if TYPE_CHECKING:

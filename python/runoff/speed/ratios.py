@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis import statistics
-from runoff.reason import Reason
+from runoff import statistics
+from runoff.records.reason import Reason
 from runoff.speed.rows import Row  # noqa: TC001 (msgspec evaluates the annotations)
 
 Unit = dict[str, list[float]]
@@ -54,7 +54,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def outcome(row: Row, group: Group) -> Outcome:
     """Return the ratio of `row` with its 95 % interval.
 
-    It is that of `runoff.analysis.statistics.paired`: the trimmed mean over units of the median paired ratio.
+    It is that of `runoff.statistics.paired`: the trimmed mean over units of the median paired ratio.
     """
     for name in (*row.over, *row.under):
         if name in group.reasons:

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.verdict import decimals
-from runoff.machine import headline
+from runoff.records.files import write_atomically
+from runoff.records.machine import headline
 from runoff.report.text import Figure, finite, full, plural
 from runoff.speed.ratios import medians
-from runoff.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

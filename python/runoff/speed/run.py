@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.machine import describe_machine
-from runoff.progress import duration_left, quiet_progress
+from runoff.measure.machine import describe_machine
+from runoff.measure.progress import duration_left, quiet_progress
 from runoff.speed.ratios import Group, Outcome, outcome
 
 if TYPE_CHECKING:

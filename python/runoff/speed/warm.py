@@ -10,10 +10,10 @@ import json
 from statistics import median
 from typing import TYPE_CHECKING
 
-from runoff.outcome import describe_exit
 from runoff.probes.base import Probe
-from runoff.protocol import Turns
-from runoff.reason import Reason
+from runoff.processes import describe_exit
+from runoff.records.protocol import Turns
+from runoff.records.reason import Reason
 from runoff.speed.candidates import NotMeasuredError
 from runoff.speed.programs import TIMEOUT_S, Bench, Programs, noting, shuffled
 from runoff.speed.ratios import Group

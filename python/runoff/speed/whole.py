@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.probes.memory import MEMORY
-from runoff.reason import Reason
+from runoff.records.reason import Reason
 from runoff.speed.candidates import NotMeasuredError
 from runoff.speed.programs import TIMEOUT_S, Bench, Programs, noting
 from runoff.speed.ratios import Group

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from runoff.errors import RunoffError, did_you_mean
-from runoff.targets.base import Target
+from runoff.plan.target import Target
+from runoff.records.errors import RunoffError, did_you_mean
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.ort_pyo3 import ort_pyo3
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from runoff.suite import OwnTarget
+    from runoff.plan.suite import OwnTarget
 
 BUILT_IN: dict[str, Callable[[], Target]] = {
     "torch": torch,

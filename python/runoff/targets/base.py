@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from runoff import paths
-from runoff.reason import Reason
+from runoff.plan.target import Target
+from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_ADDED = {"ORT_DISABLE_TELEMETRY": "1", "NVIDIA_TF32_OVERRIDE": "0"}
-"""ONNX Runtime's telemetry is on by default: a thread, a file and a connection that no measurement should hold.
-NVIDIA's libraries are told that float32 is float32: some of them would else compute in TF32, some would not."""
-_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_")
-"""How variables begin that would change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes
-every start slower), and those in which ONNX Runtime's TensorRT provider looks for its options, precision among them."""
-
-
-class Target(Struct, frozen=True, kw_only=True):
-    """A runner as runoff starts it."""
-
-    name: str
-    command: tuple[str, ...]
-    """Absolute program and leading arguments; ``--request`` and ``--result`` follow."""
-    env: dict[str, str] = {}
-    """Added to the caller's environment."""
-    format: str | None = None
-    """The only model format to use, for runners that read several."""
-    packages: bool = False
-    """Whether it reads CoreML packages, which are made for a model when a target first needs them."""
-    missing: Reason | None = None
-    """Why it cannot be started here."""
-
-    def environment(self) -> dict[str, str]:
-        """Return the whole environment of the runner: the caller's, without what would disturb it."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED)}
-        return {**kept, **_ADDED, **self.env}
 
 
 def python_target(name: str, runner: str, session: str | None = None, model_format: str | None = None) -> Target:

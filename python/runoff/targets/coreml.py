@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.reason import Reason
-from runoff.targets.base import Target, python_target
+from runoff.records.reason import Reason
+from runoff.targets.base import python_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
 
 _NEEDS_MACOS = Reason("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")
 

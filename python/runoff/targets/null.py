@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from runoff.targets.base import Target, runner_in, rust_target
+from runoff.targets.base import runner_in, rust_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
 
 
 def null_python() -> Target:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from runoff.targets.base import Target, onnxruntime_library, python_target
+from runoff.targets.base import onnxruntime_library, python_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
 
 
 def ort_pyo3() -> Target:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from runoff.targets.base import Target, python_target
+from typing import TYPE_CHECKING
+
+from runoff.targets.base import python_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
 
 
 def ort_python() -> Target:

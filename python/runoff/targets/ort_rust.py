@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from runoff.targets.base import Target, onnxruntime_library, rust_target
+from typing import TYPE_CHECKING
+
+from runoff.targets.base import onnxruntime_library, rust_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
 
 
 def ort_rust() -> Target:

@@ -9,14 +9,13 @@ from msgspec import Struct
 
 from runoff.analysis.audit import measurement, resources, software, work
 from runoff.analysis.audit.group import Group, Outcome, in_effect
-from runoff.analysis.trust import computes
+from runoff.analysis.validity import computes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runoff.analysis.audit.group import Found
-    from runoff.plan import Case
-    from runoff.store import Record, Run
+    from runoff.records.schema import Case, Record, Run
 
 POINTS: tuple[Callable[[Group], Found | None], ...] = (
     *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),

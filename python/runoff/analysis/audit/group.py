@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from runoff.plan import Case
-    from runoff.protocol import Effective
-    from runoff.store import Record, Run, Turned
+    from runoff.records.protocol import Effective
+    from runoff.records.schema import Case, Record, Run, Turned
 
 Outcome = Literal["ok", "differs", "unknown"]
 Found = tuple[str, Outcome, str]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import same
-from runoff.analysis.signs import NOISY_SD
-from runoff.analysis.surroundings import OTHERS
-from runoff.analysis.trust import timed_how
+from runoff.analysis.evidence import NOISY_SD
+from runoff.analysis.machine_noise import OTHERS
+from runoff.analysis.validity import timed_how
 from runoff.analysis.verdict import percent
 
 if TYPE_CHECKING:

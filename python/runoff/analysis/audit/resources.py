@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runoff.analysis.audit.group import Found, Group
-    from runoff.plan import Case
+    from runoff.records.schema import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
 """Settings whose names do not say what a target lacks."""

@@ -8,7 +8,7 @@ from runoff.analysis.audit.group import same
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import Found, Group
-    from runoff.protocol import Effective
+    from runoff.records.protocol import Effective
 
 _DIGITS = 12
 """Of a hash that is shown."""

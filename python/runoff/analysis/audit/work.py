@@ -6,10 +6,10 @@ from math import expm1, log
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import not_compared
-from runoff.analysis.trust import disagreements, say
+from runoff.analysis.validity import disagreements, say
 from runoff.analysis.verdict import percent
-from runoff.models.packages import COMPILED
 from runoff.models.store import PREPARED, prepared_in
+from runoff.plan.coreml_packages import COMPILED
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import Found, Group, Outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from runoff.analysis.statistics import CONFIDENCE, paired
+from runoff.statistics import CONFIDENCE, paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How often the intervals of `runoff.analysis.statistics` hold the truth, by simulation on noise of many kinds.
+"""How often the intervals of `runoff.statistics` hold the truth, by simulation on noise of many kinds.
 
 ``python -m runoff.analysis.coverage`` prints the tables of docs/statistics.md.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from runoff.analysis.coverage.rules import RULES
-from runoff.analysis.statistics import mean, median, paired, percentile, unpaired
+from runoff.statistics import mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

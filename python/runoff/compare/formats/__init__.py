@@ -8,8 +8,8 @@ import msgspec
 
 from runoff.compare.formats import hyperfine, pyperf, tables
 from runoff.compare.measurements import Measurements, of_published, of_run
-from runoff.errors import RunoffError
-from runoff.store import RUN_FILE, read_run
+from runoff.records.errors import RunoffError
+from runoff.records.files import RUN_FILE, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from msgspec import Struct
 from runoff import __version__
 from runoff.compare.formats.rows import Row, left_out, table
 from runoff.compare.measurements import Measurements, of_table
-from runoff.errors import RunoffError
-from runoff.store import write_atomically
+from runoff.records.errors import RunoffError
+from runoff.records.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from runoff.analysis.samples import COLUMNS
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 from runoff.report.text import plural
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from msgspec import Struct
 from runoff.analysis.samples import COLUMNS
 from runoff.compare.formats.rows import TYPES
 from runoff.compare.measurements import Measurements, Member, of_table
-from runoff.errors import RunoffError
-from runoff.store import write_atomically
+from runoff.records.errors import RunoffError
+from runoff.records.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from runoff.models.ending import exit_code_of, say
 from runoff.models.export import stored
 from runoff.models.formats import load_network
-from runoff.models.manifest import MANIFEST, Package
-from runoff.models.packages import PACKAGES
+from runoff.models.program_exit import exit_code_of, say
 from runoff.models.store import ModelStore
+from runoff.plan.coreml_packages import PACKAGES
+from runoff.records.manifest import MANIFEST, Package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import torch
 
     from runoff.models.formats import Batch
-    from runoff.models.manifest import Check, Manifest
-    from runoff.models.packages import PackageKind
     from runoff.models.store import StoredModel
+    from runoff.plan.coreml_packages import PackageKind
+    from runoff.records.manifest import Check, Manifest
 
 _TOOLS = ("coremltools", "torch", "numpy")
 

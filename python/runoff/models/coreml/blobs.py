@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runoff.errors import RunoffError
 from runoff.models.coreml.evaluate import evaluate
 from runoff.models.formats import CHECKED_BATCHES, INPUT, OUTPUT
-from runoff.models.manifest import Check
+from runoff.records.errors import RunoffError
+from runoff.records.manifest import Check
 
 if TYPE_CHECKING:
     from runoff.models.coreml.package import Program
     from runoff.models.formats import Batch
-    from runoff.models.packages import PackageKind
+    from runoff.plan.coreml_packages import PackageKind
 
 
 def check_package(program: Program, kind: PackageKind, photos: Batch, references: Batch) -> tuple[Check, ...]:

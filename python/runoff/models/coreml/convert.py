@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from runoff.models.formats import INPUT, OUTPUT, plain_attention
-from runoff.models.packages import LARGEST_BATCH
+from runoff.plan.coreml_packages import LARGEST_BATCH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.models.packages import PackageKind
+    from runoff.plan.coreml_packages import PackageKind
 
 OLDEST = ct.target.macOS13
 """The oldest system that can run the packages."""

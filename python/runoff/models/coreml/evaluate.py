@@ -12,9 +12,9 @@ import torch
 from coremltools.converters.mil.mil.types import builtin_to_string
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic
 
-from runoff.errors import RunoffError
 from runoff.models.coreml.operands import Operands, constant
 from runoff.models.coreml.operations import OPERATIONS
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,9 +11,9 @@ from coremltools.converters.mil.mil.types.symbolic import is_symbolic
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from runoff.errors import RunoffError
 from runoff.models.coreml.blobs import check_blobs
-from runoff.protocol import TensorSpec
+from runoff.records.errors import RunoffError
+from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

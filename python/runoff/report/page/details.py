@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runoff.analysis.trust import computes
+from runoff.analysis.validity import computes
 from runoff.report import device, energy
 from runoff.report.overview import missing, outliers
 from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, without_empty

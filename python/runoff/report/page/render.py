@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from runoff.machine import headline
+from runoff.records.machine import headline
 from runoff.report import device, energy
-from runoff.report.absent import absences
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared, details
@@ -20,6 +19,7 @@ from runoff.report.page.pictures import pictures
 from runoff.report.page.svg import variable
 from runoff.report.palette import DARK
 from runoff.report.terminal import audit_lines, harness_line
+from runoff.report.unavailable import absences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from runoff.models.coreml.operands import Operands

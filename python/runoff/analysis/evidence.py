@@ -1,0 +1,167 @@
+"""What the times of a case say about themselves: their spread, their trend, whether they were warmed up.
+
+pyperf warns when the standard deviation is 10 % of the mean (``pyperf check``). Trends are Kendall's tau with the
+Theil-Sen slope, which a few outliers do not move (Hollander and Wolfe, *Nonparametric Statistical Methods*, 8.1, 9.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from msgspec import Struct
+from scipy import stats
+
+from runoff.analysis.verdict import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from runoff.records.schema import Record
+
+Verdict = Literal["stable", "noisy", "drifting", "throttled", "not warmed up", "unknown"]
+
+NOISY_SD = 0.10
+"""Standard deviation as a part of the mean; pyperf's bar."""
+TREND_P = 0.01
+"""Stricter than 5 %, because several trends are looked at in each case."""
+TREND = 0.05
+"""Change from first to last that matters: beyond what a paired comparison leaves of it, and above the usual noise."""
+FEWEST_BLOCKS = 6
+"""With five, even a perfect order has a p-value of 2/5! = 0.017, above `TREND_P`."""
+PARTS = 10
+"""Equal stretches of a process's warm inferences; each is one point of its trend."""
+FEWEST_IN_PART = 5
+"""Inferences whose median is a point, as in the warm-up of `runoff.measure.warmup`."""
+
+
+class Sign(Struct, frozen=True):
+    """A sentence with its number, and the verdict that it speaks for; None where it speaks for none."""
+
+    text: str
+    holds: Verdict | None = None
+    judges: bool = False
+    """Whether it could have found that the times are unsteady: without one such sign there is no verdict."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The times of one case in one probe, processes in the order in which they were started."""
+
+    what: str
+    processes: tuple[NDArray[np.float64], ...]
+    """Times of each process in ns, shape ``(samples,)``, without warm-up."""
+    blocks: tuple[int, ...]
+    """The block of each process."""
+
+
+def spread(series: Series) -> list[Sign]:
+    """Return the spread within processes and the one between their medians."""
+    within = [x.std(ddof=1) / x.mean() for x in series.processes if len(x) >= FEWEST_IN_PART and x.mean() > 0]
+    medians = np.array([np.median(x) for x in series.processes])
+    signs = []
+    if within:
+        signs.append(_spread_sign(series.what, float(np.median(within)), "within a process"))
+    if len(medians) > 2 and medians.mean() > 0:  # noqa: PLR2004 (two points have no spread to speak of)
+        share = float(medians.std(ddof=1) / medians.mean())
+        signs.append(_spread_sign(series.what, share, f"between {len(medians)} processes"))
+    return signs or [Sign(f"{series.what}: too few times for a spread")]
+
+
+def _spread_sign(what: str, share: float, where: str) -> Sign:
+    text = f"{what}: standard deviation {percent(share)} of the mean {where}"
+    return Sign(text, "noisy" if share > NOISY_SD else None, judges=True)
+
+
+def trends(series: Series) -> list[Sign]:
+    """Return the trend from block to block, and the one within the life of a process."""
+    by_block: dict[int, list[float]] = {}
+    for block, times in zip(series.blocks, series.processes, strict=True):
+        by_block.setdefault(block, []).append(float(np.median(times)))
+    levels = np.array([np.median(values) for values in by_block.values()])
+    if len(levels) < FEWEST_BLOCKS:
+        signs = [
+            Sign(f"{series.what}: no trend over time is told by fewer than {FEWEST_BLOCKS} blocks ({len(levels)} ran)")
+        ]
+    else:
+        signs = [_trend(series.what, levels, "from the first block to the last")]
+    parts = _parts(series)
+    if len(parts):
+        signs.append(_trend(series.what, np.median(parts, axis=0), "from the first tenth of a process to the last"))
+    return signs
+
+
+def _trend(what: str, levels: NDArray[np.float64], where: str) -> Sign:
+    steps = np.arange(len(levels))
+    p = float(stats.kendalltau(steps, levels).pvalue)
+    slope, start, _, _ = stats.theilslopes(levels, steps)
+    change = float(slope * steps[-1] / start) if start > 0 else 0.0
+    # equal times have no order: the p-value is not a number
+    if not np.isfinite(p) or abs(change) < TREND or p > TREND_P:
+        return Sign(f"{what}: no trend {where}")
+    verb = "grew" if change > 0 else "fell"
+    return Sign(f"{what}: {verb} by {percent(abs(change))} {where} (p {p:.2g})", "drifting")
+
+
+def _parts(series: Series) -> NDArray[np.float64]:
+    """Return the median of each tenth of each process over the process's own median, shape ``(processes, PARTS)``."""
+    long = [x for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
+    return np.array([[np.median(part) / np.median(x) for part in np.array_split(x, PARTS)] for x in long])
+
+
+def warming(series: Series) -> Sign:
+    """Return whether the first tenth of the warm inferences still took longer than the last half.
+
+    For processes whose warm-up was not watched. Mann and Whitney's test, one-sided, on times over their process's
+    median.
+    """
+    long = [x / np.median(x) for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
+    if not long:
+        return Sign(
+            f"{series.what}: too few samples to tell whether it was warmed up ({PARTS * FEWEST_IN_PART} are needed)"
+        )
+    first = np.concatenate([np.array_split(x, PARTS)[0] for x in long])
+    rest = np.concatenate([np.array_split(x, 2)[1] for x in long])
+    excess = float(np.median(first) / np.median(rest) - 1)
+    p = float(stats.mannwhitneyu(first, rest, alternative="greater").pvalue)
+    if excess < TREND or p > TREND_P:
+        return Sign(f"{series.what}: its first tenth is as quick as the rest", judges=True)
+    return Sign(
+        f"{series.what}: its first tenth took {percent(excess)} longer than the last half (p {p:.2g})",
+        "not warmed up",
+        judges=True,
+    )
+
+
+def turns(records: Sequence[Record], *, still_warming: bool) -> list[Sign]:
+    """Return what the live processes of a case told: how their warm-up ended, and what they did while they waited.
+
+    Parameters
+    ----------
+    records
+        Records of the probe ``latency``.
+    still_warming
+        Whether the times of those that were not steady still fell, or are too few to tell. Times that are neither
+        steady nor falling are noisy.
+    """
+    turned = [record.turned for record in records if record.turned is not None]
+    if not turned:
+        return []
+    restless = sum(not live.steady for live in turned)
+    lengths = sorted(live.warmup for live in turned)
+    between = f"{lengths[0]} to {lengths[-1]}" if lengths[0] < lengths[-1] else f"{lengths[0]}"
+    signs = [Sign(f"warm inference: times were steady after {between} inferences of warm-up")]
+    if restless:
+        text = (
+            f"warm inference: {restless} of {len(turned)} processes were not steady when the time for warm-up was over"
+        )
+        signs = [Sign(text, "not warmed up" if still_warming else "noisy")]
+    waiting = [live.waiting_share for live in turned if live.waiting_share is not None]
+    if not waiting:
+        return [*signs, Sign("CPU time while it waited: not told by this system")]
+    share = float(np.mean(waiting))
+    text = f"it used {percent(share)} of a core while others had their turn"
+    return [*signs, Sign(text, "noisy" if share > NOISY_SD else None)]

@@ -1,0 +1,111 @@
+"""What the machine around a case says about its times: who else was at work, and whether the CPU was held back.
+
+runoff tells differences of 2 %, so what takes 1 % of the time away is half of such a difference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runoff.analysis.evidence import Sign
+from runoff.analysis.verdict import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runoff.analysis.evidence import Verdict
+    from runoff.records.schema import Record
+
+STEAL = 0.01
+"""Share of CPU time."""
+THROTTLED = 0.01
+"""Share of the time."""
+OTHERS = 0.25
+"""Cores. A system's own services come near a tenth of a core, so less says nothing."""
+SWITCHES_PER_S = 30.0
+"""At about 3 ms each, a usual slice of Linux's scheduler, they are a tenth of the time, as `signs.NOISY_SD`."""
+CLOCK_FALL = 0.05
+"""It changes a time as much as `signs.TREND`."""
+
+
+def surroundings(records: Sequence[Record], cores: int | None) -> list[Sign]:
+    """Return what the machine did meanwhile; all that it does not tell is named in one sign.
+
+    Parameters
+    ----------
+    records
+        Timed records of one case, in order of time.
+    cores
+        Cores of the whole machine, which its load average is about; None where unknown.
+    """
+    told = [record for record in records if record.conditions is not None]
+    if not told:
+        return [Sign("the state of the machine was not recorded")]
+    found = {
+        "steal": _above(_mean(told, "steal"), STEAL, "noisy", percent, "steal {} of CPU time"),
+        "other work": _above(_mean(told, "others"), OTHERS, "noisy", _plain, "{} cores were busy with other work"),
+        "load": _load(_mean(told, "load"), cores),
+        "throttling": _above(
+            _mean(told, "throttled"), THROTTLED, "throttled", percent, "held back by its CPU limit for {} of the time"
+        ),
+        "context switches": _above(
+            _switches(told), SWITCHES_PER_S, "noisy", _plain, "{} involuntary context switches a second"
+        ),
+        "clock": _clock(told),
+    }
+    silent = [name for name, sign in found.items() if sign is None]
+    signs = [sign for sign in found.values() if sign is not None]
+    return [*signs, Sign(f"not told by this system: {', '.join(silent)}")] if silent else signs
+
+
+def _plain(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"  # noqa: PLR2004 (two digits)
+
+
+def _above(value: float | None, bar: float, holds: Verdict, say: Callable[[float], str], text: str) -> Sign | None:
+    if value is None:
+        return None
+    return Sign(text.format(say(value)), holds if value > bar else None)
+
+
+def _mean(records: Sequence[Record], field: str) -> float | None:
+    """Return the mean of `field` over those records that tell it, each counting as long as it ran."""
+    values = [
+        (value, max(record.exit_ns - record.spawn_ns, 1))
+        for record in records
+        if (value := getattr(record.conditions, field)) is not None
+    ]
+    return float(np.average([value for value, _ in values], weights=[ns for _, ns in values])) if values else None
+
+
+def _load(load: float | None, cores: int | None) -> Sign | None:
+    if load is None:
+        return None
+    if cores is None:
+        return Sign(f"load average {_plain(load)}")
+    return Sign(f"load average {_plain(load)} on {cores} cores", "noisy" if load > cores else None)
+
+
+def _switches(records: Sequence[Record]) -> float | None:
+    """Return involuntary context switches a second, of those processes that tell them."""
+    told = [
+        (record.conditions.switches, (record.exit_ns - record.spawn_ns) / 1e9)
+        for record in records
+        if record.conditions is not None and record.conditions.switches is not None
+    ]
+    seconds = sum(spent for _, spent in told)
+    return sum(count for count, _ in told) / seconds if seconds > 0 else None
+
+
+def _clock(records: Sequence[Record]) -> Sign | None:
+    """Return whether the clock of the last third of the processes was below that of the first third."""
+    clocks = [mhz for record in records if record.conditions and (mhz := record.conditions.mhz) is not None]
+    if not clocks:
+        return None
+    third = max(len(clocks) // 3, 1)
+    first, last = float(np.median(clocks[:third])), float(np.median(clocks[-third:]))
+    if last < first * (1 - CLOCK_FALL):
+        return Sign(f"clock fell from {first:,.0f} to {last:,.0f} MHz", "throttled")
+    return Sign(f"clock {first:,.0f} MHz at first, {last:,.0f} MHz at last")

@@ -1,0 +1,152 @@
+"""What the commands ``run``, ``export`` and ``report`` do, and how ``bench`` ends."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from runoff import paths
+from runoff.measure.discovery import ask_target
+from runoff.measure.launch import launch
+from runoff.measure.request import make_request
+from runoff.models.prepare import convert_model, ensure_models, export_model
+from runoff.models.prepared import prepare_models
+from runoff.models.store import ModelStore
+from runoff.models.zoo import find_model
+from runoff.paths import shown
+from runoff.plan.cases import plan_case
+from runoff.plan.coreml_packages import verified
+from runoff.plan.settings import parse_assignments, resolve
+from runoff.probes.life import LIFE
+from runoff.processes import workspace
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.files import RAW, read_run
+from runoff.records.protocol import Item
+from runoff.targets import find_targets
+
+if TYPE_CHECKING:
+    from runoff.measure.launch import Answer
+    from runoff.models.store import StoredModel
+    from runoff.processes import Finished
+    from runoff.records.protocol import Request, Result
+    from runoff.records.schema import Case
+
+_TIMEOUT_S = 600.0
+_NS_PER_MS = 1e6
+
+
+def finish(folder: Path, *, as_json: bool) -> None:
+    """Build the report of the run in `folder` and print its table.
+
+    Raises
+    ------
+    RunoffError
+        When the run's raw results are not there.
+    """
+    from rich.console import Console
+
+    from runoff.analysis.analyse import analyse
+    from runoff.report.build import write_report
+    from runoff.report.overview import as_dict
+    from runoff.report.terminal import show
+
+    console, run = Console(stderr=as_json), read_run(folder)
+    if not (folder / RAW).is_dir():
+        raise RunoffError(
+            f"{folder} has no raw results ({RAW}/), which a report is made from",
+            "a published run has its report; runoff history reads its tables",
+        )
+    console.print("making the report (about 10 s)")
+    analysis = analyse(run)
+    write_report(analysis)
+    if as_json:
+        _print_json(as_dict(analysis))
+        return
+    show(analysis, console)
+    for name in ("report.html", "report.md"):
+        console.print(f"report: {shown(folder / name)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
+    """Run one case once and print its answer."""
+    settings = resolve(parse_assignments(assignments))
+    found = find_targets([target], {}, Path())
+    if image and not image.is_file():
+        raise RunoffError(f"--image {image}: there is no such file")
+    name = find_model(model).name
+    # where the target cannot run there is nothing to convert for
+    packages = [name] if found[target].packages and not found[target].missing else []
+    with workspace() as (spawner, scratch):
+        stored = ensure_models([name], spawner, _say, packages)[name]
+        offer = ask_target(found[target], spawner)
+        case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, offer)
+        if case.skipped:
+            raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
+        ready = prepare_models((case,), {case.model: stored}, {case.target: offer}, spawner, _say)
+        request = _request(ready.cases[0], ready.models[case.model], scratch, image)
+        answer = launch(request, offer.target, spawner, scratch, _TIMEOUT_S)
+    if answer.reason:
+        raise RunoffError(f"{target}: {answer.reason.message}", answer.reason.hint, _exit_code(answer))
+    if as_json:
+        _print_json({**msgspec.to_builtins(answer.result), "wall_ns": answer.finished.elapsed_ns})
+    elif answer.result:
+        _print_result(answer.result, answer.finished, case)
+
+
+def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
+    """Export models by name, and where `coreml` is set convert them to CoreML packages."""
+    options = [*(["--weights", _absolute(weights)] if weights else []), *(["--force"] if force else [])]
+    names = [find_model(name).name for name in models]
+    with workspace() as (spawner, _):
+        for name in names:
+            _say(f"exporting {name} (15 s to 2 min)")
+            export_model(name, spawner, *options)
+            if coreml:
+                _say(f"converting {name} to CoreML packages (30 s)")
+                convert_model(name, spawner)
+                manifest = ModelStore(paths.models()).get(name).manifest
+                for form, package in manifest.packages.items():
+                    _say(f"{package.path}: {verified(manifest, form)}")
+
+
+def _absolute(weights: str) -> str:
+    return weights if weights in ("seeded", "default") else str(Path(weights).absolute())
+
+
+def _request(case: Case, model: StoredModel, scratch: Path, image: Path | None) -> Request:
+    request = make_request(case, model, LIFE, scratch)
+    if image is None:
+        return msgspec.structs.replace(request, inputs=request.inputs[: case.settings.batch])
+    return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * case.settings.batch)
+
+
+def _exit_code(answer: Answer) -> ExitCode:
+    if answer.status == "unsupported":
+        return ExitCode.NOTHING_RUNS_HERE
+    bad_image = answer.result is not None and (answer.result.kind or "").startswith("image-")
+    return ExitCode.BAD_INPUT if bad_image else ExitCode.CASE_FAILED
+
+
+def _print_result(result: Result, finished: Finished, case: Case) -> None:
+    for guesses in result.top:
+        for guess in guesses:
+            click.echo(f"{guess.confidence:7.1%}  {guess.label or guess.index}")
+    spent = [(phase.name, phase.end_ns - phase.start_ns) for phase in result.phases]
+    spent.append(("exit", finished.elapsed_ns - sum(ns for _, ns in spent)))
+    parts = ", ".join(f"{name} {ns / _NS_PER_MS:.1f}" for name, ns in spent)
+    wall = f"{finished.elapsed_ns / _NS_PER_MS:.1f} ms from start to exit"
+    click.echo(f"\n{case.target}, profile {case.settings.profile}: {wall}")
+    click.echo(f"in ms: {parts}")
+    click.echo("one run says little; runoff bench measures")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -1,0 +1,199 @@
+"""What the commands ``compare``, ``gate`` and ``convert`` do."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec import Struct
+
+from runoff import paths
+from runoff.compare import formats
+from runoff.compare.pairing import compare_runs, compare_targets
+from runoff.paths import shown
+from runoff.records.errors import ExitCode, RunoffError, did_you_mean
+from runoff.records.files import RUN_FILE, read_run, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.compare.pairing import Comparison
+
+
+class _Started(Struct):
+    """What of ``run.json`` tells which run is the latest."""
+
+    started: str
+
+
+def compare(
+    first: str,
+    second: str,
+    *,
+    run: str | None,
+    metrics: Sequence[str],
+    relative_to: str | None,
+    unlike_machines: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare two runs or two targets, and print what was found."""
+    made = _compared(first, second, run, metrics, relative_to, unlike_machines=unlike_machines)
+    if out:
+        write_page(made, out)
+    from rich.console import Console
+
+    from runoff.compare.show import as_dict, print_comparison
+
+    if as_json:
+        print_json(as_dict(made))
+    else:
+        print_comparison(made, Console())
+    if out:
+        click.echo(f"comparison: {shown(out / 'compare.md')}", err=as_json)
+
+
+def _compared(
+    first: str, second: str, run: str | None, metrics: Sequence[str], relative_to: str | None, *, unlike_machines: bool
+) -> Comparison:
+    sides = [find(word) for word in (first, second)]
+    if run is None and sides[0] and sides[1]:
+        one, other = (formats.read(path) for path in sides if path)
+        return compare_runs(one, other, metrics, relative_to, unlike_machines=unlike_machines)
+    if run is None and any(sides):
+        missing = second if sides[0] else first
+        raise RunoffError(f"{missing}: there is no such run or file", "past runs: runoff list runs")
+    if relative_to is not None or unlike_machines:
+        raise RunoffError("--relative-to, --raw and --unlike-machines are for two runs, not for two targets of one")
+    data = formats.read(located(run) if run else latest())
+    return compare_targets(data, first, second, metrics)
+
+
+def find(word: str) -> Path | None:
+    """Return the run or file that `word` names, as a path or as the name of a run in the results' folder."""
+    for path in (Path(word), paths.results() / word):
+        if path.is_file() or (path / RUN_FILE).is_file():
+            return path
+    return None
+
+
+def located(word: str) -> Path:
+    """Return the run or file that `word` names.
+
+    Raises
+    ------
+    RunoffError
+        When there is none.
+    """
+    found = find(word)
+    if found is None:
+        raise RunoffError(f"{word}: there is no such run or file", "past runs: runoff list runs")
+    return found
+
+
+def latest() -> Path:
+    """Return the folder of the run that was started last.
+
+    Raises
+    ------
+    RunoffError
+        When there is no run.
+    """
+    started = {}
+    for file in paths.results().glob(f"*/{RUN_FILE}"):
+        with suppress(msgspec.DecodeError):  # said where runs are listed
+            started[file.parent] = msgspec.json.decode(file.read_bytes(), type=_Started).started
+    if not started:
+        raise RunoffError(f"{shown(paths.results())} holds no run", "name one with --run, or measure: runoff bench")
+    return max(started, key=lambda folder: started[folder])
+
+
+def write_page(comparison: Comparison, out: Path) -> None:
+    """Write the comparison as Markdown, JSON and plots into the folder `out`."""
+    from runoff.compare import forest, show
+
+    make_folder(out)
+    plots = forest.draw(comparison)
+    for end, data in plots.items():
+        write_atomically(out / f"compare.{end}", data)
+    write_atomically(out / "compare.md", show.markdown(comparison, "compare.png" if plots else None).encode())
+    write_atomically(out / "compare.json", msgspec.json.encode(show.as_dict(comparison)) + b"\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder.
+
+    Raises
+    ------
+    RunoffError
+        When it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunoffError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def gate(
+    run: str,
+    *,
+    limits: Path | None,
+    fail_on: Sequence[str],
+    baseline: Path | None,
+    save_to: Path | None,
+    summary: Path | None,
+    unlike_machines: bool,
+    as_json: bool,
+) -> int:
+    """Hold a run against limits, print what was found and return the exit code."""
+    from rich.console import Console
+
+    from runoff.compare import gate_report, saved
+    from runoff.compare.gate import gate as held
+    from runoff.compare.limits import GRAMMAR, parse_limit, read_limits
+    from runoff.compare.measurements import of_run
+
+    asked = [*(read_limits(limits) if limits else []), *(parse_limit(text) for text in fail_on)]
+    if not asked and not save_to:
+        raise RunoffError("no limit: give --fail-on or --limits, or --save to keep a baseline", GRAMMAR)
+    before = saved.load(baseline) if baseline else None
+    measured = read_run(_run_folder(run))
+    if save_to:
+        make_folder(save_to.parent)
+        saved.save(of_run(measured), save_to)
+        click.echo(f"baseline: {shown(save_to)}", err=as_json)
+    if not asked:
+        return ExitCode.OK
+    found = held(measured, asked, before, unlike_machines=unlike_machines)
+    if summary:
+        gate_report.append(found, summary)
+    if as_json:
+        print_json(gate_report.as_dict(found))
+    else:
+        gate_report.print_gate(found, Console())
+    return ExitCode.OK if found.passed else ExitCode.CASE_FAILED
+
+
+def _run_folder(word: str) -> Path:
+    found = located(word)
+    return found.parent if found.name == RUN_FILE else found
+
+
+def convert(source: str, target: Path, to: str | None) -> None:
+    """Read measurements of one format and write them in another; what is lost is said on stderr."""
+    if to is not None and to not in formats.WRITERS:
+        raise RunoffError(f"--to {to}: there is no such format", did_you_mean(to, formats.WRITERS))
+    data = formats.read(located(source))
+    make_folder(target.parent)
+    losses = formats.write(data, target, to)
+    if losses:
+        click.echo(f"runoff: {target.name} leaves out: {', '.join(losses)}", err=True)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 (anything that msgspec encodes)
+    """Print `value` as JSON."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

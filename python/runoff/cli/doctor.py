@@ -1,0 +1,151 @@
+"""``runoff doctor``: what this machine can measure, each line with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from runoff import paths
+from runoff.measure.discovery import ask_tool, survey
+from runoff.measure.energy.meters import find_meters
+from runoff.measure.machine import describe_machine
+from runoff.probes.counters import PERF
+from runoff.probes.process import HYPERFINE
+from runoff.processes import workspace
+from runoff.records.machine import headline
+from runoff.targets import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runoff.probes.base import Tool
+    from runoff.processes import Spawner
+
+_BUSY = 0.5
+_ROOM_BYTES = 2 * 10**9
+
+
+class Finding(Struct, frozen=True):
+    """One line of the examination."""
+
+    what: str
+    state: Literal["ok", "warning", "missing"]
+    detail: str
+    advice: str = ""
+
+
+def examine(*, as_json: bool) -> None:
+    """Print the findings."""
+    with workspace() as (spawner, scratch):
+        findings = list(_findings(spawner, scratch))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(findings), indent=2) + b"\n")
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    colours = {"ok": "green", "warning": "yellow", "missing": "red"}
+    for finding in findings:
+        text = escape(finding.detail) + (f"\n[dim]-> {escape(finding.advice)}[/]" if finding.advice else "")
+        table.add_row(f"[{colours[finding.state]}]{finding.state}[/]", finding.what, text)
+    Console().print(table, highlight=False)
+
+
+def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
+    machine = describe_machine()
+    yield Finding("machine", "ok", headline(machine))
+    yield from _quiet(machine)
+    yield _tool(HYPERFINE, "process", spawner)
+    yield _tool(PERF, "counters", spawner)
+    yield from _counters(spawner, scratch)
+    for name, offer in survey({name: make() for name, make in BUILT_IN.items()}, spawner).items():
+        can, lack = offer.capabilities, offer.reason
+        if can:
+            detail = f"{can.runtime} {can.version}, providers: {', '.join(can.providers)}"
+            detail += "".join(f"; not {provider}: {why}" for provider, why in can.lacking.items())
+            yield Finding(f"target {name}", "ok", detail)
+        elif lack:
+            yield Finding(f"target {name}", "missing", lack.message, lack.hint)
+    yield _energy(spawner)
+    yield _room()
+
+
+def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
+    load = machine["load_1min"]
+    if load > _BUSY * machine["cores_allowed"]:
+        yield Finding(
+            "load",
+            "warning",
+            f"{load} in the last minute",
+            "wait until the machine is idle, or expect wide intervals",
+        )
+    else:
+        yield Finding("load", "ok", f"{load} in the last minute")
+    governor = machine["governor"]
+    if governor not in (None, "performance"):
+        yield Finding("governor", "warning", governor, "sudo cpupower frequency-set -g performance")
+    elif governor is None:
+        yield Finding(
+            "governor",
+            "warning",
+            "this system does not tell its frequency governor",
+            "usual on virtual machines; nothing to do",
+        )
+    else:
+        yield Finding("governor", "ok", governor)
+
+
+def _tool(tool: Tool, probe: str, spawner: Spawner) -> Finding:
+    version, reason = ask_tool(tool, spawner)
+    if reason:
+        return Finding(f"probe {probe}", "missing", reason.message, reason.hint)
+    return Finding(f"probe {probe}", "ok", f"{tool.name} {version}")
+
+
+def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
+    """Ask perf what of its counts are real: the hardware may lack some."""
+    perf, true = PERF.find(), shutil.which("true")
+    if not perf or not true:
+        return
+    finished = spawner.run(PERF.wrap(perf, (true,), scratch), dict(os.environ), 30.0)
+    if finished.exit_code:
+        return  # the line on the probe says so
+    events = PERF.read(scratch)
+    dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
+    if dead:
+        yield Finding(
+            "perf counts",
+            "warning",
+            f"not counted here: {', '.join(dead)}",
+            "usual on virtual machines; those rows say so",
+        )
+    else:
+        yield Finding("perf counts", "ok", f"all of {', '.join(event['event'] for event in events)}")
+
+
+def _energy(spawner: Spawner) -> Finding:
+    """Say which counters of energy can be read, or why none can and what would change that."""
+    meters = find_meters(spawner)
+    if meters.reason:
+        return Finding("probe energy", "missing", meters.reason.message, meters.reason.hint)
+    infos = [meter.info for meter in meters.found]
+    return Finding("probe energy", "ok", "; ".join(f"{info.name}: {', '.join(info.domains)}" for info in infos))
+
+
+def _room() -> Finding:
+    folder = next(folder for folder in (paths.results(), *paths.results().parents) if folder.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.0f} GB free for results and models"
+    return (
+        Finding("disk", "ok", text)
+        if free > _ROOM_BYTES
+        else Finding("disk", "warning", text, "a run needs up to 2 GB")
+    )

@@ -1,0 +1,111 @@
+"""``runoff list``: models, targets, suites, probes and past runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runoff import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runoff.models.store import ModelStore
+    from runoff.plan.target import Offer
+
+    Rows = list[dict[str, Any]]
+
+
+def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
+    """Print the list called `what` as a table or as JSON; `results` is where the runs are."""
+    rows = _runs(results) if what == "runs" else _LISTS[what]()
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if what == "runs" and rows:
+        from runoff.history.run_list import print_runs
+
+        print_runs(rows, Console())
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0] if rows else [f"no {what} yet"]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    Console().print(table, highlight=False)
+
+
+def _models() -> Rows:
+    from runoff.models.store import ModelStore
+    from runoff.models.zoo import ZOO
+
+    store = ModelStore(paths.models())
+    stored = set(store.names())
+    return [
+        {
+            "model": model.name,
+            "stored": _weights(store, model.name) if model.name in stored else "no (made when needed)",
+            "description": model.description,
+        }
+        for model in ZOO
+    ]
+
+
+def _weights(store: ModelStore, name: str) -> str:
+    return f"yes, weights {store.get(name).manifest.weights}"
+
+
+def _targets() -> Rows:
+    from runoff.measure.discovery import survey
+    from runoff.processes import workspace
+    from runoff.targets import BUILT_IN
+
+    with workspace() as (spawner, _):
+        offers = survey({name: make() for name, make in BUILT_IN.items()}, spawner)
+    return [{"target": name, **_abilities(offer)} for name, offer in offers.items()]
+
+
+def _abilities(offer: Offer) -> dict[str, str]:
+    can = offer.capabilities
+    if can is None:
+        return {"language": "", "runtime": f"not here: {offer.reason}", "providers": ""}
+    runtime = f"{can.runtime} {can.version}".strip()
+    return {"language": can.language, "runtime": runtime, "providers": ", ".join(can.providers)}
+
+
+def _suites() -> Rows:
+    from runoff.plan.suite import read_suite
+
+    suites = [read_suite(path)[0] for path in sorted(paths.suites().glob("*.toml"))]
+    return [{"suite": suite.suite.name, "description": suite.suite.description} for suite in suites]
+
+
+def _probes() -> Rows:
+    from runoff.plan.suite import DEFAULT_BLOCKS, LatencyMinima
+    from runoff.probes import passes
+
+    return [
+        {"probe": probe.name, "processes": str(DEFAULT_BLOCKS[probe.name]), "what": probe.summary}
+        for probe in passes(LatencyMinima())
+    ]
+
+
+def _runs(results: Path | None) -> Rows:
+    from runoff.history.run_list import past_runs
+
+    return past_runs(results)
+
+
+_LISTS: dict[str, Callable[[], Rows]] = {
+    "models": _models,
+    "targets": _targets,
+    "suites": _suites,
+    "probes": _probes,
+}

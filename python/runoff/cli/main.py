@@ -1,0 +1,376 @@
+"""The command line. Every command imports what it needs when it runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runoff import __version__
+from runoff.cli.program_exit import run_program
+from runoff.records.errors import ExitCode, RunoffError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.history.series import By
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_examples("runoff bench", "runoff run --target ort-rust --image photo.jpg", "runoff doctor"),
+)
+@click.version_option(__version__, package_name="runoff")
+def cli() -> None:
+    """Say which runtime and which language should run your model, and what each choice costs."""
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff bench",
+        "runoff bench seeds",
+        "runoff bench my-suite.toml --results /data/runs",
+        "runoff bench my-suite.toml --precision 2% --time 10m",
+        "runoff bench --resume results/quick-20261122-101500",
+    )
+)
+@click.argument("suite", required=False)
+@click.option("--resume", "run", type=_FOLDER, help="Go on with the interrupted run in this folder.")
+@click.option("--results", type=_FOLDER, help="Where the run's folder is made.  [default: results]")
+@click.option("--precision", metavar="2%", help="Sample until every interval is as narrow, or the time is used up.")
+@click.option("--time", "budget", metavar="10m", help="Sample as long, or until the precision is reached.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def bench(
+    suite: str | None,
+    run: Path | None,
+    results: Path | None,
+    precision: str | None,
+    budget: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure a suite: a name (quick, seeds) or a TOML file. Without one: quick."""
+    from rich.console import Console
+
+    from runoff import paths
+    from runoff.bench import Goal, nothing_ran, resume
+    from runoff.bench import bench as measure
+    from runoff.cli.commands import finish
+    from runoff.plan.suite import find_suite
+
+    if run and (suite or precision or budget):
+        raise RunoffError("--resume goes on with the suite of its run; leave SUITE, --precision and --time out")
+    console = Console(stderr=as_json)
+    if run:
+        folder, code = resume(run, console)
+    else:
+        goal = Goal(precision, budget)
+        folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console, goal)
+    finish(folder, as_json=as_json)
+    if code == ExitCode.NOTHING_RUNS_HERE:
+        raise nothing_ran(folder)
+    sys.exit(code)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff run --target ort-rust",
+        "runoff run --target torch --image photo.jpg",
+        "runoff run --target ort-python --set threads=2 --set spinning=false --json",
+    )
+)
+@click.option("--target", required=True, help="torch, torch-export, ort-python, ort-rust, ort-pyo3 ...")
+@click.option("--model", default="efficientnet-lite0", show_default=True, help="A model of the zoo.")
+@click.option("--image", type=_FILE, help="A JPEG or PNG file.  [default: the model's first photo]")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, as in a suite; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
+def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
+    """Run one case once: print what is in the image and where the time went."""
+    from runoff.cli.commands import run_once
+
+    run_once(target, model, image, assignments, as_json=as_json)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff export efficientnet-lite0",
+        "runoff export mobilenet_v2 --weights default --force",
+        "runoff export regnet_x_400mf --weights my-weights.pt --force",
+        "runoff export mobilenet_v2 --coreml",
+    )
+)
+@click.argument("models", nargs=-1, required=True)
+@click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
+@click.option("--force", is_flag=True, help="Make it anew when the store holds it already.")
+@click.option("--coreml", is_flag=True, help="Convert it to CoreML packages too, on any system.")
+def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
+    """Put models of the zoo into the store, each checked against PyTorch."""
+    from runoff.cli.commands import export_models
+
+    export_models(models, weights, force=force, coreml=coreml)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff report results/quick-20261122-101500",
+    )
+)
+@click.argument("folder", type=_FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def report(folder: Path, *, as_json: bool) -> None:
+    """Make the tables, plots and report of a run anew from its raw results."""
+    from runoff.cli.commands import finish
+
+    finish(folder, as_json=as_json)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff compare ort-python ort-rust",
+        "runoff compare results/before results/after --out comparison",
+        "runoff compare before.json after.json",
+    )
+)
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--run", help="The run that holds two targets A and B.  [default: the latest]")
+@click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; may be repeated.")
+@click.option("--relative-to", metavar="TARGET", help="Compare each case's ratio to this target in its own run.")
+@click.option("--raw", is_flag=True, help="Compare the values themselves.")
+@click.option("--unlike-machines", is_flag=True, help="Compare runs of unlike machines too.")
+@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def compare(
+    first: str,
+    second: str,
+    run: str | None,
+    metrics: tuple[str, ...],
+    relative_to: str | None,
+    out: Path | None,
+    *,
+    raw: bool,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
+
+    Of two runs with the same unchanged baseline, the ratios to it are compared: what made a whole run slower
+    cancels.
+    """
+    from runoff.cli import compare as commands
+
+    if raw and relative_to:
+        raise RunoffError("--raw and --relative-to exclude each other: leave one out")
+    commands.compare(
+        first,
+        second,
+        run=run,
+        metrics=metrics,
+        relative_to="" if raw else relative_to,
+        unlike_machines=unlike_machines,
+        out=out,
+        as_json=as_json,
+    )
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
+        'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
+        "runoff gate results/RUN --save baseline.json",
+        "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
+    )
+)
+@click.argument("run")
+@click.option("--limits", type=_FILE, help="A TOML file with tables [[limit]].")
+@click.option(
+    "--fail-on", multiple=True, metavar="LIMIT", help="A limit, e.g. 'latency.median > +5%'; may be repeated."
+)
+@click.option("--baseline", type=_FILE, help="What changes are from: a file of --save.  [default: the run's baseline]")
+@click.option("--save", "save_to", type=_FILE, help="Write this run to a file, as a baseline.")
+@click.option("--summary", type=_FILE, help="Append the outcome to this file, as Markdown.")
+@click.option("--unlike-machines", is_flag=True, help="Use a baseline of an unlike machine too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def gate(
+    run: str,
+    limits: Path | None,
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
+    save_to: Path | None,
+    summary: Path | None,
+    *,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Hold a run against limits: 0 passed, 1 exceeded or a case failed, 2 bad input, 3 nothing to gate."""
+    from runoff.cli import compare as commands
+
+    code = commands.gate(
+        run,
+        limits=limits,
+        fail_on=fail_on,
+        baseline=baseline,
+        save_to=save_to,
+        summary=summary,
+        unlike_machines=unlike_machines,
+        as_json=as_json,
+    )
+    sys.exit(code)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff convert results/quick-20261122-101500 run.parquet",
+        "runoff convert results/quick-20261122-101500 run.json --to pyperf",
+        "runoff convert hyperfine.json samples.csv",
+    )
+)
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT", type=_FILE)
+@click.option(
+    "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
+)
+def convert(source: str, target: Path, to: str | None) -> None:
+    """Write a run, or a file of another tool, in another format."""
+    from runoff.cli import compare as commands
+
+    commands.convert(source, target, to)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff history",
+        "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
+        "runoff history results /data/runs --suite quick --out trend",
+        """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
+    )
+)
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
+@click.option("--case", default="", metavar="PATTERN", help="Cases, * for any part.  [default: all of the latest run]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="PROBE.NAME",
+    help="May be repeated.  [default: latency.median and process.wall]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["date", "model", "runtime", "machine", "runoff"]),
+    default="date",
+    show_default=True,
+    help="Show every run, or the last one of each version.",
+)
+@click.option("--suite", default="", metavar="NAME", help="Only runs of this suite.")
+@click.option("--unlike-machines", is_flag=True, help="Print changes between runs of unlike machines, too.")
+@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot for each case into this folder.")
+@click.option("--sql", "query", metavar="QUERY", help="Print what a query on the view `history` answers instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def history(
+    folders: tuple[Path, ...],
+    case: str,
+    metrics: tuple[str, ...],
+    by: By,
+    suite: str,
+    out: Path | None,
+    query: str | None,
+    *,
+    unlike_machines: bool,
+    as_json: bool,
+) -> None:
+    """Show how each case went from run to run: values, changes with their verdicts, and plots.
+
+    FOLDER is a run or holds runs; without one, the folder of the results (RUNOFF_RESULTS). A change is the one that
+    runoff compare finds between two runs; runs of unlike machines are never held against each other unless asked for.
+    """
+    from runoff.cli import history as commands
+
+    if query is not None:
+        if case or metrics or suite or out or unlike_machines or by != "date":
+            raise RunoffError("--sql asks for lines of its own: leave all but FOLDER and --json out")
+        commands.sql(folders, query, as_json=as_json)
+        return
+    commands.history(
+        folders,
+        case=case,
+        metrics=metrics,
+        by=by,
+        suite=suite,
+        unlike_machines=unlike_machines,
+        out=out,
+        as_json=as_json,
+    )
+
+
+@cli.command(
+    "list",
+    epilog=_examples(
+        "runoff list",
+        "runoff list runs --results /data/runs",
+        "runoff list models",
+        "runoff list targets --json",
+    ),
+)
+@click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
+@click.option("--results", type=_FOLDER, help="Where the runs are.  [default: RUNOFF_RESULTS, or results]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(what: str, results: Path | None, *, as_json: bool) -> None:
+    """List what there is; without an argument, the runs, the newest first."""
+    from runoff.cli.listing import show
+
+    if results and what != "runs":
+        raise RunoffError(f"--results is where runs are; leave it out of a list of {what}")
+    show(what, as_json=as_json, results=results)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff doctor",
+        "runoff doctor --json",
+    )
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Say what this machine can measure, and what to do about what it cannot."""
+    from runoff.cli.doctor import examine
+
+    examine(as_json=as_json)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff selftest",
+        "runoff selftest --time 10m",
+        "runoff selftest --quick --json",
+    )
+)
+@click.option("--time", "budget", metavar="4m", help="Sample the planted slow-downs as long.  [default: 4m]")
+@click.option("--quick", is_flag=True, help="The same as --time 1m: it resolves less.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def selftest(budget: str | None, *, quick: bool, as_json: bool) -> None:
+    """Plant faults and slow-downs, and say which of them this machine finds."""
+    from runoff.cli.selftest import selftest as prove
+
+    if quick and budget:
+        raise RunoffError("--quick is a time of its own; leave it or --time out")
+    sys.exit(prove("1m" if quick else budget or "4m", as_json=as_json))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    run_program(cli, "runoff", arguments)

@@ -1,0 +1,119 @@
+"""The command ``runoff selftest``: two ordinary runs, and what they prove."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.markup import escape
+
+from runoff import paths
+from runoff.bench import bench
+from runoff.measure.machine import describe_machine
+from runoff.paths import shown
+from runoff.plan.quantities import read_duration
+from runoff.processes import workspace
+from runoff.records.errors import ExitCode
+from runoff.records.files import read_run, write_atomically
+from runoff.records.machine import headline
+from runoff.selftest.faults import judge_faults, plan_faults
+from runoff.selftest.resolution import plan_resolution, read_resolution
+from runoff.selftest.suites import write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from runoff.records.schema import Run
+    from runoff.selftest.faults import Outcome
+    from runoff.selftest.resolution import Resolution
+    from runoff.selftest.suites import Plan
+    from runoff.selftest.verdicts import Said
+
+_FAULTS_TAKE = "about a minute"
+
+
+def selftest(time: str, *, as_json: bool) -> ExitCode:
+    """Plant faults and slow-downs, print what was found, and return the exit code.
+
+    Raises
+    ------
+    RunoffError
+        When `time` is not a duration, or the environment of `ort-python` is not made.
+    """
+    from rich.console import Console
+
+    read_duration(time)
+    plans = plan_faults(), plan_resolution(time)
+    console = Console(stderr=as_json)
+    folder = paths.results() / f"selftest-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    console.print(f"planted faults ({_FAULTS_TAKE}), then planted slow-downs ({time})")
+    outcomes = judge_faults(_measure(plans[0], folder, console))
+    resolution = read_resolution(_measure(plans[1], folder, console))
+    fine = all(outcome.caught for outcome in outcomes) and resolution.quiet and not resolution.missed
+    document = _document(time, outcomes, resolution, fine=fine)
+    write_atomically(folder / "selftest.json", document)
+    if as_json:
+        sys.stdout.buffer.write(document + b"\n")
+    else:
+        _show(outcomes, resolution, time, console)
+        console.print(f"runs: {shown(folder)}", highlight=False, markup=False, soft_wrap=True)
+    return ExitCode.OK if fine else ExitCode.CASE_FAILED
+
+
+def _measure(plan: Plan, folder: Path, console: Console) -> Run:
+    with workspace() as (_, scratch):
+        # the exit code is not looked at: cases fail here because they should
+        run, _ = bench(write(plan, scratch), folder, console)
+    return read_run(run)
+
+
+def _document(time: str, outcomes: Sequence[Outcome], resolution: Resolution, *, fine: bool) -> bytes:
+    told: dict[str, Any] = {
+        "machine": headline(describe_machine()),
+        "time": time,
+        "passed": fine,
+        "faults": outcomes,
+        "quiet": resolution.quiet,
+        "slowdowns": resolution.slowdowns,
+        "resolves": resolution.resolves,
+        "missed": resolution.missed,
+        "sentence": sentence(resolution, time),
+    }
+    return msgspec.json.format(msgspec.json.encode(told), indent=2)
+
+
+def _show(outcomes: Sequence[Outcome], resolution: Resolution, time: str, console: Console) -> None:
+    for outcome in outcomes:
+        words = ("quiet", "FALSE ALARM") if outcome.fault == "none" else ("caught", "NOT CAUGHT")
+        _line(console, words, f"{outcome.fault}: {outcome.what}", outcome.said, good=outcome.caught)
+    for one in resolution.slowdowns:
+        words = ("found", "not found") if one.planted else ("quiet", "FALSE ALARM")
+        name = f"{one.planted:.0%} slower" if one.planted else "A/A: the same program twice"
+        good = one.said.slower if one.planted else one.said.quiet
+        _line(console, words, name, _measured(one.said), good=good)
+    console.print(sentence(resolution, time), highlight=False, soft_wrap=True)
+
+
+def _line(console: Console, words: tuple[str, str], name: str, said: str, *, good: bool) -> None:
+    """Print an outcome: the first of `words` where it is `good`, else the second."""
+    mark = f"[green]{words[0]:12}[/]" if good else f"[bold red]{words[1]:12}[/]"
+    console.print(f"{mark}{escape(name)}\n{'':12}[dim]-> {escape(said)}[/]", highlight=False, soft_wrap=True)
+
+
+def _measured(said: Said) -> str:
+    value, low, high = (100 * number for number in (said.measured, said.low, said.high))
+    return f"measured {value:+.2f} % ({low:+.2f} to {high:+.2f}): {said.verdict}"
+
+
+def sentence(resolution: Resolution, time: str) -> str:
+    """Return what can be told apart here, in one sentence."""
+    if resolution.resolves is None:
+        return f"In {time} nothing can be told apart here: there are no intervals. Give it more: --time"
+    missed = ", ".join(f"{share:.0%}" for share in resolution.missed)
+    but = f", but did not find {missed}" if missed else ""
+    return f"Resolves here: differences of {resolution.resolves:.1%} and more in warm latency, in {time}{but}."

@@ -1,0 +1,189 @@
+"""The two commands' comparisons: run against run, and target against target in one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runoff.analysis.verdict import BETTER_WORSE
+from runoff.compare.metric_comparison import RAW, Contrast, across, adjusted, within
+from runoff.compare.metrics import MAIN, Metric, parse_metric
+from runoff.records.errors import ExitCode, RunoffError, did_you_mean
+from runoff.records.machine import headline, same_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.compare.measurements import Measurements, Member
+
+NOT_THE_SAME = "two runs do not see the same machine: raw values also hold what changed between them"
+INTERLEAVE = "measure both side by side in one run to be sure"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The lines of a comparison and what has to be said beside them."""
+
+    first: str
+    second: str
+    lines: list[Contrast]
+    unfair: list[str]
+    """Failed points of the fairness audits: the headline."""
+    notes: list[str]
+
+
+def choose_metrics(names: Sequence[str], *sides: Measurements) -> list[Metric]:
+    """Return the metrics called `names`; without any, the main ones, or all that there are when no main one is."""
+    if names:
+        return [parse_metric(name) for name in dict.fromkeys(names)]
+    present = [{(key.probe, key.metric) for key in side.cells} for side in sides]
+    shared = set.intersection(*present)
+    main = [metric for metric in map(parse_metric, MAIN) if (metric.probe, metric.cell) in shared]
+    return main or [
+        Metric(key.probe, key.metric)
+        for key in dict.fromkeys(sides[0].cells)
+        if (key.probe, key.metric) in shared and sides[0].cells[key].unit in BETTER_WORSE
+    ]
+
+
+def compare_targets(data: Measurements, first: str, second: str, names: Sequence[str]) -> Comparison:
+    """Return how the target `second` stands to `first` wherever a comparison holds both."""
+    metrics = choose_metrics(names, data)
+    targets = {member.target for member in data.members}
+    for name in (first, second):
+        if name not in targets:
+            raise RunoffError(f"{data.name} has no target {name!r}", did_you_mean(name, targets))
+    lines = []
+    for comparison, one, other in _couples(data, first, second):
+        wanted = [metric for metric in metrics if names or data.cell(one, metric) or data.cell(other, metric)]
+        lines += [within(data, one, other, metric, comparison) for metric in wanted]
+    _refuse_nothing(lines, f"{first} and {second} share no comparison in {data.name}")
+    notes = []
+    if not all(line.paired or line.reason for line in lines):
+        notes.append(f"{data.name} did not interleave them: what drifted between them is in the numbers")
+    return Comparison(first, second, adjusted(lines), _unfair(data), notes)
+
+
+def _couples(data: Measurements, first: str, second: str) -> list[tuple[str, Member, Member]]:
+    found = []
+    for comparison in data.comparisons:
+        by_target = {member.target: member for member in data.members if member.comparison == comparison}
+        if first in by_target and second in by_target:
+            found.append((comparison, by_target[first], by_target[second]))
+    if found or any(len(data.peers(comparison)) > 1 for comparison in data.comparisons):
+        return found
+    # files of other tools name commands, and nothing that these share
+    cases = {member.target: member for member in data.members}
+    return [(f"{first}, {second}", cases[first], cases[second])]
+
+
+def compare_runs(
+    first: Measurements,
+    second: Measurements,
+    names: Sequence[str],
+    relative_to: str | None,
+    *,
+    unlike_machines: bool,
+) -> Comparison:
+    """Return how each case of `second` stands to the same case of `first`.
+
+    Parameters
+    ----------
+    first, second
+        The two runs.
+    names
+        Metrics; the main ones when empty.
+    relative_to
+        The target that both are relative to; empty for raw values; None where runoff chooses.
+    unlike_machines
+        Compare runs of unlike machines too.
+
+    Raises
+    ------
+    RunoffError
+        When the machines differ, or there is nothing that both hold.
+    """
+    notes = _machines(first, second, unlike_machines=unlike_machines)
+    lines = []
+    for one, other in _same_cases(first, second, notes):
+        for metric in choose_metrics(names, first, second):
+            if not names and first.cell(one, metric) is None and second.cell(other, metric) is None:
+                continue
+            target = _reference(first, one, second, other, metric, relative_to, notes)
+            lines.append(across((first, one), (second, other), metric, one.case, target))
+    _refuse_nothing(lines, f"{first.name} and {second.name} share no case with a metric that both have")
+    if any(not line.relative_to and line.unit == "ns" for line in lines):
+        notes.append(f"{NOT_THE_SAME}; {INTERLEAVE}")
+    unfair = [f"{side.name}: {text}" for side in (first, second) for text in _unfair(side)]
+    return Comparison(first.name, second.name, adjusted(lines), unfair, list(dict.fromkeys(notes)))
+
+
+def _machines(first: Measurements, second: Measurements, *, unlike_machines: bool) -> list[str]:
+    unknown = [side.name for side in (first, second) if side.machine is None]
+    if unknown or first.machine is None or second.machine is None:
+        return [f"the machine of {' and of '.join(unknown)} is not known: nothing checks that it is the same one"]
+    if same_machine(first.machine, second.machine):
+        return []
+    told = " and ".join(f"{side.name} ({headline(side.machine)})" for side in (first, second) if side.machine)
+    if not unlike_machines:
+        raise RunoffError(f"unlike machines: {told}", "to compare them all the same: --unlike-machines")
+    return [f"unlike machines: {told}"]
+
+
+def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> list[tuple[Member, Member]]:
+    ones, others = ([m for m in side.members if m.computes and m.twin_of is None] for side in (first, second))
+    by_case = {member.case: member for member in others}
+    shared = [(member, by_case[member.case]) for member in ones if member.case in by_case]
+    if shared or len(ones) != 1 or len(others) != 1:
+        return shared
+    notes.append(f"the only case of each: {ones[0].case} and {others[0].case}")
+    return [(ones[0], others[0])]
+
+
+def _reference(
+    first: Measurements,
+    one: Member,
+    second: Measurements,
+    other: Member,
+    metric: Metric,
+    relative_to: str | None,
+    notes: list[str],
+) -> str:
+    """Return the target that both cases are relative to, or `RAW`."""
+    if relative_to is not None:
+        named = {m.target for side, m in ((first, one), (second, other)) for m in side.peers(m.comparison)}
+        if relative_to and relative_to not in named:
+            raise RunoffError(f"--relative-to {relative_to}: no run has that target", did_you_mean(relative_to, named))
+        return RAW if relative_to == one.target else relative_to
+    bases = [side.baseline(m.comparison) for side, m in ((first, one), (second, other))]
+    cell = first.cell(one, metric)
+    if cell is None or cell.unit != "ns" or bases[0] is None or bases[1] is None:
+        return RAW  # what drifts is time
+    name = bases[0].target
+    if name != bases[1].target or name in (one.target, other.target):
+        return RAW
+    if any(side.cell(base, metric) is None for side, base in zip((first, second), bases, strict=True) if base):
+        return RAW
+    if bases[0].made_of != bases[1].made_of:
+        before, after = _differing(bases[0].made_of, bases[1].made_of)
+        notes.append(f"{name} itself changed in {second.name}, from {before} to {after}: raw values are compared")
+        return RAW
+    return name
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """Return the parts of two descriptions that the other one has not."""
+    ones, others = one.split(", "), other.split(", ")
+    left, right = [part for part in ones if part not in others], [part for part in others if part not in ones]
+    return ", ".join(left) or "unknown", ", ".join(right) or "unknown"
+
+
+def _refuse_nothing(lines: list[Contrast], message: str) -> None:
+    if not lines:
+        raise RunoffError(message, "what a run holds: its samples.csv", ExitCode.NOTHING_RUNS_HERE)
+
+
+def _unfair(data: Measurements) -> list[str]:
+    return [
+        f"not a fair comparison: {comparison}: {text}" for comparison, texts in data.unfair.items() for text in texts
+    ]

@@ -1,0 +1,86 @@
+"""The machine while something was measured: who else was at work, and whether the CPU was held back. Only reads."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from msgspec import Struct
+
+from runoff.records.schema import Conditions
+
+_CGROUPS = (("cpu.stat", "throttled_usec", 1e3), ("cpu/cpu.stat", "throttled_time", 1.0))
+"""Version 2, then version 1: file, field, nanoseconds in its unit."""
+
+
+class Look(Struct, frozen=True):
+    """What the system counts, at one moment."""
+
+    clock_ns: int
+    all_s: float
+    """Time of all cores together, whatever they did."""
+    busy_s: float
+    steal_s: float | None
+    mhz: float | None
+    throttled_ns: float | None
+
+
+def look() -> Look:
+    """Return the counters as they stand."""
+    times = psutil.cpu_times()
+    steal = getattr(times, "steal", None)
+    # guest time is part of user time already
+    every = sum(value for name, value in times._asdict().items() if not name.startswith("guest"))
+    idle = times.idle + getattr(times, "iowait", 0.0) + (steal or 0.0)
+    return Look(time.monotonic_ns(), every, every - idle, steal, _mhz(), _throttled_ns())
+
+
+def since(before: Look, own_ns: int, switches: int | None = None) -> Conditions:
+    """Return how it was from `before` until now.
+
+    Parameters
+    ----------
+    before
+        The look at the beginning.
+    own_ns
+        CPU time of what was measured, and of runoff itself.
+    switches
+        Involuntary context switches of what was measured.
+    """
+    now = look()
+    wall_s, all_s = (now.clock_ns - before.clock_ns) / 1e9, now.all_s - before.all_s
+    clocks = [mhz for mhz in (before.mhz, now.mhz) if mhz]
+    return Conditions(
+        load=round(psutil.getloadavg()[0], 2),
+        steal=_share(before.steal_s, now.steal_s, all_s),
+        others=max(0.0, round((now.busy_s - before.busy_s - own_ns / 1e9) / wall_s, 3)) if wall_s else None,
+        mhz=round(sum(clocks) / len(clocks), 1) if clocks else None,
+        throttled=_share(before.throttled_ns, now.throttled_ns, wall_s * 1e9),
+        switches=switches,
+    )
+
+
+def _share(before: float | None, now: float | None, whole: float) -> float | None:
+    if before is None or now is None or whole <= 0:
+        return None
+    return round(max(0.0, now - before) / whole, 4)
+
+
+def _mhz() -> float | None:
+    # some systems have the files and no figure in them
+    with suppress(OSError, RuntimeError, AttributeError, ValueError):
+        frequency = psutil.cpu_freq()
+        return float(frequency.current) or None
+    return None
+
+
+def _throttled_ns() -> float | None:
+    for file, field, unit in _CGROUPS:
+        with suppress(OSError, ValueError):
+            lines = Path("/sys/fs/cgroup", file).read_text(encoding="utf-8").splitlines()
+            found = [line.split()[1] for line in lines if line.startswith(f"{field} ")]
+            if found:
+                return float(found[0]) * unit
+    return None

@@ -1,0 +1,99 @@
+"""The GPU's memory while a process runs, as NVIDIA's NVML tells it: sampled in the pass of the probe ``memory``.
+
+What the process itself used is preferred. Where NVML does not tell that (in a container it knows processes by the ids
+of the host), it is what was in use on all GPUs, less what was in use just before the process was spawned.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from runoff.records.reason import Reason
+from runoff.records.schema import DeviceMemory
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PROVIDERS = ("cuda", "tensorrt")
+"""Those that compute in a memory that NVML knows of."""
+EVERY_S = 0.005
+"""Pause between two samples: what comes and goes within it is not seen."""
+_SAMPLED = f"sampled every {EVERY_S * 1e3:.0f} ms"
+
+
+class DeviceWatch:
+    """Samples the GPUs' memory from its beginning to its end, in a thread. Use it as a context manager.
+
+    Where NVML cannot be asked, it says so in the end and disturbs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._handles: list[Any] = []
+        self._reason: Reason | None = None
+        self._before = self._peak = 0
+        self._known: set[int] = set()
+        self._own: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        import pynvml  # late: a thousand constants
+
+        try:
+            pynvml.nvmlInit()
+            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            self._before = self._peak = self._used()
+            self._known = set(self._processes())
+        except pynvml.NVMLError as error:
+            self._reason = Reason("no-counter", f"NVIDIA's library says: {error}")
+            return self
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def of(self, pid: int) -> DeviceMemory:
+        """Return what the process `pid` used at most, or why that is not known; call it after the end."""
+        own = self._own.get(pid) if pid not in self._known else None
+        rise = self._peak - self._before
+        if self._reason:
+            return DeviceMemory(reason=str(self._reason))
+        if own:
+            return DeviceMemory(peak_bytes=own, how=f"the process's own, {_SAMPLED}")
+        if rise <= 0:
+            return DeviceMemory(reason="no GPU's memory in use rose while the process ran")
+        return DeviceMemory(peak_bytes=rise, how=f"all GPUs, less what was in use before, {_SAMPLED}")
+
+    def _sample(self) -> None:
+        import pynvml
+
+        while not self._stop.wait(EVERY_S):
+            try:
+                self._peak = max(self._peak, self._used())
+                for pid, used in self._processes().items():
+                    self._own[pid] = max(self._own.get(pid, 0), used)
+            except pynvml.NVMLError as error:
+                self._reason = Reason("no-counter", f"NVIDIA's library says: {error}")
+                return
+
+    def _used(self) -> int:
+        """Return the bytes in use on all GPUs."""
+        import pynvml
+
+        return sum(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
+
+    def _processes(self) -> dict[int, int]:
+        """Return the bytes that each process uses on all GPUs; not of those of which NVML does not tell."""
+        import pynvml
+
+        used: dict[int, int] = {}
+        for handle in self._handles:
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
+        return used

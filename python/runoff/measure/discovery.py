@@ -1,0 +1,73 @@
+"""What can run here: every target and every tool is asked once, before the plan is made."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff.plan.target import Offer
+from runoff.processes import describe_exit
+from runoff.records.protocol import Capabilities
+from runoff.records.reason import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runoff.plan.target import Target
+    from runoff.probes.base import Tool
+    from runoff.processes import Spawner
+
+_TIMEOUT_S = 120.0
+_OLDEST_HYPERFINE = 2
+
+
+def survey(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, Offer]:
+    """Return what each target's runner answers to ``--probe``, or why it did not answer."""
+    return {name: ask_target(target, spawner) for name, target in targets.items()}
+
+
+def ask_target(target: Target, spawner: Spawner) -> Offer:
+    """Ask one target."""
+    if target.missing:
+        return Offer(target, None, target.missing)
+    try:
+        finished = spawner.run((*target.command, "--probe"), target.environment(), _TIMEOUT_S)
+    except OSError as error:
+        return Offer(target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}"))
+    try:
+        can = msgspec.json.decode(finished.stdout, type=Capabilities)
+    except msgspec.DecodeError as error:
+        if finished.exit_code:
+            return Offer(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
+        return Offer(target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}"))
+    if can.unavailable:
+        return Offer(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
+    return Offer(target, can)
+
+
+def ask_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:
+    """Return a tool's version, and why it cannot be used."""
+    path = tool.find()
+    if path is None:
+        return None, Reason("tool-missing", f"{tool.name} is not on this machine", tool.hint)
+    finished = spawner.run((path, "--version"), dict(os.environ), _TIMEOUT_S)
+    found = re.search(r"\d+(\.\d+)*", finished.stdout)
+    if finished.exit_code or not found:
+        return None, Reason("tool-failed", f"{path} --version {describe_exit(finished)}", tool.hint)
+    version = found[0]
+    if tool.name == "hyperfine" and int(version.split(".")[0]) < _OLDEST_HYPERFINE:
+        return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is needed", tool.hint)
+    return version, _refusal(tool, path, spawner)
+
+
+def _refusal(tool: Tool, path: str, spawner: Spawner) -> Reason | None:
+    """Return why a tool that is there may not measure; None when it may."""
+    if not tool.trial:
+        return None
+    finished = spawner.run((path, *tool.trial), dict(os.environ), _TIMEOUT_S)
+    if finished.exit_code == 0:
+        return None
+    return Reason("tool-refused", f"{tool.name} may not measure here: it {describe_exit(finished)}", tool.allow)

@@ -1,0 +1,192 @@
+"""Stage three: every planned process is started, and what it says is kept as it comes.
+
+Each probe is a pass of its own. Within a pass the cases take turns in blocks, in a random order that the seed
+fixes, so that a machine which drifts hits all of them alike. A job is what is started together: one process, or, for
+``latency``, all the cases of a comparison.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from runoff.measure.energy.measure import measure_energy
+from runoff.measure.interleaved import measure_set
+from runoff.measure.job import Job
+from runoff.measure.one_shot import measure_process
+from runoff.probes.energy import ENERGY
+from runoff.records.protocol import Latency
+from runoff.records.reason import Reason
+from runoff.records.schema import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runoff.measure.job import Bench
+    from runoff.plan.suite import Suite
+    from runoff.plan.target import Offer
+    from runoff.probes.base import Probe
+    from runoff.records.files import RunWriter
+    from runoff.records.schema import Case
+
+FAILED = ("error", "unsupported")
+"""A case that ends like this is not started again, in any probe."""
+
+
+class Listener(Protocol):
+    """Who is told of the progress. It is never called while a process is timed."""
+
+    def starting(self, job: Job) -> None:
+        """`job` is about to start."""
+
+    def finished(self, job: Job, records: Sequence[Record]) -> None:
+        """`job` ended with `records`."""
+
+
+def make_block(suite: Suite, cases: Iterable[Case], offers: Mapping[str, Offer], probe: Probe, block: int) -> list[Job]:
+    """Return the jobs of one block of `probe`, in the order in which they are to be started."""
+    asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
+    jobs = [Job(together, probe, block) for together in _together(suite, asked, offers, probe)]
+    random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(jobs)  # noqa: S311 (an order, not a secret)
+    return jobs
+
+
+def counted_jobs(bench: Bench, cases: Sequence[Case], probe: Probe) -> list[Job]:
+    """Return the jobs of the blocks of `probe` that are due at least."""
+    blocks = range(bench.sampling.fewest(probe.name))
+    return [job for block in blocks for job in make_block(bench.suite, cases, bench.offers, probe, block)]
+
+
+def _together(
+    suite: Suite, cases: Sequence[Case], offers: Mapping[str, Offer], probe: Probe
+) -> Iterable[tuple[Case, ...]]:
+    """Return which cases live side by side: those of a comparison in ``latency``, if all of them can take turns."""
+    if not isinstance(probe.measure, Latency) or suite.measure.latency.mode == "alone":
+        return [(case,) for case in cases]
+    comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in cases:
+        comparisons[case.comparison].append(case)
+    made: list[tuple[Case, ...]] = []
+    for members in comparisons.values():
+        able = all(takes_turns(offers[case.target]) for case in members)
+        made += [tuple(members)] if able else [(case,) for case in members]
+    return made
+
+
+def takes_turns(offer: Offer) -> bool:
+    """Return whether the runner can be measured as a live process that is asked turn by turn."""
+    return offer.capabilities is not None and "turns" in offer.capabilities.measures
+
+
+def execute(
+    bench: Bench, cases: Sequence[Case], probes: Iterable[Probe], writer: RunWriter, listener: Listener
+) -> None:
+    """Measure `cases`, pass by pass and block by block, appending each record to the run as it comes.
+
+    A case that failed is not started again, in any probe. What `bench.before` has already is passed over: that is how
+    an interrupted run goes on.
+    """
+    ledger, sampling = _Ledger(bench.before), bench.sampling
+    order = max((record.order for record in bench.before), default=-1) + 1
+    for probe in probes:
+        asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
+        block = 0
+        sampling.begin(probe.name)
+        while asked and sampling.goes_on(probe.name, block, ledger.of(probe.name)):
+            for job in make_block(bench.suite, cases, bench.offers, probe, block):
+                left = ledger.left(job)
+                if left:
+                    records = _measured(bench, msgspec.structs.replace(job, cases=left), order, writer, listener)
+                    order += len(records)
+                    ledger.add(records)
+            block += 1
+        if asked:
+            writer.info.stops[probe.name] = sampling.end(probe.name, block, ledger.of(probe.name))
+            writer.save_info()
+
+
+class _Ledger:
+    """What was measured so far, and which cases are over."""
+
+    def __init__(self, before: Iterable[Record]) -> None:
+        self._records: defaultdict[str, list[Record]] = defaultdict(list)
+        self._done: set[tuple[str, str, int]] = set()
+        self._stopped: set[tuple[str, str]] = set()
+        self._failed: set[str] = set()
+        self.add(before)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take note of `records`."""
+        for record in records:
+            self._records[record.probe].append(record)
+            self._done.add((record.case, record.probe, record.block))
+            if record.status != "ok":
+                self._stopped.add((record.case, record.probe))
+            if record.status in FAILED:
+                self._failed.add(record.case)
+
+    def of(self, probe: str) -> list[Record]:
+        """Return the records of a probe."""
+        return self._records[probe]
+
+    def left(self, job: Job) -> tuple[Case, ...]:
+        """Return the cases of `job` that are still to be measured."""
+        probe = job.probe.name
+        return tuple(
+            case
+            for case in job.cases
+            if (case.id, probe, job.block) not in self._done
+            and (case.id, probe) not in self._stopped
+            and case.id not in self._failed
+        )
+
+
+def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: Listener) -> list[Record]:
+    """Measure a job and write its records."""
+    blanks = [
+        Record(case=case.id, probe=job.probe.name, block=job.block, order=order + place, status="not-measured")
+        for place, case in enumerate(job.cases)
+    ]
+    obstacle = _obstacle(bench, job)
+    if obstacle:
+        records = [msgspec.structs.replace(blank, reason=obstacle) for blank in blanks]
+    else:
+        listener.starting(job)
+        pause = bench.suite.measure.pause_s
+        if pause:
+            time.sleep(pause)
+            writer.info.paused_ns += round(pause * 1e9)
+        before = bench.spawner.measured_ns
+        records = _measure(bench, job, blanks)
+        writer.info.measured_ns += bench.spawner.measured_ns - before
+        writer.info.paused_ns += sum(map(_idle_ns, records))
+    for record in records:
+        writer.append(record)
+    listener.finished(job, records)
+    return records
+
+
+def _measure(bench: Bench, job: Job, blanks: list[Record]) -> list[Record]:
+    if isinstance(job.probe.measure, Latency) and takes_turns(bench.offers[job.cases[0].target]):
+        return measure_set(bench, job, blanks)
+    if job.probe.name == ENERGY.name:
+        return [measure_energy(bench, job, blank) for blank in blanks]
+    return [measure_process(bench, job, blank) for blank in blanks]
+
+
+def _idle_ns(record: Record) -> int:
+    """Return for how long the machine was deliberately left idle."""
+    return sum(window.end_ns - window.start_ns for window in record.energy if not window.count)
+
+
+def _obstacle(bench: Bench, job: Job) -> Reason | None:
+    kind, can = job.probe.measure.__struct_config__.tag, bench.offers[job.cases[0].target].capabilities
+    if can and kind not in can.measures and not (kind == "latency" and "turns" in can.measures):
+        return Reason("measure", f"its runner does not do {kind!r} (it does: {', '.join(can.measures)})")
+    if job.probe.name == ENERGY.name:
+        return bench.meters.reason
+    return bench.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None

@@ -1,0 +1,37 @@
+"""Memory in huge pages, so that two processes of one program lie alike.
+
+The kernel gives a process whichever 4 KiB pages are free, and which ones they are decides what shares a place in the
+caches: for its whole life one process is then a percent or two slower than another of the same program. Pages of
+2 MiB leave little to chance. glibc asks for them when its tunable says so, and the kernel gives them where transparent
+huge pages are set to ``madvise`` or ``always``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
+
+_VARIABLE = "GLIBC_TUNABLES"
+_TUNABLE = "glibc.malloc.hugetlb=1"
+_FIELD = "AnonHugePages:"
+
+
+def with_huge_pages(target: Target) -> Target:
+    """Return `target`, its memory asked for in huge pages; other tunables stay."""
+    before = target.environment().get(_VARIABLE)
+    tunables = f"{before}:{_TUNABLE}" if before else _TUNABLE
+    return msgspec.structs.replace(target, env={**target.env, _VARIABLE: tunables})
+
+
+def huge_bytes(pid: int) -> int:
+    """Return how much of a process's memory lies in huge pages, in bytes; 0 where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_FIELD))

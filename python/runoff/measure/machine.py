@@ -1,0 +1,97 @@
+"""The machine is part of the result: what it is, and what state it is in. Only reads; starts nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runoff.plan.settings import cores_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = (
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "KMP_",
+    "GOMP_",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "ORT_",
+    "CUDA_",
+    "NVIDIA_",
+)
+"""Beginnings of the names of environment variables that change what is measured."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a reader needs to judge the numbers; ``None`` stands for what this system does not tell."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "cores_allowed": cores_allowed(),
+        "memory_bytes": _memory_bytes(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "turbo": _turbo(),
+        "virtualised": _virtualised(),
+        # the convention of systemd and podman, which runoff's images follow
+        "container": os.environ.get("container"),  # noqa: SIM112
+        "cgroup_cpu_max": _cgroup("cpu.max", "cpu/cpu.cfs_quota_us"),
+        "cgroup_memory_max": _cgroup("memory.max", "memory/memory.limit_in_bytes"),
+        "load_1min": round(os.getloadavg()[0], 2),
+        "environment": variables_that_matter(os.environ),
+    }
+
+
+def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `environment` that change what is measured."""
+    return {key: value for key, value in sorted(environment.items()) if key.startswith(VARIABLES)}
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str:
+    info = _read("/proc/cpuinfo") or ""
+    names = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _turbo() -> bool | None:
+    boost, no_turbo = (
+        _read("/sys/devices/system/cpu/cpufreq/boost"),
+        _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
+    )
+    if boost is not None:
+        return boost == "1"
+    return no_turbo == "0" if no_turbo is not None else None
+
+
+def _virtualised() -> bool | None:
+    info = _read("/proc/cpuinfo")
+    return None if info is None else " hypervisor" in info
+
+
+def _cgroup(second: str, first: str) -> str | None:
+    """Return a limit of the control group, version 2 or 1; the system's own word, e.g. ``max``."""
+    return _read(f"/sys/fs/cgroup/{second}") or _read(f"/sys/fs/cgroup/{first}")

@@ -1,0 +1,119 @@
+"""Does a case compute the right answer? Its outputs against what PyTorch gave when the model was stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from runoff.records.protocol import Preprocess, WrittenTensor
+
+TOLERANCE = {"tensor": 1e-4, "classify": 5e-2}
+"""Largest `max_rel_diff` that still counts as the same answer. The same tensor leaves only the order of additions;
+from an image, decoders and resizers may differ by 2/255 in a pixel, which the network amplifies."""
+HALF_TOLERANCE = 1e-2
+"""The same where the arithmetic is in fp16."""
+
+
+_DTYPES = (
+    "float16", "float32", "float64", "bool",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+)  # fmt: skip
+
+
+def tolerance(workload: str, precision: str) -> float:
+    """Return the largest `max_rel_diff` that still counts as the same answer in the precision of the arithmetic."""
+    usual = TOLERANCE[workload]
+    return max(usual, HALF_TOLERANCE) if precision == "fp16" else usual
+
+
+def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]) -> list[dict[str, Any]]:
+    """Compare every row of `outputs` with the reference of its item.
+
+    Parameters
+    ----------
+    outputs
+        Tensors that a runner wrote; their first dimension runs over `items`.
+    references
+        For each item, the file of its reference: raw little-endian float32.
+
+    Returns
+    -------
+    list of dict
+        Per row: ``item``; ``max_abs_diff``; ``max_rel_diff``, which is `max_abs_diff` over the largest absolute
+        reference; ``cosine`` of the angle between both; ``top1_agrees``.
+
+    Raises
+    ------
+    ValueError
+        When an output's file or shape does not fit its reference, or holds what is not a finite number.
+    """
+    return [
+        {"item": item, **_difference(row, np.fromfile(_of(item, references), dtype="<f4"))}
+        for tensor in outputs
+        for item, row in zip(tensor.items, _rows(tensor), strict=True)
+    ]
+
+
+def compare_inputs(
+    tensors: Sequence[WrittenTensor], references: Sequence[Path], preprocess: Preprocess
+) -> dict[int, dict[str, float]]:
+    """Return, by item, how far the tensor that went in is from Pillow's, in pixel units (0 to 255)."""
+    differences = {}
+    for tensor in tensors:
+        scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
+        for item, row in zip(tensor.items, _rows(tensor), strict=True):
+            pillow = np.fromfile(_of(item, references), dtype="<f4").reshape(3, -1)
+            pixels = np.abs(row.reshape(3, -1) - pillow) * scale
+            differences[item] = {
+                "input_max_diff": float(pixels.max()),
+                "input_mean_diff": float(pixels.mean()),
+            }
+    return differences
+
+
+def worst(parity: Sequence[dict[str, Any]]) -> float:
+    """Return the largest relative difference."""
+    return max((row["max_rel_diff"] for row in parity), default=0.0)
+
+
+def _of(item: int, references: Sequence[Path]) -> Path:
+    if not 0 <= item < len(references):
+        raise ValueError(f"there is no item {item}; the request has {len(references)}")
+    return references[item]
+
+
+def _rows(tensor: WrittenTensor) -> NDArray[np.float32]:
+    if not tensor.shape or tensor.shape[0] != len(tensor.items):
+        raise ValueError(f"{tensor.name} has shape {list(tensor.shape)} for {len(tensor.items)} items")
+    if tensor.dtype not in _DTYPES:
+        raise ValueError(f"{tensor.name} has dtype {tensor.dtype!r} (known: {', '.join(_DTYPES)})")
+    values = np.fromfile(tensor.path, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
+    return values.astype(np.float32, copy=False).reshape(len(tensor.items), -1)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the cosine of the angle between `a` and `b`; 0 when one of them has no direction."""
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths else 0.0
+
+
+def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, Any]:
+    if row.shape != reference.shape:
+        raise ValueError(f"an output has {row.size} elements where the reference has {reference.size}")
+    if not np.isfinite(row).all():
+        raise ValueError("an output holds infinity or NaN")
+    a, b = row.astype(np.float64), reference.astype(np.float64)
+    absolute = float(np.abs(a - b).max())
+    return {
+        "max_abs_diff": absolute,
+        "max_rel_diff": absolute / float(np.abs(b).max()),
+        "cosine": _cosine(a, b),
+        "top1_agrees": bool(a.argmax() == b.argmax()),
+    }

@@ -1,0 +1,136 @@
+"""When is it enough? Blocks as the suite says, or until the intervals are narrow, or until the time is used up."""
+
+from __future__ import annotations
+
+import time
+from math import ceil, isfinite
+from typing import TYPE_CHECKING, Any
+
+from runoff.records.schema import Run, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runoff.plan.suite import Suite
+    from runoff.records.schema import Record, RunInfo
+
+SAMPLED = ("process", "life", "latency")
+"""Probes that go on until it is enough; the others scatter little, or answer a question that has no interval."""
+FEWEST_BLOCKS = 2
+"""An interval needs two."""
+FEWEST = 5
+"""Blocks before the first look at the intervals."""
+STEP = 1.2
+"""Looks become rarer as blocks add up: each costs as much as a short process."""
+DEFAULT_TIME_S = 600.0
+"""Budget where only a precision is asked for."""
+
+
+class Sampling:
+    """Decides, block by block, whether a probe needs another.
+
+    Parameters
+    ----------
+    suite
+        How many blocks there are to be where neither a precision nor a budget is given.
+    info
+        The run: its cases, and the precision and the budget that are asked for.
+    folder
+        The run's folder.
+    """
+
+    def __init__(self, suite: Suite, info: RunInfo, folder: Path) -> None:
+        self._suite = suite
+        self._run = (folder, info)
+        self._precision = info.precision
+        self._adaptive = info.precision is not None or info.time_s is not None
+        self._left_s = info.time_s or DEFAULT_TIME_S
+        self._waiting = [name for name in SAMPLED if any(name in case.probes for case in info.cases)]
+        self._until: float | None = None
+        self._began = 0.0
+        self._next_look = FEWEST
+        self._widest: tuple[float, str] | None = None
+        self._cause = "blocks"
+
+    @property
+    def until(self) -> float | None:
+        """When the pass is over, on the clock of `time.monotonic`; None where blocks are counted."""
+        return self._until
+
+    def fewest(self, probe: str) -> int:
+        """Return how many blocks of `probe` there are to be; at least, where sampling goes on until it is enough."""
+        return FEWEST_BLOCKS if self._adaptive and probe in SAMPLED else self._suite.blocks(probe)
+
+    def begin(self, probe: str) -> None:
+        """Begin the pass of `probe`: it gets its part of the time that is left."""
+        self._began, self._next_look, self._widest, self._until = time.monotonic(), FEWEST, None, None
+        self._cause = "blocks"
+        if self._adaptive and probe in self._waiting:
+            self._until = self._began + self._left_s / len(self._waiting)
+
+    def is_over(self) -> bool:
+        """Return whether the time of the pass is used up."""
+        return self._until is not None and time.monotonic() >= self._until
+
+    def goes_on(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
+        """Return whether another block of `probe` is due, after `blocks` of them that gave `records`."""
+        if self._until is None:
+            return blocks < self._suite.blocks(probe)
+        if blocks < FEWEST_BLOCKS:
+            return True
+        mean_s = (time.monotonic() - self._began) / blocks
+        # one that would begin in the last moment would be cut to a piece
+        if time.monotonic() + mean_s / 2 >= self._until:
+            self._cause = "time"
+            return False
+        return not self._narrow(blocks, records)
+
+    def end(self, probe: str, blocks: int, records: Sequence[Record]) -> Stop:
+        """End the pass of `probe` and say why it ended."""
+        if probe in self._waiting:
+            self._waiting.remove(probe)
+            self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))
+        if probe in SAMPLED:
+            self._widest = widest(self._of(records), probe)
+        width, case = self._widest or (None, "")
+        return Stop(cause=self._cause, blocks=blocks, widest=width, widest_case=case)
+
+    def _narrow(self, blocks: int, records: Sequence[Record]) -> bool:
+        if self._precision is None or blocks < self._next_look:
+            return False
+        self._next_look = max(blocks + 1, ceil(blocks * STEP))
+        self._widest = widest(self._of(records), records[0].probe) if records else None
+        if self._widest is None or self._widest[0] > self._precision:
+            return False
+        self._cause = "precision"
+        return True
+
+    def _of(self, records: Sequence[Record]) -> Run:
+        folder, info = self._run
+        return Run(folder, info, tuple(records))
+
+
+def widest(run: Run, probe: str) -> tuple[float, str] | None:
+    """Return the widest interval of `probe` and its case: half its width, relative.
+
+    It is the interval of the ratio to the baseline, which verdicts rest on; of the estimate, where there is nothing to
+    compare. None when there is no interval yet.
+    """
+    # late: these take half a second, which a run with counted blocks need not spend before it starts
+    from runoff.analysis.samples import tidy
+    from runoff.analysis.summary import HEADLINE, summarise
+
+    lines = summarise(run, tidy(run)).to_dict("records")
+    headline = HEADLINE[probe][0]
+    own = [line for line in lines if (line["probe"], line["metric"], line["status"]) == (probe, headline, "ok")]
+    ratios = [_width(line, "ratio_low", "ratio_high", "ratio") for line in own]
+    widths = [found for found in ratios if found] or [
+        found for line in own if (found := _width(line, "low", "high", "estimate"))
+    ]
+    return max(widths, default=None)
+
+
+def _width(line: dict[Any, Any], low: str, high: str, middle: str) -> tuple[float, str] | None:
+    half = (line[high] - line[low]) / 2 / line[middle] if line[middle] else float("nan")
+    return (float(half), str(line["case"])) if isfinite(half) else None

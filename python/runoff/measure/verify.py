@@ -1,0 +1,112 @@
+"""Rule 2: outputs are compared in the timed run itself, and an answer that is wrong, or missing, has no speed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runoff.measure.parity import compare_inputs, compare_outputs, tolerance, worst
+from runoff.records.protocol import Accuracy
+from runoff.records.reason import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runoff.models.store import StoredModel
+    from runoff.probes.base import Probe
+    from runoff.records.protocol import Result, WrittenTensor
+    from runoff.records.schema import Case
+
+Parity = list[dict[str, Any]]
+
+
+def check_result(
+    case: Case, model: StoredModel, probe: Probe, order: Sequence[int], result: Result
+) -> tuple[Parity, Reason | None]:
+    """Compare all that `result` names with the references of the examples in `order`.
+
+    Returns
+    -------
+    tuple
+        The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; and the reason why the
+        case gets no speed, if there is one.
+    """
+    try:
+        parity = _compare(model, order, result.outputs)
+        tensors = [model.tensor(example) for example in order]
+        inputs = compare_inputs(result.tensors, tensors, model.manifest.preprocess)
+    except (OSError, ValueError, LookupError) as error:
+        return [], Reason("garbage", f"its outputs cannot be compared: {error}")
+    every = isinstance(probe.measure, Accuracy)
+    fallback = check_provider(case, result)
+    due = range(len(order) if every else case.settings.batch)
+    missing = _missing(due, result.outputs)
+    doubt = fallback or missing or _disagreement(case, model, parity, result.outputs)
+    by_example = {order[place]: found for place, found in inputs.items()}
+    return [{**row, **by_example.get(row["item"], {})} for row in parity], doubt
+
+
+def check_provider(case: Case, result: Result) -> Reason | None:
+    """Return the reason when the runner computed on another provider than it was asked for: no slower result counts."""
+    told, asked = result.effective.provider if result.effective else None, case.settings.provider
+    if told in (None, asked):
+        return None
+    return Reason("provider-fallback", f"asked for the provider {asked!r}, it computed on {told!r}")
+
+
+def check_turn(
+    case: Case, model: StoredModel, order: Sequence[int], places: Sequence[int], outputs: Sequence[WrittenTensor]
+) -> tuple[Parity, Reason | None]:
+    """Compare the outputs of one inference, on the items at `places` of the request, as `check_result` does."""
+    try:
+        parity = _compare(model, order, outputs)
+    except (OSError, ValueError, LookupError) as error:
+        return [], Reason("garbage", f"its outputs cannot be compared: {error}")
+    named = [list(tensor.items) for tensor in outputs]
+    if not named or any(items != list(places) for items in named):
+        asked = ", ".join(map(str, places))
+        return parity, Reason("garbage", f"its outputs are of items {named}, it was asked for {asked}")
+    return parity, _disagreement(case, model, parity, outputs)
+
+
+def _compare(model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]) -> Parity:
+    rows = compare_outputs(outputs, [model.reference(example) for example in order])
+    return [{**row, "item": order[row["item"]]} for row in rows]
+
+
+def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | None:
+    """Return the reason when outputs are missing: all are due in `accuracy`, else those of the first batch."""
+    missing = sorted(set(due) - {item for tensor in outputs for item in tensor.items})
+    if not missing:
+        return None
+    items = ", ".join(map(str, missing))
+    return Reason(
+        "garbage",
+        f"the result names no outputs of item {items}",
+        "write them to outputs_dir and name them in the result",
+    )
+
+
+def _disagreement(case: Case, model: StoredModel, parity: Parity, outputs: Sequence[WrittenTensor]) -> Reason | None:
+    limit = tolerance(case.workload, case.settings.precision)
+    if worst(parity) <= limit:
+        return None
+    wrong = max(parity, key=lambda row: row["max_rel_diff"])
+    name = model.manifest.examples[wrong["item"]].name
+    message = (
+        f"its outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
+        f", for the example {name}"
+    )
+    other = _whose(model, wrong["item"], outputs, limit)
+    told = f"; it is the answer to {other}: an earlier input, or a cache" if other else ""
+    return Reason("outputs-differ", message + told)
+
+
+def _whose(model: StoredModel, asked: int, outputs: Sequence[WrittenTensor], limit: float) -> str:
+    """Return the example whose answer an output of one row is; empty when it is nobody's."""
+    for example, stored in enumerate(model.manifest.examples):
+        if example == asked:
+            continue
+        references = [model.reference(example)] * (1 + max(item for tensor in outputs for item in tensor.items))
+        if worst(compare_outputs(outputs, references)) <= limit:
+            return stored.name
+    return ""

@@ -1,0 +1,1 @@
+"""What to measure: suites, settings, cases."""

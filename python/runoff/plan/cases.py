@@ -1,0 +1,227 @@
+"""Stage two: from a suite to the list of cases, each with the reason when it cannot run here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff.plan.coreml_packages import PACKAGES, serves, verified
+from runoff.plan.settings import resolve, sweep
+from runoff.records.errors import RunoffError
+from runoff.records.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
+from runoff.records.reason import Reason
+from runoff.records.schema import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from runoff.plan.suite import Group, Suite
+    from runoff.plan.target import Offer
+    from runoff.records.manifest import Manifest
+
+
+def make_plan(suite: Suite, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> tuple[Case, ...]:
+    """Return the cases of `suite`, in its order, each at most once.
+
+    Parameters
+    ----------
+    suite
+        The suite.
+    formats
+        For each model, the formats that the store holds of it.
+    offers
+        For each target, what it can do here.
+
+    Raises
+    ------
+    RunoffError
+        When two settings profiles of the same file name make cases that cannot be told apart.
+    """
+    cases: dict[str, Case] = {}
+    for group in suite.choices:
+        for case in _cases(group, formats, offers):
+            cases[case.id] = _merged(cases.get(case.id, case), case)
+    return tuple(cases.values())
+
+
+def _merged(one: Case, other: Case) -> Case:
+    """Return a case that two groups ask for, with the probes of both."""
+    if one.settings != other.settings:
+        raise RunoffError(
+            f"profiles {one.settings.profile} and {other.settings.profile} both make a case called {one.id}",
+            "rename one of the files",
+        )
+    return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
+
+
+def _cases(group: Group, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> Iterator[Case]:
+    for model in group.models or ():
+        for workload in group.workloads or ():
+            for settings in sweep(group.settings):
+                for target in group.targets or ():
+                    yield plan_case(model, workload, settings, group.probes or (), formats[model], offers[target])
+
+
+def plan_case(
+    model: str,
+    workload: Workload,
+    settings: Settings,
+    probes: tuple[str, ...],
+    formats: Collection[str],
+    offer: Offer,
+) -> Case:
+    """Return one case, with the reason when `offer` does not cover it."""
+    name, variant = offer.target.name, settings_words(settings)
+    model_format = _format(offer, formats, settings)
+    return Case(
+        id=".".join((model, workload, name, *variant)),
+        model=model,
+        workload=workload,
+        target=name,
+        settings=settings,
+        # rule 2: nothing is timed before its answer has been checked
+        probes=_askable(tuple(dict.fromkeys(("accuracy", *probes))), offer),
+        format=model_format or "",
+        variant=variant,
+        skipped=_obstacle(offer, workload, settings, model_format, formats),
+    )
+
+
+def with_proofs(
+    cases: Iterable[Case], offers: Mapping[str, Offer], manifests: Mapping[str, Manifest]
+) -> tuple[Case, ...]:
+    """Return `cases`; where one that reads packages cannot run, its reason says first how its package was checked."""
+    return tuple(
+        _with_proof(case, case.skipped, manifests[case.model])
+        if case.skipped and offers[case.target].target.packages
+        else case
+        for case in cases
+    )
+
+
+def _with_proof(case: Case, reason: Reason, manifest: Manifest) -> Case:
+    proof = verified(manifest, case.format) or "the store has no package for it"
+    return msgspec.structs.replace(case, skipped=Reason(reason.kind, f"{proof}; {reason.message}", reason.hint))
+
+
+def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
+    """Return the case that the others of a comparison are held against, for its noise floor too.
+
+    It is the one of the last of `baselines` that is there, else the first case; None without cases.
+    """
+    by_target = {case.target: case for case in cases}
+    named = [by_target[name] for name in baselines if name in by_target]
+    return named[-1] if named else next(iter(cases), None)
+
+
+def with_twins(cases: Sequence[Case], offers: Mapping[str, Offer], baselines: Sequence[str]) -> tuple[Case, ...]:
+    """Return `cases` with the second self of the baseline of every comparison: an A/A, whose spread is the noise floor.
+
+    A comparison in which fewer than two cases can run and compute has none.
+    """
+    comparisons: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases:
+        can = offers[case.target].capabilities
+        if case.skipped is None and can and can.computes:
+            comparisons.setdefault(case.comparison, []).append(case)
+    made = list(cases)
+    for members in comparisons.values():
+        baseline = baseline_of(members, baselines)
+        if baseline and len(members) > 1:
+            made.insert(made.index(baseline) + 1, _twin(baseline))
+    return tuple(made)
+
+
+def _twin(case: Case) -> Case:
+    name = f"{case.target}-again"
+    identity = ".".join((case.model, case.workload, name, *case.variant))
+    return msgspec.structs.replace(case, id=identity, target=name, twin_of=case.target)
+
+
+def offers_with_twins(cases: Iterable[Case], offers: Mapping[str, Offer]) -> dict[str, Offer]:
+    """Return `offers` with those of the twins among `cases`, under the twins' names."""
+    return {**offers, **{case.target: offers[case.twin_of] for case in cases if case.twin_of}}
+
+
+def _askable(probes: tuple[str, ...], offer: Offer) -> tuple[str, ...]:
+    """Leave out what a runner that computes nothing cannot be asked; of others, what they cannot do is said."""
+    can = offer.capabilities
+    if can is None or can.computes:
+        return probes
+    return tuple(probe for probe in probes if probe not in ("accuracy", "latency") or probe in can.measures)
+
+
+def settings_words(settings: Settings) -> tuple[str, ...]:
+    """Return what tells settings apart, as `Case.variant` says."""
+    profile = Path(settings.profile).stem
+    usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
+    fields = msgspec.structs.asdict(settings)
+    others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
+    words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
+    return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
+
+
+def _format(offer: Offer, formats: Collection[str], settings: Settings) -> str | None:
+    return next((name for name in _readable(offer, formats) if name in formats and serves(name, settings)), None)
+
+
+def _readable(offer: Offer, formats: Collection[str]) -> Collection[str]:
+    """Return the formats that a target reads, the best first."""
+    target, can = offer.target, offer.capabilities
+    if can is None:
+        return [kind.name for kind in PACKAGES] if target.packages else ()
+    # a runner that names no format does not read the model
+    return (target.format,) if target.format else can.formats or formats
+
+
+def _obstacle(
+    offer: Offer, workload: str, settings: Settings, model_format: str | None, formats: Collection[str]
+) -> Reason | None:
+    can = offer.capabilities
+    if can is None:
+        return offer.reason
+    checks = (
+        (
+            PROTOCOL_VERSION in can.protocol,
+            "protocol",
+            f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}",
+        ),
+        (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
+        (model_format, "format", _no_format(settings, can, formats)),
+        (
+            settings.provider in can.providers or settings.provider in can.lacking,
+            "provider-unavailable",
+            _no_provider(settings, can),
+        ),
+        (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
+        (
+            can.max_batch is None or settings.batch <= can.max_batch,
+            "batch",
+            f"its largest batch is {can.max_batch}",
+        ),
+    )
+    told = (Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine)
+    return next(told, _lack(settings, can))
+
+
+def _lack(settings: Settings, can: Capabilities) -> Reason | None:
+    """Return the reason when the runner says what the provider lacks here, in the words of a session that fails."""
+    lack = can.lacking.get(settings.provider)
+    if lack is None or settings.provider in can.providers:
+        return None
+    message = f"settings.provider: {settings.provider!r} cannot be used: {lack}"
+    return Reason("provider-unavailable", message, 'docker run --gpus all ..., or set provider = "cpu"')
+
+
+def _no_provider(settings: Settings, can: Capabilities) -> str:
+    return f"provider {settings.provider!r} is not here (it has: {', '.join(can.providers)})"
+
+
+def _no_format(settings: Settings, can: Capabilities, formats: Collection[str]) -> str:
+    message = f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"
+    if any(name in formats and not serves(name, settings) for name in can.formats):
+        return f"{message}, none of them in {settings.precision} for batch {settings.batch}"
+    return message

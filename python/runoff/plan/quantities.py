@@ -1,0 +1,41 @@
+"""Shares and durations as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from runoff.records.errors import RunoffError
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def read_share(text: str | None) -> float | None:
+    """Return ``2%`` as 0.02; None stays None.
+
+    Raises
+    ------
+    RunoffError
+        When it is not a percentage between 0 and 100.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if not found or not 0 < float(found[1]) < 100:  # noqa: PLR2004 (per cent)
+        raise RunoffError(f"precision {text!r} is not a percentage", "write it as 2% or 0.5%")
+    return float(found[1]) / 100
+
+
+def read_duration(text: str | None) -> float | None:
+    """Return ``90s``, ``10m`` or ``1h`` in seconds; None stays None.
+
+    Raises
+    ------
+    RunoffError
+        When it is not a duration above zero.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text)
+    if not found or not float(found[1]):
+        raise RunoffError(f"time {text!r} is not a duration", "write it as 90s, 10m or 1h")
+    return float(found[1]) * _SECONDS[found[2]]

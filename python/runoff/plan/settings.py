@@ -1,0 +1,82 @@
+"""From what a user wrote to sessions' settings: profiles are laid under, lists are swept."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+from typing import Any
+
+import msgspec
+
+from runoff import paths
+from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.protocol import Settings
+
+
+def cores_allowed() -> int:
+    """Return the number of cores that this process may use (its affinity, not the machine's size)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_profile(name: str) -> dict[str, Any]:
+    """Return the settings of a profile, by name or path.
+
+    Raises
+    ------
+    RunoffError
+        When there is no such profile or it is not TOML.
+    """
+    path = paths.profile(name)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = [file.stem for file in paths.profile("default").parent.glob("*.toml")]
+        raise RunoffError(f"unknown settings profile {name!r}", did_you_mean(name, known)) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunoffError(f"settings profile {path} cannot be read: {error}") from error
+
+
+def resolve(wanted: dict[str, Any]) -> Settings:
+    """Return the settings that `wanted` (one value per key) stands for, its profile laid under it.
+
+    Raises
+    ------
+    RunoffError
+        When a key or a value is not known.
+    """
+    for key in wanted:
+        if key not in Settings.__struct_fields__:
+            raise RunoffError(f"unknown setting {key!r}", did_you_mean(key, Settings.__struct_fields__))
+    merged = {**read_profile(str(wanted.get("profile", "default"))), **wanted}
+    if merged.get("threads") == "all":
+        merged["threads"] = cores_allowed()
+    try:
+        return msgspec.convert(merged, Settings)
+    except msgspec.ValidationError as error:
+        raise RunoffError(f"settings: {str(error).replace('$.', '')}", 'threads may also be "all"') from error
+
+
+def sweep(table: dict[str, Any]) -> list[Settings]:
+    """Return one `Settings` for each combination of a ``[settings]`` table whose values may be lists."""
+    values = [value if isinstance(value, list) else [value] for value in table.values()]
+    combinations = [resolve(dict(zip(table, row, strict=True))) for row in itertools.product(*values)]
+    return list(dict.fromkeys(combinations))
+
+
+def parse_assignments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return what ``--set key=value`` says; values are TOML, a bare word is a string."""
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise RunoffError(f"--set {text}: no value", "write it as --set threads=2")
+        settings[key.strip()] = _toml_value(value.strip())
+    return settings
+
+
+def _toml_value(text: str) -> Any:  # noqa: ANN401 (whatever TOML holds)
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,244 @@
+"""Stage one: a suite is a TOML file that says which cases to measure and how."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from runoff import paths
+from runoff.plan.quantities import read_duration, read_share
+from runoff.plan.settings import sweep
+from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.protocol import Positive, Settings, Workload
+
+DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "counters": 3, "memory": 3, "energy": 3}
+"""Processes per case for each probe, when the suite says nothing."""
+DEFAULT_BASELINES = ("torch", "ort-python")
+
+Seconds = Annotated[float, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that becomes part of file names."""
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Choice(_Table, frozen=True, kw_only=True):
+    """What is crossed with what. In a ``[[group]]``, a key left out is the one of ``[suite]``."""
+
+    models: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    workloads: tuple[Workload, ...] | None = None
+    probes: tuple[str, ...] | None = None
+
+
+class Head(Choice, frozen=True, kw_only=True):
+    """``[suite]``."""
+
+    name: Name
+    description: str = ""
+    workloads: tuple[Workload, ...] | None = ("classify",)
+    baselines: tuple[str, ...] = DEFAULT_BASELINES
+    """Targets that the others are compared with. A comparison that has none of them takes its first target."""
+
+
+class Group(Choice, frozen=True, kw_only=True):
+    """``[[group]]``: a cross product of its own."""
+
+    settings: dict[str, Any] = {}
+
+
+class LatencyMinima(_Table, frozen=True, kw_only=True):
+    """``[measure.latency]``: a process goes on until both minima are met."""
+
+    mode: Literal["side-by-side", "alone"] = "side-by-side"
+    """Whether the cases of a comparison live side by side and take turns, or have a process's time each."""
+    min_samples: Positive = 60
+    min_time_s: Seconds = 0.5
+    warmup: Annotated[int, Meta(ge=0)] = 3
+    """Inferences before anything is looked at."""
+    warmup_time_s: Seconds = 5.0
+    """The steady state is waited for no longer than this."""
+    huge_pages: bool = False
+    """Whether processes are given their memory in huge pages, so that those of one program lie alike (Linux)."""
+
+
+class EnergyWindows(_Table, frozen=True, kw_only=True):
+    """``[measure.energy]``: how long is measured; longer where the counter moves too seldom for that."""
+
+    window_s: Annotated[float, Meta(gt=0)] = 2.0
+    """Of whole processes, and of inferences in a live one."""
+    idle_s: Annotated[float, Meta(gt=0)] = 2.0
+    """Of the idle machine, before and after."""
+
+
+class Measure(_Table, frozen=True, kw_only=True):
+    """``[measure]``."""
+
+    blocks: dict[str, Positive] = {}
+    """By probe; see `DEFAULT_BLOCKS`."""
+    latency: LatencyMinima = LatencyMinima()
+    energy: EnergyWindows = EnergyWindows()
+    timeout_s: Annotated[float, Meta(gt=0)] = 600.0
+    """A process that takes longer is killed and its case fails with kind ``timeout``."""
+    pause_s: Seconds = 0.0
+    """Pause before each process."""
+    precision: str | None = None
+    """Sampling ends when every interval is as narrow: half its width, such as ``2%``."""
+    time: str | None = None
+    """Budget of sampling, such as ``10m``: shared by the probes that are sampled."""
+    seed: int = 1
+    """Of the random order."""
+
+
+class OwnTarget(_Table, frozen=True, kw_only=True):
+    """``[targets.NAME]``: a runner that the user brings."""
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1)]
+    env: dict[str, str] = {}
+
+
+class Suite(_Table, frozen=True, kw_only=True):
+    """A whole suite file."""
+
+    suite: Head
+    settings: dict[str, Any] = {}
+    measure: Measure = Measure()
+    targets: dict[Name, OwnTarget] = {}
+    group: tuple[Group, ...] = ()
+
+    @property
+    def choices(self) -> list[Group]:
+        """The groups, each with what it takes over from ``[suite]`` and ``[settings]`` filled in."""
+        return [self._filled(group) for group in self.group or (Group(),)]
+
+    def _filled(self, group: Group) -> Group:
+        own = {key: getattr(group, key) for key in Choice.__struct_fields__ if getattr(group, key) is not None}
+        shared = {key: getattr(self.suite, key) for key in Choice.__struct_fields__}
+        return Group(**{**shared, **own}, settings={**self.settings, **group.settings})
+
+    def blocks(self, probe: str) -> int:
+        """Return how many processes each case of `probe` gets."""
+        return self.measure.blocks.get(probe, DEFAULT_BLOCKS.get(probe, 1))
+
+
+def find_suite(name: str) -> Path:
+    """Return the file of a suite given by path or by the name of one that comes with runoff."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise RunoffError(
+                f"suite file {name} does not exist",
+                "give the path of a TOML file, or a name: runoff list suites",
+            )
+        return path
+    path = paths.suites() / f"{name}.toml"
+    if not path.is_file():
+        raise RunoffError(
+            f"unknown suite {name!r}",
+            did_you_mean(name, [file.stem for file in paths.suites().glob("*.toml")]),
+        )
+    return path
+
+
+def read_suite(path: Path) -> tuple[Suite, str]:
+    """Read a suite and return it with its text.
+
+    Raises
+    ------
+    RunoffError
+        When the file is not TOML, or a key or value is not known; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunoffError(f"suite {path} cannot be read: {error}") from error
+    return parse_suite(text, str(path)), text
+
+
+def parse_suite(text: str, name: str) -> Suite:
+    """Return the suite that `text` describes; `name` stands in messages."""
+    try:
+        suite = msgspec.convert(tomllib.loads(text), Suite)
+    except tomllib.TOMLDecodeError as error:
+        raise RunoffError(f"{name} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise RunoffError(f"{name}: {_place(error)}", _field_hint(str(error))) from error
+    for group in suite.choices:
+        _check_complete(group, name)
+        _check_settings(group.settings, name)
+    _check_names(suite.measure.blocks, DEFAULT_BLOCKS, f"{name}: [measure.blocks] probe")
+    _check_goal(suite.measure, name)
+    targets = [target for group in suite.choices for target in group.targets or ()]
+    if suite.suite.baselines != DEFAULT_BASELINES:
+        _check_names(suite.suite.baselines, targets, f"{name}: [suite] baseline")
+    return suite
+
+
+def _check_goal(measure: Measure, name: str) -> None:
+    try:
+        read_share(measure.precision)
+        read_duration(measure.time)
+    except RunoffError as error:
+        raise RunoffError(f"{name}: [measure] {error.message}", error.hint) from error
+
+
+def _check_complete(group: Group, name: str) -> None:
+    for key in Choice.__struct_fields__:
+        if not getattr(group, key):
+            raise RunoffError(f"{name}: [suite] has no {key}", f"add for example: {_EXAMPLES[key]}")
+    _check_names(group.probes or (), DEFAULT_BLOCKS, f"{name}: probe")
+
+
+def _check_settings(settings: dict[str, Any], name: str) -> None:
+    _check_names(settings, Settings.__struct_fields__, f"{name}: [settings] key")
+    for key, value in settings.items():
+        if value == []:
+            raise RunoffError(f"{name}: [settings] {key} has no value", "give one, or leave the key out")
+    try:
+        sweep(settings)
+    except RunoffError as error:
+        raise RunoffError(f"{name}: {error.message}", error.hint) from error
+
+
+def _check_names(given: Any, known: Any, what: str) -> None:  # noqa: ANN401 (any iterable of names)
+    for word in given:
+        if word not in known:
+            raise RunoffError(f"{what} {word!r} is not known", did_you_mean(word, known))
+
+
+_EXAMPLES = {
+    "models": 'models = ["efficientnet-lite0"]',
+    "targets": 'targets = ["torch", "ort-python", "ort-rust"]',
+    "workloads": 'workloads = ["classify", "tensor"]',
+    "probes": 'probes = ["process", "latency"]',
+}
+
+_TABLES = {
+    "": Suite,
+    "suite": Head,
+    "measure": Measure,
+    "measure.latency": LatencyMinima,
+    "measure.energy": EnergyWindows,
+    "group": Group,
+    "targets": OwnTarget,
+}
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """Return msgspec's message with its ``$.suite.models[...]`` as ``suite.models``."""
+    return re.sub(r"`\$\.?([^`]*)`", lambda match: f"[{match[1]}]" if match[1] else "the top level", str(error))
+
+
+def _field_hint(message: str) -> str:
+    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
+    if not unknown:
+        return ""
+    table = re.sub(r"\[[^\]]*\]", "", unknown[2] or "").removesuffix(".")
+    return did_you_mean(unknown[1], _TABLES.get(table, Suite).__struct_fields__)

@@ -1,0 +1,1 @@
+"""The schema of everything that is written, its files, and errors."""

@@ -1,0 +1,111 @@
+"""A run's folder: what was planned, and every raw result, appended as it is measured."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
+
+import msgspec
+
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.schema import Record, Run, RunInfo
+
+RUN_FILE = "run.json"
+RAW = "raw"
+
+
+class RunWriter:
+    """Writes a run's folder. What it has written survives the end of the process that wrote it."""
+
+    def __init__(self, folder: Path, info: RunInfo) -> None:
+        self.folder = folder
+        self.info = info
+        (folder / RAW).mkdir(parents=True, exist_ok=True)
+        self.save_info()
+
+    def save_info(self) -> None:
+        """Write ``run.json`` anew."""
+        text = msgspec.json.format(msgspec.json.encode(self.info), indent=1)
+        write_atomically(self.folder / RUN_FILE, text)
+
+    def append(self, record: Record) -> None:
+        """Append `record` to its raw file, whole or not at all.
+
+        Raises
+        ------
+        RunoffError
+            When the disk is full; what was written before stays readable.
+        """
+        path = self.folder / RAW / f"{record.case}.{record.probe}.jsonl"
+        line = msgspec.json.encode(record) + b"\n"
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                whole = file.write(line) == len(line)
+                problem = "" if whole else os.strerror(errno.ENOSPC)
+            except OSError as error:
+                problem = str(error.strerror)
+            if problem:
+                file.truncate(before)
+                raise RunoffError(
+                    f"{path} cannot be written: {problem}",
+                    f"make room, then: runoff bench --resume {self.folder}",
+                    ExitCode.CASE_FAILED,
+                )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name beside `path`, then rename it.
+
+    Raises
+    ------
+    RunoffError
+        When the disk is full or the folder cannot be written to; what was at `path` stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunoffError(
+            f"{path} cannot be written: {error.strerror}", "make room there, and try again", ExitCode.CASE_FAILED
+        ) from error
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. A last line that was cut off by an interruption is left out.
+
+    Raises
+    ------
+    RunoffError
+        When the folder is not a run, or a file in it cannot be read as one.
+    """
+    path = folder / RUN_FILE
+    try:
+        info = msgspec.json.decode(path.read_bytes(), type=RunInfo)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunoffError(f"{folder} is not a run: it has no {RUN_FILE}", "past runs: runoff list runs") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunoffError(f"{path} cannot be read: {error}") from error
+    records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
+    return Run(folder, info, tuple(sorted(records, key=lambda record: record.order)))
+
+
+def repair(folder: Path) -> None:
+    """Cut off the half line that an interruption may have left at the end of a raw file."""
+    for path in (folder / RAW).glob("*.jsonl"):
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
+def _read_records(path: Path) -> list[Record]:
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        return msgspec.json.Decoder(Record).decode_lines(whole)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RunoffError(
+            f"{path} is not a raw result: {error}", "remove the file; --resume measures it again"
+        ) from error

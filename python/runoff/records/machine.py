@@ -1,0 +1,24 @@
+"""The description of a machine, as ``run.json`` holds it: its one-line form, and which machines may be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two descriptions are of machines whose times may stand in one comparison."""
+    return machine_key(one) == machine_key(other)
+
+
+def machine_key(machine: dict[str, Any]) -> str:
+    """Return what machines have in common whose times may stand in one comparison."""
+    return ", ".join(str(machine.get(name)) for name in ("cpu", "cores_allowed", "architecture", "kernel"))
+
+
+def headline(machine: dict[str, Any]) -> str:
+    """Return the machine in one line."""
+    cores = machine["cores_allowed"]
+    virtual = ", virtual" if machine["virtualised"] else ""
+    virtual += f", in a container ({machine['container']})" if machine.get("container") else ""
+    counted = f"{cores} core" if cores == 1 else f"{cores} cores"
+    return f"{machine['cpu']}, {counted}{virtual}, {machine['system']} {machine['kernel']}"

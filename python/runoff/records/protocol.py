@@ -1,0 +1,306 @@
+"""The narrow waist: what runoff asks of a runner, and what a runner answers.
+
+``protocol/README.md`` is the same in prose. The JSON Schemas beside it are made from these classes by
+``python -m runoff.records.protocol``. Times are nanoseconds on the system's monotonic clock (``CLOCK_MONOTONIC``),
+so the stamps of a runner and of the process that spawned it can be compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION: Literal[1] = 1
+
+Positive = Annotated[int, Meta(ge=1)]
+Nanoseconds = Annotated[int, Meta(ge=0)]
+Bytes = Annotated[int, Meta(ge=0)]
+Workload = Literal["classify", "tensor"]
+Optimization = Literal["disable", "basic", "extended", "all"]
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a request: runoff writes it, so an unknown field is a mistake."""
+
+
+class _Answer(Struct, frozen=True):
+    """A part of a result: fields that this version does not know are let through."""
+
+
+class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
+    """How a session is set up. ``None`` leaves the runtime's own default in place."""
+
+    threads: Positive = 1
+    """Threads that compute one operation."""
+    inter_threads: Positive | None = None
+    """Threads that run independent operations side by side."""
+    optimization: Optimization | None = None
+    """Graph optimisation level."""
+    spinning: bool | None = None
+    """Whether waiting worker threads burn CPU to answer sooner."""
+    arena: bool | None = None
+    """Whether the CPU memory arena is used."""
+    prepacking: bool | None = None
+    """Whether weights are repacked for the CPU when the model is loaded."""
+    execution: Literal["sequential", "parallel"] | None = None
+    provider: str = "cpu"
+    precision: str = "fp32"
+    batch: Positive = 1
+    """Images, or tensor items, per inference."""
+    profile: str = "default"
+    """Name of the settings profile that these settings came from."""
+    teardown: Literal["full", "skip"] | None = None
+    """``skip``: leave the process without freeing the session, once the result is complete."""
+    prepared: bool | None = None
+    """Whether the model's file is one that was prepared on this machine: `ModelFile.format` is then ``ort`` or
+    ``mlmodelc``."""
+    overlap: bool | None = None
+    """Whether the first batch of images is made in a thread while the runtime starts and the model loads."""
+
+
+class TensorSpec(_Part, frozen=True):
+    """A model's input or output. ``None`` in `shape` is a dynamic dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class TensorFile(_Part, frozen=True):
+    """A tensor on disk: raw little-endian elements in C order, nothing else."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Preprocess(_Part, frozen=True):
+    """From pixels to tensor.
+
+    The shorter side is resized to `resize` (the longer one to ``resize * longer // shorter``), a square of
+    `crop` pixels is cut from the middle (offset ``(side - crop) // 2``), and every channel becomes
+    ``(pixel - mean) / std`` in float32, NCHW, RGB. `mean` and `std` are in pixel units (0 to 255).
+    """
+
+    resize: Positive
+    crop: Positive
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class ModelFile(_Part, frozen=True, omit_defaults=True):
+    """The model to run, in the format that the target reads; `path` is a folder where the format is one."""
+
+    name: str
+    path: str
+    format: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    builder: str | None = None
+    """For formats that hold weights only: ``module:function`` that makes the network."""
+
+
+class Item(_Part, frozen=True, omit_defaults=True):
+    """One input: an image file (`classify`), or a tensor file per model input (`tensor`).
+
+    An item has a batch of one; `Settings.batch` items are joined along the first axis.
+    """
+
+    image: str | None = None
+    tensors: dict[str, TensorFile] | None = None
+
+
+class Once(_Part, frozen=True, tag_field="kind", tag="once", omit_defaults=True):
+    """One inference on the first batch of items, as a short process does it."""
+
+    memory: bool = False
+    """Read the resident set after every phase too."""
+
+
+class Latency(_Part, frozen=True, tag_field="kind", tag="latency"):
+    """Warm inferences, going round the items, until both minima are met."""
+
+    min_samples: Positive
+    min_ns: Nanoseconds
+    warmup: Annotated[int, Meta(ge=0)]
+    """Inferences after the second that are run and not kept."""
+
+
+class Accuracy(_Part, frozen=True, tag_field="kind", tag="accuracy"):
+    """Every item once, in order; outputs and the tensors that went in are written to `outputs_dir`."""
+
+
+class Turns(_Part, frozen=True, tag_field="kind", tag="turns"):
+    """Warm inferences on demand, on the items that each line of stdin names, with their durations on stdout."""
+
+    warmup: Annotated[int, Meta(ge=0)]
+    """Inferences after the second that are run and not kept."""
+
+
+class Request(_Part, frozen=True, kw_only=True):
+    """What a runner is asked to do."""
+
+    protocol: Literal[1] = PROTOCOL_VERSION
+    case: str
+    workload: Workload
+    model: ModelFile
+    inputs: tuple[Item, ...]
+    preprocess: Preprocess | None = None
+    labels: str | None = None
+    """Text file with a label per line; line `i` names output index `i`."""
+    settings: Settings = Settings()
+    measure: Once | Latency | Accuracy | Turns = Once()
+    top_k: Positive = 5
+    outputs_dir: str
+    """Existing folder for the tensors that the runner writes."""
+    spawn_ns: Nanoseconds | None = None
+    """When the process was spawned; null where the spawner cannot know (hyperfine)."""
+
+
+class Phase(_Answer, frozen=True):
+    """A stretch of the process's life. Phases do not overlap and stand in order of time."""
+
+    name: str
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+
+
+class Timings(_Answer, frozen=True):
+    """Durations of one part of an iteration: the first, the second, and all warm ones."""
+
+    first_ns: Nanoseconds
+    second_ns: Nanoseconds | None = None
+    warm_ns: tuple[Nanoseconds, ...] = ()
+
+
+class Memory(_Answer, frozen=True):
+    """Resident memory of the runner's own process."""
+
+    peak_bytes: Bytes | None = None
+    """High-water mark at the end (``VmHWM`` on Linux)."""
+    after: dict[str, Bytes] = {}
+    """Resident set after each phase, by the phase's name; only when asked for."""
+
+
+class WrittenTensor(_Answer, frozen=True):
+    """A tensor that the runner wrote to `outputs_dir`, as a `TensorFile`, and the items it belongs to."""
+
+    items: tuple[int, ...]
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: str
+
+
+class Guess(_Answer, frozen=True):
+    """One of the top-k classes of an item. `confidence` is the softmax over all classes."""
+
+    index: int
+    confidence: float
+    label: str | None = None
+
+
+class Effective(_Answer, frozen=True):
+    """What was really in effect, read back from the runtime, not repeated from the request."""
+
+    runtime: str
+    version: str
+    language: str
+    provider: str | None = None
+    threads: int | None = None
+    """Threads that compute, counted or read back after the session was made."""
+    build: str | None = None
+    library: str | None = None
+    """Path of the runtime's shared library, where there is one."""
+    denormals: str | None = None
+    """``kept`` or ``flushed``: what the calling thread makes of numbers below the smallest normal one."""
+    planned: dict[str, int] | None = None
+    """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
+    device: str | None = None
+    """The GPU that computed, with its index and its driver's version, where the runtime or the driver tells."""
+    ignored: tuple[str, ...] = ()
+    """Settings that were asked for and that this target has no way to apply."""
+
+
+class Result(_Answer, frozen=True, kw_only=True):
+    """What a runner answers."""
+
+    protocol: Literal[1]
+    case: str
+    status: Literal["ok", "unsupported", "error"]
+    kind: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    phases: tuple[Phase, ...] = ()
+    samples: dict[str, Timings] = {}
+    """By part of an iteration: `inference`, and `preprocess` where images are read; on a GPU of its own memory also the
+    parts of `inference`: `copy_in`, `compute` and `copy_out`."""
+    outputs: tuple[WrittenTensor, ...] = ()
+    tensors: tuple[WrittenTensor, ...] = ()
+    """What went into the model (`accuracy` only)."""
+    top: tuple[tuple[Guess, ...], ...] = ()
+    """For each item of the last batch, best first (`classify` only)."""
+    memory: Memory | None = None
+    effective: Effective | None = None
+
+
+class Unavailable(_Answer, frozen=True):
+    """Why a runner cannot run on this machine."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class Capabilities(_Answer, frozen=True, kw_only=True):
+    """What ``runner --probe`` prints."""
+
+    protocol: tuple[int, ...]
+    runner: str
+    language: str
+    runtime: str
+    version: str = ""
+    build: str | None = None
+    library: str | None = None
+    workloads: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    """Those that can be used here, now."""
+    lacking: dict[str, str] = {}
+    """Why others, which the runtime knows, cannot be used here, by their names."""
+    precisions: tuple[str, ...] = ("fp32",)
+    measures: tuple[str, ...] = ("once",)
+    settings: tuple[str, ...] = ("threads",)
+    max_batch: int | None = None
+    computes: bool = True
+    """False for a runner that does nothing: its outputs are not compared."""
+    unavailable: Unavailable | None = None
+
+
+SCHEMAS: dict[str, Any] = {"request": Request, "result": Result, "capabilities": Capabilities}
+
+
+def schema_text(name: str) -> str:
+    """Return the JSON Schema of the message `name` as the text of its file in ``protocol/``."""
+    schema = msgspec.json.schema(SCHEMAS[name])
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"runoff {name}, version 1",
+        **schema,
+    }
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def main() -> None:
+    """Write the JSON Schemas into ``protocol/`` of the current checkout."""
+    for name in SCHEMAS:
+        Path("protocol", f"{name}.schema.json").write_text(schema_text(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
