@@ -14,19 +14,19 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.measure.discovery import ask_tool, survey
+from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import Meters, find_meters
 from runoff.measure.execute import counted_jobs, execute
 from runoff.measure.footprint import footprints
-from runoff.measure.job import Bench
+from runoff.measure.job import ExecutionContext
 from runoff.measure.machine import describe_machine, variables_that_matter
 from runoff.measure.progress import Bar
 from runoff.measure.stopping import Sampling
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.paths import shown
-from runoff.plan.cases import make_plan, offers_with_twins, with_proofs, with_twins
-from runoff.plan.quantities import read_duration, read_share
+from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_proofs
+from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import passes
 from runoff.probes.energy import ENERGY
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from runoff.measure.job import Job
     from runoff.models.store import StoredModel
     from runoff.plan.suite import Suite
-    from runoff.plan.target import Offer, Target
+    from runoff.plan.target import Target, TargetInfo
     from runoff.probes.base import Probe
     from runoff.records.reason import Reason
     from runoff.records.schema import Case, Record, Run
 
 
-class Goal(Struct, frozen=True):
+class StoppingRule(Struct, frozen=True):
     """What is asked for on the command line; it goes before the suite's own."""
 
     precision: str | None = None
@@ -67,10 +67,10 @@ class _Given(Struct, frozen=True, kw_only=True):
     """The suite's folder."""
     run: Path | None = None
     """The run to go on with."""
-    goal: Goal = Goal()
+    goal: StoppingRule = StoppingRule()
 
 
-def bench(suite: Path, results: Path, console: Console, goal: Goal | None = None) -> tuple[Path, ExitCode]:
+def bench(suite: Path, results: Path, console: Console, goal: StoppingRule | None = None) -> tuple[Path, ExitCode]:
     """Measure a suite. Return the run's folder and the exit code.
 
     Raises
@@ -79,7 +79,7 @@ def bench(suite: Path, results: Path, console: Console, goal: Goal | None = None
         For bad input, before anything is measured.
     """
     parsed, text = read_suite(suite)
-    given = _Given(suite=parsed, text=text, folder=suite.parent, goal=goal or Goal())
+    given = _Given(suite=parsed, text=text, folder=suite.parent, goal=goal or StoppingRule())
     _goal(given)
     return _sit(given, results, console)
 
@@ -109,14 +109,14 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
     with workspace() as (spawner, scratch):
         models = ensure_models(_names(suite, "models"), spawner, console.print, _with_packages(suite, targets))
         console.print(f"asking {len(targets)} targets what they can do (about {2 + len(targets)} s)")
-        offers = survey(targets, spawner)
+        targets_info = discover(targets, spawner)
         versions, tool_reasons = _ask_tools(probes, spawner)
-        ready, offers = _plan(given, models, offers, spawner, console)
-        writer, before = _open_run(given, results, ready, offers, versions)
+        ready, targets_info = _plan(given, models, targets_info, spawner, console)
+        writer, before = _open_run(given, results, ready, targets_info, versions)
         sampling = Sampling(suite, writer.info, writer.folder)
-        work = Bench(
+        work = ExecutionContext(
             suite=suite,
-            offers=offers,
+            targets_info=targets_info,
             models=ready.models,
             tool_reasons=tool_reasons,
             spawner=spawner,
@@ -147,8 +147,12 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
 
 
 def _plan(
-    given: _Given, models: Mapping[str, StoredModel], offers: Mapping[str, Offer], spawner: Spawner, console: Console
-) -> tuple[Prepared, dict[str, Offer]]:
+    given: _Given,
+    models: Mapping[str, StoredModel],
+    targets_info: Mapping[str, TargetInfo],
+    spawner: Spawner,
+    console: Console,
+) -> tuple[Prepared, dict[str, TargetInfo]]:
     """Return the cases with the baselines' twins, the models with their prepared files, and the offers of all."""
 
     def say(line: str) -> None:
@@ -156,19 +160,19 @@ def _plan(
 
     if given.run:
         info = read_run(given.run).info
-        return find_again(info, models, spawner, say), offers_with_twins(info.cases, offers)
+        return find_again(info, models, spawner, say), with_control_targets(info.cases, targets_info)
     formats = {name: model.formats for name, model in models.items()}
     manifests = {name: model.manifest for name, model in models.items()}
-    planned = with_proofs(make_plan(given.suite, formats, offers), offers, manifests)
-    cases = with_twins(planned, offers, given.suite.suite.baselines)
-    every = offers_with_twins(cases, offers)
+    planned = with_proofs(make_plan(given.suite, formats, targets_info), targets_info, manifests)
+    cases = with_controls(planned, targets_info, given.suite.suite.baselines)
+    every = with_control_targets(cases, targets_info)
     return prepare_models(cases, models, every, spawner, say), every
 
 
 def _goal(given: _Given) -> tuple[float | None, float | None]:
     """Return the precision and the budget in seconds that are asked for: on the command line, else in the suite."""
     asked = given.suite.measure
-    return read_share(given.goal.precision or asked.precision), read_duration(given.goal.time or asked.time)
+    return parse_percent(given.goal.precision or asked.precision), parse_duration(given.goal.time or asked.time)
 
 
 def _hash_libraries(run: Run) -> dict[str, str]:
@@ -197,7 +201,7 @@ def _with_packages(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
 
 
 def _ask_tools(probes: Sequence[Probe], spawner: Spawner) -> tuple[dict[str, str | None], dict[str, Reason]]:
-    answers = {probe.tool.name: ask_tool(probe.tool, spawner) for probe in probes if probe.tool}
+    answers = {probe.tool.name: query_tool(probe.tool, spawner) for probe in probes if probe.tool}
     versions = {"runoff": __version__, **{name: version for name, (version, _) in answers.items()}}
     return versions, {name: reason for name, (_, reason) in answers.items() if reason}
 
@@ -217,7 +221,7 @@ def _open_run(
     given: _Given,
     results: Path,
     ready: Prepared,
-    offers: Mapping[str, Offer],
+    targets_info: Mapping[str, TargetInfo],
     versions: dict[str, str | None],
 ) -> tuple[RunWriter, tuple[Record, ...]]:
     if given.run:
@@ -231,7 +235,9 @@ def _open_run(
         suite_text=given.text,
         suite_folder=str(given.folder),
         cases=ready.cases,
-        capabilities={name: offer.capabilities for name, offer in offers.items() if offer.capabilities},
+        capabilities={
+            name: target_info.capabilities for name, target_info in targets_info.items() if target_info.capabilities
+        },
         models={name: _provenance(model, ready.reasons.get(name)) for name, model in ready.models.items()},
         machine=describe_machine(),
         tools=versions,
@@ -239,8 +245,10 @@ def _open_run(
         baselines=given.suite.suite.baselines,
         precision=precision,
         time_s=time_s,
-        footprints=footprints(ready.cases, offers, ready.models),
-        environments={name: variables_that_matter(offer.target.environment()) for name, offer in offers.items()},
+        footprints=footprints(ready.cases, targets_info, ready.models),
+        environments={
+            name: variables_that_matter(target_info.target.environment()) for name, target_info in targets_info.items()
+        },
         started=_now(),
     )
     try:

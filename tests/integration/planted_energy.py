@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.measure.energy import powercap
 from runoff.measure.energy.powercap import Powercap, Zone
-from runoff.measure.live_process import Player
+from runoff.measure.live_process import LiveProcess
 from runoff.processes import Spawner
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def plant(
 ) -> Planted:
     """Let runoff find a tree that counts `process_j` for each process and `inference_j` for each inference."""
     planted = Planted(root, idle_w)
-    count, run, turn = Powercap._count, Spawner.run, Player.turn
+    count, run, turn = Powercap._count, Spawner.run, LiveProcess.turn
 
     def counted(self: Powercap, zone: Zone) -> int:
         planted.update()
@@ -83,12 +83,12 @@ def plant(
         planted.add(process_j)
         return finished
 
-    def turned(self: Player, firsts: list[int]) -> None:
+    def turned(self: LiveProcess, firsts: list[int]) -> None:
         turn(self, firsts)
         planted.add(inference_j * len(firsts))
 
     monkeypatch.setattr(powercap, "ROOT", root)
     monkeypatch.setattr(Powercap, "_count", counted)
     monkeypatch.setattr(Spawner, "run", ran)
-    monkeypatch.setattr(Player, "turn", turned)
+    monkeypatch.setattr(LiveProcess, "turn", turned)
     return planted

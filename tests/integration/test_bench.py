@@ -12,7 +12,7 @@ import pytest
 from running import TARGETS, runoff
 
 from runoff.analysis.counters import NAMES
-from runoff.analysis.phases import account
+from runoff.analysis.phases import phase_breakdown
 from runoff.records.schema import Record
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_the_phases_add_up_to_the_life_of_the_process(target: str, whole: Whole)
     records = whole.records("life")[target]
     assert len(records) == 2
     for record in records:
-        spent = account(record)
+        spent = phase_breakdown(record)
         assert abs(spent.unaccounted_share) <= MOST_UNACCOUNTED
         assert sum(spent.phases.values()) + spent.unaccounted_ns == spent.whole_ns
         assert min(spent.phases.values()) >= 0

@@ -14,7 +14,7 @@ from runoff.analysis import audit
 from runoff.analysis.analyse import analyse
 from runoff.analysis.audit import resources
 from runoff.bench import bench
-from runoff.measure.live_process import Player
+from runoff.measure.live_process import LiveProcess
 from runoff.records.files import read_run
 from runoff.selftest.faults import FAULTS, judge_faults, plan_faults
 from runoff.selftest.suites import write
@@ -107,7 +107,7 @@ def _no_provider_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_counted_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Player, "_cpu_s", lambda _: {})
+    monkeypatch.setattr(LiveProcess, "_cpu_s", lambda _: {})
 
 
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from synthetic import case_of, record, result_of, run_of
 
 from runoff.records.files import RunWriter
 from runoff.records.protocol import Timings
-from runoff.records.schema import Turned
+from runoff.records.schema import InterleavingStats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +29,14 @@ MACHINE = {
 }
 
 
-def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, twin: bool = True) -> Run:
+def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, control: bool = True) -> Run:
     """Return a run of live processes that took turns: `speeds` in ms by target, the first one the baseline."""
     rng = np.random.default_rng(seed)
     base = next(iter(speeds))
     cases = [case_of(name, ("latency",)) for name in speeds]
-    if twin:
+    if control:
         again = f"{base}-again"
-        cases.append(replace(case_of(again, ("latency",)), twin_of=base))
+        cases.append(replace(case_of(again, ("latency",)), control_of=base))
         speeds = {**speeds, again: speeds[base]}
     records = []
     for block in range(BLOCKS):
@@ -53,7 +53,7 @@ def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, tw
 
 def _latency(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
     warm = tuple(int(value) for value in ns)
-    turned = Turned(beside=3, inferences=1, warmup=0, steady=True, checked=1)
+    turned = InterleavingStats(beside=3, inferences=1, warmup=0, steady=True, checked=1)
     return record(
         case,
         "latency",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff.measure.job import Job
-from runoff.plan.suite import LatencyMinima, Suite, parse_suite
-from runoff.plan.target import Offer, Target
+from runoff.plan.suite import LatencyOptions, Suite, parse_suite
+from runoff.plan.target import Target, TargetInfo
 from runoff.probes import passes
 from runoff.processes import Finished
 from runoff.records.manifest import Manifest, StoredFile
@@ -47,9 +47,9 @@ def capabilities(**changes: Any) -> Capabilities:
     return Capabilities(**{**able, **changes})
 
 
-def offer(name: str = "mine", *, model_format: str | None = None, **changes: Any) -> Offer:
+def target_info(name: str = "mine", *, model_format: str | None = None, **changes: Any) -> TargetInfo:
     """Return a target that can be asked for what `capabilities` says."""
-    return Offer(Target(name=name, command=("/bin/true",), format=model_format), capabilities(**changes))
+    return TargetInfo(Target(name=name, command=("/bin/true",), format=model_format), capabilities(**changes))
 
 
 def case_of(name: str, probes: tuple[str, ...] = ("life",), skipped: Reason | None = None) -> Case:
@@ -67,7 +67,7 @@ def case_of(name: str, probes: tuple[str, ...] = ("life",), skipped: Reason | No
 
 def job_of(name: str, probe: str, block: int = 0) -> Job:
     """Return a job of the target `name`."""
-    probes = {known.name: known for known in passes(LatencyMinima())}
+    probes = {known.name: known for known in passes(LatencyOptions())}
     return Job((case_of(name, (probe,)),), probes[probe], block)
 
 

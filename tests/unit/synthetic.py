@@ -11,7 +11,7 @@ from runoff.plan.cases import settings_words
 from runoff.plan.settings import resolve
 from runoff.records.protocol import Capabilities, Effective, Memory, Phase, Result, Settings, Timings
 from runoff.records.reason import Reason
-from runoff.records.schema import Case, Record, Run, RunInfo, Turned
+from runoff.records.schema import Case, InterleavingStats, Record, Run, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +71,7 @@ def case_of(
     target: str,
     probes: Iterable[str] = PROBES,
     skipped: Reason | None = None,
-    twin_of: str | None = None,
+    control_of: str | None = None,
     **settings: Any,
 ) -> Case:
     """Return a case of `target` on a model called ``net``."""
@@ -85,20 +85,20 @@ def case_of(
         settings=made,
         probes=tuple(probes),
         variant=settings_words(made),
-        twin_of=twin_of,
+        control_of=control_of,
         skipped=skipped,
     )
 
 
 def original(case: Case) -> str:
     """Return the target that a case really is: a twin is the target it repeats."""
-    return case.twin_of or case.target
+    return case.control_of or case.target
 
 
-def turned_of(**fields: Any) -> Turned:
+def turned_of(**fields: Any) -> InterleavingStats:
     """Return how a live process took its turns, side by side with another."""
     usual: dict[str, Any] = {"beside": 2, "inferences": 1, "warmup": 0, "steady": True, "checked": 1}
-    return Turned(**(usual | fields))
+    return InterleavingStats(**(usual | fields))
 
 
 def record(case: Case, probe: str, block: int, **fields: Any) -> Record:
@@ -278,10 +278,10 @@ def synthetic_run(
     """
     maker = Maker(seed, warm, beside=len(targets) + 1 if live else 1)
     cases = [
-        case_of(name, profile=profile, batch=batch, twin_of=twin_of)
+        case_of(name, profile=profile, batch=batch, control_of=control_of)
         for profile in profiles
         for batch in batches
-        for name, twin_of in [
+        for name, control_of in [
             *((target, None) for target in targets),
             *([(TWIN, "ort-python")] if live and "ort-python" in targets else []),
         ]

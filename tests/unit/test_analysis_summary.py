@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic import MS, TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
-from runoff.analysis.comparison_groups import Peers
+from runoff.analysis.comparison_groups import ComparisonGroups
 from runoff.analysis.metric_samples import Key, cells, pair
 from runoff.analysis.samples import tidy
 from runoff.analysis.summary import COLUMNS, summarise
@@ -24,7 +24,7 @@ from runoff.records.schema import Record, Run
 from runoff.statistics import Ratio, paired
 
 if TYPE_CHECKING:
-    from runoff.records.schema import Case, Turned
+    from runoff.records.schema import Case, InterleavingStats
 
 
 def summary_of(run: Run) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def test_an_interrupted_probe_says_so() -> None:
     assert "interrupted" in summary["reason"].iloc[0]
 
 
-def _latency(case: Case, block: int, *warm_ns: int, turned: Turned | None = None) -> Record:
+def _latency(case: Case, block: int, *warm_ns: int, turned: InterleavingStats | None = None) -> Record:
     result = result_of(case, samples={"inference": Timings(9, None, warm_ns)})
     return record(case, "latency", block, result=result, turned=turned)
 
@@ -242,15 +242,15 @@ def live() -> pd.DataFrame:
 
 
 def test_every_verdict_is_held_against_the_twins_floor(live: pd.DataFrame) -> None:
-    twin = pick(live, TWIN, "inference.warm", "ort-python")
-    half = (twin["ratio_high"] / twin["ratio_low"]) ** 0.5
-    floor = max(half, twin["ratio"], 1 / twin["ratio"]) - 1
-    assert twin["floor"] == pytest.approx(floor)
-    assert twin["verdict"] == f"no difference (floor {percent(floor)})"
+    control = pick(live, TWIN, "inference.warm", "ort-python")
+    half = (control["ratio_high"] / control["ratio_low"]) ** 0.5
+    floor = max(half, control["ratio"], 1 / control["ratio"]) - 1
+    assert control["floor"] == pytest.approx(floor)
+    assert control["verdict"] == f"no difference (floor {percent(floor)})"
     others = live[(live["metric"] == "inference.warm") & live["ratio"].notna()]
-    assert (others["floor"] == twin["floor"]).all()
+    assert (others["floor"] == control["floor"]).all()
     assert pick(live, "ort-rust", "inference.warm", "torch")["verdict"].startswith("2.39x faster (")
-    assert pick(live, "ort-rust", "wall", "torch")["floor"] != twin["floor"]
+    assert pick(live, "ort-rust", "wall", "torch")["floor"] != control["floor"]
 
 
 def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) -> None:
@@ -270,17 +270,17 @@ def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) ->
 
 def test_baselines_are_those_of_the_run_or_what_the_twin_repeats() -> None:
     python, rust = case_of("ort-python"), case_of("ort-rust")
-    again = case_of("ort-rust-again", twin_of="ort-rust")
+    again = case_of("ort-rust-again", control_of="ort-rust")
     info = run_of([python, rust, again], []).info
     info.baselines = ("ort-rust", "ort-python", "torch")
-    peers = Peers(info)
+    peers = ComparisonGroups(info)
     assert [case.target for case in peers.baselines(python)] == ["ort-rust", "ort-python"]
-    assert peers.twin(python) == again
+    assert peers.control(python) == again
     assert peers.origin(again) == rust
     info.baselines = ("torch",)
-    assert Peers(info).baselines(python) == [rust]
-    alone = Peers(run_of([python, case_of("torch", profile="cold")], []).info)
-    assert alone.twin(python) is None
+    assert ComparisonGroups(info).baselines(python) == [rust]
+    alone = ComparisonGroups(run_of([python, case_of("torch", profile="cold")], []).info)
+    assert alone.control(python) is None
     assert alone.baselines(python) == [python]
 
 

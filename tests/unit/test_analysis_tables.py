@@ -10,7 +10,7 @@ from synthetic import MS, case_of, perf_events, phases_of, record, result_of, ru
 
 from runoff.analysis.counters import read_events
 from runoff.analysis.harness import Harness, harness
-from runoff.analysis.phases import account, life_table
+from runoff.analysis.phases import life_table, phase_breakdown
 from runoff.analysis.samples import COLUMNS, tidy
 from runoff.records.protocol import Phase, Timings
 from runoff.records.reason import Reason
@@ -78,7 +78,7 @@ def test_instructions_per_cycle_are_those_of_the_process() -> None:
 def test_contiguous_phases_leave_nothing_unaccounted(spent: list[int], spawn: int, end: int) -> None:
     case = case_of("ort-rust")
     phases = phases_of({f"phase{place}": ns for place, ns in enumerate(spent)}, spawn)
-    life = account(
+    life = phase_breakdown(
         record(case, "life", 0, spawn_ns=spawn, exit_ns=phases[-1].end_ns + end, result=result_of(case, phases=phases))
     )
     assert life.unaccounted_ns == 0
@@ -89,7 +89,7 @@ def test_contiguous_phases_leave_nothing_unaccounted(spent: list[int], spawn: in
 def test_gaps_are_unaccounted() -> None:
     case = case_of("ort-rust")
     phases = (Phase("load", 100, 200), Phase("inference", 250, 300))
-    life = account(record(case, "life", 0, spawn_ns=0, exit_ns=310, result=result_of(case, phases=phases)))
+    life = phase_breakdown(record(case, "life", 0, spawn_ns=0, exit_ns=310, result=result_of(case, phases=phases)))
     assert life.phases == {"load": 100, "inference": 50, "exit": 10}
     assert life.unaccounted_ns == 150
     assert life.unaccounted_share == pytest.approx(150 / 310)
@@ -109,10 +109,10 @@ def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:
 def test_harness_share_leaves_pauses_out() -> None:
     row = harness(synthetic_run(blocks=1).info)
     assert row.own_ns == 30_000 * MS
-    assert row.own_share == pytest.approx(30 / 570)
-    assert row.within_bar
-    assert not Harness(100, 80, 0).within_bar
-    assert Harness(0, 0, 0).own_share is None
+    assert row.overhead_share == pytest.approx(30 / 570)
+    assert row.within_threshold
+    assert not Harness(100, 80, 0).within_threshold
+    assert Harness(0, 0, 0).overhead_share is None
 
 
 def test_a_hundred_thousand_samples_are_tidied_quickly() -> None:

@@ -24,10 +24,10 @@ def found(run: Run) -> dict[str, tuple[str, str]]:
 
 def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned: dict[str, Any]) -> Run:
     """Return a run of one record for each target: what was in effect changed by `fields`, live as `turned` says."""
-    cases = [case_of(target, twin_of="ort-python" if target == TWIN else None) for target in fields]
+    cases = [case_of(target, control_of="ort-python" if target == TWIN else None) for target in fields]
     records = []
     for case in cases:
-        effective = effective_of(case.twin_of or case.target, case.settings)
+        effective = effective_of(case.control_of or case.target, case.settings)
         answer = result_of(case, effective=msgspec.structs.replace(effective, **fields[case.target]))
         live = turned.get(case.target.replace("-", "_"))
         records.append(record(case, probe, 0, result=answer, turned=None if live is None else turned_of(**live)))

@@ -56,12 +56,12 @@ def test_the_floor_is_that_of_the_baseline_against_itself() -> None:
     data = measured({"main": 10.0, "change": 10.0})
     comparison = data.comparisons[0]
     floor = noise_floor(data, comparison, MEDIAN)
-    twin, base = data.twin(comparison), data.baseline(comparison)
-    assert twin is not None
+    control, base = data.control(comparison), data.baseline(comparison)
+    assert control is not None
     assert base is not None
-    ratio = within(data, base, twin, MEDIAN, "").ratio
+    ratio = within(data, base, control, MEDIAN, "").ratio
     assert floor == pytest.approx(max((ratio.high / ratio.low) ** 0.5, ratio.value, 1 / ratio.value) - 1)
-    assert noise_floor(measured({"main": 1.0, "change": 1.0}, twin=False), comparison, MEDIAN) is None
+    assert noise_floor(measured({"main": 1.0, "change": 1.0}, control=False), comparison, MEDIAN) is None
 
 
 def test_across_runs_the_drift_of_the_machine_cancels() -> None:

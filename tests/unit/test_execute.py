@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestra import HEAD, capabilities, case_of, info_of, offer, record_of, suite_of
+from orchestra import HEAD, capabilities, case_of, info_of, record_of, suite_of, target_info
 
 import runoff.measure.execute
 from runoff.measure.energy.meters import Meters
 from runoff.measure.execute import execute, make_block
-from runoff.measure.job import Bench, Job
+from runoff.measure.job import ExecutionContext, Job
 from runoff.measure.stopping import Sampling
-from runoff.plan.suite import LatencyMinima
-from runoff.plan.target import Offer
+from runoff.plan.suite import LatencyOptions
+from runoff.plan.target import TargetInfo
 from runoff.probes import passes
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Case, Record
 
-PROBES = passes(LatencyMinima())
+PROBES = passes(LatencyOptions())
 NAMES = tuple(probe.name for probe in PROBES)
 
 
@@ -37,14 +37,14 @@ PROBE = {probe.name: probe for probe in PROBES}
 TURNS = {"measures": ("once", "latency", "accuracy", "turns")}
 
 
-def offers_of(*names: str, **changes: Any) -> dict[str, Offer]:
-    return {name: Offer(offer(name).target, capabilities(**changes)) for name in names}
+def offers_of(*names: str, **changes: Any) -> dict[str, TargetInfo]:
+    return {name: TargetInfo(target_info(name).target, capabilities(**changes)) for name in names}
 
 
 def order_of(seed: int, *names: str, blocks: int = 20) -> list[list[str]]:
     suite = suite_of(f"{HEAD}[measure]\nseed = {seed}\n")
-    cases, offers = [case_of(name) for name in names], offers_of(*names)
-    made = [make_block(suite, cases, offers, PROBE["life"], block) for block in range(blocks)]
+    cases, targets_info = [case_of(name) for name in names], offers_of(*names)
+    made = [make_block(suite, cases, targets_info, PROBE["life"], block) for block in range(blocks)]
     return [[case.target for job in jobs for case in job.cases] for jobs in made]
 
 
@@ -72,9 +72,9 @@ def test_cases_that_cannot_run_here_get_no_jobs() -> None:
     assert make_block(suite_of(HEAD), [case], offers_of("a"), PROBE["life"], 0) == []
 
 
-def sets_of(text: str, offers: Mapping[str, Offer]) -> list[list[str]]:
-    cases = [case_of(name, ("latency",)) for name in offers]
-    jobs = make_block(suite_of(text), cases, offers, PROBE["latency"], 0)
+def sets_of(text: str, targets_info: Mapping[str, TargetInfo]) -> list[list[str]]:
+    cases = [case_of(name, ("latency",)) for name in targets_info]
+    jobs = make_block(suite_of(text), cases, targets_info, PROBE["latency"], 0)
     return sorted([case.target for case in job.cases] for job in jobs)
 
 
@@ -129,9 +129,9 @@ def measure(
     meters: Meters | None = None,
 ) -> tuple[Record, ...]:
     suite = suite_of(text)
-    bench = Bench(
+    bench = ExecutionContext(
         suite=suite,
-        offers=offers_of("a", "b", **can or {}),
+        targets_info=offers_of("a", "b", **can or {}),
         models={},
         tool_reasons={name: Reason("tool-missing", "it is not here") for name in missing},
         spawner=Spawner(writer.folder / "log"),
@@ -150,7 +150,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
     """Return what becomes of a case and probe, in place of processes; all that is not named is ok."""
     statuses: dict[tuple[str, str], str] = {}
 
-    def pretend(_bench: Bench, job: Job, blanks: Sequence[Record]) -> list[Record]:
+    def pretend(_bench: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
         found = [statuses.get((case.target, job.probe.name), "ok") for case in job.cases]
         reasons = [None if status == "ok" else Reason("crashed", "it did") for status in found]
         return [

@@ -234,8 +234,8 @@ def test_against_a_file_drift_cancels(tmp_path: Path) -> None:
 
 
 def test_a_single_target_against_a_file_is_raw_and_says_so(tmp_path: Path) -> None:
-    save(of_run(turns_run({"main": 10.0}, twin=False)), tmp_path / "base.json")
-    run = turns_run({"main": 100.0}, seed=2, twin=False)
+    save(of_run(turns_run({"main": 10.0}, control=False)), tmp_path / "base.json")
+    run = turns_run({"main": 100.0}, seed=2, control=False)
     found = gate(run, "latency.median > +50%", saved=load(tmp_path / "base.json"))
     assert outcomes(found) == [("main", "exceeded")]
     assert any("raw times of two runs" in note for note in found.notes)

@@ -20,7 +20,7 @@ from runoff.compare.pairing import compare_runs
 from runoff.history import query
 from runoff.history.changes import with_changes
 from runoff.history.rows import SCHEMA, moment, short_build
-from runoff.history.run_index import FOLDER, Kept, find, kept
+from runoff.history.run_index import FOLDER, CachedRun, find, kept
 from runoff.history.series import BY, By, Series, cases_of, series, why_missing
 from runoff.history.show import History, as_dict, letter, markdown
 from runoff.history.trend import draw, trend
@@ -45,7 +45,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def runs_in(folder: Path) -> list[Kept]:
+def runs_in(folder: Path) -> list[CachedRun]:
     return find([folder], folder / "scratch").runs
 
 
@@ -108,7 +108,7 @@ def test_the_model_is_the_file_that_the_case_loads(tmp_path: Path) -> None:
     assert one.points[0].new == ("torch 1.32.0 abc1234", "model cdcdcdcdcdcd", "runoff 0.1.0")
 
 
-def _written(run: Any, folder: Path) -> list[Kept]:
+def _written(run: Any, folder: Path) -> list[CachedRun]:
     writer = RunWriter(run.folder, run.info)
     for record in run.records:
         writer.append(record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import finished, info_of, manifest_of, offer
+from orchestra import finished, info_of, manifest_of, target_info
 
 from runoff import paths
 from runoff.measure.request import make_request
@@ -24,13 +24,13 @@ from runoff.records.manifest import Package, StoredFile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runoff.plan.target import Offer
+    from runoff.plan.target import TargetInfo
     from runoff.processes import Finished
     from runoff.records.schema import Case
 
 FORMS = ("mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
-APPLE = offer("coreml", formats=(*FORMS, "mlmodelc"), providers=("cpu", "coreml"), precisions=("fp32", "fp16"))
-OFFERS = {"coreml": APPLE, "native": offer("native", formats=("onnx", "ort"))}
+APPLE = target_info("coreml", formats=(*FORMS, "mlmodelc"), providers=("cpu", "coreml"), precisions=("fp32", "fp16"))
+OFFERS = {"coreml": APPLE, "native": target_info("native", formats=("onnx", "ort"))}
 
 
 class Program(Spawner):
@@ -82,7 +82,7 @@ def model() -> StoredModel:
     return StoredModel(Path("/store/net"), manifest)
 
 
-def plan(*wanted: dict[str, Any], offered: Offer = APPLE) -> tuple[Case, ...]:
+def plan(*wanted: dict[str, Any], offered: TargetInfo = APPLE) -> tuple[Case, ...]:
     formats = model().formats
     settings = [resolve({"prepared": True, **one}) for one in wanted]
     return tuple(plan_case("net", "classify", one, ("life",), formats, offered) for one in settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import finished, info_of, offer
+from orchestra import finished, info_of, target_info
 
 from runoff import paths
 from runoff.measure.request import make_request
@@ -83,9 +83,9 @@ def model(*formats: str) -> StoredModel:
 
 
 OFFERS = {
-    "native": offer("native", formats=("onnx", "ort"), providers=("cpu", "cuda")),
-    "torch": offer("torch", formats=("pt",)),
-    "narrow": offer("narrow", formats=("onnx", "ort"), model_format="onnx"),
+    "native": target_info("native", formats=("onnx", "ort"), providers=("cpu", "cuda")),
+    "torch": target_info("torch", formats=("pt",)),
+    "narrow": target_info("narrow", formats=("onnx", "ort"), model_format="onnx"),
 }
 
 

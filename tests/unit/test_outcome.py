@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from orchestra import finished, result_of
 
-from runoff.measure.result import judge
+from runoff.measure.result import read_result
 from runoff.processes import describe_exit
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_every_failure_has_a_kind_and_one_line(failure: str, tmp_path: Path) -> 
     path = tmp_path / "result.json"
     if content is not None:
         path.write_bytes(content)
-    _, reason = judge(finished(**changes), path, "c", watched=False)
+    _, reason = read_result(finished(**changes), path, "c", watched=False)
     assert reason is not None
     assert reason.kind == kind
     assert words in str(reason)
@@ -94,19 +94,19 @@ def test_every_failure_has_a_kind_and_one_line(failure: str, tmp_path: Path) -> 
 def test_a_good_result(watched: bool, tmp_path: Path) -> None:  # noqa: FBT001 (a parameter of the test)
     path = tmp_path / "result.json"
     path.write_bytes(msgspec.json.encode(WELL))
-    assert judge(finished(), path, "c", watched=watched) == (WELL, None)
+    assert read_result(finished(), path, "c", watched=watched) == (WELL, None)
 
 
 def test_what_a_tool_prints_is_not_the_runners(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(msgspec.json.encode(WELL))
-    assert judge(finished(stdout="Benchmark 1"), path, "c", watched=True) == (WELL, None)
+    assert read_result(finished(stdout="Benchmark 1"), path, "c", watched=True) == (WELL, None)
 
 
 def test_fields_of_later_versions_are_let_through(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b'{"protocol": 1, "case": "c", "status": "ok", "mood": "good"}')
-    assert judge(finished(), path, "c", watched=False) == (result_of(), None)
+    assert read_result(finished(), path, "c", watched=False) == (result_of(), None)
 
 
 def test_only_the_last_words_are_quoted() -> None:

@@ -335,7 +335,7 @@ def test_drawings_on_the_page_are_small_and_named(analysis: Analysis) -> None:
         assert top > 50
         assert height > 100
         texts = {element.text for element in root.iter("text")}
-        assert {row.target for row in blocks(analysis)[0].present if row.computes and not row.twin_of} <= texts
+        assert {row.target for row in blocks(analysis)[0].present if row.computes and not row.control_of} <= texts
 
 
 def test_every_colour_of_a_figure_has_one_for_the_dark(analysis: Analysis) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestra import HEAD, capabilities, offer, suite_of
+from orchestra import HEAD, capabilities, suite_of, target_info
 
-from runoff.plan.cases import baseline_of, make_plan, offers_with_twins, plan_case, with_twins
+from runoff.plan.cases import baseline_of, make_plan, plan_case, with_control_targets, with_controls
 from runoff.plan.settings import resolve
-from runoff.plan.target import Offer, Target
+from runoff.plan.target import Target, TargetInfo
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import Settings
 from runoff.records.reason import Reason
@@ -26,7 +26,7 @@ FORMATS = {"net": ("onnx", "pt")}
 WORDS = st.text(alphabet='abcxyz09 ./\\:*?"<>|-_\n', min_size=1, max_size=12)
 
 
-def plan_one(offered: Offer, **settings: object) -> Case:
+def plan_one(offered: TargetInfo, **settings: object) -> Case:
     return plan_case("net", "classify", resolve(settings), ("life",), FORMATS["net"], offered)
 
 
@@ -49,37 +49,37 @@ def plan_one(offered: Offer, **settings: object) -> Case:
     ],
 )
 def test_why_a_case_cannot_run(changes: dict[str, Any], asked: dict[str, Any], kind: str, words: str) -> None:
-    case = plan_one(offer(**changes), **asked)
+    case = plan_one(target_info(**changes), **asked)
     assert case.skipped is not None
     assert case.skipped.kind == kind
     assert words in str(case.skipped)
 
 
 def test_a_case_that_can_run() -> None:
-    case = plan_one(offer(max_batch=4), batch=4)
+    case = plan_one(target_info(max_batch=4), batch=4)
     assert case.skipped is None
     assert case.format == "onnx"
     assert case.probes == ("accuracy", "life")
 
 
 def test_a_provider_that_is_here_lacks_nothing() -> None:
-    assert plan_one(offer(providers=("cuda",), lacking={"cuda": "stale"}), provider="cuda").skipped is None
+    assert plan_one(target_info(providers=("cuda",), lacking={"cuda": "stale"}), provider="cuda").skipped is None
 
 
 def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:
     reason = Reason("not-installed", "its environment is not made", "run: nox -s torch")
-    case = plan_one(Offer(Target(name="torch", command=("python",)), None, reason))
+    case = plan_one(TargetInfo(Target(name="torch", command=("python",)), None, reason))
     assert case.skipped == reason
     assert str(reason) == "its environment is not made (run: nox -s torch)"
 
 
 def test_the_format_is_the_targets_or_the_first_that_the_store_has() -> None:
-    assert plan_one(offer(formats=("ort", "pt", "onnx"))).format == "pt"
-    assert plan_one(offer(formats=("pt", "onnx"), model_format="onnx")).format == "onnx"
-    skipped = plan_one(offer(formats=("pt",), model_format="pt2")).skipped
+    assert plan_one(target_info(formats=("ort", "pt", "onnx"))).format == "pt"
+    assert plan_one(target_info(formats=("pt", "onnx"), model_format="onnx")).format == "onnx"
+    skipped = plan_one(target_info(formats=("pt",), model_format="pt2")).skipped
     assert skipped is not None
     assert skipped.kind == "format"
-    assert plan_one(offer(formats=())).format == "onnx"
+    assert plan_one(target_info(formats=())).format == "onnx"
 
 
 SETTINGS = st.builds(
@@ -96,23 +96,25 @@ SETTINGS = st.builds(
 
 @given(SETTINGS, SETTINGS)
 def test_cases_that_differ_have_different_ids(one: Settings, other: Settings) -> None:
-    ids = [plan_case("net", "classify", made, (), ("onnx",), offer()).id for made in (one, other)]
+    ids = [plan_case("net", "classify", made, (), ("onnx",), target_info()).id for made in (one, other)]
     assert (ids[0] == ids[1]) == (one == other)
 
 
 @given(WORDS, WORDS)
 def test_ids_are_legal_file_names(provider: str, precision: str) -> None:
-    case = plan_one(offer(providers=(provider,)), provider=provider, precision=precision)
+    case = plan_one(target_info(providers=(provider,)), provider=provider, precision=precision)
     assert re.fullmatch(r"[A-Za-z0-9._-]+", case.id)
 
 
-def plan_of(text: str, **offers: Offer) -> tuple[Case, ...]:
-    return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": offer(), **offers})
+def plan_of(text: str, **targets_info: TargetInfo) -> tuple[Case, ...]:
+    return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": target_info(), **targets_info})
 
 
 def test_a_plan_is_the_product_in_the_order_of_the_suite() -> None:
     text = HEAD.replace('["net"]', '["net", "b"]').replace('["mine"]', '["mine", "yours"]')
-    cases = plan_of(text + 'workloads = ["classify", "tensor"]\n[settings]\nthreads = [1, 2]\n', yours=offer("yours"))
+    cases = plan_of(
+        text + 'workloads = ["classify", "tensor"]\n[settings]\nthreads = [1, 2]\n', yours=target_info("yours")
+    )
     assert len(cases) == len({case.id for case in cases}) == 2 * 2 * 2 * 2
     assert [case.target for case in cases[:4]] == ["mine", "yours", "mine", "yours"]
     assert [case.model for case in cases] == ["net"] * 8 + ["b"] * 8
@@ -135,9 +137,9 @@ def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_only_the_target_tells_apart_what_is_compared() -> None:
-    mine, yours = plan_one(offer("mine")), plan_one(offer("yours"))
+    mine, yours = plan_one(target_info("mine")), plan_one(target_info("yours"))
     assert mine.comparison == yours.comparison
-    assert mine.comparison != plan_one(offer("mine"), threads=2).comparison
+    assert mine.comparison != plan_one(target_info("mine"), threads=2).comparison
 
 
 def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
@@ -146,18 +148,18 @@ def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
 
 
 def twins_of(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), **changes: Any) -> tuple[Case, ...]:
-    offers = {name: offer(name, **changes) for name in names}
-    cases = [plan_one(offered) for offered in offers.values()]
-    return with_twins(cases, offers, baselines)
+    targets_info = {name: target_info(name, **changes) for name in names}
+    cases = [plan_one(offered) for offered in targets_info.values()]
+    return with_controls(cases, targets_info, baselines)
 
 
 def test_the_last_baseline_has_a_twin_right_after_it() -> None:
     cases = twins_of("torch", "ort-python", "ort-rust")
     assert [case.target for case in cases] == ["torch", "ort-python", "ort-python-again", "ort-rust"]
-    original, twin = cases[1], cases[2]
-    assert twin.twin_of == "ort-python"
-    assert twin.comparison == original.comparison
-    assert (twin.settings, twin.probes, twin.format) == (original.settings, original.probes, original.format)
+    original, control = cases[1], cases[2]
+    assert control.control_of == "ort-python"
+    assert control.comparison == original.comparison
+    assert (control.settings, control.probes, control.format) == (original.settings, original.probes, original.format)
     assert len({case.id for case in cases}) == 4
 
 
@@ -167,14 +169,14 @@ def test_without_a_baseline_the_first_has_the_twin() -> None:
 
 
 def test_one_case_alone_or_one_that_computes_nothing_has_no_twin() -> None:
-    assert [case.twin_of for case in twins_of("torch")] == [None]
-    assert [case.twin_of for case in twins_of("torch", "mine", computes=False)] == [None, None]
+    assert [case.control_of for case in twins_of("torch")] == [None]
+    assert [case.control_of for case in twins_of("torch", "mine", computes=False)] == [None, None]
 
 
 def test_a_twin_has_the_offer_of_its_original() -> None:
     cases = twins_of("torch", "mine")
-    offers = offers_with_twins(cases, {"torch": offer("torch"), "mine": offer("mine")})
-    assert offers["torch-again"].target.name == "torch"
+    targets_info = with_control_targets(cases, {"torch": target_info("torch"), "mine": target_info("mine")})
+    assert targets_info["torch-again"].target.name == "torch"
 
 
 def test_no_cases_have_no_baseline() -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import capabilities, manifest_of, offer
+from orchestra import capabilities, manifest_of, target_info
 
 from runoff.measure.execute import make_block
-from runoff.plan.cases import make_plan, offers_with_twins, plan_case, with_proofs, with_twins
+from runoff.plan.cases import make_plan, plan_case, with_control_targets, with_controls, with_proofs
 from runoff.plan.settings import resolve
 from runoff.plan.suite import find_suite, read_suite
-from runoff.plan.target import Offer, Target
+from runoff.plan.target import Target, TargetInfo
 from runoff.probes import passes
 from runoff.records.manifest import Check, Manifest, Package
 from runoff.records.reason import Reason
@@ -26,10 +26,10 @@ MAC = {"providers": ("cpu", "coreml"), "precisions": ("fp32", "fp16"), "formats"
 NEEDS_MACOS = Reason("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")
 
 
-def apple(**changes: Any) -> Offer:
+def apple(**changes: Any) -> TargetInfo:
     """Return the target that reads packages; without `changes` it cannot run here."""
     target = Target(name="coreml", command=("python",), packages=True)
-    return Offer(target, capabilities(**{**MAC, **changes})) if changes else Offer(target, None, NEEDS_MACOS)
+    return TargetInfo(target, capabilities(**{**MAC, **changes})) if changes else TargetInfo(target, None, NEEDS_MACOS)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def apple(**changes: Any) -> Offer:
     ],
 )
 @pytest.mark.parametrize("offered", [apple(), apple(runner="coreml")], ids=["Linux", "Mac"])
-def test_the_package_is_the_one_that_serves_the_settings(offered: Offer, asked: dict[str, Any], form: str) -> None:
+def test_the_package_is_the_one_that_serves_the_settings(offered: TargetInfo, asked: dict[str, Any], form: str) -> None:
     case = plan_case("net", "tensor", resolve(asked), ("life",), PACKAGED, offered)
     assert case.format == form
     assert (case.skipped is None) == (offered.capabilities is not None)
@@ -68,8 +68,8 @@ def manifest(**packages: float) -> Manifest:
 def test_a_case_that_needs_a_mac_says_how_its_package_was_checked() -> None:
     both = [resolve({"precision": precision}) for precision in ("fp32", "fp16")]
     cases = [plan_case("net", "tensor", settings, (), PACKAGED[:3], apple()) for settings in both]
-    cases.append(plan_case("net", "tensor", both[0], (), PACKAGED, offer("mine", providers=())))
-    told = with_proofs(cases, {"coreml": apple(), "mine": offer("mine")}, {"net": manifest(mlpackage=1.23e-6)})
+    cases.append(plan_case("net", "tensor", both[0], (), PACKAGED, target_info("mine", providers=())))
+    told = with_proofs(cases, {"coreml": apple(), "mine": target_info("mine")}, {"net": manifest(mlpackage=1.23e-6)})
     words = [case.skipped.message for case in told if case.skipped]
     needs = "execution not run: needs macOS"
     assert words == [
@@ -87,13 +87,13 @@ def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     """Where it cannot run: the same cases, twins and order of processes as without it."""
     suite, _ = read_suite(find_suite(name))
     targets = {target for group in suite.choices for target in group.targets or ()}
-    offers = {target: offer(target, measures=("once", "accuracy", "turns")) for target in targets}
-    offers["coreml"] = apple()
+    targets_info = {target: target_info(target, measures=("once", "accuracy", "turns")) for target in targets}
+    targets_info["coreml"] = apple()
     formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
 
     def measured(kept: Suite) -> tuple[tuple[Case, ...], list[tuple[str, ...]]]:
-        cases = with_twins(make_plan(kept, formats, offers), offers, kept.suite.baselines)
-        here, every = tuple(case for case in cases if case.skipped is None), offers_with_twins(cases, offers)
+        cases = with_controls(make_plan(kept, formats, targets_info), targets_info, kept.suite.baselines)
+        here, every = tuple(case for case in cases if case.skipped is None), with_control_targets(cases, targets_info)
         jobs = [job for probe in passes(kept.measure.latency) for job in make_block(kept, cases, every, probe, 0)]
         return here, [tuple(case.id for case in job.cases) for job in jobs]
 
@@ -101,8 +101,8 @@ def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     head = _without_core_ml(suite.suite)
     with_it, without = measured(suite), measured(msgspec.structs.replace(suite, suite=head, group=groups))
     assert with_it == without
-    assert any(case.target == "coreml" for case in make_plan(suite, formats, offers))
-    assert any(case.twin_of for case in without[0])
+    assert any(case.target == "coreml" for case in make_plan(suite, formats, targets_info))
+    assert any(case.control_of for case in without[0])
 
 
 def _without_core_ml(choice: Any) -> Any:
@@ -115,10 +115,10 @@ def test_on_a_mac_seeds_has_core_ml_on_all_units_in_both_precisions() -> None:
     suite, _ = read_suite(find_suite("seeds"))
     names = ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne")
     targets = {target for group in suite.choices for target in group.targets or ()}
-    offers = {target: offer(target, providers=(*names, "mps")) for target in targets}
-    offers["coreml"] = apple(providers=names)
+    targets_info = {target: target_info(target, providers=(*names, "mps")) for target in targets}
+    targets_info["coreml"] = apple(providers=names)
     formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
-    cases = make_plan(suite, formats, offers)
+    cases = make_plan(suite, formats, targets_info)
     assert {case.settings.provider for case in cases if case.skipped} == {"cuda"}
     own = {(case.settings.provider, case.settings.precision) for case in cases if case.target == "coreml"}
     assert {(name, precision) for name in names if name != "coreml-cpu" for precision in ("fp32", "fp16")} <= own

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.measure.live_process import clock_doubt, parts_doubt
+from runoff.measure.live_process import check_clock, check_parts
 
 MS = 1_000_000
 
@@ -24,25 +24,25 @@ def turns(untold_ms: float, seed: int, count: int = 60) -> tuple[list[int], list
 
 @given(st.integers(0, 10_000))
 def test_an_honest_runner_is_believed(seed: int) -> None:
-    assert clock_doubt(*turns(0.1, seed), batch=1) is None
+    assert check_clock(*turns(0.1, seed), batch=1) is None
 
 
 @given(st.integers(0, 10_000))
 def test_one_that_leaves_a_fifth_out_is_not(seed: int) -> None:
-    doubt = clock_doubt(*turns(2.0, seed), batch=1)
+    doubt = check_clock(*turns(2.0, seed), batch=1)
     assert doubt is not None
     assert doubt.kind == "clock"
     assert "longer than it says" in doubt.message
 
 
 def test_joining_a_batch_is_let_through_and_half_of_the_time_is_not() -> None:
-    assert clock_doubt(*turns(1.5, 1), batch=8) is None
-    assert clock_doubt(*turns(8.0, 1), batch=8) is not None
+    assert check_clock(*turns(1.5, 1), batch=8) is None
+    assert check_clock(*turns(8.0, 1), batch=8) is not None
 
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_no_turns_say_nothing(batch: int) -> None:
-    assert clock_doubt([], [], [], batch) is None
+    assert check_clock([], [], [], batch) is None
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_no_turns_say_nothing(batch: int) -> None:
     ],
 )
 def test_parts_of_an_inference_lie_within_it(parts: dict[str, list[int]], *, fine: bool) -> None:
-    doubt = parts_doubt({"inference": [10, 10], "preprocess": [50, 50], **parts})
+    doubt = check_parts({"inference": [10, 10], "preprocess": [50, 50], **parts})
     assert (doubt is None) == fine

@@ -138,8 +138,8 @@ def test_json_has_all_that_the_verdicts_rest_on(live: Analysis) -> None:
         *("stable", "noisy", "drifting", "throttled", "not warmed up", "unknown")
     }
     assert {entry["metric"] for entry in plain["outliers"]} >= {"wall", "inference.warm"}
-    (twin,) = [row for row in plain["blocks"][0]["rows"] if row["twin_of"]]
-    assert (twin["target"], twin["twin_of"]) == (TWIN, "ort-python")
+    (control,) = [row for row in plain["blocks"][0]["rows"] if row["twin_of"]]
+    assert (control["target"], control["twin_of"]) == (TWIN, "ort-python")
 
 
 def test_the_twin_is_dim_and_shows_its_own_result(live: Analysis) -> None:
@@ -157,7 +157,8 @@ def test_the_twin_is_dim_and_shows_its_own_result(live: Analysis) -> None:
 def test_a_twin_never_wins(live: Analysis) -> None:
     (block,) = blocks(live)
     rows = [
-        msgspec.structs.replace(row, warm=Figure(1.0, 0.9, 1.1, "ns", 9)) if row.twin_of else row for row in block.rows
+        msgspec.structs.replace(row, warm=Figure(1.0, 0.9, 1.1, "ns", 9)) if row.control_of else row
+        for row in block.rows
     ]
     lines = headlines(msgspec.structs.replace(block, rows=rows))
     assert not any(TWIN in line for line in lines)

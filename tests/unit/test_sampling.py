@@ -11,7 +11,7 @@ from orchestra import HEAD, case_of, info_of, record_of, suite_of
 
 import runoff.measure.stopping
 from runoff.measure.stopping import FEWEST, Sampling
-from runoff.plan.quantities import read_duration, read_share
+from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.records.errors import RunoffError
 
 PROBES = ("life", "latency", "memory")
@@ -46,7 +46,7 @@ def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> i
     """Go through a pass whose blocks last `block_s` seconds; return how many there were."""
     sampling.begin(probe)
     blocks = 0
-    while sampling.goes_on(probe, blocks, [record_of(probe=probe)]):
+    while sampling.needs_block(probe, blocks, [record_of(probe=probe)]):
         clock.now += block_s
         blocks += 1
     return blocks
@@ -56,7 +56,7 @@ def test_as_many_blocks_as_the_suite_says(clock: Clock) -> None:
     sampling = sampling_of()
     assert blocks_of(sampling, "life", clock, 1000) == 4
     assert sampling.end("life", 4, []).cause == "blocks"
-    assert sampling.fewest("life") == 4
+    assert sampling.min_blocks("life") == 4
 
 
 def test_the_time_is_shared_by_the_probes_that_are_sampled(clock: Clock) -> None:
@@ -88,22 +88,22 @@ def test_a_block_that_could_only_begin_is_not_begun(clock: Clock) -> None:
 
 @given(st.floats(0.01, 99.99))
 def test_a_percentage(share: float) -> None:
-    assert read_share(f"{share:.2f}%") == pytest.approx(float(f"{share:.2f}") / 100)
+    assert parse_percent(f"{share:.2f}%") == pytest.approx(float(f"{share:.2f}") / 100)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120), (None, None)])
 def test_a_duration(text: str | None, seconds: float | None) -> None:
-    assert read_duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["10", "0s", "ten minutes", "-1m", "1d", ""])
 def test_what_is_no_duration_is_named(text: str) -> None:
     with pytest.raises(RunoffError, match="is not a duration") as caught:
-        read_duration(text)
+        parse_duration(text)
     assert "10m" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["2", "0%", "100%", "%", "-1%", "nan%"])
 def test_what_is_no_percentage_is_named(text: str) -> None:
     with pytest.raises(RunoffError, match="is not a percentage"):
-        read_share(text)
+        parse_percent(text)

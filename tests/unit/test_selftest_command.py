@@ -12,25 +12,28 @@ from orchestra import case_of, info_of, record_of, suite_of
 
 from runoff.cli import main as cli
 from runoff.cli import selftest as command
-from runoff.plan.suite import OwnTarget
+from runoff.plan.suite import CustomTarget
 from runoff.records.reason import Reason
 from runoff.records.schema import Run
 from runoff.selftest import faults
 from runoff.selftest.resolution import Resolution, Slowdown, resolves
 from runoff.selftest.suites import HONEST, Plan, pick_model, suite_text
-from runoff.selftest.verdicts import Said
+from runoff.selftest.verdicts import TargetVerdict
 
 if TYPE_CHECKING:
     from runoff.records.schema import Case
 
-HEAD_TARGETS = {HONEST: OwnTarget(command=("/bin/true", 'a "b"')), "x": OwnTarget(command=("x",), env={"A_B": "c"})}
+HEAD_TARGETS = {
+    HONEST: CustomTarget(command=("/bin/true", 'a "b"')),
+    "x": CustomTarget(command=("x",), env={"A_B": "c"}),
+}
 
 
 def said(
     measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = "no difference"
-) -> Said:
+) -> TargetVerdict:
     low, high = measured - half_width, measured + half_width
-    return Said(measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, verdict=verdict)
+    return TargetVerdict(measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, verdict=verdict)
 
 
 def test_the_suite_is_one() -> None:
@@ -80,7 +83,7 @@ def test_a_stored_model_is_taken(
         ([], None),
     ],
 )
-def test_what_can_be_resolved(rows: list[Said], smallest: float | None) -> None:
+def test_what_can_be_resolved(rows: list[TargetVerdict], smallest: float | None) -> None:
     assert resolves(rows) == (smallest if smallest is None else pytest.approx(smallest))
 
 

@@ -14,13 +14,13 @@ from orchestra import case_of, info_of, record_of
 from rich.console import Console
 
 from runoff.measure.machine import describe_machine
-from runoff.plan.quantities import read_duration
+from runoff.plan.quantities import parse_duration
 from runoff.records.errors import RunoffError
 from runoff.records.files import RunWriter
 from runoff.records.schema import Run
 from runoff.selftest import readings
 from runoff.selftest.measuring import TRIALS
-from runoff.selftest.readings import BARS, Bar, Try, write_summary
+from runoff.selftest.readings import BARS, Attempt, Bar, write_summary
 from runoff.selftest.split import slices
 from runoff.selftest.trials import NAMES, trials
 
@@ -78,8 +78,8 @@ def test_a_run_without_a_time_is_refused() -> None:
         slices(timed_run((10,), time_s=None), "latency", 3)
 
 
-def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Try:
-    return Try(
+def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Attempt:
+    return Attempt(
         trial="latency",
         run="r",
         parts=3,
@@ -151,4 +151,4 @@ def test_the_command_knows_the_trials_and_each_bar_has_a_trial_that_measures_it(
     for bar in BARS:
         trial = TRIALS[bar.trial]
         assert bar.planted in trial.planted.values()
-        assert read_duration(trial.time) in {bar.seconds * parts for parts in trial.parts}
+        assert parse_duration(trial.time) in {bar.seconds * parts for parts in trial.parts}

@@ -218,8 +218,8 @@ def test_the_first_part_is_held_against_a_share_and_a_test() -> None:
 
 def test_no_sign_that_judges_gives_no_verdict() -> None:
     assert judged([]).verdict == "unknown"
-    assert judged([signs.Sign("said")]).verdict == "unknown"
-    assert judged([signs.Sign("said", judges=True)]).verdict == "stable"
+    assert judged([signs.Evidence("said")]).verdict == "unknown"
+    assert judged([signs.Evidence("said", judges=True)]).verdict == "stable"
 
 
 def test_the_summary_has_the_verdict_of_each_case() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from orchestra import capabilities
 
-from runoff.measure.discovery import ask_target, ask_tool
+from runoff.measure.discovery import query_capabilities, query_tool
 from runoff.plan.target import Target
 from runoff.probes.base import Tool
 from runoff.processes import Spawner
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runoff.plan.target import Offer
+    from runoff.plan.target import TargetInfo
     from runoff.records.reason import Reason
 
 ABLE = msgspec.json.encode(capabilities()).decode()
@@ -29,14 +29,14 @@ def spawner(tmp_path: Path) -> Iterator[Spawner]:
         yield made
 
 
-def ask(spawner: Spawner, script: str) -> Offer:
-    return ask_target(Target(name="mine", command=("/bin/sh", "-c", script)), spawner)
+def ask(spawner: Spawner, script: str) -> TargetInfo:
+    return query_capabilities(Target(name="mine", command=("/bin/sh", "-c", script)), spawner)
 
 
 def test_what_a_runner_can_do(spawner: Spawner) -> None:
-    offer = ask(spawner, f"echo '{ABLE}'")
-    assert offer.capabilities == capabilities()
-    assert offer.reason is None
+    target_info = ask(spawner, f"echo '{ABLE}'")
+    assert target_info.capabilities == capabilities()
+    assert target_info.reason is None
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_what_a_runner_can_do(spawner: Spawner) -> None:
     ],
 )
 def test_a_runner_that_cannot_be_asked(script: str, kind: str, words: str, spawner: Spawner) -> None:
-    offer = ask(spawner, script)
-    assert offer.capabilities is None
-    assert offer.reason is not None
-    assert offer.reason.kind == kind
-    assert words in offer.reason.message
+    target_info = ask(spawner, script)
+    assert target_info.capabilities is None
+    assert target_info.reason is not None
+    assert target_info.reason.kind == kind
+    assert words in target_info.reason.message
 
 
 def test_a_runner_that_cannot_work_here_says_so_itself(spawner: Spawner) -> None:
@@ -72,7 +72,7 @@ def test_a_program_that_cannot_be_started(spawner: Spawner, tmp_path: Path) -> N
     path = tmp_path / "program"
     path.write_text("neither a binary nor a script with a first line")
     path.chmod(0o755)
-    reason = ask_target(Target(name="mine", command=(str(path),)), spawner).reason
+    reason = query_capabilities(Target(name="mine", command=(str(path),)), spawner).reason
     assert reason is not None
     assert reason.kind == "not-installed"
     assert str(path) in reason.message
@@ -89,7 +89,7 @@ def ask_script(
         (home / name).chmod(mode)
     tool = Tool(name=name, wrap=lambda *_: (), read=lambda _: [], hint="get it", trial=("try",), allow="let it")
     with Spawner(tmp_path / "log") as spawner:
-        return ask_tool(tool, spawner)
+        return query_tool(tool, spawner)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runoff.plan.suite import OwnTarget
+from runoff.plan.suite import CustomTarget
 from runoff.plan.target import Target
 from runoff.records.errors import RunoffError
 from runoff.targets import BUILT_IN, find_targets
@@ -24,8 +24,8 @@ def runner(tmp_path: Path) -> Path:
     return path
 
 
-def own(*command: str, **env: str) -> dict[str, OwnTarget]:
-    return {"mine": OwnTarget(command=command, env=env)}
+def own(*command: str, **env: str) -> dict[str, CustomTarget]:
+    return {"mine": CustomTarget(command=command, env=env)}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -72,7 +72,7 @@ def test_a_bare_command_is_looked_up_on_the_path(tmp_path: Path) -> None:
 
 
 def test_a_suite_may_replace_a_built_in_target(runner: Path) -> None:
-    found = find_targets(["torch"], {"torch": OwnTarget(command=("./my-runner",))}, runner.parent)
+    found = find_targets(["torch"], {"torch": CustomTarget(command=("./my-runner",))}, runner.parent)
     assert found["torch"].command == (str(runner),)
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, RunInfo
 
 
-class Peers:
+class ComparisonGroups:
     """The cases of a run by what they may be compared with."""
 
     def __init__(self, info: RunInfo) -> None:
@@ -25,16 +25,16 @@ class Peers:
         has no baseline.
         """
         targets = {peer.target: peer for peer in self._cases[case.comparison]}
-        twin = self.twin(case)
+        control = self.control(case)
         names = [name for name in self._info.baselines if name in targets]
-        if not names and twin is not None and twin.twin_of in targets:
-            names = [twin.twin_of]
+        if not names and control is not None and control.control_of in targets:
+            names = [control.control_of]
         return [targets[name] for name in names]
 
-    def twin(self, case: Case) -> Case | None:
+    def control(self, case: Case) -> Case | None:
         """Return the second self of a baseline in the comparison of `case`; None in runs that have none."""
-        return next((peer for peer in self._cases[case.comparison] if peer.twin_of is not None), None)
+        return next((peer for peer in self._cases[case.comparison] if peer.control_of is not None), None)
 
-    def origin(self, twin: Case) -> Case | None:
-        """Return the case that `twin` repeats: both together are an A/A."""
-        return next((peer for peer in self._cases[twin.comparison] if peer.target == twin.twin_of), None)
+    def origin(self, control: Case) -> Case | None:
+        """Return the case that `control` repeats: both together are an A/A."""
+        return next((peer for peer in self._cases[control.comparison] if peer.target == control.control_of), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from runoff.analysis.comparison_groups import Peers
+from runoff.analysis.comparison_groups import ComparisonGroups
 from runoff.analysis.metric_samples import Key, pair
 from runoff.analysis.validity import computes
 from runoff.analysis.verdict import BASELINE, BETTER_WORSE, Comparison, floor_of, not_comparable, words
@@ -16,9 +16,9 @@ from runoff.statistics import Ratio, adjust, paired
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from runoff.analysis.metric_samples import Cell
+    from runoff.analysis.metric_samples import MetricSamples
     from runoff.analysis.validity import State
-    from runoff.records.schema import Case, Run, Turned
+    from runoff.records.schema import Case, InterleavingStats, Run
 
 
 class _Draft(NamedTuple):
@@ -32,7 +32,7 @@ class _Draft(NamedTuple):
 
 
 def comparisons(
-    run: Run, cells: Mapping[Key, Cell], state_of: Callable[[Case, str], State]
+    run: Run, cells: Mapping[Key, MetricSamples], state_of: Callable[[Case, str], State]
 ) -> dict[Key, dict[str, Comparison]]:
     """Return, for each cell that can be compared, its comparisons by the target of the baseline.
 
@@ -55,10 +55,10 @@ def comparisons(
 class _Comparisons:
     """The state that the comparisons of a run share."""
 
-    def __init__(self, run: Run, cells: Mapping[Key, Cell], state_of: Callable[[Case, str], State]) -> None:
+    def __init__(self, run: Run, cells: Mapping[Key, MetricSamples], state_of: Callable[[Case, str], State]) -> None:
         self.cells = cells
         self.state_of = state_of
-        self.peers = Peers(run.info)
+        self.peers = ComparisonGroups(run.info)
         self.keys: defaultdict[str, list[Key]] = defaultdict(list)
         for key in cells:
             self.keys[key.case].append(key)
@@ -114,19 +114,19 @@ class _Comparisons:
 
     def _floor(self, case: Case, key: Key) -> float | None:
         """Return the noise floor of `case` for the metric of `key`, from the A/A of its comparison."""
-        twin = self.peers.twin(case)
-        origin = self.peers.origin(twin) if twin else None
-        if twin is None or origin is None:
+        control = self.peers.control(case)
+        origin = self.peers.origin(control) if control else None
+        if control is None or origin is None:
             return None
-        name = (twin.id, key.probe, key.metric)
+        name = (control.id, key.probe, key.metric)
         if name not in self.floors:
             its = Key(*name)
-            ratio = self._ratio(twin, origin, its) if its in self.cells else None
+            ratio = self._ratio(control, origin, its) if its in self.cells else None
             self.floors[name] = floor_of(ratio) if isinstance(ratio, Ratio) else None
         return self.floors[name]
 
 
-def _side_by_side(turned: Turned | None) -> bool:
+def _side_by_side(turned: InterleavingStats | None) -> bool:
     return turned is not None and turned.beside > 1
 
 

@@ -38,7 +38,7 @@ FEWEST_IN_PART = 5
 """Inferences whose median is a point, as in the warm-up of `runoff.measure.warmup`."""
 
 
-class Sign(Struct, frozen=True):
+class Evidence(Struct, frozen=True):
     """A sentence with its number, and the verdict that it speaks for; None where it speaks for none."""
 
     text: str
@@ -58,7 +58,7 @@ class Series:
     """The block of each process."""
 
 
-def spread(series: Series) -> list[Sign]:
+def spread(series: Series) -> list[Evidence]:
     """Return the spread within processes and the one between their medians."""
     within = [x.std(ddof=1) / x.mean() for x in series.processes if len(x) >= FEWEST_IN_PART and x.mean() > 0]
     medians = np.array([np.median(x) for x in series.processes])
@@ -68,15 +68,15 @@ def spread(series: Series) -> list[Sign]:
     if len(medians) > 2 and medians.mean() > 0:  # noqa: PLR2004 (two points have no spread to speak of)
         share = float(medians.std(ddof=1) / medians.mean())
         signs.append(_spread_sign(series.what, share, f"between {len(medians)} processes"))
-    return signs or [Sign(f"{series.what}: too few times for a spread")]
+    return signs or [Evidence(f"{series.what}: too few times for a spread")]
 
 
-def _spread_sign(what: str, share: float, where: str) -> Sign:
+def _spread_sign(what: str, share: float, where: str) -> Evidence:
     text = f"{what}: standard deviation {percent(share)} of the mean {where}"
-    return Sign(text, "noisy" if share > NOISY_SD else None, judges=True)
+    return Evidence(text, "noisy" if share > NOISY_SD else None, judges=True)
 
 
-def trends(series: Series) -> list[Sign]:
+def trends(series: Series) -> list[Evidence]:
     """Return the trend from block to block, and the one within the life of a process."""
     by_block: dict[int, list[float]] = {}
     for block, times in zip(series.blocks, series.processes, strict=True):
@@ -84,7 +84,9 @@ def trends(series: Series) -> list[Sign]:
     levels = np.array([np.median(values) for values in by_block.values()])
     if len(levels) < FEWEST_BLOCKS:
         signs = [
-            Sign(f"{series.what}: no trend over time is told by fewer than {FEWEST_BLOCKS} blocks ({len(levels)} ran)")
+            Evidence(
+                f"{series.what}: no trend over time is told by fewer than {FEWEST_BLOCKS} blocks ({len(levels)} ran)"
+            )
         ]
     else:
         signs = [_trend(series.what, levels, "from the first block to the last")]
@@ -94,16 +96,16 @@ def trends(series: Series) -> list[Sign]:
     return signs
 
 
-def _trend(what: str, levels: NDArray[np.float64], where: str) -> Sign:
+def _trend(what: str, levels: NDArray[np.float64], where: str) -> Evidence:
     steps = np.arange(len(levels))
     p = float(stats.kendalltau(steps, levels).pvalue)
     slope, start, _, _ = stats.theilslopes(levels, steps)
     change = float(slope * steps[-1] / start) if start > 0 else 0.0
     # equal times have no order: the p-value is not a number
     if not np.isfinite(p) or abs(change) < TREND or p > TREND_P:
-        return Sign(f"{what}: no trend {where}")
+        return Evidence(f"{what}: no trend {where}")
     verb = "grew" if change > 0 else "fell"
-    return Sign(f"{what}: {verb} by {percent(abs(change))} {where} (p {p:.2g})", "drifting")
+    return Evidence(f"{what}: {verb} by {percent(abs(change))} {where} (p {p:.2g})", "drifting")
 
 
 def _parts(series: Series) -> NDArray[np.float64]:
@@ -112,7 +114,7 @@ def _parts(series: Series) -> NDArray[np.float64]:
     return np.array([[np.median(part) / np.median(x) for part in np.array_split(x, PARTS)] for x in long])
 
 
-def warming(series: Series) -> Sign:
+def warming(series: Series) -> Evidence:
     """Return whether the first tenth of the warm inferences still took longer than the last half.
 
     For processes whose warm-up was not watched. Mann and Whitney's test, one-sided, on times over their process's
@@ -120,7 +122,7 @@ def warming(series: Series) -> Sign:
     """
     long = [x / np.median(x) for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
     if not long:
-        return Sign(
+        return Evidence(
             f"{series.what}: too few samples to tell whether it was warmed up ({PARTS * FEWEST_IN_PART} are needed)"
         )
     first = np.concatenate([np.array_split(x, PARTS)[0] for x in long])
@@ -128,15 +130,15 @@ def warming(series: Series) -> Sign:
     excess = float(np.median(first) / np.median(rest) - 1)
     p = float(stats.mannwhitneyu(first, rest, alternative="greater").pvalue)
     if excess < TREND or p > TREND_P:
-        return Sign(f"{series.what}: its first tenth is as quick as the rest", judges=True)
-    return Sign(
+        return Evidence(f"{series.what}: its first tenth is as quick as the rest", judges=True)
+    return Evidence(
         f"{series.what}: its first tenth took {percent(excess)} longer than the last half (p {p:.2g})",
         "not warmed up",
         judges=True,
     )
 
 
-def turns(records: Sequence[Record], *, still_warming: bool) -> list[Sign]:
+def turns(records: Sequence[Record], *, still_warming: bool) -> list[Evidence]:
     """Return what the live processes of a case told: how their warm-up ended, and what they did while they waited.
 
     Parameters
@@ -153,15 +155,15 @@ def turns(records: Sequence[Record], *, still_warming: bool) -> list[Sign]:
     restless = sum(not live.steady for live in turned)
     lengths = sorted(live.warmup for live in turned)
     between = f"{lengths[0]} to {lengths[-1]}" if lengths[0] < lengths[-1] else f"{lengths[0]}"
-    signs = [Sign(f"warm inference: times were steady after {between} inferences of warm-up")]
+    signs = [Evidence(f"warm inference: times were steady after {between} inferences of warm-up")]
     if restless:
         text = (
             f"warm inference: {restless} of {len(turned)} processes were not steady when the time for warm-up was over"
         )
-        signs = [Sign(text, "not warmed up" if still_warming else "noisy")]
+        signs = [Evidence(text, "not warmed up" if still_warming else "noisy")]
     waiting = [live.waiting_share for live in turned if live.waiting_share is not None]
     if not waiting:
-        return [*signs, Sign("CPU time while it waited: not told by this system")]
+        return [*signs, Evidence("CPU time while it waited: not told by this system")]
     share = float(np.mean(waiting))
     text = f"it used {percent(share)} of a core while others had their turn"
-    return [*signs, Sign(text, "noisy" if share > NOISY_SD else None)]
+    return [*signs, Evidence(text, "noisy" if share > NOISY_SD else None)]

@@ -26,15 +26,15 @@ class Harness(Struct, frozen=True):
         return self.elapsed_ns - self.measured_ns - self.paused_ns
 
     @property
-    def own_share(self) -> float | None:
+    def overhead_share(self) -> float | None:
         """`own_ns` as a part of the time without pauses, 0 to 1; None when the run has no time yet."""
         active = self.elapsed_ns - self.paused_ns
         return self.own_ns / active if active > 0 else None
 
     @property
-    def within_bar(self) -> bool | None:
+    def within_threshold(self) -> bool | None:
         """Whether the harness kept under `MOST`; None when unknown."""
-        return None if self.own_share is None else self.own_share < MOST
+        return None if self.overhead_share is None else self.overhead_share < MOST
 
 
 def harness(info: RunInfo) -> Harness:

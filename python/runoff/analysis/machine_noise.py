@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runoff.analysis.evidence import Sign
+from runoff.analysis.evidence import Evidence
 from runoff.analysis.verdict import percent
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CLOCK_FALL = 0.05
 """It changes a time as much as `signs.TREND`."""
 
 
-def surroundings(records: Sequence[Record], cores: int | None) -> list[Sign]:
+def surroundings(records: Sequence[Record], cores: int | None) -> list[Evidence]:
     """Return what the machine did meanwhile; all that it does not tell is named in one sign.
 
     Parameters
@@ -42,7 +42,7 @@ def surroundings(records: Sequence[Record], cores: int | None) -> list[Sign]:
     """
     told = [record for record in records if record.conditions is not None]
     if not told:
-        return [Sign("the state of the machine was not recorded")]
+        return [Evidence("the state of the machine was not recorded")]
     found = {
         "steal": _above(_mean(told, "steal"), STEAL, "noisy", percent, "steal {} of CPU time"),
         "other work": _above(_mean(told, "others"), OTHERS, "noisy", _plain, "{} cores were busy with other work"),
@@ -57,17 +57,17 @@ def surroundings(records: Sequence[Record], cores: int | None) -> list[Sign]:
     }
     silent = [name for name, sign in found.items() if sign is None]
     signs = [sign for sign in found.values() if sign is not None]
-    return [*signs, Sign(f"not told by this system: {', '.join(silent)}")] if silent else signs
+    return [*signs, Evidence(f"not told by this system: {', '.join(silent)}")] if silent else signs
 
 
 def _plain(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"  # noqa: PLR2004 (two digits)
 
 
-def _above(value: float | None, bar: float, holds: Verdict, say: Callable[[float], str], text: str) -> Sign | None:
+def _above(value: float | None, bar: float, holds: Verdict, say: Callable[[float], str], text: str) -> Evidence | None:
     if value is None:
         return None
-    return Sign(text.format(say(value)), holds if value > bar else None)
+    return Evidence(text.format(say(value)), holds if value > bar else None)
 
 
 def _mean(records: Sequence[Record], field: str) -> float | None:
@@ -80,12 +80,12 @@ def _mean(records: Sequence[Record], field: str) -> float | None:
     return float(np.average([value for value, _ in values], weights=[ns for _, ns in values])) if values else None
 
 
-def _load(load: float | None, cores: int | None) -> Sign | None:
+def _load(load: float | None, cores: int | None) -> Evidence | None:
     if load is None:
         return None
     if cores is None:
-        return Sign(f"load average {_plain(load)}")
-    return Sign(f"load average {_plain(load)} on {cores} cores", "noisy" if load > cores else None)
+        return Evidence(f"load average {_plain(load)}")
+    return Evidence(f"load average {_plain(load)} on {cores} cores", "noisy" if load > cores else None)
 
 
 def _switches(records: Sequence[Record]) -> float | None:
@@ -99,7 +99,7 @@ def _switches(records: Sequence[Record]) -> float | None:
     return sum(count for count, _ in told) / seconds if seconds > 0 else None
 
 
-def _clock(records: Sequence[Record]) -> Sign | None:
+def _clock(records: Sequence[Record]) -> Evidence | None:
     """Return whether the clock of the last third of the processes was below that of the first third."""
     clocks = [mhz for record in records if record.conditions and (mhz := record.conditions.mhz) is not None]
     if not clocks:
@@ -107,5 +107,5 @@ def _clock(records: Sequence[Record]) -> Sign | None:
     third = max(len(clocks) // 3, 1)
     first, last = float(np.median(clocks[:third])), float(np.median(clocks[-third:]))
     if last < first * (1 - CLOCK_FALL):
-        return Sign(f"clock fell from {first:,.0f} to {last:,.0f} MHz", "throttled")
-    return Sign(f"clock {first:,.0f} MHz at first, {last:,.0f} MHz at last")
+        return Evidence(f"clock fell from {first:,.0f} to {last:,.0f} MHz", "throttled")
+    return Evidence(f"clock {first:,.0f} MHz at first, {last:,.0f} MHz at last")

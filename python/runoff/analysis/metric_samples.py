@@ -25,7 +25,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cell:
+class MetricSamples:
     """The samples of one metric of one case."""
 
     unit: str
@@ -39,7 +39,7 @@ class Cell:
         return np.concatenate(self.processes)
 
 
-def pair(case: Cell, baseline: Cell, together: Collection[int] = ()) -> list[NDArray[np.float64]]:
+def pair(case: MetricSamples, baseline: MetricSamples, together: Collection[int] = ()) -> list[NDArray[np.float64]]:
     """Return the logarithms of baseline / case for each block that both have, shape ``(pairs,)``.
 
     In blocks of `together` the two processes took turns: samples of the same index are a pair. In the others the
@@ -63,7 +63,7 @@ def pair(case: Cell, baseline: Cell, together: Collection[int] = ()) -> list[NDA
     return logs
 
 
-def _by_block(cell: Cell) -> dict[int, list[NDArray[np.float64]]]:
+def _by_block(cell: MetricSamples) -> dict[int, list[NDArray[np.float64]]]:
     blocks: dict[int, list[NDArray[np.float64]]] = {}
     for block, samples in zip(cell.blocks, cell.processes, strict=True):
         blocks.setdefault(block, []).append(samples)
@@ -80,9 +80,9 @@ def metric_name(phase: str, metric: str) -> str:
     return f"{metric}.{phase}" if phase else metric
 
 
-def cells(samples: pd.DataFrame) -> dict[Key, Cell]:
+def cells(samples: pd.DataFrame) -> dict[Key, MetricSamples]:
     """Return the cells of the tidy table `samples`, in the order in which they were measured; none of warm-up."""
-    made: dict[Key, Cell] = {}
+    made: dict[Key, MetricSamples] = {}
     measured = samples[samples["phase"] != WARM_UP]
     orders = measured[["process", "sample"]].to_numpy()
     values, blocks, units = (measured[name].to_numpy() for name in ("value", "block", "unit"))
@@ -91,7 +91,7 @@ def cells(samples: pd.DataFrame) -> dict[Key, Cell]:
     for (case, probe, phase, metric), rows in indices.items():
         ordered = rows[np.lexsort((orders[rows, 1], orders[rows, 0]))]
         _, starts = np.unique(orders[ordered, 0], return_index=True)
-        made[Key(case, probe, metric_name(phase, metric))] = Cell(
+        made[Key(case, probe, metric_name(phase, metric))] = MetricSamples(
             unit=str(units[ordered[0]]),
             processes=tuple(np.split(values[ordered].astype(np.float64), starts[1:])),
             blocks=tuple(int(block) for block in blocks[ordered[starts]]),

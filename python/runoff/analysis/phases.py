@@ -34,7 +34,7 @@ COLUMNS = [
 ]
 
 
-class Account(Struct, frozen=True):
+class PhaseBreakdown(Struct, frozen=True):
     """The life of one process."""
 
     phases: dict[str, int]
@@ -49,7 +49,7 @@ class Account(Struct, frozen=True):
         return self.unaccounted_ns / self.whole_ns if self.whole_ns else 0.0
 
 
-def account(record: Record) -> Account:
+def phase_breakdown(record: Record) -> PhaseBreakdown:
     """Return where the time of the process of a ``life`` record went.
 
     Raises
@@ -63,7 +63,7 @@ def account(record: Record) -> Account:
     whole = record.exit_ns - record.spawn_ns
     if record.result.phases:
         phases["exit"] = record.exit_ns - record.result.phases[-1].end_ns
-    return Account(phases, whole - sum(phases.values()), whole)
+    return PhaseBreakdown(phases, whole - sum(phases.values()), whole)
 
 
 def durations(phases: Sequence[Phase]) -> dict[str, int]:
@@ -84,7 +84,7 @@ def life_table(run: Run) -> pd.DataFrame:
     rows = []
     for case in run.info.cases:
         lives = [
-            account(record)
+            phase_breakdown(record)
             for record in run.records
             if (record.case, record.probe, record.status) == (case.id, "life", "ok") and record.result
         ]

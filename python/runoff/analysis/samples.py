@@ -98,7 +98,7 @@ def _process(record: Record) -> Iterator[Reading]:
 def _life(record: Record) -> Iterator[Reading]:
     if record.result is None:
         return
-    spent = life.account(record)
+    spent = life.phase_breakdown(record)
     parts = spent.phases | {"unaccounted": spent.unaccounted_ns, "whole": spent.whole_ns}
     for phase, ns in parts.items():
         yield Reading(0, phase, 0, "duration", "ns", ns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.evidence import Series, Sign, Verdict, spread, trends, turns, warming
+from runoff.analysis.evidence import Evidence, Series, Verdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import surroundings
 from runoff.analysis.validity import disagreements
 
@@ -54,7 +54,7 @@ def stability(run: Run) -> dict[str, Stability]:
     }
 
 
-def judged(found: Sequence[Sign]) -> Stability:
+def judged(found: Sequence[Evidence]) -> Stability:
     """Return the verdict on these signs."""
     holds = [verdict for verdict in WORST_FIRST if any(sign.holds == verdict for sign in found)]
     behind = [sign.text for verdict in holds for sign in found if sign.holds == verdict]
@@ -65,7 +65,7 @@ def judged(found: Sequence[Sign]) -> Stability:
     return Stability("stable" if judges else "unknown", evidence or ["it has no times"])
 
 
-def signs(records: Sequence[Record], cores: int | None) -> list[Sign]:
+def signs(records: Sequence[Record], cores: int | None) -> list[Evidence]:
     """Return all signs of one case.
 
     Parameters
@@ -77,7 +77,7 @@ def signs(records: Sequence[Record], cores: int | None) -> list[Sign]:
     """
     if not records:
         return []
-    found: list[Sign] = []
+    found: list[Evidence] = []
     for probe, what in TIMED.items():
         own = [record for record in records if record.probe == probe]
         series = _series(what, own)
@@ -89,7 +89,7 @@ def signs(records: Sequence[Record], cores: int | None) -> list[Sign]:
     return found + surroundings(records, cores)
 
 
-def _warm_up(records: Sequence[Record]) -> list[Sign]:
+def _warm_up(records: Sequence[Record]) -> list[Evidence]:
     """Return whether the warm-up was over: as it was watched, and after the fact where it did not end well."""
     open_ended = [record for record in records if record.turned is None or not record.turned.steady]
     series = _series(TIMED["latency"], open_ended)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from runoff.analysis import counters, energy
 from runoff.analysis.comparisons import comparisons
-from runoff.analysis.metric_samples import Cell, Key, cells
+from runoff.analysis.metric_samples import Key, MetricSamples, cells
 from runoff.analysis.samples import DEVICE_PEAK
 from runoff.analysis.validity import State, computes, disagreements, state
 from runoff.analysis.verdict import Comparison
@@ -59,7 +59,7 @@ class _Line(NamedTuple):
     unit: str
     estimate: Estimate
     state: State
-    cell: Cell | None = None
+    cell: MetricSamples | None = None
 
 
 def summarise(run: Run, samples: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +166,7 @@ def _device_memory(records: list[Record]) -> tuple[dict[str, str], dict[str, str
     return ({DEVICE_PEAK: seen[0].reason}, {}) if seen else ({}, {})
 
 
-def _estimate(key: Key, cell: Cell) -> Estimate:
+def _estimate(key: Key, cell: MetricSamples) -> Estimate:
     if key.probe != "accuracy":
         return median(cell.processes)
     values = cell.pooled()
@@ -174,7 +174,7 @@ def _estimate(key: Key, cell: Cell) -> Estimate:
     return Estimate(float(worst(values)), np.nan, np.nan, len(values))
 
 
-def _outliers(probe: str, metric: str, cell: Cell, found: State) -> Iterator[_Line]:
+def _outliers(probe: str, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
     """Yield how many samples are mild and severe outliers.
 
     Samples of one process are held against each other; single ones against those of the other processes.
@@ -187,7 +187,7 @@ def _outliers(probe: str, metric: str, cell: Cell, found: State) -> Iterator[_Li
         yield _Line(probe, f"{metric}.{name}_outliers", "count", Estimate(number, np.nan, np.nan, n), found)
 
 
-def _percentiles(probe: str, metric: str, cell: Cell, found: State) -> Iterator[_Line]:
+def _percentiles(probe: str, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
     total, count = sum(map(len, cell.processes)), len(cell.processes)
     for name, q in QUANTILES.items():
         bound = percentile(cell.processes, q)

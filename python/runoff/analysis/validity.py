@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runoff.records.reason import Reason
-    from runoff.records.schema import Case, Record, Run, Turned
+    from runoff.records.schema import Case, InterleavingStats, Record, Run
 
 WITH_HUGE_PAGES = ", with huge pages"
 DISAGREES = "outputs-differ"
@@ -45,7 +45,7 @@ def say(reason: Reason | None) -> str:
     return f"{reason.kind}: {reason}"
 
 
-def timed_how(turned: Turned | None) -> str:
+def timed_how(turned: InterleavingStats | None) -> str:
     """Return in words how a process of the probe ``latency`` was timed; `turned` is None where it took no turns."""
     if turned is None:
         return "by its own measure"

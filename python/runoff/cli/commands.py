@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from runoff import paths
-from runoff.measure.discovery import ask_target
+from runoff.measure.discovery import query_capabilities
 from runoff.measure.launch import launch
 from runoff.measure.request import make_request
 from runoff.models.prepare import convert_model, ensure_models, export_model
@@ -82,13 +82,13 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
     packages = [name] if found[target].packages and not found[target].missing else []
     with workspace() as (spawner, scratch):
         stored = ensure_models([name], spawner, _say, packages)[name]
-        offer = ask_target(found[target], spawner)
-        case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, offer)
+        target_info = query_capabilities(found[target], spawner)
+        case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, target_info)
         if case.skipped:
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
-        ready = prepare_models((case,), {case.model: stored}, {case.target: offer}, spawner, _say)
+        ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, _say)
         request = _request(ready.cases[0], ready.models[case.model], scratch, image)
-        answer = launch(request, offer.target, spawner, scratch, _TIMEOUT_S)
+        answer = launch(request, target_info.target, spawner, scratch, _TIMEOUT_S)
     if answer.reason:
         raise RunoffError(f"{target}: {answer.reason.message}", answer.reason.hint, _exit_code(answer))
     if as_json:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.measure.discovery import ask_tool, survey
+from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.machine import describe_machine
 from runoff.probes.counters import PERF
@@ -66,8 +66,8 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     yield _tool(HYPERFINE, "process", spawner)
     yield _tool(PERF, "counters", spawner)
     yield from _counters(spawner, scratch)
-    for name, offer in survey({name: make() for name, make in BUILT_IN.items()}, spawner).items():
-        can, lack = offer.capabilities, offer.reason
+    for name, target_info in discover({name: make() for name, make in BUILT_IN.items()}, spawner).items():
+        can, lack = target_info.capabilities, target_info.reason
         if can:
             detail = f"{can.runtime} {can.version}, providers: {', '.join(can.providers)}"
             detail += "".join(f"; not {provider}: {why}" for provider, why in can.lacking.items())
@@ -104,7 +104,7 @@ def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _tool(tool: Tool, probe: str, spawner: Spawner) -> Finding:
-    version, reason = ask_tool(tool, spawner)
+    version, reason = query_tool(tool, spawner)
     if reason:
         return Finding(f"probe {probe}", "missing", reason.message, reason.hint)
     return Finding(f"probe {probe}", "ok", f"{tool.name} {version}")

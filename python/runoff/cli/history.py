@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from runoff.compare.metrics import Metric
-    from runoff.history.run_index import Kept
+    from runoff.history.run_index import CachedRun
     from runoff.history.series import By, Line, Series
 
 DEFAULT = ("latency.median", "process.wall")
@@ -77,7 +77,7 @@ def sql(folders: Sequence[Path], text: str, *, as_json: bool) -> None:
     print_lines(lines, Console())
 
 
-def _runs(folders: Sequence[Path], scratch: Path, suite: str) -> tuple[list[Kept], dict[str, str]]:
+def _runs(folders: Sequence[Path], scratch: Path, suite: str) -> tuple[list[CachedRun], dict[str, str]]:
     """Return the finished runs in `folders`, and why others were left out, which is said on stderr, too.
 
     Raises
@@ -109,7 +109,9 @@ def _named(folders: Sequence[Path]) -> str:
     return ", ".join(shown(folder) for folder in folders or [paths.results()])
 
 
-def _history(runs: Sequence[Kept], case: str, asked: Sequence[Metric], by: By, *, unlike_machines: bool) -> History:
+def _history(
+    runs: Sequence[CachedRun], case: str, asked: Sequence[Metric], by: By, *, unlike_machines: bool
+) -> History:
     files = [run.file for run in runs]
     lines, found = _found(files, case, asked or _parsed(DEFAULT), by)
     if not asked and not any(found.values()):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.models.store import ModelStore
-    from runoff.plan.target import Offer
+    from runoff.plan.target import TargetInfo
 
     Rows = list[dict[str, Any]]
 
@@ -63,19 +63,19 @@ def _weights(store: ModelStore, name: str) -> str:
 
 
 def _targets() -> Rows:
-    from runoff.measure.discovery import survey
+    from runoff.measure.discovery import discover
     from runoff.processes import workspace
     from runoff.targets import BUILT_IN
 
     with workspace() as (spawner, _):
-        offers = survey({name: make() for name, make in BUILT_IN.items()}, spawner)
-    return [{"target": name, **_abilities(offer)} for name, offer in offers.items()]
+        targets_info = discover({name: make() for name, make in BUILT_IN.items()}, spawner)
+    return [{"target": name, **_abilities(target_info)} for name, target_info in targets_info.items()]
 
 
-def _abilities(offer: Offer) -> dict[str, str]:
-    can = offer.capabilities
+def _abilities(target_info: TargetInfo) -> dict[str, str]:
+    can = target_info.capabilities
     if can is None:
-        return {"language": "", "runtime": f"not here: {offer.reason}", "providers": ""}
+        return {"language": "", "runtime": f"not here: {target_info.reason}", "providers": ""}
     runtime = f"{can.runtime} {can.version}".strip()
     return {"language": can.language, "runtime": runtime, "providers": ", ".join(can.providers)}
 
@@ -88,12 +88,12 @@ def _suites() -> Rows:
 
 
 def _probes() -> Rows:
-    from runoff.plan.suite import DEFAULT_BLOCKS, LatencyMinima
+    from runoff.plan.suite import DEFAULT_BLOCKS, LatencyOptions
     from runoff.probes import passes
 
     return [
         {"probe": probe.name, "processes": str(DEFAULT_BLOCKS[probe.name]), "what": probe.summary}
-        for probe in passes(LatencyMinima())
+        for probe in passes(LatencyOptions())
     ]
 
 

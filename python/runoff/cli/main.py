@@ -62,7 +62,7 @@ def bench(
     from rich.console import Console
 
     from runoff import paths
-    from runoff.bench import Goal, nothing_ran, resume
+    from runoff.bench import StoppingRule, nothing_ran, resume
     from runoff.bench import bench as measure
     from runoff.cli.commands import finish
     from runoff.plan.suite import find_suite
@@ -73,7 +73,7 @@ def bench(
     if run:
         folder, code = resume(run, console)
     else:
-        goal = Goal(precision, budget)
+        goal = StoppingRule(precision, budget)
         folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console, goal)
     finish(folder, as_json=as_json)
     if code == ExitCode.NOTHING_RUNS_HERE:

@@ -13,7 +13,7 @@ from runoff import paths
 from runoff.bench import bench
 from runoff.measure.machine import describe_machine
 from runoff.paths import shown
-from runoff.plan.quantities import read_duration
+from runoff.plan.quantities import parse_duration
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode
 from runoff.records.files import read_run, write_atomically
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runoff.selftest.faults import Outcome
     from runoff.selftest.resolution import Resolution
     from runoff.selftest.suites import Plan
-    from runoff.selftest.verdicts import Said
+    from runoff.selftest.verdicts import TargetVerdict
 
 _FAULTS_TAKE = "about a minute"
 
@@ -47,7 +47,7 @@ def selftest(time: str, *, as_json: bool) -> ExitCode:
     """
     from rich.console import Console
 
-    read_duration(time)
+    parse_duration(time)
     plans = plan_faults(), plan_resolution(time)
     console = Console(stderr=as_json)
     folder = paths.results() / f"selftest-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -105,7 +105,7 @@ def _line(console: Console, words: tuple[str, str], name: str, said: str, *, goo
     console.print(f"{mark}{escape(name)}\n{'':12}[dim]-> {escape(said)}[/]", highlight=False, soft_wrap=True)
 
 
-def _measured(said: Said) -> str:
+def _measured(said: TargetVerdict) -> str:
     value, low, high = (100 * number for number in (said.measured, said.low, said.high))
     return f"measured {value:+.2f} % ({low:+.2f} to {high:+.2f}): {said.verdict}"
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runoff.analysis.summary import summarise
 from runoff.analysis.verdict import percent
 from runoff.compare.measurements import of_run
-from runoff.compare.metric_comparison import Contrast, adjusted, within
+from runoff.compare.metric_comparison import MetricComparison, adjusted, within
 from runoff.compare.metrics import parse_metric
 from runoff.compare.saved import Saved, against
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
@@ -120,13 +120,13 @@ class _Gate:
     def covered(self, limit: Limit) -> list[Member]:
         """Return the cases that a limit is for."""
         data = self.data
-        mine = [m for m in data.members if m.computes and m.twin_of is None and limit.covers(m)]
+        mine = [m for m in data.members if m.computes and m.control_of is None and limit.covers(m)]
         mine = [member for member in mine if limit.metric.probe in member.probes]
         if limit.relative:
             others = [member for member in mine if member not in self._bases(limit)]
             mine = others if others or self.saved is None else mine
         if not mine:
-            targets = {member.target for member in data.members if member.twin_of is None}
+            targets = {member.target for member in data.members if member.control_of is None}
             strange = [name for name in limit.targets if name not in targets]
             hint = did_you_mean(strange[0], targets) if strange else _scope(limit, data)
             raise RunoffError(
@@ -152,7 +152,7 @@ class _Gate:
         for unit in set(rows.loc[rows["metric"] == limit.metric.summary_name, "unit"]):
             limit.check_unit(str(unit))
 
-    def contrasts(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], Contrast]:
+    def contrasts(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], MetricComparison]:
         """Return what the limits that are changes need, by case and metric."""
         wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}
         lines = []
@@ -164,7 +164,7 @@ class _Gate:
                 lines.append(within(self.data, base, member, metric, member.case))
         return {(line.label, line.metric): line for line in adjusted(lines)}
 
-    def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], Contrast]) -> Check:
+    def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], MetricComparison]) -> Check:
         """Return what a limit says of a case."""
         row = self._row(limit, member)
         done = Check(
@@ -210,7 +210,7 @@ def _figure(row: pd.Series) -> Figure:
     return Figure(finite(row["estimate"]), finite(row["low"]), finite(row["high"]), str(row["unit"]), int(row["n"]))
 
 
-def _relative(check: Check, limit: Limit, line: Contrast) -> Check:
+def _relative(check: Check, limit: Limit, line: MetricComparison) -> Check:
     if line.reason or not isfinite(line.ratio.low):
         return replace(check, note=line.verdict)
     value, low, high = line.change

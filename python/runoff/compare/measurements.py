@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.analysis.audit import audit
-from runoff.analysis.metric_samples import Cell, Key, cells
+from runoff.analysis.metric_samples import Key, MetricSamples, cells
 from runoff.analysis.samples import tidy
 from runoff.analysis.validity import computes, disagreements, state
 from runoff.models.store import prepared_in
@@ -36,7 +36,7 @@ class Member(Struct, frozen=True, kw_only=True):
     """What it shares with the cases that it may be compared with, as text."""
     model: str = ""
     probes: tuple[str, ...] = ()
-    twin_of: str | None = None
+    control_of: str | None = None
     computes: bool = True
     failures: dict[str, str] = {}
     """By probe: why it has no result."""
@@ -66,11 +66,11 @@ class Measurements:
     """Case and block of each live process that took turns with others."""
 
     @cached_property
-    def cells(self) -> dict[Key, Cell]:
+    def cells(self) -> dict[Key, MetricSamples]:
         """The samples by case, probe and metric."""
         return cells(self.samples)
 
-    def cell(self, member: Member, metric: Metric) -> Cell | None:
+    def cell(self, member: Member, metric: Metric) -> MetricSamples | None:
         """Return the samples of `metric` of a case; None where there are none."""
         return self.cells.get(Key(member.case, metric.probe, metric.cell))
 
@@ -80,17 +80,17 @@ class Measurements:
 
     def peers(self, comparison: str) -> list[Member]:
         """Return the cases of a comparison that compute, without the baseline's second self."""
-        return [m for m in self.members if m.comparison == comparison and m.computes and m.twin_of is None]
+        return [m for m in self.members if m.comparison == comparison and m.computes and m.control_of is None]
 
-    def twin(self, comparison: str) -> Member | None:
+    def control(self, comparison: str) -> Member | None:
         """Return the baseline's second self in a comparison."""
-        return next((m for m in self.members if m.comparison == comparison and m.twin_of), None)
+        return next((m for m in self.members if m.comparison == comparison and m.control_of), None)
 
     def baseline(self, comparison: str) -> Member | None:
         """Return the case that the others of a comparison are held against: the one with a twin, if there is one."""
         peers = {member.target: member for member in self.peers(comparison)}
-        twin = self.twin(comparison)
-        wanted = [twin.twin_of] if twin else [name for name in reversed(self.baselines) if name in peers]
+        control = self.control(comparison)
+        wanted = [control.control_of] if control else [name for name in reversed(self.baselines) if name in peers]
         return next((peers[name] for name in wanted if name in peers), next(iter(peers.values()), None))
 
     @property
@@ -141,7 +141,7 @@ def _member(run: Run, case: Case, **told: Any) -> Member:  # noqa: ANN401 (field
         comparison=".".join(case.comparison),
         model=case.model,
         probes=case.probes,
-        twin_of=case.twin_of,
+        control_of=case.control_of,
         computes=computes(run, case.target),
         **told,
     )
@@ -160,7 +160,7 @@ def engine_of(run: Run, case: Case, records: Iterable[Record]) -> tuple[str, str
     What the runner of `records` had in effect counts; a published run has only what its target told before.
     """
     effective = next((r.result.effective for r in records if r.result and r.result.effective), None)
-    told = effective or run.info.capabilities.get(case.twin_of or case.target)
+    told = effective or run.info.capabilities.get(case.control_of or case.target)
     return (told.runtime, told.version, told.build or "") if told else ("", "", "")
 
 
@@ -181,14 +181,14 @@ def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = 
             target=str(target),
             comparison=_without(str(case), str(target)),
             model=str(model),
-            twin_of=target.removesuffix(AGAIN) if _is_twin(str(target), targets) else None,
+            control_of=target.removesuffix(AGAIN) if _is_control(str(target), targets) else None,
         )
         for case, target, model in pairs.itertuples(index=False)
     ]
     return Measurements(name, samples, machine, tuple(members), ("torch", "ort-python"))
 
 
-def _is_twin(target: str, targets: set[str]) -> bool:
+def _is_control(target: str, targets: set[str]) -> bool:
     return target.endswith(AGAIN) and target.removesuffix(AGAIN) in targets
 
 

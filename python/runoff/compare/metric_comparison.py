@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from runoff.analysis.metric_samples import Cell
+    from runoff.analysis.metric_samples import MetricSamples
     from runoff.compare.measurements import Measurements, Member
     from runoff.compare.metrics import Metric
 
@@ -34,7 +34,7 @@ NOTHING = Estimate(nan, nan, nan, 0)
 _NO_RATIO = Ratio(nan, nan, nan, 0, nan)
 
 
-class Contrast(Struct, frozen=True, kw_only=True):
+class MetricComparison(Struct, frozen=True, kw_only=True):
     """One line of a comparison: `second` held against `first`, on one metric."""
 
     label: str
@@ -71,7 +71,7 @@ class Contrast(Struct, frozen=True, kw_only=True):
         return 1 / self.ratio.value - 1, 1 / self.ratio.high - 1, 1 / self.ratio.low - 1
 
 
-def adjusted(lines: Iterable[Contrast]) -> list[Contrast]:
+def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
     """Return `lines` with p-values corrected for the many comparisons of each metric."""
     lines = list(lines)
     families: defaultdict[str, list[int]] = defaultdict(list)
@@ -84,7 +84,7 @@ def adjusted(lines: Iterable[Contrast]) -> list[Contrast]:
     return lines
 
 
-def estimate(cell: Cell, metric: Metric) -> Estimate:
+def estimate(cell: MetricSamples, metric: Metric) -> Estimate:
     """Return the estimate of `metric` over all processes of `cell`."""
     if metric.quantile is not None:
         return percentile(cell.processes, metric.quantile) or NOTHING
@@ -104,7 +104,7 @@ def paired_logs(first: Side, second: Side, metric: Metric) -> Logs:
     return pair(_condensed(mine, metric), _condensed(theirs, metric), together)
 
 
-def _condensed(cell: Cell, metric: Metric) -> Cell:
+def _condensed(cell: MetricSamples, metric: Metric) -> MetricSamples:
     """Return `cell` with one value for each process, where the metric is not the median."""
     if metric.statistic == "median":
         return cell
@@ -112,7 +112,7 @@ def _condensed(cell: Cell, metric: Metric) -> Cell:
     return replace(cell, processes=values)
 
 
-def by_process(cell: Cell, metric: Metric) -> Logs:
+def by_process(cell: MetricSamples, metric: Metric) -> Logs:
     """Return the samples above zero of each process, or the metric's statistic of each."""
     condensed = _condensed(cell, metric).processes
     return [positive for samples in condensed if len(positive := samples[samples > 0])]
@@ -120,21 +120,21 @@ def by_process(cell: Cell, metric: Metric) -> Logs:
 
 def noise_floor(data: Measurements, comparison: str, metric: Metric) -> float | None:
     """Return the noise floor of a comparison on `metric`, from its baseline against itself; None without a twin."""
-    twin, baseline = data.twin(comparison), data.baseline(comparison)
-    if twin is None or baseline is None:
+    control, baseline = data.control(comparison), data.baseline(comparison)
+    if control is None or baseline is None:
         return None
-    logs = paired_logs((data, baseline), (data, twin), metric)
+    logs = paired_logs((data, baseline), (data, control), metric)
     return floor_of(paired(logs)) if logs else None
 
 
-def within(data: Measurements, first: Member, second: Member, metric: Metric, label: str) -> Contrast:
+def within(data: Measurements, first: Member, second: Member, metric: Metric, label: str) -> MetricComparison:
     """Return how `second` stands to `first`, two cases of one comparison of one run."""
     one, other, reason = _cells((data, first), (data, second), metric)
     if one is None or other is None or reason:
-        return Contrast(label=label, metric=str(metric), reason=reason)
+        return MetricComparison(label=label, metric=str(metric), reason=reason)
     logs = paired_logs((data, first), (data, second), metric)
     ratio = paired(logs) if logs else unpaired(by_process(one, metric), by_process(other, metric))
-    return Contrast(
+    return MetricComparison(
         label=label,
         metric=str(metric),
         unit=one.unit,
@@ -146,7 +146,7 @@ def within(data: Measurements, first: Member, second: Member, metric: Metric, la
     )
 
 
-def across(first: Side, second: Side, metric: Metric, label: str, relative_to: str = RAW) -> Contrast:
+def across(first: Side, second: Side, metric: Metric, label: str, relative_to: str = RAW) -> MetricComparison:
     """Return how a case of one run stands to a case of another.
 
     With `relative_to`, the ratio of each to that target in its own run is compared, so that what made one
@@ -154,15 +154,15 @@ def across(first: Side, second: Side, metric: Metric, label: str, relative_to: s
     """
     one, other, reason = _cells(first, second, metric)
     if one is None or other is None or reason:
-        return Contrast(label=label, metric=str(metric), reason=reason)
+        return MetricComparison(label=label, metric=str(metric), reason=reason)
     samples = [by_process(one, metric), by_process(other, metric)]
     if relative_to:
         samples = [shares(side, metric, relative_to) for side in (first, second)]
     if not all(samples):
-        return Contrast(
+        return MetricComparison(
             label=label, metric=str(metric), reason=f"nothing above zero of {relative_to or label} to pair it with"
         )
-    return Contrast(
+    return MetricComparison(
         label=label,
         metric=str(metric),
         unit=one.unit,
@@ -186,7 +186,7 @@ def worse(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else max(one, other)
 
 
-def _cells(first: Side, second: Side, metric: Metric) -> tuple[Cell | None, Cell | None, str]:
+def _cells(first: Side, second: Side, metric: Metric) -> tuple[MetricSamples | None, MetricSamples | None, str]:
     sides = (first, second)
     found = [data.cell(member, metric) for data, member in sides]
     for (_, member), cell in zip(sides, found, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.plan.suite import LatencyMinima
+from runoff.plan.suite import LatencyOptions
 from runoff.probes import passes
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.statistics import fewest_samples
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from runoff.analysis.metric_samples import Cell
+    from runoff.analysis.metric_samples import MetricSamples
 
 _STATISTIC = re.compile(r"(?P<cell>.+)\.(?P<statistic>median|mean|p50|p90|p95|p99|p99\.9)")
 _SHORT = {"latency": "inference.warm", "memory.peak": "memory.peak_memory", "latency.preprocess": "preprocess.warm"}
@@ -60,7 +60,7 @@ class Metric(Struct, frozen=True):
         """Return the statistic of one process's samples, shape ``(samples,)``."""
         return float(self._function(samples))
 
-    def lacks(self, cell: Cell) -> str:
+    def lacks(self, cell: MetricSamples) -> str:
         """Return why `cell` has too few samples for the statistic; empty when it has enough."""
         if self.quantile is None:
             return ""
@@ -84,7 +84,7 @@ def parse_metric(text: str) -> Metric:
         When it is not ``PROBE.NAME``, or there is no such probe.
     """
     probe, dot, name = text.partition(".")
-    probes = [known.name for known in passes(LatencyMinima())]
+    probes = [known.name for known in passes(LatencyOptions())]
     if not dot or not name:
         raise RunoffError(f"metric {text!r} is not PROBE.NAME", "for example: latency.median, process.wall")
     if probe not in probes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.metric_comparison import RAW, Contrast, across, adjusted, within
+from runoff.compare.metric_comparison import RAW, MetricComparison, across, adjusted, within
 from runoff.compare.metrics import MAIN, Metric, parse_metric
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 from runoff.records.machine import headline, same_machine
@@ -26,7 +26,7 @@ class Comparison:
 
     first: str
     second: str
-    lines: list[Contrast]
+    lines: list[MetricComparison]
     unfair: list[str]
     """Failed points of the fairness audits: the headline."""
     notes: list[str]
@@ -131,7 +131,7 @@ def _machines(first: Measurements, second: Measurements, *, unlike_machines: boo
 
 
 def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> list[tuple[Member, Member]]:
-    ones, others = ([m for m in side.members if m.computes and m.twin_of is None] for side in (first, second))
+    ones, others = ([m for m in side.members if m.computes and m.control_of is None] for side in (first, second))
     by_case = {member.case: member for member in others}
     shared = [(member, by_case[member.case]) for member in ones if member.case in by_case]
     if shared or len(ones) != 1 or len(others) != 1:
@@ -178,7 +178,7 @@ def _differing(one: str, other: str) -> tuple[str, str]:
     return ", ".join(left) or "unknown", ", ".join(right) or "unknown"
 
 
-def _refuse_nothing(lines: list[Contrast], message: str) -> None:
+def _refuse_nothing(lines: list[MetricComparison], message: str) -> None:
     if not lines:
         raise RunoffError(message, "what a run holds: its samples.csv", ExitCode.NOTHING_RUNS_HERE)
 

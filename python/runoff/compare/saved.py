@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.metric_comparison import RAW, Contrast, by_process, estimate, noise_floor, shares, worse
+from runoff.compare.metric_comparison import RAW, MetricComparison, by_process, estimate, noise_floor, shares, worse
 from runoff.compare.metrics import Metric
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import write_atomically
@@ -18,7 +18,7 @@ from runoff.statistics import fewest_samples, unpaired
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.analysis.metric_samples import Cell
+    from runoff.analysis.metric_samples import MetricSamples
     from runoff.compare.measurements import Measurements, Member
 
 VERSION = 1
@@ -95,7 +95,7 @@ def load(path: Path) -> Saved:
 
 
 def _saved_case(data: Measurements, member: Member) -> SavedCase | None:
-    if not member.computes or member.twin_of is not None or member.failed or member.comparison in data.unfair:
+    if not member.computes or member.control_of is not None or member.failed or member.comparison in data.unfair:
         return None
     base = data.baseline(member.comparison)
     other = base if base is not None and base.case != member.case else None
@@ -115,7 +115,7 @@ def _saved_case(data: Measurements, member: Member) -> SavedCase | None:
     return SavedCase(relative_to, other.made_of if other else "", metrics)
 
 
-def _metrics(probe: str, name: str, cell: Cell) -> list[Metric]:
+def _metrics(probe: str, name: str, cell: MetricSamples) -> list[Metric]:
     every = [Metric(probe, name, statistic) for statistic in _STATISTICS]
     if not name.endswith(".warm"):
         return every[:1]
@@ -123,7 +123,7 @@ def _metrics(probe: str, name: str, cell: Cell) -> list[Metric]:
     return [metric for metric in every if metric.quantile is None or n >= fewest_samples(metric.quantile)]
 
 
-def against(saved: Saved, data: Measurements, member: Member, metric: Metric) -> Contrast:
+def against(saved: Saved, data: Measurements, member: Member, metric: Metric) -> MetricComparison:
     """Return how a case stands to the same case in the file."""
     told = saved.cases.get(member.case)
     before = told.metrics.get(str(metric)) if told else None
@@ -139,7 +139,7 @@ def against(saved: Saved, data: Measurements, member: Member, metric: Metric) ->
     new = shares((data, member), metric, relative_to) if relative_to else by_process(cell, metric)
     if not new:
         return _none(member, metric, f"no {metric} is above zero")
-    return Contrast(
+    return MetricComparison(
         label=member.case,
         metric=str(metric),
         unit=before.unit,
@@ -156,5 +156,5 @@ def _reference(told: SavedCase, before: SavedMetric, data: Measurements, member:
     return told.relative_to if same and before.shares else RAW
 
 
-def _none(member: Member, metric: Metric, reason: str) -> Contrast:
-    return Contrast(label=member.case, metric=str(metric), reason=reason)
+def _none(member: Member, metric: Metric, reason: str) -> MetricComparison:
+    return MetricComparison(label=member.case, metric=str(metric), reason=reason)

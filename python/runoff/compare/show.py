@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from runoff.compare.metric_comparison import Contrast
+    from runoff.compare.metric_comparison import MetricComparison
     from runoff.compare.pairing import Comparison
     from runoff.statistics import Estimate
 
@@ -30,7 +30,7 @@ def figure(estimate: Estimate, unit: str) -> Figure:
     return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
 
 
-def how(line: Contrast) -> str:
+def how(line: MetricComparison) -> str:
     """Return in words what was compared."""
     if line.relative_to:
         return f"relative to {line.relative_to} in both runs"
@@ -55,7 +55,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(note, style="yellow"), soft_wrap=True)
 
 
-def _hows(lines: Sequence[Contrast]) -> str:
+def _hows(lines: Sequence[MetricComparison]) -> str:
     """Return in one line what was compared, by metric where it is not the same for all."""
     metrics: dict[str, list[str]] = {}
     for line in lines:
@@ -66,7 +66,7 @@ def _hows(lines: Sequence[Contrast]) -> str:
     return "; ".join(f"{', '.join(names)}: {words}" for words, names in metrics.items())
 
 
-def _table(label: str, lines: Sequence[Contrast], heads: Sequence[str]) -> Table:
+def _table(label: str, lines: Sequence[MetricComparison], heads: Sequence[str]) -> Table:
     table = titled_table(label)
     for place, heading in enumerate(("metric", *heads, "verdict")):
         table.add_column(heading, no_wrap=place < 3)  # noqa: PLR2004 (names and figures)
@@ -132,7 +132,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def contrast_dict(line: Contrast) -> dict[str, Any]:
+def contrast_dict(line: MetricComparison) -> dict[str, Any]:
     """Return one line for JSON; what is not known is null."""
     sides = {
         name: {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high), "n": e.n}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.compare.measurements import Measurements
-    from runoff.compare.metric_comparison import Contrast
+    from runoff.compare.metric_comparison import MetricComparison
     from runoff.compare.pairing import Comparison
     from runoff.history.series import Series
 
@@ -46,7 +46,7 @@ def with_changes(
         Compare runs of unlike machines too.
     """
     comparing = _comparing(folders, [one.metric for one in made], unlike_machines=unlike_machines)
-    contrasts: dict[_Place, Contrast] = {}
+    contrasts: dict[_Place, MetricComparison] = {}
     against: dict[_Place, str] = {}
     notes: dict[str, None] = {}
     for number, one in enumerate(made):
@@ -67,7 +67,7 @@ def _changed(one: Series, number: int, changes: Mapping[_Place, Change]) -> Seri
     return replace(one, points=points)
 
 
-def _change(line: Contrast, against: str) -> Change:
+def _change(line: MetricComparison, against: str) -> Change:
     return Change(
         against=against,
         verdict=line.verdict,

@@ -97,7 +97,7 @@ def _versions(run: Run, case: Case, records: list[Record]) -> dict[str, Any]:
         "model_sha256": model_sha256(run, case),
         "made_with": ", ".join(f"{name} {number}" for name, number in made_with.items()),
         "computes": computes(run, case.target),
-        "twin_of": case.twin_of,
+        "twin_of": case.control_of,
     }
 
 

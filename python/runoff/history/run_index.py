@@ -39,7 +39,7 @@ _KEY = b"runoff"
 """Of Parquet's own metadata."""
 
 
-class Card(Struct, frozen=True, kw_only=True):
+class RunSummary(Struct, frozen=True, kw_only=True):
     """What a list of runs says of one."""
 
     version: int = VERSION
@@ -61,24 +61,24 @@ class Card(Struct, frozen=True, kw_only=True):
     """Whether the raw results are there; published runs have none."""
 
 
-class Kept(Struct, frozen=True):
+class CachedRun(Struct, frozen=True):
     """A run and its Parquet file."""
 
     folder: Path
     file: Path
-    card: Card
+    card: RunSummary
 
 
-class Found(Struct, frozen=True):
+class RunIndex(Struct, frozen=True):
     """The runs in some folders."""
 
-    runs: list[Kept]
+    runs: list[CachedRun]
     """In order of time."""
     skipped: dict[str, str]
     """By folder: why a run cannot be read."""
 
 
-def find(folders: Iterable[Path], scratch: Path) -> Found:
+def find(folders: Iterable[Path], scratch: Path) -> RunIndex:
     """Return the runs in `folders`: those that are runs, and those one and two levels below.
 
     A published run is left out where the same run is there with its raw results.
@@ -90,7 +90,7 @@ def find(folders: Iterable[Path], scratch: Path) -> Found:
     scratch
         Where files are kept that cannot be kept beside their run.
     """
-    runs: list[Kept] = []
+    runs: list[CachedRun] = []
     skipped = {}
     there = {folder: _current(folder) for folder in run_folders(folders)}
     new = sum(run is None for run in there.values())
@@ -103,7 +103,7 @@ def find(folders: Iterable[Path], scratch: Path) -> Found:
             skipped[str(folder)] = error.message
     whole = {run.card.run for run in runs if run.card.raw}
     shown = [run for run in runs if run.card.raw or run.card.run not in whole]
-    return Found(sorted(shown, key=lambda run: (moment(run.card.started), run.card.run)), skipped)
+    return RunIndex(sorted(shown, key=lambda run: (moment(run.card.started), run.card.run)), skipped)
 
 
 def run_folders(folders: Iterable[Path]) -> list[Path]:
@@ -123,7 +123,7 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def kept(folder: Path, scratch: Path) -> Kept:
+def kept(folder: Path, scratch: Path) -> CachedRun:
     """Return the Parquet file of the run in `folder`, made where there is no current one.
 
     Raises
@@ -149,11 +149,11 @@ def _beside(folder: Path) -> Path:
     return folder.resolve().parent / FOLDER / f"{folder.resolve().name}.parquet"
 
 
-def _current(folder: Path) -> Kept | None:
+def _current(folder: Path) -> CachedRun | None:
     """Return the Parquet file of the run in `folder`; None when there is none, or the run has changed since."""
     file = _beside(folder)
     card = _card(file)
-    return Kept(folder, file, card) if card is not None and card.stamp == _stamp(folder) else None
+    return CachedRun(folder, file, card) if card is not None and card.stamp == _stamp(folder) else None
 
 
 def _stamp(folder: Path) -> str:
@@ -166,20 +166,20 @@ def _stamp(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _card(file: Path) -> Card | None:
+def _card(file: Path) -> RunSummary | None:
     """Return the card in a Parquet file; None when there is none, or it is of another version."""
     try:
-        card = msgspec.json.decode((parquet.read_schema(file).metadata or {})[_KEY], type=Card)
+        card = msgspec.json.decode((parquet.read_schema(file).metadata or {})[_KEY], type=RunSummary)
     except (OSError, KeyError, pa.ArrowInvalid, msgspec.DecodeError):
         return None
     return card if card.version == VERSION else None
 
 
-def _keep(run: Run, stamp: str, places: list[Path]) -> Kept:
+def _keep(run: Run, stamp: str, places: list[Path]) -> CachedRun:
     analysis = analysed(run)
     made = blocks(analysis)
     states = [row.status for block in made for row in block.rows]
-    card = Card(
+    card = RunSummary(
         stamp=stamp,
         run=run.info.run_id,
         suite=suite_of(run),
@@ -196,7 +196,7 @@ def _keep(run: Run, stamp: str, places: list[Path]) -> Kept:
     sink = pa.BufferOutputStream()
     table = rows(run, analysis.summary)
     parquet.write_table(table.replace_schema_metadata({_KEY: msgspec.json.encode(card)}), sink, compression="zstd")
-    return Kept(run.folder, _written(sink.getvalue().to_pybytes(), places), card)
+    return CachedRun(run.folder, _written(sink.getvalue().to_pybytes(), places), card)
 
 
 def _written(data: bytes, places: list[Path]) -> Path:

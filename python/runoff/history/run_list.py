@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.history.run_index import Kept
+    from runoff.history.run_index import CachedRun
 
 HEADS = ("run", "suite", "started", "machine", "ok", "failed", "missing", "best", "state")
 FINISHED = "finished"
@@ -49,7 +49,7 @@ def past_runs(results: Path | None) -> list[dict[str, Any]]:
     return [_told(run) for run in reversed(found.runs)] + spoilt
 
 
-def _told(run: Kept) -> dict[str, Any]:
+def _told(run: CachedRun) -> dict[str, Any]:
     card = run.card
     state = FINISHED if card.finished else f"interrupted; runoff bench --resume {shown(run.folder)}"
     return {

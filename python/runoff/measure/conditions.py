@@ -15,7 +15,7 @@ _CGROUPS = (("cpu.stat", "throttled_usec", 1e3), ("cpu/cpu.stat", "throttled_tim
 """Version 2, then version 1: file, field, nanoseconds in its unit."""
 
 
-class Look(Struct, frozen=True):
+class Snapshot(Struct, frozen=True):
     """What the system counts, at one moment."""
 
     clock_ns: int
@@ -27,17 +27,17 @@ class Look(Struct, frozen=True):
     throttled_ns: float | None
 
 
-def look() -> Look:
+def take_snapshot() -> Snapshot:
     """Return the counters as they stand."""
     times = psutil.cpu_times()
     steal = getattr(times, "steal", None)
     # guest time is part of user time already
     every = sum(value for name, value in times._asdict().items() if not name.startswith("guest"))
     idle = times.idle + getattr(times, "iowait", 0.0) + (steal or 0.0)
-    return Look(time.monotonic_ns(), every, every - idle, steal, _mhz(), _throttled_ns())
+    return Snapshot(time.monotonic_ns(), every, every - idle, steal, _mhz(), _throttled_ns())
 
 
-def since(before: Look, own_ns: int, switches: int | None = None) -> Conditions:
+def conditions_since(before: Snapshot, own_ns: int, switches: int | None = None) -> Conditions:
     """Return how it was from `before` until now.
 
     Parameters
@@ -49,7 +49,7 @@ def since(before: Look, own_ns: int, switches: int | None = None) -> Conditions:
     switches
         Involuntary context switches of what was measured.
     """
-    now = look()
+    now = take_snapshot()
     wall_s, all_s = (now.clock_ns - before.clock_ns) / 1e9, now.all_s - before.all_s
     clocks = [mhz for mhz in (before.mhz, now.mhz) if mhz]
     return Conditions(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.plan.target import Offer
+from runoff.plan.target import TargetInfo
 from runoff.processes import describe_exit
 from runoff.records.protocol import Capabilities
 from runoff.records.reason import Reason
@@ -24,31 +24,35 @@ _TIMEOUT_S = 120.0
 _OLDEST_HYPERFINE = 2
 
 
-def survey(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, Offer]:
+def discover(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, TargetInfo]:
     """Return what each target's runner answers to ``--probe``, or why it did not answer."""
-    return {name: ask_target(target, spawner) for name, target in targets.items()}
+    return {name: query_capabilities(target, spawner) for name, target in targets.items()}
 
 
-def ask_target(target: Target, spawner: Spawner) -> Offer:
+def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
     """Ask one target."""
     if target.missing:
-        return Offer(target, None, target.missing)
+        return TargetInfo(target, None, target.missing)
     try:
         finished = spawner.run((*target.command, "--probe"), target.environment(), _TIMEOUT_S)
     except OSError as error:
-        return Offer(target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}"))
+        return TargetInfo(
+            target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
+        )
     try:
         can = msgspec.json.decode(finished.stdout, type=Capabilities)
     except msgspec.DecodeError as error:
         if finished.exit_code:
-            return Offer(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
-        return Offer(target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}"))
+            return TargetInfo(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
+        return TargetInfo(
+            target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}")
+        )
     if can.unavailable:
-        return Offer(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
-    return Offer(target, can)
+        return TargetInfo(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
+    return TargetInfo(target, can)
 
 
-def ask_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:
+def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:
     """Return a tool's version, and why it cannot be used."""
     path = tool.find()
     if path is None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from runoff.measure.energy.measure import measure_energy
-from runoff.measure.interleaved import measure_set
+from runoff.measure.interleaved import measure_interleaved
 from runoff.measure.job import Job
-from runoff.measure.one_shot import measure_process
+from runoff.measure.one_shot import measure_one_shot
 from runoff.probes.energy import ENERGY
 from runoff.records.protocol import Latency
 from runoff.records.reason import Reason
@@ -26,9 +26,9 @@ from runoff.records.schema import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from runoff.measure.job import Bench
+    from runoff.measure.job import ExecutionContext
     from runoff.plan.suite import Suite
-    from runoff.plan.target import Offer
+    from runoff.plan.target import TargetInfo
     from runoff.probes.base import Probe
     from runoff.records.files import RunWriter
     from runoff.records.schema import Case
@@ -47,22 +47,24 @@ class Listener(Protocol):
         """`job` ended with `records`."""
 
 
-def make_block(suite: Suite, cases: Iterable[Case], offers: Mapping[str, Offer], probe: Probe, block: int) -> list[Job]:
+def make_block(
+    suite: Suite, cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], probe: Probe, block: int
+) -> list[Job]:
     """Return the jobs of one block of `probe`, in the order in which they are to be started."""
     asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
-    jobs = [Job(together, probe, block) for together in _together(suite, asked, offers, probe)]
+    jobs = [Job(together, probe, block) for together in _together(suite, asked, targets_info, probe)]
     random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(jobs)  # noqa: S311 (an order, not a secret)
     return jobs
 
 
-def counted_jobs(bench: Bench, cases: Sequence[Case], probe: Probe) -> list[Job]:
+def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe) -> list[Job]:
     """Return the jobs of the blocks of `probe` that are due at least."""
-    blocks = range(bench.sampling.fewest(probe.name))
-    return [job for block in blocks for job in make_block(bench.suite, cases, bench.offers, probe, block)]
+    blocks = range(context.sampling.min_blocks(probe.name))
+    return [job for block in blocks for job in make_block(context.suite, cases, context.targets_info, probe, block)]
 
 
 def _together(
-    suite: Suite, cases: Sequence[Case], offers: Mapping[str, Offer], probe: Probe
+    suite: Suite, cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
     """Return which cases live side by side: those of a comparison in ``latency``, if all of them can take turns."""
     if not isinstance(probe.measure, Latency) or suite.measure.latency.mode == "alone":
@@ -72,35 +74,35 @@ def _together(
         comparisons[case.comparison].append(case)
     made: list[tuple[Case, ...]] = []
     for members in comparisons.values():
-        able = all(takes_turns(offers[case.target]) for case in members)
+        able = all(takes_turns(targets_info[case.target]) for case in members)
         made += [tuple(members)] if able else [(case,) for case in members]
     return made
 
 
-def takes_turns(offer: Offer) -> bool:
+def takes_turns(target_info: TargetInfo) -> bool:
     """Return whether the runner can be measured as a live process that is asked turn by turn."""
-    return offer.capabilities is not None and "turns" in offer.capabilities.measures
+    return target_info.capabilities is not None and "turns" in target_info.capabilities.measures
 
 
 def execute(
-    bench: Bench, cases: Sequence[Case], probes: Iterable[Probe], writer: RunWriter, listener: Listener
+    context: ExecutionContext, cases: Sequence[Case], probes: Iterable[Probe], writer: RunWriter, listener: Listener
 ) -> None:
     """Measure `cases`, pass by pass and block by block, appending each record to the run as it comes.
 
     A case that failed is not started again, in any probe. What `bench.before` has already is passed over: that is how
     an interrupted run goes on.
     """
-    ledger, sampling = _Ledger(bench.before), bench.sampling
-    order = max((record.order for record in bench.before), default=-1) + 1
+    ledger, sampling = _Ledger(context.before), context.sampling
+    order = max((record.order for record in context.before), default=-1) + 1
     for probe in probes:
         asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
         block = 0
         sampling.begin(probe.name)
-        while asked and sampling.goes_on(probe.name, block, ledger.of(probe.name)):
-            for job in make_block(bench.suite, cases, bench.offers, probe, block):
+        while asked and sampling.needs_block(probe.name, block, ledger.of(probe.name)):
+            for job in make_block(context.suite, cases, context.targets_info, probe, block):
                 left = ledger.left(job)
                 if left:
-                    records = _measured(bench, msgspec.structs.replace(job, cases=left), order, writer, listener)
+                    records = _measured(context, msgspec.structs.replace(job, cases=left), order, writer, listener)
                     order += len(records)
                     ledger.add(records)
             block += 1
@@ -145,24 +147,24 @@ class _Ledger:
         )
 
 
-def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: Listener) -> list[Record]:
+def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter, listener: Listener) -> list[Record]:
     """Measure a job and write its records."""
     blanks = [
         Record(case=case.id, probe=job.probe.name, block=job.block, order=order + place, status="not-measured")
         for place, case in enumerate(job.cases)
     ]
-    obstacle = _obstacle(bench, job)
+    obstacle = _obstacle(context, job)
     if obstacle:
         records = [msgspec.structs.replace(blank, reason=obstacle) for blank in blanks]
     else:
         listener.starting(job)
-        pause = bench.suite.measure.pause_s
+        pause = context.suite.measure.pause_s
         if pause:
             time.sleep(pause)
             writer.info.paused_ns += round(pause * 1e9)
-        before = bench.spawner.measured_ns
-        records = _measure(bench, job, blanks)
-        writer.info.measured_ns += bench.spawner.measured_ns - before
+        before = context.spawner.measured_ns
+        records = _measure(context, job, blanks)
+        writer.info.measured_ns += context.spawner.measured_ns - before
         writer.info.paused_ns += sum(map(_idle_ns, records))
     for record in records:
         writer.append(record)
@@ -170,12 +172,12 @@ def _measured(bench: Bench, job: Job, order: int, writer: RunWriter, listener: L
     return records
 
 
-def _measure(bench: Bench, job: Job, blanks: list[Record]) -> list[Record]:
-    if isinstance(job.probe.measure, Latency) and takes_turns(bench.offers[job.cases[0].target]):
-        return measure_set(bench, job, blanks)
+def _measure(context: ExecutionContext, job: Job, blanks: list[Record]) -> list[Record]:
+    if isinstance(job.probe.measure, Latency) and takes_turns(context.targets_info[job.cases[0].target]):
+        return measure_interleaved(context, job, blanks)
     if job.probe.name == ENERGY.name:
-        return [measure_energy(bench, job, blank) for blank in blanks]
-    return [measure_process(bench, job, blank) for blank in blanks]
+        return [measure_energy(context, job, blank) for blank in blanks]
+    return [measure_one_shot(context, job, blank) for blank in blanks]
 
 
 def _idle_ns(record: Record) -> int:
@@ -183,10 +185,10 @@ def _idle_ns(record: Record) -> int:
     return sum(window.end_ns - window.start_ns for window in record.energy if not window.count)
 
 
-def _obstacle(bench: Bench, job: Job) -> Reason | None:
-    kind, can = job.probe.measure.__struct_config__.tag, bench.offers[job.cases[0].target].capabilities
+def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
+    kind, can = job.probe.measure.__struct_config__.tag, context.targets_info[job.cases[0].target].capabilities
     if can and kind not in can.measures and not (kind == "latency" and "turns" in can.measures):
         return Reason("measure", f"its runner does not do {kind!r} (it does: {', '.join(can.measures)})")
     if job.probe.name == ENERGY.name:
-        return bench.meters.reason
-    return bench.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None
+        return context.meters.reason
+    return context.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from runoff.models.store import StoredModel
-    from runoff.plan.target import Offer, Target
+    from runoff.plan.target import Target, TargetInfo
     from runoff.records.schema import Case
 
 _LIBRARY = "RUNOFF_ORT_DYLIB"
 
 
 def footprints(
-    cases: Iterable[Case], offers: Mapping[str, Offer], models: Mapping[str, StoredModel]
+    cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
 ) -> dict[str, Footprint]:
     """Return what each case that can run needs on disk, by its id."""
     found = {}
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            found[case.id] = footprint(offers[case.target].target, Path(model.path) if model else None)
+            found[case.id] = footprint(targets_info[case.target].target, Path(model.path) if model else None)
     return found
 
 

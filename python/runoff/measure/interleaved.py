@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.measure.conditions import look, since
-from runoff.measure.live_process import Player, TurnError
+from runoff.measure.conditions import conditions_since, take_snapshot
+from runoff.measure.live_process import LiveProcess, TurnError
 from runoff.measure.warmup import WINDOW, WINDOWS, is_steady
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from runoff.measure.job import Bench, Job
-    from runoff.records.schema import Case, Conditions, Record, Turned
+    from runoff.measure.job import ExecutionContext, Job
+    from runoff.records.schema import Case, Conditions, InterleavingStats, Record
 
 TURN_NS = 2_000_000
 """A turn lasts at least about this long: shorter ones would measure the waking up."""
@@ -35,7 +35,7 @@ EMPTY_EVERY = 5
 """Every so many rounds the pipe itself is measured, by a turn without inferences."""
 
 
-def measure_set(bench: Bench, job: Job, blanks: Sequence[Record]) -> list[Record]:
+def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
     """Measure the cases of `job` side by side and return their records, `blanks` filled in.
 
     One that takes too long is killed with all the others; the set is then begun again without it.
@@ -43,7 +43,7 @@ def measure_set(bench: Bench, job: Job, blanks: Sequence[Record]) -> list[Record
     left = {case.id: (case, blank) for case, blank in zip(job.cases, blanks, strict=True)}
     records: dict[str, Record] = {}
     while left:
-        played = _Set(bench, job, [case for case, _ in left.values()]).play(left)
+        played = _Set(context, job, [case for case, _ in left.values()]).play(left)
         late = {name: record for name, record in played.items() if record.reason and record.reason.kind == "timeout"}
         done = late or played
         records |= done
@@ -54,19 +54,19 @@ def measure_set(bench: Bench, job: Job, blanks: Sequence[Record]) -> list[Record
 class _Set:
     """Live processes, from their start to their end."""
 
-    def __init__(self, bench: Bench, job: Job, cases: list[Case]) -> None:
-        self._bench, self._job = bench, job
+    def __init__(self, context: ExecutionContext, job: Job, cases: list[Case]) -> None:
+        self._context, self._job = context, job
         self._cases = {case.id: case for case in cases}
-        self._players: dict[str, Player] = {}
+        self._players: dict[str, LiveProcess] = {}
         self._reasons: dict[str, Reason] = {}
-        self._turned: dict[str, Turned] = {}
-        self._order = random.Random(f"{bench.suite.measure.seed}.set.{job.block}.{job.cases[0].id}")  # noqa: S311
+        self._turned: dict[str, InterleavingStats] = {}
+        self._order = random.Random(f"{context.suite.measure.seed}.set.{job.block}.{job.cases[0].id}")  # noqa: S311
         # no seed: a runner could know it
         self._items = random.SystemRandom()
 
     def play(self, blanks: dict[str, tuple[Case, Record]]) -> dict[str, Record]:
         """Start, warm up, take turns and end; return the records by case."""
-        before, own = look(), time.process_time_ns()
+        before, own = take_snapshot(), time.process_time_ns()
         for name in self._shuffled(self._cases):
             self._guarded(name, partial(self._begin, name))
         steady, warmup = self._warm_up()
@@ -75,18 +75,18 @@ class _Set:
             if player.finished is None:
                 player.reason = player.reason or self._reasons.get(name)
                 player.close()
-        self._bench.spawner.measured_ns += sum(player.inside_ns for player in self._players.values())
+        self._context.spawner.measured_ns += sum(player.inside_ns for player in self._players.values())
         spent = sum(player.finished.cpu_ns for player in self._players.values() if player.finished)
-        conditions = since(before, spent + time.process_time_ns() - own)
+        conditions = conditions_since(before, spent + time.process_time_ns() - own)
         return {name: self._record(blank, conditions) for name, (_, blank) in blanks.items()}
 
     def _begin(self, name: str) -> None:
-        player = self._players[name] = Player(self._bench, self._job, self._cases[name])
+        player = self._players[name] = LiveProcess(self._context, self._job, self._cases[name])
         player.warm()
 
     def _warm_up(self) -> tuple[set[str], int]:
         """Take turns until each was steady once or the time for it is over; return which were, and the turns."""
-        until = time.monotonic() + self._bench.suite.measure.latency.warmup_time_s
+        until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
         steady: set[str] = set()
         rounds = 0
         while self._playing():
@@ -103,7 +103,7 @@ class _Set:
             return
         beside = len(self._playing())
         count = self._inferences()
-        minima = self._bench.suite.measure.latency
+        minima = self._context.suite.measure.latency
         self._each(lambda player: player.begin())
         rounds = 0
         while self._playing():
@@ -111,7 +111,7 @@ class _Set:
             rounds += 1
             told = [player.inference_ns[warmup:] for player in self._playing().values()]
             enough = all(len(ns) >= minima.min_samples and sum(ns) >= minima.min_time_s * 1e9 for ns in told)
-            cut = rounds * count * 2 >= minima.min_samples and self._bench.sampling.is_over()
+            cut = rounds * count * 2 >= minima.min_samples and self._context.sampling.out_of_time()
             if enough or cut:
                 break
             if rounds % EMPTY_EVERY == 0:
@@ -131,16 +131,16 @@ class _Set:
         firsts = [self._items.randrange(items) for _ in range(count)]
         self._each(lambda player: self._turn(player, firsts))
 
-    def _turn(self, player: Player, firsts: list[int]) -> None:
+    def _turn(self, player: LiveProcess, firsts: list[int]) -> None:
         player.turn(firsts)
         if player.case.settings.threads > 1:
             time.sleep(SETTLE_S)
             player.inside_ns += round(SETTLE_S * 1e9)
 
-    def _playing(self) -> dict[str, Player]:
+    def _playing(self) -> dict[str, LiveProcess]:
         return {name: player for name, player in self._players.items() if name not in self._reasons}
 
-    def _each(self, act: Callable[[Player], None]) -> None:
+    def _each(self, act: Callable[[LiveProcess], None]) -> None:
         for name in self._shuffled(self._playing()):
             self._guarded(name, partial(act, self._players[name]))
 

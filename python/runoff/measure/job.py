@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runoff.measure.stopping import Sampling
     from runoff.models.store import StoredModel
     from runoff.plan.suite import Suite
-    from runoff.plan.target import Offer, Target
+    from runoff.plan.target import Target, TargetInfo
     from runoff.probes.base import Probe
     from runoff.processes import Spawner
     from runoff.records.reason import Reason
@@ -40,11 +40,11 @@ class Job(Struct, frozen=True):
         return f"{self.probe.name} {self.block + 1}  {first.model} {first.workload} {first.settings.profile} {targets}"
 
 
-class Bench(Struct, frozen=True, kw_only=True):
+class ExecutionContext(Struct, frozen=True, kw_only=True):
     """All that executing needs."""
 
     suite: Suite
-    offers: Mapping[str, Offer]
+    targets_info: Mapping[str, TargetInfo]
     models: Mapping[str, StoredModel]
     tool_reasons: Mapping[str, Reason]
     """By name, the tools that cannot be used."""
@@ -61,5 +61,5 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     def target(self, case: Case, probe: Probe) -> Target:
         """Return the runner of `case` as `probe` starts it."""
-        target = self.offers[case.target].target
+        target = self.targets_info[case.target].target
         return with_huge_pages(target) if probe.name == LATENCY and self.suite.measure.latency.huge_pages else target

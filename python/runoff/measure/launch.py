@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from runoff.measure.result import judge
+from runoff.measure.result import read_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,4 +69,4 @@ def launch(
     if tool:
         argv = tool.wrap(str(tool.find()), argv, scratch)
     finished = spawner.run(argv, target.environment(), timeout_s, stamp)
-    return Answer(finished, *judge(finished, answered, request.case, watched=tool is not None))
+    return Answer(finished, *read_result(finished, answered, request.case, watched=tool is not None))

@@ -12,15 +12,15 @@ import psutil
 from runoff.measure.huge_pages import huge_bytes
 from runoff.measure.one_shot import fresh
 from runoff.measure.request import draw, make_request
-from runoff.measure.result import judge
+from runoff.measure.result import read_result
 from runoff.measure.verify import check_result, check_turn
 from runoff.probes.latency import turns
 from runoff.records.protocol import WrittenTensor
 from runoff.records.reason import Reason
-from runoff.records.schema import Turned
+from runoff.records.schema import InterleavingStats
 
 if TYPE_CHECKING:
-    from runoff.measure.job import Bench, Job
+    from runoff.measure.job import ExecutionContext, Job
     from runoff.processes import Finished, Live
     from runoff.records.protocol import Result
     from runoff.records.schema import Case
@@ -47,7 +47,7 @@ class TurnError(Exception):
         self.reason = reason
 
 
-class Player:
+class LiveProcess:
     """One live process of a case.
 
     Parameters
@@ -60,7 +60,7 @@ class Player:
         Its case.
     """
 
-    def __init__(self, bench: Bench, job: Job, case: Case) -> None:
+    def __init__(self, context: ExecutionContext, job: Job, case: Case) -> None:
         self.case = case
         self.reason: Reason | None = None
         self.result: Result | None = None
@@ -75,31 +75,31 @@ class Player:
         """By example, the worst comparison."""
         self._untold_ns: list[int] = []
         self._empty_ns: list[int] = []
-        self._model = bench.models[case.model]
-        self._order = draw(case, self._model, job.probe, job.block, bench.secret)
-        self._folder = fresh(bench.scratch / "set" / case.target)
-        self._timeout_s = bench.suite.measure.timeout_s
+        self._model = context.models[case.model]
+        self._order = draw(case, self._model, job.probe, job.block, context.secret)
+        self._folder = fresh(context.scratch / "set" / case.target)
+        self._timeout_s = context.suite.measure.timeout_s
         self._threads: dict[int, float] = {}
         self._began_ns = self._before_ns = 0
-        self._huge = bench.suite.measure.latency.huge_pages
-        self._live = self._start(bench, job)
+        self._huge = context.suite.measure.latency.huge_pages
+        self._live = self._start(context, job)
 
     @property
     def items(self) -> int:
         """How many items its request names."""
         return len(self._order)
 
-    def _start(self, bench: Bench, job: Job) -> Live:
-        target = bench.target(self.case, job.probe)
+    def _start(self, context: ExecutionContext, job: Job) -> Live:
+        target = context.target(self.case, job.probe)
         asked, self._answered = self._folder / "request.json", self._folder / "result.json"
         argv = (*target.command, "--request", str(asked), "--result", str(self._answered))
-        probe = turns(bench.suite.measure.latency.warmup)
+        probe = turns(context.suite.measure.latency.warmup)
         request = make_request(self.case, self._model, probe, self._folder, self._order)
 
         def stamp(spawn_ns: int) -> None:
             asked.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, spawn_ns=spawn_ns)))
 
-        return bench.spawner.start(argv, target.environment(), stamp)
+        return context.spawner.start(argv, target.environment(), stamp)
 
     def warm(self) -> None:
         """Wait until it says that it is ready."""
@@ -125,7 +125,7 @@ class Player:
             self._check(firsts[-1])
 
     def _note(self, firsts: list[int], told: dict[str, list[int]], took_ns: int) -> None:
-        doubt = parts_doubt(told)
+        doubt = check_parts(told)
         if doubt:
             raise TurnError(doubt)
         told_ns = sum(sum(ns) for part, ns in told.items() if part not in WITHIN)
@@ -173,18 +173,18 @@ class Player:
         self._used = {thread: spent - self._threads.get(thread, 0.0) for thread, spent in self._cpu_s().items()}
         self._huge_bytes = huge_bytes(self._live.pid) if self._huge else None
         self._asked_ns, self._lasted_ns = self.inside_ns - self._before_ns, time.monotonic_ns() - self._began_ns
-        doubt = clock_doubt(self.roundtrip_ns, self._untold_ns, self._empty_ns, self.case.settings.batch)
+        doubt = check_clock(self.roundtrip_ns, self._untold_ns, self._empty_ns, self.case.settings.batch)
         if doubt:
             raise TurnError(doubt)
 
-    def turned(self, *, beside: int, inferences: int, warmup: int, steady: bool) -> Turned:
+    def turned(self, *, beside: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
         """Return how it took its turns."""
         busiest, total = max(self._used.values(), default=0.0), sum(self._used.values())
         told = total >= _TICKS * _TICK_S
         busy = sum(spent >= BUSY * busiest for spent in self._used.values()) if told else None
         waiting_s = (self._lasted_ns - self._asked_ns) / 1e9
         idle_s = total - (busy or 0) * self._asked_ns / 1e9
-        return Turned(
+        return InterleavingStats(
             beside=beside,
             inferences=inferences,
             warmup=warmup,
@@ -202,7 +202,7 @@ class Player:
         finished = self._live.close(self._timeout_s)
         self.inside_ns += time.monotonic_ns() - began
         self.finished = finished
-        self.result, reason = judge(finished, self._answered, self.case.id, watched=False)
+        self.result, reason = read_result(finished, self._answered, self.case.id, watched=False)
         self.reason = self.reason or reason
         if self.reason is None and self.result is not None:
             self.reason = self._last_doubt(self.result)
@@ -247,7 +247,7 @@ class Player:
         return {thread.id: thread.user_time + thread.system_time for thread in threads}
 
 
-def parts_doubt(told: dict[str, list[int]]) -> Reason | None:
+def check_parts(told: dict[str, list[int]]) -> Reason | None:
     """Return the reason when the parts of an inference, in a turn's answer, are longer than the inference."""
     parts = [told[name] for name in WITHIN if name in told]
     for whole, *inside in zip(told["inference"], *parts, strict=True):
@@ -257,7 +257,7 @@ def parts_doubt(told: dict[str, list[int]]) -> Reason | None:
     return None
 
 
-def clock_doubt(roundtrips: list[int], untold: list[int], empty: list[int], batch: int) -> Reason | None:
+def check_clock(roundtrips: list[int], untold: list[int], empty: list[int], batch: int) -> Reason | None:
     """Return the reason when turns lasted longer, by runoff's clock, than the runner says.
 
     Parameters

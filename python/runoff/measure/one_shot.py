@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.measure.conditions import look, since
+from runoff.measure.conditions import conditions_since, take_snapshot
 from runoff.measure.device_memory import PROVIDERS, DeviceWatch
 from runoff.measure.launch import launch
 from runoff.measure.request import draw, make_request
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runoff.measure.job import Bench, Job
+    from runoff.measure.job import ExecutionContext, Job
     from runoff.measure.launch import Answer
     from runoff.records.schema import Record
 
 
-def measure_process(bench: Bench, job: Job, blank: Record) -> Record:
+def measure_one_shot(context: ExecutionContext, job: Job, blank: Record) -> Record:
     """Start the one case of `job`, wait for its end, and return `blank` filled in."""
     try:
-        return _run(bench, job, blank, fresh(bench.scratch / "process"))
+        return _run(context, job, blank, fresh(context.scratch / "process"))
     except OSError as error:
         return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"it could not be run: {error}"))
 
@@ -41,16 +41,16 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
+def _run(context: ExecutionContext, job: Job, blank: Record, scratch: Path) -> Record:
     (case,) = job.cases
-    model = bench.models[case.model]
-    order = draw(case, model, job.probe, job.block, bench.secret)
+    model = context.models[case.model]
+    order = draw(case, model, job.probe, job.block, context.secret)
     request = make_request(case, model, job.probe, scratch, order)
-    target, timeout_s = bench.target(case, job.probe), bench.suite.measure.timeout_s
-    before, own = look(), time.process_time_ns()
+    target, timeout_s = context.target(case, job.probe), context.suite.measure.timeout_s
+    before, own = take_snapshot(), time.process_time_ns()
     on_device = job.probe.name == MEMORY.name and case.settings.provider in PROVIDERS
     with DeviceWatch() if on_device else nullcontext() as watch:
-        answer = launch(request, target, bench.spawner, scratch, timeout_s, job.probe.tool)
+        answer = launch(request, target, context.spawner, scratch, timeout_s, job.probe.tool)
     finished = answer.finished
     record = msgspec.structs.replace(
         blank,
@@ -60,15 +60,17 @@ def _run(bench: Bench, job: Job, blank: Record, scratch: Path) -> Record:
         exit_ns=finished.exit_ns,
         exit_code=finished.exit_code,
         result=answer.result,
-        conditions=since(before, finished.cpu_ns + time.process_time_ns() - own, finished.switches),
+        conditions=conditions_since(before, finished.cpu_ns + time.process_time_ns() - own, finished.switches),
         device_memory=watch.of(finished.pid) if watch else None,
     )
     if answer.result is None or answer.reason:
         return record
-    return _checked(bench, job, record, order, answer, scratch)
+    return _checked(context, job, record, order, answer, scratch)
 
 
-def _checked(bench: Bench, job: Job, record: Record, order: Sequence[int], answer: Answer, scratch: Path) -> Record:
+def _checked(
+    context: ExecutionContext, job: Job, record: Record, order: Sequence[int], answer: Answer, scratch: Path
+) -> Record:
     """Add what the tool saw and how the outputs compare; withhold "ok" from a wrong answer."""
     (case,), tool = job.cases, job.probe.tool
     try:
@@ -77,9 +79,9 @@ def _checked(bench: Bench, job: Job, record: Record, order: Sequence[int], answe
         name, logged = tool.name if tool else "", answer.finished.stderr[-200:]
         reason = Reason("tool-failed", f"{name} left no readable report: {error} {logged}")
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
-    can = bench.offers[case.target].capabilities
+    can = context.targets_info[case.target].capabilities
     if answer.result is None or (can and not can.computes):
         return msgspec.structs.replace(record, tool=seen)
-    parity, doubt = check_result(case, bench.models[case.model], job.probe, order, answer.result)
+    parity, doubt = check_result(case, context.models[case.model], job.probe, order, answer.result)
     status = "error" if doubt else "ok"
     return msgspec.structs.replace(record, status=status, reason=doubt, tool=seen, parity=parity)

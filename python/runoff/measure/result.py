@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.processes import Finished
 
 
-def judge(finished: Finished, path: Path, case: str, *, watched: bool) -> tuple[Result | None, Reason | None]:
+def read_result(finished: Finished, path: Path, case: str, *, watched: bool) -> tuple[Result | None, Reason | None]:
     """Return a runner's result, and the reason why it does not count.
 
     Parameters

@@ -58,7 +58,7 @@ class Sampling:
         """When the pass is over, on the clock of `time.monotonic`; None where blocks are counted."""
         return self._until
 
-    def fewest(self, probe: str) -> int:
+    def min_blocks(self, probe: str) -> int:
         """Return how many blocks of `probe` there are to be; at least, where sampling goes on until it is enough."""
         return FEWEST_BLOCKS if self._adaptive and probe in SAMPLED else self._suite.blocks(probe)
 
@@ -69,11 +69,11 @@ class Sampling:
         if self._adaptive and probe in self._waiting:
             self._until = self._began + self._left_s / len(self._waiting)
 
-    def is_over(self) -> bool:
+    def out_of_time(self) -> bool:
         """Return whether the time of the pass is used up."""
         return self._until is not None and time.monotonic() >= self._until
 
-    def goes_on(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
+    def needs_block(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
         """Return whether another block of `probe` is due, after `blocks` of them that gave `records`."""
         if self._until is None:
             return blocks < self._suite.blocks(probe)

@@ -21,7 +21,7 @@ from runoff.targets.ort_rust import ort_rust
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runoff.plan.target import Offer, Target
+    from runoff.plan.target import Target, TargetInfo
     from runoff.processes import Spawner
     from runoff.records.schema import Case, RunInfo
 
@@ -68,7 +68,7 @@ Files = dict[tuple[str, str], PreparedFile | Reason]
 def prepare_models(
     cases: Sequence[Case],
     models: Mapping[str, StoredModel],
-    offers: Mapping[str, Offer],
+    targets_info: Mapping[str, TargetInfo],
     spawner: Spawner,
     say: Callable[[str], None],
 ) -> Prepared:
@@ -90,7 +90,7 @@ def prepare_models(
     say
         Told what was prepared, and what was not.
     """
-    wanted = {case.id: case for case in cases if _asks(case, offers[case.target])}
+    wanted = {case.id: case for case in cases if _asks(case, targets_info[case.target])}
     files: Files = {}
     for name, source in {(case.model, case.format): None for case in wanted.values()}:
         files[name, source] = prepare_file(models[name], spawner, say, source)
@@ -128,10 +128,15 @@ def find_again(
     return Prepared(info.cases, _with_files(models, files), {})
 
 
-def _asks(case: Case, offer: Offer) -> bool:
+def _asks(case: Case, target_info: TargetInfo) -> bool:
     """Return whether the case would use a prepared file if there were one."""
-    preparer, can = _PREPARERS.get(case.format), offer.capabilities
-    reads = can is not None and preparer is not None and preparer.format in can.formats and offer.target.format is None
+    preparer, can = _PREPARERS.get(case.format), target_info.capabilities
+    reads = (
+        can is not None
+        and preparer is not None
+        and preparer.format in can.formats
+        and target_info.target.format is None
+    )
     return reads and case.skipped is None and case.settings.prepared is True
 
 

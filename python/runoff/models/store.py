@@ -133,13 +133,13 @@ class StoredModel(Struct, frozen=True):
             try:
                 size = path.stat().st_size
             except FileNotFoundError:
-                raise self._spoilt(f"{path} is missing") from None
+                raise self._corrupted(f"{path} is missing") from None
             except OSError as error:
                 raise RunoffError(
                     f"{path} cannot be read: {error.strerror}", "give whoever runs runoff the right to read the store"
                 ) from error
             if size != stored.bytes:
-                raise self._spoilt(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
+                raise self._corrupted(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
 
     def verify(self) -> None:
         """Check that every file is the one that was stored, by its SHA-256.
@@ -157,7 +157,7 @@ class StoredModel(Struct, frozen=True):
         for stored in _files(self.manifest):
             hashed[stored.path] = _hash(self.folder / stored.path, before.get(stored.path))
             if hashed[stored.path].sha256 != stored.sha256:
-                raise self._spoilt(f"{self.folder / stored.path} was changed after it was stored")
+                raise self._corrupted(f"{self.folder / stored.path} was changed after it was stored")
         if hashed != before:
             self._write_hashed(hashed)
 
@@ -174,7 +174,7 @@ class StoredModel(Struct, frozen=True):
             temporary.write_bytes(msgspec.json.encode(hashed))
             temporary.replace(self.folder / _HASHED)
 
-    def _spoilt(self, message: str) -> RunoffError:
+    def _corrupted(self, message: str) -> RunoffError:
         return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")
 
 

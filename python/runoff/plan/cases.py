@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from runoff.plan.suite import Group, Suite
-    from runoff.plan.target import Offer
+    from runoff.plan.target import TargetInfo
     from runoff.records.manifest import Manifest
 
 
-def make_plan(suite: Suite, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> tuple[Case, ...]:
+def make_plan(
+    suite: Suite, formats: Mapping[str, Collection[str]], targets_info: Mapping[str, TargetInfo]
+) -> tuple[Case, ...]:
     """Return the cases of `suite`, in its order, each at most once.
 
     Parameters
@@ -42,7 +44,7 @@ def make_plan(suite: Suite, formats: Mapping[str, Collection[str]], offers: Mapp
     """
     cases: dict[str, Case] = {}
     for group in suite.choices:
-        for case in _cases(group, formats, offers):
+        for case in _cases(group, formats, targets_info):
             cases[case.id] = _merged(cases.get(case.id, case), case)
     return tuple(cases.values())
 
@@ -57,12 +59,14 @@ def _merged(one: Case, other: Case) -> Case:
     return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
 
 
-def _cases(group: Group, formats: Mapping[str, Collection[str]], offers: Mapping[str, Offer]) -> Iterator[Case]:
+def _cases(
+    group: Group, formats: Mapping[str, Collection[str]], targets_info: Mapping[str, TargetInfo]
+) -> Iterator[Case]:
     for model in group.models or ():
         for workload in group.workloads or ():
             for settings in sweep(group.settings):
                 for target in group.targets or ():
-                    yield plan_case(model, workload, settings, group.probes or (), formats[model], offers[target])
+                    yield plan_case(model, workload, settings, group.probes or (), formats[model], targets_info[target])
 
 
 def plan_case(
@@ -71,11 +75,11 @@ def plan_case(
     settings: Settings,
     probes: tuple[str, ...],
     formats: Collection[str],
-    offer: Offer,
+    target_info: TargetInfo,
 ) -> Case:
-    """Return one case, with the reason when `offer` does not cover it."""
-    name, variant = offer.target.name, settings_words(settings)
-    model_format = _format(offer, formats, settings)
+    """Return one case, with the reason when `target_info` does not cover it."""
+    name, variant = target_info.target.name, settings_words(settings)
+    model_format = _format(target_info, formats, settings)
     return Case(
         id=".".join((model, workload, name, *variant)),
         model=model,
@@ -83,20 +87,20 @@ def plan_case(
         target=name,
         settings=settings,
         # rule 2: nothing is timed before its answer has been checked
-        probes=_askable(tuple(dict.fromkeys(("accuracy", *probes))), offer),
+        probes=_askable(tuple(dict.fromkeys(("accuracy", *probes))), target_info),
         format=model_format or "",
         variant=variant,
-        skipped=_obstacle(offer, workload, settings, model_format, formats),
+        skipped=_obstacle(target_info, workload, settings, model_format, formats),
     )
 
 
 def with_proofs(
-    cases: Iterable[Case], offers: Mapping[str, Offer], manifests: Mapping[str, Manifest]
+    cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
     """Return `cases`; where one that reads packages cannot run, its reason says first how its package was checked."""
     return tuple(
         _with_proof(case, case.skipped, manifests[case.model])
-        if case.skipped and offers[case.target].target.packages
+        if case.skipped and targets_info[case.target].target.packages
         else case
         for case in cases
     )
@@ -117,38 +121,40 @@ def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
     return named[-1] if named else next(iter(cases), None)
 
 
-def with_twins(cases: Sequence[Case], offers: Mapping[str, Offer], baselines: Sequence[str]) -> tuple[Case, ...]:
+def with_controls(
+    cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], baselines: Sequence[str]
+) -> tuple[Case, ...]:
     """Return `cases` with the second self of the baseline of every comparison: an A/A, whose spread is the noise floor.
 
     A comparison in which fewer than two cases can run and compute has none.
     """
     comparisons: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
-        can = offers[case.target].capabilities
+        can = targets_info[case.target].capabilities
         if case.skipped is None and can and can.computes:
             comparisons.setdefault(case.comparison, []).append(case)
     made = list(cases)
     for members in comparisons.values():
         baseline = baseline_of(members, baselines)
         if baseline and len(members) > 1:
-            made.insert(made.index(baseline) + 1, _twin(baseline))
+            made.insert(made.index(baseline) + 1, _control(baseline))
     return tuple(made)
 
 
-def _twin(case: Case) -> Case:
+def _control(case: Case) -> Case:
     name = f"{case.target}-again"
     identity = ".".join((case.model, case.workload, name, *case.variant))
-    return msgspec.structs.replace(case, id=identity, target=name, twin_of=case.target)
+    return msgspec.structs.replace(case, id=identity, target=name, control_of=case.target)
 
 
-def offers_with_twins(cases: Iterable[Case], offers: Mapping[str, Offer]) -> dict[str, Offer]:
-    """Return `offers` with those of the twins among `cases`, under the twins' names."""
-    return {**offers, **{case.target: offers[case.twin_of] for case in cases if case.twin_of}}
+def with_control_targets(cases: Iterable[Case], targets_info: Mapping[str, TargetInfo]) -> dict[str, TargetInfo]:
+    """Return `targets_info` with those of the twins among `cases`, under the twins' names."""
+    return {**targets_info, **{case.target: targets_info[case.control_of] for case in cases if case.control_of}}
 
 
-def _askable(probes: tuple[str, ...], offer: Offer) -> tuple[str, ...]:
+def _askable(probes: tuple[str, ...], target_info: TargetInfo) -> tuple[str, ...]:
     """Leave out what a runner that computes nothing cannot be asked; of others, what they cannot do is said."""
-    can = offer.capabilities
+    can = target_info.capabilities
     if can is None or can.computes:
         return probes
     return tuple(probe for probe in probes if probe not in ("accuracy", "latency") or probe in can.measures)
@@ -164,13 +170,13 @@ def settings_words(settings: Settings) -> tuple[str, ...]:
     return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
 
 
-def _format(offer: Offer, formats: Collection[str], settings: Settings) -> str | None:
-    return next((name for name in _readable(offer, formats) if name in formats and serves(name, settings)), None)
+def _format(target_info: TargetInfo, formats: Collection[str], settings: Settings) -> str | None:
+    return next((name for name in _readable(target_info, formats) if name in formats and serves(name, settings)), None)
 
 
-def _readable(offer: Offer, formats: Collection[str]) -> Collection[str]:
+def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[str]:
     """Return the formats that a target reads, the best first."""
-    target, can = offer.target, offer.capabilities
+    target, can = target_info.target, target_info.capabilities
     if can is None:
         return [kind.name for kind in PACKAGES] if target.packages else ()
     # a runner that names no format does not read the model
@@ -178,11 +184,11 @@ def _readable(offer: Offer, formats: Collection[str]) -> Collection[str]:
 
 
 def _obstacle(
-    offer: Offer, workload: str, settings: Settings, model_format: str | None, formats: Collection[str]
+    target_info: TargetInfo, workload: str, settings: Settings, model_format: str | None, formats: Collection[str]
 ) -> Reason | None:
-    can = offer.capabilities
+    can = target_info.capabilities
     if can is None:
-        return offer.reason
+        return target_info.reason
     checks = (
         (
             PROTOCOL_VERSION in can.protocol,

@@ -9,7 +9,7 @@ from runoff.records.errors import RunoffError
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def read_share(text: str | None) -> float | None:
+def parse_percent(text: str | None) -> float | None:
     """Return ``2%`` as 0.02; None stays None.
 
     Raises
@@ -25,7 +25,7 @@ def read_share(text: str | None) -> float | None:
     return float(found[1]) / 100
 
 
-def read_duration(text: str | None) -> float | None:
+def parse_duration(text: str | None) -> float | None:
     """Return ``90s``, ``10m`` or ``1h`` in seconds; None stays None.
 
     Raises

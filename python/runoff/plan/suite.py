@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from runoff import paths
-from runoff.plan.quantities import read_duration, read_share
+from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.plan.settings import sweep
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Positive, Settings, Workload
@@ -29,7 +29,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class Choice(_Table, frozen=True, kw_only=True):
+class Matrix(_Table, frozen=True, kw_only=True):
     """What is crossed with what. In a ``[[group]]``, a key left out is the one of ``[suite]``."""
 
     models: tuple[str, ...] | None = None
@@ -38,7 +38,7 @@ class Choice(_Table, frozen=True, kw_only=True):
     probes: tuple[str, ...] | None = None
 
 
-class Head(Choice, frozen=True, kw_only=True):
+class SuiteTable(Matrix, frozen=True, kw_only=True):
     """``[suite]``."""
 
     name: Name
@@ -48,13 +48,13 @@ class Head(Choice, frozen=True, kw_only=True):
     """Targets that the others are compared with. A comparison that has none of them takes its first target."""
 
 
-class Group(Choice, frozen=True, kw_only=True):
+class Group(Matrix, frozen=True, kw_only=True):
     """``[[group]]``: a cross product of its own."""
 
     settings: dict[str, Any] = {}
 
 
-class LatencyMinima(_Table, frozen=True, kw_only=True):
+class LatencyOptions(_Table, frozen=True, kw_only=True):
     """``[measure.latency]``: a process goes on until both minima are met."""
 
     mode: Literal["side-by-side", "alone"] = "side-by-side"
@@ -83,7 +83,7 @@ class Measure(_Table, frozen=True, kw_only=True):
 
     blocks: dict[str, Positive] = {}
     """By probe; see `DEFAULT_BLOCKS`."""
-    latency: LatencyMinima = LatencyMinima()
+    latency: LatencyOptions = LatencyOptions()
     energy: EnergyWindows = EnergyWindows()
     timeout_s: Annotated[float, Meta(gt=0)] = 600.0
     """A process that takes longer is killed and its case fails with kind ``timeout``."""
@@ -97,7 +97,7 @@ class Measure(_Table, frozen=True, kw_only=True):
     """Of the random order."""
 
 
-class OwnTarget(_Table, frozen=True, kw_only=True):
+class CustomTarget(_Table, frozen=True, kw_only=True):
     """``[targets.NAME]``: a runner that the user brings."""
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -107,10 +107,10 @@ class OwnTarget(_Table, frozen=True, kw_only=True):
 class Suite(_Table, frozen=True, kw_only=True):
     """A whole suite file."""
 
-    suite: Head
+    suite: SuiteTable
     settings: dict[str, Any] = {}
     measure: Measure = Measure()
-    targets: dict[Name, OwnTarget] = {}
+    targets: dict[Name, CustomTarget] = {}
     group: tuple[Group, ...] = ()
 
     @property
@@ -119,8 +119,8 @@ class Suite(_Table, frozen=True, kw_only=True):
         return [self._filled(group) for group in self.group or (Group(),)]
 
     def _filled(self, group: Group) -> Group:
-        own = {key: getattr(group, key) for key in Choice.__struct_fields__ if getattr(group, key) is not None}
-        shared = {key: getattr(self.suite, key) for key in Choice.__struct_fields__}
+        own = {key: getattr(group, key) for key in Matrix.__struct_fields__ if getattr(group, key) is not None}
+        shared = {key: getattr(self.suite, key) for key in Matrix.__struct_fields__}
         return Group(**{**shared, **own}, settings={**self.settings, **group.settings})
 
     def blocks(self, probe: str) -> int:
@@ -183,14 +183,14 @@ def parse_suite(text: str, name: str) -> Suite:
 
 def _check_goal(measure: Measure, name: str) -> None:
     try:
-        read_share(measure.precision)
-        read_duration(measure.time)
+        parse_percent(measure.precision)
+        parse_duration(measure.time)
     except RunoffError as error:
         raise RunoffError(f"{name}: [measure] {error.message}", error.hint) from error
 
 
 def _check_complete(group: Group, name: str) -> None:
-    for key in Choice.__struct_fields__:
+    for key in Matrix.__struct_fields__:
         if not getattr(group, key):
             raise RunoffError(f"{name}: [suite] has no {key}", f"add for example: {_EXAMPLES[key]}")
     _check_names(group.probes or (), DEFAULT_BLOCKS, f"{name}: probe")
@@ -222,12 +222,12 @@ _EXAMPLES = {
 
 _TABLES = {
     "": Suite,
-    "suite": Head,
+    "suite": SuiteTable,
     "measure": Measure,
-    "measure.latency": LatencyMinima,
+    "measure.latency": LatencyOptions,
     "measure.energy": EnergyWindows,
     "group": Group,
-    "targets": OwnTarget,
+    "targets": CustomTarget,
 }
 
 

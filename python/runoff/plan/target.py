@@ -38,7 +38,7 @@ class Target(Struct, frozen=True, kw_only=True):
         return {**kept, **_ADDED, **self.env}
 
 
-class Offer(Struct, frozen=True):
+class TargetInfo(Struct, frozen=True):
     """A target and what its runner says it can do here, or the reason why it can do nothing."""
 
     target: Target

@@ -13,10 +13,10 @@ from runoff.probes.memory import MEMORY
 from runoff.probes.process import PROCESS
 
 if TYPE_CHECKING:
-    from runoff.plan.suite import LatencyMinima
+    from runoff.plan.suite import LatencyOptions
     from runoff.probes.base import Probe
 
 
-def passes(minima: LatencyMinima) -> tuple[Probe, ...]:
+def passes(minima: LatencyOptions) -> tuple[Probe, ...]:
     """Return all probes; each is a pass of its own over the cases."""
     return (ACCURACY, PROCESS, LIFE, latency(minima), MEMORY, COUNTERS, ENERGY)

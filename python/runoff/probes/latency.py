@@ -8,10 +8,10 @@ from runoff.probes.base import Probe
 from runoff.records.protocol import Latency, Turns
 
 if TYPE_CHECKING:
-    from runoff.plan.suite import LatencyMinima
+    from runoff.plan.suite import LatencyOptions
 
 
-def latency(minima: LatencyMinima) -> Probe:
+def latency(minima: LatencyOptions) -> Probe:
     """Return the probe with the minima that the suite asks for."""
     measure = Latency(min_samples=minima.min_samples, min_ns=round(minima.min_time_s * 1e9), warmup=minima.warmup)
     return Probe(name="latency", summary="inference in a live process: first, second and warm", measure=measure)

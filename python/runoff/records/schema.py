@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runoff.records.protocol import Capabilities, Result, Settings, Workload  # noqa: TC001
 from runoff.records.reason import Reason  # noqa: TC001
@@ -26,7 +26,7 @@ class Case(Struct, frozen=True, kw_only=True):
     """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
     """The settings in words: profile, threads, batch, then all that departs from the profile."""
-    twin_of: str | None = None
+    control_of: str | None = field(default=None, name="twin_of")
     """Set for the baseline's second self: the target that it is, under another name. The noise floor comes from it."""
     skipped: Reason | None = None
     """Set when the case cannot run on this machine: its rows stay, with this reason."""
@@ -47,7 +47,7 @@ class Footprint(Struct, frozen=True):
     """Why there are no parts; empty where there are."""
 
 
-class Turned(Struct, frozen=True, kw_only=True):
+class InterleavingStats(Struct, frozen=True, kw_only=True):
     """How a live process took its turns (probe ``latency``)."""
 
     beside: int
@@ -156,7 +156,7 @@ class Record(Struct, frozen=True, kw_only=True):
     """The runner's own answer."""
     parity: list[dict[str, Any]] = []
     """For each output that was compared with its reference: see `runoff.measure.parity`."""
-    turned: Turned | None = None
+    turned: InterleavingStats | None = None
     """Set when it was measured as a live process that took turns."""
     conditions: Conditions | None = None
     device_memory: DeviceMemory | None = None

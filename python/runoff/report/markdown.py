@@ -155,7 +155,7 @@ def _table(block: Block) -> str:
 
 def _cells(row: Row, block: Block) -> Iterator[str]:
     baselines = block.baselines
-    yield from (row.profile, f"*{row.target}*" if row.twin_of else row.target, full(row.wall))
+    yield from (row.profile, f"*{row.target}*" if row.control_of else row.target, full(row.wall))
     yield from (row.wall_vs.get(name, "") for name in baselines)
     yield full(row.warm)
     yield from (row.warm_vs.get(name, "") for name in baselines)

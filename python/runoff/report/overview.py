@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from runoff.analysis.comparison_groups import Peers
+from runoff.analysis.comparison_groups import ComparisonGroups
 from runoff.analysis.energy import PARTS, shown_domains
 from runoff.analysis.validity import computes, say
 from runoff.report.measured import timing_words
@@ -53,7 +53,7 @@ class Row(Struct, frozen=True, kw_only=True):
     """The profile, and what departs from it."""
     computes: bool
     """False for the null runners."""
-    twin_of: str | None = None
+    control_of: str | None = field(default=None, name="twin_of")
     """The baseline that it is once more, for the noise floor; its verdicts are then the A/A's own result."""
     stability: str = ""
     """The verdict of `runoff.analysis.stability`; empty for a case that could not run."""
@@ -142,7 +142,7 @@ def blocks(analysis: Analysis) -> list[Block]:
     statuses: dict[str, set[str]] = defaultdict(set)
     unfair = _unfair(analysis)
     domains = shown_domains(analysis.run.info)
-    peers = Peers(analysis.run.info)
+    peers = ComparisonGroups(analysis.run.info)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
@@ -203,7 +203,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         target=case.target,
         profile=_profile(case),
         computes=computes(analysis.run, case.target),
-        twin_of=case.twin_of,
+        control_of=case.control_of,
         stability=steadiness.verdict if steadiness else "",
         wall=_figure(lines, case.id, WALL),
         wall_vs=_verdicts(lines, case, WALL),
@@ -244,7 +244,9 @@ def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
 
 def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, str]:
     found = [line for line in lines.get((case.id, *name), []) if line["baseline"]]
-    return {line["baseline"]: _again(line) if line["baseline"] == case.twin_of else line["verdict"] for line in found}
+    return {
+        line["baseline"]: _again(line) if line["baseline"] == case.control_of else line["verdict"] for line in found
+    }
 
 
 def _again(line: dict[str, Any]) -> str:
@@ -320,7 +322,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "precision": info.precision,
         "time_s": info.time_s,
         "harness": msgspec.to_builtins(analysis.harness)
-        | {"own_ns": analysis.harness.own_ns, "own_share": analysis.harness.own_share},
+        | {"own_ns": analysis.harness.own_ns, "own_share": analysis.harness.overhead_share},
         "skipped": {case.id: say(case.skipped) for case in info.cases if case.skipped},
     }
     plain: dict[str, Any] = msgspec.to_builtins(overview)

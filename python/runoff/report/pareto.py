@@ -65,7 +65,7 @@ def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:
 
 def _points(block: Block, read: Callable[[Row], Figure]) -> pd.DataFrame:
     """Return a row for each case that computes and has both figures; `front` is whether none beats it."""
-    rows = [row for row in block.rows if row.computes and row.twin_of is None]
+    rows = [row for row in block.rows if row.computes and row.control_of is None]
     table = pd.DataFrame([_point(row, read(row)) for row in rows if None not in (read(row).value, row.peak.value)])
     if not table.empty:
         kept = front(list(zip(table["ms"], table["mb"], strict=True)))

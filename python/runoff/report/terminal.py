@@ -81,10 +81,10 @@ def _cases(cases: list[str]) -> str:
 
 def harness_line(row: Harness) -> str:
     """Return the row on the harness itself as a sentence."""
-    if row.own_share is None:
+    if row.overhead_share is None:
         return "harness: the run's wall time is not known yet"
-    verdict = "under" if row.within_bar else "over"
-    share = f"{row.own_share:.1%} of the run's time was spent outside measured processes"
+    verdict = "under" if row.within_threshold else "over"
+    share = f"{row.overhead_share:.1%} of the run's time was spent outside measured processes"
     elapsed = number(Figure(row.elapsed_ns, unit="ns"))
     return f"harness: {share} ({verdict} the bar of {MOST:.0%}); {elapsed} in all"
 
@@ -116,7 +116,7 @@ def block_table(block: Block) -> Table:
         table.add_section()
         table.add_row(Text(f"{profile}:", style="italic"))
         for row in (row for row in block.present if row.profile == profile):
-            style = "dim" if row.twin_of else None
+            style = "dim" if row.control_of else None
             table.add_row(*_cells(row, shown), style=style)
             for domain, drawn in row.energy.items():
                 table.add_row(*_joules(domain, drawn, shown), style=style)
@@ -150,7 +150,7 @@ def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
 
 def _target(row: Row) -> Text:
     """Return the target's name, and below it what is to be known before its numbers are read."""
-    name = row.target.replace(f"{row.twin_of}-", f"{row.twin_of}-\n") if row.twin_of else row.target
+    name = row.target.replace(f"{row.control_of}-", f"{row.control_of}-\n") if row.control_of else row.target
     text = Text(name, style="" if row.computes else "dim")
     if row.status != "ok":
         text.append(f"\n{row.status}", style="yellow")

@@ -67,7 +67,7 @@ def findings(block: Block) -> list[Finding]:
     found = []
     for profile in block.profiles:
         # a twin is its baseline once more: it cannot win
-        rows = [row for row in block.rows if row.profile == profile and row.computes and row.twin_of is None]
+        rows = [row for row in block.rows if row.profile == profile and row.computes and row.control_of is None]
         for what, best, read in _contests(block):
             measured = {row.target: (row, *read(row)) for row in rows if read(row)[0].value is not None}
             if measured:

@@ -16,7 +16,7 @@ from runoff.records.machine import headline
 from runoff.report.tables import table
 from runoff.selftest.measuring import TRIALS, finished_runs
 from runoff.selftest.split import slices
-from runoff.selftest.verdicts import NOTHING, Said, read_verdicts
+from runoff.selftest.verdicts import NOTHING, TargetVerdict, read_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ _NOTE = (
 )
 
 
-class Try(Said, frozen=True, kw_only=True):
+class Attempt(TargetVerdict, frozen=True, kw_only=True):
     """A planted slow-down in one run, or in a part of it."""
 
     trial: str
@@ -63,16 +63,16 @@ class Bar(Struct, frozen=True):
     """Share of the tries in which it is found at least; of an A/A, whose interval leaves out zero at most."""
     words: str
 
-    def of(self, tries: Iterable[Try]) -> list[Try]:
+    def of(self, tries: Iterable[Attempt]) -> list[Attempt]:
         """Return the tries that it is about."""
         asked = (self.trial, self.planted, self.seconds)
         return [one for one in tries if (one.trial, one.planted, one.seconds) == asked]
 
-    def said(self, tries: Iterable[Try]) -> int:
+    def said(self, tries: Iterable[Attempt]) -> int:
         """Return how many of its tries say what is counted."""
         return sum(one.slower if self.planted else one.uncovered for one in self.of(tries))
 
-    def met(self, tries: Sequence[Try]) -> bool | None:
+    def met(self, tries: Sequence[Attempt]) -> bool | None:
         """Return whether it is met; None where nothing of it was measured."""
         said, limit = self.said(tries), self.needed * len(self.of(tries))
         if not limit:
@@ -89,7 +89,7 @@ BARS = (
 )
 
 
-def read_tries(run: Run, name: str) -> list[Try]:
+def read_tries(run: Run, name: str) -> list[Attempt]:
     """Return all tries that `run`, of the trial `name`, holds."""
     trial = TRIALS[name]
     tries = []
@@ -100,7 +100,7 @@ def read_tries(run: Run, name: str) -> list[Try]:
     return tries
 
 
-def _read_part(run: Run, name: str, **place: Any) -> list[Try]:  # noqa: ANN401 (fields of Try)
+def _read_part(run: Run, name: str, **place: Any) -> list[Attempt]:  # noqa: ANN401 (fields of Try)
     trial = TRIALS[name]
     records = [record for record in run.records if record.probe == trial.probe]
     others = [record.conditions.others for record in records if record.conditions]
@@ -113,7 +113,7 @@ def _read_part(run: Run, name: str, **place: Any) -> list[Try]:  # noqa: ANN401 
     }
     said = read_verdicts(run, trial.probe)
     return [
-        Try(**head, planted=share, **msgspec.structs.asdict(said.get(target, NOTHING)))
+        Attempt(**head, planted=share, **msgspec.structs.asdict(said.get(target, NOTHING)))
         for target, share in trial.planted.items()
     ]
 
@@ -146,14 +146,14 @@ def write_summary(out: Path, console: Console) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _groups(tries: Iterable[Try]) -> list[list[Try]]:
-    groups: dict[tuple[str, float, int], list[Try]] = {}
+def _groups(tries: Iterable[Attempt]) -> list[list[Attempt]]:
+    groups: dict[tuple[str, float, int], list[Attempt]] = {}
     for one in tries:
         groups.setdefault((one.trial, one.planted, one.parts), []).append(one)
     return [groups[key] for key in sorted(groups)]
 
 
-def _row(group: Sequence[Try]) -> dict[str, Any]:
+def _row(group: Sequence[Attempt]) -> dict[str, Any]:
     first = group[0]
     return {
         "trial": first.trial,
@@ -172,7 +172,7 @@ def _row(group: Sequence[Try]) -> dict[str, Any]:
     }
 
 
-def _bar(bar: Bar, tries: Sequence[Try]) -> dict[str, Any]:
+def _bar(bar: Bar, tries: Sequence[Attempt]) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(bar),
         "said": bar.said(tries),
@@ -190,7 +190,7 @@ def _head(runs: dict[str, list[Run]]) -> str:
     )
 
 
-def _bar_table(tries: Sequence[Try]) -> str:
+def _bar_table(tries: Sequence[Attempt]) -> str:
     met = {True: "met", False: "missed", None: "not measured"}
     lines = []
     for bar in BARS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.selftest.suites import HONEST, SAME, SHORT_SETS, Plan, pick_model, runner
-from runoff.selftest.verdicts import NOTHING, Said, read_verdicts
+from runoff.selftest.verdicts import NOTHING, TargetVerdict, read_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Slowdown(Struct, frozen=True, kw_only=True):
     """A planted slow-down and what the run says of it; 0 is the baseline's program again."""
 
     planted: float
-    said: Said
+    said: TargetVerdict
 
 
 class Resolution(Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def read_resolution(run: Run) -> Resolution:
     return Resolution(slowdowns=slowdowns, resolves=resolves(one.said for one in slowdowns))
 
 
-def resolves(said: Iterable[Said]) -> float | None:
+def resolves(said: Iterable[TargetVerdict]) -> float | None:
     """Return the smallest difference that is found nearly always, rounded up to a tenth of a percent.
 
     It is ``max(floor, w) + w``, where ``w`` is the widest half interval. A verdict needs an estimate farther from 1

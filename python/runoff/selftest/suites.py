@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff import paths
-from runoff.plan.suite import OwnTarget
+from runoff.plan.suite import CustomTarget
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.selftest import injected as planted
 from runoff.targets import BUILT_IN
@@ -35,7 +35,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     name: str
     model: str
-    targets: Mapping[str, OwnTarget]
+    targets: Mapping[str, CustomTarget]
     probe: str
     workload: str = "tensor"
     groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
@@ -52,7 +52,7 @@ def pick_model() -> str:
     return (here or list(MODELS[::-1]))[0]
 
 
-def runner(*words: object) -> OwnTarget:
+def runner(*words: object) -> CustomTarget:
     """Return the planted runner with a fault: its name, and its share if it has one.
 
     Raises
@@ -62,10 +62,10 @@ def runner(*words: object) -> OwnTarget:
     """
     honest = _built("ort-python")
     command = (honest.command[0], "-P", str(Path(planted.__file__)), *map(str, words))
-    return OwnTarget(command=command, env=honest.env)
+    return CustomTarget(command=command, env=honest.env)
 
 
-def burning(share: float) -> OwnTarget:
+def burning(share: float) -> CustomTarget:
     """Return ``ort-rust`` inside the program that burns CPU for `share` of the time that it took.
 
     Raises
@@ -76,7 +76,7 @@ def burning(share: float) -> OwnTarget:
     rust, burner = _built("ort-rust"), paths.binaries() / "runoff-burn"
     if not burner.exists():
         raise RunoffError(f"its program is not built ({burner})", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
-    return OwnTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
+    return CustomTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
 
 
 def _built(name: str) -> Target:

@@ -18,7 +18,7 @@ METRICS = {"latency": "inference.warm", "process": "wall"}
 _WORDS = BETTER_WORSE["ns"]
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class TargetVerdict(Struct, frozen=True, kw_only=True):
     """How a target stands to the honest one."""
 
     measured: float
@@ -50,11 +50,11 @@ class Said(Struct, frozen=True, kw_only=True):
         return self.verdict.startswith(NO_DIFFERENCE)
 
 
-NOTHING = Said(measured=nan, low=nan, high=nan, floor=nan, p_adjusted=nan, verdict="not measured")
+NOTHING = TargetVerdict(measured=nan, low=nan, high=nan, floor=nan, p_adjusted=nan, verdict="not measured")
 """Of a target that has no row: it failed, or the part of the run holds nothing of it."""
 
 
-def read_verdicts(run: Run, probe: str) -> dict[str, Said]:
+def read_verdicts(run: Run, probe: str) -> dict[str, TargetVerdict]:
     """Return, by target, what the summary of `run` says in its headline metric of `probe`."""
     summary = analyse(run).summary
     rows = summary[
@@ -63,8 +63,8 @@ def read_verdicts(run: Run, probe: str) -> dict[str, Said]:
     return {row["target"]: _said(row) for row in rows.to_dict("records") if row["target"] != HONEST}
 
 
-def _said(row: dict[Any, Any]) -> Said:
-    return Said(
+def _said(row: dict[Any, Any]) -> TargetVerdict:
+    return TargetVerdict(
         measured=1 / row["ratio"] - 1,
         low=1 / row["ratio_high"] - 1,
         high=1 / row["ratio_low"] - 1,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from runoff.measure.discovery import ask_target
+from runoff.measure.discovery import query_capabilities
 from runoff.measure.parity import TOLERANCE, compare_outputs, worst
 from runoff.measure.request import make_request
-from runoff.measure.result import judge
+from runoff.measure.result import read_result
 from runoff.models.prepared import prepare_file, prepare_models
 from runoff.plan.cases import plan_case
 from runoff.plan.settings import resolve
@@ -60,12 +60,12 @@ class Runner:
     """A target's runner."""
 
     def __init__(self, target: Target, model: StoredModel, profile: str, spawner: Spawner) -> None:
-        offer = ask_target(target, spawner)
+        target_info = query_capabilities(target, spawner)
         settings = resolve({"profile": profile, "threads": 1})
-        case = plan_case(model.manifest.name, "classify", settings, (), model.formats, offer)
+        case = plan_case(model.manifest.name, "classify", settings, (), model.formats, target_info)
         if case.skipped:
             raise NotMeasuredError(case.skipped)
-        ready = prepare_models((case,), {case.model: model}, {target.name: offer}, spawner, _quiet)
+        ready = prepare_models((case,), {case.model: model}, {target.name: target_info}, spawner, _quiet)
         if ready.reasons:
             raise NotMeasuredError(ready.reasons[case.model])
         self._target = target
@@ -90,7 +90,7 @@ class Runner:
 
     def check(self, finished: Finished, scratch: Path, *, watched: bool) -> Result | None:
         """Return its result, once its outputs were compared with the reference, and its label."""
-        result, reason = judge(finished, scratch / "result.json", self._case.id, watched=watched)
+        result, reason = read_result(finished, scratch / "result.json", self._case.id, watched=watched)
         if reason or result is None:
             raise NotMeasuredError(reason or Reason("no-result", "no result"))
         apart = worst(compare_outputs(result.outputs, [self._model.reference(0)]))

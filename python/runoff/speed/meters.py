@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from runoff.measure.discovery import ask_tool
+from runoff.measure.discovery import query_tool
 from runoff.probes.memory import MEMORY
 from runoff.probes.process import HYPERFINE, PROCESS
 from runoff.speed.pairs import BLOCKS, Pairs
@@ -47,7 +47,7 @@ def _make_meter(group: str, names: tuple[str, ...], bench: Bench) -> Meter:
     if kind == "memory":
         return Whole(bench, profile, names, MEMORY)
     meter = Whole(bench, profile, names, PROCESS)
-    version, reason = ask_tool(HYPERFINE, bench.spawner)
+    version, reason = query_tool(HYPERFINE, bench.spawner)
     meter.versions["hyperfine"] = str(version)
     if reason:
         meter.group.reasons.update(dict.fromkeys(names, reason))

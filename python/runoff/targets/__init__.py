@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from runoff.plan.suite import OwnTarget
+    from runoff.plan.suite import CustomTarget
 
 BUILT_IN: dict[str, Callable[[], Target]] = {
     "torch": torch,
@@ -32,7 +32,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 }
 
 
-def find_targets(names: Iterable[str], own: Mapping[str, OwnTarget], folder: Path) -> dict[str, Target]:
+def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: Path) -> dict[str, Target]:
     """Return the targets called `names`: those that the suite brings, else the built-in ones.
 
     Parameters
@@ -52,13 +52,13 @@ def find_targets(names: Iterable[str], own: Mapping[str, OwnTarget], folder: Pat
     return {name: _own_target(name, own[name], folder) if name in own else _built_in(name, own) for name in names}
 
 
-def _built_in(name: str, own: Mapping[str, OwnTarget]) -> Target:
+def _built_in(name: str, own: Mapping[str, CustomTarget]) -> Target:
     if name not in BUILT_IN:
         raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
     return BUILT_IN[name]()
 
 
-def _own_target(name: str, table: OwnTarget, folder: Path) -> Target:
+def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
     local = "/" in program
     found = shutil.which(str((folder / program).absolute()) if local else program)

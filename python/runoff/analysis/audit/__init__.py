@@ -21,7 +21,7 @@ POINTS: tuple[Callable[[Group], Found | None], ...] = (
     *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),
     *(resources.threads, resources.provider, software.denormals),
     *(resources.profile, resources.settings, resources.applied, resources.environment),
-    *(measurement.timed, measurement.waiting, measurement.twin, measurement.energy),
+    *(measurement.timed, measurement.waiting, measurement.control, measurement.energy),
 )
 """In the order in which they are shown; one that is None has nothing to look at in this comparison."""
 
@@ -49,13 +49,13 @@ def audit(run: Run) -> list[Point]:
             comparisons[case.comparison].append(case)
     points = []
     for comparison, ran in comparisons.items():
-        cases = tuple(case for case in ran if case.twin_of is None)
+        cases = tuple(case for case in ran if case.control_of is None)
         if not cases:
             continue
         group = Group(
             run,
             cases,
-            tuple(case for case in ran if case.twin_of is not None),
+            tuple(case for case in ran if case.control_of is not None),
             {case.id: in_effect(records[case.id]) for case in ran},
             {case.id: tuple(records[case.id]) for case in ran},
         )

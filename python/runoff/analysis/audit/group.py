@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from runoff.records.protocol import Effective
-    from runoff.records.schema import Case, Record, Run, Turned
+    from runoff.records.schema import Case, InterleavingStats, Record, Run
 
 Outcome = Literal["ok", "differs", "unknown"]
 Found = tuple[str, Outcome, str]
@@ -22,14 +22,14 @@ class Group:
 
     run: Run
     cases: tuple[Case, ...]
-    twins: tuple[Case, ...]
+    controls: tuple[Case, ...]
     """Second selves of a baseline; not among `cases`."""
     effective: Mapping[str, tuple[Effective, ...]]
     """By case id, twins too: the distinct things in effect over its processes."""
     records: Mapping[str, tuple[Record, ...]]
     """By case id, twins too."""
 
-    def turned(self, case: Case) -> list[Turned | None]:
+    def turned(self, case: Case) -> list[InterleavingStats | None]:
         """Return how each process of the probe ``latency`` took its turns; None for one that took none."""
         return [record.turned for record in self.records[case.id] if (record.probe, record.status) == ("latency", "ok")]
 

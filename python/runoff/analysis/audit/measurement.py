@@ -30,7 +30,7 @@ def waiting(group: Group) -> Found:
     """Return whether those that waited left the CPU to the one whose turn it was."""
     shares = {
         case.target: max(told)
-        for case in (*group.cases, *group.twins)
+        for case in (*group.cases, *group.controls)
         if (told := [live.waiting_share for live in group.turned(case) if live and live.waiting_share is not None])
     }
     taken = [f"{target} {percent(share)} of a core" for target, share in shares.items()]
@@ -43,10 +43,10 @@ def waiting(group: Group) -> Found:
     return "idle while waiting", "ok", "none waited: one process at a time"
 
 
-def twin(group: Group) -> Found:
+def control(group: Group) -> Found:
     """Return whether a baseline ran a second time under another name, as it ran the first time."""
-    for again in group.twins:
-        first = next((case for case in group.cases if case.target == again.twin_of), None)
+    for again in group.controls:
+        first = next((case for case in group.cases if case.target == again.control_of), None)
         if first is None:
             continue
         if group.effective[first.id] and group.effective[again.id] != group.effective[first.id]:
@@ -59,7 +59,7 @@ def energy(group: Group) -> Found | None:
     """Return whether one set of counters counted the energy of all, with nobody else at work; None where none did."""
     windows = {
         case.target: [window for record in group.records[case.id] if record.status == "ok" for window in record.energy]
-        for case in (*group.cases, *group.twins)
+        for case in (*group.cases, *group.controls)
     }
     counted = {target: sorted({key for window in own for key in window.joules}) for target, own in windows.items()}
     if not any(counted.values()):

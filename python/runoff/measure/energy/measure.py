@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.measure.conditions import look, since
+from runoff.measure.conditions import conditions_since, take_snapshot
 from runoff.measure.energy.meter import MeterError, difference
 from runoff.measure.launch import launch
-from runoff.measure.live_process import Player, TurnError
+from runoff.measure.live_process import LiveProcess, TurnError
 from runoff.measure.one_shot import fresh
 from runoff.measure.request import draw, make_request
 from runoff.measure.verify import check_result
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.measure.job import Bench, Job
+    from runoff.measure.job import ExecutionContext, Job
     from runoff.measure.launch import Answer
     from runoff.records.schema import Record
 
@@ -41,14 +41,14 @@ MOST_INFERENCES = 2048
 """In a turn."""
 
 
-def measure_energy(bench: Bench, job: Job, blank: Record) -> Record:
+def measure_energy(context: ExecutionContext, job: Job, blank: Record) -> Record:
     """Measure the one case of `job` and return `blank` filled in."""
-    scratch = fresh(bench.scratch / "energy")
-    done = _Pass(bench, job, scratch)
-    began, before, own = time.monotonic_ns(), look(), time.process_time_ns()
+    scratch = fresh(context.scratch / "energy")
+    done = _Pass(context, job, scratch)
+    began, before, own = time.monotonic_ns(), take_snapshot(), time.process_time_ns()
     status, reason = "ok", None
     try:
-        with bench.meters.opened(bench.spawner, scratch):
+        with context.meters.opened(context.spawner, scratch):
             done.measure()
     except MeterError as error:
         status, reason = "not-measured", error.reason
@@ -69,19 +69,19 @@ def measure_energy(bench: Bench, job: Job, blank: Record) -> Record:
         result=answer.result if answer else None,
         parity=done.parity,
         energy=tuple(done.windows),
-        conditions=since(before, done.spent_ns + time.process_time_ns() - own),
+        conditions=conditions_since(before, done.spent_ns + time.process_time_ns() - own),
     )
 
 
 class _Pass:
     """The windows of one case as they are measured."""
 
-    def __init__(self, bench: Bench, job: Job, scratch: Path) -> None:
+    def __init__(self, context: ExecutionContext, job: Job, scratch: Path) -> None:
         (self._case,) = job.cases
-        self._bench, self._job, self._scratch = bench, job, scratch
-        self._model = bench.models[self._case.model]
-        self._order = draw(self._case, self._model, job.probe, job.block, bench.secret)
-        self._can = bench.offers[self._case.target].capabilities
+        self._context, self._job, self._scratch = context, job, scratch
+        self._model = context.models[self._case.model]
+        self._order = draw(self._case, self._model, job.probe, job.block, context.secret)
+        self._can = context.targets_info[self._case.target].capabilities
         # no seed: a runner could know it
         self._items = random.SystemRandom()
         self.windows: list[EnergyWindow] = []
@@ -93,7 +93,7 @@ class _Pass:
 
     def measure(self) -> None:
         """Measure all windows; those after a process that failed are left out."""
-        asked = self._bench.suite.measure.energy
+        asked = self._context.suite.measure.energy
         self._idle("idle-before", asked.idle_s)
         self._processes(asked.window_s)
         if self.answer is None or self.answer.reason is not None:
@@ -112,12 +112,12 @@ class _Pass:
     def _processes(self, seconds: float) -> None:
         """Start whole processes one after the other; the outputs of the last are compared with the reference."""
         folder = fresh(self._scratch / "process")
-        target, timeout_s = self._bench.offers[self._case.target].target, self._bench.suite.measure.timeout_s
+        target, timeout_s = self._context.targets_info[self._case.target].target, self._context.suite.measure.timeout_s
         request = make_request(self._case, self._model, self._job.probe, folder, self._order)
 
         def process() -> int:
             (folder / "result.json").unlink(missing_ok=True)
-            self.answer = launch(request, target, self._bench.spawner, folder, timeout_s)
+            self.answer = launch(request, target, self._context.spawner, folder, timeout_s)
             self.spent_ns += self.answer.finished.cpu_ns
             if self.answer.reason is not None:
                 raise _FailedError
@@ -140,7 +140,7 @@ class _Pass:
 
     def _inferences(self, seconds: float) -> None:
         """Ask a live process turn by turn, once it is warm."""
-        player = Player(self._bench, self._job, self._case)
+        player = LiveProcess(self._context, self._job, self._case)
         try:
             player.warm()
             self._warm_up(player)
@@ -150,26 +150,26 @@ class _Pass:
         finally:
             if player.finished is None:
                 player.close()
-            self._bench.spawner.measured_ns += player.inside_ns
+            self._context.spawner.measured_ns += player.inside_ns
             self.spent_ns += player.finished.cpu_ns if player.finished else 0
         if player.reason is not None:
             raise TurnError(player.reason)
 
-    def _warm_up(self, player: Player) -> None:
-        until = time.monotonic() + self._bench.suite.measure.latency.warmup_time_s
+    def _warm_up(self, player: LiveProcess) -> None:
+        until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
         while not is_steady(player.inference_ns):
             self._turn(player, 1)
             if len(player.inference_ns) >= WINDOW * WINDOWS and time.monotonic() > until:
                 break
 
-    def _turn(self, player: Player, count: int) -> int:
+    def _turn(self, player: LiveProcess, count: int) -> int:
         player.turn([self._items.randrange(player.items) for _ in range(count)])
         return count
 
     def _window(self, part: str, seconds: float, act: Callable[[], int], spent_ns: Callable[[], int | None]) -> None:
         """Do `act`, which returns how much was done, again and again between two readings of all counters."""
-        meters, least_ns = self._bench.meters, self._least_s(seconds) * 1e9 if seconds else 0.0
-        before, own, theirs = look(), time.process_time_ns(), spent_ns()
+        meters, least_ns = self._context.meters, self._least_s(seconds) * 1e9 if seconds else 0.0
+        before, own, theirs = take_snapshot(), time.process_time_ns(), spent_ns()
         begun = meters.begin()
         start_ns = time.monotonic_ns()
         count = act()
@@ -179,7 +179,7 @@ class _Pass:
         ended = meters.end()
         used = spent_ns()
         told = theirs is not None and used is not None
-        conditions = since(before, (used or 0) - (theirs or 0) + time.process_time_ns() - own)
+        conditions = conditions_since(before, (used or 0) - (theirs or 0) + time.process_time_ns() - own)
         window = EnergyWindow(
             part=part, start_ns=start_ns, end_ns=end_ns, count=count, others=conditions.others if told else None
         )
@@ -192,7 +192,7 @@ class _Pass:
         self.windows.append(window)
 
     def _least_s(self, seconds: float) -> float:
-        return max(seconds, STEPS * self._bench.meters.step_s)
+        return max(seconds, STEPS * self._context.meters.step_s)
 
 
 class _FailedError(Exception):

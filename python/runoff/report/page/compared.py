@@ -43,7 +43,7 @@ def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> T
     lines = [
         Line(
             [*naming.cells(row.case), *_figures(row, baselines, domains, found)],
-            dim=bool(row.twin_of) or not row.computes,
+            dim=bool(row.control_of) or not row.computes,
             facets={
                 "model": block.model,
                 "target": row.target,

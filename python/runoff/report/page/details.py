@@ -191,7 +191,7 @@ def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: I
 def footprint(analysis: Analysis, naming: Naming) -> Table:
     """Return what each case that computes needs on disk, part by part."""
     found = analysis.run.info.footprints
-    cases = [case for case in analysis.run.info.cases if case.id in found and case.twin_of is None]
+    cases = [case for case in analysis.run.info.cases if case.id in found and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]
     parts = list(dict.fromkeys(part for case in shown for part in found[case.id].parts))
     columns = [*naming.columns, *(Column(part, number=True) for part in [*parts, "whole"]), Column("Not measured")]
