@@ -232,7 +232,7 @@ def test_a_file_that_answers_otherwise_is_refused(store: ModelStore) -> None:
     code = (
         LOAD
         + """
-from runoff.errors import RunoffError
+from runoff.records.errors import RunoffError
 references[3, 0] += 2e-4 * abs(references[:4]).max()
 try:
     formats.check(formats.FORMATS[1], stored.folder / "model.onnx", model.builder, photos, references)

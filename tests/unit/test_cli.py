@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = """
 import sys
-from runoff.cli import main
+from runoff.cli.main import main
 try:
     main(["--help"])
 finally:

@@ -14,7 +14,7 @@ NOW = Snapshot(clock_ns=2_000_000_000, all_s=4.0, busy_s=3.0, steal_s=0.2, mhz=2
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runoff.measure.conditions, "look", lambda: NOW)
+    monkeypatch.setattr(runoff.measure.conditions, "take_snapshot", lambda: NOW)
 
 
 @pytest.mark.usefixtures("now")

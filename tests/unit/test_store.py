@@ -23,8 +23,8 @@ FILLING = """
 import resource, sys
 from pathlib import Path
 from orchestra import info_of, record_of
-from runoff.errors import RunoffError
-from runoff.store import RunWriter
+from runoff.records.errors import RunoffError
+from runoff.records.files import RunWriter
 writer = RunWriter(Path(sys.argv[1]), info_of())
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
