@@ -61,7 +61,15 @@ def test_the_page_names_every_kind_that_runoff_gives() -> None:
     for module in (paths.root() / "python" / "runoff" / "measure").glob("*.py"):
         text = module.read_text(encoding="utf-8")
         kinds |= set(re.findall(r'Reason\(\s*"([a-z-]+)"', text))
-    kinds -= {"measure", "os", "tool-failed", "tool-refused", "tool-missing", "tool-too-old", "not-installed"}  # not of a runner
+    kinds -= {
+        "measure",
+        "os",
+        "tool-failed",
+        "tool-refused",
+        "tool-missing",
+        "tool-too-old",
+        "not-installed",
+    }  # not of a runner
     kinds = {kind for kind in kinds if not kind.startswith("no-") or kind == "no-result"}
     assert {"timeout", "garbage", "clock", "outputs-differ"} <= kinds
     assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
