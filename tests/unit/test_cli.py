@@ -70,7 +70,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (("bench", "quik"), "did you mean 'quick'?"),
         (("bench", "none.toml"), "none.toml does not exist"),
         (("bench", "--resume", "none"), "none is not a run"),
-        (("bench", "quick", "--resume", "none"), "leave SUITE, --precision and --time out"),
+        (("bench", "quick", "--resume", "none"), "--resume cannot be combined with SUITE"),
         (("report", "none"), "none is not a run"),
         (("run",), "--target"),
         (("run", "--target", "trch"), "did you mean 'torch'?"),

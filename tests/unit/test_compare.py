@@ -250,7 +250,7 @@ def test_the_command_compares_files_of_other_tools(tmp_path: Path) -> None:
         (("nowhere", "{run}"), "nowhere: there is no such run or file", ExitCode.BAD_INPUT),
         (("main", "chnage", "--run", "{run}"), "did you mean 'change'", ExitCode.BAD_INPUT),
         (("main", "change", "--run", "{run}", "--raw"), "are for two runs", ExitCode.BAD_INPUT),
-        (("{run}", "{run}", "--raw", "--relative-to", "main"), "exclude each other", ExitCode.BAD_INPUT),
+        (("{run}", "{run}", "--raw", "--relative-to", "main"), "cannot be combined", ExitCode.BAD_INPUT),
         (("{run}", "{run}", "--relative-to", "man"), "did you mean 'main'", ExitCode.BAD_INPUT),
         (("main", "change", "--run", "nowhere"), "nowhere", ExitCode.BAD_INPUT),
     ],

@@ -102,7 +102,7 @@ def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch:
         (("--metric", "proces.wall"), "no probe is called 'proces'", "did you mean 'process'?"),
         (("--metric", "latency.p99.9"), "no run has latency.p99.9 of", "withheld, too few samples: p99.9 needs 6,636"),
         (("--suite", "dayz"), "--suite dayz: no run is of that suite", "did you mean 'days'?"),
-        (("--sql", "SELECT 1", "--case", "x"), "--sql asks for lines of its own", ""),
+        (("--sql", "SELECT 1", "--case", "x"), "--sql can only be combined with FOLDER and --json", ""),
         (
             ("--sql", "SELECT nix FROM history"),
             '--sql: Binder Error: Referenced column "nix" not found',
@@ -150,7 +150,7 @@ def test_without_a_folder_the_one_that_is_read_is_said(days: Path, monkeypatch: 
     ("words", "message"),
     [
         (("runs", "--results", "none"), "none: there is no such folder"),
-        (("models", "--results", "."), "--results is where runs are; leave it out of a list of models"),
+        (("models", "--results", "."), "--results cannot be combined with models"),
     ],
 )
 def test_a_folder_of_runs_that_is_none_or_not_wanted(words: tuple[str, ...], message: str) -> None:

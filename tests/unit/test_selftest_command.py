@@ -165,7 +165,7 @@ def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
     ("arguments", "words"),
     [
         (("--time", "soon"), "time 'soon' is not a duration"),
-        (("--time", "1m", "--quick"), "--quick is a time of its own"),
+        (("--time", "1m", "--quick"), "--quick and --time cannot be combined"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The command line. Every command imports what it needs when it runs, so that ``--help`` answers at once."""
+"""The command line. Every command imports what it needs when it runs, so ``--help`` stays fast."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _examples(*lines: str) -> str:
 )
 @click.version_option(__version__, package_name="runoff")
 def cli() -> None:
-    """Say which runtime and which language should run your model, and what each choice costs."""
+    """Benchmark your model across ML runtimes and languages."""
 
 
 @cli.command(
@@ -44,10 +44,21 @@ def cli() -> None:
     )
 )
 @click.argument("suite", required=False)
-@click.option("--resume", "run", type=_FOLDER, help="Go on with the interrupted run in this folder.")
-@click.option("--results", type=_FOLDER, help="Where the run's folder is made.  [default: results]")
-@click.option("--precision", metavar="2%", help="Sample until every interval is as narrow, or the time is used up.")
-@click.option("--time", "budget", metavar="10m", help="Sample as long, or until the precision is reached.")
+@click.option("--resume", "run", type=_FOLDER, help="Resume the interrupted run in this folder.")
+@click.option("--results", type=_FOLDER, help="Folder that the run is written to.  [default: results]")
+@click.option(
+    "--precision",
+    "--max-error",
+    metavar="2%",
+    help="Stop when every 95% interval is within this of its estimate, or --time runs out.",
+)
+@click.option(
+    "--time",
+    "--measurement-time",
+    "budget",
+    metavar="10m",
+    help="Time budget; sampling stops earlier if --precision is reached.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def bench(
     suite: str | None,
@@ -68,7 +79,10 @@ def bench(
     from runoff.plan.suite import find_suite
 
     if run and (suite or precision or budget):
-        raise RunoffError("--resume goes on with the suite of its run; leave SUITE, --precision and --time out")
+        raise RunoffError(
+            "--resume cannot be combined with SUITE, --precision or --time",
+            "it resumes the suite of its run, as it was",
+        )
     console = Console(stderr=as_json)
     if run:
         folder, code = resume(run, console)
@@ -90,17 +104,17 @@ def bench(
 )
 @click.option("--target", required=True, help="torch, torch-export, ort-python, ort-rust, ort-pyo3 ...")
 @click.option("--model", default="efficientnet-lite0", show_default=True, help="A model of the zoo.")
-@click.option("--image", type=_FILE, help="A JPEG or PNG file.  [default: the model's first photo]")
+@click.option("--image", type=_FILE, help="An image file.  [default: the model's first photo]")
 @click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting, as in a suite; may be repeated.",
+    help="A setting, as in a suite; can be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
 def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
-    """Run one case once: print what is in the image and where the time went."""
+    """Run one case once: print the labels of the image and the time of each phase."""
     from runoff.cli.commands import run_once
 
     run_once(target, model, image, assignments, as_json=as_json)
@@ -116,10 +130,10 @@ def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...
 )
 @click.argument("models", nargs=-1, required=True)
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
-@click.option("--force", is_flag=True, help="Make it anew when the store holds it already.")
-@click.option("--coreml", is_flag=True, help="Convert it to CoreML packages too, on any system.")
+@click.option("--force", is_flag=True, help="Export again even if the store already has it.")
+@click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
 def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
-    """Put models of the zoo into the store, each checked against PyTorch."""
+    """Export models of the zoo to the store, each checked against PyTorch."""
     from runoff.cli.commands import export_models
 
     export_models(models, weights, force=force, coreml=coreml)
@@ -133,7 +147,7 @@ def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml:
 @click.argument("folder", type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def report(folder: Path, *, as_json: bool) -> None:
-    """Make the tables, plots and report of a run anew from its raw results."""
+    """Rebuild the tables, plots and report of a run from its raw results."""
     from runoff.cli.commands import finish
 
     finish(folder, as_json=as_json)
@@ -149,10 +163,12 @@ def report(folder: Path, *, as_json: bool) -> None:
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--run", help="The run that holds two targets A and B.  [default: the latest]")
-@click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; may be repeated.")
-@click.option("--relative-to", metavar="TARGET", help="Compare each case's ratio to this target in its own run.")
-@click.option("--raw", is_flag=True, help="Compare the values themselves.")
-@click.option("--unlike-machines", is_flag=True, help="Compare runs of unlike machines too.")
+@click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; can be repeated.")
+@click.option("--relative-to", metavar="TARGET", help="Compare ratios to this target, each within its own run.")
+@click.option("--raw", is_flag=True, help="Compare raw values, not ratios.")
+@click.option(
+    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Compare runs of different machines too."
+)
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def compare(
@@ -169,13 +185,13 @@ def compare(
 ) -> None:
     """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
 
-    Of two runs with the same unchanged baseline, the ratios to it are compared: what made a whole run slower
+    Ratios to the baseline are compared if both runs have the same, unchanged baseline: whatever slowed a whole run
     cancels.
     """
     from runoff.cli import compare as commands
 
     if raw and relative_to:
-        raise RunoffError("--raw and --relative-to exclude each other: leave one out")
+        raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
     commands.compare(
         first,
         second,
@@ -199,13 +215,17 @@ def compare(
 @click.argument("run")
 @click.option("--limits", type=_FILE, help="A TOML file with tables [[limit]].")
 @click.option(
-    "--fail-on", multiple=True, metavar="LIMIT", help="A limit, e.g. 'latency.median > +5%'; may be repeated."
+    "--fail-on", multiple=True, metavar="LIMIT", help="A limit, e.g. 'latency.median > +5%'; can be repeated."
 )
-@click.option("--baseline", type=_FILE, help="What changes are from: a file of --save.  [default: the run's baseline]")
-@click.option("--save", "save_to", type=_FILE, help="Write this run to a file, as a baseline.")
-@click.option("--summary", type=_FILE, help="Append the outcome to this file, as Markdown.")
-@click.option("--unlike-machines", is_flag=True, help="Use a baseline of an unlike machine too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option(
+    "--baseline", type=_FILE, help="Baseline file written by --save-baseline.  [default: the run's own baseline]"
+)
+@click.option("--save", "--save-baseline", "save_to", type=_FILE, help="Save this run to a baseline file.")
+@click.option("--summary", type=_FILE, help="Append the result to this file, as Markdown.")
+@click.option(
+    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Accept a baseline of a different machine."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def gate(
     run: str,
     limits: Path | None,
@@ -217,7 +237,10 @@ def gate(
     unlike_machines: bool,
     as_json: bool,
 ) -> None:
-    """Hold a run against limits: 0 passed, 1 exceeded or a case failed, 2 bad input, 3 nothing to gate."""
+    """Check a run against limits.
+
+    Exit code 0: passed; 1: a limit is exceeded or a case failed; 2: bad input; 3: nothing to check.
+    """
     from runoff.cli import compare as commands
 
     code = commands.gate(
@@ -246,7 +269,7 @@ def gate(
     "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
 )
 def convert(source: str, target: Path, to: str | None) -> None:
-    """Write a run, or a file of another tool, in another format."""
+    """Convert a run, or a file of another tool, to another format."""
     from runoff.cli import compare as commands
 
     commands.convert(source, target, to)
@@ -261,25 +284,32 @@ def convert(source: str, target: Path, to: str | None) -> None:
     )
 )
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
-@click.option("--case", default="", metavar="PATTERN", help="Cases, * for any part.  [default: all of the latest run]")
+@click.option(
+    "--case", default="", metavar="PATTERN", help="Cases; * matches any part.  [default: all of the latest run]"
+)
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="PROBE.NAME",
-    help="May be repeated.  [default: latency.median and process.wall]",
+    help="Can be repeated.  [default: latency.median and process.wall]",
 )
 @click.option(
     "--by",
     type=click.Choice(["date", "model", "runtime", "machine", "runoff"]),
     default="date",
     show_default=True,
-    help="Show every run, or the last one of each version.",
+    help="Show every run, or the last run of each version.",
 )
 @click.option("--suite", default="", metavar="NAME", help="Only runs of this suite.")
-@click.option("--unlike-machines", is_flag=True, help="Print changes between runs of unlike machines, too.")
-@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot for each case into this folder.")
-@click.option("--sql", "query", metavar="QUERY", help="Print what a query on the view `history` answers instead.")
+@click.option(
+    "--unlike-machines",
+    "--allow-different-machines",
+    is_flag=True,
+    help="Also compare runs of different machines.",
+)
+@click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot of each case into this folder.")
+@click.option("--sql", "query", metavar="QUERY", help="Print the result of a query on the view `history` instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def history(
     folders: tuple[Path, ...],
@@ -293,16 +323,16 @@ def history(
     unlike_machines: bool,
     as_json: bool,
 ) -> None:
-    """Show how each case went from run to run: values, changes with their verdicts, and plots.
+    """Show each case from run to run: values, changes with their verdicts, and plots.
 
-    FOLDER is a run or holds runs; without one, the folder of the results (RUNOFF_RESULTS). A change is the one that
-    runoff compare finds between two runs; runs of unlike machines are never held against each other unless asked for.
+    FOLDER is a run or a folder of runs, by default the results folder (RUNOFF_RESULTS). Changes are those that
+    runoff compare reports between two runs; runs of different machines are compared only on request.
     """
     from runoff.cli import history as commands
 
     if query is not None:
         if case or metrics or suite or out or unlike_machines or by != "date":
-            raise RunoffError("--sql asks for lines of its own: leave all but FOLDER and --json out")
+            raise RunoffError("--sql can only be combined with FOLDER and --json")
         commands.sql(folders, query, as_json=as_json)
         return
     commands.history(
@@ -327,14 +357,14 @@ def history(
     ),
 )
 @click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
-@click.option("--results", type=_FOLDER, help="Where the runs are.  [default: RUNOFF_RESULTS, or results]")
+@click.option("--results", type=_FOLDER, help="Folder of the runs.  [default: RUNOFF_RESULTS, or results]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(what: str, results: Path | None, *, as_json: bool) -> None:
-    """List what there is; without an argument, the runs, the newest first."""
+    """List runs (the newest first), models, targets, suites or probes."""
     from runoff.cli.listing import show
 
     if results and what != "runs":
-        raise RunoffError(f"--results is where runs are; leave it out of a list of {what}")
+        raise RunoffError(f"--results cannot be combined with {what}", "it names the folder of the runs")
     show(what, as_json=as_json, results=results)
 
 
@@ -346,7 +376,7 @@ def list_(what: str, results: Path | None, *, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(*, as_json: bool) -> None:
-    """Say what this machine can measure, and what to do about what it cannot."""
+    """Report what this machine can measure, and how to enable what it cannot."""
     from runoff.cli.doctor import examine
 
     examine(as_json=as_json)
@@ -359,18 +389,18 @@ def doctor(*, as_json: bool) -> None:
         "runoff selftest --quick --json",
     )
 )
-@click.option("--time", "budget", metavar="4m", help="Sample the planted slow-downs as long.  [default: 4m]")
-@click.option("--quick", is_flag=True, help="The same as --time 1m: it resolves less.")
+@click.option("--time", "budget", metavar="4m", help="Time budget of the injected slowdowns.  [default: 4m]")
+@click.option("--quick", is_flag=True, help="The same as --time 1m: resolves larger slowdowns only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest(budget: str | None, *, quick: bool, as_json: bool) -> None:
-    """Plant faults and slow-downs, and say which of them this machine finds."""
+    """Inject faults and slowdowns, and report which of them are detected on this machine."""
     from runoff.cli.selftest import selftest as prove
 
     if quick and budget:
-        raise RunoffError("--quick is a time of its own; leave it or --time out")
+        raise RunoffError("--quick and --time cannot be combined", "remove one of them")
     sys.exit(prove("1m" if quick else budget or "4m", as_json=as_json))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     run_program(cli, "runoff", arguments)
