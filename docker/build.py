@@ -1,0 +1,46 @@
+"""Build the images ``runoff:cpu`` and ``runoff:cuda``: ``python docker/build.py [cpu] [cuda] [options of docker build]``.
+
+The exit code is 3, after one line, if there is no Docker engine that answers.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMAGES = {"cpu": "6 GB, with PyTorch's CPU wheels less", "cuda": "6.4 GB"}
+UNAVAILABLE = 3
+
+
+def main() -> int:
+    """Build the images that the command line names, or both; return the exit code of docker."""
+    if not engine_answers():
+        print("a Docker engine is needed, and `docker info` finds none: https://docs.docker.com/engine/install")  # noqa: T201
+        return UNAVAILABLE
+    kinds, options = split(sys.argv[1:])
+    for kind in kinds:
+        print(f"building runoff:{kind} (first time 15 to 30 min, {IMAGES[kind]})", flush=True)  # noqa: T201
+        where = ["--file", str(ROOT / "docker" / f"{kind}.Dockerfile"), "--tag", f"runoff:{kind}", str(ROOT)]
+        ended = subprocess.run(["docker", "build", *options, *where], check=False)
+        if ended.returncode:
+            return ended.returncode
+    return 0
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the images among `words`, all if none is named, and the other words, which are docker's."""
+    kinds = [word for word in words if word in IMAGES]
+    return kinds or list(IMAGES), [word for word in words if word not in IMAGES]
+
+
+def engine_answers() -> bool:
+    """Return whether there is a Docker engine that this user may use."""
+    command = ["docker", "info", "--format", "{{.ServerVersion}}"]
+    return bool(shutil.which("docker")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Find a Rust toolchain, or fetch one with the package puccinialin; print the variables that cargo needs as JSON.
+
+``python rust/toolchain.py FOLDER``: a toolchain that is fetched goes into FOLDER. The exit code is 3, after one line,
+if there is none to be had. It runs in the environment of the nox session ``build``, which also holds cmake, which
+libjpeg-turbo is built with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST = (1, 92)
+UNAVAILABLE = 3
+
+
+def main() -> int:
+    """Print the variables as the last line, or the reason why there is no Rust."""
+    variables = environment(Path(sys.argv[1]))
+    if variables is None:
+        print("Rust is not installed and could not be fetched: https://rustup.rs")  # noqa: T201 (its output)
+        return UNAVAILABLE
+    print(json.dumps(variables))  # noqa: T201 (its output)
+    return 0
+
+
+def environment(folder: Path) -> dict[str, str] | None:
+    """Return the variables that cargo needs, with a toolchain in `folder` if the machine has none that is recent."""
+    own = str(Path(sys.executable).parent)
+    variables = {"PATH": own + os.pathsep + os.environ["PATH"], "PYO3_PYTHON": sys.executable}
+    if installed_version() >= OLDEST:
+        return variables
+    folder.mkdir(parents=True, exist_ok=True)
+    info = folder / "rust.json"
+    fetch = [sys.executable, "-m", "puccinialin", "--location", str(folder / "rust"), "--info-json", str(info)]
+    if subprocess.run(fetch, check=False).returncode:
+        return None
+    fetched: dict[str, str] = json.loads(info.read_text(encoding="utf-8"))["env"]
+    path = os.pathsep.join(filter(None, (fetched.get("PATH"), variables["PATH"])))
+    return {**fetched, **variables, "PATH": path}
+
+
+def installed_version() -> tuple[int, ...]:
+    """Return the version of the machine's rustc; (0,) if there is none."""
+    if not shutil.which("cargo") or not shutil.which("rustc"):
+        return (0,)
+    text = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0,)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
