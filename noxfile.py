@@ -29,9 +29,8 @@ ROOT = Path(__file__).parent
 HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 WHEELS = HOME / "wheels"
-# cargo's profile of what runoff measures, and the one of tests and lints; CI has "ci" for both
-PROFILE = os.environ.get("RUNOFF_CARGO_PROFILE", "release")
-QUICK_PROFILE = ("--profile", "ci")
+# cargo's profile for tests and lints; CI has that of the programs, and builds what they share once
+TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
@@ -114,7 +113,7 @@ def build(session: nox.Session) -> None:
     if not shutil.which("nasm"):
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
-    common = ("--profile", PROFILE, "--locked", "--quiet")
+    common = ("--release", "--locked", "--quiet")
     cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-floor")
     session.log("building the extension (first time 1 min, then 1 s)")
     where = ("--out", str(WHEELS), "--manifest-path", str(EXTENSION))
@@ -175,7 +174,7 @@ def tests(session: nox.Session) -> None:
     env = rust(session)
     if env is not None:
         options = ("--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
-        cargo(session, {**env, **runtime_library()}, "test", *QUICK_PROFILE, *options)
+        cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
     session.log("exporting the models that the tests use, where the store lacks them (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     pytest(session, "-m", "not clock", "-n", "auto")
@@ -202,8 +201,8 @@ def lint(session: nox.Session) -> None:
         session.run(rustup, "component", "add", "rustfmt", "clippy", external=True, env=env)
     cargo(session, env, "fmt", "--all", "--check")
     clippy = ("--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
-    cargo(session, env, "clippy", *QUICK_PROFILE, *clippy)
-    cargo(session, {**env, "RUSTDOCFLAGS": "-D warnings"}, "doc", *QUICK_PROFILE, "--no-deps", "--locked", "--quiet")
+    cargo(session, env, "clippy", *TEST_PROFILE, *clippy)
+    cargo(session, {**env, "RUSTDOCFLAGS": "-D warnings"}, "doc", *TEST_PROFILE, "--no-deps", "--locked", "--quiet")
 
 
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
@@ -220,7 +219,7 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Pin requirements/*.in again, with hashes, for Python 3.11 and later."""
-    options = "--universal --python-version 3.11 --generate-hashes --no-header --upgrade --quiet".split()
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
     # ort-cuda comes last: it is held to what torch is pinned to
     for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
         session.run("uv", "pip", "compile", *options, str(source), "-o", str(source.with_suffix(".txt")), external=True)
@@ -308,7 +307,7 @@ def without_local_paths() -> list[str]:
 
 
 def rust(session: nox.Session) -> dict[str, str | None] | None:
-    """Return the variables that cargo needs, as rust/toolchain.py finds them; ``None``, after one line, without Rust."""
+    """Return the variables that cargo needs, found by rust/toolchain.py; ``None``, after one line, without Rust."""
     command = (program("build", "python"), str(ROOT / "rust" / "toolchain.py"), str(HOME))
     *_, last = str(session.run(*command, external=True, silent=True, success_codes=[0, 3])).strip().splitlines()
     if not last.startswith("{"):

@@ -1,4 +1,4 @@
-"""Build the images ``runoff:cpu`` and ``runoff:cuda``: ``python docker/build.py [cpu] [cuda] [options of docker build]``.
+"""Build the images of runoff: ``python docker/build.py [cpu] [cuda] [options of docker build]``.
 
 The exit code is 3, after one line, if there is no Docker engine that answers.
 """

@@ -20,12 +20,12 @@ WORKDIR /opt/runoff
 COPY noxfile.py ./
 COPY python/runoff_runners/ python/runoff_runners/
 
-# The Rust programs, the extension and hyperfine.
+# The Rust programs and the extension.
 FROM tools AS rust
 COPY Cargo.lock Cargo.toml ./
 COPY requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
 COPY rust/ rust/
-RUN RUNOFF_CUDA=0 nox -s build hyperfine ort-pyo3
+RUN RUNOFF_CUDA=0 nox -s build ort-pyo3
 RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null
 
 # The Python environments, in one layer: uv links the files that several of them hold, and they are there once.
@@ -33,7 +33,7 @@ FROM tools AS python
 COPY LICENSE README.md pyproject.toml ./
 COPY requirements/ requirements/
 COPY python/runoff/__init__.py python/runoff/
-RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=1 nox -s runoff torch ort-python export && rm -rf .uv
+RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=1 nox -s runoff torch ort-python export hyperfine && rm -rf .uv
 COPY suites/ suites/
 COPY python/ python/
 RUN .nox/runoff/bin/runoff export efficientnet-lite0 --coreml
@@ -57,7 +57,6 @@ COPY --from=python /opt/runoff /opt/runoff
 # the loader finds CUDA's libraries without an environment variable
 RUN printf '/opt/runoff/nvidia/%s/lib\n' cu13 cudnn > /etc/ld.so.conf.d/runoff.conf && ldconfig
 COPY --from=rust /opt/runoff/bin /opt/runoff/bin
-COPY --from=rust /opt/runoff/.runoff/tools/bin /opt/runoff/.runoff/tools/bin
 COPY --from=rust /opt/runoff/.nox/ort-pyo3 /opt/runoff/.nox/ort-pyo3
 # HOME: whoever the caller is, it can be written to. container: stands in every run's description of its machine.
 ENV container=docker PATH=/opt/runoff/.nox/runoff/bin:/opt/runoff/bin:${PATH} HOME=/tmp \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,20 @@ def is_gone() -> Callable[[int], bool]:
     def gone(pid: int) -> bool:
         deadline = time.monotonic() + 1.0
         while time.monotonic() < deadline:
-            asked = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-            if not asked.stdout.strip() or asked.stdout.startswith("Z"):
+            if not is_running(pid):
                 return True
             time.sleep(0.02)
         return False
 
     return gone
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process; a zombie counts as ended."""
+    # not in every environment that has tests
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

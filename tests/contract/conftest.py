@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from runners_under_test import COMPUTING, MODEL, RUNNERS, Runner
+from runners_under_test import COMPUTING, ENGINES, IMPLEMENTATIONS, MODEL, PROGRAMS, RUNNERS, Runner
 
+from machine import skip_because
 from runoff import paths
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def models() -> Path:
     """Return the model store, which has to hold the small real model."""
     store = paths.models()
     if not (store / MODEL / "manifest.json").exists():
-        pytest.fail(f"{store / MODEL} is missing; run: runoff export {MODEL}")
+        skip_because(f"{store / MODEL} is missing; run: runoff export {MODEL}")
     return store
 
 
@@ -32,5 +33,33 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 @pytest.fixture(params=COMPUTING, ids=lambda runner: runner.name)
 def computing(request: pytest.FixtureRequest) -> Runner:
     """Return each runner that computes."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=PROGRAMS, ids=lambda runner: runner.name)
+def program(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each program."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda runner: runner.name)
+def implementation(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each implementation of the protocol."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=ENGINES, ids=lambda runner: runner.name)
+def engine(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each implementation of loading and running."""
+    chosen: Runner = request.param
+    return chosen
+
+
+@pytest.fixture(params=[runner for runner in PROGRAMS if runner.computes], ids=lambda runner: runner.name)
+def computing_program(request: pytest.FixtureRequest) -> Runner:
+    """Return a runner of each program that computes."""
     chosen: Runner = request.param
     return chosen

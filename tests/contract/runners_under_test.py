@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import msgspec
-import pytest
 
+from machine import skip_because
 from runoff import paths
 from runoff.records.protocol import Result
 from runoff.targets.null import null_python, null_rust
@@ -46,10 +46,10 @@ class Runner(msgspec.Struct, frozen=True):
     """Whether the model's file itself knows the names of its inputs."""
 
     def make(self) -> Target:
-        """Return how it is started; a missing environment fails the test."""
+        """Return how it is started; a missing environment skips the test."""
         target = self.target()
         if target.missing is not None:
-            pytest.fail(f"{self.name}: {target.missing.message}; {target.missing.hint}")
+            skip_because(f"{self.name}: {target.missing.message}; {target.missing.hint}")
         return target
 
 
@@ -65,6 +65,10 @@ RUNNERS = (
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
 """One runner a program: torch-export is torch's, with another format, and slow to start."""
+IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust"))
+"""What reads requests and items exists twice: the Python programs share a module, the Rust ones a crate."""
+ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust"))
+"""What loads and runs models exists three times: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import COMPUTING, PHOTOS, PROGRAMS, Document, Outcome, Runner, execute, golden, launch
+from runners_under_test import PHOTOS, PROGRAMS, Document, Outcome, Runner, execute, golden, launch
 from test_turns import assert_right, photos, started
 
 from runoff import paths
@@ -290,7 +290,7 @@ def without_gpu(runner: Runner) -> Runner:
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-@pytest.mark.parametrize("runner", COMPUTING, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", ON_GPU, ids=lambda runner: runner.name)
 def test_without_a_gpu_asking_for_it_gives_one_line(
     runner: Runner, provider: str, models: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import MODEL, PROGRAMS, Document, Runner, execute, golden, launch, tensor_request
+from runners_under_test import MODEL, Document, Runner, execute, golden, launch, tensor_request
 
 from runoff.records.protocol import Capabilities
 from runoff.targets.base import runner_in
@@ -41,114 +41,107 @@ BAD_REQUESTS: dict[str, Callable[[Document], object]] = {
 NOT_REQUESTS = {"empty": "", "half": '{"protocol": 1, "case"', "list": "[]", "number": "1"}
 
 
-@pytest.fixture(params=PROGRAMS, ids=lambda runner: runner.name)
-def runner(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program."""
-    chosen: Runner = request.param
-    return chosen
-
-
-@pytest.fixture(params=[program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name)
-def computing(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program that computes."""
-    chosen: Runner = request.param
-    return chosen
-
-
 @pytest.mark.parametrize("mistake", BAD_REQUESTS)
-def test_bad_request(mistake: str, runner: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", runner, models, tmp_path)
+def test_bad_request(mistake: str, implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", implementation, models, tmp_path)
     BAD_REQUESTS[mistake](request)
-    outcome = execute(runner, request, tmp_path)
+    outcome = execute(implementation, request, tmp_path)
     outcome.assert_failed("bad-request", 2)
     assert outcome.result.case in (request["case"], "")
 
 
 @pytest.mark.parametrize("content", NOT_REQUESTS)
-def test_not_a_request(content: str, runner: Runner, tmp_path: Path) -> None:
-    execute(runner, NOT_REQUESTS[content], tmp_path).assert_failed("bad-request", 2)
+def test_not_a_request(content: str, implementation: Runner, tmp_path: Path) -> None:
+    execute(implementation, NOT_REQUESTS[content], tmp_path).assert_failed("bad-request", 2)
 
 
-def test_request_missing(runner: Runner, tmp_path: Path) -> None:
+def test_request_missing(program: Runner, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    process = launch(runner, "--request", str(tmp_path / "nothing.json"), "--result", str(result))
+    process = launch(program, "--request", str(tmp_path / "nothing.json"), "--result", str(result))
     assert process.returncode == 2
     document = json.loads(result.read_bytes())
     assert document["kind"] == "bad-request"
     assert "nothing.json" in document["message"]
 
 
+def test_every_program_refuses_a_bad_request(program: Runner, models: Path, tmp_path: Path) -> None:
+    """Of what is tested by implementation below and above, each program shows that it has it."""
+    request = golden("once-classify", program, models, tmp_path)
+    BAD_REQUESTS["no threads"](request)
+    execute(program, request, tmp_path).assert_failed("bad-request", 2)
+
+
 @pytest.mark.parametrize("arguments", [("--request", "a"), ("--help-me",)])
-def test_wrong_arguments(arguments: tuple[str, ...], runner: Runner) -> None:
-    process = launch(runner, *arguments)
+def test_wrong_arguments(arguments: tuple[str, ...], program: Runner) -> None:
+    process = launch(program, *arguments)
     assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr
     assert "Traceback" not in process.stderr
 
 
-def test_result_cannot_be_written(runner: Runner, models: Path, tmp_path: Path) -> None:
+def test_result_cannot_be_written(program: Runner, models: Path, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
-    request.write_text(json.dumps(golden("once-classify", runner, models, tmp_path)), encoding="utf-8")
+    request.write_text(json.dumps(golden("once-classify", program, models, tmp_path)), encoding="utf-8")
     result = str(tmp_path / "nowhere" / "result.json")
-    process = launch(runner, "--request", str(request), "--result", result)
+    process = launch(program, "--request", str(request), "--result", result)
     assert process.returncode in (1, 2)
     assert result in process.stderr
     assert "Traceback" not in process.stderr
 
 
-def test_model_missing(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
-    request["model"]["path"] = str(tmp_path / f"nothing.{computing.format}")
-    outcome = execute(computing, request, tmp_path)
+def test_model_missing(computing_program: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", computing_program, models, tmp_path)
+    request["model"]["path"] = str(tmp_path / f"nothing.{computing_program.format}")
+    outcome = execute(computing_program, request, tmp_path)
     outcome.assert_failed("model-missing", 1)
-    assert f"nothing.{computing.format}" in (outcome.result.message or "")
+    assert f"nothing.{computing_program.format}" in (outcome.result.message or "")
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "text"])
-def test_model_unreadable(damage: str, computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_model_unreadable(damage: str, engine: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", engine, models, tmp_path)
     whole = Path(request["model"]["path"]).read_bytes()
     content = {"empty": b"", "half": whole[: len(whole) // 2], "text": b"this is not a model\n" * 100}
-    broken = tmp_path / "out" / f"broken.{computing.format}"
+    broken = tmp_path / "out" / f"broken.{engine.format}"
     broken.write_bytes(content[damage])
     request["model"]["path"] = str(broken)
-    execute(computing, request, tmp_path).assert_failed("model-unreadable", 1)
+    execute(engine, request, tmp_path).assert_failed("model-unreadable", 1)
 
 
-def test_item_names_another_input(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = tensor_request(computing, models, tmp_path, "china")
+def test_item_names_another_input(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = tensor_request(implementation, models, tmp_path, "china")
     tensors = request["inputs"][0]["tensors"]
     tensors["pixels"] = tensors.pop("input")
-    execute(computing, request, tmp_path).assert_failed("model-mismatch", 1)
+    execute(implementation, request, tmp_path).assert_failed("model-mismatch", 1)
 
 
-def test_item_has_another_shape(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = tensor_request(computing, models, tmp_path, "china")
+def test_item_has_another_shape(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = tensor_request(implementation, models, tmp_path, "china")
     request["inputs"][0]["tensors"]["input"]["shape"] = [1, 3, 448, 112]
-    execute(computing, request, tmp_path).assert_failed("model-mismatch", 1)
+    execute(implementation, request, tmp_path).assert_failed("model-mismatch", 1)
 
 
-def test_model_has_other_names(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_model_has_other_names(engine: Runner, models: Path, tmp_path: Path) -> None:
     """A file that knows the names of its inputs is checked; one that does not takes them in order."""
-    request = tensor_request(computing, models, tmp_path, "china")
+    request = tensor_request(engine, models, tmp_path, "china")
     tensors = request["inputs"][0]["tensors"]
     tensors["pixels"] = tensors.pop("input")
     request["model"]["inputs"][0]["name"] = "pixels"
-    outcome = execute(computing, request, tmp_path)
-    if computing.names_inputs:
+    outcome = execute(engine, request, tmp_path)
+    if engine.names_inputs:
         outcome.assert_failed("model-mismatch", 1)
     else:
         assert outcome.exit_code == 0
 
 
 @pytest.mark.parametrize("damage", ["missing", "short"])
-def test_tensor_unreadable(damage: str, computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = tensor_request(computing, models, tmp_path, "china")
+def test_tensor_unreadable(damage: str, implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = tensor_request(implementation, models, tmp_path, "china")
     path = tmp_path / "out" / "broken.bin"
     if damage == "short":
         path.write_bytes(b"\0" * 100)
     request["inputs"][0]["tensors"]["input"]["path"] = str(path)
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(implementation, request, tmp_path)
     outcome.assert_failed("tensor-unreadable", 1)
     assert "broken.bin" in (outcome.result.message or "")
 
@@ -162,8 +155,8 @@ def test_tensor_unreadable(damage: str, computing: Runner, models: Path, tmp_pat
         ("bomb", "image-too-large"),
     ],
 )
-def test_image(name: str, kind: str, computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_image(name: str, kind: str, implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", implementation, models, tmp_path)
     path = tmp_path / "out" / (f"{name}.png" if name == "bomb" else f"{name}.jpg")
     whole = (models / MODEL / "china.jpg").read_bytes()
     content = {
@@ -174,32 +167,32 @@ def test_image(name: str, kind: str, computing: Runner, models: Path, tmp_path: 
     if name in content:
         path.write_bytes(content[name])
     request["inputs"] = [{"image": str(path)}]
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(implementation, request, tmp_path)
     outcome.assert_failed(kind, 1)
     assert path.name in (outcome.result.message or "")
 
 
-def test_unknown_provider(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_unknown_provider(engine: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", engine, models, tmp_path)
     request["settings"]["provider"] = "abacus"
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(engine, request, tmp_path)
     outcome.assert_failed("provider-unavailable", 3)
     assert "abacus" in (outcome.result.message or "")
 
 
-def test_unknown_precision(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_unknown_precision(engine: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", engine, models, tmp_path)
     request["settings"]["precision"] = "fp4"
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(engine, request, tmp_path)
     outcome.assert_failed("provider-unavailable", 3)
     assert "fp4" in (outcome.result.message or "")
 
 
 @pytest.mark.parametrize("provider", ["cuda", "coreml", "azure"])
-def test_provider_never_falls_back(provider: str, computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_provider_never_falls_back(provider: str, engine: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", engine, models, tmp_path)
     request["settings"]["provider"] = provider
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(engine, request, tmp_path)
     if outcome.exit_code == 0:
         assert outcome.result.effective is not None
         assert outcome.result.effective.provider == provider
@@ -207,11 +200,11 @@ def test_provider_never_falls_back(provider: str, computing: Runner, models: Pat
         outcome.assert_failed("provider-unavailable", 3)
 
 
-def test_disk_full(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_disk_full(implementation: Runner, models: Path, tmp_path: Path) -> None:
     """``/dev/full`` is a file on a disk that is always full."""
-    request = golden("once-classify", computing, models, tmp_path)
+    request = golden("once-classify", implementation, models, tmp_path)
     (tmp_path / "out" / "logits.0.bin").symlink_to("/dev/full")
-    execute(computing, request, tmp_path).assert_failed("no-space", 1)
+    execute(implementation, request, tmp_path).assert_failed("no-space", 1)
 
 
 @pytest.mark.parametrize("program", ["torch_runner", "ort_python_runner", "ort_pyo3_runner"])

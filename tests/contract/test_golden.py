@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import GOLDEN, Document, Outcome, Runner, execute, golden, launch, validate
+from runners_under_test import GOLDEN, RUNNERS, Document, Outcome, Runner, execute, golden, launch, validate
 
 from runoff.records.protocol import Capabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from runoff.records.protocol import WrittenTensor
@@ -22,15 +24,35 @@ if TYPE_CHECKING:
 PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "inference", "warm", "output")
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """A golden request, and what a runner did with it in `folder`."""
+
+    request: Document
+    outcome: Outcome
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def answer(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Runner], Answer]:
+    """Return a function that lets a runner do a golden request; several tests look at one answer."""
+
+    @cache
+    def do(name: str, runner: Runner) -> Answer:
+        folder = tmp_path_factory.mktemp(name)
+        request = golden(name, runner, models, folder)
+        return Answer(request, execute(runner, request, folder), folder)
+
+    return do
+
+
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden_request(name: str, computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden(name, computing, models, tmp_path)
-    outcome = execute(computing, request, tmp_path)
+def test_golden_request(name: str, computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    request, outcome, folder = msgspec.structs.astuple(answer(name, computing))
     assert (outcome.exit_code, outcome.result.status) == (0, "ok"), outcome.stderr
     assert outcome.result.case == request["case"]
     _assert_phases(outcome)
     for tensor in (*outcome.result.outputs, *outcome.result.tensors):
-        _assert_written(tensor, tmp_path / "out")
+        _assert_written(tensor, folder / "out")
     memory, effective = outcome.result.memory, outcome.result.effective
     assert memory is not None
     assert memory.peak_bytes is not None
@@ -40,8 +62,8 @@ def test_golden_request(name: str, computing: Runner, models: Path, tmp_path: Pa
     assert effective.threads in (None, 1)
 
 
-def test_once_gives_one_sample_and_the_classes(computing: Runner, models: Path, tmp_path: Path) -> None:
-    result = execute(computing, golden("once-classify", computing, models, tmp_path), tmp_path).result
+def test_once_gives_one_sample_and_the_classes(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    result = answer("once-classify", computing).outcome.result
     assert set(result.samples) == {"preprocess", "inference"}
     for timings in result.samples.values():
         assert timings.first_ns > 0
@@ -56,9 +78,9 @@ def test_once_gives_one_sample_and_the_classes(computing: Runner, models: Path, 
     assert 0 < sum(confidences) <= 1
 
 
-def test_latency_keeps_every_warm_sample(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("latency-tensor", computing, models, tmp_path)
-    result = execute(computing, request, tmp_path).result
+def test_latency_keeps_every_warm_sample(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    answered = answer("latency-tensor", computing)
+    request, result = answered.request, answered.outcome.result
     assert set(result.samples) == {"inference"}
     timings = result.samples["inference"]
     assert timings.second_ns
@@ -70,36 +92,36 @@ def test_latency_keeps_every_warm_sample(computing: Runner, models: Path, tmp_pa
     assert result.tensors == ()
 
 
-def test_latency_times_preprocessing_apart(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_latency_times_preprocessing_apart(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", implementation, models, tmp_path)
     request["measure"] = {"kind": "latency", "min_samples": 3, "min_ns": 60_000_000, "warmup": 0}
-    samples = execute(computing, request, tmp_path).result.samples
+    samples = execute(implementation, request, tmp_path).result.samples
     warm = samples["inference"].warm_ns
     assert len(warm) == len(samples["preprocess"].warm_ns) >= 3
     assert sum(warm) + sum(samples["preprocess"].warm_ns) >= 0.9 * 60_000_000
 
 
-def test_accuracy_writes_everything(computing: Runner, models: Path, tmp_path: Path) -> None:
-    result = execute(computing, golden("accuracy-classify", computing, models, tmp_path), tmp_path).result
+def test_accuracy_writes_everything(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    result = answer("accuracy-classify", computing).outcome.result
     assert [tensor.items for tensor in result.outputs] == [(0, 1), (2,)]
     assert [tensor.shape for tensor in result.tensors] == [(2, 3, 224, 224), (1, 3, 224, 224)]
     assert len(result.top) == 1
     assert result.top[0][0].label == "missile"
 
 
-def test_memory_is_read_after_each_phase(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing, models, tmp_path)
+def test_memory_is_read_after_each_phase(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", implementation, models, tmp_path)
     request["measure"] = {"kind": "once", "memory": True}
-    result = execute(computing, request, tmp_path).result
+    result = execute(implementation, request, tmp_path).result
     assert result.memory is not None
     assert {"load", "preprocess", "inference"} <= set(result.memory.after)
     assert set(result.memory.after) <= {phase.name for phase in result.phases}
     assert max(result.memory.after.values()) <= (result.memory.peak_bytes or 0)
 
 
-def test_settings_without_effect_are_named(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("latency-tensor", computing, models, tmp_path)
-    outcome = execute(computing, request, tmp_path)
+def test_settings_without_effect_are_named(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    answered = answer("latency-tensor", computing)
+    request, outcome = answered.request, answered.outcome
     asked = {name for name, value in request["settings"].items() if value is not None}
     known = set(_probe(computing).settings)
     always = {"threads", "batch", "provider", "precision", "profile"}
@@ -107,28 +129,28 @@ def test_settings_without_effect_are_named(computing: Runner, models: Path, tmp_
     assert set(outcome.result.effective.ignored) == asked - known - always
 
 
-def test_null_runner_only_answers(models: Path, tmp_path: Path, runner: Runner) -> None:
-    outcome = execute(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
+@pytest.mark.parametrize("null", [runner for runner in RUNNERS if not runner.computes], ids=lambda runner: runner.name)
+def test_null_runner_only_answers(null: Runner, models: Path, tmp_path: Path) -> None:
+    outcome = execute(null, golden("once-classify", null, models, tmp_path), tmp_path)
     assert outcome.exit_code == 0
     _assert_phases(outcome)
-    if not runner.computes:
-        assert [phase.name for phase in outcome.result.phases] == ["start", "output"]
-        assert outcome.result.outputs == ()
+    assert [phase.name for phase in outcome.result.phases] == ["start", "output"]
+    assert outcome.result.outputs == ()
 
 
-def test_a_null_spawn_time_leaves_start_out(runner: Runner, models: Path, tmp_path: Path) -> None:
-    text = json.dumps({**golden("once-classify", runner, models, tmp_path), "spawn_ns": None})
-    outcome = execute(runner, text, tmp_path)
+def test_a_null_spawn_time_leaves_start_out(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    text = json.dumps({**golden("once-classify", implementation, models, tmp_path), "spawn_ns": None})
+    outcome = execute(implementation, text, tmp_path)
     assert outcome.exit_code == 0
     assert "start" not in [phase.name for phase in outcome.result.phases]
 
 
-def test_result_replaces_an_older_one_whole(runner: Runner, models: Path, tmp_path: Path) -> None:
+def test_result_replaces_an_older_one_whole(implementation: Runner, models: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text('{"old": true}', encoding="utf-8")
     request = tmp_path / "request.json"
-    request.write_text(json.dumps(golden("once-classify", runner, models, tmp_path)), encoding="utf-8")
-    target = runner.make()
+    request.write_text(json.dumps(golden("once-classify", implementation, models, tmp_path)), encoding="utf-8")
+    target = implementation.make()
     with subprocess.Popen(
         [*target.command, "--request", str(request), "--result", str(path)],
         env={**target.environment(), "ORT_DISABLE_TELEMETRY": "1"},

@@ -60,18 +60,18 @@ def test_same_photo_same_class(computing: Runner, models: Path, tmp_path: Path) 
         assert guesses[0].label in LABELS[name], name
 
 
-def test_same_photo_same_tensor(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_same_photo_same_tensor(implementation: Runner, models: Path, tmp_path: Path) -> None:
     paths = [models / MODEL / f"{name}.jpg" for name in PHOTOS]
-    for written, name in zip(_tensors(computing, models, tmp_path, paths), PHOTOS, strict=True):
+    for written, name in zip(_tensors(implementation, models, tmp_path, paths), PHOTOS, strict=True):
         pillow = np.fromfile(models / MODEL / f"{name}.tensor.bin", np.float32).reshape(written.shape)
         _check_pixels(written, pillow, name)
 
 
 def test_same_tensor_from_any_kind_of_image(
-    computing: Runner, models: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    implementation: Runner, models: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     paths = list(_pictures(tmp_path_factory.mktemp("pictures")))
-    for written, path in zip(_tensors(computing, models, tmp_path, paths), paths, strict=True):
+    for written, path in zip(_tensors(implementation, models, tmp_path, paths), paths, strict=True):
         _check_pixels(written, preprocess([str(path)], _SPEC), path.name)
 
 

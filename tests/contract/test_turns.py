@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from runners_under_test import MODEL, PHOTOS, PROGRAMS, TURNS, Document, Runner, golden, tensor_request, validate
+from runners_under_test import IMPLEMENTATIONS, MODEL, PHOTOS, TURNS, Document, Runner, golden, tensor_request, validate
 
 from runoff.measure.parity import TOLERANCE, compare_outputs, worst
 from runoff.records.protocol import Result, WrittenTensor
@@ -71,13 +71,6 @@ class Live:
         return Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
-@pytest.fixture(params=[program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name)
-def computing(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program that computes."""
-    chosen: Runner = request.param
-    return chosen
-
-
 @contextmanager
 def started(runner: Runner, request: Document, folder: Path) -> Iterator[Live]:
     """Start the runner and wait until it is ready."""
@@ -116,8 +109,10 @@ def assert_right(outputs: list[WrittenTensor], first: int, batch: int, models: P
     assert worst(compare_outputs(outputs, references)) <= TOLERANCE["tensor"]
 
 
-def test_every_turn_has_the_samples_that_were_asked_for(computing: Runner, models: Path, tmp_path: Path) -> None:
-    with started(computing, golden(TURNS, computing, models, tmp_path), tmp_path) as live:
+def test_every_turn_has_the_samples_that_were_asked_for(
+    computing_program: Runner, models: Path, tmp_path: Path
+) -> None:
+    with started(computing_program, golden(TURNS, computing_program, models, tmp_path), tmp_path) as live:
         began = time.monotonic_ns()
         turns = [live.turn(*items) for items in ((0, 1, 1), (0,), (), (1, 1))]
         took = time.monotonic_ns() - began
@@ -136,9 +131,11 @@ def test_every_turn_has_the_samples_that_were_asked_for(computing: Runner, model
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_the_items_that_are_named_are_computed(batch: int, computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_the_items_that_are_named_are_computed(
+    batch: int, implementation: Runner, models: Path, tmp_path: Path
+) -> None:
     choose = np.random.default_rng(SEED)
-    with started(computing, photos(computing, models, tmp_path, batch), tmp_path) as live:
+    with started(implementation, photos(implementation, models, tmp_path, batch), tmp_path) as live:
         for _ in range(8):
             items = choose.integers(len(PHOTOS), size=choose.integers(1, 4)).tolist()
             assert live.turn(*items).keys() == {"inference"}
@@ -152,8 +149,8 @@ def test_the_items_that_are_named_are_computed(batch: int, computing: Runner, mo
     assert len(result.outputs) == 2
 
 
-def test_outputs_before_any_turn_are_those_of_the_warm_up(computing: Runner, models: Path, tmp_path: Path) -> None:
-    with started(computing, photos(computing, models, tmp_path, 2), tmp_path) as live:
+def test_outputs_before_any_turn_are_those_of_the_warm_up(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    with started(implementation, photos(implementation, models, tmp_path, 2), tmp_path) as live:
         # the first, the second, one that is not kept: items 0, 2 and 4
         assert_right(live.outputs(), 4, 2, models)
         assert_right(live.outputs(), 4, 2, models)
@@ -164,8 +161,8 @@ def test_outputs_before_any_turn_are_those_of_the_warm_up(computing: Runner, mod
     assert result.samples["inference"].warm_ns == ()
 
 
-def test_an_empty_turn_leaves_the_outputs_alone(computing: Runner, models: Path, tmp_path: Path) -> None:
-    with started(computing, photos(computing, models, tmp_path), tmp_path) as live:
+def test_an_empty_turn_leaves_the_outputs_alone(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    with started(implementation, photos(implementation, models, tmp_path), tmp_path) as live:
         live.turn(5)
         assert [live.turn() for _ in range(3)] == [{"inference": []}] * 3
         assert_right(live.outputs(), 5, 1, models)
@@ -173,20 +170,20 @@ def test_an_empty_turn_leaves_the_outputs_alone(computing: Runner, models: Path,
     assert len(result.samples["inference"].warm_ns) == 1
 
 
-def test_a_last_line_without_its_end_is_a_turn(computing: Runner, models: Path, tmp_path: Path) -> None:
-    with started(computing, photos(computing, models, tmp_path), tmp_path) as live:
+def test_a_last_line_without_its_end_is_a_turn(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    with started(implementation, photos(implementation, models, tmp_path), tmp_path) as live:
         result, exit_code, rest = live.end("3 2")
     assert (result.status, exit_code) == ("ok", 0)
     assert json.loads(rest) == {"inference": list(result.samples["inference"].warm_ns)}
     assert [tensor.items for tensor in result.outputs] == [(0,), (2,)]
 
 
-def test_a_runner_that_waits_uses_no_cpu(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_runner_that_waits_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
     # OpenMP, which torch uses, lets threads spin for some milliseconds more and has no way to stop them
-    threads = 1 if computing.name == "torch" else 2
-    request = photos(computing, models, tmp_path)
+    threads = 1 if computing_program.name == "torch" else 2
+    request = photos(computing_program, models, tmp_path)
     request["settings"]["threads"] = threads
-    with started(computing, request, tmp_path) as live:
+    with started(computing_program, request, tmp_path) as live:
         live.turn(0, 1, 2, 3)
         before = live.cpu_s()
         time.sleep(WAIT_S)
@@ -200,9 +197,7 @@ def test_a_runner_that_waits_uses_no_cpu(computing: Runner, models: Path, tmp_pa
 
 @pytest.mark.parametrize("line", ["many", "6", "-1", "+1", "01", "1.0", "0 outputs", "outputs 0", "1,2", "\udcff"])
 def test_any_other_line_is_refused(line: str, models: Path, tmp_path: Path) -> None:
-    for runner in PROGRAMS:
-        if runner.name not in ("ort-python", "ort-rust"):
-            continue
+    for runner in IMPLEMENTATIONS:
         folder = tmp_path / runner.name
         folder.mkdir()
         with started(runner, photos(runner, models, folder), folder) as live:

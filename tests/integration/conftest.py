@@ -1,4 +1,4 @@
-"""One real run of every target that this machine is meant to have, shared by the tests that look at it."""
+"""One real run of every target, with every tool that this machine has, shared by the tests that look at it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from running import MODEL, TARGETS, Whole, only_run, runoff
 
+from machine import skip_because, unusable
 from runoff import paths
 from runoff.probes.counters import PERF
 from runoff.probes.process import HYPERFINE
@@ -16,12 +17,15 @@ from runoff.targets import BUILT_IN
 if TYPE_CHECKING:
     from pathlib import Path
 
+PROBES = ("life", "latency", "memory")
+TOOLS = {"process": HYPERFINE, "counters": PERF}
+"""Probes that take a tool."""
 SUITE = f"""
 [suite]
 name = "tiny"
 models = ["{MODEL}"]
 targets = {msgspec.json.encode(list(TARGETS)).decode()}
-probes = ["process", "life", "latency", "memory", "counters"]
+probes = {msgspec.json.encode([*PROBES, *(name for name, tool in TOOLS.items() if not unusable(tool))]).decode()}
 [measure.blocks]
 process = 2
 life = 2
@@ -37,14 +41,26 @@ warmup = 1
 
 @pytest.fixture(scope="session")
 def complete() -> None:
-    """Fail, saying what to run, unless everything that the tests measure with is there."""
+    """Skip the tests, saying what to run, unless everything that they measure is there."""
     missing = {name: make().missing for name, make in BUILT_IN.items()}
     lacks = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
-    lacks += [f"{tool.name}: {tool.hint}" for tool in (HYPERFINE, PERF) if tool.find() is None]
     if not (paths.models() / MODEL / "manifest.json").is_file():
         lacks.append(f"{MODEL} is not stored: runoff export {MODEL}")
-    if lacks:
-        pytest.fail("\n".join(lacks))
+    skip_because("\n".join(lacks))
+
+
+@pytest.fixture(scope="session")
+def hyperfine() -> str:
+    """Return the path of hyperfine, which the test cannot do without."""
+    skip_because(unusable(HYPERFINE))
+    return str(HYPERFINE.find())
+
+
+@pytest.fixture(scope="session")
+def perf() -> str:
+    """Return the path of perf, which the test cannot do without."""
+    skip_because(unusable(PERF))
+    return str(PERF.find())
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
+PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
 # torch-export has the runner of torch, and is slow to start; coreml needs a Mac
 TARGETS = tuple(name for name in BUILT_IN if name not in ("torch-export", "coreml"))
 
@@ -49,8 +50,9 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return the caller's environment with `changes`, without Python's own switches."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RUNOFF_"))}
+    """Return the caller's environment with `changes`, without Python's switches and all of runoff's but its places."""
+    others = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RUNOFF_"))}
+    kept = others | {key: os.environ[key] for key in PLACES if key in os.environ}
     return {**kept, **changes}
 
 

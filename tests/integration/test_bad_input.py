@@ -89,7 +89,9 @@ def test_tools_that_are_missing_are_said_and_the_rest_is_measured(home: Path, tm
     bare = tmp_path / "bin"
     bare.mkdir()
     suite = write_suite(tmp_path, "null-python", probes='"process", "life", "counters"', more=LIFE)
-    ended = runoff("bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(home), PATH=str(bare))
+    ended = runoff(
+        "bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(home), RUNOFF_ENVS=str(bare), PATH=str(bare)
+    )
     assert ended.code == 0, ended.err
     run = only_run(tmp_path / "results")
     found = {record.probe: (record.status, record.reason) for record in run.records}

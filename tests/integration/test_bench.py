@@ -69,6 +69,7 @@ def test_the_columns(samples: pd.DataFrame, summary: pd.DataFrame) -> None:
     assert " ".join(summary.columns) == SUMMARY
 
 
+@pytest.mark.usefixtures("hyperfine")
 def test_hyperfine_saw_every_process(whole: Whole, samples: pd.DataFrame) -> None:
     for target in TARGETS:
         rows = samples[(samples["probe"] == "process") & (samples["target"] == target)]
@@ -79,6 +80,7 @@ def test_hyperfine_saw_every_process(whole: Whole, samples: pd.DataFrame) -> Non
     assert str(whole.run.info.tools["hyperfine"]).startswith("2.")
 
 
+@pytest.mark.usefixtures("perf")
 def test_what_perf_does_not_count_is_said_and_never_zero(
     whole: Whole, samples: pd.DataFrame, summary: pd.DataFrame
 ) -> None:
@@ -142,6 +144,7 @@ def test_one_engine_for_all(target: str, whole: Whole) -> None:
     assert builds[0] == builds[1]
 
 
+@pytest.mark.usefixtures("hyperfine")
 def test_null_runners_have_no_ratio(summary: pd.DataFrame) -> None:
     null = summary[summary["target"].str.startswith("null")]
     assert null["ratio"].isna().all()

@@ -19,7 +19,6 @@ from runoff.analysis.analyse import analyse
 from runoff.bench import bench
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.energy.stream import Stream
-from runoff.probes.counters import PERF
 from runoff.processes import Spawner
 from runoff.records.errors import ExitCode
 from runoff.report.markdown import report
@@ -193,9 +192,7 @@ def test_this_machine_counts_energy_or_says_why_not(tmp_path: Path) -> None:
         assert here.reason.message in " ".join(ended.out.split())
 
 
-def test_the_real_perf_writes_a_block_every_tenth_of_a_second_and_ends(tmp_path: Path) -> None:
-    perf = PERF.find()
-    assert perf, PERF.hint
+def test_the_real_perf_writes_a_block_every_tenth_of_a_second_and_ends(perf: str, tmp_path: Path) -> None:
     command = (perf, "stat", "-a", "-j", "-e", "cpu-clock,context-switches", "--log-fd", "1", "-I", "100")
     with Spawner(tmp_path / "log") as spawner:
         stream = Stream(spawner, command, tmp_path / "perf.jsonl", re.compile(rb"context-switches[^\n]*\n"))

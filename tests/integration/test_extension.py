@@ -10,6 +10,7 @@ import pytest
 from extension_checks import CHECKS
 from running import MODEL, environment
 
+from machine import skip_because
 from runoff import paths
 
 # what a program decides, and not a session
@@ -34,7 +35,7 @@ def test_profiles_are_those_of_the_files() -> None:
 def check(name: str) -> str:
     """Run one check in the environment of the target ort-pyo3; return what it prints."""
     python = paths.environments() / "ort-pyo3" / "bin" / "python"
-    assert python.exists(), "its environment is not made; run: nox -s ort-pyo3"
+    skip_because("" if python.exists() else "the extension's environment is not made; run: nox -s ort-pyo3")
     program = str(paths.root() / "tests" / "integration" / "extension_checks.py")
     done = subprocess.run(
         [python, program, name, paths.models() / MODEL], env=environment(), capture_output=True, text=True, check=False

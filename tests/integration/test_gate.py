@@ -13,7 +13,6 @@ from documents import blocks
 from running import MODEL, Ended, only_run, runoff
 
 from runoff import paths
-from runoff.probes.process import HYPERFINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,13 +99,10 @@ def test_a_converted_run_gives_the_same_verdicts(run: Path, tmp_path: Path) -> N
     assert verdicts[0] == verdicts[1]
 
 
-@pytest.mark.usefixtures("complete")
-def test_what_hyperfine_measures_here_is_compared(tmp_path: Path) -> None:
-    program = HYPERFINE.find()
-    assert program is not None
+def test_what_hyperfine_measures_here_is_compared(hyperfine: str, tmp_path: Path) -> None:
     for name, seconds in (("before", "0.05"), ("after", "0.01")):
         out = tmp_path / f"{name}.json"
-        subprocess.run([program, "-N", "-r", "6", "--export-json", out, "-n", "nap", f"sleep {seconds}"], check=True)
+        subprocess.run([hyperfine, "-N", "-r", "6", "--export-json", out, "-n", "nap", f"sleep {seconds}"], check=True)
     ended = runoff("compare", tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall", "--json")
     (line,) = json.loads(ended.out)["lines"]
     assert line["differs"]

@@ -59,6 +59,7 @@ def test_its_commands_work_as_written(
     jsonschema.validate(json.loads(shown.stdout), schema("result"))
 
 
+@pytest.mark.usefixtures("hyperfine")
 def test_the_runner_is_measured_beside_the_others(
     answers: Answers,
 ) -> None:

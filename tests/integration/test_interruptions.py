@@ -9,6 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from running import RUNOFF, environment, only_run, runoff, write_suite
 
@@ -49,8 +50,7 @@ def wait_for(results: Path, lines: int) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    asked = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in asked.stdout.split()]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 def test_ctrl_c_while_a_process_hangs(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from machine import skip_because, unusable
 from runoff.probes.counters import PERF
 from runoff.probes.process import HYPERFINE
 from runoff.processes import Spawner
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 SCRIPT = '#!/bin/sh\nsleep 1000 &\necho $$ $! >"$0.pids"\nwait\n'
 
 
-@pytest.mark.usefixtures("complete")
 @pytest.mark.parametrize("tool", [HYPERFINE, PERF], ids=lambda tool: tool.name)
 def test_a_timeout_reaches_through_the_tool(tool: Tool, tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+    skip_because(unusable(tool))
     runner = tmp_path / "a runner"
     runner.write_text(SCRIPT)
     runner.chmod(0o755)

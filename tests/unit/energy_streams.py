@@ -71,8 +71,10 @@ def program(folder: Path, name: str, text: str) -> Path:
     """Write a program that runs `text`, which finds `emit(text)` and `arguments`."""
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text(
-        f"#!{sys.executable} -IS\n"
+    script = path.with_name(f"{name}.py")
+    # a first line cannot name an interpreter whose path has a space
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n')
+    script.write_text(
         "import sys, time\n"
         "arguments = sys.argv[1:]\n"
         "def emit(text):\n"

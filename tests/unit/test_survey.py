@@ -81,12 +81,12 @@ def test_a_program_that_cannot_be_started(spawner: Spawner, tmp_path: Path) -> N
 def ask_script(
     name: str, script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int = 0o755
 ) -> tuple[str | None, Reason | None]:
-    home = tmp_path / "home" / "tools" / "bin"
-    home.mkdir(parents=True)
-    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
+    folder = tmp_path / name / "bin"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
     if script is not None:
-        (home / name).write_text(f"#!/bin/sh\n{script}\n")
-        (home / name).chmod(mode)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(mode)
     tool = Tool(name=name, wrap=lambda *_: (), read=lambda _: [], hint="get it", trial=("try",), allow="let it")
     with Spawner(tmp_path / "log") as spawner:
         return query_tool(tool, spawner)

@@ -31,8 +31,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     """How it is let."""
 
     def find(self) -> str | None:
-        """Return its path: runoff's own copy first, then the one on the PATH."""
-        own = paths.home() / "tools" / "bin" / self.name
+        """Return its path: the one in an environment of that name first, then the one on the PATH."""
+        own = paths.environments() / self.name / "bin" / self.name
         return shutil.which(own) or shutil.which(self.name)
 
 

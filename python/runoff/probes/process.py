@@ -26,7 +26,7 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
     return measurements
 
 
-HYPERFINE = Tool(name="hyperfine", wrap=_wrap, read=_read, hint="run: nox -s hyperfine (builds the pinned release)")
+HYPERFINE = Tool(name="hyperfine", wrap=_wrap, read=_read, hint="run: nox -s hyperfine (installs the pinned release)")
 
 PROCESS = Probe(
     name="process",

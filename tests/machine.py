@@ -1,0 +1,31 @@
+"""What tests need of the machine. A tool that runoff can do without is one that its tests can do without."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from runoff.probes.base import Tool
+
+
+def skip_because(reason: str) -> None:
+    """Skip the test, unless there is no reason. It fails if ``RUNOFF_TEST_ALL=1``: CI has everything."""
+    if reason:
+        (pytest.fail if os.environ.get("RUNOFF_TEST_ALL") == "1" else pytest.skip)(reason)
+
+
+@cache
+def unusable(tool: Tool) -> str:
+    """Return why a tool cannot measure on this machine, with the hint; empty if it can."""
+    from runoff.processes import Spawner
+    from runoff.survey import ask_tool
+
+    with tempfile.TemporaryDirectory() as folder, Spawner(Path(folder) / "log") as spawner:
+        _, reason = ask_tool(tool, spawner)
+    return str(reason or "")
