@@ -177,15 +177,28 @@ def tests(session: nox.Session) -> None:
         cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
     session.log("exporting the models that the tests use, where the store lacks them (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
-    pytest(session, "-m", "not clock", "-n", "auto")
+    pytest(session, "-m", "not clock", "-n", "auto", "--dist", "loadfile")
     pytest(session, "-m", "clock")
     pytest(session, "tests/extension", environment="extension")
     # coremltools itself warns of what newer releases of its libraries will refuse
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", environment="export")
-    if os.environ.get("RUNOFF_CHROMIUM") or any(map(shutil.which, CHROMIUM)):
+    if has_chromium():
         pytest(session, "tests/page")
     else:
         session.warn("the tests of report.html were left out, they need Chromium: apt-get install chromium")
+
+
+@nox.session(requires=["tests", "wheel", "sanitize"], venv_backend="none")
+def thorough(session: nox.Session) -> None:
+    """Run what must pass before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
+    full = {"RUNOFF_TEST_FULL": "1"}
+    pytest(session, "tests/extension", environment="extension", env=full)
+    if has_chromium():
+        pytest(session, "tests/page/test_opening.py", env=full)
+    if shutil.which("docker"):
+        session.notify("docker")
+    else:
+        session.warn("the images were left out: they need Docker")
 
 
 @nox.session(requires=["dev", "build"], venv_backend="none")
@@ -283,10 +296,17 @@ def program(environment: str, name: str) -> str:
     return str(ENVIRONMENTS / environment / "bin" / name)
 
 
-def pytest(session: nox.Session, *arguments: str, environment: str = "dev") -> None:
-    """Run pytest in an environment."""
-    env = {**clean_environment(), "PYTHONPATH": str(ROOT / "python") if environment == "export" else None}
-    session.run(program(environment, "python"), "-m", "pytest", *arguments, env=env)
+def pytest(session: nox.Session, *arguments: str, environment: str = "dev", env: dict[str, str] | None = None) -> None:
+    """Run pytest in an environment, with further variables."""
+    path = {"PYTHONPATH": str(ROOT / "python") if environment == "export" else None}
+    session.run(
+        program(environment, "python"), "-m", "pytest", *arguments, env=clean_environment() | path | (env or {})
+    )
+
+
+def has_chromium() -> bool:
+    """Return whether there is a Chromium for the tests of report.html."""
+    return bool(os.environ.get("RUNOFF_CHROMIUM")) or any(map(shutil.which, CHROMIUM))
 
 
 def clean_environment() -> dict[str, str | None]:

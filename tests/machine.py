@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from runoff.probes.base import Tool
 
+FULL = os.environ.get("RUNOFF_TEST_FULL") == "1"
+"""Whether tests run at full size, which takes long: ``nox -s thorough`` sets it before a release."""
+
 
 def skip_because(reason: str) -> None:
     """Skip the test, unless there is no reason. It fails if ``RUNOFF_TEST_ALL=1``: CI has everything."""

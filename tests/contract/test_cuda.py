@@ -79,6 +79,7 @@ def assert_parts(outcome: Outcome, device: str = "Stand-in (0)") -> None:
         assert 0.5 * inference < sum(inside) <= inference
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", ["once-classify", "latency-tensor", "accuracy-classify"])
 def test_every_inference_has_its_parts(name: str, standin: Runner, models: Path, tmp_path: Path) -> None:
     request = golden(name, standin, models, tmp_path)
@@ -100,6 +101,7 @@ def test_turns_have_the_parts_and_the_right_answers(batch: int, standin: Runner,
     assert [len(result.samples[name].warm_ns) for name in ("inference", *PARTS)] == [3, 3, 3, 3]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(("provider", "own"), [("cuda", []), ("tensorrt", [[TENSORRT, {}]])])
 def test_sessions_are_strict_and_of_fixed_shape(
     provider: str, own: list[object], models: Path, tmp_path: Path, asked: Path
@@ -256,6 +258,7 @@ def test_batches_that_are_not_filled_are_a_bad_request(models: Path, tmp_path: P
     assert "3 items do not fill batches of 2" in (outcome.result.message or "")
 
 
+@pytest.mark.clock
 def test_torch_takes_a_smaller_last_batch(models: Path, tmp_path: Path) -> None:
     runner = torch_standin("pt")
     request = photos(runner, models, tmp_path, batch=4)

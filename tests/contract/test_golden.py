@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from runoff.records.protocol import WrittenTensor
 
+pytestmark = pytest.mark.clock
+
 PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "inference", "warm", "output")
 
 

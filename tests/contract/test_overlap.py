@@ -37,6 +37,7 @@ def test_the_answer_is_the_same(computing_program: Runner, models: Path, tmp_pat
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.clock
 def test_the_phase_is_what_was_waited_for(implementation: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", implementation, models, tmp_path)
     result = both(implementation, request, tmp_path)[1].result

@@ -178,6 +178,7 @@ def test_a_last_line_without_its_end_is_a_turn(implementation: Runner, models: P
     assert [tensor.items for tensor in result.outputs] == [(0,), (2,)]
 
 
+@pytest.mark.clock
 def test_a_runner_that_waits_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
     # OpenMP, which torch uses, lets threads spin for some milliseconds more and has no way to stop them
     threads = 1 if computing_program.name == "torch" else 2

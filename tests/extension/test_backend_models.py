@@ -13,6 +13,8 @@ from backend_cases import Case, disk_cases, light_cases, node_cases
 from both import Theirs, save
 from comparing import differences
 
+from machine import FULL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -63,14 +65,15 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 def test_the_pass_list_is_that_of_onnxruntime(cases: list[Case], note: Callable[[str], None]) -> None:
     complaints = []
     passed = Counter[str]()
-    for case in cases:
+    tried = cases if FULL else cases[::10]
+    for case in tried:
         own, other = attempt(case, ours), attempt(case, theirs)
         passed.update(name for name, one in (("runoff_ort", own), ("onnxruntime", other)) if not one.reason)
         complaints.append(complaint(case, own, other))
     counts = ", ".join(f"{count} by {name}" for name, count in sorted(passed.items()))
-    note(f"ONNX's {len(cases)} test models: passed {counts}")
+    note(f"{len(tried)} of ONNX's {len(cases)} test models: passed {counts}")
     assert len(cases) > 2000
-    assert passed["onnxruntime"] > 1500
+    assert passed["onnxruntime"] > 0.75 * len(tried)
     assert "\n".join(filter(None, complaints)) == ""
 
 

@@ -11,7 +11,9 @@ from generated import ADDED, CAST_TO, DTYPES, NUMBERS, STRINGS, arrays, both, sh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = settings(deadline=None, max_examples=200)
+from machine import FULL
+
+EXAMPLES = settings(deadline=None, max_examples=200 if FULL else 40)
 
 
 @st.composite

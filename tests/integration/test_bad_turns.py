@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Run
 
+pytestmark = pytest.mark.clock
+
 KINDS = {
     "dies": ("crashed", "it gave up"),
     "hangs": ("timeout", "killed after"),

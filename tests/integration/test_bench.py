@@ -18,6 +18,8 @@ from runoff.records.schema import Record
 if TYPE_CHECKING:
     from running import Whole
 
+pytestmark = pytest.mark.clock
+
 COMPUTING = [name for name in TARGETS if not name.startswith("null")]
 SAMPLES = "case target model workload profile probe phase block process sample metric unit value"
 SUMMARY = (

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
 
+pytestmark = pytest.mark.clock
+
 IDLE_W, PROCESS_J, INFERENCE_J = 10.0, 0.5, 0.02
 MORE = """
 [measure]

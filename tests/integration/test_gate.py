@@ -17,6 +17,8 @@ from runoff import paths
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.clock
+
 PAGE = paths.root() / "docs" / "compare-and-gate.md"
 FILES = paths.root() / "docs" / "gate"
 CALL = "        return dict(zip(names, self._session.run(names, feed), strict=True))\n"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Run
 
+pytestmark = pytest.mark.clock
+
 NAMES = [fault.name for fault in FAULTS]
 IN_THE_AUDIT = "threads"
 """The fault that leaves a case its times, and stands in the headline of the report."""

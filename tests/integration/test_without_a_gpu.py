@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import ctypes
     from pathlib import Path
 
+pytestmark = pytest.mark.clock
+
 UNUSABLE = "settings.provider: '{}' cannot be used: "
 HINT = '        docker run --gpus all ..., or set provider = "cpu"'
 STANDIN = paths.root() / "tests" / "contract" / "ort_cuda_standin.py"

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pynvml
+import pytest
 from synthetic import MS, case_of, record, result_of, run_of
 
 from runoff.analysis.samples import DEVICE_PEAK, tidy
@@ -17,7 +18,8 @@ from runoff.records.schema import DeviceMemory
 if TYPE_CHECKING:
     import ctypes
 
-    import pytest
+
+pytestmark = pytest.mark.clock
 
 PID, OTHER = 4321, 99
 LOST = 15

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.clock
+
 PARANOID_WORDS = "Error:\\nAccess to performance monitoring and observability operations is limited.\\n"
 
 

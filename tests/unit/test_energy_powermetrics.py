@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.clock
+
 DOMAINS = ("cpu", "gpu", "neural-engine")
 BLOCK = plist().encode()
 

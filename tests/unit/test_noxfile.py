@@ -31,6 +31,8 @@ def test_sessions_that_others_need_take_no_arguments(noxfile: ModuleType) -> Non
     sessions = nox.registry.get()
     needed = {name for session in sessions.values() for name in session.requires or ()}
     assert {"export", "build", "extension"} <= needed <= sessions.keys()
+    # before a release all tests run, whatever was asked for
+    needed.discard("tests")
     assert [name for name in sorted(needed) if "posargs" in inspect.getsource(sessions[name].func)] == []
 
 
@@ -43,6 +45,17 @@ def test_the_gpu_build_is_what_the_variable_asks_for(
 ) -> None:
     monkeypatch.setenv("RUNOFF_CUDA", asked)
     assert noxfile.wants_cuda() is wanted
+    assert noxfile.pins_of("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
+    assert noxfile.pins_of("torch").stem == "torch"
+
+
+def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
+    """The table, and the sessions that install something else besides."""
+    sessions = nox.registry.get()
+    installed = {*noxfile.PLAIN, "coreml", "build", "wheel"}
+    assert installed <= sessions.keys()
+    assert [name for name in sorted(installed) if not (paths.root() / "requirements" / f"{name}.txt").is_file()] == []
+    assert {*noxfile.EDITABLE, *noxfile.WITH_WHEEL, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
 
 
 def test_pins_of_the_gpu_build_are_those_of_pytorch() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.clock
+
 FAMILY = "sleep 1000 & echo $$ $!; wait"
 PARENT = """
 import sys

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from runoff.processes import Live
 
+pytestmark = pytest.mark.clock
+
 ENV = {"PATH": "/bin:/usr/bin"}
 ECHO = 'echo $$; while read line; do echo "got $line"; done; echo end; exit 5'
 
