@@ -159,6 +159,11 @@ BUILT = (
 class Together(nn.Module):  # type: ignore[misc]  # torch is not seen by the type checker
     """All of `CASES` as one module; each has inputs of its own, and gives one output."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # tracing wants to know whose parameters it meets
+        self.layers = nn.ModuleList(case.function for case in CASES if isinstance(case.function, nn.Module))
+
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Call each with its inputs."""
         left = iter(tensors)
