@@ -27,7 +27,7 @@ def skip_because(reason: str) -> None:
 def unusable(tool: Tool) -> str:
     """Return why a tool cannot measure on this machine, with the hint; empty if it can."""
     from runoff.processes import Spawner
-    from runoff.survey import ask_tool
+    from  import ask_tool
 
     with tempfile.TemporaryDirectory() as folder, Spawner(Path(folder) / "log") as spawner:
         _, reason = ask_tool(tool, spawner)
