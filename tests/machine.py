@@ -26,9 +26,9 @@ def skip_because(reason: str) -> None:
 @cache
 def unusable(tool: Tool) -> str:
     """Return why a tool cannot measure on this machine, with the hint; empty if it can."""
+    from runoff.measure.discovery import query_tool
     from runoff.processes import Spawner
-    from  import ask_tool
 
     with tempfile.TemporaryDirectory() as folder, Spawner(Path(folder) / "log") as spawner:
-        _, reason = ask_tool(tool, spawner)
+        _, reason = query_tool(tool, spawner)
     return str(reason or "")
