@@ -28,8 +28,7 @@ from runoff.paths import shown
 from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_proofs
 from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.plan.suite import parse_suite, read_suite
-from runoff.probes import passes
-from runoff.probes.energy import ENERGY
+from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RunWriter, read_run, repair
@@ -104,7 +103,7 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
 def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode]:
     """Measure in one sitting, and account for its time, however it ends."""
     began = time.monotonic_ns()
-    suite, probes = given.suite, passes(given.suite.measure.latency)
+    suite, probes = given.suite, configured_probes(given.suite.measure)
     targets = find_targets(_names(suite, "targets"), suite.targets, given.folder)
     with workspace() as (spawner, scratch):
         models = ensure_models(_names(suite, "models"), spawner, console.print, _with_packages(suite, targets))
@@ -113,7 +112,7 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
         versions, tool_reasons = _ask_tools(probes, spawner)
         ready, targets_info = _plan(given, models, targets_info, spawner, console)
         writer, before = _open_run(given, results, ready, targets_info, versions)
-        sampling = Sampling(suite, writer.info, writer.folder)
+        sampling = Sampling(suite, writer.info, writer.folder, _widest_interval)
         work = ExecutionContext(
             suite=suite,
             targets_info=targets_info,
@@ -126,7 +125,7 @@ def _sit(given: _Given, results: Path, console: Console) -> tuple[Path, ExitCode
             before=before,
             meters=_find_meters(ready.cases, spawner, writer.info),
         )
-        started = [probe for probe in probes if probe.name != ENERGY.name or work.meters.found]
+        started = [probe for probe in probes if not probe.uses_meters or work.meters.found]
         jobs = [job for probe in started for job in counted_jobs(work, ready.cases, probe)]
         _say(console, _announcement(ready.cases, jobs, writer))
         try:
@@ -208,7 +207,7 @@ def _ask_tools(probes: Sequence[Probe], spawner: Spawner) -> tuple[dict[str, str
 
 def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Meters:
     """Return the sources of energy readings, if energy is asked for, and note them in the run."""
-    if not any(ENERGY.name in case.probes for case in cases if case.skipped is None):
+    if not any(PROBES[name].uses_meters for case in cases if case.skipped is None for name in case.probes):
         return Meters()
     meters = find_meters(spawner)
     known = {meter.name: meter for meter in (*info.meters, *(meter.info for meter in meters.found))}
@@ -310,6 +309,12 @@ def nothing_ran(folder: Path) -> RunoffError:
     return RunoffError(
         f"{len(run.info.cases)} cases, none can run here: {message}{others}", hint, ExitCode.NOTHING_RUNS_HERE
     )
+
+
+def _widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
+    from runoff.analysis.summary import widest_interval  # late: pandas takes half a second
+
+    return widest_interval(run, probe)
 
 
 def _now() -> str:

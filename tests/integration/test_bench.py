@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from running import TARGETS, runoff
 
-from runoff.analysis.counters import NAMES
-from runoff.analysis.phases import phase_breakdown
+from runoff.probes.counters import EVENTS
+from runoff.probes.life import phase_breakdown
 from runoff.records.schema import Record
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_what_perf_does_not_count_is_said_and_never_zero(
         events |= {event["event"]: event["counter-value"] for event in record.tool}
     assert float(events["task-clock"]) > 0
     for event, value in events.items():
-        metric = NAMES[event]
+        metric = EVENTS[event]
         rows = summary[(summary["probe"] == "counters") & (summary["metric"] == metric)]
         assert not rows.empty, metric
         if not value[:1].isdigit():

@@ -19,8 +19,8 @@ from running import Ended, only_run, runoff, write_suite
 
 from runoff import paths
 from runoff.analysis.analyse import analyse
-from runoff.analysis.samples import DEVICE_PEAK
 from runoff.bench import bench
+from runoff.probes.memory import DEVICE_PEAK
 from runoff.records.errors import ExitCode
 from runoff.records.files import read_run
 from runoff.report.build import write_report

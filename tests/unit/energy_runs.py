@@ -54,8 +54,11 @@ def windows(
 
 def of_case(case: Case, *blocks: Sequence[EnergyWindow]) -> list[Record]:
     """Return the records of a case, one for each block."""
+    # outputs are compared of all runners that compute
+    parity = [] if case.target.startswith("null") else [{"item": 0, "max_rel_diff": 0.0}]
     return [
-        record(case, "energy", block, energy=tuple(parts), result=result_of(case)) for block, parts in enumerate(blocks)
+        record(case, "energy", block, energy=tuple(parts), result=result_of(case), parity=parity)
+        for block, parts in enumerate(blocks)
     ]
 
 

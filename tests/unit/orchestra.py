@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff.measure.job import Job
-from runoff.plan.suite import LatencyOptions, Suite, parse_suite
+from runoff.plan.suite import Suite, parse_suite
 from runoff.plan.target import Target, TargetInfo
-from runoff.probes import passes
+from runoff.probes import PROBES
 from runoff.processes import Finished
 from runoff.records.manifest import Manifest, StoredFile
 from runoff.records.protocol import Capabilities, Phase, Preprocess, Result, Settings
@@ -67,8 +67,7 @@ def case_of(name: str, probes: tuple[str, ...] = ("life",), skipped: Reason | No
 
 def job_of(name: str, probe: str, block: int = 0) -> Job:
     """Return a job of the target `name`."""
-    probes = {known.name: known for known in passes(LatencyOptions())}
-    return Job((case_of(name, (probe,)),), probes[probe], block)
+    return Job((case_of(name, (probe,)),), PROBES[probe], block)
 
 
 def finished(**changes: Any) -> Finished:

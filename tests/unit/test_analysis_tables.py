@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import MS, case_of, perf_events, phases_of, record, result_of, run_of, synthetic_run
 
-from runoff.analysis.counters import read_events
 from runoff.analysis.harness import Harness, harness
-from runoff.analysis.phases import life_table, phase_breakdown
+from runoff.analysis.phases import life_table
 from runoff.analysis.samples import COLUMNS, tidy
+from runoff.probes.counters import read_events
+from runoff.probes.life import phase_breakdown
 from runoff.records.protocol import Phase, Timings
 from runoff.records.reason import Reason
 from runoff.records.schema import Run

@@ -9,9 +9,10 @@ import pynvml
 import pytest
 from synthetic import MS, case_of, record, result_of, run_of
 
-from runoff.analysis.samples import DEVICE_PEAK, tidy
+from runoff.analysis.samples import tidy
 from runoff.analysis.summary import summarise
 from runoff.measure.device_memory import EVERY_S, DeviceWatch
+from runoff.probes.memory import DEVICE_PEAK
 from runoff.records.protocol import Memory, Timings
 from runoff.records.schema import DeviceMemory
 

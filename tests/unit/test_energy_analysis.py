@@ -10,9 +10,9 @@ from energy_runs import METER, energy_run, of_case, window, windows
 from synthetic import case_of, record, run_of
 
 from runoff.analysis.audit import audit
-from runoff.analysis.energy import nets, resolutions, shortfalls, shown_domains, values
 from runoff.analysis.samples import tidy
 from runoff.analysis.summary import summarise
+from runoff.probes.energy import nets, read, resolutions, shortfalls, shown_domains
 from runoff.records.reason import Reason
 from runoff.records.schema import MeterInfo, Run
 
@@ -30,7 +30,7 @@ def run_with(*blocks: tuple[EnergyWindow, ...], target: str = "ort-rust") -> Run
 
 def numbers(run: Run) -> dict[str, float]:
     """Return the values of the first record by metric."""
-    return {value.metric: value.value for value in values(run.records[0], run.info)}
+    return {sample.metric: sample.value for sample in read(run.records[0], run.info.meters)}
 
 
 def lines_of(run: Run) -> dict[str, dict[Any, Any]]:
@@ -64,7 +64,7 @@ def test_rest_between_the_readings_adds_nothing() -> None:
 def test_what_cannot_be_told_is_a_step_of_each_window_and_the_drift() -> None:
     run = run_with(windows(process=(30.0, 4), idle=(9.0, 11.0)))
     steps = (61e-6 + 30 * 0.001) + (61e-6 + 10 * 0.001)
-    assert resolutions(run.records, run.info)["process.package"] == pytest.approx((steps + 2.0) / 4)
+    assert resolutions(run.records, run.info.meters)["process.package"] == pytest.approx((steps + 2.0) / 4)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_a_report_shows_the_whole_processor_and_gpus_of_their_own() -> None:
     run = energy_run()
     apple = MeterInfo(name="ioreport", source="", domains={"cpu": "", "gpu": "", "soc": ""}, resolution_j=1, step_s=1)
     nvidia = MeterInfo(name="nvml", source="", domains={"gpu0": "", "gpu1": ""}, resolution_j=1, step_s=1)
-    assert shown_domains(run.info) == ["package"]
-    assert shown_domains(msgspec.structs.replace(run.info, meters=(apple,))) == ["soc"]
-    assert shown_domains(msgspec.structs.replace(run.info, meters=(METER, nvidia))) == ["package", "gpu0", "gpu1"]
-    assert shown_domains(msgspec.structs.replace(run.info, meters=())) == []
+    assert shown_domains(run.info.meters) == ["package"]
+    assert shown_domains((apple,)) == ["soc"]
+    assert shown_domains((METER, nvidia)) == ["package", "gpu0", "gpu1"]
+    assert shown_domains(()) == []
 
 
 @pytest.mark.parametrize(("others", "outcome"), [(0.02, "ok"), (0.8, "unknown")])
@@ -195,4 +195,4 @@ def test_sources_that_differ_are_no_fair_comparison() -> None:
 def test_windows_survive_the_file() -> None:
     item = energy_run().records[0]
     assert msgspec.json.decode(msgspec.json.encode(item), type=type(item)) == item
-    assert shortfalls([item], energy_run().info) == {}
+    assert list(shortfalls([item], (METER,))) == []

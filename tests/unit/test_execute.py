@@ -15,9 +15,8 @@ from runoff.measure.energy.meters import Meters
 from runoff.measure.execute import execute, make_block
 from runoff.measure.job import ExecutionContext, Job
 from runoff.measure.stopping import Sampling
-from runoff.plan.suite import LatencyOptions
 from runoff.plan.target import TargetInfo
-from runoff.probes import passes
+from runoff.probes import PROBES
 from runoff.probes.counters import PERF
 from runoff.processes import Spawner
 from runoff.records.files import RunWriter, read_run
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Case, Record
 
-PROBES = passes(LatencyOptions())
-NAMES = tuple(probe.name for probe in PROBES)
-
-
-PROBE = {probe.name: probe for probe in PROBES}
 TURNS = {"measures": ("once", "latency", "accuracy", "turns")}
 
 
@@ -44,7 +38,7 @@ def offers_of(*names: str, **changes: Any) -> dict[str, TargetInfo]:
 def order_of(seed: int, *names: str, blocks: int = 20) -> list[list[str]]:
     suite = suite_of(f"{HEAD}[measure]\nseed = {seed}\n")
     cases, targets_info = [case_of(name) for name in names], offers_of(*names)
-    made = [make_block(suite, cases, targets_info, PROBE["life"], block) for block in range(blocks)]
+    made = [make_block(suite, cases, targets_info, PROBES["life"], block) for block in range(blocks)]
     return [[case.target for job in jobs for case in job.cases] for jobs in made]
 
 
@@ -64,17 +58,17 @@ def test_the_order_depends_on_the_seed_and_the_block_only() -> None:
 
 
 def test_accuracy_is_the_first_pass() -> None:
-    assert NAMES == ("accuracy", "process", "life", "latency", "memory", "counters", "energy")
+    assert tuple(PROBES) == ("accuracy", "process", "life", "latency", "memory", "counters", "energy")
 
 
 def test_cases_that_cannot_run_here_get_no_jobs() -> None:
     case = case_of("a", skipped=Reason("format", "it cannot"))
-    assert make_block(suite_of(HEAD), [case], offers_of("a"), PROBE["life"], 0) == []
+    assert make_block(suite_of(HEAD), [case], offers_of("a"), PROBES["life"], 0) == []
 
 
 def sets_of(text: str, targets_info: Mapping[str, TargetInfo]) -> list[list[str]]:
     cases = [case_of(name, ("latency",)) for name in targets_info]
-    jobs = make_block(suite_of(text), cases, targets_info, PROBE["latency"], 0)
+    jobs = make_block(suite_of(text), cases, targets_info, PROBES["latency"], 0)
     return sorted([case.target for case in job.cases] for job in jobs)
 
 
@@ -106,7 +100,7 @@ ORDER = [
     (case.id, probe, block)
     for probe in ("accuracy", "life")
     for block in range(2)
-    for job in make_block(suite_of(BLOCKS), CASES, offers_of("a", "b"), PROBE[probe], block)
+    for job in make_block(suite_of(BLOCKS), CASES, offers_of("a", "b"), PROBES[probe], block)
     for case in job.cases
 ]
 """Case, probe and block of the eight processes, as they are started."""
@@ -137,11 +131,11 @@ def measure(
         spawner=Spawner(writer.folder / "log"),
         scratch=writer.folder,
         secret="",
-        sampling=Sampling(suite, writer.info, writer.folder),
+        sampling=Sampling(suite, writer.info, writer.folder, lambda _run, _probe: None),
         before=before,
         meters=meters or Meters(),
     )
-    execute(bench, cases, PROBES, writer, listener or Listener())
+    execute(bench, cases, PROBES.values(), writer, listener or Listener())
     return read_run(writer.folder).records
 
 

@@ -13,7 +13,7 @@ from runoff.plan.cases import make_plan, plan_case, with_control_targets, with_c
 from runoff.plan.settings import resolve
 from runoff.plan.suite import find_suite, read_suite
 from runoff.plan.target import Target, TargetInfo
-from runoff.probes import passes
+from runoff.probes import configured_probes
 from runoff.records.manifest import Check, Manifest, Package
 from runoff.records.reason import Reason
 
@@ -94,7 +94,7 @@ def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     def measured(kept: Suite) -> tuple[tuple[Case, ...], list[tuple[str, ...]]]:
         cases = with_controls(make_plan(kept, formats, targets_info), targets_info, kept.suite.baselines)
         here, every = tuple(case for case in cases if case.skipped is None), with_control_targets(cases, targets_info)
-        jobs = [job for probe in passes(kept.measure.latency) for job in make_block(kept, cases, every, probe, 0)]
+        jobs = [job for probe in configured_probes(kept.measure) for job in make_block(kept, cases, every, probe, 0)]
         return here, [tuple(case.id for case in job.cases) for job in jobs]
 
     groups = tuple(_without_core_ml(group) for group in suite.group if "provider" not in group.settings)

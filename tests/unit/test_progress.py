@@ -63,7 +63,9 @@ def test_the_words_for_it(seconds: float | None, words: str) -> None:
 @pytest.mark.parametrize("message", ["it went [/] wrong", "[/usr/lib/x.so] is missing", "[red] herring"])
 def test_a_failure_is_told_in_the_words_of_the_runner(message: str) -> None:
     text = io.StringIO()
-    with Bar(JOBS, Sampling(suite_of(HEAD), info_of(), Path()), Console(file=text, width=300)) as bar:
+    with Bar(
+        JOBS, Sampling(suite_of(HEAD), info_of(), Path(), lambda _run, _probe: None), Console(file=text, width=300)
+    ) as bar:
         bar.starting(JOBS[0])
         bar.finished(JOBS[0], [record_of(A, "accuracy", status="error", reason=Reason("crashed", message))])
         bar.starting(JOBS[1])

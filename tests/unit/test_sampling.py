@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,9 @@ import runoff.measure.stopping
 from runoff.measure.stopping import FEWEST, Sampling
 from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.records.errors import RunoffError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROBES = ("life", "latency", "memory")
 
@@ -32,14 +36,20 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(runoff.measure.stopping, "time", made)
-    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: None)
     return made
 
 
-def sampling_of(precision: float | None = None, time_s: float | None = None) -> Sampling:
+Interval = tuple[float, str] | None
+
+
+def sampling_of(
+    precision: float | None = None, time_s: float | None = None, widest: Callable[[], Interval] = lambda: None
+) -> Sampling:
     info = info_of(case_of("a", PROBES))
     info.precision, info.time_s = precision, time_s
-    return Sampling(suite_of(f"{HEAD}[measure.blocks]\nlife = 4\nmemory = 3\n"), info, Path())
+    return Sampling(
+        suite_of(f"{HEAD}[measure.blocks]\nlife = 4\nmemory = 3\n"), info, Path(), lambda _run, _probe: widest()
+    )
 
 
 def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> int:
@@ -68,13 +78,13 @@ def test_the_time_is_shared_by_the_probes_that_are_sampled(clock: Clock) -> None
     assert blocks_of(sampling, "memory", clock, 1) == 3
 
 
-def test_what_a_probe_does_not_use_is_left_to_the_next(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    sampling = sampling_of(precision=0.02, time_s=100.0)
-    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: (0.01, "net.classify.a"))
+def test_what_a_probe_does_not_use_is_left_to_the_next(clock: Clock) -> None:
+    widths = {"life": 0.01}
+    sampling = sampling_of(precision=0.02, time_s=100.0, widest=lambda: (widths["life"], "net.classify.a"))
     assert blocks_of(sampling, "life", clock, 1) == FEWEST
     stop = sampling.end("life", FEWEST, [record_of()])
     assert (stop.cause, stop.widest, stop.widest_case) == ("precision", 0.01, "net.classify.a")
-    monkeypatch.setattr(runoff.measure.stopping, "widest", lambda _run, _probe: (0.03, "net.classify.a"))
+    widths["life"] = 0.03
     assert blocks_of(sampling, "latency", clock, 1) == 100 - FEWEST
 
 

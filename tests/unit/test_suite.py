@@ -8,7 +8,8 @@ import pytest
 from orchestra import HEAD, suite_of
 
 from runoff import paths
-from runoff.plan.suite import DEFAULT_BLOCKS, find_suite, parse_suite, read_suite
+from runoff.plan.suite import find_suite, parse_suite, read_suite
+from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def test_a_mistake_is_named_with_what_to_do(mistake: str) -> None:
 
 def test_defaults() -> None:
     suite = suite_of(HEAD)
-    assert {probe: suite.blocks(probe) for probe in DEFAULT_BLOCKS} == DEFAULT_BLOCKS
+    blocks = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "memory": 3, "counters": 3, "energy": 3}
+    assert {probe: suite.blocks(probe) for probe in PROBES} == blocks
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (1, 0.0, 600.0)
     minima = suite.measure.latency
     assert (minima.min_samples, minima.min_time_s, minima.warmup) == (60, 0.5, 3)
@@ -140,7 +142,7 @@ env = { A = "b" }
     assert suite.choices[0].workloads == ("tensor",)
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (7, 0.5, 5.0)
     assert suite.blocks("life") == 9
-    assert suite.blocks("memory") == DEFAULT_BLOCKS["memory"]
+    assert suite.blocks("memory") == 3
     minima = suite.measure.latency
     assert (minima.min_samples, minima.min_time_s, minima.warmup) == (4, 0.25, 0)
     assert (suite.measure.energy.window_s, suite.measure.energy.idle_s) == (3.0, 1.5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from runoff.analysis.samples import WARM_UP
+from runoff.probes.base import WARM_UP, metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -68,16 +68,6 @@ def _by_block(cell: MetricSamples) -> dict[int, list[NDArray[np.float64]]]:
     for block, samples in zip(cell.blocks, cell.processes, strict=True):
         blocks.setdefault(block, []).append(samples)
     return blocks
-
-
-def metric_name(phase: str, metric: str) -> str:
-    """Return the name of a metric in ``summary.csv``, which carries the phase.
-
-    A duration goes by its phase alone: ``load``; others are ``inference.warm``, ``resident.load``, ``wall``.
-    """
-    if metric == "duration":
-        return phase
-    return f"{metric}.{phase}" if phase else metric
 
 
 def cells(samples: pd.DataFrame) -> dict[Key, MetricSamples]:

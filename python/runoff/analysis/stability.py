@@ -11,18 +11,17 @@ from msgspec import Struct
 from runoff.analysis.evidence import Evidence, Series, Verdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import surroundings
 from runoff.analysis.validity import disagreements
+from runoff.probes import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from runoff.probes.base import Probe
     from runoff.records.schema import Record, Run
 
 WORST_FIRST: tuple[Verdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
 """Times of another state first; then times of a slower machine; then times that no one level describes."""
-TIMED = {"process": "whole process", "life": "life", "latency": "warm inference"}
-"""Probes that take times, and what their times are called. Counters, memory and accuracy have no times of their own."""
+TIMED = {probe.name: probe for probe in PROBES.values() if probe.timed}
 
 
 class Stability(Struct, frozen=True):
@@ -78,37 +77,25 @@ def signs(records: Sequence[Record], cores: int | None) -> list[Evidence]:
     if not records:
         return []
     found: list[Evidence] = []
-    for probe, what in TIMED.items():
-        own = [record for record in records if record.probe == probe]
-        series = _series(what, own)
+    for probe in TIMED.values():
+        own = [record for record in records if record.probe == probe.name]
+        series = _series(probe, own)
         if not series.processes:
             continue
         found += [*spread(series), *trends(series)]
-        if probe == "latency":
-            found += _warm_up(own)
+        if probe.engine == "interleaved":
+            found += _warm_up(probe, own)
     return found + surroundings(records, cores)
 
 
-def _warm_up(records: Sequence[Record]) -> list[Evidence]:
+def _warm_up(probe: Probe, records: Sequence[Record]) -> list[Evidence]:
     """Return whether the warm-up was over: as it was watched, and after the fact where it did not end well."""
     open_ended = [record for record in records if record.turned is None or not record.turned.steady]
-    series = _series(TIMED["latency"], open_ended)
+    series = _series(probe, open_ended)
     after = [warming(series)] if series.processes else []
     return [*turns(records, still_warming=any(sign.holds or not sign.judges for sign in after)), *after]
 
 
-def _series(what: str, records: Sequence[Record]) -> Series:
-    taken = [(times, record.block) for record in records for times in _times(record) if len(times)]
-    return Series(what, tuple(times for times, _ in taken), tuple(block for _, block in taken))
-
-
-def _times(record: Record) -> list[NDArray[np.float64]]:
-    """Return the times of each process of a record, in ns; those of a live process without its warm-up."""
-    if record.probe == "life":
-        return [np.array([record.exit_ns - record.spawn_ns], dtype=np.float64)]
-    if record.probe == "process":
-        walls = [run["time_wall_clock"]["value"] * 1e9 for run in record.tool if "time_wall_clock" in run]
-        return [np.array([wall]) for wall in walls]
-    inference = record.result.samples.get("inference") if record.result else None
-    skipped = record.turned.warmup if record.turned else 0
-    return [np.array(inference.warm_ns[skipped:], dtype=np.float64)] if inference else []
+def _series(probe: Probe, records: Sequence[Record]) -> Series:
+    taken = [(np.array(times), record.block) for record in records for times in probe.headline_values(record) if times]
+    return Series(probe.timed, tuple(times for times, _ in taken), tuple(block for _, block in taken))

@@ -2,30 +2,33 @@
 
 `ratio` is the baseline's value divided by the case's own, for times, memory and counts: how many times
 faster, smaller or fewer, so that above 1 is better than the baseline. Null runners get estimates, no ratio.
-`floor` and `p_adjusted` are what the verdict was held against; `stability` is filled in by `analyse`.
+`floor` and `p_adjusted` are what the verdict was compared with; `stability` is filled in by `analyse`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from runoff.analysis import counters, energy
 from runoff.analysis.comparisons import comparisons
 from runoff.analysis.metric_samples import Key, MetricSamples, cells
-from runoff.analysis.samples import DEVICE_PEAK
+from runoff.analysis.samples import tidy
 from runoff.analysis.validity import State, computes, disagreements, state
 from runoff.analysis.verdict import Comparison
+from runoff.probes import PROBES
+from runoff.probes.base import Probe
+from runoff.records.protocol import Once
 from runoff.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from runoff.probes.base import Aggregate, Shortfall
     from runoff.records.schema import Case, Record, Run
 
 COLUMNS = [
@@ -34,27 +37,15 @@ COLUMNS = [
     *("baseline", "ratio", "ratio_low", "ratio_high", "verdict", "status", "reason"),
     *("p_adjusted", "floor", "stability"),
 ]
-HEADLINE = {
-    "process": ("wall", "ns"),
-    "life": ("whole", "ns"),
-    "latency": ("inference.warm", "ns"),
-    "counters": ("instructions", "count"),
-    "memory": ("peak_memory", "bytes"),
-    "energy": ("inference", "J"),
-    "accuracy": ("max_rel_diff", "ratio"),
-}
-"""The metric, with its unit, that stands for a probe that gave nothing."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-WITH_OUTLIERS = ("wall", "whole", ".warm")
-"""Ends of the metrics whose outliers are counted."""
-_WORST: dict[str, Callable[[NDArray[np.float64]], float]] = {"cosine": np.min, "top1_agrees": np.mean}
+_AGGREGATES: dict[Aggregate, Callable[[NDArray[np.float64]], float]] = {"min": np.min, "mean": np.mean, "max": np.max}
 _NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
 class _Line(NamedTuple):
     """A row before it is compared with anything."""
 
-    probe: str
+    probe: Probe
     metric: str
     unit: str
     estimate: Estimate
@@ -102,54 +93,51 @@ class _Summary:
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         for case in self.run.info.cases:
-            for probe in case.probes:
+            for name in case.probes:
+                # a run of a newer runoff may have a probe that this one does not know
+                probe = PROBES.get(name) or Probe(name=name, summary="", measure=Once())
                 for line in self._lines(case, probe):
                     yield from self._compared(case, line)
 
-    def _lines(self, case: Case, probe: str) -> Iterator[_Line]:
-        found = self._state(case, probe)
-        keys = self.keys[case.id, probe]
-        lacks, notes = self._beside(case, found, probe)
-        if not keys:
-            silent = probe == "counters" or bool(lacks) or not computes(self.run, case.target)
-            if found.status == "ok" and not silent:
-                found = State("not-measured", f"the {probe} records hold no value that runoff knows")
-            if found.status != "ok":
-                metric, unit = HEADLINE.get(probe, ("", ""))
-                yield _Line(probe, metric, unit, _NOTHING, found)
+    def _lines(self, case: Case, probe: Probe) -> Iterator[_Line]:
+        found = self._state(case, probe.name)
+        keys = self.keys[case.id, probe.name]
+        meters = self.run.info.meters
+        notes: Mapping[str, str] = {}
+        shortfalls: list[Shortfall] = []
+        if found.status == "ok":
+            records = [record for record in self.records[case.id] if record.probe == probe.name]
+            notes, shortfalls = probe.notes(records, meters), list(probe.shortfalls(records, meters))
+            if not keys and not shortfalls and computes(self.run, case.target):
+                found = State("not-measured", f"the {probe.name} records hold no value that runoff knows")
+        if found.status != "ok" and not keys:
+            metric, unit = probe.headline
+            yield _Line(probe, metric, unit, _NOTHING, found)
         for key in keys:
-            cell = self.cells[key]
-            its = State(found.status, notes[key.metric]) if key.metric in notes and found.status == "ok" else found
-            yield _Line(probe, key.metric, cell.unit, _estimate(key, cell), its, cell)
-            if key.metric.endswith(".warm"):
-                yield _Line(probe, f"{key.metric}.mean", cell.unit, mean(cell.processes), found)
-                yield from _percentiles(probe, key.metric, cell, found)
-            if key.metric.endswith(WITH_OUTLIERS):
-                yield from _outliers(probe, key.metric, cell, found)
-        if found.status == "ok" and probe == "counters":
-            yield from _uncounted(self.records[case.id], {key.metric for key in keys})
-        for metric, why in lacks.items():
-            unit = energy.unit_of(metric) if probe == "energy" else "bytes"
-            yield _Line(probe, metric, unit, _NOTHING, State("not-measured", why))
+            note = notes.get(key.metric)
+            yield from self._metric_lines(probe, key, State(found.status, note) if note else found, found)
+        for shortfall in shortfalls:
+            yield _Line(probe, shortfall.metric, shortfall.unit, _NOTHING, State("not-measured", shortfall.reason))
 
-    def _beside(self, case: Case, found: State, probe: str) -> tuple[dict[str, str], dict[str, str]]:
-        """Return, by metric of ``energy`` and ``memory``, why a case has no figure, and what stands beside one."""
-        own = [record for record in self.records[case.id] if record.probe == probe]
-        if found.status != "ok" or probe not in ("energy", "memory"):
-            return {}, {}
-        if probe == "memory":
-            return _device_memory(own)
-        live = computes(self.run, case.target)
-        return energy.shortfalls(own, self.run.info, live=live), energy.notes(own, self.run.info)
+    def _metric_lines(self, probe: Probe, key: Key, noted: State, found: State) -> Iterator[_Line]:
+        """Yield the estimate of a metric, whose state is `noted`, and what its samples add to that."""
+        cell, metric = self.cells[key], key.metric
+        yield _Line(probe, metric, cell.unit, _estimate(probe, metric, cell), noted, cell)
+        warm = metric.endswith(".warm")
+        if warm:
+            yield _Line(probe, f"{metric}.mean", cell.unit, mean(cell.processes), found)
+            yield from _percentiles(probe, metric, cell, found)
+        if warm or (probe.timed and metric == probe.headline[0]):
+            yield from _outliers(probe, metric, cell, found)
 
     def _compared(self, case: Case, line: _Line) -> Iterator[tuple[object, ...]]:
         head = (case.id, case.target, case.model, case.workload, case.settings.profile)
         estimate = line.estimate
-        found = self.comparisons.get(Key(case.id, line.probe, line.metric)) if line.cell else None
+        found = self.comparisons.get(Key(case.id, line.probe.name, line.metric)) if line.cell else None
         for name, comparison in (found or {"": Comparison("")}).items():
             yield (
                 *head,
-                *(line.probe, line.metric, line.unit),
+                *(line.probe.name, line.metric, line.unit),
                 *(estimate.n, estimate.value, estimate.low, estimate.high),
                 *(name, comparison.ratio, comparison.low, comparison.high, comparison.verdict),
                 *(line.state.status, line.state.reason),
@@ -157,27 +145,17 @@ class _Summary:
             )
 
 
-def _device_memory(records: list[Record]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return why the peak of the GPU's memory is not known of any process, or what was counted of those that are."""
-    seen = [record.device_memory for record in records if record.device_memory]
-    told = {memory.how: None for memory in seen if memory.peak_bytes is not None}
-    if told:
-        return {}, {DEVICE_PEAK: f"NVML: {'; '.join(told)}"}
-    return ({DEVICE_PEAK: seen[0].reason}, {}) if seen else ({}, {})
-
-
-def _estimate(key: Key, cell: MetricSamples) -> Estimate:
-    if key.probe != "accuracy":
+def _estimate(probe: Probe, metric: str, cell: MetricSamples) -> Estimate:
+    if metric not in probe.aggregates:
         return median(cell.processes)
     values = cell.pooled()
-    worst = _WORST.get(key.metric, np.max)
-    return Estimate(float(worst(values)), np.nan, np.nan, len(values))
+    return Estimate(float(_AGGREGATES[probe.aggregates[metric]](values)), np.nan, np.nan, len(values))
 
 
-def _outliers(probe: str, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
+def _outliers(probe: Probe, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
     """Yield how many samples are mild and severe outliers.
 
-    Samples of one process are held against each other; single ones against those of the other processes.
+    Samples of one process are compared with each other; single ones with those of the other processes.
     """
     single = all(len(samples) == 1 for samples in cell.processes)
     counts = [outliers(samples) for samples in ([cell.pooled()] if single else cell.processes)]
@@ -187,7 +165,7 @@ def _outliers(probe: str, metric: str, cell: MetricSamples, found: State) -> Ite
         yield _Line(probe, f"{metric}.{name}_outliers", "count", Estimate(number, np.nan, np.nan, n), found)
 
 
-def _percentiles(probe: str, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
+def _percentiles(probe: Probe, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
     total, count = sum(map(len, cell.processes)), len(cell.processes)
     for name, q in QUANTILES.items():
         bound = percentile(cell.processes, q)
@@ -202,14 +180,22 @@ def _percentiles(probe: str, metric: str, cell: MetricSamples, found: State) -> 
         yield _Line(probe, f"{metric}.{name}", cell.unit, bound, its)
 
 
-def _uncounted(records: list[Record], counted: set[str]) -> Iterator[_Line]:
-    """Yield a row for each counter that the machine does not have; it is never printed as zero."""
-    missing = {
-        count.metric: count
-        for record in records
-        if record.probe == "counters"
-        for count in counters.read_events(record.tool)
-        if count.value is None and count.metric not in counted
-    }
-    for count in missing.values():
-        yield _Line("counters", count.metric, count.unit, _NOTHING, State("not-measured", count.reason))
+def widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
+    """Return the widest interval of `probe`, half its width relative to the estimate, and its case.
+
+    It is the interval of the ratio to the baseline, on which verdicts are based; of the estimate, if nothing can be
+    compared. None without any interval yet.
+    """
+    lines = summarise(run, tidy(run)).to_dict("records")
+    headline = PROBES[probe].headline[0]
+    own = [line for line in lines if (line["probe"], line["metric"], line["status"]) == (probe, headline, "ok")]
+    ratios = [_relative_width(line, "ratio_low", "ratio_high", "ratio") for line in own]
+    widths = [found for found in ratios if found] or [
+        found for line in own if (found := _relative_width(line, "low", "high", "estimate"))
+    ]
+    return max(widths, default=None)
+
+
+def _relative_width(line: dict[Any, Any], low: str, high: str, middle: str) -> tuple[float, str] | None:
+    half = (line[high] - line[low]) / 2 / line[middle] if line[middle] else np.nan
+    return (float(half), str(line["case"])) if np.isfinite(half) else None

@@ -14,8 +14,8 @@ from runoff import paths
 from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.machine import describe_machine
+from runoff.probes import PROBES
 from runoff.probes.counters import PERF
-from runoff.probes.process import HYPERFINE
 from runoff.processes import workspace
 from runoff.records.machine import headline
 from runoff.targets import BUILT_IN
@@ -63,8 +63,9 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     machine = describe_machine()
     yield Finding("machine", "ok", headline(machine))
     yield from _quiet(machine)
-    yield _tool(HYPERFINE, "process", spawner)
-    yield _tool(PERF, "counters", spawner)
+    for probe in PROBES.values():
+        if probe.tool:
+            yield _tool(probe.tool, probe.name, spawner)
     yield from _counters(spawner, scratch)
     for name, target_info in discover({name: make() for name, make in BUILT_IN.items()}, spawner).items():
         can, lack = target_info.capabilities, target_info.reason

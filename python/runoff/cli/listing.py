@@ -88,13 +88,9 @@ def _suites() -> Rows:
 
 
 def _probes() -> Rows:
-    from runoff.plan.suite import DEFAULT_BLOCKS, LatencyOptions
-    from runoff.probes import passes
+    from runoff.probes import PROBES
 
-    return [
-        {"probe": probe.name, "processes": str(DEFAULT_BLOCKS[probe.name]), "what": probe.summary}
-        for probe in passes(LatencyOptions())
-    ]
+    return [{"probe": probe.name, "processes": str(probe.blocks), "what": probe.summary} for probe in PROBES.values()]
 
 
 def _runs(results: Path | None) -> Rows:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.plan.suite import LatencyOptions
-from runoff.probes import passes
+from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.statistics import fewest_samples
 
@@ -21,15 +20,7 @@ if TYPE_CHECKING:
     from runoff.analysis.metric_samples import MetricSamples
 
 _STATISTIC = re.compile(r"(?P<cell>.+)\.(?P<statistic>median|mean|p50|p90|p95|p99|p99\.9)")
-_SHORT = {"latency": "inference.warm", "memory.peak": "memory.peak_memory", "latency.preprocess": "preprocess.warm"}
 _WARM = ".warm"
-
-MAIN = (
-    *("process.wall", "process.user", "process.peak_memory", "life.whole"),
-    *("latency.median", "latency.preprocess.median", "memory.peak", "counters.instructions"),
-    *("energy.process.package", "energy.inference.package", "energy.process.soc", "energy.inference.soc"),
-)
-"""What a comparison shows unless it is asked for something else."""
 
 
 class Metric(Struct, frozen=True):
@@ -46,10 +37,9 @@ class Metric(Struct, frozen=True):
         return self.cell if self.statistic == "median" else f"{self.cell}.{self.statistic}"
 
     def __str__(self) -> str:
-        part = self.cell.removesuffix(_WARM)
-        if self.probe == "latency" and self.cell.endswith(_WARM):
-            return ".".join(("latency", *(() if part == "inference" else (part,)), self.statistic))
-        return "memory.peak" if (self.probe, self.cell) == ("memory", "peak_memory") else f"{self.probe}.{self.cell}"
+        names = {metric: alias for alias, metric in PROBES[self.probe].aliases.items()}
+        parts = (self.probe, names.get(self.cell, self.cell), self.statistic if self.cell.endswith(_WARM) else "")
+        return ".".join(part for part in parts if part)
 
     @property
     def quantile(self) -> float | None:
@@ -84,14 +74,18 @@ def parse_metric(text: str) -> Metric:
         When it is not ``PROBE.NAME``, or there is no such probe.
     """
     probe, dot, name = text.partition(".")
-    probes = [known.name for known in passes(LatencyOptions())]
     if not dot or not name:
         raise RunoffError(f"metric {text!r} is not PROBE.NAME", "for example: latency.median, process.wall")
-    if probe not in probes:
-        raise RunoffError(f"metric {text!r}: no probe is called {probe!r}", did_you_mean(probe, probes))
+    if probe not in PROBES:
+        raise RunoffError(f"metric {text!r}: no probe is called {probe!r}", did_you_mean(probe, PROBES))
     whole = _STATISTIC.fullmatch(text)
     cell, statistic = (whole["cell"], whole["statistic"]) if whole else (text, "median")
-    cell = _SHORT.get(cell, cell).removeprefix(f"{probe}.")
+    cell = cell.removeprefix(probe).removeprefix(".")
+    cell = PROBES[probe].aliases.get(cell, cell)
     if statistic != "median" and not cell.endswith(_WARM):
         raise RunoffError(f"metric {text!r}: only warm times have a {statistic}", "for example: latency.p99")
     return Metric(probe, cell, "median" if statistic == "p50" else statistic)
+
+
+MAIN = tuple(str(Metric(name, cell)) for name, probe in PROBES.items() for cell in probe.main_metrics)
+"""What a comparison shows by default."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runoff.analysis.summary import HEADLINE
+from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.report.text import Figure
 
@@ -188,8 +188,7 @@ def _figure(line: Line, value: str, low: str, high: str, unit: str) -> Figure:
 
 def _missing(lines: Sequence[Line], metric: Metric) -> str:
     """Return why there is no value: the reason of the metric, or of the one that stands for its probe."""
-    stands_for, _ = HEADLINE.get(metric.probe, ("", ""))
-    for name in (metric.summary_name, stands_for):
+    for name in (metric.summary_name, PROBES[metric.probe].headline[0]):
         for line in lines:
             if (line["probe"], line["metric"] or "") == (metric.probe, name) and line["status"] != "ok":
                 few = line["status"] == "not-measured" and name and metric.quantile is not None

@@ -18,8 +18,6 @@ from runoff.measure.energy.measure import measure_energy
 from runoff.measure.interleaved import measure_interleaved
 from runoff.measure.job import Job
 from runoff.measure.one_shot import measure_one_shot
-from runoff.probes.energy import ENERGY
-from runoff.records.protocol import Latency
 from runoff.records.reason import Reason
 from runoff.records.schema import Record
 
@@ -67,7 +65,7 @@ def _together(
     suite: Suite, cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
     """Return which cases live side by side: those of a comparison in ``latency``, if all of them can take turns."""
-    if not isinstance(probe.measure, Latency) or suite.measure.latency.mode == "alone":
+    if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
         return [(case,) for case in cases]
     comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in cases:
@@ -173,9 +171,9 @@ def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter
 
 
 def _measure(context: ExecutionContext, job: Job, blanks: list[Record]) -> list[Record]:
-    if isinstance(job.probe.measure, Latency) and takes_turns(context.targets_info[job.cases[0].target]):
+    if job.probe.engine == "interleaved" and takes_turns(context.targets_info[job.cases[0].target]):
         return measure_interleaved(context, job, blanks)
-    if job.probe.name == ENERGY.name:
+    if job.probe.engine == "energy-windows":
         return [measure_energy(context, job, blank) for blank in blanks]
     return [measure_one_shot(context, job, blank) for blank in blanks]
 
@@ -186,9 +184,9 @@ def _idle_ns(record: Record) -> int:
 
 
 def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
-    kind, can = job.probe.measure.__struct_config__.tag, context.targets_info[job.cases[0].target].capabilities
-    if can and kind not in can.measures and not (kind == "latency" and "turns" in can.measures):
-        return Reason("measure", f"its runner does not do {kind!r} (it does: {', '.join(can.measures)})")
-    if job.probe.name == ENERGY.name:
+    probe, can = job.probe, context.targets_info[job.cases[0].target].capabilities
+    if can and not set(probe.kinds) & set(can.measures):
+        return Reason("measure", f"its runner does not do {probe.kinds[0]!r} (it does: {', '.join(can.measures)})")
+    if probe.uses_meters:
         return context.meters.reason
-    return context.tool_reasons.get(job.probe.tool.name) if job.probe.tool else None
+    return context.tool_reasons.get(probe.tool.name) if probe.tool else None

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from runoff.records.reason import Reason
     from runoff.records.schema import Case, Record
 
-LATENCY = "latency"
-
 
 class Job(Struct, frozen=True):
     """What is started together."""
@@ -62,4 +60,8 @@ class ExecutionContext(Struct, frozen=True, kw_only=True):
     def target(self, case: Case, probe: Probe) -> Target:
         """Return the runner of `case` as `probe` starts it."""
         target = self.targets_info[case.target].target
-        return with_huge_pages(target) if probe.name == LATENCY and self.suite.measure.latency.huge_pages else target
+        return (
+            with_huge_pages(target)
+            if probe.engine == "interleaved" and self.suite.measure.latency.huge_pages
+            else target
+        )

@@ -14,7 +14,6 @@ from runoff.measure.device_memory import PROVIDERS, DeviceWatch
 from runoff.measure.launch import launch
 from runoff.measure.request import draw, make_request
 from runoff.measure.verify import check_result
-from runoff.probes.memory import MEMORY
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _run(context: ExecutionContext, job: Job, blank: Record, scratch: Path) -> R
     request = make_request(case, model, job.probe, scratch, order)
     target, timeout_s = context.target(case, job.probe), context.suite.measure.timeout_s
     before, own = take_snapshot(), time.process_time_ns()
-    on_device = job.probe.name == MEMORY.name and case.settings.provider in PROVIDERS
+    on_device = job.probe.watches_device and case.settings.provider in PROVIDERS
     with DeviceWatch() if on_device else nullcontext() as watch:
         answer = launch(request, target, context.spawner, scratch, timeout_s, job.probe.tool)
     finished = answer.finished

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from math import ceil, isfinite
-from typing import TYPE_CHECKING, Any
+from math import ceil
+from typing import TYPE_CHECKING
 
+from runoff.probes import PROBES
 from runoff.records.schema import Run, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from runoff.plan.suite import Suite
     from runoff.records.schema import Record, RunInfo
 
-SAMPLED = ("process", "life", "latency")
-"""Probes that go on until it is enough; the others scatter little, or answer a question that has no interval."""
 FEWEST_BLOCKS = 2
 """An interval needs two."""
 FEWEST = 5
@@ -38,15 +37,22 @@ class Sampling:
         The run: its cases, and the precision and the budget that are asked for.
     folder
         The run's folder.
+    widest_interval
+        (run, probe) -> half the width of the widest interval, relative, and its case; None without any interval.
     """
 
-    def __init__(self, suite: Suite, info: RunInfo, folder: Path) -> None:
+    def __init__(
+        self, suite: Suite, info: RunInfo, folder: Path, widest_interval: Callable[[Run, str], tuple[float, str] | None]
+    ) -> None:
         self._suite = suite
+        self._widest_interval = widest_interval
         self._run = (folder, info)
         self._precision = info.precision
         self._adaptive = info.precision is not None or info.time_s is not None
         self._left_s = info.time_s or DEFAULT_TIME_S
-        self._waiting = [name for name in SAMPLED if any(name in case.probes for case in info.cases)]
+        self._waiting = [
+            name for name in PROBES if PROBES[name].sampled and any(name in case.probes for case in info.cases)
+        ]
         self._until: float | None = None
         self._began = 0.0
         self._next_look = FEWEST
@@ -60,7 +66,7 @@ class Sampling:
 
     def min_blocks(self, probe: str) -> int:
         """Return how many blocks of `probe` there are to be; at least, where sampling goes on until it is enough."""
-        return FEWEST_BLOCKS if self._adaptive and probe in SAMPLED else self._suite.blocks(probe)
+        return FEWEST_BLOCKS if self._adaptive and PROBES[probe].sampled else self._suite.blocks(probe)
 
     def begin(self, probe: str) -> None:
         """Begin the pass of `probe`: it gets its part of the time that is left."""
@@ -91,8 +97,8 @@ class Sampling:
         if probe in self._waiting:
             self._waiting.remove(probe)
             self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))
-        if probe in SAMPLED:
-            self._widest = widest(self._of(records), probe)
+        if PROBES[probe].sampled:
+            self._widest = self._widest_interval(self._of(records), probe)
         width, case = self._widest or (None, "")
         return Stop(cause=self._cause, blocks=blocks, widest=width, widest_case=case)
 
@@ -100,7 +106,7 @@ class Sampling:
         if self._precision is None or blocks < self._next_look:
             return False
         self._next_look = max(blocks + 1, ceil(blocks * STEP))
-        self._widest = widest(self._of(records), records[0].probe) if records else None
+        self._widest = self._widest_interval(self._of(records), records[0].probe) if records else None
         if self._widest is None or self._widest[0] > self._precision:
             return False
         self._cause = "precision"
@@ -109,28 +115,3 @@ class Sampling:
     def _of(self, records: Sequence[Record]) -> Run:
         folder, info = self._run
         return Run(folder, info, tuple(records))
-
-
-def widest(run: Run, probe: str) -> tuple[float, str] | None:
-    """Return the widest interval of `probe` and its case: half its width, relative.
-
-    It is the interval of the ratio to the baseline, which verdicts rest on; of the estimate, where there is nothing to
-    compare. None when there is no interval yet.
-    """
-    # late: these take half a second, which a run with counted blocks need not spend before it starts
-    from runoff.analysis.samples import tidy
-    from runoff.analysis.summary import HEADLINE, summarise
-
-    lines = summarise(run, tidy(run)).to_dict("records")
-    headline = HEADLINE[probe][0]
-    own = [line for line in lines if (line["probe"], line["metric"], line["status"]) == (probe, headline, "ok")]
-    ratios = [_width(line, "ratio_low", "ratio_high", "ratio") for line in own]
-    widths = [found for found in ratios if found] or [
-        found for line in own if (found := _width(line, "low", "high", "estimate"))
-    ]
-    return max(widths, default=None)
-
-
-def _width(line: dict[Any, Any], low: str, high: str, middle: str) -> tuple[float, str] | None:
-    half = (line[high] - line[low]) / 2 / line[middle] if line[middle] else float("nan")
-    return (float(half), str(line["case"])) if isfinite(half) else None

@@ -10,6 +10,7 @@ import msgspec
 
 from runoff.plan.coreml_packages import PACKAGES, serves, verified
 from runoff.plan.settings import resolve, sweep
+from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
 from runoff.records.reason import Reason
@@ -86,8 +87,7 @@ def plan_case(
         workload=workload,
         target=name,
         settings=settings,
-        # rule 2: nothing is timed before its answer has been checked
-        probes=_askable(tuple(dict.fromkeys(("accuracy", *probes))), target_info),
+        probes=_applicable_probes(probes, target_info),
         format=model_format or "",
         variant=variant,
         skipped=_obstacle(target_info, workload, settings, model_format, formats),
@@ -152,12 +152,13 @@ def with_control_targets(cases: Iterable[Case], targets_info: Mapping[str, Targe
     return {**targets_info, **{case.target: targets_info[case.control_of] for case in cases if case.control_of}}
 
 
-def _askable(probes: tuple[str, ...], target_info: TargetInfo) -> tuple[str, ...]:
-    """Leave out what a runner that computes nothing cannot be asked; of others, what they cannot do is said."""
-    can = target_info.capabilities
+def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[str, ...]:
+    """Return `probes` after those that check outputs, without those that make no sense for a runner without a model."""
+    checks = [name for name, probe in PROBES.items() if probe.checks_outputs]
+    names, can = dict.fromkeys((*checks, *probes)), target_info.capabilities
     if can is None or can.computes:
-        return probes
-    return tuple(probe for probe in probes if probe not in ("accuracy", "latency") or probe in can.measures)
+        return tuple(names)
+    return tuple(name for name in names if not PROBES[name].needs_model or set(PROBES[name].kinds) & set(can.measures))
 
 
 def settings_words(settings: Settings) -> tuple[str, ...]:

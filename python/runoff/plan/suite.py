@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,14 +13,14 @@ from msgspec import Meta, Struct
 from runoff import paths
 from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.plan.settings import sweep
+from runoff.probes import PROBES
+from runoff.probes.energy import EnergyOptions
+from runoff.probes.latency import LatencyOptions
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Positive, Settings, Workload
 
-DEFAULT_BLOCKS = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "counters": 3, "memory": 3, "energy": 3}
-"""Processes per case for each probe, when the suite says nothing."""
 DEFAULT_BASELINES = ("torch", "ort-python")
 
-Seconds = Annotated[float, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of file names."""
 
@@ -54,40 +54,16 @@ class Group(Matrix, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
 
 
-class LatencyOptions(_Table, frozen=True, kw_only=True):
-    """``[measure.latency]``: a process goes on until both minima are met."""
-
-    mode: Literal["side-by-side", "alone"] = "side-by-side"
-    """Whether the cases of a comparison live side by side and take turns, or have a process's time each."""
-    min_samples: Positive = 60
-    min_time_s: Seconds = 0.5
-    warmup: Annotated[int, Meta(ge=0)] = 3
-    """Inferences before anything is looked at."""
-    warmup_time_s: Seconds = 5.0
-    """The steady state is waited for no longer than this."""
-    huge_pages: bool = False
-    """Whether processes are given their memory in huge pages, so that those of one program lie alike (Linux)."""
-
-
-class EnergyWindows(_Table, frozen=True, kw_only=True):
-    """``[measure.energy]``: how long is measured; longer where the counter moves too seldom for that."""
-
-    window_s: Annotated[float, Meta(gt=0)] = 2.0
-    """Of whole processes, and of inferences in a live one."""
-    idle_s: Annotated[float, Meta(gt=0)] = 2.0
-    """Of the idle machine, before and after."""
-
-
 class Measure(_Table, frozen=True, kw_only=True):
     """``[measure]``."""
 
     blocks: dict[str, Positive] = {}
-    """By probe; see `DEFAULT_BLOCKS`."""
+    """Processes of each case, by probe."""
     latency: LatencyOptions = LatencyOptions()
-    energy: EnergyWindows = EnergyWindows()
+    energy: EnergyOptions = EnergyOptions()
     timeout_s: Annotated[float, Meta(gt=0)] = 600.0
     """A process that takes longer is killed and its case fails with kind ``timeout``."""
-    pause_s: Seconds = 0.0
+    pause_s: Annotated[float, Meta(ge=0)] = 0.0
     """Pause before each process."""
     precision: str | None = None
     """Sampling ends when every interval is as narrow: half its width, such as ``2%``."""
@@ -125,7 +101,7 @@ class Suite(_Table, frozen=True, kw_only=True):
 
     def blocks(self, probe: str) -> int:
         """Return how many processes each case of `probe` gets."""
-        return self.measure.blocks.get(probe, DEFAULT_BLOCKS.get(probe, 1))
+        return self.measure.blocks.get(probe, PROBES[probe].blocks)
 
 
 def find_suite(name: str) -> Path:
@@ -173,7 +149,7 @@ def parse_suite(text: str, name: str) -> Suite:
     for group in suite.choices:
         _check_complete(group, name)
         _check_settings(group.settings, name)
-    _check_names(suite.measure.blocks, DEFAULT_BLOCKS, f"{name}: [measure.blocks] probe")
+    _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
     _check_goal(suite.measure, name)
     targets = [target for group in suite.choices for target in group.targets or ()]
     if suite.suite.baselines != DEFAULT_BASELINES:
@@ -193,7 +169,7 @@ def _check_complete(group: Group, name: str) -> None:
     for key in Matrix.__struct_fields__:
         if not getattr(group, key):
             raise RunoffError(f"{name}: [suite] has no {key}", f"add for example: {_EXAMPLES[key]}")
-    _check_names(group.probes or (), DEFAULT_BLOCKS, f"{name}: probe")
+    _check_names(group.probes or (), PROBES, f"{name}: probe")
 
 
 def _check_settings(settings: dict[str, Any], name: str) -> None:
@@ -225,7 +201,7 @@ _TABLES = {
     "suite": SuiteTable,
     "measure": Measure,
     "measure.latency": LatencyOptions,
-    "measure.energy": EnergyWindows,
+    "measure.energy": EnergyOptions,
     "group": Group,
     "targets": CustomTarget,
 }

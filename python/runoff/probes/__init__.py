@@ -1,22 +1,34 @@
-"""The probes: one file each, in the order of their passes."""
+"""The probes, one file each. A new one is a file here and a line in `PROBES`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.probes.accuracy import ACCURACY
-from runoff.probes.counters import COUNTERS
-from runoff.probes.energy import ENERGY
-from runoff.probes.latency import latency
-from runoff.probes.life import LIFE
-from runoff.probes.memory import MEMORY
-from runoff.probes.process import PROCESS
+from msgspec.structs import replace
+
+from runoff.probes import accuracy, counters, energy, latency, life, memory, process
 
 if TYPE_CHECKING:
-    from runoff.plan.suite import LatencyOptions
     from runoff.probes.base import Probe
 
+PROBES: dict[str, Probe] = {
+    probe.name: probe
+    for probe in (
+        accuracy.ACCURACY,
+        process.PROCESS,
+        life.LIFE,
+        latency.LATENCY,
+        memory.MEMORY,
+        counters.COUNTERS,
+        energy.ENERGY,
+    )
+}
+"""By name, in the order of their passes over the cases."""
 
-def passes(minima: LatencyOptions) -> tuple[Probe, ...]:
-    """Return all probes; each is a pass of its own over the cases."""
-    return (ACCURACY, PROCESS, LIFE, latency(minima), MEMORY, COUNTERS, ENERGY)
+
+def configured_probes(measure: object) -> tuple[Probe, ...]:
+    """Return all probes, set up by the tables in the suite's ``[measure]``."""
+    return tuple(
+        replace(probe, measure=probe.configure(getattr(measure, probe.name))) if probe.configure else probe
+        for probe in PROBES.values()
+    )

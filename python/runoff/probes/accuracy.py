@@ -1,8 +1,43 @@
-"""``accuracy``: does the case compute what PyTorch computed when the model was stored? Always the first pass."""
+"""``accuracy``: compares the outputs of a case with those of PyTorch when the model was stored."""
 
 from __future__ import annotations
 
-from runoff.probes.base import Probe
+from typing import TYPE_CHECKING
+
+from runoff.probes.base import Aggregate, Probe, Sample
 from runoff.records.protocol import Accuracy
 
-ACCURACY = Probe(name="accuracy", summary="outputs and input tensors against the model's reference", measure=Accuracy())
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runoff.records.schema import MeterInfo, Record
+
+UNITS = {
+    "max_abs_diff": "output",
+    "max_rel_diff": "ratio",
+    "cosine": "ratio",
+    "top1_agrees": "share",
+    "input_max_diff": "pixel",
+    "input_mean_diff": "pixel",
+}
+"""Metrics of `runoff.measure.parity`."""
+_WORST: dict[str, Aggregate] = {"cosine": "min", "top1_agrees": "mean"}
+
+
+def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
+    for sample, row in enumerate(record.parity):
+        for metric, value in row.items():
+            if metric in UNITS and value is not None:
+                yield Sample(metric, UNITS[metric], float(value), sample=sample)
+
+
+ACCURACY = Probe(
+    name="accuracy",
+    summary="outputs and input tensors against the model's reference",
+    measure=Accuracy(),
+    checks_outputs=True,
+    needs_model=True,
+    headline=("max_rel_diff", "ratio"),
+    aggregates={name: _WORST.get(name, "max") for name in UNITS},
+    read=_read,
+)

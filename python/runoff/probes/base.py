@@ -1,18 +1,47 @@
-"""What a probe is: what the runner is asked to do, and the tool, if any, that watches it."""
+"""A probe is one way of measuring a case: the request, the engine, what is read from a record, and its metrics."""
 
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
 from runoff import paths
-from runoff.records.protocol import Accuracy, Latency, Once, Turns  # noqa: TC001 (the fields' types)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from runoff.records.protocol import Accuracy, Latency, Once, Phase, Turns
+    from runoff.records.schema import MeterInfo, Record
+
+Aggregate = Literal["min", "mean", "max"]
+Engine = Literal["one-shot", "interleaved", "energy-windows"]
+"""``one-shot``: a process from start to exit. ``interleaved``: live processes of a comparison take turns; one-shot for
+runners that cannot. ``energy-windows``: processes and inferences are repeated while energy is counted."""
+WARM_UP = "warm-up"
+"""Phase of the inferences before the steady state: stored, in no estimate."""
+
+
+class Sample(NamedTuple):
+    """A number in a record. `process` counts within the record, `sample` within process, phase and metric."""
+
+    metric: str
+    unit: str
+    value: float
+    phase: str = ""
+    process: int = 0
+    sample: int = 0
+
+
+class Shortfall(NamedTuple):
+    """A metric without a value, and the reason."""
+
+    metric: str
+    unit: str
+    reason: str
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -22,13 +51,13 @@ class Tool(Struct, frozen=True, kw_only=True):
     wrap: Callable[[str, tuple[str, ...], Path], tuple[str, ...]]
     """(tool's path, runner's command, scratch folder) -> the whole command."""
     read: Callable[[Path], list[dict[str, Any]]]
-    """Scratch folder -> what the tool reported."""
+    """Scratch folder -> the tool's report."""
     hint: str
-    """How to get it."""
+    """How to install it."""
     trial: tuple[str, ...] = ()
-    """Arguments with which it measures next to nothing: it may be there, and not be let."""
+    """Arguments of a short measurement, which shows whether an installed tool is permitted to measure."""
     allow: str = ""
-    """How it is let."""
+    """How to permit it."""
 
     def find(self) -> str | None:
         """Return its path: the one in an environment of that name first, then the one on the PATH."""
@@ -36,10 +65,86 @@ class Tool(Struct, frozen=True, kw_only=True):
         return shutil.which(own) or shutil.which(self.name)
 
 
+def _nothing(_records: object, _meters: object) -> Any:  # noqa: ANN401 (an empty value of any hook)
+    return {}
+
+
 class Probe(Struct, frozen=True, kw_only=True):
-    """One way of measuring a case."""
+    """All that runoff knows of one way of measuring a case.
+
+    The hooks get the records with status ``ok`` and the run's sources of energy readings.
+    """
 
     name: str
     summary: str
     measure: Once | Latency | Accuracy | Turns
+    """The request to the runner."""
+    configure: Callable[[Any], Once | Latency | Accuracy] | None = None
+    """From the suite's table ``[measure.NAME]`` to `measure`."""
+    engine: Engine = "one-shot"
+    blocks: int = 1
+    """Processes of each case, unless the suite says otherwise."""
+    sampled: bool = False
+    """Whether blocks are added until the intervals are narrow or the time is over, if the suite asks for that."""
     tool: Tool | None = None
+    watches_device: bool = False
+    """Whether the memory of NVIDIA's GPUs is sampled while the process runs."""
+    checks_outputs: bool = False
+    """Whether it compares outputs with the reference: measured of every case, and read even if they differ."""
+    needs_model: bool = False
+    """Whether it is skipped for a runner that computes nothing."""
+
+    headline: tuple[str, str] = ("", "")
+    """The metric that represents the probe, and its unit."""
+    timed: str = ""
+    """What the headline measures, in words, if it is a time: the stability of a case is judged by it."""
+    main_metrics: tuple[str, ...] = ()
+    """Metrics that a comparison of runs shows by default."""
+    aliases: Mapping[str, str] = {}
+    """Short names of metrics on the command line; the empty one stands for the probe's name alone."""
+    aggregates: Mapping[str, Aggregate] = {}
+    """Metrics that are summarised by one number over all samples, without an interval."""
+
+    read: Callable[[Record, Sequence[MeterInfo]], Iterable[Sample]] = _nothing
+    """(record, meters) -> the numbers in it."""
+    shortfalls: Callable[[Sequence[Record], Sequence[MeterInfo]], Iterable[Shortfall]] = _nothing
+    """(records of a case, meters) -> metrics that have no value; samples of them, in any block, are omitted."""
+    notes: Callable[[Sequence[Record], Sequence[MeterInfo]], Mapping[str, str]] = _nothing
+    """(records of a case, meters) -> by metric, what belongs next to its value."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Measures of the protocol, any of which a runner must support."""
+        kind = str(self.measure.__struct_config__.tag)
+        return (kind, "turns") if self.engine == "interleaved" else (kind,)
+
+    @property
+    def uses_meters(self) -> bool:
+        """Whether it needs a source of energy readings."""
+        return self.engine == "energy-windows"
+
+    def headline_values(self, record: Record) -> list[list[float]]:
+        """Return the headline's samples of each process of a record."""
+        values: defaultdict[int, list[float]] = defaultdict(list)
+        for sample in self.read(record, ()):
+            if metric_name(sample.phase, sample.metric) == self.headline[0]:
+                values[sample.process].append(sample.value)
+        return list(values.values())
+
+
+def metric_name(phase: str, metric: str) -> str:
+    """Return the name of a metric in ``summary.csv``, which includes the phase.
+
+    A duration goes by its phase alone: ``load``; others are ``inference.warm``, ``resident.load``, ``wall``.
+    """
+    if metric == "duration":
+        return phase
+    return f"{metric}.{phase}" if phase else metric
+
+
+def durations(phases: Sequence[Phase]) -> dict[str, int]:
+    """Return nanoseconds by phase, in order of time."""
+    spent: dict[str, int] = {}
+    for phase in phases:
+        spent[phase.name] = spent.get(phase.name, 0) + phase.end_ns - phase.start_ns
+    return spent

@@ -6,13 +6,17 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from runoff.probes.base import Probe, Tool
+from runoff.probes.base import Probe, Sample, Tool
 from runoff.records.protocol import Once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from runoff.records.schema import MeterInfo, Record
+
 _EXPORT = "hyperfine.json"
+_TIMES = {"time_wall_clock": "wall", "time_user": "user", "time_system": "system"}
 
 
 def _wrap(hyperfine: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
@@ -28,9 +32,25 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
 
 HYPERFINE = Tool(name="hyperfine", wrap=_wrap, read=_read, hint="run: nox -s hyperfine (installs the pinned release)")
 
+
+def _samples(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
+    for process, measurement in enumerate(record.tool):
+        for field, metric in _TIMES.items():
+            if field in measurement:
+                yield Sample(metric, "ns", measurement[field]["value"] * 1e9, process=process)
+        if "memory_peak_resident" in measurement:
+            yield Sample("peak_memory", "bytes", measurement["memory_peak_resident"]["value"], process=process)
+
+
 PROCESS = Probe(
     name="process",
     summary="wall, user and system time and peak memory of a whole process (hyperfine)",
     measure=Once(),
+    blocks=10,
+    sampled=True,
     tool=HYPERFINE,
+    headline=("wall", "ns"),
+    timed="whole process",
+    main_metrics=("wall", "user", "peak_memory"),
+    read=_samples,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runoff.analysis.samples import DEVICE_PEAK
+from runoff.probes.memory import DEVICE_PEAK
 from runoff.report.text import Figure, finite, full
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runoff.analysis.energy import AFTER, BEFORE, PARTS, resolutions
 from runoff.analysis.machine_noise import OTHERS
+from runoff.probes.energy import AFTER, BEFORE, PARTS, resolutions
 from runoff.report.text import Figure, finite, full, number
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
     found: _Lines = {(line["case"], line["metric"]): line for line in lines.to_dict("records")}
     for case in analysis.run.info.cases:
         own = [r for r in analysis.run.records if (r.case, r.probe, r.status) == (case.id, "energy", "ok")]
-        unknown = resolutions(own, analysis.run.info)
+        unknown = resolutions(own, analysis.run.info.meters)
         for meter in analysis.run.info.meters:
             for domain in meter.domains:
                 yield from _of(case.id, meter, domain, found, unknown)

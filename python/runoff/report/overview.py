@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct, field
 
 from runoff.analysis.comparison_groups import ComparisonGroups
-from runoff.analysis.energy import PARTS, shown_domains
 from runoff.analysis.validity import computes, say
+from runoff.probes.energy import PARTS, shown_domains
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, plural
 
@@ -141,7 +141,7 @@ def blocks(analysis: Analysis) -> list[Block]:
     lines: _Lines = defaultdict(list)
     statuses: dict[str, set[str]] = defaultdict(set)
     unfair = _unfair(analysis)
-    domains = shown_domains(analysis.run.info)
+    domains = shown_domains(analysis.run.info.meters)
     peers = ComparisonGroups(analysis.run.info)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
@@ -211,7 +211,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         warm_vs=_verdicts(lines, case, WARM),
         peak=_figure(lines, case.id, peak),
         peak_vs=_verdicts(lines, case, peak),
-        energy=_energy(case, lines, shown_domains(analysis.run.info)),
+        energy=_energy(case, lines, shown_domains(analysis.run.info.meters)),
         status=status,
         reason=say(case.skipped) if case.skipped else "",
     )
@@ -275,7 +275,7 @@ def ratios(analysis: Analysis) -> list[dict[str, Any]]:
 
     Keys are columns of ``summary.csv``; numbers that there are not are None.
     """
-    domains = shown_domains(analysis.run.info)
+    domains = shown_domains(analysis.run.info.meters)
     shown = {*HEADLINE_METRICS, *PEAK, *(("energy", f"{part}.{domain}") for part in PARTS for domain in domains)}
     return [
         {name: finite(line[name]) if name in _NUMBERS else line[name] for name in (*_NAMES, *_NUMBERS)}

@@ -13,10 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.analysis.metric_samples import metric_name
-from runoff.analysis.samples import WARM_UP
 from runoff.compare.formats.rows import Row, left_out, table
 from runoff.compare.measurements import Measurements, of_table
+from runoff.probes.base import WARM_UP, metric_name
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 
