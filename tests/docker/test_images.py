@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_the_callers_is_named(image: Image, tmp_path: Path)
     tmp_path.chmod(0o555)
     ran = image.run("bench", options=("--user", "54321:54321", "--volume", f"{tmp_path}:/results"))
     assert ran.returncode == 2
-    assert "results cannot be written to /results" in ran.stderr
+    assert "cannot write results to /results" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

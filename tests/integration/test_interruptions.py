@@ -132,4 +132,4 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "null-python")
     ended = runoff("bench", suite, "--results", tmp_path / "results" / "below")
     assert ended.code == 2
-    assert "results cannot be written" in ended.err
+    assert "cannot write results" in ended.err

@@ -71,6 +71,21 @@ def finish(folder: Path, *, as_json: bool) -> None:
         console.print(f"report: {shown(folder / name)}", highlight=False, markup=False, soft_wrap=True)
 
 
+def nothing_ran(folder: Path) -> RunoffError:
+    """Return the failure of a run without any case that can run on this machine, with its first reason."""
+    from runoff.report.text import plural
+
+    run = read_run(folder)
+    reasons = [case.skipped for case in run.info.cases if case.skipped]
+    reasons += [record.reason for record in run.records if record.reason and record.status == "unsupported"]
+    distinct = list(dict.fromkeys(reasons))
+    others = f"; {plural(len(distinct) - 1, 'other reason')} above" if len(distinct) > 1 else ""
+    message, hint = (distinct[0].message, distinct[0].hint) if distinct else ("there is no output", "")
+    return RunoffError(
+        f"{len(run.info.cases)} cases, none can run here: {message}{others}", hint, ExitCode.NOTHING_RUNS_HERE
+    )
+
+
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
     """Run one case once and print its answer."""
     settings = resolve(parse_assignments(assignments))

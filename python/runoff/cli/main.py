@@ -73,9 +73,9 @@ def bench(
     from rich.console import Console
 
     from runoff import paths
-    from runoff.bench import StoppingRule, nothing_ran, resume
     from runoff.bench import bench as measure
-    from runoff.cli.commands import finish
+    from runoff.bench import resume
+    from runoff.cli.commands import finish, nothing_ran
     from runoff.plan.suite import find_suite
 
     if run and (suite or precision or budget):
@@ -87,8 +87,8 @@ def bench(
     if run:
         folder, code = resume(run, console)
     else:
-        goal = StoppingRule(precision, budget)
-        folder, code = measure(find_suite(suite or "quick"), results or paths.results(), console, goal)
+        path, results = find_suite(suite or "quick"), results or paths.results()
+        folder, code = measure(path, results, console, precision=precision, time=budget)
     finish(folder, as_json=as_json)
     if code == ExitCode.NOTHING_RUNS_HERE:
         raise nothing_ran(folder)

@@ -14,10 +14,10 @@ from runoff.records.protocol import Capabilities
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from runoff.plan.target import Target
-    from runoff.probes.base import Tool
+    from runoff.probes.base import Probe, Tool
     from runoff.processes import Spawner
 
 _TIMEOUT_S = 120.0
@@ -50,6 +50,13 @@ def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
     if can.unavailable:
         return TargetInfo(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
     return TargetInfo(target, can)
+
+
+def query_tools(probes: Iterable[Probe], spawner: Spawner) -> tuple[dict[str, str | None], dict[str, Reason]]:
+    """Return, by name, the versions of the probes' tools, and why some cannot be used."""
+    found = {probe.tool.name: query_tool(probe.tool, spawner) for probe in probes if probe.tool}
+    versions = {name: version for name, (version, _) in found.items()}
+    return versions, {name: reason for name, (_, reason) in found.items() if reason}
 
 
 def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target, TargetInfo
-    from runoff.records.schema import Case
+    from runoff.records.schema import Case, Run
 
 _LIBRARY = "RUNOFF_ORT_DYLIB"
 
@@ -77,3 +79,14 @@ def _own_bytes(path: Path, seen: set[tuple[int, int]]) -> int:
         return 0
     seen.add(name)
     return status.st_size
+
+
+def library_hashes(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of the shared libraries that runners named; one that cannot be read is omitted."""
+    named = {can.library for can in run.info.capabilities.values()}
+    named |= {record.result.effective.library for record in run.records if record.result and record.result.effective}
+    hashes = {}
+    for library in sorted(path for path in named if path):
+        with suppress(OSError), Path(library).open("rb") as file:
+            hashes[library] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.records.protocol import Workload
+    from runoff.records.reason import Reason
 
 PREPARED = "ort"
 """The format of ONNX Runtime's prepared files; Core ML's is `runoff.plan.coreml_packages.COMPILED`."""
@@ -101,6 +102,23 @@ class StoredModel(Struct, frozen=True):
             outputs=manifest.outputs,
             builder=manifest.builder if form == "pt" else None,
         )
+
+    def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
+        """Return the model's entry in ``run.json``; `not_prepared` says why it has no prepared file, if asked for."""
+        manifest = self.manifest
+        hashes = {name: file.sha256 for name, file in manifest.files.items()}
+        hashes |= {name: package.sha256 for name, package in manifest.packages.items()}
+        entry: dict[str, object] = {
+            "source": manifest.source,
+            "weights": manifest.weights,
+            "sha256": hashes,
+            "made_with": manifest.made_with,
+        }
+        if self.prepared:
+            entry["prepared"] = {form: {"sha256": file.sha256, "key": file.key} for form, file in self.prepared.items()}
+        if not_prepared:
+            entry["not_prepared"] = str(not_prepared)
+        return entry
 
     def items(self, workload: Workload) -> tuple[Item, ...]:
         """Return the examples as inputs of `workload`: the photos, or the tensors made of them."""

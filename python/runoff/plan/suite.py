@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from runoff import paths
 from runoff.plan.quantities import parse_duration, parse_percent
@@ -72,6 +73,16 @@ class Measure(_Table, frozen=True, kw_only=True):
     seed: int = 1
     """Of the random order."""
 
+    def stopping_rule(self) -> tuple[float | None, float | None]:
+        """Return `precision` as a share and `time` in seconds.
+
+        Raises
+        ------
+        RunoffError
+            If one of them is not a percentage or a duration.
+        """
+        return parse_percent(self.precision), parse_duration(self.time)
+
 
 class CustomTarget(_Table, frozen=True, kw_only=True):
     """``[targets.NAME]``: a runner that the user brings."""
@@ -98,6 +109,17 @@ class Suite(_Table, frozen=True, kw_only=True):
         own = {key: getattr(group, key) for key in Matrix.__struct_fields__ if getattr(group, key) is not None}
         shared = {key: getattr(self.suite, key) for key in Matrix.__struct_fields__}
         return Group(**{**shared, **own}, settings={**self.settings, **group.settings})
+
+    def names(self, key: Literal["models", "targets"]) -> list[str]:
+        """Return all models, or all targets, each once."""
+        return list(dict.fromkeys(name for group in self.choices for name in getattr(group, key)))
+
+    def with_stopping_rule(self, precision: str | None, time: str | None) -> Suite:
+        """Return the suite with `precision` and `time` in place of its own, if they are given."""
+        measure = self.measure
+        measure = replace(measure, precision=precision or measure.precision, time=time or measure.time)
+        measure.stopping_rule()  # bad input is reported before anything is measured
+        return replace(self, measure=measure)
 
     def blocks(self, probe: str) -> int:
         """Return how many processes each case of `probe` gets."""
@@ -150,17 +172,16 @@ def parse_suite(text: str, name: str) -> Suite:
         _check_complete(group, name)
         _check_settings(group.settings, name)
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
-    _check_goal(suite.measure, name)
+    _check_stopping_rule(suite.measure, name)
     targets = [target for group in suite.choices for target in group.targets or ()]
     if suite.suite.baselines != DEFAULT_BASELINES:
         _check_names(suite.suite.baselines, targets, f"{name}: [suite] baseline")
     return suite
 
 
-def _check_goal(measure: Measure, name: str) -> None:
+def _check_stopping_rule(measure: Measure, name: str) -> None:
     try:
-        parse_percent(measure.precision)
-        parse_duration(measure.time)
+        measure.stopping_rule()
     except RunoffError as error:
         raise RunoffError(f"{name}: [measure] {error.message}", error.hint) from error
 

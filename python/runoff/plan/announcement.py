@@ -1,0 +1,31 @@
+"""What a run is about to measure, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.paths import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runoff.records.schema import RunInfo
+
+
+def announcement(info: RunInfo, processes: int, folder: Path) -> str:
+    """Return the number of cases, the stopping rule or the number of processes, and the unavailable cases by reason."""
+    runnable = [case for case in info.cases if case.skipped is None]
+    rules = [f"until intervals are within {info.precision:.2g} of the value"] if info.precision else []
+    rules += [f"for {info.time_s:.0f} s"] if info.time_s else []
+    extent = ", or ".join(rules) or f"{processes} processes to measure"
+    lines = [f"{len(runnable)} of {len(info.cases)} cases can run here; {extent}, into {shown(folder)}"]
+    return "\n".join([*lines, *_unavailable(info)])
+
+
+def _unavailable(info: RunInfo) -> Sequence[str]:
+    targets: dict[str, dict[str, None]] = {}
+    for case in info.cases:
+        if case.skipped:
+            targets.setdefault(str(case.skipped), {})[case.target] = None
+    return [f"not here: {', '.join(names)}: {reason}" for reason, names in targets.items()]
