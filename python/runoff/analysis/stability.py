@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 WORST_FIRST: tuple[Verdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
 """Times of another state first; then times of a slower machine; then times that no one level describes."""
-TIMED = {probe.name: probe for probe in PROBES.values() if probe.timed}
 
 
 class Stability(Struct, frozen=True):
@@ -41,8 +40,9 @@ def stability(run: Run) -> dict[str, Stability]:
     A case whose outputs disagree has no times, so its stability is unknown.
     """
     records: defaultdict[str, list[Record]] = defaultdict(list)
+    timed = {probe.name for probe in _timed_probes()}
     for record in sorted(run.records, key=lambda record: record.order):
-        if record.probe in TIMED and record.status == "ok":
+        if record.probe in timed and record.status == "ok":
             records[record.case].append(record)
     wrong = disagreements(run)
     cores = run.info.machine.get("cores")
@@ -51,6 +51,10 @@ def stability(run: Run) -> dict[str, Stability]:
         for case in run.info.cases
         if case.skipped is None
     }
+
+
+def _timed_probes() -> list[Probe]:
+    return [probe for probe in PROBES.values() if probe.timed]
 
 
 def judged(found: Sequence[Evidence]) -> Stability:
@@ -70,14 +74,14 @@ def signs(records: Sequence[Record], cores: int | None) -> list[Evidence]:
     Parameters
     ----------
     records
-        Its records that went well, of the probes `TIMED`, in order of time.
+        Its records that went well, of the probes that take times, in order of time.
     cores
         Cores of the whole machine; None where unknown.
     """
     if not records:
         return []
     found: list[Evidence] = []
-    for probe in TIMED.values():
+    for probe in _timed_probes():
         own = [record for record in records if record.probe == probe.name]
         series = _series(probe, own)
         if not series.processes:
