@@ -1,4 +1,4 @@
-"""The published schemas are those of the code, and the golden examples keep to both."""
+"""The classes that runoff validates with are those of the published schemas, and the golden examples keep to both."""
 
 from __future__ import annotations
 
@@ -11,35 +11,53 @@ import msgspec
 import pytest
 
 from runoff import paths
-from runoff.records.protocol import SCHEMAS, Request, schema_text
+from runoff.records.protocol import Capabilities, Request, Result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PROTOCOL = paths.root() / "protocol"
 GOLDEN = sorted((PROTOCOL / "golden").glob("*.json"))
+MESSAGES: dict[str, Any] = {"request": Request, "result": Result, "capabilities": Capabilities}
+
+
+def schema(name: str) -> dict[str, Any]:
+    text = (PROTOCOL / f"{name}.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def constraints(value: Any) -> Any:
+    """Return a schema without its prose."""
+    if isinstance(value, list):
+        return [constraints(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    # a property may be called "description" or "title"; there it is a schema and not a string
+    prose = {"description", "title", "$schema"}
+    return {key: constraints(item) for key, item in value.items() if not (key in prose and isinstance(item, str))}
 
 
 def message_of(path: Path) -> str:
     return path.name.split(".")[-2]
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_made_from_the_code(name: str) -> None:
-    published = (PROTOCOL / f"{name}.schema.json").read_text(encoding="utf-8")
-    assert published == schema_text(name), "run: python -m runoff.records.protocol"
-    jsonschema.Draft202012Validator.check_schema(json.loads(published))
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_classes_are_those_of_the_schema(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    classes = json.loads(msgspec.json.encode(msgspec.json.schema(MESSAGES[name])))
+    assert constraints(classes) == constraints(schema(name))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
-def test_a_golden_example_keeps_to_the_schema_and_the_code(path: Path) -> None:
+def test_a_golden_example_keeps_to_the_schema_and_the_classes(path: Path) -> None:
     name, text = message_of(path), path.read_text(encoding="utf-8")
-    jsonschema.validate(json.loads(text), json.loads(schema_text(name)))
-    msgspec.json.decode(text, type=SCHEMAS[name])
+    jsonschema.validate(json.loads(text), schema(name))
+    msgspec.json.decode(text, type=MESSAGES[name])
 
 
 def test_every_message_has_an_example() -> None:
-    assert {message_of(path) for path in GOLDEN} == set(SCHEMAS)
+    assert {message_of(path) for path in GOLDEN} == set(MESSAGES)
 
 
 @pytest.mark.parametrize("path", ["", "settings", "model", "inputs.0", "preprocess", "measure"])
@@ -52,7 +70,7 @@ def test_unknown_fields_in_a_request_are_refused(path: str) -> None:
     with pytest.raises(msgspec.ValidationError, match="colour"):
         msgspec.convert(request, Request)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(request, json.loads(schema_text("request")))
+        jsonschema.validate(request, schema("request"))
 
 
 def test_the_page_names_every_kind_that_runoff_gives() -> None:

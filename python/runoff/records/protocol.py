@@ -1,16 +1,14 @@
-"""The narrow waist: what runoff asks of a runner, and what a runner answers.
+"""The runner protocol: requests to a runner, its results and its capabilities.
 
-``protocol/README.md`` is the same in prose. The JSON Schemas beside it are made from these classes by
-``python -m runoff.records.protocol``. Times are nanoseconds on the system's monotonic clock (``CLOCK_MONOTONIC``),
-so the stamps of a runner and of the process that spawned it can be compared.
+The JSON Schemas in ``protocol/`` define it; a test checks that these classes are the same, and ``protocol/README.md``
+explains it. Times are nanoseconds on the system's monotonic clock (``CLOCK_MONOTONIC``), so the stamps of a runner can
+be compared with those of the process that spawned it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 PROTOCOL_VERSION: Literal[1] = 1
@@ -280,27 +278,3 @@ class Capabilities(_Answer, frozen=True, kw_only=True):
     computes: bool = True
     """False for a runner that does nothing: its outputs are not compared."""
     unavailable: Unavailable | None = None
-
-
-SCHEMAS: dict[str, Any] = {"request": Request, "result": Result, "capabilities": Capabilities}
-
-
-def schema_text(name: str) -> str:
-    """Return the JSON Schema of the message `name` as the text of its file in ``protocol/``."""
-    schema = msgspec.json.schema(SCHEMAS[name])
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"runoff {name}, version 1",
-        **schema,
-    }
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
-
-
-def main() -> None:
-    """Write the JSON Schemas into ``protocol/`` of the current checkout."""
-    for name in SCHEMAS:
-        Path("protocol", f"{name}.schema.json").write_text(schema_text(name), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
