@@ -227,7 +227,7 @@ def test_what_the_runner_does_not_do_is_said(writer: RunWriter) -> None:
     records = measure(writer, can={"measures": ("once",)})
     reasons = [record.reason for record in records if record.probe == "accuracy"]
     assert [reason.kind for reason in reasons if reason] == ["measure", "measure"]
-    assert "does not do 'accuracy' (it does: once)" in str(reasons[0])
+    assert "does not support 'accuracy' (supported: once)" in str(reasons[0])
     assert Counter(record.probe for record in records) == {"accuracy": 2, "life": 4}
 
 

@@ -36,15 +36,20 @@ def plan_one(offered: TargetInfo, **settings: object) -> Case:
         ({"protocol": (2,)}, {}, "protocol", "protocol"),
         ({"workloads": ("tensor",)}, {}, "workload", "'classify'"),
         ({"formats": ("mlpackage",)}, {}, "format", "reads mlpackage; the store has onnx, pt"),
-        ({}, {"provider": "cuda"}, "provider-unavailable", "'cuda' is not here (it has: cpu)"),
+        ({}, {"provider": "cuda"}, "provider-unavailable", "'cuda' is unavailable (available: cpu)"),
         (
             {"lacking": {"cuda": "no NVIDIA driver here"}},
             {"provider": "cuda"},
             "provider-unavailable",
             "settings.provider: 'cuda' cannot be used: no NVIDIA driver here (docker run --gpus all ...",
         ),
-        ({"lacking": {"cuda": "no GPU"}}, {"provider": "mps"}, "provider-unavailable", "mine: provider 'mps' is not"),
-        ({"max_batch": 4}, {"batch": 5}, "batch", "its largest batch is 4"),
+        (
+            {"lacking": {"cuda": "no GPU"}},
+            {"provider": "mps"},
+            "provider-unavailable",
+            "mine: provider 'mps' is unavailable",
+        ),
+        ({"max_batch": 4}, {"batch": 5}, "batch", "the largest batch is 4"),
         ({}, {"precision": "fp16"}, "precision", "'fp16'"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_case_that_needs_a_mac_says_how_its_package_was_checked() -> None:
     assert words == [
         f"package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit); {needs}",
         f"the store has no package for it; {needs}",
-        "mine: provider 'cpu' is not here (it has: )",
+        "mine: provider 'cpu' is unavailable (available: none)",
     ]
     kinds = [case.skipped.kind for case in told if case.skipped]
     assert kinds == ["needs-macos", "needs-macos", "provider-unavailable"]

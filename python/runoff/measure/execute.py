@@ -186,7 +186,8 @@ def _idle_ns(record: Record) -> int:
 def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
     probe, can = job.probe, context.targets_info[job.cases[0].target].capabilities
     if can and not set(probe.kinds) & set(can.measures):
-        return Reason("measure", f"its runner does not do {probe.kinds[0]!r} (it does: {', '.join(can.measures)})")
+        supported = ", ".join(can.measures)
+        return Reason("measure", f"the runner does not support {probe.kinds[0]!r} (supported: {supported})")
     if probe.uses_meters:
         return context.meters.reason
     return context.tool_reasons.get(probe.tool.name) if probe.tool else None

@@ -1,4 +1,4 @@
-"""Stage two: from a suite to the list of cases, each with the reason when it cannot run here."""
+"""The plan: the cases of a suite, each with the reason if it cannot run on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def make_plan(
     suite: Suite, formats: Mapping[str, Collection[str]], targets_info: Mapping[str, TargetInfo]
 ) -> tuple[Case, ...]:
-    """Return the cases of `suite`, in its order, each at most once.
+    """Return the cases of `suite` in its order, without duplicates.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def make_plan(
         The suite.
     formats
         For each model, the formats that the store holds of it.
-    offers
-        For each target, what it can do here.
+    targets_info
+        For each target, its capabilities.
 
     Raises
     ------
     RunoffError
-        When two settings profiles of the same file name make cases that cannot be told apart.
+        If two settings profiles of the same file name make indistinguishable cases.
     """
     cases: dict[str, Case] = {}
     for group in suite.choices:
@@ -51,7 +51,7 @@ def make_plan(
 
 
 def _merged(one: Case, other: Case) -> Case:
-    """Return a case that two groups ask for, with the probes of both."""
+    """Return the case of two groups, with the probes of both."""
     if one.settings != other.settings:
         raise RunoffError(
             f"profiles {one.settings.profile} and {other.settings.profile} both make a case called {one.id}",
@@ -78,7 +78,7 @@ def plan_case(
     formats: Collection[str],
     target_info: TargetInfo,
 ) -> Case:
-    """Return one case, with the reason when `target_info` does not cover it."""
+    """Return one case, with the reason if the target cannot run it."""
     name, variant = target_info.target.name, settings_words(settings)
     model_format = _format(target_info, formats, settings)
     return Case(
@@ -97,7 +97,7 @@ def plan_case(
 def with_proofs(
     cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
-    """Return `cases`; where one that reads packages cannot run, its reason says first how its package was checked."""
+    """Return `cases`; if one that reads packages cannot run, its reason begins with how its package was verified."""
     return tuple(
         _with_proof(case, case.skipped, manifests[case.model])
         if case.skipped and targets_info[case.target].target.packages
@@ -162,7 +162,7 @@ def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[
 
 
 def settings_words(settings: Settings) -> tuple[str, ...]:
-    """Return what tells settings apart, as `Case.variant` says."""
+    """Return the settings in words, for `Case.variant`."""
     profile = Path(settings.profile).stem
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)
@@ -191,44 +191,32 @@ def _obstacle(
     if can is None:
         return target_info.reason
     checks = (
-        (
-            PROTOCOL_VERSION in can.protocol,
-            "protocol",
-            f"it speaks protocol {can.protocol}, not {PROTOCOL_VERSION}",
-        ),
-        (workload in can.workloads, "workload", f"it has no workload {workload!r}"),
+        (PROTOCOL_VERSION in can.protocol, "protocol", f"speaks protocol {can.protocol}, not {PROTOCOL_VERSION}"),
+        (workload in can.workloads, "workload", f"workload {workload!r} is unsupported"),
         (model_format, "format", _no_format(settings, can, formats)),
         (
             settings.provider in can.providers or settings.provider in can.lacking,
             "provider-unavailable",
-            _no_provider(settings, can),
+            f"provider {settings.provider!r} is unavailable (available: {', '.join(can.providers) or 'none'})",
         ),
-        (settings.precision in can.precisions, "precision", f"it has no precision {settings.precision!r}"),
-        (
-            can.max_batch is None or settings.batch <= can.max_batch,
-            "batch",
-            f"its largest batch is {can.max_batch}",
-        ),
+        (settings.precision in can.precisions, "precision", f"precision {settings.precision!r} is unsupported"),
+        (can.max_batch is None or settings.batch <= can.max_batch, "batch", f"the largest batch is {can.max_batch}"),
     )
-    told = (Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine)
-    return next(told, _lack(settings, can))
+    failed = (Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine)
+    return next(failed, _unavailable_provider(settings, can))
 
 
-def _lack(settings: Settings, can: Capabilities) -> Reason | None:
-    """Return the reason when the runner says what the provider lacks here, in the words of a session that fails."""
-    lack = can.lacking.get(settings.provider)
-    if lack is None or settings.provider in can.providers:
+def _unavailable_provider(settings: Settings, can: Capabilities) -> Reason | None:
+    """Return why the runner cannot use the provider on this machine, worded like a failing session."""
+    why = can.lacking.get(settings.provider)
+    if why is None or settings.provider in can.providers:
         return None
-    message = f"settings.provider: {settings.provider!r} cannot be used: {lack}"
+    message = f"settings.provider: {settings.provider!r} cannot be used: {why}"
     return Reason("provider-unavailable", message, 'docker run --gpus all ..., or set provider = "cpu"')
 
 
-def _no_provider(settings: Settings, can: Capabilities) -> str:
-    return f"provider {settings.provider!r} is not here (it has: {', '.join(can.providers)})"
-
-
 def _no_format(settings: Settings, can: Capabilities, formats: Collection[str]) -> str:
-    message = f"it reads {', '.join(can.formats)}; the store has {', '.join(formats)}"
+    message = f"reads {', '.join(can.formats)}; the store has {', '.join(formats)}"
     if any(name in formats and not serves(name, settings) for name in can.formats):
         return f"{message}, none of them in {settings.precision} for batch {settings.batch}"
     return message
