@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_what_it_compiled(program: Program) -> None:
     again = find_again(info, {"net": model()}, program, print)
     assert again.models["net"].prepared == ready.models["net"].prepared
     program.content = b"otherwise"
-    with pytest.raises(RunoffError, match="no longer the one that the run began with"):
+    with pytest.raises(RunoffError, match="differs from that of the run"):
         find_again(info, {"net": model()}, program, print)
 
 

@@ -138,7 +138,7 @@ def test_a_model_without_an_onnx_file_is_not_prepared(program: Program) -> None:
     [
         ({"exit_code": 1, "stderr": "error: no room\n"}, "exited with code 1: error: no room"),
         ({"exit_code": -9}, "was ended by SIGKILL"),
-        ({"stdout": "hello"}, "does not print what it made"),
+        ({"stdout": "hello"}, "did not report the file that it made"),
         ({"stdout": '{"path": "/nowhere.ort", "made": true, "key": {}}'}, "/nowhere.ort"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], wor
     assert [case.format for case in ready.cases] == ["onnx", "pt"]
     assert ready.models["net"].prepared == {}
     assert words in str(ready.reasons["net"])
-    assert said == [f"net is measured without having been prepared: {ready.reasons['net']}"]
+    assert said == [f"net is measured without a prepared file: {ready.reasons['net']}"]
 
 
 def test_a_program_that_is_not_built_leaves_the_usual_format(program: Program, tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_an_interrupted_run_goes_on_with_the_same_file(program: Program) -> None
 
 def test_an_interrupted_run_does_not_go_on_with_another_file(program: Program) -> None:
     ready, _ = prepare(program, plan("native"))
-    with pytest.raises(RunoffError, match="no longer the one that the run began with"):
+    with pytest.raises(RunoffError, match="differs from that of the run"):
         resume(program, ready, "00" * 32)
     program.ended = {"exit_code": 1}
-    with pytest.raises(RunoffError, match="the prepared net that the run began with is not there"):
+    with pytest.raises(RunoffError, match="the prepared net of the run is missing"):
         resume(program, ready, hashlib.sha256(CONTENT).hexdigest())
 
 

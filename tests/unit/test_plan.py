@@ -72,10 +72,10 @@ def test_a_provider_that_is_here_lacks_nothing() -> None:
 
 
 def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:
-    reason = Reason("not-installed", "its environment is not made", "run: nox -s torch")
+    reason = Reason("not-installed", "environment not found", "run: nox -s torch")
     case = plan_one(TargetInfo(Target(name="torch", command=("python",)), None, reason))
     assert case.skipped == reason
-    assert str(reason) == "its environment is not made (run: nox -s torch)"
+    assert str(reason) == "environment not found (run: nox -s torch)"
 
 
 def test_the_format_is_the_targets_or_the_first_that_the_store_has() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runoff import paths
+from runoff.records.files import sha256_of
 from runoff.records.schema import Footprint
 
 if TYPE_CHECKING:
@@ -87,6 +87,6 @@ def library_hashes(run: Run) -> dict[str, str]:
     named |= {record.result.effective.library for record in run.records if record.result and record.result.effective}
     hashes = {}
     for library in sorted(path for path in named if path):
-        with suppress(OSError), Path(library).open("rb") as file:
-            hashes[library] = hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):
+            hashes[library] = sha256_of(Path(library))
     return hashes

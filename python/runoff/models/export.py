@@ -6,7 +6,6 @@ It runs in the export environment: ``python -m runoff.models.export NAME --store
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -24,6 +23,7 @@ from runoff.models.photos import PHOTOS, write_photos
 from runoff.models.program_exit import exit_code_of, say
 from runoff.models.weights import build, load_weights, weights_source
 from runoff.records.errors import RunoffError
+from runoff.records.files import sha256_of
 from runoff.records.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
 from runoff.records.protocol import TensorSpec
 
@@ -100,9 +100,7 @@ def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references:
 
 def stored(path: Path) -> StoredFile:
     """Return the entry of the file at `path` in the manifest beside it."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return StoredFile(path.name, digest, path.stat().st_size)
+    return StoredFile(path.name, sha256_of(path), path.stat().st_size)
 
 
 def _write_labels(path: Path) -> None:
@@ -161,7 +159,7 @@ def is_stored(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> boo
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Export what the command line asks for."""
+    """Export the model named on the command line."""
     import torch
 
     began = monotonic()

@@ -1,4 +1,4 @@
-"""Models that a suite needs and the store lacks are exported, by a program in the export environment."""
+"""Exports models that a suite needs and that are not in the store, with a program in the export environment."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def ensure_models(
     Parameters
     ----------
     names
-        Names of models, as they are to be called in the answer.
+        Names of models; keys of the result.
     spawner
         Starts the export program.
     say
-        Told what takes long, and what could not be had.
+        Prints what takes long, and what failed.
     packages
-        Those of `names` that are wanted as CoreML packages too. Where they cannot be made the model does without.
+        Those of `names` that also need CoreML packages. A model is used without them if they cannot be made.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def _check_examples(model: StoredModel) -> None:
 
 
 def _with_packages(model: StoredModel, spawner: Spawner, say: Callable[[str], None]) -> StoredModel:
-    """Return `model` with its CoreML packages, made if need be; as it is, with the reason said, if they cannot be."""
+    """Return `model` with its CoreML packages, made if needed; unchanged if they cannot be made."""
     name = model.manifest.name
     if all(kind.name in model.manifest.packages for kind in PACKAGES):
         return model
@@ -123,9 +123,7 @@ def _run(what: str, module: str, name: str, spawner: Spawner, options: Sequence[
     """Run a program of the export environment on the model `name`; `again` is how a person would."""
     python = paths.environments() / "export" / "bin" / "python"
     if not python.exists():
-        raise RunoffError(
-            f"the export environment is not made ({python})", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE
-        )
+        raise RunoffError(f"export environment not found: {python}", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE)
     argv = (str(python), "-P", "-m", module, name, "--store", str(paths.models()), *options)
     env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
     finished = spawner.run(argv, env, _TIMEOUT_S)

@@ -14,6 +14,7 @@ from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in
 from runoff.plan.coreml_packages import COMPILED, PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import RunoffError
+from runoff.records.files import sha256_of
 from runoff.records.reason import Reason
 from runoff.targets.coreml import coreml
 from runoff.targets.ort_rust import ort_rust
@@ -43,8 +44,8 @@ _PREPARERS = {"onnx": _Preparer("runoff-ort", ort_rust, PREPARED), **{kind.name:
 """By the format that it prepares from."""
 
 
-class _Told(Struct, frozen=True):
-    """What a preparer prints."""
+class _Report(Struct, frozen=True):
+    """The output of a preparer."""
 
     path: str
     made: bool
@@ -58,7 +59,7 @@ class Prepared(Struct, frozen=True):
     """Those that use a prepared file have its format, and what it was made from."""
     models: dict[str, StoredModel]
     reasons: dict[str, Reason]
-    """By model, why cases that asked for a prepared file run without it."""
+    """By model, why cases that request a prepared file run without it."""
 
 
 Files = dict[tuple[str, str], PreparedFile | Reason]
@@ -68,11 +69,11 @@ Files = dict[tuple[str, str], PreparedFile | Reason]
 def prepare_models(
     cases: Sequence[Case],
     models: Mapping[str, StoredModel],
-    targets_info: Mapping[str, TargetInfo],
+    targets: Mapping[str, TargetInfo],
     spawner: Spawner,
     say: Callable[[str], None],
 ) -> Prepared:
-    """Prepare the models of the cases that ask for it and whose target reads such files.
+    """Prepare the models of the cases that request it and whose target reads such files.
 
     A case whose model cannot be prepared keeps the format it has; its runner then names ``prepared`` among the
     settings that it ignored.
@@ -83,14 +84,14 @@ def prepare_models(
         The plan.
     models
         The models by name.
-    offers
-        What each target can do here.
+    targets
+        Each target's capabilities.
     spawner
         Starts the programs that prepare.
     say
-        Told what was prepared, and what was not.
+        Prints what was prepared, and what was not.
     """
-    wanted = {case.id: case for case in cases if _asks(case, targets_info[case.target])}
+    wanted = {case.id: case for case in cases if _wants_prepared(case, targets[case.target])}
     files: Files = {}
     for name, source in {(case.model, case.format): None for case in wanted.values()}:
         files[name, source] = prepare_file(models[name], spawner, say, source)
@@ -102,14 +103,14 @@ def prepare_models(
         else:
             chosen[case.id] = msgspec.structs.replace(case, format=made.format, made_from=case.format)
     for name, reason in reasons.items():
-        say(f"{name} is measured without having been prepared: {reason}")
+        say(f"{name} is measured without a prepared file: {reason}")
     return Prepared(tuple(chosen.get(case.id, case) for case in cases), _with_files(models, files), reasons)
 
 
 def find_again(
     info: RunInfo, models: Mapping[str, StoredModel], spawner: Spawner, say: Callable[[str], None]
 ) -> Prepared:
-    """Return cases and models of a run to go on with: the same prepared files, made again where they are gone.
+    """Return cases and models of a run to resume: the same prepared files, made again if they are missing.
 
     Raises
     ------
@@ -120,16 +121,14 @@ def find_again(
     for name, source in {(case.model, case.made_from): None for case in info.cases if case.made_from}:
         made = files[name, source] = prepare_file(models[name], spawner, say, source)
         if isinstance(made, Reason):
-            raise RunoffError(f"the prepared {name} that the run began with is not there: {made.message}", made.hint)
+            raise RunoffError(f"the prepared {name} of the run is missing: {made.message}", made.hint)
         if made.sha256 != (prepared_in(info.models[name], source) or {}).get("sha256"):
-            raise RunoffError(
-                f"the prepared {name} is no longer the one that the run began with ({made.path})", "start a new run"
-            )
+            raise RunoffError(f"the prepared {name} differs from that of the run ({made.path})", "start a new run")
     return Prepared(info.cases, _with_files(models, files), {})
 
 
-def _asks(case: Case, target_info: TargetInfo) -> bool:
-    """Return whether the case would use a prepared file if there were one."""
+def _wants_prepared(case: Case, target_info: TargetInfo) -> bool:
+    """Return whether the case uses a prepared file if it can be made."""
     preparer, can = _PREPARERS.get(case.format), target_info.capabilities
     reads = (
         can is not None
@@ -158,9 +157,9 @@ def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, St
 def prepare_file(
     model: StoredModel, spawner: Spawner, say: Callable[[str], None], source: str = "onnx"
 ) -> PreparedFile | Reason:
-    """Return what is prepared from the format `source` of `model`, made if need be, or why there is nothing.
+    """Return the file prepared from the format `source` of `model`, made if needed, or why there is none.
 
-    `say` is told when it was made.
+    `say` prints it if it was made.
     """
     preparer, stored = _PREPARERS[source], model.model_file(source)
     target = preparer.target()
@@ -171,18 +170,18 @@ def prepare_file(
         finished = spawner.run(argv, target.environment(), _TIMEOUT_S)
         if finished.exit_code:
             return Reason("prepare-failed", f"{preparer.name} prepare {describe_exit(finished)}")
-        told = msgspec.json.decode(finished.stdout, type=_Told)
-        digest = _digest(Path(told.path))
+        report = msgspec.json.decode(finished.stdout, type=_Report)
+        digest = _digest(Path(report.path))
     except OSError as error:
         return Reason("prepare-failed", f"{preparer.name} prepare: {error}")
     except msgspec.DecodeError as error:
-        message = f"{preparer.name} prepare does not print what it made: {error}"
+        message = f"{preparer.name} prepare did not report the file that it made: {error}"
         return Reason("prepare-failed", message, "run: nox -s build")
-    if told.key.get("model_sha256") != stored.sha256:
-        return Reason("prepare-failed", f"{told.path} was prepared from another file than {stored.path}")
-    if told.made:
+    if report.key.get("model_sha256") != stored.sha256:
+        return Reason("prepare-failed", f"{report.path} was prepared from another file than {stored.path}")
+    if report.made:
         say(f"prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)")
-    return PreparedFile(format=preparer.format, path=told.path, sha256=digest, key=told.key)
+    return PreparedFile(format=preparer.format, path=report.path, sha256=digest, key=report.key)
 
 
 def _digest(path: Path) -> str:
@@ -191,5 +190,4 @@ def _digest(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         lines = "".join(f"{_digest(file)}  {file.relative_to(path)}\n" for file in files)
         return hashlib.sha256(lines.encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)

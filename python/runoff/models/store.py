@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from runoff.models.zoo import ZOO, same_name
 from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.files import sha256_of
 from runoff.records.manifest import MANIFEST, Manifest, StoredFile, read_manifest
 from runoff.records.protocol import Item, ModelFile, TensorFile, TensorSpec
 
@@ -52,9 +52,9 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
         return f"{self.key.get('provider')} in {self.key.get('precision')}"
 
     def fits(self, provider: str, precision: str) -> bool:
-        """Return whether it was prepared for the provider and the precision, as far as it hangs on them."""
-        asked = {"provider": provider, "precision": precision}
-        return all(self.key.get(name, value) == value for name, value in asked.items())
+        """Return whether it was prepared for the provider and the precision, if it depends on them."""
+        needed = {"provider": provider, "precision": precision}
+        return all(self.key.get(name, value) == value for name, value in needed.items())
 
 
 class StoredModel(Struct, frozen=True):
@@ -72,7 +72,7 @@ class StoredModel(Struct, frozen=True):
         return (*self.manifest.files, *self.manifest.packages)
 
     def model_file(self, form: str, made_from: str = "") -> ModelFile:
-        """Return what a request says of the model in the format `form`; or of what was prepared, `made_from` a format.
+        """Return the model in the format `form` for a request; the prepared file if one is `made_from` that format.
 
         Raises
         ------
@@ -196,17 +196,17 @@ class StoredModel(Struct, frozen=True):
         return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")
 
 
-def prepared_in(told: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
-    """Return what a run says of the file that was prepared from the format `made_from`: its ``sha256`` and ``key``.
+def prepared_in(entry: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
+    """Return ``sha256`` and ``key`` of the file that was prepared from the format `made_from` in a run.
 
     Parameters
     ----------
-    told
-        What ``run.json`` says of the model. In older runs it has one prepared file, of ONNX Runtime.
+    entry
+        The model's entry in ``run.json``. In older runs it has one prepared file, of ONNX Runtime.
     made_from
         Name of the format.
     """
-    prepared: dict[str, Any] = told.get("prepared") or {}
+    prepared: dict[str, Any] = entry.get("prepared") or {}
     return prepared if "sha256" in prepared else prepared.get(made_from)
 
 
@@ -258,9 +258,7 @@ def _hash(path: Path, before: _Hashed | None) -> _Hashed:
     status = path.stat()
     if before and (before.bytes, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return before
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _Hashed(status.st_size, status.st_mtime_ns, digest)
+    return _Hashed(status.st_size, status.st_mtime_ns, sha256_of(path))
 
 
 def _one(spec: TensorSpec) -> tuple[int, ...]:

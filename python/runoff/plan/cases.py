@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def make_plan(
-    suite: Suite, formats: Mapping[str, Collection[str]], targets_info: Mapping[str, TargetInfo]
+    suite: Suite, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]
 ) -> tuple[Case, ...]:
     """Return the cases of `suite` in its order, without duplicates.
 
@@ -35,7 +35,7 @@ def make_plan(
         The suite.
     formats
         For each model, the formats that the store holds of it.
-    targets_info
+    targets
         For each target, its capabilities.
 
     Raises
@@ -45,7 +45,7 @@ def make_plan(
     """
     cases: dict[str, Case] = {}
     for group in suite.choices:
-        for case in _cases(group, formats, targets_info):
+        for case in _cases(group, formats, targets):
             cases[case.id] = _merged(cases.get(case.id, case), case)
     return tuple(cases.values())
 
@@ -60,14 +60,12 @@ def _merged(one: Case, other: Case) -> Case:
     return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
 
 
-def _cases(
-    group: Group, formats: Mapping[str, Collection[str]], targets_info: Mapping[str, TargetInfo]
-) -> Iterator[Case]:
+def _cases(group: Group, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]) -> Iterator[Case]:
     for model in group.models or ():
         for workload in group.workloads or ():
             for settings in sweep(group.settings):
                 for target in group.targets or ():
-                    yield plan_case(model, workload, settings, group.probes or (), formats[model], targets_info[target])
+                    yield plan_case(model, workload, settings, group.probes or (), formats[model], targets[target])
 
 
 def plan_case(
@@ -95,12 +93,12 @@ def plan_case(
 
 
 def with_proofs(
-    cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
+    cases: Iterable[Case], targets: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
     """Return `cases`; if one that reads packages cannot run, its reason begins with how its package was verified."""
     return tuple(
         _with_proof(case, case.skipped, manifests[case.model])
-        if case.skipped and targets_info[case.target].target.packages
+        if case.skipped and targets[case.target].target.packages
         else case
         for case in cases
     )
@@ -122,7 +120,7 @@ def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
 
 
 def with_controls(
-    cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], baselines: Sequence[str]
+    cases: Sequence[Case], targets: Mapping[str, TargetInfo], baselines: Sequence[str]
 ) -> tuple[Case, ...]:
     """Return `cases` with the second self of the baseline of every comparison: an A/A, whose spread is the noise floor.
 
@@ -130,7 +128,7 @@ def with_controls(
     """
     comparisons: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
-        can = targets_info[case.target].capabilities
+        can = targets[case.target].capabilities
         if case.skipped is None and can and can.computes:
             comparisons.setdefault(case.comparison, []).append(case)
     made = list(cases)
@@ -147,9 +145,9 @@ def _control(case: Case) -> Case:
     return msgspec.structs.replace(case, id=identity, target=name, control_of=case.target)
 
 
-def with_control_targets(cases: Iterable[Case], targets_info: Mapping[str, TargetInfo]) -> dict[str, TargetInfo]:
-    """Return `targets_info` with those of the twins among `cases`, under the twins' names."""
-    return {**targets_info, **{case.target: targets_info[case.control_of] for case in cases if case.control_of}}
+def with_control_targets(cases: Iterable[Case], targets: Mapping[str, TargetInfo]) -> dict[str, TargetInfo]:
+    """Return `targets` with those of the twins among `cases`, under the twins' names."""
+    return {**targets, **{case.target: targets[case.control_of] for case in cases if case.control_of}}
 
 
 def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
 
@@ -53,6 +54,12 @@ class RunWriter:
                     f"make room, then: runoff bench --resume {self.folder}",
                     ExitCode.CASE_FAILED,
                 )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -29,7 +29,7 @@ def python_target(name: str, runner: str, session: str | None = None, model_form
         The only model format to use.
     """
     python = paths.environments() / (session or name) / "bin" / "python"
-    missing = _missing(python, f"its environment is not made ({python})", f"nox -s {session or name}")
+    missing = _missing(python, f"environment not found: {python}", f"nox -s {session or name}")
     return msgspec.structs.replace(runner_in(str(python), name, runner), missing=missing, format=model_format)
 
 
@@ -46,7 +46,7 @@ def runner_in(python: str, name: str, runner: str) -> Target:
 def rust_target(name: str, binary: str, env: dict[str, str]) -> Target:
     """Return the target of a program built from ``rust/``."""
     path = paths.binaries() / binary
-    missing = _missing(path, f"its program is not built ({path})", "nox -s build")
+    missing = _missing(path, f"program not found: {path}", "nox -s build")
     return Target(name=name, command=(str(path),), env=env, missing=missing)
 
 
@@ -54,7 +54,7 @@ def onnxruntime_library() -> dict[str, str]:
     """Return the variable that names the ONNX Runtime library of ``ort-python``'s wheel, for the Rust targets.
 
     One release for all: the wheel links the engine into its own Python module and carries the same build once more
-    as a library for other languages. Empty when the environment is not made; the runner then says what it lacks.
+    as a library for other languages. Empty without that environment; the runner then reports what is missing.
     """
     wheel = paths.environments() / "ort-python"
     libraries = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
