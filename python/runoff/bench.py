@@ -223,7 +223,7 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
 
 def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
     """Return the models that are measured with a target that reads CoreML packages."""
-    groups = [group for group in suite.choices if any(targets[name].packages for name in group.targets or ())]
+    groups = [group for group in suite.groups if any(targets[name].packages for name in group.targets or ())]
     return {name for group in groups for name in group.models or ()}
 
 

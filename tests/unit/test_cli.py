@@ -68,7 +68,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (("bnch",), "No such command"),
         (("bench", "--fast"), "No such option"),
         (("bench", "quik"), "did you mean 'quick'?"),
-        (("bench", "none.toml"), "none.toml does not exist"),
+        (("bench", "none.toml"), "suite file not found: none.toml"),
         (("bench", "--resume", "none"), "none is not a run"),
         (("bench", "quick", "--resume", "none"), "--resume cannot be combined with SUITE"),
         (("report", "none"), "none is not a run"),

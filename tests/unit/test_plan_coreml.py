@@ -86,10 +86,10 @@ def test_a_case_that_needs_a_mac_says_how_its_package_was_checked() -> None:
 def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     """Where it cannot run: the same cases, twins and order of processes as without it."""
     suite, _ = read_suite(find_suite(name))
-    targets = {target for group in suite.choices for target in group.targets or ()}
+    targets = {target for group in suite.groups for target in group.targets or ()}
     targets_info = {target: target_info(target, measures=("once", "accuracy", "turns")) for target in targets}
     targets_info["coreml"] = apple()
-    formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
+    formats = {model: PACKAGED for group in suite.groups for model in group.models or ()}
 
     def measured(kept: Suite) -> tuple[tuple[Case, ...], list[tuple[str, ...]]]:
         cases = with_controls(make_plan(kept, formats, targets_info), targets_info, kept.suite.baselines)
@@ -114,10 +114,10 @@ def _without_core_ml(choice: Any) -> Any:
 def test_on_a_mac_seeds_has_core_ml_on_all_units_in_both_precisions() -> None:
     suite, _ = read_suite(find_suite("seeds"))
     names = ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne")
-    targets = {target for group in suite.choices for target in group.targets or ()}
+    targets = {target for group in suite.groups for target in group.targets or ()}
     targets_info = {target: target_info(target, providers=(*names, "mps")) for target in targets}
     targets_info["coreml"] = apple(providers=names)
-    formats = {model: PACKAGED for group in suite.choices for model in group.models or ()}
+    formats = {model: PACKAGED for group in suite.groups for model in group.models or ()}
     cases = make_plan(suite, formats, targets_info)
     assert {case.settings.provider for case in cases if case.skipped} == {"cuda"}
     own = {(case.settings.provider, case.settings.precision) for case in cases if case.target == "coreml"}

@@ -43,13 +43,13 @@ def test_the_suite_is_one() -> None:
     assert suite.targets == HEAD_TARGETS
     assert suite.suite.baselines == (HONEST,)
     assert (suite.measure.time, suite.measure.seed, suite.measure.latency.min_samples) == ("10s", 3, 7)
-    assert [group.settings for group in suite.choices] == [{"threads": 1}]
+    assert [group.settings for group in suite.groups] == [{"threads": 1}]
 
 
 def test_groups_have_settings_of_their_own() -> None:
     groups = (((HONEST,), {"provider": "cpu"}), (("x",), {"provider": "cuda"}))
     suite = suite_of(suite_text(Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", groups=groups)))
-    asked = [(group.targets, group.settings) for group in suite.choices]
+    asked = [(group.targets, group.settings) for group in suite.groups]
     assert asked == [((HONEST,), {"threads": 1, "provider": "cpu"}), (("x",), {"threads": 1, "provider": "cuda"})]
 
 

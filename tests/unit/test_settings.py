@@ -97,7 +97,7 @@ def test_what_is_not_a_setting(wanted: dict[str, Any], message: str) -> None:
 def test_a_profile_that_cannot_be_read(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
-    with pytest.raises(RunoffError, match="cannot be read"):
+    with pytest.raises(RunoffError, match="cannot read"):
         read_profile(str(path))
 
 

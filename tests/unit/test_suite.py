@@ -84,7 +84,7 @@ MISTAKES = {
 
 def test_the_example_of_the_design_parses() -> None:
     suite = suite_of(DESIGNED)
-    (choice,) = suite.choices
+    (choice,) = suite.groups
     assert choice.targets == ("torch", "ort-python", "ort-rust", "ort-pyo3")
     assert choice.workloads == ("classify",)
     assert choice.settings == {"threads": 1, "profile": "default"}
@@ -139,7 +139,7 @@ env = { A = "b" }
 """
     )
     assert suite.suite.description == "words"
-    assert suite.choices[0].workloads == ("tensor",)
+    assert suite.groups[0].workloads == ("tensor",)
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (7, 0.5, 5.0)
     assert suite.blocks("life") == 9
     assert suite.blocks("memory") == 3
@@ -161,7 +161,7 @@ models = ["other"]
 workloads = ["tensor"]
 settings = { batch = 4 }
 """
-    ).choices
+    ).groups
     assert (first.models, first.workloads, first.settings) == (("other",), ("classify",), {"threads": 2})
     assert (second.models, second.workloads) == (("net",), ("tensor",))
     assert second.settings == {"threads": 2, "batch": 4}
@@ -169,7 +169,7 @@ settings = { batch = 4 }
 
 def test_a_group_may_bring_what_the_suite_lacks() -> None:
     text = '[suite]\nname = "a"\ntargets = ["mine"]\nprobes = ["life"]\n[[group]]\nmodels = ["net"]\n'
-    assert suite_of(text).choices[0].models == ("net",)
+    assert suite_of(text).groups[0].models == ("net",)
 
 
 @pytest.mark.parametrize("path", sorted(paths.suites().glob("*.toml")), ids=lambda path: path.stem)
@@ -186,11 +186,11 @@ def test_find_suite(tmp_path: Path) -> None:
     assert find_suite(str(own)) == own
     with pytest.raises(RunoffError, match="did you mean 'quick'"):
         find_suite("quik")
-    with pytest.raises(RunoffError, match="does not exist"):
+    with pytest.raises(RunoffError, match="suite file not found"):
         find_suite(str(tmp_path / "none.toml"))
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(RunoffError, match="cannot be read"):
+    with pytest.raises(RunoffError, match="cannot read"):
         read_suite(tmp_path / "a.toml")

@@ -1,8 +1,8 @@
-"""Stage three: every planned process is started, and what it says is kept as it comes.
+"""Executes the plan: starts every process and appends its record to the run at once.
 
-Each probe is a pass of its own. Within a pass the cases take turns in blocks, in a random order that the seed
-fixes, so that a machine which drifts hits all of them alike. A job is what is started together: one process, or, for
-``latency``, all the cases of a comparison.
+Each probe is a separate pass over the cases, in blocks. The order within a block is random, fixed by the seed, so drift
+of the machine affects all cases alike. A job is what is started together: one process, or all cases of a comparison if
+they are interleaved.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAILED = ("error", "unsupported")
 
 
 class Listener(Protocol):
-    """Who is told of the progress. It is never called while a process is timed."""
+    """Receives the progress. It is never called while a process is timed."""
 
     def starting(self, job: Job) -> None:
         """`job` is about to start."""
@@ -49,22 +49,25 @@ def make_block(
     suite: Suite, cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], probe: Probe, block: int
 ) -> list[Job]:
     """Return the jobs of one block of `probe`, in the order in which they are to be started."""
-    asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
-    jobs = [Job(together, probe, block) for together in _together(suite, asked, targets_info, probe)]
+    jobs = [Job(group, probe, block) for group in _groups(suite, _runnable(cases, probe), targets_info, probe)]
     random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(jobs)  # noqa: S311 (an order, not a secret)
     return jobs
 
 
+def _runnable(cases: Iterable[Case], probe: Probe) -> list[Case]:
+    return [case for case in cases if case.skipped is None and probe.name in case.probes]
+
+
 def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe) -> list[Job]:
-    """Return the jobs of the blocks of `probe` that are due at least."""
+    """Return the jobs of the smallest number of blocks of `probe`."""
     blocks = range(context.sampling.min_blocks(probe.name))
     return [job for block in blocks for job in make_block(context.suite, cases, context.targets_info, probe, block)]
 
 
-def _together(
+def _groups(
     suite: Suite, cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
-    """Return which cases live side by side: those of a comparison in ``latency``, if all of them can take turns."""
+    """Return the cases that are started together: those of a comparison, if the probe and all of them interleave."""
     if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
         return [(case,) for case in cases]
     comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
@@ -78,25 +81,25 @@ def _together(
 
 
 def takes_turns(target_info: TargetInfo) -> bool:
-    """Return whether the runner can be measured as a live process that is asked turn by turn."""
+    """Return whether the runner can be measured as a live process that takes turns."""
     return target_info.capabilities is not None and "turns" in target_info.capabilities.measures
 
 
 def execute(
     context: ExecutionContext, cases: Sequence[Case], probes: Iterable[Probe], writer: RunWriter, listener: Listener
 ) -> None:
-    """Measure `cases`, pass by pass and block by block, appending each record to the run as it comes.
+    """Measure `cases`, pass by pass and block by block, and append each record to the run.
 
-    A case that failed is not started again, in any probe. What `bench.before` has already is passed over: that is how
-    an interrupted run goes on.
+    A case that failed is not started again, in any probe. Records in `context.before` are not measured again, which is
+    how an interrupted run is resumed.
     """
     ledger, sampling = _Ledger(context.before), context.sampling
     order = max((record.order for record in context.before), default=-1) + 1
     for probe in probes:
-        asked = [case for case in cases if case.skipped is None and probe.name in case.probes]
+        measured = bool(_runnable(cases, probe))
         block = 0
         sampling.begin(probe.name)
-        while asked and sampling.needs_block(probe.name, block, ledger.of(probe.name)):
+        while measured and sampling.needs_block(probe.name, block, ledger.of(probe.name)):
             for job in make_block(context.suite, cases, context.targets_info, probe, block):
                 left = ledger.left(job)
                 if left:
@@ -104,7 +107,7 @@ def execute(
                     order += len(records)
                     ledger.add(records)
             block += 1
-        if asked:
+        if measured:
             writer.info.stops[probe.name] = sampling.end(probe.name, block, ledger.of(probe.name))
             writer.save_info()
 

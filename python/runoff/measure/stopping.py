@@ -1,4 +1,4 @@
-"""When is it enough? Blocks as the suite says, or until the intervals are narrow, or until the time is used up."""
+"""The stopping rule: the suite's number of blocks, or until intervals are narrow, or until the time is over."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 FEWEST_BLOCKS = 2
 """An interval needs two."""
 FEWEST = 5
-"""Blocks before the first look at the intervals."""
+"""Blocks before the intervals are first computed."""
 STEP = 1.2
-"""Looks become rarer as blocks add up: each costs as much as a short process."""
+"""Intervals are computed less often as blocks add up: each time costs as much as a short process."""
 DEFAULT_TIME_S = 600.0
-"""Budget where only a precision is asked for."""
+"""Budget if only a precision is given."""
 
 
 class Sampling:
@@ -32,9 +32,9 @@ class Sampling:
     Parameters
     ----------
     suite
-        How many blocks there are to be where neither a precision nor a budget is given.
+        Has the number of blocks, for a run without precision and budget.
     info
-        The run: its cases, and the precision and the budget that are asked for.
+        The run: its cases, precision and budget.
     folder
         The run's folder.
     widest_interval
@@ -61,26 +61,26 @@ class Sampling:
 
     @property
     def until(self) -> float | None:
-        """When the pass is over, on the clock of `time.monotonic`; None where blocks are counted."""
+        """End of the pass on the clock of `time.monotonic`; None if blocks are counted."""
         return self._until
 
     def min_blocks(self, probe: str) -> int:
-        """Return how many blocks of `probe` there are to be; at least, where sampling goes on until it is enough."""
+        """Return the number of blocks of `probe`; the smallest number, if it is sampled."""
         return FEWEST_BLOCKS if self._adaptive and PROBES[probe].sampled else self._suite.blocks(probe)
 
     def begin(self, probe: str) -> None:
-        """Begin the pass of `probe`: it gets its part of the time that is left."""
+        """Begin the pass of `probe` with its share of the remaining time."""
         self._began, self._next_look, self._widest, self._until = time.monotonic(), FEWEST, None, None
         self._cause = "blocks"
         if self._adaptive and probe in self._waiting:
             self._until = self._began + self._left_s / len(self._waiting)
 
     def out_of_time(self) -> bool:
-        """Return whether the time of the pass is used up."""
+        """Return whether the time of the pass is over."""
         return self._until is not None and time.monotonic() >= self._until
 
     def needs_block(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
-        """Return whether another block of `probe` is due, after `blocks` of them that gave `records`."""
+        """Return whether another block of `probe` is needed after `blocks` of them, which gave `records`."""
         if self._until is None:
             return blocks < self._suite.blocks(probe)
         if blocks < FEWEST_BLOCKS:
@@ -93,7 +93,7 @@ class Sampling:
         return not self._narrow(blocks, records)
 
     def end(self, probe: str, blocks: int, records: Sequence[Record]) -> Stop:
-        """End the pass of `probe` and say why it ended."""
+        """End the pass of `probe` and return why it ended."""
         if probe in self._waiting:
             self._waiting.remove(probe)
             self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))

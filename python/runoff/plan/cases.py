@@ -44,7 +44,7 @@ def make_plan(
         If two settings profiles of the same file name make indistinguishable cases.
     """
     cases: dict[str, Case] = {}
-    for group in suite.choices:
+    for group in suite.groups:
         for case in _cases(group, formats, targets):
             cases[case.id] = _merged(cases.get(case.id, case), case)
     return tuple(cases.values())

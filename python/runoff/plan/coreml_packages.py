@@ -1,4 +1,4 @@
-"""CoreML packages of a model: which there are, what each is for, and what is known of it. Needs no coremltools."""
+"""CoreML packages of a model: kinds, the settings each serves, and how they were verified. Needs no coremltools."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PACKAGES = (
 
 
 def serves(format_name: str, settings: Settings) -> bool:
-    """Return whether a file of this format can be used with the settings; what is no package always can."""
+    """Return whether a file of this format can be used with the settings; other formats than packages always can."""
     kind = next((kind for kind in PACKAGES if kind.name == format_name), None)
     if kind is None:
         return True
@@ -54,7 +54,7 @@ def serves(format_name: str, settings: Settings) -> bool:
 
 
 def verified(manifest: Manifest, format_name: str) -> str | None:
-    """Return how a package was found to compute what PyTorch computes; None when the model has no such package."""
+    """Return how a package was compared with PyTorch; None if the model has no such package."""
     differences = [check.max_rel_diff for check in manifest.checks if check.format == format_name]
     if format_name not in manifest.packages or not differences:
         return None

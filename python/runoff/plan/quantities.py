@@ -1,4 +1,4 @@
-"""Shares and durations as people write them."""
+"""Percentages and durations in text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def parse_percent(text: str | None) -> float | None:
     Raises
     ------
     RunoffError
-        When it is not a percentage between 0 and 100.
+        If it is not a percentage between 0 and 100.
     """
     if text is None:
         return None
@@ -31,7 +31,7 @@ def parse_duration(text: str | None) -> float | None:
     Raises
     ------
     RunoffError
-        When it is not a duration above zero.
+        If it is not a duration above zero.
     """
     if text is None:
         return None

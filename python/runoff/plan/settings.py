@@ -1,4 +1,4 @@
-"""From what a user wrote to sessions' settings: profiles are laid under, lists are swept."""
+"""From a suite's table to the settings of sessions: profiles give defaults, lists are swept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_profile(name: str) -> dict[str, Any]:
     Raises
     ------
     RunoffError
-        When there is no such profile or it is not TOML.
+        If the profile does not exist or is not TOML.
     """
     path = paths.profile(name)
     try:
@@ -34,16 +34,16 @@ def read_profile(name: str) -> dict[str, Any]:
         known = [file.stem for file in paths.profile("default").parent.glob("*.toml")]
         raise RunoffError(f"unknown settings profile {name!r}", did_you_mean(name, known)) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunoffError(f"settings profile {path} cannot be read: {error}") from error
+        raise RunoffError(f"cannot read settings profile {path}: {error}") from error
 
 
 def resolve(wanted: dict[str, Any]) -> Settings:
-    """Return the settings that `wanted` (one value per key) stands for, its profile laid under it.
+    """Return the settings in `wanted` (one value per key), completed from its profile.
 
     Raises
     ------
     RunoffError
-        When a key or a value is not known.
+        If a key or a value is unknown.
     """
     for key in wanted:
         if key not in Settings.__struct_fields__:
@@ -65,7 +65,7 @@ def sweep(table: dict[str, Any]) -> list[Settings]:
 
 
 def parse_assignments(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Return what ``--set key=value`` says; values are TOML, a bare word is a string."""
+    """Return the settings of ``--set key=value``; values are TOML, a bare word is a string."""
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")

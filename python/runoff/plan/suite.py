@@ -1,4 +1,4 @@
-"""Stage one: a suite is a TOML file that says which cases to measure and how."""
+"""Suites: TOML files that define the cases to measure and how."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Matrix(_Table, frozen=True, kw_only=True):
-    """What is crossed with what. In a ``[[group]]``, a key left out is the one of ``[suite]``."""
+    """Lists whose cross product are the cases. A key missing from a ``[[group]]`` is taken from ``[suite]``."""
 
     models: tuple[str, ...] | None = None
     targets: tuple[str, ...] | None = None
@@ -46,11 +46,11 @@ class SuiteTable(Matrix, frozen=True, kw_only=True):
     description: str = ""
     workloads: tuple[Workload, ...] | None = ("classify",)
     baselines: tuple[str, ...] = DEFAULT_BASELINES
-    """Targets that the others are compared with. A comparison that has none of them takes its first target."""
+    """Targets that the others are compared with. A comparison without any of them uses its first target."""
 
 
 class Group(Matrix, frozen=True, kw_only=True):
-    """``[[group]]``: a cross product of its own."""
+    """``[[group]]``: a separate cross product."""
 
     settings: dict[str, Any] = {}
 
@@ -63,11 +63,11 @@ class Measure(_Table, frozen=True, kw_only=True):
     latency: LatencyOptions = LatencyOptions()
     energy: EnergyOptions = EnergyOptions()
     timeout_s: Annotated[float, Meta(gt=0)] = 600.0
-    """A process that takes longer is killed and its case fails with kind ``timeout``."""
+    """A process that takes longer is killed; its case fails with kind ``timeout``."""
     pause_s: Annotated[float, Meta(ge=0)] = 0.0
     """Pause before each process."""
     precision: str | None = None
-    """Sampling ends when every interval is as narrow: half its width, such as ``2%``."""
+    """Sampling ends when every interval is within this of its estimate, such as ``2%``."""
     time: str | None = None
     """Budget of sampling, such as ``10m``: shared by the probes that are sampled."""
     seed: int = 1
@@ -85,7 +85,7 @@ class Measure(_Table, frozen=True, kw_only=True):
 
 
 class CustomTarget(_Table, frozen=True, kw_only=True):
-    """``[targets.NAME]``: a runner that the user brings."""
+    """``[targets.NAME]``: the user's own runner."""
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)]
     env: dict[str, str] = {}
@@ -101,8 +101,8 @@ class Suite(_Table, frozen=True, kw_only=True):
     group: tuple[Group, ...] = ()
 
     @property
-    def choices(self) -> list[Group]:
-        """The groups, each with what it takes over from ``[suite]`` and ``[settings]`` filled in."""
+    def groups(self) -> list[Group]:
+        """The groups, completed with ``[suite]`` and ``[settings]``."""
         return [self._filled(group) for group in self.group or (Group(),)]
 
     def _filled(self, group: Group) -> Group:
@@ -112,7 +112,7 @@ class Suite(_Table, frozen=True, kw_only=True):
 
     def names(self, key: Literal["models", "targets"]) -> list[str]:
         """Return all models, or all targets, each once."""
-        return list(dict.fromkeys(name for group in self.choices for name in getattr(group, key)))
+        return list(dict.fromkeys(name for group in self.groups for name in getattr(group, key)))
 
     def with_stopping_rule(self, precision: str | None, time: str | None) -> Suite:
         """Return the suite with `precision` and `time` in place of its own, if they are given."""
@@ -127,13 +127,13 @@ class Suite(_Table, frozen=True, kw_only=True):
 
 
 def find_suite(name: str) -> Path:
-    """Return the file of a suite given by path or by the name of one that comes with runoff."""
+    """Return the file of a suite, by path or by the name of a built-in one."""
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
             raise RunoffError(
-                f"suite file {name} does not exist",
-                "give the path of a TOML file, or a name: runoff list suites",
+                f"suite file not found: {name}",
+                "pass the path of a TOML file, or a name: runoff list suites",
             )
         return path
     path = paths.suites() / f"{name}.toml"
@@ -151,29 +151,29 @@ def read_suite(path: Path) -> tuple[Suite, str]:
     Raises
     ------
     RunoffError
-        When the file is not TOML, or a key or value is not known; the message names it.
+        If the file is not TOML, or a key or value is unknown; the message names it.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunoffError(f"suite {path} cannot be read: {error}") from error
+        raise RunoffError(f"cannot read suite {path}: {error}") from error
     return parse_suite(text, str(path)), text
 
 
 def parse_suite(text: str, name: str) -> Suite:
-    """Return the suite that `text` describes; `name` stands in messages."""
+    """Return the suite in `text`; `name` is used in messages."""
     try:
         suite = msgspec.convert(tomllib.loads(text), Suite)
     except tomllib.TOMLDecodeError as error:
         raise RunoffError(f"{name} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise RunoffError(f"{name}: {_place(error)}", _field_hint(str(error))) from error
-    for group in suite.choices:
+    for group in suite.groups:
         _check_complete(group, name)
         _check_settings(group.settings, name)
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
     _check_stopping_rule(suite.measure, name)
-    targets = [target for group in suite.choices for target in group.targets or ()]
+    targets = [target for group in suite.groups for target in group.targets or ()]
     if suite.suite.baselines != DEFAULT_BASELINES:
         _check_names(suite.suite.baselines, targets, f"{name}: [suite] baseline")
     return suite

@@ -1,4 +1,4 @@
-"""A target as runoff starts it, and what its runner can do on this machine."""
+"""A target as runoff starts it, and the capabilities of its runner on this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runoff.records.protocol import Capabilities  # noqa: TC001 (msgspec evaluat
 from runoff.records.reason import Reason  # noqa: TC001
 
 _ADDED = {"ORT_DISABLE_TELEMETRY": "1", "NVIDIA_TF32_OVERRIDE": "0"}
-"""ONNX Runtime's telemetry is on by default: a thread, a file and a connection that no measurement should hold.
-NVIDIA's libraries are told that float32 is float32: some of them would else compute in TF32, some would not."""
+"""ONNX Runtime's telemetry is on by default: a thread, a file and a connection that would be measured.
+Some of NVIDIA's libraries compute float32 in TF32 by default, others do not: here none does."""
 _DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_")
-"""How variables begin that would change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes
-every start slower), and those in which ONNX Runtime's TensorRT provider looks for its options, precision among them."""
+"""Prefixes of variables that change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes every
+start slower), and the options of ONNX Runtime's TensorRT provider, its precision among them."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -28,18 +28,18 @@ class Target(Struct, frozen=True, kw_only=True):
     format: str | None = None
     """The only model format to use, for runners that read several."""
     packages: bool = False
-    """Whether it reads CoreML packages, which are made for a model when a target first needs them."""
+    """Whether it reads CoreML packages, which are converted when a target first needs them."""
     missing: Reason | None = None
-    """Why it cannot be started here."""
+    """Why it cannot be started on this machine."""
 
     def environment(self) -> dict[str, str]:
-        """Return the whole environment of the runner: the caller's, without what would disturb it."""
+        """Return the environment of the runner: the caller's, without what would change the measurement."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED)}
         return {**kept, **_ADDED, **self.env}
 
 
 class TargetInfo(Struct, frozen=True):
-    """A target and what its runner says it can do here, or the reason why it can do nothing."""
+    """A target and the capabilities of its runner on this machine, or the reason why it has none."""
 
     target: Target
     capabilities: Capabilities | None
