@@ -177,20 +177,9 @@ class _Pipeline:
 def bench(
     suite: Path, results: Path, console: Console, *, precision: str | None = None, time: str | None = None
 ) -> tuple[Path, ExitCode]:
-    """Measure a suite. Return the run's folder and the exit code.
+    """Measure the suite in a file. Return the run's folder, which is made in `results`, and the exit code.
 
-    Parameters
-    ----------
-    suite
-        The suite's file.
-    results
-        The folder that gets the run's folder.
-    console
-        For progress.
-    precision
-        In place of the suite's, such as ``2%``.
-    time
-        In place of the suite's, such as ``10m``.
+    `precision`, such as ``2%``, and `time`, such as ``10m``, replace those of the suite.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from synthetic import MS, case_of, perf_events, phases_of, record, result_of, ru
 from runoff.analysis.harness import Harness, harness
 from runoff.analysis.phases import life_table
 from runoff.analysis.samples import COLUMNS, tidy
+from runoff.probes.base import Sample, Shortfall
 from runoff.probes.counters import read_events
 from runoff.probes.life import phase_breakdown
 from runoff.records.protocol import Phase, Timings
@@ -57,12 +58,11 @@ def test_a_case_whose_outputs_differ_has_no_speed_in_any_probe() -> None:
 
 
 def test_counters_that_the_machine_lacks_have_a_reason_and_no_value() -> None:
-    counts = {count.metric: count for count in read_events(perf_events(0.98))}
-    assert counts["task_clock"].value == pytest.approx(980_000)
-    assert counts["cpus_utilised"].value == 0.98
-    assert counts["cycles"].value is None
-    assert "not supported" in counts["cycles"].reason
-    assert counts["ipc"].value is None
+    counts = read_events(perf_events(0.98))
+    assert counts["task_clock"] == Sample("task_clock", "ns", pytest.approx(980_000))
+    assert counts["cpus_utilised"] == Sample("cpus_utilised", "CPUs", 0.98)
+    assert counts["cycles"] == Shortfall("cycles", "count", "perf on this machine: not supported")
+    assert isinstance(counts["ipc"], Shortfall)
 
 
 def test_instructions_per_cycle_are_those_of_the_process() -> None:
@@ -70,9 +70,9 @@ def test_instructions_per_cycle_are_those_of_the_process() -> None:
         {"event": "cycles:u", "counter-value": "2000.0", "unit": ""},
         {"event": "instructions:u", "counter-value": "5000.0", "unit": ""},
     ]
-    assert {count.metric: count.value for count in read_events(events)}["ipc"] == 2.5
+    assert read_events(events)["ipc"] == Sample("ipc", "instructions/cycle", 2.5)
     events[0]["counter-value"] = "<not counted>"
-    assert {count.metric: count.value for count in read_events(events)}["ipc"] is None
+    assert isinstance(read_events(events)["ipc"], Shortfall)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=6), st.integers(0, 10**6), st.integers(1, 10**6))

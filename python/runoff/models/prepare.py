@@ -25,23 +25,14 @@ FEWEST_EXAMPLES = 8
 def ensure_models(
     names: Iterable[str], spawner: Spawner, say: Callable[[str], None], packages: Collection[str] = ()
 ) -> dict[str, StoredModel]:
-    """Return the models called `names`, exporting those that the store does not hold yet.
+    """Return the models called `names`; those that are not in the store are exported, which `say` announces.
 
-    Parameters
-    ----------
-    names
-        Names of models; keys of the result.
-    spawner
-        Starts the export program.
-    say
-        Prints what takes long, and what failed.
-    packages
-        Those of `names` that also need CoreML packages. A model is used without them if they cannot be made.
+    Those in `packages` also get CoreML packages, and are used without if they cannot be made.
 
     Raises
     ------
     RunoffError
-        When a name is not known, a stored file was changed, the model has too few examples, or the export fails.
+        If a name is unknown, a stored file was changed, the model has too few examples, or the export fails.
     """
     store = ModelStore(paths.models())
     stored = {same_name(name) for name in store.names()}
@@ -82,39 +73,23 @@ def _with_packages(model: StoredModel, spawner: Spawner, say: Callable[[str], No
 
 
 def convert_model(name: str, spawner: Spawner) -> None:
-    """Convert one model of the store to CoreML packages, beside the formats that it has.
-
-    Parameters
-    ----------
-    name
-        Name in the store.
-    spawner
-        Starts the conversion program.
+    """Convert the model called `name` in the store to CoreML packages.
 
     Raises
     ------
     RunoffError
-        When the export environment is not made, or a package cannot be made or differs from PyTorch.
+        Without the export environment, or if a package cannot be made or differs from PyTorch.
     """
     _run("conversion", "runoff.models.coreml", name, spawner, (), f"runoff export {name} --coreml")
 
 
 def export_model(name: str, spawner: Spawner, *options: str) -> None:
-    """Export one model into the store.
-
-    Parameters
-    ----------
-    name
-        Name in the zoo.
-    spawner
-        Starts the export program.
-    options
-        Further options of ``python -m runoff.models.export``.
+    """Export the model called `name` in the zoo, with `options` of ``python -m runoff.models.export``.
 
     Raises
     ------
     RunoffError
-        When the export environment is not made or the export fails.
+        Without the export environment, or if the export fails.
     """
     _run("export", "runoff.models.export", name, spawner, options, f"runoff export {name}")
 

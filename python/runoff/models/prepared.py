@@ -78,18 +78,7 @@ def prepare_models(
     A case whose model cannot be prepared keeps the format it has; its runner then names ``prepared`` among the
     settings that it ignored.
 
-    Parameters
-    ----------
-    cases
-        The plan.
-    models
-        The models by name.
-    targets
-        Each target's capabilities.
-    spawner
-        Starts the programs that prepare.
-    say
-        Prints what was prepared, and what was not.
+    `say` prints what was prepared, and what was not.
     """
     wanted = {case.id: case for case in cases if _wants_prepared(case, targets[case.target])}
     files: Files = {}

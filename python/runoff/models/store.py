@@ -199,25 +199,14 @@ class StoredModel(Struct, frozen=True):
 def prepared_in(entry: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
     """Return ``sha256`` and ``key`` of the file that was prepared from the format `made_from` in a run.
 
-    Parameters
-    ----------
-    entry
-        The model's entry in ``run.json``. In older runs it has one prepared file, of ONNX Runtime.
-    made_from
-        Name of the format.
+    `entry` is the model's in ``run.json``; in older runs it has one prepared file, of ONNX Runtime.
     """
     prepared: dict[str, Any] = entry.get("prepared") or {}
     return prepared if "sha256" in prepared else prepared.get(made_from)
 
 
 class ModelStore:
-    """The models in one folder.
-
-    Parameters
-    ----------
-    folder
-        The store; it need not exist yet.
-    """
+    """The models in `folder`, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()

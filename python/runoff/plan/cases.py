@@ -29,14 +29,7 @@ def make_plan(
 ) -> tuple[Case, ...]:
     """Return the cases of `suite` in its order, without duplicates.
 
-    Parameters
-    ----------
-    suite
-        The suite.
-    formats
-        For each model, the formats that the store holds of it.
-    targets
-        For each target, its capabilities.
+    `formats` has the formats in which each model is stored, `targets` each target's capabilities.
 
     Raises
     ------

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from runoff.probes.base import Probe, Sample, Shortfall, Tool
 from runoff.records.protocol import Once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from runoff.records.schema import MeterInfo, Record
@@ -51,62 +49,50 @@ PERF = Tool(
 )
 
 
-class Count(Struct, frozen=True):
-    """One metric of one process: `value` in `unit`, or None and the reason why it was not counted."""
-
-    metric: str
-    unit: str
-    value: float | None
-    reason: str = ""
-
-
-def read_events(events: Sequence[dict[str, Any]]) -> list[Count]:
-    """Return the counts in perf's `events`, with ``cpus_utilised`` and ``ipc`` of the same process."""
-    counts = []
+def read_events(events: Sequence[dict[str, Any]]) -> dict[str, Sample | Shortfall]:
+    """Return by metric what perf counted, with ``cpus_utilised`` and ``ipc`` of the same process."""
+    counts: dict[str, Sample | Shortfall] = {}
     for event in events:
-        name = str(event.get("event", "")).split(":")[0]
-        if name in EVENTS:
-            counts.append(_count(EVENTS[name], event))
-            if name == "task-clock" and event.get("metric-unit") == "CPUs utilized":
-                counts.append(Count("cpus_utilised", "CPUs", float(event["metric-value"])))
-    by_name = {count.metric: count for count in counts}
-    if {"cycles", "instructions"} <= by_name.keys():
-        counts.append(_ipc(by_name["cycles"], by_name["instructions"]))
+        metric = EVENTS.get(str(event.get("event", "")).split(":")[0])
+        if metric:
+            counts[metric] = _count(metric, event)
+        if metric == "task_clock" and event.get("metric-unit") == "CPUs utilized":
+            counts["cpus_utilised"] = Sample("cpus_utilised", "CPUs", float(event["metric-value"]))
+    if {"cycles", "instructions"} <= counts.keys():
+        counts["ipc"] = _ipc(counts["cycles"], counts["instructions"])
     return counts
 
 
-def _count(metric: str, event: dict[str, Any]) -> Count:
+def _count(metric: str, event: dict[str, Any]) -> Sample | Shortfall:
     unit = "ns" if metric == "task_clock" else "count"
     text = str(event.get("counter-value", ""))
     try:
-        scale = _NS_PER[event.get("unit", "")] if unit == "ns" else 1.0
-        return Count(metric, unit, float(text) * scale)
+        return Sample(metric, unit, float(text) * (_NS_PER[event.get("unit", "")] if unit == "ns" else 1.0))
     except (ValueError, KeyError):
-        state = text.strip("<>") or "no value"
-        return Count(metric, unit, None, f"perf on this machine: {state}")
+        return Shortfall(metric, unit, f"perf on this machine: {text.strip('<>') or 'no value'}")
 
 
-def _ipc(cycles: Count, instructions: Count) -> Count:
-    if cycles.value is None or instructions.value is None:
-        return Count("ipc", "instructions/cycle", None, cycles.reason or instructions.reason)
+def _ipc(cycles: Sample | Shortfall, instructions: Sample | Shortfall) -> Sample | Shortfall:
+    unit = "instructions/cycle"
+    if isinstance(cycles, Shortfall):
+        return Shortfall("ipc", unit, cycles.reason)
+    if isinstance(instructions, Shortfall):
+        return Shortfall("ipc", unit, instructions.reason)
     if cycles.value == 0:
-        return Count("ipc", "instructions/cycle", None, "perf counted no cycles")
-    return Count("ipc", "instructions/cycle", instructions.value / cycles.value)
+        return Shortfall("ipc", unit, "perf counted no cycles")
+    return Sample("ipc", unit, instructions.value / cycles.value)
 
 
-def _samples(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
-    for count in read_events(record.tool):
-        if count.value is not None:
-            yield Sample(count.metric, count.unit, count.value)
+def _samples(record: Record, _meters: Sequence[MeterInfo]) -> list[Sample]:
+    return [count for count in read_events(record.tool).values() if isinstance(count, Sample)]
 
 
-def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Iterator[Shortfall]:
-    """Yield the counters that the machine does not have, and what follows from them."""
-    counts = [count for record in records for count in read_events(record.tool)]
-    counted = {count.metric for count in counts if count.value is not None}
-    missing = {count.metric: count for count in counts if count.metric not in counted}
-    for count in missing.values():
-        yield Shortfall(count.metric, count.unit, count.reason)
+def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> list[Shortfall]:
+    """Return the counters that the machine does not have, and what depends on them."""
+    counts = [count for record in records for count in read_events(record.tool).values()]
+    counted = {count.metric for count in counts if isinstance(count, Sample)}
+    missing = {count.metric: count for count in counts if isinstance(count, Shortfall)}
+    return [count for metric, count in missing.items() if metric not in counted]
 
 
 COUNTERS = Probe(

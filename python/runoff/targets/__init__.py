@@ -33,21 +33,14 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 
 
 def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: Path) -> dict[str, Target]:
-    """Return the targets called `names`: those that the suite brings, else the built-in ones.
+    """Return the targets called `names`: the suite's `own`, else the built-in ones.
 
-    Parameters
-    ----------
-    names
-        Names from the suite.
-    own
-        The suite's ``[targets.NAME]`` tables.
-    folder
-        The suite's folder: relative commands are looked up there.
+    Relative commands start at `folder`, the suite's.
 
     Raises
     ------
     RunoffError
-        When a name is not known or a command is not there.
+        If a name is unknown or a command is not found.
     """
     return {name: _own_target(name, own[name], folder) if name in own else _built_in(name, own) for name in names}
 

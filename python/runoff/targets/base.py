@@ -15,18 +15,9 @@ if TYPE_CHECKING:
 
 
 def python_target(name: str, runner: str, session: str | None = None, model_format: str | None = None) -> Target:
-    """Return the target of a Python runner.
+    """Return the target of the program `runner` of ``runoff_runners``.
 
-    Parameters
-    ----------
-    name
-        The target's name.
-    runner
-        Its program in ``runoff_runners``.
-    session
-        The nox session that makes its environment; the target's name when left out.
-    model_format
-        The only model format to use.
+    Its environment is made by the nox `session`, by default of the same name; `model_format` is the only one to use.
     """
     python = paths.environments() / (session or name) / "bin" / "python"
     missing = _missing(python, f"environment not found: {python}", f"nox -s {session or name}")
