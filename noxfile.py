@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -32,9 +33,6 @@ WHEELS = HOME / "wheels"
 # cargo's profile for tests and lints; CI has that of the programs, and builds what they share once
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
-# tests of runoff-core that call no C, where Miri cannot follow, and resize no image, which takes it minutes
-PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # environments that differ by their pins, requirements/NAME.txt
 PLAIN = {
@@ -74,22 +72,19 @@ for _name, _about in PLAIN.items():
 @nox.session(requires=EVERYTHING, venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure a suite and write its report: nox -s bench [-- seeds | my-suite.toml | --resume RUN]."""
-    # after Ctrl-C it has time to save
-    command = (program("runoff", "runoff"), "bench", *session.posargs)
-    session.run(*command, env=clean_environment(), external=True, interrupt_timeout=10, terminate_timeout=10)
+    run_runoff(session, program("runoff", "runoff"), "bench")
 
 
 @nox.session(requires=[*EVERYTHING, "extension"], venv_backend="none")
 def speed(session: nox.Session) -> None:
     """Measure the ratios that have bars, interleaved in one run (15 min): nox -s speed [-- --row NAME] [--quick]."""
-    command = (program("runoff", "python"), "-m", "runoff.speed", *session.posargs)
-    session.run(*command, env=clean_environment(), external=True, interrupt_timeout=10, terminate_timeout=10)
+    run_runoff(session, program("runoff", "python"), "-m", "runoff.speed")
 
 
 @nox.session(requires=["runoff"], venv_backend="none")
 def publish(session: nox.Session) -> None:
     """Add runs to the published ones, and the quick one to the README: nox -s publish -- results/RUN."""
-    session.run(program("runoff", "python"), "-m", "runoff.report.publish", *session.posargs)
+    run_runoff(session, program("runoff", "python"), "-m", "runoff.report.publish")
 
 
 # elsewhere not even an empty environment is made
@@ -135,12 +130,7 @@ def wheel(session: nox.Session) -> None:
     """Build the extension's wheel as it is published, and try it in every Python here (first time: 3 min)."""
     install(session, "wheel")
     folder = HOME / "wheel"
-    shutil.rmtree(folder, ignore_errors=True)
-    where = ("--target-dir", str(ROOT / "target" / "wheel"), "--out", str(folder), "--manifest-path", str(EXTENSION))
-    # zig links against the glibc of the tag, which is older than this machine's
-    tag = ("--zig", "--compatibility", "manylinux_2_28", "--auditwheel", "check") if sys.platform == "linux" else ()
-    env = {**need_rust(session), "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(without_local_paths())}
-    session.run(program("build", "maturin"), "build", "--release", "--quiet", *tag, *where, env=env, external=True)
+    session.run("python", str(ROOT / "rust" / "wheel.py"), str(folder), env=need_rust(session))
     (built,) = folder.glob("*.whl")
     if sys.platform == "linux":
         session.run("auditwheel", "show", str(built))
@@ -151,18 +141,8 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["build", "ort-python"], venv_backend="none")
 def sanitize(session: nox.Session) -> None:
     """Run the Rust core's tests under AddressSanitizer, and Miri where they call no C (needs Rust's nightly)."""
-    env = {**need_rust(session), **runtime_library(), "PROPTEST_CASES": "4"}
-    text = str(session.run("rustc", "+nightly", "-vV", env=env, external=True, silent=True, success_codes=[0, 1]))
-    host = re.search(r"host: (\S+)", text)
-    if host is None:
-        session.warn("nothing was run; what is needed: rustup toolchain install nightly --component miri,rust-src")
-        return
-    common = ("--locked", "--quiet", "--package", "runoff-core", "--target-dir", str(ROOT / "target" / "sanitize"))
-    # tests read files and clocks, which Miri keeps from them by default, and compare what two calls of exp give
-    miri = {**env, "MIRIFLAGS": "-Zmiri-disable-isolation -Zmiri-deterministic-floats"}
-    cargo(session, miri, "+nightly", "miri", "test", *common, "--lib", "--", *PURE_MODULES)
-    address = {**env, "RUSTFLAGS": "-Zsanitizer=address"}
-    cargo(session, address, "+nightly", "test", *common, "--target", host[1], "--tests")
+    env = {**need_rust(session), **runtime_library()}
+    session.run(program("build", "python"), str(ROOT / "rust" / "sanitize.py"), env=env)
 
 
 @nox.session(requires=[*EVERYTHING, "dev", "extension"], venv_backend="none")
@@ -179,13 +159,12 @@ def tests(session: nox.Session) -> None:
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     pytest(session, "-m", "not clock", "-n", "auto", "--dist", "loadfile")
     pytest(session, "-m", "clock")
-    pytest(session, "tests/extension", environment="extension")
+    # a machine without Rust has no extension
+    if newest_wheel():
+        pytest(session, "tests/extension", environment="extension")
     # coremltools itself warns of what newer releases of its libraries will refuse
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", environment="export")
-    if has_chromium():
-        pytest(session, "tests/page")
-    else:
-        session.warn("the tests of report.html were left out, they need Chromium: apt-get install chromium")
+    pytest(session, "tests/page")
 
 
 @nox.session(requires=["tests", "wheel", "sanitize"], venv_backend="none")
@@ -193,8 +172,7 @@ def thorough(session: nox.Session) -> None:
     """Run what must pass before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
     pytest(session, "tests/extension", environment="extension", env=full)
-    if has_chromium():
-        pytest(session, "tests/page/test_opening.py", env=full)
+    pytest(session, "tests/page/test_opening.py", env=full)
     if shutil.which("docker"):
         session.notify("docker")
     else:
@@ -221,7 +199,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
 def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
-    scripts = ("noxfile.py", "rust/toolchain.py", "docker/build.py")
+    scripts = ("noxfile.py", "docker/build.py", *(f"rust/{name}.py" for name in ("sanitize", "toolchain", "wheel")))
     session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "tests", *scripts)
     (packages,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
     allowed = str(ROOT / "rust" / "runoff-py" / "stubtest-allowlist.txt")
@@ -243,7 +221,6 @@ def install(session: nox.Session, name: str) -> None:
     pins = pins_of(name)
     sources = [pins]
     sources += [ROOT / "pyproject.toml"] if name in EDITABLE else []
-    # a machine without Rust has none
     sources += newest_wheel() if name in WITH_WHEEL else []
     index = os.environ.get("RUNOFF_TORCH_INDEX") if name == "torch" else None
     wanted = "\n".join([*(hashlib.sha256(source.read_bytes()).hexdigest() for source in sources), index or "PyPI"])
@@ -262,6 +239,12 @@ def install(session: nox.Session, name: str) -> None:
     for wheel_file in sources[1:] if name in WITH_WHEEL else []:
         session.install("--no-deps", str(wheel_file), env=env)
     stamp.write_text(wanted)
+
+
+def run_runoff(session: nox.Session, *command: str) -> None:
+    """Run a command with the session's arguments; after Ctrl-C it has time to save."""
+    options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10}
+    session.run(*command, *session.posargs, env=clean_environment(), **options)
 
 
 def pins_of(name: str) -> Path:
@@ -304,11 +287,6 @@ def pytest(session: nox.Session, *arguments: str, environment: str = "dev", env:
     )
 
 
-def has_chromium() -> bool:
-    """Return whether there is a Chromium for the tests of report.html."""
-    return bool(os.environ.get("RUNOFF_CHROMIUM")) or any(map(shutil.which, CHROMIUM))
-
-
 def clean_environment() -> dict[str, str | None]:
     """Return changes that keep the caller's Python switches out of what is measured."""
     return {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPATH": None}
@@ -318,12 +296,6 @@ def runtime_library() -> dict[str, str]:
     """Return the variable that names the ONNX Runtime library of the target ort-python to the Rust programs."""
     library = max((ENVIRONMENTS / "ort-python").glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
     return {"RUNOFF_ORT_DYLIB": str(library)}
-
-
-def without_local_paths() -> list[str]:
-    """Return the flags of rustc that keep this machine's paths out of a program's panic messages."""
-    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
-    return [f"--remap-path-prefix={folder}=/{name}" for folder, name in ((cargo_home, "cargo"), (ROOT, "runoff"))]
 
 
 def rust(session: nox.Session) -> dict[str, str | None] | None:

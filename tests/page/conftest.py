@@ -12,9 +12,10 @@ import pytest
 # the made-up run is the one of the unit tests
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
-from reading import Opened, started_chromium
+from reading import Opened, find_chromium, started_chromium
 from synthetic import case_of, synthetic_run
 
+from machine import skip_because
 from runoff.analysis.analyse import analyse
 from runoff.records.reason import Reason
 from runoff.report.build import write_report
@@ -40,7 +41,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Start Chromium, headless."""
+    """Start Chromium, headless; skip what reads the page if there is none."""
+    try:
+        find_chromium()
+    except FileNotFoundError as error:
+        skip_because(str(error))
     with started_chromium() as started:
         yield started
 
