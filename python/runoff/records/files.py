@@ -14,6 +14,9 @@ from runoff.records.schema import Record, Run, RunInfo
 
 RUN_FILE = "run.json"
 RAW = "raw"
+SUMMARY = "summary.csv"
+SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
+"""The samples of a run, and of a published run: the same table in a twentieth of the bytes."""
 
 
 class RunWriter:

@@ -5,42 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runoff.records.files import RAW, RUN_FILE, write_atomically
+from runoff.records.files import PUBLISHED_SAMPLES, RAW, RUN_FILE, SAMPLES, SUMMARY, write_atomically
 from runoff.report.markdown import report
 
 if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
 
 PLOTS = "plots"
+_DIGITS = "%.9g"
+"""Of numbers in the summary: none was measured to more, and all of them would take twice the room."""
 
 
-def write_report(analysis: Analysis, folder: Path | None = None) -> list[Path]:
+def write_report(analysis: Analysis, published: Path | None = None) -> list[Path]:
     """Write tables, plots, ``report.md`` and ``report.html``; return their paths.
 
-    They go into the run's folder, or into `folder`; the page links to the files that are there.
+    They go into the run's folder, with ``samples.csv``; or into the folder `published`, with ``samples.parquet``. The
+    page links to the files that are there. Every plot is an SVG, which GitHub and browsers show and papers print.
     """
     from runoff.report.page.render import page  # its libraries, and those of the plots, take seconds to import
+    from runoff.report.page.svg import small
     from runoff.report.plots import draw
 
-    folder = folder or analysis.run.folder
+    folder = published or analysis.run.folder
     (folder / PLOTS).mkdir(parents=True, exist_ok=True)
-    files = {
-        "samples.csv": analysis.samples.to_csv(index=False).encode(),
-        "summary.csv": analysis.summary.to_csv(index=False).encode(),
-    }
+    samples = PUBLISHED_SAMPLES if published else SAMPLES
     drawn = list(draw(analysis))
-    for figure in drawn:
-        files[f"{PLOTS}/{figure.plot.name}.png"] = figure.png
-        files[f"{PLOTS}/{figure.plot.name}.svg"] = figure.svg.encode()
-    files["report.md"] = report(analysis, [Path(name) for name in files if name.startswith(PLOTS)]).encode()
-    files["report.html"] = page(analysis, drawn, [*_data(files), *_raw(folder)]).encode()
+    plots = {f"{PLOTS}/{figure.plot.name}.svg": small(figure.svg).encode() for figure in drawn}
+    links = [samples, SUMMARY, "report.md", RUN_FILE, *_raw(folder)]
+    files = {
+        samples: _samples(analysis, parquet=published is not None),
+        SUMMARY: analysis.summary.to_csv(index=False, float_format=_DIGITS).encode(),
+        **plots,
+        "report.md": report(analysis, [Path(name) for name in plots], samples).encode(),
+        "report.html": page(analysis, drawn, links).encode(),
+    }
     for name, data in files.items():
         write_atomically(folder / name, data)
     return [folder / name for name in files]
 
 
-def _data(files: dict[str, bytes]) -> list[str]:
-    return [*(name for name in files if name.endswith((".csv", ".md"))), RUN_FILE]
+def _samples(analysis: Analysis, *, parquet: bool) -> bytes:
+    if not parquet:
+        return analysis.samples.to_csv(index=False).encode()
+    data: bytes = analysis.samples.to_parquet(index=False, compression="zstd")
+    return data
 
 
 def _raw(folder: Path) -> list[str]:

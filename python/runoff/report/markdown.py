@@ -6,13 +6,13 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
+from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.sections import Section, sections, trust
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.unavailable import absence_lines
 from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers, headlines
 
 if TYPE_CHECKING:
@@ -32,13 +32,12 @@ _LINES = 30
 """More warnings, or reasons why something was not measured, are counted."""
 _NAMED = 20
 """More of what was left out is counted."""
-_FILES = "[report.html](report.html), [samples.csv](samples.csv), [summary.csv](summary.csv), [run.json](run.json)"
 _PAGE = "[report.html](report.html) (a file beside this one)"
 _ASKED = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
 
-def report(analysis: Analysis, plots: Sequence[Path]) -> str:
-    """Return the text of ``report.md``; `plots` are paths relative to it.
+def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) -> str:
+    """Return the text of ``report.md``; `plots` and `samples` are paths relative to it.
 
     Verdicts, warnings and what was not measured come first, with the table of the only block or a board of several;
     the rest is folded. What would make it longer than `MOST` characters is left out as a whole, table by table, and
@@ -52,7 +51,8 @@ def report(analysis: Analysis, plots: Sequence[Path]) -> str:
     top += ["## Not measured", bullets(gaps) or "All that was asked for was measured."]
     rest = [*trust(analysis), *(map(_folded, made) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
-    return _GAP.join([*top, *folded, *_left_out(dropped), f"Files beside this one: {_FILES}."]) + "\n"
+    files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
+    return _GAP.join([*top, *folded, *_left_out(dropped), f"Files: {files}."]) + "\n"
 
 
 def _warnings(analysis: Analysis) -> list[str]:
@@ -71,7 +71,7 @@ def _some(lines: Sequence[str]) -> list[str]:
 def _compared(block: Block) -> str:
     """Return the verdicts and the table of one block."""
     parts = [f"### {block.title}", bullets(headlines(block)) or "Nothing was measured."]
-    return _GAP.join([*parts, *([_table(block)] if block.present else [])])
+    return _GAP.join([*parts, *([overview(block)] if block.present else [])])
 
 
 def _folded(block: Block) -> Section:
@@ -138,12 +138,7 @@ def _left_out(titles: Sequence[str]) -> list[str]:
 
 
 def overview(block: Block) -> str:
-    """Return the table of one block, and below it what could not run here; a column that says nothing is left out."""
-    lines = bullets(absence_lines([block]))
-    return _GAP.join([*([_table(block)] if block.present else []), *([lines] if lines else [])])
-
-
-def _table(block: Block) -> str:
+    """Return the table of one block; a column that says nothing is left out."""
     against = [f"vs {name}" for name in block.baselines]
     joules = [word for name in block.domains for word in (f"energy of an inference ({name})", *against)]
     head = ["profile", "target", "whole process", *against, "warm inference", *against, *joules, "peak memory"]

@@ -126,7 +126,7 @@ def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: s
     rules = base.mark_rule(strokeWidth=2.5).encode(x="ratio_low:Q", x2="ratio_high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
     text = base.mark_text(align="left", fontSize=12).encode(x=alt.value(width + 8), text="text:N", color=alt.value(INK))
-    one = alt.Chart(lines).mark_rule(strokeDash=[4, 3], color=AXIS).encode(x=alt.datum(1))
+    one = alt.Chart(lines.head(1)).mark_rule(strokeDash=[4, 3], color=AXIS).encode(x=alt.datum(1))
     panel = alt.layer(*_floor(lines, domain), one, rules, points, text)
     return panel.properties(width=width, height=alt.Step(BAR), title=title(words))
 

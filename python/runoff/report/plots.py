@@ -1,4 +1,4 @@
-"""The figures of a run: PNG and SVG files for papers, and the same drawings for the page."""
+"""The figures of a run, as SVG: files for papers and ``report.md``, and the same drawings for the page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ class Drawn(Struct, frozen=True, kw_only=True):
     """A figure as it was drawn."""
 
     plot: Plot
-    png: bytes
     svg: str
     narrow: str
     """The SVG for a phone, without a title."""
@@ -68,7 +67,7 @@ def draw(analysis: Analysis) -> Iterator[Drawn]:
     for plot in figures(analysis):
         svg = vl_convert.vegalite_to_svg(plot.titled().to_json())
         narrow = vl_convert.vegalite_to_svg(styled(plot.chart(NARROW)).to_json())
-        yield Drawn(plot=plot, png=vl_convert.svg_to_png(svg, scale=2), svg=svg, narrow=narrow)
+        yield Drawn(plot=plot, svg=svg, narrow=narrow)
 
 
 def figures(analysis: Analysis) -> Iterator[Plot]:

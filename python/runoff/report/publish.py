@@ -1,4 +1,4 @@
-"""Put a run among the published ones: ``python -m runoff.report.publish results/RUN``.
+"""Put runs among the published ones: ``python -m runoff.report.publish results/RUN ...``.
 
 Copies what a reader wants, without raw files and without this machine's paths, to ``results/reference/SUITE``, for a
 run from a container to ``SUITE-in-docker``, and for the suite `quick` writes its table and plot into the README.
@@ -10,47 +10,141 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runoff import paths
 from runoff.analysis.analyse import Analysis, analyse
+from runoff.records.errors import RunoffError
 from runoff.records.files import RUN_FILE, read_run
 from runoff.records.machine import headline
 from runoff.report.build import PLOTS, write_report
-from runoff.report.markdown import overview
 from runoff.report.overview import blocks
+from runoff.report.tables import table
+from runoff.report.text import full
+from runoff.report.verdicts import WARM, findings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runoff.report.overview import Block, Row
+
+MOST_BYTES = 10_000_000
+"""Of all published runs together: every clone of the repository has them."""
+_PUBLISHED = ("reference", "speed", "selftest")
+"""Folders of published results."""
 _SHOWN = "quick"
+_TARGETS = {
+    "torch": "PyTorch",
+    "ort-python": "ONNX Runtime from Python",
+    "ort-rust": "ONNX Runtime from Rust",
+    "ort-pyo3": "Rust core from Python",
+}
+"""What the README calls the targets of its table."""
+_COLD = "cold"
 
 
 def publish(folder: Path) -> Path:
-    """Publish the run in `folder`; return where it is now."""
+    """Publish the run in `folder`; return where it is now.
+
+    Raises
+    ------
+    RunoffError
+        When `folder` is not a run, or all published runs would take more than `MOST_BYTES`: nothing is changed then.
+    """
     analysis = analyse(read_run(folder))
     names = (analysis.run.info.suite["suite"]["name"], analysis.run.info.machine.get("container"))
     target = paths.results() / "reference" / "-in-".join(filter(None, names))
-    shutil.rmtree(target, ignore_errors=True)
-    write_report(analysis, target)  # raw files stay where they are, and the page there does not link to them
+    made = target.with_name(f".{target.name}")
+    shutil.rmtree(made, ignore_errors=True)
+    write_report(analysis, made)  # raw files stay where they are, and the page there does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
-    (target / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
+    (made / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
+    _check_size(made, target)
+    shutil.rmtree(target, ignore_errors=True)
+    made.rename(target)
     if target.name == _SHOWN:
         _write_readme(analysis, paths.root() / "README.md", target)
     return target
 
 
+def published_files(results: Path) -> list[Path]:
+    """Return the published files below `results`."""
+    return [path for name in _PUBLISHED for path in (results / name).rglob("*") if path.is_file()]
+
+
+def _check_size(made: Path, target: Path) -> None:
+    """Remove `made`, the new content of `target`, and raise `RunoffError` if the published runs grow too large."""
+    sizes = {path: path.stat().st_size for path in published_files(paths.results()) if target not in path.parents}
+    total = sum(sizes.values())
+    if total <= MOST_BYTES:
+        return
+    largest = max(made.rglob("*"), key=lambda path: path.stat().st_size)
+    message = f"published runs would take {total / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB"
+    file = f"{target.name}/{largest.relative_to(made)} ({largest.stat().st_size / 1e6:.1f} MB)"
+    shutil.rmtree(made)
+    raise RunoffError(f"{message}; the largest file of this run is {file}", f"remove a run from {target.parent}")
+
+
 def _write_readme(analysis: Analysis, readme: Path, target: Path) -> None:
     (block,) = blocks(analysis)
-    here = target.relative_to(readme.parent)
-    machine = headline(analysis.run.info.machine)
-    shown = f"""\
-{block.title}; {machine} ([page]({here}/report.html), [report]({here}/report.md)):
-
-{overview(block)}
-
-![Where a process spends its life]({here}/{PLOTS}/life-{block.slug}.png)
-"""
     text = readme.read_text(encoding="utf-8")
     begin, end = "<!-- table: begin -->", "<!-- table: end -->"
+    shown = readme_block(analysis, block, target.relative_to(readme.parent))
     between = re.compile(f"{begin}.*{end}", re.DOTALL)
     readme.write_text(between.sub(lambda _: f"{begin}\n{shown}{end}", text), encoding="utf-8")
+
+
+def readme_block(analysis: Analysis, block: Block, folder: Path) -> str:
+    """Return the README's chart and its table: the targets of the block's first profile against the last baseline.
+
+    `folder` is that of the published run, relative to the README.
+    """
+    profile, baseline = block.profiles[0], block.baselines[-1]
+    rows = _rows(block, profile)
+    head = (
+        "target",
+        "process, start to exit",
+        f"vs {_name(baseline).rpartition(' ')[2]}",
+        "warm inference",
+        "peak RSS",
+    )
+    cells = (
+        (_name(row.target), full(row.wall), row.wall_vs.get(baseline, ""), full(row.warm), full(row.peak))
+        for row in rows
+    )
+    return f"""\
+{block.title}, profile `{profile}`, with 95% intervals, on {headline(analysis.run.info.machine)}:
+
+{table(head, cells)}
+
+{" ".join(_remarks(block, profile, baseline))}
+[Full report]({folder}/report.md) ([as a page]({folder}/report.html), to download and open).
+
+![Time from process start to exit, by phase]({folder}/{PLOTS}/life-{block.slug}.svg)
+"""
+
+
+def _rows(block: Block, profile: str) -> Sequence[Row]:
+    return [row for row in block.present if row.profile == profile and row.target in _TARGETS]
+
+
+def _name(target: str) -> str:
+    return _TARGETS.get(target, target)
+
+
+def _remarks(block: Block, profile: str, baseline: str) -> Iterator[str]:
+    """Yield what the table does not show: who ties in warm inference, and processes with the profile `cold`."""
+    for found in findings(block):
+        if found.what == WARM and found.profile == profile and found.level:
+            names = [_name(name) for name in (found.winner.target, *found.level)]
+            yield f"Warm inference is not distinguishable between {', '.join(names[:-1])} and {names[-1]}."
+    cold = {row.target: row for row in _rows(block, _COLD)}
+    best = min(cold.values(), key=lambda row: row.wall.value or float("inf"), default=None)
+    if best is not None and baseline in cold and best.target != baseline:
+        yield (
+            f"With the profile `{_COLD}`, a process takes {full(best.wall)} with {_name(best.target)} and "
+            f"{full(cold[baseline].wall)} with {_name(baseline)}."
+        )
 
 
 if __name__ == "__main__":

@@ -149,9 +149,8 @@ def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
 
 
 def _plots(plots: Sequence[Path]) -> Iterator[Section]:
-    shown = [path for path in plots if path.suffix == ".png"]
-    if shown:
-        images = (f"![{path.stem}]({path.as_posix()})" for path in shown)
+    if plots:
+        images = (f"![{path.stem}]({path.as_posix()})" for path in plots)
         yield Section("Plots", "\n\n".join([IN_FILES, *images]))
 
 

@@ -10,6 +10,7 @@ import vl_convert
 
 from runoff.records.files import write_atomically
 from runoff.records.machine import headline
+from runoff.report.page.svg import small
 from runoff.speed.report import value
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ _TICKS = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10]
 
 
 def write_plot(run: Run, folder: Path) -> None:
-    """Write the plot as PNG and SVG into `folder`, where a ratio was measured."""
+    """Write the plot into `folder`, where a ratio was measured."""
     if all(outcome.value is None for outcome in run.outcomes):
         return
-    spec = chart(run).to_json()
-    write_atomically(folder / "speed.png", vl_convert.vegalite_to_png(spec, scale=2))
-    write_atomically(folder / "speed.svg", vl_convert.vegalite_to_svg(spec).encode())
+    drawn = small(vl_convert.vegalite_to_svg(chart(run).to_json()))
+    write_atomically(folder / "speed.svg", drawn.encode())
 
 
 def chart(run: Run) -> Any:  # noqa: ANN401 - Altair's charts share no type

@@ -39,7 +39,7 @@ def markdown(run: Run, *, plot: bool) -> str:
     """Return the run as Markdown: the table, the plot, what it was measured on, and the medians behind the ratios."""
     lines = ["# The Rust core against the floor and against Python", "", *_head(run), "", *_rows(run), ""]
     if plot:
-        lines += ["![Each ratio against its bar](speed.png)", ""]
+        lines += ["![Each ratio against its bar](speed.svg)", ""]
     lines += [_NOTES, "", "## Medians", "", *_medians(run), "", "## Versions", "", *_versions(run), ""]
     return _without_paths("\n".join(lines))
 

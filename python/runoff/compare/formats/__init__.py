@@ -9,7 +9,7 @@ import msgspec
 from runoff.compare.formats import hyperfine, pyperf, tables
 from runoff.compare.measurements import Measurements, of_published, of_run
 from runoff.records.errors import RunoffError
-from runoff.records.files import RUN_FILE, read_run
+from runoff.records.files import PUBLISHED_SAMPLES, RUN_FILE, SAMPLES, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,12 @@ def read(path: Path) -> Measurements:
 
 
 def _of_folder(folder: Path) -> Measurements:
-    run, samples = read_run(folder), folder / "samples.csv"
-    if run.records or not samples.is_file():
-        return of_run(run)
-    return of_published(run, tables.read_csv(samples).samples)
+    run = read_run(folder)
+    if not run.records:
+        for name, read_table in ((PUBLISHED_SAMPLES, tables.read_parquet), (SAMPLES, tables.read_csv)):
+            if (folder / name).is_file():
+                return of_published(run, read_table(folder / name).samples)
+    return of_run(run)
 
 
 def _read_json(path: Path) -> Measurements:

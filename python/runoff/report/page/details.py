@@ -102,7 +102,7 @@ def _said(details: dict[str, list[str]]) -> Cell:
     """Return what most comparisons share, and folded away what the others have, with their names."""
     first, *others = sorted(details, key=lambda detail: -len(details[detail]))
     more = [f"{'; '.join(details[detail])}: {detail}" for detail in others]
-    return Cell(first, key=first.casefold(), more=more, fold=plural(len(others), "other detail"))
+    return Cell(first, key=first, more=more, fold=plural(len(others), "other detail"))
 
 
 def _comparisons(where: list[str], count: int) -> Cell:

@@ -98,7 +98,7 @@ class Answer(Struct, frozen=True):
 
 def plain(text: str, note: str = "", tone: str = "") -> Cell:
     """Return a cell of text that is sorted by it."""
-    return Cell(text, note, text.casefold() or None, tone)
+    return Cell(text, note, text or None, tone)
 
 
 def figure_cell(figure: Figure) -> Cell:

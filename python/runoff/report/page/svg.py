@@ -1,4 +1,4 @@
-"""A figure's SVG as a part of the page: small, with one text alternative, in colours that follow the page's."""
+"""A figure's SVG made small: as a file, and as a part of the page in colours that follow the page's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from runoff.report.palette import DARK
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _NAMED = {"white": "#FFFFFF", "black": "#000000"}
 _PAINTS = ("fill", "stroke")
-_DROPPED = {"class", "role", "pointer-events", "font-family", "font-weight", "version", "stroke-miterlimit"}
-"""Attributes that the page's style replaces, or that say nothing."""
+_DROPPED = {"class", "role", "pointer-events", "version", "stroke-miterlimit"}
+"""Attributes that draw nothing."""
+_STYLED = {"font-family", "font-weight"}
+"""Attributes that the page's style sheet replaces."""
+_TEXT = {"font-size": "12px", "fill": "#1b1f24"}
+"""What the style sheet gives to text in a figure unless it says otherwise."""
+_PLACES = {"d", "transform", "x", "y", "x2", "y2", "width", "height"}
 _NOTHING = {"opacity": "1", "stroke-width": "1", "transform": "translate(0,0)", "x2": "0", "y2": "0"}
 """Values that are the default."""
-_LONG = re.compile(r"-?\d+\.\d{2,}")
+_NUMBER = re.compile(r"-?\d+\.\d+")
 _MARGIN = 6
 """Pixels kept above what stands below a title that was taken off."""
+
+
+def small(svg: str) -> str:
+    """Return the drawing `svg` of Vega as a document that looks the same, in about half of the bytes."""
+    root = ET.fromstring(svg)  # noqa: S314 - our own drawing
+    _shrink(root)
+    root.set("xmlns", _NAMESPACE.strip("{}"))
+    return ET.tostring(root, encoding="unicode")
 
 
 def inline(svg: str, name: str, title: str, description: str) -> str:
@@ -34,10 +47,9 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
     root = ET.fromstring(svg)  # noqa: S314 - our own drawing
     top = _take_title(root)
     _drop_background(root)
+    _shrink(root)
     for element in root.iter():
-        element.tag = element.tag.removeprefix(_NAMESPACE)
-        _clean(element, name)
-    _unwrap(root)
+        _follow_page(element, name)
     width, height = float(root.attrib.pop("width")), float(root.attrib.pop("height"))
     root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
     root.set("style", f"max-width:{width:g}px")
@@ -84,22 +96,31 @@ def _drop_background(root: ET.Element) -> None:
         root.remove(first)
 
 
-def _clean(element: ET.Element, name: str) -> None:
-    bold = element.get("font-weight") == "bold"
-    for key in list(element.attrib):
-        if key in _DROPPED or key.startswith("aria-") or _NOTHING.get(key) == element.get(key):
-            del element.attrib[key]
-    if bold:
+def _shrink(root: ET.Element) -> None:
+    """Remove all that draws nothing, and digits that nobody sees."""
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(_NAMESPACE)
+        for key, value in list(element.attrib.items()):
+            if key in _DROPPED or key.startswith("aria-") or _NOTHING.get(key) == value:
+                del element.attrib[key]
+            elif key in _PLACES:
+                element.set(key, _NUMBER.sub(lambda found: f"{round(float(found[0]), 1):g}", value))
+    _unwrap(root)
+
+
+def _follow_page(element: ET.Element, name: str) -> None:
+    """Give `element` the page's style and ids of its own."""
+    if element.get("font-weight") == "bold":
         element.set("class", "b")
-    for key, value in element.attrib.items():
-        if key in _PAINTS:
+    for key, value in list(element.attrib.items()):
+        if key in _STYLED or (element.tag == "text" and _TEXT.get(key) == value.lower()):
+            del element.attrib[key]
+        elif key in _PAINTS:
             element.set(key, paint(value))
         elif key == "id":
             element.set(key, f"{name}-{value}")
         elif "url(#" in value:
             element.set(key, value.replace("url(#", f"url(#{name}-"))
-        elif key in ("d", "transform"):
-            element.set(key, _LONG.sub(lambda found: f"{float(found[0]):.1f}", value))
 
 
 def paint(colour: str) -> str:

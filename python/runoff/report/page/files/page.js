@@ -5,9 +5,10 @@ const compare = (one, other) =>
   typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other), undefined, { numeric: true });
 
 function keyOf(row, place) {
-  const key = row.cells[place].dataset.key;
-  if (key === undefined) return null;
-  return key !== "" && Number.isFinite(Number(key)) ? Number(key) : key;
+  const cell = row.cells[place];
+  if (cell.dataset.key === "") return null;
+  const key = cell.dataset.key ?? cell.textContent;
+  return Number.isFinite(Number(key)) ? Number(key) : key;
 }
 
 // What has no value stays at the end, whichever way the others are sorted.

@@ -1,0 +1,88 @@
+"""Published runs: what is in them, the README's table, and how large they may become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import synthetic_run
+
+from runoff import paths
+from runoff.compare import formats
+from runoff.records.errors import RunoffError
+from runoff.records.files import RunWriter
+from runoff.report import publish as publishing
+from runoff.report.publish import MOST_BYTES, publish, published_files
+
+ROOT = Path(__file__).parents[2]
+FRAME = "# runoff\n\n<!-- table: begin -->\nold\n<!-- table: end -->\n\nthe rest\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run of the suite `quick`, in a checkout with a README."""
+    monkeypatch.setenv("RUNOFF_ROOT", str(tmp_path))
+    made = synthetic_run(tmp_path / "results" / "quick-1", profiles=("default", "cold"), blocks=4, warm=10, live=True)
+    made.info.suite = {"suite": {"name": "quick"}}
+    writer = RunWriter(made.folder, made.info)
+    for record in made.records:
+        writer.append(record)
+    (tmp_path / "README.md").write_text(FRAME)
+    return made.folder
+
+
+def test_a_published_run_is_small_complete_and_compared_like_the_run_itself(run: Path) -> None:
+    before = formats.read(run)
+    made = publish(run)
+    names = {path.name for path in made.iterdir()}
+    assert made == paths.results() / "reference" / "quick"
+    assert names == {"run.json", "summary.csv", "samples.parquet", "report.md", "report.html", "plots"}
+    assert {path.suffix for path in (made / "plots").iterdir()} == {".svg"}
+    pd.testing.assert_frame_equal(formats.read(made).samples, before.samples.astype(formats.read(made).samples.dtypes))
+    for page in ("report.md", "report.html"):
+        text = (made / page).read_text()
+        assert "samples.parquet" in text
+        assert "samples.csv" not in text
+        assert ".png" not in text
+
+
+def test_the_readme_has_a_row_for_each_target_of_the_first_profile(run: Path) -> None:
+    made = publish(run)
+    readme = (paths.root() / "README.md").read_text()
+    head, _, rest = readme.partition("<!-- table: begin -->\n")
+    shown, _, tail = rest.partition("<!-- table: end -->")
+    assert (head, tail) == ("# runoff\n\n", "\n\nthe rest\n")
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")]
+    assert [row[0].strip("| ") for row in rows[2:]] == [
+        "PyTorch",
+        "ONNX Runtime from Python",
+        "ONNX Runtime from Rust",
+        "Rust core from Python",
+    ]
+    assert [row[2] for row in rows if "Python" in row[0] and "Runtime" in row[0]] == ["baseline"]
+    assert "With the profile `cold`, a process takes " in shown
+    assert "coreml" not in shown
+    (plot,) = [line for line in shown.splitlines() if line.startswith("![")]
+    name = plot.partition("](")[2].rstrip(")")
+    assert (paths.root() / name).is_file()
+    assert (paths.root() / name).is_relative_to(made)
+
+
+def test_a_run_that_would_make_the_published_ones_too_large_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = publish(run)
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    monkeypatch.setattr(publishing, "MOST_BYTES", 100_000)
+    with pytest.raises(RunoffError) as refused:
+        publish(run)
+    assert "MB, more than 0 MB; the largest file of this run is quick/report.html (0." in refused.value.message
+    assert {path: path.read_bytes() for path in published_files(paths.results())} == before
+
+
+def test_the_published_runs_are_small() -> None:
+    files = published_files(ROOT / "results")
+    assert files
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert [path for path in files if path.suffix == ".png" or path.name == "samples.csv"] == []
