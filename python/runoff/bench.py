@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RunWriter, read_run, repair
+from runoff.records.files import RunWriter, measuring, read_run, repair
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
 from runoff.targets import find_targets
@@ -76,7 +76,7 @@ class _Pipeline:
             plan = self._plan(probes, spawner)
             versions, tool_reasons = query_tools(probes, spawner)
             writer = self._open(results, plan, {"runoff": __version__, **versions})
-            with self._accounted(writer, began_ns):
+            with nullcontext() if self.earlier else measuring(writer.folder), self._accounted(writer, began_ns):
                 context = ExecutionContext(
                     suite=self.suite,
                     targets_info=plan.targets,
@@ -205,9 +205,10 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
             f"{folder} was started on a different machine ({headline(info.machine)})",
             "resume it there, or start a new run here",
         )
-    repair(folder)
     suite = parse_suite(info.suite_text, f"{folder}: suite")
-    return _Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)
+    with measuring(folder):
+        repair(folder)
+        return _Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)
 
 
 def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:

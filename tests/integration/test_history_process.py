@@ -29,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     for day, name in ((23, "first"), (24, "second")):
         (folder / name).mkdir()
-        for file in ("summary.csv", "samples.csv"):
+        for file in ("summary.csv", "samples.parquet"):
             shutil.copy(PUBLISHED / file, folder / name / file)
         info = json.loads((PUBLISHED / "run.json").read_text())
         info |= {"run_id": name, "started": f"2026-11-{day}T12:00:00+00:00"}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from compared import turns_run, write
 from msgspec.structs import replace
 
+from runoff.analysis.analyse import analyse
+from runoff.records.files import read_run
 from runoff.records.schema import Run
 
 if TYPE_CHECKING:
@@ -35,8 +37,18 @@ def day_run(
     run.info.started = f"2026-11-{day:02}T12:00:00+00:00"
     run.info.finished = f"2026-11-{day:02}T12:10:00+00:00" if finished else None
     run.info.machine |= machine or {}
+    known = run.info.capabilities.items()
+    run.info.capabilities = {name: replace(can, version=version) for name, can in known}
     records = [replace(one, result=_with_version(one.result, version) if one.result else None) for one in run.records]
-    return write(Run(folder, run.info, tuple(records)), folder / run.info.run_id)
+    made = write(Run(folder, run.info, tuple(records)), folder / run.info.run_id)
+    if finished:
+        summarised(made)
+    return made
+
+
+def summarised(folder: Path) -> None:
+    """Write the summary of the run in `folder`, as a report does."""
+    analyse(read_run(folder)).summary.to_csv(folder / "summary.csv", index=False)
 
 
 def _with_version(result: Result, version: str) -> Result:

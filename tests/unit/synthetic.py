@@ -234,8 +234,15 @@ def perf_events(clock_ms: float) -> list[dict[str, Any]]:
 
 def capabilities_of(target: str) -> Capabilities:
     """Return the capabilities of a target; those called ``null-...`` compute nothing."""
+    effective = effective_of(target, Settings())
     return Capabilities(
-        protocol=(1,), runner=target, language="any", runtime="any", computes=not target.startswith("null")
+        protocol=(1,),
+        runner=target,
+        language="any",
+        runtime=effective.runtime,
+        version=effective.version,
+        build=effective.build,
+        computes=not target.startswith("null"),
     )
 
 

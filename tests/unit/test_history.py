@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from histories import OTHER, day_run
+from histories import OTHER, day_run, summarised
 from msgspec.structs import replace
 from synthetic import synthetic_run
 
 from runoff.analysis.analyse import analyse
+from runoff.analysis.summary import COLUMNS as SUMMARY
 from runoff.compare import formats
 from runoff.compare.metrics import parse_metric
 from runoff.compare.pairing import compare_runs
 from runoff.history import query
 from runoff.history.changes import with_changes
-from runoff.history.rows import SCHEMA, moment, short_build
-from runoff.history.run_index import FOLDER, CachedRun, find, kept
+from runoff.history.run_list import past_runs
+from runoff.history.runs import FoundRun, find, moment, why_unreadable
 from runoff.history.series import BY, By, Series, cases_of, series, why_missing
 from runoff.history.show import History, as_dict, letter, markdown
 from runoff.history.trend import draw, trend
 from runoff.records.errors import RunoffError
-from runoff.records.files import RunWriter, read_run
+from runoff.records.files import RunWriter, measuring, read_run
 from runoff.report.build import write_report
 
 MEDIAN = parse_metric("latency.median")
+BY_CASE = [
+    *("run", "suite", "started", "finished", "machine", "machine_key", "runoff", "runtime", "runtime_version"),
+    *("runtime_build", "model_sha256", "made_with", "computes", "twin_of"),
+]
 CHANGE = "net.classify.change.default.t1.b1"
 MAIN = "net.classify.main.default.t1.b1"
 
@@ -45,16 +52,16 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def runs_in(folder: Path) -> list[CachedRun]:
-    return find([folder], folder / "scratch").runs
+def runs_in(folder: Path) -> list[FoundRun]:
+    return find([folder])[0]
 
 
 def made(folder: Path, case: str = CHANGE, by: By = "date", *, unlike_machines: bool = False) -> Series:
     runs = runs_in(folder)
-    lines = query.lines([run.file for run in runs], ["latency.inference.warm"])
+    lines = query.lines(runs, ["latency.inference.warm"])
     one = series(lines, case, MEDIAN, by)
     assert one is not None
-    folders = {run.card.run: run.folder for run in runs}
+    folders = {run.info.run_id: run.folder for run in runs}
     (changed,), _ = with_changes([one], folders, unlike_machines=unlike_machines)
     return changed
 
@@ -64,8 +71,10 @@ def verdicts(one: Series) -> list[str | None]:
 
 
 def test_each_line_has_what_identifies_its_versions(days: Path) -> None:
-    lines = query.select([run.file for run in runs_in(days)], "SELECT * FROM history ORDER BY started")
-    assert [*SCHEMA.names, "file_row_number"] == list(lines[0])
+    lines = query.select(runs_in(days), "SELECT * FROM history ORDER BY started")
+    assert [*BY_CASE, *SUMMARY, "file_row_number"] == list(lines[0])
+    places = [line["file_row_number"] for line in lines if line["run"] == "days-20261104-120000"]
+    assert sorted(places) == list(range(len(places)))
     (line,) = [
         line
         for line in lines
@@ -85,14 +94,15 @@ def test_each_line_has_what_identifies_its_versions(days: Path) -> None:
 def test_what_was_not_measured_is_null_and_has_its_reason(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "one", profiles=("default",), blocks=3, warm=10)
     (found,) = _written(run, tmp_path)
-    (line,) = query.select([found.file], "SELECT * FROM history WHERE metric = 'ipc' AND target = 'ort-rust'")
+    (line,) = query.select([found], "SELECT * FROM history WHERE metric = 'ipc' AND target = 'ort-rust'")
     assert line["estimate"] is None
     assert line["status"] == "not-measured"
     assert line["reason"] == "perf on this machine: not supported"
     assert line["model_sha256"] is None
-    assert (found.card.ok, found.card.failed, found.card.missing) == (5, 0, 1)
-    assert found.card.best.startswith("ort-rust (default): whole process 1")
-    assert "x faster than ort-python" in found.card.best
+    (row,) = past_runs(tmp_path)
+    assert (row["ok"], row["failed"], row["missing"]) == (5, 0, 1)
+    assert row["best"].startswith("ort-rust (default): whole process 1")
+    assert "x faster than ort-python" in row["best"]
 
 
 def test_the_model_is_the_file_that_the_case_loads(tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_the_model_is_the_file_that_the_case_loads(tmp_path: Path) -> None:
     run.info.cases = tuple(replace(case, format="pt") for case in run.info.cases)
     run.info.models["net"]["made_with"] = {"torch": "2.15.0", "system": "Linux"}
     (found,) = _written(run, tmp_path)
-    lines = query.lines([found.file], ["process.wall"])
+    lines = query.lines([found], ["process.wall"])
     assert {line["model_sha256"] for line in lines} == {"cd" * 32}
     assert {line["made_with"] for line in lines} == {"torch 2.15.0, system Linux"}
     one = series(lines, "net.classify.torch.default.t1.b1", parse_metric("process.wall"), "model")
@@ -108,10 +118,11 @@ def test_the_model_is_the_file_that_the_case_loads(tmp_path: Path) -> None:
     assert one.points[0].new == ("torch 1.32.0 abc1234", "model cdcdcdcdcdcd", "runoff 0.1.0")
 
 
-def _written(run: Any, folder: Path) -> list[CachedRun]:
+def _written(run: Any, folder: Path) -> list[FoundRun]:
     writer = RunWriter(run.folder, run.info)
     for record in run.records:
         writer.append(record)
+    summarised(run.folder)
     return runs_in(folder)
 
 
@@ -125,7 +136,7 @@ def _written(run: Any, folder: Path) -> list[CachedRun]:
     ],
 )
 def test_a_build_is_its_commit(build: str, short: str) -> None:
-    assert short_build(build) == short
+    assert query.short_build(build) == short
 
 
 def test_times_are_kept_in_utc() -> None:
@@ -135,40 +146,6 @@ def test_times_are_kept_in_utc() -> None:
         moment("soon")
 
 
-def test_a_file_is_made_once_and_anew_when_its_run_has_changed(tmp_path: Path) -> None:
-    folder = day_run(tmp_path, 1, {"main": 10.0, "change": 10.0})
-    (first,) = runs_in(tmp_path)
-    assert first.file == tmp_path / FOLDER / f"{folder.name}.parquet"
-    before = first.file.stat().st_mtime_ns
-    (second,) = runs_in(tmp_path)
-    assert second.file.stat().st_mtime_ns == before
-    shutil.rmtree(folder)
-    day_run(tmp_path, 1, {"main": 20.0, "change": 10.0})
-    (third,) = runs_in(tmp_path)
-    assert third.card.stamp != first.card.stamp
-    assert third.card.best != first.card.best
-
-
-@pytest.mark.parametrize("spoil", [b"", b"no parquet", None])
-def test_a_spoilt_file_is_made_anew(spoil: bytes | None, tmp_path: Path) -> None:
-    day_run(tmp_path, 1, {"main": 10.0, "change": 10.0})
-    (run,) = runs_in(tmp_path)
-    data = run.file.read_bytes()
-    run.file.write_bytes(data[:-9] if spoil is None else spoil)
-    (again,) = runs_in(tmp_path)
-    assert again == run
-    assert run.file.read_bytes() == data
-
-
-def test_where_nothing_can_be_written_beside_the_runs_the_history_still_works(tmp_path: Path) -> None:
-    day_run(tmp_path / "runs", 1, {"main": 10.0, "change": 10.0})
-    (tmp_path / "runs" / FOLDER).write_text("in the way")
-    (tmp_path / "scratch").mkdir()
-    (run,) = find([tmp_path / "runs"], tmp_path / "scratch").runs
-    assert run.file.parent == tmp_path / "scratch"
-    assert query.select([run.file], "SELECT count(*) AS n FROM history")[0]["n"] > 0
-
-
 def test_runs_of_another_format_are_left_out_with_the_reason(tmp_path: Path) -> None:
     good = day_run(tmp_path, 1, {"main": 10.0, "change": 10.0})
     for name in ("version", "machine", "spoilt"):
@@ -176,47 +153,69 @@ def test_runs_of_another_format_are_left_out_with_the_reason(tmp_path: Path) -> 
         info = json.loads((good / "run.json").read_text())
         text = {"version": info | {"version": 9}, "machine": info | {"machine": {}}, "spoilt": {}}[name]
         (tmp_path / name / "run.json").write_text(json.dumps(text))
-    found = find([tmp_path], tmp_path)
-    assert [run.folder for run in found.runs] == [good]
-    reasons = {Path(folder).name: reason for folder, reason in found.skipped.items()}
+    found, skipped = find([tmp_path])
+    assert [run.folder for run in found] == [good]
+    reasons = {Path(folder).name: reason for folder, reason in skipped.items()}
     assert reasons["version"].endswith("has version 9; this runoff reads 1")
     assert reasons["machine"].endswith("its machine lacks 'cores_allowed'")
     assert "missing required field" in reasons["spoilt"]
 
 
-def test_a_published_run_is_read_from_its_tables_and_counts_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("published", [True, False])
+def test_a_run_without_raw_results_is_read_from_its_tables_and_counts_once(tmp_path: Path, *, published: bool) -> None:
     run = synthetic_run(tmp_path / "run", profiles=("default",), blocks=4, warm=10)
     (whole,) = _written(run, tmp_path)
-    write_report(analyse(read_run(run.folder)))
-    published = tmp_path / "reference" / "synthetic"
-    published.mkdir(parents=True)
-    for name in ("run.json", "summary.csv", "samples.csv"):
-        shutil.copy(run.folder / name, published / name)
+    before = formats.read(run.folder).samples
+    copy = tmp_path / "reference" / "synthetic"
+    copy.mkdir(parents=True)
+    write_report(analyse(read_run(run.folder)), copy if published else None)
+    for name in ("run.json", "summary.csv", *(() if published else ("samples.csv",))):
+        shutil.copy(run.folder / name, copy / name)
     assert [found.folder for found in runs_in(tmp_path)] == [run.folder]
-    bare = kept(published, tmp_path)
-    assert not bare.card.raw
-    assert replace(bare.card, raw=True, stamp="") == replace(whole.card, stamp="")
+    (bare,) = find([copy])[0]
+    assert (whole.raw, bare.raw) == (True, False)
+    after = formats.read(copy).samples
+    assert list(after["value"]) == pytest.approx(list(before["value"]))
     sql = "SELECT target, metric, estimate, ratio, verdict, stability FROM history ORDER BY file_row_number"
-    for one, other in zip(query.select([whole.file], sql), query.select([bare.file], sql), strict=True):
-        assert one["target"] == other["target"]
+    for one, other in zip(query.select([whole], sql), query.select([bare], sql), strict=True):
+        assert one | {"estimate": None, "ratio": None} == other | {"estimate": None, "ratio": None}
         assert one["estimate"] == pytest.approx(other["estimate"])
-        assert one["verdict"] == other["verdict"]
-        assert one["stability"] == other["stability"]
 
 
 def test_an_older_summary_lacks_columns_and_one_that_is_none_is_refused(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "run", profiles=("default",), blocks=3, warm=5)
-    _written(run, tmp_path)
-    write_report(analyse(read_run(run.folder)))
-    shutil.rmtree(run.folder / "raw")
+    (found,) = _written(run, tmp_path)
     path = run.folder / "summary.csv"
     lines = [line.rsplit(",", 3)[0] for line in path.read_text().splitlines()]
     path.write_text("\n".join(lines) + "\n")
-    (line, *_) = query.select([kept(run.folder, tmp_path).file], "SELECT floor, stability FROM history")
+    assert why_unreadable(found) == ""
+    (line, *_) = query.select([found], "SELECT floor, stability FROM history")
     assert line == {"floor": None, "stability": None}
     path.write_text("case,value\na,1\n")
-    with pytest.raises(RunoffError, match="is of another format: it has no column"):
-        kept(run.folder, tmp_path)
+    assert why_unreadable(found).endswith("is of another format: no column 'target'")
+    path.unlink()
+    assert why_unreadable(found) == f"no summary.csv (runoff report {run.folder})"
+
+
+def test_a_run_is_in_progress_while_it_is_measured_and_not_after_a_crash(tmp_path: Path) -> None:
+    folder = day_run(tmp_path, 1, {"main": 10.0, "change": 10.0}, finished=False)
+    program = "import sys, pathlib; from runoff.records.files import measuring\n"
+    program += "with measuring(pathlib.Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        (row,) = past_runs(tmp_path)
+        assert row["state"] == "in progress"
+        with pytest.raises(RunoffError, match="is being measured by another process"), measuring(folder):
+            pass
+        process.kill()
+        process.wait()
+    (row,) = past_runs(tmp_path)
+    assert row["state"].startswith("interrupted; runoff bench --resume ")
+    with measuring(folder):
+        pass
 
 
 def test_the_changes_are_those_that_compare_finds(days: Path) -> None:
@@ -293,7 +292,8 @@ def test_a_metric_that_a_run_lacks_says_why(tmp_path: Path) -> None:
     for record in run.records:
         if record.probe != "process":
             writer.append(record)
-    lines = query.lines([found.file for found in runs_in(tmp_path)], ["process.wall"])
+    summarised(tmp_path / "two")
+    lines = query.lines(runs_in(tmp_path), ["process.wall"])
     one = series(lines, "net.classify.ort-rust.default.t1.b1", parse_metric("process.wall"), "date")
     assert one is not None
     assert [point.measured for point in one.points] == [True, False]
@@ -306,7 +306,7 @@ def test_a_metric_that_a_run_lacks_says_why(tmp_path: Path) -> None:
 
 
 def test_cases_are_those_of_the_latest_run_or_of_the_pattern(days: Path) -> None:
-    lines = query.lines([run.file for run in runs_in(days)], ["latency.inference.warm"])
+    lines = query.lines(runs_in(days), ["latency.inference.warm"])
     assert cases_of(lines, "") == [MAIN, CHANGE]
     assert cases_of(lines, "*main*") == [MAIN, "net.classify.main-again.default.t1.b1"]
     with pytest.raises(RunoffError, match="--case nothing: no case is called so"):
@@ -362,10 +362,9 @@ def test_the_plot_has_values_and_ratios_with_intervals_by_machine(days: Path) ->
     assert ratios[3]["value"] == pytest.approx(2.0, rel=0.02)
     assert {row["new"] for row in values} == {"\n".join(point.new) for point in one.points}
     assert [row["changed"] for row in values] == [False, False, False, False, True]
-    images = draw(CHANGE, [one], history.machines)
-    assert images["png"].startswith(b"\x89PNG")
-    assert b"onnxruntime 1.33.0 abc1234" in images["svg"]
-    assert b"times better than main" in images["svg"]
+    image = draw(CHANGE, [one], history.machines)
+    assert "onnxruntime 1.33.0 abc1234" in image
+    assert "times better than main" in image
 
 
 def test_machines_have_letters_and_then_numbers() -> None:

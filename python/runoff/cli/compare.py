@@ -120,7 +120,7 @@ def write_page(comparison: Comparison, out: Path) -> None:
     plots = forest.draw(comparison)
     for end, data in plots.items():
         write_atomically(out / f"compare.{end}", data)
-    write_atomically(out / "compare.md", show.markdown(comparison, "compare.png" if plots else None).encode())
+    write_atomically(out / "compare.md", show.markdown(comparison, "compare.svg" if plots else None).encode())
     write_atomically(out / "compare.json", msgspec.json.encode(show.as_dict(comparison)) + b"\n")
 
 

@@ -17,12 +17,12 @@ _DIFFERS, _SAME, _BAND = "#0072B2", "#777777", "#DDDDDD"
 
 
 def draw(comparison: Comparison) -> dict[str, bytes]:
-    """Return the plot by the end of its file's name (``png``, ``svg``); nothing when no line has an interval."""
+    """Return the plot as an SVG by the end of its file's name; nothing when no line has an interval."""
     chart = forest(comparison)
     if chart is None:
         return {}
     text = chart.to_json()
-    return {"png": vl_convert.vegalite_to_png(text, scale=2), "svg": vl_convert.vegalite_to_svg(text).encode()}
+    return {"svg": vl_convert.vegalite_to_svg(text).encode()}
 
 
 def forest(comparison: Comparison) -> Any:  # noqa: ANN401 - Altair's charts share no type

@@ -1,1 +1,1 @@
-"""Many runs over time: each becomes one Parquet file, and DuckDB reads them all."""
+"""Many runs over time: DuckDB reads the summary of each where it is."""

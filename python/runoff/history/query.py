@@ -1,4 +1,4 @@
-"""The view ``history`` over the runs' Parquet files, read by DuckDB."""
+"""The view ``history``: the runs' own files, read by DuckDB."""
 
 from __future__ import annotations
 
@@ -7,14 +7,45 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 
+from runoff.analysis.summary import COLUMNS as SUMMARY
+from runoff.analysis.validity import computes
+from runoff.compare.measurements import engine_of, model_sha256
+from runoff.history.runs import moment
 from runoff.records.errors import RunoffError
+from runoff.records.machine import headline, machine_key
+from runoff.records.schema import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
+
+    from runoff.history.runs import FoundRun
 
 VIEW = "history"
+_TEXTS = ("machine", "machine_key", "runoff", "runtime", "runtime_version", "runtime_build", "model_sha256")
+_CASES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("filename", "case", "run", "suite")),
+        *((name, pa.timestamp("s")) for name in ("started", "finished")),
+        *((name, pa.string()) for name in (*_TEXTS, "made_with")),
+        ("computes", pa.bool_()),
+        ("twin_of", pa.string()),
+    ]
+)
+"""What ``run.json`` knows of a case; docs/history.md describes the columns."""
+_TYPES = {"n": "BIGINT"} | dict.fromkeys(
+    ("estimate", "low", "high", "ratio", "ratio_low", "ratio_high", "p_adjusted", "floor"), "DOUBLE"
+)
+_VIEW = f"""\
+CREATE VIEW {VIEW} AS
+SELECT cases.* EXCLUDE (filename, "case"),
+    {", ".join(f'lines."{name}"::{_TYPES.get(name, "VARCHAR")} AS "{name}"' for name in SUMMARY)},
+    place - min(place) OVER (PARTITION BY filename) AS file_row_number
+FROM (FROM columns UNION ALL BY NAME SELECT *, row_number() OVER () AS place FROM files) AS lines
+JOIN cases USING (filename, "case")
+"""  # noqa: S608 (names of our own columns)
+_COMMIT = re.compile(r"\bgit(?:-commit-id=|\s+)([0-9a-f]{7,40})\b")
 _LINES = """\
 SELECT * FROM history
 QUALIFY concat_ws('.', probe, metric) IN (SELECT unnest($names)) OR status <> 'ok'
@@ -31,37 +62,83 @@ _READS = "it takes one SELECT, DESCRIBE or SUMMARIZE"
 _UNQUOTED_CASE = re.compile(r'(?<!["\w])case(?!["\w])(?!.*\bwhen\b)', re.IGNORECASE | re.DOTALL)
 
 
-def connect(files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
-    """Return a connection to a database in memory whose view `VIEW` has the lines of `files`, at least one."""
+def connect(runs: Sequence[FoundRun]) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a database in memory whose view `VIEW` has the summaries of `runs`, at least one."""
     connection = duckdb.connect(config=_CONFIG)
-    connection.read_parquet([str(file) for file in files], union_by_name=True, file_row_number=True).create_view(VIEW)
+    files = connection.read_csv(
+        [str(run.summary) for run in runs],
+        all_varchar=True,
+        delimiter=",",
+        escapechar='"',
+        filename=True,
+        header=True,
+        quotechar='"',
+        union_by_name=True,
+    )
+    files.create_view("files")
+    connection.register("columns", pa.schema((name, pa.string()) for name in SUMMARY).empty_table())
+    connection.register("cases", pa.Table.from_pylist([line for run in runs for line in _cases(run)], schema=_CASES))
+    connection.execute(_VIEW)
     return connection
 
 
-def lines(files: Sequence[Path], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def _cases(found: FoundRun) -> Iterator[dict[str, Any]]:
+    """Yield what the history knows of each case of a run beside its lines; what is not known is null."""
+    info, run = found.info, Run(found.folder, found.info, ())
+    for case in info.cases:
+        runtime, version, build = engine_of(run, case, ())
+        made_with = info.models.get(case.model, {}).get("made_with") or {}
+        line = {
+            "filename": str(found.summary),
+            "case": case.id,
+            "run": info.run_id,
+            "suite": found.suite,
+            "started": moment(info.started),
+            "finished": moment(info.finished) if info.finished else None,
+            "machine": headline(info.machine),
+            "machine_key": machine_key(info.machine),
+            "runoff": info.tools.get("runoff"),
+            "runtime": runtime,
+            "runtime_version": version,
+            "runtime_build": short_build(build),
+            "model_sha256": model_sha256(run, case),
+            "made_with": ", ".join(f"{name} {number}" for name, number in made_with.items()),
+            "computes": computes(run, case.target),
+            "twin_of": case.control_of,
+        }
+        yield {name: None if value == "" else value for name, value in line.items()}
+
+
+def short_build(build: str) -> str:
+    """Return the commit that a build names, seven digits of it; the whole text where it names none."""
+    found = _COMMIT.search(build)
+    return found[1][:7] if found else build
+
+
+def lines(runs: Sequence[FoundRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the lines of `metrics`, those that say why something was not measured, and one of every case and run.
 
     They are in order of time, and those of a run in the order of its plan.
 
     Parameters
     ----------
-    files
-        Parquet files, at least one.
+    runs
+        At least one.
     metrics
         ``PROBE.METRIC``, as in ``summary.csv``.
     """
-    with connect(files) as connection:
+    with connect(runs) as connection:
         return _fetch(connection, _LINES, {"names": list(metrics)})
 
 
-def metrics(files: Sequence[Path]) -> list[tuple[str, str]]:
+def metrics(runs: Sequence[FoundRun]) -> list[tuple[str, str]]:
     """Return the probes and metrics that have values."""
-    with connect(files) as connection:
+    with connect(runs) as connection:
         found = _fetch(connection, "SELECT DISTINCT probe, metric FROM history WHERE n > 0 ORDER BY ALL", {})
     return [(line["probe"], line["metric"]) for line in found]
 
 
-def select(files: Sequence[Path], sql: str) -> list[dict[str, Any]]:
+def select(runs: Sequence[FoundRun], sql: str) -> list[dict[str, Any]]:
     """Return the lines that a query on the view `VIEW` answers.
 
     Raises
@@ -69,7 +146,7 @@ def select(files: Sequence[Path], sql: str) -> list[dict[str, Any]]:
     RunoffError
         When it is not one statement that only reads, or DuckDB cannot answer it.
     """
-    with connect(files) as connection:
+    with connect(runs) as connection:
         try:
             _refuse_unless_it_reads(connection, sql)
             return _fetch(connection, sql, {})

@@ -1,36 +1,51 @@
-"""What ``runoff list runs`` says of past runs."""
+"""``runoff list runs``: what became of past runs."""
 
 from __future__ import annotations
 
-import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import pandas as pd
 from rich.text import Text
 
 from runoff import paths
-from runoff.history.run_index import find
+from runoff.analysis.analyse import Analysis, analyse
+from runoff.analysis.harness import harness
+from runoff.analysis.samples import COLUMNS as SAMPLES
+from runoff.analysis.summary import COLUMNS as SUMMARY
+from runoff.analysis.verdict import NO_DIFFERENCE
+from runoff.history.runs import find, why_unreadable
 from runoff.history.show import letter
 from runoff.paths import shown
-from runoff.report.terminal import titled_table
+from runoff.records.files import in_progress, read_run
+from runoff.records.machine import headline
+from runoff.records.schema import Run
+from runoff.report.overview import blocks
+from runoff.report.text import number
+from runoff.report.verdicts import answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from runoff.history.run_index import CachedRun
+    from runoff.history.runs import FoundRun
+    from runoff.report.overview import Block
 
 HEADS = ("run", "suite", "started", "machine", "ok", "failed", "missing", "best", "state")
-FINISHED = "finished"
+FINISHED, IN_PROGRESS = "finished", "in progress"
+_COUNTS = ("ok", "failed", "missing")
+_WIDTH = len("missing")
+_NUMBERS = ("estimate", "low", "high", "ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
 
 
 def past_runs(results: Path | None) -> list[dict[str, Any]]:
     """Return what is known of each run in `results`, the newest first, with the keys `HEADS`.
 
-    Without `results` it is the usual folder, which is said on stderr. A folder that cannot be read as a run stands
-    last, and its state says why.
+    Without `results` it is the usual folder, which is named on stderr. A folder that cannot be read as a run comes
+    last, and its state gives the reason.
 
     Raises
     ------
@@ -41,48 +56,82 @@ def past_runs(results: Path | None) -> list[dict[str, Any]]:
     if results is None:
         click.echo(f"runs in {shown(*folders)}", err=True)
         folders = [folder for folder in folders if folder.is_dir()]
-    with tempfile.TemporaryDirectory() as scratch:
-        found = find(folders, Path(scratch))
-    spoilt = [
-        dict.fromkeys(HEADS) | {"run": Path(folder).name, "state": reason} for folder, reason in found.skipped.items()
+    runs, skipped = find(folders)
+    unreadable = [
+        dict.fromkeys(HEADS) | {"run": Path(folder).name, "state": reason} for folder, reason in skipped.items()
     ]
-    return [_told(run) for run in reversed(found.runs)] + spoilt
+    return [_row(run) for run in reversed(runs)] + unreadable
 
 
-def _told(run: CachedRun) -> dict[str, Any]:
-    card = run.card
-    state = FINISHED if card.finished else f"interrupted; runoff bench --resume {shown(run.folder)}"
-    return {
-        "run": card.run,
-        "suite": card.suite,
-        "started": card.started,
-        "machine": card.machine,
-        "ok": card.ok,
-        "failed": card.failed,
-        "missing": card.missing,
-        "best": card.best,
-        "state": state,
-    }
+def _row(run: FoundRun) -> dict[str, Any]:
+    made = blocks(_analysed(run))
+    states = [row.status for block in made for row in block.rows]
+    ok, failed = states.count("ok"), states.count("error")
+    head = (run.info.run_id, run.suite, run.info.started, headline(run.info.machine))
+    return dict(zip(HEADS, (*head, ok, failed, len(states) - ok - failed, best(made), _state(run)), strict=True))
+
+
+def _state(run: FoundRun) -> str:
+    if in_progress(run.folder):
+        return IN_PROGRESS
+    return FINISHED if run.info.finished else f"interrupted; runoff bench --resume {shown(run.folder)}"
+
+
+def _analysed(run: FoundRun) -> Analysis:
+    """Return the analysis of a finished run as far as its summary has it; of another one, from its raw results."""
+    if not run.info.finished or why_unreadable(run):
+        return analyse(read_run(run.folder))
+    summary = pd.read_csv(run.summary, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
+    summary = summary.reindex(columns=SUMMARY)
+    samples = pd.DataFrame(columns=SAMPLES)
+    return Analysis(
+        Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], harness(run.info), stability={}
+    )
+
+
+def best(made: Sequence[Block]) -> str:
+    """Return which target is the fastest, compared with the last baseline, for the first block with times."""
+    for block in made:
+        found = next(iter(answers(block)), None)
+        if found is None:
+            continue
+        model = f"{block.model}: " if len(made) > 1 else ""
+        if found.unfair:
+            return f"{model}not a fair comparison: {', '.join(found.unfair)}"
+        text = f"{model}{found.winner.target} ({found.profile}): {found.what} {number(found.figure)}"
+        for name, verdict in list(found.versus.items())[-1:]:
+            word, _, _ = verdict.partition(" (")
+            text += f", {word} {'from' if word.startswith(NO_DIFFERENCE) else 'than'} {name}"
+        return text
+    return ""
 
 
 def print_runs(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print the runs as a table, with the machines above it and what is to be done about some of them below."""
+    """Print a line for each run with its best target below it; first the machines, last what can be done."""
     names = dict.fromkeys(row["machine"] for row in reversed(rows) if row["machine"])
     machines = {name: letter(place) for place, name in enumerate(names)}
     several = len(machines) > 1
     for name, its in machines.items():
         console.print(Text(f"machine {its}: {name}" if several else name), soft_wrap=True)
-    table = titled_table("")
-    for name in ("run", "suite", *(["machine"] if several else []), "ok", "failed", "missing", "best target", "state"):
-        numbers = name in ("ok", "failed", "missing")
-        table.add_column(name, justify="right" if numbers else "left", no_wrap=name == "run")
-    for row in (row for row in rows if row["suite"] is not None):
-        beside = [machines[row["machine"]]] if several else []
-        counts = (str(row[name]) for name in ("ok", "failed", "missing"))
-        state, _, _ = row["state"].partition("; ")
-        table.add_row(*map(Text, (row["run"], row["suite"], *beside, *counts, row["best"], state)))
-    if table.row_count:
-        console.print(table)
+    known = [row for row in rows if row["suite"] is not None]
+    width = max((len(row["run"]) for row in known), default=0)
+    if known:
+        head = "  ".join(
+            (
+                f"{'run':<{width}}",
+                *(f"{name:>{_WIDTH}}" for name in _COUNTS),
+                *(["machine"] if several else []),
+                "state",
+            )
+        )
+        console.print(Text(f"\n{head}", style="bold"), soft_wrap=True)
+    for row in known:
+        counts = (f"{row[name]:>{_WIDTH}}" for name in _COUNTS)
+        machine = [f"{machines[row['machine']]:<{len('machine')}}"] if several else []
+        line = "  ".join((f"{row['run']:<{width}}", *counts, *machine, row["state"].partition("; ")[0]))
+        console.print(Text(line), soft_wrap=True)
+        indented = textwrap.wrap(row["best"], console.width - 4, initial_indent="  ", subsequent_indent="    ")
+        console.print(Text("\n".join(indented), style="dim"), end="\n" if indented else "", soft_wrap=True)
     for row in rows:
-        if row["state"] != FINISHED:
+        if row["state"] not in (FINISHED, IN_PROGRESS):
             console.print(Text(f"{row['run']}: {row['state']}", style="yellow"), soft_wrap=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runoff.compare.metrics import Metric
 
 Line = dict[str, Any]
-"""A line of the history, with the columns of `runoff.history.rows.SCHEMA`."""
+"""A line of the history, with the columns of the view `history`."""
 By = Literal["date", "model", "runtime", "machine", "runoff"]
 BY: tuple[By, ...] = get_args(By)
 _SHORT = 12

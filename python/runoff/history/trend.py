@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from runoff.report.page.svg import small
 from runoff.report.plots import styled
 from runoff.report.text import Figure, scale
 
@@ -27,10 +28,9 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 _RULE = "#888888"
 
 
-def draw(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the plot of a case by the end of its file's name (``png``, ``svg``)."""
-    text = styled(trend(case, made, machines)).to_json()
-    return {"png": vl_convert.vegalite_to_png(text, scale=2), "svg": vl_convert.vegalite_to_svg(text).encode()}
+def draw(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> str:
+    """Return the plot of a case as an SVG."""
+    return small(vl_convert.vegalite_to_svg(styled(trend(case, made, machines)).to_json()))
 
 
 def trend(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> Any:  # noqa: ANN401 (charts share no type)

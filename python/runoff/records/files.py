@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.schema import Record, Run, RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUN_FILE = "run.json"
 RAW = "raw"
@@ -84,6 +90,46 @@ def write_atomically(path: Path, data: bytes) -> None:
         ) from error
 
 
+@contextmanager
+def measuring(folder: Path) -> Iterator[None]:
+    """Mark the run in `folder` as one that is being measured, until the block or the process ends.
+
+    The mark is a lock that the system drops with the process, however it ends: a crash leaves nothing behind.
+
+    Raises
+    ------
+    RunoffError
+        When another process is measuring it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX):
+            raise RunoffError(f"{folder} is being measured by another process", "wait until it has ended")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def in_progress(folder: Path) -> bool:
+    """Return whether a process on this machine is measuring the run in `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return not _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    """Return whether the lock was free; on a file system without locks it is always."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def read_run(folder: Path) -> Run:
     """Read a run's folder. A last line that was cut off by an interruption is left out.
 
@@ -92,15 +138,26 @@ def read_run(folder: Path) -> Run:
     RunoffError
         When the folder is not a run, or a file in it cannot be read as one.
     """
+    info = read_info(folder)
+    records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
+    return Run(folder, info, tuple(sorted(records, key=lambda record: record.order)))
+
+
+def read_info(folder: Path) -> RunInfo:
+    """Read the description of the run in `folder`.
+
+    Raises
+    ------
+    RunoffError
+        When the folder is not a run, or its ``run.json`` cannot be read as one.
+    """
     path = folder / RUN_FILE
     try:
-        info = msgspec.json.decode(path.read_bytes(), type=RunInfo)
+        return msgspec.json.decode(path.read_bytes(), type=RunInfo)
     except (FileNotFoundError, NotADirectoryError):
         raise RunoffError(f"{folder} is not a run: it has no {RUN_FILE}", "past runs: runoff list runs") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunoffError(f"{path} cannot be read: {error}") from error
-    records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
-    return Run(folder, info, tuple(sorted(records, key=lambda record: record.order)))
 
 
 def repair(folder: Path) -> None:

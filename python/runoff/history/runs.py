@@ -1,0 +1,113 @@
+"""The runs in some folders: each is described by its own ``run.json`` and ``summary.csv``."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from runoff.analysis.summary import COLUMNS
+from runoff.records.errors import RunoffError
+from runoff.records.files import RAW, RUN_FILE, SUMMARY, read_info
+from runoff.records.machine import headline
+from runoff.records.schema import RunInfo  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_READS = 1
+"""The version of ``run.json`` that is read."""
+_NEWER = COLUMNS[COLUMNS.index("p_adjusted") :]
+"""Columns that the summary of an older run may be without."""
+
+
+class FoundRun(Struct, frozen=True):
+    """A run in a folder."""
+
+    folder: Path
+    info: RunInfo
+
+    @property
+    def suite(self) -> str:
+        """The name of the run's suite."""
+        return str(self.info.suite.get("suite", {}).get("name", ""))
+
+    @property
+    def summary(self) -> Path:
+        """The file of the run's summary; an interrupted run has none."""
+        return self.folder / SUMMARY
+
+    @property
+    def raw(self) -> bool:
+        """Whether the raw results are in the folder; published runs have none."""
+        return (self.folder / RAW).is_dir()
+
+
+def find(folders: Iterable[Path]) -> tuple[list[FoundRun], dict[str, str]]:
+    """Return the runs at `folders` and up to two levels below, in order of time, and by folder why others are skipped.
+
+    A published copy of a run is omitted if the run with its raw results is among them.
+
+    Raises
+    ------
+    RunoffError
+        When one of `folders` is no folder.
+    """
+    found, skipped = [], {}
+    for folder in _run_folders(folders):
+        try:
+            found.append(_read(folder))
+        except RunoffError as error:
+            skipped[str(folder)] = error.message
+    whole = {run.info.run_id for run in found if run.raw}
+    runs = [run for run in found if run.raw or run.info.run_id not in whole]
+    return sorted(runs, key=lambda run: (moment(run.info.started), run.info.run_id)), skipped
+
+
+def _run_folders(folders: Iterable[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise RunoffError(f"{folder}: there is no such folder", "past runs: runoff list runs")
+        files = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{depth}{RUN_FILE}"))]
+        found |= dict.fromkeys(path.parent for path in files)
+    return list(found)
+
+
+def _read(folder: Path) -> FoundRun:
+    info, file = read_info(folder), folder / RUN_FILE
+    if info.version != _READS:
+        raise RunoffError(f"{file} has version {info.version}; this runoff reads {_READS}")
+    try:
+        headline(info.machine)
+    except KeyError as error:
+        raise RunoffError(f"{file} is of another format: its machine lacks {error}") from error
+    moment(info.started)
+    return FoundRun(folder, info)
+
+
+def why_unreadable(run: FoundRun) -> str:
+    """Return why the history cannot read the summary of `run`; empty if it can."""
+    if not run.summary.is_file():
+        return f"no {SUMMARY} (runoff report {run.folder})"
+    with run.summary.open(encoding="utf-8", newline="") as file:
+        columns = next(csv.reader(file), [])
+    missing = [name for name in COLUMNS if name not in columns and name not in _NEWER]
+    return f"{run.summary} is of another format: no column {missing[0]!r}" if missing else ""
+
+
+def moment(text: str) -> datetime:
+    """Return a time of ``run.json`` in UTC, without its zone.
+
+    Raises
+    ------
+    RunoffError
+        When it is no time.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None, microsecond=0)
+    except ValueError as error:
+        raise RunoffError(f"{text!r} is not a time") from error
