@@ -37,6 +37,10 @@ _CASES = pa.schema(
 _TYPES = {"n": "BIGINT"} | dict.fromkeys(
     ("estimate", "low", "high", "ratio", "ratio_low", "ratio_high", "p_adjusted", "floor"), "DOUBLE"
 )
+_FILES = """\
+FROM read_csv($files, all_varchar = true, delim = ',', quote = '"', escape = '"', header = true, filename = true,
+    union_by_name = true)
+"""
 _VIEW = f"""\
 CREATE VIEW {VIEW} AS
 SELECT cases.* EXCLUDE (filename, "case"),
@@ -65,17 +69,7 @@ _UNQUOTED_CASE = re.compile(r'(?<!["\w])case(?!["\w])(?!.*\bwhen\b)', re.IGNOREC
 def connect(runs: Sequence[FoundRun]) -> duckdb.DuckDBPyConnection:
     """Return a connection to a database in memory whose view `VIEW` has the summaries of `runs`, at least one."""
     connection = duckdb.connect(config=_CONFIG)
-    files = connection.read_csv(
-        [str(run.summary) for run in runs],
-        all_varchar=True,
-        delimiter=",",
-        escapechar='"',
-        filename=True,
-        header=True,
-        quotechar='"',
-        union_by_name=True,
-    )
-    files.create_view("files")
+    connection.sql(_FILES, params={"files": [str(run.summary) for run in runs]}).create_view("files")
     connection.register("columns", pa.schema((name, pa.string()) for name in SUMMARY).empty_table())
     connection.register("cases", pa.Table.from_pylist([line for run in runs for line in _cases(run)], schema=_CASES))
     connection.execute(_VIEW)
