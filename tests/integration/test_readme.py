@@ -1,4 +1,4 @@
-"""The commands that the pages show work as they stand there."""
+"""The commands that the README and the pages of docs/ mark as tested work as written."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 README = paths.root() / "README.md"
+PAGES = [README, *(page for page in sorted((paths.root() / "docs").glob("*.md")) if page.name != "history.md")]
+"""test_history_process.py runs the commands of docs/history.md, which need runs of several days."""
 
 
 def test_there_are_tested_commands() -> None:
     assert commands_of(README), "mark console blocks with a line <!-- tested -->"
+    assert any(python_of(page) for page in PAGES)
 
 
-@pytest.mark.parametrize("command", commands_of(README))
+@pytest.mark.parametrize("command", [command for page in PAGES for command in commands_of(page)])
 @pytest.mark.usefixtures("complete")
-def test_a_command_of_the_readme(command: str, tmp_path: Path) -> None:
+def test_a_command_of_a_page(command: str, tmp_path: Path) -> None:
     done = run_as_written(command, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("text", python_of(README))
-def test_python_of_the_readme(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", [text for page in PAGES for text in python_of(page)])
+def test_python_of_a_page(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(paths.root())
     names: dict[str, object] = {}
     exec(text, names)  # noqa: S102 (what the page tells its readers to do)
     assert len(names["samples"]) > 0  # type: ignore[arg-type]
-
-
-def test_there_is_python_of() -> None:
-    assert python_of(README)

@@ -109,7 +109,7 @@ def test_a_plot_of_it_is_drawn(tmp_path: Path) -> None:
     write_report(analyse(energy_run(tmp_path)))
     svg = (tmp_path / "plots" / "energy-package-net-classify-t1-b1.svg").read_text()
     assert "joules an inference, package" in svg
-    assert "Energy of an inference" in svg
+    assert "Energy per inference" in svg
 
 
 def test_two_targets_are_compared_by_joules(analysis: Analysis) -> None:

@@ -105,21 +105,21 @@ def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[F
 
 
 _TITLES = {
-    "life": "Where a process spends its life",
-    "ratio": "Whole process, against the baselines",
+    "life": "Time from process start to exit, by phase",
+    "ratio": "Process time, compared with the baselines",
     "warm": "Warm inference, all samples",
     "pareto": "Time against memory",
     "memory": "Peak memory of the process",
-    "energy": "Energy of an inference",
+    "energy": "Energy per inference",
     "batch": "Time per item over the batch",
 }
 _NOTES = {
-    "life": "one process for each target, the one whose whole time is the median; from spawn to exit",
-    "ratio": "paired ratios and 95 % interval; right of 1 is faster; band: noise floor; grey: a baseline once more",
-    "warm": "share of inferences answered within a time; further left is faster; no outlier is left out",
-    "pareto": "further down and further left is better; filled: on the front, no other case is better in both",
-    "memory": "median and 95 % interval; resident memory at its highest",
-    "energy": "with its preprocessing, what the idle machine draws taken off; median and 95 % interval",
+    "life": "one process per target, the one with the median total",
+    "ratio": "paired ratios with 95% intervals; right of 1 is faster; band: noise floor; grey: A/A control",
+    "warm": "share of inferences within a time; further left is faster; outliers are included",
+    "pareto": "further down and further left is better; filled: on the front, where no other case is better in both",
+    "memory": "peak RSS, median and 95% interval",
+    "energy": "with preprocessing, idle power subtracted; median and 95% interval",
     "batch": "median warm inference divided by the batch; lower is faster",
 }
 
