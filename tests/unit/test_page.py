@@ -298,8 +298,18 @@ def test_columns_without_a_value_are_left_out() -> None:
 def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) -> None:
     made = blocks(analysis)
     assert [(absence.targets, absence.cases) for absence in absences(made)] == [(["coreml"], 1), (["ort-web"], 1)]
-    assert absence_lines(made)[1] == "not here: ort-web (1 case): provider-unavailable: no <driver> here (install one)"
+    assert (
+        absence_lines(made)[1] == "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)"
+    )
     assert {row.target for row in made[0].present}.isdisjoint({"coreml", "ort-web"})
+
+
+def test_what_is_unavailable_is_a_line_at_the_end_and_not_before_the_answer(text: str) -> None:
+    answer, _, rest = text.partition('<section id="compare-all">')
+    assert "no &lt;driver&gt; here" not in answer
+    missing = rest.partition('<section id="missing">')[2].partition("</section>")[0]
+    assert missing.count("no &lt;driver&gt; here") == 1
+    assert "<li>Unavailable: ort-web (1 case): provider-unavailable: no &lt;driver&gt; here (install one)</li>" in missing
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))

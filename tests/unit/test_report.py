@@ -84,7 +84,7 @@ def test_terminal_shows_targets_reasons_and_the_harness(analysis: Analysis) -> N
     text = printed(analysis)
     for word in (
         "ort-rust",
-        "not here: coreml (1 case)",
+        "unavailable: coreml (1 case)",
         "CoreML runs on macOS only",
         "not supported",
         "harness: 5.3%",

@@ -81,7 +81,7 @@ def test_what_a_case_needs_on_disk(analysis: Analysis) -> None:
 def test_what_cannot_run_here_is_no_row_but_a_line_below_the_table(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
     assert "coreml" not in overview(block)
-    line = "- not here: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)"
+    line = "- unavailable: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)"
     assert line in first_screen(report(analysis, [])).partition("## Not measured")[2]
 
 

@@ -41,9 +41,10 @@ def absences(blocks: Iterable[Block]) -> list[Absence]:
 
 
 def absence_lines(blocks: Iterable[Block]) -> list[str]:
-    """Return the same as sentences, such as ``not here: torch, ort-python (2 cases): no NVIDIA driver``."""
+    """Return the same as lines, such as ``unavailable: torch, ort-python (2 cases): no NVIDIA driver``."""
     return [
-        f"not here: {_who(absence)} ({plural(absence.cases, 'case')}): {absence.reason}" for absence in absences(blocks)
+        f"unavailable: {_who(absence)} ({plural(absence.cases, 'case')}): {absence.reason}"
+        for absence in absences(blocks)
     ]
 
 

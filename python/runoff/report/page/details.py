@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from runoff.analysis.analyse import Analysis
+    from runoff.report.overview import Block
     from runoff.report.page.cases import Naming
 
 _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
@@ -154,8 +155,10 @@ def outlier_table(analysis: Analysis, naming: Naming) -> Table:
     return Table("outliers-table", "Outliers: counted, and left in every estimate", columns, lines)
 
 
-def missing_table(analysis: Analysis) -> Table:
-    """Return what was asked for and not measured, a row for each reason."""
+def missing_table(analysis: Analysis, made: Sequence[Block]) -> Table:
+    """Return what was requested and not measured of the cases that ran, a row for each reason."""
+    absent = {row.case for block in made for row in block.absent}
+    ran = analysis.summary[~analysis.summary["case"].isin(absent)]
     lines = [
         Line(
             [
@@ -165,7 +168,7 @@ def missing_table(analysis: Analysis) -> Table:
                 plain(", ".join(entry.metrics)),
             ]
         )
-        for entry in missing(analysis.summary)
+        for entry in missing(ran)
     ]
     columns = [Column("Reason"), Column("Status"), Column("Cases"), Column("Metrics")]
     return Table("missing-table", "What has no result, and why", columns, lines)

@@ -19,7 +19,7 @@ from runoff.report.page.pictures import pictures
 from runoff.report.page.svg import variable
 from runoff.report.palette import DARK
 from runoff.report.terminal import audit_lines, harness_line
-from runoff.report.unavailable import absences
+from runoff.report.unavailable import absence_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +72,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
         "warnings": audit_lines(analysis),
         "unsteady": [case for case, found in analysis.stability.items() if found.holds and found.verdict != "stable"],
-        "absences": absences(made),
+        "absences": absence_lines(made),
         "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
         "pictures": pictures(analysis, drawn),
         "device_note": device.NOTE,
@@ -107,7 +107,7 @@ def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
     yield details.audit(analysis)
     yield details.stability(analysis, naming)
     yield details.outlier_table(analysis, naming)
-    yield details.missing_table(analysis)
+    yield details.missing_table(analysis, made)
     yield details.machine(analysis)
 
 
