@@ -309,7 +309,9 @@ def test_what_is_unavailable_is_a_line_at_the_end_and_not_before_the_answer(text
     assert "no &lt;driver&gt; here" not in answer
     missing = rest.partition('<section id="missing">')[2].partition("</section>")[0]
     assert missing.count("no &lt;driver&gt; here") == 1
-    assert "<li>Unavailable: ort-web (1 case): provider-unavailable: no &lt;driver&gt; here (install one)</li>" in missing
+    assert (
+        "<li>Unavailable: ort-web (1 case): provider-unavailable: no &lt;driver&gt; here (install one)</li>" in missing
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))

@@ -82,7 +82,9 @@ def _analysed(run: FoundRun) -> Analysis:
     if not run.info.finished or why_unreadable(run):
         return analyse(read_run(run.folder))
     summary = pd.read_csv(run.summary, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
-    summary = summary.reindex(columns=SUMMARY)
+    summary = summary.reindex(columns=SUMMARY)  # an older one has fewer
+    texts = [name for name in SUMMARY if name not in (*_NUMBERS, "n")]
+    summary[texts] = summary[texts].fillna("")
     samples = pd.DataFrame(columns=SAMPLES)
     return Analysis(
         Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], harness(run.info), stability={}

@@ -148,5 +148,8 @@ def _remarks(block: Block, profile: str, baseline: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(publish(Path(argument)))  # noqa: T201 (its answer)
+    try:
+        for argument in sys.argv[1:]:
+            print(publish(Path(argument)))  # noqa: T201 (the command's output)
+    except RunoffError as error:
+        sys.exit(f"runoff: {error.message}\n        {error.hint}".rstrip())
