@@ -81,8 +81,26 @@ def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[
 
 def test_what_a_runner_does_not_say_is_unknown() -> None:
     silent = Effective("onnxruntime", "1.32.0", "rust")
-    assert _audited(silent, "threads") == ("unknown", "ort-rust did not say; not counted from outside")
-    assert _audited(silent, "denormals") == ("unknown", "ort-rust did not say")
+    assert _audited(silent, "threads") == ("unknown", "ort-rust did not report it; not counted from outside")
+    assert _audited(silent, "denormals") == ("unknown", "ort-rust did not report it")
+
+
+@pytest.mark.parametrize(("other", "outcome"), [({}, "unknown"), ({"version": "1.31.1"}, "differs")])
+def test_a_build_that_is_not_reported_is_unknown(other: dict[str, str], outcome: str) -> None:
+    usual = result_of(case_of("ort-rust")).effective
+    assert usual is not None
+    got = _audited(msgspec.structs.replace(usual, build=None, **other), "same engine")
+    assert got[0] == outcome
+    assert "ort-rust" in got[1]
+
+
+def test_builds_that_are_reported_differ_next_to_one_that_is_not() -> None:
+    change: dict[str, dict[str, Any]] = {
+        "ort-python": {},
+        "ort-rust": {"build": "other"},
+        "ort-pyo3": {"build": None},
+    }
+    assert found(compared(change))["same engine"][0] == "differs"
 
 
 def test_an_engine_that_is_linked_in_has_no_library_file() -> None:
@@ -161,7 +179,7 @@ def test_a_library_is_told_apart_by_its_hash() -> None:
     assert detail == "ort-python: libonnxruntime.so 000000000000; ort-rust: libonnxruntime.so 111111111111"
     # only its runner can read it, in a container
     del run.info.libraries[paths["ort-rust"]]
-    assert found(run)["same library file"] == ("unknown", "ort-rust did not say")
+    assert found(run)["same library file"] == ("unknown", "ort-rust did not report it")
 
 
 def test_modules_that_hold_the_engine_are_compared_with_each_other() -> None:

@@ -1,4 +1,4 @@
-"""One comparison under audit, and the two questions that most points ask."""
+"""One comparison under audit, and the two checks that most points make."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Found = tuple[str, Outcome, str]
 
 @dataclass(frozen=True)
 class Group:
-    """A comparison: its cases that ran, and what their runners said was in effect."""
+    """A comparison: its cases that ran, and what their runners reported as in effect."""
 
     run: Run
     cases: tuple[Case, ...]
     controls: tuple[Case, ...]
-    """Second selves of a baseline; not among `cases`."""
+    """A/A controls; not among `cases`."""
     effective: Mapping[str, tuple[Effective, ...]]
-    """By case id, twins too: the distinct things in effect over its processes."""
+    """By case id, A/A controls included: the distinct things in effect over its processes."""
     records: Mapping[str, tuple[Record, ...]]
-    """By case id, twins too."""
+    """By case id, A/A controls included."""
 
     def turned(self, case: Case) -> list[InterleavingStats | None]:
-        """Return how each process of the probe ``latency`` took its turns; None for one that took none."""
+        """Return how each process of the probe ``latency`` was interleaved; None for one that was not."""
         return [record.turned for record in self.records[case.id] if (record.probe, record.status) == ("latency", "ok")]
 
 
@@ -48,10 +48,10 @@ def same(name: str, values: Mapping[str, str | None], what: str) -> Found:
     """Return whether all targets of `values` have one value; a target without one leaves it unknown."""
     distinct = {value for value in values.values() if value}
     if len(distinct) > 1:
-        return name, "differs", "; ".join(f"{target}: {value or 'not told'}" for target, value in values.items())
+        return name, "differs", "; ".join(f"{target}: {value or 'not reported'}" for target, value in values.items())
     blind = sorted(target for target, value in values.items() if not value)
     if blind:
-        return name, "unknown", f"{', '.join(blind)} did not say"
+        return name, "unknown", f"{', '.join(blind)} did not report it"
     return (name, "ok", f"{what}: {distinct.pop()}") if distinct else (name, "unknown", f"no {what} in this comparison")
 
 
@@ -67,7 +67,7 @@ def asked(name: str, group: Group, wanted: Mapping[str, object], field: str) -> 
     if differing:
         return name, "differs", "; ".join(differing)
     if blind:
-        return name, "unknown", f"{', '.join(sorted(blind))} did not say"
+        return name, "unknown", f"{', '.join(sorted(blind))} did not report it"
     return name, "ok", f"{next(iter(wanted.values()))} in effect in all"
 
 

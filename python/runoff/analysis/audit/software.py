@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from runoff.analysis.audit.group import same
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runoff.analysis.audit.group import Found, Group
     from runoff.records.protocol import Effective
 
+_ENGINE = "same engine"
 _DIGITS = 12
 """Of a hash that is shown."""
 
@@ -24,12 +27,20 @@ def _onnxruntimes(group: Group) -> dict[str, tuple[Effective, ...]]:
 
 
 def engine(group: Group) -> Found:
-    """Return whether all that run ONNX Runtime run one version and build."""
-    engines = {
-        target: " and ".join(sorted({f"{e.version} ({e.build or 'build not told'})" for e in seen}))
-        for target, seen in _onnxruntimes(group).items()
-    }
-    return same("same engine", engines, "ONNX Runtime")
+    """Return whether all that run ONNX Runtime run one version and build; a build that is not reported is unknown."""
+    seen = _onnxruntimes(group)
+    versions = same(_ENGINE, {target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
+    if versions[1] != "ok":
+        return versions
+    builds = {target: _all(e.build for e in had) for target, had in seen.items()}
+    name, outcome, detail = same(_ENGINE, builds, "build")
+    return name, outcome, f"{versions[2]}; {detail}"
+
+
+def _all(values: Iterable[str | None]) -> str | None:
+    """Return the distinct values that the processes of a target reported; None if one of them reported none."""
+    distinct = set(values)
+    return None if None in distinct or "" in distinct else " and ".join(sorted(filter(None, distinct)))
 
 
 def library(group: Group) -> Found:
@@ -68,9 +79,5 @@ def _module(group: Group, target: str) -> str | None:
 
 def denormals(group: Group) -> Found:
     """Return whether all do the same with numbers below the smallest normal one: they can slow a model tenfold."""
-    told = {
-        case.target: " and ".join(sorted({e.denormals or "not told" for e in group.effective[case.id]}))
-        for case in group.cases
-    }
-    known = {target: None if "not told" in word else word for target, word in told.items()}
-    return same("denormals", known, "numbers below the smallest normal one")
+    reported = {case.target: _all(e.denormals for e in group.effective[case.id]) for case in group.cases}
+    return same("denormals", reported, "numbers below the smallest normal one")
