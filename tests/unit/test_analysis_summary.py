@@ -13,17 +13,20 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic import MS, TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
 
-from runoff.analysis.comparison_groups import ComparisonGroups
 from runoff.analysis.metric_samples import Key, cells, pair
 from runoff.analysis.samples import tidy
 from runoff.analysis.summary import COLUMNS, summarise
-from runoff.analysis.verdict import floor_of, percent, times, words
+from runoff.analysis.verdict import Verdict, decide, floor_of, read_verdict
+from runoff.analysis.wording import against, percent, tone, words
+from runoff.plan.baselines import baseline_of, baselines_of, find_control
 from runoff.records.protocol import Timings
 from runoff.records.reason import Reason
 from runoff.records.schema import Record, Run
 from runoff.statistics import Ratio, paired
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runoff.records.schema import Case, InterleavingStats
 
 
@@ -46,7 +49,7 @@ def pick(summary: pd.DataFrame, target: str, metric: str, baseline: str = "", pr
 def test_columns_are_the_published_ones(summary: pd.DataFrame) -> None:
     assert ",".join(COLUMNS) == (
         "case,target,model,workload,profile,probe,metric,unit,n,estimate,low,high,"
-        "baseline,ratio,ratio_low,ratio_high,verdict,status,reason,p_adjusted,floor,stability"
+        "baseline,ratio,ratio_low,ratio_high,verdict,status,reason,p_adjusted,floor,stability,verdict_kind,verdict_reason"
     )
     assert list(summary.columns) == COLUMNS
 
@@ -145,7 +148,7 @@ def test_wrong_outputs_withhold_every_speed_also_from_those_compared_with_them()
     assert rows["reason"].str.contains("off by 3").all()
     other = pick(summary, "ort-rust", "wall", "torch")
     assert np.isnan(other["ratio"])
-    assert other["verdict"].startswith("not comparable: torch: outputs-differ")
+    assert other["verdict"].startswith("not comparable: torch: error: outputs-differ")
 
 
 def test_a_crash_among_good_processes_withholds_the_verdict() -> None:
@@ -268,20 +271,19 @@ def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) ->
     assert live[live["ratio"].isna()]["p_adjusted"].isna().all()
 
 
-def test_baselines_are_those_of_the_run_or_what_the_twin_repeats() -> None:
+def test_baselines_are_those_of_the_run_and_what_the_control_repeats_is_the_last() -> None:
     python, rust = case_of("ort-python"), case_of("ort-rust")
     again = case_of("ort-rust-again", control_of="ort-rust")
-    info = run_of([python, rust, again], []).info
-    info.baselines = ("ort-rust", "ort-python", "torch")
-    peers = ComparisonGroups(info)
-    assert [case.target for case in peers.baselines(python)] == ["ort-rust", "ort-python"]
-    assert peers.control(python) == again
-    assert peers.origin(again) == rust
-    info.baselines = ("torch",)
-    assert ComparisonGroups(info).baselines(python) == [rust]
-    alone = ComparisonGroups(run_of([python, case_of("torch", profile="cold")], []).info)
-    assert alone.control(python) is None
-    assert alone.baselines(python) == [python]
+    group = [python, rust, again]
+    assert baselines_of(group, ("ort-rust", "ort-python", "torch")) == [python, rust]
+    assert baselines_of(group, ("torch",)) == [rust]
+    assert baseline_of(group, ("ort-python",)) == rust
+    assert find_control(group) == again
+    assert baselines_of([python], ("torch", "ort-python")) == [python]
+    assert baselines_of([python], ("torch",)) == []
+    assert baseline_of([python, rust], ("torch",)) == python
+    assert baseline_of([python, rust], ("ort-rust", "torch")) == rust
+    assert find_control([python]) is baseline_of([], ("torch",)) is None
 
 
 def test_cases_of_other_profiles_are_never_a_baseline() -> None:
@@ -305,7 +307,7 @@ def test_the_same_run_gives_the_same_summary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "p", "floor", "unit", "verdict"),
+    ("bounds", "p", "floor", "unit", "text"),
     [
         ((12.41, 11.93, 12.88), 0.001, 0.021, "ns", "12.4x faster (11.9 to 12.9)"),
         ((0.77, 0.74, 0.8), 0.001, 0.021, "ns", "1.30x slower (1.25 to 1.35)"),
@@ -327,9 +329,64 @@ def test_the_same_run_gives_the_same_summary() -> None:
     ],
 )
 def test_verdicts_in_words(
-    bounds: tuple[float, float, float], p: float, floor: float | None, unit: str, verdict: str
+    bounds: tuple[float, float, float], p: float, floor: float | None, unit: str, text: str
 ) -> None:
-    assert words(Ratio(*bounds, 10, p), p, floor, unit) == verdict
+    assert words(decide(Ratio(*bounds, 10, p), p, floor, unit)) == text
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_rows_of_a_file_give_the_verdicts_back(live: pd.DataFrame, old: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    file = tmp_path / "summary.csv"
+    live.drop(columns=["verdict_kind", "verdict_reason"] if old else []).to_csv(file, index=False)
+    # the text is not read
+    read = pd.read_csv(file, keep_default_na=False, na_values={"ratio_low": [""]}).assign(verdict="")
+    numbers = ["ratio", "ratio_low", "ratio_high", "p_adjusted", "floor"]
+    read[numbers] = read[numbers].apply(pd.to_numeric, errors="coerce")
+    found = [read_verdict(line) for line in read.to_dict("records")]
+    assert [verdict.kind for verdict in found] == live["verdict_kind"].tolist()
+    if not old:
+        assert [words(verdict) for verdict in found] == live["verdict"].tolist()
+    assert {"baseline", "no difference", "better", "worse"} <= set(live["verdict_kind"])
+
+
+def test_the_oldest_rows_have_no_p_value() -> None:
+    line = {"target": "a", "baseline": "b", "unit": "ns", "reason": "", "ratio": 2.0, "ratio_low": 1.9}
+    line |= {"ratio_high": 2.1, "p_adjusted": np.nan, "floor": np.nan, "verdict_kind": ""}
+    assert words(read_verdict(line)) == "2.0x faster (1.9 to 2.1)"
+    assert read_verdict(line | {"ratio_low": np.nan, "reason": "crashed"}).reason == "crashed"
+
+
+FASTER = Verdict("better", 4.6, 4.2, 5.1, unit="ns")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text", "sentence", "shown"),
+    [
+        (FASTER, "4.6x faster (4.2 to 5.1)", "4.6x faster than torch (4.2 to 5.1)", "good"),
+        (
+            Verdict("no difference", floor=0.021),
+            "no difference (floor 2.1 %)",
+            "no difference from torch (floor 2.1 %)",
+            "dim",
+        ),
+        (Verdict("baseline"), "baseline", "baseline than torch", "dim"),
+        (
+            Verdict("not comparable", reason="torch: no file"),
+            "not comparable: torch: no file",
+            "torch: not comparable: torch: no file",
+            "dim",
+        ),
+        (
+            Verdict("A/A", 1.003, 0.995, 1.011),
+            "A/A +0.3 % (-0.5 to +1.1)",
+            "A/A +0.3 % than torch (-0.5 to +1.1)",
+            "dim",
+        ),
+        (Verdict(), "", " than torch", ""),
+    ],
+)
+def test_a_verdict_has_a_text_a_sentence_and_a_colour(verdict: Verdict, text: str, sentence: str, shown: str) -> None:
+    assert (words(verdict), against(verdict, "torch"), tone(verdict)) == (text, sentence, shown)
 
 
 def test_the_floor_is_half_the_interval_of_an_a_against_itself_or_its_own_bias() -> None:
@@ -343,6 +400,6 @@ def test_the_floor_is_half_the_interval_of_an_a_against_itself_or_its_own_bias()
 
 @given(st.floats(1.0001, 1e4), st.floats(1e-4, 1))
 def test_a_bound_above_one_is_never_printed_as_one(low: float, width: float) -> None:
-    text = times(low * (1 + width / 2), low, low * (1 + width), "faster")
+    text = words(Verdict("better", low * (1 + width / 2), low, low * (1 + width), unit="ns"))
     bound = float(text.split("(")[1].split(" ")[0])
     assert bound > (0 if "%" in text else 1)

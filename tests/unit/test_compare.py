@@ -14,12 +14,14 @@ from click.testing import CliRunner
 from compared import BLOCKS, turns_run, with_record, write
 from msgspec.structs import replace
 
+from runoff.analysis.comparisons import across, noise_floor, within
+from runoff.analysis.measurements import Measurements, of_run
+from runoff.analysis.metric_samples import Metric
+from runoff.analysis.wording import words
 from runoff.cli.main import cli
 from runoff.compare import formats
 from runoff.compare.forest import forest
-from runoff.compare.measurements import Measurements, of_run
-from runoff.compare.metric_comparison import across, noise_floor, within
-from runoff.compare.metrics import Metric, parse_metric
+from runoff.compare.metrics import parse_metric
 from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.compare.show import markdown
 from runoff.records.errors import ExitCode, RunoffError
@@ -39,17 +41,17 @@ def test_two_targets_of_one_run_are_paired_by_turn() -> None:
     data = measured({"main": 10.0, "change": 10.5})
     (line,) = compare_targets(data, "main", "change", ["latency.median"]).lines
     assert line.paired
-    assert line.differs
+    assert line.verdict.differs
     assert line.ratio.low < 1 / 1.05 < line.ratio.high
-    assert line.verdict.startswith(("4", "5"))
-    assert "% slower" in line.verdict
+    assert words(line.verdict).startswith(("4", "5"))
+    assert "% slower" in words(line.verdict)
 
 
 def test_a_target_is_no_different_from_itself() -> None:
     data = measured({"main": 10.0, "change": 10.0})
     (line,) = compare_targets(data, "main", "change", []).lines
-    assert not line.differs
-    assert line.verdict.startswith("no difference (floor ")
+    assert not line.verdict.differs
+    assert words(line.verdict).startswith("no difference (floor ")
 
 
 def test_the_floor_is_that_of_the_baseline_against_itself() -> None:
@@ -69,7 +71,7 @@ def test_across_runs_the_drift_of_the_machine_cancels() -> None:
     after = measured({"main": 10.0, "change": 10.5}, seed=2, drift=1.8)
     lines = by_label(compare_runs(before, after, [], None, unlike_machines=False))
     assert lines["change"].relative_to == "main"
-    assert lines["change"].differs
+    assert lines["change"].verdict.differs
     assert 1 / lines["change"].ratio.value == pytest.approx(1.05, abs=0.01)
     assert lines["main"].relative_to == ""
     assert 1 / lines["main"].ratio.value > 1.3
@@ -81,7 +83,7 @@ def test_raw_values_hold_the_drift_and_the_words_say_so() -> None:
     assert 1 / by_label(made)["change"].ratio.value == pytest.approx(2.0, rel=0.5)
     assert any("do not see the same machine" in note for note in made.notes)
     chosen = compare_runs(before, after, [], None, unlike_machines=False)
-    assert not by_label(chosen)["change"].differs
+    assert not by_label(chosen)["change"].verdict.differs
 
 
 def test_the_ratio_of_ratios_is_the_one_of_the_units() -> None:
@@ -128,7 +130,7 @@ def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
     formats.write(data, tmp_path / "x.csv", None)
     made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, unlike_machines=False)
     assert any("the machine of x is not known" in note for note in made.notes)
-    assert not any(line.differs for line in made.lines)
+    assert not any(line.verdict.differs for line in made.lines)
 
 
 def test_a_failed_case_has_no_ratio_and_says_why() -> None:
@@ -138,14 +140,14 @@ def test_a_failed_case_has_no_ratio_and_says_why() -> None:
     bad = replace(run.records[1], status="error", reason=Reason("outputs-differ", "wrong by 3"))
     data = of_run(with_record(run, bad))
     (line,) = compare_targets(data, "main", "change", ["latency.median"]).lines
-    assert not line.differs
-    assert line.verdict.startswith("not comparable: change: error: outputs-differ: wrong by 3")
+    assert not line.verdict.differs
+    assert words(line.verdict).startswith("not comparable: change: error: outputs-differ: wrong by 3")
 
 
 def test_many_comparisons_are_corrected_for() -> None:
     data = measured({"main": 10.0} | {f"change{at}": 10.0 for at in range(6)})
     made = [within(data, data.members[0], member, MEDIAN, member.case) for member in data.members[1:-1]]
-    from runoff.compare.metric_comparison import adjusted
+    from runoff.analysis.comparisons import adjusted
 
     lines = adjusted(made)
     assert all(line.p_adjusted >= line.ratio.p for line in lines)
@@ -195,7 +197,7 @@ def test_markdown_holds_the_verdict_and_what_it_is_relative_to() -> None:
     made = compare_runs(before, after, [], None, unlike_machines=False)
     page = markdown(made, "compare.png")
     line = by_label(made)["change"]
-    assert f"| {line.verdict} | relative to main in both runs |" in page
+    assert f"| {words(line.verdict)} | relative to main in both runs |" in page
     assert "![" in page
 
 

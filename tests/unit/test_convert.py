@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 from synthetic import synthetic_run
 
+from runoff.analysis.measurements import Measurements, of_run
 from runoff.cli.main import cli
 from runoff.compare import formats
-from runoff.compare.measurements import Measurements, of_run
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from runoff.analysis.analyse import Analysis, analyse
+from runoff.analysis.measurements import of_run
+from runoff.analysis.verdict import Verdict
 from runoff.compare.limits import parse_limit
-from runoff.compare.measurements import of_run
 from runoff.compare.pairing import compare_targets
 from runoff.records.errors import RunoffError
 from runoff.report.build import write_report
@@ -43,7 +44,8 @@ def test_energy_of_an_inference_stands_beside_its_time(analysis: Analysis) -> No
     (block,) = blocks(analysis)
     assert block.domains == ["package"]
     rows = [
-        replace(row, warm=Figure(1e6), warm_vs={"torch": "baseline", "ort-python": "baseline"}) for row in block.rows
+        replace(row, warm=Figure(1e6), warm_vs=dict.fromkeys(("torch", "ort-python"), Verdict("baseline")))
+        for row in block.rows
     ]
     text = overview(replace(block, rows=rows))
     head = next(line for line in text.splitlines() if line.startswith("| profile | target"))
@@ -61,7 +63,7 @@ def test_energy_of_an_inference_stands_beside_its_time(analysis: Analysis) -> No
 def test_the_headlines_name_the_most_frugal(analysis: Analysis) -> None:
     (line,) = [line for line in headlines(blocks(analysis)[0]) if "energy" in line]
     assert line.startswith("default, energy of an inference (package): ort-rust ")
-    assert "against torch" in line
+    assert "less than torch" in line
 
 
 def test_each_row_of_the_table_has_all_that_belongs_to_a_figure(analysis: Analysis) -> None:
@@ -114,9 +116,9 @@ def test_a_plot_of_it_is_drawn(tmp_path: Path) -> None:
 
 def test_two_targets_are_compared_by_joules(analysis: Analysis) -> None:
     made = compare_targets(of_run(analysis.run), "torch", "ort-rust", ())
-    verdicts = {line.metric: line.verdict for line in made.lines}
-    assert " less (" in verdicts["energy.inference.package"]
-    assert " less (" in verdicts["energy.process.package"]
+    verdicts = {line.metric: line.verdict.kind for line in made.lines}
+    assert verdicts["energy.inference.package"] == "better"
+    assert verdicts["energy.process.package"] == "better"
 
 
 def test_a_gate_takes_joules() -> None:

@@ -11,12 +11,12 @@ from compared import turns_run, with_record, write
 from msgspec.structs import replace
 from synthetic import case_of, synthetic_run
 
+from runoff.analysis.measurements import of_run
 from runoff.cli.main import cli
 from runoff.compare.gate import Gate
 from runoff.compare.gate import gate as held
 from runoff.compare.gate_report import markdown
 from runoff.compare.limits import GRAMMAR, parse_limit, read_limits
-from runoff.compare.measurements import of_run
 from runoff.compare.saved import load, save
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.reason import Reason

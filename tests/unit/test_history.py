@@ -17,6 +17,7 @@ from synthetic import synthetic_run
 
 from runoff.analysis.analyse import analyse
 from runoff.analysis.summary import COLUMNS as SUMMARY
+from runoff.analysis.wording import words
 from runoff.compare import formats
 from runoff.compare.metrics import parse_metric
 from runoff.compare.pairing import compare_runs
@@ -67,7 +68,7 @@ def made(folder: Path, case: str = CHANGE, by: By = "date", *, unlike_machines: 
 
 
 def verdicts(one: Series) -> list[str | None]:
-    return [point.change.verdict if point.change else None for point in one.points]
+    return [words(point.change.verdict) if point.change else None for point in one.points]
 
 
 def test_each_line_has_what_identifies_its_versions(days: Path) -> None:
@@ -228,7 +229,9 @@ def test_the_changes_are_those_that_compare_finds(days: Path) -> None:
     ]
     change = one.points[2].change
     assert change is not None
-    assert (change.ratio, change.low, change.high) == (line.ratio.value, line.ratio.low, line.ratio.high)
+    assert msgspec.structs.replace(change.verdict, p_adjusted=0.5) == msgspec.structs.replace(
+        line.verdict, p_adjusted=0.5
+    )
     assert change.how == "relative to main in both runs"
     assert change.against == "days-20261102-120000"
 
@@ -264,7 +267,7 @@ def test_p_values_are_corrected_over_all_that_is_shown(days: Path) -> None:
     alone = compare_runs(first, second, ["latency.median"], None, unlike_machines=False)
     (line,) = [line for line in alone.lines if line.label == CHANGE]
     assert points[1].change is not None
-    assert points[1].change.p_adjusted == pytest.approx(line.ratio.p * 3)  # the smallest of three changes
+    assert points[1].change.verdict.p_adjusted == pytest.approx(line.ratio.p * 3)  # the smallest of three changes
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import nan
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 from synthetic import case_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
+from runoff.analysis.verdict import Verdict, not_comparable
+from runoff.analysis.wording import tone
 from runoff.records.reason import Reason
 from runoff.records.schema import Footprint, Run
 from runoff.report.build import write_report
 from runoff.report.overview import blocks
 from runoff.report.page import details
-from runoff.report.page.answers import board, cards, lead, stands
+from runoff.report.page.answers import board, cards, lead
 from runoff.report.page.cases import Naming
 from runoff.report.page.compared import percentiles
 from runoff.report.page.model import Column, Line, Table, nothing, plain, verdict_cell, without_empty
@@ -125,14 +128,21 @@ def test_a_report_elsewhere_links_to_what_is_there(tmp_path: Path) -> None:
             assert (written.parent / link).is_file()
 
 
-def block_of(walls: dict[str, float], verdicts: dict[str, str], analysis: Analysis) -> Block:
+FASTER = Verdict("better", 2.1, 2.0, 2.2, unit="ns")
+
+
+def level(floor: float = nan) -> Verdict:
+    return Verdict("no difference", floor=floor)
+
+
+def block_of(walls: dict[str, float], verdicts: dict[str, Verdict], analysis: Analysis) -> Block:
     """Return a block of whole processes alone: milliseconds and the verdict against torch, by target."""
     (block,) = blocks(analysis)
     rows = [
         msgspec.structs.replace(
             row,
             wall=Figure(ms * 1e6, 0.9 * ms * 1e6, 1.1 * ms * 1e6, "ns", 6),
-            wall_vs={"torch": verdicts.get(row.target, "baseline")},
+            wall_vs={"torch": verdicts.get(row.target, Verdict("baseline"))},
             warm=Figure(),
             peak=Figure(),
         )
@@ -148,28 +158,28 @@ def said(*made: Block) -> str:
 
 def test_the_answer_names_those_that_are_as_good(analysis: Analysis) -> None:
     walls = {"torch": 10.5, "ort-rust": 10.0}
-    assert said(block_of(walls, {"ort-rust": "5 % faster (4 to 6)"}, analysis)) == "ort-rust for one short process."
-    level = block_of(walls, {"ort-rust": "no difference (floor 8 %)"}, analysis)
-    assert said(level) == "ort-rust or torch for one short process."
+    assert said(block_of(walls, {"ort-rust": FASTER}, analysis)) == "ort-rust for one short process."
+    tied = block_of(walls, {"ort-rust": level(0.08)}, analysis)
+    assert said(tied) == "ort-rust or torch for one short process."
 
 
 def test_what_is_far_off_and_not_told_apart_is_no_recommendation(analysis: Analysis) -> None:
-    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "no difference (no floor)"}, analysis)
+    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
     assert said(far) == "ort-rust (not told apart from torch) for one short process."
     assert [card.targets for card in cards(far)] == [["ort-rust"]]
 
 
 def test_of_many_comparisons_only_clear_ones_count(analysis: Analysis) -> None:
     walls = {"torch": 21.0, "ort-rust": 10.0}
-    clear = block_of(walls, {"ort-rust": "2.1x faster (2.0 to 2.2)"}, analysis)
-    open_ = block_of(walls, {"ort-rust": "no difference (no floor)"}, analysis)
-    single = block_of(walls, {"ort-rust": "not comparable: 1 block gives no interval (2 are needed)"}, analysis)
+    clear = block_of(walls, {"ort-rust": FASTER}, analysis)
+    open_ = block_of(walls, {"ort-rust": level()}, analysis)
+    single = block_of(walls, {"ort-rust": not_comparable("one block")}, analysis)
     assert said(clear, clear, open_) == "ort-rust for one short process (2 of 3)."
     assert said(clear, open_, single) == "no clear first for one short process."
 
 
 def test_one_value_each_is_said_of_runs_without_intervals(analysis: Analysis) -> None:
-    made = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "not comparable: one block"}, analysis)
+    made = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": not_comparable("one block")}, analysis)
     rows = [msgspec.structs.replace(row, wall=Figure(row.wall.value, None, None, "ns", 1)) for row in made.rows]
     single = msgspec.structs.replace(made, rows=rows)
     assert said(single) == "ort-rust for one short process (one value)."
@@ -179,15 +189,15 @@ def test_one_value_each_is_said_of_runs_without_intervals(analysis: Analysis) ->
 
 
 def test_who_ties_with_a_baseline_that_the_first_ties_with_is_as_good(analysis: Analysis) -> None:
-    level = dict.fromkeys(("ort-rust", "ort-python", "ort-pyo3"), "no difference (floor 8 %)")
+    tied = dict.fromkeys(("ort-rust", "ort-python", "ort-pyo3"), level(0.08))
     walls = {"ort-rust": 10.0, "torch": 10.5, "ort-python": 10.3, "ort-pyo3": 14.0}
-    assert said(block_of(walls, level, analysis)) == "ort-rust, torch or ort-python for one short process."
-    slower = level | {"ort-python": "3 % slower (2 to 4)"}
+    assert said(block_of(walls, tied, analysis)) == "ort-rust, torch or ort-python for one short process."
+    slower = tied | {"ort-python": Verdict("worse", 0.97, 0.96, 0.98, unit="ns")}
     assert said(block_of(walls, slower, analysis)) == "ort-rust or torch for one short process."
 
 
 def test_the_board_says_who_cannot_be_told_apart(analysis: Analysis) -> None:
-    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": "no difference (no floor)"}, analysis)
+    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
     (line,) = board([far]).lines
     assert line.cells[1].text == "ort-rust (not told apart from torch)"
 
@@ -221,31 +231,19 @@ def test_cards_say_what_the_winner_costs_beside(analysis: Analysis) -> None:
     assert any("faster than torch" in line for line in first.stands)
 
 
-def test_verdicts_are_said_of_their_baseline() -> None:
-    assert stands("torch", "4.6x faster (4.2 to 5.1)") == "4.6x faster than torch (4.2 to 5.1)"
-    assert stands("torch", "no difference (floor 2.1 %)") == "no difference from torch (floor 2.1 %)"
-    assert stands("torch", "not comparable: one block") == "torch: not comparable: one block"
-
-
 @pytest.mark.parametrize(
-    ("verdict", "shown", "note", "tone"),
+    ("verdict", "shown", "note", "key"),
     [
-        ("4.6x faster (4.2 to 5.1)", "4.6x faster", "4.2 to 5.1", "good"),
-        ("2.1 % slower (1.7 to 2.5)", "2.1 % slower", "1.7 to 2.5", "bad"),
-        ("no difference (floor 2.1 %)", "no difference", "floor 2.1 %", "dim"),
-        ("A/A +0.3 % (-0.5 to +1.1)", "A/A +0.3 %", "-0.5 to +1.1", "dim"),
-        (
-            "not comparable: 1 block gives none (2 are needed)",
-            "not comparable",
-            "1 block gives none (2 are needed)",
-            "dim",
-        ),
-        ("baseline", "baseline", "", "dim"),
+        (Verdict("better", 4.6, 4.2, 5.1, unit="ns"), "4.6x faster", "4.2 to 5.1", 4.6),
+        (level(0.021), "no difference", "floor 2.1 %", None),
+        (not_comparable("1 block (2 are needed)"), "not comparable", "1 block (2 are needed)", None),
+        (Verdict("baseline"), "baseline", "", 1.0),
     ],
 )
-def test_verdicts_in_cells(verdict: str, shown: str, note: str, tone: str) -> None:
-    cell = verdict_cell(verdict, 1.0)
-    assert (cell.text, cell.note, cell.tone) == (shown, note, tone)
+def test_verdicts_in_cells(verdict: Verdict, shown: str, note: str, key: float | None) -> None:
+    cell = verdict_cell(verdict)
+    assert (cell.text, cell.note, cell.key, cell.tone) == (shown, note, key, tone(verdict))
+    assert verdict_cell(None) == nothing()
 
 
 def test_a_percentile_without_bounds_says_why(analysis: Analysis) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestra import HEAD, capabilities, suite_of, target_info
 
-from runoff.plan.cases import baseline_of, make_plan, plan_case, with_control_targets, with_controls
+from runoff.plan.baselines import baseline_of
+from runoff.plan.cases import make_plan, plan_case, with_control_targets, with_controls
 from runoff.plan.settings import resolve
 from runoff.plan.target import Target, TargetInfo
 from runoff.records.errors import RunoffError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synthetic import case_of, run_of, synthetic_run
 
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.analysis.verdict import NO_DIFFERENCE
+from runoff.analysis.verdict import Verdict
 from runoff.records.reason import Reason
 from runoff.records.schema import Footprint
 from runoff.report import markdown
@@ -115,7 +115,7 @@ def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wi
     odd = msgspec.structs.replace(
         found,
         figure=Figure(2e6, unit="ns"),
-        versus={"near": f"{NO_DIFFERENCE} (no floor)", "far": f"{NO_DIFFERENCE} (no floor)"},
+        versus={"near": Verdict("no difference"), "far": Verdict("undecided", 1.0, 0.5, 2.0)},
         level=["near"],
         unfair=["threads"],
     )

@@ -21,6 +21,7 @@ from runoff.selftest.suites import HONEST, Plan, pick_model, suite_text
 from runoff.selftest.verdicts import TargetVerdict
 
 if TYPE_CHECKING:
+    from runoff.analysis.verdict import Kind
     from runoff.records.schema import Case
 
 HEAD_TARGETS = {
@@ -29,11 +30,15 @@ HEAD_TARGETS = {
 }
 
 
-def said(
-    measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = "no difference"
-) -> TargetVerdict:
+SLOWER, SAME = "2.0 % slower (1.8 to 2.2)", "no difference (floor 0.3 %)"
+KINDS: dict[str, Kind] = {SLOWER: "worse", SAME: "no difference"}
+
+
+def said(measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = SAME) -> TargetVerdict:
     low, high = measured - half_width, measured + half_width
-    return TargetVerdict(measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, verdict=verdict)
+    return TargetVerdict(
+        measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, kind=KINDS.get(verdict, ""), verdict=verdict
+    )
 
 
 def test_the_suite_is_one() -> None:
@@ -85,9 +90,6 @@ def test_a_stored_model_is_taken(
 )
 def test_what_can_be_resolved(rows: list[TargetVerdict], smallest: float | None) -> None:
     assert resolves(rows) == (smallest if smallest is None else pytest.approx(smallest))
-
-
-SLOWER, SAME = "2.0 % slower (1.8 to 2.2)", "no difference (floor 0.3 %)"
 
 
 def resolution(same: str, one: str, five: str, smallest: float | None = 0.011) -> Resolution:

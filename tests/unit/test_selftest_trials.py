@@ -25,6 +25,7 @@ from runoff.selftest.split import slices
 from runoff.selftest.trials import NAMES, trials
 
 if TYPE_CHECKING:
+    from runoff.analysis.verdict import Kind
     from runoff.records.schema import Record
 
 SLOWER, FASTER, SAME = "2.0 % slower (1.8 to 2.2)", "1.0 % faster (0.8 to 1.2)", "no difference (floor 0.3 %)"
@@ -78,6 +79,9 @@ def test_a_run_without_a_time_is_refused() -> None:
         slices(timed_run((10,), time_s=None), "latency", 3)
 
 
+KINDS: dict[str, Kind] = {SLOWER: "worse", FASTER: "better", SAME: "no difference"}
+
+
 def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Attempt:
     return Attempt(
         trial="latency",
@@ -93,6 +97,7 @@ def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Attempt:
         high=0.022,
         floor=0.003,
         p_adjusted=0.01,
+        kind=KINDS.get(verdict, ""),
         verdict=verdict,
     )
 

@@ -13,7 +13,7 @@ from synthetic import case_of, record, result_of, run_of, synthetic_run, turned_
 
 from runoff.analysis import evidence as signs
 from runoff.analysis.analyse import analyse
-from runoff.analysis.evidence import Series, trends, warming
+from runoff.analysis.evidence import ProcessTimes, trends, warming
 from runoff.analysis.stability import Stability, judged, stability
 from runoff.analysis.summary import COLUMNS
 from runoff.records.protocol import Timings
@@ -201,7 +201,7 @@ def test_whole_processes_are_judged_too() -> None:
 @given(st.integers(0, 10_000))
 def test_blocks_without_an_order_rarely_show_a_trend(seed: int) -> None:
     levels = 6 * MS * np.random.default_rng(seed).lognormal(0, 0.01, 10)
-    (sign,) = trends(Series("warm inference", tuple(np.array([level]) for level in levels), tuple(range(10))))
+    (sign,) = trends(ProcessTimes("warm inference", tuple(np.array([level]) for level in levels), tuple(range(10))))
     assert sign.holds is None
 
 
@@ -209,11 +209,11 @@ def test_the_first_part_is_held_against_a_share_and_a_test() -> None:
     rng = np.random.default_rng(1)
     level = tuple(rng.lognormal(0, 0.03, 100) for _ in range(5))
     blocks = tuple(range(5))
-    assert warming(Series("x", level, blocks)).holds is None
+    assert warming(ProcessTimes("x", level, blocks)).holds is None
     slightly = tuple(np.concatenate([times[:10] * (1 + signs.TREND / 3), times[10:]]) for times in level)
-    assert warming(Series("x", slightly, blocks)).holds is None
+    assert warming(ProcessTimes("x", slightly, blocks)).holds is None
     clearly = tuple(np.concatenate([times[:10] * (1 + signs.TREND * 3), times[10:]]) for times in level)
-    assert warming(Series("x", clearly, blocks)).holds == "not warmed up"
+    assert warming(ProcessTimes("x", clearly, blocks)).holds == "not warmed up"
 
 
 def test_no_sign_that_judges_gives_no_verdict() -> None:

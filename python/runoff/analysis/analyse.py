@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit import Point, audit
+from runoff.analysis.audit import AuditPoint, audit
 from runoff.analysis.harness import Harness, harness
 from runoff.analysis.phases import life_table
 from runoff.analysis.samples import tidy
@@ -26,7 +26,7 @@ class Analysis:
     samples: pd.DataFrame
     summary: pd.DataFrame
     life: pd.DataFrame
-    audit: list[Point]
+    audit: list[AuditPoint]
     harness: Harness
     stability: dict[str, Stability]
     """By case id; cases that could not run here are left out."""

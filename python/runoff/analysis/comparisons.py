@@ -1,139 +1,229 @@
-"""Every ratio of a run, each held against its noise floor and corrected for being one of many."""
+"""One metric of two cases compared: paired if they were interleaved, by process if not."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from math import nan
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 
-from runoff.analysis.comparison_groups import ComparisonGroups
-from runoff.analysis.metric_samples import Key, pair
-from runoff.analysis.validity import computes
-from runoff.analysis.verdict import BASELINE, BETTER_WORSE, Comparison, floor_of, not_comparable, words
-from runoff.statistics import Ratio, adjust, paired
+from runoff.analysis.metric_samples import Metric, pair
+from runoff.analysis.verdict import BETTER_WORSE, Verdict, decide, floor_of, not_comparable
+from runoff.statistics import Estimate, Ratio, adjust, mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable
 
-    from runoff.analysis.metric_samples import MetricSamples
-    from runoff.analysis.validity import State
-    from runoff.records.schema import Case, InterleavingStats, Run
+    from numpy.typing import NDArray
+
+    from runoff.analysis.measurements import Measurements, Member
+    from runoff.analysis.metric_samples import Key, MetricSamples
+
+    Logs = list[NDArray[np.float64]]
+
+Side = tuple["Measurements", "Member"]
+"""A case and the measurements it belongs to."""
+RAW = ""
+"""Not relative to any target: the values themselves."""
+NOTHING = Estimate(nan, nan, nan, 0)
+_NO_PAIRS = "no block has a value above zero of both"
+_NO_RATIO = Ratio(nan, nan, nan, 0, nan)
 
 
-class _Draft(NamedTuple):
-    """A ratio before it is corrected for being one of many."""
+class MetricComparison(Struct, frozen=True, kw_only=True):
+    """One line of a comparison: `second` compared with `first`, on one metric."""
 
-    key: Key
-    baseline: str
-    ratio: Ratio
-    floor: float | None
-    unit: str
+    label: str
+    metric: str
+    unit: str = ""
+    first: Estimate = NOTHING
+    second: Estimate = NOTHING
+    relative_to: str = RAW
+    """The target whose ratios to both were compared; empty if the values themselves were."""
+    paired: bool = False
+    """Whether both were measured in the same blocks of one run."""
+    ratio: Ratio = _NO_RATIO
+    """First / second: above 1 is better than the first."""
+    floor: float | None = None
+    p_adjusted: float = nan
+    reason: str = ""
+    """Why the two cannot be compared; empty if they can."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, as in every report."""
+        if self.reason:
+            return not_comparable(self.reason, self.unit)
+        return decide(self.ratio, self.p_adjusted, self.floor, self.unit)
+
+    @property
+    def change(self) -> tuple[float, float, float]:
+        """How much larger the second is, with its interval: 0.05 is 5% more."""
+        return 1 / self.ratio.value - 1, 1 / self.ratio.high - 1, 1 / self.ratio.low - 1
 
 
-def comparisons(
-    run: Run, cells: Mapping[Key, MetricSamples], state_of: Callable[[Case, str], State]
-) -> dict[Key, dict[str, Comparison]]:
-    """Return, for each cell that can be compared, its comparisons by the target of the baseline.
+def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
+    """Return the verdicts on each metric of each case of a run, by the target of the baseline.
 
-    Parameters
-    ----------
-    run
-        The run.
-    cells
-        Its cells, from `runoff.analysis.metric_samples.cells`.
-    state_of
-        What became of a probe of a case. What is not ``ok`` gets no ratio.
+    Metrics whose ratio says nothing have none, and neither have cases without a baseline and the null runners.
     """
-    made = _Comparisons(run, cells, state_of)
-    for case in run.info.cases:
-        if computes(run, case.target):
-            made.add(case)
-    return made.judged()
+
+    @cache
+    def floor(comparison: str, metric: Metric) -> float | None:
+        return noise_floor(data, comparison, metric)
+
+    members = {member.case: member for member in data.members if member.computes}
+    made: defaultdict[Key, dict[str, Verdict]] = defaultdict(dict)
+    lines: dict[tuple[Key, str], MetricComparison] = {}
+    for key, cell in data.cells.items():
+        member = members.get(key.case)
+        if member is None or cell.unit not in BETTER_WORSE:
+            continue
+        metric = Metric(key.probe, key.metric)
+        for base in data.compared_with(member.comparison):
+            made[key][base.target] = Verdict("baseline", unit=cell.unit)
+            if base is not member or key.probe in member.failures:
+                line = _compared(data, base, member, metric, floor(member.comparison, metric))
+                why = line.reason or ("" if line.paired else _NO_PAIRS)
+                lines[key, base.target] = msgspec.structs.replace(line, reason=why)
+    for (key, baseline), line in zip(lines, adjusted(lines.values()), strict=True):
+        made[key][baseline] = line.verdict
+    return made
 
 
-class _Comparisons:
-    """The state that the comparisons of a run share."""
-
-    def __init__(self, run: Run, cells: Mapping[Key, MetricSamples], state_of: Callable[[Case, str], State]) -> None:
-        self.cells = cells
-        self.state_of = state_of
-        self.peers = ComparisonGroups(run.info)
-        self.keys: defaultdict[str, list[Key]] = defaultdict(list)
-        for key in cells:
-            self.keys[key.case].append(key)
-        self.together = {(record.case, record.block) for record in run.records if _side_by_side(record.turned)}
-        self.floors: dict[tuple[str, str, str], float | None] = {}
-        self.drafts: list[_Draft] = []
-        self.made: defaultdict[Key, dict[str, Comparison]] = defaultdict(dict)
-
-    def add(self, case: Case) -> None:
-        baselines = self.peers.baselines(case)
-        for key in self.keys[case.id]:
-            cell = self.cells[key]
-            if cell.unit not in BETTER_WORSE:
-                continue
-            for baseline in baselines:
-                ratio = self._ratio(case, baseline, key)
-                self.made[key][baseline.target] = ratio if isinstance(ratio, Comparison) else Comparison("")
-                if isinstance(ratio, Ratio):
-                    self.drafts.append(_Draft(key, baseline.target, ratio, self._floor(case, key), cell.unit))
-
-    def judged(self) -> dict[Key, dict[str, Comparison]]:
-        """Put verdicts on all ratios; those of one probe and metric are one family of comparisons."""
-        families: defaultdict[tuple[str, str], list[_Draft]] = defaultdict(list)
-        for draft in self.drafts:
-            families[draft.key.probe, draft.key.metric].append(draft)
-        for family in families.values():
-            adjusted = adjust(np.array([draft.ratio.p for draft in family]))
-            for draft, p in zip(family, adjusted.tolist(), strict=True):
-                self.made[draft.key][draft.baseline] = _judge(draft, p)
-        return dict(self.made)
-
-    def _ratio(self, case: Case, baseline: Case, key: Key) -> Ratio | Comparison:
-        """Return the ratio, or the comparison that says why there is none."""
-        mine, theirs = self.state_of(case, key.probe), self.state_of(baseline, key.probe)
-        if mine.status != "ok":
-            return not_comparable(mine.reason)
-        if baseline.id == case.id:
-            return Comparison(BASELINE)
-        if theirs.status != "ok":
-            return not_comparable(f"{baseline.target}: {theirs.reason}")
-        other = self.cells.get(Key(baseline.id, key.probe, key.metric))
-        if other is None:
-            return not_comparable(f"{baseline.target} has no {key.metric}")
-        logs = pair(self.cells[key], other, self._together(case, baseline, key))
-        return paired(logs) if logs else not_comparable("no block has a value above zero of both")
-
-    def _together(self, case: Case, baseline: Case, key: Key) -> set[int]:
-        """Return the blocks in which the two took turns."""
-        if key.probe != "latency":
-            return set()
-        blocks = ({block for of, block in self.together if of == one.id} for one in (case, baseline))
-        return set.intersection(*blocks)
-
-    def _floor(self, case: Case, key: Key) -> float | None:
-        """Return the noise floor of `case` for the metric of `key`, from the A/A of its comparison."""
-        control = self.peers.control(case)
-        origin = self.peers.origin(control) if control else None
-        if control is None or origin is None:
-            return None
-        name = (control.id, key.probe, key.metric)
-        if name not in self.floors:
-            its = Key(*name)
-            ratio = self._ratio(control, origin, its) if its in self.cells else None
-            self.floors[name] = floor_of(ratio) if isinstance(ratio, Ratio) else None
-        return self.floors[name]
+def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
+    """Return `lines` with p-values corrected for many comparisons; those of one metric are one family."""
+    lines = list(lines)
+    families: defaultdict[str, list[int]] = defaultdict(list)
+    for place, line in enumerate(lines):
+        families[line.metric].append(place)
+    for places in families.values():
+        ps = adjust(np.array([lines[place].ratio.p for place in places], dtype=np.float64))
+        for place, p in zip(places, ps, strict=True):
+            lines[place] = msgspec.structs.replace(lines[place], p_adjusted=float(p))
+    return lines
 
 
-def _side_by_side(turned: InterleavingStats | None) -> bool:
-    return turned is not None and turned.beside > 1
+def estimate(cell: MetricSamples, metric: Metric) -> Estimate:
+    """Return the estimate of `metric` over all processes of `cell`."""
+    if metric.quantile is not None:
+        return percentile(cell.processes, metric.quantile) or NOTHING
+    return mean(cell.processes) if metric.statistic == "mean" else median(cell.processes)
 
 
-def _judge(draft: _Draft, p_adjusted: float) -> Comparison:
-    ratio, floor = draft.ratio, draft.floor
-    return Comparison(
-        words(ratio, p_adjusted, floor, draft.unit),
-        *(ratio.value, ratio.low, ratio.high, p_adjusted),
-        floor=np.nan if floor is None else floor,
+def paired_logs(first: Side, second: Side, metric: Metric) -> Logs:
+    """Return ln(first / second) by block of one run, each of shape ``(pairs,)``, for the blocks that both have.
+
+    Interleaved live processes give a pair for each iteration; others give one for each block.
+    """
+    (data, one), (_, other) = first, second
+    theirs, mine = data.cell(one, metric), data.cell(other, metric)
+    if theirs is None or mine is None:
+        return []
+    together = data.together(one) & data.together(other) if metric.probe == "latency" else frozenset()
+    return pair(metric.condensed(mine), metric.condensed(theirs), together)
+
+
+def by_process(cell: MetricSamples, metric: Metric) -> Logs:
+    """Return the samples above zero of each process, or the metric's statistic of each."""
+    condensed = metric.condensed(cell).processes
+    return [positive for samples in condensed if len(positive := samples[samples > 0])]
+
+
+def noise_floor(data: Measurements, comparison: str, metric: Metric) -> float | None:
+    """Return the noise floor of a comparison on `metric`, from its A/A control; None without one."""
+    control, baseline = data.control(comparison), data.baseline(comparison)
+    if control is None or baseline is None or any(metric.probe in one.failures for one in (control, baseline)):
+        return None
+    logs = paired_logs((data, baseline), (data, control), metric)
+    return floor_of(paired(logs)) if logs else None
+
+
+def within(data: Measurements, first: Member, second: Member, metric: Metric, label: str) -> MetricComparison:
+    """Return how `second` compares with `first`, two cases of one comparison of one run."""
+    line = _compared(data, first, second, metric, noise_floor(data, first.comparison, metric))
+    one, other = data.cell(first, metric), data.cell(second, metric)
+    if line.reason or one is None or other is None:
+        return msgspec.structs.replace(line, label=label)
+    return msgspec.structs.replace(line, label=label, first=estimate(one, metric), second=estimate(other, metric))
+
+
+def _compared(
+    data: Measurements, first: Member, second: Member, metric: Metric, floor: float | None
+) -> MetricComparison:
+    """Return the comparison of two cases of one run, without their estimates."""
+    one, other, reason = _cells((data, first), (data, second), metric)
+    if one is None or other is None:
+        return MetricComparison(label=second.case, metric=str(metric), reason=reason)
+    logs = paired_logs((data, first), (data, second), metric)
+    sides = [] if logs else [by_process(one, metric), by_process(other, metric)]
+    if not all(sides):
+        return MetricComparison(label=second.case, metric=str(metric), unit=one.unit, reason=_NO_PAIRS)
+    return MetricComparison(
+        label=second.case,
+        metric=str(metric),
+        unit=one.unit,
+        paired=bool(logs),
+        ratio=paired(logs) if logs else unpaired(*sides),
+        floor=floor,
     )
+
+
+def across(first: Side, second: Side, metric: Metric, label: str, relative_to: str = RAW) -> MetricComparison:
+    """Return how a case of one run compares with a case of another.
+
+    With `relative_to`, the ratios of both to that target in their own runs are compared: what made one whole run
+    slower cancels. Without, the values by process are.
+    """
+    one, other, reason = _cells(first, second, metric)
+    if one is None or other is None:
+        return MetricComparison(label=label, metric=str(metric), reason=reason)
+    samples = [by_process(one, metric), by_process(other, metric)]
+    if relative_to:
+        samples = [shares(side, metric, relative_to) for side in (first, second)]
+    if not all(samples):
+        return MetricComparison(
+            label=label, metric=str(metric), reason=f"no values above zero of {relative_to or label} to compare with"
+        )
+    return MetricComparison(
+        label=label,
+        metric=str(metric),
+        unit=one.unit,
+        first=estimate(one, metric),
+        second=estimate(other, metric),
+        relative_to=relative_to,
+        ratio=unpaired(*samples),
+        floor=worse(*(noise_floor(data, member.comparison, metric) for data, member in (first, second))),
+    )
+
+
+def shares(side: Side, metric: Metric, relative_to: str) -> Logs:
+    """Return a case's value as a part of the target `relative_to`'s, by block, each of shape ``(pairs,)``."""
+    data, member = side
+    base = next((peer for peer in data.peers(member.comparison) if peer.target == relative_to), None)
+    return [np.exp(-logs) for logs in paired_logs((data, base), side, metric)] if base else []
+
+
+def worse(one: float | None, other: float | None) -> float | None:
+    """Return the larger of two floors; None when one is not known."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _cells(first: Side, second: Side, metric: Metric) -> tuple[MetricSamples | None, MetricSamples | None, str]:
+    sides = (first, second)
+    found = [data.cell(member, metric) for data, member in sides]
+    for (_, member), cell in zip(sides, found, strict=True):
+        why = member.failures.get(metric.probe) or ("" if cell else f"no {metric} was measured")
+        if why or cell is None:
+            return None, None, f"{member.target}: {why}"
+        if short := metric.lacks(cell):
+            return None, None, f"{member.target}: {short}"
+    if found[0] and found[0].unit not in BETTER_WORSE:
+        return None, None, f"{metric} has no better or worse"
+    if found[0] and found[1] and found[0].unit != found[1].unit:
+        return None, None, f"{metric} is in {found[0].unit} and in {found[1].unit}"
+    return found[0], found[1], ""

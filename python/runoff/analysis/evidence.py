@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from scipy import stats
 
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Record
 
-Verdict = Literal["stable", "noisy", "drifting", "throttled", "not warmed up", "unknown"]
+StabilityVerdict = Literal["stable", "noisy", "drifting", "throttled", "not warmed up", "unknown"]
 
 NOISY_SD = 0.10
 """Standard deviation as a part of the mean; pyperf's bar."""
@@ -42,13 +42,13 @@ class Evidence(Struct, frozen=True):
     """A sentence with its number, and the verdict that it speaks for; None where it speaks for none."""
 
     text: str
-    holds: Verdict | None = None
+    holds: StabilityVerdict | None = None
     judges: bool = False
     """Whether it could have found that the times are unsteady: without one such sign there is no verdict."""
 
 
 @dataclass(frozen=True)
-class Series:
+class ProcessTimes:
     """The times of one case in one probe, processes in the order in which they were started."""
 
     what: str
@@ -58,7 +58,7 @@ class Series:
     """The block of each process."""
 
 
-def spread(series: Series) -> list[Evidence]:
+def spread(series: ProcessTimes) -> list[Evidence]:
     """Return the spread within processes and the one between their medians."""
     within = [x.std(ddof=1) / x.mean() for x in series.processes if len(x) >= FEWEST_IN_PART and x.mean() > 0]
     medians = np.array([np.median(x) for x in series.processes])
@@ -76,7 +76,7 @@ def _spread_sign(what: str, share: float, where: str) -> Evidence:
     return Evidence(text, "noisy" if share > NOISY_SD else None, judges=True)
 
 
-def trends(series: Series) -> list[Evidence]:
+def trends(series: ProcessTimes) -> list[Evidence]:
     """Return the trend from block to block, and the one within the life of a process."""
     by_block: dict[int, list[float]] = {}
     for block, times in zip(series.blocks, series.processes, strict=True):
@@ -108,13 +108,13 @@ def _trend(what: str, levels: NDArray[np.float64], where: str) -> Evidence:
     return Evidence(f"{what}: {verb} by {percent(abs(change))} {where} (p {p:.2g})", "drifting")
 
 
-def _parts(series: Series) -> NDArray[np.float64]:
+def _parts(series: ProcessTimes) -> NDArray[np.float64]:
     """Return the median of each tenth of each process over the process's own median, shape ``(processes, PARTS)``."""
     long = [x for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
     return np.array([[np.median(part) / np.median(x) for part in np.array_split(x, PARTS)] for x in long])
 
 
-def warming(series: Series) -> Evidence:
+def warming(series: ProcessTimes) -> Evidence:
     """Return whether the first tenth of the warm inferences still took longer than the last half.
 
     For processes whose warm-up was not watched. Mann and Whitney's test, one-sided, on times over their process's

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runoff.analysis.evidence import Evidence
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runoff.analysis.evidence import Verdict
+    from runoff.analysis.evidence import StabilityVerdict
     from runoff.records.schema import Record
 
 STEAL = 0.01
@@ -64,7 +64,9 @@ def _plain(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"  # noqa: PLR2004 (two digits)
 
 
-def _above(value: float | None, bar: float, holds: Verdict, say: Callable[[float], str], text: str) -> Evidence | None:
+def _above(
+    value: float | None, bar: float, holds: StabilityVerdict, say: Callable[[float], str], text: str
+) -> Evidence | None:
     if value is None:
         return None
     return Evidence(text.format(say(value)), holds if value > bar else None)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from msgspec import Struct
 
+from runoff.probes import PROBES
 from runoff.probes.base import WARM_UP, metric_name
+from runoff.statistics import fewest_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     import pandas as pd
     from numpy.typing import NDArray
+
+
+_WARM = ".warm"
 
 
 class Key(NamedTuple):
@@ -37,6 +43,54 @@ class MetricSamples:
     def pooled(self) -> NDArray[np.float64]:
         """Return the samples of all processes, shape ``(samples,)``."""
         return np.concatenate(self.processes)
+
+
+class Metric(Struct, frozen=True):
+    """A number that a case may have: a statistic of the samples of one metric."""
+
+    probe: str
+    cell: str
+    """The metric's name in ``summary.csv`` without its statistic: ``inference.warm``."""
+    statistic: str = "median"
+
+    @property
+    def summary_name(self) -> str:
+        """Its name in the column ``metric`` of ``summary.csv``."""
+        return self.cell if self.statistic == "median" else f"{self.cell}.{self.statistic}"
+
+    def __str__(self) -> str:
+        names = {metric: alias for alias, metric in PROBES[self.probe].aliases.items()}
+        parts = (self.probe, names.get(self.cell, self.cell), self.statistic if self.cell.endswith(_WARM) else "")
+        return ".".join(part for part in parts if part)
+
+    @property
+    def quantile(self) -> float | None:
+        """The share below it when it is a percentile, 0 to 1."""
+        return float(self.statistic[1:]) / 100 if self.statistic.startswith("p") else None
+
+    def of(self, samples: NDArray[np.float64]) -> float:
+        """Return the statistic of one process's samples, shape ``(samples,)``."""
+        return float(self._function(samples))
+
+    def lacks(self, cell: MetricSamples) -> str:
+        """Return why `cell` has too few samples for the statistic; empty when it has enough."""
+        if self.quantile is None:
+            return ""
+        needed, n = fewest_samples(self.quantile), sum(map(len, cell.processes))
+        return "" if n >= needed else f"{self} needs {needed:,} samples at 99 % confidence, and has {n:,}"
+
+    def condensed(self, cell: MetricSamples) -> MetricSamples:
+        """Return `cell` with the statistic of each process in place of its samples; for a median, `cell` itself."""
+        if self.statistic == "median":
+            return cell
+        return replace(cell, processes=tuple(np.array([self.of(samples)]) for samples in cell.processes))
+
+    @property
+    def _function(self) -> Callable[[NDArray[np.float64]], np.floating]:
+        quantile = self.quantile
+        if quantile is not None:
+            return lambda samples: np.quantile(samples, quantile)
+        return np.mean if self.statistic == "mean" else np.median
 
 
 def pair(case: MetricSamples, baseline: MetricSamples, together: Collection[int] = ()) -> list[NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from runoff.analysis.evidence import Evidence, Series, Verdict, spread, trends, turns, warming
+from runoff.analysis.evidence import Evidence, ProcessTimes, StabilityVerdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import surroundings
 from runoff.analysis.validity import disagreements
 from runoff.probes import PROBES
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from runoff.probes.base import Probe
     from runoff.records.schema import Record, Run
 
-WORST_FIRST: tuple[Verdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
+WORST_FIRST: tuple[StabilityVerdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
 """Times of another state first; then times of a slower machine; then times that no one level describes."""
 
 
 class Stability(Struct, frozen=True):
     """How steady a case's times were."""
 
-    verdict: Verdict
+    verdict: StabilityVerdict
     """The worst that holds; ``unknown`` where there is too little to judge."""
     evidence: list[str]
     """Every sign looked at: first those that made the verdict, then those that were fine or not told."""
-    holds: list[Verdict] = []
+    holds: list[StabilityVerdict] = []
     """All verdicts that hold, the worst first."""
 
 
@@ -100,6 +100,6 @@ def _warm_up(probe: Probe, records: Sequence[Record]) -> list[Evidence]:
     return [*turns(records, still_warming=any(sign.holds or not sign.judges for sign in after)), *after]
 
 
-def _series(probe: Probe, records: Sequence[Record]) -> Series:
+def _series(probe: Probe, records: Sequence[Record]) -> ProcessTimes:
     taken = [(np.array(times), record.block) for record in records for times in probe.headline_values(record) if times]
-    return Series(probe.timed, tuple(times for times, _ in taken), tuple(block for _, block in taken))
+    return ProcessTimes(probe.timed, tuple(times for times, _ in taken), tuple(block for _, block in taken))

@@ -1,8 +1,8 @@
 """From samples to ``summary.csv``: an estimate with its interval for every metric, and how it compares.
 
 `ratio` is the baseline's value divided by the case's own, for times, memory and counts: how many times
-faster, smaller or fewer, so that above 1 is better than the baseline. Null runners get estimates, no ratio.
-`floor` and `p_adjusted` are what the verdict was compared with; `stability` is filled in by `analyse`.
+faster, smaller or fewer. Above 1 is better than the baseline. Null runners get estimates, no ratio.
+`floor` and `p_adjusted` decide the verdict; `stability` is filled in by `analyse`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from runoff.analysis.comparisons import comparisons
-from runoff.analysis.metric_samples import Key, MetricSamples, cells
+from runoff.analysis.comparisons import run_verdicts
+from runoff.analysis.measurements import measured
+from runoff.analysis.metric_samples import Key, MetricSamples
 from runoff.analysis.samples import tidy
 from runoff.analysis.validity import State, computes, disagreements, state
-from runoff.analysis.verdict import Comparison
+from runoff.analysis.verdict import Verdict
+from runoff.analysis.wording import words
 from runoff.probes import PROBES
 from runoff.probes.base import Probe
 from runoff.records.protocol import Once
@@ -35,7 +37,7 @@ COLUMNS = [
     *("case", "target", "model", "workload", "profile", "probe", "metric", "unit"),
     *("n", "estimate", "low", "high"),
     *("baseline", "ratio", "ratio_low", "ratio_high", "verdict", "status", "reason"),
-    *("p_adjusted", "floor", "stability"),
+    *("p_adjusted", "floor", "stability", "verdict_kind", "verdict_reason"),
 ]
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 _AGGREGATES: dict[Aggregate, Callable[[NDArray[np.float64]], float]] = {"min": np.min, "mean": np.mean, "max": np.max}
@@ -74,7 +76,8 @@ class _Summary:
 
     def __init__(self, run: Run, samples: pd.DataFrame) -> None:
         self.run = run
-        self.cells = cells(samples)
+        data = measured(run, samples)
+        self.cells = data.cells
         self.wrong = disagreements(run)
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in run.records:
@@ -83,7 +86,7 @@ class _Summary:
         self.keys: defaultdict[tuple[str, str], list[Key]] = defaultdict(list)
         for key in self.cells:
             self.keys[key.case, key.probe].append(key)
-        self.comparisons = comparisons(run, self.cells, self._state)
+        self.verdicts = run_verdicts(data)
 
     def _state(self, case: Case, probe: str) -> State:
         name = (case.id, probe)
@@ -133,15 +136,15 @@ class _Summary:
     def _compared(self, case: Case, line: _Line) -> Iterator[tuple[object, ...]]:
         head = (case.id, case.target, case.model, case.workload, case.settings.profile)
         estimate = line.estimate
-        found = self.comparisons.get(Key(case.id, line.probe.name, line.metric)) if line.cell else None
-        for name, comparison in (found or {"": Comparison("")}).items():
+        found = self.verdicts.get(Key(case.id, line.probe.name, line.metric)) if line.cell else None
+        for name, verdict in (found or {"": Verdict()}).items():
             yield (
                 *head,
                 *(line.probe.name, line.metric, line.unit),
                 *(estimate.n, estimate.value, estimate.low, estimate.high),
-                *(name, comparison.ratio, comparison.low, comparison.high, comparison.verdict),
+                *(name, verdict.ratio, verdict.low, verdict.high, words(verdict)),
                 *(line.state.status, line.state.reason),
-                *(comparison.p_adjusted, comparison.floor, ""),
+                *(verdict.p_adjusted, verdict.floor, "", verdict.kind, verdict.reason),
             )
 
 

@@ -1,140 +1,125 @@
-"""Comparing a case with its baseline, in numbers and in words."""
+"""The verdict of a comparison as a value: its kind, and the numbers it rests on.
+
+`runoff.analysis.wording` turns a verdict into text. Nothing reads the text back.
+"""
 
 from __future__ import annotations
 
-from math import expm1, floor, isfinite, log, log1p, log10, nan
-from typing import TYPE_CHECKING
+from math import expm1, isfinite, isnan, log, log1p, nan
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from runoff.statistics import Ratio
+from runoff.statistics import Ratio
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["", "baseline", "A/A", "better", "worse", "no difference", "undecided", "not comparable"]
+"""``undecided``: not distinguishable, though a difference of 10% is not ruled out. Empty: nothing to compare with."""
 BETTER_WORSE = {
     "ns": ("faster", "slower"),
     "bytes": ("smaller", "larger"),
     "count": ("fewer", "more"),
     "J": ("less", "more"),
 }
-"""Units whose ratio says something, and the words for it."""
-BASELINE = "baseline"
-NO_DIFFERENCE = "no difference"
-"""How the verdict of two that cannot be told apart begins; the floor follows."""
+"""Units in which less is better, and the words for a ratio above and below 1."""
 LEVEL = 0.05
 """Largest corrected p-value of a difference."""
-IN_PERCENT = 1.1
-"""Below this many times a difference is said in percent."""
+ALIKE = 1.1
+"""Intervals within this factor of 1 rule out a difference of 10%. Differences below it are printed in percent."""
+
+_NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
+"""Columns of ``summary.csv`` that a verdict rests on."""
 
 
-class Comparison(Struct, frozen=True):
-    """How a case stands to a baseline.
+class Verdict(Struct, frozen=True):
+    """How a case compares with a baseline."""
 
-    `ratio` is the baseline's value divided by the case's: above 1 is better.
-    """
-
-    verdict: str
+    kind: Kind = ""
     ratio: float = nan
+    """Baseline / case: above 1 is better. NaN if there is none; the same holds for the other numbers."""
     low: float = nan
     high: float = nan
     p_adjusted: float = nan
     floor: float = nan
-    """Relative: 0.021 is 2.1 %."""
+    """Noise floor, relative: 0.021 is 2.1%."""
+    unit: str = ""
+    """``ns``, ``bytes``, ``count`` or ``J``."""
+    reason: str = ""
+    """Why the two are not comparable."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether it claims a difference, in either direction."""
+        return self.kind in ("better", "worse")
+
+    @property
+    def tied(self) -> bool:
+        """Whether the two are not distinguishable."""
+        return self.kind in ("no difference", "undecided")
 
 
-def not_comparable(reason: str) -> Comparison:
-    """Return the comparison that was not possible because of `reason`."""
-    return Comparison(f"not comparable: {reason}")
+def not_comparable(reason: str, unit: str = "") -> Verdict:
+    """Return the verdict on a comparison that was not possible because of `reason`."""
+    return Verdict("not comparable", unit=unit, reason=reason)
 
 
 def floor_of(ratio: Ratio | None) -> float | None:
-    """Return the noise floor that an A/A gives, relative (0.021 is 2.1 %).
+    """Return the noise floor that an A/A ratio gives, relative (0.021 is 2.1%).
 
-    It is half the width of the A/A's interval, or the distance of its estimate from 1 where that is larger: an A/A
-    that shows a difference has a bias that no comparison beside it can be free of. None when there is no A/A, or none
-    with an interval.
+    It is half the width of the A/A interval, or the distance of its estimate from 1 if that is larger: an A/A that
+    shows a difference has a bias that every comparison next to it may share. None without an A/A or an interval.
     """
     if ratio is None or not isfinite(ratio.low):
         return None
     return expm1(max(log(ratio.high / ratio.low) / 2, abs(log(ratio.value))))
 
 
-def differs(ratio: Ratio, p_adjusted: float, floor: float | None) -> bool:
-    """Return whether `ratio` is a difference.
+def decide(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> Verdict:
+    """Return the verdict on a ratio.
 
-    It is when all three hold: the 95 % interval leaves out 1, the p-value corrected for many comparisons is at
-    most 0.05, and the estimate lies beyond the noise floor, where there is one.
-    """
-    if not isfinite(ratio.low) or ratio.low <= 1 <= ratio.high:
-        return False
-    return p_adjusted <= LEVEL and abs(log(ratio.value)) > log1p(floor or 0.0)
-
-
-def words(ratio: Ratio, p_adjusted: float, floor: float | None, unit: str) -> str:
-    """Return a verdict; there is none without an interval.
-
-    ``12.4x faster (11.9 to 12.9)``, ``2.1 % slower (1.7 to 2.5)``, ``no difference (floor 2.1 %)`` or
-    ``no difference (no floor)``; and ``no difference shown (ratio 0.21 to 1.9)`` where there may well be one, and too
-    little was measured to tell.
+    It is a difference if all three hold: the 95% interval excludes 1, the p-value corrected for many comparisons is at
+    most 0.05, and the estimate lies beyond the noise floor, if there is one.
 
     Parameters
     ----------
     ratio
         Baseline / case.
     p_adjusted
-        Its p-value from `runoff.statistics.adjust`, over all ratios of the same probe and metric.
+        Its p-value from `runoff.statistics.adjust`, over all ratios of the same metric.
     floor
-        From `floor_of`; None without a twin.
+        From `floor_of`; None without an A/A control.
     unit
-        ``ns``, ``bytes``, ``count`` or ``J``.
+        A key of `BETTER_WORSE`.
     """
+    numbers = ratio.value, ratio.low, ratio.high, p_adjusted, nan if floor is None else floor, unit
     if not isfinite(ratio.low):
-        return f"not comparable: {ratio.n} block gives no interval (2 are needed)"
-    if not differs(ratio, p_adjusted, floor):
-        return _no_difference(ratio, floor)
-    better, worse = BETTER_WORSE[unit]
-    if ratio.value > 1:
-        return times(ratio.value, ratio.low, ratio.high, better)
-    return times(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, worse)
+        return Verdict("not comparable", *numbers, reason=f"{ratio.n} block gives no interval (2 are needed)")
+    distance, noise = abs(log(ratio.value)), log1p(floor or 0.0)
+    if not ratio.low <= 1 <= ratio.high and p_adjusted <= LEVEL and distance > noise:
+        return Verdict("better" if ratio.value > 1 else "worse", *numbers)
+    alike = ratio.low >= 1 / ALIKE and ratio.high <= ALIKE
+    within_noise = floor is not None and distance <= noise
+    return Verdict("no difference" if alike or within_noise else "undecided", *numbers)
 
 
-def _no_difference(ratio: Ratio, floor: float | None) -> str:
-    """Return the verdict of two that cannot be told apart: because they are alike, or because it cannot be seen."""
-    # at least a difference of 10 % is ruled out, or what there seems to be is within the noise
-    alike = ratio.low >= 1 / IN_PERCENT and ratio.high <= IN_PERCENT
-    if alike or (floor is not None and abs(log(ratio.value)) <= log1p(floor)):
-        return f"{NO_DIFFERENCE} ({'no floor' if floor is None else f'floor {percent(floor)}'})"
-    places = decimals(ratio.value, ratio.low, ratio.high)
-    return f"{NO_DIFFERENCE} shown (ratio {ratio.low:.{places}f} to {ratio.high:.{places}f})"
+def read_verdict(line: Mapping[Any, Any]) -> Verdict:
+    """Return the verdict in a row of ``summary.csv``, as columns by name.
 
-
-def percent(share: float) -> str:
-    """Return a relative number with two digits: ``2.1 %``, ``0.34 %``, ``15 %``."""
-    number = 100 * share
-    places = max(1 - floor(log10(number)), 0) if number else 0
-    return f"{number:.{min(places, 3)}f} %"
-
-
-def times(value: float, low: float, high: float, word: str) -> str:
-    """Return ``value x word (low to high)`` with as many decimals as the interval supports; all are above 1.
-
-    Differences below 10 % are said in percent.
+    Rows written before the column ``verdict_kind`` existed get the kind that their numbers give.
     """
-    if value < IN_PERCENT:
-        value, low, high, mark = 100 * (value - 1), 100 * (low - 1), 100 * (high - 1), " %"
-        most = max(4, 1 - floor(log10(value)))
-        places = max(decimals(value, low, high), min(-floor(log10(low)), most))  # a bound above 0 is not printed as 0
-    else:
-        mark, places = "x", decimals(value, low, high)
-        if low < 1.05:  # noqa: PLR2004 - a bound next to 1 must not be printed as 1
-            places = max(places, min(-floor(log10(low - 1)), 4))
-    return f"{value:.{places}f}{mark} {word} ({low:.{places}f} to {high:.{places}f})"
+    value, low, high, p, floor = (_number(line[name]) for name in _NUMBERS)
+    kind: Kind = line.get("verdict_kind") or ""
+    if kind or not line["baseline"]:
+        return Verdict(kind, value, low, high, p, floor, line["unit"], line.get("verdict_reason") or "")
+    if line["baseline"] == line["target"]:
+        return Verdict("baseline", unit=line["unit"])
+    if isnan(low):
+        return not_comparable(line["reason"], line["unit"])
+    p = 0.0 if isnan(p) else p  # the oldest rows have none: their intervals alone decide
+    return decide(Ratio(value, low, high, 0, p), p, None if isnan(floor) else floor, line["unit"])
 
 
-def decimals(value: float, low: float, high: float) -> int:
-    """Return how many decimals a number with this interval supports: half its width gets one digit.
-
-    Never more than make three significant digits.
-    """
-    three = max(2 - floor(log10(abs(value))), 0) if value else 0
-    half = (high - low) / 2
-    return min(max(-floor(log10(half)), 0), three) if half > 0 else three
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else nan

@@ -21,7 +21,7 @@ from runoff.records.files import RUN_FILE, read_run, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff.compare.pairing import Comparison
+    from runoff.compare.pairing import RunComparison
 
 
 class _Started(Struct):
@@ -59,7 +59,7 @@ def compare(
 
 def _compared(
     first: str, second: str, run: str | None, metrics: Sequence[str], relative_to: str | None, *, unlike_machines: bool
-) -> Comparison:
+) -> RunComparison:
     sides = [find(word) for word in (first, second)]
     if run is None and sides[0] and sides[1]:
         one, other = (formats.read(path) for path in sides if path)
@@ -112,7 +112,7 @@ def latest() -> Path:
     return max(started, key=lambda folder: started[folder])
 
 
-def write_page(comparison: Comparison, out: Path) -> None:
+def write_page(comparison: RunComparison, out: Path) -> None:
     """Write the comparison as Markdown, JSON and plots into the folder `out`."""
     from runoff.compare import forest, show
 
@@ -152,10 +152,10 @@ def gate(
     """Hold a run against limits, print what was found and return the exit code."""
     from rich.console import Console
 
+    from runoff.analysis.measurements import of_run
     from runoff.compare import gate_report, saved
     from runoff.compare.gate import gate as held
     from runoff.compare.limits import GRAMMAR, parse_limit, read_limits
-    from runoff.compare.measurements import of_run
 
     asked = [*(read_limits(limits) if limits else []), *(parse_limit(text) for text in fail_on)]
     if not asked and not save_to:

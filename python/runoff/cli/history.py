@@ -24,7 +24,7 @@ from runoff.report.text import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from runoff.compare.metrics import Metric
+    from runoff.analysis.metric_samples import Metric
     from runoff.history.runs import FoundRun
     from runoff.history.series import By, Line, Series
 

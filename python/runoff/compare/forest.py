@@ -9,14 +9,16 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from runoff.analysis.wording import words
+
 if TYPE_CHECKING:
-    from runoff.compare.pairing import Comparison
+    from runoff.compare.pairing import RunComparison
 
 _WIDTH, _ROW = 460, 34
 _DIFFERS, _SAME, _BAND = "#0072B2", "#777777", "#DDDDDD"
 
 
-def draw(comparison: Comparison) -> dict[str, bytes]:
+def draw(comparison: RunComparison) -> dict[str, bytes]:
     """Return the plot as an SVG by the end of its file's name; nothing when no line has an interval."""
     chart = forest(comparison)
     if chart is None:
@@ -25,7 +27,7 @@ def draw(comparison: Comparison) -> dict[str, bytes]:
     return {"svg": vl_convert.vegalite_to_svg(text).encode()}
 
 
-def forest(comparison: Comparison) -> Any:  # noqa: ANN401 - Altair's charts share no type
+def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts share no type
     """Return the Altair chart; None when no line has an interval."""
     lines = [line for line in comparison.lines if not line.reason and isfinite(line.ratio.low)]
     if not lines:
@@ -39,8 +41,8 @@ def forest(comparison: Comparison) -> Any:  # noqa: ANN401 - Altair's charts sha
             "high": line.ratio.high,
             "from": 1 / (1 + (line.floor or 0)),
             "to": 1 + (line.floor or 0),
-            "verdict": line.verdict,
-            "differs": line.differs,
+            "verdict": words(line.verdict),
+            "differs": line.verdict.differs,
         }
         for line in lines
     )

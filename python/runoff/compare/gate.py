@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runoff.analysis.comparisons import MetricComparison, adjusted, within
+from runoff.analysis.measurements import of_run
 from runoff.analysis.summary import summarise
-from runoff.analysis.verdict import percent
-from runoff.compare.measurements import of_run
-from runoff.compare.metric_comparison import MetricComparison, adjusted, within
+from runoff.analysis.wording import percent, words
 from runoff.compare.metrics import parse_metric
 from runoff.compare.saved import Saved, against
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from runoff.analysis.measurements import Measurements, Member
     from runoff.compare.limits import Limit
-    from runoff.compare.measurements import Measurements, Member
     from runoff.records.schema import Run
 
 Outcome = Literal["passed", "exceeded", "failed"]
 
 
-class Check(Struct, frozen=True, kw_only=True):
+class LimitResult(Struct, frozen=True, kw_only=True):
     """One limit held against one case."""
 
     outcome: Outcome
@@ -54,7 +54,7 @@ class Gate(Struct, frozen=True, kw_only=True):
     machine: str
     against: str
     """What changes are from; empty where no limit is a change."""
-    checks: list[Check]
+    checks: list[LimitResult]
     notes: list[str]
 
     @property
@@ -164,10 +164,10 @@ class _Gate:
                 lines.append(within(self.data, base, member, metric, member.case))
         return {(line.label, line.metric): line for line in adjusted(lines)}
 
-    def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], MetricComparison]) -> Check:
+    def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], MetricComparison]) -> LimitResult:
         """Return what a limit says of a case."""
         row = self._row(limit, member)
-        done = Check(
+        done = LimitResult(
             outcome="failed",
             case=member.case,
             target=member.target,
@@ -210,24 +210,24 @@ def _figure(row: pd.Series) -> Figure:
     return Figure(finite(row["estimate"]), finite(row["low"]), finite(row["high"]), str(row["unit"]), int(row["n"]))
 
 
-def _relative(check: Check, limit: Limit, line: MetricComparison) -> Check:
+def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
     if line.reason or not isfinite(line.ratio.low):
-        return replace(check, note=line.verdict)
+        return replace(check, note=words(line.verdict))
     value, low, high = line.change
     change = f"{signed(value)} % ({signed(low)} to {signed(high)})"
     beyond = limit.beyond(value)
-    outcome: Outcome = "exceeded" if beyond and line.differs else "passed"
+    outcome: Outcome = "exceeded" if beyond and line.verdict.differs else "passed"
     notes = []
     if low <= limit.value <= high:
         notes.append("the interval still holds the limit")
-    if beyond and not line.differs:
+    if beyond and not line.verdict.differs:
         notes.append("beyond the limit, but this run cannot tell it from noise")
     elif line.floor is not None and line.floor >= abs(limit.value) > 0:
         notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit: measure longer")
-    return replace(check, outcome=outcome, change=change, verdict=line.verdict, note="; ".join(notes))
+    return replace(check, outcome=outcome, change=change, verdict=words(line.verdict), note="; ".join(notes))
 
 
-def _absolute(check: Check, limit: Limit, figure: Figure) -> Check:
+def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
     if figure.value is None:
         return replace(check, note=f"no {limit.metric} was measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high

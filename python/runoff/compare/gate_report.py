@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from runoff.compare.gate import Check, Gate
+    from runoff.compare.gate import Gate, LimitResult
 
 _COLOURS = {"passed": "green", "exceeded": "bold red", "failed": "bold red"}
 
@@ -47,7 +47,7 @@ def print_gate(gate: Gate, console: Console) -> None:
     console.print(Text(headline(gate), style=_COLOURS["passed" if gate.passed else "failed"]), soft_wrap=True)
 
 
-def _table(title: str, checks: list[Check]) -> Table:
+def _table(title: str, checks: list[LimitResult]) -> Table:
     table = titled_table(title)
     for head in ("limit", "target", "measured", "change", "outcome"):
         table.add_column(head, no_wrap=head == "outcome")

@@ -11,14 +11,15 @@ import msgspec
 from msgspec import Struct
 
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.metrics import Metric, parse_metric
+from runoff.compare.metrics import parse_metric
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from runoff.compare.measurements import Member
+    from runoff.analysis.measurements import Member
+    from runoff.analysis.metric_samples import Metric
 
 GRAMMAR = (
     "a limit is PROBE.NAME, > or <, and a change from the baseline with its sign (+5%, -10%) "

@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runoff.analysis.comparisons import RAW, MetricComparison, across, adjusted, within
+from runoff.analysis.metric_samples import Metric
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.metric_comparison import RAW, MetricComparison, across, adjusted, within
-from runoff.compare.metrics import MAIN, Metric, parse_metric
+from runoff.compare.metrics import MAIN, parse_metric
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 from runoff.records.machine import headline, same_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff.compare.measurements import Measurements, Member
+    from runoff.analysis.measurements import Measurements, Member
 
 NOT_THE_SAME = "two runs do not see the same machine: raw values also hold what changed between them"
 INTERLEAVE = "measure both side by side in one run to be sure"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """The lines of a comparison and what has to be said beside them."""
 
     first: str
@@ -46,7 +47,7 @@ def choose_metrics(names: Sequence[str], *sides: Measurements) -> list[Metric]:
     ]
 
 
-def compare_targets(data: Measurements, first: str, second: str, names: Sequence[str]) -> Comparison:
+def compare_targets(data: Measurements, first: str, second: str, names: Sequence[str]) -> RunComparison:
     """Return how the target `second` stands to `first` wherever a comparison holds both."""
     metrics = choose_metrics(names, data)
     targets = {member.target for member in data.members}
@@ -61,7 +62,7 @@ def compare_targets(data: Measurements, first: str, second: str, names: Sequence
     notes = []
     if not all(line.paired or line.reason for line in lines):
         notes.append(f"{data.name} did not interleave them: what drifted between them is in the numbers")
-    return Comparison(first, second, adjusted(lines), _unfair(data), notes)
+    return RunComparison(first, second, adjusted(lines), _unfair(data), notes)
 
 
 def _couples(data: Measurements, first: str, second: str) -> list[tuple[str, Member, Member]]:
@@ -84,7 +85,7 @@ def compare_runs(
     relative_to: str | None,
     *,
     unlike_machines: bool,
-) -> Comparison:
+) -> RunComparison:
     """Return how each case of `second` stands to the same case of `first`.
 
     Parameters
@@ -115,7 +116,7 @@ def compare_runs(
     if any(not line.relative_to and line.unit == "ns" for line in lines):
         notes.append(f"{NOT_THE_SAME}; {INTERLEAVE}")
     unfair = [f"{side.name}: {text}" for side in (first, second) for text in _unfair(side)]
-    return Comparison(first.name, second.name, adjusted(lines), unfair, list(dict.fromkeys(notes)))
+    return RunComparison(first.name, second.name, adjusted(lines), unfair, list(dict.fromkeys(notes)))
 
 
 def _machines(first: Measurements, second: Measurements, *, unlike_machines: bool) -> list[str]:

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from runoff.analysis.comparisons import RAW, MetricComparison, by_process, estimate, noise_floor, shares, worse
+from runoff.analysis.metric_samples import Metric
 from runoff.analysis.verdict import BETTER_WORSE
-from runoff.compare.metric_comparison import RAW, MetricComparison, by_process, estimate, noise_floor, shares, worse
-from runoff.compare.metrics import Metric
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import write_atomically
 from runoff.statistics import fewest_samples, unpaired
@@ -18,8 +18,8 @@ from runoff.statistics import fewest_samples, unpaired
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runoff.analysis.measurements import Measurements, Member
     from runoff.analysis.metric_samples import MetricSamples
-    from runoff.compare.measurements import Measurements, Member
 
 VERSION = 1
 _STATISTICS = ("median", "mean", "p90", "p95", "p99", "p99.9")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from runoff.report.terminal import titled_table
+from runoff.analysis.wording import ending, headline, tone, words
+from runoff.report.terminal import COLOURS, titled_table
 from runoff.report.text import Figure, finite, full, interval, number
 
 if TYPE_CHECKING:
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from runoff.compare.metric_comparison import MetricComparison
-    from runoff.compare.pairing import Comparison
+    from runoff.analysis.comparisons import MetricComparison
+    from runoff.analysis.verdict import Verdict
+    from runoff.compare.pairing import RunComparison
     from runoff.statistics import Estimate
 
 _NARROW = 16
 """Longest name that heads a column of figures."""
-_GOOD, _BAD = ("faster", "smaller", "fewer", "less"), ("slower", "larger", "more")
-_COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
 
 
 def figure(estimate: Estimate, unit: str) -> Figure:
@@ -37,7 +37,7 @@ def how(line: MetricComparison) -> str:
     return "paired by block" if line.paired else "raw"
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: RunComparison, console: Console) -> None:
     """Print the table, with what has to be said before and after it."""
     for text in comparison.unfair:
         console.print(Text(text, style="bold red"), soft_wrap=True)
@@ -86,14 +86,12 @@ def cell(shown: Figure) -> Text:
     return Text(number(shown)).append(f"\n{between}" if between else "", style="dim")
 
 
-def coloured(verdict: str) -> Text:
+def coloured(verdict: Verdict) -> Text:
     """Return a verdict in the colours of the reports."""
-    first, bracket, rest = verdict.partition(" (")
-    style = _COLOURS.get(first.rsplit(" ", 1)[-1], "")
-    return Text(first, style=style).append(f"{bracket}{rest}", style="dim")
+    return Text(headline(verdict), style=COLOURS[tone(verdict)]).append(ending(verdict), style="dim")
 
 
-def markdown(comparison: Comparison, plot: str | None) -> str:
+def markdown(comparison: RunComparison, plot: str | None) -> str:
     """Return the comparison as a page of Markdown; `plot` is the name of the image beside it."""
     parts = [f"# {comparison.second} against {comparison.first}\n"]
     parts += [f"**{text}**\n" for text in comparison.unfair]
@@ -106,7 +104,7 @@ def markdown(comparison: Comparison, plot: str | None) -> str:
             line.label,
             line.metric,
             *(full(figure(side, line.unit)) for side in (line.first, line.second)),
-            line.verdict,
+            words(line.verdict),
             how(line),
         )
         for line in comparison.lines
@@ -121,7 +119,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def as_dict(comparison: Comparison) -> dict[str, Any]:
+def as_dict(comparison: RunComparison) -> dict[str, Any]:
     """Return the comparison for JSON: times in ns, memory in bytes, ratios as first by second."""
     return {
         "first": comparison.first,
@@ -149,6 +147,6 @@ def contrast_dict(line: MetricComparison) -> dict[str, Any]:
         "ratio_high": finite(line.ratio.high),
         "p_adjusted": finite(line.p_adjusted),
         "floor": line.floor,
-        "differs": line.differs,
-        "verdict": line.verdict,
+        "differs": line.verdict.differs,
+        "verdict": words(line.verdict),
     }

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runoff.analysis.comparisons import adjusted
 from runoff.analysis.verdict import BETTER_WORSE
 from runoff.compare import formats
-from runoff.compare.metric_comparison import adjusted
 from runoff.compare.pairing import compare_runs
 from runoff.compare.show import how
 from runoff.history.series import Change
-from runoff.report.text import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from runoff.compare.measurements import Measurements
-    from runoff.compare.metric_comparison import MetricComparison
-    from runoff.compare.pairing import Comparison
+    from runoff.analysis.comparisons import MetricComparison
+    from runoff.analysis.measurements import Measurements
+    from runoff.compare.pairing import RunComparison
     from runoff.history.series import Series
 
 _Place = tuple[int, int]
@@ -68,21 +67,12 @@ def _changed(one: Series, number: int, changes: Mapping[_Place, Change]) -> Seri
 
 
 def _change(line: MetricComparison, against: str) -> Change:
-    return Change(
-        against=against,
-        verdict=line.verdict,
-        how=how(line),
-        ratio=finite(line.ratio.value),
-        low=finite(line.ratio.low),
-        high=finite(line.ratio.high),
-        p_adjusted=finite(line.p_adjusted),
-        differs=line.differs,
-    )
+    return Change(against=against, verdict=line.verdict, how=how(line))
 
 
 def _comparing(
     folders: Mapping[str, Path], metrics: Sequence[str], *, unlike_machines: bool
-) -> Callable[[str, str], Comparison]:
+) -> Callable[[str, str], RunComparison]:
     """Return what compares two runs; each run is read once, each pair is compared once."""
 
     @cache
@@ -90,7 +80,7 @@ def _comparing(
         return formats.read(folders[run])
 
     @cache
-    def compared(first: str, second: str) -> Comparison:
+    def compared(first: str, second: str) -> RunComparison:
         sides = measurements(first), measurements(second)
         return compare_runs(*sides, metrics, None, unlike_machines=unlike_machines)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from runoff.analysis.measurements import engine_of, model_sha256
 from runoff.analysis.summary import COLUMNS as SUMMARY
 from runoff.analysis.validity import computes
-from runoff.compare.measurements import engine_of, model_sha256
 from runoff.history.runs import moment
 from runoff.records.errors import RunoffError
 from runoff.records.machine import headline, machine_key

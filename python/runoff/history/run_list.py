@@ -15,7 +15,7 @@ from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.harness import harness
 from runoff.analysis.samples import COLUMNS as SAMPLES
 from runoff.analysis.summary import COLUMNS as SUMMARY
-from runoff.analysis.verdict import NO_DIFFERENCE
+from runoff.analysis.wording import headline as verdict_words
 from runoff.history.runs import find, why_unreadable
 from runoff.history.show import letter
 from runoff.paths import shown
@@ -102,8 +102,7 @@ def best(made: Sequence[Block]) -> str:
             return f"{model}not a fair comparison: {', '.join(found.unfair)}"
         text = f"{model}{found.winner.target} ({found.profile}): {found.what} {number(found.figure)}"
         for name, verdict in list(found.versus.items())[-1:]:
-            word, _, _ = verdict.partition(" (")
-            text += f", {word} {'from' if word.startswith(NO_DIFFERENCE) else 'than'} {name}"
+            text += f", {verdict_words(verdict)} {'from' if verdict.tied else 'than'} {name}"
         return text
     return ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runoff.analysis.verdict import Verdict  # noqa: TC001 (msgspec evaluates the annotations)
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.report.text import Figure
@@ -17,7 +18,7 @@ from runoff.report.text import Figure
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from runoff.compare.metrics import Metric
+    from runoff.analysis.metric_samples import Metric
 
 Line = dict[str, Any]
 """A line of the history, with the columns of the view `history`."""
@@ -30,19 +31,14 @@ _NEAREST = 5
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """How a point stands to the one before."""
+    """How a point compares with the one before."""
 
     against: str
     """The run before."""
-    verdict: str
+    verdict: Verdict
+    """Its ratio is the value before divided by the value after: above 1 is better."""
     how: str
     """What was compared: ``relative to ort-python in both runs``, or ``raw``."""
-    ratio: float | None = None
-    """Before by after: above 1 is better."""
-    low: float | None = None
-    high: float | None = None
-    p_adjusted: float | None = None
-    differs: bool = False
 
 
 class Point(Struct, frozen=True, kw_only=True):

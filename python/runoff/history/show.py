@@ -10,9 +10,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from runoff.compare.show import cell, coloured, grid
-from runoff.report.terminal import titled_table
-from runoff.report.text import full, plural
+from runoff.analysis.wording import detail, ending, headline, tone, words
+from runoff.compare.show import cell, grid
+from runoff.report.terminal import COLOURS, titled_table
+from runoff.report.text import finite, full, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,9 +124,10 @@ def _cells(one: Series, point: Point, history: History) -> Iterator[Text]:
 
 
 def _verdict(change: Change) -> Text:
-    first, bracket, rest = change.verdict.partition(" (")
-    raw = RAW if change.how == RAW else ""
-    return coloured(first).append(f"\n({rest} {raw}" if bracket else f" {raw}", style="dim")
+    verdict = change.verdict
+    below = ending(verdict) if verdict.kind == "not comparable" else f"\n({detail(verdict)})"
+    raw = f" {RAW}" if change.how == RAW else ""
+    return Text(headline(verdict), style=COLOURS[tone(verdict)]).append(below + raw, style="dim")
 
 
 def _unchanged(one: Series, point: Point) -> str:
@@ -209,7 +211,7 @@ def markdown(history: History, plots: Mapping[str, str]) -> str:
 def _row(one: Series, point: Point, history: History) -> list[str]:
     machine = [history.machines[point.machine_key]] if len(history.machines) > 1 else []
     value = full(point.figure) if point.measured else "not measured"
-    change = point.change.verdict if point.change else _unchanged(one, point)
+    change = words(point.change.verdict) if point.change else _unchanged(one, point)
     how = point.change.how if point.change else ""
     return [one.metric, point.run, *machine, value, change, point.stability, "; ".join(point.new), how]
 
@@ -230,5 +232,17 @@ def as_dict(history: History) -> dict[str, Any]:
 
 
 def _point(point: Point) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(point)
-    return plain
+    plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(point, change=None))
+    return plain | {"change": _change_dict(point.change) if point.change else None}
+
+
+def _change_dict(change: Change) -> dict[str, Any]:
+    verdict = change.verdict
+    numbers = {name: finite(getattr(verdict, name)) for name in ("ratio", "low", "high", "p_adjusted")}
+    return {
+        "against": change.against,
+        "verdict": words(verdict),
+        "how": change.how,
+        **numbers,
+        "differs": verdict.differs,
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runoff.plan.baselines import baseline_of, control_name
 from runoff.plan.coreml_packages import PACKAGES, serves, verified
 from runoff.plan.settings import resolve, sweep
 from runoff.probes import PROBES
@@ -102,22 +103,12 @@ def _with_proof(case: Case, reason: Reason, manifest: Manifest) -> Case:
     return msgspec.structs.replace(case, skipped=Reason(reason.kind, f"{proof}; {reason.message}", reason.hint))
 
 
-def baseline_of(cases: Sequence[Case], baselines: Sequence[str]) -> Case | None:
-    """Return the case that the others of a comparison are held against, for its noise floor too.
-
-    It is the one of the last of `baselines` that is there, else the first case; None without cases.
-    """
-    by_target = {case.target: case for case in cases}
-    named = [by_target[name] for name in baselines if name in by_target]
-    return named[-1] if named else next(iter(cases), None)
-
-
 def with_controls(
     cases: Sequence[Case], targets: Mapping[str, TargetInfo], baselines: Sequence[str]
 ) -> tuple[Case, ...]:
-    """Return `cases` with the second self of the baseline of every comparison: an A/A, whose spread is the noise floor.
+    """Return `cases` with an A/A control of the baseline of every comparison; its spread is the noise floor.
 
-    A comparison in which fewer than two cases can run and compute has none.
+    A comparison in which fewer than two cases can run and compute has no control.
     """
     comparisons: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
@@ -133,13 +124,13 @@ def with_controls(
 
 
 def _control(case: Case) -> Case:
-    name = f"{case.target}-again"
+    name = control_name(case.target)
     identity = ".".join((case.model, case.workload, name, *case.variant))
     return msgspec.structs.replace(case, id=identity, target=name, control_of=case.target)
 
 
 def with_control_targets(cases: Iterable[Case], targets: Mapping[str, TargetInfo]) -> dict[str, TargetInfo]:
-    """Return `targets` with those of the twins among `cases`, under the twins' names."""
+    """Return `targets` with those of the A/A controls among `cases`, under the names of the controls."""
     return {**targets, **{case.target: targets[case.control_of] for case in cases if case.control_of}}
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
+from runoff.analysis.wording import words
 from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
 from runoff.report.overview import DETAIL, blocks
@@ -16,12 +17,13 @@ from runoff.report.text import full, number, plural
 from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers, headlines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from runoff.analysis.analyse import Analysis
+    from runoff.analysis.verdict import Verdict
     from runoff.report.overview import Block, Row
-    from runoff.report.verdicts import Finding
+    from runoff.report.verdicts import BestTarget
 
 MOST = 65_536
 """Characters that GitHub takes in a comment."""
@@ -93,7 +95,7 @@ def _board(made: Sequence[Block]) -> str:
     return _GAP.join([told, *([f"Stability of the cases: {counts}."] if counts else [])])
 
 
-def _first(found: Finding | None) -> str:
+def _first(found: BestTarget | None) -> str:
     """Return who comes first, with those that are as good, by what, and from whom it cannot be told apart."""
     if found is None:
         return ""
@@ -149,13 +151,16 @@ def overview(block: Block) -> str:
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:
-    baselines = block.baselines
     yield from (row.profile, f"*{row.target}*" if row.control_of else row.target, full(row.wall))
-    yield from (row.wall_vs.get(name, "") for name in baselines)
+    yield from _versus(row.wall_vs, block)
     yield full(row.warm)
-    yield from (row.warm_vs.get(name, "") for name in baselines)
+    yield from _versus(row.warm_vs, block)
     for domain in block.domains:
         drawn = row.energy.get(domain)
         yield full(drawn.inference) if drawn else ""
-        yield from (drawn.inference_vs.get(name, "") if drawn else "" for name in baselines)
+        yield from _versus(drawn.inference_vs if drawn else {}, block)
     yield from (full(row.peak), row.stability, row.status)
+
+
+def _versus(verdicts: Mapping[str, Verdict], block: Block) -> list[str]:
+    return [words(verdicts[name]) if name in verdicts else "" for name in block.baselines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.analysis.validity import WITH_HUGE_PAGES, timed_how
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 

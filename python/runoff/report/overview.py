@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import fields, replace
 
-from runoff.analysis.comparison_groups import ComparisonGroups
 from runoff.analysis.validity import computes, say
+from runoff.analysis.verdict import Verdict, read_verdict
+from runoff.analysis.wording import words
+from runoff.plan.baselines import baselines_of
 from runoff.probes.energy import PARTS, shown_domains
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, plural
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from runoff.analysis.analyse import Analysis
-    from runoff.records.schema import Case
+    from runoff.records.schema import Case, RunInfo
 
 WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")
@@ -29,8 +33,6 @@ HEADLINE_METRICS = (WALL, ("life", "whole"), WARM)
 """Times that stand for their probe."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
 """Metrics that may be withheld without the case being any less measured: percentiles."""
-AGAIN = "A/A"
-"""Begins the result of a baseline against its own twin."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
 
 
@@ -38,10 +40,10 @@ class Energy(Struct, frozen=True, kw_only=True):
     """What a case draws in one domain, with what the idle machine draws taken off."""
 
     process: Figure
-    process_vs: dict[str, str]
+    process_vs: dict[str, Verdict]
     """Verdict by baseline."""
     inference: Figure
-    inference_vs: dict[str, str]
+    inference_vs: dict[str, Verdict]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -54,16 +56,16 @@ class Row(Struct, frozen=True, kw_only=True):
     computes: bool
     """False for the null runners."""
     control_of: str | None = field(default=None, name="twin_of")
-    """The baseline that it is once more, for the noise floor; its verdicts are then the A/A's own result."""
+    """The baseline that it repeats as A/A control; its verdict against it is then the A/A result."""
     stability: str = ""
     """The verdict of `runoff.analysis.stability`; empty for a case that could not run."""
     wall: Figure
-    wall_vs: dict[str, str]
+    wall_vs: dict[str, Verdict]
     """Verdict by baseline."""
     warm: Figure
-    warm_vs: dict[str, str]
+    warm_vs: dict[str, Verdict]
     peak: Figure
-    peak_vs: dict[str, str]
+    peak_vs: dict[str, Verdict]
     energy: dict[str, Energy] = {}
     """By domain: those of the block that were measured."""
     status: str
@@ -121,7 +123,7 @@ class Missing(Struct, frozen=True):
     metrics: list[str]
 
 
-class Outliers(Struct, frozen=True):
+class OutlierCounts(Struct, frozen=True):
     """How many of the `n` samples of a metric lie beyond Tukey's fences. None of them was dropped."""
 
     case: str
@@ -142,7 +144,7 @@ def blocks(analysis: Analysis) -> list[Block]:
     statuses: dict[str, set[str]] = defaultdict(set)
     unfair = _unfair(analysis)
     domains = shown_domains(analysis.run.info.meters)
-    peers = ComparisonGroups(analysis.run.info)
+    compared = _baselines(analysis.run.info)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
@@ -154,7 +156,7 @@ def blocks(analysis: Analysis) -> list[Block]:
         key = (case.model, case.workload, settings.threads, settings.batch)
         status = next((worst for worst in _WORST_FIRST if worst in statuses[case.id]), "not-measured")
         grouped[key].append(_row(case, lines, status, analysis))
-        baselines[key] |= dict.fromkeys(baseline.target for baseline in peers.baselines(case))
+        baselines[key] |= dict.fromkeys(compared[case.comparison])
     return [
         Block(
             model=key[0],
@@ -168,6 +170,14 @@ def blocks(analysis: Analysis) -> list[Block]:
         )
         for key, rows in grouped.items()
     ]
+
+
+def _baselines(info: RunInfo) -> dict[tuple[str, ...], list[str]]:
+    """Return the targets that others are compared with, by comparison."""
+    peers: dict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in info.cases:
+        peers[case.comparison].append(case)
+    return {name: [case.target for case in baselines_of(cases, info.baselines)] for name, cases in peers.items()}
 
 
 def _unfair(analysis: Analysis) -> dict[str, list[str]]:
@@ -242,19 +252,13 @@ def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
     return Figure(value, low, high, line["unit"], int(line["n"]))
 
 
-def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, str]:
-    found = [line for line in lines.get((case.id, *name), []) if line["baseline"]]
-    return {
-        line["baseline"]: _again(line) if line["baseline"] == case.control_of else line["verdict"] for line in found
-    }
-
-
-def _again(line: dict[str, Any]) -> str:
-    """Return the result of an A/A, such as ``A/A +0.3 % (-0.5 to +1.1)``: how much quicker the twin seemed."""
-    value, low, high = (finite(line[column]) for column in ("ratio", "ratio_low", "ratio_high"))
-    if value is None or low is None or high is None:
-        return str(line["verdict"])
-    return f"{AGAIN} {100 * (value - 1):+.1f} % ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f})"
+def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Verdict]:
+    found = (line for line in lines.get((case.id, *name), []) if line["baseline"])
+    verdicts = {line["baseline"]: read_verdict(line) for line in found}
+    control = verdicts.get(case.control_of or "")
+    if case.control_of and control and isfinite(control.low):
+        verdicts[case.control_of] = replace(control, kind="A/A")
+    return verdicts
 
 
 def missing(summary: pd.DataFrame) -> list[Missing]:
@@ -284,11 +288,11 @@ def ratios(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-_NAMES = ("case", "target", "probe", "metric", "baseline", "verdict")
+_NAMES = ("case", "target", "probe", "metric", "unit", "baseline", "verdict", "verdict_kind", "verdict_reason")
 _NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
 
 
-def outliers(analysis: Analysis) -> list[Outliers]:
+def outliers(analysis: Analysis) -> list[OutlierCounts]:
     """Return how many samples of each case are outliers, where they were counted."""
     counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for line in analysis.summary.to_dict("records"):
@@ -296,7 +300,7 @@ def outliers(analysis: Analysis) -> list[Outliers]:
         if kind in ("mild_outliers", "severe_outliers") and finite(line["estimate"]) is not None:
             counts[line["case"], line["probe"], metric][kind] = int(line["estimate"]), int(line["n"])
     return [
-        Outliers(*key, kinds["mild_outliers"][0], kinds["severe_outliers"][0], kinds["mild_outliers"][1])
+        OutlierCounts(*key, kinds["mild_outliers"][0], kinds["severe_outliers"][0], kinds["mild_outliers"][1])
         for key, kinds in counts.items()
         if len(kinds) > 1
     ]
@@ -308,7 +312,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
     overview = {
         "run": info.run_id,
         "folder": str(analysis.run.folder),
-        "blocks": [{"title": block.title} | msgspec.to_builtins(block) for block in blocks(analysis)],
+        "blocks": [{"title": block.title} | _in_words(block) for block in blocks(analysis)],
         "missing": missing(analysis.summary),
         "audit": analysis.audit,
         "ratios": ratios(analysis),
@@ -327,3 +331,14 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
     }
     plain: dict[str, Any] = msgspec.to_builtins(overview)
     return plain
+
+
+def _in_words(value: Any) -> Any:  # noqa: ANN401 - anything that a block holds
+    """Return `value` as plain dicts and lists, with its verdicts as text."""
+    if isinstance(value, Verdict):
+        return words(value)
+    if isinstance(value, Struct):
+        return {one.encode_name: _in_words(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {key: _in_words(item) for key, item in value.items()}
+    return [_in_words(item) for item in value] if isinstance(value, list) else value

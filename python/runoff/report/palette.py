@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from runoff.plan.baselines import repeated_target
+
 PHASES = {
     "start": "#BBBBBB",
     "imports": "#332288",
@@ -76,6 +78,6 @@ DARK = {
 
 def target_colours(targets: list[str]) -> dict[str, str]:
     """Return a colour for each of `targets`; those that runoff does not know share the spare ones."""
-    unknown = [target for target in targets if target not in TARGETS and not target.endswith("-again")]
+    unknown = [target for target in targets if target not in TARGETS and not repeated_target(target)]
     spare = {target: _SPARE[place % len(_SPARE)] for place, target in enumerate(unknown)}
     return {target: TARGETS.get(target) or spare.get(target, TWIN) for target in targets}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import pandas as pd
 
+from runoff.analysis.verdict import read_verdict
+from runoff.analysis.wording import headline
 from runoff.report.frame import BAR, legend, log_axis, names, of_block, per_profile, sparse_axis, target_colour, title
 from runoff.report.palette import AXIS, BAND, INK, OTHER_PHASE, PHASES, SURFACE
 from runoff.report.text import Figure, number
@@ -91,7 +93,7 @@ def ratios(summary: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: A
     if lines.empty:
         return None
     lines = lines.sort_values("baseline", key=lambda names: names.map(block.baselines.index), kind="stable")
-    lines = lines.assign(text=lines["verdict"].str.split(" (", regex=False).str[0])
+    lines = lines.assign(text=[headline(read_verdict(line)) for line in lines.to_dict("records")])
     colour = target_colour(lines, frame).legend(None)
     made = []
     for profile, rows in lines.groupby("profile", sort=False):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from runoff import paths
 from runoff.analysis.analyse import Analysis, analyse
+from runoff.analysis.verdict import Verdict
+from runoff.analysis.wording import words
 from runoff.records.errors import RunoffError
 from runoff.records.files import RUN_FILE, read_run
 from runoff.records.machine import headline
@@ -109,7 +111,7 @@ def readme_block(analysis: Analysis, block: Block, folder: Path) -> str:
         "peak RSS",
     )
     cells = (
-        (_name(row.target), full(row.wall), row.wall_vs.get(baseline, ""), full(row.warm), full(row.peak))
+        (_name(row.target), full(row.wall), words(row.wall_vs.get(baseline, Verdict())), full(row.warm), full(row.peak))
         for row in rows
     )
     return f"""\

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct
 
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 from runoff.report import device, energy
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, outliers, ratios

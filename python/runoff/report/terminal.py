@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.harness import MOST
-from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
+from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
 from runoff.report import device
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
     from runoff.analysis.harness import Harness
+    from runoff.analysis.verdict import Verdict
 
 _WIDE = 8
 """A longer name is broken at its first hyphen."""
-_GOOD, _BAD = ("faster", "smaller", "less"), ("slower", "larger", "more")
-_COLOURS = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red")}
+COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
+"""Styles by the tone of a verdict."""
 _MOST_BASELINES = 2
 """Baselines beside the whole process; more would not fit into 80 columns. The report has all."""
 
@@ -132,9 +133,9 @@ def _add_versus(table: Table, baselines: list[str]) -> None:
 def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
     yield _target(row)
     yield _figure(row.wall)
-    yield from (_verdict(row.wall_vs.get(name, "")) for name in baselines)
+    yield from (_verdict(row.wall_vs.get(name)) for name in baselines)
     yield _figure(row.warm)
-    yield from (_verdict(row.warm_vs.get(name, "")) for name in baselines[-1:])
+    yield from (_verdict(row.warm_vs.get(name)) for name in baselines[-1:])
     yield _figure(row.peak)
 
 
@@ -142,9 +143,9 @@ def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
     """Yield the cells of the line below a case: what the process and the inference above it draw."""
     yield Text(f"  {domain}", style="dim")
     yield _figure(drawn.process)
-    yield from (_verdict(drawn.process_vs.get(name, "")) for name in baselines)
+    yield from (_verdict(drawn.process_vs.get(name)) for name in baselines)
     yield _figure(drawn.inference)
-    yield from (_verdict(drawn.inference_vs.get(name, "")) for name in baselines[-1:])
+    yield from (_verdict(drawn.inference_vs.get(name)) for name in baselines[-1:])
     yield Text("")
 
 
@@ -169,9 +170,11 @@ def _short(between: str) -> str:
     return between.replace(" to ", "\N{EN DASH}").replace(" %", "%")
 
 
-def _verdict(verdict: str) -> Text:
-    if verdict.startswith("not comparable"):
-        return Text("not comparable", style="dim")
-    first, bracket, rest = verdict.partition(" (")
-    style = "dim" if verdict == BASELINE else _COLOURS.get(first.rsplit(" ", 1)[-1], "")
-    return Text(_short(first), style=style).append(f"\n{_short(rest.rstrip(')'))}" if bracket else "", style="dim")
+def _verdict(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text("")
+    text = Text(_short(headline(verdict)), style=COLOURS[tone(verdict)])
+    if verdict.kind == "not comparable":  # the reason has no room here: the report has it
+        return text
+    between = _short(detail(verdict))
+    return text.append(f"\n{between}" if between else "", style="dim")

@@ -6,7 +6,7 @@ from math import isfinite
 
 from msgspec import Struct
 
-from runoff.analysis.verdict import decimals
+from runoff.analysis.wording import decimals
 
 _SCALES = {
     "ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")),

@@ -1,4 +1,4 @@
-"""Which target does best, and how it stands to the baselines: as values, and in words."""
+"""Which target does best, and how it compares with the baselines: as values, and in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from runoff.analysis.verdict import BASELINE, IN_PERCENT, NO_DIFFERENCE
+from runoff.analysis.verdict import ALIKE, Verdict
+from runoff.analysis.wording import against
 from runoff.report.text import Figure, full
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ WHOLE, WARM, MEMORY = "whole process", "warm inference", "peak memory"
 """What every block is ranked by; energy comes on top where it was measured."""
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class BestTarget(Struct, frozen=True, kw_only=True):
     """The best target of a profile in one respect."""
 
     block: Block
@@ -29,16 +30,16 @@ class Finding(Struct, frozen=True, kw_only=True):
     figure: Figure
     best: str
     """How the first is called: ``quickest``, ``smallest``, ``most frugal``."""
-    versus: dict[str, str]
-    """Verdict by baseline, and by each target that cannot be told from it."""
+    versus: dict[str, Verdict]
+    """Verdict by baseline, and by each target that is not distinguishable from it."""
     level: list[str] = []
-    """Targets whose figure is near its own, and that it, or a baseline that it ties with, cannot be told from."""
+    """Targets with a figure near its own that are not distinguishable from it, or from a baseline it ties with."""
     unfair: list[str]
     """Points of the fairness audit that the comparison fails."""
 
     @property
     def tied(self) -> list[str]:
-        """Targets that it cannot be told from."""
+        """Targets that are not distinguishable from it."""
         return _tied(self.versus)
 
     @property
@@ -48,25 +49,23 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @property
     def clear(self) -> bool:
-        """Whether it was told apart from every baseline."""
-        return bool(self.versus) and not any(
-            verdict.startswith((NO_DIFFERENCE, "not comparable")) for verdict in self.versus.values()
-        )
+        """Whether it differs from every baseline."""
+        return bool(self.versus) and all(verdict.differs for verdict in self.versus.values())
 
 
 def headlines(block: Block) -> list[str]:
-    """Return, profile by profile, which target does best and how it stands to the baselines, in words.
+    """Return, profile by profile, which target does best and how it compares with the baselines, in words.
 
     A comparison with a failed point of the audit says so before it names a winner.
     """
     return [_sentence(found) for found in findings(block)]
 
 
-def findings(block: Block) -> list[Finding]:
+def findings(block: Block) -> list[BestTarget]:
     """Return the best target of each profile in each respect; a profile without figures has none."""
     found = []
     for profile in block.profiles:
-        # a twin is its baseline once more: it cannot win
+        # an A/A control cannot win
         rows = [row for row in block.rows if row.profile == profile and row.computes and row.control_of is None]
         for what, best, read in _contests(block):
             measured = {row.target: (row, *read(row)) for row in rows if read(row)[0].value is not None}
@@ -75,15 +74,17 @@ def findings(block: Block) -> list[Finding]:
     return found
 
 
-def _finding(block: Block, what: str, best: str, measured: Mapping[str, tuple[Row, Figure, dict[str, str]]]) -> Finding:
+def _finding(
+    block: Block, what: str, best: str, measured: Mapping[str, tuple[Row, Figure, dict[str, Verdict]]]
+) -> BestTarget:
     winner, figure, verdicts = min(measured.values(), key=lambda entry: entry[1].value or 0.0)
     ties = _ties(winner.target, {name: entry[2] for name, entry in measured.items()})
-    near = {name for name, (_, its, _) in measured.items() if (its.value or 0.0) < IN_PERCENT * (figure.value or 0.0)}
-    versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict != BASELINE}
+    near = {name for name, (_, its, _) in measured.items() if (its.value or 0.0) < ALIKE * (figure.value or 0.0)}
+    versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict.kind != "baseline"}
     tied = _tied(versus)
     # who ties with a baseline that the first ties with, too, is as good
     beside = [name for name, (_, _, its) in measured.items() if name not in versus and set(_tied(its)) & set(tied)]
-    return Finding(
+    return BestTarget(
         block=block,
         profile=winner.profile,
         what=what,
@@ -96,16 +97,16 @@ def _finding(block: Block, what: str, best: str, measured: Mapping[str, tuple[Ro
     )
 
 
-def _tied(versus: Mapping[str, str]) -> list[str]:
-    return [name for name, verdict in versus.items() if verdict.startswith(NO_DIFFERENCE)]
+def _tied(versus: Mapping[str, Verdict]) -> list[str]:
+    return [name for name, verdict in versus.items() if verdict.tied]
 
 
-def answers(block: Block) -> list[Finding]:
+def answers(block: Block) -> list[BestTarget]:
     """Return one finding for each respect: of the first profile, unless another's interval lies wholly below its.
 
     Where the first profile has one value and no interval, the smallest estimate is taken.
     """
-    chosen: dict[str, Finding] = {}
+    chosen: dict[str, BestTarget] = {}
     for found in findings(block):
         held = chosen.get(found.what)
         if held is None or _below(found.figure, held.figure):
@@ -119,7 +120,7 @@ def _below(one: Figure, other: Figure) -> bool:
     return one.high is not None and one.high < other.low
 
 
-_Result = tuple[Figure, dict[str, str]]
+_Result = tuple[Figure, dict[str, Verdict]]
 """A figure, and its verdicts by baseline."""
 
 
@@ -137,22 +138,15 @@ def _inference(domain: str, row: Row) -> _Result:
     return (found.inference, found.inference_vs) if found else (Figure(), {})
 
 
-def _ties(winner: str, verdicts: Mapping[str, dict[str, str]]) -> dict[str, str]:
-    """Return the verdicts of those that cannot be told from `winner`, where it is a baseline itself."""
-    found = {target: versus.get(winner, "") for target, versus in verdicts.items()}
-    return {target: verdict for target, verdict in found.items() if verdict.startswith(NO_DIFFERENCE)}
+def _ties(winner: str, verdicts: Mapping[str, dict[str, Verdict]]) -> dict[str, Verdict]:
+    """Return the verdicts of the targets that are not distinguishable from `winner`, if it is a baseline."""
+    return {target: versus[winner] for target, versus in verdicts.items() if winner in versus and versus[winner].tied}
 
 
-def _sentence(found: Finding) -> str:
+def _sentence(found: BestTarget) -> str:
     points = ", ".join(found.unfair)
     unfair = f" (not a fair comparison, it fails: {points})" if points else ""
     place = "comes first" if found.tied else f"is the {found.best}"
-    versus = "; ".join(_stands(name, verdict) for name, verdict in found.versus.items())
-    told = f": {versus}" if versus else ""
-    return f"{found.profile}, {found.what}{unfair}: {found.winner.target} {place}, {full(found.figure)}{told}."
-
-
-def _stands(name: str, verdict: str) -> str:
-    if verdict.startswith(NO_DIFFERENCE):
-        return verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE} from {name}")
-    return f"against {name} {verdict}"
+    verdicts = "; ".join(against(verdict, name) for name, verdict in found.versus.items())
+    ending = f": {verdicts}" if verdicts else ""
+    return f"{found.profile}, {found.what}{unfair}: {found.winner.target} {place}, {full(found.figure)}{ending}."

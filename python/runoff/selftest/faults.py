@@ -13,7 +13,7 @@ from runoff.selftest.suites import HONEST, Plan, pick_model, runner
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runoff.analysis.audit import Point
+    from runoff.analysis.audit import AuditPoint
     from runoff.records.schema import Run
 
 
@@ -110,7 +110,7 @@ def _failures(run: Run) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list[Point]) -> Outcome:
+def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list[AuditPoint]) -> Outcome:
     kind, words = failures.get(fault.target, ("", ""))
     differs = _differing(fault.target, [point for point in points if point.point == fault.point])
     caught = kind in fault.kinds or bool(differs)
@@ -118,17 +118,17 @@ def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list
     return Outcome(fault=fault.name, what=fault.what, caught=caught, said=said)
 
 
-def _honest(failures: Mapping[str, tuple[str, str]], points: list[Point]) -> Outcome:
+def _honest(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint]) -> Outcome:
     kind, words = failures.get(HONEST, ("", ""))
     said = f"{kind}: {words}" if kind else _differing(HONEST, points)
     return Outcome(fault="none", what="nothing is wrong with it", caught=not said, said=said or "nothing, rightly")
 
 
-def _differing(target: str, points: list[Point]) -> str:
+def _differing(target: str, points: list[AuditPoint]) -> str:
     """Return what the audit says of `target` in `points` that differ."""
     said = [f"audit, {point.point}: {point.detail}" for point in points if _blames(point, target)]
     return "; ".join(said)
 
 
-def _blames(point: Point, target: str) -> bool:
+def _blames(point: AuditPoint, target: str) -> bool:
     return point.outcome == "differs" and any(f"{target} asked" in part for part in point.detail.split("; "))

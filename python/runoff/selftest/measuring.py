@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.bench import bench
+from runoff.plan.baselines import control_name
 from runoff.processes import workspace
 from runoff.records.files import read_run
 from runoff.selftest.suites import HONEST, SAME, SHORT_SETS, Plan, burning, pick_model, runner, write
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 LATENCY, PROCESS = "latency", "process"
-TWIN = f"{HONEST}-again"
+TWIN = control_name(HONEST)
 """The baseline's own A/A, which every comparison of live processes holds."""
 
 _PARTS = (1, 3, 6)

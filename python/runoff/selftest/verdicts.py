@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.analysis.analyse import analyse
-from runoff.analysis.verdict import BETTER_WORSE, NO_DIFFERENCE
+from runoff.analysis.verdict import Kind  # noqa: TC001 (msgspec evaluates the annotations)
 from runoff.selftest.suites import HONEST
 
 if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 METRICS = {"latency": "inference.warm", "process": "wall"}
-_WORDS = BETTER_WORSE["ns"]
 
 
 class TargetVerdict(Struct, frozen=True, kw_only=True):
@@ -27,7 +26,10 @@ class TargetVerdict(Struct, frozen=True, kw_only=True):
     high: float
     floor: float
     p_adjusted: float
+    kind: Kind = ""
+    """Of the verdict; empty if there is none."""
     verdict: str
+    """The verdict in words."""
 
     @property
     def half_width(self) -> float:
@@ -37,17 +39,17 @@ class TargetVerdict(Struct, frozen=True, kw_only=True):
     @property
     def slower(self) -> bool:
         """Whether the verdict is that it is slower."""
-        return _WORDS[1] in self.verdict
+        return self.kind == "worse"
 
     @property
     def differs(self) -> bool:
         """Whether the verdict is a difference, in either direction."""
-        return any(word in self.verdict for word in _WORDS)
+        return self.kind in ("better", "worse")
 
     @property
     def quiet(self) -> bool:
         """Whether the verdict is that there is no difference."""
-        return self.verdict.startswith(NO_DIFFERENCE)
+        return self.kind in ("no difference", "undecided")
 
 
 NOTHING = TargetVerdict(measured=nan, low=nan, high=nan, floor=nan, p_adjusted=nan, verdict="not measured")
@@ -70,5 +72,6 @@ def _said(row: dict[Any, Any]) -> TargetVerdict:
         high=1 / row["ratio_low"] - 1,
         floor=row["floor"],
         p_adjusted=row["p_adjusted"],
+        kind=row["verdict_kind"],
         verdict=row["verdict"],
     )

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from runoff.analysis.verdict import decimals
+from runoff.analysis.wording import decimals
 from runoff.records.files import write_atomically
 from runoff.records.machine import headline
 from runoff.report.text import Figure, finite, full, plural

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.analysis.audit import measurement, resources, software, work
-from runoff.analysis.audit.group import Group, Outcome, in_effect
+from runoff.analysis.audit.group import AuditGroup, Outcome, in_effect
 from runoff.analysis.validity import computes
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.analysis.audit.group import Found
     from runoff.records.schema import Case, Record, Run
 
-POINTS: tuple[Callable[[Group], Found | None], ...] = (
+POINTS: tuple[Callable[[AuditGroup], Found | None], ...] = (
     *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),
     *(resources.threads, resources.provider, software.denormals),
     *(resources.profile, resources.settings, resources.applied, resources.environment),
@@ -26,7 +26,7 @@ POINTS: tuple[Callable[[Group], Found | None], ...] = (
 """In the order in which they are shown; one that is None has nothing to look at in this comparison."""
 
 
-class Point(Struct, frozen=True):
+class AuditPoint(Struct, frozen=True):
     """One point of the audit of one comparison."""
 
     comparison: tuple[str, ...]
@@ -35,7 +35,7 @@ class Point(Struct, frozen=True):
     detail: str
 
 
-def audit(run: Run) -> list[Point]:
+def audit(run: Run) -> list[AuditPoint]:
     """Return the points of every comparison in which at least one case ran, in the order of the plan.
 
     A baseline's twin is no competitor: it is in none of the points but the one on the noise floor.
@@ -52,12 +52,12 @@ def audit(run: Run) -> list[Point]:
         cases = tuple(case for case in ran if case.control_of is None)
         if not cases:
             continue
-        group = Group(
+        group = AuditGroup(
             run,
             cases,
             tuple(case for case in ran if case.control_of is not None),
             {case.id: in_effect(records[case.id]) for case in ran},
             {case.id: tuple(records[case.id]) for case in ran},
         )
-        points += [Point(comparison, *found) for check in POINTS if (found := check(group)) is not None]
+        points += [AuditPoint(comparison, *found) for check in POINTS if (found := check(group)) is not None]
     return points

@@ -17,7 +17,7 @@ Found = tuple[str, Outcome, str]
 
 
 @dataclass(frozen=True)
-class Group:
+class AuditGroup:
     """A comparison: its cases that ran, and what their runners reported as in effect."""
 
     run: Run
@@ -55,7 +55,7 @@ def same(name: str, values: Mapping[str, str | None], what: str) -> Found:
     return (name, "ok", f"{what}: {distinct.pop()}") if distinct else (name, "unknown", f"no {what} in this comparison")
 
 
-def asked(name: str, group: Group, wanted: Mapping[str, object], field: str) -> Found:
+def asked(name: str, group: AuditGroup, wanted: Mapping[str, object], field: str) -> Found:
     """Return whether `field` of what was in effect is what the case asked for."""
     differing, blind = [], []
     for case in group.cases:

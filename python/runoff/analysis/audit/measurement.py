@@ -8,13 +8,13 @@ from runoff.analysis.audit.group import same
 from runoff.analysis.evidence import NOISY_SD
 from runoff.analysis.machine_noise import OTHERS
 from runoff.analysis.validity import timed_how
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 
 if TYPE_CHECKING:
-    from runoff.analysis.audit.group import Found, Group
+    from runoff.analysis.audit.group import AuditGroup, Found
 
 
-def timed(group: Group) -> Found:
+def timed(group: AuditGroup) -> Found:
     """Return whether the warm inferences of all were timed in one way."""
     how = {
         case.target: " and ".join(sorted({timed_how(live) for live in group.turned(case)}))
@@ -26,7 +26,7 @@ def timed(group: Group) -> Found:
     return same("timed the same way", how, "warm inferences")
 
 
-def waiting(group: Group) -> Found:
+def waiting(group: AuditGroup) -> Found:
     """Return whether those that waited left the CPU to the one whose turn it was."""
     shares = {
         case.target: max(told)
@@ -43,7 +43,7 @@ def waiting(group: Group) -> Found:
     return "idle while waiting", "ok", "none waited: one process at a time"
 
 
-def control(group: Group) -> Found:
+def control(group: AuditGroup) -> Found:
     """Return whether a baseline ran a second time under another name, as it ran the first time."""
     for again in group.controls:
         first = next((case for case in group.cases if case.target == again.control_of), None)
@@ -55,7 +55,7 @@ def control(group: Group) -> Found:
     return "twin for the noise floor", "unknown", "no baseline ran twice: verdicts have no floor"
 
 
-def energy(group: Group) -> Found | None:
+def energy(group: AuditGroup) -> Found | None:
     """Return whether one set of counters counted the energy of all, with nobody else at work; None where none did."""
     windows = {
         case.target: [window for record in group.records[case.id] if record.status == "ok" for window in record.energy]

@@ -9,14 +9,14 @@ from runoff.analysis.audit.group import asked, same
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runoff.analysis.audit.group import Found, Group
+    from runoff.analysis.audit.group import AuditGroup, Found
     from runoff.records.schema import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
 """Settings whose names do not say what a target lacks."""
 
 
-def threads(group: Group) -> Found:
+def threads(group: AuditGroup) -> Found:
     """Return whether each used the threads it was asked for: by its own word, and as runoff counted them.
 
     More threads at work than asked for is a difference whatever the runner says. Fewer is not known to be one: a
@@ -39,7 +39,7 @@ def threads(group: Group) -> Found:
     return name, outcome, f"{detail}; {seen if counted else 'not counted from outside'}"
 
 
-def provider(group: Group) -> Found:
+def provider(group: AuditGroup) -> Found:
     """Return whether each ran on the provider it was asked to run on, and what those that tell planned for devices."""
     name, outcome, detail = asked(
         "provider", group, {case.id: case.settings.provider for case in group.cases}, "provider"
@@ -48,17 +48,17 @@ def provider(group: Group) -> Found:
     return name, outcome, "; ".join([detail, *planned])
 
 
-def _plan(group: Group, case: Case) -> str:
+def _plan(group: AuditGroup, case: Case) -> str:
     plan = next((effective.planned for effective in group.effective[case.id] if effective.planned), {})
     return ", ".join(f"{count} operations for {device}" for device, count in plan.items())
 
 
-def profile(group: Group) -> Found:
+def profile(group: AuditGroup) -> Found:
     """Return whether all were given one settings profile."""
     return same("settings profile", {case.target: case.settings.profile for case in group.cases}, "profile")
 
 
-def settings(group: Group) -> Found:
+def settings(group: AuditGroup) -> Found:
     """Return whether all were asked for the same session settings."""
     first = group.cases[0]
     others = sorted({case.target for case in group.cases if case.settings != first.settings})
@@ -67,7 +67,7 @@ def settings(group: Group) -> Found:
     return "same settings", "ok", f"threads {first.settings.threads}, batch {first.settings.batch}"
 
 
-def applied(group: Group) -> Found:
+def applied(group: AuditGroup) -> Found:
     """Return which settings a target had no way to apply."""
     why = group.run.info.models.get(group.cases[0].model, {}).get("not_prepared")
     told = {
@@ -85,7 +85,7 @@ def _words(names: Iterable[str]) -> str:
     return ", ".join(_WORDS.get(name, name) for name in names)
 
 
-def environment(group: Group) -> Found:
+def environment(group: AuditGroup) -> Found:
     """Return whether the variables that change speed were the same for all."""
     told = group.run.info.environments
     blind = [case.target for case in group.cases if case.target not in told]

@@ -9,7 +9,7 @@ from runoff.analysis.audit.group import same
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runoff.analysis.audit.group import Found, Group
+    from runoff.analysis.audit.group import AuditGroup, Found
     from runoff.records.protocol import Effective
 
 _ENGINE = "same engine"
@@ -17,7 +17,7 @@ _DIGITS = 12
 """Of a hash that is shown."""
 
 
-def _onnxruntimes(group: Group) -> dict[str, tuple[Effective, ...]]:
+def _onnxruntimes(group: AuditGroup) -> dict[str, tuple[Effective, ...]]:
     """Return what was in effect for each target that ran on ONNX Runtime."""
     return {
         case.target: group.effective[case.id]
@@ -26,7 +26,7 @@ def _onnxruntimes(group: Group) -> dict[str, tuple[Effective, ...]]:
     }
 
 
-def engine(group: Group) -> Found:
+def engine(group: AuditGroup) -> Found:
     """Return whether all that run ONNX Runtime run one version and build; a build that is not reported is unknown."""
     seen = _onnxruntimes(group)
     versions = same(_ENGINE, {target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
@@ -43,7 +43,7 @@ def _all(values: Iterable[str | None]) -> str | None:
     return None if None in distinct or "" in distinct else " and ".join(sorted(filter(None, distinct)))
 
 
-def library(group: Group) -> Found:
+def library(group: AuditGroup) -> Found:
     """Return whether all that load a library load the same one, by name and hash.
 
     Python's wheel links the same build into its module: that one is named, with its hash, and cannot be the same file.
@@ -66,18 +66,18 @@ def library(group: Group) -> Found:
     return name, outcome, f"{detail}; linked into its own module: {own}" if own else detail
 
 
-def _file(group: Group, path: str) -> str:
+def _file(group: AuditGroup, path: str) -> str:
     name, digest = path.replace("\\", "/").rsplit("/", 1)[-1], group.run.info.libraries.get(path)
     return f"{name} {digest[:_DIGITS]}" if digest else name
 
 
-def _module(group: Group, target: str) -> str | None:
+def _module(group: AuditGroup, target: str) -> str | None:
     """Return the module that the target's runner named before it was measured."""
     can = group.run.info.capabilities.get(target)
     return _file(group, can.library) if can is not None and can.library else None
 
 
-def denormals(group: Group) -> Found:
+def denormals(group: AuditGroup) -> Found:
     """Return whether all do the same with numbers below the smallest normal one: they can slow a model tenfold."""
     reported = {case.target: _all(e.denormals for e in group.effective[case.id]) for case in group.cases}
     return same("denormals", reported, "numbers below the smallest normal one")

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import not_compared
 from runoff.analysis.validity import disagreements, say
-from runoff.analysis.verdict import percent
+from runoff.analysis.wording import percent
 from runoff.models.store import PREPARED, prepared_in
 from runoff.plan.coreml_packages import COMPILED
 
 if TYPE_CHECKING:
-    from runoff.analysis.audit.group import Found, Group, Outcome
+    from runoff.analysis.audit.group import AuditGroup, Found, Outcome
 
 MOST_STEPS = 2.0
 """Inputs may differ by two steps of 255: right decoders and resizers may each round a pixel differently."""
 CONFIDENCE = 0.95
 
 
-def model(group: Group) -> Found:
+def model(group: AuditGroup) -> Found:
     """Return whether all read the same weights; a prepared model is named by what it was prepared from."""
     name = group.cases[0].model
     told = group.run.info.models.get(name, {})
@@ -41,7 +41,7 @@ def model(group: Group) -> Found:
     return "same weights", outcome, ", ".join(detail)
 
 
-def inputs(group: Group) -> Found:
+def inputs(group: AuditGroup) -> Found:
     """Return whether the same tensor went in: the largest difference of what images became."""
     if group.cases[0].workload == "tensor":
         return "same input", "ok", "all read the same tensor files"
@@ -61,7 +61,7 @@ def inputs(group: Group) -> Found:
     return "same input", outcome, f"largest difference in steps of 255: {detail}" + not_compared(blind)
 
 
-def answers(group: Group) -> Found:
+def answers(group: AuditGroup) -> Found:
     """Return whether all gave the same answer, as far as answers were compared."""
     wrong = disagreements(group.run)
     told = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
@@ -78,7 +78,7 @@ def answers(group: Group) -> Found:
     return "same answer", outcome, f"largest relative difference: {detail}" + not_compared(blind)
 
 
-def checked(group: Group) -> Found:
+def checked(group: AuditGroup) -> Found:
     """Return how many answers of the timed runs were compared, and how rare a fault would have been missed."""
     counts = {
         case.target: sum(live.checked for live in group.turned(case) if live is not None)

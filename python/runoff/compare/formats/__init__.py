@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runoff.analysis.measurements import Measurements, of_published, of_run
 from runoff.compare.formats import hyperfine, pyperf, tables
-from runoff.compare.measurements import Measurements, of_published, of_run
 from runoff.records.errors import RunoffError
 from runoff.records.files import PUBLISHED_SAMPLES, RUN_FILE, SAMPLES, read_run
 

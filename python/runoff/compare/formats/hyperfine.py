@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.compare.formats.rows import Row, left_out, table
-from runoff.compare.measurements import Measurements, of_table
+from runoff.analysis.measurements import Measurements, of_table
+from runoff.compare.formats.rows import SampleRow, left_out, table
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 
@@ -76,7 +76,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     return of_table(path.stem, table(rows, path))
 
 
-def _rows_2(results: list[_Result2]) -> Iterator[Row]:
+def _rows_2(results: list[_Result2]) -> Iterator[SampleRow]:
     block = 0
     for result, name in zip(results, _names([r.name or r.command for r in results]), strict=True):
         for process, measurement in enumerate(result.measurements):
@@ -87,7 +87,7 @@ def _rows_2(results: list[_Result2]) -> Iterator[Row]:
             block += 1
 
 
-def _rows_1(results: list[_Result1]) -> Iterator[Row]:
+def _rows_1(results: list[_Result1]) -> Iterator[SampleRow]:
     block = 0
     for result, name in zip(results, _names([r.command for r in results]), strict=True):
         for process, seconds in enumerate(result.times):
@@ -105,8 +105,8 @@ def _names(commands: list[str]) -> list[str]:
     ]
 
 
-def _row(name: str, probe: str, block: int, process: int, metric: str, unit: str, value: float) -> Row:
-    return Row(name, name, "", "", "", probe, "", block, process, 0, metric, unit, value)
+def _row(name: str, probe: str, block: int, process: int, metric: str, unit: str, value: float) -> SampleRow:
+    return SampleRow(name, name, "", "", "", probe, "", block, process, 0, metric, unit, value)
 
 
 def write_2(data: Measurements, path: Path) -> list[str]:

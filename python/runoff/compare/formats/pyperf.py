@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
-from runoff.compare.formats.rows import Row, left_out, table
-from runoff.compare.measurements import Measurements, of_table
+from runoff.analysis.measurements import Measurements, of_table
+from runoff.compare.formats.rows import SampleRow, left_out, table
 from runoff.probes.base import WARM_UP, metric_name
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
@@ -75,7 +75,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     return of_table(path.stem, table(rows, path), machine)
 
 
-def _rows(benchmark: _Benchmark, metadata: dict[str, Any], unnamed: str, block: int, path: Path) -> Iterator[Row]:
+def _rows(benchmark: _Benchmark, metadata: dict[str, Any], unnamed: str, block: int, path: Path) -> Iterator[SampleRow]:
     unit = str(metadata.get("unit", "second"))
     if unit not in _FROM:
         raise RunoffError(f"{path}: unit {unit!r} is not one of pyperf's: {', '.join(_FROM)}")
@@ -93,7 +93,7 @@ def _rows(benchmark: _Benchmark, metadata: dict[str, Any], unnamed: str, block: 
         series = [(head["phase"], run.numbers), (WARM_UP, [value for _, value in run.warmups])]
         for at, values in series:
             for sample, value in enumerate(values):
-                yield Row(
+                yield SampleRow(
                     **{**head, "phase": at},
                     block=shared,
                     process=process,

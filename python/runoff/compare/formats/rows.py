@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TYPES = {"block": "int64", "process": "int64", "sample": "int64", "value": "float64"}
 
 
-class Row(NamedTuple):
+class SampleRow(NamedTuple):
     """A row of ``samples.csv``; see `runoff.analysis.samples.COLUMNS`."""
 
     case: str
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     value: float
 
 
-def table(rows: Iterable[Row], path: Path) -> pd.DataFrame:
+def table(rows: Iterable[SampleRow], path: Path) -> pd.DataFrame:
     """Return `rows` as a tidy table.
 
     Raises

@@ -8,9 +8,9 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
+from runoff.analysis.measurements import Measurements, Member, of_table
 from runoff.analysis.samples import COLUMNS
 from runoff.compare.formats.rows import TYPES
-from runoff.compare.measurements import Measurements, Member, of_table
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 
@@ -21,7 +21,7 @@ _KEY = b"runoff"
 """Of Parquet's own metadata."""
 
 
-class _Told(Struct, frozen=True, kw_only=True):
+class _Metadata(Struct, frozen=True, kw_only=True):
     """What Parquet's metadata hold beside the samples."""
 
     version: int = 1
@@ -58,7 +58,7 @@ def read_parquet(path: Path) -> Measurements:
         stored = parquet.read_table(path)
         frame = stored.to_pandas()
         told = (stored.schema.metadata or {}).get(_KEY)
-        known = msgspec.json.decode(told, type=_Told) if told else None
+        known = msgspec.json.decode(told, type=_Metadata) if told else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RunoffError(f"{path} cannot be read as Parquet: {error}") from error
     samples = _checked(frame, path)
@@ -72,7 +72,7 @@ def write_parquet(data: Measurements, path: Path) -> list[str]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    told = _Told(
+    told = _Metadata(
         name=data.name,
         machine=data.machine,
         members=data.members,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from runoff.analysis.verdict import NO_DIFFERENCE
+from runoff.analysis.wording import against
 from runoff.report.page.cases import swatch
 from runoff.report.page.model import Answer, Cell, Column, Line, Table, nothing
 from runoff.report.text import full, interval, number
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runoff.report.overview import Block
-    from runoff.report.verdicts import Finding
+    from runoff.report.verdicts import BestTarget
 
 COUNTED = (
     "Told apart from every baseline, and ahead of it, in so many of the comparisons where it was measured; "
@@ -44,7 +44,7 @@ def lead(blocks: Sequence[Block]) -> Markup:
     return Markup("; ").join(escape("{} for {}").format(who, _joined(what, "and")) for who, what in parts.items()) + "."
 
 
-def _tally(findings: Sequence[Finding]) -> Markup:
+def _tally(findings: Sequence[BestTarget]) -> Markup:
     """Return who is told apart from every baseline, and ahead of it, most often in each respect.
 
     Where one value is all there is, nobody can be told apart: who is the smallest most often is named, as such.
@@ -64,18 +64,18 @@ def _tally(findings: Sequence[Finding]) -> Markup:
     return Markup("; ").join(told) + "."
 
 
-def _either(found: Finding) -> Markup:
+def _either(found: BestTarget) -> Markup:
     """Return who comes first, with those that are as good; what is far off and not told apart is said as that."""
     *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
     return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
 
 
-def _far(found: Finding) -> str:
+def _far(found: BestTarget) -> str:
     far = [name for name in found.tied if name not in found.level]
     return f" (not told apart from {_joined(far, 'and')})" if far else ""
 
 
-def _respect(found: Finding) -> str:
+def _respect(found: BestTarget) -> str:
     return _question(found).lower() + (" (one value)" if found.single else "")
 
 
@@ -84,7 +84,7 @@ def _joined(words: Sequence[str], last: str) -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _question(found: Finding) -> str:
+def _question(found: BestTarget) -> str:
     return _QUESTIONS.get(found.what, f"Least {found.what}")
 
 
@@ -93,7 +93,7 @@ def cards(block: Block) -> list[Answer]:
     return [_card(found) for found in answers(block)]
 
 
-def _card(found: Finding) -> Answer:
+def _card(found: BestTarget) -> Answer:
     return Answer(
         question=_question(found),
         targets=[found.winner.target, *found.level],
@@ -102,23 +102,13 @@ def _card(found: Finding) -> Answer:
         between="one value, no interval" if found.single else f"95 % interval {interval(found.figure)}",
         profile=found.profile,
         where=_MEANS.get(found.what, found.what),
-        stands=[stands(name, verdict) for name, verdict in found.versus.items()],
+        stands=[against(verdict, name) for name, verdict in found.versus.items()],
         costs=_costs(found),
         unfair=", ".join(found.unfair),
     )
 
 
-def stands(name: str, verdict: str) -> str:
-    """Return a verdict against the baseline `name` as words: ``4.6x faster than ort-python (4.2 to 5.1)``."""
-    first, bracket, rest = verdict.partition(" (")
-    if verdict.startswith(NO_DIFFERENCE):
-        return f"{first} from {name}{bracket}{rest}"
-    if verdict.startswith("not comparable"):
-        return f"{name}: {verdict}"
-    return f"{first} than {name}{bracket}{rest}"
-
-
-def _costs(found: Finding) -> str:
+def _costs(found: BestTarget) -> str:
     """Return what else the winner's case was measured at."""
     row = found.winner
     sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
@@ -139,12 +129,12 @@ def board(blocks: Sequence[Block]) -> Table:
     return Table("board", "Who comes first, by model and setting", columns, lines)
 
 
-def _place(found: Finding | None) -> Cell:
+def _place(found: BestTarget | None) -> Cell:
     if found is None:
         return nothing()
     who, last = _joined([found.winner.target, *found.level], "or") + _far(found), list(found.versus.items())[-1:]
     one = ", one value" if found.single else ""
-    told = [f"{full(found.figure)}{one}, profile {found.profile}", *(stands(*entry) for entry in last)]
+    told = [f"{full(found.figure)}{one}, profile {found.profile}", *(against(verdict, name) for name, verdict in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
     return Cell(
         who, "; ".join([*told, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)

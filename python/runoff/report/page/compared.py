@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff.analysis.summary import QUANTILES
+from runoff.analysis.verdict import read_verdict
 from runoff.report import device
-from runoff.report.overview import WALL, WARM, ratios
+from runoff.report.overview import ratios
 from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
 from runoff.report.text import Figure, finite
 
@@ -19,15 +20,11 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
     from runoff.report.page.cases import Naming
 
-_Ratios = dict[tuple[str, str, str, str], float | None]
 _MAIN = "inference.warm"
 
 
-def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> Table:
+def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
     """Return a row for each case that ran, with its verdicts against every baseline."""
-    found: _Ratios = {
-        (line["case"], line["probe"], line["metric"], line["baseline"]): line["ratio"] for line in ratios(analysis)
-    }
     baselines = list(dict.fromkeys(name for block in blocks for name in block.baselines))
     domains = list(dict.fromkeys(name for block in blocks for name in block.domains))
     against = [Column(f"vs {name}", number=True) for name in baselines]
@@ -42,7 +39,7 @@ def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> T
     columns += [Column("Peak memory", number=True), Column("Stability")]
     lines = [
         Line(
-            [*naming.cells(row.case), *_figures(row, baselines, domains, found)],
+            [*naming.cells(row.case), *_figures(row, baselines, domains)],
             dim=bool(row.control_of) or not row.computes,
             facets={
                 "model": block.model,
@@ -58,11 +55,10 @@ def comparison(analysis: Analysis, blocks: Sequence[Block], naming: Naming) -> T
     return Table("compare", "All cases that ran", columns, lines)
 
 
-def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str], found: _Ratios) -> Iterator[Cell]:
-    for figure, verdicts, (probe, metric) in ((row.wall, row.wall_vs, WALL), (row.warm, row.warm_vs, WARM)):
+def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iterator[Cell]:
+    for figure, verdicts in ((row.wall, row.wall_vs), (row.warm, row.warm_vs)):
         yield figure_cell(figure)
-        for name in baselines:
-            yield verdict_cell(verdicts.get(name, ""), found.get((row.case, probe, metric, name)))
+        yield from (verdict_cell(verdicts.get(name)) for name in baselines)
     for name in domains:
         yield figure_cell(row.energy[name].inference) if name in row.energy else nothing()
     yield figure_cell(row.peak)
@@ -81,7 +77,7 @@ def ratio_table(analysis: Analysis, naming: Naming) -> Table:
                 *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
                 _small(line["p_adjusted"]),
                 _share(line["floor"]),
-                verdict_cell(line["verdict"], line["ratio"]),
+                verdict_cell(read_verdict(line)),
             ]
         )
         for line in ratios(analysis)

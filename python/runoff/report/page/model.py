@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from runoff.analysis.verdict import BASELINE, NO_DIFFERENCE
-from runoff.report.overview import AGAIN
-from runoff.report.text import Figure, interval, number
+from runoff.analysis.wording import detail, headline, tone
+from runoff.report.text import Figure, finite, interval, number
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_GOOD, _BAD = ("faster", "smaller", "less", "fewer"), ("slower", "larger", "more")
-_TONES = {**dict.fromkeys(_GOOD, "good"), **dict.fromkeys(_BAD, "bad")}
+    from runoff.analysis.verdict import Verdict
 
 
 class Cell(Struct, frozen=True):
@@ -83,14 +81,14 @@ class Answer(Struct, frozen=True):
     question: str
     """What it is asked for: ``One short process``."""
     targets: list[str]
-    """Who comes first, with those that cannot be told from it."""
+    """The first, with those that are not distinguishable from it."""
     swatch: str
     figure: str
     between: str
     profile: str
     where: str
     stands: list[str]
-    """How it stands to each baseline, a sentence each."""
+    """How it compares with each baseline, a sentence each."""
     costs: str
     """What else the same case costs."""
     unfair: str
@@ -113,19 +111,12 @@ def nothing(why: str = "") -> Cell:
     return Cell("\N{EN DASH}", why, None, "dim")
 
 
-def verdict_cell(verdict: str, ratio: float | None) -> Cell:
-    """Return a cell with a verdict, its interval below it."""
-    if verdict == BASELINE:
-        return Cell(BASELINE, "", 1.0, "dim")
-    if not verdict:
+def verdict_cell(verdict: Verdict | None) -> Cell:
+    """Return a cell with a verdict, its interval below it; a dash if there is none."""
+    if verdict is None:
         return nothing()
-    if verdict.startswith("not comparable"):
-        first, _, why = verdict.partition(": ")
-        return Cell(first, why, ratio, "dim")
-    first, _, between = verdict.partition(" (")
-    plainly = verdict.startswith((NO_DIFFERENCE, AGAIN))
-    tone = "dim" if plainly else _TONES.get(first.rsplit(" ", 1)[-1], "")
-    return Cell(first, between.removesuffix(")"), ratio, tone)
+    key = 1.0 if verdict.kind == "baseline" else finite(verdict.ratio)
+    return Cell(headline(verdict), detail(verdict), key, tone(verdict))
 
 
 def without_empty(table: Table) -> Table:

@@ -95,7 +95,7 @@ def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
     naming = Naming(made)
     if len(shown) > 1:
         yield answers.board(shown)
-    yield compared.comparison(analysis, shown, naming)
+    yield compared.comparison(shown, naming)
     yield compared.ratio_table(analysis, naming)
     yield compared.percentiles(analysis, naming)
     if not analysis.life.empty:

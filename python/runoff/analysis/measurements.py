@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,15 @@ from runoff.analysis.metric_samples import Key, MetricSamples, cells
 from runoff.analysis.samples import tidy
 from runoff.analysis.validity import computes, disagreements, state
 from runoff.models.store import prepared_in
+from runoff.plan.baselines import baseline_of, baselines_of, find_control, repeated_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
-    from runoff.compare.metrics import Metric
+    from runoff.analysis.metric_samples import Metric
     from runoff.records.schema import Case, Record, Run
-
-AGAIN = "-again"
-"""End of the name of a baseline's second self in a table that says no more."""
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -42,11 +40,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """By probe: why it has no result."""
     made_of: str = ""
     """Engine and model by version and hash; empty when it is not known."""
-
-    @property
-    def failed(self) -> str:
-        """Why nothing that was measured of it counts; empty when it went well."""
-        return next((reason for reason in self.failures.values() if reason.startswith("error")), "")
+    failed: str = ""
+    """Why nothing that was measured of it counts; empty if it went well."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +73,30 @@ class Measurements:
         """Return the blocks in which a case took turns with others."""
         return frozenset(block for case, block in self.turns if case == member.case)
 
+    @cached_property
+    def _groups(self) -> dict[str, list[Member]]:
+        """The cases that compute by comparison, A/A controls included."""
+        groups: dict[str, list[Member]] = {}
+        for member in self.members:
+            if member.computes:
+                groups.setdefault(member.comparison, []).append(member)
+        return groups
+
     def peers(self, comparison: str) -> list[Member]:
-        """Return the cases of a comparison that compute, without the baseline's second self."""
-        return [m for m in self.members if m.comparison == comparison and m.computes and m.control_of is None]
+        """Return the cases of a comparison that compute, without the A/A control."""
+        return [member for member in self._groups.get(comparison, []) if member.control_of is None]
 
     def control(self, comparison: str) -> Member | None:
-        """Return the baseline's second self in a comparison."""
-        return next((m for m in self.members if m.comparison == comparison and m.control_of), None)
+        """Return the A/A control of a comparison."""
+        return find_control(self._groups.get(comparison, []))
+
+    def compared_with(self, comparison: str) -> list[Member]:
+        """Return the baselines of a comparison; the noise floor is the last one's."""
+        return baselines_of(self._groups.get(comparison, []), self.baselines)
 
     def baseline(self, comparison: str) -> Member | None:
-        """Return the case that the others of a comparison are held against: the one with a twin, if there is one."""
-        peers = {member.target: member for member in self.peers(comparison)}
-        control = self.control(comparison)
-        wanted = [control.control_of] if control else [name for name in reversed(self.baselines) if name in peers]
-        return next((peers[name] for name in wanted if name in peers), next(iter(peers.values()), None))
+        """Return the case of a comparison that the others are compared with: its last baseline, or its first case."""
+        return baseline_of(self._groups.get(comparison, []), self.baselines)
 
     @property
     def comparisons(self) -> list[str]:
@@ -100,23 +105,37 @@ class Measurements:
 
 
 def of_run(run: Run) -> Measurements:
-    """Return the measurements of a run."""
+    """Return the measurements of a run, with the failed points of its fairness audit."""
+    unfair: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for point in audit(run):
+        if point.outcome == "differs":
+            unfair[".".join(point.comparison)] += (f"{point.point} differs: {point.detail}",)
+    return replace(measured(run, tidy(run)), unfair=dict(unfair))
+
+
+def measured(run: Run, samples: pd.DataFrame) -> Measurements:
+    """Return the measurements of a run without its audit; `samples` are from `runoff.analysis.samples.tidy`."""
     wrong = disagreements(run)
     records: defaultdict[str, list[Record]] = defaultdict(list)
     for record in run.records:
         records[record.case].append(record)
-    unfair: defaultdict[str, list[str]] = defaultdict(list)
-    for point in audit(run):
-        if point.outcome == "differs":
-            unfair[".".join(point.comparison)].append(f"{point.point} differs: {point.detail}")
     members = []
     for case in run.info.cases:
         states = {probe: state(case, records[case.id], wrong, probe) for probe in case.probes}
-        failures = {probe: f"{s.status}: {s.reason}" for probe, s in states.items() if s.status != "ok"}
-        members.append(_member(run, case, failures=failures, made_of=made_of(run, case, records[case.id])))
-    told = {comparison: tuple(points) for comparison, points in unfair.items()}
+        failures = {
+            probe: (one.status, f"{one.status}: {one.reason}") for probe, one in states.items() if one.status != "ok"
+        }
+        members.append(
+            _member(
+                run,
+                case,
+                failures={probe: why for probe, (_, why) in failures.items()},
+                failed=next((why for status, why in failures.values() if status == "error"), ""),
+                made_of=made_of(run, case, records[case.id]),
+            )
+        )
     turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
-    return Measurements(run.info.run_id, tidy(run), run.info.machine, tuple(members), run.info.baselines, told, turns)
+    return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines, turns=turns)
 
 
 def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
@@ -181,15 +200,11 @@ def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = 
             target=str(target),
             comparison=_without(str(case), str(target)),
             model=str(model),
-            control_of=target.removesuffix(AGAIN) if _is_control(str(target), targets) else None,
+            control_of=origin if (origin := repeated_target(str(target))) in targets else None,
         )
         for case, target, model in pairs.itertuples(index=False)
     ]
     return Measurements(name, samples, machine, tuple(members), ("torch", "ort-python"))
-
-
-def _is_control(target: str, targets: set[str]) -> bool:
-    return target.endswith(AGAIN) and target.removesuffix(AGAIN) in targets
 
 
 def _without(case: str, target: str) -> str:
