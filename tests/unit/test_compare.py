@@ -81,7 +81,7 @@ def test_raw_values_hold_the_drift_and_the_words_say_so() -> None:
     before, after = (measured({"main": 10.0, "change": 10.0}, seed=seed, drift=seed**1.0) for seed in (1, 2))
     made = compare_runs(before, after, [], "", unlike_machines=False)
     assert 1 / by_label(made)["change"].ratio.value == pytest.approx(2.0, rel=0.5)
-    assert any("do not see the same machine" in note for note in made.notes)
+    assert any("conditions differ between runs" in note for note in made.notes)
     chosen = compare_runs(before, after, [], None, unlike_machines=False)
     assert not by_label(chosen)["change"].verdict.differs
 
@@ -129,7 +129,7 @@ def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
     data = measured({"main": 10.0, "change": 10.0})
     formats.write(data, tmp_path / "x.csv", None)
     made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, unlike_machines=False)
-    assert any("the machine of x is not known" in note for note in made.notes)
+    assert any("the machine of x is unknown" in note for note in made.notes)
     assert not any(line.verdict.differs for line in made.lines)
 
 
@@ -234,14 +234,64 @@ def test_the_command_takes_the_latest_run(tmp_path: Path) -> None:
 
 
 def test_the_command_compares_files_of_other_tools(tmp_path: Path) -> None:
-    foreign = Path(__file__).with_name("foreign")
-    one = json.loads((foreign / "hyperfine-2.json").read_text())
+    one = json.loads((FOREIGN / "hyperfine-2.json").read_text())
     for name, keep in (("before", 1), ("after", 0)):
         (tmp_path / f"{name}.json").write_text(json.dumps(one | {"results": [one["results"][keep]]}))
     shown = compare(tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall")
     assert "the only case of each: slow and quick" in shown
     assert "faster" in shown
-    assert "is not known" in shown
+    assert "is unknown" in shown
+
+
+FOREIGN = Path(__file__).with_name("foreign")
+
+
+def hyperfine(folder: Path, name: str, *names: str, **fields: list[Any]) -> Measurements:
+    """Return a file of hyperfine 1.x with a command called as `names` each, every time 1 ms longer than the last."""
+    results = [
+        {"command": command, "times": [(10 + place + step / 100) / 1000 for step in range(8)]}
+        | {key: values[place] for key, values in fields.items()}
+        for place, command in enumerate(names)
+    ]
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"results": results}))
+    return formats.read(file)
+
+
+@pytest.mark.parametrize("file", ["hyperfine-1.json", "hyperfine-2.json"])
+def test_several_commands_of_hyperfine_are_compared_one_by_one(file: str) -> None:
+    before, after = formats.read(FOREIGN / file), formats.read(FOREIGN / file)
+    made = compare_runs(before, after, ["process.wall"], None, unlike_machines=False)
+    assert len(made.lines) == 2
+    for line in made.lines:
+        assert (line.reason, line.relative_to) == ("", "")
+        assert line.ratio.value == pytest.approx(1)
+        assert line.verdict.tied
+    named = compare_runs(before, after, ["process.wall"], before.members[0].target, unlike_machines=False)
+    assert "no block has a value above zero of both" in words(named.lines[1].verdict)
+
+
+def test_commands_of_one_name_are_matched_by_their_parameters(tmp_path: Path) -> None:
+    parameters = [{"threads": "1"}, {"threads": "2"}]
+    before = hyperfine(tmp_path, "before", "run", "run", parameters=parameters)
+    after = hyperfine(tmp_path, "after", "run", "run", parameters=parameters[::-1])
+    made = compare_runs(before, after, [], None, unlike_machines=False)
+    ratios = {line.label: line.ratio.value for line in made.lines}
+    assert ratios == {"run (threads=1)": pytest.approx(10 / 11, 0.01), "run (threads=2)": pytest.approx(11 / 10, 0.01)}
+
+
+def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) -> None:
+    before, after = hyperfine(tmp_path, "before", "a", "b"), hyperfine(tmp_path, "after", "c", "d")
+    made = compare_runs(before, after, [], None, unlike_machines=False)
+    assert [line.ratio.value for line in made.lines] == pytest.approx([1, 1])
+    assert "no names in common, compared by position: a and c; b and d" in made.notes
+    one_less = hyperfine(tmp_path, "less", "c")
+    with pytest.raises(RunoffError, match="share no case"):
+        compare_runs(before, one_less, [], None, unlike_machines=False)
+    # cases of runoff have names that mean something
+    one, other = (measured(dict.fromkeys(names, 10.0), control=False) for names in (("a", "b"), ("c", "d")))
+    with pytest.raises(RunoffError, match="share no case"):
+        compare_runs(one, other, [], None, unlike_machines=False)
 
 
 @pytest.mark.parametrize(

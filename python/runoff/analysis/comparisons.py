@@ -186,9 +186,9 @@ def across(first: Side, second: Side, metric: Metric, label: str, relative_to: s
     if relative_to:
         samples = [shares(side, metric, relative_to) for side in (first, second)]
     if not all(samples):
-        return MetricComparison(
-            label=label, metric=str(metric), reason=f"no values above zero of {relative_to or label} to compare with"
-        )
+        both = f"no block has a value above zero of both {label} and {relative_to}"
+        why = both if relative_to else f"{label} has no value above zero"
+        return MetricComparison(label=label, metric=str(metric), reason=why)
     return MetricComparison(
         label=label,
         metric=str(metric),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runoff.analysis.comparisons import RAW, MetricComparison, across, adjusted, within
+from runoff.analysis.comparisons import RAW, MetricComparison, across, adjusted, shares, within
 from runoff.analysis.metric_samples import Metric
 from runoff.analysis.verdict import BETTER_WORSE
 from runoff.compare.metrics import MAIN, parse_metric
@@ -15,15 +15,16 @@ from runoff.records.machine import headline, same_machine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runoff.analysis.comparisons import Side
     from runoff.analysis.measurements import Measurements, Member
 
-NOT_THE_SAME = "two runs do not see the same machine: raw values also hold what changed between them"
-INTERLEAVE = "measure both side by side in one run to be sure"
+NOT_THE_SAME = "conditions differ between runs; raw values include that difference"
+INTERLEAVE = "to exclude it, measure both in one run"
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The lines of a comparison and what has to be said beside them."""
+    """The lines of a comparison, and what to report with them."""
 
     first: str
     second: str
@@ -48,7 +49,7 @@ def choose_metrics(names: Sequence[str], *sides: Measurements) -> list[Metric]:
 
 
 def compare_targets(data: Measurements, first: str, second: str, names: Sequence[str]) -> RunComparison:
-    """Return how the target `second` stands to `first` wherever a comparison holds both."""
+    """Return how the target `second` compares with `first` in every comparison that has both."""
     metrics = choose_metrics(names, data)
     targets = {member.target for member in data.members}
     for name in (first, second):
@@ -61,7 +62,7 @@ def compare_targets(data: Measurements, first: str, second: str, names: Sequence
     _refuse_nothing(lines, f"{first} and {second} share no comparison in {data.name}")
     notes = []
     if not all(line.paired or line.reason for line in lines):
-        notes.append(f"{data.name} did not interleave them: what drifted between them is in the numbers")
+        notes.append(f"{data.name} did not interleave them: the values include drift between them")
     return RunComparison(first, second, adjusted(lines), _unfair(data), notes)
 
 
@@ -73,7 +74,7 @@ def _couples(data: Measurements, first: str, second: str) -> list[tuple[str, Mem
             found.append((comparison, by_target[first], by_target[second]))
     if found or any(len(data.peers(comparison)) > 1 for comparison in data.comparisons):
         return found
-    # files of other tools name commands, and nothing that these share
+    # files of other tools hold commands without anything that says which belong together
     cases = {member.target: member for member in data.members}
     return [(f"{first}, {second}", cases[first], cases[second])]
 
@@ -86,23 +87,23 @@ def compare_runs(
     *,
     unlike_machines: bool,
 ) -> RunComparison:
-    """Return how each case of `second` stands to the same case of `first`.
+    """Return how each case of `second` compares with the same case of `first`.
 
     Parameters
     ----------
     first, second
         The two runs.
     names
-        Metrics; the main ones when empty.
+        Metrics; the main ones if empty.
     relative_to
-        The target that both are relative to; empty for raw values; None where runoff chooses.
+        The target that both are relative to; empty for raw values; None if runoff chooses.
     unlike_machines
-        Compare runs of unlike machines too.
+        Compare runs of different machines too.
 
     Raises
     ------
     RunoffError
-        When the machines differ, or there is nothing that both hold.
+        If the machines differ, or the two have nothing in common.
     """
     notes = _machines(first, second, unlike_machines=unlike_machines)
     lines = []
@@ -110,7 +111,7 @@ def compare_runs(
         for metric in choose_metrics(names, first, second):
             if not names and first.cell(one, metric) is None and second.cell(other, metric) is None:
                 continue
-            target = _reference(first, one, second, other, metric, relative_to, notes)
+            target = _reference((first, one), (second, other), metric, relative_to, notes)
             lines.append(across((first, one), (second, other), metric, one.case, target))
     _refuse_nothing(lines, f"{first.name} and {second.name} share no case with a metric that both have")
     if any(not line.relative_to and line.unit == "ns" for line in lines):
@@ -122,7 +123,7 @@ def compare_runs(
 def _machines(first: Measurements, second: Measurements, *, unlike_machines: bool) -> list[str]:
     unknown = [side.name for side in (first, second) if side.machine is None]
     if unknown or first.machine is None or second.machine is None:
-        return [f"the machine of {' and of '.join(unknown)} is not known: nothing checks that it is the same one"]
+        return [f"the machine of {' and of '.join(unknown)} is unknown; it may be a different one"]
     if same_machine(first.machine, second.machine):
         return []
     told = " and ".join(f"{side.name} ({headline(side.machine)})" for side in (first, second) if side.machine)
@@ -135,39 +136,41 @@ def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> 
     ones, others = ([m for m in side.members if m.computes and m.control_of is None] for side in (first, second))
     by_case = {member.case: member for member in others}
     shared = [(member, by_case[member.case]) for member in ones if member.case in by_case]
-    if shared or len(ones) != 1 or len(others) != 1:
+    only = len(ones) == len(others) == 1
+    commands = len(ones) == len(others) and _commands(ones) and _commands(others)
+    if shared or not (only or commands):
         return shared
-    notes.append(f"the only case of each: {ones[0].case} and {others[0].case}")
-    return [(ones[0], others[0])]
+    pairs = list(zip(ones, others, strict=True))
+    named = "; ".join(f"{one.case} and {other.case}" for one, other in pairs)
+    notes.append(f"the only case of each: {named}" if only else f"no names in common, compared by position: {named}")
+    return pairs
 
 
-def _reference(
-    first: Measurements,
-    one: Member,
-    second: Measurements,
-    other: Member,
-    metric: Metric,
-    relative_to: str | None,
-    notes: list[str],
-) -> str:
+def _commands(members: Sequence[Member]) -> bool:
+    """Return whether these are commands in a file of another tool: their names do not say what they share."""
+    return all(member.case == member.target for member in members)
+
+
+def _reference(first: Side, second: Side, metric: Metric, relative_to: str | None, notes: list[str]) -> str:
     """Return the target that both cases are relative to, or `RAW`."""
+    sides = (first, second)
     if relative_to is not None:
-        named = {m.target for side, m in ((first, one), (second, other)) for m in side.peers(m.comparison)}
+        named = {peer.target for data, member in sides for peer in data.peers(member.comparison)}
         if relative_to and relative_to not in named:
             raise RunoffError(f"--relative-to {relative_to}: no run has that target", did_you_mean(relative_to, named))
-        return RAW if relative_to == one.target else relative_to
-    bases = [side.baseline(m.comparison) for side, m in ((first, one), (second, other))]
-    cell = first.cell(one, metric)
-    if cell is None or cell.unit != "ns" or bases[0] is None or bases[1] is None:
-        return RAW  # what drifts is time
-    name = bases[0].target
-    if name != bases[1].target or name in (one.target, other.target):
+        return RAW if relative_to == first[1].target else relative_to
+    cells = [data.cell(member, metric) for data, member in sides]
+    bases = [base for data, member in sides if (base := data.baseline(member.comparison)) is not None]
+    names = {base.target for base in bases}
+    # what drifts is time
+    if any(cell is None or cell.unit != "ns" for cell in cells) or len(bases) < len(sides) or len(names) > 1:
         return RAW
-    if any(side.cell(base, metric) is None for side, base in zip((first, second), bases, strict=True) if base):
+    (name,) = names
+    if name in {member.target for _, member in sides} or not all(shares(side, metric, name) for side in sides):
         return RAW
     if bases[0].made_of != bases[1].made_of:
         before, after = _differing(bases[0].made_of, bases[1].made_of)
-        notes.append(f"{name} itself changed in {second.name}, from {before} to {after}: raw values are compared")
+        notes.append(f"{name} itself changed in {second[0].name}, from {before} to {after}; comparing raw values")
         return RAW
     return name
 

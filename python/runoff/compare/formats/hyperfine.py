@@ -18,7 +18,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -46,6 +46,7 @@ class _Result2(Struct):
     command: str
     measurements: list[dict[str, Any]]
     name: str | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class _Result1(Struct):
@@ -78,7 +79,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
 
 def _rows_2(results: list[_Result2]) -> Iterator[SampleRow]:
     block = 0
-    for result, name in zip(results, _names([r.name or r.command for r in results]), strict=True):
+    for result, name in zip(results, _names(results), strict=True):
         for process, measurement in enumerate(result.measurements):
             for field, (probe, metric, unit) in _FIELDS.items():
                 if measurement.get(field) is not None:
@@ -89,7 +90,7 @@ def _rows_2(results: list[_Result2]) -> Iterator[SampleRow]:
 
 def _rows_1(results: list[_Result1]) -> Iterator[SampleRow]:
     block = 0
-    for result, name in zip(results, _names([r.command for r in results]), strict=True):
+    for result, name in zip(results, _names(results), strict=True):
         for process, seconds in enumerate(result.times):
             yield _row(name, "process", block, process, "wall", "ns", seconds * 1e9)
             if result.memory_usage_byte:
@@ -97,11 +98,18 @@ def _rows_1(results: list[_Result1]) -> Iterator[SampleRow]:
             block += 1
 
 
-def _names(commands: list[str]) -> list[str]:
-    """Return a name for each command; one that comes again gets a number."""
+def _names(results: Sequence[_Result1 | _Result2]) -> list[str]:
+    """Return a name for each command; equal ones get their parameters, and those still equal a number."""
+    plain = [getattr(result, "name", None) or result.command for result in results]
+    names = [
+        f"{name} ({', '.join(f'{key}={value}' for key, value in result.parameters.items())})"
+        if result.parameters and plain.count(name) > 1
+        else name
+        for name, result in zip(plain, results, strict=True)
+    ]
     return [
-        name if name not in commands[:place] else f"{name} ({commands[:place].count(name) + 1})"
-        for place, name in enumerate(commands)
+        name if name not in names[:place] else f"{name} ({names[:place].count(name) + 1})"
+        for place, name in enumerate(names)
     ]
 
 
