@@ -34,8 +34,9 @@ class Analysis:
 
 def analyse(run: Run) -> Analysis:
     """Return all tables of `run`."""
-    samples, steadiness = tidy(run), stability(run)
-    verdicts = {case: found.verdict for case, found in steadiness.items()}
+    samples = tidy(run)
     summary = summarise(run, samples)
+    steadiness = stability(run, summary)
+    verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
     return Analysis(run, samples, summary, life_table(run), audit(run), harness(run.info), steadiness)

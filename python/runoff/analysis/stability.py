@@ -1,4 +1,4 @@
-"""Were the times of a case steady enough to be believed? A verdict for each case, with the evidence."""
+"""Whether the times of a case are steady enough for what is claimed of them: a verdict with its evidence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
+from runoff.analysis.claims import FEWEST_UNITS, least_certain
 from runoff.analysis.evidence import Evidence, ProcessTimes, StabilityVerdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import surroundings
 from runoff.analysis.validity import disagreements
 from runoff.probes import PROBES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import pandas as pd
+
+    from runoff.analysis.claims import Claim
     from runoff.probes.base import Probe
     from runoff.records.schema import Record, Run
 
-WORST_FIRST: tuple[StabilityVerdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "stable")
+WORST_FIRST: tuple[StabilityVerdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "unknown")
 """Times of another state first; then times of a slower machine; then times that no one level describes."""
 
 
@@ -27,17 +32,18 @@ class Stability(Struct, frozen=True):
     """How steady a case's times were."""
 
     verdict: StabilityVerdict
-    """The worst that holds; ``unknown`` where there is too little to judge."""
+    """The worst that holds; ``unknown`` if there is too little to judge."""
     evidence: list[str]
-    """Every sign looked at: first those that made the verdict, then those that were fine or not told."""
+    """All signs: first those that made the verdict, then those that were fine or not available."""
     holds: list[StabilityVerdict] = []
     """All verdicts that hold, the worst first."""
 
 
-def stability(run: Run) -> dict[str, Stability]:
+def stability(run: Run, summary: pd.DataFrame) -> dict[str, Stability]:
     """Return the stability of each case that could run, by its id.
 
-    A case whose outputs disagree has no times, so its stability is unknown.
+    A case whose outputs disagree has no times, so its stability is unknown. `summary` is from
+    `runoff.analysis.summary.summarise`.
     """
     records: defaultdict[str, list[Record]] = defaultdict(list)
     timed = {probe.name for probe in _timed_probes()}
@@ -45,9 +51,10 @@ def stability(run: Run) -> dict[str, Stability]:
         if record.probe in timed and record.status == "ok":
             records[record.case].append(record)
     wrong = disagreements(run)
+    claims = least_certain(summary, {probe.name: probe.headline[0] for probe in _timed_probes()})
     cores = run.info.machine.get("cores")
     return {
-        case.id: judged([] if case.id in wrong else signs(records[case.id], cores))
+        case.id: judged([] if case.id in wrong else signs(records[case.id], cores, claims.get(case.id, {})))
         for case in run.info.cases
         if case.skipped is None
     }
@@ -68,28 +75,53 @@ def judged(found: Sequence[Evidence]) -> Stability:
     return Stability("stable" if judges else "unknown", evidence or ["it has no times"])
 
 
-def signs(records: Sequence[Record], cores: int | None) -> list[Evidence]:
+def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Claim]) -> list[Evidence]:
     """Return all signs of one case.
+
+    Noise counts only if it leaves open what is claimed of the case's times, or if they have no interval.
 
     Parameters
     ----------
     records
         Its records that went well, of the probes that take times, in order of time.
     cores
-        Cores of the whole machine; None where unknown.
+        Cores of the whole machine; None if unknown.
+    claims
+        By probe, the least certain of what is claimed.
     """
     if not records:
         return []
+    around = surroundings(records, cores)
     found: list[Evidence] = []
+    matters = False
+    measured = {record.probe for record in records}
     for probe in _timed_probes():
         own = [record for record in records if record.probe == probe.name]
         series = _series(probe, own)
         if not series.processes:
             continue
-        found += [*spread(series), *trends(series)]
-        if probe.engine == "interleaved":
-            found += _warm_up(probe, own)
-    return found + surroundings(records, cores)
+        mine = [*spread(series), *trends(series), *(_warm_up(probe, own) if probe.engine == "interleaved" else [])]
+        repeats, claim = probe.repeats in measured, claims.get(probe.name)
+        counts = not repeats and (claim is None or (claim.open and claim.units >= FEWEST_UNITS))
+        matters |= counts
+        found += mine if counts else map(_quiet, mine)
+        if not repeats:
+            noisy = counts and any(sign.holds == "noisy" for sign in (*mine, *around))
+            found.append(_precision(probe.timed, claim, noisy=noisy))
+    return found + (around if matters else [_quiet(sign) for sign in around])
+
+
+def _quiet(sign: Evidence) -> Evidence:
+    """Return a sign of noise as mere evidence; other signs stay."""
+    return replace(sign, holds=None) if sign.holds == "noisy" else sign
+
+
+def _precision(what: str, claim: Claim | None, *, noisy: bool) -> Evidence:
+    """Return how precisely the times are known: too little is noise if there are signs of it, else unknown."""
+    text = f"{what}: {claim.text if claim else 'no interval'}"
+    if claim is not None and not claim.open:
+        return Evidence(text, judges=True)
+    return Evidence(text, "noisy" if noisy else "unknown")
 
 
 def _warm_up(probe: Probe, records: Sequence[Record]) -> list[Evidence]:

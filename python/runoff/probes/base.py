@@ -98,6 +98,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """The metric that represents the probe, and its unit."""
     timed: str = ""
     """What the headline measures, in words, if it is a time: the stability of a case is judged by it."""
+    repeats: str = ""
+    """Probe that measures the same time in more blocks: the stability of a case is judged by that one if it has it."""
     main_metrics: tuple[str, ...] = ()
     """Metrics that a comparison of runs shows by default."""
     aliases: Mapping[str, str] = {}

@@ -64,6 +64,7 @@ LIFE = Probe(
     sampled=True,
     headline=("whole", "ns"),
     timed="life",
+    repeats="process",
     main_metrics=("whole",),
     read=_read,
 )

@@ -71,7 +71,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "where": shown[0].title if len(shown) == 1 else answers.COUNTED,
         "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
         "warnings": audit_lines(analysis),
-        "unsteady": [case for case, found in analysis.stability.items() if found.holds and found.verdict != "stable"],
+        "unsteady": [case for case, one in analysis.stability.items() if one.verdict not in ("stable", "unknown")],
         "absences": absence_lines(made),
         "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
         "pictures": pictures(analysis, drawn),
