@@ -33,4 +33,4 @@ def test_the_memory_of_live_processes_lies_in_huge_pages(tmp_path: Path) -> None
     assert len(given) == 3
     assert [(size or 0) > 0 for size in given] == [are_given()] * 3
     told = (run.folder / "report.md").read_text()
-    assert ("side by side, with huge pages" in told) is are_given()
+    assert ("interleaved, with huge pages" in told) is are_given()

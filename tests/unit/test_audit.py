@@ -43,11 +43,11 @@ def test_audit_of_a_fair_run_has_no_difference() -> None:
 
 def test_an_old_run_was_timed_by_the_runners_and_has_no_floor() -> None:
     points = {point.point: point for point in audit(synthetic_run(profiles=("default",), blocks=1))}
-    assert points["timed the same way"].detail == "warm inferences: by its own measure"
+    assert points["timed the same way"].detail == "warm inferences: by the runner itself"
     assert points["idle while waiting"].detail == "none waited: one process at a time"
     assert points["answers checked while timed"].outcome == "unknown"
     assert "only the first and the last" in points["answers checked while timed"].detail
-    assert points["twin for the noise floor"].outcome == "unknown"
+    assert points["A/A control"].outcome == "unknown"
     assert {point.outcome for point in points.values()} == {"ok", "unknown"}
 
 
@@ -206,7 +206,7 @@ def test_denormals_must_be_treated_alike() -> None:
     ("busy", "outcome", "said"),
     [
         (1, "ok", "1 in effect in all; counted from outside"),
-        (2, "differs", "ort-rust asked for 1, kept 2 busy"),
+        (2, "differs", "ort-rust requested 1, kept 2 busy"),
         (None, "ok", "1 in effect in all; counted from outside, not ort-rust"),
     ],
 )
@@ -241,16 +241,16 @@ def test_variables_that_differ_between_targets_are_named() -> None:
 def test_two_ways_of_timing_in_one_comparison_differ() -> None:
     fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
     side = found(compared(fields, ort_python={"beside": 3}, ort_rust={"beside": 3}))["timed the same way"]
-    assert side == ("ok", "warm inferences: side by side")
+    assert side == ("ok", "warm inferences: interleaved")
     alone = found(compared(fields, ort_python={"beside": 1}, ort_rust={"beside": 1}))["timed the same way"]
-    assert alone == ("ok", "warm inferences: alone")
+    assert alone == ("ok", "warm inferences: isolated")
     huge = {"beside": 3, "huge_bytes": 2**21}
     both = found(compared(fields, ort_python=huge, ort_rust=huge))["timed the same way"]
-    assert both == ("ok", "warm inferences: side by side, with huge pages")
+    assert both == ("ok", "warm inferences: interleaved, with huge pages")
     one = found(compared(fields, ort_python=huge, ort_rust={"beside": 3, "huge_bytes": 0}))["timed the same way"]
-    assert one == ("differs", "ort-python: side by side, with huge pages; ort-rust: side by side")
+    assert one == ("differs", "ort-python: interleaved, with huge pages; ort-rust: interleaved")
     mixed = found(compared(fields, ort_python={"beside": 3}))["timed the same way"]
-    assert mixed == ("differs", "ort-python: side by side; ort-rust: by its own measure")
+    assert mixed == ("differs", "ort-python: interleaved; ort-rust: by the runner itself")
 
 
 def test_settings_and_profile_that_differ_are_found() -> None:
@@ -270,19 +270,19 @@ def test_a_target_that_spins_while_it_waits_disturbs_the_others() -> None:
     spins = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.97}))
     assert spins["idle while waiting"] == ("differs", "ort-python 0 % of a core, ort-rust 97 % of a core")
     blind = found(compared(fields, ort_python={}, ort_rust={}))["idle while waiting"]
-    assert blind == ("unknown", "CPU time of those that waited: not told by this system")
+    assert blind == ("unknown", "CPU time while waiting: not reported by this system")
 
 
 def test_checked_answers_say_how_rare_a_fault_would_have_been_missed() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000}, ort_rust={"checked": 300})
     assert found(run)["answers checked while timed"] == (
         "ok",
-        "ort-python 4,000, ort-rust 300; a fault in 0.99 % of the answers would have shown with 95 %",
+        "ort-python 4,000, ort-rust 300; an error rate of 0.99 % would be detected with 95 % confidence",
     )
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000})
     outcome, detail = found(run)["answers checked while timed"]
     assert outcome == "unknown"
-    assert detail.endswith("of ort-rust only the first and the last of each process")
+    assert detail.endswith("ort-rust: only the first and the last of each process")
 
 
 @pytest.mark.parametrize("n", [1, 2, 30, 300, 100_000])
@@ -295,12 +295,12 @@ def test_the_rule_of_three_is_the_first_term_of_what_is_printed(n: int) -> None:
 def test_a_twin_is_shown_and_is_no_competitor() -> None:
     fair: dict[str, dict[str, Any]] = {"ort-python": {}, TWIN: {}, "ort-rust": {}}
     told = found(compared(fair, "life"))
-    assert told["twin for the noise floor"] == ("ok", "ort-python-again is ort-python once more")
-    assert not any(TWIN in detail for point, (_, detail) in told.items() if point != "twin for the noise floor")
+    assert told["A/A control"] == ("ok", "ort-python-again repeats ort-python")
+    assert not any(TWIN in detail for point, (_, detail) in told.items() if point != "A/A control")
     fair[TWIN] = {"threads": 2}
     told = found(compared(fair, "life"))
     assert told["threads"][0] == "ok"
-    assert told["twin for the noise floor"] == ("differs", "ort-python-again did not run as ort-python did")
+    assert told["A/A control"] == ("differs", "ort-python-again did not run as ort-python did")
 
 
 def test_wrong_answers_are_a_failed_point_with_their_reason() -> None:

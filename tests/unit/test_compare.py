@@ -118,11 +118,11 @@ def test_a_baseline_that_changed_is_not_used() -> None:
 def test_unlike_machines_are_refused_unless_told() -> None:
     before, run = measured({"main": 10.0, "change": 10.0}), turns_run({"main": 10.0, "change": 10.0}, seed=2)
     run.info.machine["cpu"] = "Other CPU"
-    with pytest.raises(RunoffError, match=r"unlike machines: .*Test CPU.*Other CPU") as caught:
+    with pytest.raises(RunoffError, match=r"different machines: .*Test CPU.*Other CPU") as caught:
         compare_runs(before, of_run(run), [], None, unlike_machines=False)
     assert "--unlike-machines" in caught.value.hint
     made = compare_runs(before, of_run(run), [], None, unlike_machines=True)
-    assert any("unlike machines" in note for note in made.notes)
+    assert any("different machines" in note for note in made.notes)
 
 
 def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "said", "code"),
     [
-        (("nowhere", "{run}"), "nowhere: there is no such run or file", ExitCode.BAD_INPUT),
+        (("nowhere", "{run}"), "nowhere: no such run or file", ExitCode.BAD_INPUT),
         (("main", "chnage", "--run", "{run}"), "did you mean 'change'", ExitCode.BAD_INPUT),
         (("main", "change", "--run", "{run}", "--raw"), "are for two runs", ExitCode.BAD_INPUT),
         (("{run}", "{run}", "--raw", "--relative-to", "main"), "cannot be combined", ExitCode.BAD_INPUT),

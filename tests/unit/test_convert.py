@@ -164,10 +164,10 @@ def test_the_command_says_its_losses_in_one_line(data: Measurements, tmp_path: P
     ("name", "text", "said"),
     [
         ("a.json", "{", "cannot be read"),
-        ("a.json", "{}", "no JSON of hyperfine or pyperf"),
+        ("a.json", "{}", "not JSON of hyperfine or pyperf"),
         ("a.json", '{"schema_version": 3, "results": []}', "schema 3"),
         ("a.json", '{"results": [{"command": "x"}]}', "times"),
-        ("a.json", '{"results": []}', "holds no measurement"),
+        ("a.json", '{"results": []}', "contains no measurement"),
         ("a.json", '{"benchmarks": [{"runs": 3}]}', "not what pyperf writes"),
         ("a.json", '{"benchmarks": [{"metadata": {"unit": "mile"}, "runs": []}]}', "mile"),
         ("a.csv", "case,value\n", "no column target"),
@@ -193,7 +193,7 @@ def test_a_word_in_a_column_of_numbers_is_named(data: Measurements, tmp_path: Pa
 
 def test_a_name_that_says_no_format(data: Measurements, tmp_path: Path) -> None:
     formats.write(data, tmp_path / "x.parquet", None)
-    for arguments, said in (((), "does not say its format"), (("--to", "pyprof"), "pyprof")):
+    for arguments, said in (((), "has no known suffix"), (("--to", "pyprof"), "pyprof")):
         done = convert(tmp_path / "x.parquet", tmp_path / "y.json", *arguments)
         assert isinstance(done.exception, RunoffError)
         assert said in str(done.exception)

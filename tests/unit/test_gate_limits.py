@@ -97,13 +97,13 @@ def test_what_is_not_above_the_noise_is_not_exceeded() -> None:
     run = turns_run({"main": 10.0, "change": 10.03})
     (check,) = gate(run, "latency.median > +0.01%").checks
     assert check.outcome == "passed"
-    assert "cannot tell it from noise" in check.note
+    assert "not distinguishable from noise" in check.note
 
 
 def test_an_interval_that_holds_the_limit_is_said() -> None:
     (check,) = gate(turns_run(SLOWER), "latency.median > +5%").checks
     (far,) = gate(turns_run(SLOWER), "latency.median > +2%").checks
-    assert "the interval still holds the limit" in check.note
+    assert "the interval includes the limit" in check.note
     assert (far.outcome, far.note) == ("exceeded", "")
 
 
@@ -245,14 +245,14 @@ def test_a_case_that_the_file_lacks_is_no_pass(tmp_path: Path) -> None:
     save(of_run(turns_run(EQUAL)), tmp_path / "base.json")
     found = gate(turns_run({**EQUAL, "new": 10.0}), "latency.median > +50%", saved=load(tmp_path / "base.json"))
     assert outcomes(found) == [("change", "passed"), ("new", "failed")]
-    assert "save it anew" in found.checks[1].note
+    assert "save it again" in found.checks[1].note
 
 
 def test_a_file_of_an_unlike_machine_is_refused(tmp_path: Path) -> None:
     save(of_run(turns_run(EQUAL)), tmp_path / "base.json")
     run = turns_run(EQUAL, seed=2)
     run.info.machine["kernel"] = "7.0"
-    with pytest.raises(RunoffError, match="unlike machines") as caught:
+    with pytest.raises(RunoffError, match="different machines") as caught:
         gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"))
     assert "--unlike-machines" in caught.value.hint
     found = gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"), unlike=True)

@@ -81,7 +81,7 @@ def test_a_null_runner_and_a_twin_are_shown_when_named_and_have_no_change(days: 
 def test_unlike_machines_are_compared_when_asked_for(days: Path) -> None:
     done = asked(days, "--unlike-machines")
     assert done.stdout.count("first") == 2
-    assert "unlike machines: days-20261102-120000 (Test CPU" in done.stdout
+    assert "different machines: days-20261102-120000 (Test CPU" in done.stdout
 
 
 def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,8 @@ def test_a_probe_and_a_target_are_a_file_and_a_line_each(tmp_path: Path, monkeyp
     assert code == ExitCode.OK
     assert [(record.probe, record.status) for record in run.records] == [("startup", "ok")] * 2 * 4
     assert run.info.stops["startup"].widest is not None
-    lines = {(line["target"], line["metric"]): line for line in summarise(run, tidy(run)).to_dict("records")}
+    summary = summarise(run, tidy(run))
+    lines = {(line["target"], line["metric"]): line for line in summary.to_dict("records")}
     for target in ("mine", "null-python"):
         delay = lines[target, "delay"]
         assert (delay["probe"], delay["n"], delay["unit"]) == ("startup", 4, "ns")
@@ -112,4 +113,4 @@ def test_a_probe_and_a_target_are_a_file_and_a_line_each(tmp_path: Path, monkeyp
         assert delay["reason"] == "by the runner's clock"
         assert lines[target, "colour"]["reason"] == "4 processes have none"
     assert str(parse_metric("startup.delay")) == "startup"
-    assert all(any("startup" in text for text in found.evidence) for found in stability(run).values())
+    assert all(any("startup" in text for text in found.evidence) for found in stability(run, summary).values())

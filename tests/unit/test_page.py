@@ -78,8 +78,8 @@ def test_the_comparison_says_how_its_pairs_were_timed(text: str) -> None:
         return whole.partition('<section id="compare-all"')[2].partition("</p>")[0]
 
     alone = analyse(synthetic_run(profiles=("default",), blocks=2, warm=5))
-    assert "Warm inferences, side by side: " in intro(text)
-    assert "Warm inferences, by its own measure: one process at a time" in intro(page(alone, [], []))
+    assert "Warm inferences, interleaved: " in intro(text)
+    assert "Warm inferences, by the runner itself: one process at a time" in intro(page(alone, [], []))
 
 
 def test_inferences_on_a_gpu_have_a_section(analysis: Analysis) -> None:

@@ -193,7 +193,7 @@ def test_the_terminals_table_fits_into_80_columns(live: Analysis, target: str) -
     )
     made = analyse(Run(run.folder, msgspec.structs.replace(run.info, cases=cases), run.records))
     text = printed(made, 80)
-    table_lines = text[: text.index("warm inferences, side by side")].splitlines()
+    table_lines = text[: text.index("warm inferences, interleaved")].splitlines()
     assert max(map(len, table_lines)) <= 80
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     (block,) = blocks(made)
@@ -224,14 +224,14 @@ def test_a_failed_point_stands_in_the_headline() -> None:
 @pytest.mark.parametrize(
     ("stop", "said"),
     [
-        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite asks for"),
+        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite requests"),
         (
             Stop(cause="precision", blocks=1, widest=0.019, widest_case="net.torch"),
-            "p: 1 block, as precise as asked (2.0 %); the widest interval is \u00b11.9 % (net.torch)",
+            "p: 1 block, reached the requested precision (2.0 %); the widest interval is \u00b11.9 % (net.torch)",
         ),
         (
             Stop(cause="time", blocks=4, widest=0.12),
-            "p: 4 blocks, its time was used up (600 s for the run); the widest interval is \u00b112 %",
+            "p: 4 blocks, reached the time limit (600 s for the run); the widest interval is \u00b112 %",
         ),
     ],
 )
@@ -241,9 +241,9 @@ def test_why_sampling_ended_is_said(live: Analysis, stop: Stop, said: str) -> No
 
 def test_ways_of_timing_are_named_with_their_targets(analysis: Analysis, live: Analysis) -> None:
     (own,) = how_lines(analysis.run)
-    assert own.startswith("warm inferences, by its own measure: ")
+    assert own.startswith("warm inferences, by the runner itself: ")
     assert own.endswith("were checked")
-    assert how_lines(live.run)[0].startswith("warm inferences, side by side: ")
+    assert how_lines(live.run)[0].startswith("warm inferences, interleaved: ")
     records = [msgspec.structs.replace(item, turned=turned_of(beside=1)) for item in live.run.records[:1]]
     mixed = how_lines(run_of(live.run.info.cases, [*live.run.records, *analysis.run.records, *records]))
     assert mixed[1].endswith("(torch, ort-python, ort-rust, ort-pyo3, null-rust)")

@@ -69,8 +69,8 @@ def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
         "steal 0 % of CPU time",
         "0.1 cores were busy with other work",
         "load average 0.9 on 4 cores",
-        "held back by its CPU limit for 0 % of the time",
-        "1.5 involuntary context switches a second",
+        "throttled by its CPU quota for 0 % of the time",
+        "1.5 involuntary context switches per second",
         "clock 3,100 MHz at first",
     ):
         assert word in text
@@ -94,12 +94,12 @@ def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
         (
             lambda b: live(b, noise(b, size=30), turned=turned_of(steady=False)),
             "not warmed up",
-            "8 of 8 processes were not steady when the time for warm-up was over",
+            "8 of 8 processes were not steady at the end of the time for warm-up",
         ),
         (
             lambda b: live(b, noise(b), conditions=msgspec.structs.replace(QUIET, throttled=0.3)),
             "throttled",
-            "held back by its CPU limit for 30 % of the time",
+            "throttled by its CPU quota for 30 % of the time",
         ),
     ],
 )
@@ -117,16 +117,16 @@ def around(**change: Any) -> dict[str, Any]:
     ("spread", "fields", "said"),
     [
         (0.3, {}, "% of the mean within a process"),
-        (0.03, {"turned": turned_of(waiting_share=0.8)}, "it used 80 % of a core while others had their turn"),
+        (0.03, {"turned": turned_of(waiting_share=0.8)}, "CPU time while waiting: 80 % of a core"),
         (
             0.03,
             {"turned": turned_of(steady=False)},
-            "8 of 8 processes were not steady when the time for warm-up was over",
+            "8 of 8 processes were not steady at the end of the time for warm-up",
         ),
         (0.03, around(steal=0.041), "steal 4.1 % of CPU time"),
         (0.03, around(others=0.8), "0.8 cores were busy with other work"),
         (0.03, around(load=5.2), "load average 5.2 on 4 cores"),
-        (0.03, around(switches=400), "200 involuntary context switches a second"),
+        (0.03, around(switches=400), "200 involuntary context switches per second"),
     ],
 )
 def test_noise_counts_if_it_leaves_the_claim_open(spread: float, fields: dict[str, Any], said: str) -> None:
@@ -186,7 +186,7 @@ def test_a_clock_that_falls_is_throttled() -> None:
 def test_what_the_system_does_not_tell_is_said_and_is_not_zero() -> None:
     found = judge([live(block, noise(block), conditions=Conditions(load=1.0)) for block in range(8)])
     assert found.verdict == "stable"
-    assert found.evidence[-1] == "not told by this system: steal, other work, throttling, context switches, clock"
+    assert found.evidence[-1] == "not reported by this system: steal, other work, throttling, context switches, clock"
     assert not any(word in text for text in found.evidence for word in ("steal 0", "0 MHz", "0 involuntary"))
 
 
@@ -194,14 +194,14 @@ def test_an_old_record_says_that_nothing_was_recorded() -> None:
     found = judge([live(block, noise(block), turns=False, conditions=None) for block in range(8)])
     assert found.verdict == "stable"
     assert "the state of the machine was not recorded" in found.evidence
-    assert "warm inference: its first tenth is as quick as the rest" in found.evidence
+    assert "warm inference: the first tenth is as fast as the rest" in found.evidence
 
 
 def test_a_process_that_timed_itself_too_early_is_not_warmed_up() -> None:
     early = np.concatenate([np.full(20, 1.3), np.ones(180)])
     found = judge([live(block, noise(block) * early, turns=False) for block in range(8)])
     assert found.verdict == "not warmed up"
-    assert found.evidence[0].startswith("warm inference: its first tenth took 29 % longer than the last half")
+    assert found.evidence[0].startswith("warm inference: the first tenth took 29 % longer than the last half")
 
 
 def test_warm_up_that_was_watched_is_no_part_of_the_times() -> None:
@@ -218,7 +218,7 @@ def test_several_verdicts_may_hold_and_the_worst_is_first() -> None:
     found = judge(records)
     assert found.holds == ["throttled", "drifting", "noisy"]
     assert found.verdict == "throttled"
-    assert found.evidence[0].startswith("held back")
+    assert found.evidence[0].startswith("throttled by")
 
 
 def test_one_single_time_says_nothing() -> None:

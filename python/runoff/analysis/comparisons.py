@@ -220,7 +220,7 @@ def _cells(first: Side, second: Side, metric: Metric) -> tuple[MetricSamples | N
         why = member.failures.get(metric.probe) or ("" if cell else f"no {metric} was measured")
         if why or cell is None:
             return None, None, f"{member.target}: {why}"
-        if short := metric.lacks(cell):
+        if short := metric.shortage(cell):
             return None, None, f"{member.target}: {short}"
     if found[0] and found[0].unit not in BETTER_WORSE:
         return None, None, f"{metric} has no better or worse"

@@ -1,4 +1,4 @@
-"""What the times of a case say about themselves: their spread, their trend, whether they were warmed up.
+"""Evidence in the times of a case: their spread, their trend, and whether they were warmed up.
 
 pyperf warns when the standard deviation is 10 % of the mean (``pyperf check``). Trends are Kendall's tau with the
 Theil-Sen slope, which a few outliers do not move (Hollander and Wolfe, *Nonparametric Statistical Methods*, 8.1, 9.3).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 StabilityVerdict = Literal["stable", "noisy", "drifting", "throttled", "not warmed up", "unknown"]
 
 NOISY_SD = 0.10
-"""Standard deviation as a part of the mean; pyperf's bar."""
+"""Standard deviation as a part of the mean; pyperf's threshold."""
 TREND_P = 0.01
 """Stricter than 5 %, because several trends are looked at in each case."""
 TREND = 0.05
@@ -39,12 +39,12 @@ FEWEST_IN_PART = 5
 
 
 class Evidence(Struct, frozen=True):
-    """A sentence with its number, and the verdict that it speaks for; None where it speaks for none."""
+    """A sentence with its number, and the verdict that it supports, if any."""
 
     text: str
     holds: StabilityVerdict | None = None
     judges: bool = False
-    """Whether it could have found that the times are unsteady: without one such sign there is no verdict."""
+    """Whether it could have shown that the times are unsteady: without any such sign there is no verdict."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,7 @@ def trends(series: ProcessTimes) -> list[Evidence]:
         by_block.setdefault(block, []).append(float(np.median(times)))
     levels = np.array([np.median(values) for values in by_block.values()])
     if len(levels) < FEWEST_BLOCKS:
-        signs = [
-            Evidence(
-                f"{series.what}: no trend over time is told by fewer than {FEWEST_BLOCKS} blocks ({len(levels)} ran)"
-            )
-        ]
+        signs = [Evidence(f"{series.what}: trend not tested: {len(levels)} blocks, at least {FEWEST_BLOCKS} needed")]
     else:
         signs = [_trend(series.what, levels, "from the first block to the last")]
     parts = _parts(series)
@@ -115,7 +111,7 @@ def _parts(series: ProcessTimes) -> NDArray[np.float64]:
 
 
 def warming(series: ProcessTimes) -> Evidence:
-    """Return whether the first tenth of the warm inferences still took longer than the last half.
+    """Return whether the first tenth of the warm inferences took longer than the last half.
 
     For processes whose warm-up was not watched. Mann and Whitney's test, one-sided, on times over their process's
     median.
@@ -123,30 +119,30 @@ def warming(series: ProcessTimes) -> Evidence:
     long = [x / np.median(x) for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
     if not long:
         return Evidence(
-            f"{series.what}: too few samples to tell whether it was warmed up ({PARTS * FEWEST_IN_PART} are needed)"
+            f"{series.what}: warm-up not tested: at least {PARTS * FEWEST_IN_PART} samples per process needed"
         )
     first = np.concatenate([np.array_split(x, PARTS)[0] for x in long])
     rest = np.concatenate([np.array_split(x, 2)[1] for x in long])
     excess = float(np.median(first) / np.median(rest) - 1)
     p = float(stats.mannwhitneyu(first, rest, alternative="greater").pvalue)
     if excess < TREND or p > TREND_P:
-        return Evidence(f"{series.what}: its first tenth is as quick as the rest", judges=True)
+        return Evidence(f"{series.what}: the first tenth is as fast as the rest", judges=True)
     return Evidence(
-        f"{series.what}: its first tenth took {percent(excess)} longer than the last half (p {p:.2g})",
+        f"{series.what}: the first tenth took {percent(excess)} longer than the last half (p {p:.2g})",
         "not warmed up",
         judges=True,
     )
 
 
 def turns(records: Sequence[Record], *, still_warming: bool) -> list[Evidence]:
-    """Return what the live processes of a case told: how their warm-up ended, and what they did while they waited.
+    """Return how the warm-up of the live processes of a case ended, and their CPU time while waiting.
 
     Parameters
     ----------
     records
         Records of the probe ``latency``.
     still_warming
-        Whether the times of those that were not steady still fell, or are too few to tell. Times that are neither
+        Whether the times of processes that were not steady still fell, or are too few to tell. Times that are neither
         steady nor falling are noisy.
     """
     turned = [record.turned for record in records if record.turned is not None]
@@ -158,12 +154,12 @@ def turns(records: Sequence[Record], *, still_warming: bool) -> list[Evidence]:
     signs = [Evidence(f"warm inference: times were steady after {between} inferences of warm-up")]
     if restless:
         text = (
-            f"warm inference: {restless} of {len(turned)} processes were not steady when the time for warm-up was over"
+            f"warm inference: {restless} of {len(turned)} processes were not steady at the end of the time for warm-up"
         )
         signs = [Evidence(text, "not warmed up" if still_warming else "noisy")]
     waiting = [live.waiting_share for live in turned if live.waiting_share is not None]
     if not waiting:
-        return [*signs, Evidence("CPU time while it waited: not told by this system")]
+        return [*signs, Evidence("CPU time while waiting: not reported by this system")]
     share = float(np.mean(waiting))
-    text = f"it used {percent(share)} of a core while others had their turn"
+    text = f"CPU time while waiting: {percent(share)} of a core"
     return [*signs, Evidence(text, "noisy" if share > NOISY_SD else None)]

@@ -1,6 +1,6 @@
-"""What the machine around a case says about its times: who else was at work, and whether the CPU was held back.
+"""Noise of the machine while a case was measured: other work, and whether the CPU was slowed down.
 
-runoff tells differences of 2 %, so what takes 1 % of the time away is half of such a difference.
+runoff is designed to detect differences of 2%, so what takes 1% of the time away is half of such a difference.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ STEAL = 0.01
 THROTTLED = 0.01
 """Share of the time."""
 OTHERS = 0.25
-"""Cores. A system's own services come near a tenth of a core, so less says nothing."""
+"""Cores. A system's own services come near a tenth of a core, so less is normal."""
 SWITCHES_PER_S = 30.0
-"""At about 3 ms each, a usual slice of Linux's scheduler, they are a tenth of the time, as `signs.NOISY_SD`."""
+"""At about 3 ms each, a usual slice of Linux's scheduler, they are a tenth of the time, as `evidence.NOISY_SD`."""
 CLOCK_FALL = 0.05
-"""It changes a time as much as `signs.TREND`."""
+"""It changes a time as much as `evidence.TREND`."""
 
 
-def surroundings(records: Sequence[Record], cores: int | None) -> list[Evidence]:
-    """Return what the machine did meanwhile; all that it does not tell is named in one sign.
+def machine_noise(records: Sequence[Record], cores: int | None) -> list[Evidence]:
+    """Return the signs of noise and slowdowns; one more lists what the system does not report.
 
     Parameters
     ----------
     records
         Timed records of one case, in order of time.
     cores
-        Cores of the whole machine, which its load average is about; None where unknown.
+        Cores of the whole machine, for its load average; None if unknown.
     """
-    told = [record for record in records if record.conditions is not None]
-    if not told:
+    known = [record for record in records if record.conditions is not None]
+    if not known:
         return [Evidence("the state of the machine was not recorded")]
     found = {
-        "steal": _above(_mean(told, "steal"), STEAL, "noisy", percent, "steal {} of CPU time"),
-        "other work": _above(_mean(told, "others"), OTHERS, "noisy", _plain, "{} cores were busy with other work"),
-        "load": _load(_mean(told, "load"), cores),
+        "steal": _above(_mean(known, "steal"), STEAL, "noisy", percent, "steal {} of CPU time"),
+        "other work": _above(_mean(known, "others"), OTHERS, "noisy", _plain, "{} cores were busy with other work"),
+        "load": _load(_mean(known, "load"), cores),
         "throttling": _above(
-            _mean(told, "throttled"), THROTTLED, "throttled", percent, "held back by its CPU limit for {} of the time"
+            _mean(known, "throttled"), THROTTLED, "throttled", percent, "throttled by its CPU quota for {} of the time"
         ),
         "context switches": _above(
-            _switches(told), SWITCHES_PER_S, "noisy", _plain, "{} involuntary context switches a second"
+            _switches(known), SWITCHES_PER_S, "noisy", _plain, "{} involuntary context switches per second"
         ),
-        "clock": _clock(told),
+        "clock": _clock(known),
     }
     silent = [name for name, sign in found.items() if sign is None]
     signs = [sign for sign in found.values() if sign is not None]
-    return [*signs, Evidence(f"not told by this system: {', '.join(silent)}")] if silent else signs
+    return [*signs, Evidence(f"not reported by this system: {', '.join(silent)}")] if silent else signs
 
 
 def _plain(value: float) -> str:
@@ -65,15 +65,15 @@ def _plain(value: float) -> str:
 
 
 def _above(
-    value: float | None, bar: float, holds: StabilityVerdict, say: Callable[[float], str], text: str
+    value: float | None, threshold: float, holds: StabilityVerdict, format_value: Callable[[float], str], text: str
 ) -> Evidence | None:
     if value is None:
         return None
-    return Evidence(text.format(say(value)), holds if value > bar else None)
+    return Evidence(text.format(format_value(value)), holds if value > threshold else None)
 
 
 def _mean(records: Sequence[Record], field: str) -> float | None:
-    """Return the mean of `field` over those records that tell it, each counting as long as it ran."""
+    """Return the mean of `field` over the records that have it, weighted by their duration."""
     values = [
         (value, max(record.exit_ns - record.spawn_ns, 1))
         for record in records
@@ -91,14 +91,14 @@ def _load(load: float | None, cores: int | None) -> Evidence | None:
 
 
 def _switches(records: Sequence[Record]) -> float | None:
-    """Return involuntary context switches a second, of those processes that tell them."""
-    told = [
+    """Return involuntary context switches per second, of the processes that report them."""
+    counts = [
         (record.conditions.switches, (record.exit_ns - record.spawn_ns) / 1e9)
         for record in records
         if record.conditions is not None and record.conditions.switches is not None
     ]
-    seconds = sum(spent for _, spent in told)
-    return sum(count for count, _ in told) / seconds if seconds > 0 else None
+    seconds = sum(spent for _, spent in counts)
+    return sum(count for count, _ in counts) / seconds if seconds > 0 else None
 
 
 def _clock(records: Sequence[Record]) -> Evidence | None:

@@ -1,4 +1,4 @@
-"""What a comparison works on: samples, the machine they come from, and what is known of each case."""
+"""Measurements to compare: samples, the machine they come from, and what is known of each case."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """A case, as far as comparing it needs."""
+    """A case, as far as a comparison needs."""
 
     case: str
     target: str
     comparison: str
-    """What it shares with the cases that it may be compared with, as text."""
+    """What it has in common with the cases it may be compared with, as text."""
     model: str = ""
     probes: tuple[str, ...] = ()
     control_of: str | None = None
     computes: bool = True
     failures: dict[str, str] = {}
-    """By probe: why it has no result."""
+    """By probe: the reason why it has no result."""
     made_of: str = ""
-    """Engine and model by version and hash; empty when it is not known."""
+    """Engine and model by version and hash; empty if unknown."""
     failed: str = ""
     """Why nothing that was measured of it counts; empty if it went well."""
 
@@ -54,11 +54,11 @@ class Measurements:
     machine: dict[str, Any] | None
     members: tuple[Member, ...]
     baselines: tuple[str, ...] = ()
-    """Targets that others are compared with; the last one of a comparison is the one that counts."""
+    """Targets that others are compared with, in the order of the suite."""
     unfair: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By comparison: the points of the fairness audit that differ."""
     turns: frozenset[tuple[str, int]] = frozenset()
-    """Case and block of each live process that took turns with others."""
+    """Case and block of each live process that was interleaved with others."""
 
     @cached_property
     def cells(self) -> dict[Key, MetricSamples]:
@@ -66,11 +66,11 @@ class Measurements:
         return cells(self.samples)
 
     def cell(self, member: Member, metric: Metric) -> MetricSamples | None:
-        """Return the samples of `metric` of a case; None where there are none."""
+        """Return the samples of `metric` of a case; None if there are none."""
         return self.cells.get(Key(member.case, metric.probe, metric.cell))
 
     def together(self, member: Member) -> frozenset[int]:
-        """Return the blocks in which a case took turns with others."""
+        """Return the blocks in which a case was interleaved with others."""
         return frozenset(block for case, block in self.turns if case == member.case)
 
     @cached_property
@@ -139,7 +139,7 @@ def measured(run: Run, samples: pd.DataFrame) -> Measurements:
 
 
 def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
-    """Return the measurements of a published run: its tables are there, its raw results are not."""
+    """Return the measurements of a published run: it has tables, but no raw results."""
     measured = set(samples["case"])
     members = [
         _member(
@@ -153,7 +153,7 @@ def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
 
 
-def _member(run: Run, case: Case, **told: Any) -> Member:  # noqa: ANN401 (fields of Member)
+def _member(run: Run, case: Case, **fields: Any) -> Member:  # noqa: ANN401 (fields of Member)
     return Member(
         case=case.id,
         target=case.target,
@@ -162,32 +162,32 @@ def _member(run: Run, case: Case, **told: Any) -> Member:  # noqa: ANN401 (field
         probes=case.probes,
         control_of=case.control_of,
         computes=computes(run, case.target),
-        **told,
+        **fields,
     )
 
 
 def made_of(run: Run, case: Case, records: Iterable[Record]) -> str:
-    """Return a case's engine and model by version and hash; empty when neither is known."""
+    """Return a case's engine and model by version and hash; empty if both are unknown."""
     engine = " ".join(filter(None, engine_of(run, case, records)))
     file = model_sha256(run, case)
     return f"{engine}, model {file[:12]}" if file else engine
 
 
 def engine_of(run: Run, case: Case, records: Iterable[Record]) -> tuple[str, str, str]:
-    """Return runtime, version and build of a case's engine; empty where it is not known.
+    """Return runtime, version and build of a case's engine; empty if unknown.
 
-    What the runner of `records` had in effect counts; a published run has only what its target told before.
+    What was in effect in `records` counts; a published run only has the capabilities of its target.
     """
     effective = next((r.result.effective for r in records if r.result and r.result.effective), None)
-    told = effective or run.info.capabilities.get(case.control_of or case.target)
-    return (told.runtime, told.version, told.build or "") if told else ("", "", "")
+    known = effective or run.info.capabilities.get(case.control_of or case.target)
+    return (known.runtime, known.version, known.build or "") if known else ("", "", "")
 
 
 def model_sha256(run: Run, case: Case) -> str:
-    """Return the SHA-256 of the model's file that a case loads; empty when it is not known."""
-    told = run.info.models.get(case.model, {})
-    prepared = prepared_in(told, case.made_from) or {}
-    return str((told.get("sha256") or {}).get(case.format) or prepared.get("sha256") or "")
+    """Return the SHA-256 of the model's file that a case loads; empty if unknown."""
+    stored = run.info.models.get(case.model, {})
+    prepared = prepared_in(stored, case.made_from) or {}
+    return str((stored.get("sha256") or {}).get(case.format) or prepared.get("sha256") or "")
 
 
 def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = None) -> Measurements:

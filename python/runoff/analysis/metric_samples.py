@@ -23,7 +23,7 @@ _WARM = ".warm"
 
 
 class Key(NamedTuple):
-    """What a cell is of."""
+    """Case, probe and metric of a `MetricSamples`."""
 
     case: str
     probe: str
@@ -72,8 +72,8 @@ class Metric(Struct, frozen=True):
         """Return the statistic of one process's samples, shape ``(samples,)``."""
         return float(self._function(samples))
 
-    def lacks(self, cell: MetricSamples) -> str:
-        """Return why `cell` has too few samples for the statistic; empty when it has enough."""
+    def shortage(self, cell: MetricSamples) -> str:
+        """Return why `cell` has too few samples for the statistic; empty if it has enough."""
         if self.quantile is None:
             return ""
         needed, n = fewest_samples(self.quantile), sum(map(len, cell.processes))
@@ -96,8 +96,8 @@ class Metric(Struct, frozen=True):
 def pair(case: MetricSamples, baseline: MetricSamples, together: Collection[int] = ()) -> list[NDArray[np.float64]]:
     """Return the logarithms of baseline / case for each block that both have, shape ``(pairs,)``.
 
-    In blocks of `together` the two processes took turns: samples of the same index are a pair. In the others the
-    median of the processes' medians makes one pair. A pair with a value that is not above zero is left out.
+    In blocks of `together` the two processes were interleaved: samples of the same index are a pair. In the others the
+    median of the processes' medians makes one pair. Pairs with a value that is not above zero are omitted.
     """
     logs = []
     theirs = _by_block(baseline)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from runoff.analysis.claims import FEWEST_UNITS, least_certain
 from runoff.analysis.evidence import Evidence, ProcessTimes, StabilityVerdict, spread, trends, turns, warming
-from runoff.analysis.machine_noise import surroundings
+from runoff.analysis.machine_noise import machine_noise
 from runoff.analysis.validity import disagreements
 from runoff.probes import PROBES
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Record, Run
 
 WORST_FIRST: tuple[StabilityVerdict, ...] = ("not warmed up", "throttled", "drifting", "noisy", "unknown")
-"""Times of another state first; then times of a slower machine; then times that no one level describes."""
+"""Times of another state first; then of a slower machine; then times that no one level describes."""
 
 
 class Stability(Struct, frozen=True):
@@ -91,7 +91,7 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
     """
     if not records:
         return []
-    around = surroundings(records, cores)
+    around = machine_noise(records, cores)
     found: list[Evidence] = []
     matters = False
     measured = {record.probe for record in records}
@@ -125,7 +125,7 @@ def _precision(what: str, claim: Claim | None, *, noisy: bool) -> Evidence:
 
 
 def _warm_up(probe: Probe, records: Sequence[Record]) -> list[Evidence]:
-    """Return whether the warm-up was over: as it was watched, and after the fact where it did not end well."""
+    """Return whether the warm-up was over: as observed, and from the times if it did not end in a steady state."""
     open_ended = [record for record in records if record.turned is None or not record.turned.steady]
     series = _series(probe, open_ended)
     after = [warming(series)] if series.processes else []

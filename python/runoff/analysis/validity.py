@@ -1,8 +1,8 @@
-"""Which cases may have a speed at all, and why a probe of a case has no result."""
+"""Which cases may have timing results at all, and why a probe of a case has no result."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from runoff.records.reason import Reason
     from runoff.records.schema import Case, InterleavingStats, Record, Run
 
-WITH_HUGE_PAGES = ", with huge pages"
+TimingMode = Literal["interleaved", "isolated", "by the runner itself"]
 DISAGREES = "outputs-differ"
 
 
 class State(Struct, frozen=True):
-    """What became of a probe of a case: ``ok``, ``unsupported``, ``not-measured`` or ``error``, and why."""
+    """Outcome of a probe of a case: ``ok``, ``unsupported``, ``not-measured`` or ``error``, with the reason."""
 
     status: str
     reason: str = ""
 
 
 def disagreements(run: Run) -> dict[str, Reason]:
-    """Return, by case id, why a case's outputs disagree with its reference. Such a case gets no speed."""
+    """Return, by case id, why outputs disagree with the reference; such cases have no timing results."""
     wrong: dict[str, Reason] = {}
     for record in run.records:
         if record.reason is not None and record.reason.kind == DISAGREES:
@@ -33,7 +33,7 @@ def disagreements(run: Run) -> dict[str, Reason]:
 
 
 def computes(run: Run, target: str) -> bool:
-    """Return whether `target` really runs a model; the null runners do not, and are not compared."""
+    """Return whether `target` runs a model; the null runners do not, and are not compared."""
     capabilities = run.info.capabilities.get(target)
     return capabilities is None or capabilities.computes
 
@@ -45,18 +45,23 @@ def say(reason: Reason | None) -> str:
     return f"{reason.kind}: {reason}"
 
 
-def timed_how(turned: InterleavingStats | None) -> str:
-    """Return in words how a process of the probe ``latency`` was timed; `turned` is None where it took no turns."""
+def timing_mode(turned: InterleavingStats | None) -> TimingMode:
+    """Return how a process of the probe ``latency`` was timed; `turned` is None if it timed itself."""
     if turned is None:
-        return "by its own measure"
-    way = "side by side" if turned.beside > 1 else "alone"
-    return way + WITH_HUGE_PAGES if turned.huge_bytes else way
+        return "by the runner itself"
+    return "interleaved" if turned.beside > 1 else "isolated"
+
+
+def timed_how(turned: InterleavingStats | None) -> str:
+    """Return `timing_mode` as text, with the huge pages that a process was given."""
+    huge = turned is not None and turned.huge_bytes
+    return timing_mode(turned) + (", with huge pages" if huge else "")
 
 
 def state(case: Case, records: Sequence[Record], wrong: dict[str, Reason], probe: str) -> State:
-    """Return what became of `probe` of `case`, from all `records` of the case.
+    """Return the outcome of `probe` of `case`, from all `records` of the case.
 
-    A probe of which only some processes failed is an error too: the survivors may be the quick ones. A
+    A probe of which only some processes failed is an error too: the others may be the fast ones. A
     case that failed in one probe is not started again, so the probes after it share its reason.
     """
     if case.skipped is not None:

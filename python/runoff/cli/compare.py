@@ -66,7 +66,7 @@ def _compared(
         return compare_runs(one, other, metrics, relative_to, unlike_machines=unlike_machines)
     if run is None and any(sides):
         missing = second if sides[0] else first
-        raise RunoffError(f"{missing}: there is no such run or file", "past runs: runoff list runs")
+        raise RunoffError(f"{missing}: no such run or file", "past runs: runoff list runs")
     if relative_to is not None or unlike_machines:
         raise RunoffError("--relative-to, --raw and --unlike-machines are for two runs, not for two targets of one")
     data = formats.read(located(run) if run else latest())
@@ -91,7 +91,7 @@ def located(word: str) -> Path:
     """
     found = find(word)
     if found is None:
-        raise RunoffError(f"{word}: there is no such run or file", "past runs: runoff list runs")
+        raise RunoffError(f"{word}: no such run or file", "past runs: runoff list runs")
     return found
 
 
@@ -186,7 +186,7 @@ def _run_folder(word: str) -> Path:
 def convert(source: str, target: Path, to: str | None) -> None:
     """Read measurements of one format and write them in another; what is lost is said on stderr."""
     if to is not None and to not in formats.WRITERS:
-        raise RunoffError(f"--to {to}: there is no such format", did_you_mean(to, formats.WRITERS))
+        raise RunoffError(f"--to {to}: no such format", did_you_mean(to, formats.WRITERS))
     data = formats.read(located(source))
     make_folder(target.parent)
     losses = formats.write(data, target, to)

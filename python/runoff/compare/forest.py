@@ -19,7 +19,7 @@ _DIFFERS, _SAME, _BAND = "#0072B2", "#777777", "#DDDDDD"
 
 
 def draw(comparison: RunComparison) -> dict[str, bytes]:
-    """Return the plot as an SVG by the end of its file's name; nothing when no line has an interval."""
+    """Return the plot as an SVG, by file suffix; nothing if no line has an interval."""
     chart = forest(comparison)
     if chart is None:
         return {}
@@ -28,7 +28,7 @@ def draw(comparison: RunComparison) -> dict[str, bytes]:
 
 
 def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts share no type
-    """Return the Altair chart; None when no line has an interval."""
+    """Return the Altair chart; None if no line has an interval."""
     lines = [line for line in comparison.lines if not line.reason and isfinite(line.ratio.low)]
     if not lines:
         return None
@@ -59,7 +59,7 @@ def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts 
         + base.mark_point(filled=True, size=46, opacity=1).encode(x=x, color=colour)
         + base.mark_text(dy=-12, fontSize=11, color="#333").encode(x=x, text="verdict:N")
     )
-    note = "ratio and 95 % interval; right of 1 is better; grey band: the noise floor, where there is one"
+    note = "ratio and 95 % interval; right of 1 is better; grey band: noise floor, if there is one"
     title = alt.TitleParams(f"{comparison.second} against {comparison.first}", subtitle=[*comparison.unfair, note])
     return (
         layers.properties(width=_WIDTH, height=alt.Step(_ROW), title=title)

@@ -1,4 +1,4 @@
-"""Holding a run against limits: what is exceeded, by how much, and whether the run can tell."""
+"""Checking a run against limits: what is exceeded, by how much, and whether it is distinguishable from noise."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from runoff.analysis.measurements import of_run
 from runoff.analysis.summary import summarise
 from runoff.analysis.wording import percent, words
 from runoff.compare.metrics import parse_metric
+from runoff.compare.pairing import NOT_THE_SAME
 from runoff.compare.saved import Saved, against
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 from runoff.records.machine import headline, same_machine
@@ -31,10 +32,10 @@ Outcome = Literal["passed", "exceeded", "failed"]
 
 
 class LimitResult(Struct, frozen=True, kw_only=True):
-    """One limit held against one case."""
+    """One limit checked for one case."""
 
     outcome: Outcome
-    """``failed`` where there is no number to hold against the limit, or one that may not be used."""
+    """``failed`` if there is no number to check, or one that does not count."""
     case: str
     target: str
     comparison: str
@@ -48,12 +49,12 @@ class LimitResult(Struct, frozen=True, kw_only=True):
 
 
 class Gate(Struct, frozen=True, kw_only=True):
-    """What a gate found."""
+    """The outcome of a gate."""
 
     run: str
     machine: str
     against: str
-    """What changes are from; empty where no limit is a change."""
+    """What changes are relative to; empty if no limit is a change."""
     checks: list[LimitResult]
     notes: list[str]
 
@@ -64,7 +65,7 @@ class Gate(Struct, frozen=True, kw_only=True):
 
 
 def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machines: bool) -> Gate:
-    """Return what holding `run` against `limits` gives.
+    """Return the outcome of checking `run` against `limits`.
 
     Parameters
     ----------
@@ -73,14 +74,14 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
     limits
         At least one.
     saved
-        The baseline of limits that are changes; None for the run's own one.
+        The baseline of limits that are changes; None for the run's own.
     unlike_machines
-        Use a baseline of an unlike machine too.
+        Use a baseline of a different machine too.
 
     Raises
     ------
     RunoffError
-        When a limit covers no case, names a metric that no case can have, or the machines differ.
+        If a limit covers no case or names a metric that no case can have, or the machines differ.
     """
     data = of_run(run)
     notes = _machines(data, saved, unlike_machines=unlike_machines)
@@ -89,7 +90,7 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
     lines = made.contrasts(pairs)
     checks = [made.check(limit, member, lines) for limit, member in pairs]
     if any(line.relative_to == "" and line.unit == "ns" and not line.paired for line in lines.values()):
-        notes.append("raw times of two runs were compared: they also hold what changed on the machine between them")
+        notes.append(f"raw times of two runs: {NOT_THE_SAME}")
     names = {base.target for limit, m in pairs if limit.relative and (base := data.baseline(m.comparison))}
     other = f"run {saved.run}" if saved and names else ", ".join(sorted(names))
     machine = headline(run.info.machine)
@@ -99,18 +100,16 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
 def _machines(data: Measurements, saved: Saved | None, *, unlike_machines: bool) -> list[str]:
     if saved is None or (saved.machine and data.machine and same_machine(saved.machine, data.machine)):
         return []
-    told = [headline(machine) if machine else "not known" for machine in (saved.machine, data.machine)]
-    text = f"unlike machines: the baseline's is {told[0]}, the run's {told[1]}"
+    names = [headline(machine) if machine else "unknown" for machine in (saved.machine, data.machine)]
+    text = f"different machines: baseline ({names[0]}), run ({names[1]})"
     if unlike_machines:
         return [text]
-    hint = (
-        "save a baseline on this machine, or measure both in one run; to compare them all the same: --unlike-machines"
-    )
+    hint = "save a baseline on this machine, or measure both in one run; to compare anyway: --unlike-machines"
     raise RunoffError(text, hint)
 
 
 class _Gate:
-    """What the checks of a run share."""
+    """The state that the checks of a run share."""
 
     def __init__(self, data: Measurements, summary: pd.DataFrame, saved: Saved | None) -> None:
         self.data = data
@@ -136,7 +135,7 @@ class _Gate:
         return mine
 
     def _bases(self, limit: Limit) -> list[Member]:
-        """Return the baselines; of those, one that the limit names may be held against the comparison's own."""
+        """Return the baselines, except those that the limit names: they may be compared with the last one."""
         held = [base for name in self.data.comparisons if (base := self.data.baseline(name)) is not None]
         others = self.data.baselines
         return held + [m for m in self.data.members if m.target in others and m.target not in limit.targets]
@@ -153,7 +152,7 @@ class _Gate:
             limit.check_unit(str(unit))
 
     def contrasts(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], MetricComparison]:
-        """Return what the limits that are changes need, by case and metric."""
+        """Return the comparisons that limits on changes need, by case and metric."""
         wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}
         lines = []
         for member, metric in wanted.values():
@@ -165,7 +164,7 @@ class _Gate:
         return {(line.label, line.metric): line for line in adjusted(lines)}
 
     def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], MetricComparison]) -> LimitResult:
-        """Return what a limit says of a case."""
+        """Return the outcome of a limit for a case."""
         row = self._row(limit, member)
         done = LimitResult(
             outcome="failed",
@@ -185,7 +184,7 @@ class _Gate:
         return _absolute(done, limit, _figure(row))
 
     def _failure(self, limit: Limit, member: Member) -> str:
-        """Return why nothing that was measured of a case counts."""
+        """Return the reason why no result of a case counts; empty if they do."""
         unfair = self.data.unfair.get(member.comparison, ())
         failed = member.failures.get(limit.metric.probe) or member.failed
         return failed or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
@@ -202,8 +201,8 @@ def _scope(limit: Limit, data: Measurements) -> str:
     if limit.metric.probe not in probes:
         return f"the run has no probe {limit.metric.probe}: it has {', '.join(probes)}"
     if limit.relative and not (limit.targets or limit.cases or limit.models):
-        return "it holds one target, which has no other to be held against: --baseline FILE"
-    return "see targets, cases and models of the limit, and: runoff report RUN"
+        return "the run has one target and nothing to compare it with; add --baseline FILE"
+    return "check targets, cases and models of the limit; for those of the run: runoff report RUN"
 
 
 def _figure(row: pd.Series) -> Figure:
@@ -219,11 +218,11 @@ def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> Limit
     outcome: Outcome = "exceeded" if beyond and line.verdict.differs else "passed"
     notes = []
     if low <= limit.value <= high:
-        notes.append("the interval still holds the limit")
+        notes.append("the interval includes the limit")
     if beyond and not line.verdict.differs:
-        notes.append("beyond the limit, but this run cannot tell it from noise")
+        notes.append("beyond the limit, but not distinguishable from noise")
     elif line.floor is not None and line.floor >= abs(limit.value) > 0:
-        notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit: measure longer")
+        notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit; measure longer")
     return replace(check, outcome=outcome, change=change, verdict=words(line.verdict), note="; ".join(notes))
 
 
@@ -232,7 +231,7 @@ def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
         return replace(check, note=f"no {limit.metric} was measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
     outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
-    return replace(check, outcome=outcome, note="the interval still holds the limit" if holds else "")
+    return replace(check, outcome=outcome, note="the interval includes the limit" if holds else "")
 
 
 def signed(share: float) -> str:

@@ -1,4 +1,4 @@
-"""What a gate found, in the terminal, as Markdown for a pull request and as JSON."""
+"""The outcome of a gate in the terminal, as Markdown for a pull request and as JSON."""
 
 from __future__ import annotations
 

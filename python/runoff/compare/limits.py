@@ -45,10 +45,10 @@ _UNITS = {
     "J": ("J", 1.0),
     "": ("", 1.0),
 }
-"""What may follow a value: the unit of ``summary.csv`` that it stands for, and how many of that it is."""
+"""Units of limits: the unit of ``summary.csv``, and the factor to it."""
 
 _NEEDED = {"ns": "a time, such as 20ms", "bytes": "a size, such as 120MB", "J": "an energy, such as 50mJ"}
-"""What a limit on a metric of each unit has to be."""
+"""Limits that fit each unit of a metric."""
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class Limit(Struct, frozen=True, kw_only=True):
         return not self.cases or any(fnmatchcase(member.case, name) for name in self.cases)
 
     def check_unit(self, unit: str) -> None:
-        """Raise when the limit does not fit the unit of its metric."""
+        """Raise if the limit does not fit the unit of its metric."""
         if self.relative and unit not in BETTER_WORSE:
             raise RunoffError(f"limit {self.text!r}: {self.metric} has no change, only a value", GRAMMAR)
         if self.relative or self.unit == (unit if unit in _NEEDED else ""):
@@ -90,16 +90,16 @@ class Limit(Struct, frozen=True, kw_only=True):
 
 
 def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (), models: Sequence[str] = ()) -> Limit:
-    """Return the limit that `text` says.
+    """Return the limit in `text`.
 
     Raises
     ------
     RunoffError
-        When it is no limit; the message holds it, and the hint says how one is written.
+        If it is not a limit; the message contains it, and the hint gives the syntax.
     """
     found = _LIMIT.fullmatch(text)
     if found is None:
-        raise RunoffError(f"limit {text!r} cannot be understood", GRAMMAR)
+        raise RunoffError(f"limit {text!r} is not valid", GRAMMAR)
     relative, value = found["unit"] == "%", float(found["value"])
     if relative and not found["sign"]:
         raise RunoffError(f"limit {text!r}: a change has a sign: +{found['value']}% or -{found['value']}%", GRAMMAR)
@@ -145,7 +145,7 @@ def read_limits(path: Path) -> list[Limit]:
     Raises
     ------
     RunoffError
-        When it is not TOML, a key is not known, or a limit cannot be understood.
+        If it is not TOML, a key is unknown, or a limit is not valid.
     """
     try:
         file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)

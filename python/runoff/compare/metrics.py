@@ -1,4 +1,4 @@
-"""Names of metrics: ``PROBE.NAME`` as ``summary.csv`` has them, and shorter ones for what is asked for most."""
+"""Names of metrics: ``PROBE.NAME`` as in ``summary.csv``, and shorter ones for the most common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse_metric(text: str) -> Metric:
     Raises
     ------
     RunoffError
-        When it is not ``PROBE.NAME``, or there is no such probe.
+        If it is not ``PROBE.NAME``, or there is no such probe.
     """
     probe, dot, name = text.partition(".")
     if not dot or not name:

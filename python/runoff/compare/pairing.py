@@ -30,7 +30,7 @@ class RunComparison:
     second: str
     lines: list[MetricComparison]
     unfair: list[str]
-    """Failed points of the fairness audits: the headline."""
+    """Points of the fairness audits that differ."""
     notes: list[str]
 
 
@@ -126,10 +126,10 @@ def _machines(first: Measurements, second: Measurements, *, unlike_machines: boo
         return [f"the machine of {' and of '.join(unknown)} is unknown; it may be a different one"]
     if same_machine(first.machine, second.machine):
         return []
-    told = " and ".join(f"{side.name} ({headline(side.machine)})" for side in (first, second) if side.machine)
+    named = " and ".join(f"{side.name} ({headline(side.machine)})" for side in (first, second) if side.machine)
     if not unlike_machines:
-        raise RunoffError(f"unlike machines: {told}", "to compare them all the same: --unlike-machines")
-    return [f"unlike machines: {told}"]
+        raise RunoffError(f"different machines: {named}", "to compare anyway: --unlike-machines")
+    return [f"different machines: {named}"]
 
 
 def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> list[tuple[Member, Member]]:
@@ -184,7 +184,7 @@ def _differing(one: str, other: str) -> tuple[str, str]:
 
 def _refuse_nothing(lines: list[MetricComparison], message: str) -> None:
     if not lines:
-        raise RunoffError(message, "what a run holds: its samples.csv", ExitCode.NOTHING_RUNS_HERE)
+        raise RunoffError(message, "see the samples.csv of the run for what it contains", ExitCode.NOTHING_RUNS_HERE)
 
 
 def _unfair(data: Measurements) -> list[str]:

@@ -1,4 +1,4 @@
-"""A gate's baseline as a file: of each case and metric what a later run needs to be held against."""
+"""A gate's baseline as a file: what a later run is compared with, by case and metric."""
 
 from __future__ import annotations
 
@@ -58,16 +58,18 @@ class Saved(Struct, frozen=True, kw_only=True):
 
 
 def save(data: Measurements, path: Path) -> None:
-    """Write all that later runs may be held against.
+    """Write all that later runs may be compared with.
 
     Raises
     ------
     RunoffError
-        When no case has a result.
+        If no case has a result.
     """
     cases = {member.case: made for member in data.members if (made := _saved_case(data, member)) is not None}
     if not cases:
-        raise RunoffError(f"{data.name} has no result to save", "its report says why", ExitCode.NOTHING_RUNS_HERE)
+        raise RunoffError(
+            f"{data.name} has no result to save", "the reason is in its report", ExitCode.NOTHING_RUNS_HERE
+        )
     file = Saved(run=data.name, machine=data.machine, cases=cases)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
 
@@ -78,7 +80,7 @@ def load(path: Path) -> Saved:
     Raises
     ------
     RunoffError
-        When it is not one, or of another version.
+        If it is not one, or of another version.
     """
     try:
         file = msgspec.json.decode(path.read_bytes(), type=Saved)
@@ -89,7 +91,7 @@ def load(path: Path) -> Saved:
     if file.version != VERSION:
         raise RunoffError(
             f"--baseline {path} has version {file.version}; this runoff reads {VERSION}",
-            "make it anew: runoff gate RUN --save FILE",
+            "save it again: runoff gate RUN --save FILE",
         )
     return file
 
@@ -124,21 +126,21 @@ def _metrics(probe: str, name: str, cell: MetricSamples) -> list[Metric]:
 
 
 def against(saved: Saved, data: Measurements, member: Member, metric: Metric) -> MetricComparison:
-    """Return how a case stands to the same case in the file."""
-    told = saved.cases.get(member.case)
-    before = told.metrics.get(str(metric)) if told else None
+    """Return how a case compares with the same case in the file."""
+    earlier = saved.cases.get(member.case)
+    before = earlier.metrics.get(str(metric)) if earlier else None
     cell = data.cell(member, metric)
-    if told is None or before is None:
-        return _none(member, metric, f"the baseline file has no {metric} of it: save it anew")
+    if earlier is None or before is None:
+        return _none(member, metric, f"the baseline file has no {metric} of this case; save it again")
     if cell is None:
         return _none(member, metric, member.failures.get(metric.probe) or f"no {metric} was measured")
-    if short := metric.lacks(cell):
+    if short := metric.shortage(cell):
         return _none(member, metric, short)
-    relative_to = _reference(told, before, data, member)
+    relative_to = _reference(earlier, before, data, member)
     old = [np.array([value]) for value in (before.shares if relative_to else before.values)]
     new = shares((data, member), metric, relative_to) if relative_to else by_process(cell, metric)
     if not new:
-        return _none(member, metric, f"no {metric} is above zero")
+        return _none(member, metric, f"no {metric} above zero")
     return MetricComparison(
         label=member.case,
         metric=str(metric),
@@ -150,10 +152,10 @@ def against(saved: Saved, data: Measurements, member: Member, metric: Metric) ->
     )
 
 
-def _reference(told: SavedCase, before: SavedMetric, data: Measurements, member: Member) -> str:
+def _reference(earlier: SavedCase, before: SavedMetric, data: Measurements, member: Member) -> str:
     base = data.baseline(member.comparison)
-    same = base is not None and (base.target, base.made_of) == (told.relative_to, told.made_of)
-    return told.relative_to if same and before.shares else RAW
+    same = base is not None and (base.target, base.made_of) == (earlier.relative_to, earlier.made_of)
+    return earlier.relative_to if same and before.shares else RAW
 
 
 def _none(member: Member, metric: Metric, reason: str) -> MetricComparison:

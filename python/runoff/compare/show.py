@@ -31,14 +31,14 @@ def figure(estimate: Estimate, unit: str) -> Figure:
 
 
 def how(line: MetricComparison) -> str:
-    """Return in words what was compared."""
+    """Return what was compared, as text."""
     if line.relative_to:
         return f"relative to {line.relative_to} in both runs"
     return "paired by block" if line.paired else "raw"
 
 
 def print_comparison(comparison: RunComparison, console: Console) -> None:
-    """Print the table, with what has to be said before and after it."""
+    """Print the table, the failed audit points above it and the notes below."""
     for text in comparison.unfair:
         console.print(Text(text, style="bold red"), soft_wrap=True)
     names = (comparison.first, comparison.second)
@@ -56,7 +56,7 @@ def print_comparison(comparison: RunComparison, console: Console) -> None:
 
 
 def _hows(lines: Sequence[MetricComparison]) -> str:
-    """Return in one line what was compared, by metric where it is not the same for all."""
+    """Return what was compared in one line, by metric if it differs between them."""
     metrics: dict[str, list[str]] = {}
     for line in lines:
         if not line.reason:
@@ -92,7 +92,7 @@ def coloured(verdict: Verdict) -> Text:
 
 
 def markdown(comparison: RunComparison, plot: str | None) -> str:
-    """Return the comparison as a page of Markdown; `plot` is the name of the image beside it."""
+    """Return the comparison as a page of Markdown; `plot` is the file name of the image."""
     parts = [f"# {comparison.second} against {comparison.first}\n"]
     parts += [f"**{text}**\n" for text in comparison.unfair]
     parts += [f"{note}\n" for note in comparison.notes]
@@ -131,7 +131,7 @@ def as_dict(comparison: RunComparison) -> dict[str, Any]:
 
 
 def contrast_dict(line: MetricComparison) -> dict[str, Any]:
-    """Return one line for JSON; what is not known is null."""
+    """Return one line for JSON; unknown values are null."""
     sides = {
         name: {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high), "n": e.n}
         for name, e in (("first", line.first), ("second", line.second))

@@ -23,7 +23,7 @@ POINTS: tuple[Callable[[AuditGroup], Found | None], ...] = (
     *(resources.profile, resources.settings, resources.applied, resources.environment),
     *(measurement.timed, measurement.waiting, measurement.control, measurement.energy),
 )
-"""In the order in which they are shown; one that is None has nothing to look at in this comparison."""
+"""In the order of the report; a point that is None does not apply to this comparison."""
 
 
 class AuditPoint(Struct, frozen=True):
@@ -38,7 +38,7 @@ class AuditPoint(Struct, frozen=True):
 def audit(run: Run) -> list[AuditPoint]:
     """Return the points of every comparison in which at least one case ran, in the order of the plan.
 
-    A baseline's twin is no competitor: it is in none of the points but the one on the noise floor.
+    An A/A control is no competitor: it is only in the point on the noise floor.
     """
     records: defaultdict[str, list[Record]] = defaultdict(list)
     for record in run.records:

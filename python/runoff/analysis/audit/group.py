@@ -55,15 +55,15 @@ def same(name: str, values: Mapping[str, str | None], what: str) -> Found:
     return (name, "ok", f"{what}: {distinct.pop()}") if distinct else (name, "unknown", f"no {what} in this comparison")
 
 
-def asked(name: str, group: AuditGroup, wanted: Mapping[str, object], field: str) -> Found:
-    """Return whether `field` of what was in effect is what the case asked for."""
+def requested(name: str, group: AuditGroup, wanted: Mapping[str, object], field: str) -> Found:
+    """Return whether `field` of what was in effect is what the case requested."""
     differing, blind = [], []
     for case in group.cases:
         got = {getattr(effective, field) for effective in group.effective[case.id]}
         if not got or None in got:
             blind.append(case.target)
         if got - {wanted[case.id], None}:
-            differing.append(f"{case.target} asked for {wanted[case.id]}, got {', '.join(sorted(map(str, got)))}")
+            differing.append(f"{case.target} requested {wanted[case.id]}, got {', '.join(sorted(map(str, got)))}")
     if differing:
         return name, "differs", "; ".join(differing)
     if blind:
@@ -72,6 +72,6 @@ def asked(name: str, group: AuditGroup, wanted: Mapping[str, object], field: str
 
 
 def not_compared(blind: Iterable[str]) -> str:
-    """Return the end of a detail that names the targets which a point says nothing about."""
+    """Return the end of a detail that names the targets that a point does not cover."""
     names = ", ".join(blind)
     return f"; not compared: {names}" if names else ""

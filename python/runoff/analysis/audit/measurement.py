@@ -1,4 +1,4 @@
-"""Audit of the measurement itself: taken in one way, undisturbed by those that waited, with a noise floor."""
+"""Audit of the measurement: timed in one way, undisturbed by waiting processes, with a noise floor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from runoff.analysis.wording import percent
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import AuditGroup, Found
+
+_CONTROL = "A/A control"
 
 
 def timed(group: AuditGroup) -> Found:
@@ -27,11 +29,11 @@ def timed(group: AuditGroup) -> Found:
 
 
 def waiting(group: AuditGroup) -> Found:
-    """Return whether those that waited left the CPU to the one whose turn it was."""
+    """Return whether waiting processes left the CPU to the one that was measured."""
     shares = {
-        case.target: max(told)
+        case.target: max(found)
         for case in (*group.cases, *group.controls)
-        if (told := [live.waiting_share for live in group.turned(case) if live and live.waiting_share is not None])
+        if (found := [live.waiting_share for live in group.turned(case) if live and live.waiting_share is not None])
     }
     taken = [f"{target} {percent(share)} of a core" for target, share in shares.items()]
     if any(share > NOISY_SD for share in shares.values()):
@@ -39,24 +41,24 @@ def waiting(group: AuditGroup) -> Found:
     if shares:
         return "idle while waiting", "ok", ", ".join(taken)
     if any(live is not None for case in group.cases for live in group.turned(case)):
-        return "idle while waiting", "unknown", "CPU time of those that waited: not told by this system"
+        return "idle while waiting", "unknown", "CPU time while waiting: not reported by this system"
     return "idle while waiting", "ok", "none waited: one process at a time"
 
 
 def control(group: AuditGroup) -> Found:
-    """Return whether a baseline ran a second time under another name, as it ran the first time."""
+    """Return whether there is an A/A control, and whether it ran as its baseline did."""
     for again in group.controls:
         first = next((case for case in group.cases if case.target == again.control_of), None)
         if first is None:
             continue
         if group.effective[first.id] and group.effective[again.id] != group.effective[first.id]:
-            return "twin for the noise floor", "differs", f"{again.target} did not run as {first.target} did"
-        return "twin for the noise floor", "ok", f"{again.target} is {first.target} once more"
-    return "twin for the noise floor", "unknown", "no baseline ran twice: verdicts have no floor"
+            return _CONTROL, "differs", f"{again.target} did not run as {first.target} did"
+        return _CONTROL, "ok", f"{again.target} repeats {first.target}"
+    return _CONTROL, "unknown", "no baseline ran twice: verdicts have no noise floor"
 
 
 def energy(group: AuditGroup) -> Found | None:
-    """Return whether one set of counters counted the energy of all, with nobody else at work; None where none did."""
+    """Return whether the same counters measured the energy of all, without other work; None without counters."""
     windows = {
         case.target: [window for record in group.records[case.id] if record.status == "ok" for window in record.energy]
         for case in (*group.cases, *group.controls)
@@ -64,15 +66,15 @@ def energy(group: AuditGroup) -> Found | None:
     counted = {target: sorted({key for window in own for key in window.joules}) for target, own in windows.items()}
     if not any(counted.values()):
         return None
-    keys = {target: ", ".join(found) for target, found in counted.items() if found}
+    keys = {target: ", ".join(names) for target, names in counted.items() if names}
     name, outcome, detail = same("energy", keys, "counters")
     others = {
-        target: max(told)
+        target: max(found)
         for target, own in windows.items()
-        if (told := [window.others for window in own if window.others is not None])
+        if (found := [window.others for window in own if window.others is not None])
     }
     busy = [f"{target} {cores:.1f} cores" for target, cores in others.items() if cores > OTHERS]
     if busy and outcome == "ok":
-        return name, "unknown", f"{detail}; other work beside them is in the figures: {', '.join(busy)}"
-    beside = f"other work kept {max(others.values()):.2f} cores busy at most" if others else "other work: not told here"
-    return name, outcome, f"{detail}; {beside}"
+        return name, "unknown", f"{detail}; the figures include other work: {', '.join(busy)}"
+    most = f"at most {max(others.values()):.2f} cores" if others else "not reported by this system"
+    return name, outcome, f"{detail}; other work: {most}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import asked, same
+from runoff.analysis.audit.group import requested, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
-"""Settings whose names do not say what a target lacks."""
+"""Settings whose names do not describe the missing feature."""
 
 
 def threads(group: AuditGroup) -> Found:
-    """Return whether each used the threads it was asked for: by its own word, and as runoff counted them.
+    """Return whether each used the requested threads: as the runner reports, and as runoff counted them.
 
-    More threads at work than asked for is a difference whatever the runner says. Fewer is not known to be one: a
+    More threads at work than requested differ, whatever the runner reports. Fewer are unknown: a
     small model may leave a thread without work.
     """
-    name, outcome, detail = asked("threads", group, {case.id: case.settings.threads for case in group.cases}, "threads")
+    wanted = {case.id: case.settings.threads for case in group.cases}
+    name, outcome, detail = requested("threads", group, wanted, "threads")
     counted = {
         case.target: (case.settings.threads, max(counts))
         for case in group.cases
         if (counts := [live.busy_threads for live in group.turned(case) if live and live.busy_threads is not None])
     }
-    more = [f"{target} asked for {most}, kept {busy} busy" for target, (most, busy) in counted.items() if busy > most]
+    more = [f"{target} requested {most}, kept {busy} busy" for target, (most, busy) in counted.items() if busy > most]
     if more:
         return name, "differs", "; ".join([detail] * (outcome == "differs") + more)
     fewer = [f"{target} kept {busy} of {most} busy" for target, (most, busy) in counted.items() if busy < most]
@@ -40,8 +41,8 @@ def threads(group: AuditGroup) -> Found:
 
 
 def provider(group: AuditGroup) -> Found:
-    """Return whether each ran on the provider it was asked to run on, and what those that tell planned for devices."""
-    name, outcome, detail = asked(
+    """Return whether each ran on the requested provider, and which operations were planned for which device."""
+    name, outcome, detail = requested(
         "provider", group, {case.id: case.settings.provider for case in group.cases}, "provider"
     )
     planned = [f"{case.target} planned {plan}" for case in group.cases if (plan := _plan(group, case))]
@@ -59,7 +60,7 @@ def profile(group: AuditGroup) -> Found:
 
 
 def settings(group: AuditGroup) -> Found:
-    """Return whether all were asked for the same session settings."""
+    """Return whether all requested the same session settings."""
     first = group.cases[0]
     others = sorted({case.target for case in group.cases if case.settings != first.settings})
     if others:
@@ -68,17 +69,17 @@ def settings(group: AuditGroup) -> Found:
 
 
 def applied(group: AuditGroup) -> Found:
-    """Return which settings a target had no way to apply."""
+    """Return the settings that a target does not support."""
     why = group.run.info.models.get(group.cases[0].model, {}).get("not_prepared")
-    told = {
+    ignored = {
         case.target: sorted({name for effective in group.effective[case.id] for name in effective.ignored})
         for case in group.cases
     }
-    lacks = [f"{target} has no {_words(names)}" for target, names in told.items() if names]
-    if why and any("prepared" in names for names in told.values()):
-        lacks.append(f"not prepared: {why}")
+    missing = [f"{target} has no {_words(names)}" for target, names in ignored.items() if names]
+    if why and any("prepared" in names for names in ignored.values()):
+        missing.append(f"not prepared: {why}")
     # not unfair: every target gets all of the profile that it has a way to apply
-    return "settings applied", "ok", "; ".join(lacks) or "all"
+    return "settings applied", "ok", "; ".join(missing) or "all"
 
 
 def _words(names: Iterable[str]) -> str:
@@ -87,11 +88,11 @@ def _words(names: Iterable[str]) -> str:
 
 def environment(group: AuditGroup) -> Found:
     """Return whether the variables that change speed were the same for all."""
-    told = group.run.info.environments
-    blind = [case.target for case in group.cases if case.target not in told]
+    recorded = group.run.info.environments
+    blind = [case.target for case in group.cases if case.target not in recorded]
     if blind:
         return "environment", "unknown", f"not recorded: {', '.join(blind)}"
-    values = {case.target: told[case.target] for case in group.cases}
+    values = {case.target: recorded[case.target] for case in group.cases}
     names = sorted({name for variables in values.values() for name in variables})
     differing = [
         f"{name}: " + ", ".join(f"{target} {variables.get(name, 'unset')}" for target, variables in values.items())

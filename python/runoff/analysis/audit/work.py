@@ -1,4 +1,4 @@
-"""Audit of the work: the same weights, the same input, the same answer, and how many answers were looked at."""
+"""Audit of the work: the same weights, input and output, and how many outputs were checked."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CONFIDENCE = 0.95
 def model(group: AuditGroup) -> Found:
     """Return whether all read the same weights; a prepared model is named by what it was prepared from."""
     name = group.cases[0].model
-    told = group.run.info.models.get(name, {})
-    hashes = told.get("sha256") or {}
+    stored = group.run.info.models.get(name, {})
+    hashes = stored.get("sha256") or {}
     if not hashes:
         return "same weights", "unknown", f"run.json has no SHA-256 of {name}"
     read = {case.made_from or case.format for case in group.cases}
@@ -33,7 +33,7 @@ def model(group: AuditGroup) -> Found:
     outcome: Outcome = "ok"
     made = {(case.format, case.made_from) for case in group.cases if case.format in (PREPARED, COMPILED)}
     for form, source in sorted(made):
-        prepared = prepared_in(told, source)
+        prepared = prepared_in(stored, source)
         if prepared is not None:
             made_from = str(prepared["key"].get("model_sha256"))
             outcome = outcome if made_from in hashes.values() else "differs"
@@ -42,7 +42,7 @@ def model(group: AuditGroup) -> Found:
 
 
 def inputs(group: AuditGroup) -> Found:
-    """Return whether the same tensor went in: the largest difference of what images became."""
+    """Return whether the input tensors are the same: their largest difference after preprocessing."""
     if group.cases[0].workload == "tensor":
         return "same input", "ok", "all read the same tensor files"
     worst: dict[str, float] = {}
@@ -52,7 +52,7 @@ def inputs(group: AuditGroup) -> Found:
             if found:
                 worst[case.target] = max(worst.get(case.target, 0.0), *found)
     if not worst:
-        return "same input", "unknown", "no accuracy probe compared the tensors that went in"
+        return "same input", "unknown", "no accuracy probe compared the input tensors"
     outcome: Outcome = "ok" if max(worst.values()) <= MOST_STEPS else "differs"
     blind = sorted({case.target for case in group.cases} - worst.keys())
     if blind and outcome == "ok":
@@ -62,11 +62,11 @@ def inputs(group: AuditGroup) -> Found:
 
 
 def answers(group: AuditGroup) -> Found:
-    """Return whether all gave the same answer, as far as answers were compared."""
+    """Return whether all outputs agree, as far as they were compared."""
     wrong = disagreements(group.run)
-    told = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
-    if told:
-        return "same answer", "differs", "; ".join(told)
+    differing = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
+    if differing:
+        return "same answer", "differs", "; ".join(differing)
     worst = {
         case.target: max(check["max_rel_diff"] for record in group.records[case.id] for check in record.parity)
         for case in group.cases
@@ -79,27 +79,27 @@ def answers(group: AuditGroup) -> Found:
 
 
 def checked(group: AuditGroup) -> Found:
-    """Return how many answers of the timed runs were compared, and how rare a fault would have been missed."""
+    """Return how many outputs of the timed runs were compared, and the error rate that this would detect."""
     counts = {
         case.target: sum(live.checked for live in group.turned(case) if live is not None)
         for case in group.cases
         if group.turned(case)
     }
     if not counts:
-        return "answers checked while timed", "unknown", "no case took turns or has a latency record"
-    told = [f"{target} {count:,}" for target, count in counts.items() if count]
+        return "answers checked while timed", "unknown", "no case has a latency record of a live process"
+    checks = [f"{target} {count:,}" for target, count in counts.items() if count]
     blind = [target for target, count in counts.items() if not count]
-    few = f"of {', '.join(blind)} only the first and the last of each process" if blind else ""
-    if not told:
+    few = f"{', '.join(blind)}: only the first and the last of each process" if blind else ""
+    if not checks:
         return "answers checked while timed", "unknown", few
     least = min(count for count in counts.values() if count)
-    shown = f"a fault in {percent(rarest(least))} of the answers would have shown with 95 %"
+    shown = f"an error rate of {percent(rarest(least))} would be detected with 95 % confidence"
     outcome: Outcome = "unknown" if blind else "ok"
-    return "answers checked while timed", outcome, "; ".join(filter(None, (", ".join(told), shown, few)))
+    return "answers checked while timed", outcome, "; ".join(filter(None, (", ".join(checks), shown, few)))
 
 
 def rarest(n: int) -> float:
-    """Return the smallest share of wrong answers of which `n` checked ones hold at least one with 95 %.
+    """Return the smallest error rate that checking `n` outputs detects with 95% confidence.
 
     ``1 - 0.05 ** (1 / n)``, of which the rule of three (3 / n) is the first term; 0 to 1.
     """

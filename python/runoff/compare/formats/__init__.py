@@ -23,7 +23,7 @@ WRITERS: dict[str, Callable[[Measurements, Path], list[str]]] = {
     "hyperfine-1": hyperfine.write_1,
     "pyperf": pyperf.write,
 }
-"""By format: write measurements to a file and return what the file cannot hold."""
+"""By format: write measurements to a file and return what the format omits."""
 
 
 def read(path: Path) -> Measurements:
@@ -32,12 +32,12 @@ def read(path: Path) -> Measurements:
     Raises
     ------
     RunoffError
-        When there is nothing, or it is none of the formats.
+        If the path does not exist, or has none of the formats.
     """
     if path.is_dir() or path.name == RUN_FILE:
         return _of_folder(path.parent if path.name == RUN_FILE else path)
     if not path.is_file():
-        raise RunoffError(f"{path}: there is no such run or file", "past runs: runoff list runs")
+        raise RunoffError(f"{path}: no such run or file", "past runs: runoff list runs")
     if path.suffix == ".csv":
         return tables.read_csv(path)
     if path.suffix == ".parquet":
@@ -63,21 +63,21 @@ def _read_json(path: Path) -> Measurements:
         return pyperf.read(document, path)
     if isinstance(document, dict) and "results" in document:
         return hyperfine.read(document, path)
-    raise RunoffError(f"{path} is no JSON of hyperfine or pyperf", _KNOWN)
+    raise RunoffError(f"{path} is not JSON of hyperfine or pyperf", _KNOWN)
 
 
 _KNOWN = "a run's folder, .csv, .parquet, or JSON of hyperfine (1.x and 2.x) or pyperf"
 
 
 def write(data: Measurements, path: Path, to: str | None) -> list[str]:
-    """Write `data` to `path` and return what the file cannot hold.
+    """Write `data` to `path` and return what the format omits.
 
     Raises
     ------
     RunoffError
-        When the format is not known from `to` or the name's end, or `data` has nothing that it can hold.
+        If neither `to` nor the suffix names a format, or `data` has nothing for it.
     """
     name = to or SUFFIXES.get(path.suffix)
     if name is None:
-        raise RunoffError(f"{path.name} does not say its format", f"add --to {'|'.join(WRITERS)}")
+        raise RunoffError(f"{path.name} has no known suffix", f"add --to {'|'.join(WRITERS)}")
     return WRITERS[name](data, path)

@@ -1,6 +1,6 @@
 """hyperfine's JSON: schema 2 (version 2.x) and the older one without a number (1.x).
 
-It holds whole processes, one command after the other: no two of them share a block.
+It contains whole processes, one command after the other: no two commands share a block.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     Raises
     ------
     RunoffError
-        When it is not what hyperfine writes.
+        If it is not what hyperfine writes.
     """
     version = document.get("schema_version", 1)
     if version not in (1, 2):
@@ -118,7 +118,7 @@ def _row(name: str, probe: str, block: int, process: int, metric: str, unit: str
 
 
 def write_2(data: Measurements, path: Path) -> list[str]:
-    """Write schema 2 and return what it cannot hold."""
+    """Write schema 2 and return what it omits."""
     results, losses = [], []
     for case, measurements in _processes(data, path).items():
         fields = dict.fromkeys(field for one in measurements for field in one)
@@ -140,7 +140,7 @@ def write_2(data: Measurements, path: Path) -> list[str]:
 
 
 def write_1(data: Measurements, path: Path) -> list[str]:
-    """Write the schema of hyperfine 1.x and return what it cannot hold."""
+    """Write the schema of hyperfine 1.x and return what it omits."""
     results = []
     for case, measurements in _processes(data, path).items():
         times = [one[_WALL] for one in measurements]
@@ -153,7 +153,7 @@ def write_1(data: Measurements, path: Path) -> list[str]:
         results.append(result | ({"memory_usage_byte": memory} if len(memory) == len(times) else {}))
     write_atomically(path, msgspec.json.format(msgspec.json.encode({"results": results}), indent=2) + b"\n")
     one_by_one = data.samples[data.samples["metric"].isin(["user", "system"])]
-    return (["user and system time but for their means"] if len(one_by_one) else []) + _losses(
+    return (["user and system time, except their means"] if len(one_by_one) else []) + _losses(
         data, {"wall", "peak_memory", "user", "system"}
     )
 
@@ -171,8 +171,8 @@ def _processes(data: Measurements, path: Path) -> dict[str, list[dict[str, float
     found = {case: processes for case, processes in timed.items() if processes}
     if not found:
         raise RunoffError(
-            f"{path} would be empty: hyperfine's JSON holds whole processes, and {data.name} has none (probe process)",
-            "other formats hold all: --to parquet, --to csv, --to pyperf",
+            f"{path} would be empty: hyperfine's JSON contains whole processes; {data.name} has none (probe process)",
+            "formats for all probes: --to parquet, --to csv, --to pyperf",
         )
     return found
 

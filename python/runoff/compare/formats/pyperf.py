@@ -59,12 +59,12 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     Raises
     ------
     RunoffError
-        When it is not what pyperf writes.
+        If it is not what pyperf writes.
     """
     try:
         file = msgspec.convert(document, _File)
-        told = file.metadata.get(_MACHINE)
-        machine = msgspec.json.decode(told, type=dict[str, Any]) if isinstance(told, str) else None
+        encoded = file.metadata.get(_MACHINE)
+        machine = msgspec.json.decode(encoded, type=dict[str, Any]) if isinstance(encoded, str) else None
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise RunoffError(f"{path} is not what pyperf writes: {error}") from error
     rows, block = [], 0
@@ -85,8 +85,8 @@ def _rows(benchmark: _Benchmark, metadata: dict[str, Any], unnamed: str, block: 
     if "command" in metadata or any("command" in run.metadata for run in benchmark.runs):
         probe, phase, metric = "process", "", "wall"
     case = {"case": name, "target": name, "probe": probe, "phase": phase, "metric": metric}
-    told = {key: str(metadata.get(f"runoff_{key}", "")) for key in _OURS}
-    head = told if told["case"] else dict.fromkeys(_OURS, "") | case
+    named = {key: str(metadata.get(f"runoff_{key}", "")) for key in _OURS}
+    head = named if named["case"] else dict.fromkeys(_OURS, "") | case
     process = 0
     for place, run in enumerate(benchmark.runs):
         shared = int(run.metadata.get("runoff_block", block + place))
@@ -105,7 +105,7 @@ def _rows(benchmark: _Benchmark, metadata: dict[str, Any], unnamed: str, block: 
 
 
 def write(data: Measurements, path: Path) -> list[str]:
-    """Write a benchmark for each case and metric, and return what the format cannot hold."""
+    """Write a benchmark for each case and metric, and return what the format omits."""
     fits = data.samples["unit"].isin(list(_TO)) & (data.samples["value"] > 0)
     samples = data.samples[fits]
     warm_ups = samples["phase"] == WARM_UP
@@ -127,7 +127,7 @@ def write(data: Measurements, path: Path) -> list[str]:
 def _benchmark(rows: pd.DataFrame, warm_ups: pd.DataFrame) -> dict[str, Any]:
     first = rows.iloc[0]
     unit, scale = _TO[first["unit"]]
-    told = {f"runoff_{key}": first[key] for key in _OURS if first[key]}
+    head = {f"runoff_{key}": first[key] for key in _OURS if first[key]}
     name = f"{first['case']} {first['probe']}.{metric_name(first['phase'], first['metric'])}"
     runs = []
     alike = [warm_ups[key] == first[key] for key in ("case", "probe", "metric")]
@@ -138,4 +138,4 @@ def _benchmark(rows: pd.DataFrame, warm_ups: pd.DataFrame) -> dict[str, Any]:
         metadata = {"runoff_block": int(own["block"].iloc[0])}
         run: dict[str, Any] = {"metadata": metadata, "values": values}
         runs.append(run | ({"warmups": [[1, value] for value in warm.tolist()]} if len(warm) else {}))
-    return {"metadata": {"name": name, "unit": unit, "loops": 1, **told}, "runs": runs}
+    return {"metadata": {"name": name, "unit": unit, "loops": 1, **head}, "runs": runs}

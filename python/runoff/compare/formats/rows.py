@@ -41,16 +41,16 @@ def table(rows: Iterable[SampleRow], path: Path) -> pd.DataFrame:
     Raises
     ------
     RunoffError
-        When there are none.
+        If there are none.
     """
     made = pd.DataFrame(rows, columns=COLUMNS)
     if made.empty:
-        raise RunoffError(f"{path} holds no measurement")
+        raise RunoffError(f"{path} contains no measurement")
     return made.astype(TYPES)
 
 
 def left_out(samples: pd.DataFrame) -> list[str]:
-    """Return in words what `samples` are, for those that a format cannot hold."""
+    """Return a description of `samples` that a format omits; none if there are none."""
     if samples.empty:
         return []
     probes = ", ".join(dict.fromkeys(samples["probe"]))

@@ -22,7 +22,7 @@ _KEY = b"runoff"
 
 
 class _Metadata(Struct, frozen=True, kw_only=True):
-    """What Parquet's metadata hold beside the samples."""
+    """Parquet's metadata, next to the samples."""
 
     version: int = 1
     name: str
@@ -57,8 +57,8 @@ def read_parquet(path: Path) -> Measurements:
     try:
         stored = parquet.read_table(path)
         frame = stored.to_pandas()
-        told = (stored.schema.metadata or {}).get(_KEY)
-        known = msgspec.json.decode(told, type=_Metadata) if told else None
+        encoded = (stored.schema.metadata or {}).get(_KEY)
+        known = msgspec.json.decode(encoded, type=_Metadata) if encoded else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RunoffError(f"{path} cannot be read as Parquet: {error}") from error
     samples = _checked(frame, path)
@@ -72,7 +72,7 @@ def write_parquet(data: Measurements, path: Path) -> list[str]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    told = _Metadata(
+    metadata = _Metadata(
         name=data.name,
         machine=data.machine,
         members=data.members,
@@ -81,7 +81,7 @@ def write_parquet(data: Measurements, path: Path) -> list[str]:
         turns=data.turns,
     )
     made = pa.Table.from_pandas(data.samples, preserve_index=False)
-    made = made.replace_schema_metadata({**(made.schema.metadata or {}), _KEY: msgspec.json.encode(told)})
+    made = made.replace_schema_metadata({**(made.schema.metadata or {}), _KEY: msgspec.json.encode(metadata)})
     sink = pa.BufferOutputStream()
     parquet.write_table(made, sink, compression="zstd")
     write_atomically(path, sink.getvalue().to_pybytes())
@@ -93,7 +93,7 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     if missing:
         raise RunoffError(f"{path} has no column {', '.join(missing)}", f"it needs {', '.join(COLUMNS)}")
     if frame.empty:
-        raise RunoffError(f"{path} holds no measurement")
+        raise RunoffError(f"{path} contains no measurement")
     texts = {column: "str" for column in COLUMNS if column not in TYPES}
     kept: pd.DataFrame = frame[COLUMNS]
     for column, kind in TYPES.items():
