@@ -111,7 +111,7 @@ def test_a_target_that_is_not_installed_keeps_its_row(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "torch", "null-python", more=LIFE)
     ended = runoff("bench", suite, "--results", tmp_path / "results", RUNOFF_ENVS=str(tmp_path))
     assert ended.code == 0
-    assert "not here: torch: environment not found" in ended.out
+    assert "unavailable: torch: environment not found" in ended.out
     assert "nox -s torch" in (only_run(tmp_path / "results").folder / "summary.csv").read_text()
 
 

@@ -74,14 +74,14 @@ def test_a_suite_of_only_cuda_has_its_rows_and_ends_with_one_line(
     more = '[settings]\nprovider = ["cuda", "tensorrt"]\n'
     suite = write_suite(tmp_path, "ort-python", more=more)
     ended = runoff("bench", suite, "--results", tmp_path / "results", CUDA_VISIBLE_DEVICES="")
-    assert_one_line(ended, f"runoff: 2 cases, none can run here: {UNUSABLE.format('cuda')}")
+    assert_one_line(ended, f"runoff: none of 2 cases can run on this machine: {UNUSABLE.format('cuda')}")
     assert len(ended.err.splitlines()) == 2
     run = only_run(tmp_path / "results")
     assert {case.settings.provider for case in run.info.cases if case.skipped} == {"cuda", "tensorrt"}
     rows = pd.read_csv(run.folder / "summary.csv")
     assert set(rows["status"]) == {"unsupported"}
     assert rows["reason"].str.contains("cannot be used: ").all()
-    announced = [line for line in ended.out.splitlines() if line.startswith("not here: ort-python: ")]
+    announced = [line for line in ended.out.splitlines() if line.startswith("unavailable: ort-python: ")]
     assert len(announced) == 2
 
 

@@ -59,7 +59,7 @@ def test_a_case_whose_outputs_differ_has_no_speed_in_any_probe() -> None:
 
 def test_counters_that_the_machine_lacks_have_a_reason_and_no_value() -> None:
     counts = read_events(perf_events(0.98))
-    assert counts["task_clock"] == Sample("task_clock", "ns", pytest.approx(980_000))
+    assert counts["task_clock"] == Sample("task_clock", "ns", 980_000.0)
     assert counts["cpus_utilised"] == Sample("cpus_utilised", "CPUs", 0.98)
     assert counts["cycles"] == Shortfall("cycles", "count", "perf on this machine: not supported")
     assert isinstance(counts["ipc"], Shortfall)
@@ -93,7 +93,6 @@ def test_gaps_are_unaccounted() -> None:
     life = phase_breakdown(record(case, "life", 0, spawn_ns=0, exit_ns=310, result=result_of(case, phases=phases)))
     assert life.phases == {"load": 100, "inference": 50, "exit": 10}
     assert life.unaccounted_ns == 150
-    assert life.unaccounted_share == pytest.approx(150 / 310)
 
 
 def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:

@@ -82,7 +82,9 @@ def nothing_ran(folder: Path) -> RunoffError:
     others = f"; {plural(len(distinct) - 1, 'other reason')} above" if len(distinct) > 1 else ""
     message, hint = (distinct[0].message, distinct[0].hint) if distinct else ("there is no output", "")
     return RunoffError(
-        f"{len(run.info.cases)} cases, none can run here: {message}{others}", hint, ExitCode.NOTHING_RUNS_HERE
+        f"none of {len(run.info.cases)} cases can run on this machine: {message}{others}",
+        hint,
+        ExitCode.NOTHING_RUNS_HERE,
     )
 
 

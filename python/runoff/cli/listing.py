@@ -75,7 +75,7 @@ def _targets() -> Rows:
 def _abilities(target_info: TargetInfo) -> dict[str, str]:
     can = target_info.capabilities
     if can is None:
-        return {"language": "", "runtime": f"not here: {target_info.reason}", "providers": ""}
+        return {"language": "", "runtime": f"unavailable: {target_info.reason}", "providers": ""}
     runtime = f"{can.runtime} {can.version}".strip()
     return {"language": can.language, "runtime": runtime, "providers": ", ".join(can.providers)}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from runoff.measure.energy.measure import measure_energy
+from runoff.measure.energy_windows import measure_energy
 from runoff.measure.interleaved import measure_interleaved
 from runoff.measure.job import Job
 from runoff.measure.one_shot import measure_one_shot

@@ -19,7 +19,7 @@ def announcement(info: RunInfo, processes: int, folder: Path) -> str:
     rules = [f"until intervals are within {info.precision:.2g} of the value"] if info.precision else []
     rules += [f"for {info.time_s:.0f} s"] if info.time_s else []
     extent = ", or ".join(rules) or f"{processes} processes to measure"
-    lines = [f"{len(runnable)} of {len(info.cases)} cases can run here; {extent}, into {shown(folder)}"]
+    lines = [f"{len(runnable)} of {len(info.cases)} cases can run on this machine; {extent}, into {shown(folder)}"]
     return "\n".join([*lines, *_unavailable(info)])
 
 
@@ -28,4 +28,4 @@ def _unavailable(info: RunInfo) -> Sequence[str]:
     for case in info.cases:
         if case.skipped:
             targets.setdefault(str(case.skipped), {})[case.target] = None
-    return [f"not here: {', '.join(names)}: {reason}" for reason, names in targets.items()]
+    return [f"unavailable: {', '.join(names)}: {reason}" for reason, names in targets.items()]

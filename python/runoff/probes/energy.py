@@ -6,7 +6,7 @@ before and after)::
     net = E - W T        divided by the processes or inferences in it
 
 The resolution of `net` is one step of the counter (its resolution, and what it counts between two movements), the
-same for both idle windows, and half of what the idle power changed between them. A `net` within that is no figure.
+same for both idle windows, and half of what the idle power changed between them. A `net` within that is no value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PARTS = ("process", "inference")
 BEFORE, AFTER = "idle-before", "idle-after"
 CHIPS = ("package", "soc", "psys")
-"""Domains that hold all of a processor; a report shows the first of them that there is."""
+"""Domains that cover a whole processor; a report shows the first that was read."""
 NO_TURNS = "its runner takes no turns (protocol/README.md), which energy of an inference needs"
 
 
@@ -51,18 +51,18 @@ class Net(Struct, frozen=True, kw_only=True):
     """How long the work took."""
     net_j: float
     """Of the whole window."""
-    unknown_j: float
+    resolution_j: float
     """Its resolution."""
     idle_w: float
 
     @property
     def usable(self) -> bool:
         """Whether `net_j` is above its resolution."""
-        return self.net_j > self.unknown_j
+        return self.net_j > self.resolution_j
 
     @property
     def gross_j(self) -> float:
-        """Of the whole window, while the work went on, with what the idle machine draws."""
+        """Of the whole window while the work ran, idle power included."""
         return self.net_j + self.idle_w * self.busy_s
 
 
@@ -74,7 +74,7 @@ def shown_domains(meters: Sequence[MeterInfo]) -> list[str]:
 
 
 def nets(record: Record, meters: Sequence[MeterInfo]) -> Iterator[Net]:
-    """Yield what each window of work of `record` drew, by domain; not where a counter said nothing."""
+    """Yield what each window of work of `record` drew, by domain; nothing for a counter without a value."""
     windows = {window.part: window for window in record.energy}
     for meter in meters:
         for domain in meter.domains:
@@ -88,11 +88,11 @@ def nets(record: Record, meters: Sequence[MeterInfo]) -> Iterator[Net]:
 class _Idle(NamedTuple):
     before_w: float
     after_w: float
-    unknown_w: float
+    resolution_w: float
 
 
 def _idle(windows: Mapping[str, EnergyWindow], meter: MeterInfo, domain: str) -> _Idle | None:
-    """Return what the idle machine drew before and after; None where one of both was not counted."""
+    """Return what the idle machine drew before and after; None if one of both was not counted."""
     key, rests = f"{meter.name}.{domain}", [windows[part] for part in (BEFORE, AFTER) if part in windows]
     if len(rests) != 2 or any(key not in rest.joules for rest in rests):  # noqa: PLR2004 (before and after)
         return None
@@ -116,7 +116,7 @@ def _net(window: EnergyWindow, meter: MeterInfo, domain: str, idle: _Idle) -> Ne
         count=window.count,
         busy_s=(window.end_ns - window.start_ns) / 1e9,
         net_j=window.joules[f"{meter.name}.{domain}"] - idle_w * seconds,
-        unknown_j=_step_j(window, meter, domain) + idle.unknown_w * seconds,
+        resolution_j=_step_j(window, meter, domain) + idle.resolution_w * seconds,
         idle_w=idle_w,
     )
 
@@ -169,25 +169,25 @@ def shortfalls(records: Sequence[Record], meters: Sequence[MeterInfo]) -> Iterat
 
 
 def resolutions(records: Sequence[Record], meters: Sequence[MeterInfo]) -> dict[str, float]:
-    """Return, by part and domain such as ``process.package``, the joules that cannot be told of a case's net figure.
+    """Return, by part and domain such as ``process.package``, the resolution of a case's net value in joules.
 
     It is the largest over the blocks, for one process or one inference.
     """
-    unknown: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for record in records:
         for net in nets(record, meters):
             name = f"{net.part}.{net.domain}"
-            unknown[name] = max(unknown.get(name, 0.0), net.unknown_j / net.count)
-    return unknown
+            largest[name] = max(largest.get(name, 0.0), net.resolution_j / net.count)
+    return largest
 
 
 def notes(records: Sequence[Record], meters: Sequence[MeterInfo]) -> dict[str, str]:
     """Return the source, scope and resolution of each metric."""
     scopes = {domain: f"{meter.name}, {scope}" for meter in meters for domain, scope in meter.domains.items()}
     found = {f"power.{rest}.{domain}": scope for domain, scope in scopes.items() for rest in ("idle", BEFORE, AFTER)}
-    for name, unknown in resolutions(records, meters).items():
+    for name, resolution_j in resolutions(records, meters).items():
         domain = name.partition(".")[2]
-        found |= dict.fromkeys(_names(name), f"{scopes[domain]}; resolution {joules(unknown)}")
+        found |= dict.fromkeys(_names(name), f"{scopes[domain]}; resolution {joules(resolution_j)}")
     return found
 
 
@@ -197,9 +197,9 @@ def joules(value: float) -> str:
 
 
 def _below(net: Net) -> str:
-    over, unknown = joules(abs(net.net_j) / net.count), joules(net.unknown_j / net.count)
+    net_j, resolution_j = joules(abs(net.net_j) / net.count), joules(net.resolution_j / net.count)
     sign = "above" if net.net_j >= 0 else "below"
-    return f"below the resolution: {over} {sign} idle, the resolution is {unknown} ({net.source})"
+    return f"below the resolution: {net_j} {sign} idle, the resolution is {resolution_j} ({net.source})"
 
 
 def _names(name: str) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def _names(name: str) -> tuple[str, ...]:
 
 
 def _uncounted(record: Record, meters: Sequence[MeterInfo]) -> dict[str, str]:
-    """Return, by metric, why a record has no value of it."""
+    """Return, by metric, why a record has no value."""
     reasons: dict[str, str] = {}
     windows = {window.part: window for window in record.energy}
     # outputs are compared of every runner that computes; of the others, no inference is measured

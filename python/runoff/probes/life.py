@@ -24,11 +24,6 @@ class PhaseBreakdown(Struct, frozen=True):
     """Time between spawn and exit that belongs to no phase."""
     whole_ns: int
 
-    @property
-    def unaccounted_share(self) -> float:
-        """Unaccounted part of the whole, 0 to 1."""
-        return self.unaccounted_ns / self.whole_ns if self.whole_ns else 0.0
-
 
 def phase_breakdown(record: Record) -> PhaseBreakdown:
     """Return the phases of the process of a record.

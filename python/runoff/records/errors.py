@@ -1,4 +1,4 @@
-"""The one family of exceptions that runoff raises for things its users can mend."""
+"""The exception that runoff raises for failures that its users can fix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What ``runoff`` returns to the shell."""
+    """Exit codes of ``runoff``."""
 
     OK = 0
     CASE_FAILED = 1
@@ -21,14 +21,14 @@ class ExitCode(IntEnum):
 
 
 class RunoffError(Exception):
-    """A failure with a way out.
+    """A failure with a hint.
 
     Parameters
     ----------
     message
         What went wrong and which file, field or flag is at fault.
     hint
-        What to do next; empty only where the message says it already.
+        What to do next; empty only if the message says it already.
     code
         The exit code of the command that fails with it.
     """
@@ -44,7 +44,7 @@ class RunoffError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the closest of `known`, or all of them when none is close."""
+    """Return a hint that names the closest of `known`, or all of them if none is close."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -35,7 +35,7 @@ class RunWriter:
         self.save_info()
 
     def save_info(self) -> None:
-        """Write ``run.json`` anew."""
+        """Write ``run.json``."""
         text = msgspec.json.format(msgspec.json.encode(self.info), indent=1)
         write_atomically(self.folder / RUN_FILE, text)
 
@@ -45,7 +45,7 @@ class RunWriter:
         Raises
         ------
         RunoffError
-            When the disk is full; what was written before stays readable.
+            If the disk is full; what was written before stays readable.
         """
         path = self.folder / RAW / f"{record.case}.{record.probe}.jsonl"
         line = msgspec.json.encode(record) + b"\n"
@@ -72,12 +72,12 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` under a temporary name beside `path`, then rename it.
+    """Write `data` under a temporary name next to `path`, then rename it.
 
     Raises
     ------
     RunoffError
-        When the disk is full or the folder cannot be written to; what was at `path` stays.
+        If the disk is full or the folder cannot be written to; what was at `path` stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -131,12 +131,12 @@ def _lock(descriptor: int, kind: int) -> bool:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder. A last line that was cut off by an interruption is left out.
+    """Read a run's folder, without a last line that was cut off by an interruption.
 
     Raises
     ------
     RunoffError
-        When the folder is not a run, or a file in it cannot be read as one.
+        If the folder is not a run, or a file in it cannot be read as one.
     """
     info = read_info(folder)
     records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]

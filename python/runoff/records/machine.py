@@ -1,4 +1,4 @@
-"""The description of a machine, as ``run.json`` holds it: its one-line form, and which machines may be compared."""
+"""Descriptions of machines in ``run.json``: their one-line form, and which machines may be compared."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two descriptions are of machines whose times may stand in one comparison."""
+    """Return whether times of two machines may be compared."""
     return machine_key(one) == machine_key(other)
 
 
 def machine_key(machine: dict[str, Any]) -> str:
-    """Return what machines have in common whose times may stand in one comparison."""
+    """Return what machines share whose times may be compared."""
     return ", ".join(str(machine.get(name)) for name in ("cpu", "cores_allowed", "architecture", "kernel"))
 
 

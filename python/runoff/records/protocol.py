@@ -34,11 +34,11 @@ class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
     threads: Positive = 1
     """Threads that compute one operation."""
     inter_threads: Positive | None = None
-    """Threads that run independent operations side by side."""
+    """Threads that run independent operations concurrently."""
     optimization: Optimization | None = None
     """Graph optimisation level."""
     spinning: bool | None = None
-    """Whether waiting worker threads burn CPU to answer sooner."""
+    """Whether waiting worker threads spin."""
     arena: bool | None = None
     """Whether the CPU memory arena is used."""
     prepacking: bool | None = None
@@ -126,7 +126,7 @@ class Latency(_Part, frozen=True, tag_field="kind", tag="latency"):
     min_samples: Positive
     min_ns: Nanoseconds
     warmup: Annotated[int, Meta(ge=0)]
-    """Inferences after the second that are run and not kept."""
+    """Inferences after the second that are not stored."""
 
 
 class Accuracy(_Part, frozen=True, tag_field="kind", tag="accuracy"):
@@ -137,11 +137,11 @@ class Turns(_Part, frozen=True, tag_field="kind", tag="turns"):
     """Warm inferences on demand, on the items that each line of stdin names, with their durations on stdout."""
 
     warmup: Annotated[int, Meta(ge=0)]
-    """Inferences after the second that are run and not kept."""
+    """Inferences after the second that are not stored."""
 
 
 class Request(_Part, frozen=True, kw_only=True):
-    """What a runner is asked to do."""
+    """A request to a runner."""
 
     protocol: Literal[1] = PROTOCOL_VERSION
     case: str
@@ -182,7 +182,7 @@ class Memory(_Answer, frozen=True):
     peak_bytes: Bytes | None = None
     """High-water mark at the end (``VmHWM`` on Linux)."""
     after: dict[str, Bytes] = {}
-    """Resident set after each phase, by the phase's name; only when asked for."""
+    """Resident set after each phase, by name; only if requested."""
 
 
 class WrittenTensor(_Answer, frozen=True):
@@ -204,7 +204,7 @@ class Guess(_Answer, frozen=True):
 
 
 class Effective(_Answer, frozen=True):
-    """What was really in effect, read back from the runtime, not repeated from the request."""
+    """What was in effect, read back from the runtime, not repeated from the request."""
 
     runtime: str
     version: str
@@ -214,19 +214,19 @@ class Effective(_Answer, frozen=True):
     """Threads that compute, counted or read back after the session was made."""
     build: str | None = None
     library: str | None = None
-    """Path of the runtime's shared library, where there is one."""
+    """Path of the runtime's shared library, if there is one."""
     denormals: str | None = None
-    """``kept`` or ``flushed``: what the calling thread makes of numbers below the smallest normal one."""
+    """``kept`` or ``flushed``: how the calling thread treats denormal numbers."""
     planned: dict[str, int] | None = None
     """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
     device: str | None = None
-    """The GPU that computed, with its index and its driver's version, where the runtime or the driver tells."""
+    """The GPU that computed, with its index and its driver's version, if known."""
     ignored: tuple[str, ...] = ()
-    """Settings that were asked for and that this target has no way to apply."""
+    """Requested settings that this target cannot apply."""
 
 
 class Result(_Answer, frozen=True, kw_only=True):
-    """What a runner answers."""
+    """A runner's result."""
 
     protocol: Literal[1]
     case: str
@@ -256,7 +256,7 @@ class Unavailable(_Answer, frozen=True):
 
 
 class Capabilities(_Answer, frozen=True, kw_only=True):
-    """What ``runner --probe`` prints."""
+    """The output of ``runner --probe``."""
 
     protocol: tuple[int, ...]
     runner: str
@@ -268,13 +268,13 @@ class Capabilities(_Answer, frozen=True, kw_only=True):
     workloads: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
-    """Those that can be used here, now."""
+    """Providers that can be used on this machine."""
     lacking: dict[str, str] = {}
-    """Why others, which the runtime knows, cannot be used here, by their names."""
+    """Why other providers of the runtime cannot be used, by name."""
     precisions: tuple[str, ...] = ("fp32",)
     measures: tuple[str, ...] = ("once",)
     settings: tuple[str, ...] = ("threads",)
     max_batch: int | None = None
     computes: bool = True
-    """False for a runner that does nothing: its outputs are not compared."""
+    """False for a runner without a model: its outputs are not compared."""
     unavailable: Unavailable | None = None

@@ -1,4 +1,4 @@
-"""Why something was not measured: a value, which is written down beside the numbers."""
+"""Why something was not measured: a value, which is stored next to the numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a run writes: its description and its raw records."""
+"""Schema of all that a run writes: its description and its raw records."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Case(Struct, frozen=True, kw_only=True):
     settings: Settings
     probes: tuple[str, ...]
     format: str = ""
-    """The model format that the target reads; ``ort`` or ``mlmodelc`` where it is given a prepared file."""
+    """The model format that the target reads; ``ort`` or ``mlmodelc`` for a prepared file."""
     made_from: str = ""
     """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
-    """The settings in words: profile, threads, batch, then all that departs from the profile."""
+    """The settings in words: profile, threads, batch, then what differs from the profile."""
     control_of: str | None = field(default=None, name="twin_of")
-    """Set for the baseline's second self: the target that it is, under another name. The noise floor comes from it."""
+    """Set for an A/A control: the baseline that it measures again. Its spread is the noise floor."""
     skipped: Reason | None = None
-    """Set when the case cannot run on this machine: its rows stay, with this reason."""
+    """Set if the case cannot run on this machine: its rows stay, with this reason."""
 
     @property
     def comparison(self) -> tuple[str, ...]:
-        """What a case shares with those that it may be compared with: all but the target."""
+        """What comparable cases share: all but the target."""
         return (self.model, self.workload, *self.variant)
 
 
@@ -44,51 +44,51 @@ class Footprint(Struct, frozen=True):
     """``environment`` (a Python environment, without the interpreter it links to), ``program``, ``library``,
     ``model``."""
     reason: str = ""
-    """Why there are no parts; empty where there are."""
+    """Why there are no parts."""
 
 
 class InterleavingStats(Struct, frozen=True, kw_only=True):
-    """How a live process took its turns (probe ``latency``)."""
+    """How a live process was interleaved with others (probe ``latency``)."""
 
     beside: int
-    """Processes that lived side by side and took turns with it; 1 when it was alone."""
+    """Interleaved processes, this one included."""
     inferences: int
     """In each turn."""
     warmup: int
-    """Leading inferences of ``warm_ns`` that were warm-up: kept, and no part of any estimate."""
+    """Leading inferences of ``warm_ns`` that were warm-up: stored, in no estimate."""
     steady: bool
-    """Whether the warm-up ended because the times had become steady, not because its time was over."""
+    """Whether the warm-up ended in steady state, not because its time was over."""
     checked: int
     """Inferences whose outputs were compared with the reference."""
     roundtrip_ns: tuple[int, ...] = ()
-    """Each measured turn by runoff's own clock, from the question to the answer."""
+    """Each measured turn by runoff's own clock, from request to response."""
     busy_threads: int | None = None
-    """Threads of the process that computed while the turns went on, counted from outside; None where it cannot be."""
+    """Threads of the process that computed during its turns, counted from outside; None if that is impossible."""
     huge_bytes: int | None = None
-    """Of its memory, what lay in huge pages at the end; None where they were not asked for."""
+    """Memory in huge pages at the end; None if they were not requested."""
     waiting_share: float | None = None
-    """CPU time it used per second while others had their turn (its threads spin); None where it cannot be told."""
+    """CPU time per second that it used during other processes' turns (its threads spin); None if unknown."""
 
 
 class Conditions(Struct, frozen=True, kw_only=True):
-    """The machine while a process ran. None stands for what this system does not tell."""
+    """The machine while a process ran. None: not reported by this system."""
 
     load: float | None = None
     """One-minute load average at the end."""
     steal: float | None = None
-    """Share of all CPU time that the hypervisor gave to somebody else, 0 to 1."""
+    """Share of all CPU time that the hypervisor gave to other machines, 0 to 1."""
     others: float | None = None
     """Cores kept busy by processes other than those measured, on average."""
     mhz: float | None = None
     """Mean clock of the allowed cores, read before and after."""
     throttled: float | None = None
-    """Share of the time in which the control group was held back by its CPU limit."""
+    """Share of the time in which the control group was throttled by its CPU quota."""
     switches: int | None = None
-    """Involuntary context switches of what was started (a live process's are not told)."""
+    """Involuntary context switches of the process."""
 
 
 class EnergyWindow(Struct, frozen=True, kw_only=True):
-    """What the counters of energy said of one stretch of work, or of rest (probe ``energy``)."""
+    """Energy counted during one stretch of work, or of rest (probe ``energy``)."""
 
     part: str
     """``idle-before``, ``process``, ``inference`` or ``idle-after``."""
@@ -96,26 +96,26 @@ class EnergyWindow(Struct, frozen=True, kw_only=True):
     end_ns: int
     """When the work began and ended, on the monotonic clock; the readings lie around it."""
     count: int = 0
-    """Whole processes, or inferences, that were done; 0 where the machine rested."""
+    """Processes or inferences completed; 0 while the machine rested."""
     joules: dict[str, float] = {}
     """From the first reading to the second, by ``SOURCE.DOMAIN``."""
     seconds: dict[str, float] = {}
     """The time between the two readings, by source."""
     silent: dict[str, str] = {}
-    """By ``SOURCE.DOMAIN``, why there is no figure: a counter that did not move is not zero."""
+    """By ``SOURCE.DOMAIN``, why there is no value: a counter that did not move is not zero."""
     others: float | None = None
-    """Cores kept busy by processes other than those measured: their energy is in the figures."""
+    """Cores kept busy by other processes: their energy is included."""
 
 
 class DeviceMemory(Struct, frozen=True, kw_only=True):
-    """What a process used of the memory of NVIDIA's GPUs (probe ``memory``)."""
+    """Memory of NVIDIA's GPUs that a process used (probe ``memory``)."""
 
     peak_bytes: int | None = None
-    """The most that was seen; None with a `reason`."""
+    """None with a `reason`."""
     how: str = ""
-    """What was counted: the process's own memory, or the rise of all."""
+    """What was counted: the process's own memory, or the increase of all."""
     reason: str = ""
-    """Why it is not known."""
+    """Why it is unknown."""
 
 
 class MeterInfo(Struct, frozen=True, kw_only=True):
@@ -123,7 +123,7 @@ class MeterInfo(Struct, frozen=True, kw_only=True):
 
     name: str
     source: str
-    """What counts, and what reads it."""
+    """The counter, and what reads it."""
     domains: dict[str, str]
     """What is counted: name to scope."""
     resolution_j: float
@@ -131,7 +131,7 @@ class MeterInfo(Struct, frozen=True, kw_only=True):
     step_s: float
     """How often it moves."""
     lacks: dict[str, str] = {}
-    """Domains that it might have and has not, with the reason."""
+    """Domains that are unavailable, with the reason."""
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -151,16 +151,16 @@ class Record(Struct, frozen=True, kw_only=True):
     """Spawner's clock just before the process was spawned, and just after it was reaped."""
     exit_code: int | None = None
     tool: list[dict[str, Any]] = []
-    """What the measuring tool reported: hyperfine's measurements, or perf's events."""
+    """Report of the measuring tool: hyperfine's measurements, or perf's events."""
     result: Result | None = None
-    """The runner's own answer."""
+    """The runner's own result."""
     parity: list[dict[str, Any]] = []
     """For each output that was compared with its reference: see `runoff.measure.parity`."""
     turned: InterleavingStats | None = None
-    """Set when it was measured as a live process that took turns."""
+    """Set for interleaved processes."""
     conditions: Conditions | None = None
     device_memory: DeviceMemory | None = None
-    """Set by the probe ``memory`` where the provider is NVIDIA's."""
+    """Set by the probe ``memory`` if the provider is NVIDIA's."""
     energy: tuple[EnergyWindow, ...] = ()
     """Set by the probe ``energy``: its windows, in order of time."""
 
@@ -169,10 +169,10 @@ class Stop(Struct, frozen=True, kw_only=True):
     """Why the sampling of a probe ended."""
 
     cause: str
-    """``blocks`` (all that the suite asks for), ``precision`` (narrow enough) or ``time`` (the budget was used up)."""
+    """``blocks`` (all blocks of the suite), ``precision`` (narrow enough) or ``time`` (the budget is used up)."""
     blocks: int
     widest: float | None = None
-    """Half the width of the widest interval at the end, relative (0.02 is 2 %); None without an interval."""
+    """Half the width of the widest interval at the end, relative (0.02 is 2%); None without an interval."""
     widest_case: str = ""
 
 
@@ -189,7 +189,7 @@ class RunInfo(Struct, kw_only=True):
     cases: tuple[Case, ...]
     capabilities: dict[str, Capabilities]
     models: dict[str, dict[str, Any]]
-    """Name to: source, weights, sha256 by format; where asked for, `prepared` (by the format that it was made from:
+    """Name to: source, weights, sha256 by format; if requested, `prepared` (by the format that it was made from:
     sha256, key) or `not_prepared` (why)."""
     machine: dict[str, Any]
     tools: dict[str, str | None]
@@ -198,25 +198,25 @@ class RunInfo(Struct, kw_only=True):
     baselines: tuple[str, ...] = ("torch", "ort-python")
     """Targets that others are compared with."""
     precision: float | None = None
-    """Asked for: half the width of an interval, relative."""
+    """Requested: half the width of an interval, relative."""
     time_s: float | None = None
-    """Asked for: the budget of sampling."""
+    """Requested: the time budget of sampling."""
     stops: dict[str, Stop] = {}
     """By probe."""
     libraries: dict[str, str] = {}
-    """SHA-256 of each shared library that a runner named as its runtime's, by path."""
+    """SHA-256 of each runtime library that a runner named, by path."""
     environments: dict[str, dict[str, str]] = {}
-    """By target: the variables that matter (`runoff.measure.machine.VARIABLES`) in its runner's environment."""
+    """By target: variables that affect times (`runoff.measure.machine.VARIABLES`) in its runner's environment."""
     meters: tuple[MeterInfo, ...] = ()
-    """Sources of energy readings that the probe ``energy`` had."""
+    """Sources of energy readings of the probe ``energy``."""
     meters_lacking: dict[str, str] = {}
-    """Those that it had not, with the reason."""
+    """Unavailable sources, with the reason."""
     footprints: dict[str, Footprint] = {}
-    """By case id: what it needs on disk, as it was when the run began."""
+    """By case id: size on disk when the run began."""
     started: str
     finished: str | None = None
     elapsed_ns: int = 0
-    """Wall time of all sittings so far."""
+    """Wall time of all attempts so far."""
     measured_ns: int = 0
     """Of that, inside measured processes."""
     paused_ns: int = 0
@@ -224,7 +224,7 @@ class RunInfo(Struct, kw_only=True):
 
 
 class Run(Struct, frozen=True):
-    """What analysis reads."""
+    """The input of analysis."""
 
     folder: Path
     info: RunInfo
