@@ -14,7 +14,7 @@ import pytest
 from running import RUNOFF, environment, only_run, runoff, write_suite
 
 from runoff import paths
-from runoff.records.files import read_run
+from runoff.records.files import in_progress, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +77,12 @@ def test_a_run_goes_on_where_it_was_ended(
     process = start(write_suite(tmp_path, "null-python", more=MEASURE), results)
     wait_for(results, 5)
     children = children_of(process.pid)
+    (folder,) = results.iterdir()
+    assert in_progress(folder)
     os.kill(process.pid, number)
     process.communicate(timeout=20)
     assert process.returncode == code
+    assert not in_progress(folder)
     assert children
     assert all(is_gone(pid) for pid in children)
     before = only_run(results)

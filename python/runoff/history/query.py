@@ -48,6 +48,7 @@ SELECT cases.* EXCLUDE (filename, "case"),
     place - min(place) OVER (PARTITION BY filename) AS file_row_number
 FROM (FROM columns UNION ALL BY NAME SELECT *, row_number() OVER () AS place FROM files) AS lines
 JOIN cases USING (filename, "case")
+ORDER BY place
 """  # noqa: S608 (names of our own columns)
 _COMMIT = re.compile(r"\bgit(?:-commit-id=|\s+)([0-9a-f]{7,40})\b")
 _LINES = """\
