@@ -109,7 +109,7 @@ def build(session: nox.Session) -> None:
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     common = ("--release", "--locked", "--quiet")
-    cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-floor")
+    cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-capi")
     session.log("building the extension (first time 1 min, then 1 s)")
     where = ("--out", str(WHEELS), "--manifest-path", str(EXTENSION))
     session.run("maturin", "build", *common, *where, env=env)

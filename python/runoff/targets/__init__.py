@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.plan.target import Target
 from runoff.records.errors import RunoffError, did_you_mean
+from runoff.targets.capi_rust import capi_rust
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.ort_pyo3 import ort_pyo3
@@ -26,6 +27,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "ort-python": ort_python,
     "ort-rust": ort_rust,
     "ort-pyo3": ort_pyo3,
+    "capi-rust": capi_rust,
     "coreml": coreml,
     "null-python": null_python,
     "null-rust": null_rust,

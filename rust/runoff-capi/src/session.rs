@@ -9,52 +9,84 @@ use std::path::Path;
 use std::{ptr, slice};
 
 use ort_sys::{
-    ONNXTensorElementDataType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtSession, OrtSessionOptions, OrtStatusPtr,
-    OrtValue,
+    GraphOptimizationLevel, ONNXTensorElementDataType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtSession,
+    OrtSessionOptions, OrtStatusPtr, OrtValue,
 };
-use runoff_core::error::{Error, Kind};
 
 use crate::api::{Api, Environment, Owned};
+use crate::failure::Failure;
+use crate::request::{Optimization, Settings};
 
 const FLOAT: ONNXTensorElementDataType = ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
 
-/// What profile `cold` asks of a session, beside an allocator without arena.
-const COLD: [(&CStr, &CStr); 5] = [
-    (c"session.use_ort_model_bytes_directly", c"1"),
-    (c"session.use_ort_model_bytes_for_initializers", c"1"),
-    (c"session.disable_prepacking", c"1"),
-    (c"session.intra_op.allow_spinning", c"0"),
-    (c"session.inter_op.allow_spinning", c"0"),
-];
+/// Entries that a session on the bytes of a prepared model needs.
+const IN_PLACE: [&CStr; 2] = [c"session.use_ort_model_bytes_directly", c"session.use_ort_model_bytes_for_initializers"];
 
-/// Settings of a session: one thread, everything else at ONNX Runtime's default or as `cold` has it.
+/// Settings of a session: those of the request, everything else at ONNX Runtime's default.
 #[derive(Debug)]
-pub struct Options(Owned<OrtSessionOptions>);
+pub struct Options {
+    api: Api,
+    object: Owned<OrtSessionOptions>,
+}
 
 impl Options {
-    /// Makes the options; with `cold` those of a model whose bytes are used in place.
+    /// Makes the options.
+    ///
+    /// `in_place`: the session will use the model's bytes where they lie. `turns`: its threads must not spin while
+    /// another process has its turn.
     ///
     /// # Errors
     ///
     /// `runtime-failed`.
-    pub fn new(api: Api, cold: bool) -> Result<Self, Error> {
+    pub fn new(api: Api, settings: &Settings, in_place: bool, turns: bool) -> Result<Self, Failure> {
         let object = api.make("making session options", api.table.ReleaseSessionOptions, |out| {
             // SAFETY: `out` is a place for one pointer.
             unsafe { (api.table.CreateSessionOptions)(out) }
         })?;
+        let made = Self { api, object };
+        let options = made.object.pointer();
         // SAFETY: the options are alive and only this thread has them.
-        api.check(unsafe { (api.table.SetIntraOpNumThreads)(object.pointer(), 1) }, "setting one thread")?;
-        if cold {
+        api.check(unsafe { (api.table.SetIntraOpNumThreads)(options, settings.threads()) }, "setting the threads")?;
+        if let Some(level) = settings.optimization {
             // SAFETY: as above.
-            api.check(unsafe { (api.table.DisableCpuMemArena)(object.pointer()) }, "turning the arena off")?;
-            for (key, value) in COLD {
-                // SAFETY: as above; key and value are static, end with NUL, and are copied.
-                let status =
-                    unsafe { (api.table.AddSessionConfigEntry)(object.pointer(), key.as_ptr(), value.as_ptr()) };
-                api.check(status, &format!("setting {}", key.to_string_lossy()))?;
-            }
+            api.check(unsafe { (api.table.SetSessionGraphOptimizationLevel)(options, to_level(level)) }, "optimising")?;
         }
-        Ok(Self(object))
+        if let Some(arena) = settings.arena {
+            let set = if arena { api.table.EnableCpuMemArena } else { api.table.DisableCpuMemArena };
+            // SAFETY: as above.
+            api.check(unsafe { set(options) }, "setting the arena")?;
+        }
+        if let Some(spinning) = settings.spinning {
+            made.entry(c"session.intra_op.allow_spinning", spinning)?;
+            made.entry(c"session.inter_op.allow_spinning", spinning)?;
+        }
+        if let Some(prepacking) = settings.prepacking {
+            made.entry(c"session.disable_prepacking", !prepacking)?;
+        }
+        if turns {
+            made.entry(c"session.force_spinning_stop", true)?;
+        }
+        for key in IN_PLACE.iter().filter(|_| in_place) {
+            made.entry(key, true)?;
+        }
+        Ok(made)
+    }
+
+    fn entry(&self, key: &CStr, value: bool) -> Result<(), Failure> {
+        let text = if value { c"1" } else { c"0" };
+        let add = self.api.table.AddSessionConfigEntry;
+        // SAFETY: the options are alive; key and value are static, end with NUL, and are copied.
+        let status = unsafe { add(self.object.pointer(), key.as_ptr(), text.as_ptr()) };
+        self.api.check(status, &format!("setting {}", key.to_string_lossy()))
+    }
+}
+
+const fn to_level(level: Optimization) -> GraphOptimizationLevel {
+    match level {
+        Optimization::Disable => GraphOptimizationLevel::ORT_DISABLE_ALL,
+        Optimization::Basic => GraphOptimizationLevel::ORT_ENABLE_BASIC,
+        Optimization::Extended => GraphOptimizationLevel::ORT_ENABLE_EXTENDED,
+        Optimization::All => GraphOptimizationLevel::ORT_ENABLE_ALL,
     }
 }
 
@@ -74,13 +106,15 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// `model-unreadable`, naming the file.
-    pub fn from_file(environment: &'a Environment, options: &Options, path: &Path) -> Result<Self, Error> {
+    pub fn from_file(environment: &'a Environment, options: &Options, path: &Path) -> Result<Self, Failure> {
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| unreadable(path, "its name holds a byte that is zero"))?;
         let api = environment.api;
         Self::make(environment, path, |out| {
             // SAFETY: environment and options are alive, the name ends with NUL, `out` is a place for one pointer.
-            unsafe { (api.table.CreateSession)(environment.object.pointer(), name.as_ptr(), options.0.pointer(), out) }
+            unsafe {
+                (api.table.CreateSession)(environment.object.pointer(), name.as_ptr(), options.object.pointer(), out)
+            }
         })
     }
 
@@ -94,14 +128,14 @@ impl<'a> Session<'a> {
         options: &Options,
         bytes: &'a [u8],
         path: &Path,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failure> {
         let api = environment.api;
         let create = api.table.CreateSessionFromArray;
         Self::make(environment, path, |out| {
             // SAFETY: environment and options are alive, `out` is a place for one pointer, and the bytes are
             // borrowed for as long as the session lives.
             unsafe {
-                create(environment.object.pointer(), bytes.as_ptr().cast(), bytes.len(), options.0.pointer(), out)
+                create(environment.object.pointer(), bytes.as_ptr().cast(), bytes.len(), options.object.pointer(), out)
             }
         })
     }
@@ -110,7 +144,7 @@ impl<'a> Session<'a> {
         environment: &'a Environment,
         path: &Path,
         create: impl FnOnce(*mut *mut OrtSession) -> OrtStatusPtr,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failure> {
         let api = environment.api;
         let object = api
             .make("making a session", api.table.ReleaseSession, create)
@@ -130,12 +164,17 @@ impl<'a> Session<'a> {
         Ok(Self { api, object, input, output, made_of: PhantomData })
     }
 
+    /// Names of the model's first input and first output.
+    pub fn names(&self) -> (String, String) {
+        (self.input.to_string_lossy().into_owned(), self.output.to_string_lossy().into_owned())
+    }
+
     /// Runs the model once; the runtime allocates the output.
     ///
     /// # Errors
     ///
     /// `runtime-failed`.
-    pub fn run(&self, input: &Input) -> Result<Output, Error> {
+    pub fn run(&self, input: &Input) -> Result<Output, Failure> {
         let (api, names, values) = (self.api, [self.input.as_ptr()], [input.object.pointer().cast_const()]);
         let outputs = [self.output.as_ptr()];
         api.make("running the model", api.table.ReleaseValue, |out| {
@@ -164,7 +203,7 @@ fn name(
     allocator: *mut OrtAllocator,
     what: &str,
     get: impl FnOnce(*mut *mut std::ffi::c_char) -> OrtStatusPtr,
-) -> Result<CString, Error> {
+) -> Result<CString, Failure> {
     let mut pointer = ptr::null_mut();
     let status = get(&raw mut pointer);
     api.check(status, what)?;
@@ -199,13 +238,13 @@ impl Input {
     /// # Errors
     ///
     /// `runtime-failed` when there are fewer elements than that.
-    pub fn new(api: Api, elements: Vec<f32>, side: usize) -> Result<Self, Error> {
+    pub fn new(api: Api, elements: Vec<f32>, side: u32) -> Result<Self, Failure> {
         let memory = api.make("describing memory", api.table.ReleaseMemoryInfo, |out| {
             let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
             // SAFETY: `out` is a place for one pointer.
             unsafe { (api.table.CreateCpuMemoryInfo)(kind, place, out) }
         })?;
-        let side = i64::try_from(side).unwrap_or(i64::MAX);
+        let side = i64::from(side);
         let (shape, bytes) = ([1, 3, side, side], size_of_val(&*elements));
         let buffer = Buffer(Box::into_raw(elements.into_boxed_slice()));
         let object = api.make("making an input tensor", api.table.ReleaseValue, |out| {
@@ -217,8 +256,14 @@ impl Input {
         Ok(Self { object, buffer })
     }
 
-    /// The elements, to be written anew between two runs.
-    pub const fn elements(&mut self) -> &mut [f32] {
+    /// The elements.
+    pub const fn elements(&self) -> &[f32] {
+        // SAFETY: the buffer is alive, and the runtime only reads it.
+        unsafe { &*self.buffer.0 }
+    }
+
+    /// The elements, to be written between two runs.
+    pub const fn elements_mut(&mut self) -> &mut [f32] {
         // SAFETY: the buffer is alive, and nobody runs on it meanwhile: `Session::run` borrows `self` too.
         unsafe { &mut *self.buffer.0 }
     }
@@ -237,7 +282,7 @@ impl Output {
     /// # Errors
     ///
     /// `model-mismatch` when they are something else; `runtime-failed` when the output is not a tensor.
-    pub fn elements(&self) -> Result<&[f32], Error> {
+    pub fn elements(&self) -> Result<&[f32], Failure> {
         let (api, what) = (self.api, "reading the output");
         let info = api.make(what, api.table.ReleaseTensorTypeAndShapeInfo, |out| {
             // SAFETY: the value is alive; `out` is a place for one pointer.
@@ -248,7 +293,7 @@ impl Output {
         api.check(unsafe { (api.table.GetTensorElementType)(info.pointer(), &raw mut dtype) }, what)?;
         if dtype != FLOAT {
             let message = "the model's first output is not float32";
-            return Err(Error::new(Kind::ModelMismatch, message, "use a model whose first output holds the logits"));
+            return Err(Failure::new("model-mismatch", message, "use a model whose first output holds the logits"));
         }
         // SAFETY: the description is alive; `count` is a place for one number.
         api.check(unsafe { (api.table.GetTensorShapeElementCount)(info.pointer(), &raw mut count) }, what)?;
@@ -263,7 +308,7 @@ impl Output {
     }
 }
 
-fn unreadable(path: &Path, reason: &str) -> Error {
+fn unreadable(path: &Path, reason: &str) -> Failure {
     let message = format!("the model {} cannot be loaded: {reason}", path.display());
-    Error::new(Kind::ModelUnreadable, message, "export or prepare the model again, or check the path")
+    Failure::new("model-unreadable", message, "export or prepare the model again, or check the path")
 }

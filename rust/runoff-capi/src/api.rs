@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use ort_sys::{ORT_API_VERSION, OrtApi, OrtApiBase, OrtEnv, OrtLoggingLevel, OrtStatusPtr};
-use runoff_core::error::{Error, Kind};
+
+use crate::failure::Failure;
 
 const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 
@@ -19,7 +20,7 @@ const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to 
 /// # Errors
 ///
 /// `runtime-missing` when it is not set, or not an absolute path.
-pub fn library() -> Result<PathBuf, Error> {
+pub fn library() -> Result<PathBuf, Failure> {
     let path = std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = path.ok_or_else(|| missing(&format!("{LIBRARY_VARIABLE} is not set")))?;
     if path.is_absolute() {
@@ -33,6 +34,7 @@ pub fn library() -> Result<PathBuf, Error> {
 pub struct Api {
     /// The table itself.
     pub table: &'static OrtApi,
+    base: &'static OrtApiBase,
 }
 
 impl Api {
@@ -41,7 +43,7 @@ impl Api {
     /// # Errors
     ///
     /// `runtime-missing` when it cannot be loaded, is not ONNX Runtime, or is too old.
-    pub fn load(path: &Path) -> Result<Self, Error> {
+    pub fn load(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         // SAFETY: loading runs the initialisers of a file that the user named as ONNX Runtime.
         let library = unsafe { libloading::Library::new(path) }
@@ -56,7 +58,19 @@ impl Api {
         // SAFETY: the function takes any number and returns null or the static table of that version.
         let table = unsafe { (base.GetApi)(ORT_API_VERSION).as_ref() };
         let table = table.ok_or_else(|| missing(&format!("{shown} is older than ONNX Runtime 1.{ORT_API_VERSION}")))?;
-        Ok(Self { table })
+        Ok(Self { table, base })
+    }
+
+    /// The library's version.
+    pub fn version(self) -> String {
+        // SAFETY: the function returns a static string that ends with NUL.
+        unsafe { CStr::from_ptr((self.base.GetVersionString)()) }.to_string_lossy().into_owned()
+    }
+
+    /// How the library was built.
+    pub fn build(self) -> String {
+        // SAFETY: as above.
+        unsafe { CStr::from_ptr((self.table.GetBuildInfoString)()) }.to_string_lossy().into_owned()
     }
 
     /// Turns what a function of the API returned into a result; `what` says what it was doing.
@@ -64,7 +78,7 @@ impl Api {
     /// # Errors
     ///
     /// `runtime-failed` with ONNX Runtime's own message.
-    pub fn check(self, status: OrtStatusPtr, what: &str) -> Result<(), Error> {
+    pub fn check(self, status: OrtStatusPtr, what: &str) -> Result<(), Failure> {
         if status.0.is_null() {
             return Ok(());
         }
@@ -72,8 +86,9 @@ impl Api {
         let message = unsafe { CStr::from_ptr((self.table.GetErrorMessage)(status.0)) }.to_string_lossy().into_owned();
         // SAFETY: the status is the caller's, is released once, and the message was copied.
         unsafe { (self.table.ReleaseStatus)(status.0) };
-        let message = format!("ONNX Runtime failed {what}: {message}");
-        Err(Error::new(Kind::RuntimeFailed, message, "check that the model and the preprocessing belong together"))
+        let first_line = message.lines().next().unwrap_or_default();
+        let message = format!("ONNX Runtime failed {what}: {first_line}");
+        Err(Failure::new("runtime-failed", message, "check that the model and the preprocessing belong together"))
     }
 
     /// Takes the object that `create` makes.
@@ -88,7 +103,7 @@ impl Api {
         what: &str,
         release: Release<T>,
         create: impl FnOnce(*mut *mut T) -> OrtStatusPtr,
-    ) -> Result<Owned<T>, Error> {
+    ) -> Result<Owned<T>, Failure> {
         let mut pointer = ptr::null_mut();
         let status = create(&raw mut pointer);
         self.check(status, what)?;
@@ -135,7 +150,7 @@ impl Environment {
     /// # Errors
     ///
     /// `runtime-failed`.
-    pub fn new(api: Api) -> Result<Self, Error> {
+    pub fn new(api: Api) -> Result<Self, Failure> {
         let name: *const c_char = c"runoff".as_ptr();
         let level = OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING;
         let object = api.make("making its environment", api.table.ReleaseEnv, |out| {
@@ -149,6 +164,6 @@ impl Environment {
     }
 }
 
-fn missing(message: &str) -> Error {
-    Error::new(Kind::RuntimeMissing, message, HINT)
+fn missing(message: &str) -> Failure {
+    Failure::new("runtime-missing", message, HINT)
 }
