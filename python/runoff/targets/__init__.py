@@ -55,6 +55,27 @@ def _built_in(name: str, own: Mapping[str, CustomTarget]) -> Target:
 
 def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
+    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
+    host = _host(name, table)
+    if host and program == "python":
+        found = host.command[0]
+    else:
+        found = _find_program(name, program, folder)
+    shared, missing = (host.env, host.missing) if host else ({}, None)
+    return Target(name=name, command=(found, *beside), env={**shared, **table.env}, missing=missing)
+
+
+def _host(name: str, table: CustomTarget) -> Target | None:
+    """Return the built-in target whose environment a suite's own target runs in."""
+    if table.environment is None:
+        return None
+    if table.environment not in BUILT_IN:
+        hint = did_you_mean(table.environment, BUILT_IN)
+        raise RunoffError(f"[targets.{name}] environment: unknown target {table.environment!r}", hint)
+    return BUILT_IN[table.environment]()
+
+
+def _find_program(name: str, program: str, folder: Path) -> str:
     local = "/" in program
     found = shutil.which(str((folder / program).absolute()) if local else program)
     if found is None:
@@ -62,5 +83,4 @@ def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
         raise RunoffError(
             f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it"
         )
-    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
-    return Target(name=name, command=(found, *beside), env=table.env)
+    return found
