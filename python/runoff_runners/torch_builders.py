@@ -33,7 +33,7 @@ def one_node() -> torch.nn.Module:
     """Return a network of one multiplication, which costs nothing but the call: float32 [N, 3, 2, 2] to the same."""
     import torch
 
-    class Multiply(torch.nn.Module):
+    class Multiply(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
         def __init__(self) -> None:
             super().__init__()
             self.factor = torch.nn.Parameter(torch.full((1,), 2.0))

@@ -1,4 +1,4 @@
-"""The runners of ``suites/speed.toml`` that are no targets of their own: ``runners.py WHAT --request ... --result ...``.
+"""The runners that ``suites/speed.toml`` brings: ``runners.py WHAT --request FILE --result FILE``.
 
 `WHAT` is what an inference of it is, for a library that is named where two are compared:
 
@@ -25,9 +25,22 @@ from runoff_runners.protocol import RunnerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Protocol
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Preprocess, Request, Target
+
+    class Library(Protocol):
+        """A session of a library."""
+
+        def effective(self) -> Fields:
+            """Return what is in effect."""
+
+        def calls(self, feed: Feed, count: int) -> Array:
+            """Run the model `count` times; return the last output."""
+
+        def bind(self, feed: Feed, output: Array) -> tuple[Callable[[], object], Callable[[], Array]]:
+            """Return what runs the model on arrays that stay where they are, and what reads the output."""
+
 
 CALLS, INFERENCES = 250, 4
 """Calls in an inference, enough of them to make the clock's own time nothing."""
@@ -102,13 +115,13 @@ class RunoffOrt:
         return binding.run, lambda: output
 
 
-LIBRARIES = {"onnxruntime": OnnxRuntime, "runoff_ort": RunoffOrt}
+LIBRARIES: "dict[str, Callable[[Request], Library]]" = {"onnxruntime": OnnxRuntime, "runoff_ort": RunoffOrt}
 
 
 class Calls:
     """An inference is many calls of the model."""
 
-    def __init__(self, library: "Any", request: "Request") -> None:
+    def __init__(self, library: "Library", request: "Request") -> None:
         self.library = library
         self.output = request["model"]["outputs"][0]["name"]
 
@@ -142,7 +155,7 @@ class Bound(Calls):
 class Callers(Calls):
     """Threads that call one session."""
 
-    def __init__(self, library: "Any", request: "Request") -> None:
+    def __init__(self, library: "Library", request: "Request") -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         super().__init__(library, request)
@@ -164,9 +177,9 @@ KINDS: "dict[str, type[Calls]]" = {"calls": Calls, "bound": Bound, "callers": Ca
 class Repeated:
     """A target whose inference is one of `KINDS`; a `runoff_runners.interfaces.Target`."""
 
-    MEASURES = ("once", "accuracy", "turns")
-    FORMATS = ("onnx",)
-    SETTINGS = ("threads",)
+    MEASURES: "tuple[str, ...]" = ("once", "accuracy", "turns")
+    FORMATS: "tuple[str, ...]" = ("onnx",)
+    SETTINGS: "tuple[str, ...]" = ("threads",)
 
     def __init__(self, kind: str, library: str) -> None:
         from importlib import import_module
@@ -213,7 +226,7 @@ def load_target(words: "list[str]") -> "Target":
     if words == ["pillow"]:
         from runoff_runners import preprocess, target_ort_python
 
-        preprocess.preprocess = pillow
+        preprocess.preprocess = pillow  # type: ignore[assignment]
         return target_ort_python
     kind, library = words
     return Repeated(kind, library)

@@ -12,7 +12,7 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class ZooModel(Struct, frozen=True, kw_only=True):
-    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out (`one_node`: 12 numbers)."""
+    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out; `one_node`: 12."""
 
     name: str
     family: str

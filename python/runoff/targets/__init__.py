@@ -57,10 +57,7 @@ def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
     beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
     host = _host(name, table)
-    if host and program == "python":
-        found = host.command[0]
-    else:
-        found = _find_program(name, program, folder)
+    found = host.command[0] if host and program == "python" else _find_program(name, program, folder)
     shared, missing = (host.env, host.missing) if host else ({}, None)
     return Target(name=name, command=(found, *beside), env={**shared, **table.env}, missing=missing)
 

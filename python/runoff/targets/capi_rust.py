@@ -1,4 +1,4 @@
-"""ONNX Runtime's bare C API, called from Rust: the least that a native process costs, for comparison with `ort-rust`."""
+"""ONNX Runtime's bare C API, called from Rust: the least that a native process costs."""
 
 from __future__ import annotations
 
