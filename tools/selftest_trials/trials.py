@@ -1,4 +1,4 @@
-"""``python -m runoff.selftest.trials``: how small a difference is found on a machine with one busy core."""
+"""``python tools/selftest_trials/trials.py``: how small a difference is found on a machine with one busy core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMES = ("latency", "process")
-"""Those of `runoff.selftest.measuring.TRIALS`, which takes long to import."""
+"""Those of `measuring.TRIALS`, which takes long to import."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,7 +21,7 @@ NAMES = ("latency", "process")
 @click.option("--read", is_flag=True, help="Make the summary anew from the runs in --out.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the runs are kept.")
 def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
-    """Measure planted slow-downs again and again, and count how often they are found.
+    """Measure injected slowdowns again and again, and count how often they are found.
 
     What is already in --out is not measured again: a trial that was interrupted goes on.
     """
@@ -31,14 +31,14 @@ def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
     if not (names or read):
         raise click.UsageError(f"nothing to do: give --measure {NAMES[0]} or --read")
     for name in names:
-        from runoff.selftest.measuring import measure_trial
+        from measuring import measure_trial
 
         measure_trial(name, out, console)
     if read:
-        from runoff.selftest.readings import write_summary
+        from readings import write_summary
 
         write_summary(out, console)
 
 
 if __name__ == "__main__":
-    run_program(trials, "python -m runoff.selftest.trials")
+    run_program(trials, "python tools/selftest_trials/trials.py")

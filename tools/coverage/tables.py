@@ -1,4 +1,4 @@
-"""Print the tables of docs/statistics.md: ``python -m runoff.analysis.coverage [RUNS]``; 4000 take 15 minutes."""
+"""Print the tables of docs/statistics.md: ``python tools/coverage/tables.py [RUNS]``; 4000 take 15 minutes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runoff.analysis.coverage import simulate
-from runoff.analysis.coverage.rules import RULES
+import simulate
+from rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,14 +94,14 @@ def _rules(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
 
 
 def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
-    """Yield how often a planted slow-down is found, with 0.5 % between processes and 200 iterations in each."""
-    yield from _head("planted, noise \\ processes")
-    for planted in (0.0, 0.01, 0.02):
+    """Yield how often an injected slowdown is found, with 0.5 % between processes and 200 iterations in each."""
+    yield from _head("injected, noise \\ processes")
+    for injected in (0.0, 0.01, 0.02):
         for noise in ("normal", "disturbed processes", simulate.DRIFTING):
-            call = partial(simulate.ratios, noise, runs=runs // SLOW_SHARE, planted=planted)
+            call = partial(simulate.ratios, noise, runs=runs // SLOW_SHARE, injected=injected)
             futures = [pool.submit(call, n, 200, 0.005) for n in UNITS]
             found = [f"{100 * future.result().found:.1f}" for future in futures]
-            yield _row(f"{planted:.0%}, {noise}", found)
+            yield _row(f"{injected:.0%}, {noise}", found)
 
 
 def _percentiles(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """How often the intervals of `runoff.statistics` hold the truth, by simulation on noise of many kinds.
 
-``python -m runoff.analysis.coverage`` prints the tables of docs/statistics.md.
+``python tools/coverage/tables.py`` prints the tables of docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from rules import RULES
 from scipy import stats
 
-from runoff.analysis.coverage.rules import RULES
 from runoff.statistics import mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
@@ -113,18 +113,18 @@ def logs_of_pairs(rng: np.random.Generator, noise: str, shape: Shape, between: f
     return one - other
 
 
-def ratios(noise: str, units: int, iterations: int, between: float, *, runs: int, planted: float = 0.0) -> Tally:
-    """Return how `paired` fares on two programs of which one takes `planted` more."""
+def ratios(noise: str, units: int, iterations: int, between: float, *, runs: int, injected: float = 0.0) -> Tally:
+    """Return how `paired` fares on two programs of which one takes `injected` more."""
     intervals = []
     for rng, shape in _lots(units, iterations, runs):
-        logs = np.median(logs_of_pairs(rng, noise, shape, between), axis=2) - np.log1p(planted)
+        logs = np.median(logs_of_pairs(rng, noise, shape, between), axis=2) - np.log1p(injected)
         found = [paired(_units(run)) for run in logs]
         intervals += [(ratio.low, ratio.high) for ratio in found]
-    return _tally(intervals, 1 / (1 + planted))
+    return _tally(intervals, 1 / (1 + injected))
 
 
 def rule(name: str, noise: str, units: int, iterations: int, between: float, *, runs: int) -> Tally:
-    """Return how a rule of `runoff.analysis.coverage.rules` fares on two programs that are alike."""
+    """Return how a rule of `rules` fares on two programs that are alike."""
     bounds = []
     for rng, shape in _lots(units, iterations, runs):
         bounds += [RULES[name](run) for run in logs_of_pairs(rng, noise, shape, between)]

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from runoff import paths
 from runoff.bench import bench
+from runoff.plan.suite import CustomTarget
 from runoff.processes import workspace
+from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run
-from runoff.selftest.suites import HONEST, SAME, SHORT_SETS, Plan, burning, pick_model, runner, write
+from runoff.selftest.suites import SAME, SHORT_SETS, UNMODIFIED, Plan, built, pick_model, runner, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 LATENCY, PROCESS = "latency", "process"
-TWIN = f"{HONEST}-again"
+TWIN = f"{UNMODIFIED}-again"
 """The baseline's own A/A, which every comparison of live processes holds."""
 
 _PARTS = (1, 3, 6)
@@ -32,8 +35,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     """What is measured again and again."""
 
     probe: str
-    planted: Mapping[str, float]
-    """By target beside the honest one, the share that is planted in it; 0 is the honest one's program again."""
+    injected: Mapping[str, float]
+    """Share that is injected, by target other than the unmodified one; 0 is that one's program again."""
     time: str
     """Sampling time of a run."""
     runs: int
@@ -43,9 +46,9 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 TRIALS = {
     "latency": Trial(
-        probe=LATENCY, planted={TWIN: 0.0, "slow-1": 0.01, "slow-2": 0.02}, time="3m", runs=10, parts=_PARTS
+        probe=LATENCY, injected={TWIN: 0.0, "slow-1": 0.01, "slow-2": 0.02}, time="3m", runs=10, parts=_PARTS
     ),
-    "process": Trial(probe=PROCESS, planted={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=_PARTS),
+    "process": Trial(probe=PROCESS, injected={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=_PARTS),
 }
 _BUSY = "while True: pass"
 
@@ -53,7 +56,7 @@ _BUSY = "while True: pass"
 def plan_trial(trial: Trial, seed: int) -> Plan:
     """Return the suite of one run."""
     measure: dict[str, Any] = {"time": trial.time, "seed": seed}
-    shares = {HONEST: 0.0, **{name: share for name, share in trial.planted.items() if name != TWIN}}
+    shares = {UNMODIFIED: 0.0, **{name: share for name, share in trial.injected.items() if name != TWIN}}
     if trial.probe == LATENCY:
         targets = {name: runner("slow", share) for name, share in shares.items()}
         measure["latency"] = SHORT_SETS
@@ -63,6 +66,20 @@ def plan_trial(trial: Trial, seed: int) -> Plan:
     return Plan(
         name="trial-process", model=pick_model(), targets=targets, probe=PROCESS, settings=cold, measure=measure
     )
+
+
+def burning(share: float) -> CustomTarget:
+    """Return ``ort-rust`` inside the program that burns CPU for `share` of the time that it took.
+
+    Raises
+    ------
+    RunoffError
+        Where the Rust programs are not built.
+    """
+    rust, burner = built("ort-rust"), paths.binaries() / "runoff-burn"
+    if not burner.exists():
+        raise RunoffError(f"its program is not built ({burner})", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
+    return CustomTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
 
 
 def measure_trial(name: str, out: Path, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The planted runner: each fault does what it says, and no more."""
+"""The injected runner: each fault does what it says, and no more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runoff.selftest import injected as planted
+from runoff.selftest import injected
 
 ITEMS = [{"logits": np.roll(np.arange(10, dtype=np.float32), item)[None]} for item in range(4)]
 
@@ -44,7 +44,7 @@ class Net:
         return {"runtime": "none", "threads": 2}
 
 
-def answers(kind: type[planted.Honest], count: int) -> list[bool]:
+def answers(kind: type[injected.Unmodified], count: int) -> list[bool]:
     """Return of `count` answers, one item after the other, whether they are right."""
     session = kind(Net(), 0.0)
     right = []
@@ -54,35 +54,35 @@ def answers(kind: type[planted.Honest], count: int) -> list[bool]:
     return right
 
 
-def test_the_honest_one_is_always_right() -> None:
-    assert all(answers(planted.Honest, 300))
+def test_the_unmodified_one_is_always_right() -> None:
+    assert all(answers(injected.Unmodified, 300))
 
 
 def test_one_answer_in_about_a_hundred_is_wrong() -> None:
-    wrong = [index for index, right in enumerate(answers(planted.Wrong, 505)) if not right]
+    wrong = [index for index, right in enumerate(answers(injected.Wrong, 505)) if not right]
     assert len(wrong) == 5
     assert set(np.diff(wrong)) == {101}
 
 
 def test_the_wrong_answer_leaves_the_right_one_alone() -> None:
-    session = planted.Wrong(Net(), 0.0)
+    session = injected.Wrong(Net(), 0.0)
     for _ in range(101):
         session.run(ITEMS[0])
     assert np.array_equal(ITEMS[0]["logits"], np.arange(10, dtype=np.float32)[None])
 
 
 def test_the_first_answer_for_ever() -> None:
-    right = answers(planted.Cached, 12)
+    right = answers(injected.Cached, 12)
     assert [index for index, fine in enumerate(right) if fine] == [0, 4, 8]
 
 
 def test_the_answer_to_the_input_before() -> None:
-    assert answers(planted.Late, 8) == [True] + [False] * 7
+    assert answers(injected.Late, 8) == [True] + [False] * 7
 
 
 def test_a_cached_answer_is_computed_all_the_same() -> None:
     net = Net()
-    session = planted.Cached(net, 0.0)
+    session = injected.Cached(net, 0.0)
     for item in ITEMS:
         session.run(item)
     assert net.runs == len(ITEMS)
@@ -91,19 +91,19 @@ def test_a_cached_answer_is_computed_all_the_same() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
 def test_the_share_is_burnt_inside_the_inference(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(planted, "monotonic_ns", clock)
-    planted.Honest(Net(clock), share).run(ITEMS[0])
+    monkeypatch.setattr(injected, "monotonic_ns", clock)
+    injected.Unmodified(Net(clock), share).run(ITEMS[0])
     assert clock.now_ns == pytest.approx(10_000_000 * (1 + share), abs=5000)
 
 
 def test_threads_are_told_as_one() -> None:
-    assert planted.Threads(Net(), 0.0).effective() == {"runtime": "none", "threads": 1}
+    assert injected.Threads(Net(), 0.0).effective() == {"runtime": "none", "threads": 1}
 
 
 def test_the_slow_clock_begins_at_the_truth() -> None:
-    before = time.monotonic_ns() - planted.BEGAN_NS
-    told = planted.CLOCKS["clock"]() - planted.BEGAN_NS
-    after = time.monotonic_ns() - planted.BEGAN_NS
+    before = time.monotonic_ns() - injected.BEGAN_NS
+    told = injected.CLOCKS["clock"]() - injected.BEGAN_NS
+    after = time.monotonic_ns() - injected.BEGAN_NS
     assert before // 2 <= told <= after // 2
 
 
@@ -118,12 +118,12 @@ def test_the_slow_clock_begins_at_the_truth() -> None:
 def test_the_fault_is_taken_from_the_arguments(
     arguments: list[str], taken: tuple[str, float], left: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["planted.py", *arguments])
-    assert planted._take_fault() == taken
+    monkeypatch.setattr("sys.argv", ["injected.py", *arguments])
+    assert injected._take_fault() == taken
     assert sys.argv[1:] == left
 
 
 def test_an_unknown_fault_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["planted.py", "lte", "--probe"])
+    monkeypatch.setattr("sys.argv", ["injected.py", "lte", "--probe"])
     with pytest.raises(SystemExit, match="unknown fault 'lte'"):
-        planted._take_fault()
+        injected._take_fault()

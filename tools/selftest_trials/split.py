@@ -1,4 +1,4 @@
-"""Parts of a run in time: a run of three minutes is read as three tries of one minute each."""
+"""Parts of a run in time: a run of three minutes is read as three attempts of one minute each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.schema import Run
 
 
-def slices(run: Run, probe: str, parts: int) -> list[Run]:
+def split_run(run: Run, probe: str, parts: int) -> list[Run]:
     """Return `run` cut into `parts` of equal time; one part is the run as it is.
 
     A block belongs to the part in which its last process ended, whole: no part holds a block that a run of its
