@@ -2,10 +2,13 @@
 
 `WHAT` is what an inference of it is, for a library that is named where two are compared:
 
-- ``calls LIBRARY``: `CALLS` calls of the model, by `run`
+- ``calls LIBRARY``: `CALLS` calls of `FLAT`, by `run`
 - ``bound LIBRARY``: the same with inputs and outputs bound
-- ``callers LIBRARY``: `INFERENCES` calls from each of as many threads as ``settings.threads``, of one session
+- ``callers LIBRARY``: `INFERENCES` calls of the model from each of ``settings.threads`` threads, of one session
 - ``pillow``: the target `ort-python` with an image resized as a whole before it is cropped
+
+`FLAT` computes what the model `one_node` does, so its outputs are checked like any, on a tensor of one dimension: each
+further dimension adds to the cost of a call. It is `onnx.helper`'s ``Add`` of ``x`` [12] and ``x`` to ``y``, opset 17.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -14,6 +17,7 @@ from time import monotonic_ns
 
 BEGAN_NS = monotonic_ns()
 
+import os
 import sys
 from itertools import repeat
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
             """Return what runs the model on arrays that stay where they are, and what reads the output."""
 
 
+FLAT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "flat.onnx")  # noqa: PTH100, PTH118, PTH120
 CALLS, INFERENCES = 250, 4
 """Calls in an inference, enough of them to make the clock's own time nothing."""
 THREADS_IN_AN_OPERATION = 1
@@ -50,15 +55,14 @@ THREADS_IN_AN_OPERATION = 1
 class OnnxRuntime:
     """Its Python package."""
 
-    def __init__(self, request: "Request") -> None:
+    def __init__(self, path: str) -> None:
         import onnxruntime
 
         self._library = onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS_IN_AN_OPERATION
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        path, providers = request["model"]["path"], ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(path, options, providers)
+        self._session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
         self._output = self._session.get_outputs()[0].name
 
     def effective(self) -> "Fields":
@@ -87,13 +91,12 @@ class OnnxRuntime:
 class RunoffOrt:
     """The Rust core's extension."""
 
-    def __init__(self, request: "Request") -> None:
+    def __init__(self, path: str) -> None:
         import runoff_ort
 
         self._library = runoff_ort
-        path, threads = request["model"]["path"], THREADS_IN_AN_OPERATION
-        self._session = runoff_ort.Session(path, threads=threads, force_spinning_stop=True)
-        self._output = request["model"]["outputs"][0]["name"]
+        self._session = runoff_ort.Session(path, threads=THREADS_IN_AN_OPERATION, force_spinning_stop=True)
+        self._output = self._session.outputs[0].name
 
     def effective(self) -> "Fields":
         """Return what is in effect."""
@@ -115,19 +118,24 @@ class RunoffOrt:
         return binding.run, lambda: output
 
 
-LIBRARIES: "dict[str, Callable[[Request], Library]]" = {"onnxruntime": OnnxRuntime, "runoff_ort": RunoffOrt}
+LIBRARIES: "dict[str, Callable[[str], Library]]" = {"onnxruntime": OnnxRuntime, "runoff_ort": RunoffOrt}
 
 
 class Calls:
-    """An inference is many calls of the model."""
+    """An inference is many calls of `FLAT`."""
 
-    def __init__(self, library: "Library", request: "Request") -> None:
-        self.library = library
+    def __init__(self, load: "Callable[[str], Library]", request: "Request") -> None:
+        self.library = load(self.path(request))
         self.output = request["model"]["outputs"][0]["name"]
+
+    def path(self, request: "Request") -> str:  # noqa: ARG002 (others run the request's model)
+        """Return the model's file."""
+        return FLAT
 
     def run(self, feed: "Feed") -> "Feed":
         """Call."""
-        return {self.output: self.library.calls(feed, CALLS)}
+        (pixels,) = feed.values()
+        return {self.output: self.library.calls({"x": pixels.reshape(-1)}, CALLS).reshape(pixels.shape)}
 
     def effective(self) -> "Fields":
         """Return what is in effect."""
@@ -137,30 +145,34 @@ class Calls:
 class Bound(Calls):
     """The same, with input and output bound."""
 
-    _place: "Feed | None" = None
+    _place: "Array | None" = None
 
     def run(self, feed: "Feed") -> "Feed":
         """Write the input into its place and call."""
+        (pixels,) = feed.values()
         if self._place is None:
-            self._place = {name: array.copy() for name, array in feed.items()}
-            # the model's output has its input's shape
-            self._call, self._read = self.library.bind(self._place, np.zeros_like(next(iter(feed.values()))))
-        for name, array in feed.items():
-            np.copyto(self._place[name], array)
+            self._place = np.zeros(pixels.size, np.float32)
+            self._call, self._read = self.library.bind({"x": self._place}, np.zeros_like(self._place))
+        np.copyto(self._place, pixels.reshape(-1))
+        call = self._call
         for _ in repeat(None, CALLS):
-            self._call()
-        return {self.output: self._read()}
+            call()
+        return {self.output: self._read().reshape(pixels.shape)}
 
 
 class Callers(Calls):
-    """Threads that call one session."""
+    """Threads that call one session of the request's model."""
 
-    def __init__(self, library: "Library", request: "Request") -> None:
+    def __init__(self, load: "Callable[[str], Library]", request: "Request") -> None:
         from concurrent.futures import ThreadPoolExecutor
 
-        super().__init__(library, request)
+        super().__init__(load, request)
         self._count = request["settings"]["threads"]
         self._pool = ThreadPoolExecutor(self._count)
+
+    def path(self, request: "Request") -> str:
+        """Return the model's file."""
+        return request["model"]["path"]
 
     def run(self, feed: "Feed") -> "Feed":
         """Call from all threads at the same time."""
@@ -198,7 +210,7 @@ class Repeated:
         from runoff_runners.measure import measure
 
         phases.end("imports")
-        session = self._kind(self._library(request), request)
+        session = self._kind(self._library, request)
         phases.end("load")
         return measure(request, session, None, phases)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,46 +65,54 @@ def test_all_its_targets_are_known() -> None:
 class Library:
     """Doubles its input, and counts its calls."""
 
-    def __init__(self, *, differs: bool = False) -> None:
+    def __init__(self, path: str, *, differs: bool = False) -> None:
+        self.path = path
         self.called = 0
         self._differs = differs
 
     def calls(self, feed: Feed, count: int) -> Any:
         """Call `count` times."""
         self.called += count
-        return 2 * feed["input"] + (self.called if self._differs else 0)
+        (values,) = feed.values()
+        return 2 * values + (self.called if self._differs else 0)
 
     def bind(self, feed: Feed, output: Any) -> Any:
         """Bind."""
 
         def run() -> None:
             self.called += 1
-            output[:] = 2 * feed["input"]
+            output[:] = 2 * feed["x"]
 
         return run, lambda: output
 
 
 def request(threads: int = 1) -> Any:
-    return {"model": {"outputs": [{"name": "logits"}]}, "settings": {"threads": threads}}
+    return {"model": {"path": "model", "outputs": [{"name": "logits"}]}, "settings": {"threads": threads}}
 
 
 @pytest.mark.parametrize(
-    ("kind", "threads", "calls"), [("calls", 1, 250), ("bound", 1, 250), ("callers", 2, 8), ("callers", 1, 4)]
+    ("kind", "threads", "calls", "model"),
+    [
+        ("calls", 1, 250, "flat.onnx"),
+        ("bound", 1, 250, "flat.onnx"),
+        ("callers", 2, 8, "model"),
+        ("callers", 1, 4, "model"),
+    ],
 )
 def test_an_inference_is_so_many_calls_and_gives_the_output_of_its_own_input(
-    kind: str, threads: int, calls: int
+    kind: str, threads: int, calls: int, model: str
 ) -> None:
-    library = Library()
-    session = runners().KINDS[kind](library, request(threads))
+    session = runners().KINDS[kind](Library, request(threads))
     for factor in (1, 3):
         outputs = session.run({"input": factor * FEED["input"]})
         assert np.array_equal(outputs["logits"], 2 * factor * FEED["input"])
-    assert library.called == 2 * calls
+    assert session.library.called == 2 * calls
+    assert session.library.path.rpartition("/")[2] == model
 
 
 def test_threads_that_get_different_outputs_are_a_failure() -> None:
     with pytest.raises(RunnerError, match="different outputs"):
-        runners().Callers(Library(differs=True), request(2)).run(FEED)
+        runners().Callers(partial(Library, differs=True), request(2)).run(FEED)
 
 
 @pytest.mark.parametrize("size", [(640, 427), (300, 500)])
