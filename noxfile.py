@@ -75,10 +75,16 @@ def bench(session: nox.Session) -> None:
     run_runoff(session, program("runoff", "runoff"), "bench")
 
 
-@nox.session(requires=[*EVERYTHING, "extension"], venv_backend="none")
+@nox.session(requires=EVERYTHING, venv_backend="none")
 def speed(session: nox.Session) -> None:
-    """Measure the ratios that have bars, interleaved in one run (15 min): nox -s speed [-- --row NAME] [--quick]."""
-    run_runoff(session, program("runoff", "python"), "-m", "runoff.speed")
+    """Measure the suite speed (15 min), publish it to results/reference/speed, and check its limits."""
+    runoff, env = program("runoff", "runoff"), clean_environment()
+    run_runoff(session, runoff, "bench", "speed")
+    run = str(max((ROOT / "results").glob("speed-*")))  # their names end with the time
+    session.run(program("runoff", "python"), "-m", "runoff.report.publish", run, env=env, external=True)
+    summary = ROOT / "results" / "reference" / "speed" / "gate.md"
+    limits = ROOT / "suites" / "speed" / "limits.toml"
+    session.run(runoff, "gate", run, "--limits", str(limits), "--summary", str(summary), env=env, external=True)
 
 
 @nox.session(requires=["runoff"], venv_backend="none")

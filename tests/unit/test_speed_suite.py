@@ -44,7 +44,7 @@ def runners() -> ModuleType:
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.text)
 def test_both_targets_of_a_limit_are_measured_in_one_comparison(limit: Limit) -> None:
     suite, _ = read_suite(SUITE)
-    groups = [group for group in suite.choices if limit.metric.probe in (group.probes or ())]
+    groups = [group for group in suite.groups if limit.metric.probe in (group.probes or ())]
     shared: dict[tuple[Any, ...], set[str]] = {}
     for group in groups:
         profiles = group.settings["profile"]
@@ -56,7 +56,7 @@ def test_both_targets_of_a_limit_are_measured_in_one_comparison(limit: Limit) ->
 
 def test_all_its_targets_are_known() -> None:
     suite, _ = read_suite(SUITE)
-    names = {name for group in suite.choices for name in group.targets or ()}
+    names = {name for group in suite.groups for name in group.targets or ()}
     found = find_targets(names, suite.targets, SUITE.parent)
     assert set(suite.targets) <= names
     assert all(str(PROGRAM) in found[name].command for name in suite.targets)
