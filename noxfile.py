@@ -75,10 +75,16 @@ def bench(session: nox.Session) -> None:
     run_runoff(session, program("runoff", "runoff"), "bench")
 
 
-@nox.session(requires=[*EVERYTHING, "extension"], venv_backend="none")
+@nox.session(requires=EVERYTHING, venv_backend="none")
 def speed(session: nox.Session) -> None:
-    """Measure the ratios that have bars, interleaved in one run (15 min): nox -s speed [-- --row NAME] [--quick]."""
-    run_runoff(session, program("runoff", "python"), "-m", "runoff.speed")
+    """Measure the suite speed (15 min), publish it to results/reference/speed, and check its limits."""
+    runoff, env = program("runoff", "runoff"), clean_environment()
+    run_runoff(session, runoff, "bench", "speed")
+    run = str(max((ROOT / "results").glob("speed-*")))  # their names end with the time
+    session.run(program("runoff", "python"), "-m", "runoff.report.publish", run, env=env, external=True)
+    summary = ROOT / "results" / "reference" / "speed" / "gate.md"
+    limits = ROOT / "suites" / "speed" / "limits.toml"
+    session.run(runoff, "gate", run, "--limits", str(limits), "--summary", str(summary), env=env, external=True)
 
 
 @nox.session(requires=["runoff"], venv_backend="none")
@@ -109,7 +115,7 @@ def build(session: nox.Session) -> None:
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     common = ("--release", "--locked", "--quiet")
-    cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-floor")
+    cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-capi")
     session.log("building the extension (first time 1 min, then 1 s)")
     where = ("--out", str(WHEELS), "--manifest-path", str(EXTENSION))
     session.run("maturin", "build", *common, *where, env=env)

@@ -6,7 +6,7 @@ about the next. Every interval is therefore about units: the iterations of each 
 those values spread as much as the next unit may, within and between processes together.
 
 One rule serves any number of units: the mean of their middle two thirds, on logarithms, with Student's
-distribution (Tukey and McLaughlin 1963, Yuen 1974). `runoff.analysis.coverage` shows by simulation how often such
+distribution (Tukey and McLaughlin 1963, Yuen 1974). ``tools/coverage`` shows by simulation how often such
 intervals hold the truth, and how the rules do that were not taken; docs/statistics.md has the result.
 """
 

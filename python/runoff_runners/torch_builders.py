@@ -27,3 +27,18 @@ def vit_tiny() -> torch.nn.Module:
         image_size=224, patch_size=16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768
     )
     return network
+
+
+def one_node() -> torch.nn.Module:
+    """Return a network of one multiplication, which costs nothing but the call: float32 [N, 3, 2, 2] to the same."""
+    import torch
+
+    class Multiply(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = torch.nn.Parameter(torch.full((1,), 2.0))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return pixels * self.factor
+
+    return Multiply()

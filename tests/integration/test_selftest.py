@@ -1,4 +1,4 @@
-"""``runoff selftest``: every planted fault is caught, and is not when the very check that catches it is taken out."""
+"""``runoff selftest``: every injected fault is caught, and is not when the very check that catches it is taken out."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def proof(complete: None, tmp_path_factory: pytest.TempPathFactory) -> Proof:  #
 
 
 @pytest.mark.parametrize("fault", NAMES)
-def test_a_planted_fault_is_caught(fault: str, proof: Proof) -> None:
+def test_a_injected_fault_is_caught(fault: str, proof: Proof) -> None:
     outcome = proof.outcome(fault)
     assert outcome["caught"], outcome["said"]
 
 
-def test_nothing_is_said_of_the_honest_runner(proof: Proof) -> None:
+def test_nothing_is_said_of_the_unmodified_runner(proof: Proof) -> None:
     assert proof.outcome("none") == {
         "fault": "none",
         "what": "nothing is wrong with it",
@@ -71,7 +71,7 @@ def test_nothing_is_said_of_the_honest_runner(proof: Proof) -> None:
 @pytest.mark.parametrize("fault", [name for name in NAMES if name != IN_THE_AUDIT])
 def test_what_failed_has_no_speed(fault: str, proof: Proof) -> None:
     summary = analyse(proof.run).summary
-    rows = summary[(summary["target"] == f"planted-{fault}") & (summary["probe"] == "latency")]
+    rows = summary[(summary["target"] == f"injected-{fault}") & (summary["probe"] == "latency")]
     assert len(rows)
     assert rows["ratio"].isna().all()
     assert set(rows["status"]) <= {"error", "unsupported"}
@@ -144,8 +144,8 @@ def test_without_its_check_a_fault_goes_uncaught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     take_out(monkeypatch)
-    planted = [fault for fault in FAULTS if fault.name in faults]
-    suite = write(plan_faults(planted, samples=30), tmp_path)
+    injected = [fault for fault in FAULTS if fault.name in faults]
+    suite = write(plan_faults(injected, samples=30), tmp_path)
     run, _ = bench(suite, tmp_path / "results", Console(file=io.StringIO()))
     outcomes = judge_faults(read_run(run))[1:]
     assert [(outcome.fault, outcome.caught) for outcome in outcomes] == [(fault, False) for fault in faults]

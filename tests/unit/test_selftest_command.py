@@ -17,7 +17,7 @@ from runoff.records.reason import Reason
 from runoff.records.schema import Run
 from runoff.selftest import faults
 from runoff.selftest.resolution import Resolution, Slowdown, resolves
-from runoff.selftest.suites import HONEST, Plan, pick_model, suite_text
+from runoff.selftest.suites import UNMODIFIED, Plan, pick_model, suite_text
 from runoff.selftest.verdicts import TargetVerdict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 HEAD_TARGETS = {
-    HONEST: CustomTarget(command=("/bin/true", 'a "b"')),
+    UNMODIFIED: CustomTarget(command=("/bin/true", 'a "b"')),
     "x": CustomTarget(command=("x",), env={"A_B": "c"}),
 }
 
@@ -46,16 +46,16 @@ def test_the_suite_is_one() -> None:
     plan = Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", measure=measure)
     suite = suite_of(suite_text(plan))
     assert suite.targets == HEAD_TARGETS
-    assert suite.suite.baselines == (HONEST,)
+    assert suite.suite.baselines == (UNMODIFIED,)
     assert (suite.measure.time, suite.measure.seed, suite.measure.latency.min_samples) == ("10s", 3, 7)
     assert [group.settings for group in suite.groups] == [{"threads": 1}]
 
 
 def test_groups_have_settings_of_their_own() -> None:
-    groups = (((HONEST,), {"provider": "cpu"}), (("x",), {"provider": "cuda"}))
+    groups = (((UNMODIFIED,), {"provider": "cpu"}), (("x",), {"provider": "cuda"}))
     suite = suite_of(suite_text(Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", groups=groups)))
     asked = [(group.targets, group.settings) for group in suite.groups]
-    assert asked == [((HONEST,), {"threads": 1, "provider": "cpu"}), (("x",), {"threads": 1, "provider": "cuda"})]
+    assert asked == [((UNMODIFIED,), {"threads": 1, "provider": "cpu"}), (("x",), {"threads": 1, "provider": "cuda"})]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_can_be_resolved(rows: list[TargetVerdict], smallest: float | None)
 
 def resolution(same: str, one: str, five: str, smallest: float | None = 0.011) -> Resolution:
     verdicts = {0.0: same, 0.01: one, 0.05: five}
-    rows = tuple(Slowdown(planted=share, said=said(verdict=verdict)) for share, verdict in verdicts.items())
+    rows = tuple(Slowdown(injected=share, verdict=said(verdict=verdict)) for share, verdict in verdicts.items())
     return Resolution(slowdowns=rows, resolves=smallest)
 
 
@@ -130,12 +130,12 @@ def judged(cases: list[Case], **reasons: Reason) -> dict[str, tuple[bool, str]]:
         if case.target.replace("-", "_") in reasons
     ]
     run = Run(Path("run"), info, tuple(records))
-    return {outcome.fault: (outcome.caught, outcome.said) for outcome in faults.judge_faults(run)}
+    return {outcome.fault: (outcome.caught, outcome.reported) for outcome in faults.judge_faults(run)}
 
 
 def test_a_fault_is_caught_by_its_own_kind_of_failure() -> None:
-    cases = [case_of(HONEST), case_of("planted-late"), case_of("planted-clock")]
-    told = judged(cases, planted_late=Reason("outputs-differ", "m"), planted_clock=Reason("garbage", "m"))
+    cases = [case_of(UNMODIFIED), case_of("injected-late"), case_of("injected-clock")]
+    told = judged(cases, injected_late=Reason("outputs-differ", "m"), injected_clock=Reason("garbage", "m"))
     assert told == {
         "none": (True, "nothing, rightly"),
         "late": (True, "outputs-differ: m"),
@@ -144,16 +144,16 @@ def test_a_fault_is_caught_by_its_own_kind_of_failure() -> None:
 
 
 def test_silence_is_not_caught() -> None:
-    assert judged([case_of(HONEST), case_of("planted-crash")])["crash"] == (False, "nothing was said")
+    assert judged([case_of(UNMODIFIED), case_of("injected-crash")])["crash"] == (False, "nothing was said")
 
 
 def test_a_case_that_was_not_started_is_caught_by_its_reason() -> None:
-    skipped = case_of("planted-fallback", skipped=Reason("provider-unavailable", "m"))
-    assert judged([case_of(HONEST), skipped])["fallback"] == (True, "provider-unavailable: m")
+    skipped = case_of("injected-fallback", skipped=Reason("provider-unavailable", "m"))
+    assert judged([case_of(UNMODIFIED), skipped])["fallback"] == (True, "provider-unavailable: m")
 
 
-def test_a_failure_of_the_honest_one_is_a_false_alarm() -> None:
-    assert judged([case_of(HONEST)], honest=Reason("clock", "m"))["none"] == (False, "clock: m")
+def test_a_failure_of_the_unmodified_one_is_a_false_alarm() -> None:
+    assert judged([case_of(UNMODIFIED)], unmodified=Reason("clock", "m"))["none"] == (False, "clock: m")
 
 
 def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -208,7 +208,7 @@ def test_exit_codes(
     def measure(_plan: Plan, folder: Path, _console: object) -> None:
         folder.mkdir(exist_ok=True)
 
-    outcome = faults.Outcome(fault="late", what="w", caught=caught, said="s")
+    outcome = faults.Outcome(fault="late", what="w", caught=caught, reported="s")
     monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path))
     monkeypatch.setattr(command, "_measure", measure)
     monkeypatch.setattr(command, "plan_faults", lambda: None)

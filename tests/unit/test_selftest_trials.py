@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from click.testing import CliRunner
+from measuring import TRIALS
 from orchestra import case_of, info_of, record_of
+from readings import THRESHOLDS, Attempt, Threshold, write_summary
 from rich.console import Console
+from split import split_run
+from trials import NAMES, trials
 
 from runoff.measure.machine import describe_machine
 from runoff.plan.quantities import parse_duration
 from runoff.records.errors import RunoffError
 from runoff.records.files import RunWriter
 from runoff.records.schema import Run
-from runoff.selftest import readings
-from runoff.selftest.measuring import TRIALS
-from runoff.selftest.readings import BARS, Attempt, Bar, write_summary
-from runoff.selftest.split import slices
-from runoff.selftest.trials import NAMES, trials
 
 if TYPE_CHECKING:
     from runoff.analysis.verdict import Kind
@@ -51,12 +50,12 @@ def blocks(run: Run) -> list[int]:
 
 def test_a_block_belongs_where_its_last_process_ended() -> None:
     run = timed_run((10, 20), (59, 61), (100, 119), (179, 179.9))
-    assert [blocks(part) for part in slices(run, "latency", 3)] == [[0], [1, 2], [3]]
+    assert [blocks(part) for part in split_run(run, "latency", 3)] == [[0], [1, 2], [3]]
 
 
 def test_no_block_is_cut_or_counted_twice() -> None:
     run = timed_run(*((end, end + 1) for end in range(5, 175, 7)))
-    parts = slices(run, "latency", 6)
+    parts = split_run(run, "latency", 6)
     dealt: list[Record] = [record for part in parts for record in part.records if record.probe == "latency"]
     assert sorted(map(repr, dealt)) == sorted(repr(record) for record in run.records if record.probe == "latency")
     for part in parts:
@@ -65,31 +64,31 @@ def test_no_block_is_cut_or_counted_twice() -> None:
 
 def test_what_ended_after_the_time_is_in_no_part() -> None:
     run = timed_run((10,), (185,))
-    assert [blocks(part) for part in slices(run, "latency", 3)] == [[0], [], []]
-    assert slices(run, "latency", 1) == [run]
+    assert [blocks(part) for part in split_run(run, "latency", 3)] == [[0], [], []]
+    assert split_run(run, "latency", 1) == [run]
 
 
 def test_other_probes_are_in_all_parts() -> None:
-    parts = slices(timed_run((10,), (100,)), "latency", 2)
+    parts = split_run(timed_run((10,), (100,)), "latency", 2)
     assert [[record.probe for record in part.records].count("accuracy") for part in parts] == [1, 1]
 
 
 def test_a_run_without_a_time_is_refused() -> None:
     with pytest.raises(RunoffError, match="not measured for a given time"):
-        slices(timed_run((10,), time_s=None), "latency", 3)
+        split_run(timed_run((10,), time_s=None), "latency", 3)
 
 
 KINDS: dict[str, Kind] = {SLOWER: "worse", FASTER: "better", SAME: "no difference"}
 
 
-def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Attempt:
+def attempt(verdict: str, injected: float = 0.02, seconds: float = 60) -> Attempt:
     return Attempt(
         trial="latency",
         run="r",
         parts=3,
         part=0,
         seconds=seconds,
-        planted=planted,
+        injected=injected,
         blocks=9,
         others=1.0,
         measured=0.02,
@@ -112,33 +111,33 @@ def tried(verdict: str, planted: float = 0.02, seconds: float = 60) -> Attempt:
     ],
 )
 def test_found_often_enough(verdicts: list[str], met: bool | None) -> None:  # noqa: FBT001
-    tries = [*map(tried, verdicts), tried(SAME, seconds=30), tried(SAME, planted=0.01)]
-    assert Bar("latency", 0.02, 60, 19 / 20, "").met(tries) == met
+    attempts = [*map(attempt, verdicts), attempt(SAME, seconds=30), attempt(SAME, injected=0.01)]
+    assert Threshold("latency", 0.02, 60, 19 / 20, "").met(attempts) == met
 
 
 @pytest.mark.parametrize(("wrong", "met"), [(5, True), (6, False)])
 def test_the_interval_of_an_a_a_may_leave_out_zero_rarely_in_either_direction(wrong: int, met: bool) -> None:  # noqa: FBT001
     intervals = [*[(0.001, 0.002), (-0.002, -0.001), (nan, nan)] * 2][:wrong] + [(-0.001, 0.001)] * (60 - wrong)
-    quiet = tried(SAME, planted=0.0, seconds=30)
-    tries = [msgspec.structs.replace(quiet, low=low, high=high) for low, high in intervals]
-    assert Bar("latency", 0.0, 30, 5 / 60, "").met(tries) is met
+    quiet = attempt(SAME, injected=0.0, seconds=30)
+    attempts = [msgspec.structs.replace(quiet, low=low, high=high) for low, high in intervals]
+    assert Threshold("latency", 0.0, 30, 5 / 60, "").met(attempts) is met
 
 
 def test_the_summary_is_made_from_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = info_of(case_of("honest"))
+    info = info_of(case_of("unmodified"))
     info.time_s, info.finished, info.machine = 60, "now", describe_machine()
     RunWriter(tmp_path / "latency" / "one", info)
     RunWriter(tmp_path / "latency" / "interrupted", info_of())
-    tries = [tried(SLOWER), msgspec.structs.replace(tried(SAME), floor=nan)]
-    monkeypatch.setattr(readings, "read_tries", lambda *_: tries)
+    attempts = [attempt(SLOWER), msgspec.structs.replace(attempt(SAME), floor=nan)]
+    monkeypatch.setattr("readings.read_attempts", lambda *_: attempts)
     with (tmp_path / "printed").open("w") as file:
         write_summary(tmp_path, Console(file=file))
     text = (tmp_path / "trials.md").read_text()
     assert "1 runs of 60 s (latency)" in text
     assert "| latency | 2% slower is found | 60 s | at least 19 of 20 | 1 of 2 | missed |" in text
     told = json.loads((tmp_path / "trials.json").read_text())
-    assert [(row["tries"], row["said_slower"], row["no_difference"]) for row in told["rows"]] == [(2, 1, 1)]
-    assert len((tmp_path / "tries.csv").read_text().splitlines()) == 3
+    assert [(row["attempts"], row["slower"], row["no_difference"]) for row in told["rows"]] == [(2, 1, 1)]
+    assert len((tmp_path / "attempts.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -153,7 +152,7 @@ def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
 
 def test_the_command_knows_the_trials_and_each_bar_has_a_trial_that_measures_it() -> None:
     assert tuple(TRIALS) == NAMES
-    for bar in BARS:
-        trial = TRIALS[bar.trial]
-        assert bar.planted in trial.planted.values()
-        assert parse_duration(trial.time) in {bar.seconds * parts for parts in trial.parts}
+    for threshold in THRESHOLDS:
+        trial = TRIALS[threshold.trial]
+        assert threshold.injected in trial.injected.values()
+        assert parse_duration(trial.time) in {threshold.seconds * parts for parts in trial.parts}

@@ -65,6 +65,20 @@ def test_a_relative_command_starts_at_the_suites_folder(runner: Path) -> None:
     assert found.command == (str(runner), str(runner), "--fast")
 
 
+def test_a_suites_target_may_run_in_the_environment_of_a_built_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
+    (tmp_path / "mine.py").touch()
+    table = CustomTarget(command=("python", "-P", "mine.py"), env={"MINE": "1"}, environment="ort-pyo3")
+    found, host = find_targets(["mine"], {"mine": table}, tmp_path)["mine"], BUILT_IN["ort-pyo3"]()
+    assert found.command == (str(tmp_path / "ort-pyo3" / "bin" / "python"), "-P", str(tmp_path / "mine.py"))
+    assert found.env == {**host.env, "MINE": "1"}
+    assert found.missing == host.missing is not None
+    with pytest.raises(RunoffError, match=r"\[targets.mine\] environment: unknown target 'ort-pyo'.*'ort-pyo3'"):
+        find_targets(["mine"], {"mine": CustomTarget(command=("python",), environment="ort-pyo")}, tmp_path)
+
+
 def test_a_bare_command_is_looked_up_on_the_path(tmp_path: Path) -> None:
     found = find_targets(["mine"], own("sh", "-c", "true"), tmp_path)["mine"]
     assert found.command[0].endswith("/sh")

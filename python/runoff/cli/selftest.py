@@ -38,7 +38,7 @@ _FAULTS_TAKE = "about a minute"
 
 
 def selftest(time: str, *, as_json: bool) -> ExitCode:
-    """Plant faults and slow-downs, print what was found, and return the exit code.
+    """Inject faults and slowdowns, print what was found, and return the exit code.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def selftest(time: str, *, as_json: bool) -> ExitCode:
     plans = plan_faults(), plan_resolution(time)
     console = Console(stderr=as_json)
     folder = paths.results() / f"selftest-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    console.print(f"planted faults ({_FAULTS_TAKE}), then planted slow-downs ({time})")
+    console.print(f"injected faults ({_FAULTS_TAKE}), then injected slowdowns ({time})")
     outcomes = judge_faults(_measure(plans[0], folder, console))
     resolution = read_resolution(_measure(plans[1], folder, console))
     fine = all(outcome.caught for outcome in outcomes) and resolution.quiet and not resolution.missed
@@ -73,7 +73,7 @@ def _measure(plan: Plan, folder: Path, console: Console) -> Run:
 
 
 def _document(time: str, outcomes: Sequence[Outcome], resolution: Resolution, *, fine: bool) -> bytes:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "machine": headline(describe_machine()),
         "time": time,
         "passed": fine,
@@ -84,30 +84,30 @@ def _document(time: str, outcomes: Sequence[Outcome], resolution: Resolution, *,
         "missed": resolution.missed,
         "sentence": sentence(resolution, time),
     }
-    return msgspec.json.format(msgspec.json.encode(told), indent=2)
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2)
 
 
 def _show(outcomes: Sequence[Outcome], resolution: Resolution, time: str, console: Console) -> None:
     for outcome in outcomes:
         words = ("quiet", "FALSE ALARM") if outcome.fault == "none" else ("caught", "NOT CAUGHT")
-        _line(console, words, f"{outcome.fault}: {outcome.what}", outcome.said, good=outcome.caught)
+        _line(console, words, f"{outcome.fault}: {outcome.what}", outcome.reported, good=outcome.caught)
     for one in resolution.slowdowns:
-        words = ("found", "not found") if one.planted else ("quiet", "FALSE ALARM")
-        name = f"{one.planted:.0%} slower" if one.planted else "A/A: the same program twice"
-        good = one.said.slower if one.planted else one.said.quiet
-        _line(console, words, name, _measured(one.said), good=good)
+        words = ("found", "not found") if one.injected else ("quiet", "FALSE ALARM")
+        name = f"{one.injected:.0%} slower" if one.injected else "A/A: the same program twice"
+        good = one.verdict.slower if one.injected else one.verdict.quiet
+        _line(console, words, name, _measured(one.verdict), good=good)
     console.print(sentence(resolution, time), highlight=False, soft_wrap=True)
 
 
-def _line(console: Console, words: tuple[str, str], name: str, said: str, *, good: bool) -> None:
+def _line(console: Console, words: tuple[str, str], name: str, reported: str, *, good: bool) -> None:
     """Print an outcome: the first of `words` where it is `good`, else the second."""
     mark = f"[green]{words[0]:12}[/]" if good else f"[bold red]{words[1]:12}[/]"
-    console.print(f"{mark}{escape(name)}\n{'':12}[dim]-> {escape(said)}[/]", highlight=False, soft_wrap=True)
+    console.print(f"{mark}{escape(name)}\n{'':12}[dim]-> {escape(reported)}[/]", highlight=False, soft_wrap=True)
 
 
-def _measured(said: TargetVerdict) -> str:
-    value, low, high = (100 * number for number in (said.measured, said.low, said.high))
-    return f"measured {value:+.2f} % ({low:+.2f} to {high:+.2f}): {said.verdict}"
+def _measured(verdict: TargetVerdict) -> str:
+    value, low, high = (100 * number for number in (verdict.measured, verdict.low, verdict.high))
+    return f"measured {value:+.2f} % ({low:+.2f} to {high:+.2f}): {verdict.verdict}"
 
 
 def sentence(resolution: Resolution, time: str) -> str:

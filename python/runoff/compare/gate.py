@@ -121,18 +121,25 @@ class _Gate:
         data = self.data
         mine = [m for m in data.members if m.computes and m.control_of is None and limit.covers(m)]
         mine = [member for member in mine if limit.metric.probe in member.probes]
+        if limit.over:
+            mine = [member for member in mine if self._peer(limit, member) is not None]
         if limit.relative:
             others = [member for member in mine if member not in self._bases(limit)]
             mine = others if others or self.saved is None else mine
         if not mine:
             targets = {member.target for member in data.members if member.control_of is None}
-            strange = [name for name in limit.targets if name not in targets]
+            strange = [name for name in (limit.over, limit.under, *limit.targets) if name and name not in targets]
             hint = did_you_mean(strange[0], targets) if strange else _scope(limit, data)
             raise RunoffError(
                 f"nothing to gate: {limit.text!r} covers no case of {data.name}", hint, ExitCode.NOTHING_RUNS_HERE
             )
         self._check_name(limit, mine)
         return mine
+
+    def _peer(self, limit: Limit, member: Member) -> Member | None:
+        """Return the case that `member` is divided by."""
+        peers = self.data.peers(member.comparison)
+        return next((peer for peer in peers if peer.target == limit.under and limit.metric.probe in peer.probes), None)
 
     def _bases(self, limit: Limit) -> list[Member]:
         """Return the baselines, except those that the limit names: they may be compared with the last one."""
@@ -179,6 +186,9 @@ class _Gate:
             why = f"no {limit.metric} was measured" + (f": {row['reason']}" if row is not None else "")
         if why or row is None:
             return replace(done, note=why)
+        peer = self._peer(limit, member)
+        if limit.over and peer is not None:
+            return _ratio(done, limit, within(self.data, member, peer, limit.metric, member.case))
         if limit.relative:
             return _relative(done, limit, lines[member.case, str(limit.metric)])
         return _absolute(done, limit, _figure(row))
@@ -232,6 +242,15 @@ def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
     outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
     return replace(check, outcome=outcome, note="the interval includes the limit" if holds else "")
+
+
+def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
+    """Return what a limit says of the first of two targets by the second: the estimate decides."""
+    ratio = line.ratio
+    if line.reason or not isfinite(ratio.low):
+        return replace(check, note=line.verdict)
+    found = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
+    return replace(found, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
 
 
 def signed(share: float) -> str:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 GRAMMAR = (
     "a limit is PROBE.NAME, > or <, and a change from the baseline with its sign (+5%, -10%) "
-    "or a value with its unit (20ms, 1.5s, 120MB, 50mJ, 1e-3): 'latency.median > +5%'"
+    "or a value with its unit (20ms, 1.5s, 120MB, 50mJ, 1e-3): 'latency.median > +5%'; "
+    "the ratio of two targets is limited by a number: 'process.wall of TARGET / TARGET < 2'"
 )
 _LIMIT = re.compile(
-    r"\s*(?P<metric>[\w.-]+)\s*(?P<operator>[<>])\s*(?P<sign>[+-]?)(?P<value>\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-zµ]*)\s*"
+    r"\s*(?P<metric>[\w.-]+)(?:\s+of\s+(?P<over>[\w.-]+)\s*/\s*(?P<under>[\w.-]+))?\s*(?P<operator>[<>])\s*(?P<sign>[+-]?)(?P<value>\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-zµ]*)\s*"
 )
 _UNITS = {
     "ns": ("ns", 1.0),
@@ -59,9 +60,12 @@ class Limit(Struct, frozen=True, kw_only=True):
     above: bool
     """Whether it is exceeded above `value`, not below."""
     value: float
-    """A change (0.05 is 5 % more), or a value in `unit`."""
+    """A change (0.05 is 5 % more), a value in `unit`, or a ratio."""
     relative: bool
     unit: str = ""
+    over: str = ""
+    under: str = ""
+    """The two targets whose ratio is limited; empty for a limit on one target."""
     targets: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     """Names of cases, with ``*`` for any part."""
@@ -73,7 +77,8 @@ class Limit(Struct, frozen=True, kw_only=True):
 
     def covers(self, member: Member) -> bool:
         """Return whether the limit is for a case."""
-        if self.targets and member.target not in self.targets:
+        targets = (self.over,) if self.over else self.targets
+        if targets and member.target not in targets:
             return False
         if self.models and member.model not in self.models:
             return False
@@ -83,7 +88,7 @@ class Limit(Struct, frozen=True, kw_only=True):
         """Raise if the limit does not fit the unit of its metric."""
         if self.relative and unit not in BETTER_WORSE:
             raise RunoffError(f"limit {self.text!r}: {self.metric} has no change, only a value", GRAMMAR)
-        if self.relative or self.unit == (unit if unit in _NEEDED else ""):
+        if self.over or self.relative or self.unit == (unit if unit in _NEEDED else ""):
             return
         need = _NEEDED.get(unit, "a number without a unit")
         raise RunoffError(f"limit {self.text!r}: {self.metric} needs {need}", GRAMMAR)
@@ -109,6 +114,8 @@ def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (
         raise RunoffError(
             f"limit {text!r}: unit {found['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR
         )
+    if found["over"] and (found["unit"] or targets):
+        raise RunoffError(f"limit {text!r}: a ratio names both of its targets and has no unit", GRAMMAR)
     unit, scale = ("", 0.01) if relative else _UNITS[found["unit"]]
     sign = -1.0 if found["sign"] == "-" else 1.0
     try:
@@ -122,6 +129,8 @@ def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (
         value=sign * value * scale,
         relative=relative,
         unit=unit,
+        over=found["over"] or "",
+        under=found["under"] or "",
         targets=tuple(targets),
         cases=tuple(cases),
         models=tuple(models),

@@ -12,7 +12,7 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class ZooModel(Struct, frozen=True, kw_only=True):
-    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out."""
+    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out; `one_node`: 12."""
 
     name: str
     family: str
@@ -70,6 +70,15 @@ ZOO = (
         package="torchvision",
         builder="runoff_runners.torch_builders:vit_tiny",
         preprocess=_BILINEAR_256,
+        published=False,
+    ),
+    ZooModel(
+        name="one_node",
+        family="test",
+        description="one multiplication of twelve floats: what a call costs",
+        package="torch",
+        builder="runoff_runners.torch_builders:one_node",
+        preprocess=Preprocess(2, 2, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD),
         published=False,
     ),
     _torchvision("regnet_y_16gf", "regnet", "large: 84 million weights, 16 billion multiplications", _BILINEAR_232),

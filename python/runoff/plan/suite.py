@@ -89,6 +89,8 @@ class CustomTarget(_Table, frozen=True, kw_only=True):
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)]
     env: dict[str, str] = {}
+    environment: str | None = None
+    """Built-in target whose environment it runs in: its variables, and its interpreter for the command ``python``."""
 
 
 class Suite(_Table, frozen=True, kw_only=True):

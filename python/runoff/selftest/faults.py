@@ -1,14 +1,14 @@
-"""The planted faults, and whether a run caught them."""
+"""The injected faults, and whether a run caught them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runoff.analysis.audit import audit
 from runoff.selftest.injected import ABSENT
-from runoff.selftest.suites import HONEST, Plan, pick_model, runner
+from runoff.selftest.suites import UNMODIFIED, Plan, pick_model, runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault of `runoff.selftest.injected`, and what runoff has to say of it."""
+    """A fault of `runoff.selftest.injected`, and the failure that names it."""
 
     name: str
     what: str
@@ -32,16 +32,16 @@ class Fault(Struct, frozen=True, kw_only=True):
     @property
     def target(self) -> str:
         """Its target's name."""
-        return f"planted-{self.name}"
+        return f"injected-{self.name}"
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """Whether a fault was caught, and how that was said."""
+    """Whether a fault was caught, and what the run reported."""
 
     fault: str
     what: str
     caught: bool
-    said: str
+    reported: str = field(name="said")
 
 
 FAULTS = (
@@ -72,13 +72,13 @@ SAMPLES, SETS = 128, 2
 
 
 def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Plan:
-    """Return the suite with an honest runner and `faults`, and at least so many samples in each of its sets."""
-    targets = {HONEST: runner("none")} | {fault.target: runner(fault.name) for fault in faults}
+    """Return the suite with an unmodified runner and `faults`, and at least so many samples in each of its sets."""
+    targets = {UNMODIFIED: runner("none")} | {fault.target: runner(fault.name) for fault in faults}
     providers = dict.fromkeys(["cpu", *(fault.provider for fault in faults)])
     groups = []
     for provider in providers:
         asked = [fault.target for fault in faults if fault.provider == provider]
-        groups.append(((HONEST, *asked) if provider == "cpu" else tuple(asked), {"provider": provider}))
+        groups.append(((UNMODIFIED, *asked) if provider == "cpu" else tuple(asked), {"provider": provider}))
     measure: dict[str, Any] = {
         "blocks": {"latency": SETS},
         "latency": {"min_samples": samples, "min_time_s": 0, "warmup_time_s": 1.0},
@@ -89,15 +89,15 @@ def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Pla
 
 
 def judge_faults(run: Run) -> list[Outcome]:
-    """Return what became of the honest runner and of each fault that is planted in `run`.
+    """Return what became of the unmodified runner and of each fault that is injected in `run`.
 
     A fault is caught when its case failed for a reason that names it, or when the fairness audit says that it differs.
-    The honest runner among them must have neither: what is caught there is a false alarm.
+    The unmodified runner among them must have neither: what is caught there is a false alarm.
     """
     points, failures = audit(run), _failures(run)
     targets = {case.target for case in run.info.cases}
     here = [fault for fault in FAULTS if fault.target in targets]
-    return [_honest(failures, points), *(_outcome(fault, failures, points) for fault in here)]
+    return [_unmodified(failures, points), *(_outcome(fault, failures, points) for fault in here)]
 
 
 def _failures(run: Run) -> dict[str, tuple[str, str]]:
@@ -114,20 +114,22 @@ def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list
     kind, words = failures.get(fault.target, ("", ""))
     differs = _differing(fault.target, [point for point in points if point.point == fault.point])
     caught = kind in fault.kinds or bool(differs)
-    said = f"{kind}: {words}" if kind else differs or "nothing was said"
-    return Outcome(fault=fault.name, what=fault.what, caught=caught, said=said)
+    reported = f"{kind}: {words}" if kind else differs or "nothing was said"
+    return Outcome(fault=fault.name, what=fault.what, caught=caught, reported=reported)
 
 
-def _honest(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint]) -> Outcome:
-    kind, words = failures.get(HONEST, ("", ""))
-    said = f"{kind}: {words}" if kind else _differing(HONEST, points)
-    return Outcome(fault="none", what="nothing is wrong with it", caught=not said, said=said or "nothing, rightly")
+def _unmodified(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint]) -> Outcome:
+    kind, words = failures.get(UNMODIFIED, ("", ""))
+    reported = f"{kind}: {words}" if kind else _differing(UNMODIFIED, points)
+    return Outcome(
+        fault="none", what="nothing is wrong with it", caught=not reported, reported=reported or "nothing, rightly"
+    )
 
 
 def _differing(target: str, points: list[AuditPoint]) -> str:
-    """Return what the audit says of `target` in `points` that differ."""
-    said = [f"audit, {point.point}: {point.detail}" for point in points if _blames(point, target)]
-    return "; ".join(said)
+    """Return the audit's findings on `target` in `points` that differ."""
+    found = [f"audit, {point.point}: {point.detail}" for point in points if _blames(point, target)]
+    return "; ".join(found)
 
 
 def _blames(point: AuditPoint, target: str) -> bool:

@@ -1,4 +1,4 @@
-"""A runner with a planted fault: ``planted.py FAULT [SHARE] --request FILE --result FILE``, or ``--probe``.
+"""A runner with an injected fault: ``injected.py FAULT [SHARE] --request FILE --result FILE``, or ``--probe``.
 
 It is the runner of `ort-python` with one thing changed, and runs in that target's environment. Faults of the answer are
 there in the measure ``turns`` only: it is right while it is examined, and wrong while it is timed.
@@ -32,7 +32,7 @@ _CRASH_AT = 40
 """Inferences: the live process is past its warm-up on demand, and in a turn."""
 
 
-class Honest:
+class Unmodified:
     """The session as it is; each fault changes one of its methods."""
 
     timed_only = True
@@ -46,7 +46,7 @@ class Honest:
         """Run the model once."""
         began = monotonic_ns()
         outputs = self._session.run(feed)
-        # the honest one comes this way too, so that nothing but the share differs
+        # the unmodified one comes this way too, so that nothing but the share differs
         done = monotonic_ns()
         until = done + int(self._share * (done - began))
         while monotonic_ns() < until:
@@ -63,7 +63,7 @@ class Honest:
         return self._session.effective()
 
 
-class Wrong(Honest):
+class Wrong(Unmodified):
     """One answer in about a hundred is another class, from a random one on."""
 
     def __init__(self, session: "Session", share: float) -> None:
@@ -77,7 +77,7 @@ class Wrong(Honest):
         )
 
 
-class Cached(Honest):
+class Cached(Unmodified):
     """Answers the first answer for ever; it computes, so that it takes the time."""
 
     _first: "Feed | None" = None
@@ -88,7 +88,7 @@ class Cached(Honest):
         return self._first
 
 
-class Late(Honest):
+class Late(Unmodified):
     """Answers the question before."""
 
     _before: "Feed | None" = None
@@ -99,7 +99,7 @@ class Late(Honest):
         return late
 
 
-class Crash(Honest):
+class Crash(Unmodified):
     """Ends by a signal."""
 
     def answer(self, outputs: "Feed") -> "Feed":
@@ -109,7 +109,7 @@ class Crash(Honest):
         return outputs
 
 
-class Threads(Honest):
+class Threads(Unmodified):
     """Says that it has one thread."""
 
     timed_only = False
@@ -127,24 +127,24 @@ CLOCKS: "dict[str, Callable[[], int]]" = {
 FAULTS = ("none", "slow", "fallback", "fallback-claimed", *SESSIONS, *CLOCKS)
 
 
-class Planted:
+class Injected:
     """The target `ort-python` with a fault; a `runoff_runners.interfaces.Target`."""
 
     def __init__(self, fault: str, share: float) -> None:
         from runoff_runners import target_ort_python
 
-        self._honest: Target = target_ort_python
+        self._unmodified: Target = target_ort_python
         self._fault = fault
         self._share = share
-        self.FORMATS = self._honest.FORMATS
-        self.MEASURES = self._honest.MEASURES
-        self.SETTINGS = self._honest.SETTINGS
+        self.FORMATS = self._unmodified.FORMATS
+        self.MEASURES = self._unmodified.MEASURES
+        self.SETTINGS = self._unmodified.SETTINGS
         if fault in CLOCKS:
             _set_clock(CLOCKS[fault])
 
     def capabilities(self) -> "Fields":
         """Return what ONNX Runtime can do here, and one provider more where that is the fault."""
-        can = self._honest.capabilities()
+        can = self._unmodified.capabilities()
         return {**can, "providers": [*can["providers"], ABSENT]} if self._fault == "fallback-claimed" else can
 
     def perform(self, request: "Request", phases: "Marks") -> "Fields":
@@ -154,11 +154,11 @@ class Planted:
             settings = {**settings, "provider": "cpu"}
         if self._fault == "threads":
             settings = {**settings, "threads": 2 * settings["threads"]}
-        kind = SESSIONS.get(self._fault, Honest)
+        kind = SESSIONS.get(self._fault, Unmodified)
         if kind.timed_only and request["measure"]["kind"] != "turns":
-            kind = Honest
-        _wrap_sessions(self._honest, lambda session: kind(session, self._share))
-        return self._honest.perform({**request, "settings": settings}, phases)
+            kind = Unmodified
+        _wrap_sessions(self._unmodified, lambda session: kind(session, self._share))
+        return self._unmodified.perform({**request, "settings": settings}, phases)
 
 
 def _wrap_sessions(target: "Target", wrap: "Callable[[Session], Session]") -> None:
@@ -189,10 +189,10 @@ def _take_fault() -> "tuple[str, float]":
         words.append(sys.argv.pop(1))
     fault, share = (words + ["none", "0"][len(words) :])[:2]
     if fault not in FAULTS:
-        sys.exit(f"planted.py: unknown fault {fault!r} (known: {', '.join(FAULTS)})")
+        sys.exit(f"injected.py: unknown fault {fault!r} (known: {', '.join(FAULTS)})")
     return fault, float(share)
 
 
 if __name__ == "__main__":
     FAULT, SHARE = _take_fault()
-    sys.exit(main("planted", lambda: Planted(FAULT, SHARE), BEGAN_NS))
+    sys.exit(main("injected", lambda: Injected(FAULT, SHARE), BEGAN_NS))

@@ -1,4 +1,4 @@
-"""The suites that put planted runners to the test: ordinary suite files, written for the ordinary pipeline."""
+"""The suites that put injected runners to the test: ordinary suite files, written for the ordinary pipeline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from runoff import paths
 from runoff.plan.suite import CustomTarget
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.selftest import injected as planted
+from runoff.selftest import injected
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from runoff.plan.target import Target
 
-HONEST = "honest"
-"""The baseline: the planted runner without a fault."""
+UNMODIFIED = "unmodified"
+"""The baseline: the injected runner without a fault."""
 SAME = "same"
 """The baseline's program under another name."""
 MODELS = ("regnet_x_400mf", "efficientnet-lite0")
@@ -53,33 +53,26 @@ def pick_model() -> str:
 
 
 def runner(*words: object) -> CustomTarget:
-    """Return the planted runner with a fault: its name, and its share if it has one.
+    """Return the injected runner with a fault: its name, and its share if it has one.
 
     Raises
     ------
     RunoffError
         Where the environment that it runs in is not made.
     """
-    honest = _built("ort-python")
-    command = (honest.command[0], "-P", str(Path(planted.__file__)), *map(str, words))
-    return CustomTarget(command=command, env=honest.env)
+    unmodified = built("ort-python")
+    command = (unmodified.command[0], "-P", str(Path(injected.__file__)), *map(str, words))
+    return CustomTarget(command=command, env=unmodified.env)
 
 
-def burning(share: float) -> CustomTarget:
-    """Return ``ort-rust`` inside the program that burns CPU for `share` of the time that it took.
+def built(name: str) -> Target:
+    """Return a built-in target.
 
     Raises
     ------
     RunoffError
-        Where the Rust programs are not built.
+        If its environment or its program is missing.
     """
-    rust, burner = _built("ort-rust"), paths.binaries() / "runoff-burn"
-    if not burner.exists():
-        raise RunoffError(f"its program is not built ({burner})", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
-    return CustomTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
-
-
-def _built(name: str) -> Target:
     target = BUILT_IN[name]()
     if target.missing:
         raise RunoffError(f"{name}: {target.missing.message}", target.missing.hint, ExitCode.NOTHING_RUNS_HERE)

@@ -1,4 +1,4 @@
-"""What a run says of its planted targets: exactly what its reports say, as slow-downs."""
+"""The verdicts of a run on its injected targets, exactly those of its reports, as slowdowns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runoff.analysis.analyse import analyse
 from runoff.analysis.verdict import Kind  # noqa: TC001 (msgspec evaluates the annotations)
-from runoff.selftest.suites import HONEST
+from runoff.selftest.suites import UNMODIFIED
 
 if TYPE_CHECKING:
     from runoff.records.schema import Run
@@ -18,7 +18,7 @@ METRICS = {"latency": "inference.warm", "process": "wall"}
 
 
 class TargetVerdict(Struct, frozen=True, kw_only=True):
-    """How a target stands to the honest one."""
+    """How a target compares with the unmodified one."""
 
     measured: float
     """Share by which it takes longer, with its 95 % interval; NaN where there is none."""
@@ -60,12 +60,12 @@ def read_verdicts(run: Run, probe: str) -> dict[str, TargetVerdict]:
     """Return, by target, what the summary of `run` says in its headline metric of `probe`."""
     summary = analyse(run).summary
     rows = summary[
-        (summary["probe"] == probe) & (summary["metric"] == METRICS[probe]) & (summary["baseline"] == HONEST)
+        (summary["probe"] == probe) & (summary["metric"] == METRICS[probe]) & (summary["baseline"] == UNMODIFIED)
     ]
-    return {row["target"]: _said(row) for row in rows.to_dict("records") if row["target"] != HONEST}
+    return {row["target"]: _verdict(row) for row in rows.to_dict("records") if row["target"] != UNMODIFIED}
 
 
-def _said(row: dict[Any, Any]) -> TargetVerdict:
+def _verdict(row: dict[Any, Any]) -> TargetVerdict:
     return TargetVerdict(
         measured=1 / row["ratio"] - 1,
         low=1 / row["ratio_high"] - 1,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.plan.target import Target
 from runoff.records.errors import RunoffError, did_you_mean
+from runoff.targets.capi_rust import capi_rust
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.ort_pyo3 import ort_pyo3
@@ -26,6 +27,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "ort-python": ort_python,
     "ort-rust": ort_rust,
     "ort-pyo3": ort_pyo3,
+    "capi-rust": capi_rust,
     "coreml": coreml,
     "null-python": null_python,
     "null-rust": null_rust,
@@ -53,6 +55,24 @@ def _built_in(name: str, own: Mapping[str, CustomTarget]) -> Target:
 
 def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
+    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
+    host = _host(name, table)
+    found = host.command[0] if host and program == "python" else _find_program(name, program, folder)
+    shared, missing = (host.env, host.missing) if host else ({}, None)
+    return Target(name=name, command=(found, *beside), env={**shared, **table.env}, missing=missing)
+
+
+def _host(name: str, table: CustomTarget) -> Target | None:
+    """Return the built-in target whose environment a suite's own target runs in."""
+    if table.environment is None:
+        return None
+    if table.environment not in BUILT_IN:
+        hint = did_you_mean(table.environment, BUILT_IN)
+        raise RunoffError(f"[targets.{name}] environment: unknown target {table.environment!r}", hint)
+    return BUILT_IN[table.environment]()
+
+
+def _find_program(name: str, program: str, folder: Path) -> str:
     local = "/" in program
     found = shutil.which(str((folder / program).absolute()) if local else program)
     if found is None:
@@ -60,5 +80,4 @@ def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
         raise RunoffError(
             f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it"
         )
-    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
-    return Target(name=name, command=(found, *beside), env=table.env)
+    return found

@@ -1,0 +1,110 @@
+//! From a JPEG file to the numbers that go into the model: the crates that `runoff-core` uses, without what it adds.
+//!
+//! It resizes only the part that the crop keeps, in one call. The core adds other formats than JPEG, and Pillow's order
+//! of the two passes, which matters for the bicubic filter.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use turbojpeg::PixelFormat;
+
+use crate::failure::Failure;
+use crate::request::{Interpolation, Preprocess};
+
+/// Preprocesses image files one after the other, reusing its buffers.
+pub struct Images {
+    paths: Vec<PathBuf>,
+    spec: Preprocess,
+    resizer: Resizer,
+    cropped: Image<'static>,
+    /// `(value - mean) / std` for every byte value of every channel.
+    normalised: Box<[[f32; 256]; 3]>,
+}
+
+impl Images {
+    /// Prepares for the images `paths`.
+    pub fn new(paths: Vec<PathBuf>, spec: Preprocess) -> Self {
+        let mut normalised = Box::new([[0.0; 256]; 3]);
+        for ((row, &mean), &std) in normalised.iter_mut().zip(&spec.mean).zip(&spec.std) {
+            for (entry, value) in row.iter_mut().zip(0..=u8::MAX) {
+                *entry = (f32::from(value) - mean) / std;
+            }
+        }
+        let cropped = Image::new(spec.crop, spec.crop, PixelType::U8x3);
+        Self { paths, spec, resizer: Resizer::new(), cropped, normalised }
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Side of a tensor, in pixels.
+    pub fn side(&self) -> u32 {
+        self.spec.crop
+    }
+
+    /// Writes image `item` as float32, CHW, RGB into `tensor`, which has `3 * side * side` elements.
+    ///
+    /// # Errors
+    ///
+    /// `image-missing` or `image-unreadable`, naming the file.
+    pub fn load(&mut self, item: usize, tensor: &mut [f32]) -> Result<(), Failure> {
+        let path = self.paths[item].clone();
+        let unreadable =
+            |message: String| Failure::new("image-unreadable", message, "this runner reads RGB JPEG files");
+        let file = read(&path)?;
+        let shown = path.display();
+        let image = turbojpeg::decompress(&file, PixelFormat::RGB)
+            .map_err(|error| unreadable(format!("{shown}: not a whole JPEG: {error}")))?;
+        let width = u32::try_from(image.width).unwrap_or(u32::MAX);
+        let height = u32::try_from(image.height).unwrap_or(u32::MAX);
+        let options = self.kept(width, height);
+        let source = ImageRef::new(width, height, &image.pixels, PixelType::U8x3)
+            .map_err(|error| unreadable(format!("{shown}: {error}")))?;
+        self.resizer
+            .resize(&source, &mut self.cropped, &options)
+            .map_err(|error| unreadable(format!("{shown}: {error}")))?;
+        normalise(self.cropped.buffer(), &self.normalised, tensor);
+        Ok(())
+    }
+
+    /// The part of the source that remains when the shorter side is resized and the middle is cut out.
+    fn kept(&self, width: u32, height: u32) -> ResizeOptions {
+        let filter = match self.spec.interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        let span = |side: u32| {
+            let resized = u64::from(self.spec.resize) * u64::from(side) / u64::from(width.min(height));
+            let resized = u32::try_from(resized).unwrap_or(u32::MAX);
+            let scale = f64::from(side) / f64::from(resized);
+            let start = f64::from(resized.saturating_sub(self.spec.crop) / 2) * scale;
+            (start, (f64::from(self.spec.crop) * scale).min(f64::from(side) - start))
+        };
+        let (across, down) = (span(width), span(height));
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(across.0, down.0, across.1, down.1)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let kind = if is_missing { "image-missing" } else { "image-unreadable" };
+        Failure::new(kind, format!("cannot read the image {}: {error}", path.display()), "check the path")
+    })
+}
+
+/// Interleaved bytes to planar normalised floats.
+fn normalise(pixels: &[u8], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
+    let plane = tensor.len() / 3;
+    let (red, rest) = tensor.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    for (((pixel, red), green), blue) in pixels.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
+        *red = table[0][usize::from(pixel[0])];
+        *green = table[1][usize::from(pixel[1])];
+        *blue = table[2][usize::from(pixel[2])];
+    }
+}

@@ -1,0 +1,41 @@
+//! The best classes of a row of logits.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// Reads a text file with a label per line; no labels without a path.
+///
+/// # Errors
+///
+/// `bad-request`, naming the file.
+pub fn read(path: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::bad_request(format!("labels: cannot read {}: {error}", path.display())))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Returns the `count` best classes of `logits`, best first, with their softmax over all of them.
+///
+/// # Errors
+///
+/// `runtime-failed` if a logit is not a finite number.
+pub fn top(logits: &[f32], count: usize, labels: &[String]) -> Result<Vec<Value>, Failure> {
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        let message = "the model's output holds infinity or NaN";
+        return Err(Failure::new("runtime-failed", message, "check the model and its preprocessing"));
+    }
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    let max = order.first().map_or(0.0, |&best| f64::from(logits[best]));
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - max).exp()).sum();
+    let guess = |index: usize| {
+        let confidence = (f64::from(logits[index]) - max).exp() / sum;
+        json!({"index": index, "confidence": confidence, "label": labels.get(index)})
+    };
+    Ok(order.into_iter().take(count).map(guess).collect())
+}

@@ -1,0 +1,196 @@
+//! The request: the fields of `protocol/request.schema.json`. Fields that this runner has no use for are only allowed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::failure::Failure;
+
+/// Settings that it applies; `threads` is always set.
+pub const SETTINGS: [&str; 8] =
+    ["threads", "optimization", "spinning", "arena", "prepacking", "teardown", "prepared", "overlap"];
+
+/// A request, for the workload `classify` on the CPU with a batch of one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    #[serde(default, rename = "protocol")]
+    _protocol: IgnoredAny,
+    pub case: String,
+    workload: String,
+    pub model: Model,
+    pub inputs: Vec<Item>,
+    pub preprocess: Preprocess,
+    pub labels: Option<PathBuf>,
+    #[serde(default)]
+    pub settings: Settings,
+    #[serde(default)]
+    pub measure: Measure,
+    #[serde(default = "five")]
+    pub top_k: usize,
+    pub outputs_dir: PathBuf,
+    #[serde(default, rename = "spawn_ns")]
+    _spawn_ns: IgnoredAny,
+}
+
+/// The model's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    #[serde(rename = "name")]
+    _name: IgnoredAny,
+    pub path: PathBuf,
+    pub format: String,
+    #[serde(rename = "sha256")]
+    _sha256: IgnoredAny,
+    #[serde(rename = "inputs")]
+    _inputs: IgnoredAny,
+    #[serde(rename = "outputs")]
+    _outputs: IgnoredAny,
+    #[serde(default, rename = "builder")]
+    _builder: IgnoredAny,
+}
+
+/// An image file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    pub image: PathBuf,
+    #[serde(default, rename = "tensors")]
+    _tensors: IgnoredAny,
+}
+
+/// From the image to the model's input.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    pub resize: u32,
+    pub crop: u32,
+    pub interpolation: Interpolation,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    Bilinear,
+    Bicubic,
+}
+
+/// Session settings; `None` leaves ONNX Runtime's default in place.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    threads: Option<i32>,
+    pub optimization: Option<Optimization>,
+    pub spinning: Option<bool>,
+    pub arena: Option<bool>,
+    pub prepacking: Option<bool>,
+    pub teardown: Option<Teardown>,
+    pub prepared: Option<bool>,
+    pub overlap: Option<bool>,
+    inter_threads: Option<u32>,
+    execution: Option<String>,
+    provider: Option<String>,
+    precision: Option<String>,
+    batch: Option<u32>,
+    #[serde(rename = "profile")]
+    _profile: IgnoredAny,
+}
+
+impl Settings {
+    /// Threads within an operation.
+    pub fn threads(&self) -> i32 {
+        self.threads.unwrap_or(1)
+    }
+
+    /// Names of the settings that were requested and are not applied.
+    pub fn ignored(&self, is_prepared: bool) -> Vec<&'static str> {
+        let found = [
+            ("inter_threads", self.inter_threads.is_some()),
+            ("execution", self.execution.is_some()),
+            ("prepared", self.prepared == Some(true) && !is_prepared),
+        ];
+        found.into_iter().filter_map(|(name, is_ignored)| is_ignored.then_some(name)).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimization {
+    Disable,
+    Basic,
+    Extended,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Teardown {
+    Full,
+    Skip,
+}
+
+/// What to do with the model.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
+pub enum Measure {
+    #[default]
+    #[serde(skip)]
+    Default,
+    Once {
+        #[serde(default, rename = "memory")]
+        _memory: bool,
+    },
+    Accuracy,
+    Turns {
+        warmup: usize,
+    },
+}
+
+fn five() -> usize {
+    5
+}
+
+/// Reads the request in the file `path`.
+///
+/// # Errors
+///
+/// `bad-request`, naming the field; `provider-unavailable`.
+pub fn read(path: &Path) -> Result<Request, Failure> {
+    let shown = path.display();
+    let text = fs::read(path).map_err(|error| Failure::bad_request(format!("request {shown}: {error}")))?;
+    let request: Request =
+        serde_json::from_slice(&text).map_err(|error| Failure::bad_request(format!("request {shown}: {error}")))?;
+    check(&request)?;
+    Ok(request)
+}
+
+fn check(request: &Request) -> Result<(), Failure> {
+    let (settings, spec) = (&request.settings, &request.preprocess);
+    let other = |given: &Option<String>, known: &str| given.as_deref().is_some_and(|given| given != known);
+    if request.workload != "classify" {
+        return Err(Failure::bad_request(format!("workload: {:?}, this runner does classify", request.workload)));
+    }
+    if request.inputs.is_empty() {
+        return Err(Failure::bad_request("inputs: is empty"));
+    }
+    if settings.batch.is_some_and(|batch| batch != 1) {
+        return Err(Failure::bad_request("settings.batch: this runner takes batches of 1"));
+    }
+    if spec.crop == 0 || spec.crop > spec.resize || spec.std.contains(&0.0) {
+        return Err(Failure::bad_request("preprocess: crop is 1 to resize, and std is not zero"));
+    }
+    if !request.outputs_dir.is_dir() {
+        let shown = request.outputs_dir.display();
+        return Err(Failure::bad_request(format!("outputs_dir: no such folder: {shown}")));
+    }
+    if other(&settings.provider, "cpu") || other(&settings.precision, "fp32") {
+        let message = "settings: this runner computes on the provider cpu, in fp32";
+        return Err(Failure::new("provider-unavailable", message, "set provider = \"cpu\", precision = \"fp32\""));
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! A session, its options, and the tensors that go through it.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::{ptr, slice};
+
+use ort_sys::{
+    GraphOptimizationLevel, ONNXTensorElementDataType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtSession,
+    OrtSessionOptions, OrtStatusPtr, OrtValue,
+};
+
+use crate::api::{Api, Environment, Owned};
+use crate::failure::Failure;
+use crate::request::{Optimization, Settings};
+
+const FLOAT: ONNXTensorElementDataType = ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+
+/// Entries that a session on the bytes of a prepared model needs.
+const IN_PLACE: [&CStr; 2] = [c"session.use_ort_model_bytes_directly", c"session.use_ort_model_bytes_for_initializers"];
+
+/// Settings of a session: those of the request, everything else at ONNX Runtime's default.
+#[derive(Debug)]
+pub struct Options {
+    api: Api,
+    object: Owned<OrtSessionOptions>,
+}
+
+impl Options {
+    /// Makes the options.
+    ///
+    /// `in_place`: the session will use the model's bytes where they lie. `turns`: its threads must not spin while
+    /// another process has its turn.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn new(api: Api, settings: &Settings, in_place: bool, turns: bool) -> Result<Self, Failure> {
+        let object = api.make("making session options", api.table.ReleaseSessionOptions, |out| {
+            // SAFETY: `out` is a place for one pointer.
+            unsafe { (api.table.CreateSessionOptions)(out) }
+        })?;
+        let made = Self { api, object };
+        let options = made.object.pointer();
+        // SAFETY: the options are alive and only this thread has them.
+        api.check(unsafe { (api.table.SetIntraOpNumThreads)(options, settings.threads()) }, "setting the threads")?;
+        if let Some(level) = settings.optimization {
+            // SAFETY: as above.
+            api.check(unsafe { (api.table.SetSessionGraphOptimizationLevel)(options, to_level(level)) }, "optimising")?;
+        }
+        if let Some(arena) = settings.arena {
+            let set = if arena { api.table.EnableCpuMemArena } else { api.table.DisableCpuMemArena };
+            // SAFETY: as above.
+            api.check(unsafe { set(options) }, "setting the arena")?;
+        }
+        if let Some(spinning) = settings.spinning {
+            made.entry(c"session.intra_op.allow_spinning", spinning)?;
+            made.entry(c"session.inter_op.allow_spinning", spinning)?;
+        }
+        if let Some(prepacking) = settings.prepacking {
+            made.entry(c"session.disable_prepacking", !prepacking)?;
+        }
+        if turns {
+            made.entry(c"session.force_spinning_stop", true)?;
+        }
+        for key in IN_PLACE.iter().filter(|_| in_place) {
+            made.entry(key, true)?;
+        }
+        Ok(made)
+    }
+
+    fn entry(&self, key: &CStr, value: bool) -> Result<(), Failure> {
+        let text = if value { c"1" } else { c"0" };
+        let add = self.api.table.AddSessionConfigEntry;
+        // SAFETY: the options are alive; key and value are static, end with NUL, and are copied.
+        let status = unsafe { add(self.object.pointer(), key.as_ptr(), text.as_ptr()) };
+        self.api.check(status, &format!("setting {}", key.to_string_lossy()))
+    }
+}
+
+const fn to_level(level: Optimization) -> GraphOptimizationLevel {
+    match level {
+        Optimization::Disable => GraphOptimizationLevel::ORT_DISABLE_ALL,
+        Optimization::Basic => GraphOptimizationLevel::ORT_ENABLE_BASIC,
+        Optimization::Extended => GraphOptimizationLevel::ORT_ENABLE_EXTENDED,
+        Optimization::All => GraphOptimizationLevel::ORT_ENABLE_ALL,
+    }
+}
+
+/// A model that can run. It lives no longer than the environment, and the bytes, that it was made of.
+#[derive(Debug)]
+pub struct Session<'a> {
+    api: Api,
+    object: Owned<OrtSession>,
+    input: CString,
+    output: CString,
+    made_of: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Session<'a> {
+    /// Makes a session of the model in the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// `model-unreadable`, naming the file.
+    pub fn from_file(environment: &'a Environment, options: &Options, path: &Path) -> Result<Self, Failure> {
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| unreadable(path, "its name holds a byte that is zero"))?;
+        let api = environment.api;
+        Self::make(environment, path, |out| {
+            // SAFETY: environment and options are alive, the name ends with NUL, `out` is a place for one pointer.
+            unsafe {
+                (api.table.CreateSession)(environment.object.pointer(), name.as_ptr(), options.object.pointer(), out)
+            }
+        })
+    }
+
+    /// Makes a session of the model in `bytes`, which the session goes on using; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// `model-unreadable`, naming the file.
+    pub fn from_bytes(
+        environment: &'a Environment,
+        options: &Options,
+        bytes: &'a [u8],
+        path: &Path,
+    ) -> Result<Self, Failure> {
+        let api = environment.api;
+        let create = api.table.CreateSessionFromArray;
+        Self::make(environment, path, |out| {
+            // SAFETY: environment and options are alive, `out` is a place for one pointer, and the bytes are
+            // borrowed for as long as the session lives.
+            unsafe {
+                create(environment.object.pointer(), bytes.as_ptr().cast(), bytes.len(), options.object.pointer(), out)
+            }
+        })
+    }
+
+    fn make(
+        environment: &'a Environment,
+        path: &Path,
+        create: impl FnOnce(*mut *mut OrtSession) -> OrtStatusPtr,
+    ) -> Result<Self, Failure> {
+        let api = environment.api;
+        let object = api
+            .make("making a session", api.table.ReleaseSession, create)
+            .map_err(|error| unreadable(path, &error.message))?;
+        let mut allocator = ptr::null_mut();
+        // SAFETY: `allocator` is a place for one pointer; the default allocator is never released.
+        let status = unsafe { (api.table.GetAllocatorWithDefaultOptions)(&raw mut allocator) };
+        api.check(status, "finding its allocator")?;
+        let input = name(api, allocator, "reading the input's name", |out| {
+            // SAFETY: session and allocator are alive; an index out of range is answered with an error.
+            unsafe { (api.table.SessionGetInputName)(object.pointer(), 0, allocator, out) }
+        })?;
+        let output = name(api, allocator, "reading the output's name", |out| {
+            // SAFETY: as above.
+            unsafe { (api.table.SessionGetOutputName)(object.pointer(), 0, allocator, out) }
+        })?;
+        Ok(Self { api, object, input, output, made_of: PhantomData })
+    }
+
+    /// Names of the model's first input and first output.
+    pub fn names(&self) -> (String, String) {
+        (self.input.to_string_lossy().into_owned(), self.output.to_string_lossy().into_owned())
+    }
+
+    /// Runs the model once; the runtime allocates the output.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn run(&self, input: &Input) -> Result<Output, Failure> {
+        let (api, names, values) = (self.api, [self.input.as_ptr()], [input.object.pointer().cast_const()]);
+        let outputs = [self.output.as_ptr()];
+        api.make("running the model", api.table.ReleaseValue, |out| {
+            // SAFETY: the session, the input and its buffer are alive; there is one name and one value on each
+            // side; `out` holds one null pointer, so the runtime allocates.
+            unsafe {
+                (api.table.Run)(
+                    self.object.pointer(),
+                    ptr::null(),
+                    names.as_ptr(),
+                    values.as_ptr(),
+                    1,
+                    outputs.as_ptr(),
+                    1,
+                    out,
+                )
+            }
+        })
+        .map(|object| Output { api, object })
+    }
+}
+
+/// Copies a name that `get` has the allocator make, and frees it.
+fn name(
+    api: Api,
+    allocator: *mut OrtAllocator,
+    what: &str,
+    get: impl FnOnce(*mut *mut std::ffi::c_char) -> OrtStatusPtr,
+) -> Result<CString, Failure> {
+    let mut pointer = ptr::null_mut();
+    let status = get(&raw mut pointer);
+    api.check(status, what)?;
+    // SAFETY: a name that was given is a string that ends with NUL.
+    let name = unsafe { CStr::from_ptr(pointer) }.to_owned();
+    // SAFETY: the name came from this allocator and is freed once.
+    api.check(unsafe { (api.table.AllocatorFree)(allocator, pointer.cast()) }, what)?;
+    Ok(name)
+}
+
+/// A float32 tensor over a buffer of its own.
+#[derive(Debug)]
+pub struct Input {
+    object: Owned<OrtValue>,
+    buffer: Buffer,
+}
+
+/// Elements that are reached by a raw pointer only, because the runtime holds one too.
+#[derive(Debug)]
+struct Buffer(*mut [f32]);
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `Box::into_raw` and is given back once, here.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
+impl Input {
+    /// Makes a tensor of `elements` with the shape `[1, 3, side, side]`.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed` when there are fewer elements than that.
+    pub fn new(api: Api, elements: Vec<f32>, side: u32) -> Result<Self, Failure> {
+        let memory = api.make("describing memory", api.table.ReleaseMemoryInfo, |out| {
+            let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
+            // SAFETY: `out` is a place for one pointer.
+            unsafe { (api.table.CreateCpuMemoryInfo)(kind, place, out) }
+        })?;
+        let side = i64::from(side);
+        let (shape, bytes) = ([1, 3, side, side], size_of_val(&*elements));
+        let buffer = Buffer(Box::into_raw(elements.into_boxed_slice()));
+        let object = api.make("making an input tensor", api.table.ReleaseValue, |out| {
+            let create = api.table.CreateTensorWithDataAsOrtValue;
+            // SAFETY: the buffer has that many bytes (the runtime checks that the shape needs no more) and is freed
+            // after the tensor (order of the fields); memory and shape are copied.
+            unsafe { create(memory.pointer(), buffer.0.cast(), bytes, shape.as_ptr(), shape.len(), FLOAT, out) }
+        })?;
+        Ok(Self { object, buffer })
+    }
+
+    /// The elements.
+    pub const fn elements(&self) -> &[f32] {
+        // SAFETY: the buffer is alive, and the runtime only reads it.
+        unsafe { &*self.buffer.0 }
+    }
+
+    /// The elements, to be written between two runs.
+    pub const fn elements_mut(&mut self) -> &mut [f32] {
+        // SAFETY: the buffer is alive, and nobody runs on it meanwhile: `Session::run` borrows `self` too.
+        unsafe { &mut *self.buffer.0 }
+    }
+}
+
+/// What the model gave.
+#[derive(Debug)]
+pub struct Output {
+    api: Api,
+    object: Owned<OrtValue>,
+}
+
+impl Output {
+    /// The elements, which must be float32.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` when they are something else; `runtime-failed` when the output is not a tensor.
+    pub fn elements(&self) -> Result<&[f32], Failure> {
+        let (api, what) = (self.api, "reading the output");
+        let info = api.make(what, api.table.ReleaseTensorTypeAndShapeInfo, |out| {
+            // SAFETY: the value is alive; `out` is a place for one pointer.
+            unsafe { (api.table.GetTensorTypeAndShape)(self.object.pointer(), out) }
+        })?;
+        let (mut dtype, mut count) = (ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, 0);
+        // SAFETY: the description is alive; `dtype` is a place for one dtype.
+        api.check(unsafe { (api.table.GetTensorElementType)(info.pointer(), &raw mut dtype) }, what)?;
+        if dtype != FLOAT {
+            let message = "the model's first output is not float32";
+            return Err(Failure::new("model-mismatch", message, "use a model whose first output holds the logits"));
+        }
+        // SAFETY: the description is alive; `count` is a place for one number.
+        api.check(unsafe { (api.table.GetTensorShapeElementCount)(info.pointer(), &raw mut count) }, what)?;
+        let mut data = ptr::null_mut();
+        // SAFETY: the value is alive; `data` is a place for one pointer.
+        api.check(unsafe { (api.table.GetTensorMutableData)(self.object.pointer(), &raw mut data) }, what)?;
+        if count == 0 {
+            return Ok(&[]);
+        }
+        // SAFETY: the tensor holds `count` floats, is alive as long as `self`, and nobody writes to it.
+        Ok(unsafe { slice::from_raw_parts(data.cast::<f32>(), count) })
+    }
+}
+
+fn unreadable(path: &Path, reason: &str) -> Failure {
+    let message = format!("the model {} cannot be loaded: {reason}", path.display());
+    Failure::new("model-unreadable", message, "export or prepare the model again, or check the path")
+}

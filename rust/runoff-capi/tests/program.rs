@@ -1,0 +1,307 @@
+//! The program, run as runoff runs it: real ONNX Runtime, a small model.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use turbojpeg::{Image, PixelFormat};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runoff-capi");
+/// What an image of one colour becomes: its bytes less 10, by 10.
+const COLOURS: [[u8; 3]; 2] = [[30, 10, 50], [60, 20, 10]];
+const MEANS: [[f32; 3]; 2] = [[2.0, 0.0, 4.0], [5.0, 1.0, 0.0]];
+
+fn onnx() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data/means.onnx")
+}
+
+/// A folder with two images of one colour each and labels.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().expect("a folder") };
+        for (item, colour) in COLOURS.iter().enumerate() {
+            let pixels = colour.repeat(16 * 12);
+            let image = Image { pixels: &pixels[..], width: 16, pitch: 48, height: 12, format: PixelFormat::RGB };
+            let jpeg = turbojpeg::compress(image, 100, turbojpeg::Subsamp::None).expect("a JPEG");
+            fs::write(bench.path(&format!("{item}.jpg")), jpeg).expect("an image");
+        }
+        fs::write(bench.path("labels.txt"), "red\ngreen\nblue sky\n").expect("labels");
+        fs::create_dir(bench.path("out")).expect("a folder");
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Saves the model in ONNX Runtime's own format.
+    fn prepare(&self) -> PathBuf {
+        // a process has one
+        static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+        let environment = ENVIRONMENT.get_or_init(|| {
+            let library = std::env::var("RUNOFF_ORT_DYLIB").expect("RUNOFF_ORT_DYLIB is set for these tests");
+            ort::init_from(library).expect("ONNX Runtime").build().expect("an environment")
+        });
+        let builder = ort::session::Session::builder(environment).expect("a builder");
+        let path = self.path("means.ort");
+        let builder = builder.with_optimized_model_path(&path).expect("a path");
+        let mut builder = builder.with_config_entry("session.save_model_format", "ORT").expect("an entry");
+        builder.commit_from_file(onnx()).expect("a session");
+        path
+    }
+
+    fn request(&self, measure: &Value) -> Value {
+        json!({
+            "protocol": 1, "case": "a.case", "workload": "classify", "measure": measure, "spawn_ns": 1, "top_k": 2,
+            "model": {
+                "name": "means", "path": onnx(), "format": "onnx", "sha256": "", "builder": null,
+                "inputs": [{"name": "image", "dtype": "float32", "shape": [null, 3, 8, 8]}], "outputs": [],
+            },
+            "inputs": [{"image": self.path("0.jpg"), "tensors": null}, {"image": self.path("1.jpg")}],
+            "preprocess": {
+                "resize": 9, "crop": 8, "interpolation": "bicubic", "mean": [10, 10.0, 10], "std": [10, 10, 10.0],
+            },
+            "labels": self.path("labels.txt"), "outputs_dir": self.path("out"),
+            "settings": {"threads": 1, "profile": "default", "provider": "cpu", "precision": "fp32", "batch": 1},
+        })
+    }
+
+    /// A request with every setting of the profile `cold`, on a prepared model.
+    fn cold(&self) -> Value {
+        let mut request = self.request(&json!({"kind": "once", "memory": true}));
+        request["settings"] = json!({
+            "threads": 1, "optimization": "basic", "spinning": false, "arena": false, "prepacking": false,
+            "teardown": "skip", "prepared": true, "overlap": true, "profile": "cold", "inter_threads": null,
+        });
+        request["model"]["path"] = json!(self.prepare());
+        request["model"]["format"] = json!("ort");
+        request
+    }
+
+    fn command(&self, request: &Value) -> Command {
+        fs::write(self.path("request.json"), request.to_string()).expect("a request");
+        let mut command = Command::new(PROGRAM);
+        command.arg("--request").arg(self.path("request.json")).arg("--result").arg(self.path("result.json"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn result(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("result.json")).expect("a result")).expect("JSON")
+    }
+
+    /// Serves a request that succeeds; returns the result.
+    fn serve(&self, request: &Value) -> Value {
+        let output = self.command(request).output().expect("a program");
+        assert_eq!((output.status.code(), text(&output.stdout), text(&output.stderr)), (Some(0), "", ""));
+        self.result()
+    }
+
+    /// Serves a request that fails with `code` and `kind`; returns the message.
+    fn fail(&self, mut command: Command, kind: &str, code: i32) -> String {
+        let _ = fs::remove_file(self.path("result.json"));
+        let Output { status, stdout, stderr } = command.output().expect("a program");
+        assert_eq!((status.code(), text(&stdout)), (Some(code), ""), "{}", text(&stderr));
+        let result = self.result();
+        let expected = if code == 3 { "unsupported" } else { "error" };
+        assert_eq!(
+            (&result["kind"], &result["status"], &result["case"]),
+            (&json!(kind), &json!(expected), &json!("a.case"))
+        );
+        assert!(text(&stderr).lines().count() == 1 && text(&stderr).contains(kind), "{}", text(&stderr));
+        result["message"].as_str().expect("a message").to_owned()
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+/// The elements of a tensor that was written.
+fn elements(written: &Value) -> Vec<f32> {
+    let bytes = fs::read(written["path"].as_str().expect("a path")).expect("a file");
+    bytes.as_chunks::<4>().0.iter().map(|&element| f32::from_le_bytes(element)).collect()
+}
+
+fn check_output(written: &Value, item: usize) {
+    assert_eq!(
+        (&written["items"], &written["dtype"], &written["shape"]),
+        (&json!([item]), &json!("float32"), &json!([1, 3]))
+    );
+    for (found, mean) in elements(written).into_iter().zip(MEANS[item]) {
+        assert!((found - mean).abs() < 0.11, "{found}, not {mean}");
+    }
+}
+
+#[test]
+fn an_image_gets_its_label_in_both_profiles() {
+    let bench = Bench::new();
+    for request in [bench.request(&json!({"kind": "once"})), bench.cold()] {
+        let result = bench.serve(&request);
+        assert_eq!(
+            (&result["status"], &result["case"], &result["protocol"]),
+            (&json!("ok"), &json!("a.case"), &json!(1))
+        );
+        assert_eq!(
+            (result["top"][0][0]["label"].as_str(), result["top"][0].as_array().map(Vec::len)),
+            (Some("blue sky"), Some(2))
+        );
+        let confidence = result["top"][0][0]["confidence"].as_f64().expect("a number");
+        assert!((confidence - 1.0 / (1.0 + (-2.0_f64).exp() + (-4.0_f64).exp())).abs() < 0.02, "{confidence}");
+        check_output(&result["outputs"][0], 0);
+        assert!(result["samples"]["inference"]["first_ns"].as_u64() > Some(0));
+        let effective = &result["effective"];
+        assert_eq!(
+            (&effective["threads"], &effective["ignored"], &effective["provider"]),
+            (&json!(1), &json!([]), &json!("cpu"))
+        );
+        assert!(effective["version"].as_str().is_some_and(|version| version.starts_with("1.")));
+    }
+}
+
+#[test]
+fn settings_without_effect_are_named() {
+    let bench = Bench::new();
+    let mut request = bench.request(&json!({"kind": "once"}));
+    request["settings"] =
+        json!({"prepared": true, "inter_threads": 2, "execution": "parallel", "optimization": "all", "arena": true});
+    assert_eq!(bench.serve(&request)["effective"]["ignored"], json!(["inter_threads", "execution", "prepared"]));
+}
+
+#[test]
+fn accuracy_writes_the_output_and_the_input_of_every_item() {
+    let bench = Bench::new();
+    let result = bench.serve(&bench.request(&json!({"kind": "accuracy"})));
+    for item in 0..2 {
+        check_output(&result["outputs"][item], item);
+        let input = elements(&result["tensors"][item]);
+        assert_eq!(input.len(), 3 * 8 * 8);
+        assert!(
+            (input[64] - MEANS[item][1]).abs() < 0.11,
+            "the planes are in the order red, green, blue: {}",
+            input[64]
+        );
+    }
+}
+
+#[test]
+fn turns_are_taken_on_command() {
+    let bench = Bench::new();
+    let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 3})));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+    let mut stdin = child.stdin.take().expect("stdin");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    assert_eq!(line(), "ready");
+    let mut all = Vec::new();
+    for (asked, count) in [("1 0 1", 3), ("0", 1), ("", 0)] {
+        writeln!(stdin, "{asked}").expect("a reader");
+        let answer: Value = serde_json::from_str(&line()).expect("JSON");
+        let told = |part: &str| answer[part].as_array().expect("numbers").clone();
+        assert_eq!((told("inference").len(), told("preprocess").len()), (count, count));
+        all.extend(told("inference"));
+    }
+    writeln!(stdin, "outputs").expect("a reader");
+    check_output(&serde_json::from_str::<Value>(&line()).expect("JSON")[0], 0);
+    writeln!(stdin, "1").expect("a reader");
+    all.extend(serde_json::from_str::<Value>(&line()).expect("JSON")["inference"].as_array().expect("numbers").clone());
+    drop(stdin);
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+    let result = bench.result();
+    assert_eq!(result["samples"]["inference"]["warm_ns"], json!(all));
+    check_output(&result["outputs"][0], 0);
+    check_output(&result["outputs"][1], 1);
+}
+
+#[test]
+fn a_line_that_is_no_turn_is_refused() {
+    let bench = Bench::new();
+    let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 0})));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+    child.stdin.take().expect("stdin").write_all(b"0 2\n").expect("a reader");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), "ready\n"));
+    assert!(bench.result()["message"].as_str().is_some_and(|message| message.contains("\"2\"")));
+}
+
+#[test]
+fn bad_requests_are_named() {
+    let bench = Bench::new();
+    let changes: [(&str, Value, &str); 8] = [
+        ("/colour", json!("blue"), "colour"),
+        ("/workload", json!("tensor"), "workload"),
+        ("/inputs", json!([]), "inputs"),
+        ("/settings/batch", json!(2), "settings.batch"),
+        ("/settings/threads", json!("two"), "two"),
+        ("/measure", json!({"kind": "once", "warmup": 1}), "warmup"),
+        ("/measure", json!({"kind": "latency"}), "latency"),
+        ("/outputs_dir", json!("/nowhere"), "/nowhere"),
+    ];
+    for (place, value, named) in changes {
+        let mut request = bench.request(&json!({"kind": "once"}));
+        match request.pointer_mut(place) {
+            Some(field) => *field = value,
+            None => request[&place[1..]] = value,
+        }
+        let message = bench.fail(bench.command(&request), "bad-request", 2);
+        assert!(message.contains(named), "{message}");
+    }
+}
+
+#[test]
+fn what_is_at_fault_is_named() {
+    let bench = Bench::new();
+    let with = |place: &str, value: Value| {
+        let mut request = bench.request(&json!({"kind": "once"}));
+        *request.pointer_mut(place).expect("a field") = value;
+        bench.command(&request)
+    };
+    assert!(bench.fail(with("/model/path", json!("/nowhere/m.onnx")), "model-missing", 1).contains("/nowhere/m.onnx"));
+    let not_a_model = json!(bench.path("0.jpg"));
+    assert!(bench.fail(with("/model/path", not_a_model), "model-unreadable", 1).contains("0.jpg cannot be loaded"));
+    assert!(bench.fail(with("/inputs/0/image", json!("/nowhere/x.jpg")), "image-missing", 1).contains("x.jpg"));
+    let not_an_image = json!(bench.path("labels.txt"));
+    assert!(bench.fail(with("/inputs/0/image", not_an_image), "image-unreadable", 1).contains("labels.txt"));
+    assert!(bench.fail(with("/labels", json!("/nowhere/l.txt")), "bad-request", 2).contains("/nowhere/l.txt"));
+    assert!(bench.fail(with("/preprocess/crop", json!(7)), "runtime-failed", 1).contains("running the model"));
+    bench.fail(with("/settings/provider", json!("cuda")), "provider-unavailable", 3);
+    let mut overlapped = bench.cold();
+    overlapped["inputs"][0]["image"] = json!("/nowhere/x.jpg");
+    bench.fail(bench.command(&overlapped), "image-missing", 1);
+}
+
+#[test]
+fn without_a_usable_library_it_is_unsupported() {
+    let bench = Bench::new();
+    let request = bench.request(&json!({"kind": "once"}));
+    for (library, named) in
+        [("", "is not set"), ("lib.so", "not an absolute path"), ("/nowhere/lib.so", "/nowhere/lib.so")]
+    {
+        let mut command = bench.command(&request);
+        command.env("RUNOFF_ORT_DYLIB", library);
+        assert!(bench.fail(command, "runtime-missing", 3).contains(named));
+        let probe = Command::new(PROGRAM).arg("--probe").env("RUNOFF_ORT_DYLIB", library).output().expect("a program");
+        let can: Value = serde_json::from_slice(&probe.stdout).expect("JSON");
+        assert_eq!((probe.status.code(), &can["unavailable"]["kind"]), (Some(3), &json!("runtime-missing")));
+    }
+}
+
+#[test]
+fn capabilities_are_printed_under_both_names() {
+    for word in ["--probe", "--capabilities"] {
+        let output = Command::new(PROGRAM).arg(word).output().expect("a program");
+        let can: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((output.status.code(), &can["unavailable"], &can["max_batch"]), (Some(0), &Value::Null, &json!(1)));
+        assert!(can["build"].as_str().is_some_and(|build| !build.is_empty()));
+    }
+    assert_eq!(Command::new(PROGRAM).output().expect("a program").status.code(), Some(2));
+}

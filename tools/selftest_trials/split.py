@@ -1,0 +1,50 @@
+"""Parts of a run in time: a run of three minutes is read as three attempts of one minute each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from runoff.records.errors import RunoffError
+from runoff.records.schema import Run
+
+
+def split_run(run: Run, probe: str, parts: int) -> list[Run]:
+    """Return `run` cut into `parts` of equal time; one part is the run as it is.
+
+    A block belongs to the part in which its last process ended, whole: no part holds a block that a run of its
+    length would not have had. What ended after the time asked for is in no part. Records of other probes are in all.
+
+    Parameters
+    ----------
+    run
+        A run that was given a time.
+    probe
+        The probe whose blocks are dealt out.
+    parts
+        Into how many parts.
+
+    Raises
+    ------
+    RunoffError
+        When the run was not given a time.
+    """
+    if parts == 1:
+        return [run]
+    if run.info.time_s is None:
+        raise RunoffError(f"{run.folder} was not measured for a given time", "measure it with: --time 3m")
+    length_ns = run.info.time_s * 1e9 / parts
+    part_of = {block: int(ended_ns // length_ns) for block, ended_ns in _ends(run, probe).items()}
+    return [
+        Run(run.folder, run.info, tuple(r for r in run.records if r.probe != probe or part_of[r.block] == part))
+        for part in range(parts)
+    ]
+
+
+def _ends(run: Run, probe: str) -> dict[int, int]:
+    """Return when each block of `probe` ended, in ns since the first process of the probe was spawned."""
+    ends: defaultdict[int, int] = defaultdict(int)
+    records = [record for record in run.records if record.probe == probe]
+    began_ns = min((record.spawn_ns for record in records), default=0)
+    for record in records:
+        ends[record.block] = max(ends[record.block], record.exit_ns - began_ns)
+    return ends

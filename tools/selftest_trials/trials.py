@@ -1,0 +1,44 @@
+"""``python tools/selftest_trials/trials.py``: how small a difference is found on a machine with one busy core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runoff.cli.program_exit import run_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = ("latency", "process")
+"""Those of `measuring.TRIALS`, which takes long to import."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--measure", "names", type=click.Choice(NAMES), multiple=True, help="Measure it; may be given again.")
+@click.option("--read", is_flag=True, help="Make the summary anew from the runs in --out.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the runs are kept.")
+def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
+    """Measure injected slowdowns again and again, and count how often they are found.
+
+    What is already in --out is not measured again: a trial that was interrupted goes on.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if not (names or read):
+        raise click.UsageError(f"nothing to do: give --measure {NAMES[0]} or --read")
+    for name in names:
+        from measuring import measure_trial
+
+        measure_trial(name, out, console)
+    if read:
+        from readings import write_summary
+
+        write_summary(out, console)
+
+
+if __name__ == "__main__":
+    run_program(trials, "python tools/selftest_trials/trials.py")
