@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from runoff.analysis.metric_samples import Metric, pair
 from runoff.analysis.verdict import BETTER_WORSE, Verdict, decide, floor_of, not_comparable
+from runoff.probes import is_interleaved
 from runoff.statistics import Estimate, Ratio, adjust, mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def paired_logs(first: Side, second: Side, metric: Metric) -> Logs:
     theirs, mine = data.cell(one, metric), data.cell(other, metric)
     if theirs is None or mine is None:
         return []
-    together = data.together(one) & data.together(other) if metric.probe == "latency" else frozenset()
+    together = data.together(one) & data.together(other) if is_interleaved(metric.probe) else frozenset()
     return pair(metric.condensed(mine), metric.condensed(theirs), together)
 
 

@@ -26,6 +26,11 @@ PROBES: dict[str, Probe] = {
 """By name, in the order of their passes over the cases."""
 
 
+def is_interleaved(name: str) -> bool:
+    """Return whether the probe called `name` interleaves live processes."""
+    return name in PROBES and PROBES[name].engine == "interleaved"
+
+
 def configured_probes(measure: object) -> tuple[Probe, ...]:
     """Return all probes, set up by the tables in the suite's ``[measure]``."""
     return tuple(

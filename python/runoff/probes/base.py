@@ -94,6 +94,9 @@ class Probe(Struct, frozen=True, kw_only=True):
     needs_model: bool = False
     """Whether it is skipped for a runner that computes nothing."""
 
+    optional: bool = False
+    """Whether a machine may lack its metrics without a case being any less measured."""
+
     headline: tuple[str, str] = ("", "")
     """The metric that represents the probe, and its unit."""
     timed: str = ""

@@ -100,6 +100,7 @@ COUNTERS = Probe(
     summary="CPU work of a whole process: cycles, instructions, page faults, ... (perf stat)",
     measure=Once(),
     blocks=3,
+    optional=True,
     tool=PERF,
     headline=("instructions", "count"),
     main_metrics=("instructions",),

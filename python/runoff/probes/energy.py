@@ -230,6 +230,7 @@ ENERGY = Probe(
     measure=Once(),
     engine="energy-windows",
     blocks=3,
+    optional=True,
     headline=("inference", "J"),
     main_metrics=tuple(f"{part}.{domain}" for domain in ("package", "soc") for part in PARTS),
     read=read,

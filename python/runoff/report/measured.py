@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runoff.analysis.validity import TimingMode, timed_how, timing_mode
 from runoff.analysis.wording import percent
+from runoff.probes import is_interleaved
 from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 
@@ -34,7 +35,7 @@ def timing_words(run: Run) -> list[str]:
     targets = {case.id: case.target for case in run.info.cases}
     ways: dict[str, tuple[str, dict[str, None]]] = {}
     for record in run.records:
-        if (record.probe, record.status) == ("latency", "ok") and record.case in targets:
+        if is_interleaved(record.probe) and record.status == "ok" and record.case in targets:
             turned = record.turned
             pages = f"; {_HUGE_PAGES}" if turned and turned.huge_bytes else ""
             _, timed = ways.setdefault(timed_how(turned), (_MODES[timing_mode(turned)] + pages, {}))

@@ -15,7 +15,8 @@ from runoff.analysis.validity import computes, say
 from runoff.analysis.verdict import Verdict, read_verdict
 from runoff.analysis.wording import words
 from runoff.plan.baselines import baselines_of
-from runoff.probes.energy import PARTS, shown_domains
+from runoff.probes import PROBES
+from runoff.probes.energy import ENERGY, PARTS, shown_domains
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, finite, plural
 
@@ -29,8 +30,6 @@ WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")
 PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
 """The runner's own high-water mark where there is one, else what hyperfine saw."""
-HEADLINE_METRICS = (WALL, ("life", "whole"), WARM)
-"""Times that stand for their probe."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
 """Metrics that may be withheld without the case being any less measured: percentiles."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
@@ -191,7 +190,7 @@ def _unfair(analysis: Analysis) -> dict[str, list[str]]:
 
 def _is_detail(probe: str, metric: str) -> bool:
     """Return whether a metric may be missing without the case being any less measured."""
-    return probe in ("counters", "energy") or bool(DETAIL.search(metric))
+    return (probe in PROBES and PROBES[probe].optional) or bool(DETAIL.search(metric))
 
 
 def _by_profile(cases: tuple[Case, ...]) -> list[Case]:
@@ -231,7 +230,7 @@ def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
     """Return what was measured of the energy of a case, by domain."""
     found = {}
     for domain in domains:
-        process, inference = (("energy", f"{part}.{domain}") for part in PARTS)
+        process, inference = ((ENERGY.name, f"{part}.{domain}") for part in PARTS)
         made = Energy(
             process=_figure(lines, case.id, process),
             process_vs=_verdicts(lines, case, process),
@@ -280,7 +279,8 @@ def ratios(analysis: Analysis) -> list[dict[str, Any]]:
     Keys are columns of ``summary.csv``; numbers that there are not are None.
     """
     domains = shown_domains(analysis.run.info.meters)
-    shown = {*HEADLINE_METRICS, *PEAK, *(("energy", f"{part}.{domain}") for part in PARTS for domain in domains)}
+    times = ((probe.name, probe.headline[0]) for probe in PROBES.values() if probe.timed)
+    shown = {*times, *PEAK, *((ENERGY.name, f"{part}.{domain}") for part in PARTS for domain in domains)}
     return [
         {name: finite(line[name]) if name in _NUMBERS else line[name] for name in (*_NAMES, *_NUMBERS)}
         for line in analysis.summary.to_dict("records")

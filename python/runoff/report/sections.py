@@ -9,6 +9,7 @@ import pandas as pd
 from msgspec import Struct
 
 from runoff.analysis.wording import percent
+from runoff.probes import PROBES
 from runoff.report import device, energy
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, outliers, ratios
@@ -176,7 +177,8 @@ def _life(analysis: Analysis) -> Iterator[Section]:
 def _probes(analysis: Analysis) -> Iterator[Section]:
     """Yield a section for each probe: tables with a row for each metric and a column for each case."""
     first = analysis.summary.drop_duplicates(["case", "probe", "metric"])
-    measured = first[(first["n"] > 0) & first["estimate"].notna() & (first["probe"] != "accuracy")]
+    checks = [name for name, probe in PROBES.items() if probe.checks_outputs]
+    measured = first[(first["n"] > 0) & first["estimate"].notna() & ~first["probe"].isin(checks)]
     for probe, lines in measured.groupby("probe", sort=False):
         wide = lines.assign(cell=[_cell(line) for line in lines.to_dict("records")]).pivot_table(
             index="metric", columns="case", values="cell", aggfunc="first", sort=False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from runoff.probes import is_interleaved
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -30,8 +32,9 @@ class AuditGroup:
     """By case id, A/A controls included."""
 
     def turned(self, case: Case) -> list[InterleavingStats | None]:
-        """Return how each process of the probe ``latency`` was interleaved; None for one that was not."""
-        return [record.turned for record in self.records[case.id] if (record.probe, record.status) == ("latency", "ok")]
+        """Return how each process of an interleaved probe was interleaved; None for one that was not."""
+        records = self.records[case.id]
+        return [record.turned for record in records if is_interleaved(record.probe) and record.status == "ok"]
 
 
 def in_effect(records: Iterable[Record]) -> tuple[Effective, ...]:
