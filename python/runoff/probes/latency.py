@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from runoff.probes.base import WARM_UP, Probe, Sample, durations
 from runoff.records.protocol import Latency, Positive, Turns
@@ -74,5 +75,5 @@ LATENCY = Probe(
 
 
 def turns(warmup: int) -> Probe:
-    """Return the same probe for a live process that takes turns; `warmup` inferences come before the first."""
-    return Probe(name="latency", summary="inference in live processes that take turns", measure=Turns(warmup=warmup))
+    """Return the probe for a live process that takes turns; `warmup` inferences come before the first."""
+    return replace(LATENCY, measure=Turns(warmup=warmup))
