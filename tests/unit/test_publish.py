@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -67,6 +68,9 @@ def test_the_readme_has_a_row_for_each_target_of_the_first_profile(run: Path) ->
     name = plot.partition("](")[2].rstrip(")")
     assert (paths.root() / name).is_file()
     assert (paths.root() / name).is_relative_to(made)
+    texts = {element.text for element in ET.parse(paths.root() / name).iter("{http://www.w3.org/2000/svg}text")}  # noqa: S314
+    assert {"PyTorch", "ONNX Runtime from Rust", "imports", "profile default, without PyTorch"} <= texts
+    assert not {"torch", "null-rust", "profile cold"} & texts
 
 
 def test_a_run_that_would_make_the_published_ones_too_large_is_refused(
