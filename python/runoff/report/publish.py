@@ -114,7 +114,8 @@ def _readme_chart(analysis: Analysis) -> str:
     shown = replace(block, rows=_rows(block, block.profiles[0]))
     named = analysis.life.assign(target=analysis.life["target"].map(_name))
     chart = styled(life(named, shown, replace(WIDE, names=180, panel=320)))
-    chart.title = alt.TitleParams("Time from process start to exit, by phase", subtitle=[block.title])
+    note = "one process per target, the one with the median total, from a separate pass"
+    chart.title = alt.TitleParams("Time from process start to exit, by phase", subtitle=[block.title, note])
     return small(vl_convert.vegalite_to_svg(chart.to_json()))
 
 
