@@ -106,7 +106,7 @@ def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
 
 def _percentiles(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
     """Yield how often the bounds of percentiles hold, and how often there are none."""
-    yield "| quantile, processes x iterations | between | lower holds | upper holds | withheld |"
+    yield "| quantile, processes x iterations | between | lower holds | upper holds | omitted |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     shapes = [(0.5, 10, 100), (0.9, 10, 200), (0.9, 30, 50), (0.99, 10, 700), (0.99, 30, 200)]
     for q, n, iterations in shapes:

@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runoff import paths
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.verdict import Verdict
 from runoff.analysis.wording import words
 from runoff.records.errors import RunoffError
-from runoff.records.files import RUN_FILE, read_run
+from runoff.records.files import RUN_FILE, read_run, write_atomically
 from runoff.records.machine import headline
 from runoff.report.build import PLOTS, write_report
 from runoff.report.overview import blocks
@@ -26,7 +28,7 @@ from runoff.report.text import full
 from runoff.report.verdicts import WARM, findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from runoff.report.overview import Block, Row
 
@@ -43,6 +45,7 @@ _TARGETS = {
 }
 """What the README calls the targets of its table."""
 _COLD = "cold"
+_CHART = f"{PLOTS}/readme.svg"
 
 
 def publish(folder: Path) -> Path:
@@ -65,6 +68,7 @@ def publish(folder: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     made.rename(target)
     if target.name == _SHOWN:
+        write_atomically(target / _CHART, _readme_chart(analysis).encode())
         _write_readme(analysis, paths.root() / "README.md", target)
     return target
 
@@ -96,6 +100,25 @@ def _write_readme(analysis: Analysis, readme: Path, target: Path) -> None:
     readme.write_text(between.sub(lambda _: f"{begin}\n{shown}{end}", text), encoding="utf-8")
 
 
+def _readme_chart(analysis: Analysis) -> str:
+    """Return the README's chart: the phases of its targets with the first profile, as an SVG."""
+    import altair as alt  # takes seconds to import, as does all that draws
+    import vl_convert
+
+    from runoff.report.frame import WIDE
+    from runoff.report.page.svg import small
+    from runoff.report.panels import life
+    from runoff.report.plots import styled
+
+    (block,) = blocks(analysis)
+    shown = replace(block, rows=_rows(block, block.profiles[0]))
+    named = analysis.life.assign(target=analysis.life["target"].map(_name))
+    chart = styled(life(named, shown, replace(WIDE, names=180, panel=320)))
+    note = "one process per target, the one with the median total, from a separate pass"
+    chart.title = alt.TitleParams("Time from process start to exit, by phase", subtitle=[block.title, note])
+    return small(vl_convert.vegalite_to_svg(chart.to_json()))
+
+
 def readme_block(analysis: Analysis, block: Block, folder: Path) -> str:
     """Return the README's chart and its table: the targets of the block's first profile against the last baseline.
 
@@ -117,16 +140,16 @@ def readme_block(analysis: Analysis, block: Block, folder: Path) -> str:
     return f"""\
 {block.title}, profile `{profile}`, with 95% intervals, on {headline(analysis.run.info.machine)}:
 
+![Time from process start to exit, by phase]({folder}/{_CHART})
+
 {table(head, cells)}
 
 {" ".join(_remarks(block, profile, baseline))}
 [Full report]({folder}/report.md) ([as a page]({folder}/report.html), to download and open).
-
-![Time from process start to exit, by phase]({folder}/{PLOTS}/life-{block.slug}.svg)
 """
 
 
-def _rows(block: Block, profile: str) -> Sequence[Row]:
+def _rows(block: Block, profile: str) -> list[Row]:
     return [row for row in block.present if row.profile == profile and row.target in _TARGETS]
 
 
