@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import __version__
+from runoff.analysis.validity import excluded
 from runoff.measure.discovery import discover, query_tools
 from runoff.measure.energy.meters import Meters, find_meters
 from runoff.measure.execute import counted_jobs, execute
@@ -224,7 +225,7 @@ def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Mete
     meters = find_meters(spawner)
     known = {meter.name: meter for meter in (*info.meters, *(meter.info for meter in meters.found))}
     info.meters = tuple(known.values())
-    info.meters_lacking = {name: str(reason) for name, reason in meters.lacking.items() if name not in known}
+    info.meters_lacking = {name: str(reason) for name, reason in meters.unavailable.items() if name not in known}
     return meters
 
 
@@ -236,7 +237,7 @@ def _widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
 
 def _exit_code(run: Run) -> ExitCode:
     statuses = {record.status for record in run.records}
-    if "error" in statuses:
+    if "error" in statuses or excluded(run):
         return ExitCode.CASE_FAILED
     return ExitCode.OK if "ok" in statuses else ExitCode.NOTHING_RUNS_HERE
 

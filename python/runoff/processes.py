@@ -18,15 +18,19 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
+
+from runoff.records.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from resource import struct_rusage
     from types import FrameType
 
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores them, and a program would inherit that: it then outlives the reader of its output."""
 _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
 _HEAD_BYTES = 65536
 _TAIL_BYTES = 4096
@@ -187,7 +191,7 @@ class Spawner:
         spawn_ns = time.monotonic_ns()
         if stamp:
             stamp(spawn_ns)
-        pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setpgroup=guard)
+        pid = _spawn(argv, env, actions, guard)
         status, used, timed_out = self._wait(pid, timeout_s)
         exit_ns = time.monotonic_ns()
         self.measured_ns += exit_ns - spawn_ns
@@ -225,7 +229,7 @@ class Spawner:
             (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
         try:
-            pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setpgroup=guard)
+            pid = _spawn(argv, env, actions, guard)
         except OSError:
             os.close(to_process)
             os.close(from_process)
@@ -271,6 +275,12 @@ class Spawner:
         live, self._live = self._live, []
         for process in live:
             process.reap()
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str], actions: Sequence[Any], group: int) -> int:
+    return os.posix_spawn(
+        argv[0], list(argv), dict(env), file_actions=actions, setpgroup=group, setsigdef=_DEFAULT_SIGNALS
+    )
 
 
 def _used(used: struct_rusage | None) -> dict[str, int]:
@@ -322,7 +332,7 @@ _QUOTED = 300
 def describe_exit(finished: Finished) -> str:
     """Return how a process ended, in words, with the last line that it logged."""
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
-    last = f": {lines[-1].strip()[:_QUOTED]}" if lines else ""
+    last = f": {clean(lines[-1].strip()[:_QUOTED])}" if lines else ""
     if finished.exit_code < 0:
         return f"was ended by {_signal_name(-finished.exit_code)}{last}"
     return f"exited with code {finished.exit_code}{last}"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-RANGE_UJ = 2_000_000_000
-"""It begins again at zero after 2,000 J."""
+RANGE_UJ = 20_000_000_000
+"""It begins again at zero after 20,000 J."""
 BEFORE_WRAP_J = 5.0
 
 

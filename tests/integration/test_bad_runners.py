@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,9 @@ KINDS = {
     "nan": "garbage",
     "dtype": "garbage",
     "no-outputs": "garbage",
+    "fifo": "garbage",
+    "tensor-fifo": "garbage",
+    "colours": "odd",
     "one-item": "garbage",
     "unsupported": "provider-unavailable",
 }
@@ -63,6 +67,20 @@ def test_a_failure_is_said_in_one_line(how: str, outcome: Outcome) -> None:
 
 def test_the_words_of_the_runner_are_quoted_as_they_are(outcome: Outcome) -> None:
     assert "[/opt/lib.so] lost its way" in outcome.ended.out
+
+
+def test_no_text_of_a_runner_controls_a_terminal_or_a_page(outcome: Outcome) -> None:
+    controls = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+    files = [
+        path for path in outcome.run.folder.rglob("*") if path.suffix in (".md", ".csv", ".html", ".json", ".jsonl")
+    ]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files} | {"terminal": outcome.ended.out}
+    assert [name for name, text in texts.items() if controls.search(text)] == []
+    shown = r"\x1b[31mred\x1b[0m second | line\x00 \u202eno <b>bold</b>"
+    assert shown in outcome.ended.out
+    assert "<b>bold" not in texts["report.html"]
+    assert re.findall(r".<b>bold", texts["report.md"])
+    assert not re.search(r"[^\\]<b>bold", texts["report.md"])
 
 
 def test_the_others_go_on(outcome: Outcome) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from running import only_run, reasons, runoff, write_suite
 
+from runoff.analysis.analyse import analyse
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,13 +19,13 @@ pytestmark = pytest.mark.clock
 KINDS = {
     "dies": ("crashed", "it gave up"),
     "hangs": ("timeout", "killed after"),
-    "lies": ("clock", "longer than it says"),
+    "lies": ("clock", "longer than the runner reports"),
     "brags": ("clock", "by runoff's clock"),
     "late": ("outputs-differ", "an earlier input, or a cache"),
-    "items": ("garbage", "it was asked for"),
+    "items": ("garbage", "requested: "),
     "few": ("garbage", "asked for 1 inferences"),
     "garbage": ("garbage", "cannot be read"),
-    "forgets": ("garbage", "not those that it told"),
+    "forgets": ("garbage", "not those reported"),
 }
 SUITE = """
 [measure]
@@ -88,3 +90,19 @@ def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
     assert stop.widest <= 0.4
     runoff(*asked[:2], "--results", tmp_path / "short", "--time", "1s")
     assert only_run(tmp_path / "short").info.stops["latency"].cause == "time"
+
+
+def test_a_clock_that_reports_three_percent_less_is_excluded(tmp_path: Path) -> None:
+    text = SUITE.replace("min_samples = 10", "min_samples = 48")
+    suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-fast", probes='"latency"', more=text)
+    assert runoff("bench", suite, "--results", tmp_path / "results").code == 1
+    run = only_run(tmp_path / "results")
+    assert {record.status for record in run.records} == {"ok"}, "a single turn shows nothing"
+    summary = analyse(run).summary
+    lines = summary[summary["probe"] == "latency"].set_index("target")
+    fast, unmodified = lines.loc[["bad-turn-fast"]], lines.loc[["bad-turn-ok", "bad-turn-ok-again"]]
+    assert set(fast["status"]) == {"error"}
+    assert fast["estimate"].isna().all()
+    assert fast["reason"].str.contains("longer than the runner reports, compared with those of bad-turn-ok").all()
+    assert "ok" in set(unmodified["status"])
+    assert "error" not in set(unmodified["status"])

@@ -79,7 +79,7 @@ def test_what_failed_has_no_speed(fault: str, proof: Proof) -> None:
 
 def test_the_answer_of_another_input_is_called_that(proof: Proof) -> None:
     for fault in ("cached", "late"):
-        assert "it is the answer to " in proof.outcome(fault)["said"]
+        assert "they are the outputs of " in proof.outcome(fault)["said"]
 
 
 def test_the_exit_code_is_the_verdict(proof: Proof) -> None:
@@ -113,15 +113,21 @@ def _no_counted_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.measure.live_process.clock_doubt", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.live_process.check_clock", lambda *_: None)
+    _no_ratio_of_clocks(monkeypatch)
+
+
+def _no_ratio_of_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.analysis.validity.clock_disagreements", lambda *_: {})
 
 
 def _no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.measure.result._clock_doubt", lambda *_: None)
+    monkeypatch.setattr("runoff.measure.result._check_phases", lambda *_: None)
 
 
 def _no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runoff.measure.live_process.judge", lambda *_, **__: (None, None))
+    monkeypatch.setattr("runoff.measure.live_process.read_result", lambda *_, **__: (None, None))
+    monkeypatch.setattr("runoff.measure.live_process._exit_reason", lambda _: None)
 
 
 TAKEN_OUT = [
@@ -130,6 +136,7 @@ TAKEN_OUT = [
     (("fallback-claimed",), _no_provider_in_effect),
     (("threads",), _no_counted_threads),
     (("clock",), _no_clock),
+    (("clock-fast",), _no_ratio_of_clocks),
     (("clock-phases",), _no_phases),
     (("crash",), _no_judge),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,19 +19,25 @@ from runoff.records.reason import Reason
 from runoff.records.schema import MeterInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 class Told:
     """A source that notes what is asked of it."""
 
-    may_rest: frozenset[str] = frozenset()
+    may_rest: frozenset[str] = frozenset({"uncore"})
 
-    def __init__(self, name: str, heard: list[str], *, waits: bool = False, step_s: float = 0.001) -> None:
+    def __init__(
+        self, name: str, heard: list[str], *, waits: bool = False, step_s: float = 0.001, **watts: float
+    ) -> None:
+        self.watts = watts or {"package": 1.0}
         self.needs: dict[str, str] = {}
         self.waits = waits
         self.heard = heard
-        self.info = MeterInfo(name=name, source="", domains={"package": ""}, resolution_j=0.0, step_s=step_s)
+        self.info = MeterInfo(
+            name=name, source="", domains=dict.fromkeys(self.watts, ""), resolution_j=0.0, step_s=step_s
+        )
 
     def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
         """Note it."""
@@ -38,11 +46,18 @@ class Told:
     def read(self) -> Reading:
         """Note it."""
         self.heard.append(f"read {self.info.name}")
-        return Reading(0, {"package": 0.0})
+        now_ns = time.monotonic_ns()
+        return Reading(now_ns, {domain: watts * now_ns for domain, watts in self.watts.items()})
 
     def close(self) -> None:
         """Note it."""
         self.heard.append(f"close {self.info.name}")
+
+
+@pytest.fixture
+def spawner(tmp_path: Path) -> Iterator[Spawner]:
+    with Spawner(tmp_path / "log") as made:
+        yield made
 
 
 @pytest.fixture
@@ -58,13 +73,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(ioreport, "find_ioreport", lambda: answer("ioreport"))
     monkeypatch.setattr(powermetrics, "find_powermetrics", lambda _: answer("powermetrics"))
     monkeypatch.setattr(nvml, "find_nvml", lambda: answer("nvml"))
+    monkeypatch.setattr(meters, "_WORK_S", 0.05)
     return answers
 
 
-def test_with_no_source_each_is_named_with_its_reason(here: dict[str, object], tmp_path: Path) -> None:
+def test_with_no_source_each_is_named_with_its_reason(here: dict[str, object], spawner: Spawner) -> None:
     here["powercap"] = Reason("permission", "energy_uj may be read by root only", "run: sudo chmod")
     here["perf"] = Reason("permission", "perf may not count", "run: sudo sysctl")
-    reason = find_meters(Spawner(tmp_path)).reason
+    reason = find_meters(spawner).reason
     assert reason == Reason(
         "no-meter",
         "powercap: energy_uj may be read by root only; perf: perf may not count; ioreport: no ioreport; "
@@ -75,21 +91,21 @@ def test_with_no_source_each_is_named_with_its_reason(here: dict[str, object], t
 
 @pytest.mark.parametrize(("better", "other"), [("powercap", "perf"), ("ioreport", "powermetrics")])
 def test_of_two_that_read_the_same_counters_the_better_is_taken(
-    better: str, other: str, here: dict[str, object], tmp_path: Path
+    better: str, other: str, here: dict[str, object], spawner: Spawner
 ) -> None:
     here[other] = Told(other, [])
-    assert [meter.info.name for meter in find_meters(Spawner(tmp_path)).found] == [other]
+    assert [meter.info.name for meter in find_meters(spawner).found] == [other]
     here[better], here["nvml"] = Told(better, []), Told("nvml", [])
-    found = find_meters(Spawner(tmp_path))
+    found = find_meters(spawner)
     assert [meter.info.name for meter in found.found] == [better, "nvml"]
     assert found.reason is None
-    assert found.lacking[other].message == f"not needed beside {better}"
+    assert found.unavailable[other].message == f"not needed: {better} reads the same counters"
 
 
-def test_streams_are_waited_for_outside_the_work(tmp_path: Path) -> None:
+def test_streams_are_waited_for_outside_the_work(spawner: Spawner, tmp_path: Path) -> None:
     heard: list[str] = []
     both = Meters((Told("nvml", heard), Told("perf", heard, waits=True, step_s=0.1)))
-    with both.opened(Spawner(tmp_path), tmp_path):
+    with both.opened(spawner, tmp_path):
         both.begin()
         both.end()
     assert heard == [
@@ -100,7 +116,9 @@ def test_streams_are_waited_for_outside_the_work(tmp_path: Path) -> None:
     assert both.step_s == 0.1
 
 
-def test_what_was_opened_is_closed_when_another_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_opened_is_closed_when_another_cannot_be(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[str] = []
     first, second = Told("nvml", heard), Told("perf", heard)
 
@@ -108,39 +126,75 @@ def test_what_was_opened_is_closed_when_another_cannot_be(tmp_path: Path, monkey
         raise MeterError(Reason("stream", "it does not start"))
 
     monkeypatch.setattr(second, "open", refuse)
-    with pytest.raises(MeterError, match="does not start"), Meters((first, second)).opened(Spawner(tmp_path), tmp_path):
+    with pytest.raises(MeterError, match="does not start"), Meters((first, second)).opened(spawner, tmp_path):
         heard.append("never")
     assert heard == ["open nvml", "close perf", "close nvml"]
 
 
-def test_the_real_search_on_this_machine_takes_or_explains_every_source(tmp_path: Path) -> None:
-    with Spawner(tmp_path) as spawner:
-        found = find_meters(spawner)
-    names = {meter.info.name for meter in found.found} | set(found.lacking)
+def test_the_real_search_on_this_machine_takes_or_explains_every_source(spawner: Spawner) -> None:
+    found = find_meters(spawner)
+    names = {meter.info.name for meter in found.found} | set(found.unavailable)
     assert names == {"powercap", "perf", "ioreport", "powermetrics", "nvml"}
-    assert all(reason.message for reason in found.lacking.values())
+    assert all(reason.message for reason in found.unavailable.values())
     assert meters.Meters().step_s == 0.0
 
 
-def test_doctor_says_what_can_be_read_or_what_to_do(here: dict[str, object], tmp_path: Path) -> None:
+def test_doctor_says_what_can_be_read_or_what_to_do(here: dict[str, object], spawner: Spawner) -> None:
     here["powercap"] = Reason("permission", "energy_uj may be read by root only", "run: sudo chmod")
-    finding = doctor._energy(Spawner(tmp_path))
+    finding = doctor._energy(spawner)
     assert (finding.what, finding.state, finding.advice) == ("probe energy", "missing", "run: sudo chmod")
     assert finding.detail.startswith("powercap: energy_uj may be read by root only; perf: no perf; ")
     here["powercap"], here["nvml"] = Told("powercap", []), Told("nvml", [])
-    finding = doctor._energy(Spawner(tmp_path))
+    finding = doctor._energy(spawner)
     assert (finding.state, finding.detail) == ("ok", "powercap: package; nvml: package")
 
 
-def test_a_run_notes_its_sources_and_keeps_those_of_the_sitting_before(here: dict[str, object], tmp_path: Path) -> None:
+def test_a_run_notes_its_sources_and_keeps_those_of_the_sitting_before(
+    here: dict[str, object], spawner: Spawner
+) -> None:
     asked, not_asked = case_of("a", ("energy",)), case_of("b", ("life",))
     info = info_of(asked, not_asked)
     here["powercap"] = Told("powercap", [])
-    assert _find_meters([not_asked], Spawner(tmp_path), info).found == ()
+    assert _find_meters([not_asked], spawner, info).found == ()
     assert info.meters_lacking == {}
-    assert len(_find_meters([asked], Spawner(tmp_path), info).found) == 1
+    assert len(_find_meters([asked], spawner, info).found) == 1
     assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics", "nvml"}
     here["powercap"], here["nvml"] = Reason("permission", "no more"), Told("nvml", [])
-    assert [meter.info.name for meter in _find_meters([asked], Spawner(tmp_path), info).found] == ["nvml"]
+    assert [meter.info.name for meter in _find_meters([asked], spawner, info).found] == ["nvml"]
     assert [meter.name for meter in info.meters] == ["powercap", "nvml"]
     assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics"}
+
+
+def test_a_dead_counter_is_removed_before_anything_is_measured(here: dict[str, object], spawner: Spawner) -> None:
+    half_dead = here["powercap"] = Told("powercap", [], package=2.0, psys=0.0, uncore=0.0)
+    found = find_meters(spawner)
+    assert set(half_dead.info.domains) == {"package", "uncore"}
+    assert half_dead.info.lacks["psys"].startswith("dead counter: psys did not move in ")
+    (line,) = found.dead()
+    assert line.startswith("powercap, psys: dead counter")
+    assert doctor._energy(spawner).detail.startswith("powercap: package, uncore; not powercap, psys: dead counter")
+    assert half_dead.heard[-1] == "close powercap"
+
+
+def test_a_source_of_dead_counters_is_none(here: dict[str, object], spawner: Spawner) -> None:
+    dead = here["powercap"] = Told("powercap", [], psys=0.0, uncore=0.0)
+    info = info_of(case_of("a", ("energy",)))
+    found = _find_meters(info.cases, spawner, info)
+    assert found.found == ()
+    assert found.unavailable["powercap"].message.startswith("dead counter: psys did not move in ")
+    assert info.meters_lacking["powercap"].startswith("dead counter")
+    assert "powercap: dead counter" in doctor._energy(spawner).detail
+    assert dead.heard.count("open powercap") == 2, "once for the run, once for doctor"
+
+
+def test_the_work_is_real_and_ends(spawner: Spawner) -> None:
+    before = os.times()
+    with meters._work(spawner):
+        pids = [process.pid for process in spawner._live]
+        time.sleep(0.3)
+    spent = os.times()
+    assert len(pids) == 2
+    assert spent.children_user + spent.children_system > before.children_user + before.children_system
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

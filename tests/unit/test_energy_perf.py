@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -9,13 +12,15 @@ import pytest
 from energy_streams import every_tenth, interval, program
 
 from runoff.measure.energy import perf
+from runoff.measure.energy import stream as perf_stream
 from runoff.measure.energy.meter import difference
+from runoff.measure.energy.meters import find_meters
 from runoff.measure.energy.perf import GRANT, PerfStat, find_perf, read_intervals
 from runoff.processes import Spawner
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.clock
@@ -135,3 +140,87 @@ def test_a_kernel_without_the_events(spawner: Spawner, tmp_path: Path, monkeypat
     reason = find_perf(spawner)
     assert isinstance(reason, Reason)
     assert reason.message.startswith("the kernel offers no event power/energy-...")
+
+
+ENDLESS = """import os, signal
+for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+open({pids!r}, 'a').write(f'{{os.getpid()}}\\n')
+for number in range(1, 10_000):
+    time.sleep(0.1)
+    try:
+        emit({block!r}.replace('NUMBER', str(number)))
+    except OSError:
+        pass
+"""
+DETACHED = """import os, signal
+if os.fork():
+    time.sleep(1000)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+"""
+"""Its child cannot be found by those who started it, as with sudo."""
+
+
+def endless(events: Path, before: str = "", **joules: float) -> Path:
+    """Put a perf on the PATH that never ends by itself; return the file of its process ids."""
+    block = interval(None, **joules).replace("{", '{"interval": NUMBER, ')
+    text = ENDLESS.format(pids=str(events.parent / "pids"), block=block)
+    lines = text.splitlines(keepends=True)
+    text = text if not before else before + "".join(line for line in lines[3:])
+    perf_that(events.parent, interval(None, **joules), text)
+    return events.parent / "pids"
+
+
+@pytest.mark.parametrize("before", ["", DETACHED], ids=["ignores signals", "cannot be signalled"])
+def test_a_perf_that_never_ends_is_ended_with_its_window(
+    before: str, events: Path, spawner: Spawner, is_gone: Callable[[int], bool]
+) -> None:
+    pids = endless(events, before, energy_pkg=1.0, energy_ram=1.0)
+    meter = find_perf(spawner)
+    assert isinstance(meter, PerfStat)
+    for _ in range(2):
+        meter.open(spawner, events.parent)
+        meter.read()
+        began = time.monotonic()
+        meter.close()
+        assert time.monotonic() - began < perf_stream._END_S / 2
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    assert all(is_gone(pid) for pid in started)
+
+
+def test_a_perf_that_never_ends_does_not_outlive_runoff(events: Path, is_gone: Callable[[int], bool]) -> None:
+    pids = endless(events, energy_pkg=1.0, energy_ram=1.0)
+    command = (str(events.parent / "bin" / "perf"), "-I")
+    parent = subprocess.Popen([sys.executable, "-c", RUNOFF, str(events.parent), *command])
+    deadline = time.monotonic() + 20
+    while not pids.is_file() or not pids.read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    assert is_gone(int(pids.read_text()))
+
+
+RUNOFF = """
+import re, sys, time
+from pathlib import Path
+from runoff.measure.energy.stream import Stream
+from runoff.processes import Spawner
+folder = Path(sys.argv[1])
+with Spawner(folder / "log-of-it") as spawner:
+    Stream(spawner, sys.argv[2:], folder / "perf.jsonl", re.compile(b"never"))
+    time.sleep(1000)
+"""
+
+
+def test_a_perf_whose_counters_never_move_is_no_source(
+    events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch, is_gone: Callable[[int], bool]
+) -> None:
+    monkeypatch.setattr("runoff.measure.energy.powercap.ROOT", events.parent / "none")
+    pids = endless(events, energy_pkg=0.0, energy_ram=0.0)
+    found = find_meters(spawner)
+    reason = found.unavailable["perf"]
+    assert "dead counter: package did not move in " in reason.message
+    assert all(meter.info.name != "perf" for meter in found.found)
+    assert is_gone(int(pids.read_text()))

@@ -31,9 +31,9 @@ FAILURES: dict[str, tuple[dict[str, Any], bytes | None, str, str]] = {
     "killed": ({"exit_code": -signal.SIGKILL}, None, "killed", "SIGKILL"),
     "a signal without a name": ({"exit_code": -(signal.SIGRTMIN + 3)}, None, "crashed", "signal"),
     "empty": ({}, b"", "garbage", "protocol/result.schema.json"),
-    "half": ({}, msgspec.json.encode(WELL)[:-9], "garbage", "is not one"),
-    "not JSON": ({}, b"hello", "garbage", "is not one"),
-    "not text": ({}, b'{"protocol": 1, "case": "\xff\xfe"}', "garbage", "is not one"),
+    "half": ({}, msgspec.json.encode(WELL)[:-9], "garbage", "is invalid"),
+    "not JSON": ({}, b"hello", "garbage", "is invalid"),
+    "not text": ({}, b'{"protocol": 1, "case": "\xff\xfe"}', "garbage", "is invalid"),
     "another version": ({}, b'{"protocol": 2, "case": "c", "status": "ok"}', "garbage", "protocol"),
     "unknown status": ({}, b'{"protocol": 1, "case": "c", "status": "fine"}', "garbage", "status"),
     "a time that is not a whole number": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from runoff.records.reason import Reason
 
 JOBS = [job_of(name, probe) for probe in ("accuracy", "life") for name in ("a", "b")]
 A, B = JOBS[0].cases[0].id, JOBS[1].cases[0].id
+
+
+def sampling() -> Sampling:
+    """Return a rule without a time limit."""
+    return Sampling(suite_of(HEAD), info_of(), Path(), lambda _run, _probe: None)
 
 
 def test_no_estimate_before_anything_was_measured() -> None:
@@ -63,12 +69,51 @@ def test_the_words_for_it(seconds: float | None, words: str) -> None:
 @pytest.mark.parametrize("message", ["it went [/] wrong", "[/usr/lib/x.so] is missing", "[red] herring"])
 def test_a_failure_is_told_in_the_words_of_the_runner(message: str) -> None:
     text = io.StringIO()
-    with Bar(
-        JOBS, Sampling(suite_of(HEAD), info_of(), Path(), lambda _run, _probe: None), Console(file=text, width=300)
-    ) as bar:
+    with Bar(JOBS, sampling(), Console(file=text, width=300)) as bar:
         bar.starting(JOBS[0])
         bar.finished(JOBS[0], [record_of(A, "accuracy", status="error", reason=Reason("crashed", message))])
         bar.starting(JOBS[1])
         bar.finished(JOBS[1], [record_of(B, "accuracy")])
     assert f"error {A}, accuracy: {message}" in text.getvalue()
-    assert B not in text.getvalue()
+    assert f"error {B}" not in text.getvalue()
+
+
+class Pipe(io.StringIO):
+    """Output that notes when it is written, by a clock that the test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.times: list[float] = []
+
+    def write(self, text: str) -> int:
+        """Note a line."""
+        self.times += [self.now] if text.strip() else []
+        return super().write(text)
+
+
+@pytest.mark.parametrize("job_s", [1.0, 7.0, 22.0])
+def test_without_a_terminal_a_line_is_printed_every_half_minute(job_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, jobs = Pipe(), [job_of(name, "life", block) for block in range(60) for name in ("a", "b")]
+    monkeypatch.setattr("time.monotonic", lambda: pipe.now)
+    with Bar(jobs, sampling(), Console(file=pipe, width=80)) as bar:
+        for job in jobs:
+            bar.starting(job)
+            before = len(pipe.times)
+            pipe.now += job_s
+            bar.finished(job, [record_of(job.cases[0].id)])
+            assert len(pipe.times) == before, "nothing is printed when a job ends well"
+    gaps = [later - earlier for earlier, later in pairwise([1000.0, *pipe.times])]
+    assert max(gaps) <= 30
+    assert min(gaps[1:]) > 30 - 2 * job_s, "not more often than needed"
+    first, second, *_ = pipe.getvalue().splitlines()
+    assert first == "0 of 120 done, now: life 1  net classify default a"
+    assert "of 120 done, about " in second
+    assert "left, now: life " in second
+
+
+def test_on_a_terminal_there_are_no_lines() -> None:
+    text = io.StringIO()
+    with Bar(JOBS, sampling(), Console(file=text, force_terminal=True)) as bar:
+        bar.starting(JOBS[0])
+    assert "done" not in text.getvalue()

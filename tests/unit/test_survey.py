@@ -124,7 +124,9 @@ def test_a_tool_that_is_there_and_is_not_let(tmp_path: Path, monkeypatch: pytest
     assert version == "6.1"
     assert reason is not None
     assert (reason.kind, reason.hint) == ("tool-refused", "let it")
-    assert reason.message == "perf may not measure here: it exited with code 255: No permission."
+    assert (
+        reason.message == "perf is not permitted to measure on this machine: perf exited with code 255: No permission."
+    )
 
 
 def test_a_tool_that_may_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

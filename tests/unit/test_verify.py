@@ -78,13 +78,13 @@ def test_the_answer_to_another_example_is_named(other: int, model: StoredModel) 
     _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, ANSWERS[other])])
     assert doubt is not None
     assert doubt.kind == "outputs-differ"
-    assert f"for the example photo{ORDER[2]}; it is the answer to photo{other}" in doubt.message
+    assert f"for the example photo{ORDER[2]}; they are the outputs of photo{other}" in doubt.message
 
 
 def test_an_answer_to_nothing_is_no_ones(model: StoredModel) -> None:
     _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, -ANSWERS[ORDER[2]])])
     assert doubt is not None
-    assert "it is the answer to" not in doubt.message
+    assert "they are the outputs of" not in doubt.message
 
 
 @pytest.mark.parametrize("named", [(), (1,), (9,), (-1,)])

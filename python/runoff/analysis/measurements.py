@@ -12,7 +12,7 @@ from msgspec import Struct
 from runoff.analysis.audit import audit
 from runoff.analysis.metric_samples import Key, MetricSamples, cells
 from runoff.analysis.samples import tidy
-from runoff.analysis.validity import computes, disagreements, state
+from runoff.analysis.validity import computes, excluded, state
 from runoff.models.store import prepared_in
 from runoff.plan.baselines import baseline_of, baselines_of, find_control, repeated_target
 
@@ -115,7 +115,7 @@ def of_run(run: Run) -> Measurements:
 
 def measured(run: Run, samples: pd.DataFrame) -> Measurements:
     """Return the measurements of a run without its audit; `samples` are from `runoff.analysis.samples.tidy`."""
-    wrong = disagreements(run)
+    wrong = excluded(run)
     records: defaultdict[str, list[Record]] = defaultdict(list)
     for record in run.records:
         records[record.case].append(record)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from runoff.analysis.validity import disagreements
+from runoff.analysis.validity import excluded
 from runoff.probes.life import LIFE, phase_breakdown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def life_table(run: Run) -> pd.DataFrame:
     `duration_ns` is an integer, `share` the part of the whole (0 to 1). Cases whose outputs disagree are left
     out.
     """
-    wrong = disagreements(run)
+    wrong = excluded(run)
     rows = []
     for case in run.info.cases:
         lives = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from runoff.analysis.validity import disagreements
+from runoff.analysis.validity import excluded
 from runoff.probes import PROBES
 from runoff.probes.base import metric_name
 
@@ -51,7 +51,7 @@ def tidy(run: Run) -> pd.DataFrame:
 
 def _records_read(run: Run) -> dict[tuple[str, str], list[Record]]:
     """Return the records that count, by case and probe."""
-    cases, wrong = {case.id for case in run.info.cases}, disagreements(run)
+    cases, wrong = {case.id for case in run.info.cases}, excluded(run)
     groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in run.records:
         probe = PROBES.get(record.probe)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runoff.analysis.claims import FEWEST_UNITS, least_certain
 from runoff.analysis.evidence import Evidence, ProcessTimes, StabilityVerdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import machine_noise
-from runoff.analysis.validity import disagreements
+from runoff.analysis.validity import excluded
 from runoff.probes import PROBES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def stability(run: Run, summary: pd.DataFrame) -> dict[str, Stability]:
     for record in sorted(run.records, key=lambda record: record.order):
         if record.probe in timed and record.status == "ok":
             records[record.case].append(record)
-    wrong = disagreements(run)
+    wrong = excluded(run)
     claims = least_certain(summary, {probe.name: probe.headline[0] for probe in _timed_probes()})
     cores = run.info.machine.get("cores")
     return {

@@ -17,7 +17,7 @@ from runoff.analysis.comparisons import run_verdicts
 from runoff.analysis.measurements import measured
 from runoff.analysis.metric_samples import Key, MetricSamples
 from runoff.analysis.samples import tidy
-from runoff.analysis.validity import State, computes, disagreements, state
+from runoff.analysis.validity import State, computes, excluded, state
 from runoff.analysis.verdict import Verdict
 from runoff.analysis.wording import words
 from runoff.probes import PROBES
@@ -78,7 +78,7 @@ class _Summary:
         self.run = run
         data = measured(run, samples)
         self.cells = data.cells
-        self.wrong = disagreements(run)
+        self.wrong = excluded(run)
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in run.records:
             self.records[record.case].append(record)

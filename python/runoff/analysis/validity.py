@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from runoff.analysis.clock_check import clock_disagreements
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,12 +26,17 @@ class State(Struct, frozen=True):
 
 
 def disagreements(run: Run) -> dict[str, Reason]:
-    """Return, by case id, why outputs disagree with the reference; such cases have no timing results."""
+    """Return, by case id, why outputs disagree with the reference."""
     wrong: dict[str, Reason] = {}
     for record in run.records:
         if record.reason is not None and record.reason.kind == DISAGREES:
             wrong.setdefault(record.case, record.reason)
     return wrong
+
+
+def excluded(run: Run) -> dict[str, Reason]:
+    """Return, by case id, why a case is excluded from timing results: its outputs, or its clock, are wrong."""
+    return clock_disagreements(run) | disagreements(run)
 
 
 def computes(run: Run, target: str) -> bool:

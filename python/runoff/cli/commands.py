@@ -11,7 +11,7 @@ import msgspec
 
 from runoff import paths
 from runoff.measure.discovery import query_capabilities
-from runoff.measure.launch import launch
+from runoff.measure.one_shot import run_process
 from runoff.measure.request import make_request
 from runoff.models.prepare import convert_model, ensure_models, export_model
 from runoff.models.prepared import prepare_models
@@ -29,7 +29,7 @@ from runoff.records.protocol import Item
 from runoff.targets import find_targets
 
 if TYPE_CHECKING:
-    from runoff.measure.launch import Answer
+    from runoff.measure.result import Outcome
     from runoff.models.store import StoredModel
     from runoff.processes import Finished
     from runoff.records.protocol import Request, Result
@@ -105,13 +105,13 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
         ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, _say)
         request = _request(ready.cases[0], ready.models[case.model], scratch, image)
-        answer = launch(request, target_info.target, spawner, scratch, _TIMEOUT_S)
-    if answer.reason:
-        raise RunoffError(f"{target}: {answer.reason.message}", answer.reason.hint, _exit_code(answer))
+        outcome = run_process(request, target_info.target, spawner, scratch, _TIMEOUT_S)
+    if outcome.reason:
+        raise RunoffError(f"{target}: {outcome.reason.message}", outcome.reason.hint, _exit_code(outcome))
     if as_json:
-        _print_json({**msgspec.to_builtins(answer.result), "wall_ns": answer.finished.elapsed_ns})
-    elif answer.result:
-        _print_result(answer.result, answer.finished, case)
+        _print_json({**msgspec.to_builtins(outcome.result), "wall_ns": outcome.finished.elapsed_ns})
+    elif outcome.result:
+        _print_result(outcome.result, outcome.finished, case)
 
 
 def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
@@ -141,10 +141,10 @@ def _request(case: Case, model: StoredModel, scratch: Path, image: Path | None) 
     return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * case.settings.batch)
 
 
-def _exit_code(answer: Answer) -> ExitCode:
-    if answer.status == "unsupported":
+def _exit_code(outcome: Outcome) -> ExitCode:
+    if outcome.status == "unsupported":
         return ExitCode.NOTHING_RUNS_HERE
-    bad_image = answer.result is not None and (answer.result.kind or "").startswith("image-")
+    bad_image = outcome.result is not None and (outcome.result.kind or "").startswith("image-")
     return ExitCode.BAD_INPUT if bad_image else ExitCode.CASE_FAILED
 
 

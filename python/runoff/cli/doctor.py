@@ -137,8 +137,9 @@ def _energy(spawner: Spawner) -> Finding:
     meters = find_meters(spawner)
     if meters.reason:
         return Finding("probe energy", "missing", meters.reason.message, meters.reason.hint)
-    infos = [meter.info for meter in meters.found]
-    return Finding("probe energy", "ok", "; ".join(f"{info.name}: {', '.join(info.domains)}" for info in infos))
+    lines = [f"{meter.info.name}: {', '.join(meter.info.domains)}" for meter in meters.found]
+    lines += [f"not {line}" for line in meters.dead()]
+    return Finding("probe energy", "ok", "; ".join(lines))
 
 
 def _room() -> Finding:

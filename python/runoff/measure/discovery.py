@@ -1,4 +1,4 @@
-"""What can run here: every target and every tool is asked once, before the plan is made."""
+"""What can run on this machine: every target and every tool is queried once, before the plan is made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from runoff.plan.target import TargetInfo
 from runoff.processes import describe_exit
+from runoff.records import untrusted
 from runoff.records.protocol import Capabilities
 from runoff.records.reason import Reason
 
@@ -25,12 +26,12 @@ _OLDEST_HYPERFINE = 2
 
 
 def discover(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, TargetInfo]:
-    """Return what each target's runner answers to ``--probe``, or why it did not answer."""
+    """Return each target's capabilities, or the reason why the query failed."""
     return {name: query_capabilities(target, spawner) for name, target in targets.items()}
 
 
 def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
-    """Ask one target."""
+    """Query the capabilities of one target, by ``--probe``."""
     if target.missing:
         return TargetInfo(target, None, target.missing)
     try:
@@ -40,8 +41,8 @@ def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
             target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
         )
     try:
-        can = msgspec.json.decode(finished.stdout, type=Capabilities)
-    except msgspec.DecodeError as error:
+        can = untrusted.decode(finished.stdout, Capabilities)
+    except (msgspec.DecodeError, RecursionError) as error:
         if finished.exit_code:
             return TargetInfo(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
         return TargetInfo(
@@ -60,10 +61,10 @@ def query_tools(probes: Iterable[Probe], spawner: Spawner) -> tuple[dict[str, st
 
 
 def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]:
-    """Return a tool's version, and why it cannot be used."""
+    """Return a tool's version, and the reason if it cannot be used."""
     path = tool.find()
     if path is None:
-        return None, Reason("tool-missing", f"{tool.name} is not on this machine", tool.hint)
+        return None, Reason("tool-missing", f"{tool.name} not found", tool.hint)
     finished = spawner.run((path, "--version"), dict(os.environ), _TIMEOUT_S)
     found = re.search(r"\d+(\.\d+)*", finished.stdout)
     if finished.exit_code or not found:
@@ -75,10 +76,14 @@ def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]
 
 
 def _refusal(tool: Tool, path: str, spawner: Spawner) -> Reason | None:
-    """Return why a tool that is there may not measure; None when it may."""
+    """Return the reason if an installed tool is not permitted to measure."""
     if not tool.trial:
         return None
     finished = spawner.run((path, *tool.trial), dict(os.environ), _TIMEOUT_S)
     if finished.exit_code == 0:
         return None
-    return Reason("tool-refused", f"{tool.name} may not measure here: it {describe_exit(finished)}", tool.allow)
+    return Reason(
+        "tool-refused",
+        f"{tool.name} is not permitted to measure on this machine: {tool.name} {describe_exit(finished)}",
+        tool.allow,
+    )

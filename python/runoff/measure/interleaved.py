@@ -1,8 +1,8 @@
-"""The cases of a comparison live side by side and take turns in short blocks, so that each block sees one machine.
+"""Live processes side by side, which take turns in short blocks: each block sees one state of the machine.
 
-While one computes the others wait in the read of a pipe. A set begins with fresh processes, because two processes of
-one program differ for their whole life; it warms up until all of them are steady; then every round asks each of them,
-in random order, for the same inputs.
+While one process computes, the others wait in the read of a pipe. A group begins with fresh processes, because two
+processes of one program differ for their whole life; it warms up until all are steady; then every round requests
+the same inputs from each process, in random order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import time
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -27,153 +27,172 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, Conditions, InterleavingStats, Record
 
 TURN_NS = 2_000_000
-"""A turn lasts at least about this long: shorter ones would measure the waking up."""
+"""Least duration of a turn, roughly: a shorter turn would measure the waking up."""
 MOST_INFERENCES = 64
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
 EMPTY_EVERY = 5
-"""Every so many rounds the pipe itself is measured, by a turn without inferences."""
+"""Rounds between two turns without an inference, which measure the pipe itself."""
 
 
 def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
     """Measure the cases of `job` side by side and return their records, `blanks` filled in.
 
-    One that takes too long is killed with all the others; the set is then begun again without it.
+    A process that takes too long is killed with all the others; the group then starts again without its case.
     """
     left = {case.id: (case, blank) for case, blank in zip(job.cases, blanks, strict=True)}
     records: dict[str, Record] = {}
     while left:
-        played = _Set(context, job, [case for case, _ in left.values()]).play(left)
-        late = {name: record for name, record in played.items() if record.reason and record.reason.kind == "timeout"}
-        done = late or played
+        measured = _measure(context, job, left)
+        late = {name: record for name, record in measured.items() if record.reason and record.reason.kind == "timeout"}
+        done = late or measured
         records |= done
         left = {name: pair for name, pair in left.items() if name not in done}
     return [records[case.id] for case in job.cases]
 
 
-class _Set:
-    """Live processes, from their start to their end."""
+def _measure(context: ExecutionContext, job: Job, blanks: dict[str, tuple[Case, Record]]) -> dict[str, Record]:
+    """Start, warm up, take turns and end; return the records by case."""
+    before, own = take_snapshot(), time.process_time_ns()
+    with ProcessGroup(context, job, [case for case, _ in blanks.values()]) as group:
+        group.warm_up()
+        stats = _take_turns(context, group)
+    conditions = conditions_since(before, group.spent_ns + time.process_time_ns() - own)
+    return {name: _record(group, blank, stats.get(name), conditions) for name, (_, blank) in blanks.items()}
 
-    def __init__(self, context: ExecutionContext, job: Job, cases: list[Case]) -> None:
+
+def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, InterleavingStats]:
+    """Take the measured turns, until every process has met both minima; return the statistics by case."""
+    if not group.active:
+        return {}
+    beside, warmup = len(group.active), group.rounds
+    count, minima = group.inferences(TURN_NS, MOST_INFERENCES), context.suite.measure.latency
+    group.each(LiveProcess.begin)
+    rounds = 0
+    while group.active:
+        group.round(count)
+        rounds += 1
+        measured = [process.inference_ns[warmup:] for process in group.active.values()]
+        enough = all(len(ns) >= minima.min_samples and sum(ns) >= minima.min_time_s * 1e9 for ns in measured)
+        out_of_time = rounds * count * 2 >= minima.min_samples and context.sampling.out_of_time()
+        if enough or out_of_time:
+            break
+        if rounds % EMPTY_EVERY == 0:
+            group.each(lambda process: process.turn([]))
+    group.each(LiveProcess.end)
+    return {
+        name: process.stats(beside=beside, inferences=count, warmup=warmup, steady=name in group.steady)
+        for name, process in group.active.items()
+    }
+
+
+def _record(group: ProcessGroup, blank: Record, stats: InterleavingStats | None, conditions: Conditions) -> Record:
+    process = group.processes.get(blank.case)
+    if process is None or process.outcome is None:
+        reason = group.failures.get(blank.case) or Reason("os", "cannot be started")
+        return msgspec.structs.replace(blank, status="error", reason=reason, conditions=conditions)
+    conditions = msgspec.structs.replace(conditions, switches=process.outcome.finished.switches)
+    return process.outcome.record(blank, parity=process.parity, turned=stats, conditions=conditions)
+
+
+class ProcessGroup:
+    """Live processes from their start to their end. Use it as a context manager.
+
+    A process that fails leaves the group; the others continue.
+
+    Parameters
+    ----------
+    context
+        What measuring needs.
+    job
+        The job that the processes belong to.
+    cases
+        One process is started for each.
+    """
+
+    def __init__(self, context: ExecutionContext, job: Job, cases: Sequence[Case]) -> None:
         self._context, self._job = context, job
         self._cases = {case.id: case for case in cases}
-        self._players: dict[str, LiveProcess] = {}
-        self._reasons: dict[str, Reason] = {}
-        self._turned: dict[str, InterleavingStats] = {}
+        self.processes: dict[str, LiveProcess] = {}
+        self.failures: dict[str, Reason] = {}
+        """By case, why a process left the group."""
+        self.steady: set[str] = set()
+        """Cases whose times became steady in the warm-up."""
+        self.rounds = 0
+        """Rounds of the warm-up, of one inference each."""
         self._order = random.Random(f"{context.suite.measure.seed}.set.{job.block}.{job.cases[0].id}")  # noqa: S311
         # no seed: a runner could know it
         self._items = random.SystemRandom()
 
-    def play(self, blanks: dict[str, tuple[Case, Record]]) -> dict[str, Record]:
-        """Start, warm up, take turns and end; return the records by case."""
-        before, own = take_snapshot(), time.process_time_ns()
+    def __enter__(self) -> Self:
         for name in self._shuffled(self._cases):
-            self._guarded(name, partial(self._begin, name))
-        steady, warmup = self._warm_up()
-        self._take_turns(steady, warmup)
-        for name, player in self._players.items():
-            if player.finished is None:
-                player.reason = player.reason or self._reasons.get(name)
-                player.close()
-        self._context.spawner.measured_ns += sum(player.inside_ns for player in self._players.values())
-        spent = sum(player.finished.cpu_ns for player in self._players.values() if player.finished)
-        conditions = conditions_since(before, spent + time.process_time_ns() - own)
-        return {name: self._record(blank, conditions) for name, (_, blank) in blanks.items()}
+            self._guard(name, partial(self._start, name))
+        return self
 
-    def _begin(self, name: str) -> None:
-        player = self._players[name] = LiveProcess(self._context, self._job, self._cases[name])
-        player.warm()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            return  # Ctrl-C: the spawner kills them
+        for name, process in self.processes.items():
+            process.close(self.failures.get(name))
+        self._context.spawner.measured_ns += sum(process.waited_ns for process in self.processes.values())
 
-    def _warm_up(self) -> tuple[set[str], int]:
-        """Take turns until each was steady once or the time for it is over; return which were, and the turns."""
+    def _start(self, name: str) -> None:
+        process = self.processes[name] = LiveProcess(self._context, self._job, self._cases[name])
+        process.wait_until_ready()
+
+    @property
+    def active(self) -> dict[str, LiveProcess]:
+        """The processes that did not fail."""
+        return {name: process for name, process in self.processes.items() if name not in self.failures}
+
+    @property
+    def spent_ns(self) -> int:
+        """CPU time of the processes that have ended."""
+        return sum(process.outcome.finished.cpu_ns for process in self.processes.values() if process.outcome)
+
+    def warm_up(self) -> None:
+        """Take turns until each process was steady once or the time for it is over."""
         until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
-        steady: set[str] = set()
-        rounds = 0
-        while self._playing():
-            self._round(1)
-            rounds += 1
-            steady |= {name for name, player in self._playing().items() if is_steady(player.inference_ns)}
-            if steady >= self._playing().keys() or (rounds >= WINDOW * WINDOWS and time.monotonic() > until):
+        while self.active:
+            self.round(1)
+            self.rounds += 1
+            self.steady |= {name for name, process in self.active.items() if is_steady(process.inference_ns)}
+            late = self.rounds >= WINDOW * WINDOWS and time.monotonic() > until
+            if late or self.steady >= self.active.keys():
                 break
-        return steady, rounds
 
-    def _take_turns(self, steady: set[str], warmup: int) -> None:
-        """Take the measured turns, until every player has met both minima."""
-        if not self._playing():
-            return
-        beside = len(self._playing())
-        count = self._inferences()
-        minima = self._context.suite.measure.latency
-        self._each(lambda player: player.begin())
-        rounds = 0
-        while self._playing():
-            self._round(count)
-            rounds += 1
-            told = [player.inference_ns[warmup:] for player in self._playing().values()]
-            enough = all(len(ns) >= minima.min_samples and sum(ns) >= minima.min_time_s * 1e9 for ns in told)
-            cut = rounds * count * 2 >= minima.min_samples and self._context.sampling.out_of_time()
-            if enough or cut:
-                break
-            if rounds % EMPTY_EVERY == 0:
-                self._each(lambda player: player.turn([]))
-        self._each(lambda player: player.end())
-        for name, player in self._playing().items():
-            self._turned[name] = player.turned(beside=beside, inferences=count, warmup=warmup, steady=name in steady)
+    def inferences(self, turn_ns: float, most: int) -> int:
+        """Return the inferences in a turn, at most `most`, that make the fastest process take `turn_ns`."""
+        fastest = min(median(process.inference_ns[-WINDOW * WINDOWS :]) for process in self.active.values())
+        return max(1, min(most, -int(-turn_ns // max(fastest, 1))))
 
-    def _inferences(self) -> int:
-        """Return how many inferences a turn has, so that the quickest player's lasts `TURN_NS`."""
-        quickest = min(median(player.inference_ns[-WINDOW * WINDOWS :]) for player in self._playing().values())
-        return max(1, min(MOST_INFERENCES, -int(-TURN_NS // max(quickest, 1))))
-
-    def _round(self, count: int) -> None:
-        """Ask every player for the same inputs, in random order."""
-        items = next(iter(self._playing().values())).items
+    def round(self, count: int) -> None:
+        """Request `count` inferences from every process on the same inputs, in random order of the processes."""
+        items = next(iter(self.active.values())).items
         firsts = [self._items.randrange(items) for _ in range(count)]
-        self._each(lambda player: self._turn(player, firsts))
+        self.each(lambda process: self._turn(process, firsts))
 
-    def _turn(self, player: LiveProcess, firsts: list[int]) -> None:
-        player.turn(firsts)
-        if player.case.settings.threads > 1:
+    def _turn(self, process: LiveProcess, firsts: list[int]) -> None:
+        process.turn(firsts)
+        if process.case.settings.threads > 1:
             time.sleep(SETTLE_S)
-            player.inside_ns += round(SETTLE_S * 1e9)
+            process.waited_ns += round(SETTLE_S * 1e9)
 
-    def _playing(self) -> dict[str, LiveProcess]:
-        return {name: player for name, player in self._players.items() if name not in self._reasons}
+    def each(self, act: Callable[[LiveProcess], None]) -> None:
+        """Do `act` with every process, in random order."""
+        for name in self._shuffled(self.active):
+            self._guard(name, partial(act, self.processes[name]))
 
-    def _each(self, act: Callable[[LiveProcess], None]) -> None:
-        for name in self._shuffled(self._playing()):
-            self._guarded(name, partial(act, self._players[name]))
-
-    def _guarded(self, name: str, act: Callable[[], None]) -> None:
-        """Do `act`; a failure takes this player out and leaves the others in."""
+    def _guard(self, name: str, act: Callable[[], None]) -> None:
+        """Do `act`; if it fails, this process leaves the group."""
         try:
             act()
         except TurnError as error:
-            self._reasons[name] = error.reason
+            self.failures[name] = error.reason
         except OSError as error:
-            self._reasons[name] = Reason("os", f"it could not be run: {error}")
+            self.failures[name] = Reason("os", f"cannot be run: {error}")
 
     def _shuffled(self, names: Iterable[str]) -> list[str]:
         order = list(names)
         self._order.shuffle(order)
         return order
-
-    def _record(self, blank: Record, conditions: Conditions) -> Record:
-        player = self._players.get(blank.case)
-        if player is None or player.finished is None:
-            reason = self._reasons.get(blank.case) or Reason("os", "it could not be started")
-            return msgspec.structs.replace(blank, status="error", reason=reason, conditions=conditions)
-        failed = player.reason
-        unsupported = player.result is not None and player.result.status == "unsupported"
-        return msgspec.structs.replace(
-            blank,
-            status="ok" if failed is None else "unsupported" if unsupported else "error",
-            reason=failed,
-            spawn_ns=player.finished.spawn_ns,
-            exit_ns=player.finished.exit_ns,
-            exit_code=player.finished.exit_code,
-            result=player.result,
-            parity=[player.parity[example] for example in sorted(player.parity)],
-            turned=self._turned.get(blank.case),
-            conditions=msgspec.structs.replace(conditions, switches=player.finished.switches),
-        )

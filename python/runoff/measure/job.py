@@ -1,4 +1,4 @@
-"""What is started together, and all that starting it needs."""
+"""A job: the cases that are started together; and the context that every job needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Job(Struct, frozen=True):
-    """What is started together."""
+    """The cases that are started together."""
 
     cases: tuple[Case, ...]
     probe: Probe
@@ -32,14 +32,14 @@ class Job(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What a person is told that runs now."""
+        """Progress label of this job."""
         first = self.cases[0]
         targets = ", ".join(case.target for case in self.cases)
         return f"{self.probe.name} {self.block + 1}  {first.model} {first.workload} {first.settings.profile} {targets}"
 
 
 class ExecutionContext(Struct, frozen=True, kw_only=True):
-    """All that executing needs."""
+    """Everything that jobs need."""
 
     suite: Suite
     targets_info: Mapping[str, TargetInfo]
@@ -49,11 +49,11 @@ class ExecutionContext(Struct, frozen=True, kw_only=True):
     spawner: Spawner
     scratch: Path
     secret: str
-    """Fixes the order of the inputs; no runner is told."""
+    """Determines the order of the inputs; no runner knows it."""
     sampling: Sampling
-    """Says when a pass has enough blocks."""
+    """Decides when a pass has enough blocks."""
     before: Sequence[Record] = ()
-    """What an interrupted run has already."""
+    """Records that an interrupted run already has."""
     meters: Meters = Meters()
     """Sources of energy readings, for the probe ``energy``."""
 

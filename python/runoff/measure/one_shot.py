@@ -1,8 +1,7 @@
-"""One process from start to exit: the request, the tool that watches it, the answer, and what the machine was like."""
+"""The engine for a process from start to exit: the request, the tool that watches it, the result and its checks."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -11,76 +10,120 @@ import msgspec
 
 from runoff.measure.conditions import conditions_since, take_snapshot
 from runoff.measure.device_memory import PROVIDERS, DeviceWatch
-from runoff.measure.launch import launch
-from runoff.measure.request import draw, make_request
+from runoff.measure.request import RequestFiles, draw, fresh, make_request
+from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_result
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from runoff.measure.job import ExecutionContext, Job
-    from runoff.measure.launch import Answer
+    from runoff.measure.verify import Parity
+    from runoff.plan.target import Target
+    from runoff.probes.base import Tool
+    from runoff.processes import Spawner
+    from runoff.records.protocol import Request, Result
     from runoff.records.schema import Record
 
 
+def run_process(
+    request: Request, target: Target, spawner: Spawner, folder: Path, timeout_s: float, tool: Tool | None = None
+) -> Outcome:
+    """Start `target` with `request` and wait for its end.
+
+    Parameters
+    ----------
+    request
+        The request; its spawn time is filled in here.
+    target
+        The runner.
+    spawner
+        Starts the process.
+    folder
+        Existing folder for request, result and the tool's report.
+    timeout_s
+        The process is killed after so many seconds.
+    tool
+        Starts the runner and watches it.
+
+    Raises
+    ------
+    OSError
+        If the runner cannot be started.
+    """
+    files = RequestFiles(request, folder)
+    argv = files.command(target)
+    if tool:
+        argv = tool.wrap(str(tool.find()), argv, folder)
+    finished = spawner.run(
+        argv, target.environment(), timeout_s, lambda spawn_ns: files.write(None if tool else spawn_ns)
+    )
+    return Outcome(finished, *read_result(finished, files.result, request.case, watched=tool is not None))
+
+
+class OneShot:
+    """The one case of a job as a process from start to exit, which can be repeated.
+
+    Parameters
+    ----------
+    context
+        What measuring needs.
+    job
+        The job; it has one case.
+    folder
+        Folder for the files of the process; created again for each run.
+    """
+
+    def __init__(self, context: ExecutionContext, job: Job, folder: Path) -> None:
+        (self._case,) = job.cases
+        self._context, self._probe, self._folder = context, job.probe, folder
+        self._model = context.models[self._case.model]
+        self._order = draw(self._case, self._model, job.probe, job.block, context.secret)
+        self._request = make_request(self._case, self._model, job.probe, folder, self._order)
+
+    def run(self) -> Outcome:
+        """Run the process once; its outputs are not compared yet."""
+        context = self._context
+        target, timeout_s = context.target(self._case, self._probe), context.suite.measure.timeout_s
+        return run_process(self._request, target, context.spawner, fresh(self._folder), timeout_s, self._probe.tool)
+
+    def check(self, result: Result) -> tuple[Parity, Reason | None]:
+        """Compare the outputs of the latest run, as `runoff.measure.verify.check_result` does."""
+        can = self._context.targets_info[self._case.target].capabilities
+        if can and not can.computes:
+            return [], None
+        return check_result(self._case, self._model, self._probe, self._order, result)
+
+
 def measure_one_shot(context: ExecutionContext, job: Job, blank: Record) -> Record:
-    """Start the one case of `job`, wait for its end, and return `blank` filled in."""
+    """Run the one case of `job` from start to exit, and return `blank` filled in."""
     try:
-        return _run(context, job, blank, fresh(context.scratch / "process"))
+        return _measure(context, job, blank, context.scratch / "process")
     except OSError as error:
-        return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"it could not be run: {error}"))
+        return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"cannot be run: {error}"))
 
 
-def fresh(folder: Path) -> Path:
-    """Return `folder`, made anew and empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _run(context: ExecutionContext, job: Job, blank: Record, scratch: Path) -> Record:
-    (case,) = job.cases
-    model = context.models[case.model]
-    order = draw(case, model, job.probe, job.block, context.secret)
-    request = make_request(case, model, job.probe, scratch, order)
-    target, timeout_s = context.target(case, job.probe), context.suite.measure.timeout_s
-    before, own = take_snapshot(), time.process_time_ns()
+def _measure(context: ExecutionContext, job: Job, blank: Record, folder: Path) -> Record:
+    process, (case,), tool = OneShot(context, job, folder), job.cases, job.probe.tool
     on_device = job.probe.watches_device and case.settings.provider in PROVIDERS
+    before, own = take_snapshot(), time.process_time_ns()
     with DeviceWatch() if on_device else nullcontext() as watch:
-        answer = launch(request, target, context.spawner, scratch, timeout_s, job.probe.tool)
-    finished = answer.finished
-    record = msgspec.structs.replace(
+        outcome = process.run()
+    finished, result = outcome.finished, outcome.result
+    record = outcome.record(
         blank,
-        status=answer.status,
-        reason=answer.reason,
-        spawn_ns=finished.spawn_ns,
-        exit_ns=finished.exit_ns,
-        exit_code=finished.exit_code,
-        result=answer.result,
         conditions=conditions_since(before, finished.cpu_ns + time.process_time_ns() - own, finished.switches),
         device_memory=watch.of(finished.pid) if watch else None,
     )
-    if answer.result is None or answer.reason:
+    if result is None or outcome.reason:
         return record
-    return _checked(context, job, record, order, answer, scratch)
-
-
-def _checked(
-    context: ExecutionContext, job: Job, record: Record, order: Sequence[int], answer: Answer, scratch: Path
-) -> Record:
-    """Add what the tool saw and how the outputs compare; withhold "ok" from a wrong answer."""
-    (case,), tool = job.cases, job.probe.tool
     try:
-        seen = tool.read(scratch) if tool else []
+        report = tool.read(folder) if tool else []
     except (OSError, ValueError, LookupError) as error:
-        name, logged = tool.name if tool else "", answer.finished.stderr[-200:]
+        name, logged = tool.name if tool else "", finished.stderr[-200:]
         reason = Reason("tool-failed", f"{name} left no readable report: {error} {logged}")
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
-    can = context.targets_info[case.target].capabilities
-    if answer.result is None or (can and not can.computes):
-        return msgspec.structs.replace(record, tool=seen)
-    parity, doubt = check_result(case, context.models[case.model], job.probe, order, answer.result)
-    status = "error" if doubt else "ok"
-    return msgspec.structs.replace(record, status=status, reason=doubt, tool=seen, parity=parity)
+    parity, disagreement = process.check(result)
+    status = "error" if disagreement else "ok"
+    return msgspec.structs.replace(record, status=status, reason=disagreement, tool=report, parity=parity)

@@ -1,10 +1,12 @@
-"""Does a case compute the right answer? Its outputs against what PyTorch gave when the model was stored."""
+"""The outputs of a case, compared with those that PyTorch computed when the model was stored."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from runoff.records import untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Preprocess, WrittenTensor
 
 TOLERANCE = {"tensor": 1e-4, "classify": 5e-2}
-"""Largest `max_rel_diff` that still counts as the same answer. The same tensor leaves only the order of additions;
+"""Largest `max_rel_diff` that still counts as the same output. The same tensor leaves only the order of additions;
 from an image, decoders and resizers may differ by 2/255 in a pixel, which the network amplifies."""
 HALF_TOLERANCE = 1e-2
 """The same where the arithmetic is in fp16."""
 
-
+_LARGEST_ELEMENT = 8
+"""A file may be this many times larger than its references, which are float32: other elements have up to 8 bytes."""
 _DTYPES = (
     "float16", "float32", "float64", "bool",
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -28,7 +31,7 @@ _DTYPES = (
 
 
 def tolerance(workload: str, precision: str) -> float:
-    """Return the largest `max_rel_diff` that still counts as the same answer in the precision of the arithmetic."""
+    """Return the largest `max_rel_diff` that still counts as the same output in the precision of the arithmetic."""
     usual = TOLERANCE[workload]
     return max(usual, HALF_TOLERANCE) if precision == "fp16" else usual
 
@@ -51,13 +54,15 @@ def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]
 
     Raises
     ------
+    OSError
+        If an output's file cannot be read, is not a regular file, or is far larger than its references.
     ValueError
-        When an output's file or shape does not fit its reference, or holds what is not a finite number.
+        If an output's file or shape does not fit its reference, or a value is not finite.
     """
     return [
         {"item": item, **_difference(row, np.fromfile(_of(item, references), dtype="<f4"))}
         for tensor in outputs
-        for item, row in zip(tensor.items, _rows(tensor), strict=True)
+        for item, row in zip(tensor.items, _rows(tensor, references), strict=True)
     ]
 
 
@@ -68,7 +73,7 @@ def compare_inputs(
     differences = {}
     for tensor in tensors:
         scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
-        for item, row in zip(tensor.items, _rows(tensor), strict=True):
+        for item, row in zip(tensor.items, _rows(tensor, references), strict=True):
             pillow = np.fromfile(_of(item, references), dtype="<f4").reshape(3, -1)
             pixels = np.abs(row.reshape(3, -1) - pillow) * scale
             differences[item] = {
@@ -85,16 +90,18 @@ def worst(parity: Sequence[dict[str, Any]]) -> float:
 
 def _of(item: int, references: Sequence[Path]) -> Path:
     if not 0 <= item < len(references):
-        raise ValueError(f"there is no item {item}; the request has {len(references)}")
+        raise ValueError(f"no item {item}; the request has {len(references)}")
     return references[item]
 
 
-def _rows(tensor: WrittenTensor) -> NDArray[np.float32]:
+def _rows(tensor: WrittenTensor, references: Sequence[Path]) -> NDArray[np.float32]:
     if not tensor.shape or tensor.shape[0] != len(tensor.items):
         raise ValueError(f"{tensor.name} has shape {list(tensor.shape)} for {len(tensor.items)} items")
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"{tensor.name} has dtype {tensor.dtype!r} (known: {', '.join(_DTYPES)})")
-    values = np.fromfile(tensor.path, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
+    dtype = np.dtype(tensor.dtype).newbyteorder("<")
+    most = len(tensor.items) * _LARGEST_ELEMENT * max((path.stat().st_size for path in references), default=0)
+    values = np.frombuffer(untrusted.read_file(tensor.path, most), dtype=dtype)
     return values.astype(np.float32, copy=False).reshape(len(tensor.items), -1)
 
 

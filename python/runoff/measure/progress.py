@@ -1,4 +1,4 @@
-"""What a person sees while the measuring goes on. Nothing is drawn while a process runs."""
+"""Progress while measuring: a bar on a terminal, else a line now and then. Nothing is drawn while a process runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 _ENOUGH = 60
 _WIDEST = 60
-"""Characters of a description: the bar and the time have to fit beside it."""
+"""Characters of a description: the bar and the time have to fit next to it."""
+_SILENCE_S = 30.0
+"""Not on a terminal, a line is printed at least this often, unless a single job takes longer."""
 
 
 class Estimate:
-    """Time left, from how long each case took before: in the same probe, else in any, else on average."""
+    """Time left, from the duration of each case so far: in the same probe, else in any, else on average."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._left = [(_key(job), job.probe.name) for job in jobs]
@@ -31,25 +33,27 @@ class Estimate:
         self._by_case: dict[str, float] = {}
 
     def passed(self, case: str, probe: str, seconds: float) -> None:
-        """Take note that `probe` of `case` (or of the cases side by side) took `seconds`, and count it as done."""
+        """Note that `probe` of `case` (or of interleaved cases) took `seconds`, and count it as done."""
         self._known[case, probe] = self._by_case[case] = seconds
         if (case, probe) in self._left:
             self._left.remove((case, probe))
 
     def dropped(self, case: str) -> None:
-        """Take note that `case` will not be started again."""
+        """Note that `case` will not be started again."""
         self._left = [job for job in self._left if job[0] != case]
 
     def seconds_left(self) -> float | None:
         """Return the estimate, or ``None`` before anything was measured."""
-        if not self._by_case:
-            return None
-        average = sum(self._by_case.values()) / len(self._by_case)
-        return sum(self._known.get(job, self._by_case.get(job[0], average)) for job in self._left)
+        return sum(self.seconds(*job) for job in self._left) if self._by_case else None
+
+    def seconds(self, case: str, probe: str) -> float:
+        """Return the expected duration of `probe` of `case`; 0 before anything was measured."""
+        average = sum(self._by_case.values()) / max(1, len(self._by_case))
+        return self._known.get((case, probe), self._by_case.get(case, average))
 
 
 def quiet_progress(console: Console) -> Progress:
-    """Return a bar that is drawn only when it is told to; its tasks have the field ``left``."""
+    """Return a bar that is drawn only on request; its tasks have the field ``left``."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -65,7 +69,7 @@ def _key(job: Job) -> str:
 
 
 class Bar:
-    """A progress bar with the time left; a `runoff.measure.execute.Listener`."""
+    """A progress bar with the time left, or lines of it; a `runoff.measure.execute.Listener`."""
 
     def __init__(self, jobs: list[Job], sampling: Sampling, console: Console) -> None:
         self._sampling = sampling
@@ -73,7 +77,7 @@ class Bar:
         self._console = console
         self._progress = quiet_progress(console)
         self._task = self._progress.add_task("", total=len(jobs), left="")
-        self._began = 0.0
+        self._began, self._printed = 0.0, -_SILENCE_S
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -83,18 +87,31 @@ class Bar:
         self._progress.stop()
 
     def starting(self, job: Job) -> None:
-        """Show what runs now."""
+        """Show the job that runs now."""
         self._began = time.monotonic()
-        left, until = self._estimate.seconds_left(), self._sampling.until
-        told = duration_left(left) if until is None else f"{job.probe.name}: {duration_left(until - self._began)}"
-        self._progress.update(self._task, description=escape(_shortened(job.name)), left=told)
-        self._progress.refresh()
+        until = self._sampling.until
+        if until is None:
+            left = duration_left(self._estimate.seconds_left())
+        else:
+            left = f"{job.probe.name}: {duration_left(until - self._began)}"
+        self._progress.update(self._task, description=escape(_shortened(job.name)), left=left)
+        if self._console.is_terminal:
+            self._progress.refresh()
+        elif self._began + self._estimate.seconds(_key(job), job.probe.name) >= self._printed + _SILENCE_S:
+            self._print_line(job, left)
+
+    def _print_line(self, job: Job, left: str) -> None:
+        """Print a line in place of the bar, and send it off: it may be read through a pipe."""
+        self._printed, task = self._began, self._progress.tasks[self._task]
+        parts = [f"{task.completed:.0f} of {task.total:.0f} done", left, f"now: {job.name}"]
+        self._console.print(", ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
+        self._console.file.flush()
 
     def finished(self, job: Job, records: Sequence[Record]) -> None:
-        """Count it, and say at once what failed."""
+        """Count it, and report failures immediately."""
         self._estimate.passed(_key(job), job.probe.name, time.monotonic() - self._began)
         task = self._progress.tasks[self._task]
-        # a pass that goes on until it is enough has more jobs than could be counted before
+        # a pass that continues until its precision is reached has more jobs than could be counted before
         self._progress.update(self._task, advance=1, total=max(task.total or 0, task.completed + 1))
         for record in records:
             if record.status in ("error", "unsupported"):
@@ -108,7 +125,7 @@ def _shortened(text: str) -> str:
 
 
 def duration_left(seconds: float | None) -> str:
-    """Return the time left in words."""
+    """Return the time left as text."""
     if seconds is None:
         return ""
     return f"about {seconds / _ENOUGH:.0f} min left" if seconds >= 2 * _ENOUGH else f"about {seconds:.0f} s left"

@@ -1,9 +1,12 @@
-"""What a runner is asked: the request, and the examples that stand in it, in an order that it cannot foresee."""
+"""Requests: which examples a runner is given, in an order that it cannot foresee, and the files of the exchange."""
 
 from __future__ import annotations
 
 import random
+import shutil
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from runoff.records.protocol import Accuracy, Item, Request
 
@@ -12,15 +15,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.models.store import StoredModel
+    from runoff.plan.target import Target
     from runoff.probes.base import Probe
     from runoff.records.schema import Case
 
 
-def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) -> tuple[int, ...]:
-    """Return the examples that a process gets, by their indices, filled up to whole batches.
+class RequestFiles:
+    """The request of one process, and the files of request and result in an existing folder."""
 
-    All cases of a block get the same ones, so that they do the same work. The order hangs on `secret`, which no runner
-    is told; the probe ``accuracy`` goes through them in order.
+    def __init__(self, request: Request, folder: Path) -> None:
+        self.result = folder / "result.json"
+        self._request = request
+        self._path = folder / "request.json"
+
+    def command(self, target: Target) -> tuple[str, ...]:
+        """Return the command line that starts the runner of `target`."""
+        return (*target.command, "--request", str(self._path), "--result", str(self.result))
+
+    def write(self, spawn_ns: int | None) -> None:
+        """Write the request; `spawn_ns` is None if a tool starts the runner, at a time of its own."""
+        self._path.write_bytes(msgspec.json.encode(msgspec.structs.replace(self._request, spawn_ns=spawn_ns)))
+
+
+def fresh(folder: Path) -> Path:
+    """Return `folder`, created again and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) -> tuple[int, ...]:
+    """Return the examples for one process, by their indices, filled up to whole batches.
+
+    All cases of a block get the same ones, so they do the same work. The order depends on `secret`, which no runner
+    knows; the probe ``accuracy`` goes through them in order.
     """
     order = list(range(len(model.manifest.examples)))
     if not isinstance(probe.measure, Accuracy):
@@ -33,7 +61,7 @@ def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) 
 def make_request(
     case: Case, model: StoredModel, probe: Probe, outputs_dir: Path, order: Sequence[int] | None = None
 ) -> Request:
-    """Return what the runner of `case` is asked for in `probe`; the spawn time is filled in later.
+    """Return the request of `case` in `probe`; the spawn time is filled in later.
 
     Parameters
     ----------
@@ -46,7 +74,7 @@ def make_request(
     outputs_dir
         Where outputs are written.
     order
-        Indices of the examples, from `draw`; when left out, all of them as they are stored.
+        Indices of the examples, from `draw`; by default, all of them as they are stored.
     """
     manifest, image = model.manifest, case.workload == "classify"
     return Request(

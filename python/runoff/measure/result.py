@@ -1,13 +1,15 @@
-"""What became of a runner: its result if it is whole and believable, and one line of reason if not."""
+"""The outcome of a process: its result if it is complete and plausible, else the reason in one line."""
 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from runoff.processes import describe_exit
+from runoff.records import untrusted
 from runoff.records.protocol import Result
 from runoff.records.reason import Reason
 
@@ -15,6 +17,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.processes import Finished
+    from runoff.records.schema import Record
+
+
+class Outcome(Struct, frozen=True):
+    """How a process ended, and its result or the reason why the result does not count."""
+
+    finished: Finished
+    result: Result | None
+    reason: Reason | None
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``unsupported`` or ``error``."""
+        if self.reason is None:
+            return "ok"
+        return "unsupported" if self.result and self.result.status == "unsupported" else "error"
+
+    def record(self, blank: Record, **fields: Any) -> Record:  # noqa: ANN401 (as `msgspec.structs.replace` takes them)
+        """Return `blank` with this outcome and with `fields`."""
+        own: dict[str, Any] = {
+            "status": self.status,
+            "reason": self.reason,
+            "spawn_ns": self.finished.spawn_ns,
+            "exit_ns": self.finished.exit_ns,
+            "exit_code": self.finished.exit_code,
+            "result": self.result,
+        }
+        return msgspec.structs.replace(blank, **{**own, **fields})
 
 
 def read_result(finished: Finished, path: Path, case: str, *, watched: bool) -> tuple[Result | None, Reason | None]:
@@ -25,56 +55,56 @@ def read_result(finished: Finished, path: Path, case: str, *, watched: bool) -> 
     finished
         The process that runoff started: the runner, or the tool that started it.
     path
-        Where the result should be.
+        The file of the result.
     case
-        The case that was asked for.
+        The case of the request.
     watched
-        Whether a tool stood between runoff and the runner: then the stamps of `finished` are the tool's.
+        Whether a tool started the runner: the stamps of `finished` are then the tool's.
     """
     if finished.timed_out:
         return None, Reason(
             "timeout",
             f"killed after {finished.elapsed_ns / 1e9:.0f} s",
-            "raise timeout_s in [measure], or leave the case out",
+            "raise timeout_s in [measure], or remove the case",
         )
     result, reason = _read(path, finished)
     if result is None:
         return None, reason
     if result.status != "ok":
         return result, Reason(result.kind or "internal", result.message or "no message", result.hint or "")
-    return result, _doubt(result, finished, case, watched=watched)
+    return result, _check(result, finished, case, watched=watched)
 
 
 def _read(path: Path, finished: Finished) -> tuple[Result | None, Reason | None]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Result), None
+        return untrusted.decode(untrusted.read_file(path), Result), None
     except FileNotFoundError:
         kind = (
             "no-result" if finished.exit_code == 0 else "killed" if finished.exit_code == -signal.SIGKILL else "crashed"
         )
         return None, Reason(kind, f"the runner wrote no result and {describe_exit(finished)}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return None, Reason("garbage", f"the runner's result is not one: {error}", "see protocol/result.schema.json")
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return None, Reason("garbage", f"the runner's result is invalid: {error}", "see protocol/result.schema.json")
 
 
-def _doubt(result: Result, finished: Finished, case: str, *, watched: bool) -> Reason | None:
+def _check(result: Result, finished: Finished, case: str, *, watched: bool) -> Reason | None:
     if result.case != case:
         return Reason("garbage", f"the result is for case {result.case!r}")
     if finished.exit_code:
         return Reason("crashed", f"the result says ok, but the runner {describe_exit(finished)}")
     if finished.stdout and not watched:
         return Reason("garbage", f"the runner wrote to stdout: {finished.stdout[:80]!r}", "logs go to stderr")
-    return _clock_doubt(result, finished)
+    return _check_phases(result, finished)
 
 
-def _clock_doubt(result: Result, finished: Finished) -> Reason | None:
-    now = finished.spawn_ns
+def _check_phases(result: Result, finished: Finished) -> Reason | None:
+    earliest_ns = finished.spawn_ns
     for phase in result.phases:
-        if not now <= phase.start_ns <= phase.end_ns <= finished.exit_ns:
+        if not earliest_ns <= phase.start_ns <= phase.end_ns <= finished.exit_ns:
             return Reason(
                 "clock",
-                f"phase {phase.name!r} lies outside the process's life or overlaps the one before",
+                f"phase {phase.name!r} is outside the lifetime of the process or overlaps the phase before",
                 "stamps are CLOCK_MONOTONIC in nanoseconds, in order",
             )
-        now = phase.end_ns
+        earliest_ns = phase.end_ns
     return None

@@ -1,4 +1,4 @@
-"""Rule 2: outputs are compared in the timed run itself, and an answer that is wrong, or missing, has no speed."""
+"""Outputs are compared in the timed run itself; a case with wrong or missing outputs is excluded from the results."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def check_result(
     -------
     tuple
         The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; and the reason why the
-        case gets no speed, if there is one.
+        case is excluded, if there is one.
     """
     try:
         parity = _compare(model, order, result.outputs)
         tensors = [model.tensor(example) for example in order]
         inputs = compare_inputs(result.tensors, tensors, model.manifest.preprocess)
     except (OSError, ValueError, LookupError) as error:
-        return [], Reason("garbage", f"its outputs cannot be compared: {error}")
+        return [], Reason("garbage", f"outputs cannot be compared: {error}")
     every = isinstance(probe.measure, Accuracy)
     fallback = check_provider(case, result)
     due = range(len(order) if every else case.settings.batch)
     missing = _missing(due, result.outputs)
-    doubt = fallback or missing or _disagreement(case, model, parity, result.outputs)
+    reason = fallback or missing or _disagreement(case, model, parity, result.outputs)
     by_example = {order[place]: found for place, found in inputs.items()}
-    return [{**row, **by_example.get(row["item"], {})} for row in parity], doubt
+    return [{**row, **by_example.get(row["item"], {})} for row in parity], reason
 
 
 def check_provider(case: Case, result: Result) -> Reason | None:
-    """Return the reason when the runner computed on another provider than it was asked for: no slower result counts."""
-    told, asked = result.effective.provider if result.effective else None, case.settings.provider
-    if told in (None, asked):
+    """Return the reason if the runner computed on another provider than requested: no slower result counts."""
+    actual, requested = result.effective.provider if result.effective else None, case.settings.provider
+    if actual in (None, requested):
         return None
-    return Reason("provider-fallback", f"asked for the provider {asked!r}, it computed on {told!r}")
+    return Reason("provider-fallback", f"provider {requested!r} was requested, the runner computed on {actual!r}")
 
 
 def check_turn(
@@ -60,11 +60,11 @@ def check_turn(
     try:
         parity = _compare(model, order, outputs)
     except (OSError, ValueError, LookupError) as error:
-        return [], Reason("garbage", f"its outputs cannot be compared: {error}")
+        return [], Reason("garbage", f"outputs cannot be compared: {error}")
     named = [list(tensor.items) for tensor in outputs]
     if not named or any(items != list(places) for items in named):
-        asked = ", ".join(map(str, places))
-        return parity, Reason("garbage", f"its outputs are of items {named}, it was asked for {asked}")
+        requested = ", ".join(map(str, places))
+        return parity, Reason("garbage", f"the outputs are of items {named}; requested: {requested}")
     return parity, _disagreement(case, model, parity, outputs)
 
 
@@ -74,7 +74,7 @@ def _compare(model: StoredModel, order: Sequence[int], outputs: Sequence[Written
 
 
 def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | None:
-    """Return the reason when outputs are missing: all are due in `accuracy`, else those of the first batch."""
+    """Return the reason if outputs are missing: all are due in `accuracy`, else those of the first batch."""
     missing = sorted(set(due) - {item for tensor in outputs for item in tensor.items})
     if not missing:
         return None
@@ -93,18 +93,18 @@ def _disagreement(case: Case, model: StoredModel, parity: Parity, outputs: Seque
     wrong = max(parity, key=lambda row: row["max_rel_diff"])
     name = model.manifest.examples[wrong["item"]].name
     message = (
-        f"its outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
+        f"outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
         f", for the example {name}"
     )
     other = _whose(model, wrong["item"], outputs, limit)
-    told = f"; it is the answer to {other}: an earlier input, or a cache" if other else ""
-    return Reason("outputs-differ", message + told)
+    source = f"; they are the outputs of {other}: an earlier input, or a cache" if other else ""
+    return Reason("outputs-differ", message + source)
 
 
-def _whose(model: StoredModel, asked: int, outputs: Sequence[WrittenTensor], limit: float) -> str:
-    """Return the example whose answer an output of one row is; empty when it is nobody's."""
+def _whose(model: StoredModel, requested: int, outputs: Sequence[WrittenTensor], limit: float) -> str:
+    """Return the example that an output of one row belongs to; empty if to none."""
     for example, stored in enumerate(model.manifest.examples):
-        if example == asked:
+        if example == requested:
             continue
         references = [model.reference(example)] * (1 + max(item for tensor in outputs for item in tensor.items))
         if worst(compare_outputs(outputs, references)) <= limit:

@@ -20,7 +20,7 @@ def announcement(info: RunInfo, processes: int, folder: Path) -> str:
     rules += [f"for {info.time_s:.0f} s"] if info.time_s else []
     extent = ", or ".join(rules) or f"{processes} processes to measure"
     lines = [f"{len(runnable)} of {len(info.cases)} cases can run on this machine; {extent}, into {shown(folder)}"]
-    return "\n".join([*lines, *_unavailable(info)])
+    return "\n".join([*lines, *_unavailable(info), *_unread(info)])
 
 
 def _unavailable(info: RunInfo) -> Sequence[str]:
@@ -29,3 +29,14 @@ def _unavailable(info: RunInfo) -> Sequence[str]:
         if case.skipped:
             targets.setdefault(str(case.skipped), {})[case.target] = None
     return [f"unavailable: {', '.join(names)}: {reason}" for reason, names in targets.items()]
+
+
+def _unread(info: RunInfo) -> Sequence[str]:
+    """Return a line for each counter of energy that cannot be read, or for all sources if none can."""
+    if info.meters_lacking and not info.meters:
+        return ["unavailable: energy: " + "; ".join(f"{name}: {why}" for name, why in info.meters_lacking.items())]
+    return [
+        f"unavailable: energy, {meter.name}, {name}: {why}"
+        for meter in info.meters
+        for name, why in meter.lacks.items()
+    ]

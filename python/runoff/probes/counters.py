@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runoff.probes.base import Probe, Sample, Shortfall, Tool
 from runoff.records.protocol import Once
+from runoff.records.untrusted import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ def _wrap(perf: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
 
 
 def _read(scratch: Path) -> list[dict[str, Any]]:
-    lines = (scratch / _OUTPUT).read_text(encoding="utf-8").splitlines()
+    lines = read_file(scratch / _OUTPUT).decode().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 

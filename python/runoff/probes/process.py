@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runoff.probes.base import Probe, Sample, Tool
 from runoff.records.protocol import Once
+from runoff.records.untrusted import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ def _wrap(hyperfine: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, 
 
 
 def _read(scratch: Path) -> list[dict[str, Any]]:
-    measurements: list[dict[str, Any]] = json.loads((scratch / _EXPORT).read_bytes())["results"][0]["measurements"]
+    measurements: list[dict[str, Any]] = json.loads(read_file(scratch / _EXPORT))["results"][0]["measurements"]
     return measurements
 
 

@@ -62,6 +62,8 @@ class InterleavingStats(Struct, frozen=True, kw_only=True):
     """Inferences whose outputs were compared with the reference."""
     roundtrip_ns: tuple[int, ...] = ()
     """Each measured turn by runoff's own clock, from request to response."""
+    empty_ns: tuple[int, ...] = ()
+    """The same for turns without an inference, between the measured ones: the cost of the exchange alone."""
     busy_threads: int | None = None
     """Threads of the process that computed during its turns, counted from outside; None if that is impossible."""
     huge_bytes: int | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_TAG = re.compile("<(?=[A-Za-z/!?])")
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
@@ -15,9 +18,14 @@ def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def bullets(lines: Iterable[str]) -> str:
     """Return a list of Markdown; empty for no lines."""
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {_plain(line)}" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Return text without tags: a runner's message may have some."""
+    return _TAG.sub(r"\\<", text)

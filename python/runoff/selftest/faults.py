@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from runoff.analysis.audit import audit
+from runoff.analysis.validity import excluded
 from runoff.selftest.injected import ABSENT
 from runoff.selftest.suites import UNMODIFIED, Plan, pick_model, runner
 
@@ -64,6 +65,7 @@ FAULTS = (
     ),
     Fault(name="threads", what="computes with two threads and says one", kinds=("threads",), point="threads"),
     Fault(name="clock", what="reports half of the time that it took", kinds=("clock",)),
+    Fault(name="clock-fast", what="reports 3% less than the time that it took", kinds=("clock",)),
     Fault(name="clock-phases", what="its clock is an hour ahead", kinds=("clock",)),
     Fault(name="crash", what="dies in the middle of a turn", kinds=("crashed",)),
 )
@@ -107,6 +109,8 @@ def _failures(run: Run) -> dict[str, tuple[str, str]]:
     for record in run.records:
         if record.status != "ok" and record.reason is not None:
             found.setdefault(targets[record.case], (record.reason.kind, str(record.reason)))
+    for case, reason in excluded(run).items():
+        found.setdefault(targets[case], (reason.kind, str(reason)))
     return found
 
 

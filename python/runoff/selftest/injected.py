@@ -122,6 +122,7 @@ class Threads(Unmodified):
 SESSIONS = {"wrong": Wrong, "cached": Cached, "late": Late, "crash": Crash, "threads": Threads}
 CLOCKS: "dict[str, Callable[[], int]]" = {
     "clock": lambda: BEGAN_NS + (monotonic_ns() - BEGAN_NS) // 2,
+    "clock-fast": lambda: BEGAN_NS + (monotonic_ns() - BEGAN_NS) * 97 // 100,
     "clock-phases": lambda: monotonic_ns() + _HOUR_NS,
 }
 FAULTS = ("none", "slow", "fallback", "fallback-claimed", *SESSIONS, *CLOCKS)

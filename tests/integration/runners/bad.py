@@ -25,6 +25,8 @@ CAPABILITIES: dict[str, Any] = {
     "measures": ["once", "accuracy"],
 }
 
+COLOURS = "\x1b[31mred\x1b[0m\nsecond | line\x00 \u202eno <b>bold</b>"
+
 
 def answer(how: str, request: dict[str, Any]) -> dict[str, Any]:
     """Return a result that is right but for `how`; the outputs are copies of the model's references."""
@@ -53,7 +55,10 @@ def write_outputs(how: str, request: dict[str, Any]) -> list[dict[str, Any]]:
         if how == "wrong":
             data = data[400:] + data[:400]
         path = Path(request["outputs_dir"], f"logits.{item}.bin")
-        path.write_bytes(data)
+        if how == "tensor-fifo":
+            os.mkfifo(path)
+        else:
+            path.write_bytes(data)
         outputs.append(
             {
                 "items": [item],
@@ -95,6 +100,14 @@ def go_wrong(how: str, result_path: str) -> None:
     if how == "garbage":
         write(result_path, '{"protocol": 1, ')
         sys.exit(0)
+    if how == "fifo":
+        os.mkfifo(result_path)
+        sys.exit(0)
+    if how == "colours":
+        write(
+            result_path, json.dumps({"protocol": 1, "case": "", "status": "error", "kind": "odd", "message": COLOURS})
+        )
+        sys.exit(1)
     if how == "stdout":
         sys.stdout.write("loading the model ...\n")
 

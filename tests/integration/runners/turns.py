@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-INFERENCE_NS = 3_000_000
+INFERENCE_NS = {"fast": 10_000_000}
+USUAL_NS = 3_000_000
 
 
 def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -37,10 +38,10 @@ def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
 def compute(how: str) -> int:
     """Burn CPU; return how long it says that it took."""
     begun = time.monotonic_ns()
-    while time.monotonic_ns() < begun + INFERENCE_NS:
+    while time.monotonic_ns() < begun + INFERENCE_NS.get(how, USUAL_NS):
         pass
     took = time.monotonic_ns() - begun
-    return {"lies": took // 2, "brags": took * 2}.get(how, took)
+    return {"lies": took // 2, "fast": took * 97 // 100, "brags": took * 2}.get(how, took)
 
 
 def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:

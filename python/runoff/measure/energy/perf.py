@@ -62,7 +62,7 @@ def find_perf(spawner: Spawner) -> PerfStat | Reason:
         return Reason("no-counter", f"the kernel offers no event power/energy-...: nothing in {ROOT}")
     perf = PERF.find()
     if perf is None:
-        return Reason("tool-missing", "perf is not on this machine", PERF.hint)
+        return Reason("tool-missing", "perf not found", PERF.hint)
     command = (*_command(perf, events), "--", shutil.which("true") or sys.executable)
     finished = spawner.run(command, {**os.environ, "LC_ALL": "C"}, _TRIAL_S)
     if finished.exit_code:

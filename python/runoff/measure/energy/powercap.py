@@ -113,7 +113,7 @@ class Powercap:
 
     def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
         """Begin to count from zero."""
-        self._joules = dict.fromkeys(self.info.domains, 0.0)
+        self._joules = {zone.domain: 0.0 for zone in self._zones}
         self._last_ns = time.monotonic_ns()
         self._last = {zone.file: self._count(zone) for zone in self._zones}
 

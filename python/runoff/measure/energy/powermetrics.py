@@ -43,6 +43,8 @@ WHOLE = "soc"
 RESOLUTION_J = 0.001
 _END = re.compile(rb"</plist>")
 _TRIAL_S = 30.0
+_MOST_SAMPLES = 36_000
+"""It ends by itself after an hour: sudo runs it as root, and then runoff cannot end it."""
 
 
 class Sample(Struct, frozen=True):
@@ -127,7 +129,8 @@ class Powermetrics:
         """Start powermetrics."""
         self._joules = {domain: 0.0 for domain in self.info.domains if domain != WHOLE}
         self._elapsed_ns = 0
-        self._stream = Stream(spawner, self._command, scratch / "powermetrics.plist", _END)
+        command = (*self._command, "-n", str(_MOST_SAMPLES))
+        self._stream = Stream(spawner, command, scratch / "powermetrics.plist", _END)
 
     def read(self) -> Reading:
         """Wait for the end of an interval; return the joules by domain up to it.

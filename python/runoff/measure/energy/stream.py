@@ -1,8 +1,8 @@
-"""A program that writes a block of readings every tenth of a second, into a file, until it is told to end.
+"""A program that writes a block of readings every tenth of a second until it is ended.
 
-It is started through a shell that copies what it prints into the file and waits for the end of its own standard input.
-Then the shell ends the copying, and the program with it: its next block has no reader. That works for a program
-that runs as root too, which runoff may not end, and when runoff itself was killed.
+It is started by a shell that copies its output into a file and waits for the end of its own standard input. The shell
+then kills both the program and the copying. A program that runs as root cannot be killed, but its next block has no
+reader: it ends by SIGPIPE. The same holds if runoff itself is killed, with all that it started as its own user.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.1
 PATIENCE_S = 5.0
-"""A program that writes no block for so long is given up."""
+"""A program that writes no block for so long has failed."""
 _POLL_S = 0.005
 _END_S = 10.0
 _LONGEST_END = 1024
-_COPY = '"$@" | cat > "$0" & read -r _; kill $! 2>/dev/null'
+_COPY = """
+rm -f "$0.pipe"; mkfifo "$0.pipe" || exit
+cat "$0.pipe" > "$0" & copy=$!
+"$@" > "$0.pipe" < /dev/null & program=$!
+read -r _
+kill -KILL $program $copy 2> /dev/null
+wait
+"""
 
 
 class Stream:
@@ -41,9 +48,9 @@ class Stream:
     argv
         The program and its arguments; it prints its blocks.
     path
-        The file that they go to; its folder exists.
+        The file for them, in an existing folder.
     end
-        What the end of a block looks like.
+        Matches the end of a block.
     """
 
     def __init__(self, spawner: Spawner, argv: Sequence[str], path: Path, end: re.Pattern[bytes]) -> None:
@@ -56,14 +63,14 @@ class Stream:
         self._live = spawner.start(("/bin/sh", "-c", _COPY, str(path), *argv), environment)
 
     def next(self) -> bytes:
-        """Wait for the end of the block that is being written; return all blocks since the last call, whole ones.
+        """Wait for the end of the block that is being written; return all complete blocks since the last call.
 
-        Nothing is decoded before that end, so that runoff's own work falls into no block that it returns.
+        Nothing is decoded before that end, so runoff's own work is in no block that it returns.
 
         Raises
         ------
         MeterError
-            When no block comes.
+            If no block comes.
         """
         self._buffer += self._file.read()
         begun, until = len(self._buffer), time.monotonic() + PATIENCE_S
@@ -87,6 +94,6 @@ class Stream:
     def _silence(self) -> Reason:
         finished = self._live.close(_END_S)
         logged = finished.stderr.strip().splitlines()
-        said = f": {logged[-1][:200]}" if logged else ""
+        last = f": {logged[-1][:200]}" if logged else ""
         ended = f", and {describe_exit(finished)}" if finished.exit_code and not logged else ""
-        return Reason("stream", f"{self._name} wrote no reading in {PATIENCE_S:.0f} s{said}{ended}")
+        return Reason("stream", f"{self._name} wrote no reading in {PATIENCE_S:.0f} s{last}{ended}")

@@ -32,7 +32,7 @@ def test_one_that_leaves_a_fifth_out_is_not(seed: int) -> None:
     doubt = check_clock(*turns(2.0, seed), batch=1)
     assert doubt is not None
     assert doubt.kind == "clock"
-    assert "longer than it says" in doubt.message
+    assert "longer than the runner reports" in doubt.message
 
 
 def test_joining_a_batch_is_let_through_and_half_of_the_time_is_not() -> None:

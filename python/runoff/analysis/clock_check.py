@@ -1,0 +1,131 @@
+"""The times that a runner reports and runoff's own round trips of the same turns must give the same ratio.
+
+A runner whose clock runs slow reports less time than its turns took, and looks faster. What a turn takes beyond the
+reported time is small and alike for all runners of a comparison: the exchange by pipe (measured by empty turns and
+subtracted), copies into tensors, cold caches; 0.1 to 0.2 ms were seen, on idle and on busy machines. A busy machine
+wakes processes late, which only ever adds to a round trip: of some turns in a row the shortest unreported times count.
+A case that leaves more time unreported than the case it is compared with has two ratios, and no speed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from runoff.plan.baselines import baselines_of
+from runoff.records.reason import Reason
+from runoff.statistics import paired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from runoff.records.schema import Case, Record, Run
+    from runoff.statistics import Ratio
+
+LEAST_SHARE = 0.01
+LEAST_NS = 100_000
+"""A difference counts if its interval is beyond both: this share of a turn, and this time. 3% shows from 3.4 ms on."""
+TURNS = 16
+"""Turns in a row whose unreported time is one value."""
+_SHORTEST = 0.1
+"""Quantile that stands for the turns of a busy machine that were not disturbed."""
+_PARTS = ("preprocess", "inference")
+
+
+class _Turns(NamedTuple):
+    """The turns of one process."""
+
+    reported_ns: float
+    """Median of a turn."""
+    unreported_ns: NDArray[np.float64]
+    """Of each `TURNS` turns in a row."""
+    empty_ns: NDArray[np.float64]
+
+
+_Processes = dict[str, dict[int, _Turns]]
+"""By case and block."""
+
+
+def clock_disagreements(run: Run) -> dict[str, Reason]:
+    """Return, by case id, the reason if reported times and round trips give different ratios."""
+    cases = {case.id: case for case in run.info.cases}
+    processes: _Processes = defaultdict(dict)
+    for record in run.records:
+        if record.case in cases and (turns := _turns(record, cases[record.case])):
+            processes[record.case][record.block] = turns
+    peers: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in run.info.cases:
+        if case.id in processes:
+            peers[case.comparison].append(case)
+    wrong: dict[str, Reason] = {}
+    for comparison in peers.values():
+        for baseline in baselines_of(comparison, run.info.baselines):
+            wrong |= _compare(processes, baseline, [case for case in comparison if case is not baseline])
+    return wrong
+
+
+def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> dict[str, Reason]:
+    """Return the reasons of those `others` that disagree with `baseline`, or of `baseline` if all others do."""
+    wrong: dict[str, Reason] = {}
+    for case in others:
+        if excess := _excess(processes[case.id], processes[baseline.id]):
+            wrong[case.id] = _reason(excess, baseline)
+    compared = [case for case in others if case.control_of is None]
+    found = [excess for case in compared if (excess := _excess(processes[baseline.id], processes[case.id]))]
+    if len(found) == len(compared) > 1:  # one alone does not show which of both clocks is wrong
+        wrong[baseline.id] = _reason(min(found, key=lambda excess: excess.low), None)
+    return wrong
+
+
+def _turns(record: Record, case: Case) -> _Turns | None:
+    """Return the turns of a process that took them beside others, if the unreported time of a turn is known.
+
+    Batches are omitted: some runners join them outside the timed region, as the protocol permits.
+    """
+    stats, result = record.turned, record.result
+    if record.status != "ok" or stats is None or result is None or stats.beside < 2 or not stats.empty_ns:  # noqa: PLR2004
+        return None
+    count = len(stats.roundtrip_ns)
+    parts = [result.samples[name].warm_ns[stats.warmup :] for name in _PARTS if name in result.samples]
+    if case.settings.batch > 1 or count < TURNS or any(len(part) != count * stats.inferences for part in parts):
+        return None
+    reported = np.sum([np.reshape(part, (count, stats.inferences)).sum(axis=1) for part in parts], axis=0)
+    unreported = np.asarray(stats.roundtrip_ns, dtype=np.float64) - reported
+    edges = pairwise([*range(0, count - TURNS + 1, TURNS), count])
+    shortest = [float(np.quantile(unreported[begin:end], _SHORTEST)) for begin, end in edges]
+    return _Turns(float(np.median(reported)), np.array(shortest), np.array(stats.empty_ns, dtype=np.float64))
+
+
+def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio | None:
+    """Return by how much the round trips of `mine` are longer than reported, relative to `theirs`, if they are."""
+    units = list(_units(mine, theirs))
+    if len(units) < 2:  # noqa: PLR2004 (one gives no interval)
+        return None
+    excess = paired(units)
+    turn_ns = float(np.median([turns.reported_ns for turns in mine.values()]))
+    return excess if excess.low - 1 > max(LEAST_SHARE, LEAST_NS / turn_ns) else None
+
+
+def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator[NDArray[np.float64]]:
+    """Yield the logarithms of 1 + excess, of the same turns in a row in the same block.
+
+    Few empty turns are known, and an error in them is in all units: of `mine` the median counts, of `theirs` the least.
+    """
+    for block in sorted(mine.keys() & theirs.keys()):
+        own, other = mine[block], theirs[block]
+        empty_ns = float(np.median(own.empty_ns) - other.empty_ns.min())
+        for own_ns, other_ns in zip(own.unreported_ns, other.unreported_ns, strict=False):
+            share = (own_ns - other_ns - empty_ns) / own.reported_ns
+            yield np.array([np.log1p(max(share, -0.5))])
+
+
+def _reason(excess: Ratio, baseline: Case | None) -> Reason:
+    low, high = (f"{100 * (bound - 1):.1f}" for bound in (excess.low, excess.high))
+    other = f"those of {baseline.target}" if baseline else "those of all others"
+    message = f"turns lasted {low} to {high}% longer than the runner reports, compared with {other}"
+    return Reason("clock", message, "the clock must be CLOCK_MONOTONIC, and inference cover the whole call")
