@@ -248,7 +248,7 @@ def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitRes
     """Return what a limit says of the first of two targets by the second: the estimate decides."""
     ratio = line.ratio
     if line.reason or not isfinite(ratio.low):
-        return replace(check, note=line.verdict)
+        return replace(check, note=words(line.verdict))
     found = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
     return replace(found, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
 
