@@ -159,7 +159,7 @@ def test_a_ratio_without_an_interval_or_with_a_failed_target_fails() -> None:
         ("latency.median of change / mian > 1", "covers no case"),
         ("process.wall of change / main > 1", "covers no case"),
         ("latency.median of change / main > 1ms", "has no unit"),
-        ("latency.median of change > 1", "cannot be understood"),
+        ("latency.median of change > 1", "is not valid"),
     ],
 )
 def test_a_ratio_that_cannot_be_checked_is_refused(text: str, words: str) -> None:
