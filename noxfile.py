@@ -206,7 +206,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
     scripts = ("noxfile.py", "docker/build.py", *(f"rust/{name}.py" for name in ("sanitize", "toolchain", "wheel")))
-    session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "tests", *scripts)
+    session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "tests", "suites", "tools", *scripts)
     (packages,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
     allowed = str(ROOT / "rust" / "runoff-py" / "stubtest-allowlist.txt")
     stubtest = (program("dev", "python"), "-m", "mypy.stubtest", "runoff_ort", "--allowlist", allowed)
