@@ -310,7 +310,7 @@ def test_a_file_of_an_unlike_machine_is_refused(tmp_path: Path) -> None:
         gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"))
     assert "--unlike-machines" in caught.value.hint
     found = gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"), unlike=True)
-    assert any("unlike machines" in note for note in found.notes)
+    assert any("different machines" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -399,4 +399,4 @@ def test_the_command_keeps_a_baseline(tmp_path: Path) -> None:
     command(after, "--baseline", file, "--fail-on", "latency.median > +5%", code=0)
     assert "no limit" in command(after, "--baseline", file, code=2)
     assert "nothing to gate" in command(after, "--fail-on", "life.load > +5%", code=3)
-    assert "there is no such run" in command(tmp_path / "nowhere", "--save", file, code=2)
+    assert "no such run" in command(tmp_path / "nowhere", "--save", file, code=2)

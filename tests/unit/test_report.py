@@ -217,7 +217,7 @@ def test_a_failed_point_stands_in_the_headline() -> None:
     text = report(unfair, [])
     assert "**Warning.**" in text[: text.index("## Verdicts")]
     assert printed(unfair).startswith(
-        "not a fair comparison: net, classify, default, t1, b1: threads: ort-rust asked for"
+        "not a fair comparison: net, classify, default, t1, b1: threads: ort-rust requested"
     )
 
 
