@@ -25,7 +25,7 @@ SAMPLES = "case target model workload profile probe phase block process sample m
 SUMMARY = (
     "case target model workload profile probe metric unit n estimate low high "
     "baseline ratio ratio_low ratio_high verdict status reason "
-    "p_adjusted floor stability"
+    "p_adjusted floor stability verdict_kind verdict_reason"
 )
 MOST_UNACCOUNTED = 0.02
 NATIVE = ("ort-rust", "ort-pyo3")

@@ -174,8 +174,8 @@ def test_a_report_shows_the_whole_processor_and_gpus_of_their_own() -> None:
 def test_other_work_on_the_package_is_in_the_audit(others: float, outcome: str) -> None:
     (point,) = [point for point in audit(energy_run(others=others)) if point.point == "energy"]
     assert point.outcome == outcome
-    assert "counters: powercap.core, powercap.package" in point.detail
-    assert "other work" in point.detail
+    assert point.detail.startswith("counters: powercap.core, powercap.package; ")
+    assert "other work: " in point.detail
 
 
 def test_sources_that_differ_are_no_fair_comparison() -> None:

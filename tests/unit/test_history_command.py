@@ -178,7 +178,9 @@ def test_a_query_writes_no_file(days: Path, tmp_path: Path, words: str) -> None:
 
 def test_an_answer_that_is_too_wide_is_a_record_for_each_line(days: Path) -> None:
     done = asked(
-        days, "--sql", "SELECT *, NULL AS none, 251234567e-1 AS large, 1234567e-7 AS small FROM history LIMIT 2"
+        days,
+        "--sql",
+        "SELECT *, NULL AS none, 251234567e-1 AS large, 1234567e-7 AS small FROM history ORDER BY started LIMIT 2",
     )
     records = [dict(line.split(maxsplit=1) for line in part.splitlines()) for part in _records(done.stdout)]
     assert [record["run"] for record in records] == ["days-20261101-120000"] * 2

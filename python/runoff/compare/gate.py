@@ -17,7 +17,7 @@ from runoff.compare.pairing import NOT_THE_SAME
 from runoff.compare.saved import Saved, against
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 from runoff.records.machine import headline, same_machine
-from runoff.report.text import Figure, finite, full
+from runoff.report.text import Figure, figure_of, full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +179,7 @@ class _Gate:
             target=member.target,
             comparison=member.comparison,
             limit=limit.text,
-            measured="" if row is None else full(_figure(row)),
+            measured="" if row is None else full(figure_of(row.to_dict())),
         )
         why = self._failure(limit, member)
         if not why and (row is None or row["status"] != "ok"):
@@ -191,7 +191,7 @@ class _Gate:
             return _ratio(done, limit, within(self.data, member, peer, limit.metric, member.case))
         if limit.relative:
             return _relative(done, limit, lines[member.case, str(limit.metric)])
-        return _absolute(done, limit, _figure(row))
+        return _absolute(done, limit, figure_of(row.to_dict()))
 
     def _failure(self, limit: Limit, member: Member) -> str:
         """Return the reason why no result of a case counts; empty if they do."""
@@ -213,10 +213,6 @@ def _scope(limit: Limit, data: Measurements) -> str:
     if limit.relative and not (limit.targets or limit.cases or limit.models):
         return "the run has one target and nothing to compare it with; add --baseline FILE"
     return "check targets, cases and models of the limit; for those of the run: runoff report RUN"
-
-
-def _figure(row: pd.Series) -> Figure:
-    return Figure(finite(row["estimate"]), finite(row["low"]), finite(row["high"]), str(row["unit"]), int(row["n"]))
 
 
 def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:

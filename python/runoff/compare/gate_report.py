@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
-from runoff.compare.show import grid
 from runoff.records.errors import RunoffError
+from runoff.report.tables import table
 from runoff.report.terminal import titled_table
 from runoff.report.text import plural
 
@@ -77,11 +77,11 @@ def markdown(gate: Gate) -> str:
         )
         for check in gate.checks
     ]
-    table = grid(("limit", "case", "measured", "change", "verdict", "outcome"), rows)
+    checks = table(("limit", "case", "measured", "change", "verdict", "outcome"), rows) + "\n"
     notes = [f"{check.case}, `{check.limit}`: {check.note}" for check in gate.checks if check.note]
     points = "".join(f"- {note}\n" for note in (*notes, *gate.notes))
     where = f"Run {gate.run} on {gate.machine}. A change counts only above the noise floor.\n"
-    parts = [f"## {mark} runoff: {headline(gate)}\n", table, *([points] if points else []), where]
+    parts = [f"## {mark} runoff: {headline(gate)}\n", checks, *([points] if points else []), where]
     return "\n".join(parts)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from runoff.analysis.wording import ending, headline, tone, words
-from runoff.report.terminal import COLOURS, titled_table
-from runoff.report.text import Figure, finite, full, interval, number
+from runoff.report.tables import table
+from runoff.report.terminal import COLOURS, figure_text, titled_table
+from runoff.report.text import Figure, finite, full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,19 +72,9 @@ def _table(label: str, lines: Sequence[MetricComparison], heads: Sequence[str]) 
     for place, heading in enumerate(("metric", *heads, "verdict")):
         table.add_column(heading, no_wrap=place < 3)  # noqa: PLR2004 (names and figures)
     for line in lines:
-        sides = (_cell(side, line.unit) for side in (line.first, line.second))
+        sides = (figure_text(figure(side, line.unit)) for side in (line.first, line.second))
         table.add_row(line.metric, *sides, coloured(line.verdict))
     return table
-
-
-def _cell(estimate: Estimate, unit: str) -> Text:
-    return cell(figure(estimate, unit))
-
-
-def cell(shown: Figure) -> Text:
-    """Return an estimate with its interval below it."""
-    between = interval(shown).replace(" to ", "\N{EN DASH}")
-    return Text(number(shown)).append(f"\n{between}" if between else "", style="dim")
 
 
 def coloured(verdict: Verdict) -> Text:
@@ -109,14 +100,8 @@ def markdown(comparison: RunComparison, plot: str | None) -> str:
         )
         for line in comparison.lines
     ]
-    parts.append(grid(heads, rows))
+    parts.append(table(heads, rows) + "\n")
     return "\n".join(parts)
-
-
-def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def as_dict(comparison: RunComparison) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.wording import detail, ending, headline, tone, words
-from runoff.compare.show import cell, grid
-from runoff.report.terminal import COLOURS, titled_table
+from runoff.report.tables import table
+from runoff.report.terminal import COLOURS, figure_text, titled_table
 from runoff.report.text import finite, full, plural
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _heads(history: History) -> list[str]:
 def _cells(one: Series, point: Point, history: History) -> Iterator[Text]:
     if len(history.machines) > 1:
         yield Text(history.machines[point.machine_key])
-    yield cell(point.figure) if point.measured else Text("not measured", style="yellow")
+    yield figure_text(point.figure) if point.measured else Text("not measured", style="yellow")
     yield _verdict(point.change) if point.change else Text(_unchanged(one, point), style="dim")
     yield Text(point.stability, style="" if point.stability == "stable" else "yellow")
 
@@ -202,7 +202,7 @@ def markdown(history: History, plots: Mapping[str, str]) -> str:
         if case in plots:
             parts.append(f"![{case} over time]({plots[case]})\n")
         rows = [_row(one, point, history) for one in history.of(case) for point in one.points]
-        parts.append(grid(("metric", *_heads(history), "how"), rows))
+        parts.append(table(("metric", *_heads(history), "how"), rows) + "\n")
     notes = [f"left out: {folder}: {reason}" for folder, reason in history.skipped.items()] + _notes(history)
     parts.append("".join(f"- {line}\n" for line in notes))
     return "\n".join(parts).rstrip("\n") + "\n"

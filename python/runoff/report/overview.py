@@ -18,7 +18,7 @@ from runoff.plan.baselines import baselines_of
 from runoff.probes import PROBES
 from runoff.probes.energy import ENERGY, PARTS, shown_domains
 from runoff.report.measured import timing_words
-from runoff.report.text import Figure, finite, plural
+from runoff.report.text import Figure, figure_of, finite, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,11 +244,7 @@ def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
 
 def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
     found = lines.get((case, *name))
-    if not found:
-        return Figure()
-    line = found[0]
-    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    return Figure(value, low, high, line["unit"], int(line["n"]))
+    return figure_of(found[0]) if found else Figure()
 
 
 def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Verdict]:

@@ -10,13 +10,12 @@ from msgspec import Struct
 
 from runoff.analysis.wording import percent
 from runoff.probes import PROBES
-from runoff.report import device, energy
+from runoff.report import contents, device, energy
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, outliers, ratios
-from runoff.report.palette import PHASES
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import harness_line, missing_lines
-from runoff.report.text import Figure, finite, full
+from runoff.report.text import figure_of, full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +55,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield from _plots(plots)
     yield Section("Same answer", _accuracy(analysis.summary))
     yield from _footprint(analysis)
-    yield Section("Machine and versions", _facts(analysis))
+    yield Section("Machine and versions", table(["fact", "value"], contents.facts(analysis.run.info)))
     yield Section("The harness", harness_line(analysis.harness) + ".")
     yield from _life(analysis)
     yield from _energy(analysis)
@@ -163,15 +162,9 @@ def _life(analysis: Analysis) -> Iterator[Section]:
         "Phases of one process for each case, the one whose whole time is the median; they add up to it. "
         "Milliseconds. Medians phase by phase are in summary.csv."
     )
-    wide = life.assign(ms=life["duration_ns"] / 1e6).pivot_table(
-        index="case", columns="phase", values="ms", sort=False, aggfunc="sum"
-    )
-    known = list(PHASES)
-    phases = sorted(map(str, wide.columns), key=lambda name: known.index(name) if name in known else len(known))
-    rows = (
-        [str(case), *(_ms(values[phase]) for phase in phases), _ms(values.sum())] for case, values in wide.iterrows()
-    )
-    yield Section("Life of a process", f"{note}\n\n{table(['case', *phases, 'whole'], rows)}")
+    wide = contents.phases(life)
+    rows = ([str(case), *map(_ms, (*values, values.sum()))] for case, values in wide.iterrows())
+    yield Section("Life of a process", f"{note}\n\n{table(['case', *map(str, wide.columns), 'whole'], rows)}")
 
 
 def _probes(analysis: Analysis) -> Iterator[Section]:
@@ -180,7 +173,7 @@ def _probes(analysis: Analysis) -> Iterator[Section]:
     checks = [name for name, probe in PROBES.items() if probe.checks_outputs]
     measured = first[(first["n"] > 0) & first["estimate"].notna() & ~first["probe"].isin(checks)]
     for probe, lines in measured.groupby("probe", sort=False):
-        wide = lines.assign(cell=[_cell(line) for line in lines.to_dict("records")]).pivot_table(
+        wide = lines.assign(cell=[full(figure_of(line)) for line in lines.to_dict("records")]).pivot_table(
             index="metric", columns="case", values="cell", aggfunc="first", sort=False
         )
         parts = []
@@ -210,16 +203,10 @@ def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[s
     yield from grouped.items()
 
 
-def _cell(line: dict[Any, Any]) -> str:
-    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    return full(Figure(value, low, high, line["unit"], int(line["n"])))
-
-
 def _accuracy(summary: pd.DataFrame) -> str:
-    lines = summary[(summary["probe"] == "accuracy") & (summary["n"] > 0)]
-    if lines.empty:
+    wide = contents.accuracy(summary)
+    if wide.empty:
         return "No outputs were compared with a reference."
-    wide = lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
     metrics = [str(metric) for metric in wide.columns]
     rows = (
         [str(case), *(_plain(value) for value in values)]
@@ -247,20 +234,3 @@ def _audit(analysis: Analysis) -> str:
     count = len({point.comparison for point in analysis.audit})
     rows = ([*key, f"all {count}" if len(where) == count else "; ".join(where)] for key, where in found.items())
     return table(["point", "outcome", "detail", "comparisons"], rows)
-
-
-def _facts(analysis: Analysis) -> str:
-    info = analysis.run.info
-    facts = {**info.machine, "seed": info.seed, "started": info.started, "finished": info.finished}
-    facts |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
-    for name, can in info.capabilities.items():
-        facts[f"{name} runtime"] = f"{can.runtime} {can.version} {can.build or ''}".strip()
-    for name, model in info.models.items():
-        facts[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
-    return table(["fact", "value"], ([key, _fact(value)] for key, value in facts.items()))
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
-    return "not told" if value is None else str(value)

@@ -132,19 +132,19 @@ def _add_versus(table: Table, baselines: list[str]) -> None:
 
 def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
     yield _target(row)
-    yield _figure(row.wall)
+    yield figure_text(row.wall)
     yield from (_verdict(row.wall_vs.get(name)) for name in baselines)
-    yield _figure(row.warm)
+    yield figure_text(row.warm)
     yield from (_verdict(row.warm_vs.get(name)) for name in baselines[-1:])
-    yield _figure(row.peak)
+    yield figure_text(row.peak)
 
 
 def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
     """Yield the cells of the line below a case: what the process and the inference above it draw."""
     yield Text(f"  {domain}", style="dim")
-    yield _figure(drawn.process)
+    yield figure_text(drawn.process)
     yield from (_verdict(drawn.process_vs.get(name)) for name in baselines)
-    yield _figure(drawn.inference)
+    yield figure_text(drawn.inference)
     yield from (_verdict(drawn.inference_vs.get(name)) for name in baselines[-1:])
     yield Text("")
 
@@ -160,7 +160,8 @@ def _target(row: Row) -> Text:
     return text
 
 
-def _figure(figure: Figure) -> Text:
+def figure_text(figure: Figure) -> Text:
+    """Return an estimate with its interval below it."""
     between = _short(interval(figure))
     return Text(number(figure)).append(f"\n{between}" if between else "", style="dim")
 

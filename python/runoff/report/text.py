@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from runoff.analysis.wording import decimals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SCALES = {
     "ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")),
@@ -18,7 +22,7 @@ _SCALES = {
 
 
 class Figure(Struct, frozen=True):
-    """An estimate with its interval, in the unit of ``summary.csv``; None where there is none."""
+    """An estimate with its interval, in the unit of ``summary.csv``; None if there is none."""
 
     value: float | None = None
     low: float | None = None
@@ -49,8 +53,14 @@ def full(figure: Figure) -> str:
     return f"{number(figure)} ({between})" if between else number(figure)
 
 
+def figure_of(line: Mapping[Any, Any]) -> Figure:
+    """Return the estimate in a row of ``summary.csv``, as columns by name."""
+    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
+    return Figure(value, low, high, str(line["unit"]), int(line["n"]))
+
+
 def finite(value: object) -> float | None:
-    """Return `value` as a float, or None where it is missing or not a number."""
+    """Return `value` as a float, or None if it is missing or not a number."""
     return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 

@@ -11,7 +11,7 @@ from runoff.analysis.verdict import read_verdict
 from runoff.report import device
 from runoff.report.overview import ratios
 from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
-from runoff.report.text import Figure, finite
+from runoff.report.text import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,11 +131,11 @@ def percentiles(analysis: Analysis, naming: Naming) -> Table:
 def _quantile(line: dict[Any, Any] | None) -> Cell:
     if line is None:
         return nothing()
-    if finite(line["estimate"]) is None:
+    figure = figure_of(line)
+    if figure.value is None:
         return nothing("too few samples" if line["status"] == "not-measured" else line["status"])
-    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    cell = figure_cell(Figure(value, low, high, line["unit"], int(line["n"])))
-    if low is None and line["reason"]:
+    cell = figure_cell(figure)
+    if figure.low is None and line["reason"]:
         return msgspec.structs.replace(cell, more=[line["reason"]], fold="no bounds")
     return cell
 

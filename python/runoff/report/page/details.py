@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runoff.analysis.validity import computes
-from runoff.report import device, energy
+from runoff.report import contents, device, energy
 from runoff.report.overview import missing, outliers
 from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, without_empty
-from runoff.report.palette import PHASES
 from runoff.report.text import Figure, plural
 
 if TYPE_CHECKING:
@@ -23,25 +22,16 @@ if TYPE_CHECKING:
 _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
 _NEAR_ONE = 0.99
 """From here on a cosine needs all its digits."""
-_BYTES = ("memory_bytes", "cgroup_memory_max")
-"""Facts of the machine that are sizes."""
-_UNLIMITED = 2**62
-"""What cgroup v1 says instead of "no limit" is the largest signed 64-bit integer, rounded to pages."""
-_NO_ENGINE = "none"
-"""The runtime of the null runners."""
 _NAMED = 3
 """More cases than these are counted."""
 
 
 def life(analysis: Analysis, naming: Naming) -> Table:
     """Return the phases of the median process of each case, in milliseconds."""
-    table = analysis.life.assign(ms=analysis.life["duration_ns"] / 1e6)
-    wide = table.pivot_table(index="case", columns="phase", values="ms", sort=False, aggfunc="sum")
-    known = list(PHASES)
-    phases = sorted(map(str, wide.columns), key=lambda name: known.index(name) if name in known else len(known))
-    columns = [*naming.columns, *(Column(phase, number=True) for phase in phases), Column("whole", number=True)]
+    wide = contents.phases(analysis.life)
+    columns = [*naming.columns, *(Column(str(name), number=True) for name in (*wide.columns, "whole"))]
     lines = [
-        Line([*naming.cells(str(case)), *(_ms(float(values[phase])) for phase in phases), _ms(float(values.sum()))])
+        Line([*naming.cells(str(case)), *(_ms(float(value)) for value in (*values, values.sum()))])
         for case, values in wide.iterrows()
     ]
     return Table("life-table", "Phases of the median process of each case, in milliseconds", columns, lines)
@@ -53,9 +43,9 @@ def _ms(value: float) -> Cell:
 
 def accuracy(analysis: Analysis, naming: Naming) -> Table:
     """Return how far the outputs of each case are from the reference."""
-    lines = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
-    wide = lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
-    units = dict(zip(lines["metric"], lines["unit"], strict=True))
+    wide = contents.accuracy(analysis.summary)
+    own = analysis.summary[analysis.summary["probe"] == "accuracy"]
+    units = dict(zip(own["metric"], own["unit"], strict=True))
     columns = [*naming.columns, *(Column(str(name).replace("_", " "), number=True) for name in wide.columns)]
     rows = [
         Line(
@@ -218,34 +208,5 @@ def _megabytes(size: int | None) -> Cell:
 
 def machine(analysis: Analysis) -> Table:
     """Return the machine and the versions of everything."""
-    info = analysis.run.info
-    facts: dict[str, object] = {**info.machine, "seed": info.seed, "started": info.started, "finished": info.finished}
-    facts |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
-    for name, can in info.capabilities.items():
-        engine = f"{can.runtime} {can.version} {can.build or ''}".strip()
-        facts[f"{name} runtime"] = "no engine" if can.runtime == _NO_ENGINE else engine
-    for name, model in info.models.items():
-        facts[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
-    lines = [Line([plain(_called(name)), plain(_fact(name, value))]) for name, value in facts.items()]
+    lines = [Line([plain(name), plain(text)]) for name, text in contents.facts(analysis.run.info)]
     return Table("machine-table", "What ran, and where", [Column("Fact"), Column("Value")], lines)
-
-
-def _called(name: str) -> str:
-    return name.removesuffix("_bytes").replace("_", " ")
-
-
-def _fact(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name.startswith("cgroup_") and _unlimited(str(value)):
-        return "no limit"
-    if name in _BYTES and str(value).isdecimal():
-        return f"{int(str(value)) / 1e9:.1f} GB"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
-    return "not told" if value is None else str(value)
-
-
-def _unlimited(value: str) -> bool:
-    """Return whether a limit of a control group says that there is none."""
-    return value in ("max", "-1") or (value.isdecimal() and int(value) >= _UNLIMITED)

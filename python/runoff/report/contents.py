@@ -1,0 +1,64 @@
+"""Contents that ``report.md`` and ``report.html`` share, as values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.report.palette import PHASES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from runoff.records.schema import RunInfo
+
+_BYTES = ("memory_bytes", "cgroup_memory_max")
+"""Facts of the machine that are sizes."""
+_UNLIMITED = 2**62
+"""cgroup v1 writes no limit as the largest signed 64-bit integer, rounded to pages."""
+_NO_ENGINE = "none"
+"""The runtime of the null runners."""
+
+
+def phases(life: pd.DataFrame) -> pd.DataFrame:
+    """Return the phases of the median process of each case in milliseconds: a row for each case, NaN for none."""
+    wide = life.assign(ms=life["duration_ns"] / 1e6).pivot_table(
+        index="case", columns="phase", values="ms", sort=False, aggfunc="sum"
+    )
+    known = list(PHASES)
+    return wide[sorted(wide.columns, key=lambda name: known.index(name) if name in known else len(known))]
+
+
+def accuracy(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the worst difference from the reference: a row for each case, a column for each metric, NaN for none."""
+    lines = summary[(summary["probe"] == "accuracy") & (summary["n"] > 0)]
+    return lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
+
+
+def facts(info: RunInfo) -> list[tuple[str, str]]:
+    """Return the machine, the versions of everything and the source of each model, by name and as text."""
+    run = {"seed": info.seed, "started": info.started, "finished": info.finished}
+    found: dict[str, object] = {**info.machine, **run}
+    found |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
+    for name, can in info.capabilities.items():
+        engine = f"{can.runtime} {can.version} {can.build or ''}".strip()
+        found[f"{name} runtime"] = "no engine" if can.runtime == _NO_ENGINE else engine
+    for name, model in info.models.items():
+        found[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
+    return [(name.removesuffix("_bytes").replace("_", " "), _fact(name, value)) for name, value in found.items()]
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.startswith("cgroup_") and _unlimited(str(value)):
+        return "no limit"
+    if name in _BYTES and str(value).isdecimal():
+        return f"{int(str(value)) / 1e9:.1f} GB"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
+    return "unknown" if value is None else str(value)
+
+
+def _unlimited(value: str) -> bool:
+    """Return whether the limit of a cgroup is none."""
+    return value in ("max", "-1") or (value.isdecimal() and int(value) >= _UNLIMITED)
