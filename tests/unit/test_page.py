@@ -165,7 +165,7 @@ def test_the_answer_names_those_that_are_as_good(analysis: Analysis) -> None:
 
 def test_what_is_far_off_and_not_told_apart_is_no_recommendation(analysis: Analysis) -> None:
     far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
-    assert said(far) == "ort-rust (not told apart from torch) for one short process."
+    assert said(far) == "ort-rust (not distinguishable from torch) for one short process."
     assert [card.targets for card in cards(far)] == [["ort-rust"]]
 
 
@@ -199,7 +199,7 @@ def test_who_ties_with_a_baseline_that_the_first_ties_with_is_as_good(analysis: 
 def test_the_board_says_who_cannot_be_told_apart(analysis: Analysis) -> None:
     far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
     (line,) = board([far]).lines
-    assert line.cells[1].text == "ort-rust (not told apart from torch)"
+    assert line.cells[1].text == "ort-rust (not distinguishable from torch)"
 
 
 def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis: Analysis) -> None:

@@ -76,7 +76,7 @@ def test_blocks_go_profile_by_profile(analysis: Analysis) -> None:
 
 def test_headlines_name_the_best_target_that_computes(analysis: Analysis) -> None:
     lines = headlines(blocks(analysis)[0])
-    assert lines[0].startswith("default, whole process: ort-rust is the quickest, ")
+    assert lines[0].startswith("default, whole process: ort-rust is the fastest, ")
     assert "faster than torch" in lines[0]
     assert not any("null-rust is" in line for line in lines)
 
@@ -168,7 +168,7 @@ def test_a_twin_never_wins(live: Analysis) -> None:
 BASELINE = Verdict("baseline")
 
 
-def test_a_first_place_that_is_no_difference_is_not_called_the_quickest(live: Analysis) -> None:
+def test_a_first_place_that_is_no_difference_is_not_called_the_fastest(live: Analysis) -> None:
     (block,) = blocks(live)
     quick = {"ort-python": 5.0, "ort-rust": 5.1}
     rows = [
@@ -213,7 +213,7 @@ def test_a_failed_point_stands_in_the_headline() -> None:
     )
     unfair = analyse(Run(run.folder, run.info, records))
     lines = headlines(blocks(unfair)[0])
-    assert lines[0].startswith("default, whole process (not a fair comparison, it fails: threads): ort-rust is the")
+    assert lines[0].startswith("default, whole process (not a fair comparison; differs: threads): ort-rust is the")
     text = report(unfair, [])
     assert "**Warning.**" in text[: text.index("## Verdicts")]
     assert printed(unfair).startswith(
@@ -306,7 +306,7 @@ def test_markdown_holds_every_part(analysis: Analysis) -> None:
         "<summary>Stability</summary>",
         "<summary>Ratios</summary>",
         "<summary>Outliers</summary>",
-        "<summary>Life of a process</summary>",
+        "<summary>Phases of a process</summary>",
         "<summary>Probe process</summary>",
         "<summary>Probe latency</summary>",
         "<summary>Same answer</summary>",
@@ -389,7 +389,7 @@ def test_colours_are_distinct() -> None:
 def test_harness_over_its_bar_is_said() -> None:
     run = synthetic_run(blocks=1)
     run.info.measured_ns = run.info.measured_ns // 2
-    assert "over the bar of 10%" in harness_line(analyse(run).harness)
+    assert "over the threshold of 10%" in harness_line(analyse(run).harness)
 
 
 def test_swept_settings_are_told_apart() -> None:

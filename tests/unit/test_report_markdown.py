@@ -107,7 +107,7 @@ def test_several_blocks_are_a_board_and_each_is_folded_under_its_first_verdict(w
     assert sum(int(count) for count in re.findall(r"\d+", counts)) == cases
     titles = [title for title, _ in FOLDED.findall(text) if title.startswith("net, classify, 1 thread, batch")]
     assert len(titles) == 12
-    assert all(": default, whole process: ort-rust is the quickest, " in title for title in titles)
+    assert all(": default, whole process: ort-rust is the fastest, " in title for title in titles)
 
 
 def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wide: Analysis) -> None:
@@ -119,7 +119,7 @@ def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wi
         level=["near"],
         unfair=["threads"],
     )
-    words = "2.00 ms; one value; not told apart from far; not a fair comparison: threads"
+    words = "2.00 ms; one value; not distinguishable from far; not a fair comparison: threads"
     assert markdown._first(odd) == f"ort-rust or near: {words}"
     assert markdown._first(None) == ""
 
@@ -128,15 +128,15 @@ def test_percentiles_that_were_withheld_are_counted_as_not_measured(analysis: An
     lines = analysis.summary[analysis.summary["metric"].str.contains(".p99", regex=False)]
     assert {*lines["status"]} == {"not-measured"}
     count = len(lines.drop_duplicates(["case", "probe", "metric"]))
-    assert f"- withheld for too few samples: {count} percentiles" in first_screen(report(analysis, []))
+    assert f"- too few samples for {count} percentiles" in first_screen(report(analysis, []))
 
 
 def test_what_does_not_fit_into_a_comment_is_left_out_whole_and_named(wide: Analysis) -> None:
     text = report(wide, PLOTS)
     assert len(text) <= MOST
-    end = text[text.rindex("Left out, ") :]
+    end = text[text.rindex("Omitted to fit ") :]
     assert "Probe latency" in end
-    assert "[report.html](report.html) (a file beside this one) has all." in end
+    assert "[report.html](report.html) (a file next to this one) has all." in end
     told = [title for title, _ in FOLDED.findall(text)]
     whole = {part.title: part.text for part in (*trust(wide), *sections(wide, PLOTS))}
     assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
@@ -161,4 +161,4 @@ def test_many_warnings_are_counted_on_the_first_screen() -> None:
     shown = first_screen(report(analyse(run_of(cases, [])), []))
     assert "reason 29" in shown
     assert "reason 30" not in shown
-    assert "- 20 more are in [report.html](report.html) (a file beside this one)" in shown
+    assert "- 20 more are in [report.html](report.html) (a file next to this one)" in shown

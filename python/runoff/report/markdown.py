@@ -34,7 +34,7 @@ _LINES = 30
 """More warnings, or reasons why something was not measured, are counted."""
 _NAMED = 20
 """More of what was left out is counted."""
-_PAGE = "[report.html](report.html) (a file beside this one)"
+_PAGE = "[report.html](report.html) (a file next to this one)"
 _ASKED = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
 
@@ -50,7 +50,7 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
     top += ["## Verdicts", *([_board(made)] if several else map(_compared, made))]
     gaps = [*_some(gap_lines(analysis, made)), *_withheld(analysis, made)]
-    top += ["## Not measured", bullets(gaps) or "All that was asked for was measured."]
+    top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
     rest = [*trust(analysis), *(map(_folded, made) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
     files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
@@ -59,9 +59,7 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
 
 def _warnings(analysis: Analysis) -> list[str]:
     lines = audit_lines(analysis)
-    return (
-        ["**Warning.** What differs between targets, beside the targets:\n\n" + bullets(_some(lines))] if lines else []
-    )
+    return ["**Warning.** The conditions of the targets differ:\n\n" + bullets(_some(lines))] if lines else []
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -96,13 +94,13 @@ def _board(made: Sequence[Block]) -> str:
 
 
 def _first(found: BestTarget | None) -> str:
-    """Return who comes first, with those that are as good, by what, and from whom it cannot be told apart."""
+    """Return the first target, those that are as good, the figure, and the targets it is not distinguishable from."""
     if found is None:
         return ""
     words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}"]
     far = [name for name in found.tied if name not in found.level]
     words += ["one value"] if found.single else []
-    words += [f"not told apart from {', '.join(far)}"] if far else []
+    words += [f"not distinguishable from {', '.join(far)}"] if far else []
     words += [f"not a fair comparison: {', '.join(found.unfair)}"] if found.unfair else []
     return "; ".join(words)
 
@@ -113,7 +111,7 @@ def _withheld(analysis: Analysis, made: Sequence[Block]) -> list[str]:
     lines = analysis.summary
     own = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
     count = len(own[~own["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))
-    return [f"withheld for too few samples: {plural(count, 'percentile')}"] if count else []
+    return [f"too few samples for {plural(count, 'percentile')}"] if count else []
 
 
 def _fitting(parts: Sequence[Section], room: int) -> tuple[list[str], list[str]]:
@@ -136,7 +134,7 @@ def _left_out(titles: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(title.partition(": ")[0] for title in titles[:_NAMED])
     more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return [f"Left out, for a comment holds {MOST:,} characters: {names}{more}. {_PAGE} has all."]
+    return [f"Omitted to fit the {MOST:,} characters of a comment: {names}{more}. {_PAGE} has all."]
 
 
 def overview(block: Block) -> str:

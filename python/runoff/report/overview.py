@@ -1,4 +1,4 @@
-"""What every report shows first: a row for each target, in blocks that may be compared."""
+"""The overview of every report: a row for each target, in blocks of comparable cases."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")
 PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
-"""The runner's own high-water mark where there is one, else what hyperfine saw."""
+"""The runner's own high-water mark if there is one, else that of hyperfine."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
-"""Metrics that may be withheld without the case being any less measured: percentiles."""
+"""Metrics that may be omitted without the case being any less measured: percentiles."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
 
 
@@ -104,7 +104,7 @@ class Block(Struct, frozen=True, kw_only=True):
 
     @property
     def absent(self) -> list[Row]:
-        """The other rows: no table has room for them, `absences` says them in few lines."""
+        """The other rows, which are listed below the tables."""
         return [row for row in self.rows if row.reason]
 
     @property
@@ -114,7 +114,7 @@ class Block(Struct, frozen=True, kw_only=True):
 
 
 class Missing(Struct, frozen=True):
-    """Something that was asked for and not measured, with the cases and metrics that share the reason."""
+    """Something that was requested and not measured, with the cases and metrics that share the reason."""
 
     status: str
     reason: str
@@ -270,9 +270,9 @@ def missing(summary: pd.DataFrame) -> list[Missing]:
 
 
 def ratios(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return the ratios of the metrics that stand for a probe, with their corrected p-values and noise floors.
+    """Return the ratios of the headline metrics, with their corrected p-values and noise floors.
 
-    Keys are columns of ``summary.csv``; numbers that there are not are None.
+    Keys are columns of ``summary.csv``; missing numbers are None.
     """
     domains = shown_domains(analysis.run.info.meters)
     times = ((probe.name, probe.headline[0]) for probe in PROBES.values() if probe.timed)

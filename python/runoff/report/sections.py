@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 NEAR_ONE = 0.99
 """From here on a cosine needs all its digits."""
-IN_FILES = "The images are files beside report.md: a comment does not show them."
+IN_FILES = "The images are files next to report.md; a comment does not show them."
 HOW_TO_READ = """\
 Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
-divided by the target's at the same time, so that 4x faster means a quarter of the time. The floor is what the baseline
-seems to differ from itself, run twice under two names. "No difference" means that the interval includes 1, that the
+divided by the target's in the same block: 4x faster means a quarter of the time. The noise floor is the difference
+between the baseline and its A/A control. "No difference" means that the interval includes 1, that the
 p-value, corrected for all comparisons made, is above 0.05, or that the difference is within the floor. Process times
 are hyperfine's; phases and inference times are the runner's own; neither is subtracted from the other."""
 
@@ -49,7 +49,7 @@ def trust(analysis: Analysis) -> Iterator[Section]:
 
 
 def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
-    """Yield the other sections with something to say, the most asked for first; `plots` are relative to the report."""
+    """Yield the other sections with something to say, the most useful first; `plots` are relative to the report."""
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
@@ -84,7 +84,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def _energy(analysis: Analysis) -> Iterator[Section]:
-    """Yield the section on energy; none where it was not asked for."""
+    """Yield the section on energy; none if it was not requested."""
     missing = bullets(f"not read: {line}" for line in energy.lacking(analysis.run))
     rows = list(energy.rows(analysis))
     told = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
@@ -93,7 +93,7 @@ def _energy(analysis: Analysis) -> Iterator[Section]:
 
 
 def _device(analysis: Analysis) -> Iterator[Section]:
-    """Yield the section on GPUs with memory of their own; none where nothing was measured on one."""
+    """Yield the section on GPUs with memory of their own; none if nothing was measured on one."""
     rows = list(device.rows(analysis))
     if rows:
         yield Section("On the GPU", f"{device.NOTE}\n\n{table(device.HEAD, rows)}")
@@ -101,8 +101,8 @@ def _device(analysis: Analysis) -> Iterator[Section]:
 
 def _stability(analysis: Analysis) -> Iterator[Section]:
     note = (
-        "The worst that holds stands first, then the evidence: what made the verdict, then what was fine or could not "
-        "be told. docs/stability-and-fairness.md has the thresholds."
+        "The worst verdict comes first, with the evidence for it and then the rest. Thresholds: "
+        "docs/stability-and-fairness.md."
     )
     rows = [
         [case, ", ".join(found.holds) or found.verdict, "; ".join(found.evidence)]
@@ -145,7 +145,7 @@ def _outliers(analysis: Analysis) -> Iterator[Section]:
 def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
     lines = missing_lines(summary[summary["metric"].str.contains(DETAIL)])
     if lines:
-        yield Section("Percentiles that were withheld", bullets(lines))
+        yield Section("Omitted percentiles", bullets(lines))
 
 
 def _plots(plots: Sequence[Path]) -> Iterator[Section]:
@@ -164,7 +164,7 @@ def _life(analysis: Analysis) -> Iterator[Section]:
     )
     wide = contents.phases(life)
     rows = ([str(case), *map(_ms, (*values, values.sum()))] for case, values in wide.iterrows())
-    yield Section("Life of a process", f"{note}\n\n{table(['case', *map(str, wide.columns), 'whole'], rows)}")
+    yield Section("Phases of a process", f"{note}\n\n{table(['case', *map(str, wide.columns), 'whole'], rows)}")
 
 
 def _probes(analysis: Analysis) -> Iterator[Section]:

@@ -31,7 +31,7 @@ _WIDE = 8
 COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
 _MOST_BASELINES = 2
-"""Baselines beside the whole process; more would not fit into 80 columns. The report has all."""
+"""Baselines next to the process time; more do not fit into 80 columns. The report has all."""
 
 
 def show(analysis: Analysis, console: Console) -> None:
@@ -61,7 +61,7 @@ def audit_lines(analysis: Analysis) -> list[str]:
 
 
 def gap_lines(analysis: Analysis, made: list[Block]) -> list[str]:
-    """Return a line for each reason why something was not measured; percentiles that were withheld are left out."""
+    """Return a line for each reason why something was not measured; omitted percentiles have none."""
     absent = {row.case for block in made for row in block.absent}
     summary = analysis.summary
     shown = summary[~summary["case"].isin(absent) & ~summary["metric"].str.contains(DETAIL)]
@@ -87,7 +87,7 @@ def harness_line(row: Harness) -> str:
     verdict = "under" if row.within_threshold else "over"
     share = f"{row.overhead_share:.1%} of the run's time was spent outside measured processes"
     elapsed = number(Figure(row.elapsed_ns, unit="ns"))
-    return f"harness: {share} ({verdict} the bar of {MOST:.0%}); {elapsed} in all"
+    return f"harness: {share} ({verdict} the threshold of {MOST:.0%}); {elapsed} in all"
 
 
 def titled_table(title: str) -> Table:

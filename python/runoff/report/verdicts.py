@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
 
 WHOLE, WARM, MEMORY = "whole process", "warm inference", "peak memory"
-"""What every block is ranked by; energy comes on top where it was measured."""
+"""What every block is ranked by; energy too if it was measured."""
 
 
 class BestTarget(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     winner: Row
     figure: Figure
     best: str
-    """How the first is called: ``quickest``, ``smallest``, ``most frugal``."""
+    """How the first is called: ``fastest``, ``smallest``, ``most frugal``."""
     versus: dict[str, Verdict]
     """Verdict by baseline, and by each target that is not distinguishable from it."""
     level: list[str] = []
@@ -56,13 +56,13 @@ class BestTarget(Struct, frozen=True, kw_only=True):
 def headlines(block: Block) -> list[str]:
     """Return, profile by profile, which target does best and how it compares with the baselines, in words.
 
-    A comparison with a failed point of the audit says so before it names a winner.
+    Points of the audit that differ come before the winner.
     """
     return [_sentence(found) for found in findings(block)]
 
 
 def findings(block: Block) -> list[BestTarget]:
-    """Return the best target of each profile in each respect; a profile without figures has none."""
+    """Return the best target of each profile in each respect; none for a profile without figures."""
     found = []
     for profile in block.profiles:
         # an A/A control cannot win
@@ -104,7 +104,7 @@ def _tied(versus: Mapping[str, Verdict]) -> list[str]:
 def answers(block: Block) -> list[BestTarget]:
     """Return one finding for each respect: of the first profile, unless another's interval lies wholly below its.
 
-    Where the first profile has one value and no interval, the smallest estimate is taken.
+    If the first profile has one value and no interval, the smallest estimate counts.
     """
     chosen: dict[str, BestTarget] = {}
     for found in findings(block):
@@ -126,8 +126,8 @@ _Result = tuple[Figure, dict[str, Verdict]]
 
 def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
     """Yield what targets are ranked by, how the first is called, and what reads it from a row."""
-    yield WHOLE, "quickest", lambda row: (row.wall, row.wall_vs)
-    yield WARM, "quickest", lambda row: (row.warm, row.warm_vs)
+    yield WHOLE, "fastest", lambda row: (row.wall, row.wall_vs)
+    yield WARM, "fastest", lambda row: (row.warm, row.warm_vs)
     yield MEMORY, "smallest", lambda row: (row.peak, row.peak_vs)
     for domain in block.domains:
         yield f"energy of an inference ({domain})", "most frugal", partial(_inference, domain)
@@ -145,7 +145,7 @@ def _ties(winner: str, verdicts: Mapping[str, dict[str, Verdict]]) -> dict[str, 
 
 def _sentence(found: BestTarget) -> str:
     points = ", ".join(found.unfair)
-    unfair = f" (not a fair comparison, it fails: {points})" if points else ""
+    unfair = f" (not a fair comparison; differs: {points})" if points else ""
     place = "comes first" if found.tied else f"is the {found.best}"
     verdicts = "; ".join(against(verdict, name) for name, verdict in found.versus.items())
     ending = f": {verdicts}" if verdicts else ""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from runoff.report.verdicts import BestTarget
 
 COUNTED = (
-    "Told apart from every baseline, and ahead of it, in so many of the comparisons where it was measured; "
-    "of one value each, the smallest"
+    "Number of comparisons in which the target is better than every baseline; "
+    "with one value each, in which it is the smallest"
 )
 """What the counts in `lead` are of."""
 _QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
@@ -45,9 +45,9 @@ def lead(blocks: Sequence[Block]) -> Markup:
 
 
 def _tally(findings: Sequence[BestTarget]) -> Markup:
-    """Return who is told apart from every baseline, and ahead of it, most often in each respect.
+    """Return, for each respect, the target that is most often better than every baseline.
 
-    Where one value is all there is, nobody can be told apart: who is the smallest most often is named, as such.
+    With one value each nothing is distinguishable: the target that is smallest most often is named, as such.
     """
     told = []
     for what in dict.fromkeys(finding.what for finding in findings):
@@ -65,14 +65,14 @@ def _tally(findings: Sequence[BestTarget]) -> Markup:
 
 
 def _either(found: BestTarget) -> Markup:
-    """Return who comes first, with those that are as good; what is far off and not told apart is said as that."""
+    """Return the first target and those that are as good; others that are not distinguishable come in brackets."""
     *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
     return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
 
 
 def _far(found: BestTarget) -> str:
     far = [name for name in found.tied if name not in found.level]
-    return f" (not told apart from {_joined(far, 'and')})" if far else ""
+    return f" (not distinguishable from {_joined(far, 'and')})" if far else ""
 
 
 def _respect(found: BestTarget) -> str:

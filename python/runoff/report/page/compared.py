@@ -1,4 +1,4 @@
-"""The table of all cases that ran, and the tables of ratios and percentiles beside it."""
+"""The table of all cases that ran, and the tables of ratios and percentiles."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iter
 
 
 def ratio_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return a row for each ratio of a metric that stands for its probe."""
+    """Return a row for each ratio of the headline metrics."""
     columns = [*naming.columns, Column("Metric"), Column("Baseline")]
     columns += [Column(name, number=True) for name in ("Ratio", "Low", "High", "p, corrected", "Floor")]
     lines = [

@@ -68,7 +68,7 @@ def _close(value: float, unit: str) -> Cell:
 
 
 def audit(analysis: Analysis) -> Table:
-    """Return a row for each point and outcome, with the comparisons that share it; what differs stands first."""
+    """Return a row for each point and outcome, with the comparisons that share it; differences first."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for point in analysis.audit:
         details = found.setdefault((point.outcome, point.point), {})
@@ -117,7 +117,7 @@ def stability(analysis: Analysis, naming: Naming) -> Table:
         for case, found in analysis.stability.items()
     ]
     columns = [*naming.columns, Column("Stability"), Column("Evidence")]
-    return Table("stability-table", "Were the times steady enough to be believed?", columns, lines)
+    return Table("stability-table", "Were the times steady enough?", columns, lines)
 
 
 def _evidence(signs: list[str]) -> Cell:

@@ -33,7 +33,7 @@ class Cell(Struct, frozen=True):
     fold: str = ""
     """What the fold is called."""
     also: str = ""
-    """In smaller type below it where the next columns may be out of sight."""
+    """In smaller type below it if the next columns may be out of sight."""
 
 
 class Column(Struct, frozen=True):
@@ -100,7 +100,7 @@ def plain(text: str, note: str = "", tone: str = "") -> Cell:
 
 
 def figure_cell(figure: Figure) -> Cell:
-    """Return a cell with an estimate, its interval below it; a dash where there is none."""
+    """Return a cell with an estimate, its interval below it; a dash if there is none."""
     if figure.value is None:
         return nothing()
     return Cell(number(figure), interval(figure), figure.value)
