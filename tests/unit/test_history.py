@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
 from histories import OTHER, day_run, summarised
 from msgspec.structs import replace
@@ -196,6 +197,21 @@ def test_an_older_summary_lacks_columns_and_one_that_is_none_is_refused(tmp_path
     assert why_unreadable(found).endswith("is of another format: no column 'target'")
     path.unlink()
     assert why_unreadable(found) == f"no summary.csv (runoff report {run.folder})"
+
+
+def test_any_text_and_any_folder_can_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "my code é [x]"
+    for day in (1, 2):
+        day_run(folder, day, {"main": 10.0, "change": 10.0})
+    path, reason = folder / "days-20261101-120000" / "summary.csv", 'a "b", c\nd; é \\ x'
+    summary = pd.read_csv(path, keep_default_na=False)
+    summary.loc[0, "reason"] = reason
+    summary.to_csv(path, index=False)
+    lines = query.select(runs_in(folder), "SELECT run, reason, file_row_number AS place FROM history")
+    assert len(lines) == 2 * len(summary)
+    assert [line for line in lines if line["reason"] == reason] == [
+        {"run": "days-20261101-120000", "reason": reason, "place": 0}
+    ]
 
 
 def test_a_run_is_in_progress_while_it_is_measured_and_not_after_a_crash(tmp_path: Path) -> None:
