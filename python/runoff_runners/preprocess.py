@@ -1,25 +1,51 @@
-"""From image files to a tensor, with Pillow and NumPy."""
+"""From image files to a tensor, with Pillow and NumPy.
+
+The formats and their meaning are in ``protocol/README.md``; messages are those of the Rust core, ``image/mod.rs``.
+"""
+# pathlib would add milliseconds to every process:
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from importlib import import_module
 
-from runoff_runners.protocol import RunnerError, one_line
+import numpy as np
+from PIL import Image, ImageFile
+
+from runoff_runners.protocol import RunnerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
     from runoff_runners.interfaces import Preprocess
 
 MAX_PIXELS = 178_956_970
-"""Where Pillow refuses an image as a decompression bomb, unless it is told otherwise."""
+"""Largest image: Pillow's own default for what it refuses as a decompression bomb."""
 
 # The size is checked below, before anything is decoded; Pillow would warn at half of it already.
 Image.MAX_IMAGE_PIXELS = None
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+_PLUGINS = {"WebP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -63,25 +89,87 @@ def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, fl
 def _read(path: str, spec: Preprocess) -> Image.Image:
     """Return the image cut to size, RGB."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path, image.width, image.height)
-            box = crop_box(image.width, image.height, spec["resize"], spec["crop"])
-            size = (spec["crop"], spec["crop"])
-            return image.convert("RGB").resize(size, _FILTERS[spec["interpolation"]], box=box)
+        file = open(path, "rb")  # noqa: SIM115 (an error here is not one of the decoder)
+        head = file.read(12)
     except FileNotFoundError:
-        raise RunnerError("image-missing", f"image {path}: no such file") from None
-    except UnidentifiedImageError:
-        raise _unreadable(path, "not a picture in a format that Pillow knows") from None
-    # The plugins of Pillow raise all of these for broken files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise _unreadable(path, one_line(error)) from error
+        raise RunnerError("image-missing", f"image {path}: not found", "check the path") from None
+    except OSError as error:
+        raise RunnerError("image-unreadable", f"image {path}: {error.strerror}", "check the path") from None
+    with file:
+        name = _format_of(head)
+        if name is None:
+            raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
+        try:
+            return _decode(path, file, name, spec)
+        except RunnerError:
+            raise
+        except Exception as error:  # Pillow's plugins raise whatever they stumble over
+            raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
 
 
-def _too_large(path: str, width: int, height: int) -> RunnerError:
-    message = f"image {path}: {width} x {height} is more than {MAX_PIXELS} pixels"
-    return RunnerError("image-too-large", message, "scale it down first")
+def _decode(path: str, file: BinaryIO, name: str, spec: Preprocess) -> Image.Image:
+    file.seek(0)
+    if name in _PLUGINS:
+        # named, or Pillow would import all of its plugins to find it
+        import_module(_PLUGINS[name])
+    with Image.open(file, formats=(name,)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            message = f"image {path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
+            raise RunnerError("image-too-large", message, "scale it down first")
+        if isinstance(image, ImageFile.ImageFile) and name == "TIFF":
+            _check_tiff(image)
+        upright = _upright(image)
+        box = crop_box(upright.width, upright.height, spec["resize"], spec["crop"])
+        size = (spec["crop"], spec["crop"])
+        return upright.convert("RGB").resize(size, _FILTERS[spec["interpolation"]], box=box)
 
 
-def _unreadable(path: str, reason: str) -> RunnerError:
-    return RunnerError("image-unreadable", f"image {path}: {reason}", "check that the file is a whole picture")
+def _format_of(head: bytes) -> str | None:
+    """Return the name of the format of a file that begins with `head`; None if it is not one that is read."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), None)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image, which is loaded by this, as it was seen, with 8 bits per channel."""
+    image.load()
+    block, upright = image.info.get("exif"), image
+    if image.mode.startswith("I;16"):
+        # Pillow itself would clip the values to 255
+        upright = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    # of TIFF files Pillow has applied the orientation when it loaded them
+    turn = _TURNS.get(_orientation(block)) if block else None
+    return upright if turn is None else upright.transpose(turn)
+
+
+def _orientation(block: bytes) -> int:
+    """Return the orientation in an EXIF block, 1 if it has none or is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return int(exif.get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 (a damaged block raises whatever its reader stumbles over)
+        return 1
+
+
+def _check_tiff(image: ImageFile.ImageFile) -> None:
+    """Check that Rust reads the file too: see ``protocol/README.md``, Images."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    assert isinstance(image, TiffImageFile)  # noqa: S101 (for the type checker)
+
+    def values(tag: int, *default: int) -> tuple[int, ...]:
+        value = image.tag_v2.get(tag, default)
+        return value if isinstance(value, tuple) else (value,)
+
+    bits, photometric, extra = values(258), values(262), values(338)
+    layout = (photometric, len(bits))
+    known = extra == () if layout in (((1,), 1), ((2,), 3)) else layout == ((2,), 4) and extra in ((), (0,), (2,))
+    plain = set(bits) in ({8}, {16}) and set(values(339, 1)) == {1} and values(284, 1) == values(266, 1) == (1,)
+    if not known or not plain or values(259, 1) not in ((1,), (5,), (8,), (32773,), (32946,)):
+        raise ValueError("a TIFF file of a kind that is not read")
+
+
+def _unreadable(message: str) -> RunnerError:
+    return RunnerError("image-unreadable", message, "convert it to an RGB JPEG or PNG file")

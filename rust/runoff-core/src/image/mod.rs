@@ -1,0 +1,276 @@
+//! Image files to RGB pixels: JPEG, PNG, WebP, BMP and TIFF, as `protocol/README.md` ("Images") defines them.
+//!
+//! The pixels are Pillow's. Both decode JPEG with libjpeg-turbo: decoders that round chroma differently are off by up to
+//! 4 of 255.
+
+mod formats;
+mod jpeg;
+mod orientation;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use crate::error::{Error, Kind};
+use orientation::Orientation;
+
+/// Largest image, in pixels; the same as Pillow's.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+const HINT: &str = "convert it to an RGB JPEG or PNG file";
+
+/// Decodes images one after the other, reusing its buffers.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    file: Vec<u8>,
+    pixels: Vec<u8>,
+    /// Pixels before they are turned upright; empty until an image needs it.
+    stored: Vec<u8>,
+}
+
+/// Decoded pixels: three bytes each (RGB), row by row, without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pixels<'a> {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// `3 * width * height` bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Decoder {
+    /// Reads the file `path` once and decodes it; the image is upright.
+    ///
+    /// # Errors
+    ///
+    /// `image-missing`, `image-unreadable` or `image-too-large`, naming the file.
+    pub fn open(&mut self, path: &Path) -> Result<Pixels<'_>, Error> {
+        self.read(path)?;
+        let header = decode(&self.file, &mut self.pixels).map_err(|error| error.at(path))?;
+        let (width, height) = match header.orientation {
+            Orientation::UPRIGHT => (header.width, header.height),
+            turned => {
+                std::mem::swap(&mut self.pixels, &mut self.stored);
+                turned.apply(&self.stored, header.width, header.height, &mut self.pixels)
+            }
+        };
+        Ok(Pixels { width, height, bytes: &self.pixels })
+    }
+
+    /// Size of the buffers that are kept for the next image, in bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.file.capacity() + self.pixels.capacity() + self.stored.capacity()
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), Error> {
+        self.file.clear();
+        let read = File::open(path).and_then(|mut file| file.read_to_end(&mut self.file));
+        read.map(|_| ()).map_err(|error| {
+            let text = error.to_string();
+            let (kind, reason) = match error.kind() {
+                ErrorKind::NotFound => (Kind::ImageMissing, "not found"),
+                // without Rust's " (os error 21)"
+                _ => (Kind::ImageUnreadable, text.split(" (os error").next().unwrap_or_default()),
+            };
+            Error::new(kind, format!("image {}: {reason}", path.display()), "check the path")
+        })
+    }
+}
+
+/// File formats, told apart by how a file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Jpeg,
+    Png,
+    WebP,
+    Bmp,
+    Tiff,
+}
+
+impl Format {
+    fn of(file: &[u8]) -> Option<Self> {
+        match file {
+            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
+            [b'B', b'M', ..] => Some(Self::Bmp),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::WebP => "WebP",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        }
+    }
+}
+
+/// An image as it is stored in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    width: u32,
+    height: u32,
+    orientation: Orientation,
+}
+
+/// Why a file was not decoded. Its words are those of `runoff_runners/preprocess.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// No file of a format that is read.
+    Unknown,
+    /// Damaged, truncated, or of a variant that is not read.
+    Unreadable(Format),
+    /// More than `MAX_PIXELS`.
+    TooLarge(u32, u32),
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> Error {
+        let path = path.display();
+        match self {
+            Self::Unknown => {
+                let message = format!("image {path}: not a JPEG, PNG, WebP, BMP or TIFF file");
+                Error::new(Kind::ImageUnreadable, message, HINT)
+            }
+            Self::Unreadable(format) => {
+                let message = format!("image {path}: damaged, truncated or unsupported {} file", format.name());
+                Error::new(Kind::ImageUnreadable, message, HINT)
+            }
+            Self::TooLarge(width, height) => {
+                let message = format!("image {path}: {width} x {height} is more than {MAX_PIXELS} pixels");
+                Error::new(Kind::ImageTooLarge, message, "scale it down first")
+            }
+        }
+    }
+}
+
+/// Decodes `file` into `pixels`, as they are stored.
+fn decode(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Failure> {
+    let format = Format::of(file).ok_or(Failure::Unknown)?;
+    let decoded = match format {
+        Format::Jpeg => jpeg::decode(file, pixels),
+        Format::Png => formats::decode_png(file, pixels),
+        Format::WebP => formats::decode_webp(file, pixels),
+        Format::Bmp => formats::decode_bmp(file, pixels),
+        Format::Tiff => formats::decode_tiff(file, pixels),
+    };
+    decoded.map_err(|refusal| match refusal {
+        Refusal::Unreadable => Failure::Unreadable(format),
+        Refusal::TooLarge(width, height) => Failure::TooLarge(width, height),
+    })
+}
+
+/// Why a decoder gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Unreadable,
+    TooLarge(u32, u32),
+}
+
+/// A decoder's own words are dropped: they differ between the languages.
+impl<E: std::error::Error> From<E> for Refusal {
+    fn from(_: E) -> Self {
+        Self::Unreadable
+    }
+}
+
+/// Refuses too many pixels before anything is allocated for them; returns their number.
+fn check_size(width: u32, height: u32) -> Result<usize, Refusal> {
+    match u64::from(width) * u64::from(height) {
+        0 => Err(Refusal::Unreadable),
+        count if count > MAX_PIXELS => Err(Refusal::TooLarge(width, height)),
+        count => Ok(usize::try_from(count)?),
+    }
+}
+
+/// Turns pixels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) bytes into RGB; alpha is dropped.
+fn to_rgb(pixels: &mut Vec<u8>, channels: usize) {
+    match channels {
+        1 | 2 => *pixels = pixels.iter().step_by(channels).flat_map(|&grey| [grey; 3]).collect(),
+        4 => {
+            let count = pixels.len() / 4;
+            for pixel in 0..count {
+                pixels.copy_within(pixel * 4..pixel * 4 + 3, pixel * 3);
+            }
+            pixels.truncate(count * 3);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(width: u32, height: u32, color: png::ColorType, data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(color);
+        let mut writer = encoder.write_header().expect("a header");
+        writer.write_image_data(data).expect("data");
+        writer.finish().expect("an end");
+        bytes
+    }
+
+    fn failure(file: &[u8]) -> Failure {
+        decode(file, &mut Vec::new()).expect_err("a bad image")
+    }
+
+    #[test]
+    fn every_kind_of_png_becomes_rgb() {
+        let cases: [(png::ColorType, &[u8], &[u8]); 4] = [
+            (png::ColorType::Rgb, &[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 5, 6]),
+            (png::ColorType::Rgba, &[1, 2, 3, 0, 4, 5, 6, 255], &[1, 2, 3, 4, 5, 6]),
+            (png::ColorType::Grayscale, &[7, 9], &[7, 7, 7, 9, 9, 9]),
+            (png::ColorType::GrayscaleAlpha, &[7, 0, 9, 255], &[7, 7, 7, 9, 9, 9]),
+        ];
+        for (color, data, expected) in cases {
+            let mut pixels = vec![99; 40];
+            let header = decode(&png(2, 1, color, data), &mut pixels).expect("pixels");
+            assert_eq!((header.width, header.height), (2, 1));
+            assert_eq!(pixels, expected, "{color:?}");
+        }
+    }
+
+    #[test]
+    fn other_and_damaged_files_are_unreadable() {
+        assert_eq!(failure(b""), Failure::Unknown);
+        assert_eq!(failure(b"hello"), Failure::Unknown);
+        assert_eq!(failure(&[0xff, 0xd8, 0xff]), Failure::Unreadable(Format::Jpeg));
+        let whole = png(64, 64, png::ColorType::Rgb, &[77; 64 * 64 * 3]);
+        assert_eq!(failure(&whole[..whole.len() / 2]), Failure::Unreadable(Format::Png));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_header() {
+        let mut bomb = png(1, 1, png::ColorType::Rgb, &[0, 0, 0]);
+        bomb[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
+        bomb[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
+        let crc = crc32(&bomb[12..29]);
+        bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+        let mut pixels = Vec::new();
+        assert_eq!(decode(&bomb, &mut pixels), Err(Failure::TooLarge(60_000, 60_000)));
+        assert_eq!(pixels.capacity(), 0);
+    }
+
+    /// CRC-32 as PNG chunks carry it (ISO 3309).
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        })
+    }
+
+    #[test]
+    fn a_missing_file_is_reported_with_its_path() {
+        let error = Decoder::default().open(Path::new("/nowhere/x.jpg")).expect_err("no file");
+        assert_eq!(error.kind, Kind::ImageMissing);
+        assert!(error.message.contains("/nowhere/x.jpg"));
+    }
+}
