@@ -90,7 +90,7 @@ def _read(path: str, spec: Preprocess) -> Image.Image:
     """Return the image cut to size, RGB."""
     try:
         file = open(path, "rb")  # noqa: SIM115 (an error here is not one of the decoder)
-        head = file.read(12)
+        head = file.read(34)
     except FileNotFoundError:
         raise RunnerError("image-missing", f"image {path}: not found", "check the path") from None
     except OSError as error:
@@ -100,6 +100,7 @@ def _read(path: str, spec: Preprocess) -> Image.Image:
         if name is None:
             raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
         try:
+            _check_bmp(head, name)
             return _decode(path, file, name, spec)
         except RunnerError:
             raise
@@ -116,7 +117,7 @@ def _decode(path: str, file: BinaryIO, name: str, spec: Preprocess) -> Image.Ima
         if image.width * image.height > MAX_PIXELS:
             message = f"image {path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
             raise RunnerError("image-too-large", message, "scale it down first")
-        if isinstance(image, ImageFile.ImageFile) and name == "TIFF":
+        if name == "TIFF":
             _check_tiff(image)
         upright = _upright(image)
         box = crop_box(upright.width, upright.height, spec["resize"], spec["crop"])
@@ -153,8 +154,14 @@ def _orientation(block: bytes) -> int:
         return 1
 
 
+def _check_bmp(head: bytes, name: str) -> None:
+    """Check that Rust reads a BMP file too, by its bits per pixel and its compression."""
+    if name == "BMP" and not (head[28:30] in (b"\x08\0", b"\x18\0", b"\x20\0") and head[30:34] == bytes(4)):
+        raise ValueError("a BMP file of a kind that is not read")
+
+
 def _check_tiff(image: ImageFile.ImageFile) -> None:
-    """Check that Rust reads the file too: see ``protocol/README.md``, Images."""
+    """Check that Rust reads a TIFF file too: see ``protocol/README.md``, Images."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     assert isinstance(image, TiffImageFile)  # noqa: S101 (for the type checker)

@@ -369,7 +369,7 @@ class Session:
         Parameters
         ----------
         image_path
-            A JPEG or PNG file.
+            A JPEG, PNG, WebP, BMP or TIFF file.
         preprocess
             How the image becomes the model's input, float32 of shape ``[1, 3, crop, crop]``.
         top
@@ -398,7 +398,7 @@ class Session:
         Parameters
         ----------
         image_paths
-            JPEG or PNG files.
+            JPEG, PNG, WebP, BMP or TIFF files.
         preprocess
             How images become the model's input, float32 of shape ``[batch, 3, crop, crop]``.
         top
@@ -525,7 +525,8 @@ def preprocess(
     Parameters
     ----------
     paths
-        JPEG or PNG files. Orientation (EXIF) and colour profiles are not applied; transparency is dropped.
+        JPEG, PNG, WebP, BMP or TIFF files. The orientation (EXIF) is applied, colour profiles are not; transparency
+        is dropped. Of 16 bits per channel the upper 8 are used.
     resize, crop, interpolation, mean, std
         See `PreprocessSpec`.
 

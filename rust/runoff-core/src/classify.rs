@@ -43,8 +43,8 @@ pub fn check(session: &Session, count: usize, side: usize) -> Result<(), Error> 
     let [_] = session.inputs() else {
         return Err(unfit(&format!("it has {} inputs; classification needs one", session.inputs().len())));
     };
-    let sides = [count, 3, side, side].map(|side| i64::try_from(side).unwrap_or(i64::MAX));
-    session.check_tensor(0, Dtype::Float32, &sides)
+    let dims = [count, 3, side, side].map(|side| i64::try_from(side).unwrap_or(i64::MAX));
+    session.check_tensor(0, Dtype::Float32, &dims)
 }
 
 /// Classifies `count` preprocessed images in one inference; returns the `top` best classes of each, best first.

@@ -68,7 +68,7 @@ impl RawTensor {
         };
         let dtype = Dtype::parse(&file.dtype).filter(|dtype| *dtype != Dtype::Str);
         let dtype = dtype.ok_or_else(|| fail(format!("unknown dtype {:?}", file.dtype)))?;
-        let length = file.shape.iter().try_fold(dtype.size(), |length, &side| length.checked_mul(side));
+        let length = file.shape.iter().try_fold(dtype.size(), |length, &dim| length.checked_mul(dim));
         let length = length.ok_or_else(|| fail(format!("shape {:?} is too large", file.shape)))?;
         let bytes = std::fs::read(&file.path).map_err(|error| fail(error.to_string()))?;
         if bytes.len() != length {
@@ -93,7 +93,7 @@ impl RawTensor {
             let message = format!("{name:?} is a tensor of strings, which tensor files do not hold");
             return Err(Error::new(Kind::ModelMismatch, message, "use a model whose outputs are tensors of numbers"));
         }
-        Ok(Self { dtype: view.dtype, shape: view.sides(), bytes: view.bytes().to_vec() })
+        Ok(Self { dtype: view.dtype, shape: view.dims(), bytes: view.bytes().to_vec() })
     }
 
     /// The elements as float32, or `None` when they are something else.

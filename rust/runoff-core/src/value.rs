@@ -93,8 +93,8 @@ impl<'v> TensorView<'v> {
 
     /// Sides as counts; those of a tensor that exists are never negative.
     #[must_use]
-    pub fn sides(&self) -> Vec<usize> {
-        self.shape.iter().map(|&side| usize::try_from(side).unwrap_or_default()).collect()
+    pub fn dims(&self) -> Vec<usize> {
+        self.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect()
     }
 }
 
@@ -105,14 +105,14 @@ impl<'a> Value<'a> {
     ///
     /// `internal` when `bytes` has not exactly as many bytes, or `dtype` is strings.
     pub fn over(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> Result<Self, Error> {
-        let count = shape.iter().try_fold(dtype.size(), |count, &side| count.checked_mul(side));
+        let count = shape.iter().try_fold(dtype.size(), |count, &dim| count.checked_mul(dim));
         if dtype == Dtype::Str || count != Some(bytes.len()) {
             let message = format!("{} bytes are not {} of shape {shape:?}", bytes.len(), dtype.name());
             return Err(Error::new(Kind::Internal, message, "report this"));
         }
-        let sides: Dimensions = shape.iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
+        let dims: Dimensions = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
         // SAFETY: the bytes are there for 'a, as many as the shape says; ONNX Runtime does not write to inputs.
-        unsafe { Self::over_raw(dtype, &sides, bytes.as_ptr().cast_mut().cast(), bytes.len()) }
+        unsafe { Self::over_raw(dtype, &dims, bytes.as_ptr().cast_mut().cast(), bytes.len()) }
     }
 
     /// Makes a tensor over the `len` bytes at `data`, without a copy.
@@ -154,10 +154,10 @@ impl<'a> Value<'a> {
     /// that is not the host's are never read or written through this value.
     pub(crate) unsafe fn unfilled(allocator: *mut OrtAllocator, dtype: Dtype, shape: &[i64]) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
-        let (sides, rank) = (shape.as_ptr(), shape.len());
+        let (dims, rank) = (shape.as_ptr(), shape.len());
         // SAFETY: all pointers are to locals or to what the caller answers for.
         let status =
-            unsafe { (ort::api().CreateTensorAsOrtValue)(allocator, sides, rank, dtype.to_onnx(), &raw mut value) };
+            unsafe { (ort::api().CreateTensorAsOrtValue)(allocator, dims, rank, dtype.to_onnx(), &raw mut value) };
         Self::made(status, value, "making a tensor")
     }
 
@@ -186,10 +186,10 @@ impl<'a> Value<'a> {
     /// `runtime-failed`, for instance when `shape` has another number of elements.
     pub fn strings(shape: &[i64], texts: &[impl AsRef<str>]) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
-        let (sides, rank) = (shape.as_ptr(), shape.len());
+        let (dims, rank) = (shape.as_ptr(), shape.len());
         // SAFETY: all pointers are to locals or to ONNX Runtime's own allocator.
         let status = unsafe {
-            (ort::api().CreateTensorAsOrtValue)(allocator()?, sides, rank, Dtype::Str.to_onnx(), &raw mut value)
+            (ort::api().CreateTensorAsOrtValue)(allocator()?, dims, rank, Dtype::Str.to_onnx(), &raw mut value)
         };
         let made = Self::made(status, value, "making a tensor of strings")?;
         for (index, text) in texts.iter().enumerate() {
@@ -278,7 +278,7 @@ impl<'a> Value<'a> {
         ortsys![unsafe ReleaseTensorTypeAndShapeInfo(info)];
         let (element, shape) = described?;
         let dtype = Dtype::from_onnx(element).ok_or_else(|| unread(name, &format!("a tensor of {element:?}")))?;
-        let count: usize = shape.iter().map(|&side| usize::try_from(side).unwrap_or_default()).product();
+        let count: usize = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).product();
         let mut data = ptr::null_mut();
         if dtype != Dtype::Str {
             // SAFETY: the value is a tensor of numbers; what is behind `data` lives as long as the value.

@@ -48,7 +48,7 @@ fn a_model_with_several_dtypes_answers() {
     let outputs = add(&session, 3).expect("outputs");
     assert_eq!(sum(&outputs).to_f32(), Some(vec![1.5; 6]));
     let count = outputs[1].tensor("count").expect("a tensor");
-    assert_eq!((count.dtype, count.sides()), (Dtype::Int64, vec![3]));
+    assert_eq!((count.dtype, count.dims()), (Dtype::Int64, vec![3]));
     assert_eq!(count.bytes(), [0_i64, 2, 4].map(i64::to_le_bytes).concat());
     assert_eq!(outputs[1].form().expect("a form"), Form::Tensor);
 }

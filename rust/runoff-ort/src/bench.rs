@@ -11,7 +11,7 @@ use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::{Buffers, Parts, Port, Session};
+use runoff_core::session::{Buffers, Parts, ValueInfo, Session};
 use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 use runoff_core::{classify, memory};
@@ -33,7 +33,7 @@ Examples:
 
 Only the inference is timed: images are preprocessed before. With --provider cuda or tensorrt, inputs and outputs lie in
 the GPU's memory; an inference is still host to host, and the copies are shown apart. A free dimension called batch is then
-fixed at the first side of the first --shape, or at 1. Eight inferences after the second are not kept. The 90th
+fixed at the first dimension of the first --shape, or at 1. Eight inferences after the second are not kept. The 90th
 percentile is left out when there are fewer than 64 samples. One process on a busy machine proves little: `runoff bench`
 compares many, taking turns.";
 
@@ -43,7 +43,7 @@ compares many, taking turns.";
 pub struct Arguments {
     #[command(flatten)]
     session: session::SessionArgs,
-    /// Image to run the model on, a JPEG or PNG file; several are taken in turns [default: zeros].
+    /// Image to run the model on: JPEG, PNG, WebP, BMP or TIFF; several are used in turn [default: zeros].
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
     /// Shape of an input of zeros [default: the model's, with 1 for what is dynamic].
@@ -63,17 +63,17 @@ pub struct Arguments {
 #[derive(Debug, Clone)]
 struct Shape {
     name: String,
-    sides: Vec<usize>,
+    dims: Vec<usize>,
 }
 
 impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, sides) = text.split_once('=').ok_or("it is not like input=1,3,224,224")?;
-        let side = |side: &str| side.parse().map_err(|_| format!("{side:?} is not a number"));
-        let sides = sides.split(',').filter(|side| !side.is_empty()).map(side).collect::<Result<_, String>>()?;
-        Ok(Self { name: name.to_owned(), sides })
+        let (name, dims) = text.split_once('=').ok_or("it is not like input=1,3,224,224")?;
+        let dim = |dim: &str| dim.parse().map_err(|_| format!("{dim:?} is not a number"));
+        let dims = dims.split(',').filter(|dim| !dim.is_empty()).map(dim).collect::<Result<_, String>>()?;
+        Ok(Self { name: name.to_owned(), dims })
     }
 }
 
@@ -111,7 +111,7 @@ struct Measured {
 
 /// How long one inference took, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-struct Took {
+struct InferenceTimes {
     total_ns: u64,
     /// On a device.
     parts: Option<Parts>,
@@ -160,26 +160,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// Items in one inference: what a provider that wants to know it fixes.
 fn batch(shapes: &[Shape]) -> NonZeroUsize {
-    let first = shapes.first().and_then(|shape| shape.sides.first());
-    first.and_then(|&side| NonZeroUsize::new(side)).unwrap_or(NonZeroUsize::MIN)
+    let first = shapes.first().and_then(|shape| shape.dims.first());
+    first.and_then(|&dim| NonZeroUsize::new(dim)).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Runs the model on `items` in turns: the first, the second, those that are not kept, and `samples` more.
-fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<Took>, Error> {
+fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<InferenceTimes>, Error> {
     let values =
         items.iter().map(|item| item.iter().map(Tensor::value).collect()).collect::<Result<Vec<Vec<_>>, _>>()?;
     let mut buffers = session.is_on_device().then(|| Buffers::new(session)).transpose()?;
     let (mut all, mut results) = (Vec::with_capacity(2 + WARMUP + samples), Vec::new());
     for values in values.iter().cycle().take(2 + WARMUP + samples) {
         all.push(match &mut buffers {
-            Some(buffers) => Took::on_device(buffers.run(values, &mut results)?),
-            None => Took::on_host(session, values)?,
+            Some(buffers) => InferenceTimes::on_device(buffers.run(values, &mut results)?),
+            None => InferenceTimes::on_host(session, values)?,
         });
     }
     Ok(all)
 }
 
-impl Took {
+impl InferenceTimes {
     fn on_host(session: &Session, values: &[Value<'_>]) -> Result<Self, Error> {
         let begun_ns = now_ns();
         let outputs = session.run(values)?;
@@ -194,7 +194,7 @@ impl Took {
 }
 
 /// What the inferences add up from, by part; nothing on the host.
-fn parts(all: &[Took]) -> BTreeMap<&'static str, Summary> {
+fn parts(all: &[InferenceTimes]) -> BTreeMap<&'static str, Summary> {
     let mut durations_ns: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for (part, took_ns) in all.iter().filter_map(|took| took.parts).flat_map(|parts| parts.named()) {
         durations_ns.entry(part).or_default().push(took_ns);
@@ -228,23 +228,23 @@ fn zeros(shapes: &[Shape], session: &Session) -> Result<Vec<Tensor>, Error> {
     session.inputs().iter().map(|input| zero(input, shapes)).collect()
 }
 
-fn zero(input: &Port, shapes: &[Shape]) -> Result<Tensor, Error> {
+fn zero(input: &ValueInfo, shapes: &[Shape]) -> Result<Tensor, Error> {
     let Some(dtype) = input.dtype.filter(|dtype| *dtype != Dtype::Str) else {
         let message = format!("input {:?} is {}, which cannot be zeros", input.name, input.kind);
         return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs are tensors of numbers"));
     };
     let asked = shapes.iter().rfind(|shape| shape.name == input.name);
-    let own = || input.shape.iter().map(|side| side.unwrap_or(1)).collect();
-    let shape: Vec<usize> = asked.map_or_else(own, |asked| asked.sides.clone());
+    let own = || input.shape.iter().map(|dim| dim.unwrap_or(1)).collect();
+    let shape: Vec<usize> = asked.map_or_else(own, |asked| asked.dims.clone());
     let unfit = |what: String| {
         let message = format!("--shape {}={shape:?}: {what}", input.name);
         Error::new(Kind::BadRequest, message, "see what it takes: runoff-ort info MODEL")
     };
-    let sides: Vec<i64> = shape.iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
-    if !input.takes(&sides) {
+    let dims: Vec<i64> = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
+    if !input.takes(&dims) {
         return Err(unfit("the model takes another shape".to_owned()));
     }
-    let len = shape.iter().try_fold(dtype.size(), |len, &side| len.checked_mul(side));
+    let len = shape.iter().try_fold(dtype.size(), |len, &dim| len.checked_mul(dim));
     let len = len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| unfit("too large".to_owned()))?;
     Ok(Tensor { dtype, elements: Buffer::zeros(len), shape })
 }
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn parts_are_shown_on_a_device_only() {
         let on_device =
-            |compute_ns| Took::on_device(Parts { copy_in_ns: 2_000_000, compute_ns, copy_out_ns: 1_000_000 });
+            |compute_ns| InferenceTimes::on_device(Parts { copy_in_ns: 2_000_000, compute_ns, copy_out_ns: 1_000_000 });
         let all = [on_device(5_000_000), on_device(7_000_000)];
         assert_eq!((all[0].total_ns, all[1].total_ns), (8_000_000, 10_000_000));
         let measured = |parts, device: Option<&str>| Measured {
@@ -308,7 +308,7 @@ mod tests {
         {
             assert!(table.lines().any(|own| own == line), "{table}");
         }
-        let host = [Took { total_ns: 1, parts: None }];
+        let host = [InferenceTimes { total_ns: 1, parts: None }];
         let table = super::table(&measured(parts(&host), None));
         assert!(!table.contains("copy") && !table.contains("device"), "{table}");
     }

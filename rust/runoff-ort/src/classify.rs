@@ -36,7 +36,7 @@ classified, and the exit code is 1.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Images: JPEG or PNG files.
+    /// Images: JPEG, PNG, WebP, BMP or TIFF files.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use runoff_core::error::{Error, Kind};
 use runoff_core::protocol::{Optimization, Settings};
 use runoff_core::runtime::{Runtime, built_in_providers};
-use runoff_core::session::{Metadata, PREPARED, Port, Session};
+use runoff_core::session::{Metadata, PREPARED, ValueInfo, Session};
 use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
 use serde::Serialize;
@@ -33,10 +33,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// One side of a shape.
+/// A dimension of a shape.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Side {
+enum Dim {
     Fixed(usize),
     Symbol(String),
     /// Dynamic, without a name.
@@ -48,7 +48,7 @@ enum Side {
 struct Tensor {
     name: String,
     dtype: String,
-    shape: Vec<Side>,
+    shape: Vec<Dim>,
 }
 
 /// All that is printed.
@@ -114,20 +114,20 @@ fn total(files: &[PathBuf]) -> std::io::Result<u64> {
     files.iter().map(|file| Ok(file.metadata()?.len())).sum()
 }
 
-fn tensor(port: &Port) -> Tensor {
-    let side = |(side, symbol): (&Option<usize>, &Option<String>)| match (side, symbol) {
-        (Some(side), _) => Side::Fixed(*side),
-        (None, Some(symbol)) => Side::Symbol(symbol.clone()),
-        (None, None) => Side::Unknown,
+fn tensor(info: &ValueInfo) -> Tensor {
+    let dim = |(dim, symbol): (&Option<usize>, &Option<String>)| match (dim, symbol) {
+        (Some(dim), _) => Dim::Fixed(*dim),
+        (None, Some(symbol)) => Dim::Symbol(symbol.clone()),
+        (None, None) => Dim::Unknown,
     };
-    let shape = port.shape.iter().zip(&port.symbols).map(side).collect();
-    Tensor { name: port.name.clone(), dtype: port.kind.clone(), shape }
+    let shape = info.shape.iter().zip(&info.symbols).map(dim).collect();
+    Tensor { name: info.name.clone(), dtype: info.kind.clone(), shape }
 }
 
-impl Display for Side {
+impl Display for Dim {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Fixed(side) => side.fmt(formatter),
+            Self::Fixed(dim) => dim.fmt(formatter),
             Self::Symbol(symbol) => symbol.fmt(formatter),
             Self::Unknown => "?".fmt(formatter),
         }
@@ -151,8 +151,8 @@ fn table(info: &Info) -> String {
     line("opset", &or_none(Some(opsets.collect::<Vec<_>>().join(", "))));
     for (kind, tensors) in [("input", &info.inputs), ("output", &info.outputs)] {
         for Tensor { name, dtype, shape } in tensors {
-            let sides: Vec<_> = shape.iter().map(ToString::to_string).collect();
-            line(kind, &format!("{name}: {dtype} [{}]", sides.join(", ")));
+            let dims: Vec<_> = shape.iter().map(ToString::to_string).collect();
+            line(kind, &format!("{name}: {dtype} [{}]", dims.join(", ")));
         }
     }
     let Metadata { producer, graph, domain, description, version, custom } = &info.metadata;

@@ -41,7 +41,7 @@ pub fn write_result(path: &Path, answer: &RunResult) -> ExitCode {
         (_, Some(kind)) => kind.exit_code(),
     };
     if let (Some(message), Some(hint)) = (&answer.message, &answer.hint) {
-        complain(&format!("{message} ({hint})"));
+        report_error(&format!("{message} ({hint})"));
     }
     match protocol::write_result(path, answer) {
         Ok(()) => ExitCode::from(code),
@@ -50,14 +50,14 @@ pub fn write_result(path: &Path, answer: &RunResult) -> ExitCode {
 }
 
 /// Prints `message` to stderr in one line; a closed stderr is no reason to fail.
-pub fn complain(message: &str) {
+pub fn report_error(message: &str) {
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 
 /// Prints `error` to stderr; returns its exit code.
 #[must_use]
 pub fn fail(error: &Error) -> ExitCode {
-    complain(&error.to_string());
+    report_error(&error.to_string());
     ExitCode::from(error.kind.exit_code())
 }
 

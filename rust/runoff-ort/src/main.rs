@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Teardown;
 use runoff_core::runner;
-use runoff_runner::{RunnerArgs, complain, is_reader_gone, print, print_json, read_request, write_result};
+use runoff_runner::{RunnerArgs, report_error, is_reader_gone, print, print_json, read_request, write_result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +111,7 @@ fn finish(outcome: anyhow::Result<u8>) -> ExitCode {
     if error.downcast_ref().is_some_and(is_reader_gone) {
         return ExitCode::SUCCESS;
     }
-    complain(&format!("{error:#}"));
+    report_error(&format!("{error:#}"));
     let kind = error.downcast_ref::<runoff_core::Error>().map(|error| error.kind.exit_code());
     ExitCode::from(kind.unwrap_or(1))
 }

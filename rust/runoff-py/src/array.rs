@@ -145,7 +145,7 @@ pub fn from_numbers<'py>(list: &Bound<'py, PyList>, dtype: Dtype) -> PyResult<Bo
 
 /// Dimensions, as ONNX Runtime counts them.
 pub fn dimensions(array: &Bound<'_, PyUntypedArray>) -> Dimensions {
-    array.shape().iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect()
+    array.shape().iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect()
 }
 
 /// Where the elements are, and how many bytes they take when they lie plain.
@@ -208,10 +208,10 @@ pub fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> &'a [u8]
     unsafe { std::slice::from_raw_parts(data.cast(), len) }
 }
 
-/// Whether the array has these sides.
+/// Whether the array has these dimensions.
 pub fn has_shape(array: &Bound<'_, PyUntypedArray>, shape: &[i64]) -> bool {
     array.shape().len() == shape.len()
-        && array.shape().iter().zip(shape).all(|(&own, &side)| i64::try_from(own) == Ok(side))
+        && array.shape().iter().zip(shape).all(|(&own, &dim)| i64::try_from(own) == Ok(dim))
 }
 
 /// Makes an array with a copy of these elements.
@@ -268,15 +268,15 @@ unsafe fn make<'py>(
     data: *mut c_void,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = descr.py();
-    let mut sides: SmallVec<[isize; 6]> = shape.iter().map(|&side| isize::try_from(side).unwrap_or(-1)).collect();
-    let rank = c_int::try_from(sides.len()).unwrap_or(c_int::MAX);
+    let mut dims: SmallVec<[isize; 6]> = shape.iter().map(|&dim| isize::try_from(dim).unwrap_or(-1)).collect();
+    let rank = c_int::try_from(dims.len()).unwrap_or(c_int::MAX);
     let flags = if data.is_null() { 0 } else { NPY_ARRAY_CARRAY };
-    // SAFETY: `sides` has `rank` entries; the reference to the description is given away; the caller answers for `data`.
+    // SAFETY: `dims` has `rank` entries; the reference to the description is given away; the caller answers for `data`.
     unsafe {
         let class = npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type);
-        let (sides, descr) = (sides.as_mut_ptr(), descr.into_dtype_ptr());
+        let (dims, descr) = (dims.as_mut_ptr(), descr.into_dtype_ptr());
         let none = ptr::null_mut();
-        let array = PY_ARRAY_API.PyArray_NewFromDescr(py, class, descr, rank, sides, none, data, flags, none.cast());
+        let array = PY_ARRAY_API.PyArray_NewFromDescr(py, class, descr, rank, dims, none, data, flags, none.cast());
         Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
     }
 }

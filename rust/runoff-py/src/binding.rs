@@ -54,8 +54,8 @@ impl Binding {
             match (target, made) {
                 (Some(array), _) => outputs.set_item(name, array)?,
                 (None, Some(value)) => {
-                    let port = &session.core.outputs()[place];
-                    outputs.set_item(name, to_object(py, port, value, &self.in_place)?)?;
+                    let info = &session.core.outputs()[place];
+                    outputs.set_item(name, to_object(py, info, value, &self.in_place)?)?;
                 }
                 (None, None) => outputs.set_item(name, py.None())?,
             }

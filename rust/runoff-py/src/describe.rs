@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use runoff_core::session::{self, Port};
+use runoff_core::session::{self, ValueInfo};
 
 /// An input or output of a model.
 #[pyclass(frozen, eq, hash, module = "runoff_ort")]
@@ -37,15 +37,15 @@ impl TensorInfo {
 }
 
 impl TensorInfo {
-    /// Describes `port`.
-    pub fn of(port: &Port) -> Self {
-        let symbol = |place: usize| port.symbols.get(place).cloned().flatten();
-        let named = |(place, side): (usize, &Option<usize>)| if side.is_none() { symbol(place) } else { None };
+    /// Describes `info`.
+    pub fn of(info: &ValueInfo) -> Self {
+        let symbol = |place: usize| info.symbols.get(place).cloned().flatten();
+        let named = |(place, dim): (usize, &Option<usize>)| if dim.is_none() { symbol(place) } else { None };
         Self {
-            name: port.name.clone(),
-            dtype: port.kind.clone(),
-            shape: port.shape.clone(),
-            dimensions: port.shape.iter().enumerate().map(named).collect(),
+            name: info.name.clone(),
+            dtype: info.kind.clone(),
+            shape: info.shape.clone(),
+            dimensions: info.shape.iter().enumerate().map(named).collect(),
         }
     }
 }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use runoff_core::Error;
 use runoff_core::dtype::Dtype;
-use runoff_core::session::{Port, Session, empty_sequence, show_shape};
+use runoff_core::session::{ValueInfo, Session, empty_sequence, show_shape};
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 
@@ -47,12 +47,12 @@ impl<'py> Feeds<'py> {
         let mut read = Self { places: Few::new(), given: Few::new() };
         for (name, value) in feeds.iter() {
             let place = session.input(text(&name)?).map_err(|error| mismatch(py, &error))?;
-            let port = session.input_at(place);
-            if value.is_none() && matches!(port.value, ValueType::Optional(_)) {
+            let info = session.input_at(place);
+            if value.is_none() && matches!(info.value, ValueType::Optional(_)) {
                 continue;
             }
-            let feed = Feed::read(port, &port.value, value)?;
-            if port.dtype.is_some() {
+            let feed = Feed::read(info, &info.value, value)?;
+            if info.dtype.is_some() {
                 feed.check(session, place).map_err(|error| mismatch(py, &error))?;
             }
             read.places.push(place);
@@ -76,70 +76,70 @@ impl<'py> Feeds<'py> {
 }
 
 impl<'py> Feed<'py> {
-    /// Reads `value`, or a part of it, as what the port takes, or a part of that.
-    fn read(port: &Port, kind: &ValueType, value: Bound<'py, PyAny>) -> PyResult<Self> {
+    /// Reads `value`, or a part of it, as what the info takes, or a part of that.
+    fn read(info: &ValueInfo, kind: &ValueType, value: Bound<'py, PyAny>) -> PyResult<Self> {
         match kind {
-            ValueType::Tensor { ty, .. } => Self::tensor(port, Dtype::from_onnx((*ty).into()), &value),
+            ValueType::Tensor { ty, .. } => Self::tensor(info, Dtype::from_onnx((*ty).into()), &value),
             ValueType::Sequence(item) => {
-                let list = value.cast_into::<PyList>().map_err(|error| wrong(port, &class(&error.into_inner())))?;
+                let list = value.cast_into::<PyList>().map_err(|error| wrong(info, &class(&error.into_inner())))?;
                 if list.is_empty() {
-                    return Self::empty(port, item, list.py());
+                    return Self::empty(info, item, list.py());
                 }
-                list.iter().map(|value| Self::read(port, item, value)).collect::<PyResult<_>>().map(Self::List)
+                list.iter().map(|value| Self::read(info, item, value)).collect::<PyResult<_>>().map(Self::List)
             }
             ValueType::Map { key, value: item } => {
-                let map = value.cast_into::<PyDict>().map_err(|error| wrong(port, &class(&error.into_inner())))?;
-                let column = |list: &Bound<'py, PyList>, kind| Self::column(port, Dtype::from_onnx(kind), list);
+                let map = value.cast_into::<PyDict>().map_err(|error| wrong(info, &class(&error.into_inner())))?;
+                let column = |list: &Bound<'py, PyList>, kind| Self::column(info, Dtype::from_onnx(kind), list);
                 Ok(Self::Map(Box::new([column(&map.keys(), (*key).into())?, column(&map.values(), (*item).into())?])))
             }
-            ValueType::Optional(kind) => Self::read(port, kind, value),
+            ValueType::Optional(kind) => Self::read(info, kind, value),
         }
     }
 
     /// Reads a list of nothing.
-    fn empty(port: &Port, item: &ValueType, py: Python<'py>) -> PyResult<Self> {
+    fn empty(info: &ValueInfo, item: &ValueType, py: Python<'py>) -> PyResult<Self> {
         let ValueType::Tensor { ty, .. } = item else {
-            return Err(wrong(port, "an empty list"));
+            return Err(wrong(info, "an empty list"));
         };
-        let dtype = Dtype::from_onnx((*ty).into()).ok_or_else(|| wrong(port, "an empty list"))?;
+        let dtype = Dtype::from_onnx((*ty).into()).ok_or_else(|| wrong(info, "an empty list"))?;
         Ok(Self::Empty(runtime::environment(py)?, dtype))
     }
 
     /// Reads an array, or what can be seen as one.
-    fn tensor(port: &Port, expected: Option<Dtype>, value: &Bound<'py, PyAny>) -> PyResult<Self> {
+    fn tensor(info: &ValueInfo, expected: Option<Dtype>, value: &Bound<'py, PyAny>) -> PyResult<Self> {
         let array = match array::cast(value)? {
             Some(array) => array.clone(),
-            None => exchanged(port, value)?,
+            None => exchanged(info, value)?,
         };
         match array::dtype(&array)? {
-            Some(dtype) if expected != Some(dtype) => Err(wrong(port, &shown(&array))),
-            None => Err(wrong(port, &shown(&array))),
-            Some(Dtype::Str) => Ok(Self::Strings(array::dimensions(&array), texts(port, array.as_any())?)),
+            Some(dtype) if expected != Some(dtype) => Err(wrong(info, &shown(&array))),
+            None => Err(wrong(info, &shown(&array))),
+            Some(Dtype::Str) => Ok(Self::Strings(array::dimensions(&array), texts(info, array.as_any())?)),
             Some(dtype) if array::is_plain(&array) => Ok(Self::Array(array, dtype)),
             Some(dtype) => Ok(Self::Array(array::to_plain(&array)?, dtype)),
         }
     }
 
     /// Reads the keys or the values of a map.
-    fn column(port: &Port, dtype: Option<Dtype>, list: &Bound<'py, PyList>) -> PyResult<Self> {
-        let dtype = dtype.ok_or_else(|| wrong(port, "a dict"))?;
+    fn column(info: &ValueInfo, dtype: Option<Dtype>, list: &Bound<'py, PyList>) -> PyResult<Self> {
+        let dtype = dtype.ok_or_else(|| wrong(info, "a dict"))?;
         if dtype == Dtype::Str {
-            let sides = Dimensions::from_slice(&[i64::try_from(list.len()).unwrap_or(i64::MAX)]);
-            let texts = list.iter().map(|text| string(port, &text)).collect::<PyResult<_>>()?;
-            return Ok(Self::Strings(sides, texts));
+            let dims = Dimensions::from_slice(&[i64::try_from(list.len()).unwrap_or(i64::MAX)]);
+            let texts = list.iter().map(|text| string(info, &text)).collect::<PyResult<_>>()?;
+            return Ok(Self::Strings(dims, texts));
         }
         let column = array::from_numbers(list, dtype).map_err(|error| {
-            let raised = wrong(port, &format!("one with other types in it: {error}"));
+            let raised = wrong(info, &format!("one with other types in it: {error}"));
             raised.set_cause(list.py(), Some(error));
             raised
         })?;
-        Self::tensor(port, Some(dtype), &column)
+        Self::tensor(info, Some(dtype), &column)
     }
 
     fn check(&self, session: &Session, place: usize) -> Result<(), Error> {
         match self {
             Self::Array(array, dtype) => session.check_tensor(place, *dtype, &array::dimensions(array)),
-            Self::Strings(sides, _) => session.check_tensor(place, Dtype::Str, sides),
+            Self::Strings(dims, _) => session.check_tensor(place, Dtype::Str, dims),
             Self::List(_) | Self::Empty(..) | Self::Map(_) => Ok(()),
         }
     }
@@ -147,7 +147,7 @@ impl<'py> Feed<'py> {
     fn value(&self) -> Result<Value<'_>, Error> {
         match self {
             Self::Array(array, dtype) => array::tensor(array, *dtype),
-            Self::Strings(sides, texts) => Value::strings(sides, texts),
+            Self::Strings(dims, texts) => Value::strings(dims, texts),
             Self::List(items) => Value::sequence(&items.iter().map(Self::value).collect::<Result<Vec<_>, _>>()?),
             Self::Empty(environment, dtype) => empty_sequence(environment, *dtype),
             Self::Map(columns) => Value::map(columns[0].value()?, columns[1].value()?),
@@ -182,13 +182,13 @@ pub fn text<'a>(name: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 }
 
 /// Takes over a tensor of another library, on the CPU and without a copy.
-fn exchanged<'py>(port: &Port, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+fn exchanged<'py>(info: &ValueInfo, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
     if !value.hasattr(intern!(py, "__dlpack__"))? {
-        return Err(wrong(port, &class(value)));
+        return Err(wrong(info, &class(value)));
     }
     let array = array::numpy(py, "from_dlpack", value, None).map_err(|error| {
-        let raised = wrong(port, &format!("{} that NumPy cannot take over: {error}", class(value)));
+        let raised = wrong(info, &format!("{} that NumPy cannot take over: {error}", class(value)));
         raised.set_cause(py, Some(error));
         raised
     })?;
@@ -196,28 +196,28 @@ fn exchanged<'py>(port: &Port, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
 }
 
 /// The strings of an array, in C order.
-fn texts(port: &Port, array: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+fn texts(info: &ValueInfo, array: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let list = array.call_method0("flatten")?.call_method0("tolist")?.cast_into::<PyList>()?;
-    list.iter().map(|text| string(port, &text)).collect()
+    list.iter().map(|text| string(info, &text)).collect()
 }
 
-fn string(port: &Port, value: &Bound<'_, PyAny>) -> PyResult<String> {
-    let text = value.cast::<PyString>().map_err(|_| wrong(port, &format!("{} among strings", class(value))))?;
+fn string(info: &ValueInfo, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = value.cast::<PyString>().map_err(|_| wrong(info, &format!("{} among strings", class(value))))?;
     Ok(text.to_str()?.to_owned())
 }
 
-/// Says what the port takes instead of what was `given`.
-pub fn wrong(port: &Port, given: &str) -> PyErr {
-    PyTypeError::new_err(format!("{:?} takes {}, not {given}", port.name, expected(port)))
+/// Says what the info takes instead of what was `given`.
+pub fn wrong(info: &ValueInfo, given: &str) -> PyErr {
+    PyTypeError::new_err(format!("{:?} takes {}, not {given}", info.name, expected(info)))
 }
 
-fn expected(port: &Port) -> String {
-    match (&port.value, port.dtype) {
-        (_, Some(_)) if port.shape.is_empty() => format!("an array of {}", port.kind),
-        (_, Some(_)) => format!("an array of {} of shape {}", port.kind, show_shape(&port.shape)),
-        (ValueType::Sequence(_), _) => format!("a list that makes a {}", port.kind),
-        (ValueType::Map { .. }, _) => format!("a dict that makes a {}", port.kind),
-        _ => format!("a {}", port.kind),
+fn expected(info: &ValueInfo) -> String {
+    match (&info.value, info.dtype) {
+        (_, Some(_)) if info.shape.is_empty() => format!("an array of {}", info.kind),
+        (_, Some(_)) => format!("an array of {} of shape {}", info.kind, show_shape(&info.shape)),
+        (ValueType::Sequence(_), _) => format!("a list that makes a {}", info.kind),
+        (ValueType::Map { .. }, _) => format!("a dict that makes a {}", info.kind),
+        _ => format!("a {}", info.kind),
     }
 }
 

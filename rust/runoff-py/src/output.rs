@@ -4,24 +4,24 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use runoff_core::dtype::Dtype;
-use runoff_core::session::Port;
+use runoff_core::session::ValueInfo;
 use runoff_core::value::{Form, TensorView, Value};
 use runoff_core::{Error, Kind};
 
 use crate::array::{self, InPlace};
 use crate::errors::to_python;
 
-/// Converts the output at `port`.
+/// Converts the output at `info`.
 pub fn to_object<'py>(
     py: Python<'py>,
-    port: &Port,
+    info: &ValueInfo,
     value: Value<'static>,
     in_place: &InPlace,
 ) -> PyResult<Bound<'py, PyAny>> {
-    match port.dtype {
-        Some(Dtype::Str) => strings(py, &value, &port.name),
-        Some(_) => array::from_tensor(py, value, &port.name, in_place),
-        None => any(py, value, &port.name, in_place),
+    match info.dtype {
+        Some(Dtype::Str) => strings(py, &value, &info.name),
+        Some(_) => array::from_tensor(py, value, &info.name, in_place),
+        None => any(py, value, &info.name, in_place),
     }
 }
 
@@ -66,10 +66,10 @@ fn map<'py>(
 /// Makes an array of `str` objects.
 fn strings<'py>(py: Python<'py>, value: &Value<'_>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let view = value.tensor(name).map_err(|error| to_python(py, &error))?;
-    let sides = TensorView::sides(&view);
-    let texts = value.texts(sides.iter().product()).map_err(|error| to_python(py, &error))?;
+    let dims = TensorView::dims(&view);
+    let texts = value.texts(dims.iter().product()).map_err(|error| to_python(py, &error))?;
     let named = PyDict::new(py);
     named.set_item("dtype", "object")?;
     let flat = array::numpy(py, "array", &texts.into_bound_py_any(py)?, Some(&named))?;
-    flat.call_method1("reshape", (PyTuple::new(py, sides)?,))
+    flat.call_method1("reshape", (PyTuple::new(py, dims)?,))
 }

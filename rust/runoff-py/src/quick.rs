@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use runoff_core::Error;
 use runoff_core::dtype::Dtype;
-use runoff_core::session::{self, Port};
+use runoff_core::session::{self, ValueInfo};
 use runoff_core::value::{Dimensions, Value};
 
 use crate::array::{self, SMALL};
@@ -56,8 +56,8 @@ impl Quick {
     /// Says what there is to know of such a model; `None` for every other.
     pub fn of(core: &session::Session) -> Option<Self> {
         // ONNX Runtime does not write an output that is an input passed on.
-        let passes_on = core.outputs().iter().any(|port| core.input(&port.name).is_ok());
-        let all = |ports: &[Port]| ports.iter().enumerate().map(|(place, port)| Fixed::of(place, port)).collect();
+        let passes_on = core.outputs().iter().any(|info| core.input(&info.name).is_ok());
+        let all = |infos: &[ValueInfo]| infos.iter().enumerate().map(|(place, info)| Fixed::of(place, info)).collect();
         let (inputs, outputs): (Option<Few<Fixed>>, Option<Few<Fixed>>) = (all(core.inputs()), all(core.outputs()));
         let (inputs, outputs) = inputs.zip(outputs).filter(|_| !passes_on)?;
         Some(Self { inputs, outputs, frames: Mutex::default(), failed: AtomicBool::new(false) })
@@ -110,7 +110,7 @@ impl Quick {
         // Equal names of another class could be two keys of one dictionary.
         let Ok(name) = name.cast_exact::<PyString>() else { return Ok(false) };
         let name = name.to_str()?;
-        let Some(place) = core.inputs().iter().position(|port| port.name == name) else { return Ok(false) };
+        let Some(place) = core.inputs().iter().position(|info| info.name == name) else { return Ok(false) };
         let (fixed, memory) = (&self.inputs[place], &frame.given[place]);
         match array::cast(value)? {
             Some(array) if array::is_plain(array) && array::has_shape(array, &fixed.shape) => {
@@ -143,13 +143,13 @@ fn places(all: &[Fixed]) -> Few<usize> {
 }
 
 impl Fixed {
-    fn of(place: usize, port: &Port) -> Option<Self> {
-        let dtype = port.dtype.filter(|&dtype| dtype != Dtype::Str)?;
-        let sides: Few<usize> = port.shape.iter().copied().collect::<Option<_>>()?;
-        let len = sides.iter().try_fold(dtype.size(), |len, &side| len.checked_mul(side))?;
-        // No sides at all may stand for an unknown rank.
-        let is_small = !sides.is_empty() && (1..=SMALL).contains(&len);
-        let shape = sides.iter().map(|&side| i64::try_from(side).unwrap_or(i64::MAX)).collect();
+    fn of(place: usize, info: &ValueInfo) -> Option<Self> {
+        let dtype = info.dtype.filter(|&dtype| dtype != Dtype::Str)?;
+        let dims: Few<usize> = info.shape.iter().copied().collect::<Option<_>>()?;
+        let len = dims.iter().try_fold(dtype.size(), |len, &dim| len.checked_mul(dim))?;
+        // No dimensions may mean an unknown rank.
+        let is_small = !dims.is_empty() && (1..=SMALL).contains(&len);
+        let shape = dims.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
         is_small.then_some(Self { place, dtype, shape, len })
     }
 }

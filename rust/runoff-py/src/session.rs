@@ -72,7 +72,7 @@ impl Session {
         let environment = runtime::environment(py)?;
         let open = || session::Session::open(&environment, &path, &settings);
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
-        let names = core.outputs().iter().map(|port| PyString::intern(py, &port.name).unbind()).collect();
+        let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();
         let quick = Quick::of(&core);
         Ok(Self { core, names, quick })
     }
@@ -99,8 +99,8 @@ impl Session {
         let in_place = feeds.in_place();
         let all = PyDict::new(py);
         for (&place, value) in places.iter().zip(made) {
-            let port = &self.core.outputs()[place];
-            let object = value.map(|value| to_object(py, port, value, &in_place)).transpose()?;
+            let info = &self.core.outputs()[place];
+            let object = value.map(|value| to_object(py, info, value, &in_place)).transpose()?;
             all.set_item(self.output_name(py, place), object)?;
         }
         Ok(all)
@@ -148,7 +148,7 @@ impl Session {
         if batch == Some(0) {
             return Err(bad_argument(py, "batch is 0, not positive"));
         }
-        let fixed = self.core.inputs().first().and_then(|port| port.shape.first().copied().flatten());
+        let fixed = self.core.inputs().first().and_then(|info| info.shape.first().copied().flatten());
         let all = || {
             let mut preprocessor = preprocess.preprocessor()?;
             let size = fixed.or(batch).unwrap_or(image_paths.len()).max(1);

@@ -4,7 +4,7 @@ use numpy::PyUntypedArray;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use runoff_core::dtype::Dtype;
-use runoff_core::session::{Port, Session, show_shape};
+use runoff_core::session::{ValueInfo, Session, show_shape};
 use runoff_core::{Error, Kind};
 
 use crate::array::{self, InPlace};
@@ -25,18 +25,18 @@ pub fn read<'py>(session: &Session, outputs: &Bound<'py, PyAny>, mut in_place: I
     let mut targets = Few::new();
     for (name, value) in dictionary(outputs, "outputs")?.iter() {
         let place = session.output(text(&name)?).map_err(|error| mismatch(py, &error))?;
-        let port = &session.outputs()[place];
-        if session.input(&port.name).is_ok() {
+        let info = &session.outputs()[place];
+        if session.input(&info.name).is_ok() {
             let message =
-                format!("{:?} is an input that the model passes on: ONNX Runtime does not write it", port.name);
+                format!("{:?} is an input that the model passes on: ONNX Runtime does not write it", info.name);
             return Err(bad_argument(py, &message));
         }
-        let (array, dtype) = plain(port, &value)?;
+        let (array, dtype) = plain(info, &value)?;
         if !array::is_writable(&array) {
-            return Err(bad_argument(py, &format!("the array for {:?} is read-only", port.name)));
+            return Err(bad_argument(py, &format!("the array for {:?} is read-only", info.name)));
         }
         if in_place.meets(&array, dtype) {
-            let message = format!("the array for {:?} shares memory with an input or another output", port.name);
+            let message = format!("the array for {:?} shares memory with an input or another output", info.name);
             return Err(bad_argument(py, &message));
         }
         in_place.add(&array, dtype);
@@ -45,25 +45,25 @@ pub fn read<'py>(session: &Session, outputs: &Bound<'py, PyAny>, mut in_place: I
     Ok(targets)
 }
 
-/// Sees `value` as an array that is used in place, of the dtype and shape that `port` has.
-pub fn plain<'py>(port: &Port, value: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyUntypedArray>, Dtype)> {
+/// Sees `value` as an array that is used in place, of the dtype and shape that `info` has.
+pub fn plain<'py>(info: &ValueInfo, value: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyUntypedArray>, Dtype)> {
     let Some(array) = array::cast(value)? else {
-        return Err(wrong(port, &class(value)));
+        return Err(wrong(info, &class(value)));
     };
-    let dtype = array::dtype(array)?.filter(|&dtype| port.dtype == Some(dtype));
-    let dtype = dtype.ok_or_else(|| wrong(port, &shown(array)))?;
+    let dtype = array::dtype(array)?.filter(|&dtype| info.dtype == Some(dtype));
+    let dtype = dtype.ok_or_else(|| wrong(info, &shown(array)))?;
     if dtype == Dtype::Str {
         let message =
-            format!("{:?} is of strings, which have no memory of a fixed size to be used in place", port.name);
+            format!("{:?} is of strings, which have no memory of a fixed size to be used in place", info.name);
         return Err(PyTypeError::new_err(message));
     }
     if !array::is_plain(array) {
-        let message = format!("the array for {:?} is not C-contiguous, aligned and in native byte order", port.name);
+        let message = format!("the array for {:?} is not C-contiguous, aligned and in native byte order", info.name);
         return Err(PyTypeError::new_err(message));
     }
-    let sides = array::dimensions(array);
-    if !port.takes(&sides) {
-        let message = format!("{:?} is of shape {}, not {sides:?}", port.name, show_shape(&port.shape));
+    let dims = array::dimensions(array);
+    if !info.takes(&dims) {
+        let message = format!("{:?} is of shape {}, not {dims:?}", info.name, show_shape(&info.shape));
         return Err(mismatch(value.py(), &Error::new(Kind::ModelMismatch, message, "")));
     }
     Ok((array.clone(), dtype))

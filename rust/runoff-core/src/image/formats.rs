@@ -42,6 +42,10 @@ pub fn decode_webp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal>
 }
 
 pub fn decode_bmp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
+    // Bits per pixel and compression. Of fewer bits and of run lengths the crate makes other pixels than Pillow.
+    let (Some([8 | 24 | 32, 0]), Some([0, 0, 0, 0])) = (file.get(28..30), file.get(30..34)) else {
+        return Err(Refusal::Unreadable);
+    };
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = BmpDecoder::new_with_options(ZCursor::new(file), options);
     // its errors are no `std::error::Error`

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::ahead::Ahead;
+use super::prefetch::Prefetch;
 use super::outputs::Captured;
 use crate::clock::now_ns;
 use crate::dtype::Dtype;
@@ -61,7 +61,7 @@ pub struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     /// Prepares the items of `request`: reads tensor files, or gets ready to read images; waits for what was read `ahead`.
-    pub fn new(request: &'a Request, session: &Session, ahead: Option<Ahead>) -> Result<Self, Error> {
+    pub fn new(request: &'a Request, session: &Session, ahead: Option<Prefetch>) -> Result<Self, Error> {
         let count = request.inputs.len();
         match &request.preprocess {
             Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
@@ -127,13 +127,13 @@ impl<'a> Feed<'a> {
 
     fn check_room(&self, session: &Session, batch: usize) -> Result<(), Error> {
         for (place, input) in self.inputs.iter().enumerate() {
-            let sides = input.shape_of(batch).into_iter().map(|side| i64::try_from(side).unwrap_or(i64::MAX));
-            session.check_tensor(place, input.dtype, &sides.collect::<Vec<_>>())?;
+            let dims = input.shape_of(batch).into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX));
+            session.check_tensor(place, input.dtype, &dims.collect::<Vec<_>>())?;
         }
         Ok(())
     }
 
-    fn take(&mut self, ahead: Ahead, session: &Session) -> Result<(), Error> {
+    fn take(&mut self, ahead: Prefetch, session: &Session) -> Result<(), Error> {
         let begun = ahead.wait()?;
         self.check_room(session, begun.batch)?;
         if let Source::Images(preprocessor, _) = &mut self.source {

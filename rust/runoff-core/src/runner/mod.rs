@@ -1,6 +1,6 @@
 //! Carries a request out with ONNX Runtime.
 
-mod ahead;
+mod prefetch;
 mod denormals;
 mod feed;
 mod outputs;
@@ -24,11 +24,11 @@ use crate::runtime::{self, Runtime};
 use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Session, lacking, providers};
 use crate::topk;
 use crate::value::Value;
-use ahead::Ahead;
+use prefetch::Prefetch;
 use feed::Feed;
 use outputs::Captured;
-use samples::{Samples, Took};
-use turns::Asked;
+use samples::{Samples, IterationTimes};
+use turns::TurnCommand;
 
 /// Model formats that this runner reads.
 const FORMATS: [&str; 2] = ["onnx", PREPARED];
@@ -121,7 +121,7 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
         return Err(Error::bad_request(message));
     }
     let ahead =
-        if request.settings.overlap == Some(true) { Ahead::begin(request, first_batch(request))? } else { None };
+        if request.settings.overlap == Some(true) { Prefetch::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
     let runtime = Runtime::load(&runtime::library_from_env()?)?;
@@ -159,7 +159,7 @@ fn first_batch(request: &Request) -> usize {
 /// An iteration that is over: its items, and how long it took.
 struct Iteration {
     items: Vec<usize>,
-    took: Took,
+    took: IterationTimes,
 }
 
 impl<'a> Runner<'a> {
@@ -168,7 +168,7 @@ impl<'a> Runner<'a> {
         request: &'a Request,
         environment: &Environment,
         mut phases: Phases,
-        ahead: Option<Ahead>,
+        ahead: Option<Prefetch>,
         buffers: impl FnOnce(&Session) -> Result<Option<Buffers>, Error>,
     ) -> Result<Self, Error> {
         let session = Session::open(environment, &request.model.path, &session_settings(request))?;
@@ -218,8 +218,8 @@ impl<'a> Runner<'a> {
         let first = self.first()?;
         let (mut latest, _) = self.warm_up(turns.warmup)?;
         turns::serve(self.request.inputs.len(), |asked| match asked {
-            Asked::Turn(firsts) => self.turn(&firsts, &mut latest),
-            Asked::Outputs => turns::json(&self.capture(&latest)?.write(&self.request.outputs_dir)?),
+            TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
+            TurnCommand::Outputs => turns::json(&self.capture(&latest)?.write(&self.request.outputs_dir)?),
         })?;
         let last = self.capture(&latest)?;
         self.close(&first, last)
@@ -311,13 +311,13 @@ impl<'a> Runner<'a> {
     }
 
     /// Puts the items in `range` into the input tensors.
-    fn load(&mut self, range: Range<usize>) -> Result<Took, Error> {
+    fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
         let took_ns = self.feed.load(&self.session, range)?;
-        Ok(Took::preprocessing((self.request.workload == Workload::Classify).then_some(took_ns)))
+        Ok(IterationTimes::preprocessing((self.request.workload == Workload::Classify).then_some(took_ns)))
     }
 
     /// Runs the model on what was loaded last.
-    fn infer(&mut self, took: &mut Took) -> Result<(), Error> {
+    fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
         let values = self.feed.values()?;
         if let Some(buffers) = &mut self.buffers {
             took.parts(buffers.run(&values, &mut self.latest)?);

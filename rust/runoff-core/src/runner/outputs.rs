@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Kind};
 use crate::protocol::WrittenTensor;
-use crate::session::Port;
+use crate::session::ValueInfo;
 use crate::tensor::{self, RawTensor};
 use crate::value::Value;
 
@@ -20,10 +20,10 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Copies the outputs of an iteration over `items`; `ports` describes them.
-    pub fn of(ports: &[Port], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
-        let copy = |(port, value): (&Port, &Value<'_>)| Ok((port.name.clone(), RawTensor::copy_of(value, &port.name)?));
-        let tensors = ports.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
+    /// Copies the outputs of an iteration over `items`; `infos` describes them.
+    pub fn of(infos: &[ValueInfo], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
+        let copy = |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
+        let tensors = infos.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
         Ok(Self { prefix: "", items, tensors })
     }
 

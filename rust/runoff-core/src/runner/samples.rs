@@ -9,9 +9,9 @@ use crate::session::Parts;
 
 /// How long the parts of one iteration took, in nanoseconds. Every iteration of a run has the same parts.
 #[derive(Debug, Default)]
-pub struct Took(SmallVec<[(&'static str, u64); 5]>);
+pub struct IterationTimes(SmallVec<[(&'static str, u64); 5]>);
 
-impl Took {
+impl IterationTimes {
     /// One that has the part `preprocess`, or nothing yet.
     pub fn preprocessing(took_ns: Option<u64>) -> Self {
         Self(took_ns.map(|took_ns| ("preprocess", took_ns)).into_iter().collect())
@@ -40,14 +40,14 @@ pub struct Samples {
 
 impl Samples {
     /// Files the first iteration.
-    pub fn first(&mut self, took: &Took) {
+    pub fn first(&mut self, took: &IterationTimes) {
         for &(part, first_ns) in &took.0 {
             self.parts.insert(part, Timings { first_ns, ..Timings::default() });
         }
     }
 
     /// Files an iteration after the first: as the second, or as a warm one.
-    pub fn keep(&mut self, took: &Took) {
+    pub fn keep(&mut self, took: &IterationTimes) {
         for &(part, took_ns) in &took.0 {
             let timings = self.parts.entry(part).or_default();
             if self.has_second {
@@ -89,7 +89,7 @@ mod tests {
     fn parts_of_an_inference_on_a_device_add_up_to_it() {
         let mut samples = Samples::default();
         for round in 0..4 {
-            let mut took = Took::preprocessing(Some(7));
+            let mut took = IterationTimes::preprocessing(Some(7));
             took.parts(Parts { copy_in_ns: 1 + round, compute_ns: 10, copy_out_ns: 2 });
             if round == 0 { samples.first(&took) } else { samples.keep(&took) }
         }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn on_the_host_there_are_no_such_parts() {
-        let mut took = Took::preprocessing(None);
+        let mut took = IterationTimes::preprocessing(None);
         took.inference(5);
         let mut samples = Samples::default();
         samples.first(&took);

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind};
 
 /// What a line of stdin asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum TurnCommand {
     /// A turn: for each iteration, the item that its batch begins with.
     Turn(Vec<usize>),
     /// The outputs of the latest iteration.
@@ -16,7 +16,7 @@ pub enum Asked {
 }
 
 /// Says `ready`, then answers every line of stdin until its end; there are `count` items.
-pub fn serve(count: usize, mut answer: impl FnMut(Asked) -> Result<String, Error>) -> Result<(), Error> {
+pub fn serve(count: usize, mut answer: impl FnMut(TurnCommand) -> Result<String, Error>) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     tell(&mut stdout, "ready")?;
     for line in io::stdin().lock().split(b'\n') {
@@ -32,15 +32,15 @@ pub fn json(message: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(message).map_err(|error| lost("stdout", &error.into()))
 }
 
-fn read(line: &str, count: usize) -> Result<Asked, Error> {
+fn read(line: &str, count: usize) -> Result<TurnCommand, Error> {
     if line.trim() == "outputs" {
-        return Ok(Asked::Outputs);
+        return Ok(TurnCommand::Outputs);
     }
     let item = |word: &str| {
         let item = word.parse().ok().filter(|item: &usize| *item < count && item.to_string() == word);
         item.ok_or_else(|| no_item(word, count))
     };
-    line.split_ascii_whitespace().map(item).collect::<Result<_, _>>().map(Asked::Turn)
+    line.split_ascii_whitespace().map(item).collect::<Result<_, _>>().map(TurnCommand::Turn)
 }
 
 fn no_item(word: &str, count: usize) -> Error {
@@ -64,10 +64,10 @@ mod tests {
     #[test]
     fn lines_name_items_or_ask_for_outputs() {
         let asked = |line| read(line, 12).expect(line);
-        assert_eq!(asked("3 0 11"), Asked::Turn(vec![3, 0, 11]));
-        assert_eq!(asked("  7\t7 \r"), Asked::Turn(vec![7, 7]));
-        assert_eq!(asked(""), Asked::Turn(Vec::new()));
-        assert_eq!(asked(" outputs\r"), Asked::Outputs);
+        assert_eq!(asked("3 0 11"), TurnCommand::Turn(vec![3, 0, 11]));
+        assert_eq!(asked("  7\t7 \r"), TurnCommand::Turn(vec![7, 7]));
+        assert_eq!(asked(""), TurnCommand::Turn(Vec::new()));
+        assert_eq!(asked(" outputs\r"), TurnCommand::Outputs);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ort::sys::{OrtAllocator, OrtAllocatorType, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtSession, OrtValue};
 use ort::{AsPointer, ortsys};
 
-use super::{Device, Loaded, Port};
+use super::{Device, Loaded, ValueInfo};
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::{Value, allocator, check};
@@ -106,29 +106,29 @@ impl Binding {
     }
 
     /// Makes a tensor on the device for an input.
-    pub fn make_input(&mut self, port: &Port, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
-        self.inputs.insert(port.name.clone(), self.tensor(dtype, shape)?);
+    pub fn make_input(&mut self, info: &ValueInfo, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
+        self.inputs.insert(info.name.clone(), self.tensor(dtype, shape)?);
         Ok(())
     }
 
     /// Makes a tensor on the device for an output, into which every run writes.
-    pub fn make_output(&mut self, port: &Port, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
+    pub fn make_output(&mut self, info: &ValueInfo, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
         let (handle, value) = (self.handle.0.as_ptr(), self.tensor(dtype, shape)?);
         // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
-        check(unsafe { (ort::api().BindOutput)(handle, port.c_name.as_ptr(), value.as_ptr()) }, "binding an output")
+        check(unsafe { (ort::api().BindOutput)(handle, info.c_name.as_ptr(), value.as_ptr()) }, "binding an output")
     }
 
     /// Lets the next run make the output on the device, in whatever shape it has.
-    pub fn free_output(&mut self, port: &Port) -> Result<(), Error> {
-        let (handle, info) = (self.handle.0.as_ptr(), self.info.0.as_ptr());
+    pub fn free_output(&mut self, info: &ValueInfo) -> Result<(), Error> {
+        let (handle, memory) = (self.handle.0.as_ptr(), self.info.0.as_ptr());
         // SAFETY: all are alive; the description is read.
-        check(unsafe { (ort::api().BindOutputToDevice)(handle, port.c_name.as_ptr(), info) }, "binding an output")
+        check(unsafe { (ort::api().BindOutputToDevice)(handle, info.c_name.as_ptr(), memory) }, "binding an output")
     }
 
     /// Copies host values into the tensors of inputs; all have arrived when this returns.
-    pub fn fill<'v>(&mut self, given: impl Iterator<Item = (&'v Port, &'v Value<'v>)> + Clone) -> Result<(), Error> {
-        for (port, value) in given.clone() {
-            let (from, to) = (value.tensor(&port.name)?, self.input(port)?.tensor(&port.name)?);
+    pub fn fill<'v>(&mut self, given: impl Iterator<Item = (&'v ValueInfo, &'v Value<'v>)> + Clone) -> Result<(), Error> {
+        for (info, value) in given.clone() {
+            let (from, to) = (value.tensor(&info.name)?, self.input(info)?.tensor(&info.name)?);
             let len = same_length(from.len(), to.len())?;
             // SAFETY: both tensors have this many bytes, one on the host and one made by `make_input`, which only this
             // binding knows; no run is under way.
@@ -136,10 +136,10 @@ impl Binding {
         }
         self.device.finish()?;
         // ONNX Runtime copies once more, now, what it wants elsewhere: it reads the tensor only while it is bound.
-        for (port, _) in given {
-            let (handle, value) = (self.handle.0.as_ptr(), self.input(port)?.as_ptr());
+        for (info, _) in given {
+            let (handle, value) = (self.handle.0.as_ptr(), self.input(info)?.as_ptr());
             // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
-            check(unsafe { (ort::api().BindInput)(handle, port.c_name.as_ptr(), value) }, "binding an input")?;
+            check(unsafe { (ort::api().BindInput)(handle, info.c_name.as_ptr(), value) }, "binding an input")?;
         }
         // SAFETY: the binding is alive.
         check(unsafe { (ort::api().SynchronizeBoundInputs)(self.handle.0.as_ptr()) }, "waiting for inputs")
@@ -158,26 +158,26 @@ impl Binding {
         Ok(())
     }
 
-    /// Copies the outputs of the last run into `results`, in the order of `ports`; a value there that has the same type
+    /// Copies the outputs of the last run into `results`, in the order of `infos`; a value there that has the same type
     /// and shape is written into, any other is replaced.
-    pub fn read(&self, ports: &[Port], results: &mut Vec<Value<'static>>) -> Result<(), Error> {
+    pub fn read(&self, infos: &[ValueInfo], results: &mut Vec<Value<'static>>) -> Result<(), Error> {
         if !self.has_run {
             let message = "there are no outputs to be copied";
             return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
         }
         let bound = self.outputs()?;
-        results.truncate(ports.len());
-        for (place, (port, value)) in ports.iter().zip(&bound.values).enumerate() {
-            let from = value.tensor(&port.name)?;
+        results.truncate(infos.len());
+        for (place, (info, value)) in infos.iter().zip(&bound.values).enumerate() {
+            let from = value.tensor(&info.name)?;
             let same = |result: &Value<'_>| {
-                result.tensor(&port.name).is_ok_and(|own| (own.dtype, &own.shape) == (from.dtype, &from.shape))
+                result.tensor(&info.name).is_ok_and(|own| (own.dtype, &own.shape) == (from.dtype, &from.shape))
             };
             if !results.get(place).is_some_and(same) {
                 results.truncate(place);
                 // SAFETY: this allocator lives as long as the process; the elements are written below, or the value goes.
                 results.push(unsafe { Value::unfilled(allocator()?, from.dtype, &from.shape) }?);
             }
-            let to = results[place].tensor(&port.name)?;
+            let to = results[place].tensor(&info.name)?;
             // SAFETY: both tensors have this many bytes, one on the host, which the caller alone has, and one that the
             // last run made or wrote into, which nothing writes to meanwhile.
             let copied = unsafe { self.device.copy_out(from.data(), to.data(), same_length(from.len(), to.len())?) };
@@ -206,9 +206,9 @@ impl Binding {
         unsafe { Value::unfilled(self.allocator.0.as_ptr(), dtype, shape) }
     }
 
-    fn input(&self, port: &Port) -> Result<&Value<'static>, Error> {
-        let missing = || Error::new(Kind::Internal, format!("no tensor for the input {:?}", port.name), "report this");
-        self.inputs.get(&port.name).ok_or_else(missing)
+    fn input(&self, info: &ValueInfo) -> Result<&Value<'static>, Error> {
+        let missing = || Error::new(Kind::Internal, format!("no tensor for the input {:?}", info.name), "report this");
+        self.inputs.get(&info.name).ok_or_else(missing)
     }
 }
 

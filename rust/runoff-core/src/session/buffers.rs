@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::binding::Binding;
-use super::{Port, Session};
+use super::{ValueInfo, Session};
 use crate::clock::now_ns;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
@@ -45,8 +45,8 @@ type Kinds = Vec<(Dtype, Dimensions)>;
 /// each run.
 pub struct Buffers {
     binding: Binding,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    inputs: Vec<ValueInfo>,
+    outputs: Vec<ValueInfo>,
     /// What the tensors on the device are made for.
     kinds: Kinds,
     /// Outputs that ONNX Runtime makes at each run.
@@ -68,12 +68,12 @@ impl Buffers {
     /// has not enough memory.
     pub fn new(session: &Session) -> Result<Self, Error> {
         let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
-        if let Some(port) = inputs.iter().chain(&outputs).find(|port| port.dtype.is_none_or(|own| own == Dtype::Str)) {
-            let message = format!("{:?} is {}, which has no place in a device's memory", port.name, port.kind);
+        if let Some(info) = inputs.iter().chain(&outputs).find(|info| info.dtype.is_none_or(|own| own == Dtype::Str)) {
+            let message = format!("{:?} is {}, which has no place in a device's memory", info.name, info.kind);
             return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are numbers"));
         }
         let binding = Binding::new(session.loaded.clone(), session.device)?;
-        let fixed = |port: &Port| port.dtype.zip(known_shape(port, &BTreeMap::new()));
+        let fixed = |info: &ValueInfo| info.dtype.zip(known_shape(info, &BTreeMap::new()));
         let kinds: Option<Kinds> = inputs.iter().map(fixed).collect();
         let mut buffers = Self { binding, inputs, outputs, kinds: Kinds::new(), free: Vec::new() };
         kinds.map_or(Ok(()), |kinds| buffers.make(kinds))?;
@@ -144,7 +144,7 @@ impl Buffers {
 
     fn kinds_of(&self, values: &[Value<'_>]) -> Result<Kinds, Error> {
         assert_eq!(values.len(), self.inputs.len(), "a value for each input");
-        let kind = |(port, value): (&Port, &Value<'_>)| value.tensor(&port.name).map(|view| (view.dtype, view.shape));
+        let kind = |(info, value): (&ValueInfo, &Value<'_>)| value.tensor(&info.name).map(|view| (view.dtype, view.shape));
         self.inputs.iter().zip(values).map(kind).collect()
     }
 
@@ -153,19 +153,19 @@ impl Buffers {
         self.kinds.clear();
         self.free.clear();
         self.binding.clear();
-        for (port, (dtype, shape)) in self.inputs.iter().zip(&kinds) {
-            self.binding.make_input(port, *dtype, shape)?;
+        for (info, (dtype, shape)) in self.inputs.iter().zip(&kinds) {
+            self.binding.make_input(info, *dtype, shape)?;
         }
-        let sides = sides_by_name(&self.inputs, &kinds);
-        for (place, port) in self.outputs.iter().enumerate() {
+        let dims = dims_by_name(&self.inputs, &kinds);
+        for (place, info) in self.outputs.iter().enumerate() {
             // ONNX Runtime does not write an output that is an input passed on.
-            let is_passed_on = self.inputs.iter().any(|input| input.name == port.name);
-            if let Some((dtype, shape)) = port.dtype.zip(known_shape(port, &sides)).filter(|_| !is_passed_on) {
-                self.binding.make_output(port, dtype, &shape)?;
+            let is_passed_on = self.inputs.iter().any(|input| input.name == info.name);
+            if let Some((dtype, shape)) = info.dtype.zip(known_shape(info, &dims)).filter(|_| !is_passed_on) {
+                self.binding.make_output(info, dtype, &shape)?;
                 continue;
             }
             // Bound here too, so that outputs are bound in the order of the graph.
-            self.binding.free_output(port)?;
+            self.binding.free_output(info)?;
             self.free.push(place);
         }
         self.kinds = kinds;
@@ -173,23 +173,23 @@ impl Buffers {
     }
 }
 
-/// The named sides of the inputs.
-fn sides_by_name<'p>(inputs: &'p [Port], kinds: &Kinds) -> BTreeMap<&'p str, i64> {
-    let named = |(port, (_, shape)): (&'p Port, &(Dtype, Dimensions))| {
-        let named = port.symbols.iter().zip(shape.clone());
-        named.filter_map(|(symbol, side)| symbol.as_deref().map(|symbol| (symbol, side))).collect::<Vec<_>>()
+/// The named dimensions of the inputs.
+fn dims_by_name<'p>(inputs: &'p [ValueInfo], kinds: &Kinds) -> BTreeMap<&'p str, i64> {
+    let named = |(info, (_, shape)): (&'p ValueInfo, &(Dtype, Dimensions))| {
+        let named = info.symbols.iter().zip(shape.clone());
+        named.filter_map(|(symbol, dim)| symbol.as_deref().map(|symbol| (symbol, dim))).collect::<Vec<_>>()
     };
     inputs.iter().zip(kinds).flat_map(named).collect()
 }
 
-/// The shape of an output, where each side is fixed or has the name of an input's. No sides may stand for an unknown rank.
-fn known_shape(port: &Port, sides: &BTreeMap<&str, i64>) -> Option<Dimensions> {
-    let side = |(own, symbol): (&Option<usize>, &Option<String>)| match own {
+/// The shape of an output, if each dimension is fixed or has the name of an input's. No dimensions may mean an unknown rank.
+fn known_shape(info: &ValueInfo, dims: &BTreeMap<&str, i64>) -> Option<Dimensions> {
+    let dim = |(own, symbol): (&Option<usize>, &Option<String>)| match own {
         Some(own) => i64::try_from(*own).ok(),
-        None => symbol.as_deref().and_then(|symbol| sides.get(symbol).copied()),
+        None => symbol.as_deref().and_then(|symbol| dims.get(symbol).copied()),
     };
-    let known = port.shape.iter().zip(&port.symbols).map(side).collect::<Option<Dimensions>>();
-    known.filter(|known| !known.is_empty() && known.len() == port.shape.len())
+    let known = info.shape.iter().zip(&info.symbols).map(dim).collect::<Option<Dimensions>>();
+    known.filter(|known| !known.is_empty() && known.len() == info.shape.len())
 }
 
 #[cfg(test)]

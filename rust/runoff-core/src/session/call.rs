@@ -8,24 +8,24 @@ use std::ptr;
 use ort::AsPointer;
 use smallvec::SmallVec;
 
-use super::Port;
+use super::ValueInfo;
 use crate::error::Error;
 use crate::value::{Value, check};
 
-/// Runs `session` from the ports `inputs` to the ports `outputs`; what is `None` in `results` is made by ONNX Runtime.
+/// Runs `session` from `inputs` to `outputs`; what is `None` in `results` is made by ONNX Runtime.
 ///
 /// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and takes a lock of its own for
 /// providers that are not. Only the `ort` crate asks for `&mut`.
 pub fn run<'p>(
     session: &ort::session::Session,
-    inputs: impl Iterator<Item = &'p Port>,
+    inputs: impl Iterator<Item = &'p ValueInfo>,
     values: &[Value<'_>],
-    outputs: impl Iterator<Item = &'p Port>,
+    outputs: impl Iterator<Item = &'p ValueInfo>,
     results: &mut [Option<Value<'_>>],
 ) -> Result<(), Error> {
-    let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|port| port.c_name.as_ptr()).collect();
-    let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|port| port.c_name.as_ptr()).collect();
-    assert_eq!((inputs.len(), outputs.len()), (values.len(), results.len()), "a value for each port");
+    let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|info| info.c_name.as_ptr()).collect();
+    let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|info| info.c_name.as_ptr()).collect();
+    assert_eq!((inputs.len(), outputs.len()), (values.len(), results.len()), "a value for each info");
     // SAFETY: names and values are as many as is said, and live as long as the call. A Value is a pointer to an
     // OrtValue and nothing else, and None is null, so both slices are what is asked for.
     let status = unsafe {

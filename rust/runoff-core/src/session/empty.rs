@@ -3,7 +3,7 @@
 use ort::environment::Environment;
 use ort::session::Session;
 
-use super::{Port, call};
+use super::{ValueInfo, call};
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::Value;
@@ -27,7 +27,7 @@ pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'
         model[place] = dtype.to_onnx() as u8;
     }
     let session = load(environment, &model).map_err(|error| Error::runtime("making an empty sequence", &error))?;
-    let outputs: Vec<Port> = session.outputs().iter().map(Port::of).collect();
+    let outputs: Vec<ValueInfo> = session.outputs().iter().map(ValueInfo::of).collect();
     let mut results = [None];
     call::run(&session, std::iter::empty(), &[], outputs.iter(), &mut results)?;
     let [made] = results;

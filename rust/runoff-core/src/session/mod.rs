@@ -7,7 +7,7 @@ mod device;
 mod empty;
 mod metadata;
 mod options;
-mod port;
+mod value_info;
 mod providers;
 
 use std::fmt;
@@ -29,7 +29,7 @@ pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
 pub use options::builder;
-pub use port::{Port, show_shape};
+pub use value_info::{ValueInfo, show_shape};
 pub use providers::{CPU, lacking, providers};
 
 /// Precisions that they compute in.
@@ -48,9 +48,9 @@ pub struct Session {
     loaded: Arc<Loaded>,
     device: Device,
     /// Inputs, then initialisers that may be given like inputs.
-    inputs: Vec<Port>,
+    inputs: Vec<ValueInfo>,
     needed: usize,
-    outputs: Vec<Port>,
+    outputs: Vec<ValueInfo>,
     threads: Option<usize>,
 }
 
@@ -85,22 +85,22 @@ impl Session {
         // A GPU's driver starts threads too, which cannot be told from those that compute.
         let threads = threads.filter(|_| device.is_host());
         let inner = loaded.session();
-        let mut inputs: Vec<Port> = inner.inputs().iter().map(Port::of).collect();
+        let mut inputs: Vec<ValueInfo> = inner.inputs().iter().map(ValueInfo::of).collect();
         let needed = inputs.len();
-        inputs.extend(inner.overridable_initializers().iter().map(|port| Port::new(port.name(), port.dtype())));
-        let outputs = inner.outputs().iter().map(Port::of).collect();
+        inputs.extend(inner.overridable_initializers().iter().map(|info| ValueInfo::new(info.name(), info.dtype())));
+        let outputs = inner.outputs().iter().map(ValueInfo::of).collect();
         Ok(Self { loaded: Arc::new(loaded), device, inputs, needed, outputs, threads })
     }
 
     /// Inputs, in the order of the graph.
     #[must_use]
-    pub fn inputs(&self) -> &[Port] {
+    pub fn inputs(&self) -> &[ValueInfo] {
         &self.inputs[..self.needed]
     }
 
     /// Outputs, in the order of the graph.
     #[must_use]
-    pub fn outputs(&self) -> &[Port] {
+    pub fn outputs(&self) -> &[ValueInfo] {
         &self.outputs
     }
 
@@ -139,7 +139,7 @@ impl Session {
     /// `model-mismatch`, naming the first input that differs.
     pub fn check_inputs(&self, expected: &[TensorSpec]) -> Result<(), Error> {
         for spec in expected {
-            let own = self.port(&spec.name)?;
+            let own = self.info(&spec.name)?;
             if own.kind != spec.dtype {
                 return Err(mismatch(&format!("input {:?} is {}, not {}", own.name, own.kind, spec.dtype)));
             }
@@ -166,7 +166,7 @@ impl Session {
 
     /// What goes into the input at `place`.
     #[must_use]
-    pub fn input_at(&self, place: usize) -> &Port {
+    pub fn input_at(&self, place: usize) -> &ValueInfo {
         &self.inputs[place]
     }
 
@@ -253,7 +253,7 @@ impl Session {
         call::run(self.loaded.session(), given, values, wanted, results)
     }
 
-    fn port(&self, name: &str) -> Result<&Port, Error> {
+    fn info(&self, name: &str) -> Result<&ValueInfo, Error> {
         self.input(name).map(|place| &self.inputs[place])
     }
 }
@@ -280,8 +280,8 @@ pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn missing(port: &Port) -> Error {
-    mismatch(&format!("the model also needs the input {:?}", port.name))
+fn missing(info: &ValueInfo) -> Error {
+    mismatch(&format!("the model also needs the input {:?}", info.name))
 }
 
 fn mismatch(message: &str) -> Error {

@@ -9,7 +9,7 @@ use runoff_core::Error;
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::memory;
 use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION};
-use runoff_runner::{RunnerArgs, complain, is_reader_gone, print, print_json, read_request, write_result};
+use runoff_runner::{RunnerArgs, report_error, is_reader_gone, print, print_json, read_request, write_result};
 
 /// Speaks runoff's runner protocol and computes nothing.
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn printed(outcome: std::io::Result<()>) -> ExitCode {
     match outcome {
         Err(error) if !is_reader_gone(&error) => {
-            complain(&format!("cannot write to stdout: {error}"));
+            report_error(&format!("cannot write to stdout: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

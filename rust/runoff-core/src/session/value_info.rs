@@ -9,7 +9,7 @@ use crate::protocol::TensorSpec;
 
 /// An input or output of a model.
 #[derive(Debug, Clone)]
-pub struct Port {
+pub struct ValueInfo {
     /// Name in the graph.
     pub name: String,
     pub(super) c_name: CString,
@@ -25,14 +25,14 @@ pub struct Port {
     pub symbols: Vec<Option<String>>,
 }
 
-impl Port {
+impl ValueInfo {
     pub(super) fn of(outlet: &Outlet) -> Self {
         Self::new(outlet.name(), outlet.dtype())
     }
 
     pub(super) fn new(name: &str, value: &ValueType) -> Self {
         let dtype = value.tensor_type().and_then(|element| Dtype::from_onnx(element.into()));
-        let shape = value.tensor_shape().map(|shape| shape.iter().map(|&side| usize::try_from(side).ok()).collect());
+        let shape = value.tensor_shape().map(|shape| shape.iter().map(|&dim| usize::try_from(dim).ok()).collect());
         let named = |symbol: &String| Some(symbol.clone()).filter(|symbol| !symbol.is_empty());
         let symbols = match value {
             ValueType::Tensor { dimension_symbols, .. } => dimension_symbols.iter().map(named).collect(),
@@ -53,8 +53,8 @@ impl Port {
     /// Whether a tensor of these dimensions fits. An empty shape in the model may stand for an unknown rank.
     #[must_use]
     pub fn takes(&self, shape: &[i64]) -> bool {
-        let side_fits = |(own, &given): (&Option<usize>, &i64)| own.is_none_or(|own| usize::try_from(given) == Ok(own));
-        self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(side_fits)
+        let dim_fits = |(own, &given): (&Option<usize>, &i64)| own.is_none_or(|own| usize::try_from(given) == Ok(own));
+        self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(dim_fits)
     }
 
     /// Whether the model's own description and `spec` can be those of one tensor.
@@ -89,6 +89,6 @@ fn element(element: TensorElementType) -> String {
 /// Shows dimensions as messages do, with `?` for dynamic ones.
 #[must_use]
 pub fn show_shape(shape: &[Option<usize>]) -> String {
-    let sides: Vec<_> = shape.iter().map(|side| side.map_or_else(|| "?".to_owned(), |side| side.to_string())).collect();
-    format!("[{}]", sides.join(", "))
+    let dims: Vec<_> = shape.iter().map(|dim| dim.map_or_else(|| "?".to_owned(), |dim| dim.to_string())).collect();
+    format!("[{}]", dims.join(", "))
 }

@@ -11,7 +11,7 @@ use crate::protocol::{Preprocess, Request};
 use crate::tensor::Buffer;
 
 /// A batch that is being read.
-pub struct Ahead(JoinHandle<Result<Begun, Error>>);
+pub struct Prefetch(JoinHandle<Result<Begun, Error>>);
 
 /// A batch that was read.
 pub struct Begun {
@@ -25,7 +25,7 @@ pub struct Begun {
     pub took_ns: u64,
 }
 
-impl Ahead {
+impl Prefetch {
     /// Begins with the first `batch` images of `request`; `None` when it has none.
     pub fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
         let paths: Vec<PathBuf> = request.inputs.iter().filter_map(|item| item.image.clone()).collect();
