@@ -1,6 +1,6 @@
 """Core ML, reached through coremltools: all of runoff that only a Mac can prove.
 
-``docs/coreml-checklist.md`` lists every line of this file, with what is believed of it and how to prove it.
+``docs/coreml-checklist.md`` lists what this file assumes, and the commands that verify it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import platform
 from contextlib import contextmanager
 
-import coremltools.libcoremlpython  # noqa: F401 (coremltools only warns where it cannot be loaded; this says why)
+import coremltools.libcoremlpython  # noqa: F401 (coremltools only warns if it cannot be loaded; this raises the reason)
 from coremltools import ComputeUnit, __version__
 from coremltools.models import CompiledMLModel, MLModel
 from coremltools.models.compute_plan import MLComputePlan
@@ -40,7 +40,7 @@ def devices() -> set[str]:
 
 
 def compile_package(package: str, compiled: str) -> None:
-    """Compile the package at `package` into the folder `compiled`, which is not there yet.
+    """Compile the package at `package` into the folder `compiled`, which must not exist.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _device(device: object) -> str:
 
 @contextmanager
 def _stdout_as_stderr() -> Iterator[None]:
-    """Send to stderr what Core ML's compiler prints: on a runner's stdout stands what the protocol says, alone."""
+    """Send to stderr what Core ML's compiler prints: a runner's stdout is for the protocol alone."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:

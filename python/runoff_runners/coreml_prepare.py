@@ -36,7 +36,7 @@ def prepare(arguments: list[str], load_target: Callable[[], Target]) -> int:
         return 2
     try:
         load_target()
-        told = _prepare(Path(named["--model"]).absolute(), Path(named["--folder"]).absolute())
+        prepared = _prepare(Path(named["--model"]).absolute(), Path(named["--folder"]).absolute())
     except RunnerError as error:
         sys.stderr.write(f"coreml: {error.kind}: {one_line(error.message)}\n")
         return error.exit_code
@@ -46,7 +46,7 @@ def prepare(arguments: list[str], load_target: Callable[[], Target]) -> int:
     except OSError as error:
         sys.stderr.write(f"coreml: {one_line(error)}\n")
         return 1
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(prepared) + "\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA's driver, asked through its own library: can a GPU be used, and which one is it? Standard library only."""
+"""NVIDIA's driver, queried through its own library: can a GPU be used, and which one is it? Standard library only."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
 
@@ -12,7 +12,7 @@ _NAME_BYTES = 256
 _VERSION = "/proc/driver/nvidia/version"
 
 
-def lack(cuda: str) -> str | None:
+def unavailable_reason(cuda: str) -> str | None:
     """Return why no NVIDIA GPU can be used here by a program made for a release of `cuda`; None when one can.
 
     The device that counts is the first of those that ``CUDA_VISIBLE_DEVICES`` leaves.
@@ -21,7 +21,7 @@ def lack(cuda: str) -> str | None:
         driver = ctypes.CDLL(LIBRARY)
     except OSError as error:
         missing = "cannot open shared object file" in str(error)
-        return f"no NVIDIA driver here ({f'{LIBRARY} is not there' if missing else error})"
+        return f"no NVIDIA driver ({f'{LIBRARY} not found' if missing else error})"
     count, version = ctypes.c_int(), ctypes.c_int()
     code = driver.cuInit(0)
     if code:
@@ -31,14 +31,14 @@ def lack(cuda: str) -> str | None:
         return "the NVIDIA driver finds no GPU"
     driver.cuDriverGetVersion(ctypes.byref(version))
     major, minor, needed = version.value // 1000, version.value % 1000 // 10, int(cuda.partition(".")[0])
-    too_old = f"the NVIDIA driver here is made for CUDA {major}.{minor}, and CUDA {needed} is needed"
+    too_old = f"the NVIDIA driver supports CUDA {major}.{minor}; CUDA {needed} is needed"
     return too_old if major < needed else None
 
 
 def device() -> str:
     """Return the first GPU: its name, its index and the driver's version, as in ``NVIDIA H100 (0), driver 580.95.05``.
 
-    Call it only where `lack` returned None.
+    Call it only where `unavailable_reason` returned None.
     """
     driver = ctypes.CDLL(LIBRARY)
     handle, name = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)

@@ -117,7 +117,7 @@ class Marks(Protocol):
 class Session(Protocol):
     """A model that can run.
 
-    One on a device with memory of its own has ``parts``: for ``copy_in``, ``compute`` and ``copy_out``, in this order,
+    One on a device with separate memory has ``parts``: for ``copy_in``, ``compute`` and ``copy_out``, in this order,
     the nanoseconds of each of its inferences.
     """
 
@@ -143,7 +143,7 @@ class Target(Protocol):
     SETTINGS: tuple[str, ...]
 
     def capabilities(self) -> Fields:
-        """Return what `runoff.records.protocol.Capabilities` says of the runtime on this machine."""
+        """Return the runtime's part of `runoff.records.protocol.Capabilities` on this machine."""
 
     def perform(self, request: Request, phases: Marks) -> Fields:
-        """Do what the request asks; return the fields of the result that come from it."""
+        """Carry out the request; return the fields of the result that come from it."""

@@ -16,14 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff_runners.ahead import Ahead
     from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Request, Session
+    from runoff_runners.prefetch import Prefetch
 
 
 def measure(
-    request: Request, session: Session, images: Images | None, phases: Marks, ahead: Ahead | None = None
+    request: Request, session: Session, images: Images | None, phases: Marks, prefetch: Prefetch | None = None
 ) -> Fields:
-    """Do what the request's `measure` asks; return the fields of the result that come from it.
+    """Carry out the request's `measure`; return the fields of the result that come from it.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ def measure(
         Reads and preprocesses image files (`classify` only).
     phases
         Where ``preprocess``, ``inference`` and ``warm`` are marked.
-    ahead
+    prefetch
         The first batch, when it is being made already.
     """
-    loop = _Loop(request, session, images, phases, ahead)
+    loop = _Loop(request, session, images, phases, prefetch)
     kind = request["measure"]["kind"]
     if kind == "latency":
         loop.latency()
@@ -70,13 +70,13 @@ def pillow_images(request: Request) -> Images | None:
     return lambda paths: preprocess(paths, spec)
 
 
-def begin_ahead(request: Request, images: Images | None) -> Ahead | None:
-    """Begin the first batch of images in a thread, where the setting `overlap` asks for it."""
+def begin_prefetch(request: Request, images: Images | None) -> Prefetch | None:
+    """Begin the first batch of images in a thread, if the setting `overlap` is on."""
     if images is None or not request["settings"]["overlap"]:
         return None
-    from runoff_runners.ahead import Ahead
+    from runoff_runners.prefetch import Prefetch
 
-    return Ahead(images, _image_paths(request, _first_items(request)))
+    return Prefetch(images, _image_paths(request, _first_items(request)))
 
 
 def _image_paths(request: Request, items: list[int]) -> list[str]:
@@ -99,17 +99,17 @@ class _Loop:
     """Iterations of one session, what they took and what came out."""
 
     def __init__(
-        self, request: Request, session: Session, images: Images | None, phases: Marks, ahead: Ahead | None
+        self, request: Request, session: Session, images: Images | None, phases: Marks, prefetch: Prefetch | None
     ) -> None:
         self._request = request
         self._session = session
         self._images = images
         self._phases = phases
-        self._ahead = ahead
+        self._prefetch = prefetch
         self._read: dict[int, Feed] = {}
         self._preprocess_ns: list[int] = []
         self._inference_ns: list[int] = []
-        # what a session on a device of its own makes of its inferences, a number each
+        # the parts of an inference on a device, a number each
         self._parts: dict[str, list[int]] = getattr(session, "parts", {})
         self._items: list[int] = []
         self._feed: Feed = {}
@@ -130,16 +130,16 @@ class _Loop:
 
     def latency(self) -> None:
         """Run the first, the second, the warm-up, and warm iterations until both minima are met."""
-        asked = self._request["measure"]
+        measured = self._request["measure"]
         first, batch = self._warm_up(), self._request["settings"]["batch"]
-        enough, until = 2 + asked["min_samples"], monotonic_ns() + asked["min_ns"]
+        enough, until = 2 + measured["min_samples"], monotonic_ns() + measured["min_ns"]
         while len(self._inference_ns) < enough or monotonic_ns() < until:
             self._iterate(_batch_items(self._request, first))
             first += batch
         self._phases.end("warm")
 
     def turns(self) -> None:
-        """Say ``ready``, then answer every line of stdin: the items of a turn, or ``outputs``."""
+        """Write ``ready``, then answer every line of stdin: the items of a turn, or ``outputs``."""
         self._warm_up()
         items = {str(number): number for number in range(len(self._request["inputs"]))}
         _tell("ready")
@@ -203,8 +203,8 @@ class _Loop:
 
     def _first_feed(self, items: list[int]) -> tuple[Feed, int]:
         """Return the first batch, and how long making it took in nanoseconds."""
-        if self._ahead is not None:
-            batch, took_ns = self._ahead.take()
+        if self._prefetch is not None:
+            batch, took_ns = self._prefetch.take()
             return self._image_feed(batch), took_ns
         began = monotonic_ns()
         return self._make_feed(items), monotonic_ns() - began
@@ -258,7 +258,7 @@ def _read_items(line: str, items: dict[str, int]) -> list[int]:
     try:
         return [items[word] for word in line.split()]
     except KeyError as error:
-        message = f"stdin: {error.args[0][:80]!r} is no index of the {len(items)} items"
+        message = f"stdin: {error.args[0][:80]!r} is not an index of the {len(items)} items"
         raise RunnerError("bad-request", message, "a turn's line holds indices of items, or the word outputs") from None
 
 

@@ -43,7 +43,7 @@ def mismatch(message: str) -> RunnerError:
 
 
 def check_items(request: Request) -> None:
-    """Check that the tensors of every item are those that the request says the model takes.
+    """Check that the tensors of every item are the model's inputs in the request.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def check_items(request: Request) -> None:
 
 
 def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
-    """Check the inputs that the model has against those that the request says it has.
+    """Check the model's inputs against those in the request.
 
     Parameters
     ----------
     found
-        Inputs as the runtime tells them.
+        Inputs as the runtime reports them.
     request
         The request.
 
@@ -82,11 +82,11 @@ def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
     if set(names) != wanted.keys():
         raise mismatch(f"model.inputs: names {', '.join(wanted)}; the file has {', '.join(names)}")
     for spec in found:
-        asked = wanted[spec["name"]]
-        if spec["dtype"] != asked["dtype"]:
-            raise mismatch(f"model.inputs: {spec['name']} is {asked['dtype']}; in the file {spec['dtype']}")
-        if not _agree(spec["shape"], asked["shape"]):
-            raise mismatch(f"model.inputs: {spec['name']} is {asked['shape']}; in the file {spec['shape']}")
+        wanted_spec = wanted[spec["name"]]
+        if spec["dtype"] != wanted_spec["dtype"]:
+            raise mismatch(f"model.inputs: {spec['name']} is {wanted_spec['dtype']}; in the file {spec['dtype']}")
+        if not _agree(spec["shape"], wanted_spec["shape"]):
+            raise mismatch(f"model.inputs: {spec['name']} is {wanted_spec['shape']}; in the file {spec['shape']}")
         _check_batch(spec, request["settings"]["batch"])
 
 
@@ -100,10 +100,9 @@ def check_whole_batches(request: Request) -> None:
     """
     provider, batch, items = request["settings"]["provider"], request["settings"]["batch"], len(request["inputs"])
     if request["measure"]["kind"] == "accuracy" and items % batch:
-        message = (
-            f"settings.batch: {items} items do not fill batches of {batch}, and provider {provider!r} runs whole ones"
-        )
-        raise RunnerError("bad-request", message, "name as many items as fill the last batch")
+        unfilled = f"{items} items do not fill batches of {batch}"
+        message = f"settings.batch: {unfilled}, and provider {provider!r} needs whole batches"
+        raise RunnerError("bad-request", message, "use a multiple of the batch size")
 
 
 def output_names(request: Request, found: Iterable[str]) -> list[str]:
@@ -112,7 +111,7 @@ def output_names(request: Request, found: Iterable[str]) -> list[str]:
     Raises
     ------
     RunnerError
-        ``model-mismatch``: one is not there.
+        ``model-mismatch``: one is missing.
     """
     wanted, known = [spec["name"] for spec in request["model"]["outputs"]], list(found)
     if not set(wanted) <= set(known):

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU: what it needs, how its providers are asked for, and inferences in the GPU's memory."""
+"""ONNX Runtime on an NVIDIA GPU: what it needs, how its providers are requested, and inferences in the GPU's memory."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _WITHOUT = {
     "fallback to CPU EP has been explicitly disabled": ("cuda", "tensorrt"),
     "Please install TensorRT libraries": ("tensorrt",),
 }
-"""What ONNX Runtime says when it is without a provider, and which it may be. TensorRT is asked for before CUDA."""
+"""ONNX Runtime's message when a provider is missing, and the providers. TensorRT is requested before CUDA."""
 _FAILURE = " failure "
 _GPU = " ; GPU="
 _FULL = "Failed to allocate memory for requested buffer of size "
 _NO_MEMORY = ("out of memory", _FULL)
 _NO_ENGINE = "TensorRT EP "
-"""What TensorRT's provider says begins so: ``TensorRT EP failed to create engine from network ...``."""
+"""Messages of TensorRT's provider begin so: ``TensorRT EP failed to create engine from network ...``."""
 _FATAL = 4
 _NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _WORDS = {"cuda": "CUDA", "tensorrt": "TensorRT"}
@@ -51,20 +51,20 @@ _PLUGINS = "libnvinfer_plugin.so.10"
 _TENSORRT_WHEEL = os.path.join("..", "tensorrt_libs")  # noqa: PTH118 (pathlib would cost milliseconds)
 
 
-def lacking() -> dict[str, str]:
+def unavailable() -> dict[str, str]:
     """Return why each of ``cuda`` and ``tensorrt`` cannot be used here; nothing for one that can.
 
     Loads the libraries of a provider that passes.
     """
-    found = {provider: lack(provider) for provider in _NAMES}
+    found = {provider: unavailable_reason(provider) for provider in _NAMES}
     return {provider: reason for provider, reason in found.items() if reason}
 
 
-def lack(provider: str) -> str | None:
+def unavailable_reason(provider: str) -> str | None:
     """Return why `provider` cannot be used here; None when it can, with its libraries loaded."""
     if _NAMES[provider] not in ort.get_available_providers():
         return f"this build of ONNX Runtime has no {_WORDS[provider]} provider"
-    missing = cuda_driver.lack(ort.cuda_version)
+    missing = cuda_driver.unavailable_reason(ort.cuda_version)
     if missing:
         return missing
     names = _load_cuda() or (_load_tensorrt() if provider == "tensorrt" else [])
@@ -79,9 +79,9 @@ def prepare(provider: str) -> Providers:
     Raises
     ------
     RunnerError
-        ``provider-unavailable``, with what is lacking.
+        ``provider-unavailable``, with what is missing.
     """
-    reason = lack(provider)
+    reason = unavailable_reason(provider)
     if reason:
         raise _unavailable(provider, reason)
     # what goes wrong is raised; ONNX Runtime would log it to stderr as well
@@ -92,12 +92,12 @@ def prepare(provider: str) -> Providers:
 
 def _load_cuda() -> list[str]:
     """Load the CUDA and cuDNN libraries of NVIDIA's wheels, or the system's; return the names of those not found."""
-    told = io.StringIO()
-    with redirect_stdout(told):  # it prints what it does not find
+    printed = io.StringIO()
+    with redirect_stdout(printed):  # it prints what it does not find
         ort.preload_dlls()
-    lines = [line for line in told.getvalue().splitlines() if line.startswith(_FAILED)]
+    lines = [line for line in printed.getvalue().splitlines() if line.startswith(_FAILED)]
     names = [os.path.basename(line.removeprefix(_FAILED).partition(":")[0]) for line in lines]  # noqa: PTH119
-    # of this one it says nothing
+    # it does not report this one
     cudnn = [] if mapped_library(_CUDNN) else [_CUDNN]
     return list(dict.fromkeys(names + cudnn))
 
@@ -123,16 +123,18 @@ def failure(provider: str, error: Exception) -> RunnerError | None:
     library = _not_loaded(provider, text)
     if library:
         return _unavailable(provider, _why_not_loaded(library))
-    told = _told(text)
-    if told is None:
+    detail = _short_reason(text)
+    if detail is None:
         return None
-    if any(words in told for words in _NO_MEMORY):
-        return RunnerError("runtime-failed", f"settings.provider: {provider!r}: {told}", "see what uses it: nvidia-smi")
-    hint = 'set provider = "cuda"' if told.startswith(_NO_ENGINE) else cuda_driver.HINT
-    return _unavailable(provider, told, hint)
+    if any(words in detail for words in _NO_MEMORY):
+        return RunnerError(
+            "runtime-failed", f"settings.provider: {provider!r}: {detail}", "see what uses it: nvidia-smi"
+        )
+    hint = 'set provider = "cuda"' if detail.startswith(_NO_ENGINE) else cuda_driver.HINT
+    return _unavailable(provider, detail, hint)
 
 
-def _told(text: str) -> str | None:
+def _short_reason(text: str) -> str | None:
     """Return what the GPU or TensorRT failed at, without the places in ONNX Runtime's own code; None when neither."""
     for words in (_FULL, _NO_ENGINE):
         _, found, more = text.partition(words)
@@ -145,7 +147,7 @@ def _told(text: str) -> str | None:
 
 
 def _not_loaded(provider: str, text: str) -> str | None:
-    """Return the library of a provider that ONNX Runtime did not load; None when that is not what it says in `text`.
+    """Return the library of a provider that ONNX Runtime did not load; None if `text` is another message.
 
     It only logs that, and goes on without, until it stumbles over the provider's absence.
     """
@@ -178,7 +180,7 @@ def check_assignment(session: ort.InferenceSession, provider: str) -> None:
     if provider != "tensorrt":
         return
     if all(part.ep_name != _NAMES[provider] for part in session.get_provider_graph_assignment_info()):
-        message = f"settings.provider: {provider!r} takes no operation of this model, and CUDA must not stand in for it"
+        message = f"settings.provider: {provider!r} takes no operation of this model, and CUDA must not replace it"
         raise RunnerError("provider-unavailable", message, 'set provider = "cuda"')
 
 

@@ -1,4 +1,4 @@
-"""What the process knows of itself: memory and threads. `None` where the system does not say."""
+"""Memory and threads of this process. `None` if the system does not report them."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH119, PTH123, PTH208
 

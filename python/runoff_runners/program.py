@@ -77,7 +77,7 @@ class _Runner:
         self._case = ""
 
     def answer(self, path: str) -> Fields:
-        """Do what the request in `path` asks; return the result, whatever happens."""
+        """Carry out the request in `path`; return the result, whatever happens."""
         try:
             result = self._perform(path)
         except RunnerError as error:
@@ -90,8 +90,8 @@ class _Runner:
             return result
         self.exit_code = failure.exit_code
         sys.stderr.write(f"{self._name}: {failure.kind}: {failure.message}\n")
-        told = {"status": failure.status, "kind": failure.kind, "message": one_line(failure.message)}
-        return {**self._head(), **told, "hint": failure.hint, "phases": self._phases.done}
+        reported = {"status": failure.status, "kind": failure.kind, "message": one_line(failure.message)}
+        return {**self._head(), **reported, "hint": failure.hint, "phases": self._phases.done}
 
     def _perform(self, path: str) -> Fields:
         document = read_json(path)
@@ -117,23 +117,23 @@ class _Runner:
 
 
 def _ignored(request: Request, target: Target) -> list[str]:
-    """Return the settings that were asked for and not applied; not every format is that of a prepared file."""
+    """Return the requested settings that are not applied; not every format is that of a prepared file."""
     settings, is_prepared = request["settings"], request["model"]["format"] in (PREPARED, COMPILED)
-    asked = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
+    requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
-    return [name for name in asked if name not in target.SETTINGS or name in unprepared]
+    return [name for name in requested if name not in target.SETTINGS or name in unprepared]
 
 
 def _check_capabilities(request: Request, target: Target, name: str) -> None:
-    """Check the request against what the runner says that it can do, and that its folder is there."""
-    asked = (
+    """Check the request against the runner's capabilities, and that its folder exists."""
+    requested = (
         ("model.format", request["model"]["format"], target.FORMATS),
         ("measure.kind", request["measure"]["kind"], target.MEASURES),
     )
-    for field, value, known in asked:
+    for field, value, known in requested:
         if known and value not in known:
             message = f"{field}: {value!r} is not among what {name} can do ({', '.join(known)})"
-            raise RunnerError("bad-request", message, "ask the runner with --probe")
+            raise RunnerError("bad-request", message, "see the runner's --probe")
     precision, known = request["settings"]["precision"], _precisions(target)
     if precision not in known:
         message = f"settings.precision: {name} computes in {' or '.join(known)}, not {precision!r}"
@@ -174,7 +174,7 @@ def _probe(name: str, load_target: Callable[[], Target]) -> int:
 
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:
-    """Return the failure of a runner whose environment lacks a module."""
+    """Return the failure of a runner whose environment is missing a module."""
     return RunnerError("runtime-missing", one_line(error), f"make the environment: nox -s {name}")
 
 
@@ -186,4 +186,4 @@ def _unforeseen(error: Exception) -> RunnerError:
 
     traceback.print_exception(error)
     message = one_line(f"{type(error).__name__}: {error}")
-    return RunnerError("internal", message, "this is a bug in the runner: report it with what stderr says")
+    return RunnerError("internal", message, "this is a bug in the runner: report it with the text on stderr")

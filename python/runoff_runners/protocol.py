@@ -1,4 +1,4 @@
-"""What every Python runner says to runoff: failures, phases, the result file.
+"""What Python runners share: failures, phases, the result file.
 
 Standard library only, and as little of it as possible: its import is part of what is measured.
 """
@@ -57,7 +57,7 @@ class RunnerError(Exception):
 
     @property
     def status(self) -> str:
-        """Status of the result: ``unsupported`` where the machine lacks something, else ``error``."""
+        """Status of the result: ``unsupported`` if something is missing on this machine, else ``error``."""
         return "unsupported" if self.kind in _UNSUPPORTED else "error"
 
     @property
@@ -102,7 +102,7 @@ class Phases:
 
 
 def one_line(text: object) -> str:
-    """Return the first line of `text` that says anything, cut at 500 characters."""
+    """Return the first line of `text` that is not empty, cut at 500 characters."""
     lines = str(text).strip().splitlines() or [""]
     return lines[0].strip()[:500]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Shape: TypeAlias = "type | range | set[str] | set[int] | Alternatives | list[Shape] | dict[str, Shape]"
 
 # A shape is a type, a range of integers, a set of words, a tuple of alternatives, a list of one shape for all
-# elements, or a dict of fields ("?" marks those that may be left out, "*" stands for any name).
+# elements, or a dict of fields ("?" marks optional ones, "*" is any name).
 _COUNT = range(1 << 63)
 _POSITIVE = range(1, 1 << 63)
 _NONE = type(None)

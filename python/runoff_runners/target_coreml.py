@@ -12,7 +12,7 @@ import shutil
 import sys
 
 from runoff_runners import coreml_native as native
-from runoff_runners.measure import begin_ahead, measure, pillow_images
+from runoff_runners.measure import begin_prefetch, measure, pillow_images
 from runoff_runners.model import mismatch, model_path, unreadable
 from runoff_runners.protocol import COMPILED, RunnerError
 
@@ -33,9 +33,9 @@ _UNITS = {
     "coreml-ne": "CPU_AND_NE",
 }
 _NEEDED = {"CPU_AND_GPU": "gpu", "CPU_AND_NE": "neural-engine"}
-"""The device without which Core ML would run these compute units on the CPU, and not say so."""
-_TELLS_DEVICES, _TELLS_PLANS = (14,), (14, 4)
-"""Versions of macOS from which on Core ML says which devices there are, and which it plans to use."""
+"""The device without which Core ML would silently run these compute units on the CPU."""
+_REPORTS_DEVICES, _REPORTS_PLANS = (14,), (14, 4)
+"""Versions of macOS from which on Core ML reports its devices, and which it plans to use."""
 # a printed NSError: { NSLocalizedDescription = "words"; ... }
 _DESCRIPTION = re.compile(r'NSLocalizedDescription\s*=\s*("?)(.+?)\1;', re.DOTALL)
 
@@ -48,31 +48,31 @@ def capabilities() -> Fields:
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Do what the request asks; return the fields of the result that come from it."""
+    """Carry out the request; return the fields of the result that come from it."""
     _check_settings(request)
     images = pillow_images(request)
     phases.end("imports")
     # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
-    ahead = begin_ahead(request, images)
+    prefetch = begin_prefetch(request, images)
     compiled = _compiled(request, phases)
     session = _Session(request, compiled)
     phases.end("load")
-    return measure(request, session, images, phases, ahead)
+    return measure(request, session, images, phases, prefetch)
 
 
 class _Session:
     """A compiled model in Core ML."""
 
     def __init__(self, request: Request, compiled: str) -> None:
-        self._asked = request["settings"]["provider"]
+        self._requested = request["settings"]["provider"]
         try:
-            self._model = native.Model(compiled, _UNITS[self._asked])
+            self._model = native.Model(compiled, _UNITS[self._requested])
         except Exception as error:  # coremltools raises bare Exceptions, Core ML RuntimeErrors
             raise unreadable(request, reason(error)) from error
         self._compiled = compiled
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
         # asking for the plan takes as long as loading: not where anything is timed
-        self._tells_plan = request["measure"]["kind"] == "accuracy" and native.system() >= _TELLS_PLANS
+        self._reports_plan = request["measure"]["kind"] == "accuracy" and native.system() >= _REPORTS_PLANS
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
@@ -87,15 +87,20 @@ class _Session:
     def effective(self) -> Fields:
         """Return what is in effect, read back."""
         units = self._model.units
-        planned = self._planned(units) if self._tells_plan else None
-        told = {"language": "python", "provider": _provider(self._asked, units), "threads": None, "planned": planned}
-        return {**_runtime(), **told}
+        planned = self._planned(units) if self._reports_plan else None
+        found = {
+            "language": "python",
+            "provider": _provider(self._requested, units),
+            "threads": None,
+            "planned": planned,
+        }
+        return {**_runtime(), **found}
 
     def _planned(self, units: str) -> dict[str, int] | None:
         try:
             return native.planned(self._compiled, units)
         except Exception as error:  # noqa: BLE001 (the answer is right without the plan)
-            sys.stderr.write(f"coreml: the planned devices are not told: {reason(error)}\n")
+            sys.stderr.write(f"coreml: the planned devices are unknown: {reason(error)}\n")
             return None
 
 
@@ -135,22 +140,22 @@ def _compiled(request: Request, phases: Marks) -> str:
     return compiled
 
 
-def _provider(asked: str, units: str) -> str:
-    """Return the provider that `units` stand for on this machine; of two with the same units, the one `asked` for."""
+def _provider(requested: str, units: str) -> str:
+    """Return the provider of `units` on this machine; of two with the same units, the one `requested` for."""
     if units in _NEEDED and _NEEDED[units] not in _devices():
         return "coreml-cpu"
     names = [name for name, known in _UNITS.items() if known == units]
-    return asked if asked in names else names[-1]
+    return requested if requested in names else names[-1]
 
 
 def _devices() -> set[str]:
-    """Return the devices that there are; where macOS does not tell, all that there could be."""
-    return native.devices() if native.system() >= _TELLS_DEVICES else {"cpu", *_NEEDED.values()}
+    """Return the devices; if macOS does not report them, all possible ones."""
+    return native.devices() if native.system() >= _REPORTS_DEVICES else {"cpu", *_NEEDED.values()}
 
 
 def _runtime() -> Fields:
     """Return which Core ML this is: it comes with macOS."""
     version = native.system()
-    lacks = "" if version >= _TELLS_PLANS else ", which tells no planned devices (macOS 14.4 does)"
-    build = f"{native.TOOLS} on {platform.machine()}{lacks}"
+    missing = "" if version >= _REPORTS_PLANS else ", which reports no planned devices (macOS 14.4 does)"
+    build = f"{native.TOOLS} on {platform.machine()}{missing}"
     return {"runtime": "coreml", "version": ".".join(map(str, version)), "build": build}

@@ -14,10 +14,10 @@ SETTINGS: tuple[str, ...] = ("threads", "teardown")
 
 
 def capabilities() -> Fields:
-    """Return what there is to say about a runner without a runtime."""
+    """Return the capabilities of a runner without a runtime."""
     return {"version": ".".join(map(str, sys.version_info[:3])), "providers": ["cpu"], "computes": False}
 
 
 def perform(request: Request, phases: Marks) -> Fields:  # noqa: ARG001 (the interface of a target)
-    """Return an answer that says nothing but who gave it."""
+    """Return an empty result that only names its runner."""
     return {"effective": {"runtime": "none", "version": "", "language": "python"}}

@@ -6,7 +6,7 @@ from time import monotonic_ns
 
 import runoff_ort
 
-from runoff_runners.measure import begin_ahead, measure
+from runoff_runners.measure import begin_prefetch, measure
 from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
@@ -30,15 +30,15 @@ def capabilities() -> Fields:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
-    told = {"providers": runoff_ort.providers(), "lacking": runoff_ort.lacking()}
-    return {**_runtime(), "library": runoff_ort.library_path(), **told}
+    found = {"providers": runoff_ort.providers(), "lacking": runoff_ort.lacking()}
+    return {**_runtime(), "library": runoff_ort.library_path(), **found}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Do what the request asks; return the fields of the result that come from it."""
+    """Carry out the request; return the fields of the result that come from it."""
     phases.end("imports")
     images = _images(request)
-    ahead = begin_ahead(request, images)
+    prefetch = begin_prefetch(request, images)
     try:
         runoff_ort.load_runtime()
         phases.end("runtime")
@@ -46,7 +46,7 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("environment")
         session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
         phases.end("load")
-        return measure(request, session, images, phases, ahead)
+        return measure(request, session, images, phases, prefetch)
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
 
@@ -62,8 +62,8 @@ class _Session:
         self._session = runoff_ort.Session(model_path(request), **options)
         # The session would not have been made on another provider.
         self._provider = settings["provider"]
-        check_inputs([_spec(told) for told in self._session.inputs], request)
-        self._outputs = output_names(request, (told.name for told in self._session.outputs))
+        check_inputs([_spec(info) for info in self._session.inputs], request)
+        self._outputs = output_names(request, (info.name for info in self._session.outputs))
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
@@ -72,8 +72,8 @@ class _Session:
 
     def effective(self) -> Fields:
         """Return what is in effect, read back."""
-        told = {"language": "python", "provider": self._provider, "threads": self._session.threads}
-        return {**_runtime(), **told, "library": runoff_ort.library_path()}
+        found = {"language": "python", "provider": self._provider, "threads": self._session.threads}
+        return {**_runtime(), **found, "library": runoff_ort.library_path()}
 
 
 class _DeviceSession(_Session):
@@ -99,7 +99,7 @@ class _DeviceSession(_Session):
         return {name: outputs[name] for name in self._outputs}
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back; the driver's threads cannot be told from ONNX Runtime's."""
+        """Return what is in effect, read back; the driver's threads cannot be distinguished from ONNX Runtime's."""
         return {**super().effective(), "threads": None, "device": self._session.device}
 
 
@@ -111,8 +111,8 @@ def _images(request: Request) -> Images | None:
     return lambda paths: runoff_ort.preprocess(paths, **spec)
 
 
-def _spec(told: runoff_ort.TensorInfo) -> TensorSpec:
-    return {"name": told.name, "dtype": told.dtype, "shape": list(told.shape)}
+def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:
+    return {"name": info.name, "dtype": info.dtype, "shape": list(info.shape)}
 
 
 def _runtime() -> Fields:

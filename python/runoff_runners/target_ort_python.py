@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from runoff_runners.measure import begin_ahead, measure, pillow_images
+from runoff_runners.measure import begin_prefetch, measure, pillow_images
 from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
@@ -29,7 +29,7 @@ _CUDA = ("cuda", "tensorrt")
 _BATCH = "batch"
 """Name of the free dimension in the models that runoff exports."""
 _REFUSED = "fallback to CPU EP has been explicitly disabled"
-"""What ONNX Runtime says when a provider does not take the whole model."""
+"""ONNX Runtime's message if a provider does not take the whole model."""
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -42,14 +42,14 @@ _DTYPES = {"float": "float32", "double": "float64"}
 
 def capabilities() -> Fields:
     """Return what this build of ONNX Runtime can do on this machine."""
-    from runoff_runners.ort_cuda import lacking
+    from runoff_runners.ort_cuda import unavailable
 
-    missing = lacking()
+    missing = unavailable()
     return {
         "runtime": "onnxruntime",
         "version": ort.__version__,
         "build": ort.get_build_info(),
-        # The wheel links the engine into its own module; the library beside it is for other languages.
+        # The wheel links the engine into its own module; the library next to it is for other languages.
         "library": mapped_library("libonnxruntime.", "onnxruntime_pybind11_state"),
         "providers": [name for name in _providers() if name not in missing],
         "lacking": missing,
@@ -57,14 +57,14 @@ def capabilities() -> Fields:
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Do what the request asks; return the fields of the result that come from it."""
+    """Carry out the request; return the fields of the result that come from it."""
     images = pillow_images(request)
     phases.end("imports")
     # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
-    ahead = begin_ahead(request, images)
+    prefetch = begin_prefetch(request, images)
     session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
     phases.end("load")
-    return measure(request, session, images, phases, ahead)
+    return measure(request, session, images, phases, prefetch)
 
 
 class _Session:
@@ -72,8 +72,8 @@ class _Session:
 
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
-        self._asked = settings["provider"]
-        providers = _find_providers(self._asked)
+        self._requested = settings["provider"]
+        providers = _find_providers(self._requested)
         options = _options(request)
         if request["measure"]["kind"] == "turns":
             # a process that waits for its turn must not take the CPU from the one whose turn it is
@@ -88,7 +88,7 @@ class _Session:
         threads_now = thread_count()
         self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
         if self._session.get_providers()[0] != providers[0][0]:
-            raise _provider_unavailable(self._asked)
+            raise _provider_unavailable(self._requested)
         self._inputs = [_spec(node) for node in self._session.get_inputs()]
         check_inputs(self._inputs, request)
         self._outputs = output_names(request, (node.name for node in self._session.get_outputs()))
@@ -107,8 +107,8 @@ class _Session:
             "runtime": "onnxruntime",
             "version": ort.__version__,
             "language": "python",
-            # compute units are not told; a session that asked for others than it knows would not have been made
-            "provider": self._asked if first == _COREML else _short(first),
+            # compute units are not reported; a session that requested others than it knows would not have been made
+            "provider": self._requested if first == _COREML else _short(first),
             "threads": self._threads,
             "build": ort.get_build_info(),
         }
@@ -124,7 +124,7 @@ class _DeviceSession(_Session):
         specs = {node.name: _spec(node) for node in self._session.get_outputs()}
         outputs = [specs[name] for name in self._outputs]
         try:
-            check_assignment(self._session, self._asked)
+            check_assignment(self._session, self._requested)
             self._model = DeviceModel(self._session, self._inputs, outputs, DEVICE)
         except RunnerError:
             raise
@@ -140,14 +140,14 @@ class _DeviceSession(_Session):
             raise RunnerError("runtime-failed", one_line(error)) from error
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back; the driver's threads cannot be told from ONNX Runtime's."""
+        """Return what is in effect, read back; the driver's threads cannot be distinguished from ONNX Runtime's."""
         from runoff_runners.cuda_driver import device
 
         return {**super().effective(), "threads": None, "device": device()}
 
 
 def _options(request: Request) -> ort.SessionOptions:
-    """Return session options in which only what was asked for differs from the defaults."""
+    """Return session options in which only requested settings differ from the defaults."""
     settings = request["settings"]
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings["threads"]
@@ -190,7 +190,7 @@ def _short(provider: str) -> str:
 
 
 def _find_providers(name: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the runtime's names of the provider, and options; one that is not there would silently be the CPU."""
+    """Return the runtime's names of the provider, and options; a missing one would silently be the CPU."""
     if name in _CUDA:
         from runoff_runners.ort_cuda import prepare
 
@@ -202,7 +202,7 @@ def _find_providers(name: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _failure(request: Request, error: Exception) -> RunnerError:
-    """Return why no session was made: a provider that is not there, or takes a part of the model, or a bad file."""
+    """Return the failure: a missing provider, one that takes only a part of the model, or a bad file."""
     name = request["settings"]["provider"]
     if name in _CUDA:
         from runoff_runners.ort_cuda import failure
@@ -225,7 +225,7 @@ def _provider_unavailable(name: str) -> RunnerError:
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    """Return an input of the model as the protocol says it; names of dimensions are dynamic."""
+    """Return an input of the model in the protocol's form; names of dimensions are dynamic."""
     dtype = node.type.removeprefix("tensor(").removesuffix(")")
     shape = [size if isinstance(size, int) else None for size in node.shape]
     return {"name": node.name, "dtype": _DTYPES.get(dtype, dtype), "shape": shape}

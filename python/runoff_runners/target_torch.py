@@ -8,7 +8,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from runoff_runners.measure import begin_ahead, measure, pillow_images
+from runoff_runners.measure import begin_prefetch, measure, pillow_images
 from runoff_runners.model import check_inputs, mismatch, model_path, unreadable
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -29,19 +29,23 @@ _DEVICES = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
 def capabilities() -> Fields:
     """Return what this build of PyTorch can do on this machine."""
     providers = [name for name in _DEVICES if _is_available(name)]
-    return {**_runtime(), "providers": providers, "lacking": {} if "cuda" in providers else {"cuda": _cuda_lack()}}
+    return {
+        **_runtime(),
+        "providers": providers,
+        "lacking": {} if "cuda" in providers else {"cuda": _cuda_unavailable_reason()},
+    }
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Do what the request asks; return the fields of the result that come from it."""
+    """Carry out the request; return the fields of the result that come from it."""
     builder = _find_builder(request) if request["model"]["format"] == "pt" else None
     images = pillow_images(request)
     phases.end("imports")
     # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
-    ahead = begin_ahead(request, images)
+    prefetch = begin_prefetch(request, images)
     session = (_CudaSession if request["settings"]["provider"] == "cuda" else _Session)(request, builder)
     phases.end("load")
-    return measure(request, session, images, phases, ahead)
+    return measure(request, session, images, phases, prefetch)
 
 
 class _Session:
@@ -97,7 +101,7 @@ class _CudaSession(_Session):
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
         # float32 is float32: by default convolutions would be done in TF32, which has 10 bits of its 23. By these older
-        # names, because after torch.backends.fp32_precision parts of PyTorch that still ask by them raise
+        # names, because after torch.backends.fp32_precision parts of PyTorch that still read them raise
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         super().__init__(request, builder)
@@ -162,20 +166,20 @@ def _unavailable(device: str) -> RunnerError:
     if device == "cuda":
         from runoff_runners.cuda_driver import HINT
 
-        message = f"settings.provider: {device!r} cannot be used: {_cuda_lack()}"
+        message = f"settings.provider: {device!r} cannot be used: {_cuda_unavailable_reason()}"
         return RunnerError("provider-unavailable", message, HINT)
     known = ", ".join(capabilities()["providers"])
     message = f"settings.provider: {device!r} is not available to this PyTorch (it has: {known})"
     return RunnerError("provider-unavailable", message, 'set provider = "cpu"')
 
 
-def _cuda_lack() -> str:
+def _cuda_unavailable_reason() -> str:
     """Return why PyTorch cannot use CUDA here."""
-    from runoff_runners.cuda_driver import lack
+    from runoff_runners.cuda_driver import unavailable_reason
 
     if torch.version.cuda is None:
         return "this build of PyTorch has no CUDA"
-    missing = lack(torch.version.cuda)
+    missing = unavailable_reason(torch.version.cuda)
     if missing:
         return missing
     try:
@@ -255,15 +259,15 @@ def _check_program(program: torch.export.ExportedProgram, request: Request) -> N
     """Check dtypes and shapes of the program's inputs; it takes them by position, so names do not matter."""
     names = program.graph_signature.user_inputs
     examples = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    asked = request["model"]["inputs"]
-    if len(names) != len(asked):
-        raise mismatch(f"model.inputs: {len(asked)} named; the program takes {len(names)}")
-    pairs = zip(asked, names, strict=True)
+    wanted = request["model"]["inputs"]
+    if len(names) != len(wanted):
+        raise mismatch(f"model.inputs: {len(wanted)} named; the program takes {len(names)}")
+    pairs = zip(wanted, names, strict=True)
     check_inputs([_spec(spec["name"], examples[name]) for spec, name in pairs], request)
 
 
 def _spec(name: str, example: torch.Tensor) -> TensorSpec:
-    """Return an input of an exported program as the protocol says it; symbolic sizes are dynamic."""
+    """Return an input of an exported program in the protocol's form; symbolic sizes are dynamic."""
     shape = [size if isinstance(size, int) else None for size in example.shape]
     return {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": shape}
 

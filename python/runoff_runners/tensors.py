@@ -26,7 +26,7 @@ def read_tensor(file: TensorFile, where: str) -> Array:
     Raises
     ------
     RunnerError
-        ``tensor-unreadable``: no such file, or not the size that shape and dtype say; ``bad-request``: no such dtype.
+        ``tensor-unreadable``: no such file, or not the size of its shape and dtype; ``bad-request``: no such dtype.
     """
     path = file["path"]
     try:
@@ -63,7 +63,7 @@ def write_tensors(folder: str, items: Sequence[int], tensors: Feed, prefix: str 
     for name, tensor in tensors.items():
         plain = "".join(letter if letter in _PLAIN else "_" for letter in name)
         path = os.path.join(folder, f"{prefix}{plain}.{items[0]}.bin")
-        # not tofile(), which does not say that the disk is full
+        # not tofile(), which does not report a full disk
         with open(path, "wb") as file:
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).data)
         written.append(

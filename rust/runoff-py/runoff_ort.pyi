@@ -33,7 +33,7 @@ is in use: ONNX Runtime reads the memory with the GIL released.
 Other values
 ------------
 A sequence is a list, a map is a dict, an optional without a value is None. Values of a map come out as Python's own
-numbers and strings. An empty list can stand for a sequence of tensors, and for no other.
+numbers and strings. An empty list is accepted for a sequence of tensors only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,13 +77,13 @@ False
 """
 
 class RunoffOrtError(RuntimeError):
-    """A failure with a way out.
+    """A failure with a hint.
 
     >>> try:
     ...     runoff_ort.Session("nowhere.onnx")
     ... except runoff_ort.RunoffOrtError as error:
     ...     print(error.kind, "|", error.message)
-    model-missing | the model nowhere.onnx is not there
+    model-missing | model not found: nowhere.onnx
     """
 
     kind: str
@@ -91,7 +91,7 @@ class RunoffOrtError(RuntimeError):
     message: str
     """What went wrong, and which file or argument is at fault."""
     hint: str
-    """What to do next; empty where the message says it already."""
+    """What to do next; empty if the message already says it."""
 
 @final
 class TensorInfo:
@@ -190,11 +190,11 @@ class Session:
     execution
         Order in which operations run.
     provider
-        Execution provider, one of `providers`; another is an error, which says what is lacking. With any but ``cpu``,
+        Execution provider, one of `providers`; another is an error that names what is missing. With any but ``cpu``,
         all of the model runs on it, or the session is not made. ``cuda`` and ``tensorrt`` use the first NVIDIA GPU;
         what TensorRT leaves is CUDA's. TF32 is off where ONNX Runtime decides; cuDNN and TensorRT compute float32
         without it when the environment variable ``NVIDIA_TF32_OVERRIDE=0`` is set before the first session. NVIDIA's
-        libraries are looked for in its packages beside onnxruntime's, then where the system looks.
+        libraries are looked for in its packages next to onnxruntime's, then where the system looks.
     precision
         Number format that the model computes in.
     batch
@@ -214,7 +214,7 @@ class Session:
 
     Notes
     -----
-    A setting that is None is as the profile says, and otherwise left at ONNX Runtime's own default.
+    A setting that is None has the profile's value, or else ONNX Runtime's default.
 
     Examples
     --------
@@ -222,7 +222,7 @@ class Session:
     >>> [output.name for output in session.outputs]
     ['y']
 
-    Beside an event loop:
+    Next to an event loop:
 
     >>> import asyncio
     >>> async def answer(x):
@@ -278,7 +278,7 @@ class Session:
             lists among its inputs may be given too; an optional input may be left out or None.
         outputs
             Names of the outputs that are returned, at least one; ONNX Runtime computes the whole graph all the same.
-            None stands for all.
+            None means all.
 
         Notes
         -----
@@ -343,7 +343,7 @@ class Session:
             An array for each input, by name: C-contiguous, aligned, in native byte order, of the input's dtype and
             shape. Strings, lists and dicts cannot be bound.
         outputs
-            Arrays for outputs as in `run_into`. Outputs that are not named are made anew at each run.
+            Arrays for outputs as in `run_into`. Outputs that are not named are allocated at each run.
 
         Raises
         ------
@@ -404,7 +404,7 @@ class Session:
         top
             How many classes are returned for each image.
         batch
-            Images in one inference, 1 or more; None stands for all. Memory grows with it. A model whose input has a
+            Images in one inference, 1 or more; None means all. Memory grows with it. A model whose input has a
             fixed first side gets that many, whatever `batch` is; its last batch is filled up with the last image.
 
         Returns
@@ -580,7 +580,7 @@ def load_runtime() -> None:
     Raises
     ------
     RunoffOrtError
-        `kind` is ``runtime-missing`` when it is not there, is not ONNX Runtime, or is too old.
+        `kind` is ``runtime-missing`` if it is missing, is not ONNX Runtime, or is too old.
     """
 
 def make_environment() -> None:
@@ -601,7 +601,7 @@ def runtime_build() -> str:
     """Return how the loaded library was built, in its own words; loads it first."""
 
 def lacking() -> dict[str, str]:
-    """Return why ``cuda`` and ``tensorrt`` cannot be used here, as far as they cannot; loads the library first.
+    """Return the reasons why ``cuda`` and ``tensorrt`` are unavailable, by name; loads the library first.
 
     Raises
     ------
@@ -618,9 +618,9 @@ def library_path() -> str:
     """Return the absolute path that the library was loaded from; loads it first."""
 
 def providers() -> list[str]:
-    """Return the providers that can be used here, by the names that `Session` takes; loads the library first.
+    """Return the providers that are available, by the names that `Session` takes; loads the library first.
 
-    ``cpu`` is always there. Beside an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `lacking` says why they are not. On
+    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `lacking` returns why they are not. On
     a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units, or on the
     CPU alone, with the GPU, with the Neural Engine.
 

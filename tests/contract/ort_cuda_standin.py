@@ -65,7 +65,7 @@ def load_target() -> "Target":
     ort.get_available_providers = lambda: NAMES
     ort.InferenceSession, ort.SessionOptions = Session, Options
     ort.cuda_version = "13.0"
-    cuda_driver.lack = lambda cuda: None  # noqa: ARG005
+    cuda_driver.unavailable_reason = lambda cuda: None  # noqa: ARG005
     cuda_driver.device = lambda: "Stand-in (0)"
     ort_cuda._load_cuda = ort_cuda._load_tensorrt = list
     ort_cuda.DEVICE = "cpu"

@@ -114,7 +114,7 @@ def test_a_missing_model_ends_the_start_with_the_reason(folder: Path, monkeypatc
     command = [sys.executable, "-m", "uvicorn", "service:app", "--port", "0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode != 0
-    assert "gone.onnx is not there" in done.stderr
+    assert "model not found: " in done.stderr
 
 
 def test_a_model_is_prepared_once(folder: Path, environment: None) -> None:  # noqa: ARG001 (for the program)

@@ -27,7 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"INIT": "100"}, "the NVIDIA driver finds no GPU (cuInit: CUDA_ERROR_NO_DEVICE)"),
         ({"INIT": "803"}, "the NVIDIA driver finds no GPU (cuInit: error 803)"),
         ({"COUNT": "0"}, "the NVIDIA driver finds no GPU"),
-        ({"VERSION": "12080"}, "the NVIDIA driver here is made for CUDA 12.8, and CUDA 13 is needed"),
+        ({"VERSION": "12080"}, "the NVIDIA driver supports CUDA 12.8; CUDA 13 is needed"),
     ],
 )
 def test_what_is_lacking(
@@ -36,20 +36,20 @@ def test_what_is_lacking(
     monkeypatch.setattr(cuda_driver, "LIBRARY", str(built))
     for name, value in variables.items():
         monkeypatch.setenv(f"STAND_IN_{name}", value)
-    assert cuda_driver.lack("13.2") == reason
+    assert cuda_driver.unavailable_reason("13.2") == reason
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_driver, "LIBRARY", "libnowhere.so.1")
-    assert cuda_driver.lack("13.0") == "no NVIDIA driver here (libnowhere.so.1 is not there)"
+    assert cuda_driver.unavailable_reason("13.0") == "no NVIDIA driver (libnowhere.so.1 not found)"
 
 
 def test_a_library_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libcuda.so.1").write_text("not a library")
     monkeypatch.setattr(cuda_driver, "LIBRARY", str(tmp_path / "libcuda.so.1"))
-    reason = cuda_driver.lack("13.0") or ""
-    assert reason.startswith("no NVIDIA driver here (")
-    assert "is not there" not in reason
+    reason = cuda_driver.unavailable_reason("13.0") or ""
+    assert reason.startswith("no NVIDIA driver (")
+    assert "not found" not in reason
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Check a wheel of the extension: what is in it, then ``smoke.py`` in a fresh environment of every Python here.
 
-``python check_wheel.py WHEEL FOLDER``: environments are made anew below FOLDER, with ``uv``; 1 when a check failed.
+``python check_wheel.py WHEEL FOLDER``: environments are created below FOLDER, with ``uv``; 1 when a check failed.
 """
 
 from __future__ import annotations

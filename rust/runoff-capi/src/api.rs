@@ -73,7 +73,7 @@ impl Api {
         unsafe { CStr::from_ptr((self.table.GetBuildInfoString)()) }.to_string_lossy().into_owned()
     }
 
-    /// Turns what a function of the API returned into a result; `what` says what it was doing.
+    /// Turns what a function of the API returned into a result; `what` names the operation.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Environment {
     pub fn new(api: Api) -> Result<Self, Failure> {
         let name: *const c_char = c"runoff".as_ptr();
         let level = OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING;
-        let object = api.make("making its environment", api.table.ReleaseEnv, |out| {
+        let object = api.make("creating its environment", api.table.ReleaseEnv, |out| {
             // SAFETY: the name ends with NUL and is static; `out` is a place for one pointer.
             unsafe { (api.table.CreateEnv)(level, name, out) }
         })?;

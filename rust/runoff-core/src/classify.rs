@@ -41,7 +41,7 @@ pub fn classify(
 /// `model-mismatch` when it takes something else.
 pub fn check(session: &Session, count: usize, side: usize) -> Result<(), Error> {
     let [_] = session.inputs() else {
-        return Err(unfit(&format!("it has {} inputs; classification needs one", session.inputs().len())));
+        return Err(unfit(&format!("{} inputs, classification needs one", session.inputs().len())));
     };
     let dims = [count, 3, side, side].map(|side| i64::try_from(side).unwrap_or(i64::MAX));
     session.check_tensor(0, Dtype::Float32, &dims)
@@ -64,11 +64,11 @@ pub fn rank(
     labels: &[String],
 ) -> Result<Vec<Vec<Guess>>, Error> {
     let outputs = session.run(&[Value::over(Dtype::Float32, &[count, 3, side, side], elements.bytes())?])?;
-    let first = outputs.first().ok_or_else(|| unfit("it has no output"))?;
+    let first = outputs.first().ok_or_else(|| unfit("no output"))?;
     let output = RawTensor::copy_of(first, "the first output")?;
-    let logits = output.to_f32().ok_or_else(|| unfit(&format!("its first output is {}", output.dtype.name())))?;
+    let logits = output.to_f32().ok_or_else(|| unfit(&format!("the first output is {}", output.dtype.name())))?;
     if count == 0 || output.shape.first() != Some(&count) || logits.is_empty() {
-        return Err(unfit(&format!("its first output has the shape {:?}, no row for each image", output.shape)));
+        return Err(unfit(&format!("the first output has shape {:?}, without a row per image", output.shape)));
     }
     logits.chunks(logits.len() / count).map(|row| topk::top(row, top, labels)).collect()
 }

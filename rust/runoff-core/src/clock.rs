@@ -69,7 +69,7 @@ impl Phases {
         }
     }
 
-    /// The phases so far, and the resident set after each in bytes (empty unless asked for).
+    /// The phases so far, and the resident set after each in bytes (empty unless requested).
     #[must_use]
     pub fn finish(self) -> (Vec<Phase>, BTreeMap<String, u64>) {
         (self.marks, self.memory_after.unwrap_or_default())

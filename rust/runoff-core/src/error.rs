@@ -1,4 +1,4 @@
-//! The one error of this crate: a kind of the runner protocol, a message and a way out.
+//! The one error of this crate: a kind of the runner protocol, a message and a hint.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// The request cannot be understood or contradicts itself.
     BadRequest,
-    /// The model file is not there.
+    /// The model file was not found.
     ModelMissing,
     /// The model file is there and cannot be made into a session.
     ModelUnreadable,
     /// The model's inputs do not fit what it is given.
     ModelMismatch,
-    /// The image file is not there.
+    /// The image file was not found.
     ImageMissing,
     /// The image file cannot be read or decoded.
     ImageUnreadable,
@@ -22,7 +22,7 @@ pub enum Kind {
     ImageTooLarge,
     /// A tensor file is missing, unreadable or of the wrong size.
     TensorUnreadable,
-    /// The provider is not in this build, cannot be used on this machine, or does not offer what was asked of it.
+    /// The provider is not in this build, cannot be used on this machine, or does not offer what was requested.
     ProviderUnavailable,
     /// ONNX Runtime's library is missing or too old.
     RuntimeMissing,
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// A failure with a way out.
+/// A failure with a hint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", if hint.is_empty() { String::new() } else { format!(" ({hint})") })]
 pub struct Error {
@@ -80,7 +80,7 @@ pub struct Error {
     pub kind: Kind,
     /// What went wrong and which file or field is at fault, in one line.
     pub message: String,
-    /// What to do next; empty only where the message says it already.
+    /// What to do next; empty only if the message already says it.
     pub hint: String,
 }
 

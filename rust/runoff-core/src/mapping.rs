@@ -22,11 +22,11 @@ impl MappedSession {
     ///
     /// # Errors
     ///
-    /// A line that says what is wrong with the file.
+    /// One line: the file's fault.
     pub fn open(builder: &mut SessionBuilder, path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         // SAFETY: a prepared model is renamed into place and never written to again (`prepare`); that other programs
-        // leave it alone is what using a file in place asks of its owner, as with every library that is loaded.
+        // leave it alone is the owner's duty for a file that is used in place, as with every library that is loaded.
         let mapping = unsafe { Mmap::map(&file) }.map_err(|error| error.to_string())?;
         // SAFETY: the mapping does not move and is dropped after the session, which alone sees this lifetime; what
         // the session returns is copied by ONNX Runtime out of its weights.

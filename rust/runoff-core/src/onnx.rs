@@ -1,4 +1,4 @@
-//! What an ONNX file says of itself at its head, and where its weights are.
+//! The header of an ONNX file, and where its weights are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,7 @@ struct Node {
     attribute: Vec<Attribute>,
 }
 
-/// The fields of `AttributeProto` that hold weights, and graphs with weights of their own.
+/// The fields of `AttributeProto` that hold weights, and graphs that hold weights.
 #[derive(Clone, PartialEq, Message)]
 struct Attribute {
     #[prost(message, optional, tag = "5")]
@@ -89,7 +89,7 @@ pub struct Head {
     pub ir_version: i64,
     /// Version of each operator set, by domain; ONNX's own is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
-    /// Files beside it that hold weights, each once.
+    /// Weights files next to it, each once.
     pub external: Vec<PathBuf>,
 }
 

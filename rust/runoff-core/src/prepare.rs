@@ -25,7 +25,7 @@ pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
 pub struct Key {
     /// SHA-256 of the model's file.
     pub model_sha256: String,
-    /// SHA-256 of each file beside it that holds weights, in the order of their names.
+    /// SHA-256 of each weights file next to it, in the order of their names.
     pub weights_sha256: Vec<String>,
     /// Version of ONNX Runtime.
     pub runtime: String,
@@ -132,7 +132,7 @@ pub fn default_folder() -> Result<PathBuf, Error> {
         })
 }
 
-/// SHA-256 of each file that the model's weights are in, beside its own.
+/// SHA-256 of each file that the model's weights are in, next to its own.
 fn weights(model: &Path) -> Result<Vec<String>, Error> {
     session::check_file(model)?;
     let head = onnx::read(model).map_err(|error| session::unreadable(model, &error.to_string()))?;
@@ -164,7 +164,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The CPU's model, and a digest of its features, as Linux tells them; the architecture elsewhere.
+/// The CPU's model, and a digest of its features, as Linux reports them; the architecture on other systems.
 fn cpu() -> String {
     const FEATURES: [&str; 5] = ["flags", "Features", "CPU implementer", "CPU part", "CPU variant"];
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -53,7 +53,7 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Prepares for images that are treated as `spec` says.
+    /// Prepares for images that are preprocessed by `spec`.
     ///
     /// # Errors
     ///
@@ -151,9 +151,9 @@ impl Preprocessor {
     }
 }
 
-/// Says whether Pillow resizes an image of this size down before across.
+/// Whether Pillow resizes an image of this size down before across.
 ///
-/// Found by trying Pillow 13.0 with images of many sizes, told apart by where their noise was clipped.
+/// Found by trying Pillow 13.0 with images of many sizes, distinguished by where their noise was clipped.
 fn is_down_first(width: u32, height: u32, crop: u32) -> bool {
     let beyond = |side: u32| i64::from(side) - i64::from(crop);
     height > crop && beyond(height) > 2 * beyond(width)

@@ -30,7 +30,7 @@ pub fn find(name: &str) -> Result<Settings, Error> {
             ..plain
         }),
         _ => {
-            let message = format!("there is no settings profile {name:?}");
+            let message = format!("no settings profile {name:?}");
             Err(Error::new(Kind::BadRequest, message, format!("the profiles are {}", NAMES.join(", "))))
         }
     }

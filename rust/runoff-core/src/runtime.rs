@@ -18,7 +18,7 @@ pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to the absolute path of its \
                     onnxruntime/capi/libonnxruntime.so.* (libonnxruntime.*.dylib on macOS)";
 
-/// Environment variable by which `ort` is told how much ONNX Runtime logs.
+/// Environment variable that sets how much ONNX Runtime logs, read by `ort`.
 const LOG_VARIABLE: &str = "ORT_LOG";
 
 /// Where the library was loaded from.
@@ -76,7 +76,7 @@ impl Runtime {
             return Err(missing(&format!("{LIBRARY_VARIABLE} is {shown}, not an absolute path")));
         }
         if !library.is_file() {
-            return Err(missing(&format!("ONNX Runtime's library {shown} is not there")));
+            return Err(missing(&format!("ONNX Runtime library not found: {shown}")));
         }
         // The handle stays open until `ort` holds its own: a library that is closed in between is loaded twice.
         let (version, _handle) = version_of(library)?;
@@ -98,9 +98,9 @@ impl Runtime {
             .with_name("runoff")
             .with_telemetry(false)
             .build()
-            .map_err(|error| Error::runtime("making its environment", &error))?;
+            .map_err(|error| Error::runtime("creating its environment", &error))?;
         if std::env::var_os(LOG_VARIABLE).is_none() {
-            // What goes wrong is returned; ONNX Runtime would tell it on stderr as well.
+            // Failures are returned; ONNX Runtime would print them to stderr as well.
             environment.set_log_level(LogLevel::Fatal);
         }
         Ok(environment)
@@ -134,7 +134,7 @@ pub fn built_in_providers() -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
-/// Asks the library for its version, which `ort` keeps to itself; returns it with the open library.
+/// Reads the library's version, which `ort` does not expose; returns it with the open library.
 fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
     let shown = library.display();
     // SAFETY: loading a library runs its initialisers; the user named this file as ONNX Runtime, and `ort` is

@@ -60,7 +60,7 @@ impl RawTensor {
     ///
     /// # Errors
     ///
-    /// `tensor-unreadable` when it is missing, of an unknown element type, or not as long as its shape says.
+    /// `tensor-unreadable` when it is missing, of an unknown element type, or not of the length that its shape needs.
     pub fn read(file: &TensorFile) -> Result<Self, Error> {
         let fail = |message: String| {
             let hint = "a tensor file holds raw little-endian elements in C order and nothing else";

@@ -1,6 +1,6 @@
 //! ONNX Runtime's values: tensors over memory of ours, and what a model returns.
 //!
-//! `ort` has types for all of this; these ask ONNX Runtime for less on the way to one call, and let many threads
+//! `ort` has types for all of this; these make fewer calls of ONNX Runtime per run, and let many threads
 //! call one session.
 
 #![allow(unsafe_code)]
@@ -99,7 +99,7 @@ impl<'v> TensorView<'v> {
 }
 
 impl<'a> Value<'a> {
-    /// Makes a tensor over `bytes`, without a copy. `shape` says how many elements there are.
+    /// Makes a tensor over `bytes`, without a copy. `shape` gives the number of elements.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
             return Err(Error::new(Kind::Internal, message, "report this"));
         }
         let dims: Dimensions = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
-        // SAFETY: the bytes are there for 'a, as many as the shape says; ONNX Runtime does not write to inputs.
+        // SAFETY: the bytes are there for 'a, as many as the shape needs; ONNX Runtime does not write to inputs.
         unsafe { Self::over_raw(dtype, &dims, bytes.as_ptr().cast_mut().cast(), bytes.len()) }
     }
 
@@ -229,18 +229,18 @@ impl<'a> Value<'a> {
 
     fn compound(items: &[Self], form: ONNXType) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
-        // SAFETY: a Value is a pointer to an OrtValue and nothing else, so a slice of them is what is asked for.
+        // SAFETY: a Value is a pointer to an OrtValue and nothing else, so a slice of them has the required layout.
         let status = unsafe { (ort::api().CreateValue)(items.as_ptr().cast(), items.len(), form, &raw mut value) };
         Self::made(status, value, "making a sequence or map")
     }
 
     fn made(status: ort::sys::OrtStatusPtr, value: *mut OrtValue, what: &str) -> Result<Self, Error> {
         check(status, what)?;
-        let ptr = NonNull::new(value).ok_or_else(|| Error::new(Kind::Internal, format!("{what} gave nothing"), ""))?;
+        let ptr = NonNull::new(value).ok_or_else(|| Error::new(Kind::Internal, format!("{what} returned null"), ""))?;
         Ok(Self { ptr, memory: PhantomData })
     }
 
-    /// Says what this value is.
+    /// The kind of this value.
     ///
     /// # Errors
     ///
@@ -379,7 +379,7 @@ fn forever<T>(
     }
     let mut pointer = ptr::null_mut();
     check(make(&raw mut pointer), "describing memory")?;
-    let found = NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime gave nothing", ""))?;
+    let found = NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime returned null", ""))?;
     Ok(cell.get_or_init(|| Forever(found)).0.as_ptr())
 }
 

@@ -17,7 +17,7 @@ fn golden(suffix: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads the file as `T` and writes it again: nothing that stood there may be lost or changed.
+/// Reads the file as `T` and writes it again: nothing in it may be lost or changed.
 fn round_trip<T: DeserializeOwned + Serialize>(path: &Path) {
     let text = fs::read_to_string(path).expect("a file");
     let before: Value = serde_json::from_str(&text).expect("JSON");
@@ -26,7 +26,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(path: &Path) {
     assert_within(&before, &after, &path.display().to_string());
 }
 
-/// Every value of `before` stands at the same place in `after`, which may have defaults beside it.
+/// Every value of `before` is at the same place in `after`, which may have defaults too.
 fn assert_within(before: &Value, after: &Value, place: &str) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {

@@ -11,7 +11,7 @@ use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::{Buffers, Parts, ValueInfo, Session};
+use runoff_core::session::{Buffers, Parts, Session, ValueInfo};
 use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 use runoff_core::{classify, memory};
@@ -70,7 +70,7 @@ impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, dims) = text.split_once('=').ok_or("it is not like input=1,3,224,224")?;
+        let (name, dims) = text.split_once('=').ok_or("expected NAME=DIMS, such as input=1,3,224,224")?;
         let dim = |dim: &str| dim.parse().map_err(|_| format!("{dim:?} is not a number"));
         let dims = dims.split(',').filter(|dim| !dim.is_empty()).map(dim).collect::<Result<_, String>>()?;
         Ok(Self { name: name.to_owned(), dims })
@@ -233,12 +233,12 @@ fn zero(input: &ValueInfo, shapes: &[Shape]) -> Result<Tensor, Error> {
         let message = format!("input {:?} is {}, which cannot be zeros", input.name, input.kind);
         return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs are tensors of numbers"));
     };
-    let asked = shapes.iter().rfind(|shape| shape.name == input.name);
+    let given = shapes.iter().rfind(|shape| shape.name == input.name);
     let own = || input.shape.iter().map(|dim| dim.unwrap_or(1)).collect();
-    let shape: Vec<usize> = asked.map_or_else(own, |asked| asked.dims.clone());
+    let shape: Vec<usize> = given.map_or_else(own, |given| given.dims.clone());
     let unfit = |what: String| {
         let message = format!("--shape {}={shape:?}: {what}", input.name);
-        Error::new(Kind::BadRequest, message, "see what it takes: runoff-ort info MODEL")
+        Error::new(Kind::BadRequest, message, "run: runoff-ort info MODEL")
     };
     let dims: Vec<i64> = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
     if !input.takes(&dims) {

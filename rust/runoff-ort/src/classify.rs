@@ -68,7 +68,7 @@ struct Classified<'a> {
 struct Images<'a> {
     left: Iter<'a, PathBuf>,
     preprocessor: Preprocessor,
-    /// The batch: images that could be read, and room for as many as were asked for last, float32 NCHW.
+    /// The batch: images that could be read, and room for as many as requested last, float32 NCHW.
     read: Vec<&'a Path>,
     elements: Buffer,
     /// Whether one could not be read.
@@ -155,15 +155,14 @@ fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, I
     }
     let size = arguments.batch.map_or(1, NonZeroUsize::get);
     thread::scope(|scope| {
-        let ahead = thread::Builder::new().name(HELPER_THREAD.to_owned()).spawn_scoped(scope, move || {
+        let prefetch = thread::Builder::new().name(HELPER_THREAD.to_owned()).spawn_scoped(scope, move || {
             images.fill(size);
             images
         });
-        let failed =
-            |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "leave --profile out");
-        let ahead = ahead.map_err(failed)?;
+        let failed = |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "remove --profile");
+        let prefetch = prefetch.map_err(failed)?;
         let (_, session) = session::open(model, &settings)?;
-        let images = ahead.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
+        let images = prefetch.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
         Ok((session, images))
     })
 }
@@ -173,13 +172,13 @@ fn fixed_batch(session: &Session) -> Option<usize> {
     session.inputs().first().and_then(|input| input.shape.first().copied().flatten())
 }
 
-fn batch_size(asked: Option<NonZeroUsize>, session: &Session) -> Result<usize, Error> {
-    match (asked.map(NonZeroUsize::get), fixed_batch(session)) {
-        (Some(asked), Some(fixed)) if asked != fixed => {
-            let message = format!("--batch {asked}: the model takes {fixed} at a time");
-            Err(Error::new(Kind::BadRequest, message, "leave --batch out"))
+fn batch_size(requested: Option<NonZeroUsize>, session: &Session) -> Result<usize, Error> {
+    match (requested.map(NonZeroUsize::get), fixed_batch(session)) {
+        (Some(requested), Some(fixed)) if requested != fixed => {
+            let message = format!("--batch {requested}: the model takes {fixed} at a time");
+            Err(Error::new(Kind::BadRequest, message, "remove --batch"))
         }
-        (asked, fixed) => Ok(asked.or(fixed).unwrap_or(1)),
+        (requested, fixed) => Ok(requested.or(fixed).unwrap_or(1)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use runoff_core::error::{Error, Kind};
 use runoff_core::protocol::{Optimization, Settings};
 use runoff_core::runtime::{Runtime, built_in_providers};
-use runoff_core::session::{Metadata, PREPARED, ValueInfo, Session};
+use runoff_core::session::{Metadata, PREPARED, Session, ValueInfo};
 use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
 use serde::Serialize;
@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 fn describe(path: &Path, runtime: Runtime, session: &Session) -> Result<Info, Error> {
     let unreadable = |error: std::io::Error| {
         let message = format!("the model {} cannot be read: {error}", path.display());
-        Error::new(Kind::ModelUnreadable, message, "check that it is an ONNX file, with its weights beside it")
+        Error::new(Kind::ModelUnreadable, message, "check that it is an ONNX file, with its weights next to it")
     };
     let is_prepared = path.extension().is_some_and(|extension| extension == PREPARED);
     let head = (!is_prepared).then(|| onnx::read(path)).transpose().map_err(unreadable)?;

@@ -24,7 +24,7 @@ pub struct RunnerArgs {
     pub probe: bool,
 }
 
-/// Reads the request in `request`; when it is bad, writes the result to `result` and says how to exit.
+/// Reads the request in `request`; when it is bad, writes the result to `result` and returns the exit code.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `runoff-ort`: a runner of runoff's protocol, and a tool of its own for ONNX models.
+//! `runoff-ort`: a runner of runoff's protocol, and a separate tool for ONNX models.
 
 #![deny(unsafe_code)]
 
@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Teardown;
 use runoff_core::runner;
-use runoff_runner::{RunnerArgs, report_error, is_reader_gone, print, print_json, read_request, write_result};
+use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +30,7 @@ Examples:
   runoff-ort --request /abs/request.json --result /abs/result.json
 
 ONNX Runtime's library is taken from the environment variable RUNOFF_ORT_DYLIB (an absolute path).
-Exit codes: 0 ok, 2 bad arguments, 3 unsupported here, 1 anything else.";
+Exit codes: 0 ok, 2 bad arguments, 3 unsupported on this machine, 1 anything else.";
 
 /// Runs ONNX models with ONNX Runtime, natively.
 #[derive(Debug, Parser)]

@@ -12,7 +12,7 @@ Examples:
   runoff-ort prepare --model model.onnx --folder prepared --json | jq -r .key.runtime
 
 The prepared model is optimised for this CPU by this release of ONNX Runtime. It is found again as long as the model,
-the release and the CPU are the same, and made anew when one of them changes.";
+the release and the CPU are the same, and rebuilt when one of them changes.";
 
 /// The command line of `prepare`.
 #[derive(Debug, clap::Args)]

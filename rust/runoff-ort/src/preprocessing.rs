@@ -1,4 +1,4 @@
-//! Flags that say how an image becomes a tensor, and the manifest that says it in their place.
+//! Flags for how an image becomes a tensor, and the manifest that replaces them.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// How images are preprocessed. What is not given comes from the manifest, where there is one.
 #[derive(Debug, clap::Args)]
 pub struct PreprocessingArgs {
-    /// Manifest of the model store [default: manifest.json beside the model, where there is one].
+    /// Manifest of the model store [default: manifest.json next to the model, if there is one].
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Length of the image's shorter side after resizing, in pixels.
@@ -43,14 +43,14 @@ struct StoredFile {
 }
 
 impl PreprocessingArgs {
-    /// How images become tensors for the model in the file `model`, and where its manifest says that the labels are.
+    /// How images become tensors for the model in the file `model`, and the path of the labels in its manifest.
     ///
     /// # Errors
     ///
     /// `bad-request`, naming the manifest or the flag that is missing.
     pub fn resolve(&self, model: &Path) -> Result<(Preprocess, Option<PathBuf>), Error> {
-        let beside = || Some(model.with_file_name("manifest.json")).filter(|path| path.is_file());
-        let path = self.manifest.clone().or_else(beside);
+        let neighbour = || Some(model.with_file_name("manifest.json")).filter(|path| path.is_file());
+        let path = self.manifest.clone().or_else(neighbour);
         let manifest = path.as_deref().map(read_manifest).transpose()?;
         let preprocess = self.preprocess(manifest.as_ref().map(|manifest| &manifest.preprocess))?;
         let labels = path.zip(manifest).map(|(path, manifest)| path.with_file_name(manifest.labels.path));
@@ -88,7 +88,7 @@ fn channels(text: &str) -> Result<[f64; 3], String> {
 
 fn given<T>(flag: &str, argument: Option<T>, stored: Option<T>) -> Result<T, Error> {
     argument.or(stored).ok_or_else(|| {
-        let message = format!("{flag} is not given, and there is no manifest.json beside the model");
+        let message = format!("{flag} is not given, and there is no manifest.json next to the model");
         Error::new(Kind::BadRequest, message, "give it, or a manifest with --manifest")
     })
 }

@@ -1,4 +1,4 @@
-//! Flags that say how a model is made into a session.
+//! Flags for how a model becomes a session.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct SessionArgs {
     /// Settings profile.
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = PossibleValuesParser::new(profile::NAMES))]
     pub profile: String,
-    /// What computes: `runoff-ort --probe` says what there is here, and what is lacking for the others.
+    /// Execution provider; `runoff-ort --probe` lists those available, and why others are not.
     #[arg(long, value_name = "NAME", default_value = CPU)]
     pub provider: String,
 }
@@ -33,7 +33,7 @@ impl SessionArgs {
         self.profile == "cold"
     }
 
-    /// The settings of the profile, with the threads and the provider that were asked for, and `batch` items a time.
+    /// The settings of the profile, with the threads and the provider of the flags, and `batch` items at a time.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is said of the durations of many inferences.
+//! Statistics of the durations of many inferences.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub struct Summary {
     pub min_ns: u64,
     /// Half of them are shorter.
     pub median_ns: f64,
-    /// Nine of ten are shorter; `None` where there are too few samples to say.
+    /// Nine of ten are shorter; `None` if there are too few samples.
     pub p90_ns: Option<f64>,
     /// How many fit into a second, one after the other.
     pub per_second: f64,

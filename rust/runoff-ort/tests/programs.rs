@@ -71,7 +71,7 @@ impl Bench {
         self.command(program, request).output().expect("a program")
     }
 
-    /// Lets `request` take the turns that `lines` ask for; returns its exit code and what it answered.
+    /// Runs the turns in `lines` on `request`; returns the exit code and the responses.
     fn turns(&self, request: &Value, lines: &[u8]) -> (Option<i32>, Vec<String>) {
         let mut command = self.command(ORT, request);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
@@ -181,9 +181,9 @@ fn turns_are_taken_on_the_items_that_stdin_names() {
     }
     assert_eq!(answers[4], r#"{"inference":[],"preprocess":[]}"#);
     for part in ["inference", "preprocess"] {
-        let told =
+        let durations =
             |line: &str| serde_json::from_str::<HashMap<String, Vec<u64>>>(line).expect("durations")[part].clone();
-        assert_eq!([told(&answers[2]), told(&answers[5])].concat(), result.samples[part].warm_ns);
+        assert_eq!([durations(&answers[2]), durations(&answers[5])].concat(), result.samples[part].warm_ns);
         assert_eq!(result.samples[part].warm_ns.len(), 5);
     }
     let items: Vec<_> = result.outputs.iter().map(|output| output.items.clone()).collect();

@@ -240,8 +240,11 @@ fn info_describes_onnx_and_prepared_models() {
     }
 
     let prepared = folder.print(&["prepare", "--model", "model.onnx"]);
-    let told = folder.json(&["info", prepared.trim_end(), "--json"]);
-    assert_eq!((&told["inputs"], &told["opsets"], &told["ir_version"]), (&info["inputs"], &Value::Null, &Value::Null));
+    let shown = folder.json(&["info", prepared.trim_end(), "--json"]);
+    assert_eq!(
+        (&shown["inputs"], &shown["opsets"], &shown["ir_version"]),
+        (&info["inputs"], &Value::Null, &Value::Null)
+    );
     let ended = folder.run(&["info", "labels.txt"]);
     assert!(ended.code == Some(1) && ended.stderr.contains("labels.txt"), "{}", ended.stderr);
 }

@@ -21,7 +21,7 @@ use crate::errors::{bad_argument, to_python};
 /// Up to this many bytes, `NumPy`'s own memory is quicker than keeping ONNX Runtime's for an array.
 pub const SMALL: usize = 4096;
 
-/// Says whether `value` is an array, and borrows it as one.
+/// Borrows `value` as an array, if it is one.
 pub fn cast<'a, 'py>(value: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py, PyUntypedArray>>> {
     import(value.py())?;
     Ok(value.cast().ok())
@@ -100,7 +100,7 @@ fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
     let found = BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone());
     found.map_err(|error| {
         let message = format!("bfloat16 is not one of NumPy's types: {error}");
-        let missing = Error::new(runoff_core::Kind::RuntimeFailed, message, "pip install ml_dtypes brings it");
+        let missing = Error::new(runoff_core::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
         let raised = to_python(py, &missing);
         raised.set_cause(py, Some(error));
         raised
@@ -160,7 +160,7 @@ fn memory(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> (*mut c_void, usiz
 ///
 /// What the tensor needs is that the memory stays where it is, and that nothing writes to it while a model runs. The
 /// borrowed reference answers for the first, as long as nobody calls `ndarray.resize` with `refcheck=False`; the second
-/// is asked of the caller, as `runoff_ort.pyi` says.
+/// is the caller's duty, see `runoff_ort.pyi`.
 pub fn tensor<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
     // SAFETY: the reference keeps the array, and with it the memory, for 'a.
     unsafe { lasting_tensor(array, dtype) }
@@ -174,7 +174,7 @@ pub fn tensor<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<
 pub unsafe fn lasting_tensor<'a>(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
     assert!(is_plain(array), "checked before");
     let (data, len) = memory(array, dtype);
-    // SAFETY: a plain array holds as many bytes as its shape says; the caller keeps it.
+    // SAFETY: a plain array holds as many bytes as its shape needs; the caller keeps it.
     unsafe { Value::over_raw(dtype, &dimensions(array), data, len) }
 }
 
@@ -204,7 +204,7 @@ impl InPlace {
 pub fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> &'a [u8] {
     assert!(is_plain(array), "checked before");
     let (data, len) = memory(array, dtype);
-    // SAFETY: a plain array holds as many bytes as its shape says, and the reference keeps it.
+    // SAFETY: a plain array holds as many bytes as its shape needs, and the reference keeps it.
     unsafe { std::slice::from_raw_parts(data.cast(), len) }
 }
 
@@ -221,10 +221,10 @@ pub fn copy_of<'py>(
     shape: &[i64],
     bytes: &[u8],
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
-    // SAFETY: null asks for new memory, as much as the shape says.
+    // SAFETY: null requests new memory, as much as the shape needs.
     let array = unsafe { make(descr(py, dtype)?, shape, ptr::null_mut()) }?;
     let (data, len) = memory(&array, dtype);
-    assert_eq!(len, bytes.len(), "as many elements as the shape says");
+    assert_eq!(len, bytes.len(), "as many elements as the shape needs");
     // SAFETY: the array was just made with room for this many bytes, and nobody else knows it.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), len) };
     Ok(array)
@@ -248,7 +248,7 @@ pub fn from_tensor<'py>(
     if bytes.len() <= SMALL || in_place.overlaps(bytes.as_ptr().addr(), bytes.len()) {
         return Ok(copy_of(py, view.dtype, &view.shape, bytes)?.into_any());
     }
-    // SAFETY: the tensor keeps its memory, which is as much as its shape says, and becomes the array's base below.
+    // SAFETY: the tensor keeps its memory, as much as its shape needs, and becomes the array's base below.
     let array = unsafe { make(descr(py, view.dtype)?, &view.shape, view.data()) }?;
     let base = Bound::new(py, Memory { _value: value })?;
     // SAFETY: the array was just made and has no base; the reference to the base is given away, also on failure.

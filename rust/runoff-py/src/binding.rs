@@ -44,7 +44,7 @@ impl Binding {
         let call = || {
             let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: the arrays share no memory with each other and with the inputs (`targets::read`), and the lock
-            // keeps other calls of this binding away; the rest is asked of the caller, as of `Session.run_into`.
+            // keeps other calls of this binding away; the caller guarantees the rest, as for `Session.run_into`.
             unsafe { call::run_bound(&session.core, (&self.given, &self.values), &self.wanted, &mut results) }
         };
         let made = py.detach(call).map_err(|error| to_python(py, &error))?;

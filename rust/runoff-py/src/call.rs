@@ -36,7 +36,7 @@ pub fn run_into(py: Python<'_>, session: &Session, feeds: &Feeds<'_>, targets: &
     let results = targets.iter().map(|target| array::tensor(&target.array, target.dtype).map(Some));
     let mut results = results.collect::<Result<Few<_>, _>>().map_err(failed)?;
     // SAFETY: the arrays share no memory with each other and with the inputs (`targets::read`); that no other thread
-    // uses them meanwhile is asked of the caller, as of every array that NumPy writes to with the GIL released.
+    // uses them meanwhile is the caller's duty, as for every array that NumPy writes to with the GIL released.
     py.detach(|| unsafe { session.run_some(inputs, &values, &places, &mut results) }).map_err(failed)
 }
 

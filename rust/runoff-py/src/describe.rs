@@ -1,4 +1,4 @@
-//! What a model says about itself, as Python objects.
+//! A model's own description, as Python objects.
 
 use std::collections::BTreeMap;
 
@@ -54,43 +54,43 @@ impl TensorInfo {
 #[pyclass(frozen, eq, module = "runoff_ort")]
 #[derive(PartialEq, Eq)]
 pub struct Metadata {
-    told: session::Metadata,
+    metadata: session::Metadata,
 }
 
 #[pymethods]
 impl Metadata {
     #[getter]
     fn producer(&self) -> &str {
-        &self.told.producer
+        &self.metadata.producer
     }
 
     #[getter]
     fn graph(&self) -> &str {
-        &self.told.graph
+        &self.metadata.graph
     }
 
     #[getter]
     fn domain(&self) -> &str {
-        &self.told.domain
+        &self.metadata.domain
     }
 
     #[getter]
     fn description(&self) -> &str {
-        &self.told.description
+        &self.metadata.description
     }
 
     #[getter]
     const fn version(&self) -> i64 {
-        self.told.version
+        self.metadata.version
     }
 
     #[getter]
     const fn custom(&self) -> &BTreeMap<String, String> {
-        &self.told.custom
+        &self.metadata.custom
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let session::Metadata { producer, graph, domain, description, version, custom } = &self.told;
+        let session::Metadata { producer, graph, domain, description, version, custom } = &self.metadata;
         let texts = [("producer", producer), ("graph", graph), ("domain", domain), ("description", description)];
         let shown = texts.iter().map(|(name, text)| Ok(format!("{name}={}", quoted(py, text)?)));
         let shown = shown.collect::<PyResult<Vec<_>>>()?.join(", ");
@@ -100,8 +100,8 @@ impl Metadata {
 }
 
 impl From<session::Metadata> for Metadata {
-    fn from(told: session::Metadata) -> Self {
-        Self { told }
+    fn from(metadata: session::Metadata) -> Self {
+        Self { metadata }
     }
 }
 

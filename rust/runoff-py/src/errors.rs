@@ -8,7 +8,7 @@ pyo3::create_exception!(
     runoff_ort,
     RunoffOrtError,
     PyRuntimeError,
-    "A failure with a way out; its attributes are kind, message and hint."
+    "A failure with a hint; its attributes are kind, message and hint."
 );
 
 /// Converts the core's error; its parts become the exception's attributes.
@@ -20,15 +20,15 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     set.err().unwrap_or(exception)
 }
 
-/// Converts an error over something given to a session; the way out is not that of a request.
+/// Converts an error over something given to a session; the hint is not that of a request.
 pub fn mismatch(py: Python<'_>, error: &Error) -> PyErr {
-    let hint = "the session's inputs and outputs say what the model takes and gives";
+    let hint = "see the session's inputs and outputs";
     to_python(py, &Error { hint: hint.to_owned(), ..error.clone() })
 }
 
-/// Converts an error over an argument; the way out is not that of a request.
+/// Converts an error over an argument; the hint is not that of a request.
 pub fn argument(py: Python<'_>, error: &Error) -> PyErr {
-    to_python(py, &Error { hint: "help(runoff_ort.Session) says what it takes".to_owned(), ..error.clone() })
+    to_python(py, &Error { hint: "see help(runoff_ort.Session)".to_owned(), ..error.clone() })
 }
 
 /// An argument that cannot be used as it stands.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use runoff_core::Error;
 use runoff_core::dtype::Dtype;
-use runoff_core::session::{ValueInfo, Session, empty_sequence, show_shape};
+use runoff_core::session::{Session, ValueInfo, empty_sequence, show_shape};
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 
@@ -206,7 +206,7 @@ fn string(info: &ValueInfo, value: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(text.to_str()?.to_owned())
 }
 
-/// Says what the info takes instead of what was `given`.
+/// The error for `given` where the input takes something else.
 pub fn wrong(info: &ValueInfo, given: &str) -> PyErr {
     PyTypeError::new_err(format!("{:?} takes {}, not {given}", info.name, expected(info)))
 }

@@ -26,7 +26,7 @@ use pyo3::prelude::*;
 // Sound without a GIL: all classes are frozen, and what is shared is constant or behind a lock.
 #[pymodule(gil_used = false)]
 fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // Before any type is made: types are made once in a process, for the interpreter that asks first.
+    // Before any type is made: types are made once in a process, for the first interpreter that imports the module.
     interpreter::must_be_main(module.py())?;
     module.add("PROFILES", settings::profiles(module.py())?)?;
     module.add("RunoffOrtError", module.py().get_type::<errors::RunoffOrtError>())?;

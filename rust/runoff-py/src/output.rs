@@ -40,7 +40,7 @@ fn any<'py>(py: Python<'py>, value: Value<'static>, name: &str, in_place: &InPla
         Form::Nothing => Ok(py.None().into_bound(py)),
         Form::Other => {
             let message = format!("{name:?} is a kind of value that this module does not read");
-            Err(to_python(py, &Error::new(Kind::ModelMismatch, message, "leave it out: name other outputs")))
+            Err(to_python(py, &Error::new(Kind::ModelMismatch, message, "exclude it: name other outputs")))
         }
     }
 }

@@ -11,7 +11,7 @@ use runoff_core::protocol::{self, parse_word};
 
 use crate::errors::to_python;
 
-/// What `Preprocess` says, as a mapping.
+/// `Preprocess` as a mapping.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct Spec {

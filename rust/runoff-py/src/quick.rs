@@ -53,7 +53,7 @@ struct Memory {
 }
 
 impl Quick {
-    /// Says what there is to know of such a model; `None` for every other.
+    /// Collects the shapes of such a model; `None` for every other.
     pub fn of(core: &session::Session) -> Option<Self> {
         // ONNX Runtime does not write an output that is an input passed on.
         let passes_on = core.outputs().iter().any(|info| core.input(&info.name).is_ok());
@@ -99,7 +99,7 @@ impl Quick {
         Ok(Some(all))
     }
 
-    /// Copies `value` in; says whether it is an array that may be taken as it is.
+    /// Copies `value` in; returns whether it is an array that needs no conversion.
     fn take(
         &self,
         core: &session::Session,
@@ -168,7 +168,7 @@ impl Memory {
     }
 
     fn write(&self, bytes: &[u8]) {
-        assert_eq!(bytes.len(), self.len, "as many as the shape says");
+        assert_eq!(bytes.len(), self.len, "as many as the shape needs");
         let data: *mut u8 = UnsafeCell::raw_get(self.words.as_ptr()).cast();
         // SAFETY: there is room for `len` bytes, and only the thread that has the frame uses them.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, self.len) };

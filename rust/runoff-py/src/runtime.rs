@@ -72,7 +72,7 @@ fn find_library(py: Python<'_>) -> PyResult<Result<PathBuf, Error>> {
     let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;
     if spec.is_none() {
         let message =
-            "there is no ONNX Runtime: the package onnxruntime is not installed, and RUNOFF_ORT_DYLIB is not set";
+            "ONNX Runtime not found: the package onnxruntime is not installed, and RUNOFF_ORT_DYLIB is not set";
         return Ok(Err(Error::new(Kind::RuntimeMissing, message, "pip install onnxruntime")));
     }
     let origin: Option<PathBuf> = spec.getattr("origin")?.extract()?;
@@ -113,7 +113,7 @@ pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
     with_loaded(py, |_| session::providers())
 }
 
-/// Why execution providers cannot be used here.
+/// Why execution providers cannot be used on this machine.
 #[pyfunction]
 pub fn lacking(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
     with_loaded(py, |_| session::lacking())

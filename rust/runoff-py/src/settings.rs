@@ -9,7 +9,7 @@ use runoff_core::{Error, profile};
 
 use crate::errors;
 
-/// What was given by name; `None` stands for what the profile says.
+/// What was given by name; `None` takes the profile's value.
 pub struct Given<'a> {
     pub profile: &'a str,
     pub threads: usize,

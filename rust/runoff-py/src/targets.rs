@@ -4,7 +4,7 @@ use numpy::PyUntypedArray;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use runoff_core::dtype::Dtype;
-use runoff_core::session::{ValueInfo, Session, show_shape};
+use runoff_core::session::{Session, ValueInfo, show_shape};
 use runoff_core::{Error, Kind};
 
 use crate::array::{self, InPlace};

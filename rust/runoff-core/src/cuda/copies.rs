@@ -39,7 +39,7 @@ impl Copies {
         };
         // The functions are used for as long as the process lives.
         std::mem::forget(library);
-        found.map_err(|error| format!("CUDA's run time lacks a function: {}", loader_words(&error)))
+        found.map_err(|error| format!("function missing in the CUDA runtime: {}", loader_words(&error)))
     }
 
     /// Copies `len` bytes to the device. That may still be under way afterwards: see [`Self::finish`].
@@ -89,7 +89,7 @@ impl Copies {
         // SAFETY: the function gives a constant string for every number.
         let text = unsafe { CStr::from_ptr((self.explain)(code)) }.to_string_lossy();
         let message = format!("CUDA failed {what}: {text} (error {code})");
-        Err(Error::new(Kind::RuntimeFailed, message, "see what the driver says: nvidia-smi, dmesg"))
+        Err(Error::new(Kind::RuntimeFailed, message, "check the driver: nvidia-smi, dmesg"))
     }
 }
 

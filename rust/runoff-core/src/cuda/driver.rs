@@ -12,7 +12,7 @@ use crate::error::loader_words;
 /// The driver's library, which comes with the driver and with nothing else.
 const LIBRARY: &str = "libcuda.so.1";
 
-/// Where the kernel module says which release it is.
+/// Where the kernel module reports its release.
 const MODULE: &str = "/proc/driver/nvidia/version";
 
 const NO_GPU: &str = "the NVIDIA driver finds no GPU";
@@ -36,7 +36,7 @@ impl Gpu {
     }
 }
 
-/// The GPU, or the reason why there is none to be used. The driver is asked once in a process.
+/// The GPU, or the reason why none can be used. The driver is queried once in a process.
 ///
 /// # Errors
 ///
@@ -59,15 +59,15 @@ fn find(library: &str) -> Result<Gpu, String> {
 fn absent(error: &str) -> String {
     // Linux's words, and macOS's.
     let is_missing = ["cannot open shared object file", "no such file"].iter().any(|words| error.contains(words));
-    let why = if is_missing { format!("{LIBRARY} is not there") } else { error.to_owned() };
-    format!("no NVIDIA driver here ({why})")
+    let why = if is_missing { format!("{LIBRARY} not found") } else { error.to_owned() };
+    format!("no NVIDIA driver ({why})")
 }
 
-/// Starts the driver and asks for the GPU's name.
+/// Starts the driver and reads the GPU's name.
 fn ask(library: &Library) -> Result<String, String> {
     let (mut version, mut count, mut device, mut name): (_, _, _, [c_char; 256]) = (0, 0, 0, [0; 256]);
     // SAFETY: these are the signatures of CUDA's driver API (cuda.h), and all pointers are to locals; the name ends
-    // with NUL within the length that is told.
+    // with NUL within the length that is passed.
     unsafe {
         let init: Symbol<'_, unsafe extern "C" fn(c_uint) -> c_int> = symbol(library, c"cuInit")?;
         let get_version: Symbol<'_, unsafe extern "C" fn(*mut c_int) -> c_int> =
@@ -84,7 +84,7 @@ fn ask(library: &Library) -> Result<String, String> {
         done(library, "cuDriverGetVersion", get_version(&raw mut version))?;
         if version / 1000 < MAJOR {
             let (major, minor) = (version / 1000, version % 1000 / 10);
-            return Err(format!("the NVIDIA driver here is made for CUDA {major}.{minor}, and CUDA {MAJOR} is needed"));
+            return Err(format!("the NVIDIA driver supports CUDA {major}.{minor}; CUDA {MAJOR} is needed"));
         }
         done(library, "cuDeviceGet", get(&raw mut device, DEVICE))?;
         done(library, "cuDeviceGetName", get_name(name.as_mut_ptr(), 255, device))?;
@@ -100,7 +100,7 @@ fn ask(library: &Library) -> Result<String, String> {
 unsafe fn symbol<'l, F>(library: &'l Library, name: &CStr) -> Result<Symbol<'l, F>, String> {
     // SAFETY: the caller answers for the signature.
     unsafe { library.get(name.to_bytes_with_nul()) }
-        .map_err(|_| format!("no NVIDIA driver here ({LIBRARY} has no {})", name.to_string_lossy()))
+        .map_err(|_| format!("no NVIDIA driver ({LIBRARY} has no {})", name.to_string_lossy()))
 }
 
 fn done(library: &Library, call: &str, code: c_int) -> Result<(), String> {
@@ -118,7 +118,7 @@ fn done(library: &Library, call: &str, code: c_int) -> Result<(), String> {
     Err(format!("{NO_GPU} ({call}: {})", name.unwrap_or_else(|| format!("error {code}"))))
 }
 
-/// The driver's release in what its kernel module says of itself.
+/// The driver's release in its kernel module's description.
 fn release(module: &str) -> Option<&str> {
     let is_release = |word: &&str| {
         word.contains('.')
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::cuda::libraries::tests::compiled;
 
-    /// A driver of which `cuInit` and the count of GPUs are as told.
+    /// A driver of which `cuInit` and the count of GPUs are as given.
     fn driver(init: c_int, version: c_int, count: c_int) -> Result<Gpu, String> {
         let source = format!(
             "#include <string.h>
@@ -164,14 +164,14 @@ mod tests {
         assert_eq!(reason(77, 13_000, 1), "the NVIDIA driver finds no GPU (cuInit: error 77)");
         assert_eq!(reason(0, 13_000, 0), "the NVIDIA driver finds no GPU");
         let old = reason(0, 12_040, 1);
-        assert_eq!(old, "the NVIDIA driver here is made for CUDA 12.4, and CUDA 13 is needed");
+        assert_eq!(old, "the NVIDIA driver supports CUDA 12.4; CUDA 13 is needed");
         let missing = find("/nowhere/libcuda.so.1").expect_err("no driver");
-        assert_eq!(missing, "no NVIDIA driver here (libcuda.so.1 is not there)");
+        assert_eq!(missing, "no NVIDIA driver (libcuda.so.1 not found)");
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("libcuda.so.1");
         std::fs::write(&text, "text").expect("a file");
         let broken = find(text.to_str().expect("text")).expect_err("no library");
-        assert!(broken.starts_with("no NVIDIA driver here (") && !broken.contains("is not there"), "{broken}");
+        assert!(broken.starts_with("no NVIDIA driver (") && !broken.contains("not found"), "{broken}");
     }
 
     #[test]

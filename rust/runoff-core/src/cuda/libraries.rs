@@ -1,6 +1,6 @@
-//! The libraries that ONNX Runtime's CUDA and `TensorRT` providers need, loaded before the provider is asked for.
+//! The libraries that ONNX Runtime's CUDA and `TensorRT` providers need, loaded before the provider is requested.
 //!
-//! The wheel's providers are linked without a path to them. Each is looked for in NVIDIA's own packages beside
+//! The wheel's providers are linked without a path to them. Each is looked for in NVIDIA's own packages next to
 //! onnxruntime's, as `onnxruntime.preload_dlls` does, then wherever the system looks.
 
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ fn open_all(wanted: &[(&'static str, bool)], folders: &[PathBuf]) -> Result<Libr
 fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
     let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     let found = path.as_deref().unwrap_or_else(|| Path::new(name));
-    // SAFETY: a library of NVIDIA's, which the provider that was asked for would load itself; what its initialisers do
+    // SAFETY: a library of NVIDIA's, which the requested provider would load itself; what its initialisers do
     // is wanted.
     match (unsafe { Library::new(found) }, path) {
         (Ok(loaded), _) => Ok(Some(loaded)),
@@ -66,7 +66,7 @@ fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
     }
 }
 
-/// Folders of NVIDIA's packages, beside the package onnxruntime that the `library` is in: as it was named, and where
+/// Folders of NVIDIA's packages, next to the package onnxruntime that the `library` is in: as it was named, and where
 /// links lead to.
 fn folders(library: &Path) -> Vec<PathBuf> {
     let places = [Some(library.to_owned()), library.canonicalize().ok()];
@@ -97,7 +97,7 @@ pub(super) mod tests {
         library
     }
 
-    /// Makes a library in one of NVIDIA's packages, beside the one of ONNX Runtime that is returned and not there.
+    /// Makes a library in one of NVIDIA's packages, next to the one of ONNX Runtime that is returned and not there.
     fn install(packages: &Path, package: &str, name: &str) -> PathBuf {
         let folder = packages.join("nvidia").join(package).join("lib");
         fs::create_dir_all(&folder).expect("a folder");

@@ -1,4 +1,4 @@
-//! NVIDIA's libraries, found and loaded when they are asked for: what GPU is here, and copies to and from its memory.
+//! NVIDIA's libraries, found and loaded on demand: the GPU, and copies to and from its memory.
 
 #![allow(unsafe_code)]
 

@@ -71,7 +71,8 @@ mod tests {
     fn a_segment_that_reaches_beyond_the_file_is_no_exif_block() {
         assert_eq!(exif(b"\xff\xd8\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
         assert_eq!(exif(b"\xff\xd8\xff\xe0\x00\x03x\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
-        for file in [&b"\xff\xd8\xff\xe1\x00\x0bExif\0\0II"[..], b"\xff\xd8\xff\xe1\x00\x00", b"\xff\xd8\xff\xd9", b""] {
+        for file in [&b"\xff\xd8\xff\xe1\x00\x0bExif\0\0II"[..], b"\xff\xd8\xff\xe1\x00\x00", b"\xff\xd8\xff\xd9", b""]
+        {
             assert_eq!(exif(file), None, "{file:?}");
         }
     }

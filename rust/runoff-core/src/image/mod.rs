@@ -79,7 +79,7 @@ impl Decoder {
     }
 }
 
-/// File formats, told apart by how a file begins.
+/// File formats, recognised by the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Jpeg,

@@ -16,7 +16,7 @@ impl Orientation {
         if (1..=8).contains(&tag) { Self(tag) } else { Self::UPRIGHT }
     }
 
-    /// What an EXIF block says; upright if it says nothing.
+    /// The value in an EXIF block; upright if there is none.
     pub fn of(block: &[u8]) -> Self {
         read(block.strip_prefix(b"Exif\0\0").unwrap_or(block)).map_or(Self::UPRIGHT, Self::from_tag)
     }

@@ -1,4 +1,4 @@
-//! What a runner is asked to do. Unknown fields are errors.
+//! The request: what a runner has to do. Unknown fields are errors.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -38,7 +38,7 @@ pub enum Optimization {
 pub enum Execution {
     /// One after the other.
     Sequential,
-    /// Independent ones side by side.
+    /// Independent ones in parallel.
     Parallel,
 }
 
@@ -68,7 +68,7 @@ pub enum Interpolation {
 pub struct Settings {
     /// Threads that compute one operation.
     pub threads: NonZeroUsize,
-    /// Threads that run independent operations side by side.
+    /// Threads that run independent operations in parallel.
     pub inter_threads: Option<NonZeroUsize>,
     /// Graph optimisation level.
     pub optimization: Option<Optimization>,
@@ -166,7 +166,7 @@ pub struct Preprocess {
 }
 
 impl Preprocess {
-    /// Checks what the types do not say.
+    /// Checks what the types do not express.
     ///
     /// # Errors
     ///
@@ -242,7 +242,7 @@ pub struct Latency {
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {}
 
-/// Warm inferences, as many as are asked for line by line on stdin.
+/// Warm inferences, on demand, line by line on stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turns {
@@ -270,7 +270,7 @@ impl Default for Measure {
     }
 }
 
-/// What a runner is asked to do.
+/// A request: what a runner has to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -316,7 +316,7 @@ fn default_top_k() -> NonZeroUsize {
 }
 
 impl Request {
-    /// Checks what the types do not say.
+    /// Checks what the types do not express.
     ///
     /// # Errors
     ///

@@ -105,13 +105,13 @@ pub struct Effective {
     /// `kept` or `flushed`: what the calling thread makes of numbers below the smallest normal one.
     #[serde(default)]
     pub denormals: Option<String>,
-    /// Operations by the device that they are planned for, where the runtime tells.
+    /// Operations by the device that they are planned for, if the runtime reports it.
     #[serde(default)]
     pub planned: Option<BTreeMap<String, u64>>,
     /// The GPU that computed: its name, its index and its driver's release.
     #[serde(default)]
     pub device: Option<String>,
-    /// Settings that were asked for and that cannot be applied.
+    /// Requested settings that cannot be applied.
     #[serde(default)]
     pub ignored: Vec<String>,
 }
@@ -205,7 +205,7 @@ pub struct Unavailable {
     pub hint: String,
 }
 
-/// What a runner prints when it is asked what it can do.
+/// What a runner prints for `--probe`: its capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Versions of the protocol.
@@ -231,10 +231,10 @@ pub struct Capabilities {
     /// Model formats that it reads.
     #[serde(default)]
     pub formats: Vec<String>,
-    /// Execution providers that can be used here.
+    /// Execution providers that can be used on this machine.
     #[serde(default)]
     pub providers: Vec<String>,
-    /// Why others cannot be used here, by their names.
+    /// Why others cannot be used on this machine, by name.
     #[serde(default)]
     pub lacking: BTreeMap<String, String>,
     /// Number formats that it computes in.
@@ -246,7 +246,7 @@ pub struct Capabilities {
     /// Settings that it applies.
     #[serde(default)]
     pub settings: Vec<String>,
-    /// Largest batch; `None` for no limit of its own.
+    /// Largest batch; `None` for no limit.
     #[serde(default)]
     pub max_batch: Option<usize>,
     /// False for a runner that does nothing.
@@ -257,7 +257,7 @@ pub struct Capabilities {
     pub unavailable: Option<Unavailable>,
 }
 
-/// What a runner does that says nothing of it.
+/// The default of a runner that does not declare it.
 const fn computes() -> bool {
     true
 }

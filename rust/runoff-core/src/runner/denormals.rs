@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-/// `kept`, or `flushed` to zero: half of the smallest normal float32 tells.
+/// `kept`, or `flushed` to zero: tested with half of the smallest normal float32.
 pub fn denormals() -> &'static str {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 { "flushed" } else { "kept" }
 }
@@ -26,16 +26,16 @@ mod tests {
     fn both_ways_are_told_apart() {
         const DEFAULT: u32 = 0x1f80;
         const FLUSH_TO_ZERO: u32 = 1 << 15;
-        let told = |control| {
+        let state = |control| {
             let thread = thread::spawn(move || {
                 set_control(control);
-                let told = denormals();
+                let state = denormals();
                 set_control(DEFAULT);
-                told
+                state
             });
             thread.join().expect("no panic")
         };
-        assert_eq!(told(DEFAULT), "kept");
-        assert_eq!(told(DEFAULT | FLUSH_TO_ZERO), "flushed");
+        assert_eq!(state(DEFAULT), "kept");
+        assert_eq!(state(DEFAULT | FLUSH_TO_ZERO), "flushed");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::prefetch::Prefetch;
 use super::outputs::Captured;
+use super::prefetch::Prefetch;
 use crate::clock::now_ns;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
@@ -17,7 +17,7 @@ use crate::value::Value;
 
 /// Where the elements of an item come from.
 enum Source<'a> {
-    /// Image files, preprocessed anew each time.
+    /// Image files, preprocessed again each time.
     Images(Box<Preprocessor>, Vec<&'a Path>),
     /// Tensor files, read once: the elements of each input, for each item.
     Tensors(Vec<Vec<RawTensor>>),
@@ -29,7 +29,7 @@ struct Input {
     dtype: Dtype,
     /// Of one item.
     shape: Vec<usize>,
-    /// As many items as `Feed::batch` says.
+    /// As many items as `Feed::batch` returns.
     elements: Buffer,
 }
 
@@ -55,19 +55,19 @@ pub struct Feed<'a> {
     /// Items that the inputs have room for.
     batch: usize,
     count: usize,
-    /// How long reading the first batch ahead took, in nanoseconds, until that batch is asked for.
+    /// How long prefetching the first batch took, in nanoseconds; taken when that batch is used.
     ahead_ns: Option<u64>,
 }
 
 impl<'a> Feed<'a> {
     /// Prepares the items of `request`: reads tensor files, or gets ready to read images; waits for what was read `ahead`.
-    pub fn new(request: &'a Request, session: &Session, ahead: Option<Prefetch>) -> Result<Self, Error> {
+    pub fn new(request: &'a Request, session: &Session, prefetch: Option<Prefetch>) -> Result<Self, Error> {
         let count = request.inputs.len();
         match &request.preprocess {
             Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
                 let mut feed = images(&request.inputs, preprocess, session)?;
-                if let Some(ahead) = ahead {
-                    feed.take(ahead, session)?;
+                if let Some(prefetch) = prefetch {
+                    feed.take(prefetch, session)?;
                 }
                 Ok(feed)
             }
@@ -133,8 +133,8 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    fn take(&mut self, ahead: Prefetch, session: &Session) -> Result<(), Error> {
-        let begun = ahead.wait()?;
+    fn take(&mut self, prefetch: Prefetch, session: &Session) -> Result<(), Error> {
+        let begun = prefetch.wait()?;
         self.check_room(session, begun.batch)?;
         if let Source::Images(preprocessor, _) = &mut self.source {
             **preprocessor = begun.preprocessor;
@@ -145,12 +145,12 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The input tensors as they stand, in the order of the graph.
+    /// The input tensors in their current state, in the order of the graph.
     pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
         self.inputs.iter().map(|input| input.value(self.batch)).collect()
     }
 
-    /// A copy of the input tensors as they stand, to be written as files `input.<name>`.
+    /// A copy of the input tensors in their current state, to be written as files `input.<name>`.
     pub fn capture(&self, items: &[usize]) -> Captured {
         let copy = |input: &Input| {
             let (shape, bytes) = (input.shape_of(self.batch), input.elements.bytes().to_vec());
@@ -180,7 +180,9 @@ fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Inp
         let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, session))?;
         let alike = rows.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));
         if !alike {
-            let message = format!("inputs[{index}] has other shapes than inputs[0]: items of a case are alike");
+            let message = format!(
+                "inputs[{index}] has other shapes than inputs[0]: all items of a case must have the same shapes"
+            );
             return Err(Error::bad_request(message));
         }
         rows.push(row);

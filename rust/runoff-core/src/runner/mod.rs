@@ -1,9 +1,9 @@
 //! Carries a request out with ONNX Runtime.
 
-mod prefetch;
 mod denormals;
 mod feed;
 mod outputs;
+mod prefetch;
 mod samples;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,10 +24,10 @@ use crate::runtime::{self, Runtime};
 use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Session, lacking, providers};
 use crate::topk;
 use crate::value::Value;
-use prefetch::Prefetch;
 use feed::Feed;
 use outputs::Captured;
-use samples::{Samples, IterationTimes};
+use prefetch::Prefetch;
+use samples::{IterationTimes, Samples};
 use turns::TurnCommand;
 
 /// Model formats that this runner reads.
@@ -69,7 +69,7 @@ pub fn execute(request: &Request, entry_ns: u64) -> Answer {
     }
 }
 
-/// Says what the runner `name` can do on this machine.
+/// Capabilities of the runner `name` on this machine.
 #[must_use]
 pub fn capabilities(name: &str) -> Capabilities {
     let strings = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
@@ -120,7 +120,7 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
         let message = format!("model.format is {:?}, this runner reads {}", request.model.format, FORMATS.join(", "));
         return Err(Error::bad_request(message));
     }
-    let ahead =
+    let prefetch =
         if request.settings.overlap == Some(true) { Prefetch::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
@@ -129,7 +129,7 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     let environment = runtime.make_environment()?;
     phases.mark("environment");
     let buffers = |session: &Session| session.is_on_device().then(|| Buffers::new(session)).transpose();
-    Runner::open(request, &environment, phases, ahead, buffers)?.carry_out(runtime)
+    Runner::open(request, &environment, phases, prefetch, buffers)?.carry_out(runtime)
 }
 
 /// The request's, with which a process that waits for its turn leaves the CPU to the one whose turn it is.
@@ -145,9 +145,9 @@ fn check_whole_batches(request: &Request) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!(
-        "settings.batch: {count} items do not fill batches of {batch}, and provider '{provider}' runs whole ones"
+        "settings.batch: {count} items do not fill batches of {batch}, and provider '{provider}' needs whole batches"
     );
-    Err(Error::new(Kind::BadRequest, message, "name as many items as fill the last batch"))
+    Err(Error::new(Kind::BadRequest, message, "use a multiple of the batch size"))
 }
 
 /// How many items the first inference is on.
@@ -168,7 +168,7 @@ impl<'a> Runner<'a> {
         request: &'a Request,
         environment: &Environment,
         mut phases: Phases,
-        ahead: Option<Prefetch>,
+        prefetch: Option<Prefetch>,
         buffers: impl FnOnce(&Session) -> Result<Option<Buffers>, Error>,
     ) -> Result<Self, Error> {
         let session = Session::open(environment, &request.model.path, &session_settings(request))?;
@@ -177,7 +177,7 @@ impl<'a> Runner<'a> {
         let buffers = buffers(&session)?;
         phases.mark("load");
         Ok(Self {
-            feed: Feed::new(request, &session, ahead)?,
+            feed: Feed::new(request, &session, prefetch)?,
             request,
             phases,
             buffers,
@@ -213,11 +213,11 @@ impl<'a> Runner<'a> {
         self.close(&first, last)
     }
 
-    /// As `latency`, but the warm ones are those that stdin asks for.
+    /// As `latency`, but stdin requests the warm ones.
     fn turns(&mut self, turns: Turns) -> Result<Captured, Error> {
         let first = self.first()?;
         let (mut latest, _) = self.warm_up(turns.warmup)?;
-        turns::serve(self.request.inputs.len(), |asked| match asked {
+        turns::serve(self.request.inputs.len(), |command| match command {
             TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
             TurnCommand::Outputs => turns::json(&self.capture(&latest)?.write(&self.request.outputs_dir)?),
         })?;
@@ -381,7 +381,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Settings that were asked for and had no effect.
+/// Requested settings that had no effect.
 fn ignored(request: &Request) -> Vec<String> {
     let unprepared = request.settings.prepared == Some(true) && request.model.format != PREPARED;
     unprepared.then(|| "prepared".to_owned()).into_iter().collect()

@@ -22,7 +22,8 @@ pub struct Captured {
 impl Captured {
     /// Copies the outputs of an iteration over `items`; `infos` describes them.
     pub fn of(infos: &[ValueInfo], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
-        let copy = |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
+        let copy =
+            |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
         let tensors = infos.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
         Ok(Self { prefix: "", items, tensors })
     }

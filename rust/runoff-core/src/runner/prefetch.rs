@@ -38,7 +38,7 @@ impl Prefetch {
 
     /// Waits for the batch.
     pub fn wait(self) -> Result<Begun, Error> {
-        self.0.join().unwrap_or_else(|_| Err(Error::new(Kind::Internal, "reading images ahead failed", "report this")))
+        self.0.join().unwrap_or_else(|_| Err(Error::new(Kind::Internal, "prefetching images failed", "report this")))
     }
 }
 

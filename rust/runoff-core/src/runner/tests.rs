@@ -1,4 +1,4 @@
-//! Requests carried out with tensors in a device's memory, which is the host's here, and without.
+//! Requests carried out with tensors in a device's memory, which is the host's in these tests, and without.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -38,9 +38,9 @@ pub(crate) fn started() -> &'static (Runtime, Environment) {
 }
 
 /// Parts of samples with how many warm ones each has, and the bytes of what was written.
-type Told = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
+type Summary = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
 
-fn told(request: &Request, buffers: fn(&Session) -> Result<Option<Buffers>, Error>) -> Told {
+fn summarize(request: &Request, buffers: fn(&Session) -> Result<Option<Buffers>, Error>) -> Summary {
     let (runtime, environment) = started();
     let runner = Runner::open(request, environment, Phases::begin(None, 0, false), None, buffers);
     let done = runner.and_then(|runner| runner.carry_out(runtime.clone()));
@@ -60,7 +60,7 @@ fn told(request: &Request, buffers: fn(&Session) -> Result<Option<Buffers>, Erro
 }
 
 #[test]
-fn on_a_device_the_answers_are_the_same_and_the_parts_are_told() {
+fn on_a_device_the_answers_are_the_same_and_the_parts_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     for (measure, batch) in [
         (json!({"kind": "once"}), 2),
@@ -69,8 +69,8 @@ fn on_a_device_the_answers_are_the_same_and_the_parts_are_told() {
         (json!({"kind": "accuracy"}), 2),
     ] {
         let request = request(folder.path(), &measure, batch);
-        let (parts, outputs) = told(&request, |session| Buffers::new(session).map(Some));
-        let (plain, expected) = told(&request, |_| Ok(None));
+        let (parts, outputs) = summarize(&request, |session| Buffers::new(session).map(Some));
+        let (plain, expected) = summarize(&request, |_| Ok(None));
         assert_eq!(outputs, expected, "{measure}");
         assert!(!outputs.is_empty());
         let [(inference, count)] = &plain[..] else { panic!("{plain:?}") };
@@ -89,7 +89,7 @@ fn batches_that_are_not_full_are_refused_where_their_size_is_fixed() {
     request.settings.provider = "cuda".to_owned();
     let error = check_whole_batches(&request).expect_err("three items");
     assert_eq!(error.kind, Kind::BadRequest);
-    let message = "settings.batch: 3 items do not fill batches of 2, and provider 'cuda' runs whole ones";
+    let message = "settings.batch: 3 items do not fill batches of 2, and provider 'cuda' needs whole batches";
     assert_eq!(error.message, message);
     request.settings.batch = 3.try_into().expect("not zero");
     check_whole_batches(&request).expect("a full batch");

@@ -1,4 +1,4 @@
-//! Turns: iterations on demand, so that runners side by side can take them one after the other.
+//! Turns: iterations on demand, so that live runners can be interleaved.
 
 use std::io::{self, BufRead, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind};
 
-/// What a line of stdin asks for.
+/// A command, from one line of stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TurnCommand {
     /// A turn: for each iteration, the item that its batch begins with.
@@ -15,14 +15,14 @@ pub enum TurnCommand {
     Outputs,
 }
 
-/// Says `ready`, then answers every line of stdin until its end; there are `count` items.
+/// Writes `ready`, then answers every line of stdin until its end; there are `count` items.
 pub fn serve(count: usize, mut answer: impl FnMut(TurnCommand) -> Result<String, Error>) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    tell(&mut stdout, "ready")?;
+    write_line(&mut stdout, "ready")?;
     for line in io::stdin().lock().split(b'\n') {
         let line = line.map_err(|error| lost("stdin", &error))?;
-        let asked = read(&String::from_utf8_lossy(&line), count)?;
-        tell(&mut stdout, &answer(asked)?)?;
+        let command = read(&String::from_utf8_lossy(&line), count)?;
+        write_line(&mut stdout, &answer(command)?)?;
     }
     Ok(())
 }
@@ -45,16 +45,16 @@ fn read(line: &str, count: usize) -> Result<TurnCommand, Error> {
 
 fn no_item(word: &str, count: usize) -> Error {
     let shown: String = word.chars().take(80).collect();
-    let message = format!("stdin: {shown:?} is no index of the {count} items");
+    let message = format!("stdin: {shown:?} is not an index of the {count} items");
     Error::new(Kind::BadRequest, message, "a turn's line holds indices of items, or the word outputs")
 }
 
-fn tell(stdout: &mut impl Write, line: &str) -> Result<(), Error> {
+fn write_line(stdout: &mut impl Write, line: &str) -> Result<(), Error> {
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| lost("stdout", &error))
 }
 
 fn lost(stream: &str, error: &io::Error) -> Error {
-    Error::new(Kind::Internal, format!("{stream}: {error}"), "whoever takes turns must keep both pipes open")
+    Error::new(Kind::Internal, format!("{stream}: {error}"), "keep both pipes open until the last turn")
 }
 
 #[cfg(test)]
@@ -62,12 +62,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_name_items_or_ask_for_outputs() {
-        let asked = |line| read(line, 12).expect(line);
-        assert_eq!(asked("3 0 11"), TurnCommand::Turn(vec![3, 0, 11]));
-        assert_eq!(asked("  7\t7 \r"), TurnCommand::Turn(vec![7, 7]));
-        assert_eq!(asked(""), TurnCommand::Turn(Vec::new()));
-        assert_eq!(asked(" outputs\r"), TurnCommand::Outputs);
+    fn lines_name_items_or_request_outputs() {
+        let command = |line| read(line, 12).expect(line);
+        assert_eq!(command("3 0 11"), TurnCommand::Turn(vec![3, 0, 11]));
+        assert_eq!(command("  7\t7 \r"), TurnCommand::Turn(vec![7, 7]));
+        assert_eq!(command(""), TurnCommand::Turn(Vec::new()));
+        assert_eq!(command(" outputs\r"), TurnCommand::Outputs);
     }
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
         for (line, word) in [("0 12", "12"), ("-1", "-1"), ("+1 1", "+1"), ("01", "01"), ("1 outputs", "outputs")] {
             let error = read(line, 12).expect_err(line);
             assert_eq!(error.kind, Kind::BadRequest);
-            assert!(error.message.contains(&format!("{word:?} is no index of the 12 items")), "{error}");
+            assert!(error.message.contains(&format!("{word:?} is not an index of the 12 items")), "{error}");
         }
         let error = read(&"9".repeat(500), 12).expect_err("too long");
         assert!(error.message.len() < 200, "{error}");

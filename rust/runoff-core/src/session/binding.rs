@@ -22,7 +22,7 @@ struct Allocator(NonNull<OrtAllocator>);
 
 struct Handle(NonNull<OrtIoBinding>);
 
-/// What a binding's outputs are told in, which is freed after them.
+/// The list of a binding's outputs, freed after them.
 struct Array(*mut *mut OrtValue, *mut OrtAllocator);
 
 struct Outputs {
@@ -114,7 +114,7 @@ impl Binding {
     /// Makes a tensor on the device for an output, into which every run writes.
     pub fn make_output(&mut self, info: &ValueInfo, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
         let (handle, value) = (self.handle.0.as_ptr(), self.tensor(dtype, shape)?);
-        // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
+        // SAFETY: all are alive, and the binding keeps its own reference to the value.
         check(unsafe { (ort::api().BindOutput)(handle, info.c_name.as_ptr(), value.as_ptr()) }, "binding an output")
     }
 
@@ -126,7 +126,10 @@ impl Binding {
     }
 
     /// Copies host values into the tensors of inputs; all have arrived when this returns.
-    pub fn fill<'v>(&mut self, given: impl Iterator<Item = (&'v ValueInfo, &'v Value<'v>)> + Clone) -> Result<(), Error> {
+    pub fn fill<'v>(
+        &mut self,
+        given: impl Iterator<Item = (&'v ValueInfo, &'v Value<'v>)> + Clone,
+    ) -> Result<(), Error> {
         for (info, value) in given.clone() {
             let (from, to) = (value.tensor(&info.name)?, self.input(info)?.tensor(&info.name)?);
             let len = same_length(from.len(), to.len())?;
@@ -138,7 +141,7 @@ impl Binding {
         // ONNX Runtime copies once more, now, what it wants elsewhere: it reads the tensor only while it is bound.
         for (info, _) in given {
             let (handle, value) = (self.handle.0.as_ptr(), self.input(info)?.as_ptr());
-            // SAFETY: all are alive, and the binding keeps a reference of its own to the value.
+            // SAFETY: all are alive, and the binding keeps its own reference to the value.
             check(unsafe { (ort::api().BindInput)(handle, info.c_name.as_ptr(), value) }, "binding an input")?;
         }
         // SAFETY: the binding is alive.
@@ -216,7 +219,7 @@ impl Binding {
 fn made<T>(make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr) -> Result<NonNull<T>, Error> {
     let mut pointer = ptr::null_mut();
     check(make(&raw mut pointer), "getting ready to use the device's memory")?;
-    NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime gave nothing", "report this"))
+    NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime returned null", "report this"))
 }
 
 fn same_length(from: usize, to: usize) -> Result<usize, Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::binding::Binding;
-use super::{ValueInfo, Session};
+use super::{Session, ValueInfo};
 use crate::clock::now_ns;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
@@ -69,7 +69,7 @@ impl Buffers {
     pub fn new(session: &Session) -> Result<Self, Error> {
         let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
         if let Some(info) = inputs.iter().chain(&outputs).find(|info| info.dtype.is_none_or(|own| own == Dtype::Str)) {
-            let message = format!("{:?} is {}, which has no place in a device's memory", info.name, info.kind);
+            let message = format!("{:?} is {}, which device memory cannot hold", info.name, info.kind);
             return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are numbers"));
         }
         let binding = Binding::new(session.loaded.clone(), session.device)?;
@@ -144,7 +144,8 @@ impl Buffers {
 
     fn kinds_of(&self, values: &[Value<'_>]) -> Result<Kinds, Error> {
         assert_eq!(values.len(), self.inputs.len(), "a value for each input");
-        let kind = |(info, value): (&ValueInfo, &Value<'_>)| value.tensor(&info.name).map(|view| (view.dtype, view.shape));
+        let kind =
+            |(info, value): (&ValueInfo, &Value<'_>)| value.tensor(&info.name).map(|view| (view.dtype, view.shape));
         self.inputs.iter().zip(values).map(kind).collect()
     }
 

@@ -8,7 +8,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::Value;
 
-/// An ONNX file (opset 11) with the one node `y = SequenceEmpty()`; [`ELEMENT`] says where the element type is missing.
+/// An ONNX file (opset 11) with the one node `y = SequenceEmpty()`; [`ELEMENT`] is where the element type is missing.
 const MODEL: [u8; 62] = *b"\x08\x06:4\n \x12\x01y\"\rSequenceEmpty*\x0c\n\x05dtype\x18\x00\xa0\x01\x02\x12\x01e\
     b\r\n\x01y\x12\x08\"\x06\n\x04\n\x02\x08\x00B\x04\n\x00\x10\x0b";
 
@@ -31,7 +31,7 @@ pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'
     let mut results = [None];
     call::run(&session, std::iter::empty(), &[], outputs.iter(), &mut results)?;
     let [made] = results;
-    made.ok_or_else(|| Error::new(Kind::Internal, "SequenceEmpty gave nothing", "report this"))
+    made.ok_or_else(|| Error::new(Kind::Internal, "SequenceEmpty returned nothing", "report this"))
 }
 
 fn load(environment: &Environment, model: &[u8]) -> ort::Result<Session> {

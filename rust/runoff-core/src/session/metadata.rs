@@ -1,4 +1,4 @@
-//! What a model says about itself.
+//! A model's own description.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +23,20 @@ pub struct Metadata {
     pub custom: BTreeMap<String, String>,
 }
 
-/// What ONNX Runtime says of a model without a version.
+/// ONNX Runtime's version of a model without one.
 const NO_VERSION: i64 = i64::MAX;
 
 impl Metadata {
     pub(super) fn of(session: &ort::session::Session) -> Result<Self, Error> {
-        let told = session.metadata().map_err(|error| Error::runtime("reading the metadata", &error))?;
-        let keys = told.custom_keys().map_err(|error| Error::runtime("reading the metadata", &error))?;
+        let found = session.metadata().map_err(|error| Error::runtime("reading the metadata", &error))?;
+        let keys = found.custom_keys().map_err(|error| Error::runtime("reading the metadata", &error))?;
         Ok(Self {
-            producer: told.producer().unwrap_or_default(),
-            graph: told.name().unwrap_or_default(),
-            domain: told.domain().unwrap_or_default(),
-            description: told.description().unwrap_or_default(),
-            version: told.version().filter(|&version| version != NO_VERSION).unwrap_or_default(),
-            custom: keys.into_iter().filter_map(|key| told.custom(&key).map(|value| (key, value))).collect(),
+            producer: found.producer().unwrap_or_default(),
+            graph: found.name().unwrap_or_default(),
+            domain: found.domain().unwrap_or_default(),
+            description: found.description().unwrap_or_default(),
+            version: found.version().filter(|&version| version != NO_VERSION).unwrap_or_default(),
+            custom: keys.into_iter().filter_map(|key| found.custom(&key).map(|value| (key, value))).collect(),
         })
     }
 }

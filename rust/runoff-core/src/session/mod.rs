@@ -7,8 +7,8 @@ mod device;
 mod empty;
 mod metadata;
 mod options;
-mod value_info;
 mod providers;
+mod value_info;
 
 use std::fmt;
 use std::path::Path;
@@ -29,8 +29,8 @@ pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
 pub use options::builder;
-pub use value_info::{ValueInfo, show_shape};
 pub use providers::{CPU, lacking, providers};
+pub use value_info::{ValueInfo, show_shape};
 
 /// Precisions that they compute in.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
@@ -82,7 +82,7 @@ impl Session {
         let refused = |reason: &str| providers::refused(&settings.provider, reason);
         let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| unreadable(path, &reason)))?;
         let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
-        // A GPU's driver starts threads too, which cannot be told from those that compute.
+        // A GPU's driver starts threads too, which cannot be distinguished from those that compute.
         let threads = threads.filter(|_| device.is_host());
         let inner = loaded.session();
         let mut inputs: Vec<ValueInfo> = inner.inputs().iter().map(ValueInfo::of).collect();
@@ -269,11 +269,11 @@ impl Loaded {
 
 pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
     match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(unreadable(path, "it is not a file")),
-        Ok(found) if found.len() == 0 => Err(unreadable(path, "it is empty")),
+        Ok(found) if !found.is_file() => Err(unreadable(path, "not a file")),
+        Ok(found) if found.len() == 0 => Err(unreadable(path, "the file is empty")),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message = format!("the model {} is not there", path.display());
+            let message = format!("model not found: {}", path.display());
             Err(Error::new(Kind::ModelMissing, message, "check the path, or export the model: runoff export NAME"))
         }
         Err(error) => Err(unreadable(path, &error.to_string())),

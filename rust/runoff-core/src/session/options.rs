@@ -55,7 +55,7 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         builder = builder.with_parallel_execution(execution == Execution::Parallel)?;
     }
     if let Some(arena) = settings.arena {
-        // Only then: `ort` takes a CPU provider that says nothing of the arena as a wish to have none.
+        // Only then: `ort` takes a CPU provider without an arena setting as a wish to have none.
         let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
         builder = builder.with_execution_providers([cpu])?;
     }

@@ -1,4 +1,4 @@
-//! Execution providers: their names in the protocol, what they need, and what ONNX Runtime is told of them.
+//! Execution providers: their names in the protocol, what they need, and their options in ONNX Runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,20 +43,20 @@ const NVIDIA: [Nvidia; 2] = [
 /// Name of the free dimension in the models that runoff exports.
 const BATCH: &str = "batch";
 
-/// What ONNX Runtime says when a provider does not take the whole model.
+/// ONNX Runtime's message if a provider does not take the whole model.
 const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
 
-/// What it says of every call of NVIDIA's libraries that fails: `CUDA failure 2: out of memory ; GPU=0 ; ...`.
+/// Its message for every failed call of NVIDIA's libraries: `CUDA failure 2: out of memory ; GPU=0 ; ...`.
 const FAILURE: &str = " failure ";
 const CUDA_FAILED: &str = " ; GPU=";
 
-/// What it says when its pool on the GPU cannot grow: a size follows.
+/// Its message if its pool on the GPU cannot grow: a size follows.
 const FULL: &str = "Failed to allocate memory for requested buffer of size ";
 
-/// How what `TensorRT`'s provider says begins: `TensorRT EP failed to create engine from network ...`.
+/// How messages of `TensorRT`'s provider begin: `TensorRT EP failed to create engine from network ...`.
 const NO_ENGINE: &str = "TensorRT EP ";
 
-/// Providers of the loaded library that can be used here, by their names in the protocol.
+/// Providers of the loaded library that can be used on this machine, by their names in the protocol.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub fn providers() -> Result<Vec<&'static str>, Error> {
     Ok(std::iter::once(CPU).chain(nvidia).chain(coreml).collect())
 }
 
-/// Why providers that ONNX Runtime has builds of cannot be used here, by their names in the protocol.
+/// Why providers that ONNX Runtime has builds of cannot be used on this machine, by their names in the protocol.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ impl Nvidia {
         NVIDIA.into_iter().find(|provider| provider.name == name)
     }
 
-    /// Loads what the provider needs, or says what is lacking; `built_in` is what the library was built with.
+    /// Loads what the provider needs, or returns what is missing; `built_in` is what the library was built with.
     fn load(self, built_in: &[String]) -> Result<Copies, String> {
         if built_in.iter().all(|name| name != self.built_in) {
             return Err(format!("this build of ONNX Runtime has no {} provider", self.word));
@@ -105,7 +105,7 @@ impl Nvidia {
     /// The provider with what else it needs: CUDA takes what `TensorRT` leaves.
     fn build(self) -> Vec<ExecutionProviderDispatch> {
         // Without TF32, which rounds what goes into a product to 10 bits: float32 is float32 in every runtime. cuDNN's graphs
-        // and TensorRT do not ask this option: the environment variable NVIDIA_TF32_OVERRIDE=0 is for them.
+        // and TensorRT ignore this option: the environment variable NVIDIA_TF32_OVERRIDE=0 is for them.
         let cuda = CUDA::default().with_device_id(cuda::DEVICE).with_tf32(false).build().error_on_failure();
         let tensorrt = TensorRT::default().with_device_id(cuda::DEVICE).build().error_on_failure();
         if self.name == "tensorrt" { vec![tensorrt, cuda] } else { vec![cuda] }
@@ -121,23 +121,23 @@ impl Nvidia {
         Error::new(Kind::ProviderUnavailable, message, hint)
     }
 
-    /// What becomes of a failure `told` by the GPU or `TensorRT`: memory that runs out is no lack of the machine's.
-    fn failed(self, told: &str) -> Error {
-        if ["out of memory", FULL].iter().any(|words| told.contains(words)) {
-            let message = format!("settings.provider: '{}': {told}", self.name);
+    /// The error for a failure `detail` of the GPU or `TensorRT`: running out of memory does not make the provider unavailable.
+    fn failed(self, detail: &str) -> Error {
+        if ["out of memory", FULL].iter().any(|words| detail.contains(words)) {
+            let message = format!("settings.provider: '{}': {detail}", self.name);
             return Error::new(Kind::RuntimeFailed, message, "see what uses it: nvidia-smi");
         }
-        self.unusable(told)
+        self.unusable(detail)
     }
 }
 
-/// Checks that the provider `name` can be used here, and loads what it needs; returns where its tensors are.
+/// Checks that the provider `name` can be used, and loads what it needs; returns where its tensors are.
 ///
 /// # Errors
 ///
 /// `provider-unavailable`, or `runtime-failed`.
 pub(super) fn load(name: &str) -> Result<Device, Error> {
-    // what every build has is not asked for: it would be part of what is measured
+    // the CPU provider is not queried: that would be part of what is measured
     if name == CPU {
         return Ok(Device::HOST);
     }
@@ -153,13 +153,13 @@ pub(super) fn load(name: &str) -> Result<Device, Error> {
     Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""))
 }
 
-/// Adds the provider that `settings` ask for, unless that is the CPU, which needs nothing.
+/// Adds the provider of `settings`, unless that is the CPU, which needs nothing.
 ///
 /// Its batch is fixed, and nothing may run elsewhere.
 ///
 /// # Errors
 ///
-/// `provider-unavailable` for what ONNX Runtime says of NVIDIA's, `runtime-failed` for the rest, and for memory that
+/// `provider-unavailable` for ONNX Runtime's failures with NVIDIA's, `runtime-failed` for the rest, and for memory that
 /// runs out.
 pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> Result<SessionBuilder, Error> {
     let nvidia = Nvidia::find(&settings.provider);
@@ -197,16 +197,16 @@ pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
         let hint = "use another provider; a prepared model (.ort) is made for the CPU";
         return Some(Error::new(Kind::ProviderUnavailable, message, hint));
     }
-    Nvidia::find(provider).zip(told(reason)).map(|(provider, told)| provider.failed(&told))
+    Nvidia::find(provider).zip(short_reason(reason)).map(|(provider, detail)| provider.failed(&detail))
 }
 
-/// What ONNX Runtime says, without the places in its own code.
+/// ONNX Runtime's message, without the places in its code.
 fn in_short(reason: &str) -> String {
-    told(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
+    short_reason(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
 }
 
 /// The part that is for the user, as `CUDA failure 2: out of memory`, where the GPU or `TensorRT` failed.
-fn told(reason: &str) -> Option<String> {
+fn short_reason(reason: &str) -> Option<String> {
     if let Some(place) = [FULL, NO_ENGINE].iter().find_map(|words| reason.find(words)) {
         return Some(reason[place..].to_owned());
     }
@@ -221,9 +221,9 @@ mod tests {
 
     #[test]
     fn only_a_model_that_is_taken_in_part_is_a_refusal() {
-        let said = "This session contains graph nodes that are assigned to the default CPU EP, but fallback to CPU EP \
+        let raised = "This session contains graph nodes that are assigned to the default CPU EP, but fallback to CPU EP \
                     has been explicitly disabled by the user.";
-        let error = refused("coreml", said).expect("a refusal");
+        let error = refused("coreml", raised).expect("a refusal");
         assert_eq!(error.kind, Kind::ProviderUnavailable);
         assert!(error.message.contains("coreml"));
         assert_eq!(refused("coreml", "Load model failed: Protobuf parsing failed."), None);
@@ -231,41 +231,42 @@ mod tests {
 
     #[test]
     fn a_gpu_that_fails_is_not_the_models_fault() {
-        let said = "cuda_call.cc:121 bool CudaCall() CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; \
+        let raised = "cuda_call.cc:121 bool CudaCall() CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; \
                     file=cuda_allocator.cc ; line=54 ; expr=cudaMalloc((void**)&p, size);";
-        let error = refused("cuda", said).expect("a failure");
+        let error = refused("cuda", raised).expect("a failure");
         assert_eq!(error.kind, Kind::RuntimeFailed);
         assert_eq!(error.message, "settings.provider: 'cuda': CUDA failure 2: out of memory");
         let full = "Exception during initialization: bfc_arena.cc:376 AllocateRawInternal() Failed to allocate memory for \
                     requested buffer of size 67108864";
         let error = refused("tensorrt", full).expect("a failure");
         assert_eq!((error.kind, &*error.hint), (Kind::RuntimeFailed, "see what uses it: nvidia-smi"));
-        let told = "settings.provider: 'tensorrt': Failed to allocate memory for requested buffer of size 67108864";
-        assert_eq!(error.message, told);
+        let detail = "settings.provider: 'tensorrt': Failed to allocate memory for requested buffer of size 67108864";
+        assert_eq!(error.message, detail);
         // the host's memory is not the GPU's
         assert_eq!(refused("cpu", full), None);
     }
 
     #[test]
     fn a_gpu_that_cannot_be_used_is_the_same_whenever_it_fails() {
-        let said = "cuda_call.cc:121 bool CudaCall() CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; hostname=h ; \
+        let raised = "cuda_call.cc:121 bool CudaCall() CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; hostname=h ; \
                     file=cuda_execution_provider.cc ; line=179 ; expr=cudnnCreate(&handle);";
-        let error = refused("cuda", said).expect("a failure");
-        assert_eq!(error, NVIDIA[0].failed(&in_short(said)));
+        let error = refused("cuda", raised).expect("a failure");
+        assert_eq!(error, NVIDIA[0].failed(&in_short(raised)));
         assert_eq!(error.kind, Kind::ProviderUnavailable);
-        let told = "settings.provider: 'cuda' cannot be used: CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED";
-        assert_eq!(error.message, told);
+        let detail = "settings.provider: 'cuda' cannot be used: CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED";
+        assert_eq!(error.message, detail);
     }
 
     #[test]
     fn an_engine_that_cannot_be_built_is_not_the_models_fault() {
-        for told in [
+        for detail in [
             "TensorRT EP failed to create engine from network for fused node: a_0",
             "TensorRT EP could not build execution context for fused node: a_0",
         ] {
-            let error = refused("tensorrt", &format!("[ONNXRuntimeError] : 11 : EP_FAIL : {told}")).expect("a failure");
+            let error =
+                refused("tensorrt", &format!("[ONNXRuntimeError] : 11 : EP_FAIL : {detail}")).expect("a failure");
             assert_eq!((error.kind, &*error.hint), (Kind::ProviderUnavailable, "set provider = \"cuda\""));
-            assert_eq!(error.message, format!("settings.provider: 'tensorrt' cannot be used: {told}"));
+            assert_eq!(error.message, format!("settings.provider: 'tensorrt' cannot be used: {detail}"));
         }
     }
 
@@ -273,8 +274,8 @@ mod tests {
     fn places_in_onnx_runtimes_own_code_are_left_out() {
         let missing = "/onnxruntime_src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : \
                        FAIL : Failed to load library libonnxruntime_providers_cuda.so with error: undefined symbol: x";
-        let told = "Failed to load library libonnxruntime_providers_cuda.so with error: undefined symbol: x";
-        assert_eq!(in_short(missing), told);
+        let detail = "Failed to load library libonnxruntime_providers_cuda.so with error: undefined symbol: x";
+        assert_eq!(in_short(missing), detail);
         let old = "/onnxruntime_src/cuda_execution_provider_info.cc:63 FromProviderOptions(...) [ONNXRuntimeError] : 1 : \
                    FAIL : Failed to parse provider option \"device_id\": CUDA failure 36: API call is not supported in the \
                    installed CUDA driver ; GPU=-1 ; hostname=h ; file=x.cc ; line=70 ; expr=cudaGetDeviceCount(&n);";
@@ -290,19 +291,19 @@ mod tests {
         };
         let none = Err("this build of ONNX Runtime has no TensorRT provider".to_owned());
         assert_eq!(reason(tensorrt, &["CUDAExecutionProvider"]), none);
-        // In a build that has it, the driver is asked next.
-        if let Err(told) = cuda::gpu() {
-            assert_eq!(reason(cuda, &["CUDAExecutionProvider"]), Err(told.to_owned()));
+        // In a build that has it, the driver is queried next.
+        if let Err(detail) = cuda::gpu() {
+            assert_eq!(reason(cuda, &["CUDAExecutionProvider"]), Err(detail.to_owned()));
         }
     }
 
     #[test]
     fn a_provider_that_cannot_be_used_is_one_line() {
-        let error = NVIDIA[0].unusable("no NVIDIA driver here (libcuda.so.1 is not there)");
+        let error = NVIDIA[0].unusable("no NVIDIA driver (libcuda.so.1 not found)");
         assert_eq!(error.kind, Kind::ProviderUnavailable);
         assert_eq!(
             error.to_string(),
-            "settings.provider: 'cuda' cannot be used: no NVIDIA driver here (libcuda.so.1 is not there) \
+            "settings.provider: 'cuda' cannot be used: no NVIDIA driver (libcuda.so.1 not found) \
              (docker run --gpus all ..., or set provider = \"cpu\")"
         );
     }

@@ -9,7 +9,7 @@ use runoff_core::Error;
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::memory;
 use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION};
-use runoff_runner::{RunnerArgs, report_error, is_reader_gone, print, print_json, read_request, write_result};
+use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
 
 /// Speaks runoff's runner protocol and computes nothing.
 #[derive(Debug, Parser)]

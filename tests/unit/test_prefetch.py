@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runoff_runners.ahead import Ahead
+from runoff_runners.prefetch import Prefetch
 from runoff_runners.protocol import RunnerError
 
 PATHS = ["a.jpg", "b.jpg"]
@@ -24,9 +24,9 @@ def test_it_is_made_in_another_thread_and_its_time_is_that_of_the_work() -> None
         began.set()
         return [path.upper() for path in paths]
 
-    ahead = Ahead(images, PATHS)
+    prefetch = Prefetch(images, PATHS)
     assert began.wait(10)
-    batch, took_ns = ahead.take()
+    batch, took_ns = prefetch.take()
     assert batch == ["A.JPG", "B.JPG"]
     assert idents != [threading.get_ident()]
     assert 0 < took_ns < 10 * 10**9
@@ -37,9 +37,9 @@ def test_what_went_wrong_is_raised_where_the_batch_is_taken(error: Exception) ->
     def images(paths: list[str]) -> Any:
         raise error from OSError(paths)
 
-    ahead = Ahead(images, PATHS)
+    prefetch = Prefetch(images, PATHS)
     with pytest.raises(type(error)) as caught:
-        ahead.take()
+        prefetch.take()
     assert caught.value is error
 
 
@@ -53,11 +53,11 @@ def test_its_thread_stays_until_the_batch_is_taken() -> None:
         made.set()
         return paths
 
-    ahead = Ahead(images, PATHS)
+    prefetch = Prefetch(images, PATHS)
     assert made.wait(10)
     thread = Path(f"/proc/self/task/{idents[0]}")
     assert all(thread.exists() for _ in range(1000))
-    ahead.take()
+    prefetch.take()
     deadline = time.monotonic() + 10
     while thread.exists():
         assert time.monotonic() < deadline

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Images
 
 
-class Ahead:
+class Prefetch:
     """A batch that is being made.
 
     Everything that the thread will need has to be imported before: two threads that import NumPy at a time break it.
