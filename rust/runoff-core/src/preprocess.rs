@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Error, Kind};
 use crate::image::Decoder;
@@ -47,7 +48,7 @@ pub struct Preprocessor {
     shorter: u32,
     /// After the first of two passes: `cropped` in one direction, the part of the source it is made of in the other.
     narrowed: Vec<u8>,
-    cropped: Image<'static>,
+    cropped: TypedImage<'static, U8x3>,
     /// `(value - mean) / std` for every byte value of every channel.
     normalised: Box<[[f32; 256]; 3]>,
 }
@@ -71,7 +72,7 @@ impl Preprocessor {
             algorithm: ResizeAlg::Convolution(filter),
             shorter: spec.resize.get(),
             narrowed: Vec::new(),
-            cropped: Image::new(crop, crop, PixelType::U8x3),
+            cropped: TypedImage::new(crop, crop),
             normalised: Box::new(normalisation(spec)),
         })
     }
@@ -79,7 +80,7 @@ impl Preprocessor {
     /// Length of one image's tensor, in elements: `3 * crop * crop`.
     #[must_use]
     pub fn tensor_len(&self) -> usize {
-        self.cropped.buffer().len()
+        3 * self.cropped.pixels().len()
     }
 
     /// Size of the buffers that are kept for the next image, in bytes.
@@ -108,7 +109,7 @@ impl Preprocessor {
     pub fn load(&mut self, path: &Path, tensor: &mut [f32]) -> Result<(), Error> {
         assert_eq!(tensor.len(), self.tensor_len(), "a tensor of another size");
         self.resize(path)?;
-        normalise(self.cropped.buffer(), &self.normalised, tensor);
+        normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())
     }
 
@@ -139,15 +140,17 @@ impl Preprocessor {
             ((leading, all), (full, rest), (crop, count))
         };
 
-        let source = ImageRef::new(width, height, pixels.bytes, PixelType::U8x3).map_err(|error| internal(&error))?;
+        // Typed: the compiler then makes the resizer for one type of pixel, not for all.
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels.bytes);
+        let source = source.map_err(|error| internal(&error))?;
         let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
         self.narrowed.resize(len, 0);
-        let narrowed = Image::from_slice_u8(narrow.0, narrow.1, &mut self.narrowed, PixelType::U8x3);
+        let narrowed = TypedImage::<U8x3>::from_buffer(narrow.0, narrow.1, &mut self.narrowed);
         let mut narrowed = narrowed.map_err(|error| internal(&error))?;
         let options = ResizeOptions::new().resize_alg(self.algorithm);
         let part = |(across, down): (Span, Span)| options.crop(across.start, down.start, across.length, down.length);
-        self.resizer.resize(&source, &mut narrowed, &part(first)).map_err(|error| internal(&error))?;
-        self.resizer.resize(&narrowed, &mut self.cropped, &part(second)).map_err(|error| internal(&error))
+        self.resizer.resize_typed(&source, &mut narrowed, &part(first)).map_err(|error| internal(&error))?;
+        self.resizer.resize_typed(&narrowed, &mut self.cropped, &part(second)).map_err(|error| internal(&error))
     }
 }
 
@@ -182,14 +185,14 @@ fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
 }
 
 /// Interleaved bytes to planar normalised floats, in one pass.
-fn normalise(pixels: &[u8], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
+fn normalise(pixels: &[U8x3], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
     let plane = tensor.len() / 3;
     let (red, rest) = tensor.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
-    for (((pixel, red), green), blue) in pixels.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
-        *red = table[0][usize::from(pixel[0])];
-        *green = table[1][usize::from(pixel[1])];
-        *blue = table[2][usize::from(pixel[2])];
+    for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+        *red = table[0][usize::from(pixel.0[0])];
+        *green = table[1][usize::from(pixel.0[1])];
+        *blue = table[2][usize::from(pixel.0[2])];
     }
 }
 
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn normalised_values_are_planar() {
         let mut tensor = [0.0; 6];
-        normalise(&[10, 20, 30, 12, 28, 46], &normalisation(&spec(2, 1)), &mut tensor);
+        normalise(&[U8x3::new([10, 20, 30]), U8x3::new([12, 28, 46])], &normalisation(&spec(2, 1)), &mut tensor);
         assert_eq!(tensor.map(f32::to_bits), [0.0_f32, 1.0, 0.0, 2.0, 0.0, 2.0].map(f32::to_bits));
     }
 
