@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from runners_under_test import COMPUTING, MODEL, Runner, execute, golden
+from runners_under_test import MODEL, PROGRAMS, Runner, execute, golden
 
 from runoff.targets.ort_rust import ort_rust
 from runoff_runners.preprocess import preprocess
 from runoff_runners.protocol import RunnerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,17 +32,11 @@ LARGEST_STEP, MEAN_STEP = 2.0 + 1e-3, 0.5
 """Differences from Pillow, in steps of 255, with room for the rounding of float32."""
 ORIENTATION = 0x0112
 UPRIGHT = 1
-RUNNERS = tuple(runner for runner in COMPUTING if runner.name != "torch-export")
-"""One runner of each program."""
 
 
-@pytest.fixture(params=RUNNERS, ids=lambda runner: runner.name)
-def program(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program that computes."""
-    chosen: Runner = request.param
-    return chosen
-
-
+@pytest.mark.parametrize(
+    "program", [program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name
+)
 def test_same_tensor_from_every_format(program: Runner, models: Path, tmp_path: Path) -> None:
     """What a file shows is known from how it was made; lossless ones have to show exactly that."""
     made = _readable()
@@ -90,7 +85,7 @@ def _tensor(pixels: Pixels) -> NDArray[np.float32]:
     across, down = width / (224 * width // side), height / (224 * height // side)
     box = (left, upper, min(left + 224 * across, width), min(upper + 224 * down, height))
     resized = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BICUBIC, box=box), np.float32)
-    return ((resized - 127) / 128).transpose(2, 0, 1)[None]
+    return ((resized - np.float32(127)) / np.float32(128)).transpose(2, 0, 1)[None]
 
 
 def _readable() -> dict[str, tuple[bytes, Pixels]]:
@@ -176,7 +171,7 @@ def _tiffs() -> dict[str, tuple[bytes, Pixels]]:
 
 def _turned() -> dict[str, tuple[bytes, Pixels]]:
     """Return one picture as all eight orientations store it, and in every format that has them."""
-    stored = {
+    stored: dict[int, Callable[[Pixels], Pixels]] = {
         1: lambda seen: seen,
         2: lambda seen: seen[:, ::-1],
         3: lambda seen: seen[::-1, ::-1],
@@ -186,27 +181,25 @@ def _turned() -> dict[str, tuple[bytes, Pixels]]:
         7: lambda seen: seen[::-1, ::-1].transpose(1, 0, 2),
         8: lambda seen: seen.transpose(1, 0, 2)[:, ::-1],
     }
+    # all but two undo themselves
+    seen = {**stored, 6: stored[8], 8: stored[6]}
     pixels = _picture()
     made = {}
     for orientation, store in stored.items():
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
+        options = {"exif": _exif(orientation)}
         picture = Image.fromarray(np.ascontiguousarray(store(pixels)))
-        made[f"turned{orientation}.png"] = (_save(picture, "PNG", exif=exif), pixels)
-        jpeg = _save(picture, "JPEG", quality=95, subsampling=0, exif=exif)
-        as_stored = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
-        turns = [0, 0, 0, 0, 0, 3, 0, 1]
-        seen = {
-            5: as_stored.transpose(1, 0, 2),
-            6: np.rot90(as_stored, turns[5]),
-            7: as_stored[::-1, ::-1].transpose(1, 0, 2),
-            8: np.rot90(as_stored, turns[7]),
-        }.get(orientation)
-        made[f"turned{orientation}.jpg"] = (jpeg, store(as_stored) if seen is None else seen)
+        made[f"turned{orientation}.png"] = (_save(picture, "PNG", **options), pixels)
+        jpeg = _save(picture, "JPEG", quality=95, subsampling=0, **options)
+        made[f"turned{orientation}.jpg"] = (jpeg, seen[orientation](_rgb(Image.open(io.BytesIO(jpeg)))))
         if orientation in (UPRIGHT, 6):
-            made[f"turned{orientation}.webp"] = (_save(picture, "WEBP", lossless=True, exif=exif), pixels)
-            made[f"turned{orientation}.tif"] = (_save(picture, "TIFF", exif=exif), pixels)
+            made[f"turned{orientation}.webp"] = (_save(picture, "WEBP", lossless=True, **options), pixels)
+            made[f"turned{orientation}.tif"] = (_save(picture, "TIFF", **options), pixels)
     return made
+
+
+def _exif(orientation: int) -> bytes:
+    """Return an EXIF block with the orientation alone."""
+    return b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
 
 
 def _refused() -> dict[str, bytes]:
@@ -237,7 +230,7 @@ def _picture() -> Pixels:
 
 def _wide(pixels: Pixels) -> NDArray[np.uint16]:
     """Return 16-bit values whose upper 8 bits are `pixels`."""
-    return pixels.astype(np.uint16) << 8 | np.uint16(200)
+    return np.asarray(pixels.astype(np.uint16) << 8 | 200, np.uint16)
 
 
 def _rgb(picture: Image.Image) -> Pixels:
@@ -251,7 +244,7 @@ def _profile() -> bytes:
 
 def _save(picture: Image.Image, format_name: str, **options: object) -> bytes:
     file = io.BytesIO()
-    picture.save(file, format_name, **options)  # type: ignore[arg-type]
+    picture.save(file, format_name, **options)
     return file.getvalue()
 
 
@@ -274,7 +267,7 @@ def _png(values: NDArray[np.uint16], color_type: int) -> bytes:
     parts = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    return b"".join((b"\x89PNG\r\n\x1a\n", *parts))
 
 
 def _tiff(values: NDArray[np.uint16]) -> bytes:
@@ -298,4 +291,4 @@ def _tiff(values: NDArray[np.uint16]) -> bytes:
     )
     directory = b"".join(struct.pack(">HHII", *entry) for entry in entries)
     head = b"MM\0*" + struct.pack(">IH", 8, len(entries)) + directory + struct.pack(">I", 0)
-    return head + struct.pack(">H", 16) * channels + values.astype(">u2").tobytes()
+    return b"".join((head, struct.pack(">H", 16) * channels, values.astype(">u2").tobytes()))
