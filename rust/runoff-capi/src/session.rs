@@ -107,8 +107,8 @@ impl<'a> Session<'a> {
     ///
     /// `model-unreadable`, naming the file.
     pub fn from_file(environment: &'a Environment, options: &Options, path: &Path) -> Result<Self, Failure> {
-        let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| unreadable(path, "the path contains a NUL byte"))?;
+        let name =
+            CString::new(path.as_os_str().as_bytes()).map_err(|_| unreadable(path, "the path contains a NUL byte"))?;
         let api = environment.api;
         Self::make(environment, path, |out| {
             // SAFETY: environment and options are alive, the name ends with NUL, `out` is a place for one pointer.
