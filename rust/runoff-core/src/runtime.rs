@@ -192,7 +192,7 @@ mod tests {
             error.message
         };
         assert!(message(Path::new("lib.so")).contains("not an absolute path"));
-        assert!(message(Path::new("/nowhere/lib.so")).contains("not there"));
+        assert!(message(Path::new("/nowhere/lib.so")).contains("not found"));
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("lib.so");
         std::fs::write(&text, "text").expect("a file");
