@@ -14,7 +14,7 @@ from runoff.report.sections import Section, sections, trust
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers, headlines
+from runoff.report.verdicts import MEMORY, WARM, WHOLE, board, headlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,12 +82,11 @@ def _folded(block: Block) -> Section:
 
 def _board(made: Sequence[Block]) -> str:
     """Return a line for each block: who comes first in what; below them how steady the cases were."""
-    found = {block.title: {finding.what: finding for finding in answers(block)} for block in made}
-    asked = list(dict.fromkeys(what for line in found.values() for what in line))
-    if not asked:
+    respects, found = board(made)
+    if not respects:
         return "Nothing was measured."
-    rows = ([title, *(_first(line.get(what)) for what in asked)] for title, line in found.items())
-    told = table(["comparison", *(_ASKED.get(what, what) for what in asked)], rows)
+    rows = ([title, *(_first(line.get(what)) for what in respects)] for title, line in found.items())
+    told = table(["comparison", *(_ASKED.get(what, what) for what in respects)], rows)
     steady = Counter(row.stability for block in made for row in block.present if row.stability)
     counts = ", ".join(f"{count} {word}" for word, count in steady.most_common())
     return _GAP.join([told, *([f"Stability of the cases: {counts}."] if counts else [])])
@@ -98,9 +97,8 @@ def _first(found: BestTarget | None) -> str:
     if found is None:
         return ""
     words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}"]
-    far = [name for name in found.tied if name not in found.level]
     words += ["one value"] if found.single else []
-    words += [f"not distinguishable from {', '.join(far)}"] if far else []
+    words += [f"not distinguishable from {', '.join(found.far)}"] if found.far else []
     words += [f"not a fair comparison: {', '.join(found.unfair)}"] if found.unfair else []
     return "; ".join(words)
 

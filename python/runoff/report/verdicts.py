@@ -12,7 +12,7 @@ from runoff.analysis.wording import against
 from runoff.report.text import Figure, full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runoff.report.overview import Block, Row
 
@@ -41,6 +41,11 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     def tied(self) -> list[str]:
         """Targets that are not distinguishable from it."""
         return _tied(self.versus)
+
+    @property
+    def far(self) -> list[str]:
+        """The others of `tied`, whose figures are far from its own."""
+        return [name for name in self.tied if name not in self.level]
 
     @property
     def single(self) -> bool:
@@ -112,6 +117,12 @@ def answers(block: Block) -> list[BestTarget]:
         if held is None or _below(found.figure, held.figure):
             chosen[found.what] = found
     return list(chosen.values())
+
+
+def board(blocks: Sequence[Block]) -> tuple[list[str], dict[str, dict[str, BestTarget]]]:
+    """Return the respects in which blocks have a best target, and the best ones by title of the block and respect."""
+    found = {block.title: {best.what: best for best in answers(block)} for block in blocks}
+    return list(dict.fromkeys(what for line in found.values() for what in line)), found
 
 
 def _below(one: Figure, other: Figure) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from runoff.analysis.wording import against
+from runoff.report import verdicts
 from runoff.report.page.cases import swatch
 from runoff.report.page.model import Answer, Cell, Column, Line, Table, nothing
 from runoff.report.text import full, interval, number
@@ -71,8 +72,7 @@ def _either(found: BestTarget) -> Markup:
 
 
 def _far(found: BestTarget) -> str:
-    far = [name for name in found.tied if name not in found.level]
-    return f" (not distinguishable from {_joined(far, 'and')})" if far else ""
+    return f" (not distinguishable from {_joined(found.far, 'and')})" if found.far else ""
 
 
 def _respect(found: BestTarget) -> str:
@@ -118,11 +118,10 @@ def _costs(found: BestTarget) -> str:
 
 def board(blocks: Sequence[Block]) -> Table:
     """Return a row for each block with who comes first in what; for runs of more than one."""
-    found = {block.title: {finding.what: finding for finding in answers(block)} for block in blocks}
-    asked = list(dict.fromkeys(what for line in found.values() for what in line))
-    columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in asked)]
+    respects, found = verdicts.board(blocks)
+    columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
     lines = [
-        Line([Cell(title, "", title), *(_place(line.get(what)) for what in asked)])
+        Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)])
         for title, line in found.items()
         if line
     ]
