@@ -1,12 +1,11 @@
 """The one module that starts processes.
 
-Everything that is started joins the process group of a *guard*, a tiny process that does nothing but wait for the
-end of a pipe whose other end only runoff holds. When runoff dies, however it dies, the pipe closes and the guard
-kills the group; when a process takes too long, or the user presses Ctrl-C, runoff kills the group itself. Nothing
-stays behind.
+Every process joins the process group of a *guard*, a tiny process that waits for the end of a pipe; only runoff has
+the other end. When runoff dies, for whatever reason, the pipe closes and the guard kills the group. If a process takes
+too long, or the user presses Ctrl-C, runoff kills the group itself. No process is left behind.
 
-While a process runs, runoff sleeps in ``wait4``: no polling, no thread. A process that stays alive and is spoken to
-(`Live`) runs only while it is asked, and runoff sleeps in the read of its answer.
+While a process runs, runoff sleeps in ``wait4``: no polling, no thread. A process that stays alive (`Live`) computes
+only while it has a command, and runoff sleeps in the read of its response.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ class Finished(Struct, frozen=True, kw_only=True):
     exit_ns: int
     timed_out: bool
     stdout: str
-    """The first 64 KiB of what it printed."""
+    """The first 64 KiB of its standard output."""
     stderr: str
-    """The last 4 KiB of what it logged."""
+    """The last 4 KiB of its standard error."""
     cpu_ns: int = 0
-    """User and system time of it and of all children that it waited for."""
+    """User and system time of the process and of all children that it waited for."""
     switches: int = 0
     """Involuntary context switches of the same."""
     pid: int = 0
-    """The id that it had."""
+    """Its process id."""
 
     @property
     def elapsed_ns(self) -> int:
@@ -62,7 +61,7 @@ class Finished(Struct, frozen=True, kw_only=True):
 
 
 class Live:
-    """A process that stays alive and answers in lines; `Spawner.start` makes it."""
+    """A process that stays alive and responds in lines; `Spawner.start` makes it."""
 
     def __init__(self, pid: int, spawn_ns: int, pipes: tuple[int, int], log: Path, kill: Callable[[], None]) -> None:
         self._pid = pid
@@ -86,9 +85,9 @@ class Live:
         return self._pid
 
     def ask(self, text: str, timeout_s: float) -> str:
-        """Write `text` and return the next line of its standard output; empty when the process is gone.
+        """Write `text` and return the next line of its standard output; empty if the process is gone.
 
-        After `timeout_s` seconds all that the spawner started is killed, this process among it.
+        After `timeout_s` seconds all processes of the spawner are killed, this one included.
         """
         if self._exit_code is not None:
             return ""
@@ -104,9 +103,9 @@ class Live:
             return ""
 
     def close(self, timeout_s: float) -> Finished:
-        """End its standard input, wait for its end and return what became of it.
+        """Close its standard input, wait for its end and return how it ended.
 
-        `Finished.stdout` is what was not read yet.
+        `Finished.stdout` is the output that was not read yet.
         """
         rest = b""
         try:
@@ -147,7 +146,7 @@ class Spawner:
         self._guard: int | None = None
         self._leash: int | None = None
         self.measured_ns = 0
-        """Wall time spent inside the processes that were started."""
+        """Wall time of the processes that were started."""
 
     def __enter__(self) -> Self:
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -163,7 +162,7 @@ class Spawner:
         timeout_s: float,
         stamp: Callable[[int], None] | None = None,
     ) -> Finished:
-        """Start `argv`, wait for its end and return what became of it.
+        """Start `argv`, wait for its end and return how it ended.
 
         Parameters
         ----------
@@ -172,14 +171,14 @@ class Spawner:
         env
             Its whole environment.
         timeout_s
-            After so many seconds it and its children are killed.
+            The process and its children are killed after so many seconds.
         stamp
             Called with the spawn time right before the spawn, to write it into the request.
 
         Raises
         ------
         OSError
-            When the program cannot be started at all.
+            If the program cannot be started.
         """
         guard = self._guard or self._start_guard()
         out, err = self._scratch / "stdout", self._scratch / "stderr"
@@ -209,13 +208,13 @@ class Spawner:
     def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Callable[[int], None] | None = None) -> Live:
         """Start `argv` with pipes on its standard input and output, and leave it running; several may be.
 
-        It is killed with the rest of the group: when the spawner ends, and when another process takes too long.
+        It is killed with the rest of the group: when the spawner ends, or if another process takes too long.
         `stamp` is called with the spawn time, as in `run`.
 
         Raises
         ------
         OSError
-            When the program cannot be started at all.
+            If the program cannot be started.
         """
         guard = self._guard or self._start_guard()
         spawn_ns = time.monotonic_ns()
@@ -321,7 +320,7 @@ def _tail(path: Path) -> str:
 
 @contextmanager
 def workspace() -> Iterator[tuple[Spawner, Path]]:
-    """Give a spawner and a scratch folder; both are gone at the end, with all that was started."""
+    """Give a spawner and a scratch folder; both are removed at the end, with all processes."""
     with tempfile.TemporaryDirectory(prefix="runoff-") as folder, Spawner(Path(folder) / "log") as spawner:
         yield spawner, Path(folder)
 
@@ -330,7 +329,7 @@ _QUOTED = 300
 
 
 def describe_exit(finished: Finished) -> str:
-    """Return how a process ended, in words, with the last line that it logged."""
+    """Return how a process ended, in words, with the last line of its standard error."""
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
     last = f": {clean(lines[-1].strip()[:_QUOTED])}" if lines else ""
     if finished.exit_code < 0:

@@ -9,7 +9,9 @@ import runoff.measure.conditions
 from runoff.measure.conditions import Snapshot, conditions_since, take_snapshot
 
 BEFORE = Snapshot(clock_ns=0, all_s=0.0, busy_s=0.0, steal_s=0.0, mhz=3000.0, throttled_ns=0.0)
-NOW = Snapshot(clock_ns=2_000_000_000, all_s=4.0, busy_s=3.0, steal_s=0.2, mhz=2000.0, throttled_ns=5e8)
+NOW = Snapshot(
+    clock_ns=2_000_000_000, all_s=4.0, busy_s=3.0, steal_s=0.2, mhz=2000.0, throttled_ns=5e8, runoff_ns=500_000_000
+)
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("now")
 def test_shares_are_of_what_they_say() -> None:
-    found = conditions_since(BEFORE, own_ns=2_000_000_000, switches=7)
+    found = conditions_since(BEFORE, spent_ns=1_500_000_000, switches=7)
     assert (found.steal, found.others, found.mhz) == (0.05, 0.5, 2500.0)
     assert (found.throttled, found.switches) == (0.25, 7)
 

@@ -1,4 +1,4 @@
-"""The machine while something was measured: who else was at work, and whether the CPU was held back. Only reads."""
+"""The machine during a measurement: other work, throttling, clock. Only reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CGROUPS = (("cpu.stat", "throttled_usec", 1e3), ("cpu/cpu.stat", "throttled_tim
 
 
 class Snapshot(Struct, frozen=True):
-    """What the system counts, at one moment."""
+    """The counters of the system at one moment."""
 
     clock_ns: int
     all_s: float
@@ -25,37 +25,40 @@ class Snapshot(Struct, frozen=True):
     steal_s: float | None
     mhz: float | None
     throttled_ns: float | None
+    runoff_ns: int = 0
+    """CPU time of runoff itself."""
 
 
 def take_snapshot() -> Snapshot:
-    """Return the counters as they stand."""
+    """Return the counters now."""
     times = psutil.cpu_times()
     steal = getattr(times, "steal", None)
     # guest time is part of user time already
     every = sum(value for name, value in times._asdict().items() if not name.startswith("guest"))
     idle = times.idle + getattr(times, "iowait", 0.0) + (steal or 0.0)
-    return Snapshot(time.monotonic_ns(), every, every - idle, steal, _mhz(), _throttled_ns())
+    return Snapshot(time.monotonic_ns(), every, every - idle, steal, _mhz(), _throttled_ns(), time.process_time_ns())
 
 
-def conditions_since(before: Snapshot, own_ns: int, switches: int | None = None) -> Conditions:
-    """Return how it was from `before` until now.
+def conditions_since(before: Snapshot, spent_ns: int, switches: int | None = None) -> Conditions:
+    """Return the conditions from `before` until now.
 
     Parameters
     ----------
     before
-        The look at the beginning.
-    own_ns
-        CPU time of what was measured, and of runoff itself.
+        The snapshot at the beginning.
+    spent_ns
+        CPU time of the measured processes.
     switches
-        Involuntary context switches of what was measured.
+        Their involuntary context switches.
     """
     now = take_snapshot()
+    own_s = (spent_ns + now.runoff_ns - before.runoff_ns) / 1e9
     wall_s, all_s = (now.clock_ns - before.clock_ns) / 1e9, now.all_s - before.all_s
     clocks = [mhz for mhz in (before.mhz, now.mhz) if mhz]
     return Conditions(
         load=round(psutil.getloadavg()[0], 2),
         steal=_share(before.steal_s, now.steal_s, all_s),
-        others=max(0.0, round((now.busy_s - before.busy_s - own_ns / 1e9) / wall_s, 3)) if wall_s else None,
+        others=max(0.0, round((now.busy_s - before.busy_s - own_s) / wall_s, 3)) if wall_s else None,
         mhz=round(sum(clocks) / len(clocks), 1) if clocks else None,
         throttled=_share(before.throttled_ns, now.throttled_ns, wall_s * 1e9),
         switches=switches,

@@ -1,7 +1,7 @@
-"""The GPU's memory while a process runs, as NVIDIA's NVML tells it: sampled in the pass of the probe ``memory``.
+"""The memory of NVIDIA's GPUs while a process runs, sampled by NVML in the pass of the probe ``memory``.
 
-What the process itself used is preferred. Where NVML does not tell that (in a container it knows processes by the ids
-of the host), it is what was in use on all GPUs, less what was in use just before the process was spawned.
+The process's own use is preferred. If NVML does not report it (in a container it knows processes by the ids of the
+host), the use of all GPUs counts, less their use just before the process was spawned.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PROVIDERS = ("cuda", "tensorrt")
-"""Those that compute in a memory that NVML knows of."""
+"""Providers that compute in memory that NVML reports."""
 EVERY_S = 0.005
-"""Pause between two samples: what comes and goes within it is not seen."""
+"""Pause between two samples: shorter peaks are missed."""
 _SAMPLED = f"sampled every {EVERY_S * 1e3:.0f} ms"
 
 
 class DeviceWatch:
     """Samples the GPUs' memory from its beginning to its end, in a thread. Use it as a context manager.
 
-    Where NVML cannot be asked, it says so in the end and disturbs nothing.
+    If NVML is unavailable, the result has the reason, and nothing is disturbed.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class DeviceWatch:
             self._thread.join()
 
     def of(self, pid: int) -> DeviceMemory:
-        """Return what the process `pid` used at most, or why that is not known; call it after the end."""
+        """Return the peak of the process `pid`, or why it is unknown; call it after the end."""
         own = self._own.get(pid) if pid not in self._known else None
         rise = self._peak - self._before
         if self._reason:
@@ -89,7 +89,7 @@ class DeviceWatch:
         return sum(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
 
     def _processes(self) -> dict[int, int]:
-        """Return the bytes that each process uses on all GPUs; not of those of which NVML does not tell."""
+        """Return the bytes that each process uses on all GPUs, as far as NVML reports them."""
         import pynvml
 
         used: dict[int, int] = {}

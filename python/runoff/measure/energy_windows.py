@@ -39,7 +39,7 @@ MOST_INFERENCES = 2048
 def measure_energy(context: ExecutionContext, job: Job, blank: Record) -> Record:
     """Measure the one case of `job` and return `blank` filled in."""
     work = _Pass(context, job)
-    began, before, own = time.monotonic_ns(), take_snapshot(), time.process_time_ns()
+    began, before = time.monotonic_ns(), take_snapshot()
     status, reason = "ok", None
     try:
         with context.meters.opened(context.spawner, fresh(context.scratch / "energy")):
@@ -55,7 +55,7 @@ def measure_energy(context: ExecutionContext, job: Job, blank: Record) -> Record
         "exit_ns": time.monotonic_ns(),
         "parity": work.parity,
         "energy": tuple(work.windows),
-        "conditions": conditions_since(before, work.spent_ns + time.process_time_ns() - own),
+        "conditions": conditions_since(before, work.spent_ns),
     }
     if reason is not None:
         fields |= {"status": status, "reason": reason}
@@ -141,7 +141,7 @@ class _Pass:
     def _window(self, part: str, seconds: float, act: Callable[[], int], spent_ns: Callable[[], int | None]) -> None:
         """Repeat `act`, which returns how much was done, between two readings of all counters."""
         meters, least_ns = self._context.meters, self._least_s(seconds) * 1e9 if seconds else 0.0
-        before, own_ns, spent_before = take_snapshot(), time.process_time_ns(), spent_ns()
+        before, spent_before = take_snapshot(), spent_ns()
         first = meters.begin()
         start_ns = time.monotonic_ns()
         count = act()
@@ -151,8 +151,7 @@ class _Pass:
         last = meters.end()
         spent_after = spent_ns()
         known = spent_before is not None and spent_after is not None
-        spent = (spent_after or 0) - (spent_before or 0)
-        conditions = conditions_since(before, spent + time.process_time_ns() - own_ns)
+        conditions = conditions_since(before, (spent_after or 0) - (spent_before or 0))
         window = EnergyWindow(
             part=part, start_ns=start_ns, end_ns=end_ns, count=count, others=conditions.others if known else None
         )

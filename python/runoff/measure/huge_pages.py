@@ -1,4 +1,4 @@
-"""Memory in huge pages, so that two processes of one program lie alike.
+"""Memory in huge pages: processes of one program then differ less.
 
 The kernel gives a process whichever 4 KiB pages are free, and which ones they are decides what shares a place in the
 caches: for its whole life one process is then a percent or two slower than another of the same program. Pages of
@@ -22,14 +22,14 @@ _FIELD = "AnonHugePages:"
 
 
 def with_huge_pages(target: Target) -> Target:
-    """Return `target`, its memory asked for in huge pages; other tunables stay."""
+    """Return `target` with its memory in huge pages; other tunables are kept."""
     before = target.environment().get(_VARIABLE)
     tunables = f"{before}:{_TUNABLE}" if before else _TUNABLE
     return msgspec.structs.replace(target, env={**target.env, _VARIABLE: tunables})
 
 
 def huge_bytes(pid: int) -> int:
-    """Return how much of a process's memory lies in huge pages, in bytes; 0 where the system does not tell."""
+    """Return the bytes of a process's memory in huge pages; 0 if the system does not report them."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:

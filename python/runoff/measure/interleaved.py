@@ -53,11 +53,11 @@ def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Re
 
 def _measure(context: ExecutionContext, job: Job, blanks: dict[str, tuple[Case, Record]]) -> dict[str, Record]:
     """Start, warm up, take turns and end; return the records by case."""
-    before, own = take_snapshot(), time.process_time_ns()
+    before = take_snapshot()
     with ProcessGroup(context, job, [case for case, _ in blanks.values()]) as group:
         group.warm_up()
         stats = _take_turns(context, group)
-    conditions = conditions_since(before, group.spent_ns + time.process_time_ns() - own)
+    conditions = conditions_since(before, group.spent_ns)
     return {name: _record(group, blank, stats.get(name), conditions) for name, (_, blank) in blanks.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -107,13 +106,13 @@ def measure_one_shot(context: ExecutionContext, job: Job, blank: Record) -> Reco
 def _measure(context: ExecutionContext, job: Job, blank: Record, folder: Path) -> Record:
     process, (case,), tool = OneShot(context, job, folder), job.cases, job.probe.tool
     on_device = job.probe.watches_device and case.settings.provider in PROVIDERS
-    before, own = take_snapshot(), time.process_time_ns()
+    before = take_snapshot()
     with DeviceWatch() if on_device else nullcontext() as watch:
         outcome = process.run()
     finished, result = outcome.finished, outcome.result
     record = outcome.record(
         blank,
-        conditions=conditions_since(before, finished.cpu_ns + time.process_time_ns() - own, finished.switches),
+        conditions=conditions_since(before, finished.cpu_ns, finished.switches),
         device_memory=watch.of(finished.pid) if watch else None,
     )
     if result is None or outcome.reason:

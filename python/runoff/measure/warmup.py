@@ -1,4 +1,4 @@
-"""Has a live process reached its steady state? Detected from its times, not assumed from a count."""
+"""Detection of the steady state of a live process, from its times instead of a count."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WINDOW = 5
-"""Inferences whose median is one point of the curve."""
+"""Inferences in a window; their median is one point of the curve."""
 WINDOWS = 3
-"""Points that have to lie level."""
+"""Successive windows that must agree."""
 LEVEL = 0.02
-"""Share by which points may differ on a machine without noise."""
+"""Share by which windows may differ on a machine without noise."""
 
 
 def is_steady(durations: Sequence[float]) -> bool:
