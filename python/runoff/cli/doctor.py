@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 from runoff import paths
+from runoff.cli.output import print_json
 from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.machine import describe_machine
@@ -45,7 +44,7 @@ def examine(*, as_json: bool) -> None:
     with workspace() as (spawner, scratch):
         findings = list(_findings(spawner, scratch))
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(findings), indent=2) + b"\n")
+        print_json(findings)
         return
     from rich.console import Console
     from rich.markup import escape
