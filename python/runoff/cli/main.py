@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runoff import __version__
-from runoff.records.errors import ExitCode, RunoffError
+from runoff.cli.program_exit import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -265,26 +264,5 @@ def selftest() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end with its exit code; without `arguments` it takes those of the process."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        cli.main(args=arguments, prog_name="runoff", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("runoff: interrupted", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
-    except RunoffError as error:
-        click.echo(f"runoff: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"        {error.hint}", err=True)
-        sys.exit(error.code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.CASE_FAILED)
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    """Leave as after Ctrl-C: what runs is killed, what was measured is kept."""
-    raise KeyboardInterrupt
+    """Run the command line and exit with its exit code."""
+    run_program(cli, "runoff", arguments)
