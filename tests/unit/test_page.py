@@ -31,8 +31,8 @@ from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
 from runoff.report.pareto import front, front_words
 from runoff.report.plots import draw
 from runoff.report.tables import Column, Line, Table, nothing, plain, verdict_cell, without_empty
+from runoff.report.terminal import absence_lines
 from runoff.report.text import Figure
-from runoff.report.unavailable import absence_lines, absences
 from runoff.report.verdicts import answers
 
 if TYPE_CHECKING:
@@ -295,10 +295,10 @@ def test_columns_without_a_value_are_left_out() -> None:
 
 def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) -> None:
     made = blocks(analysis)
-    assert [(absence.targets, absence.cases) for absence in absences(made)] == [(["coreml"], 1), (["ort-web"], 1)]
-    assert (
-        absence_lines(made)[1] == "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)"
-    )
+    assert absence_lines(made) == [
+        "unavailable: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)",
+        "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)",
+    ]
     assert {row.target for row in made[0].present}.isdisjoint({"coreml", "ort-web"})
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.models.store import ModelStore
     from runoff.plan.target import TargetInfo
 
     Rows = list[dict[str, Any]]
@@ -52,15 +51,13 @@ def _models() -> Rows:
     return [
         {
             "model": model.name,
-            "stored": _weights(store, model.name) if model.name in stored else "no (made when needed)",
+            "stored": f"yes, weights {store.get(model.name).manifest.weights}"
+            if model.name in stored
+            else "no (made when needed)",
             "description": model.description,
         }
         for model in ZOO
     ]
-
-
-def _weights(store: ModelStore, name: str) -> str:
-    return f"yes, weights {store.get(name).manifest.weights}"
 
 
 def _targets() -> Rows:

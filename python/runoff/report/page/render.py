@@ -18,8 +18,7 @@ from runoff.report.page.cases import naming
 from runoff.report.page.pictures import pictures
 from runoff.report.page.svg import variable
 from runoff.report.palette import DARK
-from runoff.report.terminal import audit_lines, harness_line
-from runoff.report.unavailable import absence_lines
+from runoff.report.terminal import absence_lines, audit_lines, harness_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
