@@ -19,20 +19,20 @@ from runoff.analysis.verdict import Verdict, not_comparable
 from runoff.analysis.wording import tone
 from runoff.records.reason import Reason
 from runoff.records.schema import Footprint, Run
+from runoff.report import details
 from runoff.report.build import write_report
 from runoff.report.overview import blocks
-from runoff.report.page import details
 from runoff.report.page.answers import board, cards, lead
-from runoff.report.page.cases import Naming
+from runoff.report.page.cases import naming
 from runoff.report.page.compared import percentiles
-from runoff.report.page.model import Column, Line, Table, nothing, plain, verdict_cell, without_empty
 from runoff.report.page.render import page
 from runoff.report.page.svg import inline, paint
 from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
 from runoff.report.pareto import front, front_words
 from runoff.report.plots import draw
+from runoff.report.tables import Column, Line, Table, nothing, plain, verdict_cell, without_empty
+from runoff.report.terminal import absence_lines
 from runoff.report.text import Figure
-from runoff.report.unavailable import absence_lines, absences
 from runoff.report.verdicts import answers
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_verdicts_in_cells(verdict: Verdict, shown: str, note: str, key: float |
 
 
 def test_a_percentile_without_bounds_says_why(analysis: Analysis) -> None:
-    table = percentiles(analysis, Naming(blocks(analysis)))
+    table = percentiles(analysis, naming(blocks(analysis)))
     place = [column.name for column in table.columns].index("p90")
     why = set(analysis.summary[analysis.summary["metric"] == "inference.warm.p90"]["reason"])
     shown = {line.cells[place].more[0] for line in table.lines if line.cells[place].fold == "no bounds"}
@@ -280,7 +280,7 @@ def test_facts_of_the_machine_are_words(analysis: Analysis) -> None:
 
 
 def test_shares_are_percent(analysis: Analysis) -> None:
-    table = details.accuracy(analysis, Naming(blocks(analysis)))
+    table = details.accuracy(analysis, naming(blocks(analysis)))
     place = [column.name for column in table.columns].index("top1 agrees")
     assert {line.cells[place].text for line in table.lines} == {"100 %"}
 
@@ -295,10 +295,10 @@ def test_columns_without_a_value_are_left_out() -> None:
 
 def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) -> None:
     made = blocks(analysis)
-    assert [(absence.targets, absence.cases) for absence in absences(made)] == [(["coreml"], 1), (["ort-web"], 1)]
-    assert (
-        absence_lines(made)[1] == "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)"
-    )
+    assert absence_lines(made) == [
+        "unavailable: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)",
+        "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)",
+    ]
     assert {row.target for row in made[0].present}.isdisjoint({"coreml", "ort-web"})
 
 

@@ -1,8 +1,7 @@
-"""What the commands ``run``, ``export`` and ``report`` do, and how ``bench`` ends."""
+"""What the commands ``bench``, ``run``, ``export`` and ``report`` do."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from runoff import paths
+from runoff.cli.output import print_json
 from runoff.measure.discovery import query_capabilities
 from runoff.measure.one_shot import run_process
 from runoff.measure.request import make_request
@@ -39,6 +39,38 @@ _TIMEOUT_S = 600.0
 _NS_PER_MS = 1e6
 
 
+def measure(
+    suite: str | None,
+    run: Path | None,
+    results: Path | None,
+    precision: str | None,
+    budget: str | None,
+    *,
+    as_json: bool,
+) -> ExitCode:
+    """Measure a suite or the rest of a run, write the report, print the table and return the exit code."""
+    from rich.console import Console
+
+    from runoff.bench import bench, resume
+    from runoff.plan.suite import find_suite
+
+    if run and (suite or precision or budget):
+        raise RunoffError(
+            "--resume cannot be combined with SUITE, --precision or --time",
+            "it resumes the suite of its run, as it was",
+        )
+    console = Console(stderr=as_json)
+    if run:
+        folder, code = resume(run, console)
+    else:
+        path, results = find_suite(suite or "quick"), results or paths.results()
+        folder, code = bench(path, results, console, precision=precision, time=budget)
+    finish(folder, as_json=as_json)
+    if code == ExitCode.NOTHING_RUNS_HERE:
+        raise _nothing_ran(folder)
+    return code
+
+
 def finish(folder: Path, *, as_json: bool) -> None:
     """Build the report of the run in `folder` and print its table.
 
@@ -64,14 +96,14 @@ def finish(folder: Path, *, as_json: bool) -> None:
     analysis = analyse(run)
     write_report(analysis)
     if as_json:
-        _print_json(as_dict(analysis))
+        print_json(as_dict(analysis))
         return
     show(analysis, console)
     for name in ("report.html", "report.md"):
         console.print(f"report: {shown(folder / name)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def nothing_ran(folder: Path) -> RunoffError:
+def _nothing_ran(folder: Path) -> RunoffError:
     """Return the failure of a run without any case that can run on this machine, with its first reason."""
     from runoff.report.text import plural
 
@@ -109,7 +141,7 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
     if outcome.reason:
         raise RunoffError(f"{target}: {outcome.reason.message}", outcome.reason.hint, _exit_code(outcome))
     if as_json:
-        _print_json({**msgspec.to_builtins(outcome.result), "wall_ns": outcome.finished.elapsed_ns})
+        print_json({**msgspec.to_builtins(outcome.result), "wall_ns": outcome.finished.elapsed_ns})
     elif outcome.result:
         _print_result(outcome.result, outcome.finished, case)
 
@@ -163,7 +195,3 @@ def _print_result(result: Result, finished: Finished, case: Case) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from msgspec import Struct
 
 from runoff import paths
+from runoff.cli.output import print_json
 from runoff.compare import formats
 from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.paths import shown
@@ -37,22 +37,26 @@ def compare(
     run: str | None,
     metrics: Sequence[str],
     relative_to: str | None,
+    raw: bool,
     unlike_machines: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Compare two runs or two targets, and print what was found."""
-    made = _compared(first, second, run, metrics, relative_to, unlike_machines=unlike_machines)
-    if out:
-        write_page(made, out)
     from rich.console import Console
 
-    from runoff.compare.show import as_dict, print_comparison
+    from runoff.compare import show
 
+    if raw and relative_to:
+        raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
+    base = "" if raw else relative_to
+    made = _compared(first, second, run, metrics, base, unlike_machines=unlike_machines)
+    if out:
+        _write_page(made, out)
     if as_json:
-        print_json(as_dict(made))
+        print_json(show.as_dict(made))
     else:
-        print_comparison(made, Console())
+        show.print_comparison(made, Console())
     if out:
         click.echo(f"comparison: {shown(out / 'compare.md')}", err=as_json)
 
@@ -60,7 +64,7 @@ def compare(
 def _compared(
     first: str, second: str, run: str | None, metrics: Sequence[str], relative_to: str | None, *, unlike_machines: bool
 ) -> RunComparison:
-    sides = [find(word) for word in (first, second)]
+    sides = [_find(word) for word in (first, second)]
     if run is None and sides[0] and sides[1]:
         one, other = (formats.read(path) for path in sides if path)
         return compare_runs(one, other, metrics, relative_to, unlike_machines=unlike_machines)
@@ -69,11 +73,11 @@ def _compared(
         raise RunoffError(f"{missing}: no such run or file", "past runs: runoff list runs")
     if relative_to is not None or unlike_machines:
         raise RunoffError("--relative-to, --raw and --unlike-machines are for two runs, not for two targets of one")
-    data = formats.read(located(run) if run else latest())
+    data = formats.read(_located(run) if run else _latest())
     return compare_targets(data, first, second, metrics)
 
 
-def find(word: str) -> Path | None:
+def _find(word: str) -> Path | None:
     """Return the run or file that `word` names, as a path or as the name of a run in the results' folder."""
     for path in (Path(word), paths.results() / word):
         if path.is_file() or (path / RUN_FILE).is_file():
@@ -81,28 +85,16 @@ def find(word: str) -> Path | None:
     return None
 
 
-def located(word: str) -> Path:
-    """Return the run or file that `word` names.
-
-    Raises
-    ------
-    RunoffError
-        When there is none.
-    """
-    found = find(word)
+def _located(word: str) -> Path:
+    """Return the run or file that `word` names; raise `RunoffError` if there is none."""
+    found = _find(word)
     if found is None:
         raise RunoffError(f"{word}: no such run or file", "past runs: runoff list runs")
     return found
 
 
-def latest() -> Path:
-    """Return the folder of the run that was started last.
-
-    Raises
-    ------
-    RunoffError
-        When there is no run.
-    """
+def _latest() -> Path:
+    """Return the folder of the run that was started last."""
     started = {}
     for file in paths.results().glob(f"*/{RUN_FILE}"):
         with suppress(msgspec.DecodeError):  # said where runs are listed
@@ -112,7 +104,7 @@ def latest() -> Path:
     return max(started, key=lambda folder: started[folder])
 
 
-def write_page(comparison: RunComparison, out: Path) -> None:
+def _write_page(comparison: RunComparison, out: Path) -> None:
     """Write the comparison as Markdown, JSON and plots into the folder `out`."""
     from runoff.compare import forest, show
 
@@ -125,13 +117,7 @@ def write_page(comparison: RunComparison, out: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder.
-
-    Raises
-    ------
-    RunoffError
-        When it cannot be made.
-    """
+    """Make a folder; raise `RunoffError` when it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -179,7 +165,7 @@ def gate(
 
 
 def _run_folder(word: str) -> Path:
-    found = located(word)
+    found = _located(word)
     return found.parent if found.name == RUN_FILE else found
 
 
@@ -187,13 +173,8 @@ def convert(source: str, target: Path, to: str | None) -> None:
     """Read measurements of one format and write them in another; what is lost is said on stderr."""
     if to is not None and to not in formats.WRITERS:
         raise RunoffError(f"--to {to}: no such format", did_you_mean(to, formats.WRITERS))
-    data = formats.read(located(source))
+    data = formats.read(_located(source))
     make_folder(target.parent)
     losses = formats.write(data, target, to)
     if losses:
         click.echo(f"runoff: {target.name} leaves out: {', '.join(losses)}", err=True)
-
-
-def print_json(value: Any) -> None:  # noqa: ANN401 (anything that msgspec encodes)
-    """Print `value` as JSON."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 from runoff import paths
+from runoff.cli.output import print_json
 from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.machine import describe_machine
@@ -45,7 +44,7 @@ def examine(*, as_json: bool) -> None:
     with workspace() as (spawner, scratch):
         findings = list(_findings(spawner, scratch))
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(findings), indent=2) + b"\n")
+        print_json(findings)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -80,28 +79,20 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
 
 
 def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
-    load = machine["load_1min"]
-    if load > _BUSY * machine["cores_allowed"]:
-        yield Finding(
-            "load",
-            "warning",
-            f"{load} in the last minute",
-            "wait until the machine is idle, or expect wide intervals",
-        )
+    load, governor = machine["load_1min"], machine["governor"]
+    busy = "wait until the machine is idle, or expect wide intervals" if load > _BUSY * machine["cores_allowed"] else ""
+    yield _found("load", f"{load} in the last minute", busy)
+    if governor is None:
+        unknown = "this system does not tell its frequency governor"
+        yield _found("governor", unknown, "usual on virtual machines; nothing to do")
     else:
-        yield Finding("load", "ok", f"{load} in the last minute")
-    governor = machine["governor"]
-    if governor not in (None, "performance"):
-        yield Finding("governor", "warning", governor, "sudo cpupower frequency-set -g performance")
-    elif governor is None:
-        yield Finding(
-            "governor",
-            "warning",
-            "this system does not tell its frequency governor",
-            "usual on virtual machines; nothing to do",
-        )
-    else:
-        yield Finding("governor", "ok", governor)
+        slow = "" if governor == "performance" else "sudo cpupower frequency-set -g performance"
+        yield _found("governor", governor, slow)
+
+
+def _found(what: str, detail: str, advice: str) -> Finding:
+    """Return what was found: a warning where there is advice."""
+    return Finding(what, "warning" if advice else "ok", detail, advice)
 
 
 def _tool(tool: Tool, probe: str, spawner: Spawner) -> Finding:
@@ -122,14 +113,10 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     events = PERF.read(scratch)
     dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
     if dead:
-        yield Finding(
-            "perf counts",
-            "warning",
-            f"not counted here: {', '.join(dead)}",
-            "usual on virtual machines; those rows say so",
-        )
+        lost = f"not counted here: {', '.join(dead)}"
+        yield _found("perf counts", lost, "usual on virtual machines; those rows say so")
     else:
-        yield Finding("perf counts", "ok", f"all of {', '.join(event['event'] for event in events)}")
+        yield _found("perf counts", f"all of {', '.join(event['event'] for event in events)}", "")
 
 
 def _energy(spawner: Spawner) -> Finding:
@@ -146,8 +133,4 @@ def _room() -> Finding:
     folder = next(folder for folder in (paths.results(), *paths.results().parents) if folder.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.0f} GB free for results and models"
-    return (
-        Finding("disk", "ok", text)
-        if free > _ROOM_BYTES
-        else Finding("disk", "warning", text, "a run needs up to 2 GB")
-    )
+    return _found("disk", text, "" if free > _ROOM_BYTES else "a run needs up to 2 GB")

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from runoff import paths
-from runoff.cli.compare import make_folder, print_json
+from runoff.cli.compare import make_folder
+from runoff.cli.output import print_json
 from runoff.compare.metrics import MAIN, parse_metric
 from runoff.history import query
 from runoff.history.changes import with_changes
@@ -44,9 +45,21 @@ def history(
     suite: str,
     unlike_machines: bool,
     out: Path | None,
+    sql: str | None,
     as_json: bool,
 ) -> None:
-    """Show how each metric of each case went from run to run."""
+    """Show how each metric of each case went from run to run, or what a query on the view ``history`` answers."""
+    from rich.console import Console
+
+    if sql is not None:
+        if case or metrics or suite or out or unlike_machines or by != "date":
+            raise RunoffError("--sql can only be combined with FOLDER and --json")
+        lines = query.select(_runs(folders, "")[0], sql)
+        if as_json:
+            print_json(lines)
+        else:
+            print_lines(lines, Console())
+        return
     asked = _parsed(list(dict.fromkeys(metrics)))
     runs, skipped = _runs(folders, suite)
     made = _history(runs, case, asked, by, unlike_machines=unlike_machines)
@@ -55,23 +68,9 @@ def history(
     if as_json:
         print_json(as_dict(made))
     else:
-        from rich.console import Console
-
         print_history(made, Console())
     if out:
         click.echo(f"history: {shown(out / f'{PAGE}.md')} and {plural(len(plots), 'plot')}", err=as_json)
-
-
-def sql(folders: Sequence[Path], text: str, *, as_json: bool) -> None:
-    """Print what a query on the view ``history`` answers."""
-    runs, _ = _runs(folders, "")
-    lines = query.select(runs, text)
-    if as_json:
-        print_json(lines)
-        return
-    from rich.console import Console
-
-    print_lines(lines, Console())
 
 
 def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str, str]]:

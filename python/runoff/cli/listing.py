@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from runoff import paths
+from runoff.cli.output import print_json
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runoff.models.store import ModelStore
     from runoff.plan.target import TargetInfo
 
     Rows = list[dict[str, Any]]
@@ -21,9 +19,11 @@ if TYPE_CHECKING:
 
 def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
     """Print the list called `what` as a table or as JSON; `results` is where the runs are."""
+    if results and what != "runs":
+        raise RunoffError(f"--results cannot be combined with {what}", "it names the folder of the runs")
     rows = _runs(results) if what == "runs" else _LISTS[what]()
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
+        print_json(rows)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -51,15 +51,13 @@ def _models() -> Rows:
     return [
         {
             "model": model.name,
-            "stored": _weights(store, model.name) if model.name in stored else "no (made when needed)",
+            "stored": f"yes, weights {store.get(model.name).manifest.weights}"
+            if model.name in stored
+            else "no (made when needed)",
             "description": model.description,
         }
         for model in ZOO
     ]
-
-
-def _weights(store: ModelStore, name: str) -> str:
-    return f"yes, weights {store.get(name).manifest.weights}"
 
 
 def _targets() -> Rows:

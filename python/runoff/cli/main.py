@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,9 @@ import click
 
 from runoff import __version__
 from runoff.cli.program_exit import run_program
-from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runoff.history.series import By
+    from collections.abc import Callable, Sequence
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -34,14 +32,33 @@ def cli() -> None:
     """Benchmark your model across ML runtimes and languages."""
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff bench",
-        "runoff bench seeds",
-        "runoff bench my-suite.toml --results /data/runs",
-        "runoff bench my-suite.toml --precision 2% --time 10m",
-        "runoff bench --resume results/quick-20261122-101500",
-    )
+def _command(runs: str, *examples: str) -> Callable[[Callable[[], None]], click.Command]:
+    """Return a decorator that adds a command: what is decorated gives its name, its options and its help.
+
+    It calls ``MODULE.FUNCTION`` of `runoff.cli` with the options by name, and ends with the exit code that it returns.
+    """
+    module, _, function = runs.partition(".")
+
+    def run(**options: object) -> None:
+        code = getattr(import_module(f"runoff.cli.{module}"), function)(**options)
+        if code is not None:
+            sys.exit(code)
+
+    def add(described: Callable[[], None]) -> click.Command:
+        command = cli.command(described.__name__.rstrip("_"), epilog=_examples(*examples))(described)
+        command.callback = run
+        return command
+
+    return add
+
+
+@_command(
+    "commands.measure",
+    "runoff bench",
+    "runoff bench seeds",
+    "runoff bench my-suite.toml --results /data/runs",
+    "runoff bench my-suite.toml --precision 2% --time 10m",
+    "runoff bench --resume results/quick-20261122-101500",
 )
 @click.argument("suite", required=False)
 @click.option("--resume", "run", type=_FOLDER, help="Resume the interrupted run in this folder.")
@@ -60,47 +77,15 @@ def cli() -> None:
     help="Time budget; sampling stops earlier if --precision is reached.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def bench(
-    suite: str | None,
-    run: Path | None,
-    results: Path | None,
-    precision: str | None,
-    budget: str | None,
-    *,
-    as_json: bool,
-) -> None:
+def bench() -> None:
     """Measure a suite: a name (quick, seeds) or a TOML file. Without one: quick."""
-    from rich.console import Console
-
-    from runoff import paths
-    from runoff.bench import bench as measure
-    from runoff.bench import resume
-    from runoff.cli.commands import finish, nothing_ran
-    from runoff.plan.suite import find_suite
-
-    if run and (suite or precision or budget):
-        raise RunoffError(
-            "--resume cannot be combined with SUITE, --precision or --time",
-            "it resumes the suite of its run, as it was",
-        )
-    console = Console(stderr=as_json)
-    if run:
-        folder, code = resume(run, console)
-    else:
-        path, results = find_suite(suite or "quick"), results or paths.results()
-        folder, code = measure(path, results, console, precision=precision, time=budget)
-    finish(folder, as_json=as_json)
-    if code == ExitCode.NOTHING_RUNS_HERE:
-        raise nothing_ran(folder)
-    sys.exit(code)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff run --target ort-rust",
-        "runoff run --target torch --image photo.jpg",
-        "runoff run --target ort-python --set threads=2 --set spinning=false --json",
-    )
+@_command(
+    "commands.run_once",
+    "runoff run --target ort-rust",
+    "runoff run --target torch --image photo.jpg",
+    "runoff run --target ort-python --set threads=2 --set spinning=false --json",
 )
 @click.option("--target", required=True, help="torch, torch-export, ort-python, ort-rust, ort-pyo3 ...")
 @click.option("--model", default="efficientnet-lite0", show_default=True, help="A model of the zoo.")
@@ -113,52 +98,37 @@ def bench(
     help="A setting, as in a suite; can be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
-def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
+def run() -> None:
     """Run one case once: print the labels of the image and the time of each phase."""
-    from runoff.cli.commands import run_once
-
-    run_once(target, model, image, assignments, as_json=as_json)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff export efficientnet-lite0",
-        "runoff export mobilenet_v2 --weights default --force",
-        "runoff export regnet_x_400mf --weights my-weights.pt --force",
-        "runoff export mobilenet_v2 --coreml",
-    )
+@_command(
+    "commands.export_models",
+    "runoff export efficientnet-lite0",
+    "runoff export mobilenet_v2 --weights default --force",
+    "runoff export regnet_x_400mf --weights my-weights.pt --force",
+    "runoff export mobilenet_v2 --coreml",
 )
 @click.argument("models", nargs=-1, required=True)
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
 @click.option("--force", is_flag=True, help="Export again even if the store already has it.")
 @click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
-def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
+def export() -> None:
     """Export models of the zoo to the store, each checked against PyTorch."""
-    from runoff.cli.commands import export_models
-
-    export_models(models, weights, force=force, coreml=coreml)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff report results/quick-20261122-101500",
-    )
-)
+@_command("commands.finish", "runoff report results/quick-20261122-101500")
 @click.argument("folder", type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def report(folder: Path, *, as_json: bool) -> None:
+def report() -> None:
     """Rebuild the tables, plots and report of a run from its raw results."""
-    from runoff.cli.commands import finish
-
-    finish(folder, as_json=as_json)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff compare ort-python ort-rust",
-        "runoff compare results/before results/after --out comparison",
-        "runoff compare before.json after.json",
-    )
+@_command(
+    "compare.compare",
+    "runoff compare ort-python ort-rust",
+    "runoff compare results/before results/after --out comparison",
+    "runoff compare before.json after.json",
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
@@ -171,46 +141,20 @@ def report(folder: Path, *, as_json: bool) -> None:
 )
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def compare(
-    first: str,
-    second: str,
-    run: str | None,
-    metrics: tuple[str, ...],
-    relative_to: str | None,
-    out: Path | None,
-    *,
-    raw: bool,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+def compare() -> None:
     """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
 
     Ratios to the baseline are compared if both runs have the same, unchanged baseline: whatever slowed a whole run
     cancels.
     """
-    from runoff.cli import compare as commands
-
-    if raw and relative_to:
-        raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
-    commands.compare(
-        first,
-        second,
-        run=run,
-        metrics=metrics,
-        relative_to="" if raw else relative_to,
-        unlike_machines=unlike_machines,
-        out=out,
-        as_json=as_json,
-    )
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
-        'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
-        "runoff gate results/RUN --save baseline.json",
-        "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
-    )
+@_command(
+    "compare.gate",
+    "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
+    'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
+    "runoff gate results/RUN --save baseline.json",
+    "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
 )
 @click.argument("run")
 @click.option("--limits", type=_FILE, help="A TOML file with tables [[limit]].")
@@ -226,62 +170,34 @@ def compare(
     "--unlike-machines", "--allow-different-machines", is_flag=True, help="Accept a baseline of a different machine."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def gate(
-    run: str,
-    limits: Path | None,
-    fail_on: tuple[str, ...],
-    baseline: Path | None,
-    save_to: Path | None,
-    summary: Path | None,
-    *,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+def gate() -> None:
     """Check a run against limits.
 
     Exit code 0: passed; 1: a limit is exceeded or a case failed; 2: bad input; 3: nothing to check.
     """
-    from runoff.cli import compare as commands
-
-    code = commands.gate(
-        run,
-        limits=limits,
-        fail_on=fail_on,
-        baseline=baseline,
-        save_to=save_to,
-        summary=summary,
-        unlike_machines=unlike_machines,
-        as_json=as_json,
-    )
-    sys.exit(code)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff convert results/quick-20261122-101500 run.parquet",
-        "runoff convert results/quick-20261122-101500 run.json --to pyperf",
-        "runoff convert hyperfine.json samples.csv",
-    )
+@_command(
+    "compare.convert",
+    "runoff convert results/quick-20261122-101500 run.parquet",
+    "runoff convert results/quick-20261122-101500 run.json --to pyperf",
+    "runoff convert hyperfine.json samples.csv",
 )
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT", type=_FILE)
 @click.option(
     "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
 )
-def convert(source: str, target: Path, to: str | None) -> None:
+def convert() -> None:
     """Convert a run, or a file of another tool, to another format."""
-    from runoff.cli import compare as commands
-
-    commands.convert(source, target, to)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff history",
-        "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
-        "runoff history results /data/runs --suite quick --out trend",
-        """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
-    )
+@_command(
+    "history.history",
+    "runoff history",
+    "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
+    "runoff history results /data/runs --suite quick --out trend",
+    """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
 )
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
 @click.option(
@@ -309,96 +225,42 @@ def convert(source: str, target: Path, to: str | None) -> None:
     help="Also compare runs of different machines.",
 )
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot of each case into this folder.")
-@click.option("--sql", "query", metavar="QUERY", help="Print the result of a query on the view `history` instead.")
+@click.option("--sql", metavar="QUERY", help="Print the result of a query on the view `history` instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history(
-    folders: tuple[Path, ...],
-    case: str,
-    metrics: tuple[str, ...],
-    by: By,
-    suite: str,
-    out: Path | None,
-    query: str | None,
-    *,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+def history() -> None:
     """Show each case from run to run: values, changes with their verdicts, and plots.
 
     FOLDER is a run or a folder of runs, by default the results folder (RUNOFF_RESULTS). Changes are those that
     runoff compare reports between two runs; runs of different machines are compared only on request.
     """
-    from runoff.cli import history as commands
-
-    if query is not None:
-        if case or metrics or suite or out or unlike_machines or by != "date":
-            raise RunoffError("--sql can only be combined with FOLDER and --json")
-        commands.sql(folders, query, as_json=as_json)
-        return
-    commands.history(
-        folders,
-        case=case,
-        metrics=metrics,
-        by=by,
-        suite=suite,
-        unlike_machines=unlike_machines,
-        out=out,
-        as_json=as_json,
-    )
 
 
-@cli.command(
-    "list",
-    epilog=_examples(
-        "runoff list",
-        "runoff list runs --results /data/runs",
-        "runoff list models",
-        "runoff list targets --json",
-    ),
+@_command(
+    "listing.show",
+    "runoff list",
+    "runoff list runs --results /data/runs",
+    "runoff list models",
+    "runoff list targets --json",
 )
 @click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
 @click.option("--results", type=_FOLDER, help="Folder of the runs.  [default: RUNOFF_RESULTS, or results]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(what: str, results: Path | None, *, as_json: bool) -> None:
+def list_() -> None:
     """List runs (the newest first), models, targets, suites or probes."""
-    from runoff.cli.listing import show
-
-    if results and what != "runs":
-        raise RunoffError(f"--results cannot be combined with {what}", "it names the folder of the runs")
-    show(what, as_json=as_json, results=results)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff doctor",
-        "runoff doctor --json",
-    )
-)
+@_command("doctor.examine", "runoff doctor", "runoff doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(*, as_json: bool) -> None:
+def doctor() -> None:
     """Report what this machine can measure, and how to enable what it cannot."""
-    from runoff.cli.doctor import examine
-
-    examine(as_json=as_json)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff selftest",
-        "runoff selftest --time 10m",
-        "runoff selftest --quick --json",
-    )
-)
+@_command("selftest.selftest", "runoff selftest", "runoff selftest --time 10m", "runoff selftest --quick --json")
 @click.option("--time", "budget", metavar="4m", help="Time budget of the injected slowdowns.  [default: 4m]")
 @click.option("--quick", is_flag=True, help="The same as --time 1m: resolves larger slowdowns only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def selftest(budget: str | None, *, quick: bool, as_json: bool) -> None:
+def selftest() -> None:
     """Inject faults and slowdowns, and report which of them are detected on this machine."""
-    from runoff.cli.selftest import selftest as prove
-
-    if quick and budget:
-        raise RunoffError("--quick and --time cannot be combined", "remove one of them")
-    sys.exit(prove("1m" if quick else budget or "4m", as_json=as_json))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from runoff.measure.machine import describe_machine
 from runoff.paths import shown
 from runoff.plan.quantities import parse_duration
 from runoff.processes import workspace
-from runoff.records.errors import ExitCode
+from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, write_atomically
 from runoff.records.machine import headline
 from runoff.selftest.faults import judge_faults, plan_faults
@@ -37,16 +37,19 @@ if TYPE_CHECKING:
 _FAULTS_TAKE = "about a minute"
 
 
-def selftest(time: str, *, as_json: bool) -> ExitCode:
+def selftest(budget: str | None, *, quick: bool, as_json: bool) -> ExitCode:
     """Inject faults and slowdowns, print what was found, and return the exit code.
 
     Raises
     ------
     RunoffError
-        When `time` is not a duration, or the environment of `ort-python` is not made.
+        When `budget` is not a duration, or the environment of `ort-python` is not made.
     """
     from rich.console import Console
 
+    if quick and budget:
+        raise RunoffError("--quick and --time cannot be combined", "remove one of them")
+    time = "1m" if quick else budget or "4m"
     parse_duration(time)
     plans = plan_faults(), plan_resolution(time)
     console = Console(stderr=as_json)

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from runoff.report.frame import legend, log_axis, of_block, per_profile, target_colour, title
+from runoff.report.frame import legend, logarithmic, of_block, per_profile, target_colour, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,13 @@ def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN
         for (profile, target), part in rows.groupby(["profile", "target"], sort=False)
     )
     domain = [float(curves["ms"].min()) / 1.05, float(curves["ms"].max()) * 1.05]
-    x = alt.X("ms:Q", scale=alt.Scale(type="log", domain=domain, nice=False), axis=log_axis(domain, frame))
+    x = logarithmic(alt.X, "ms:Q", domain, "milliseconds", frame)
     colour = target_colour(curves, frame)
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
         lines = alt.Chart(part).mark_line(strokeWidth=2)
         y = alt.Y("share:Q", title="share of inferences", axis=alt.Axis(format="%", tickCount=5))
-        lines = lines.encode(x=x.title("milliseconds (log scale)"), y=y, order="share:Q", color=colour)
+        lines = lines.encode(x=x, y=y, order="share:Q", color=colour)
         return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
 
     return per_profile(curves, frame, panel)

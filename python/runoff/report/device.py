@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runoff.probes.memory import DEVICE_PEAK
-from runoff.report.text import Figure, finite, full
+from runoff.report.text import figure_or_reason, finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,12 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
     for case, found in lines.items():
         memory = found.get(DEVICE_PEAK, {})
         how = memory.get("reason", "") if finite(memory.get("estimate")) is not None else ""
-        yield [case, *(_cell(found.get(name)) for name in (*PARTS, DEVICE_PEAK)), how, devices.get(case, "not told")]
+        yield [
+            case,
+            *(figure_or_reason(found.get(name)) for name in (*PARTS, DEVICE_PEAK)),
+            how,
+            devices.get(case, "not told"),
+        ]
 
 
 def _devices(run: Run) -> dict[str, str]:
@@ -42,14 +47,6 @@ def _devices(run: Run) -> dict[str, str]:
         if record.result and record.result.effective and record.result.effective.device:
             named.setdefault(record.case, {})[record.result.effective.device] = None
     return {case: ", ".join(names) for case, names in named.items()}
-
-
-def _cell(line: dict[Any, Any] | None) -> str:
-    """Return a figure, or why there is none."""
-    if line is None:
-        return ""
-    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    return str(line["reason"]) if value is None else full(Figure(value, low, high, line["unit"], int(line["n"])))
 
 
 def lines(analysis: Analysis) -> list[str]:

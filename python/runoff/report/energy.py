@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runoff.analysis.machine_noise import OTHERS
 from runoff.probes.energy import AFTER, BEFORE, PARTS, resolutions
-from runoff.report.text import Figure, finite, full, number
+from runoff.report.text import Figure, figure_or_reason, finite, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,22 +63,11 @@ def _of(case: str, meter: MeterInfo, domain: str, found: _Lines, unknown: dict[s
         if (case, name) in found and name in unknown:
             yield [
                 *(case, part, f"{meter.name}, {domain} ({meter.domains[domain]})"),
-                *(_cell(found, case, name), number(Figure(unknown[name], unit="J"))),
-                *(_cell(found, case, metric) for metric in (f"{name}.gross", f"power.{name}")),
-                *(_cell(found, case, f"power.{rest}.{domain}") for rest in (BEFORE, AFTER)),
+                *(figure_or_reason(found[case, name]), number(Figure(unknown[name], unit="J"))),
+                *(figure_or_reason(found.get((case, metric))) for metric in (f"{name}.gross", f"power.{name}")),
+                *(figure_or_reason(found.get((case, f"power.{rest}.{domain}"))) for rest in (BEFORE, AFTER)),
                 _others(found.get((case, f"others.{part}"))),
             ]
-
-
-def _cell(found: _Lines, case: str, metric: str) -> str:
-    """Return a figure, or why there is none."""
-    line = found.get((case, metric))
-    if line is None:
-        return ""
-    if line["status"] != "ok":
-        return str(line["reason"])
-    value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
-    return full(Figure(value, low, high, line["unit"], int(line["n"])))
 
 
 def _others(line: dict[Any, Any] | None) -> str:

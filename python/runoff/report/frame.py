@@ -95,7 +95,13 @@ def sparse_axis(frame: Frame) -> Any:  # noqa: ANN401
     return alt.Axis(tickCount=7 if frame.beside else 4, labelOverlap="greedy", domain=False, ticks=False)
 
 
-def log_axis(domain: list[float], frame: Frame) -> Any:  # noqa: ANN401
+def logarithmic(kind: type[Any], field: str, domain: list[float], words: str, frame: Frame) -> Any:  # noqa: ANN401
+    """Return the logarithmic `alt.X` or `alt.Y` of a field over `domain`."""
+    scale = alt.Scale(type="log", domain=domain, nice=False)
+    return kind(field, scale=scale, axis=_log_axis(domain, frame), title=f"{words} (log scale)")
+
+
+def _log_axis(domain: list[float], frame: Frame) -> Any:  # noqa: ANN401
     """Return an axis whose labels neither run into each other nor leave out half of the scale."""
     span = domain[1] / domain[0]
     steps = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 4, 5, 7) if span > 2.5 else tuple(np.arange(1, 10, 0.5))  # noqa: PLR2004

@@ -9,7 +9,17 @@ import pandas as pd
 
 from runoff.analysis.verdict import read_verdict
 from runoff.analysis.wording import headline
-from runoff.report.frame import BAR, legend, log_axis, names, of_block, per_profile, sparse_axis, target_colour, title
+from runoff.report.frame import (
+    BAR,
+    legend,
+    logarithmic,
+    names,
+    of_block,
+    per_profile,
+    sparse_axis,
+    target_colour,
+    title,
+)
 from runoff.report.palette import AXIS, BAND, INK, OTHER_PHASE, PHASES, SURFACE
 from runoff.report.text import Figure, number
 
@@ -32,14 +42,7 @@ _NEIGHBOUR = 62
 def life(table: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
     """Return stacked bars of the phases, and again without a target that dwarfs the others; None for no data.
 
-    Parameters
-    ----------
-    table
-        The life table of `runoff.analysis.phases`.
-    block
-        The cases to show.
-    frame
-        The room that there is.
+    `table` is the life table of `runoff.analysis.phases`.
     """
     table = of_block(table, block)
     if table.empty:
@@ -95,21 +98,16 @@ def ratios(summary: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: A
     lines = lines.sort_values("baseline", key=lambda names: names.map(block.baselines.index), kind="stable")
     lines = lines.assign(text=[headline(read_verdict(line)) for line in lines.to_dict("records")])
     colour = target_colour(lines, frame).legend(None)
-    made = []
-    for profile, rows in lines.groupby("profile", sort=False):
-        panels = [
-            _ratio_panel(
-                rows[rows["baseline"] == baseline],
-                _around_one(peers),
-                colour,
-                f"profile {profile}, against {baseline}",
-                frame,
-            )
-            for baseline, peers in lines.groupby("baseline", sort=False)
-            if baseline in set(rows["baseline"])
+    domains = {baseline: _around_one(peers) for baseline, peers in lines.groupby("baseline", sort=False)}
+    return frame.rows(
+        [
+            [
+                _ratio_panel(part, domains[baseline], colour, f"profile {profile}, against {baseline}", frame)
+                for baseline, part in rows.groupby("baseline", sort=False)
+            ]
+            for profile, rows in lines.groupby("profile", sort=False)
         ]
-        made.append(panels)
-    return frame.rows(made)
+    )
 
 
 def _around_one(lines: pd.DataFrame) -> list[float]:
@@ -122,8 +120,9 @@ def _around_one(lines: pd.DataFrame) -> list[float]:
 def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
     width = frame.panel - (_NEIGHBOUR if frame.beside else _VERDICT)
     y = names(list(lines["target"]), frame, scale=alt.Scale(paddingOuter=0.2))
-    x = alt.X("ratio:Q", scale=alt.Scale(type="log", domain=domain, nice=False), axis=log_axis(domain, frame))
-    x = x.title("times faster than the baseline (log scale)" if frame.beside else "times faster (log scale)")
+    x = logarithmic(
+        alt.X, "ratio:Q", domain, "times faster than the baseline" if frame.beside else "times faster", frame
+    )
     base = alt.Chart(lines).encode(y=y, color=colour)
     rules = base.mark_rule(strokeWidth=2.5).encode(x="ratio_low:Q", x2="ratio_high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import pandas as pd
 
-from runoff.report.frame import legend, log_axis, target_colour, title
+from runoff.report.frame import legend, logarithmic, target_colour, title
 from runoff.report.palette import AXIS, INK, SURFACE
 from runoff.report.verdicts import WARM, WHOLE
 
@@ -66,29 +66,22 @@ def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:
 def _points(block: Block, read: Callable[[Row], Figure]) -> pd.DataFrame:
     """Return a row for each case that computes and has both figures; `front` is whether none beats it."""
     rows = [row for row in block.rows if row.computes and row.control_of is None]
-    table = pd.DataFrame([_point(row, read(row)) for row in rows if None not in (read(row).value, row.peak.value)])
+    table = pd.DataFrame(
+        {"target": row.target, "profile": row.profile, "ms": time / 1e6, "mb": peak / 1e6}
+        for row in rows
+        if (time := read(row).value) is not None and (peak := row.peak.value) is not None
+    )
     if not table.empty:
         kept = front(list(zip(table["ms"], table["mb"], strict=True)))
         table["front"] = [place in kept for place in range(len(table))]
     return table
 
 
-def _point(row: Row, time: Figure) -> dict[str, Any]:
-    return {
-        "target": row.target,
-        "profile": row.profile,
-        "ms": (time.value or 0.0) / 1e6,
-        "mb": (row.peak.value or 0.0) / 1e6,
-    }
-
-
 def _panel(table: pd.DataFrame, what: str, every: pd.DataFrame, shape: Any, frame: Frame) -> Any:  # noqa: ANN401
     width = frame.panel + 40
     across, up = _domain(table["ms"]), _domain(every["mb"])
-    x = alt.X("ms:Q", scale=alt.Scale(type="log", domain=across, nice=False), axis=log_axis(across, frame))
-    x = x.title(f"{what}, milliseconds (log scale)")
-    y = alt.Y("mb:Q", scale=alt.Scale(type="log", domain=up, nice=False), axis=log_axis(up, frame))
-    y = y.title("peak memory, megabytes (log scale)")
+    x = logarithmic(alt.X, "ms:Q", across, f"{what}, milliseconds", frame)
+    y = logarithmic(alt.Y, "mb:Q", up, "peak memory, megabytes", frame)
     colour = target_colour(every, frame)
     mark = alt.Shape("profile:N", scale=shape, legend=legend(frame, symbolStrokeColor=INK, symbolFillColor=SURFACE))
     best = table[table["front"]].sort_values("ms")

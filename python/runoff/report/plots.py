@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
     from runoff.report.frame import Frame
     from runoff.report.overview import Block
+
+    _Chart = tuple[str, str, Block | None, Callable[[Frame], Any]]
+    """The name of a figure, what it is of, its block, and what makes its chart."""
 
 _FONT = "sans-serif"
 
@@ -74,34 +78,38 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
     """Yield each figure of the run; what was not measured has none."""
     machine = headline(analysis.run.info.machine)
     made = blocks(analysis)
+    for name, where, block, chart in (*_of_blocks(analysis, made), *_sweeps(made)):
+        wide = chart(WIDE)
+        if wide is not None:
+            kind = name.partition("-")[0]
+            more = [front_words(block)] if block and kind == "pareto" else []
+            yield Plot(
+                name=name,
+                kind=kind,
+                title=_TITLES[kind],
+                where=where,
+                notes=[_NOTES[kind], *more],
+                machine=machine,
+                block=block,
+                wide=wide,
+                chart=chart,
+            )
+
+
+def _of_blocks(analysis: Analysis, made: list[Block]) -> Iterator[_Chart]:
     for block in made:
         for kind, chart in _charts(analysis, block):
-            wide = chart(WIDE)
-            if wide is not None:
-                what = kind.partition("-")[0]
-                more = [front_words(block)] if what == "pareto" else []
-                yield Plot(
-                    name=f"{kind}-{block.slug}",
-                    kind=what,
-                    title=_TITLES[what],
-                    where=block.title,
-                    notes=[_NOTES[what], *more],
-                    machine=machine,
-                    block=block,
-                    wide=wide,
-                    chart=chart,
-                )
-    yield from _sweeps(made, machine)
+            yield f"{kind}-{block.slug}", block.title, block, chart
 
 
 def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[Frame], Any]]]:
-    yield "life", lambda frame: panels.life(analysis.life, block, frame)
-    yield "ratio", lambda frame: panels.ratios(analysis.summary, block, frame)
-    yield "warm", lambda frame: curves.warm(analysis.samples, block, frame)
-    yield "pareto", lambda frame: pareto(block, frame)
-    yield "memory", lambda frame: panels.memory(block, frame)
+    yield "life", partial(panels.life, analysis.life, block)
+    yield "ratio", partial(panels.ratios, analysis.summary, block)
+    yield "warm", partial(curves.warm, analysis.samples, block)
+    yield "pareto", partial(pareto, block)
+    yield "memory", partial(panels.memory, block)
     for domain in block.domains:
-        yield f"energy-{domain}", lambda frame, domain=domain: panels.energy(block, domain, frame)  # type: ignore[misc]
+        yield f"energy-{domain}", partial(panels.energy, block, domain)
 
 
 _TITLES = {
@@ -149,22 +157,11 @@ def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
     return made
 
 
-def _sweeps(made: list[Block], machine: str) -> Iterator[Plot]:
+def _sweeps(made: list[Block]) -> Iterator[_Chart]:
     """Yield the time per item over the batch, where several batches were measured."""
     groups: dict[tuple[str, str, int], list[Block]] = {}
     for block in made:
         groups.setdefault((block.model, block.workload, block.threads), []).append(block)
     for (model, workload, threads), group in groups.items():
-        wide = curves.sweep(group, WIDE)
-        if wide is not None:
-            yield Plot(
-                name=f"batch-{model}-{workload}-t{threads}",
-                kind="batch",
-                title=_TITLES["batch"],
-                where=f"{model}, {workload}, {plural(threads, 'thread')}",
-                notes=[_NOTES["batch"]],
-                machine=machine,
-                block=None,
-                wide=wide,
-                chart=lambda frame, group=group: curves.sweep(group, frame),  # type: ignore[misc]
-            )
+        where = f"{model}, {workload}, {plural(threads, 'thread')}"
+        yield f"batch-{model}-{workload}-t{threads}", where, None, partial(curves.sweep, group)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 from msgspec import Struct
 
-from runoff.analysis.wording import percent
 from runoff.probes import PROBES
-from runoff.report import contents, device, energy
+from runoff.report import details, device, energy
 from runoff.report.measured import how_lines
-from runoff.report.overview import DETAIL, outliers, ratios
-from runoff.report.tables import bullets, table
+from runoff.report.overview import DETAIL
+from runoff.report.tables import BY_ID, bullets, markdown, table
 from runoff.report.terminal import harness_line, missing_lines
 from runoff.report.text import figure_of, full
 
@@ -21,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from runoff.analysis.analyse import Analysis
+    import pandas as pd
 
-NEAR_ONE = 0.99
-"""From here on a cosine needs all its digits."""
+    from runoff.analysis.analyse import Analysis
+    from runoff.report.tables import Table
+
 IN_FILES = "The images are files next to report.md; a comment does not show them."
 HOW_TO_READ = """\
 Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
@@ -32,6 +30,24 @@ divided by the target's in the same block: 4x faster means a quarter of the time
 between the baseline and its A/A control. "No difference" means that the interval includes 1, that the
 p-value, corrected for all comparisons made, is above 0.05, or that the difference is within the floor. Process times
 are hyperfine's; phases and inference times are the runner's own; neither is subtracted from the other."""
+
+STABILITY = (
+    "The worst verdict comes first, with the evidence for it and then the rest. Thresholds: "
+    "docs/stability-and-fairness.md."
+)
+ACCURACY = (
+    "Worst item of each case, against what PyTorch answered when the model was stored. `max rel diff` is "
+    "the largest difference divided by the largest output; `input ...` are differences of the tensor that "
+    "went in, in steps of 255; `top1 agrees` is a share."
+)
+LIFE = (
+    "Phases of one process for each case, the one whose whole time is the median; they add up to it. "
+    "Milliseconds. Medians phase by phase are in summary.csv."
+)
+OUTLIERS = (
+    "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. They are counted here and "
+    "stay in every estimate and plot."
+)
 
 
 class Section(Struct, frozen=True):
@@ -45,7 +61,7 @@ class Section(Struct, frozen=True):
 def trust(analysis: Analysis) -> Iterator[Section]:
     """Yield the sections on whether numbers may be compared and believed."""
     yield Section("Fairness audit", _audit(analysis))
-    yield from _stability(analysis)
+    yield from _shared("Stability", details.stability(analysis, BY_ID), STABILITY)
 
 
 def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
@@ -53,17 +69,28 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
-    yield Section("Same answer", _accuracy(analysis.summary))
+    yield from _shared(
+        "Same answer", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
+    )
     yield from _footprint(analysis)
-    yield Section("Machine and versions", table(["fact", "value"], contents.facts(analysis.run.info)))
+    yield from _shared("Machine and versions", details.machine(analysis))
     yield Section("The harness", harness_line(analysis.harness) + ".")
-    yield from _life(analysis)
+    if not analysis.life.empty:
+        yield from _shared("Phases of a process", details.life(analysis, BY_ID), LIFE)
     yield from _energy(analysis)
     yield from _device(analysis)
-    yield from _ratios(analysis)
+    yield from _shared("Ratios", details.ratio_table(analysis, BY_ID))
     yield from _probes(analysis)
-    yield from _outliers(analysis)
+    yield from _shared("Outliers", details.outlier_table(analysis, BY_ID), OUTLIERS)
     yield from _withheld(analysis.summary)
+
+
+def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterator[Section]:
+    """Yield the section with a table that the page has, too; without a line the words `empty`, or nothing."""
+    if made.lines:
+        yield Section(title, "\n\n".join(filter(None, (note, markdown(made)))))
+    elif empty:
+        yield Section(title, empty)
 
 
 def _footprint(analysis: Analysis) -> Iterator[Section]:
@@ -99,49 +126,6 @@ def _device(analysis: Analysis) -> Iterator[Section]:
         yield Section("On the GPU", f"{device.NOTE}\n\n{table(device.HEAD, rows)}")
 
 
-def _stability(analysis: Analysis) -> Iterator[Section]:
-    note = (
-        "The worst verdict comes first, with the evidence for it and then the rest. Thresholds: "
-        "docs/stability-and-fairness.md."
-    )
-    rows = [
-        [case, ", ".join(found.holds) or found.verdict, "; ".join(found.evidence)]
-        for case, found in analysis.stability.items()
-    ]
-    if rows:
-        yield Section("Stability", f"{note}\n\n{table(['case', 'stability', 'evidence'], rows)}")
-
-
-def _ratios(analysis: Analysis) -> Iterator[Section]:
-    rows = [
-        [
-            *(line["case"], f"{line['probe']} {line['metric']}", line["baseline"]),
-            *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
-            "" if line["p_adjusted"] is None else f"{line['p_adjusted']:.2g}",
-            "" if line["floor"] is None else percent(line["floor"]),
-            line["verdict"],
-        ]
-        for line in ratios(analysis)
-    ]
-    head = ["case", "metric", "baseline", "ratio", "low", "high", "p, corrected", "floor", "verdict"]
-    if rows:
-        yield Section("Ratios", table(head, rows))
-
-
-def _outliers(analysis: Analysis) -> Iterator[Section]:
-    """Yield how many samples lie far from the others."""
-    note = (
-        "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. They are counted here and "
-        "stay in every estimate and plot."
-    )
-    rows = [
-        [found.case, f"{found.probe} {found.metric}", f"{found.n:,}", f"{found.mild:,}", f"{found.severe:,}"]
-        for found in outliers(analysis)
-    ]
-    if rows:
-        yield Section("Outliers", f"{note}\n\n{table(['case', 'metric', 'samples', 'mild', 'severe'], rows)}")
-
-
 def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
     lines = missing_lines(summary[summary["metric"].str.contains(DETAIL)])
     if lines:
@@ -152,19 +136,6 @@ def _plots(plots: Sequence[Path]) -> Iterator[Section]:
     if plots:
         images = (f"![{path.stem}]({path.as_posix()})" for path in plots)
         yield Section("Plots", "\n\n".join([IN_FILES, *images]))
-
-
-def _life(analysis: Analysis) -> Iterator[Section]:
-    life = analysis.life
-    if life.empty:
-        return
-    note = (
-        "Phases of one process for each case, the one whose whole time is the median; they add up to it. "
-        "Milliseconds. Medians phase by phase are in summary.csv."
-    )
-    wide = contents.phases(life)
-    rows = ([str(case), *map(_ms, (*values, values.sum()))] for case, values in wide.iterrows())
-    yield Section("Phases of a process", f"{note}\n\n{table(['case', *map(str, wide.columns), 'whole'], rows)}")
 
 
 def _probes(analysis: Analysis) -> Iterator[Section]:
@@ -186,14 +157,6 @@ def _probes(analysis: Analysis) -> Iterator[Section]:
         yield Section(f"Probe {probe}", "\n\n".join(parts))
 
 
-def _digits(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _ms(value: Any) -> str:  # noqa: ANN401 - a cell of a table
-    return "" if pd.isna(value) else f"{value:,.1f}"
-
-
 def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield, for each comparison, its words and its cases by target."""
     grouped: dict[str, dict[str, str]] = {}
@@ -201,29 +164,6 @@ def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[s
         if case.id in cases:
             grouped.setdefault(", ".join(case.comparison), {})[case.target] = case.id
     yield from grouped.items()
-
-
-def _accuracy(summary: pd.DataFrame) -> str:
-    wide = contents.accuracy(summary)
-    if wide.empty:
-        return "No outputs were compared with a reference."
-    metrics = [str(metric) for metric in wide.columns]
-    rows = (
-        [str(case), *(_plain(value) for value in values)]
-        for case, values in zip(wide.index, wide.to_numpy(), strict=True)
-    )
-    note = (
-        "Worst item of each case, against what PyTorch answered when the model was stored. `max_rel_diff` is "
-        "the largest difference divided by the largest output; `input_...` are differences of the tensor that "
-        "went in, in steps of 255; `top1_agrees` is a share."
-    )
-    return f"{note}\n\n{table(['case', *metrics], rows)}"
-
-
-def _plain(value: float) -> str:
-    if np.isnan(value):
-        return ""
-    return f"{value:.8g}" if value > NEAR_ONE else f"{value:.2g}"
 
 
 def _audit(analysis: Analysis) -> str:

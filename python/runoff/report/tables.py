@@ -1,14 +1,130 @@
-"""Tables and lists of Markdown."""
+"""Tables as values, which the page and Markdown show, and lists of Markdown."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from msgspec import Struct
+from msgspec.structs import replace
 
+from runoff.analysis.wording import detail, headline, tone
+from runoff.report.text import Figure, finite, interval, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from runoff.analysis.verdict import Verdict
+
+_NOTHING = "\N{EN DASH}"
 _TAG = re.compile("<(?=[A-Za-z/!?])")
+
+
+class Cell(Struct, frozen=True):
+    """A cell of a table."""
+
+    text: str
+    note: str = ""
+    """In smaller type below it: an interval, a reason."""
+    key: float | str | None = None
+    """What the column is sorted by; None sorts last."""
+    tone: str = ""
+    """``good``, ``bad``, ``warn`` or ``dim``."""
+    swatch: str = ""
+    """A colour that the figures use for it, as a variable of the style sheet."""
+    more: list[str] = []
+    """What is folded away below it."""
+    fold: str = ""
+    """What the fold is called."""
+    also: str = ""
+    """In smaller type below it if the next columns may be out of sight."""
+
+
+class Column(Struct, frozen=True):
+    """The head of a column."""
+
+    name: str
+    number: bool = False
+
+
+class Line(Struct, frozen=True):
+    """A row; its first cell is its head."""
+
+    cells: list[Cell]
+    dim: bool = False
+    facets: dict[str, str] = {}
+    """What it may be filtered by, and is called by: model, target, profile, setting and the id of its case."""
+
+
+class Table(Struct, frozen=True):
+    """A table with a row for each case, point or fact."""
+
+    name: str
+    """An id, unique on the page."""
+    caption: str
+    columns: list[Column]
+    lines: list[Line]
+    sortable: bool = True
+    """Whether its cells know what they are sorted by; texts with numbers in them do not."""
+
+
+class Naming(Struct, frozen=True):
+    """How a table with a row for each case names them: its first columns."""
+
+    columns: list[Column]
+    cells: Callable[[str], list[Cell]]
+    """By the id of a case."""
+
+
+def plain(text: str, note: str = "", tone: str = "") -> Cell:
+    """Return a cell of text that is sorted by it."""
+    return Cell(text, note, text or None, tone)
+
+
+def figure_cell(figure: Figure) -> Cell:
+    """Return a cell with an estimate, its interval below it; a dash if there is none."""
+    if figure.value is None:
+        return nothing()
+    return Cell(number(figure), interval(figure), figure.value)
+
+
+def nothing(why: str = "") -> Cell:
+    """Return the cell of what was not measured."""
+    return Cell(_NOTHING, why, None, "dim")
+
+
+def verdict_cell(verdict: Verdict | None) -> Cell:
+    """Return a cell with a verdict, its interval below it; a dash if there is none."""
+    if verdict is None:
+        return nothing()
+    key = 1.0 if verdict.kind == "baseline" else finite(verdict.ratio)
+    return Cell(headline(verdict), detail(verdict), key, tone(verdict))
+
+
+def without_empty(table: Table) -> Table:
+    """Return `table` without the columns in which no line has a value or a word."""
+    kept = [
+        place for place in range(len(table.columns)) if any(line.cells[place].key is not None for line in table.lines)
+    ]
+    lines = [replace(line, cells=[line.cells[place] for place in kept]) for line in table.lines]
+    return replace(table, columns=[table.columns[place] for place in kept], lines=lines)
+
+
+BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
+"""Names cases by their ids."""
+
+
+def markdown(made: Table) -> str:
+    """Return a table in Markdown, with nothing folded away."""
+    head = (column.name[:1].lower() + column.name[1:] for column in made.columns)
+    return table(list(head), (map(_words, line.cells) for line in made.lines))
+
+
+def _words(cell: Cell) -> str:
+    if cell.text == _NOTHING:
+        return cell.note
+    note = f" ({cell.note})" if cell.note else ""
+    return "; ".join([cell.text + note, *cell.more])
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

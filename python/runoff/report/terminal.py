@@ -14,10 +14,9 @@ from runoff.report import device
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
-from runoff.report.unavailable import absence_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
     from rich.console import Console
@@ -30,6 +29,8 @@ _WIDE = 8
 """A longer name is broken at its first hyphen."""
 COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
+_NAMED = 6
+"""More targets that cannot run here than these are counted."""
 _MOST_BASELINES = 2
 """Baselines next to the process time; more do not fit into 80 columns. The report has all."""
 
@@ -66,6 +67,21 @@ def gap_lines(analysis: Analysis, made: list[Block]) -> list[str]:
     summary = analysis.summary
     shown = summary[~summary["case"].isin(absent) & ~summary["metric"].str.contains(DETAIL)]
     return [*absence_lines(made), *missing_lines(shown)]
+
+
+def absence_lines(made: Iterable[Block]) -> list[str]:
+    """Return a line for each reason why cases cannot run on this machine, in the order of the plan."""
+    grouped: dict[str, list[str]] = {}
+    for row in (row for block in made for row in block.absent):
+        grouped.setdefault(row.reason, []).append(row.target)
+    return [
+        f"unavailable: {_targets(list(dict.fromkeys(cases)))} ({plural(len(cases), 'case')}): {reason}"
+        for reason, cases in grouped.items()
+    ]
+
+
+def _targets(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else plural(len(names), "target")
 
 
 def missing_lines(summary: pd.DataFrame) -> list[str]:

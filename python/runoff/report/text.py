@@ -59,6 +59,13 @@ def figure_of(line: Mapping[Any, Any]) -> Figure:
     return Figure(value, low, high, str(line["unit"]), int(line["n"]))
 
 
+def figure_or_reason(line: Mapping[Any, Any] | None) -> str:
+    """Return the estimate in a row of ``summary.csv`` with its interval, or why there is none; empty for no row."""
+    if line is None:
+        return ""
+    return full(figure_of(line)) or str(line["reason"])
+
+
 def finite(value: object) -> float | None:
     """Return `value` as a float, or None if it is missing or not a number."""
     return float(value) if isinstance(value, int | float) and isfinite(value) else None

@@ -6,11 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
+from msgspec import Struct
 
 from runoff.analysis.wording import against
 from runoff.report import verdicts
 from runoff.report.page.cases import swatch
-from runoff.report.page.model import Answer, Cell, Column, Line, Table, nothing
+from runoff.report.tables import Cell, Column, Line, Table, nothing
 from runoff.report.text import full, interval, number
 from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers
 
@@ -29,6 +30,25 @@ _QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least mem
 _NAME = Markup("<b>{}</b>")
 """The style keeps it on one line."""
 _MEANS = {WHOLE: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
+
+
+class Answer(Struct, frozen=True):
+    """One of the two or three numbers that matter."""
+
+    question: str
+    """What it is asked for: ``One short process``."""
+    targets: list[str]
+    """The first, with those that are not distinguishable from it."""
+    swatch: str
+    figure: str
+    between: str
+    profile: str
+    where: str
+    stands: list[str]
+    """How it compares with each baseline, a sentence each."""
+    costs: str
+    """What else the same case costs."""
+    unfair: str
 
 
 def lead(blocks: Sequence[Block]) -> Markup:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
-from runoff.report.page.model import Cell, Column, plain
 from runoff.report.page.svg import variable
 from runoff.report.palette import target_colours
+from runoff.report.tables import Cell, Column, Naming, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,27 +16,19 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
 
 
-class Naming:
-    """The first columns of every table that has a row for each case."""
+def naming(blocks: Sequence[Block]) -> Naming:
+    """Return the first columns of every table of the page that has a row for each case."""
+    several = len(blocks) > 1
+    columns = [Column("Target"), *([Column("Model and setting")] if several else []), Column("Profile")]
+    cells = {row.case: _cells(block, row, several=several) for block in blocks for row in block.rows}
+    return Naming(columns, cells.__getitem__)
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self._several = len(blocks) > 1
-        self._cells = {row.case: self._of(block, row) for block in blocks for row in block.rows}
 
-    @property
-    def columns(self) -> list[Column]:
-        """Their heads."""
-        return [Column("Target"), *([Column("Model and setting")] if self._several else []), Column("Profile")]
-
-    def cells(self, case: str) -> list[Cell]:
-        """Return the cells of a case, by its id."""
-        return self._cells[case]
-
-    def _of(self, block: Block, row: Row) -> list[Cell]:
-        model, _, setting = block.title.partition(", ")
-        what = [Cell(model, setting, block.title)] if self._several else []
-        also = f"{block.title}, {row.profile}" if self._several else row.profile
-        return [msgspec.structs.replace(_target(row), also=also), *what, plain(row.profile)]
+def _cells(block: Block, row: Row, *, several: bool) -> list[Cell]:
+    model, _, setting = block.title.partition(", ")
+    what = [Cell(model, setting, block.title)] if several else []
+    also = f"{block.title}, {row.profile}" if several else row.profile
+    return [replace(_target(row), also=also), *what, plain(row.profile)]
 
 
 def _target(row: Row) -> Cell:

@@ -1,4 +1,4 @@
-"""The table of all cases that ran, and the tables of ratios and percentiles."""
+"""The table of all cases that ran, and that of percentiles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff.analysis.summary import QUANTILES
-from runoff.analysis.verdict import read_verdict
 from runoff.report import device
-from runoff.report.overview import ratios
-from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
+from runoff.report.tables import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
 from runoff.report.text import figure_of
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block, Row
-    from runoff.report.page.cases import Naming
+    from runoff.report.tables import Naming
 
 _MAIN = "inference.warm"
 
@@ -63,43 +61,6 @@ def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iter
         yield figure_cell(row.energy[name].inference) if name in row.energy else nothing()
     yield figure_cell(row.peak)
     yield plain(row.stability or row.status, tone="" if row.stability == "stable" else "warn")
-
-
-def ratio_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return a row for each ratio of the headline metrics."""
-    columns = [*naming.columns, Column("Metric"), Column("Baseline")]
-    columns += [Column(name, number=True) for name in ("Ratio", "Low", "High", "p, corrected", "Floor")]
-    lines = [
-        Line(
-            [
-                *naming.cells(line["case"]),
-                *(plain(f"{line['probe']} {line['metric']}"), plain(line["baseline"])),
-                *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
-                _small(line["p_adjusted"]),
-                _share(line["floor"]),
-                verdict_cell(read_verdict(line)),
-            ]
-        )
-        for line in ratios(analysis)
-    ]
-    return Table(
-        "ratio-table",
-        "Paired ratios: the baseline's value divided by the target's",
-        [*columns, Column("Verdict")],
-        lines,
-    )
-
-
-def _digits(value: float | None) -> Cell:
-    return nothing() if value is None else Cell(f"{value:.4g}", "", value)
-
-
-def _small(value: float | None) -> Cell:
-    return nothing() if value is None else Cell("< 0.0001" if value < 0.0001 else f"{value:.2g}", "", value)  # noqa: PLR2004
-
-
-def _share(value: float | None) -> Cell:
-    return nothing() if value is None else Cell(f"{value:.1%}".replace("%", " %"), "", value)
 
 
 def percentiles(analysis: Analysis, naming: Naming) -> Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
+from msgspec import Struct
 
-from runoff.report.page.model import Picture
 from runoff.report.page.svg import inline
 from runoff.report.text import Figure, number
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block, Row
     from runoff.report.plots import Drawn, Plot
+
+
+class Picture(Struct, frozen=True):
+    """A figure of the page."""
+
+    plot: Plot
+    wide: Markup
+    narrow: Markup
 
 
 def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Picture]]:
@@ -28,9 +36,7 @@ def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Pictu
             Markup(inline(svg, f"{plot.name}-{size}", f"{plot.title}: {plot.where}", says))  # noqa: S704
             for size, svg in (("w", figure.svg), ("n", figure.narrow))
         )
-        found.setdefault(plot.kind, []).append(
-            Picture(plot.name, plot.title, plot.where, plot.notes, wide, narrow),
-        )
+        found.setdefault(plot.kind, []).append(Picture(plot, wide, narrow))
     return found
 
 

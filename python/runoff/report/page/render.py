@@ -10,24 +10,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import device, energy
+from runoff.report import details, device, energy
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
-from runoff.report.page import answers, compared, details
-from runoff.report.page.cases import Naming
+from runoff.report.page import answers, compared
+from runoff.report.page.cases import naming
 from runoff.report.page.pictures import pictures
 from runoff.report.page.svg import variable
 from runoff.report.palette import DARK
-from runoff.report.terminal import audit_lines, harness_line
-from runoff.report.unavailable import absence_lines
+from runoff.report.terminal import absence_lines, audit_lines, harness_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block
-    from runoff.report.page.model import Table
     from runoff.report.plots import Drawn
+    from runoff.report.tables import Table
 
 _UNITS = re.compile(r"(\d) (%|[mµ]?[sJW]|[MG]B)(?!\w)")
 _FILES = Path(__file__).with_name("files")
@@ -92,21 +91,21 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
 
 def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
     shown = [block for block in made if block.present]
-    naming = Naming(made)
+    names = naming(made)
     if len(shown) > 1:
         yield answers.board(shown)
-    yield compared.comparison(shown, naming)
-    yield compared.ratio_table(analysis, naming)
-    yield compared.percentiles(analysis, naming)
+    yield compared.comparison(shown, names)
+    yield details.ratio_table(analysis, names)
+    yield compared.percentiles(analysis, names)
     if not analysis.life.empty:
-        yield details.life(analysis, naming)
-    yield details.accuracy(analysis, naming)
-    yield details.device_table(analysis, naming)
-    yield details.energy_table(analysis, naming)
-    yield details.footprint(analysis, naming)
+        yield details.life(analysis, names)
+    yield details.accuracy(analysis, names)
+    yield details.device_table(analysis, names)
+    yield details.energy_table(analysis, names)
+    yield details.footprint(analysis, names)
     yield details.audit(analysis)
-    yield details.stability(analysis, naming)
-    yield details.outlier_table(analysis, naming)
+    yield details.stability(analysis, names)
+    yield details.outlier_table(analysis, names)
     yield details.missing_table(analysis, made)
     yield details.machine(analysis)
 

@@ -1,14 +1,10 @@
-"""Contents that ``report.md`` and ``report.html`` share, as values."""
+"""The machine and the versions of everything, as text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.report.palette import PHASES
-
 if TYPE_CHECKING:
-    import pandas as pd
-
     from runoff.records.schema import RunInfo
 
 _BYTES = ("memory_bytes", "cgroup_memory_max")
@@ -17,21 +13,6 @@ _UNLIMITED = 2**62
 """cgroup v1 writes no limit as the largest signed 64-bit integer, rounded to pages."""
 _NO_ENGINE = "none"
 """The runtime of the null runners."""
-
-
-def phases(life: pd.DataFrame) -> pd.DataFrame:
-    """Return the phases of the median process of each case in milliseconds: a row for each case, NaN for none."""
-    wide = life.assign(ms=life["duration_ns"] / 1e6).pivot_table(
-        index="case", columns="phase", values="ms", sort=False, aggfunc="sum"
-    )
-    known = list(PHASES)
-    return wide[sorted(wide.columns, key=lambda name: known.index(name) if name in known else len(known))]
-
-
-def accuracy(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the worst difference from the reference: a row for each case, a column for each metric, NaN for none."""
-    lines = summary[(summary["probe"] == "accuracy") & (summary["n"] > 0)]
-    return lines.pivot_table(index="case", columns="metric", values="estimate", sort=False)
 
 
 def facts(info: RunInfo) -> list[tuple[str, str]]:

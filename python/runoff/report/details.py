@@ -1,4 +1,4 @@
-"""The tables below the comparison: phases, answers, audit, stability, what is missing, the machine."""
+"""The tables that the page and Markdown share, and those of the page alone that stand below the comparison."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runoff.analysis.validity import computes
-from runoff.report import contents, device, energy
-from runoff.report.overview import missing, outliers
-from runoff.report.page.model import Cell, Column, Line, Table, figure_cell, nothing, plain, without_empty
+from runoff.analysis.verdict import read_verdict
+from runoff.analysis.wording import percent
+from runoff.report import device, energy
+from runoff.report.facts import facts
+from runoff.report.overview import missing, outliers, ratios
+from runoff.report.palette import PHASES
+from runoff.report.tables import (
+    Cell,
+    Column,
+    Line,
+    Naming,
+    Table,
+    figure_cell,
+    nothing,
+    plain,
+    verdict_cell,
+    without_empty,
+)
 from runoff.report.text import Figure, plural
 
 if TYPE_CHECKING:
@@ -17,7 +32,6 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block
-    from runoff.report.page.cases import Naming
 
 _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
 _NEAR_ONE = 0.99
@@ -28,13 +42,21 @@ _NAMED = 3
 
 def life(analysis: Analysis, naming: Naming) -> Table:
     """Return the phases of the median process of each case, in milliseconds."""
-    wide = contents.phases(analysis.life)
-    columns = [*naming.columns, *(Column(str(name), number=True) for name in (*wide.columns, "whole"))]
+    wide = analysis.life.assign(ms=analysis.life["duration_ns"] / 1e6).pivot_table(
+        index="case", columns="phase", values="ms", sort=False, aggfunc="sum"
+    )
+    known = list(PHASES)
+    wide = wide[sorted(wide.columns, key=lambda name: known.index(name) if name in known else len(known))]
+    columns = [*naming.columns, *_numbers(*wide.columns, "whole")]
     lines = [
         Line([*naming.cells(str(case)), *(_ms(float(value)) for value in (*values, values.sum()))])
         for case, values in wide.iterrows()
     ]
     return Table("life-table", "Phases of the median process of each case, in milliseconds", columns, lines)
+
+
+def _numbers(*names: object) -> list[Column]:
+    return [Column(str(name), number=True) for name in names]
 
 
 def _ms(value: float) -> Cell:
@@ -43,10 +65,10 @@ def _ms(value: float) -> Cell:
 
 def accuracy(analysis: Analysis, naming: Naming) -> Table:
     """Return how far the outputs of each case are from the reference."""
-    wide = contents.accuracy(analysis.summary)
-    own = analysis.summary[analysis.summary["probe"] == "accuracy"]
+    own = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
+    wide = own.pivot_table(index="case", columns="metric", values="estimate", sort=False)
     units = dict(zip(own["metric"], own["unit"], strict=True))
-    columns = [*naming.columns, *(Column(str(name).replace("_", " "), number=True) for name in wide.columns)]
+    columns = [*naming.columns, *_numbers(*(str(name).replace("_", " ") for name in wide.columns))]
     rows = [
         Line(
             [
@@ -65,6 +87,43 @@ def _close(value: float, unit: str) -> Cell:
     if unit == "share":
         return Cell(f"{100 * value:.4g} %", "", value)
     return Cell(f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}", "", value)
+
+
+def ratio_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return a row for each ratio of the headline metrics."""
+    columns = [*naming.columns, Column("Metric"), Column("Baseline")]
+    columns += _numbers("Ratio", "Low", "High", "p, corrected", "Floor")
+    lines = [
+        Line(
+            [
+                *naming.cells(line["case"]),
+                *(plain(f"{line['probe']} {line['metric']}"), plain(line["baseline"])),
+                *(_digits(line[name]) for name in ("ratio", "ratio_low", "ratio_high")),
+                _small(line["p_adjusted"]),
+                _share(line["floor"]),
+                verdict_cell(read_verdict(line)),
+            ]
+        )
+        for line in ratios(analysis)
+    ]
+    return Table(
+        "ratio-table",
+        "Paired ratios: the baseline's value divided by the target's",
+        [*columns, Column("Verdict")],
+        lines,
+    )
+
+
+def _digits(value: float | None) -> Cell:
+    return nothing() if value is None else Cell(f"{value:.4g}", "", value)
+
+
+def _small(value: float | None) -> Cell:
+    return nothing() if value is None else Cell("< 0.0001" if value < 0.0001 else f"{value:.2g}", "", value)  # noqa: PLR2004
+
+
+def _share(value: float | None) -> Cell:
+    return nothing() if value is None else Cell(percent(value), "", value)
 
 
 def audit(analysis: Analysis) -> Table:
@@ -130,7 +189,7 @@ def outlier_table(analysis: Analysis, naming: Naming) -> Table:
     columns = [
         *naming.columns,
         Column("Metric"),
-        *(Column(name, number=True) for name in ("Samples", "Mild", "Severe")),
+        *_numbers("Samples", "Mild", "Severe"),
     ]
     lines = [
         Line(
@@ -187,7 +246,7 @@ def footprint(analysis: Analysis, naming: Naming) -> Table:
     cases = [case for case in analysis.run.info.cases if case.id in found and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]
     parts = list(dict.fromkeys(part for case in shown for part in found[case.id].parts))
-    columns = [*naming.columns, *(Column(part, number=True) for part in [*parts, "whole"]), Column("Not measured")]
+    columns = [*naming.columns, *_numbers(*parts, "whole"), Column("Not measured")]
     lines = [
         Line(
             [
@@ -208,5 +267,5 @@ def _megabytes(size: int | None) -> Cell:
 
 def machine(analysis: Analysis) -> Table:
     """Return the machine and the versions of everything."""
-    lines = [Line([plain(name), plain(text)]) for name, text in contents.facts(analysis.run.info)]
+    lines = [Line([plain(name), plain(text)]) for name, text in facts(analysis.run.info)]
     return Table("machine-table", "What ran, and where", [Column("Fact"), Column("Value")], lines)
