@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,18 @@ from runoff.cli.program_exit import run_program
 from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runoff.history.series import By
+    from collections.abc import Callable, Sequence
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _json(what: str = "") -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}JSON.")
+
+
+def _different_machines(what: str) -> Callable[..., Any]:
+    return click.option("--unlike-machines", "--allow-different-machines", is_flag=True, help=what)
 
 
 def _examples(*lines: str) -> str:
@@ -59,7 +65,7 @@ def cli() -> None:
     metavar="10m",
     help="Time budget; sampling stops earlier if --precision is reached.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@_json("the table as ")
 def bench(
     suite: str | None,
     run: Path | None,
@@ -112,12 +118,12 @@ def bench(
     metavar="KEY=VALUE",
     help="A setting, as in a suite; can be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
-def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
+@_json("the runner's whole result as ")
+def run(**options: Any) -> None:
     """Run one case once: print the labels of the image and the time of each phase."""
     from runoff.cli.commands import run_once
 
-    run_once(target, model, image, assignments, as_json=as_json)
+    run_once(**options)
 
 
 @cli.command(
@@ -132,20 +138,16 @@ def run(target: str, model: str, image: Path | None, assignments: tuple[str, ...
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
 @click.option("--force", is_flag=True, help="Export again even if the store already has it.")
 @click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
-def export(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
+def export(**options: Any) -> None:
     """Export models of the zoo to the store, each checked against PyTorch."""
     from runoff.cli.commands import export_models
 
-    export_models(models, weights, force=force, coreml=coreml)
+    export_models(**options)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff report results/quick-20261122-101500",
-    )
-)
+@cli.command(epilog=_examples("runoff report results/quick-20261122-101500"))
 @click.argument("folder", type=_FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@_json("the table as ")
 def report(folder: Path, *, as_json: bool) -> None:
     """Rebuild the tables, plots and report of a run from its raw results."""
     from runoff.cli.commands import finish
@@ -166,23 +168,10 @@ def report(folder: Path, *, as_json: bool) -> None:
 @click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; can be repeated.")
 @click.option("--relative-to", metavar="TARGET", help="Compare ratios to this target, each within its own run.")
 @click.option("--raw", is_flag=True, help="Compare raw values, not ratios.")
-@click.option(
-    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Compare runs of different machines too."
-)
+@_different_machines("Compare runs of different machines too.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def compare(
-    first: str,
-    second: str,
-    run: str | None,
-    metrics: tuple[str, ...],
-    relative_to: str | None,
-    out: Path | None,
-    *,
-    raw: bool,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+@_json("the table as ")
+def compare(*, relative_to: str | None, raw: bool, **options: Any) -> None:
     """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
 
     Ratios to the baseline are compared if both runs have the same, unchanged baseline: whatever slowed a whole run
@@ -192,16 +181,7 @@ def compare(
 
     if raw and relative_to:
         raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
-    commands.compare(
-        first,
-        second,
-        run=run,
-        metrics=metrics,
-        relative_to="" if raw else relative_to,
-        unlike_machines=unlike_machines,
-        out=out,
-        as_json=as_json,
-    )
+    commands.compare(relative_to="" if raw else relative_to, **options)
 
 
 @cli.command(
@@ -222,38 +202,16 @@ def compare(
 )
 @click.option("--save", "--save-baseline", "save_to", type=_FILE, help="Save this run to a baseline file.")
 @click.option("--summary", type=_FILE, help="Append the result to this file, as Markdown.")
-@click.option(
-    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Accept a baseline of a different machine."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def gate(
-    run: str,
-    limits: Path | None,
-    fail_on: tuple[str, ...],
-    baseline: Path | None,
-    save_to: Path | None,
-    summary: Path | None,
-    *,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+@_different_machines("Accept a baseline of a different machine.")
+@_json("the result as ")
+def gate(**options: Any) -> None:
     """Check a run against limits.
 
     Exit code 0: passed; 1: a limit is exceeded or a case failed; 2: bad input; 3: nothing to check.
     """
     from runoff.cli import compare as commands
 
-    code = commands.gate(
-        run,
-        limits=limits,
-        fail_on=fail_on,
-        baseline=baseline,
-        save_to=save_to,
-        summary=summary,
-        unlike_machines=unlike_machines,
-        as_json=as_json,
-    )
-    sys.exit(code)
+    sys.exit(commands.gate(**options))
 
 
 @cli.command(
@@ -268,11 +226,11 @@ def gate(
 @click.option(
     "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
 )
-def convert(source: str, target: Path, to: str | None) -> None:
+def convert(**options: Any) -> None:
     """Convert a run, or a file of another tool, to another format."""
     from runoff.cli import compare as commands
 
-    commands.convert(source, target, to)
+    commands.convert(**options)
 
 
 @cli.command(
@@ -302,27 +260,11 @@ def convert(source: str, target: Path, to: str | None) -> None:
     help="Show every run, or the last run of each version.",
 )
 @click.option("--suite", default="", metavar="NAME", help="Only runs of this suite.")
-@click.option(
-    "--unlike-machines",
-    "--allow-different-machines",
-    is_flag=True,
-    help="Also compare runs of different machines.",
-)
+@_different_machines("Also compare runs of different machines.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot of each case into this folder.")
 @click.option("--sql", "query", metavar="QUERY", help="Print the result of a query on the view `history` instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history(
-    folders: tuple[Path, ...],
-    case: str,
-    metrics: tuple[str, ...],
-    by: By,
-    suite: str,
-    out: Path | None,
-    query: str | None,
-    *,
-    unlike_machines: bool,
-    as_json: bool,
-) -> None:
+@_json()
+def history(*, folders: tuple[Path, ...], query: str | None, as_json: bool, **options: Any) -> None:
     """Show each case from run to run: values, changes with their verdicts, and plots.
 
     FOLDER is a run or a folder of runs, by default the results folder (RUNOFF_RESULTS). Changes are those that
@@ -331,20 +273,11 @@ def history(
     from runoff.cli import history as commands
 
     if query is not None:
-        if case or metrics or suite or out or unlike_machines or by != "date":
+        if any(value for name, value in options.items() if name != "by") or options["by"] != "date":
             raise RunoffError("--sql can only be combined with FOLDER and --json")
         commands.sql(folders, query, as_json=as_json)
-        return
-    commands.history(
-        folders,
-        case=case,
-        metrics=metrics,
-        by=by,
-        suite=suite,
-        unlike_machines=unlike_machines,
-        out=out,
-        as_json=as_json,
-    )
+    else:
+        commands.history(folders, as_json=as_json, **options)
 
 
 @cli.command(
@@ -358,7 +291,7 @@ def history(
 )
 @click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
 @click.option("--results", type=_FOLDER, help="Folder of the runs.  [default: RUNOFF_RESULTS, or results]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_json()
 def list_(what: str, results: Path | None, *, as_json: bool) -> None:
     """List runs (the newest first), models, targets, suites or probes."""
     from runoff.cli.listing import show
@@ -368,13 +301,8 @@ def list_(what: str, results: Path | None, *, as_json: bool) -> None:
     show(what, as_json=as_json, results=results)
 
 
-@cli.command(
-    epilog=_examples(
-        "runoff doctor",
-        "runoff doctor --json",
-    )
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@cli.command(epilog=_examples("runoff doctor", "runoff doctor --json"))
+@_json()
 def doctor(*, as_json: bool) -> None:
     """Report what this machine can measure, and how to enable what it cannot."""
     from runoff.cli.doctor import examine
@@ -391,7 +319,7 @@ def doctor(*, as_json: bool) -> None:
 )
 @click.option("--time", "budget", metavar="4m", help="Time budget of the injected slowdowns.  [default: 4m]")
 @click.option("--quick", is_flag=True, help="The same as --time 1m: resolves larger slowdowns only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_json()
 def selftest(budget: str | None, *, quick: bool, as_json: bool) -> None:
     """Inject faults and slowdowns, and report which of them are detected on this machine."""
     from runoff.cli.selftest import selftest as prove
