@@ -24,7 +24,7 @@ from runoff.models.program_exit import exit_code_of, say
 from runoff.models.weights import build, load_weights, weights_source
 from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
-from runoff.records.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
+from runoff.records.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest, write_manifest
 from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
         checks=checks,
         made_with={"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (folder / MANIFEST).write_bytes(text + b"\n")
+    write_manifest(manifest, folder)
     return manifest
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.records.errors import RunoffError
+from runoff.records.files import write_atomically
 from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
 
 if TYPE_CHECKING:
@@ -107,3 +108,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunoffError(
             f"{path} is not a manifest: {error}", f"make it again: runoff export --force {folder.name}"
         ) from error
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write or replace the manifest of the model in `folder`, in one step: a reader sees the old one or the new one."""
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -1,4 +1,4 @@
-"""The targets: one file each. Adding one is a file here, a runner, a dependency group and a line in a suite."""
+"""The targets, one file for each runtime. A new one: a file here, a runner, a dependency group, a line in a suite."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from runoff.plan.target import Target
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.targets.capi_rust import capi_rust
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
-from runoff.targets.ort_pyo3 import ort_pyo3
-from runoff.targets.ort_python import ort_python
-from runoff.targets.ort_rust import ort_rust
+from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
 
 if TYPE_CHECKING:

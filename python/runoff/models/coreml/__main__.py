@@ -24,7 +24,7 @@ from runoff.models.formats import load_network
 from runoff.models.program_exit import exit_code_of, say
 from runoff.models.store import ModelStore
 from runoff.plan.coreml_packages import PACKAGES
-from runoff.records.manifest import MANIFEST, Package
+from runoff.records.manifest import Package, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,11 +59,12 @@ def convert(model: StoredModel) -> Manifest:
             packages[kind.name] = made
             checks = [check for check in checks if check.format != kind.name] + list(found)
         for path in Path(folder).iterdir():
-            _replace(path, model.folder / path.name)
+            shutil.rmtree(model.folder / path.name, ignore_errors=True)
+            path.rename(model.folder / path.name)
     tools = {f"coreml {tool}": importlib.metadata.version(tool) for tool in _TOOLS}
     made_with = {**model.manifest.made_with, **tools, "system": platform.system()}
     manifest = msgspec.structs.replace(model.manifest, packages=packages, checks=tuple(checks), made_with=made_with)
-    _write(manifest, model.folder)
+    write_manifest(manifest, model.folder)
     return manifest
 
 
@@ -73,8 +74,8 @@ def _make(
     """Write one package to `path`, read it back and check it."""
     import torch
 
-    from runoff.models.coreml.check import check_package
     from runoff.models.coreml.convert import write_package
+    from runoff.models.coreml.evaluate import check_package
     from runoff.models.coreml.package import read_package
 
     write_package(network, kind, torch.from_numpy(photos[:1]), path)
@@ -102,18 +103,6 @@ def _examples(model: StoredModel) -> tuple[Batch, Batch]:
     places = range(len(model.manifest.examples))
     photos = np.concatenate([np.fromfile(model.tensor(place), "<f4").reshape(one) for place in places])
     return photos, np.stack([np.fromfile(model.reference(place), "<f4") for place in places])
-
-
-def _replace(path: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    path.rename(target)
-
-
-def _write(manifest: Manifest, folder: Path) -> None:
-    """Replace the manifest in one step: a reader sees the old one or the new one."""
-    temporary = folder / f"{MANIFEST}.tmp"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    temporary.replace(folder / MANIFEST)
 
 
 def run(name: str, store: Path) -> None:

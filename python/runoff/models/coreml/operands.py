@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Operands:
@@ -55,6 +55,10 @@ class Operands:
 
     def _tensor(self, var: Any) -> torch.Tensor:  # noqa: ANN401 (a variable of coremltools)
         return constant(var.val) if _is_constant(var) else self._computed[var.name]
+
+
+Operation: TypeAlias = "Callable[[Operands], torch.Tensor | tuple[torch.Tensor, ...]]"
+"""What an operation computes."""
 
 
 def constant(value: Any) -> torch.Tensor:  # noqa: ANN401 (a number or an array of any type)
