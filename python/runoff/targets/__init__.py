@@ -41,13 +41,12 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     RunoffError
         If a name is unknown or a command is not found.
     """
-    return {name: _own_target(name, own[name], folder) if name in own else _built_in(name, own) for name in names}
-
-
-def _built_in(name: str, own: Mapping[str, CustomTarget]) -> Target:
-    if name not in BUILT_IN:
-        raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-    return BUILT_IN[name]()
+    found = {}
+    for name in names:
+        if name not in own and name not in BUILT_IN:
+            raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
+        found[name] = _own_target(name, own[name], folder) if name in own else BUILT_IN[name]()
+    return found
 
 
 def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from runoff.analysis.audit.group import Found, requested, same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from runoff.analysis.audit.group import AuditGroup
     from runoff.records.schema import Case
 
@@ -73,15 +71,15 @@ def applied(group: AuditGroup) -> Found:
         case.target: sorted({name for effective in group.effective[case.id] for name in effective.ignored})
         for case in group.cases
     }
-    missing = [f"{target} has no {_words(names)}" for target, names in ignored.items() if names]
+    missing = [
+        f"{target} has no {', '.join(_WORDS.get(name, name) for name in names)}"
+        for target, names in ignored.items()
+        if names
+    ]
     if why and any("prepared" in names for names in ignored.values()):
         missing.append(f"not prepared: {why}")
     # not unfair: every target gets all of the profile that it has a way to apply
     return Found("ok", "; ".join(missing) or "all")
-
-
-def _words(names: Iterable[str]) -> str:
-    return ", ".join(_WORDS.get(name, name) for name in names)
 
 
 def environment(group: AuditGroup) -> Found:
