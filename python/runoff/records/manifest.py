@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.records.errors import RunoffError
-from runoff.records.files import write_atomically
+from runoff.records.files import sha256_of, write_atomically
 from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     made_with: dict[str, str]
     """Library versions at the time of the export."""
+
+
+def stored_file(path: Path) -> StoredFile:
+    """Return the entry of the file at `path` in the manifest beside it."""
+    return StoredFile(path.name, sha256_of(path), path.stat().st_size)
 
 
 def read_manifest(folder: Path) -> Manifest:
