@@ -36,16 +36,7 @@ _HINT = "convert the model again"
 def check_package(program: Program, kind: PackageKind, photos: Batch, references: Batch) -> tuple[Check, ...]:
     """Compare the package with PyTorch: all photos one by one, and where its batch is flexible together too.
 
-    Parameters
-    ----------
-    program
-        The package, read from its files.
-    kind
-        What it is meant to be; says how far it may be from PyTorch.
-    photos
-        float32 [N, 3, H, W].
-    references
-        float32 [N, classes], PyTorch's answers.
+    `photos` are float32 [N, 3, H, W]; `references` float32 [N, classes], PyTorch's answers.
 
     Raises
     ------
@@ -68,14 +59,7 @@ def _check(program: Program, kind: PackageKind, photos: Batch, references: Batch
 
 
 def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """Run the program on `feed` and return its outputs by name.
-
-    Parameters
-    ----------
-    program
-        From `runoff.models.coreml.package.read_package`.
-    feed
-        By input, an array of the shape and type that the package takes.
+    """Run the program on `feed`, an array of the right shape and type by input. Return its outputs by name.
 
     Raises
     ------
