@@ -1,4 +1,4 @@
-"""Estimates with honest intervals.
+"""Estimates with valid intervals.
 
 A *unit* is what repeats independently: a process, or a set of processes that live side by side. Two processes
 of one program differ for their whole life (memory layout), so thousands of iterations in one process say nothing

@@ -14,9 +14,7 @@ from machine import skip_because
 from runoff import paths
 from runoff.records.protocol import Result
 from runoff.targets.null import null_python, null_rust
-from runoff.targets.ort_pyo3 import ort_pyo3
-from runoff.targets.ort_python import ort_python
-from runoff.targets.ort_rust import ort_rust
+from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from runners_under_test import MODEL, Runner, execute, golden, launch, validate
 
 from runoff.measure.parity import TOLERANCE, compare_inputs, compare_outputs, worst
 from runoff.records.protocol import Preprocess
-from runoff.targets.capi_rust import capi_rust
+from runoff.targets.onnxruntime import capi_rust
 
 if TYPE_CHECKING:
     from pathlib import Path

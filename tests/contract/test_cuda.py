@@ -19,7 +19,7 @@ from test_turns import assert_right, photos, started
 from runoff import paths
 from runoff.plan.target import Target
 from runoff.records.protocol import Capabilities
-from runoff.targets.ort_python import ort_python
+from runoff.targets.onnxruntime import ort_python
 from runoff.targets.torch import torch
 
 if TYPE_CHECKING:

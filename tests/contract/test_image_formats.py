@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 from runners_under_test import MODEL, PROGRAMS, Runner, execute, golden
 
-from runoff.targets.ort_rust import ort_rust
+from runoff.targets.onnxruntime import ort_rust
 from runoff_runners.preprocess import preprocess
 from runoff_runners.protocol import RunnerError
 

@@ -12,7 +12,7 @@ from runners_under_test import Outcome, Runner, execute, golden, launch
 from runoff import paths
 from runoff.plan.target import Target
 from runoff.records.protocol import Capabilities
-from runoff.targets.ort_python import ort_python
+from runoff.targets.onnxruntime import ort_python
 
 STANDIN = Path(__file__).with_name("ort_coreml_standin.py")
 UNITS = {"coreml": "ALL", "coreml-cpu": "CPUOnly", "coreml-gpu": "CPUAndGPU", "coreml-ne": "CPUAndNeuralEngine"}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from packages import PROGRAM, WEIGHTS, change_program, change_weights
 
-from runoff.models.coreml.check import check_package
 from runoff.models.coreml.convert import write_package
+from runoff.models.coreml.evaluate import check_package
 from runoff.models.coreml.package import read_package
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.records.errors import RunoffError

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from runoff.models.coreml.check import check_package
 from runoff.models.coreml.convert import write_package
-from runoff.models.coreml.evaluate import unknown_operations
+from runoff.models.coreml.evaluate import check_package, unknown_operations
 from runoff.models.coreml.package import read_package
 from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
 from runoff.records.protocol import TensorSpec

@@ -279,7 +279,7 @@ print(json.dumps(different))
 
 
 def convert(store: ModelStore) -> subprocess.CompletedProcess[str]:
-    return run("-m", "runoff.models.coreml", NAME, "--store", store.folder)
+    return run("-m", "runoff.models.export", NAME, "--coreml", "--store", store.folder)
 
 
 def test_coreml_packages_join_a_model_of_the_store(store: ModelStore) -> None:
@@ -307,7 +307,7 @@ def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> N
     tensor = next((store.folder / "efficientnet-lite0").glob("*.tensor.bin"))
     whole = tensor.read_bytes()
     tensor.write_bytes(bytes(len(whole)))
-    done = run("-m", "runoff.models.coreml", "efficientnet-lite0", "--store", store.folder)
+    done = run("-m", "runoff.models.export", "efficientnet-lite0", "--coreml", "--store", store.folder)
     tensor.write_bytes(whole)
     assert done.returncode == 2
     assert "error: the mlpackage package differs from PyTorch by" in done.stderr
@@ -315,6 +315,6 @@ def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> N
 
 
 def test_a_model_that_is_not_stored_cannot_be_converted(tmp_path: Path) -> None:
-    done = run("-m", "runoff.models.coreml", NAME, "--store", tmp_path)
+    done = run("-m", "runoff.models.export", NAME, "--coreml", "--store", tmp_path)
     assert done.returncode == 2
     assert "runoff export" in done.stderr

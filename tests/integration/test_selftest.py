@@ -12,7 +12,6 @@ from running import Ended, runoff
 
 from runoff.analysis import audit
 from runoff.analysis.analyse import analyse
-from runoff.analysis.audit import resources
 from runoff.bench import bench
 from runoff.measure.live_process import LiveProcess
 from runoff.records.files import read_run
@@ -98,8 +97,7 @@ def _no_outputs_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_provider_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take out the check of what was in effect, and the audit's behind it."""
     monkeypatch.setattr("runoff.measure.verify.check_provider", lambda *_: None)
-    points = tuple(point for point in audit.POINTS if point is not resources.provider)
-    monkeypatch.setattr(audit, "POINTS", points)
+    monkeypatch.delitem(audit.POINTS, "provider")
 
 
 def _no_provider_check(monkeypatch: pytest.MonkeyPatch) -> None:

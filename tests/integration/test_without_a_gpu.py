@@ -24,7 +24,7 @@ from runoff.probes.memory import DEVICE_PEAK
 from runoff.records.errors import ExitCode
 from runoff.records.files import read_run
 from runoff.report.build import write_report
-from runoff.targets.ort_python import ort_python
+from runoff.targets.onnxruntime import ort_python
 
 sys.path.insert(0, str(paths.root() / "tests" / "unit"))
 from nvml_library import build, fresh_nvml

@@ -13,6 +13,8 @@ from runoff.analysis.audit.work import rarest
 from runoff.records.protocol import Effective
 from runoff.records.reason import Reason
 from runoff.records.schema import Run
+from runoff.selftest.faults import judge_faults
+from runoff.selftest.suites import UNMODIFIED
 
 
 def found(run: Run) -> dict[str, tuple[str, str]]:
@@ -236,6 +238,24 @@ def test_variables_that_differ_between_targets_are_named() -> None:
     assert found(run)["environment"] == ("ok", "OMP_NUM_THREADS=4")
     run.info.environments["ort-rust"] = {"OMP_NUM_THREADS": "4", "LD_PRELOAD": "fast.so"}
     assert found(run)["environment"] == ("differs", "LD_PRELOAD: ort-python unset, ort-rust fast.so")
+
+
+@pytest.mark.parametrize(
+    ("fields", "turned", "point"),
+    [
+        ({"threads": 2}, {}, "threads"),
+        ({}, {"busy_threads": 2}, "threads"),
+        ({"provider": "cuda"}, {}, "provider"),
+    ],
+)
+def test_the_target_that_did_something_else_is_blamed_and_the_selftest_reports_it(
+    fields: dict[str, Any], turned: dict[str, Any], point: str
+) -> None:
+    run = compared({UNMODIFIED: {}, "injected-threads": fields}, injected_threads=turned)
+    assert {one.point: one.blamed for one in audit(run) if one.blamed} == {point: ("injected-threads",)}
+    unmodified, threads = judge_faults(run)
+    assert unmodified.caught
+    assert threads.caught == (point == "threads")
 
 
 def test_two_ways_of_timing_in_one_comparison_differ() -> None:

@@ -82,7 +82,7 @@ def test_packages_are_made_where_they_are_wanted_and_once(program: Program) -> N
     assert models[NAME].formats == ("onnx", *(kind.name for kind in PACKAGES))
     assert said == [f"converting {NAME} to CoreML packages (30 s, once)"]
     ensure_models([NAME], program, said.append, packages={NAME})
-    assert [argv[2:5] for argv in program.asked] == [("-m", "runoff.models.coreml", NAME)]
+    assert [(argv[2:5], argv[-1]) for argv in program.asked] == [(("-m", "runoff.models.export", NAME), "--coreml")]
 
 
 def test_a_model_that_cannot_be_converted_does_without_packages(program: Program) -> None:

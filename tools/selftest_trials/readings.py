@@ -100,7 +100,7 @@ def read_attempts(run: Run, name: str) -> list[Attempt]:
     return attempts
 
 
-def _read_part(run: Run, name: str, **place: Any) -> list[Attempt]:  # noqa: ANN401 (fields of Attempt)
+def _read_part(run: Run, name: str, **place: Any) -> list[Attempt]:
     trial = TRIALS[name]
     records = [record for record in run.records if record.probe == trial.probe]
     others = [record.conditions.others for record in records if record.conditions]

@@ -49,12 +49,7 @@ class Claim(Struct, frozen=True):
 def least_certain(summary: pd.DataFrame, headlines: Mapping[str, str]) -> dict[str, dict[str, Claim]]:
     """Return, by case and probe, the least certain claim, an open one if there is one; none without an interval.
 
-    Parameters
-    ----------
-    summary
-        From `runoff.analysis.summary.summarise`.
-    headlines
-        The metric that claims are made of, by probe.
+    `summary` is from `runoff.analysis.summary.summarise`; `headlines` has the metric that claims are made of, by probe.
     """
     lines = summary[(summary["metric"] == summary["probe"].map(headlines)) & (summary["status"] == "ok")]
     found: defaultdict[str, dict[str, Claim]] = defaultdict(dict)

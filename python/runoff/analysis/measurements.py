@@ -153,7 +153,7 @@ def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
 
 
-def _member(run: Run, case: Case, **fields: Any) -> Member:  # noqa: ANN401 (fields of Member)
+def _member(run: Run, case: Case, **fields: Any) -> Member:
     return Member(
         case=case.id,
         target=case.target,

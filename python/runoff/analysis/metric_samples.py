@@ -13,7 +13,7 @@ from runoff.probes.base import WARM_UP, metric_name
 from runoff.statistics import fewest_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -70,7 +70,9 @@ class Metric(Struct, frozen=True):
 
     def of(self, samples: NDArray[np.float64]) -> float:
         """Return the statistic of one process's samples, shape ``(samples,)``."""
-        return float(self._function(samples))
+        if self.quantile is not None:
+            return float(np.quantile(samples, self.quantile))
+        return float(np.mean(samples) if self.statistic == "mean" else np.median(samples))
 
     def shortage(self, cell: MetricSamples) -> str:
         """Return why `cell` has too few samples for the statistic; empty if it has enough."""
@@ -84,13 +86,6 @@ class Metric(Struct, frozen=True):
         if self.statistic == "median":
             return cell
         return replace(cell, processes=tuple(np.array([self.of(samples)]) for samples in cell.processes))
-
-    @property
-    def _function(self) -> Callable[[NDArray[np.float64]], np.floating]:
-        quantile = self.quantile
-        if quantile is not None:
-            return lambda samples: np.quantile(samples, quantile)
-        return np.mean if self.statistic == "mean" else np.median
 
 
 def pair(case: MetricSamples, baseline: MetricSamples, together: Collection[int] = ()) -> list[NDArray[np.float64]]:

@@ -60,13 +60,7 @@ def summarise(run: Run, samples: pd.DataFrame) -> pd.DataFrame:
 
     A row for each case, metric and baseline; metrics without one have a row with an empty `baseline`.
     What was asked for and not measured has a row with `n` 0, its `status` and the `reason`.
-
-    Parameters
-    ----------
-    run
-        The run.
-    samples
-        Its tidy samples, from `runoff.analysis.samples.tidy`.
+    `samples` are from `runoff.analysis.samples.tidy`.
     """
     return pd.DataFrame(_Summary(run, samples).rows(), columns=COLUMNS)
 
@@ -82,17 +76,10 @@ class _Summary:
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
         for record in run.records:
             self.records[record.case].append(record)
-        self.states: dict[tuple[str, str], State] = {}
         self.keys: defaultdict[tuple[str, str], list[Key]] = defaultdict(list)
         for key in self.cells:
             self.keys[key.case, key.probe].append(key)
         self.verdicts = run_verdicts(data)
-
-    def _state(self, case: Case, probe: str) -> State:
-        name = (case.id, probe)
-        if name not in self.states:
-            self.states[name] = state(case, self.records[case.id], self.wrong, probe)
-        return self.states[name]
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         for case in self.run.info.cases:
@@ -103,7 +90,7 @@ class _Summary:
                     yield from self._compared(case, line)
 
     def _lines(self, case: Case, probe: Probe) -> Iterator[_Line]:
-        found = self._state(case, probe.name)
+        found = state(case, self.records[case.id], self.wrong, probe.name)
         keys = self.keys[case.id, probe.name]
         meters = self.run.info.meters
         notes: Mapping[str, str] = {}

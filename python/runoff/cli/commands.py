@@ -13,7 +13,7 @@ from runoff.cli.output import print_json
 from runoff.measure.discovery import query_capabilities
 from runoff.measure.one_shot import run_process
 from runoff.measure.request import make_request
-from runoff.models.prepare import convert_model, ensure_models, export_model
+from runoff.models.prepare import ensure_models, export_model
 from runoff.models.prepared import prepare_models
 from runoff.models.store import ModelStore
 from runoff.models.zoo import find_model
@@ -156,7 +156,7 @@ def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, 
             export_model(name, spawner, *options)
             if coreml:
                 _say(f"converting {name} to CoreML packages (30 s)")
-                convert_model(name, spawner)
+                export_model(name, spawner, "--coreml")
                 manifest = ModelStore(paths.models()).get(name).manifest
                 for form, package in manifest.packages.items():
                     _say(f"{package.path}: {verified(manifest, form)}")

@@ -135,7 +135,7 @@ def gate(
     unlike_machines: bool,
     as_json: bool,
 ) -> int:
-    """Hold a run against limits, print what was found and return the exit code."""
+    """Check a run against limits, print the results and return the exit code."""
     from rich.console import Console
 
     from runoff.analysis.measurements import of_run

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +16,14 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _json(what: str = "") -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}JSON.")
+
+
+def _different_machines(what: str) -> Callable[..., Any]:
+    return click.option("--unlike-machines", "--allow-different-machines", is_flag=True, help=what)
 
 
 def _examples(*lines: str) -> str:
@@ -32,33 +39,14 @@ def cli() -> None:
     """Benchmark your model across ML runtimes and languages."""
 
 
-def _command(runs: str, *examples: str) -> Callable[[Callable[[], None]], click.Command]:
-    """Return a decorator that adds a command: what is decorated gives its name, its options and its help.
-
-    It calls ``MODULE.FUNCTION`` of `runoff.cli` with the options by name, and ends with the exit code that it returns.
-    """
-    module, _, function = runs.partition(".")
-
-    def run(**options: object) -> None:
-        code = getattr(import_module(f"runoff.cli.{module}"), function)(**options)
-        if code is not None:
-            sys.exit(code)
-
-    def add(described: Callable[[], None]) -> click.Command:
-        command = cli.command(described.__name__.rstrip("_"), epilog=_examples(*examples))(described)
-        command.callback = run
-        return command
-
-    return add
-
-
-@_command(
-    "commands.measure",
-    "runoff bench",
-    "runoff bench seeds",
-    "runoff bench my-suite.toml --results /data/runs",
-    "runoff bench my-suite.toml --precision 2% --time 10m",
-    "runoff bench --resume results/quick-20261122-101500",
+@cli.command(
+    epilog=_examples(
+        "runoff bench",
+        "runoff bench seeds",
+        "runoff bench my-suite.toml --results /data/runs",
+        "runoff bench my-suite.toml --precision 2% --time 10m",
+        "runoff bench --resume results/quick-20261122-101500",
+    )
 )
 @click.argument("suite", required=False)
 @click.option("--resume", "run", type=_FOLDER, help="Resume the interrupted run in this folder.")
@@ -76,16 +64,20 @@ def _command(runs: str, *examples: str) -> Callable[[Callable[[], None]], click.
     metavar="10m",
     help="Time budget; sampling stops earlier if --precision is reached.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def bench() -> None:
+@_json("the table as ")
+def bench(**options: Any) -> None:
     """Measure a suite: a name (quick, seeds) or a TOML file. Without one: quick."""
+    from runoff.cli.commands import measure
+
+    sys.exit(measure(**options))
 
 
-@_command(
-    "commands.run_once",
-    "runoff run --target ort-rust",
-    "runoff run --target torch --image photo.jpg",
-    "runoff run --target ort-python --set threads=2 --set spinning=false --json",
+@cli.command(
+    epilog=_examples(
+        "runoff run --target ort-rust",
+        "runoff run --target torch --image photo.jpg",
+        "runoff run --target ort-python --set threads=2 --set spinning=false --json",
+    )
 )
 @click.option("--target", required=True, help="torch, torch-export, ort-python, ort-rust, ort-pyo3 ...")
 @click.option("--model", default="efficientnet-lite0", show_default=True, help="A model of the zoo.")
@@ -97,38 +89,49 @@ def bench() -> None:
     metavar="KEY=VALUE",
     help="A setting, as in a suite; can be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the runner's whole result as JSON.")
-def run() -> None:
+@_json("the runner's whole result as ")
+def run(**options: Any) -> None:
     """Run one case once: print the labels of the image and the time of each phase."""
+    from runoff.cli.commands import run_once
+
+    run_once(**options)
 
 
-@_command(
-    "commands.export_models",
-    "runoff export efficientnet-lite0",
-    "runoff export mobilenet_v2 --weights default --force",
-    "runoff export regnet_x_400mf --weights my-weights.pt --force",
-    "runoff export mobilenet_v2 --coreml",
+@cli.command(
+    epilog=_examples(
+        "runoff export efficientnet-lite0",
+        "runoff export mobilenet_v2 --weights default --force",
+        "runoff export regnet_x_400mf --weights my-weights.pt --force",
+        "runoff export mobilenet_v2 --coreml",
+    )
 )
 @click.argument("models", nargs=-1, required=True)
 @click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
 @click.option("--force", is_flag=True, help="Export again even if the store already has it.")
 @click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
-def export() -> None:
+def export(**options: Any) -> None:
     """Export models of the zoo to the store, each checked against PyTorch."""
+    from runoff.cli.commands import export_models
+
+    export_models(**options)
 
 
-@_command("commands.finish", "runoff report results/quick-20261122-101500")
+@cli.command(epilog=_examples("runoff report results/quick-20261122-101500"))
 @click.argument("folder", type=_FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def report() -> None:
+@_json("the table as ")
+def report(folder: Path, *, as_json: bool) -> None:
     """Rebuild the tables, plots and report of a run from its raw results."""
+    from runoff.cli.commands import finish
+
+    finish(folder, as_json=as_json)
 
 
-@_command(
-    "compare.compare",
-    "runoff compare ort-python ort-rust",
-    "runoff compare results/before results/after --out comparison",
-    "runoff compare before.json after.json",
+@cli.command(
+    epilog=_examples(
+        "runoff compare ort-python ort-rust",
+        "runoff compare results/before results/after --out comparison",
+        "runoff compare before.json after.json",
+    )
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
@@ -136,25 +139,27 @@ def report() -> None:
 @click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; can be repeated.")
 @click.option("--relative-to", metavar="TARGET", help="Compare ratios to this target, each within its own run.")
 @click.option("--raw", is_flag=True, help="Compare raw values, not ratios.")
-@click.option(
-    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Compare runs of different machines too."
-)
+@_different_machines("Compare runs of different machines too.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def compare() -> None:
+@_json("the table as ")
+def compare(**options: Any) -> None:
     """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
 
     Ratios to the baseline are compared if both runs have the same, unchanged baseline: whatever slowed a whole run
     cancels.
     """
+    from runoff.cli import compare as commands
+
+    commands.compare(**options)
 
 
-@_command(
-    "compare.gate",
-    "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
-    'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
-    "runoff gate results/RUN --save baseline.json",
-    "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
+@cli.command(
+    epilog=_examples(
+        "runoff gate results/RUN --fail-on 'latency.median > +5%' --fail-on 'memory.peak > 120MB'",
+        'runoff gate results/RUN --limits gate.toml --summary "$GITHUB_STEP_SUMMARY"',
+        "runoff gate results/RUN --save baseline.json",
+        "runoff gate results/RUN --limits gate.toml --baseline baseline.json",
+    )
 )
 @click.argument("run")
 @click.option("--limits", type=_FILE, help="A TOML file with tables [[limit]].")
@@ -166,38 +171,44 @@ def compare() -> None:
 )
 @click.option("--save", "--save-baseline", "save_to", type=_FILE, help="Save this run to a baseline file.")
 @click.option("--summary", type=_FILE, help="Append the result to this file, as Markdown.")
-@click.option(
-    "--unlike-machines", "--allow-different-machines", is_flag=True, help="Accept a baseline of a different machine."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def gate() -> None:
+@_different_machines("Accept a baseline of a different machine.")
+@_json("the result as ")
+def gate(**options: Any) -> None:
     """Check a run against limits.
 
     Exit code 0: passed; 1: a limit is exceeded or a case failed; 2: bad input; 3: nothing to check.
     """
+    from runoff.cli import compare as commands
+
+    sys.exit(commands.gate(**options))
 
 
-@_command(
-    "compare.convert",
-    "runoff convert results/quick-20261122-101500 run.parquet",
-    "runoff convert results/quick-20261122-101500 run.json --to pyperf",
-    "runoff convert hyperfine.json samples.csv",
+@cli.command(
+    epilog=_examples(
+        "runoff convert results/quick-20261122-101500 run.parquet",
+        "runoff convert results/quick-20261122-101500 run.json --to pyperf",
+        "runoff convert hyperfine.json samples.csv",
+    )
 )
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT", type=_FILE)
 @click.option(
     "--to", metavar="FORMAT", help="csv, parquet, hyperfine, hyperfine-1 or pyperf.  [default: by OUT's name]"
 )
-def convert() -> None:
+def convert(**options: Any) -> None:
     """Convert a run, or a file of another tool, to another format."""
+    from runoff.cli import compare as commands
+
+    commands.convert(**options)
 
 
-@_command(
-    "history.history",
-    "runoff history",
-    "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
-    "runoff history results /data/runs --suite quick --out trend",
-    """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
+@cli.command(
+    epilog=_examples(
+        "runoff history",
+        "runoff history --case '*ort-rust*' --metric latency.p99 --by runtime",
+        "runoff history results /data/runs --suite quick --out trend",
+        """runoff history --sql "SELECT run, estimate FROM history WHERE metric = 'wall'\"""",
+    )
 )
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
 @click.option(
@@ -218,49 +229,64 @@ def convert() -> None:
     help="Show every run, or the last run of each version.",
 )
 @click.option("--suite", default="", metavar="NAME", help="Only runs of this suite.")
-@click.option(
-    "--unlike-machines",
-    "--allow-different-machines",
-    is_flag=True,
-    help="Also compare runs of different machines.",
-)
+@_different_machines("Also compare runs of different machines.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot of each case into this folder.")
 @click.option("--sql", metavar="QUERY", help="Print the result of a query on the view `history` instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history() -> None:
+@_json()
+def history(**options: Any) -> None:
     """Show each case from run to run: values, changes with their verdicts, and plots.
 
     FOLDER is a run or a folder of runs, by default the results folder (RUNOFF_RESULTS). Changes are those that
     runoff compare reports between two runs; runs of different machines are compared only on request.
     """
+    from runoff.cli import history as commands
+
+    commands.history(**options)
 
 
-@_command(
-    "listing.show",
-    "runoff list",
-    "runoff list runs --results /data/runs",
-    "runoff list models",
-    "runoff list targets --json",
+@cli.command(
+    "list",
+    epilog=_examples(
+        "runoff list",
+        "runoff list runs --results /data/runs",
+        "runoff list models",
+        "runoff list targets --json",
+    ),
 )
 @click.argument("what", type=click.Choice(["runs", "models", "targets", "suites", "probes"]), default="runs")
 @click.option("--results", type=_FOLDER, help="Folder of the runs.  [default: RUNOFF_RESULTS, or results]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_() -> None:
+@_json()
+def list_(**options: Any) -> None:
     """List runs (the newest first), models, targets, suites or probes."""
+    from runoff.cli.listing import show
+
+    show(**options)
 
 
-@_command("doctor.examine", "runoff doctor", "runoff doctor --json")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor() -> None:
+@cli.command(epilog=_examples("runoff doctor", "runoff doctor --json"))
+@_json()
+def doctor(*, as_json: bool) -> None:
     """Report what this machine can measure, and how to enable what it cannot."""
+    from runoff.cli.doctor import examine
+
+    examine(as_json=as_json)
 
 
-@_command("selftest.selftest", "runoff selftest", "runoff selftest --time 10m", "runoff selftest --quick --json")
+@cli.command(
+    epilog=_examples(
+        "runoff selftest",
+        "runoff selftest --time 10m",
+        "runoff selftest --quick --json",
+    )
+)
 @click.option("--time", "budget", metavar="4m", help="Time budget of the injected slowdowns.  [default: 4m]")
 @click.option("--quick", is_flag=True, help="The same as --time 1m: resolves larger slowdowns only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def selftest() -> None:
+@_json()
+def selftest(**options: Any) -> None:
     """Inject faults and slowdowns, and report which of them are detected on this machine."""
+    from runoff.cli.selftest import selftest as run_selftest
+
+    sys.exit(run_selftest(**options))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_program(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run `command`, called `name` in its help, and leave with its exit code."""
+    """Run `command`, called `name` in its help, and leave with its exit code; without `arguments`, the process's."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(args=arguments, prog_name=name, standalone_mode=False)

@@ -1,1 +1,1 @@
-"""Comparing runs and targets, holding a run against limits, and the file formats of other tools."""
+"""Comparison of runs and targets, limits, and the file formats of other tools."""

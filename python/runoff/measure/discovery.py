@@ -49,7 +49,7 @@ def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
             target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}")
         )
     if can.unavailable:
-        return TargetInfo(target, None, Reason(can.unavailable.kind, can.unavailable.message, can.unavailable.hint))
+        return TargetInfo(target, None, can.unavailable)
     return TargetInfo(target, can)
 
 

@@ -34,7 +34,7 @@ class Outcome(Struct, frozen=True):
             return "ok"
         return "unsupported" if self.result and self.result.status == "unsupported" else "error"
 
-    def record(self, blank: Record, **fields: Any) -> Record:  # noqa: ANN401 (as `msgspec.structs.replace` takes them)
+    def record(self, blank: Record, **fields: Any) -> Record:
         """Return `blank` with this outcome and with `fields`."""
         own: dict[str, Any] = {
             "status": self.status,

@@ -1,6 +1,7 @@
 """The export program: make a model of the zoo, check every format against PyTorch, store it.
 
-It runs in the export environment: ``python -m runoff.models.export NAME --store DIR``.
+It runs in the export environment: ``python -m runoff.models.export NAME --store DIR``. With ``--coreml`` it converts a
+model of the store to CoreML packages instead.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import msgspec
 
 from runoff.models import formats, zoo
 from runoff.models.photos import PHOTOS, write_photos
-from runoff.models.program_exit import exit_code_of, say
+from runoff.models.store import ModelStore
 from runoff.models.weights import build, load_weights, weights_source
-from runoff.records.errors import RunoffError
-from runoff.records.files import sha256_of
-from runoff.records.manifest import MANIFEST, Check, Example, Manifest, StoredFile, read_manifest
+from runoff.plan.coreml_packages import PACKAGES
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.manifest import MANIFEST, Check, Example, Manifest, read_manifest, stored_file, write_manifest
 from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
@@ -71,14 +72,13 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
         inputs=(TensorSpec(formats.INPUT, "float32", (None, *photos.shape[1:])),),
         outputs=(TensorSpec(formats.OUTPUT, "float32", (None, *references.shape[1:])),),
         preprocess=model.preprocess,
-        files={form.name: stored(folder / form.file) for form in formats.FORMATS},
-        labels=stored(folder / LABELS),
+        files={form.name: stored_file(folder / form.file) for form in formats.FORMATS},
+        labels=stored_file(folder / LABELS),
         examples=_write_examples(folder, photos, references),
         checks=checks,
         made_with={"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
     )
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (folder / MANIFEST).write_bytes(text + b"\n")
+    write_manifest(manifest, folder)
     return manifest
 
 
@@ -98,11 +98,6 @@ def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references:
     return tuple(checks)
 
 
-def stored(path: Path) -> StoredFile:
-    """Return the entry of the file at `path` in the manifest beside it."""
-    return StoredFile(path.name, sha256_of(path), path.stat().st_size)
-
-
 def _write_labels(path: Path) -> None:
     # The only list of the 1000 names in a package of the export environment is this private one.
     from torchvision.models._meta import _IMAGENET_CATEGORIES
@@ -119,8 +114,10 @@ def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Exa
         tensor.write_bytes(pixels.astype("<f4").tobytes())
         answer = folder / f"{photo.name}.reference.bin"
         answer.write_bytes(reference.astype("<f4").tobytes())
-        image = stored(folder / f"{photo.name}.jpg")
-        examples.append(Example(photo.name, image, stored(tensor), stored(answer), labels[reference.argmax()]))
+        image = stored_file(folder / f"{photo.name}.jpg")
+        examples.append(
+            Example(photo.name, image, stored_file(tensor), stored_file(answer), labels[reference.argmax()])
+        )
     return tuple(examples)
 
 
@@ -180,6 +177,21 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
+def convert(arguments: argparse.Namespace) -> None:
+    """Convert the stored model named on the command line to CoreML packages."""
+    from runoff.models.coreml import conversion
+
+    began = monotonic()
+    model = ModelStore(arguments.store).get(arguments.name)
+    if all(kind.name in model.manifest.packages for kind in PACKAGES):
+        sys.stdout.write(f"{model.manifest.name} has its CoreML packages already\n")
+        return
+    manifest = conversion.convert(model, say)
+    worst = {kind.name: max(c.max_rel_diff for c in manifest.checks if c.format == kind.name) for kind in PACKAGES}
+    made = ", ".join(f"{name} (at most {difference:.1e} from PyTorch)" for name, difference in worst.items())
+    sys.stdout.write(f"stored {model.manifest.name} in {model.folder}: {made}; {monotonic() - began:.0f} s\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(prog="runoff.models.export", description=__doc__)
@@ -189,8 +201,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", help="seeded, default (the published ones), or a file with a state dict")
     parser.add_argument("--seed", type=_seed, default=0, help="of seeded weights, 0 or more")
     parser.add_argument("--force", action="store_true", help="replace a model that is in the store already")
+    parser.add_argument("--coreml", action="store_true", help="convert the stored model to CoreML packages instead")
     arguments = parser.parse_args(argv)
-    return exit_code_of(lambda: run(arguments))
+    try:
+        (convert if arguments.coreml else run)(arguments)
+    except RunoffError as error:
+        say(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        return error.code
+    except OSError as error:
+        say(f"error: {error}\nhint: check that the store can be written to and has space")
+        return ExitCode.BAD_INPUT
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def say(line: str) -> None:
+    """Tell a person what goes on."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def _seed(text: str) -> int:

@@ -28,6 +28,8 @@ CHECKED_BATCHES = (1, 4)
 TOLERANCE = 1e-4
 """Largest difference from PyTorch that is stored, relative to PyTorch's largest absolute output."""
 
+VERSIONS_HINT = "make the export environment from requirements/export.txt: these versions were tried together"
+
 
 class Format(NamedTuple):
     """A kind of file: `write` gets network, path and a batch of two; `load` gets path and builder."""
@@ -155,24 +157,27 @@ def check(form: Format, path: Path, builder: str, photos: Batch, references: Bat
     RunoffError
         When the shapes differ or the largest relative difference is above `TOLERANCE`.
     """
-    run = form.load(path, builder)
-    return tuple(_compare(form.name, run(photos[:size]), references[:size]) for size in CHECKED_BATCHES)
+    run, what = form.load(path, builder), f"the {form.name} file"
+    return tuple(
+        Check(form.name, size, *compare(what, run(photos[:size]), references[:size], size, TOLERANCE))
+        for size in CHECKED_BATCHES
+    )
 
 
-def _compare(name: str, answer: Batch, reference: Batch) -> Check:
-    size = len(reference)
-    hint = "make the export environment from requirements/export.txt: these versions were tried together"
+def compare(what: str, answer: Batch, reference: Batch, batch: int, tolerance: float) -> tuple[float, float]:
+    """Return the largest difference of an answer, absolute and relative to PyTorch's largest absolute output.
+
+    Raises
+    ------
+    RunoffError
+        When the shapes differ or the relative difference is above `tolerance`; the message begins with `what`.
+    """
     if answer.shape != reference.shape:
-        raise RunoffError(
-            f"the {name} file answers a batch of {size} with shape {answer.shape}, PyTorch {reference.shape}",
-            hint,
-        )
+        message = f"answers with shape {answer.shape}, PyTorch with {reference.shape} (batch {batch})"
+        raise RunoffError(f"{what} {message}", VERSIONS_HINT)
     absolute = float(abs(answer - reference).max())
     relative = absolute / float(abs(reference).max())
-    if not relative <= TOLERANCE:
-        raise RunoffError(
-            f"the {name} file differs from PyTorch by {relative:.1e} of the largest output (batch {size}); "
-            f"at most {TOLERANCE:.0e} is stored",
-            hint,
-        )
-    return Check(name, size, absolute, relative)
+    if not relative <= tolerance:
+        message = f"differs from PyTorch by {relative:.1e} of the largest output (batch {batch})"
+        raise RunoffError(f"{what} {message}; at most {tolerance:.0e} is stored", VERSIONS_HINT)
+    return absolute, relative

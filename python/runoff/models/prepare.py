@@ -13,7 +13,7 @@ from runoff.processes import describe_exit
 from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable
 
     from runoff.processes import Spawner
 
@@ -65,42 +65,30 @@ def _with_packages(model: StoredModel, spawner: Spawner, say: Callable[[str], No
         return model
     say(f"converting {name} to CoreML packages (30 s, once)")
     try:
-        convert_model(name, spawner)
+        export_model(name, spawner, "--coreml")
     except RunoffError as error:
         say(f"{name} has no CoreML packages: {error}")
         return model
     return ModelStore(paths.models()).get(name)
 
 
-def convert_model(name: str, spawner: Spawner) -> None:
-    """Convert the model called `name` in the store to CoreML packages.
-
-    Raises
-    ------
-    RunoffError
-        Without the export environment, or if a package cannot be made or differs from PyTorch.
-    """
-    _run("conversion", "runoff.models.coreml", name, spawner, (), f"runoff export {name} --coreml")
-
-
 def export_model(name: str, spawner: Spawner, *options: str) -> None:
     """Export the model called `name` in the zoo, with `options` of ``python -m runoff.models.export``.
 
+    With ``--coreml`` the model in the store is converted to CoreML packages instead.
+
     Raises
     ------
     RunoffError
-        Without the export environment, or if the export fails.
+        Without the export environment, or if the export fails or differs from PyTorch.
     """
-    _run("export", "runoff.models.export", name, spawner, options, f"runoff export {name}")
-
-
-def _run(what: str, module: str, name: str, spawner: Spawner, options: Sequence[str], again: str) -> None:
-    """Run a program of the export environment on the model `name`; `again` is how a person would."""
     python = paths.environments() / "export" / "bin" / "python"
     if not python.exists():
         raise RunoffError(f"export environment not found: {python}", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE)
-    argv = (str(python), "-P", "-m", module, name, "--store", str(paths.models()), *options)
+    argv = (str(python), "-P", "-m", "runoff.models.export", name, "--store", str(paths.models()), *options)
     env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
     finished = spawner.run(argv, env, _TIMEOUT_S)
     if finished.exit_code:
-        raise RunoffError(f"the {what} of {name} {describe_exit(finished)}", f"try it alone: {again}")
+        what, flag = ("conversion", " --coreml") if "--coreml" in options else ("export", "")
+        message = f"the {what} of {name} {describe_exit(finished)}"
+        raise RunoffError(message, f"try it alone: runoff export {name}{flag}")

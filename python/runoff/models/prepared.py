@@ -17,7 +17,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
 from runoff.records.reason import Reason
 from runoff.targets.coreml import coreml
-from runoff.targets.ort_rust import ort_rust
+from runoff.targets.onnxruntime import ort_rust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

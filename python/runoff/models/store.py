@@ -13,7 +13,7 @@ from runoff.models.zoo import ZOO, same_name
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.files import sha256_of
 from runoff.records.manifest import MANIFEST, Manifest, StoredFile, read_manifest
-from runoff.records.protocol import Item, ModelFile, TensorFile, TensorSpec
+from runoff.records.protocol import Item, ModelFile, TensorFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,8 +125,9 @@ class StoredModel(Struct, frozen=True):
         if workload == "classify":
             return tuple(Item(image=str(self.folder / example.image.path)) for example in self.manifest.examples)
         (spec,) = self.manifest.inputs
+        shape = tuple(size or 1 for size in spec.shape)
         return tuple(
-            Item(tensors={spec.name: TensorFile(str(self.tensor(index)), spec.dtype, _one(spec))})
+            Item(tensors={spec.name: TensorFile(str(self.tensor(index)), spec.dtype, shape)})
             for index in range(len(self.manifest.examples))
         )
 
@@ -248,8 +249,3 @@ def _hash(path: Path, before: _Hashed | None) -> _Hashed:
     if before and (before.bytes, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return before
     return _Hashed(status.st_size, status.st_mtime_ns, sha256_of(path))
-
-
-def _one(spec: TensorSpec) -> tuple[int, ...]:
-    """Return the shape of one item: dynamic dimensions are 1."""
-    return tuple(size or 1 for size in spec.shape)

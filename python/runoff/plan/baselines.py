@@ -44,12 +44,7 @@ def find_control(peers: Iterable[P]) -> P | None:
 def baselines_of(peers: Sequence[P], names: Iterable[str]) -> list[P]:
     """Return the baselines of a comparison, the one that its A/A control repeats last.
 
-    Parameters
-    ----------
-    peers
-        Its cases, the A/A control included.
-    names
-        Targets that others are compared with, in the order of the suite.
+    `peers` are its cases, the A/A control included; `names` the targets that others are compared with, in order.
     """
     by_target = {peer.target: peer for peer in peers}
     control = find_control(peers)

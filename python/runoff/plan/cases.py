@@ -72,7 +72,8 @@ def plan_case(
 ) -> Case:
     """Return one case, with the reason if the target cannot run it."""
     name, variant = target_info.target.name, settings_words(settings)
-    model_format = _format(target_info, formats, settings)
+    readable = (form for form in _readable(target_info, formats) if form in formats and serves(form, settings))
+    model_format = next(readable, None)
     return Case(
         id=".".join((model, workload, name, *variant)),
         model=model,
@@ -90,17 +91,14 @@ def with_proofs(
     cases: Iterable[Case], targets: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
     """Return `cases`; if one that reads packages cannot run, its reason begins with how its package was verified."""
-    return tuple(
-        _with_proof(case, case.skipped, manifests[case.model])
-        if case.skipped and targets[case.target].target.packages
-        else case
-        for case in cases
-    )
-
-
-def _with_proof(case: Case, reason: Reason, manifest: Manifest) -> Case:
-    proof = verified(manifest, case.format) or "the store has no package for it"
-    return msgspec.structs.replace(case, skipped=Reason(reason.kind, f"{proof}; {reason.message}", reason.hint))
+    made = []
+    for case in cases:
+        reason = case.skipped
+        if reason and targets[case.target].target.packages:
+            proof = verified(manifests[case.model], case.format) or "the store has no package for it"
+            reason = Reason(reason.kind, f"{proof}; {reason.message}", reason.hint)
+        made.append(msgspec.structs.replace(case, skipped=reason))
+    return tuple(made)
 
 
 def with_controls(
@@ -119,14 +117,11 @@ def with_controls(
     for members in comparisons.values():
         baseline = baseline_of(members, baselines)
         if baseline and len(members) > 1:
-            made.insert(made.index(baseline) + 1, _control(baseline))
+            name = control_name(baseline.target)
+            identity = ".".join((baseline.model, baseline.workload, name, *baseline.variant))
+            control = msgspec.structs.replace(baseline, id=identity, target=name, control_of=baseline.target)
+            made.insert(made.index(baseline) + 1, control)
     return tuple(made)
-
-
-def _control(case: Case) -> Case:
-    name = control_name(case.target)
-    identity = ".".join((case.model, case.workload, name, *case.variant))
-    return msgspec.structs.replace(case, id=identity, target=name, control_of=case.target)
 
 
 def with_control_targets(cases: Iterable[Case], targets: Mapping[str, TargetInfo]) -> dict[str, TargetInfo]:
@@ -151,10 +146,6 @@ def settings_words(settings: Settings) -> tuple[str, ...]:
     others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
     words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
     return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
-
-
-def _format(target_info: TargetInfo, formats: Collection[str], settings: Settings) -> str | None:
-    return next((name for name in _readable(target_info, formats) if name in formats and serves(name, settings)), None)
 
 
 def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[str]:

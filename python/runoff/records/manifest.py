@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.records.errors import RunoffError
+from runoff.records.files import sha256_of, write_atomically
 from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Library versions at the time of the export."""
 
 
+def stored_file(path: Path) -> StoredFile:
+    """Return the entry of the file at `path` in the manifest beside it."""
+    return StoredFile(path.name, sha256_of(path), path.stat().st_size)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of the model in `folder`.
 
@@ -107,3 +113,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunoffError(
             f"{path} is not a manifest: {error}", f"make it again: runoff export --force {folder.name}"
         ) from error
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write or replace the manifest of the model in `folder`, in one step: a reader sees the old one or the new one."""
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from runoff.records.reason import Reason
+
 PROTOCOL_VERSION: Literal[1] = 1
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -247,12 +249,8 @@ class Result(_Answer, frozen=True, kw_only=True):
     effective: Effective | None = None
 
 
-class Unavailable(_Answer, frozen=True):
+class Unavailable(Reason, frozen=True):
     """Why a runner cannot run on this machine."""
-
-    kind: str
-    message: str
-    hint: str = ""
 
 
 class Capabilities(_Answer, frozen=True, kw_only=True):

@@ -132,9 +132,4 @@ def _unmodified(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint
 
 def _differing(target: str, points: list[AuditPoint]) -> str:
     """Return the audit's findings on `target` in `points` that differ."""
-    found = [f"audit, {point.point}: {point.detail}" for point in points if _blames(point, target)]
-    return "; ".join(found)
-
-
-def _blames(point: AuditPoint, target: str) -> bool:
-    return point.outcome == "differs" and any(f"{target} asked" in part for part in point.detail.split("; "))
+    return "; ".join(f"audit, {point.point}: {point.detail}" for point in points if target in point.blamed)

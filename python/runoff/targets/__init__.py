@@ -1,4 +1,4 @@
-"""The targets: one file each. Adding one is a file here, a runner, a dependency group and a line in a suite."""
+"""The targets, one file for each runtime. A new one: a file here, a runner, a dependency group, a line in a suite."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from runoff.plan.target import Target
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.targets.capi_rust import capi_rust
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
-from runoff.targets.ort_pyo3 import ort_pyo3
-from runoff.targets.ort_python import ort_python
-from runoff.targets.ort_rust import ort_rust
+from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
 
 if TYPE_CHECKING:
@@ -44,13 +41,12 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     RunoffError
         If a name is unknown or a command is not found.
     """
-    return {name: _own_target(name, own[name], folder) if name in own else _built_in(name, own) for name in names}
-
-
-def _built_in(name: str, own: Mapping[str, CustomTarget]) -> Target:
-    if name not in BUILT_IN:
-        raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-    return BUILT_IN[name]()
+    found = {}
+    for name in names:
+        if name not in own and name not in BUILT_IN:
+            raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
+        found[name] = _own_target(name, own[name], folder) if name in own else BUILT_IN[name]()
+    return found
 
 
 def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:

@@ -17,22 +17,37 @@ if TYPE_CHECKING:
     from runoff.analysis.audit.group import Found
     from runoff.records.schema import Case, Record, Run
 
-POINTS: tuple[Callable[[AuditGroup], Found | None], ...] = (
-    *(software.engine, software.library, work.model, work.inputs, work.answers, work.checked),
-    *(resources.threads, resources.provider, software.denormals),
-    *(resources.profile, resources.settings, resources.applied, resources.environment),
-    *(measurement.timed, measurement.waiting, measurement.control, measurement.energy),
-)
-"""In the order of the report; a point that is None does not apply to this comparison."""
+POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
+    "same engine": software.engine,
+    "same library file": software.library,
+    "same weights": work.model,
+    "same input": work.inputs,
+    "same answer": work.answers,
+    "answers checked while timed": work.checked,
+    "threads": resources.threads,
+    "provider": resources.provider,
+    "denormals": software.denormals,
+    "settings profile": resources.profile,
+    "same settings": resources.settings,
+    "settings applied": resources.applied,
+    "environment": resources.environment,
+    "timed the same way": measurement.timed,
+    "idle while waiting": measurement.waiting,
+    "A/A control": measurement.control,
+    "energy": measurement.energy,
+}
+"""By name, in the order of the report; a point that is None does not apply to this comparison."""
 
 
-class AuditPoint(Struct, frozen=True):
+class AuditPoint(Struct, frozen=True, omit_defaults=True):
     """One point of the audit of one comparison."""
 
     comparison: tuple[str, ...]
     point: str
     outcome: Outcome
     detail: str
+    blamed: tuple[str, ...] = ()
+    """Targets that did something else than they were requested to."""
 
 
 def audit(run: Run) -> list[AuditPoint]:
@@ -59,5 +74,5 @@ def audit(run: Run) -> list[AuditPoint]:
             {case.id: in_effect(records[case.id]) for case in ran},
             {case.id: tuple(records[case.id]) for case in ran},
         )
-        points += [AuditPoint(comparison, *found) for check in POINTS if (found := check(group)) is not None]
+        points += [AuditPoint(comparison, name, *found) for name, check in POINTS.items() if (found := check(group))]
     return points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runoff.probes import is_interleaved
 
@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, InterleavingStats, Record, Run
 
 Outcome = Literal["ok", "differs", "unknown"]
-Found = tuple[str, Outcome, str]
-"""A point's name, its outcome and the detail."""
+
+
+class Found(NamedTuple):
+    """What the audit found on one point."""
+
+    outcome: Outcome
+    detail: str
+    blamed: tuple[str, ...] = ()
+    """Targets that did something else than they were requested to."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +54,32 @@ def in_effect(records: Iterable[Record]) -> tuple[Effective, ...]:
     return tuple(seen)
 
 
-def same(name: str, values: Mapping[str, str | None], what: str) -> Found:
+def same(values: Mapping[str, str | None], what: str) -> Found:
     """Return whether all targets of `values` have one value; a target without one leaves it unknown."""
     distinct = {value for value in values.values() if value}
     if len(distinct) > 1:
-        return name, "differs", "; ".join(f"{target}: {value or 'not reported'}" for target, value in values.items())
+        return Found("differs", "; ".join(f"{target}: {value or 'not reported'}" for target, value in values.items()))
     blind = sorted(target for target, value in values.items() if not value)
     if blind:
-        return name, "unknown", f"{', '.join(blind)} did not report it"
-    return (name, "ok", f"{what}: {distinct.pop()}") if distinct else (name, "unknown", f"no {what} in this comparison")
+        return Found("unknown", f"{', '.join(blind)} did not report it")
+    return Found("ok", f"{what}: {distinct.pop()}") if distinct else Found("unknown", f"no {what} in this comparison")
 
 
-def requested(name: str, group: AuditGroup, wanted: Mapping[str, object], field: str) -> Found:
-    """Return whether `field` of what was in effect is what the case requested."""
-    differing, blind = [], []
+def requested(group: AuditGroup, field: Literal["threads", "provider"]) -> Found:
+    """Return whether `field` of what was in effect is what each case requested."""
+    differing, blind = {}, []
     for case in group.cases:
+        wanted = getattr(case.settings, field)
         got = {getattr(effective, field) for effective in group.effective[case.id]}
         if not got or None in got:
             blind.append(case.target)
-        if got - {wanted[case.id], None}:
-            differing.append(f"{case.target} requested {wanted[case.id]}, got {', '.join(sorted(map(str, got)))}")
+        if got - {wanted, None}:
+            differing[case.target] = f"{case.target} requested {wanted}, got {', '.join(sorted(map(str, got)))}"
     if differing:
-        return name, "differs", "; ".join(differing)
+        return Found("differs", "; ".join(differing.values()), tuple(differing))
     if blind:
-        return name, "unknown", f"{', '.join(sorted(blind))} did not report it"
-    return name, "ok", f"{next(iter(wanted.values()))} in effect in all"
+        return Found("unknown", f"{', '.join(sorted(blind))} did not report it")
+    return Found("ok", f"{getattr(group.cases[0].settings, field)} in effect in all")
 
 
 def not_compared(blind: Iterable[str]) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import same
+from runoff.analysis.audit.group import Found, same
 from runoff.analysis.evidence import NOISY_SD
 from runoff.analysis.machine_noise import OTHERS
 from runoff.analysis.validity import timed_how
 from runoff.analysis.wording import percent
 
 if TYPE_CHECKING:
-    from runoff.analysis.audit.group import AuditGroup, Found
-
-_CONTROL = "A/A control"
+    from runoff.analysis.audit.group import AuditGroup
 
 
 def timed(group: AuditGroup) -> Found:
@@ -24,8 +22,8 @@ def timed(group: AuditGroup) -> Found:
         if group.turned(case)
     }
     if not how:
-        return "timed the same way", "unknown", "no case has a latency record"
-    return same("timed the same way", how, "warm inferences")
+        return Found("unknown", "no case has a latency record")
+    return same(how, "warm inferences")
 
 
 def waiting(group: AuditGroup) -> Found:
@@ -37,12 +35,12 @@ def waiting(group: AuditGroup) -> Found:
     }
     taken = [f"{target} {percent(share)} of a core" for target, share in shares.items()]
     if any(share > NOISY_SD for share in shares.values()):
-        return "idle while waiting", "differs", ", ".join(taken)
+        return Found("differs", ", ".join(taken))
     if shares:
-        return "idle while waiting", "ok", ", ".join(taken)
+        return Found("ok", ", ".join(taken))
     if any(live is not None for case in group.cases for live in group.turned(case)):
-        return "idle while waiting", "unknown", "CPU time while waiting: not reported by this system"
-    return "idle while waiting", "ok", "none waited: one process at a time"
+        return Found("unknown", "CPU time while waiting: not reported by this system")
+    return Found("ok", "none waited: one process at a time")
 
 
 def control(group: AuditGroup) -> Found:
@@ -52,9 +50,9 @@ def control(group: AuditGroup) -> Found:
         if first is None:
             continue
         if group.effective[first.id] and group.effective[again.id] != group.effective[first.id]:
-            return _CONTROL, "differs", f"{again.target} did not run as {first.target} did"
-        return _CONTROL, "ok", f"{again.target} repeats {first.target}"
-    return _CONTROL, "unknown", "no baseline ran twice: verdicts have no noise floor"
+            return Found("differs", f"{again.target} did not run as {first.target} did")
+        return Found("ok", f"{again.target} repeats {first.target}")
+    return Found("unknown", "no baseline ran twice: verdicts have no noise floor")
 
 
 def energy(group: AuditGroup) -> Found | None:
@@ -67,14 +65,14 @@ def energy(group: AuditGroup) -> Found | None:
     if not any(counted.values()):
         return None
     keys = {target: ", ".join(names) for target, names in counted.items() if names}
-    name, outcome, detail = same("energy", keys, "counters")
+    found = same(keys, "counters")
     others = {
-        target: max(found)
+        target: max(cores)
         for target, own in windows.items()
-        if (found := [window.others for window in own if window.others is not None])
+        if (cores := [window.others for window in own if window.others is not None])
     }
     busy = [f"{target} {cores:.1f} cores" for target, cores in others.items() if cores > OTHERS]
-    if busy and outcome == "ok":
-        return name, "unknown", f"{detail}; the figures include other work: {', '.join(busy)}"
+    if busy and found.outcome == "ok":
+        return Found("unknown", f"{found.detail}; the figures include other work: {', '.join(busy)}")
     most = f"at most {max(others.values()):.2f} cores" if others else "not reported by this system"
-    return name, outcome, f"{detail}; other work: {most}"
+    return found._replace(detail=f"{found.detail}; other work: {most}")

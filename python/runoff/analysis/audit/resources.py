@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import requested, same
+from runoff.analysis.audit.group import Found, requested, same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from runoff.analysis.audit.group import AuditGroup, Found
+    from runoff.analysis.audit.group import AuditGroup
     from runoff.records.schema import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
@@ -22,31 +20,29 @@ def threads(group: AuditGroup) -> Found:
     More threads at work than requested differ, whatever the runner reports. Fewer are unknown: a
     small model may leave a thread without work.
     """
-    wanted = {case.id: case.settings.threads for case in group.cases}
-    name, outcome, detail = requested("threads", group, wanted, "threads")
+    outcome, detail, blamed = requested(group, "threads")
     counted = {
         case.target: (case.settings.threads, max(counts))
         for case in group.cases
         if (counts := [live.busy_threads for live in group.turned(case) if live and live.busy_threads is not None])
     }
-    more = [f"{target} requested {most}, kept {busy} busy" for target, (most, busy) in counted.items() if busy > most]
+    more = {name: f"{name} requested {most}, kept {busy} busy" for name, (most, busy) in counted.items() if busy > most}
     if more:
-        return name, "differs", "; ".join([detail] * (outcome == "differs") + more)
+        both = tuple(dict.fromkeys((*blamed, *more)))
+        return Found("differs", "; ".join([detail] * (outcome == "differs") + [*more.values()]), both)
     fewer = [f"{target} kept {busy} of {most} busy" for target, (most, busy) in counted.items() if busy < most]
     if outcome == "ok" and fewer:
-        return name, "unknown", "; ".join([detail, *fewer])
+        return Found("unknown", "; ".join([detail, *fewer]))
     blind = ", ".join(case.target for case in group.cases if case.target not in counted)
     seen = f"counted from outside, not {blind}" if counted and blind else "counted from outside"
-    return name, outcome, f"{detail}; {seen if counted else 'not counted from outside'}"
+    return Found(outcome, f"{detail}; {seen if counted else 'not counted from outside'}", blamed)
 
 
 def provider(group: AuditGroup) -> Found:
     """Return whether each ran on the requested provider, and which operations were planned for which device."""
-    name, outcome, detail = requested(
-        "provider", group, {case.id: case.settings.provider for case in group.cases}, "provider"
-    )
+    found = requested(group, "provider")
     planned = [f"{case.target} planned {plan}" for case in group.cases if (plan := _plan(group, case))]
-    return name, outcome, "; ".join([detail, *planned])
+    return found._replace(detail="; ".join([found.detail, *planned]))
 
 
 def _plan(group: AuditGroup, case: Case) -> str:
@@ -56,7 +52,7 @@ def _plan(group: AuditGroup, case: Case) -> str:
 
 def profile(group: AuditGroup) -> Found:
     """Return whether all were given one settings profile."""
-    return same("settings profile", {case.target: case.settings.profile for case in group.cases}, "profile")
+    return same({case.target: case.settings.profile for case in group.cases}, "profile")
 
 
 def settings(group: AuditGroup) -> Found:
@@ -64,8 +60,8 @@ def settings(group: AuditGroup) -> Found:
     first = group.cases[0]
     others = sorted({case.target for case in group.cases if case.settings != first.settings})
     if others:
-        return "same settings", "differs", f"not those of {first.target}: {', '.join(others)}"
-    return "same settings", "ok", f"threads {first.settings.threads}, batch {first.settings.batch}"
+        return Found("differs", f"not those of {first.target}: {', '.join(others)}")
+    return Found("ok", f"threads {first.settings.threads}, batch {first.settings.batch}")
 
 
 def applied(group: AuditGroup) -> Found:
@@ -75,15 +71,15 @@ def applied(group: AuditGroup) -> Found:
         case.target: sorted({name for effective in group.effective[case.id] for name in effective.ignored})
         for case in group.cases
     }
-    missing = [f"{target} has no {_words(names)}" for target, names in ignored.items() if names]
+    missing = [
+        f"{target} has no {', '.join(_WORDS.get(name, name) for name in names)}"
+        for target, names in ignored.items()
+        if names
+    ]
     if why and any("prepared" in names for names in ignored.values()):
         missing.append(f"not prepared: {why}")
     # not unfair: every target gets all of the profile that it has a way to apply
-    return "settings applied", "ok", "; ".join(missing) or "all"
-
-
-def _words(names: Iterable[str]) -> str:
-    return ", ".join(_WORDS.get(name, name) for name in names)
+    return Found("ok", "; ".join(missing) or "all")
 
 
 def environment(group: AuditGroup) -> Found:
@@ -91,7 +87,7 @@ def environment(group: AuditGroup) -> Found:
     recorded = group.run.info.environments
     blind = [case.target for case in group.cases if case.target not in recorded]
     if blind:
-        return "environment", "unknown", f"not recorded: {', '.join(blind)}"
+        return Found("unknown", f"not recorded: {', '.join(blind)}")
     values = {case.target: recorded[case.target] for case in group.cases}
     names = sorted({name for variables in values.values() for name in variables})
     differing = [
@@ -100,6 +96,6 @@ def environment(group: AuditGroup) -> Found:
         if len({variables.get(name) for variables in values.values()}) > 1
     ]
     if differing:
-        return "environment", "differs", "; ".join(differing)
+        return Found("differs", "; ".join(differing))
     first = next(iter(values.values()))
-    return "environment", "ok", ", ".join(f"{name}={first[name]}" for name in names) or "none of the variables is set"
+    return Found("ok", ", ".join(f"{name}={first[name]}" for name in names) or "none of the variables is set")

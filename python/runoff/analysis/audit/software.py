@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import same
+from runoff.analysis.audit.group import Found, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runoff.analysis.audit.group import AuditGroup, Found
+    from runoff.analysis.audit.group import AuditGroup
     from runoff.records.protocol import Effective
 
-_ENGINE = "same engine"
 _DIGITS = 12
 """Of a hash that is shown."""
 
@@ -29,12 +28,11 @@ def _onnxruntimes(group: AuditGroup) -> dict[str, tuple[Effective, ...]]:
 def engine(group: AuditGroup) -> Found:
     """Return whether all that run ONNX Runtime run one version and build; a build that is not reported is unknown."""
     seen = _onnxruntimes(group)
-    versions = same(_ENGINE, {target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
-    if versions[1] != "ok":
+    versions = same({target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
+    if versions.outcome != "ok":
         return versions
-    builds = {target: _all(e.build for e in had) for target, had in seen.items()}
-    name, outcome, detail = same(_ENGINE, builds, "build")
-    return name, outcome, f"{versions[2]}; {detail}"
+    builds = same({target: _all(e.build for e in had) for target, had in seen.items()}, "build")
+    return builds._replace(detail=f"{versions.detail}; {builds.detail}")
 
 
 def _all(values: Iterable[str | None]) -> str | None:
@@ -60,10 +58,10 @@ def library(group: AuditGroup) -> Found:
     }
     linked = {target: _module(group, target) for target in sorted(seen.keys() - loaded.keys())}
     if not loaded:
-        return same("same library file", linked, "linked into a module")
-    name, outcome, detail = same("same library file", loaded, "library")
+        return same(linked, "linked into a module")
+    found = same(loaded, "library")
     own = ", ".join(f"{target} ({module})" if module else target for target, module in linked.items())
-    return name, outcome, f"{detail}; linked into its own module: {own}" if own else detail
+    return found._replace(detail=f"{found.detail}; linked into its own module: {own}") if own else found
 
 
 def _file(group: AuditGroup, path: str) -> str:
@@ -80,4 +78,4 @@ def _module(group: AuditGroup, target: str) -> str | None:
 def denormals(group: AuditGroup) -> Found:
     """Return whether all do the same with numbers below the smallest normal one: they can slow a model tenfold."""
     reported = {case.target: _all(e.denormals for e in group.effective[case.id]) for case in group.cases}
-    return same("denormals", reported, "numbers below the smallest normal one")
+    return same(reported, "numbers below the smallest normal one")

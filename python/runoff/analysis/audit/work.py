@@ -5,14 +5,14 @@ from __future__ import annotations
 from math import expm1, log
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import not_compared
+from runoff.analysis.audit.group import Found, not_compared
 from runoff.analysis.validity import disagreements, say
 from runoff.analysis.wording import percent
 from runoff.models.store import PREPARED, prepared_in
 from runoff.plan.coreml_packages import COMPILED
 
 if TYPE_CHECKING:
-    from runoff.analysis.audit.group import AuditGroup, Found, Outcome
+    from runoff.analysis.audit.group import AuditGroup, Outcome
 
 MOST_STEPS = 2.0
 """Inputs may differ by two steps of 255: right decoders and resizers may each round a pixel differently."""
@@ -25,7 +25,7 @@ def model(group: AuditGroup) -> Found:
     stored = group.run.info.models.get(name, {})
     hashes = stored.get("sha256") or {}
     if not hashes:
-        return "same weights", "unknown", f"run.json has no SHA-256 of {name}"
+        return Found("unknown", f"run.json has no SHA-256 of {name}")
     read = {case.made_from or case.format for case in group.cases}
     # packages that no case of the comparison reads are of no interest
     kinds = sorted(kind for kind in hashes if kind in read or not kind.startswith("mlpackage"))
@@ -38,13 +38,13 @@ def model(group: AuditGroup) -> Found:
             made_from = str(prepared["key"].get("model_sha256"))
             outcome = outcome if made_from in hashes.values() else "differs"
             detail.append(f"{form} {prepared['sha256'][:12]} prepared from {made_from[:12]}")
-    return "same weights", outcome, ", ".join(detail)
+    return Found(outcome, ", ".join(detail))
 
 
 def inputs(group: AuditGroup) -> Found:
     """Return whether the input tensors are the same: their largest difference after preprocessing."""
     if group.cases[0].workload == "tensor":
-        return "same input", "ok", "all read the same tensor files"
+        return Found("ok", "all read the same tensor files")
     worst: dict[str, float] = {}
     for case in group.cases:
         for record in group.records[case.id]:
@@ -52,13 +52,13 @@ def inputs(group: AuditGroup) -> Found:
             if found:
                 worst[case.target] = max(worst.get(case.target, 0.0), *found)
     if not worst:
-        return "same input", "unknown", "no accuracy probe compared the input tensors"
+        return Found("unknown", "no accuracy probe compared the input tensors")
     outcome: Outcome = "ok" if max(worst.values()) <= MOST_STEPS else "differs"
     blind = sorted({case.target for case in group.cases} - worst.keys())
     if blind and outcome == "ok":
         outcome = "unknown"
     detail = ", ".join(f"{target} {value:.3g}" for target, value in worst.items())
-    return "same input", outcome, f"largest difference in steps of 255: {detail}" + not_compared(blind)
+    return Found(outcome, f"largest difference in steps of 255: {detail}" + not_compared(blind))
 
 
 def answers(group: AuditGroup) -> Found:
@@ -66,7 +66,7 @@ def answers(group: AuditGroup) -> Found:
     wrong = disagreements(group.run)
     differing = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
     if differing:
-        return "same answer", "differs", "; ".join(differing)
+        return Found("differs", "; ".join(differing))
     worst = {
         case.target: max(check["max_rel_diff"] for record in group.records[case.id] for check in record.parity)
         for case in group.cases
@@ -74,8 +74,7 @@ def answers(group: AuditGroup) -> Found:
     }
     blind = sorted({case.target for case in group.cases} - worst.keys())
     detail = ", ".join(f"{target} {value:.1e}" for target, value in worst.items()) or "none compared"
-    outcome: Outcome = "unknown" if blind else "ok"
-    return "same answer", outcome, f"largest relative difference: {detail}" + not_compared(blind)
+    return Found("unknown" if blind else "ok", f"largest relative difference: {detail}" + not_compared(blind))
 
 
 def checked(group: AuditGroup) -> Found:
@@ -86,16 +85,15 @@ def checked(group: AuditGroup) -> Found:
         if group.turned(case)
     }
     if not counts:
-        return "answers checked while timed", "unknown", "no case has a latency record of a live process"
+        return Found("unknown", "no case has a latency record of a live process")
     checks = [f"{target} {count:,}" for target, count in counts.items() if count]
     blind = [target for target, count in counts.items() if not count]
     few = f"{', '.join(blind)}: only the first and the last of each process" if blind else ""
     if not checks:
-        return "answers checked while timed", "unknown", few
+        return Found("unknown", few)
     least = min(count for count in counts.values() if count)
     shown = f"an error rate of {percent(rarest(least))} would be detected with 95 % confidence"
-    outcome: Outcome = "unknown" if blind else "ok"
-    return "answers checked while timed", outcome, "; ".join(filter(None, (", ".join(checks), shown, few)))
+    return Found("unknown" if blind else "ok", "; ".join(filter(None, (", ".join(checks), shown, few))))
 
 
 def rarest(n: int) -> float:

@@ -25,17 +25,7 @@ def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tens
     """Convert `network` and save it as the package at `path`.
 
     Inputs, outputs and their types are named: newer systems would make them float16, with names of their own.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode.
-    kind
-        What the package is to be.
-    image
-        float32 [1, 3, H, W].
-    path
-        A folder that does not exist yet; its name ends in ``.mlpackage``.
+    `network` is in evaluation mode, `image` float32 [1, 3, H, W], and the name of `path` ends in ``.mlpackage``.
     """
     precision = ct.precision.FLOAT32 if kind.precision == "fp32" else ct.precision.FLOAT16
     converted = ct.convert(

@@ -8,36 +8,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from coremltools.converters.mil.mil.types import builtin_to_string
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic
 
 from runoff.models.coreml.operands import Operands, constant
 from runoff.models.coreml.operations import OPERATIONS
+from runoff.models.formats import CHECKED_BATCHES, INPUT, OUTPUT, VERSIONS_HINT, compare
 from runoff.records.errors import RunoffError
+from runoff.records.manifest import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from runoff.models.coreml.package import Program
+    from runoff.models.formats import Batch
+    from runoff.plan.coreml_packages import PackageKind
 
 _CONSTANT = "const"
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int32": torch.int32, "bool": torch.bool}
 _HINT = "convert the model again"
 
 
-def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """Run the program on `feed` and return its outputs by name.
+def check_package(program: Program, kind: PackageKind, photos: Batch, references: Batch) -> tuple[Check, ...]:
+    """Compare the package with PyTorch: all photos one by one, and where its batch is flexible together too.
 
-    Parameters
-    ----------
-    program
-        From `runoff.models.coreml.package.read_package`.
-    feed
-        By input, an array of the shape and type that the package takes.
+    `photos` are float32 [N, 3, H, W]; `references` float32 [N, classes], PyTorch's answers.
+
+    Raises
+    ------
+    RunoffError
+        When its outputs differ by more than `PackageKind.tolerance`, or in the best class of a photo.
+    """
+    batches = CHECKED_BATCHES if kind.flexible else CHECKED_BATCHES[:1]
+    return tuple(_check(program, kind, photos, references, batch) for batch in batches)
+
+
+def _check(program: Program, kind: PackageKind, photos: Batch, references: Batch, batch: int) -> Check:
+    count = len(photos) // batch * batch
+    parts = [evaluate(program, {INPUT: photos[begin : begin + batch]})[OUTPUT] for begin in range(0, count, batch)]
+    answers, wanted = np.concatenate(parts), references[:count]
+    what = f"the {kind.name} package"
+    differences = compare(what, answers, wanted, batch, kind.tolerance)
+    if (answers.argmax(axis=1) != wanted.argmax(axis=1)).any():
+        raise RunoffError(f"{what} sees another class than PyTorch in a photo", VERSIONS_HINT)
+    return Check(kind.name, batch, *differences)
+
+
+def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    """Run the program on `feed`, an array of the right shape and type by input. Return its outputs by name.
 
     Raises
     ------

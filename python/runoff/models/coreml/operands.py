@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Operands:
     """The inputs of one operation.
 
     Numbers with a fraction are float32, whatever the program declares: what is computed is rounded to the declared
-    type afterwards.
-
-    Parameters
-    ----------
-    inputs
-        By parameter: a variable of `coremltools`, or a list of them.
-    computed
-        By name of variable, what was computed so far.
+    type afterwards. `inputs` are variables of `coremltools`, or lists of them, by parameter; `computed` holds what was
+    computed so far, by name of variable.
     """
 
     def __init__(self, inputs: Mapping[str, Any], computed: Mapping[str, torch.Tensor]) -> None:
         self._inputs = inputs
         self._computed = computed
-
-    def has(self, name: str) -> bool:
-        """Return whether the optional parameter `name` is given."""
-        return self._inputs.get(name) is not None
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor."""
@@ -39,7 +29,7 @@ class Operands:
 
     def tensor_or_none(self, name: str) -> torch.Tensor | None:
         """Return a tensor, or None where it is left out."""
-        return self.tensor(name) if self.has(name) else None
+        return None if self._inputs.get(name) is None else self.tensor(name)
 
     def tensors(self, name: str) -> list[torch.Tensor]:
         """Return the tensors of a parameter that takes several."""
@@ -55,6 +45,10 @@ class Operands:
 
     def _tensor(self, var: Any) -> torch.Tensor:  # noqa: ANN401 (a variable of coremltools)
         return constant(var.val) if _is_constant(var) else self._computed[var.name]
+
+
+Operation: TypeAlias = "Callable[[Operands], torch.Tensor | tuple[torch.Tensor, ...]]"
+"""What an operation computes."""
 
 
 def constant(value: Any) -> torch.Tensor:  # noqa: ANN401 (a number or an array of any type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
@@ -11,16 +12,16 @@ from coremltools.converters.mil.mil.types.symbolic import is_symbolic
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from runoff.models.coreml.blobs import check_blobs
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FUNCTION = "main"
 _WEIGHTS = "weights/weight.bin"
+_ENTRY, _ENTRY_MARK, _WEIGHTS_VERSION = struct.Struct("<IIQQ"), 0xDEADBEEF, 2
 _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT32": "int32", "DOUBLE": "float64"}
 
 
@@ -52,7 +53,7 @@ def read_package(path: Path) -> Program:
         raise _broken(path, f"its functions are {', '.join(spec.mlProgram.functions)}; one called {FUNCTION} is read")
     offsets = list(_offsets(spec.mlProgram))
     if offsets:
-        check_blobs(data / _WEIGHTS, offsets)
+        _check_blobs(data / _WEIGHTS, offsets)
     try:
         program = load(spec, spec.specificationVersion, str((data / _WEIGHTS).parent))
     # coremltools raises whatever an operation's checks stumble over
@@ -125,3 +126,33 @@ def _dtype(array: Any) -> str:  # noqa: ANN401 (a message of protobuf)
 
 def _broken(path: Path, message: str) -> RunoffError:
     return RunoffError(f"the package {path} cannot be read: {message}", "convert the model again")
+
+
+def _check_blobs(path: Path, offsets: Iterable[int]) -> None:
+    """Check that the entries at `offsets` of the weight file lie within it: Core ML's reader maps the file unchecked.
+
+    Layout (MLModel's ``StorageFormat.hpp``, in coremltools): a header of 64 bytes that begins with the number of
+    entries and the version; an entry's own header of 64 bytes begins with a mark, the type of its elements, its size in
+    bytes and where its data begins.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if struct.unpack("<II", file.read(8))[1] != _WEIGHTS_VERSION:
+                raise _broken_weights(path, f"it is no weight file of version {_WEIGHTS_VERSION}")
+            for offset in offsets:
+                file.seek(offset)
+                mark, _, length, begin = _ENTRY.unpack(file.read(_ENTRY.size))
+                if mark != _ENTRY_MARK:
+                    raise _broken_weights(path, f"there is no entry at {offset}")
+                if begin + length > size:
+                    end = begin + length
+                    raise _broken_weights(path, f"it has {size} bytes; the entry at {offset} ends at {end}")
+    except FileNotFoundError:
+        raise _broken_weights(path, "it is missing") from None
+    except struct.error:
+        raise _broken_weights(path, f"it ends too early, at {path.stat().st_size} bytes") from None
+
+
+def _broken_weights(path: Path, message: str) -> RunoffError:
+    return RunoffError(f"the weight file {path} is broken: {message}", "convert the model again")

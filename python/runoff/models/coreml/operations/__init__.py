@@ -6,22 +6,12 @@ Each is a function of the operation's `Operands`; what it does is what the opera
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from runoff.models.coreml.operations import elementwise, layers, shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from runoff.models.coreml.operands import Operation
 
-    import torch
-
-    from runoff.models.coreml.operands import Operands
-
-    Answer: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
-
-OPERATIONS: dict[str, Callable[[Operands], Answer]] = {
-    **elementwise.OPERATIONS,
-    **layers.OPERATIONS,
-    **shapes.OPERATIONS,
-}
+OPERATIONS: dict[str, Operation] = {**elementwise.OPERATIONS, **layers.OPERATIONS, **shapes.OPERATIONS}
 """By the name that a program calls it."""

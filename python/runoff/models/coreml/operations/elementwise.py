@@ -11,9 +11,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runoff.models.coreml.operands import Operands
+    from runoff.models.coreml.operands import Operands, Operation
 
-    Operation = Callable[[Operands], torch.Tensor]
     Function = Callable[..., torch.Tensor]
 
 
@@ -52,46 +51,18 @@ def _gelu(given: Operands) -> torch.Tensor:
     return 0.5 * x * (1 + torch.erf(x / sqrt(2)))
 
 
-def _clip(given: Operands) -> torch.Tensor:
-    return given.tensor("x").clamp(given.value("alpha"), given.value("beta"))
-
-
-def _sigmoid_hard(given: Operands) -> torch.Tensor:
-    return (given.value("alpha") * given.tensor("x") + given.value("beta")).clamp(0, 1)
-
-
-def _leaky_relu(given: Operands) -> torch.Tensor:
-    return functional.leaky_relu(given.tensor("x"), given.value("alpha"))
-
-
-def _elu(given: Operands) -> torch.Tensor:
-    return functional.elu(given.tensor("x"), given.value("alpha"))
-
-
-def _prelu(given: Operands) -> torch.Tensor:
-    return functional.prelu(given.tensor("x"), given.tensor("alpha"))
-
-
-def _softmax(given: Operands) -> torch.Tensor:
-    return torch.softmax(given.tensor("x"), dim=given.value("axis"))
-
-
 def _cast(given: Operands) -> torch.Tensor:
     """Return the tensor as another type; rounding to float16 is the evaluator's."""
     types = {"fp32": torch.float32, "fp16": torch.float32, "int32": torch.int32, "bool": torch.bool}
     return given.tensor("x").to(types[given.value("dtype")])
 
 
-def _select(given: Operands) -> torch.Tensor:
-    return torch.where(given.tensor("cond"), given.tensor("a"), given.tensor("b"))
-
-
 OPERATIONS: dict[str, Operation] = {
     "abs": _unary(torch.abs),
     "add": _binary(torch.add),
     "cast": _cast,
-    "clip": _clip,
-    "elu": _elu,
+    "clip": lambda given: given.tensor("x").clamp(given.value("alpha"), given.value("beta")),
+    "elu": lambda given: functional.elu(given.tensor("x"), given.value("alpha")),
     "equal": _binary(torch.eq),
     "erf": _unary(torch.erf),
     "exp": _unary(torch.exp),
@@ -100,14 +71,14 @@ OPERATIONS: dict[str, Operation] = {
     "greater": _binary(torch.gt),
     "identity": _unary(torch.clone),
     "inverse": _with_epsilon(torch.reciprocal),
-    "leaky_relu": _leaky_relu,
+    "leaky_relu": lambda given: functional.leaky_relu(given.tensor("x"), given.value("alpha")),
     "less": _binary(torch.lt),
     "log": _with_epsilon(torch.log),
     "maximum": _binary(torch.maximum),
     "minimum": _binary(torch.minimum),
     "mul": _binary(torch.mul),
     "pow": _binary(torch.pow),
-    "prelu": _prelu,
+    "prelu": lambda given: functional.prelu(given.tensor("x"), given.tensor("alpha")),
     "real_div": _divide,
     "reduce_max": _reduced(torch.amax),
     "reduce_mean": _reduced(torch.mean),
@@ -116,11 +87,11 @@ OPERATIONS: dict[str, Operation] = {
     "relu": _unary(torch.relu),
     "relu6": _unary(functional.relu6),
     "rsqrt": _with_epsilon(torch.rsqrt),
-    "select": _select,
+    "select": lambda given: torch.where(given.tensor("cond"), given.tensor("a"), given.tensor("b")),
     "sigmoid": _unary(torch.sigmoid),
-    "sigmoid_hard": _sigmoid_hard,
+    "sigmoid_hard": lambda given: (given.value("alpha") * given.tensor("x") + given.value("beta")).clamp(0, 1),
     "silu": _unary(functional.silu),
-    "softmax": _softmax,
+    "softmax": lambda given: torch.softmax(given.tensor("x"), dim=given.value("axis")),
     "softplus": _unary(functional.softplus),
     "sqrt": _unary(torch.sqrt),
     "square": _unary(torch.square),

@@ -14,7 +14,7 @@ from runoff.records.errors import RunoffError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff.models.coreml.operands import Operands
+    from runoff.models.coreml.operands import Operands, Operation
 
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -104,10 +104,6 @@ def _pooled(given: Operands) -> tuple[torch.Tensor, list[int]]:
     return x, padding
 
 
-def _linear(given: Operands) -> torch.Tensor:
-    return functional.linear(given.tensor("x"), given.tensor("weight"), given.tensor_or_none("bias"))
-
-
 def _matmul(given: Operands) -> torch.Tensor:
     x, y = given.tensor("x"), given.tensor("y")
     x = x.transpose(-1, -2) if given.value("transpose_x") else x
@@ -150,14 +146,14 @@ def _refused(operation: str, what: str) -> RunoffError:
     return RunoffError(f"the evaluator does not know {operation} with {what}", "only a Mac can say what it computes")
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Operation] = {
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "instance_norm": _instance_norm,
     "layer_norm": _layer_norm,
-    "linear": _linear,
+    "linear": lambda given: functional.linear(given.tensor("x"), given.tensor("weight"), given.tensor_or_none("bias")),
     "matmul": _matmul,
     "max_pool": _max_pool,
     "scaled_dot_product_attention": _attention,

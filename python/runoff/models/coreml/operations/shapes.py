@@ -10,7 +10,7 @@ from torch.nn import functional
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
-    from runoff.models.coreml.operands import Operands
+    from runoff.models.coreml.operands import Operands, Operation
 
 
 def _reshape(given: Operands) -> torch.Tensor:
@@ -19,10 +19,6 @@ def _reshape(given: Operands) -> torch.Tensor:
     offset = x.dim() - len(shape)
     sizes = [x.shape[place + offset] if size == 0 else size for place, size in enumerate(shape)]
     return x.reshape(sizes)
-
-
-def _transpose(given: Operands) -> torch.Tensor:
-    return given.tensor("x").permute(given.value("perm"))
 
 
 def _expand_dims(given: Operands) -> torch.Tensor:
@@ -43,10 +39,6 @@ def _concat(given: Operands) -> torch.Tensor:
     # numbers become a list of them
     parts = [part.reshape(1) if part.dim() == 0 else part for part in given.tensors("values")]
     return torch.cat(parts, dim=given.value("axis"))
-
-
-def _stack(given: Operands) -> torch.Tensor:
-    return torch.stack(given.tensors("values"), dim=given.value("axis"))
 
 
 def _split(given: Operands) -> tuple[torch.Tensor, ...]:
@@ -89,10 +81,6 @@ def _gather(given: Operands) -> torch.Tensor:
     return x.index_select(axis, places.reshape(-1)).reshape(shape)
 
 
-def _tile(given: Operands) -> torch.Tensor:
-    return given.tensor("x").tile(given.value("reps"))
-
-
 def _pad(given: Operands) -> torch.Tensor:
     """Return the tensor padded at its last dimensions; the pairs stand from the first of them to the last."""
     x, sizes, mode = given.tensor("x"), given.value("pad"), given.value("mode")
@@ -104,14 +92,6 @@ def _pad(given: Operands) -> torch.Tensor:
         # PyTorch reflects and replicates spatial dimensions only
         around = around[:-2]
     return functional.pad(x, around, mode=mode) if around else x
-
-
-def _shape(given: Operands) -> torch.Tensor:
-    return torch.tensor(given.tensor("x").shape, dtype=torch.int32)
-
-
-def _fill(given: Operands) -> torch.Tensor:
-    return torch.full(given.value("shape"), given.value("value"))
 
 
 def _nearest(given: Operands) -> torch.Tensor:
@@ -126,21 +106,21 @@ def _bilinear(given: Operands) -> torch.Tensor:
     return functional.interpolate(x, size=size, mode="bilinear", align_corners=given.value("align_corners"))
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Operation] = {
     "concat": _concat,
     "expand_dims": _expand_dims,
-    "fill": _fill,
+    "fill": lambda given: torch.full(given.value("shape"), given.value("value")),
     "gather": _gather,
     "pad": _pad,
     "reshape": _reshape,
-    "shape": _shape,
+    "shape": lambda given: torch.tensor(given.tensor("x").shape, dtype=torch.int32),
     "slice_by_index": _slice_by_index,
     "slice_by_size": _slice_by_size,
     "split": _split,
     "squeeze": _squeeze,
-    "stack": _stack,
-    "tile": _tile,
-    "transpose": _transpose,
+    "stack": lambda given: torch.stack(given.tensors("values"), dim=given.value("axis")),
+    "tile": lambda given: given.tensor("x").tile(given.value("reps")),
+    "transpose": lambda given: given.tensor("x").permute(given.value("perm")),
     "upsample_bilinear": _bilinear,
     "upsample_nearest_neighbor": _nearest,
 }

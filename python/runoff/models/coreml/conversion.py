@@ -1,33 +1,24 @@
-"""The conversion program: give a model of the store its CoreML packages, each checked against PyTorch.
-
-It runs in the export environment: ``python -m runoff.models.coreml NAME --store DIR``.
-"""
+"""Gives a model of the store its CoreML packages, each checked against PyTorch."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import platform
 import shutil
-import sys
 import tempfile
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from runoff.models.export import stored
 from runoff.models.formats import load_network
-from runoff.models.program_exit import exit_code_of, say
-from runoff.models.store import ModelStore
 from runoff.plan.coreml_packages import PACKAGES
-from runoff.records.manifest import MANIFEST, Package
+from runoff.records.manifest import Package, stored_file, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     import torch
 
@@ -39,8 +30,8 @@ if TYPE_CHECKING:
 _TOOLS = ("coremltools", "torch", "numpy")
 
 
-def convert(model: StoredModel) -> Manifest:
-    """Make the packages that `model` lacks, and return its new manifest, which is written last.
+def convert(model: StoredModel, say: Callable[[str], None]) -> Manifest:
+    """Make the packages that `model` lacks, each announced by `say`. Return the new manifest, which is written last.
 
     Raises
     ------
@@ -59,11 +50,12 @@ def convert(model: StoredModel) -> Manifest:
             packages[kind.name] = made
             checks = [check for check in checks if check.format != kind.name] + list(found)
         for path in Path(folder).iterdir():
-            _replace(path, model.folder / path.name)
+            shutil.rmtree(model.folder / path.name, ignore_errors=True)
+            path.rename(model.folder / path.name)
     tools = {f"coreml {tool}": importlib.metadata.version(tool) for tool in _TOOLS}
     made_with = {**model.manifest.made_with, **tools, "system": platform.system()}
     manifest = msgspec.structs.replace(model.manifest, packages=packages, checks=tuple(checks), made_with=made_with)
-    _write(manifest, model.folder)
+    write_manifest(manifest, model.folder)
     return manifest
 
 
@@ -73,15 +65,15 @@ def _make(
     """Write one package to `path`, read it back and check it."""
     import torch
 
-    from runoff.models.coreml.check import check_package
     from runoff.models.coreml.convert import write_package
+    from runoff.models.coreml.evaluate import check_package
     from runoff.models.coreml.package import read_package
 
     write_package(network, kind, torch.from_numpy(photos[:1]), path)
     program = read_package(path)
     checks = check_package(program, kind, photos, references)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    parts = tuple(msgspec.structs.replace(stored(file), path=str(file.relative_to(path.parent))) for file in files)
+    parts = tuple(msgspec.structs.replace(stored_file(file), path=str(file.relative_to(path.parent))) for file in files)
     lines = "".join(f"{part.sha256}  {part.path}\n" for part in parts)
     package = Package(
         path=path.name,
@@ -102,41 +94,3 @@ def _examples(model: StoredModel) -> tuple[Batch, Batch]:
     places = range(len(model.manifest.examples))
     photos = np.concatenate([np.fromfile(model.tensor(place), "<f4").reshape(one) for place in places])
     return photos, np.stack([np.fromfile(model.reference(place), "<f4") for place in places])
-
-
-def _replace(path: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    path.rename(target)
-
-
-def _write(manifest: Manifest, folder: Path) -> None:
-    """Replace the manifest in one step: a reader sees the old one or the new one."""
-    temporary = folder / f"{MANIFEST}.tmp"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    temporary.replace(folder / MANIFEST)
-
-
-def run(name: str, store: Path) -> None:
-    """Convert the model `name` of `store`."""
-    began = monotonic()
-    model = ModelStore(store).get(name)
-    if all(kind.name in model.manifest.packages for kind in PACKAGES):
-        sys.stdout.write(f"{model.manifest.name} has its CoreML packages already\n")
-        return
-    manifest = convert(model)
-    worst = {kind.name: max(c.max_rel_diff for c in manifest.checks if c.format == kind.name) for kind in PACKAGES}
-    told = ", ".join(f"{name} (at most {difference:.1e} from PyTorch)" for name, difference in worst.items())
-    sys.stdout.write(f"stored {model.manifest.name} in {model.folder}: {told}; {monotonic() - began:.0f} s\n")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    parser = argparse.ArgumentParser(prog="runoff.models.coreml", description=__doc__)
-    parser.add_argument("name", help="a model of the store")
-    parser.add_argument("--store", type=Path, required=True, help="folder of the model store")
-    arguments = parser.parse_args(argv)
-    return exit_code_of(lambda: run(arguments.name, arguments.store))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
