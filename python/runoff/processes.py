@@ -64,7 +64,7 @@ class Live:
     """A process that stays alive and responds in lines; `Spawner.start` makes it."""
 
     def __init__(self, pid: int, spawn_ns: int, pipes: tuple[int, int], log: Path, kill: Callable[[], None]) -> None:
-        self._pid = pid
+        self.pid = pid
         self._spawn_ns = spawn_ns
         self._stdin = os.fdopen(pipes[0], "wb", buffering=0)
         self._stdout = os.fdopen(pipes[1], "rb")
@@ -78,11 +78,6 @@ class Live:
     def ended(self) -> bool:
         """Whether it was waited for."""
         return self._exit_code is not None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._pid
 
     def ask(self, text: str, timeout_s: float) -> str:
         """Write `text` and return the next line of its standard output; empty if the process is gone.
@@ -130,7 +125,7 @@ class Live:
     def reap(self) -> int:
         """Wait for its end, once, and return its exit code."""
         if self._exit_code is None:
-            _, status, self._used = os.wait4(self._pid, 0)
+            _, status, self._used = os.wait4(self.pid, 0)
             self._exit_code = os.waitstatus_to_exitcode(status)
             self._stdin.close()
             self._stdout.close()

@@ -163,7 +163,7 @@ def test_a_counter_that_is_taken_away_leaves_a_reason_and_no_figure(
     assert code == ExitCode.OK
     (record,) = [record for record in analysis.run.records if record.probe == "energy"]
     assert (record.status, [window.part for window in record.energy]) == ("not-measured", ["idle-before", "process"])
-    assert "cannot be read any more" in str(record.reason)
+    assert "can no longer be read" in str(record.reason)
     (line,) = lines_of(analysis, "ort-python").values()
     assert (line["status"], line["n"]) == ("not-measured", 0)
 

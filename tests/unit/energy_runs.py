@@ -77,5 +77,5 @@ def energy_run(folder: Path | None = None, *, blocks: int = 4, others: float = 0
         records += of_case(case, *made)
     run = run_of(cases, records, folder)
     run.info.meters = (METER,)
-    run.info.meters_lacking = {"nvml": "no NVIDIA GPU can be asked: NVML Shared Library Not Found"}
+    run.info.meters_lacking = {"nvml": "no NVIDIA GPU can be queried: NVML Shared Library Not Found"}
     return run

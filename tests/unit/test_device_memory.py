@@ -78,7 +78,7 @@ def test_a_gpu_that_is_lost_on_the_way(driver: ctypes.CDLL) -> None:
         lasting()
         driver.stand_in_memory_state(LOST)
         lasting()
-    assert watch.of(PID) == DeviceMemory(reason="NVIDIA's library says: GPU is lost")
+    assert watch.of(PID) == DeviceMemory(reason="NVML failed: GPU is lost")
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pynvml, "CDLL", missing)
     with DeviceWatch() as watch:
         pass
-    assert watch.of(PID) == DeviceMemory(reason="NVIDIA's library says: NVML Shared Library Not Found")
+    assert watch.of(PID) == DeviceMemory(reason="NVML failed: NVML Shared Library Not Found")
 
 
 def lines_of(probe: str, *records_of: dict[str, Any]) -> dict[str, dict[Any, Any]]:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from runoff.measure.energy.ioreport import IOReport, find_ioreport
-from runoff.measure.energy.meter import MeterError, difference
+from runoff.measure.energy.ioreport import find_ioreport
+from runoff.measure.energy.meter import CumulativeMeter, MeterError, difference
 from runoff.processes import Spawner
 from runoff.records.reason import Reason
 
@@ -48,9 +48,9 @@ def mac(monkeypatch: pytest.MonkeyPatch) -> type[AppleEnergyMonitor]:
     return Monitor
 
 
-def opened() -> IOReport:
+def opened() -> CumulativeMeter:
     meter = find_ioreport()
-    assert isinstance(meter, IOReport)
+    assert isinstance(meter, CumulativeMeter)
     meter.open(Spawner(None), None)  # type: ignore[arg-type]  # it starts and writes nothing
     return meter
 

@@ -32,7 +32,6 @@ class Told:
         self, name: str, heard: list[str], *, waits: bool = False, step_s: float = 0.001, **watts: float
     ) -> None:
         self.watts = watts or {"package": 1.0}
-        self.needs: dict[str, str] = {}
         self.waits = waits
         self.heard = heard
         self.info = MeterInfo(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pynvml
 import pytest
 
-from runoff.measure.energy.meter import MeterError, difference
-from runoff.measure.energy.nvml import Nvml, find_nvml
+from runoff.measure.energy.meter import CumulativeMeter, MeterError, difference
+from runoff.measure.energy.nvml import find_nvml
 from runoff.processes import Spawner
 from runoff.records.reason import Reason
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 NOT_SUPPORTED, LOST = 3, 15
 
 
-def opened() -> Nvml:
+def opened() -> CumulativeMeter:
     meter = find_nvml()
-    assert isinstance(meter, Nvml)
+    assert isinstance(meter, CumulativeMeter)
     meter.open(Spawner(Path()), Path())
     return meter
 
@@ -61,7 +61,7 @@ def test_a_gpu_that_is_lost(driver: ctypes.CDLL) -> None:
 def test_a_driver_that_was_loaded_anew(driver: ctypes.CDLL) -> None:
     meter = opened()
     driver.stand_in_energy(0, 10)
-    with pytest.raises(MeterError, match="went back"):
+    with pytest.raises(MeterError, match="was reset"):
         meter.read()
 
 
@@ -76,7 +76,7 @@ def test_a_driver_without_a_gpu(driver: ctypes.CDLL) -> None:
     driver.stand_in_count(0)
     reason = find_nvml()
     assert isinstance(reason, Reason)
-    assert reason.message == "NVIDIA's library is here, and no GPU"
+    assert reason.message == "NVIDIA's driver is installed, but there is no GPU"
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +88,4 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pynvml, "CDLL", missing)
     reason = find_nvml()
     assert isinstance(reason, Reason)
-    assert reason.message == "no NVIDIA GPU can be asked: NVML Shared Library Not Found"
+    assert reason.message == "no NVIDIA GPU can be queried: NVML Shared Library Not Found"

@@ -15,7 +15,7 @@ from runoff.measure.energy import perf
 from runoff.measure.energy import stream as perf_stream
 from runoff.measure.energy.meter import difference
 from runoff.measure.energy.meters import find_meters
-from runoff.measure.energy.perf import GRANT, PerfStat, find_perf, read_intervals
+from runoff.measure.energy.perf import GRANT, find_perf, read_intervals
 from runoff.processes import Spawner
 from runoff.records.reason import Reason
 
@@ -58,8 +58,8 @@ def test_lines_become_intervals() -> None:
     text = "# started on Sun Nov 22\n\n" + interval(0.100206, energy_pkg=1.25, energy_ram=0.5)
     text += interval(0.200412, energy_pkg=1.5, energy_ram=0.25)
     first, second = read_intervals(text.encode())
-    assert (first.end_s, first.joules) == (0.100206, {"package": 1.25, "dram": 0.5})
-    assert (second.end_s, second.joules) == (0.200412, {"package": 1.5, "dram": 0.25})
+    assert (first.elapsed_ns, first.joules) == (100_206_000, {"package": 1.25, "dram": 0.5})
+    assert (second.elapsed_ns, second.joules) == (200_412_000, {"package": 1.5, "dram": 0.25})
 
 
 @pytest.mark.parametrize("told", ["<not counted>", "<not supported>"])
@@ -73,7 +73,7 @@ def test_a_window_goes_from_interval_to_interval(events: Path, spawner: Spawner)
     block = interval(None, energy_pkg=2.0, energy_ram=0.1).replace("{", '{"interval": NUMBER, ')
     perf_that(events.parent, interval(None, energy_pkg=0.01, energy_ram=0.01), every_tenth(block))
     meter = find_perf(spawner)
-    assert isinstance(meter, PerfStat)
+    assert isinstance(meter, perf_stream.StreamMeter)
     assert meter.info.domains == {"package": "processor package", "dram": "memory"}
     meter.open(spawner, events.parent)
     begun, ended = meter.read(), meter.read()
@@ -89,7 +89,7 @@ def test_an_interval_that_was_not_counted_leaves_no_figure(events: Path, spawner
     block = interval(None, energy_pkg=2.0, energy_ram="<not counted>").replace("{", '{"interval": NUMBER, ')
     perf_that(events.parent, interval(None, energy_pkg=0.01, energy_ram=0.01), every_tenth(block))
     meter = find_perf(spawner)
-    assert isinstance(meter, PerfStat)
+    assert isinstance(meter, perf_stream.StreamMeter)
     meter.open(spawner, events.parent)
     joules, silent = difference(meter, meter.read(), meter.read(), at_work=True)
     meter.close()
@@ -100,16 +100,16 @@ def test_an_interval_that_was_not_counted_leaves_no_figure(events: Path, spawner
 def test_an_event_that_is_not_supported_is_said(events: Path, spawner: Spawner) -> None:
     perf_that(events.parent, interval(None, energy_pkg=0.25, energy_ram="<not supported>"))
     meter = find_perf(spawner)
-    assert isinstance(meter, PerfStat)
+    assert isinstance(meter, perf_stream.StreamMeter)
     assert set(meter.info.domains) == {"package"}
-    assert meter.info.lacks == {"dram": "perf does not count it here"}
+    assert meter.info.lacks == {"dram": "perf does not count it on this machine"}
 
 
 def test_none_that_is_supported(events: Path, spawner: Spawner) -> None:
     perf_that(events.parent, interval(None, energy_pkg="<not supported>", energy_ram="<not supported>"))
     reason = find_perf(spawner)
     assert isinstance(reason, Reason)
-    assert reason.message == "perf counts none of energy-pkg, energy-ram here"
+    assert reason.message == "perf counts none of energy-pkg, energy-ram on this machine"
 
 
 @pytest.mark.parametrize("paranoid", [1, 2, 4])
@@ -177,7 +177,7 @@ def test_a_perf_that_never_ends_is_ended_with_its_window(
 ) -> None:
     pids = endless(events, before, energy_pkg=1.0, energy_ram=1.0)
     meter = find_perf(spawner)
-    assert isinstance(meter, PerfStat)
+    assert isinstance(meter, perf_stream.StreamMeter)
     for _ in range(2):
         meter.open(spawner, events.parent)
         meter.read()

@@ -107,7 +107,7 @@ def test_a_counter_that_may_have_gone_round_twice_is_refused(tree: Path, monkeyp
     counter.write_text("20\n")
     assert meter.read().joules["package"] == pytest.approx(10e-6)
     now[0] += 450 * 10**9
-    with pytest.raises(MeterError, match=r"450 s went by .* begins anew after 262,143 J"):
+    with pytest.raises(MeterError, match=r"450 s between two readings .* wraps around after 262,143 J"):
         meter.read()
 
 
@@ -121,7 +121,7 @@ def test_a_counter_that_only_root_may_read_names_the_command(as_nobody: Path, mo
     reason = find_powercap()
     assert isinstance(reason, Reason)
     assert reason.kind == "permission"
-    assert reason.message == f"{as_nobody}/intel-rapl:0/energy_uj may be read by root only"
+    assert reason.message == f"{as_nobody}/intel-rapl:0/energy_uj is readable by root only"
     assert reason.hint == f"run: {GRANT}"
 
 
@@ -140,7 +140,7 @@ def test_without_its_range_a_counter_is_not_used(tree: Path) -> None:
     zone(tree, "0", "package-0", range_uj=None)
     reason = find_powercap()
     assert isinstance(reason, Reason)
-    assert "a wrap-around could not be told" in reason.message
+    assert "a wrap-around would not be detected" in reason.message
 
 
 def test_no_tree_at_all(tree: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_counter_that_is_gone_ends_the_reading(tree: Path) -> None:
     counter = zone(tree, "0", "package-0")
     meter = found(tree)
     counter.unlink()
-    with pytest.raises(MeterError, match="cannot be read any more"):
+    with pytest.raises(MeterError, match="can no longer be read"):
         meter.read()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runoff.measure.energy import powermetrics, stream
 from runoff.measure.energy.meter import MeterError, Reading, difference
-from runoff.measure.energy.powermetrics import GRANT, Powermetrics, find_powermetrics, read_samples
+from runoff.measure.energy.powermetrics import GRANT, find_powermetrics, make_meter, read_intervals
 from runoff.processes import Finished, Spawner
 from runoff.records.reason import Reason
 
@@ -44,32 +44,32 @@ def spawner(tmp_path: Path) -> Iterator[Spawner]:
     ids=["between", "leading", "trailing", "doubled", "cut", "cut at once"],
 )
 def test_nul_bytes_and_a_cut_block_are_passed_over(text: bytes) -> None:
-    assert [sample.joules for sample in read_samples(text)] == [{"cpu": 0.12, "gpu": 0.007, "neural-engine": 0.0}] * 2
+    assert [sample.joules for sample in read_intervals(text)] == [{"cpu": 0.12, "gpu": 0.007, "neural-engine": 0.0}] * 2
 
 
 @given(st.integers(0, len(BLOCK)))
 def test_wherever_the_stream_is_cut_only_whole_blocks_count(length: int) -> None:
-    assert len(read_samples(BLOCK + b"\0" + BLOCK[:length])) == (1 if length < BLOCK.index(b"</plist>") + 8 else 2)
+    assert len(read_intervals(BLOCK + b"\0" + BLOCK[:length])) == (1 if length < BLOCK.index(b"</plist>") + 8 else 2)
 
 
 @pytest.mark.parametrize("clusters", [("E0-Cluster", "P0-Cluster", "P1-Cluster"), ("CPU 0",), ()])
 def test_clusters_may_have_any_name(clusters: tuple[str, ...]) -> None:
-    (sample,) = read_samples(plist(clusters=clusters).encode())
+    (sample,) = read_intervals(plist(clusters=clusters).encode())
     assert (sample.elapsed_ns, sample.joules["cpu"]) == (100_000_000, 0.12)
 
 
 def test_what_it_does_not_print_is_no_domain() -> None:
-    (sample,) = read_samples(plist({"cpu_energy": 5}).encode())
+    (sample,) = read_intervals(plist({"cpu_energy": 5}).encode())
     assert sample.joules == {"cpu": 0.005}
 
 
 def test_a_block_without_a_duration_is_said() -> None:
-    with pytest.raises(MeterError, match=r"cannot be read.*elapsed_ns"):
-        read_samples(BLOCK.replace(b"elapsed_ns", b"elapsed"))
+    with pytest.raises(MeterError, match=r"is invalid.*elapsed_ns"):
+        read_intervals(BLOCK.replace(b"elapsed_ns", b"elapsed"))
 
 
 def test_counters_that_stay_at_zero_while_cores_are_busy_are_dead() -> None:
-    meter = Powermetrics(("powermetrics",), DOMAINS)
+    meter = make_meter(("powermetrics",), DOMAINS)
     begun = Reading(0, dict.fromkeys((*DOMAINS, "soc"), 0.0))
     ended = Reading(5 * 10**9, {**begun.joules, "gpu": 0.4, "soc": 0.4})
     joules, silent = difference(meter, begun, ended, at_work=True)
@@ -81,7 +81,7 @@ def test_counters_that_stay_at_zero_while_cores_are_busy_are_dead() -> None:
 
 def test_a_window_goes_from_block_to_block(spawner: Spawner, tmp_path: Path) -> None:
     argv = (str(program(tmp_path, "powermetrics", every_tenth("\0" + plist()))),)
-    meter = Powermetrics(argv, DOMAINS)
+    meter = make_meter(argv, DOMAINS)
     meter.open(spawner, tmp_path)
     begun, ended = meter.read(), meter.read()
     meter.close()
@@ -94,7 +94,7 @@ def test_a_window_goes_from_block_to_block(spawner: Spawner, tmp_path: Path) -> 
 
 def test_a_key_that_is_gone_leaves_its_domain_without_a_figure(spawner: Spawner, tmp_path: Path) -> None:
     text = f"emit({plist()!r})\n" + every_tenth(plist({"cpu_energy": 120, "ane_energy": 1}))
-    meter = Powermetrics((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
+    meter = make_meter((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
     meter.open(spawner, tmp_path)
     joules, silent = difference(meter, meter.read(), meter.read(), at_work=True)
     meter.close()
@@ -105,7 +105,7 @@ def test_a_key_that_is_gone_leaves_its_domain_without_a_figure(spawner: Spawner,
 def test_closing_ends_the_program(spawner: Spawner, tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     pids = tmp_path / "pid"
     text = f"import os\nopen({str(pids)!r}, 'w').write(str(os.getpid()))\n" + every_tenth(plist())
-    meter = Powermetrics((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
+    meter = make_meter((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
     meter.open(spawner, tmp_path)
     meter.read()
     assert not is_gone(int(pids.read_text()))
@@ -118,7 +118,7 @@ def test_a_program_that_ends_is_named_with_its_last_words(
 ) -> None:
     monkeypatch.setattr(stream, "PATIENCE_S", 0.3)
     text = f"emit({plist()!r})\nsys.exit('powermetrics must be invoked as the superuser')\n"
-    meter = Powermetrics((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
+    meter = make_meter((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
     meter.open(spawner, tmp_path)
     with pytest.raises(MeterError, match="wrote no reading in 0 s: powermetrics must be invoked as the superuser"):
         (meter.read(), meter.read())
@@ -153,7 +153,7 @@ def macos(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trial_says_which_domains_there_are() -> None:
     mac = Mac("\0" + plist({"cpu_energy": 3, "gpu_energy": 0}))
     meter = find_powermetrics(mac)  # type: ignore[arg-type]  # a stand-in for the module that starts processes
-    assert isinstance(meter, Powermetrics)
+    assert isinstance(meter, stream.StreamMeter)
     assert set(meter.info.domains) == {"cpu", "gpu", "soc"}
     assert set(meter.info.lacks) == {"neural-engine"}
     assert mac.argv[-2:] == ("-n", "1")
@@ -173,4 +173,4 @@ def test_no_energy_in_its_output_is_said() -> None:
     mac = Mac(plist({}))
     reason = find_powermetrics(mac)  # type: ignore[arg-type]  # as above
     assert isinstance(reason, Reason)
-    assert reason.message == f"powermetrics prints none of {', '.join(ENERGIES)} here"
+    assert reason.message == f"powermetrics prints none of {', '.join(ENERGIES)} on this machine"

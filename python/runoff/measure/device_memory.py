@@ -7,13 +7,10 @@ host), the use of all GPUs counts, less their use just before the process was sp
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from runoff.records.reason import Reason
+from runoff.measure.energy.nvml import gpu_handles
 from runoff.records.schema import DeviceMemory
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PROVIDERS = ("cuda", "tensorrt")
 """Providers that compute in memory that NVML reports."""
@@ -23,7 +20,7 @@ _SAMPLED = f"sampled every {EVERY_S * 1e3:.0f} ms"
 
 
 class DeviceWatch:
-    """Samples the GPUs' memory from its beginning to its end, in a thread. Use it as a context manager.
+    """Samples the GPUs' memory in a thread. Use it as a context manager.
 
     If NVML is unavailable, the result has the reason, and nothing is disturbed.
     """
@@ -32,7 +29,7 @@ class DeviceWatch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._handles: list[Any] = []
-        self._reason: Reason | None = None
+        self._failure = ""
         self._before = self._peak = 0
         self._known: set[int] = set()
         self._own: dict[int, int] = {}
@@ -41,29 +38,26 @@ class DeviceWatch:
         import pynvml  # late: a thousand constants
 
         try:
-            pynvml.nvmlInit()
-            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            self._handles = gpu_handles()
             self._before = self._peak = self._used()
             self._known = set(self._processes())
         except pynvml.NVMLError as error:
-            self._reason = Reason("no-counter", f"NVIDIA's library says: {error}")
+            self._failure = f"NVML failed: {error}"
             return self
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def of(self, pid: int) -> DeviceMemory:
-        """Return the peak of the process `pid`, or why it is unknown; call it after the end."""
+        """Return the peak of the process `pid`, or the reason why it is unknown; call it after the end."""
         own = self._own.get(pid) if pid not in self._known else None
         rise = self._peak - self._before
-        if self._reason:
-            return DeviceMemory(reason=str(self._reason))
+        if self._failure:
+            return DeviceMemory(reason=self._failure)
         if own:
             return DeviceMemory(peak_bytes=own, how=f"the process's own, {_SAMPLED}")
         if rise <= 0:
@@ -79,7 +73,7 @@ class DeviceWatch:
                 for pid, used in self._processes().items():
                     self._own[pid] = max(self._own.get(pid, 0), used)
             except pynvml.NVMLError as error:
-                self._reason = Reason("no-counter", f"NVIDIA's library says: {error}")
+                self._failure = f"NVML failed: {error}"
                 return
 
     def _used(self) -> int:

@@ -32,25 +32,21 @@ def discover(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, Targe
 
 def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
     """Query the capabilities of one target, by ``--probe``."""
-    if target.missing:
-        return TargetInfo(target, None, target.missing)
+    found = target.missing or _capabilities(target, spawner)
+    return TargetInfo(target, None, found) if isinstance(found, Reason) else TargetInfo(target, found)
+
+
+def _capabilities(target: Target, spawner: Spawner) -> Capabilities | Reason:
     try:
         finished = spawner.run((*target.command, "--probe"), target.environment(), _TIMEOUT_S)
+        can: Capabilities = untrusted.decode(finished.stdout, Capabilities)
     except OSError as error:
-        return TargetInfo(
-            target, None, Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
-        )
-    try:
-        can = untrusted.decode(finished.stdout, Capabilities)
+        return Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
     except (msgspec.DecodeError, RecursionError) as error:
         if finished.exit_code:
-            return TargetInfo(target, None, Reason("crashed", f"{target.name} --probe {describe_exit(finished)}"))
-        return TargetInfo(
-            target, None, Reason("garbage", f"{target.name} --probe does not print capabilities: {error}")
-        )
-    if can.unavailable:
-        return TargetInfo(target, None, can.unavailable)
-    return TargetInfo(target, can)
+            return Reason("crashed", f"{target.name} --probe {describe_exit(finished)}")
+        return Reason("garbage", f"{target.name} --probe does not print capabilities: {error}")
+    return can.unavailable or can
 
 
 def query_tools(probes: Iterable[Probe], spawner: Spawner) -> tuple[dict[str, str | None], dict[str, Reason]]:

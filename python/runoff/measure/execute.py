@@ -93,59 +93,38 @@ def execute(
     A case that failed is not started again, in any probe. Records in `context.before` are not measured again, which is
     how an interrupted run is resumed.
     """
-    ledger, sampling = _Ledger(context.before), context.sampling
-    order = max((record.order for record in context.before), default=-1) + 1
+    sampling, done = context.sampling, list(context.before)
+    order = max((record.order for record in done), default=-1) + 1
+
+    def records_of(probe: Probe) -> list[Record]:
+        return [record for record in done if record.probe == probe.name]
+
     for probe in probes:
         measured = bool(_runnable(cases, probe))
         block = 0
         sampling.begin(probe.name)
-        while measured and sampling.needs_block(probe.name, block, ledger.of(probe.name)):
+        while measured and sampling.needs_block(probe.name, block, records_of(probe)):
             for job in make_block(context.suite, cases, context.targets_info, probe, block):
-                left = ledger.left(job)
+                left = _cases_left(job, done)
                 if left:
                     records = _measured(context, msgspec.structs.replace(job, cases=left), order, writer, listener)
                     order += len(records)
-                    ledger.add(records)
+                    done += records
             block += 1
         if measured:
-            writer.info.stops[probe.name] = sampling.end(probe.name, block, ledger.of(probe.name))
+            writer.info.stops[probe.name] = sampling.end(probe.name, block, records_of(probe))
             writer.save_info()
 
 
-class _Ledger:
-    """What was measured so far, and which cases are over."""
-
-    def __init__(self, before: Iterable[Record]) -> None:
-        self._records: defaultdict[str, list[Record]] = defaultdict(list)
-        self._done: set[tuple[str, str, int]] = set()
-        self._stopped: set[tuple[str, str]] = set()
-        self._failed: set[str] = set()
-        self.add(before)
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Take note of `records`."""
-        for record in records:
-            self._records[record.probe].append(record)
-            self._done.add((record.case, record.probe, record.block))
-            if record.status != "ok":
-                self._stopped.add((record.case, record.probe))
-            if record.status in FAILED:
-                self._failed.add(record.case)
-
-    def of(self, probe: str) -> list[Record]:
-        """Return the records of a probe."""
-        return self._records[probe]
-
-    def left(self, job: Job) -> tuple[Case, ...]:
-        """Return the cases of `job` that are still to be measured."""
-        probe = job.probe.name
-        return tuple(
-            case
-            for case in job.cases
-            if (case.id, probe, job.block) not in self._done
-            and (case.id, probe) not in self._stopped
-            and case.id not in self._failed
-        )
+def _cases_left(job: Job, done: Iterable[Record]) -> tuple[Case, ...]:
+    """Return the cases of `job` without those that were measured, stopped in this probe, or failed in any."""
+    over = {
+        record.case
+        for record in done
+        if record.status in FAILED
+        or (record.probe == job.probe.name and (record.block == job.block or record.status != "ok"))
+    }
+    return tuple(case for case in job.cases if case.id not in over)
 
 
 def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter, listener: Listener) -> list[Record]:

@@ -1,11 +1,11 @@
-"""What a case needs on disk: its environment or program, the shared library, and the model's file. Only reads."""
+"""Disk space of a case: its environment or program, the shared library, and the model's file. Only reads."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from runoff import paths
@@ -13,7 +13,7 @@ from runoff.records.files import sha256_of
 from runoff.records.schema import Footprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target, TargetInfo
@@ -25,7 +25,7 @@ _LIBRARY = "RUNOFF_ORT_DYLIB"
 def footprints(
     cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
 ) -> dict[str, Footprint]:
-    """Return what each case that can run needs on disk, by its id."""
+    """Return the disk space of each case that can run, by its id."""
     found = {}
     for case in cases:
         if case.skipped is None:
@@ -35,17 +35,17 @@ def footprints(
 
 
 def footprint(target: Target, model: Path | None) -> Footprint:
-    """Return what `target` needs on disk to run the model in the file or folder `model`."""
+    """Return the disk space that `target` needs to run the model in the file or folder `model`."""
     program, library = Path(target.command[0]), target.env.get(_LIBRARY)
     if program.is_relative_to(paths.environments()):
         top = paths.environments() / program.relative_to(paths.environments()).parts[0]
         parts = {"environment": disk_bytes(top)}
-        # the environment of the extension comes with a wheel of the same release: its user has the library once
+        # the environment of the extension contains the wheel of the same release: the library counts once
         library = None if library and any(top.rglob(Path(library).name)) else library
     elif program.parent == paths.binaries():
         parts = {"program": disk_bytes(program)}
     else:
-        return Footprint(reason=f"runoff does not know what {program.name} needs beside itself")
+        return Footprint(reason=f"runoff does not know what {program.name} needs besides itself")
     if library:
         parts["library"] = disk_bytes(Path(library))
     if model is not None:
@@ -55,30 +55,12 @@ def footprint(target: Target, model: Path | None) -> Footprint:
 
 @cache
 def disk_bytes(path: Path) -> int:
-    """Return the sizes of a file, or of all files below a folder, in bytes.
+    """Return the size of a file, or of all files below a folder, in bytes.
 
     Symbolic links are not followed, and a file with several names counts once.
     """
-    seen: set[tuple[int, int]] = set()
-    return sum(_own_bytes(Path(folder) / name, seen) for folder, names in _below(path) for name in names)
-
-
-def _below(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder with what is in it; links to folders count as files."""
-    if not path.is_dir():
-        yield str(path.parent), [path.name]
-        return
-    for folder, folders, files in os.walk(path):
-        yield folder, [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]
-
-
-def _own_bytes(path: Path, seen: set[tuple[int, int]]) -> int:
-    status = path.lstat()
-    name = (status.st_dev, status.st_ino)
-    if name in seen:
-        return 0
-    seen.add(name)
-    return status.st_size
+    statuses = [found.lstat() for found in (path.rglob("*") if path.is_dir() else [path])]
+    return sum({(one.st_dev, one.st_ino): one.st_size for one in statuses if not S_ISDIR(one.st_mode)}.values())
 
 
 def library_hashes(run: Run) -> dict[str, str]:

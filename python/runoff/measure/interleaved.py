@@ -96,18 +96,9 @@ def _record(group: ProcessGroup, blank: Record, stats: InterleavingStats | None,
 
 
 class ProcessGroup:
-    """Live processes from their start to their end. Use it as a context manager.
+    """Live processes of a job from their start to their end, one for each of `cases`. Use it as a context manager.
 
     A process that fails leaves the group; the others continue.
-
-    Parameters
-    ----------
-    context
-        What measuring needs.
-    job
-        The job that the processes belong to.
-    cases
-        One process is started for each.
     """
 
     def __init__(self, context: ExecutionContext, job: Job, cases: Sequence[Case]) -> None:

@@ -47,22 +47,7 @@ class TurnError(Exception):
 
 
 class LiveProcess:
-    """One live process of a case.
-
-    Parameters
-    ----------
-    context
-        What measuring needs.
-    job
-        The job that it belongs to.
-    case
-        Its case.
-
-    Raises
-    ------
-    OSError
-        If the runner cannot be started.
-    """
+    """One live process of a case in a job. The constructor raises `OSError` if the runner cannot be started."""
 
     def __init__(self, context: ExecutionContext, job: Job, case: Case) -> None:
         self.case = case
@@ -84,15 +69,12 @@ class LiveProcess:
         self._timeout_s = context.suite.measure.timeout_s
         self._model = context.models[case.model]
         self._order = draw(case, self._model, job.probe, job.block, context.secret)
+        self.items = len(self._order)
+        """Number of items in its request."""
         folder, probe = fresh(context.scratch / "set" / case.target), turns(context.suite.measure.latency.warmup)
         self._files = RequestFiles(make_request(case, self._model, probe, folder, self._order), folder)
         target = context.target(case, job.probe)
         self._live = context.spawner.start(self._files.command(target), target.environment(), self._files.write)
-
-    @property
-    def items(self) -> int:
-        """Number of items in its request."""
-        return len(self._order)
 
     @property
     def parity(self) -> list[dict[str, Any]]:

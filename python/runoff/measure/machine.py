@@ -1,4 +1,4 @@
-"""The machine is part of the result: what it is, and what state it is in. Only reads; starts nothing."""
+"""The machine is part of the result: its hardware, system and state. Only reads; starts nothing."""
 
 from __future__ import annotations
 
@@ -7,35 +7,27 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from runoff.plan.settings import cores_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLES = (
-    "OMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "KMP_",
-    "GOMP_",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-    "MALLOC_",
-    "GLIBC_TUNABLES",
-    "ORT_",
-    "CUDA_",
-    "NVIDIA_",
+    *("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "ORT_", "CUDA_", "NVIDIA_"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_", "GLIBC_TUNABLES"),
 )
-"""Beginnings of the names of environment variables that change what is measured."""
+"""Prefixes of environment variables that change what is measured."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what a reader needs to judge the numbers; ``None`` stands for what this system does not tell."""
+    """Return the facts that a reader needs to judge the numbers; ``None`` if the system does not report one."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "cores_allowed": cores_allowed(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": psutil.virtual_memory().total,
         "system": platform.system(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
@@ -70,18 +62,9 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-
-
 def _turbo() -> bool | None:
-    boost, no_turbo = (
-        _read("/sys/devices/system/cpu/cpufreq/boost"),
-        _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
-    )
+    boost = _read("/sys/devices/system/cpu/cpufreq/boost")
+    no_turbo = _read("/sys/devices/system/cpu/intel_pstate/no_turbo")
     if boost is not None:
         return boost == "1"
     return no_turbo == "0" if no_turbo is not None else None

@@ -64,14 +64,7 @@ def run_process(
 class OneShot:
     """The one case of a job as a process from start to exit, which can be repeated.
 
-    Parameters
-    ----------
-    context
-        What measuring needs.
-    job
-        The job; it has one case.
-    folder
-        Folder for the files of the process; created again for each run.
+    `folder`, for the files of the process, is created again for each run.
     """
 
     def __init__(self, context: ExecutionContext, job: Job, folder: Path) -> None:
@@ -98,13 +91,14 @@ class OneShot:
 def measure_one_shot(context: ExecutionContext, job: Job, blank: Record) -> Record:
     """Run the one case of `job` from start to exit, and return `blank` filled in."""
     try:
-        return _measure(context, job, blank, context.scratch / "process")
+        return _measure(context, job, blank)
     except OSError as error:
         return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"cannot be run: {error}"))
 
 
-def _measure(context: ExecutionContext, job: Job, blank: Record, folder: Path) -> Record:
-    process, (case,), tool = OneShot(context, job, folder), job.cases, job.probe.tool
+def _measure(context: ExecutionContext, job: Job, blank: Record) -> Record:
+    folder, (case,), tool = context.scratch / "process", job.cases, job.probe.tool
+    process = OneShot(context, job, folder)
     on_device = job.probe.watches_device and case.settings.provider in PROVIDERS
     before = take_snapshot()
     with DeviceWatch() if on_device else nullcontext() as watch:

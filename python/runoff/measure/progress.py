@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runoff.measure.stopping import Sampling
     from runoff.records.schema import Record
 
-_ENOUGH = 60
 _WIDEST = 60
 """Characters of a description: the bar and the time have to fit next to it."""
 _SILENCE_S = 30.0
@@ -128,4 +127,4 @@ def duration_left(seconds: float | None) -> str:
     """Return the time left as text."""
     if seconds is None:
         return ""
-    return f"about {seconds / _ENOUGH:.0f} min left" if seconds >= 2 * _ENOUGH else f"about {seconds:.0f} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds >= 120 else f"about {seconds:.0f} s left"  # noqa: PLR2004

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runoff.records.protocol import Accuracy, Item, Request
+from runoff.records.protocol import Accuracy, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,19 +77,15 @@ def make_request(
         Indices of the examples, from `draw`; by default, all of them as they are stored.
     """
     manifest, image = model.manifest, case.workload == "classify"
+    items = model.items(case.workload)
     return Request(
         case=case.id,
         workload=case.workload,
         model=model.model_file(case.format, case.made_from),
-        inputs=_items(case, model, order),
+        inputs=tuple(items[example] for example in order or range(len(items))),
         preprocess=manifest.preprocess if image else None,
         labels=str(model.folder / manifest.labels.path) if image else None,
         settings=case.settings,
         measure=probe.measure,
         outputs_dir=str(outputs_dir),
     )
-
-
-def _items(case: Case, model: StoredModel, order: Sequence[int] | None) -> tuple[Item, ...]:
-    items = model.items(case.workload)
-    return tuple(items[example] for example in order or range(len(items)))

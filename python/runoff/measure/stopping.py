@@ -53,16 +53,12 @@ class Sampling:
         self._waiting = [
             name for name in PROBES if PROBES[name].sampled and any(name in case.probes for case in info.cases)
         ]
-        self._until: float | None = None
+        self.until: float | None = None
+        """End of the pass on the clock of `time.monotonic`; None if blocks are counted."""
         self._began = 0.0
         self._next_look = FEWEST
         self._widest: tuple[float, str] | None = None
         self._cause = "blocks"
-
-    @property
-    def until(self) -> float | None:
-        """End of the pass on the clock of `time.monotonic`; None if blocks are counted."""
-        return self._until
 
     def min_blocks(self, probe: str) -> int:
         """Return the number of blocks of `probe`; the smallest number, if it is sampled."""
@@ -70,24 +66,24 @@ class Sampling:
 
     def begin(self, probe: str) -> None:
         """Begin the pass of `probe` with its share of the remaining time."""
-        self._began, self._next_look, self._widest, self._until = time.monotonic(), FEWEST, None, None
+        self._began, self._next_look, self._widest, self.until = time.monotonic(), FEWEST, None, None
         self._cause = "blocks"
         if self._adaptive and probe in self._waiting:
-            self._until = self._began + self._left_s / len(self._waiting)
+            self.until = self._began + self._left_s / len(self._waiting)
 
     def out_of_time(self) -> bool:
         """Return whether the time of the pass is over."""
-        return self._until is not None and time.monotonic() >= self._until
+        return self.until is not None and time.monotonic() >= self.until
 
     def needs_block(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
         """Return whether another block of `probe` is needed after `blocks` of them, which gave `records`."""
-        if self._until is None:
+        if self.until is None:
             return blocks < self._suite.blocks(probe)
         if blocks < FEWEST_BLOCKS:
             return True
         mean_s = (time.monotonic() - self._began) / blocks
-        # one that would begin in the last moment would be cut to a piece
-        if time.monotonic() + mean_s / 2 >= self._until:
+        # a block that starts at the last moment would be cut short
+        if time.monotonic() + mean_s / 2 >= self.until:
             self._cause = "time"
             return False
         return not self._narrow(blocks, records)

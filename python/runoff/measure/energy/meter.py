@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from math import isnan, nan
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from runoff.records.reason import Reason
+from runoff.records.schema import MeterInfo
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from runoff.processes import Spawner
-    from runoff.records.reason import Reason
-    from runoff.records.schema import MeterInfo
 
 RAPL = {
     "package": "processor package",
@@ -22,10 +25,23 @@ RAPL = {
     "psys": "machine",
 }
 """Scope of the counters of x86 processors, by domain."""
+WHOLE = "soc"
+"""The sum of the other domains of Apple silicon."""
+APPLE = {
+    "cpu": "processor cores",
+    "gpu": "device",
+    "gpu-sram": "memory of the GPU",
+    "neural-engine": "device",
+    "dram": "memory",
+    WHOLE: "all of the chip that is counted",
+}
+"""Scope of the counters of Apple silicon, by domain."""
+APPLE_MAY_REST = frozenset({"gpu", "gpu-sram", "neural-engine"})
+MILLIJOULE = 0.001
 
 
 class MeterError(Exception):
-    """A source that gave readings before gives none any more."""
+    """A source can no longer be read."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(str(reason))
@@ -45,12 +61,10 @@ class Meter(Protocol):
     """A source: opened, read around each window, closed."""
 
     info: MeterInfo
-    waits: bool
+    waits: bool = False
     """Whether a reading waits for the end of the block that a program is writing."""
-    may_rest: frozenset[str]
+    may_rest: frozenset[str] = frozenset()
     """Domains that may draw nothing while the processor works."""
-    needs: dict[str, str]
-    """By domain that is a sum, the part that has to move while the processor works."""
 
     def open(self, spawner: Spawner, scratch: Path) -> None:
         """Begin to count; `scratch` is an existing folder for the output of a program."""
@@ -66,6 +80,59 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Stop counting, and end the programs that were started for it."""
+
+
+def apple_info(name: str, source: str, step_s: float, domains: Iterable[str], lacks: dict[str, str]) -> MeterInfo:
+    """Return the description of a source that counts `domains` of Apple silicon in millijoules."""
+    scopes = {domain: APPLE[domain] for domain in (*domains, WHOLE)}
+    return MeterInfo(name=name, source=source, domains=scopes, resolution_j=MILLIJOULE, step_s=step_s, lacks=lacks)
+
+
+def with_whole(joules: dict[str, float], info: MeterInfo) -> dict[str, float]:
+    """Return a copy of `joules`, with their sum if `info` has the domain for it."""
+    return {**joules, WHOLE: sum(joules.values())} if WHOLE in info.domains else dict(joules)
+
+
+class CumulativeMeter(Meter):
+    """Counters in millijoules that only increase and can be read at any time.
+
+    Parameters
+    ----------
+    info
+        Its description.
+    count
+        Returns the counters by domain; raises `MeterError` if they cannot be read.
+    may_rest
+        Domains that may draw nothing while the processor works.
+    """
+
+    def __init__(
+        self, info: MeterInfo, count: Callable[[], dict[str, int]], may_rest: frozenset[str] = frozenset()
+    ) -> None:
+        self.info, self.may_rest = info, may_rest
+        self._count = count
+        self._zero: dict[str, int] = {}
+
+    def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
+        """Count from zero."""
+        self._zero = self._count()
+
+    def read(self) -> Reading:
+        """Return the joules by domain since `open`.
+
+        Raises
+        ------
+        MeterError
+            If a counter is gone or decreased.
+        """
+        now_ns, counted = time.monotonic_ns(), self._count()
+        joules = {domain: (counted[domain] - zero) / 1e3 for domain, zero in self._zero.items() if domain in counted}
+        if len(joules) < len(self._zero) or min(joules.values()) < 0:
+            raise MeterError(Reason("no-counter", f"a counter of {self.info.source} is gone or was reset"))
+        return Reading(now_ns, with_whole(joules, self.info))
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 def difference(
@@ -99,7 +166,7 @@ def dead_counters(meter: Meter, first: Reading, last: Reading) -> dict[str, str]
     """Return the reason for each domain whose counter did not move although the processor worked."""
     moved, dead = _moved(meter, first, last), {}
     for domain in moved:
-        part = meter.needs.get(domain, domain)
+        part = "cpu" if domain == WHOLE else domain
         if moved.get(part, nan) <= 0 and part not in meter.may_rest:
             dead[domain] = f"dead counter: {part} did not move in {_seconds(first, last)} of work"
     return dead

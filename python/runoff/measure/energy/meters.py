@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from runoff.processes import Spawner
 
 _AHEAD = {perf.NAME: powercap.NAME, powermetrics.NAME: ioreport.NAME}
-"""Sources that read the counters of a better one."""
+"""Source -> the better one that reads the same counters."""
 _WORK_S = 2.0
-"""How long a counter has to move while the processor works."""
+"""How long the processor works while a counter has to move."""
 _WORKERS = 2
 _WORK = "import select\nwhile not select.select([0], [], [], 0)[0]: sum(range(100_000))"
 _END_S = 10.0

@@ -1,7 +1,7 @@
-"""RAPL through the kernel's powercap tree: what x86 processors count of their own energy.
+"""RAPL through the kernel's powercap tree: the energy counters of x86 processors.
 
 Sources: the kernel's Documentation/power/powercap/powercap.rst for the files; Intel, Software Developer's Manual,
-volume 3B, "Package RAPL Domain", for counters of 32 bits that move about once a millisecond.
+volume 3B, "Package RAPL Domain", for the 32-bit counters, which are updated about once per millisecond.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from runoff.measure.energy.meter import RAPL, MeterError, Reading
+from runoff.measure.energy.meter import RAPL, Meter, MeterError, Reading
 from runoff.records.reason import Reason
 from runoff.records.schema import MeterInfo
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 NAME = "powercap"
 ROOT = Path("/sys/class/powercap")
 GRANT = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
-"""Until the machine starts again: only root may read the counters since Linux 5.10."""
+"""Until the next boot. Since Linux 5.10, only root is permitted to read the counters."""
 STEP_S = 0.001
 COUNTS = 2**32
-"""Steps of the counter from zero to its wrap-around: `max_energy_range_uj` is so many of them."""
+"""Steps of the counter in `max_energy_range_uj`, after which it wraps around."""
 MOST_W = 600.0
-"""No package draws more. Between two readings a counter must not have had the time to go round twice."""
+"""No package draws more. A counter must not be able to wrap around twice between two readings."""
 
 
 class Zone(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Zone(Struct, frozen=True):
     file: Path
     domain: str
     range_uj: int
-    """What it counts to before it begins again at zero."""
+    """Value at which it wraps around to zero."""
 
 
 def find_powercap() -> Powercap | Reason:
@@ -49,7 +49,7 @@ def find_powercap() -> Powercap | Reason:
             lacks[domain] = zone
         else:
             zones.append(zone)
-    # a domain is a sum over processors: without one of them it is none
+    # a domain is a sum over processors, so all of them must be readable
     whole = [zone for zone in zones if zone.domain not in lacks]
     if whole:
         return Powercap(whole, {domain: str(reason) for domain, reason in lacks.items()})
@@ -59,7 +59,7 @@ def find_powercap() -> Powercap | Reason:
 
 
 def _domain(folder: Path) -> str:
-    """Return what a zone is called here: those of several processors share a name."""
+    """Return the domain of a zone; zones of several processors share one."""
     try:
         name = (folder / "name").read_text(encoding="utf-8").strip()
     except OSError:
@@ -71,33 +71,33 @@ def _zone(folder: Path, domain: str) -> Zone | Reason:
     try:
         range_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return Reason("no-range", f"{folder / 'max_energy_range_uj'} has no number: a wrap-around could not be told")
+        return Reason(
+            "no-range", f"{folder / 'max_energy_range_uj'} has no number: a wrap-around would not be detected"
+        )
     file = folder / "energy_uj"
     try:
         int(file.read_text(encoding="ascii"))
     except PermissionError:
-        return Reason("permission", f"{file} may be read by root only", f"run: {GRANT}")
+        return Reason("permission", f"{file} is readable by root only", f"run: {GRANT}")
     except (OSError, ValueError) as error:
         return Reason("no-counter", f"{file} cannot be read: {error}")
     return Zone(file, domain, range_uj)
 
 
-class Powercap:
-    """Counters of the powercap tree; those of several processors are added up.
+class Powercap(Meter):
+    """Counters of the powercap tree, added up over processors.
 
     Parameters
     ----------
     zones
         The counters, one at least.
     lacks
-        By domain, why it cannot be had.
+        By domain, why it is unavailable.
     """
 
-    waits = False
     may_rest = frozenset({"uncore"})
 
     def __init__(self, zones: list[Zone], lacks: dict[str, str]) -> None:
-        self.needs: dict[str, str] = {}
         self._zones = zones
         self._last: dict[Path, int] = {}
         self._last_ns = 0
@@ -112,7 +112,7 @@ class Powercap:
         )
 
     def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
-        """Begin to count from zero."""
+        """Count from zero."""
         self._joules = {zone.domain: 0.0 for zone in self._zones}
         self._last_ns = time.monotonic_ns()
         self._last = {zone.file: self._count(zone) for zone in self._zones}
@@ -123,13 +123,18 @@ class Powercap:
         Raises
         ------
         MeterError
-            When a counter cannot be read any more, or may have gone round more than once since the last reading.
+            If a counter cannot be read, or may have wrapped around more than once since the last reading.
         """
         now_ns = time.monotonic_ns()
         since_s = (now_ns - self._last_ns) / 1e9
         for zone in self._zones:
-            if since_s * MOST_W > zone.range_uj / 1e6:
-                raise MeterError(Reason("wrapped", _lost(zone, since_s), "measure a model whose process is shorter"))
+            range_j = zone.range_uj / 1e6
+            if since_s * MOST_W > range_j:
+                message = (
+                    f"{since_s:.0f} s between two readings of {zone.file}, which wraps around after {range_j:,.0f} J"
+                )
+                hint = "measure a model whose process is shorter"
+                raise MeterError(Reason("wrapped", f"{message}: it may have done so more than once", hint))
             count = self._count(zone)
             step_uj = count - self._last[zone.file]
             self._joules[zone.domain] += (step_uj if step_uj >= 0 else step_uj + zone.range_uj) / 1e6
@@ -144,11 +149,4 @@ class Powercap:
         try:
             return int(zone.file.read_text(encoding="ascii"))
         except (OSError, ValueError) as error:
-            raise MeterError(Reason("no-counter", f"{zone.file} cannot be read any more: {error}", GRANT)) from error
-
-
-def _lost(zone: Zone, since_s: float) -> str:
-    return (
-        f"{since_s:.0f} s went by between two readings of {zone.file}, which begins anew after "
-        f"{zone.range_uj / 1e6:,.0f} J: it may have done so more than once"
-    )
+            raise MeterError(Reason("no-counter", f"{zone.file} can no longer be read: {error}", GRANT)) from error
