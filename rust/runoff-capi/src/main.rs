@@ -124,7 +124,7 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     let threads = thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
     let mut runner = Runner::begin(api, &session, first.end()?, &outputs_dir)?;
     runner.perform(measure)?;
-    let top = labels::top(runner.logits()?, top_k, &labels::read(labels.as_deref())?)?;
+    let top = labels::top(runner.logits()?, top_k.get(), &labels::read(labels.as_deref())?)?;
     let mut fields = runner.fields()?;
     fields["protocol"] = json!(1);
     fields["case"] = json!(case);
