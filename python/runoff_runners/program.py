@@ -1,4 +1,4 @@
-"""The program that every Python runner is: arguments, ``--probe``, the result, the exit code."""
+"""The program that every Python runner is: arguments, ``--capabilities``, the result, the exit code."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH112
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from runoff_runners.interfaces import Fields, Request, Target
 
-_USAGE = "usage: RUNNER --request FILE --result FILE | --probe\n"
+_USAGE = "usage: RUNNER --request FILE --result FILE | --capabilities\n"
 
 
 def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
@@ -45,8 +45,8 @@ def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
         Clock at the first line of the runner's own code.
     """
     arguments = sys.argv[1:]
-    if arguments == ["--probe"]:
-        return _probe(name, load_target)
+    if arguments in (["--capabilities"], ["--probe"]):
+        return _print_capabilities(name, load_target)
     named = dict(zip(arguments[::2], arguments[1::2], strict=False))
     if len(arguments) != 4 or named.keys() != {"--request", "--result"}:  # noqa: PLR2004 (two options)
         sys.stderr.write(_USAGE)
@@ -133,7 +133,7 @@ def _check_capabilities(request: Request, target: Target, name: str) -> None:
     for field, value, known in requested:
         if known and value not in known:
             message = f"{field}: {value!r} is not among what {name} can do ({', '.join(known)})"
-            raise RunnerError("bad-request", message, "see the runner's --probe")
+            raise RunnerError("bad-request", message, "see the runner's --capabilities")
     precision, known = request["settings"]["precision"], _precisions(target)
     if precision not in known:
         message = f"settings.precision: {name} computes in {' or '.join(known)}, not {precision!r}"
@@ -147,7 +147,7 @@ def _precisions(target: Target) -> tuple[str, ...]:
     return precisions
 
 
-def _probe(name: str, load_target: Callable[[], Target]) -> int:
+def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
     """Print what the runner can do here as JSON; return 0, or 3 where it cannot run."""
     capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
     code = 0

@@ -30,7 +30,7 @@ def capabilities() -> Fields:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
-    found = {"providers": runoff_ort.providers(), "lacking": runoff_ort.lacking()}
+    found = {"providers": runoff_ort.providers(), "lacking": runoff_ort.unavailable_providers()}
     return {**_runtime(), "library": runoff_ort.library_path(), **found}
 
 
@@ -42,7 +42,7 @@ def perform(request: Request, phases: Marks) -> Fields:
     try:
         runoff_ort.load_runtime()
         phases.end("runtime")
-        runoff_ort.make_environment()
+        runoff_ort.create_environment()
         phases.end("environment")
         session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
         phases.end("load")

@@ -9,7 +9,7 @@
 
 ONNX Runtime's shared library is looked for in the environment variable ``RUNOFF_ORT_DYLIB`` (an absolute path), then in
 the installed `onnxruntime` package, which is found without being imported. It is loaded, and its environment made, when
-the first session is made; `load_runtime` and `make_environment` do so ahead of time.
+the first session is made; `load_runtime` and `create_environment` do so ahead of time.
 
 Every failure of this module is a `RunoffOrtError`, but for arguments of a wrong type, which are a `TypeError`. The GIL
 is released while a model is loaded or run and while images are decoded. Sub-interpreters cannot import this module.
@@ -51,6 +51,7 @@ __all__ = [
     "RunoffOrtError",
     "Session",
     "TensorInfo",
+    "create_environment",
     "lacking",
     "library_path",
     "load_runtime",
@@ -60,6 +61,7 @@ __all__ = [
     "providers",
     "runtime_build",
     "runtime_version",
+    "unavailable_providers",
 ]
 
 # These names exist for type checkers only.
@@ -583,8 +585,8 @@ def load_runtime() -> None:
         `kind` is ``runtime-missing`` if it is missing, is not ONNX Runtime, or is too old.
     """
 
-def make_environment() -> None:
-    """Make ONNX Runtime's environment, unless that was done already; loads the library first.
+def create_environment() -> None:
+    """Create ONNX Runtime's environment, unless that was done already; loads the library first.
 
     Telemetry is off, whether ``ORT_DISABLE_TELEMETRY`` is set or not: nothing is recorded, and no network opened.
 
@@ -594,13 +596,15 @@ def make_environment() -> None:
         `kind` is ``runtime-missing`` or ``runtime-failed``.
     """
 
+make_environment = create_environment
+
 def runtime_version() -> str:
     """Return the version of the loaded library, as in ``1.32.0``; loads it first."""
 
 def runtime_build() -> str:
     """Return how the loaded library was built, in its own words; loads it first."""
 
-def lacking() -> dict[str, str]:
+def unavailable_providers() -> dict[str, str]:
     """Return the reasons why ``cuda`` and ``tensorrt`` are unavailable, by name; loads the library first.
 
     Raises
@@ -610,9 +614,11 @@ def lacking() -> dict[str, str]:
 
     Examples
     --------
-    >>> "cpu" in runoff_ort.lacking()
+    >>> "cpu" in runoff_ort.unavailable_providers()
     False
     """
+
+lacking = unavailable_providers
 
 def library_path() -> str:
     """Return the absolute path that the library was loaded from; loads it first."""
@@ -620,7 +626,7 @@ def library_path() -> str:
 def providers() -> list[str]:
     """Return the providers that are available, by the names that `Session` takes; loads the library first.
 
-    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `lacking` returns why they are not. On
+    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `unavailable_providers` returns why they are not. On
     a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units, or on the
     CPU alone, with the GPU, with the Neural Engine.
 

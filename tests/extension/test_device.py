@@ -115,7 +115,7 @@ def test_the_cpu_is_no_device() -> None:
 
 
 def test_every_provider_is_here_or_lacks_something() -> None:
-    here, lacking = runoff_ort.providers(), runoff_ort.lacking()
+    here, lacking = runoff_ort.providers(), runoff_ort.unavailable_providers()
     assert "cpu" in here
     assert {name for name in NVIDIA if name in here} ^ set(lacking) == set(NVIDIA)
     assert all(reason and not reason.endswith(".") for reason in lacking.values())
@@ -125,7 +125,7 @@ def test_every_provider_is_here_or_lacks_something() -> None:
 def test_a_gpu_answers_or_one_line_says_what_is_lacking(provider: str, tmp_path: Path) -> None:
     path = save(one_node("Add", FLOAT, 2), tmp_path / "add.onnx")
     x = any_bits(3, FLOAT, (4, 5))
-    reason = runoff_ort.lacking().get(provider)
+    reason = runoff_ort.unavailable_providers().get(provider)
     if reason is None:
         session = runoff_ort.Session(path, provider=provider)
         assert session.device

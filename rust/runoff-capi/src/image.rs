@@ -6,11 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use turbojpeg::PixelFormat;
 
 use crate::failure::Failure;
+use crate::orientation::Orientation;
 use crate::request::{Interpolation, Preprocess};
 
 /// Preprocesses image files one after the other, reusing its buffers.
@@ -18,7 +20,9 @@ pub struct Images {
     paths: Vec<PathBuf>,
     spec: Preprocess,
     resizer: Resizer,
-    cropped: Image<'static>,
+    /// Pixels that were turned upright; empty until an image needs it.
+    upright: Vec<u8>,
+    cropped: TypedImage<'static, U8x3>,
     /// `(value - mean) / std` for every byte value of every channel.
     normalised: Box<[[f32; 256]; 3]>,
 }
@@ -32,8 +36,8 @@ impl Images {
                 *entry = (f32::from(value) - mean) / std;
             }
         }
-        let cropped = Image::new(spec.crop, spec.crop, PixelType::U8x3);
-        Self { paths, spec, resizer: Resizer::new(), cropped, normalised }
+        let cropped = TypedImage::new(spec.crop, spec.crop);
+        Self { paths, spec, resizer: Resizer::new(), upright: Vec::new(), cropped, normalised }
     }
 
     /// How many images there are.
@@ -61,13 +65,20 @@ impl Images {
             .map_err(|error| unreadable(format!("{shown}: not a whole JPEG: {error}")))?;
         let width = u32::try_from(image.width).unwrap_or(u32::MAX);
         let height = u32::try_from(image.height).unwrap_or(u32::MAX);
+        let orientation = Orientation::of_jpeg(&file);
+        let (pixels, (width, height)) = if orientation == Orientation::UPRIGHT {
+            (&image.pixels, (width, height))
+        } else {
+            let size = orientation.apply(&image.pixels, width, height, &mut self.upright);
+            (&self.upright, size)
+        };
         let options = self.kept(width, height);
-        let source = ImageRef::new(width, height, &image.pixels, PixelType::U8x3)
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels)
             .map_err(|error| unreadable(format!("{shown}: {error}")))?;
         self.resizer
-            .resize(&source, &mut self.cropped, &options)
+            .resize_typed(&source, &mut self.cropped, &options)
             .map_err(|error| unreadable(format!("{shown}: {error}")))?;
-        normalise(self.cropped.buffer(), &self.normalised, tensor);
+        normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())
     }
 
@@ -98,13 +109,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Interleaved bytes to planar normalised floats.
-fn normalise(pixels: &[u8], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
+fn normalise(pixels: &[U8x3], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
     let plane = tensor.len() / 3;
     let (red, rest) = tensor.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
-    for (((pixel, red), green), blue) in pixels.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
-        *red = table[0][usize::from(pixel[0])];
-        *green = table[1][usize::from(pixel[1])];
-        *blue = table[2][usize::from(pixel[2])];
+    for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+        *red = table[0][usize::from(pixel.0[0])];
+        *green = table[1][usize::from(pixel.0[1])];
+        *blue = table[2][usize::from(pixel.0[2])];
     }
 }

@@ -1,8 +1,8 @@
 //! `runoff-capi`: a runner of the protocol on ONNX Runtime's bare C API.
 //!
-//! The target `capi-rust`: the least that a native process costs with ONNX Runtime. It shares no code with `runoff-core`,
-//! so that `runoff-ort` can be compared with it; both use the same crates on the image. Reading the request and writing
-//! the result are part of its time: well under a millisecond.
+//! The target `capi-rust`: the least that a native process costs with ONNX Runtime. It shares no code with `runoff-core`
+//! but that of the EXIF orientation, so that `runoff-ort` can be compared with it; both use the same crates on the
+//! image. Reading the request and writing the result are part of its time: well under a millisecond.
 
 #![deny(unsafe_code)]
 
@@ -10,6 +10,8 @@ mod api;
 mod failure;
 mod image;
 mod labels;
+#[path = "../../runoff-core/src/image/orientation.rs"]
+mod orientation;
 mod request;
 mod runner;
 mod session;
@@ -124,7 +126,7 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     let threads = thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
     let mut runner = Runner::begin(api, &session, first.end()?, &outputs_dir)?;
     runner.perform(measure)?;
-    let top = labels::top(runner.logits()?, top_k, &labels::read(labels.as_deref())?)?;
+    let top = labels::top(runner.logits()?, top_k.get(), &labels::read(labels.as_deref())?)?;
     let mut fields = runner.fields()?;
     fields["protocol"] = json!(1);
     fields["case"] = json!(case);

@@ -1,6 +1,7 @@
 //! The request: the fields of `protocol/request.schema.json`. Fields that this runner has no use for are only allowed.
 
 use std::fs;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -8,6 +9,8 @@ use serde::de::IgnoredAny;
 
 use crate::failure::Failure;
 
+/// The version of the protocol that it speaks.
+const VERSION: u32 = 1;
 /// Settings that it applies; `threads` is always set.
 pub const SETTINGS: [&str; 8] =
     ["threads", "optimization", "spinning", "arena", "prepacking", "teardown", "prepared", "overlap"];
@@ -16,8 +19,8 @@ pub const SETTINGS: [&str; 8] =
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    #[serde(default, rename = "protocol")]
-    _protocol: IgnoredAny,
+    #[serde(default = "version")]
+    protocol: u32,
     pub case: String,
     workload: String,
     pub model: Model,
@@ -29,10 +32,10 @@ pub struct Request {
     #[serde(default)]
     pub measure: Measure,
     #[serde(default = "five")]
-    pub top_k: usize,
+    pub top_k: NonZeroUsize,
     pub outputs_dir: PathBuf,
     #[serde(default, rename = "spawn_ns")]
-    _spawn_ns: IgnoredAny,
+    _spawn_ns: Option<u64>,
 }
 
 /// The model's file.
@@ -40,17 +43,17 @@ pub struct Request {
 #[serde(deny_unknown_fields)]
 pub struct Model {
     #[serde(rename = "name")]
-    _name: IgnoredAny,
+    _name: String,
     pub path: PathBuf,
     pub format: String,
     #[serde(rename = "sha256")]
-    _sha256: IgnoredAny,
+    _sha256: String,
     #[serde(rename = "inputs")]
     _inputs: IgnoredAny,
     #[serde(rename = "outputs")]
     _outputs: IgnoredAny,
     #[serde(default, rename = "builder")]
-    _builder: IgnoredAny,
+    _builder: Option<String>,
 }
 
 /// An image file.
@@ -84,7 +87,7 @@ pub enum Interpolation {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    threads: Option<i32>,
+    threads: Option<NonZeroU16>,
     pub optimization: Option<Optimization>,
     pub spinning: Option<bool>,
     pub arena: Option<bool>,
@@ -92,19 +95,19 @@ pub struct Settings {
     pub teardown: Option<Teardown>,
     pub prepared: Option<bool>,
     pub overlap: Option<bool>,
-    inter_threads: Option<u32>,
-    execution: Option<String>,
+    inter_threads: Option<NonZeroU32>,
+    execution: Option<Execution>,
     provider: Option<String>,
     precision: Option<String>,
-    batch: Option<u32>,
+    batch: Option<NonZeroU32>,
     #[serde(rename = "profile")]
-    _profile: IgnoredAny,
+    _profile: String,
 }
 
 impl Settings {
     /// Threads within an operation.
     pub fn threads(&self) -> i32 {
-        self.threads.unwrap_or(1)
+        self.threads.map_or(1, |threads| threads.get().into())
     }
 
     /// Names of the settings that were requested and are not applied.
@@ -125,6 +128,13 @@ pub enum Optimization {
     Basic,
     Extended,
     All,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Execution {
+    Sequential,
+    Parallel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -151,8 +161,12 @@ pub enum Measure {
     },
 }
 
-fn five() -> usize {
-    5
+fn version() -> u32 {
+    VERSION
+}
+
+fn five() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(4)
 }
 
 /// Reads the request in the file `path`.
@@ -172,13 +186,16 @@ pub fn read(path: &Path) -> Result<Request, Failure> {
 fn check(request: &Request) -> Result<(), Failure> {
     let (settings, spec) = (&request.settings, &request.preprocess);
     let other = |given: &Option<String>, known: &str| given.as_deref().is_some_and(|given| given != known);
+    if request.protocol != VERSION {
+        return Err(Failure::bad_request(format!("protocol: {}, this runner speaks {VERSION}", request.protocol)));
+    }
     if request.workload != "classify" {
         return Err(Failure::bad_request(format!("workload: {:?}, this runner does classify", request.workload)));
     }
     if request.inputs.is_empty() {
         return Err(Failure::bad_request("inputs: is empty"));
     }
-    if settings.batch.is_some_and(|batch| batch != 1) {
+    if settings.batch.is_some_and(|batch| batch.get() != 1) {
         return Err(Failure::bad_request("settings.batch: this runner takes batches of 1"));
     }
     if spec.crop == 0 || spec.crop > spec.resize || spec.std.contains(&0.0) {
@@ -193,4 +210,42 @@ fn check(request: &Request) -> Result<(), Failure> {
         return Err(Failure::new("provider-unavailable", message, "set provider = \"cpu\", precision = \"fp32\""));
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[path = "../../runoff-core/tests/schema/mod.rs"]
+mod schema;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn requests_are_decoded_as_the_schema_says() {
+        let schema = schema::protocol("request.schema.json");
+        for name in ["once-classify", "turns-classify"] {
+            let mut golden = schema::protocol(&format!("golden/{name}.request.json"));
+            golden["outputs_dir"] = json!("/");
+            let changes = schema::changes(&schema, &golden);
+            assert!(changes.len() > 100, "{}", changes.len());
+            for schema::Changed { place, message, is_valid } in changes {
+                let request: Result<Request, _> = serde_json::from_value(message.clone());
+                let read = request.map_err(|error| error.to_string());
+                let read = read.and_then(|request| check(&request).map_err(|failure| failure.message));
+                if read.is_ok() != is_valid && !is_of_this_runner(&place, &message, is_valid) {
+                    panic!("{place}: {:?} for {message}", read.err());
+                }
+            }
+        }
+    }
+
+    /// Where this runner differs on purpose: what it cannot do, does not look at, or takes as left out.
+    fn is_of_this_runner(place: &str, message: &Value, is_valid: bool) -> bool {
+        let needs = ["workload", "preprocess", "preprocess.resize", "inputs.0.image"];
+        let is_null = message.pointer(&format!("/{}", place.replace('.', "/"))) == Some(&Value::Null);
+        let is_unseen = place.starts_with("model.inputs") || place.starts_with("model.outputs");
+        if is_valid { needs.contains(&place) } else { is_unseen || is_null && place.starts_with("settings.") }
+    }
 }

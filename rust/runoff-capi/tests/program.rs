@@ -194,6 +194,25 @@ fn accuracy_writes_the_output_and_the_input_of_every_item() {
 }
 
 #[test]
+fn a_picture_that_is_upside_down_is_turned() {
+    let bench = Bench::new();
+    let pixels = [COLOURS[0].repeat(8), COLOURS[1].repeat(8)].concat().repeat(12);
+    let image = Image { pixels: &pixels[..], width: 16, pitch: 48, height: 12, format: PixelFormat::RGB };
+    let jpeg = turbojpeg::compress(image, 100, turbojpeg::Subsamp::None).expect("a JPEG").to_vec();
+    let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0";
+    fs::write(bench.path("0.jpg"), &jpeg).expect("an image");
+    fs::write(bench.path("1.jpg"), [&jpeg[..2], exif, &jpeg[2..]].concat()).expect("an image");
+    let result = bench.serve(&bench.request(&json!({"kind": "accuracy"})));
+    let [stored, turned] = [0, 1].map(|item| elements(&result["tensors"][item]));
+    assert!((stored[0] - stored[7]).abs() > 1.0, "the two halves differ");
+    for (row, turned) in stored.chunks(8).zip(turned.chunks(8)) {
+        for (pixel, turned) in row.iter().zip(turned.iter().rev()) {
+            assert!((pixel - turned).abs() < 0.11, "{pixel}, not {turned}");
+        }
+    }
+}
+
+#[test]
 fn turns_are_taken_on_command() {
     let bench = Bench::new();
     let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 3})));

@@ -20,8 +20,8 @@ pub struct RunnerArgs {
     #[arg(long, value_name = "FILE", requires = "request")]
     pub result: Option<PathBuf>,
     /// Print what this runner can do on this machine, as JSON.
-    #[arg(long, conflicts_with_all = ["request", "result"])]
-    pub probe: bool,
+    #[arg(long, visible_alias = "probe", conflicts_with_all = ["request", "result"])]
+    pub capabilities: bool,
 }
 
 /// Reads the request in `request`; when it is bad, writes the result to `result` and returns the exit code.

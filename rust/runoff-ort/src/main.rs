@@ -26,7 +26,7 @@ Examples:
   runoff-ort bench --model model.onnx --threads 2
   runoff-ort info model.onnx
   runoff-ort prepare --model model.onnx
-  runoff-ort --probe
+  runoff-ort --capabilities
   runoff-ort --request /abs/request.json --result /abs/result.json
 
 ONNX Runtime's library is taken from the environment variable RUNOFF_ORT_DYLIB (an absolute path).
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     match (arguments.command, arguments.runner.request, arguments.runner.result) {
         (Some(command), _, _) => finish(carry_out(&command)),
         (None, Some(request), Some(result)) => run(&request, &result, entry_ns),
-        (None, _, _) if arguments.runner.probe => finish(probe()),
+        (None, _, _) if arguments.runner.capabilities => finish(capabilities()),
         (None, _, _) => finish(help()),
     }
 }
@@ -91,7 +91,7 @@ fn carry_out(command: &Command) -> anyhow::Result<u8> {
     }
 }
 
-fn probe() -> anyhow::Result<u8> {
+fn capabilities() -> anyhow::Result<u8> {
     let capabilities = runner::capabilities("ort-rust");
     print_json(&capabilities)?;
     Ok(capabilities.unavailable.map_or(0, |unavailable| unavailable.kind.exit_code()))

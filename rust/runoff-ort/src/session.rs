@@ -22,7 +22,7 @@ pub struct SessionArgs {
     /// Settings profile.
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = PossibleValuesParser::new(profile::NAMES))]
     pub profile: String,
-    /// Execution provider; `runoff-ort --probe` lists those available, and why others are not.
+    /// Execution provider; `runoff-ort --capabilities` lists those available, and why others are not.
     #[arg(long, value_name = "NAME", default_value = CPU)]
     pub provider: String,
 }

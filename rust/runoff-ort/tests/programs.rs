@@ -298,9 +298,11 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn the_probe_says_what_works_here() {
-    for (program, name, computes) in [(ORT, "ort-rust", true), (NULL, "null-rust", false)] {
-        let output = Command::new(program).arg("--probe").output().expect("a program");
+fn the_capabilities_are_what_works_here() {
+    for (program, word, name, computes) in
+        [(ORT, "--capabilities", "ort-rust", true), (NULL, "--probe", "null-rust", false)]
+    {
+        let output = Command::new(program).arg(word).output().expect("a program");
         assert_eq!(output.status.code(), Some(0));
         let capabilities: Capabilities = serde_json::from_slice(&output.stdout).expect("capabilities");
         assert_eq!((capabilities.runner.as_str(), capabilities.computes), (name, computes));

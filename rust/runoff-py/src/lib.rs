@@ -36,12 +36,15 @@ fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<describe::TensorInfo>()?;
     module.add_class::<session::Session>()?;
     module.add_function(wrap_pyfunction!(preprocess::preprocess, module)?)?;
-    module.add_function(wrap_pyfunction!(runtime::lacking, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::create_environment, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::library_path, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::load_runtime, module)?)?;
-    module.add_function(wrap_pyfunction!(runtime::make_environment, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::providers, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::runtime_build, module)?)?;
-    module.add_function(wrap_pyfunction!(runtime::runtime_version, module)?)
+    module.add_function(wrap_pyfunction!(runtime::runtime_version, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::unavailable_providers, module)?)?;
+    // Their first names.
+    module.add("lacking", module.getattr("unavailable_providers")?)?;
+    module.add("make_environment", module.getattr("create_environment")?)
 }

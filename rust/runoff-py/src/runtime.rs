@@ -88,7 +88,7 @@ pub fn load_runtime(py: Python<'_>) -> PyResult<()> {
 
 /// Makes ONNX Runtime's environment.
 #[pyfunction]
-pub fn make_environment(py: Python<'_>) -> PyResult<()> {
+pub fn create_environment(py: Python<'_>) -> PyResult<()> {
     environment(py).map(drop)
 }
 
@@ -115,7 +115,7 @@ pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
 
 /// Why execution providers cannot be used on this machine.
 #[pyfunction]
-pub fn lacking(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+pub fn unavailable_providers(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
     with_loaded(py, |_| session::lacking())
 }
 

@@ -2,10 +2,9 @@
 
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
 
-use super::orientation::Orientation;
+use super::orientation::{Orientation, START_OF_SCAN};
 use super::{Header, Refusal, check_size};
 
-const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
 pub fn decode(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
@@ -25,7 +24,7 @@ pub fn decode(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     if is_cmyk {
         cmyk_to_rgb(pixels);
     }
-    Ok(Header { width, height, orientation: exif(file).map_or(Orientation::UPRIGHT, Orientation::of) })
+    Ok(Header { width, height, orientation: Orientation::of_jpeg(file) })
 }
 
 /// Whether libjpeg-turbo decoded all of `file` in spite of some damage, as Pillow does: cameras leave stray bytes.
@@ -46,34 +45,4 @@ fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
         }
     }
     pixels.truncate(count * 3);
-}
-
-/// The EXIF block, which stands in a segment before the first scan.
-fn exif(file: &[u8]) -> Option<&[u8]> {
-    let mut rest = file.get(2..)?;
-    loop {
-        let [0xff, marker, high, low, ..] = *rest else { return None };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let segment = rest.get(4..2 + length)?;
-        match (marker, segment.strip_prefix(b"Exif\0\0")) {
-            (0xe1, Some(block)) => return Some(block),
-            (START_OF_SCAN, _) => return None,
-            _ => rest = &rest[2 + length..],
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_segment_that_reaches_beyond_the_file_is_no_exif_block() {
-        assert_eq!(exif(b"\xff\xd8\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
-        assert_eq!(exif(b"\xff\xd8\xff\xe0\x00\x03x\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
-        for file in [&b"\xff\xd8\xff\xe1\x00\x0bExif\0\0II"[..], b"\xff\xd8\xff\xe1\x00\x00", b"\xff\xd8\xff\xd9", b""]
-        {
-            assert_eq!(exif(file), None, "{file:?}");
-        }
-    }
 }

@@ -6,6 +6,8 @@ pub struct Orientation(u16);
 
 const TAG: u16 = 0x0112;
 const SHORT: u16 = 3;
+/// The marker of a JPEG file after which no metadata comes.
+pub const START_OF_SCAN: u8 = 0xda;
 
 impl Orientation {
     /// The image as it is stored.
@@ -19,6 +21,11 @@ impl Orientation {
     /// The value in an EXIF block; upright if there is none.
     pub fn of(block: &[u8]) -> Self {
         read(block.strip_prefix(b"Exif\0\0").unwrap_or(block)).map_or(Self::UPRIGHT, Self::from_tag)
+    }
+
+    /// The value in the EXIF block of a JPEG file; upright if there is none.
+    pub fn of_jpeg(file: &[u8]) -> Self {
+        jpeg_exif(file).map_or(Self::UPRIGHT, Self::of)
     }
 
     /// Writes the image `from`, RGB of `width` x `height` pixels, upright into `to`; returns the new width and height.
@@ -45,6 +52,21 @@ impl Orientation {
 
 fn index(side: u32) -> usize {
     usize::try_from(side).unwrap_or(usize::MAX)
+}
+
+/// The EXIF block of a JPEG file, which stands in a segment before the first scan.
+fn jpeg_exif(file: &[u8]) -> Option<&[u8]> {
+    let mut rest = file.get(2..)?;
+    loop {
+        let [0xff, marker, high, low, ..] = *rest else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let segment = rest.get(4..2 + length)?;
+        match (marker, segment.strip_prefix(b"Exif\0\0")) {
+            (0xe1, Some(block)) => return Some(block),
+            (START_OF_SCAN, _) => return None,
+            _ => rest = &rest[2 + length..],
+        }
+    }
 }
 
 /// The tag's value in the first directory of a TIFF structure, which an EXIF block is.
@@ -96,6 +118,16 @@ mod tests {
         }
         for (value, expected) in [(5, "acebdf"), (6, "ecafdb"), (7, "fdbeca"), (8, "bdface")] {
             assert_eq!(upright(value), ((3, 2), expected.to_owned()), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_reaches_beyond_the_file_is_no_exif_block() {
+        assert_eq!(jpeg_exif(b"\xff\xd8\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
+        assert_eq!(jpeg_exif(b"\xff\xd8\xff\xe0\x00\x03x\xff\xe1\x00\x0aExif\0\0II"), Some(&b"II"[..]));
+        for file in [&b"\xff\xd8\xff\xe1\x00\x0bExif\0\0II"[..], b"\xff\xd8\xff\xe1\x00\x00", b"\xff\xd8\xff\xd9", b""]
+        {
+            assert_eq!(jpeg_exif(file), None, "{file:?}");
         }
     }
 }

@@ -205,7 +205,7 @@ pub struct Unavailable {
     pub hint: String,
 }
 
-/// What a runner prints for `--probe`: its capabilities.
+/// What a runner prints for `--capabilities`: its capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Versions of the protocol.

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             Ok(request) => write_result(&result, &answer(&request, entry_ns)),
             Err(code) => code,
         },
-        _ if runner.probe => printed(print_json(&capabilities())),
+        _ if runner.capabilities => printed(print_json(&capabilities())),
         _ => printed(print(&Arguments::command().render_help().to_string())),
     }
 }
