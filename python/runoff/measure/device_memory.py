@@ -30,18 +30,20 @@ class DeviceWatch:
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._handles: list[Any] = []
         self._failure = ""
+        self._nvml: Any = None
         self._before = self._peak = 0
         self._known: set[int] = set()
         self._own: dict[int, int] = {}
 
     def __enter__(self) -> Self:
-        import pynvml  # late: a thousand constants
+        import pynvml as nvml  # late: a thousand constants
 
+        self._nvml = nvml
         try:
             self._handles = gpu_handles()
             self._before = self._peak = self._used()
             self._known = set(self._processes())
-        except pynvml.NVMLError as error:
+        except nvml.NVMLError as error:
             self._failure = f"NVML failed: {error}"
             return self
         self._thread.start()
@@ -65,29 +67,23 @@ class DeviceWatch:
         return DeviceMemory(peak_bytes=rise, how=f"all GPUs, less what was in use before, {_SAMPLED}")
 
     def _sample(self) -> None:
-        import pynvml
-
         while not self._stop.wait(EVERY_S):
             try:
                 self._peak = max(self._peak, self._used())
                 for pid, used in self._processes().items():
                     self._own[pid] = max(self._own.get(pid, 0), used)
-            except pynvml.NVMLError as error:
+            except self._nvml.NVMLError as error:
                 self._failure = f"NVML failed: {error}"
                 return
 
     def _used(self) -> int:
         """Return the bytes in use on all GPUs."""
-        import pynvml
-
-        return sum(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
+        return sum(int(self._nvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
 
     def _processes(self) -> dict[int, int]:
         """Return the bytes that each process uses on all GPUs, as far as NVML reports them."""
-        import pynvml
-
         used: dict[int, int] = {}
         for handle in self._handles:
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
         return used

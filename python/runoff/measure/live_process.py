@@ -16,7 +16,7 @@ from runoff.measure.verify import check_result, check_turn
 from runoff.probes.latency import turns
 from runoff.records import untrusted
 from runoff.records.protocol import WrittenTensor
-from runoff.records.reason import Reason
+from runoff.records.reason import Reason, ReasonError
 from runoff.records.schema import InterleavingStats
 
 if TYPE_CHECKING:
@@ -38,12 +38,8 @@ _TICKS = 20
 _TICK_S = 0.01
 
 
-class TurnError(Exception):
+class TurnError(ReasonError):
     """The process cannot continue."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
 
 
 class LiveProcess:
@@ -99,7 +95,7 @@ class LiveProcess:
         roundtrip_ns = time.monotonic_ns() - began
         times = _decode(line, dict[str, list[int]])
         if "inference" not in times or any(len(part) != len(firsts) for part in times.values()):
-            raise _protocol_error(f"asked for {len(firsts)} inferences, the runner responded {line[:80]!r}")
+            raise _protocol_error(f"{len(firsts)} inferences were requested, the runner responded {line[:80]!r}")
         self._record_times(firsts, times, roundtrip_ns)
         if firsts:
             self._check_outputs(firsts[-1])
@@ -231,7 +227,7 @@ def _decode(line: str, kind: Any) -> Any:  # noqa: ANN401 (a type of msgspec's, 
 
 
 def _exit_reason(outcome: Outcome) -> Reason:
-    """Return why a process is gone that was not asked to end; a good result does not excuse it."""
+    """Return why a process is gone that was not requested to end; a good result does not excuse it."""
     return outcome.reason or Reason("crashed", "the runner exited unexpectedly")
 
 

@@ -51,18 +51,6 @@ class Estimate:
         return self._known.get((case, probe), self._by_case.get(case, average))
 
 
-def quiet_progress(console: Console) -> Progress:
-    """Return a bar that is drawn only on request; its tasks have the field ``left``."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[left]}"),
-        console=console,
-        auto_refresh=False,  # a refreshing thread would disturb what is being timed
-        transient=True,
-    )
-
-
 def _key(job: Job) -> str:
     return " ".join(case.id for case in job.cases)
 
@@ -74,7 +62,14 @@ class Bar:
         self._sampling = sampling
         self._estimate = Estimate(jobs)
         self._console = console
-        self._progress = quiet_progress(console)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[left]}"),
+            console=console,
+            auto_refresh=False,  # a refreshing thread would disturb what is being timed
+            transient=True,
+        )
         self._task = self._progress.add_task("", total=len(jobs), left="")
         self._began, self._printed = 0.0, -_SILENCE_S
 

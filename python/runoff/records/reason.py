@@ -21,3 +21,11 @@ class Reason(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ReasonError(Exception):
+    """A measurement cannot continue, for a `reason`."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason

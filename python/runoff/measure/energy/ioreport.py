@@ -43,11 +43,11 @@ def find_ioreport() -> CumulativeMeter | Reason:
     return CumulativeMeter(info, lambda: _count(monitor), APPLE_MAY_REST)
 
 
-def _count(monitor: Any) -> dict[str, int]:  # noqa: ANN401 (the library has no types where it is not installed)
-    """Return the counters of this chip in millijoules, by domain."""
+def _count(monitor: Any) -> dict[str, float]:  # noqa: ANN401 (the library has no types where it is not installed)
+    """Return the counters of this chip in joules, by domain."""
     try:
         counted = monitor.get_cumulative_energy()
     except RuntimeError as error:
         raise MeterError(Reason("no-counter", f"IOReport cannot be read: {error}")) from error
     values = {domain: getattr(counted, field) for field, domain in FIELDS.items()}
-    return {domain: millijoules for domain, millijoules in values.items() if millijoules is not None}
+    return {domain: millijoules / 1e3 for domain, millijoules in values.items() if millijoules is not None}

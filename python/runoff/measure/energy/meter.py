@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from runoff.records.reason import Reason
+from runoff.records.reason import Reason, ReasonError
 from runoff.records.schema import MeterInfo
 
 if TYPE_CHECKING:
@@ -40,12 +40,8 @@ APPLE_MAY_REST = frozenset({"gpu", "gpu-sram", "neural-engine"})
 MILLIJOULE = 0.001
 
 
-class MeterError(Exception):
+class MeterError(ReasonError):
     """A source can no longer be read."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
 
 
 class Reading(Struct, frozen=True):
@@ -94,28 +90,28 @@ def with_whole(joules: dict[str, float], info: MeterInfo) -> dict[str, float]:
 
 
 class CumulativeMeter(Meter):
-    """Counters in millijoules that only increase and can be read at any time.
+    """Counters that only increase and can be read at any time.
 
     Parameters
     ----------
     info
         Its description.
     count
-        Returns the counters by domain; raises `MeterError` if they cannot be read.
+        Returns the counters in joules by domain; raises `MeterError` if they cannot be read.
     may_rest
         Domains that may draw nothing while the processor works.
     """
 
     def __init__(
-        self, info: MeterInfo, count: Callable[[], dict[str, int]], may_rest: frozenset[str] = frozenset()
+        self, info: MeterInfo, count: Callable[[], dict[str, float]], may_rest: frozenset[str] = frozenset()
     ) -> None:
         self.info, self.may_rest = info, may_rest
-        self._count = count
-        self._zero: dict[str, int] = {}
+        self._counters = count
+        self._zero: dict[str, float] = {}
 
     def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
         """Count from zero."""
-        self._zero = self._count()
+        self._zero = self._counters()
 
     def read(self) -> Reading:
         """Return the joules by domain since `open`.
@@ -125,8 +121,8 @@ class CumulativeMeter(Meter):
         MeterError
             If a counter is gone or decreased.
         """
-        now_ns, counted = time.monotonic_ns(), self._count()
-        joules = {domain: (counted[domain] - zero) / 1e3 for domain, zero in self._zero.items() if domain in counted}
+        now_ns, counted = time.monotonic_ns(), self._counters()
+        joules = {domain: counted[domain] - zero for domain, zero in self._zero.items() if domain in counted}
         if len(joules) < len(self._zero) or min(joules.values()) < 0:
             raise MeterError(Reason("no-counter", f"a counter of {self.info.source} is gone or was reset"))
         return Reading(now_ns, with_whole(joules, self.info))

@@ -57,10 +57,10 @@ def find_nvml() -> CumulativeMeter | Reason:
     return CumulativeMeter(info, lambda: _count(counting))
 
 
-def _count(handles: dict[str, Any]) -> dict[str, int]:
+def _count(handles: dict[str, Any]) -> dict[str, float]:
     import pynvml
 
     try:
-        return {domain: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) for domain, gpu in handles.items()}
+        return {domain: pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3 for domain, gpu in handles.items()}
     except pynvml.NVMLError as error:
         raise MeterError(Reason("no-counter", f"NVML failed: {error}")) from error

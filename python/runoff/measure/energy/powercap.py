@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from runoff.measure.energy.meter import RAPL, Meter, MeterError, Reading
+from runoff.measure.energy.meter import RAPL, CumulativeMeter, MeterError
 from runoff.records.reason import Reason
 from runoff.records.schema import MeterInfo
 
@@ -84,25 +84,15 @@ def _zone(folder: Path, domain: str) -> Zone | Reason:
     return Zone(file, domain, range_uj)
 
 
-class Powercap(Meter):
-    """Counters of the powercap tree, added up over processors.
-
-    Parameters
-    ----------
-    zones
-        The counters, one at least.
-    lacks
-        By domain, why it is unavailable.
-    """
-
-    may_rest = frozenset({"uncore"})
+class Powercap(CumulativeMeter):
+    """Counters of the powercap tree, added up over processors; `lacks` says, by domain, why others are unavailable."""
 
     def __init__(self, zones: list[Zone], lacks: dict[str, str]) -> None:
         self._zones = zones
         self._last: dict[Path, int] = {}
         self._last_ns = 0
-        self._joules: dict[str, float] = {}
-        self.info = MeterInfo(
+        self._joules = {zone.domain: 0.0 for zone in zones}
+        info = MeterInfo(
             name=NAME,
             source=f"RAPL, the processor's own counters, read from {ROOT}",
             domains={zone.domain: RAPL.get(zone.domain, zone.domain) for zone in zones},
@@ -110,40 +100,29 @@ class Powercap(Meter):
             step_s=STEP_S,
             lacks=lacks,
         )
+        super().__init__(info, self._total, frozenset({"uncore"}))
 
-    def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
+    def open(self, spawner: Spawner, scratch: Path) -> None:
         """Count from zero."""
-        self._joules = {zone.domain: 0.0 for zone in self._zones}
-        self._last_ns = time.monotonic_ns()
-        self._last = {zone.file: self._count(zone) for zone in self._zones}
+        self._last, self._last_ns = {}, time.monotonic_ns()
+        super().open(spawner, scratch)
 
-    def read(self) -> Reading:
-        """Return the joules by domain since `open`, over wrap-arounds.
-
-        Raises
-        ------
-        MeterError
-            If a counter cannot be read, or may have wrapped around more than once since the last reading.
-        """
+    def _total(self) -> dict[str, float]:
+        """Return the joules by domain, over wrap-arounds; a counter must not wrap around twice between two calls."""
         now_ns = time.monotonic_ns()
         since_s = (now_ns - self._last_ns) / 1e9
         for zone in self._zones:
-            range_j = zone.range_uj / 1e6
+            range_j, file = zone.range_uj / 1e6, zone.file
             if since_s * MOST_W > range_j:
-                message = (
-                    f"{since_s:.0f} s between two readings of {zone.file}, which wraps around after {range_j:,.0f} J"
-                )
+                message = f"{since_s:.0f} s between two readings of {file}, which wraps around after {range_j:,.0f} J"
                 hint = "measure a model whose process is shorter"
                 raise MeterError(Reason("wrapped", f"{message}: it may have done so more than once", hint))
             count = self._count(zone)
-            step_uj = count - self._last[zone.file]
+            step_uj = count - self._last.get(zone.file, count)
             self._joules[zone.domain] += (step_uj if step_uj >= 0 else step_uj + zone.range_uj) / 1e6
             self._last[zone.file] = count
         self._last_ns = now_ns
-        return Reading(now_ns, dict(self._joules))
-
-    def close(self) -> None:
-        """Nothing was started."""
+        return dict(self._joules)
 
     def _count(self, zone: Zone) -> int:
         try:
