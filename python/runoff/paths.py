@@ -1,4 +1,4 @@
-"""Where things are: one place that knows the folders, each of which an environment variable can move."""
+"""The folders that runoff uses; an environment variable can move each of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def root() -> Path:
 
 
 def home() -> Path:
-    """Return the folder of what runoff makes for itself: models and tools (``RUNOFF_HOME``)."""
+    """Return the folder of the models and tools that runoff creates (``RUNOFF_HOME``)."""
     return _folder("RUNOFF_HOME", root() / ".runoff")
 
 
 def environments() -> Path:
-    """Return the folder with one Python environment per target (``RUNOFF_ENVS``); nox makes them."""
+    """Return the folder with one Python environment per target (``RUNOFF_ENVS``); nox creates them."""
     return _folder("RUNOFF_ENVS", root() / ".nox")
 
 
@@ -63,6 +63,6 @@ def profile(name: str) -> Path:
 
 
 def shown(path: Path) -> str:
-    """Return `path` as a person would type it: relative to the working folder where it lies below it."""
+    """Return `path` as a user would type it: relative to the working folder if it lies below it."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -33,6 +33,7 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
 _HEAD_BYTES = 65536
 _TAIL_BYTES = 4096
+_QUOTED = 300
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -175,16 +176,13 @@ class Spawner:
         OSError
             If the program cannot be started.
         """
-        guard = self._guard or self._start_guard()
         out, err = self._scratch / "stdout", self._scratch / "stderr"
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(out), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
             (os.POSIX_SPAWN_OPEN, 2, str(err), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
-        spawn_ns = time.monotonic_ns()
-        if stamp:
-            stamp(spawn_ns)
+        guard, spawn_ns = self._prepare(stamp)
         pid = _spawn(argv, env, actions, guard)
         status, used, timed_out = self._wait(pid, timeout_s)
         exit_ns = time.monotonic_ns()
@@ -211,10 +209,7 @@ class Spawner:
         OSError
             If the program cannot be started.
         """
-        guard = self._guard or self._start_guard()
-        spawn_ns = time.monotonic_ns()
-        if stamp:
-            stamp(spawn_ns)
+        guard, spawn_ns = self._prepare(stamp)
         log = self._scratch / f"stderr-{spawn_ns}"
         (stdin, to_process), (from_process, stdout) = os.pipe(), os.pipe()
         actions = [
@@ -235,19 +230,26 @@ class Spawner:
         self._live.append(Live(pid, spawn_ns, (to_process, from_process), log, self._kill_group))
         return self._live[-1]
 
+    def _prepare(self, stamp: Callable[[int], None] | None) -> tuple[int, int]:
+        """Return the guard's process id and the spawn time, which `stamp` is called with."""
+        guard = self._guard or self._start_guard()
+        spawn_ns = time.monotonic_ns()
+        if stamp:
+            stamp(spawn_ns)
+        return guard, spawn_ns
+
     def _wait(self, pid: int, timeout_s: float) -> tuple[int, struct_rusage, bool]:
+        timed_out = False
         try:
             with _deadline(timeout_s):
                 _, status, used = os.wait4(pid, 0)
-        except _DeadlineError:
+        except BaseException as error:
             self._kill_group()
             _, status, used = os.wait4(pid, 0)
-            return status, used, True
-        except BaseException:
-            self._kill_group()
-            os.wait4(pid, 0)
-            raise
-        return status, used, False
+            timed_out = isinstance(error, _DeadlineError)
+            if not timed_out:
+                raise
+        return status, used, timed_out
 
     def _start_guard(self) -> int:
         read, self._leash = os.pipe()  # not inheritable: the guard gets its end by dup2, children get neither
@@ -318,9 +320,6 @@ def workspace() -> Iterator[tuple[Spawner, Path]]:
     """Give a spawner and a scratch folder; both are removed at the end, with all processes."""
     with tempfile.TemporaryDirectory(prefix="runoff-") as folder, Spawner(Path(folder) / "log") as spawner:
         yield spawner, Path(folder)
-
-
-_QUOTED = 300
 
 
 def describe_exit(finished: Finished) -> str:

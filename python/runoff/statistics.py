@@ -1,13 +1,13 @@
 """Estimates with valid intervals.
 
-A *unit* is what repeats independently: a process, or a set of processes that live side by side. Two processes
-of one program differ for their whole life (memory layout), so thousands of iterations in one process say nothing
-about the next. Every interval is therefore about units: the iterations of each are condensed into one value, and
-those values spread as much as the next unit may, within and between processes together.
+A *unit* is an independent repetition: a process, or a set of interleaved processes. Two processes of one program
+differ for their whole lifetime (memory layout), so thousands of iterations in one process say nothing about the next.
+Every interval is therefore over units: the iterations of each are condensed into one value, and the spread of these
+values includes the variation within and between processes.
 
-One rule serves any number of units: the mean of their middle two thirds, on logarithms, with Student's
-distribution (Tukey and McLaughlin 1963, Yuen 1974). ``tools/coverage`` shows by simulation how often such
-intervals hold the truth, and how the rules do that were not taken; docs/statistics.md has the result.
+One rule applies to any number of units: the mean of their middle two thirds, on logarithms, with Student's
+distribution (Tukey and McLaughlin 1963, Yuen 1974). ``tools/coverage`` simulates how often such intervals cover the
+true value, and how the rejected rules perform; docs/statistics.md has the result.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 BOUND_CONFIDENCE = 0.99
 TRIMMED = 6
-"""One unit in so many is left out at each end: the disturbed ones, whatever they were disturbed by."""
+"""One unit in so many is trimmed at each end: those that were disturbed, whatever the cause."""
 
 _LARGEST = 700.0
-"""Largest logarithm that is taken back."""
+"""Largest logarithm that is converted back."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; `low` and `high` are NaN where there is none."""
+    """A number with its interval; `low` and `high` are NaN if there is none."""
 
     value: float
     low: float
     high: float
     n: int
-    """How many independent things it rests on: processes, blocks, or samples for a percentile."""
+    """Number of independent values: processes, blocks, or samples for a percentile."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times less a case takes than a baseline: baseline / case, above 1 is better."""
+    """The ratio baseline / case: above 1, the case takes less."""
 
     value: float
     low: float
     high: float
-    """The 95 % interval; NaN where one unit gives none."""
+    """The 95% interval; NaN for a single unit."""
     n: int
-    """Units it rests on; of two unpaired sides, the smaller number."""
+    """Number of units; if unpaired, of the smaller side."""
     p: float
-    """Two-sided p-value of "it is 1"; NaN where there is no interval. Below 0.05 when the interval leaves out 1."""
+    """Two-sided p-value of "it is 1"; NaN without an interval, below 0.05 if the interval excludes 1."""
 
 
 class Outliers(NamedTuple):
-    """How many of `n` values lie beyond Tukey's fences. They are counted, never dropped."""
+    """Number of values, of `n`, beyond Tukey's fences. They are counted, never dropped."""
 
     mild: int
     """Beyond 1.5 interquartile ranges from the quartiles, not beyond 3."""
@@ -78,9 +78,9 @@ class _Centre(NamedTuple):
 
 
 def median(processes: Sequence[NDArray[np.float64]]) -> Estimate:
-    """Return the typical median of a process, with a 95 % interval for it.
+    """Return the typical median of a process with its 95% interval.
 
-    That is the trimmed mean of the processes' medians, on logarithms where all are positive.
+    It is the trimmed mean of the processes' medians, on logarithms if all are positive.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def median(processes: Sequence[NDArray[np.float64]]) -> Estimate:
 
 
 def mean(processes: Sequence[NDArray[np.float64]]) -> Estimate:
-    """Return the mean of the processes' means with Student's 95 % interval; nothing is trimmed.
+    """Return the mean of the processes' means with Student's 95% interval; nothing is trimmed.
 
     `processes` is as for `median`.
     """
@@ -105,10 +105,10 @@ def mean(processes: Sequence[NDArray[np.float64]]) -> Estimate:
 
 
 def paired(logs: Sequence[NDArray[np.float64]]) -> Ratio:
-    """Return the ratio baseline / case with a 95 % interval: how many times less the case takes.
+    """Return the ratio baseline / case with its 95% interval.
 
-    It is the exponential of the trimmed mean of the units' median log ratios. What slows both sides of a pair
-    alike cancels.
+    It is the exponential of the trimmed mean of the units' median log ratios. A disturbance that slows both sides of
+    a pair alike cancels out.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def paired(logs: Sequence[NDArray[np.float64]]) -> Ratio:
 
 
 def unpaired(baseline: Sequence[NDArray[np.float64]], case: Sequence[NDArray[np.float64]]) -> Ratio:
-    """Return the ratio baseline / case of samples that were not taken together, with a 95 % interval (Yuen 1974).
+    """Return the ratio baseline / case of samples that are not paired, with its 95% interval (Yuen 1974).
 
     Each side is a sequence of float64 arrays, one for each process, shape ``(iterations,)``, all values
     positive. One process on a side gives no interval.
@@ -141,7 +141,7 @@ def _condensed(units: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 def _centre(values: NDArray[np.float64], *, trim: bool = True) -> _Centre:
     """Return the trimmed mean of `values`, shape ``(n,)``; its error is NaN for n = 1.
 
-    The error is that of Yuen (1974): of the values, each of those trimmed moved to the nearest that is kept.
+    The error is that of Yuen (1974), of the values with each trimmed one replaced by the nearest that is kept.
     """
     n = len(values)
     cut = n // TRIMMED if trim else 0
@@ -175,7 +175,7 @@ def _ratio(centre: _Centre, n: int) -> Ratio:
 
 
 def _exp(value: float) -> float:
-    """Return the exponential, above 0 and finite also where two wild units give an interval without end."""
+    """Return the exponential, above 0 and finite even if two units give an extremely wide interval."""
     return value if isnan(value) else exp(min(max(value, -_LARGEST), _LARGEST))
 
 
@@ -189,7 +189,7 @@ def _plain(values: NDArray[np.float64], *, trim: bool) -> Estimate:
 
 
 def adjust(ps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p-values corrected for being many: at 0.05, one in twenty of what is called a difference is none.
+    """Return p-values corrected for multiple comparisons: at 0.05, one in twenty of the differences found is false.
 
     `ps` is float64 of shape ``(comparisons,)``; NaN stays NaN. Source: Benjamini and Hochberg (1995).
     """
@@ -213,10 +213,10 @@ def outliers(values: NDArray[np.float64]) -> Outliers:
 
 @cache
 def fewest_samples(q: float) -> int:
-    """Return how many samples the quantile `q` needs: 64, 662 and 6,636 for 0.9, 0.99 and 0.999.
+    """Return the number of samples that the quantile `q` needs: 64, 662 and 6,636 for 0.9, 0.99 and 0.999.
 
-    That is the smallest n for which at least two of n samples lie above the quantile with 99 % confidence, so
-    that its upper bound is not the largest sample. Source: the early-stopping rule of MLPerf's LoadGen.
+    It is the smallest n for which at least two of n samples lie above the quantile with 99% confidence, so its upper
+    bound is not the largest sample. Source: the early-stopping rule of MLPerf's LoadGen.
     """
     n = 2
     while stats.binom.cdf(1, 2 * n, 1 - q) > 1 - BOUND_CONFIDENCE:
@@ -226,22 +226,20 @@ def fewest_samples(q: float) -> int:
     return int(candidates[np.argmax(enough)])
 
 
-def percentile(values: NDArray[np.float64] | Sequence[NDArray[np.float64]], q: float) -> Estimate | None:
-    """Return the quantile `q` of all samples with its lower and upper bounds; each holds with 99 % confidence.
+def percentile(processes: Sequence[NDArray[np.float64]], q: float) -> Estimate | None:
+    """Return the quantile `q` of all samples with its lower and upper bounds, each with 99% confidence.
 
-    Samples of one process resemble each other, so the bounds count them as fewer than they are, as
-    `effective_samples` says. Returns None when there are fewer samples than `fewest_samples`; there are no bounds
-    (NaN) when that is what they are worth.
+    Samples of one process resemble each other, so the bounds count only their `effective_samples`. Returns None if
+    there are fewer samples than `fewest_samples`; the bounds are NaN if there are fewer effective samples.
 
     Parameters
     ----------
-    values
-        A float64 array of samples for each process, shape ``(samples,)``; a single array is one process, and its
-        bounds are about that process alone.
+    processes
+        A float64 array of samples for each process, shape ``(samples,)``; the bounds for one process are valid for
+        that process alone.
     q
         Between 0 and 1.
     """
-    processes = [values] if isinstance(values, np.ndarray) else list(values)
     ordered = np.sort(np.concatenate(processes))
     n, fewest = len(ordered), fewest_samples(q)
     if n < fewest:
@@ -256,11 +254,11 @@ def percentile(values: NDArray[np.float64] | Sequence[NDArray[np.float64]], q: f
 
 
 def effective_samples(processes: Sequence[NDArray[np.float64]], q: float) -> int:
-    """Return how many independent samples those of `processes` are worth for the quantile `q`, at most all.
+    """Return the number of independent samples that those of `processes` are worth for the quantile `q`, at most all.
 
-    Their number is divided by the design effect: how much more the share of samples below the quantile varies
-    between processes than it would by chance; few processes tell this badly, which Student's distribution makes
-    up for. Source: Korn and Graubard, *Survey Methodology* 24 (1998), for shares; Woodruff (1952) for quantiles.
+    Their number is divided by the design effect: how much more the share of samples below the quantile varies between
+    processes than it would by chance. Few processes estimate it poorly; Student's distribution compensates for that.
+    Source: Korn and Graubard, *Survey Methodology* 24 (1998), for shares; Woodruff (1952) for quantiles.
     """
     n, count = sum(map(len, processes)), len(processes)
     if count == 1:

@@ -178,14 +178,14 @@ def test_outliers_are_counted_by_tukeys_fences() -> None:
 @pytest.mark.parametrize(("q", "fewest"), [(0.9, 64), (0.99, 662), (0.999, 6636)])
 def test_fewest_samples_are_those_of_mlperf(q: float, fewest: int) -> None:
     assert fewest_samples(q) == fewest
-    assert percentile(np.arange(fewest - 1, dtype=np.float64), q) is None
-    assert percentile(np.arange(fewest, dtype=np.float64), q) is not None
+    assert percentile([np.arange(fewest - 1, dtype=np.float64)], q) is None
+    assert percentile([np.arange(fewest, dtype=np.float64)], q) is not None
 
 
 @pytest.mark.parametrize(("n", "q"), [(64, 0.9), (500, 0.9), (700, 0.99), (31, 0.5)])
 def test_percentile_bounds_are_those_of_scipys_quantile_test(n: int, q: float) -> None:
     values = RNG(n).lognormal(0, 0.3, n)
-    bound = percentile(values, q)
+    bound = percentile([values], q)
     theirs = stats.quantile_test(values, p=q).confidence_interval(0.98)
     assert bound is not None
     assert (bound.low, bound.high) == (theirs.low, theirs.high)

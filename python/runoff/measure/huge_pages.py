@@ -1,9 +1,9 @@
-"""Memory in huge pages: processes of one program then differ less.
+"""Memory in huge pages, which makes processes of one program differ less.
 
-The kernel gives a process whichever 4 KiB pages are free, and which ones they are decides what shares a place in the
-caches: for its whole life one process is then a percent or two slower than another of the same program. Pages of
-2 MiB leave little to chance. glibc asks for them when its tunable says so, and the kernel gives them where transparent
-huge pages are set to ``madvise`` or ``always``.
+The kernel gives a process any free 4 KiB pages, and their addresses decide which data share a place in the caches: one
+process can be a percent or two slower than another for its whole lifetime. With pages of 2 MiB, little is left to
+chance. glibc requests them through a tunable; the kernel provides them if transparent huge pages are set to
+``madvise`` or ``always``.
 """
 
 from __future__ import annotations

@@ -45,9 +45,8 @@ def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Re
     while left:
         measured = _measure(context, job, left)
         late = {name: record for name, record in measured.items() if record.reason and record.reason.kind == "timeout"}
-        done = late or measured
-        records |= done
-        left = {name: pair for name, pair in left.items() if name not in done}
+        records |= late or measured
+        left = {name: pair for name, pair in left.items() if name not in records}
     return [records[case.id] for case in job.cases]
 
 

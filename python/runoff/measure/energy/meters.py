@@ -57,7 +57,7 @@ class Meters(Struct, frozen=True):
 
     @contextmanager
     def opened(self, spawner: Spawner, scratch: Path) -> Iterator[None]:
-        """Let all of them count; programs that were started for it are ended at the end."""
+        """Count with all of them; their programs are stopped at the end."""
         with ExitStack() as stack:
             for meter in self.found:
                 stack.callback(meter.close)
