@@ -42,14 +42,7 @@ def take_snapshot() -> Snapshot:
 def conditions_since(before: Snapshot, spent_ns: int, switches: int | None = None) -> Conditions:
     """Return the conditions from `before` until now.
 
-    Parameters
-    ----------
-    before
-        The snapshot at the beginning.
-    spent_ns
-        CPU time of the measured processes.
-    switches
-        Their involuntary context switches.
+    `spent_ns` is the CPU time of the measured processes, `switches` their involuntary context switches.
     """
     now = take_snapshot()
     own_s = (spent_ns + now.runoff_ns - before.runoff_ns) / 1e9

@@ -246,18 +246,10 @@ def check_parts(times: dict[str, list[int]]) -> Reason | None:
 
 
 def check_clock(roundtrips: list[int], unreported: list[int], empty: list[int], batch: int) -> Reason | None:
-    """Return the reason if turns lasted longer, by runoff's clock, than the runner reports.
+    """Return the reason if turns lasted longer, by runoff's clock, than the runner reports. All times are in ns.
 
-    Parameters
-    ----------
-    roundtrips
-        Each turn from the command to the response, in ns.
-    unreported
-        The part of each that the runner does not report, in ns.
-    empty
-        Turns without an inference, in ns: the cost of the exchange alone.
-    batch
-        Items in an inference.
+    `roundtrips` are the turns from the command to the response, `unreported` the part of each that the runner does not
+    report, `empty` turns without an inference: the cost of the exchange alone. `batch` is the items in an inference.
     """
     if not roundtrips:
         return None

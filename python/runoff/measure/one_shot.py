@@ -29,27 +29,10 @@ if TYPE_CHECKING:
 def run_process(
     request: Request, target: Target, spawner: Spawner, folder: Path, timeout_s: float, tool: Tool | None = None
 ) -> Outcome:
-    """Start `target` with `request` and wait for its end.
+    """Start `target` with `request` and wait for its end; it is killed after `timeout_s`.
 
-    Parameters
-    ----------
-    request
-        The request; its spawn time is filled in here.
-    target
-        The runner.
-    spawner
-        Starts the process.
-    folder
-        Existing folder for request, result and the tool's report.
-    timeout_s
-        The process is killed after so many seconds.
-    tool
-        Starts the runner and watches it.
-
-    Raises
-    ------
-    OSError
-        If the runner cannot be started.
+    The existing `folder` is for the request, the result and the report of `tool`, which starts the runner and watches
+    it. The request's spawn time is filled in here. Raises `OSError` if the runner cannot be started.
     """
     files = RequestFiles(request, folder)
     argv = files.command(target)

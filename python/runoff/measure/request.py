@@ -63,18 +63,7 @@ def make_request(
 ) -> Request:
     """Return the request of `case` in `probe`; the spawn time is filled in later.
 
-    Parameters
-    ----------
-    case
-        The case.
-    model
-        Its model.
-    probe
-        Says what to measure.
-    outputs_dir
-        Where outputs are written.
-    order
-        Indices of the examples, from `draw`; by default, all of them as they are stored.
+    `order` has the indices of the examples, from `draw`; by default, all of them as they are stored.
     """
     manifest, image = model.manifest, case.workload == "classify"
     items = model.items(case.workload)

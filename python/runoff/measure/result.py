@@ -48,18 +48,10 @@ class Outcome(Struct, frozen=True):
 
 
 def read_result(finished: Finished, path: Path, case: str, *, watched: bool) -> tuple[Result | None, Reason | None]:
-    """Return a runner's result, and the reason why it does not count.
+    """Return a runner's result for `case` in the file `path`, and the reason why it does not count.
 
-    Parameters
-    ----------
-    finished
-        The process that runoff started: the runner, or the tool that started it.
-    path
-        The file of the result.
-    case
-        The case of the request.
-    watched
-        Whether a tool started the runner: the stamps of `finished` are then the tool's.
+    `finished` is the process that runoff started: the runner, or if `watched` the tool that started it. Its stamps are
+    then the tool's.
     """
     if finished.timed_out:
         return None, Reason(

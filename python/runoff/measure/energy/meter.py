@@ -92,14 +92,7 @@ def with_whole(joules: dict[str, float], info: MeterInfo) -> dict[str, float]:
 class CumulativeMeter(Meter):
     """Counters that only increase and can be read at any time.
 
-    Parameters
-    ----------
-    info
-        Its description.
-    count
-        Returns the counters in joules by domain; raises `MeterError` if they cannot be read.
-    may_rest
-        Domains that may draw nothing while the processor works.
+    `count` returns them in joules by domain, and raises `MeterError` if they cannot be read.
     """
 
     def __init__(
@@ -136,16 +129,8 @@ def difference(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the joules between two readings by domain, and the reasons why the other domains have none.
 
-    A counter that does not move while the processor works is not a measurement of zero: its domain has no joules.
-
-    Parameters
-    ----------
-    meter
-        The source of both.
-    first, last
-        The earlier and the later reading.
-    at_work
-        Whether the processor worked all the time between them.
+    `at_work` says whether the processor worked all the time between `first` and `last`. A counter that does not move
+    meanwhile is not a measurement of zero: its domain has no joules.
     """
     joules, silent = {}, dead_counters(meter, first, last) if at_work else {}
     for domain, spent in _moved(meter, first, last).items():

@@ -43,19 +43,7 @@ wait
 
 
 class Stream:
-    """The blocks of one program.
-
-    Parameters
-    ----------
-    spawner
-        Starts it.
-    argv
-        The program and its arguments; it prints its blocks.
-    path
-        The file for them, in an existing folder.
-    end
-        Matches the end of a block.
-    """
+    """The blocks that the program `argv` prints into the file `path`; `end` matches the end of a block."""
 
     def __init__(self, spawner: Spawner, argv: Sequence[str], path: Path, end: re.Pattern[bytes]) -> None:
         self._end = end
@@ -115,20 +103,8 @@ class Interval(Struct, frozen=True):
 class StreamMeter(Meter):
     """A program that prints the energy of each tenth of a second.
 
-    Parameters
-    ----------
-    info
-        Its description.
-    argv
-        The program and its arguments.
-    end
-        Matches the end of a block.
-    parse
-        Returns the intervals of whole blocks.
-    may_rest
-        Domains that may draw nothing while the processor works.
-    cumulative
-        Whether the program reports the end of each interval, not its duration.
+    `end` matches the end of a block, and `parse` returns the intervals of whole blocks. `cumulative` says whether the
+    program reports the end of each interval, not its duration.
     """
 
     waits = True
