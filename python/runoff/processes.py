@@ -158,23 +158,10 @@ class Spawner:
         timeout_s: float,
         stamp: Callable[[int], None] | None = None,
     ) -> Finished:
-        """Start `argv`, wait for its end and return how it ended.
+        """Start `argv` (absolute program and arguments) with the environment `env`; return how it ended.
 
-        Parameters
-        ----------
-        argv
-            Absolute program and arguments.
-        env
-            Its whole environment.
-        timeout_s
-            The process and its children are killed after so many seconds.
-        stamp
-            Called with the spawn time right before the spawn, to write it into the request.
-
-        Raises
-        ------
-        OSError
-            If the program cannot be started.
+        After `timeout_s` seconds, the process and its children are killed. `stamp` is called with the spawn time right
+        before the spawn, to write it into the request. Raises `OSError` if the program cannot be started.
         """
         out, err = self._scratch / "stdout", self._scratch / "stderr"
         actions = [
@@ -199,15 +186,10 @@ class Spawner:
         )
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Callable[[int], None] | None = None) -> Live:
-        """Start `argv` with pipes on its standard input and output, and leave it running; several may be.
+        """Start `argv` with pipes on its standard input and output, and leave it running; several may run at a time.
 
         It is killed with the rest of the group: when the spawner ends, or if another process takes too long.
-        `stamp` is called with the spawn time, as in `run`.
-
-        Raises
-        ------
-        OSError
-            If the program cannot be started.
+        `stamp` is called with the spawn time, as in `run`. Raises `OSError` if the program cannot be started.
         """
         guard, spawn_ns = self._prepare(stamp)
         log = self._scratch / f"stderr-{spawn_ns}"

@@ -29,16 +29,9 @@ DEFAULT_TIME_S = 600.0
 class Sampling:
     """Decides, block by block, whether a probe needs another.
 
-    Parameters
-    ----------
-    suite
-        Has the number of blocks, for a run without precision and budget.
-    info
-        The run: its cases, precision and budget.
-    folder
-        The run's folder.
-    widest_interval
-        (run, probe) -> half the width of the widest interval, relative, and its case; None without any interval.
+    `suite` has the number of blocks, for a run without precision and budget. `info` and `folder` are the run.
+    `widest_interval` returns, for a run and a probe, half the relative width of the widest interval and its case, or
+    None without any interval.
     """
 
     def __init__(
