@@ -23,7 +23,7 @@ KINDS = {
     "brags": ("clock", "by runoff's clock"),
     "late": ("outputs-differ", "an earlier input, or a cache"),
     "items": ("garbage", "requested: "),
-    "few": ("garbage", "asked for 1 inferences"),
+    "few": ("garbage", "1 inferences were requested"),
     "garbage": ("garbage", "cannot be read"),
     "forgets": ("garbage", "not those reported"),
 }
