@@ -626,9 +626,9 @@ def library_path() -> str:
 def providers() -> list[str]:
     """Return the providers that are available, by the names that `Session` takes; loads the library first.
 
-    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `unavailable_providers` returns why they are not. On
-    a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units, or on the
-    CPU alone, with the GPU, with the Neural Engine.
+    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `unavailable_providers` returns why they
+    are not. On a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units,
+    or on the CPU alone, with the GPU, with the Neural Engine.
 
     Raises
     ------

@@ -93,8 +93,8 @@ def test_steps_out_of_order_are_refused() -> None:
     assert raised.value.kind == "model-mismatch"
 
 
-def test_what_is_not_numbers_has_no_place_on_a_device() -> None:
-    with pytest.raises(runoff_ort.RunoffOrtError, match="no place in a device") as raised:
+def test_device_memory_holds_only_numbers() -> None:
+    with pytest.raises(runoff_ort.RunoffOrtError, match="device memory cannot hold") as raised:
         both("Identity", np.dtype(object), 1).ours.on_device()
     assert raised.value.kind == "model-mismatch"
 
