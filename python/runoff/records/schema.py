@@ -231,3 +231,10 @@ class Run(Struct, frozen=True):
     folder: Path
     info: RunInfo
     records: tuple[Record, ...]
+
+    def by_case(self) -> dict[str, list[Record]]:
+        """Return the records by case id, in order of time; cases without any have none."""
+        groups: dict[str, list[Record]] = {case.id: [] for case in self.info.cases}
+        for record in self.records:
+            groups.setdefault(record.case, []).append(record)
+        return groups
