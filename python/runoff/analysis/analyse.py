@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit import AuditPoint, audit
-from runoff.analysis.harness import Harness, harness
 from runoff.analysis.phases import life_table
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import Stability, stability
@@ -27,7 +26,6 @@ class Analysis:
     summary: pd.DataFrame
     life: pd.DataFrame
     audit: list[AuditPoint]
-    harness: Harness
     stability: dict[str, Stability]
     """By case id; cases that could not run here are left out."""
 
@@ -39,4 +37,4 @@ def analyse(run: Run) -> Analysis:
     steadiness = stability(run, summary)
     verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
-    return Analysis(run, samples, summary, life_table(run), audit(run), harness(run.info), steadiness)
+    return Analysis(run, samples, summary, life_table(run), audit(run), steadiness)

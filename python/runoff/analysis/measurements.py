@@ -115,25 +115,13 @@ def of_run(run: Run) -> Measurements:
 
 def measured(run: Run, samples: pd.DataFrame) -> Measurements:
     """Return the measurements of a run without its audit; `samples` are from `runoff.analysis.samples.tidy`."""
-    wrong = excluded(run)
-    records: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in run.records:
-        records[record.case].append(record)
+    wrong, records = excluded(run), run.by_case()
     members = []
     for case in run.info.cases:
         states = {probe: state(case, records[case.id], wrong, probe) for probe in case.probes}
-        failures = {
-            probe: (one.status, f"{one.status}: {one.reason}") for probe, one in states.items() if one.status != "ok"
-        }
-        members.append(
-            _member(
-                run,
-                case,
-                failures={probe: why for probe, (_, why) in failures.items()},
-                failed=next((why for status, why in failures.values() if status == "error"), ""),
-                made_of=made_of(run, case, records[case.id]),
-            )
-        )
+        failures = {probe: f"{one.status}: {one.reason}" for probe, one in states.items() if one.status != "ok"}
+        failed = next((failures[probe] for probe, one in states.items() if one.status == "error"), "")
+        members.append(_member(run, case, records[case.id], failures, failed))
     turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines, turns=turns)
 
@@ -141,19 +129,14 @@ def measured(run: Run, samples: pd.DataFrame) -> Measurements:
 def of_published(run: Run, samples: pd.DataFrame) -> Measurements:
     """Return the measurements of a published run: it has tables, but no raw results."""
     measured = set(samples["case"])
-    members = [
-        _member(
-            run,
-            case,
-            failures={} if case.id in measured else dict.fromkeys(case.probes, "not published"),
-            made_of=made_of(run, case, []),
-        )
+    members = tuple(
+        _member(run, case, (), {} if case.id in measured else dict.fromkeys(case.probes, "not published"))
         for case in run.info.cases
-    ]
-    return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines)
+    )
+    return Measurements(run.info.run_id, samples, run.info.machine, members, run.info.baselines)
 
 
-def _member(run: Run, case: Case, **fields: Any) -> Member:
+def _member(run: Run, case: Case, records: Iterable[Record], failures: dict[str, str], failed: str = "") -> Member:
     return Member(
         case=case.id,
         target=case.target,
@@ -162,7 +145,9 @@ def _member(run: Run, case: Case, **fields: Any) -> Member:
         probes=case.probes,
         control_of=case.control_of,
         computes=computes(run, case.target),
-        **fields,
+        failures=failures,
+        made_of=made_of(run, case, records),
+        failed=failed,
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runoff.probes.base import Aggregate, Shortfall
-    from runoff.records.schema import Case, Record, Run
+    from runoff.records.schema import Case, Run
 
 COLUMNS = [
     *("case", "target", "model", "workload", "profile", "probe", "metric", "unit"),
@@ -73,9 +73,7 @@ class _Summary:
         data = measured(run, samples)
         self.cells = data.cells
         self.wrong = excluded(run)
-        self.records: defaultdict[str, list[Record]] = defaultdict(list)
-        for record in run.records:
-            self.records[record.case].append(record)
+        self.records = run.by_case()
         self.keys: defaultdict[tuple[str, str], list[Key]] = defaultdict(list)
         for key in self.cells:
             self.keys[key.case, key.probe].append(key)

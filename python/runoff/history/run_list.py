@@ -12,7 +12,6 @@ from rich.text import Text
 
 from runoff import paths
 from runoff.analysis.analyse import Analysis, analyse
-from runoff.analysis.harness import harness
 from runoff.analysis.samples import COLUMNS as SAMPLES
 from runoff.analysis.summary import COLUMNS as SUMMARY
 from runoff.analysis.wording import headline as verdict_words
@@ -86,9 +85,7 @@ def _analysed(run: FoundRun) -> Analysis:
     texts = [name for name in SUMMARY if name not in (*_NUMBERS, "n")]
     summary[texts] = summary[texts].fillna("")
     samples = pd.DataFrame(columns=SAMPLES)
-    return Analysis(
-        Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], harness(run.info), stability={}
-    )
+    return Analysis(Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], stability={})
 
 
 def best(made: Sequence[Block]) -> str:

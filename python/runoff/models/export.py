@@ -179,14 +179,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def convert(arguments: argparse.Namespace) -> None:
     """Convert the stored model named on the command line to CoreML packages."""
-    from runoff.models.coreml import conversion
+    from runoff.models.coreml.convert import add_packages
 
     began = monotonic()
     model = ModelStore(arguments.store).get(arguments.name)
     if all(kind.name in model.manifest.packages for kind in PACKAGES):
         sys.stdout.write(f"{model.manifest.name} has its CoreML packages already\n")
         return
-    manifest = conversion.convert(model, say)
+    manifest = add_packages(model, say)
     worst = {kind.name: max(c.max_rel_diff for c in manifest.checks if c.format == kind.name) for kind in PACKAGES}
     made = ", ".join(f"{name} (at most {difference:.1e} from PyTorch)" for name, difference in worst.items())
     sys.stdout.write(f"stored {model.manifest.name} in {model.folder}: {made}; {monotonic() - began:.0f} s\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import Struct
 
 from runoff.models.zoo import ZOO, same_name
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.files import sha256_of
+from runoff.records.files import sha256_of, write_atomically
 from runoff.records.manifest import MANIFEST, Manifest, StoredFile, read_manifest
 from runoff.records.protocol import Item, ModelFile, TensorFile
 
@@ -171,27 +170,19 @@ class StoredModel(Struct, frozen=True):
             Names the first file that is missing, has another size, or was changed.
         """
         self.check_sizes()
-        before = self._read_hashed()
+        note, before = self.folder / _HASHED, dict[str, _Hashed]()
+        # A note that is missing or broken only costs the time to take the hashes again.
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            before = msgspec.json.decode(note.read_bytes(), type=dict[str, _Hashed])
         hashed = {}
         for stored in _files(self.manifest):
             hashed[stored.path] = _hash(self.folder / stored.path, before.get(stored.path))
             if hashed[stored.path].sha256 != stored.sha256:
                 raise self._corrupted(f"{self.folder / stored.path} was changed after it was stored")
         if hashed != before:
-            self._write_hashed(hashed)
-
-    def _read_hashed(self) -> dict[str, _Hashed]:
-        # A note that is missing or broken only costs the time to take the hashes again.
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode((self.folder / _HASHED).read_bytes(), type=dict[str, _Hashed])
-        return {}
-
-    def _write_hashed(self, hashed: dict[str, _Hashed]) -> None:
-        # A store that cannot be written to is still good to read.
-        with contextlib.suppress(OSError):
-            temporary = self.folder / f"{_HASHED}.{os.getpid()}"
-            temporary.write_bytes(msgspec.json.encode(hashed))
-            temporary.replace(self.folder / _HASHED)
+            # A store that cannot be written to is still good to read.
+            with contextlib.suppress(RunoffError):
+                write_atomically(note, msgspec.json.encode(hashed))
 
     def _corrupted(self, message: str) -> RunoffError:
         return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")

@@ -224,6 +224,17 @@ class RunInfo(Struct, kw_only=True):
     paused_ns: int = 0
     """Of that, deliberate pauses."""
 
+    @property
+    def own_ns(self) -> int:
+        """Wall time that was neither a measured process nor a pause: what the harness itself costs."""
+        return self.elapsed_ns - self.measured_ns - self.paused_ns
+
+    @property
+    def own_share(self) -> float | None:
+        """`own_ns` as a part of the time without pauses, 0 to 1; None if the run has no time yet."""
+        active = self.elapsed_ns - self.paused_ns
+        return self.own_ns / active if active > 0 else None
+
 
 class Run(Struct, frozen=True):
     """The input of analysis."""
@@ -231,3 +242,10 @@ class Run(Struct, frozen=True):
     folder: Path
     info: RunInfo
     records: tuple[Record, ...]
+
+    def by_case(self) -> dict[str, list[Record]]:
+        """Return the records by case id, in order of time; cases without any have none."""
+        groups: dict[str, list[Record]] = {case.id: [] for case in self.info.cases}
+        for record in self.records:
+            groups.setdefault(record.case, []).append(record)
+        return groups

@@ -74,7 +74,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     )
     yield from _footprint(analysis)
     yield from _shared("Machine and versions", details.machine(analysis))
-    yield Section("The harness", harness_line(analysis.harness) + ".")
+    yield Section("The harness", harness_line(analysis.run.info) + ".")
     if not analysis.life.empty:
         yield from _shared("Phases of a process", details.life(analysis, BY_ID), LIFE)
     yield from _energy(analysis)

@@ -8,7 +8,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from runoff.analysis.harness import MOST
 from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
 from runoff.report import device
 from runoff.report.measured import how_lines
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.analysis.analyse import Analysis
-    from runoff.analysis.harness import Harness
     from runoff.analysis.verdict import Verdict
+    from runoff.records.schema import RunInfo
 
 _WIDE = 8
 """A longer name is broken at its first hyphen."""
@@ -31,6 +30,8 @@ COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
 _NAMED = 6
 """More targets that cannot run here than these are counted."""
+MOST_HARNESS = 0.10
+"""Share of a run's wall time that runoff may spend on itself."""
 _MOST_BASELINES = 2
 """Baselines next to the process time; more do not fit into 80 columns. The report has all."""
 
@@ -49,7 +50,7 @@ def show(analysis: Analysis, console: Console) -> None:
         console.print(Text(line))
     for line in gap_lines(analysis, made):
         console.print(Text(line, style="yellow"), soft_wrap=True)
-    console.print(Text(harness_line(analysis.harness)))
+    console.print(Text(harness_line(analysis.run.info)))
 
 
 def audit_lines(analysis: Analysis) -> list[str]:
@@ -96,14 +97,14 @@ def _cases(cases: list[str]) -> str:
     return ", ".join(cases) if len(cases) <= 2 else plural(len(cases), "case")  # noqa: PLR2004
 
 
-def harness_line(row: Harness) -> str:
-    """Return the row on the harness itself as a sentence."""
-    if row.overhead_share is None:
+def harness_line(info: RunInfo) -> str:
+    """Return what the harness itself cost as a sentence."""
+    if info.own_share is None:
         return "harness: the run's wall time is not known yet"
-    verdict = "under" if row.within_threshold else "over"
-    share = f"{row.overhead_share:.1%} of the run's time was spent outside measured processes"
-    elapsed = number(Figure(row.elapsed_ns, unit="ns"))
-    return f"harness: {share} ({verdict} the threshold of {MOST:.0%}); {elapsed} in all"
+    verdict = "under" if info.own_share < MOST_HARNESS else "over"
+    share = f"{info.own_share:.1%} of the run's time was spent outside measured processes"
+    elapsed = number(Figure(info.elapsed_ns, unit="ns"))
+    return f"harness: {share} ({verdict} the threshold of {MOST_HARNESS:.0%}); {elapsed} in all"
 
 
 def titled_table(title: str) -> Table:

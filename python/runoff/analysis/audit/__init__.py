@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runoff.analysis.audit.group import Found
-    from runoff.records.schema import Case, Record, Run
+    from runoff.records.schema import Case, Run
 
 POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
     "same engine": software.engine,
@@ -55,9 +55,7 @@ def audit(run: Run) -> list[AuditPoint]:
 
     An A/A control is no competitor: it is only in the point on the noise floor.
     """
-    records: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in run.records:
-        records[record.case].append(record)
+    records = run.by_case()
     comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in run.info.cases:
         if case.skipped is None and records[case.id] and computes(run, case.target):

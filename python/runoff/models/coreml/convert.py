@@ -1,24 +1,98 @@
-"""From a PyTorch network to a CoreML package, on any system."""
+"""From a model of the store to its CoreML packages, on any system; each is read back and checked against PyTorch."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
+import msgspec
 import numpy as np
 import torch
 
-from runoff.models.formats import INPUT, OUTPUT, plain_attention
-from runoff.plan.coreml_packages import LARGEST_BATCH
+from runoff.models.coreml.evaluate import check_package
+from runoff.models.coreml.package import read_package
+from runoff.models.formats import INPUT, OUTPUT, load_network, plain_attention
+from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
+from runoff.records.manifest import Package, stored_file, write_manifest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from runoff.models.formats import Batch
+    from runoff.models.store import StoredModel
     from runoff.plan.coreml_packages import PackageKind
+    from runoff.records.manifest import Check, Manifest
 
+_TOOLS = ("coremltools", "torch", "numpy")
 OLDEST = ct.target.macOS13
 """The oldest system that can run the packages."""
+
+
+def add_packages(model: StoredModel, say: Callable[[str], None]) -> Manifest:
+    """Make the packages that `model` lacks, each announced by `say`. Return the new manifest, which is written last.
+
+    Raises
+    ------
+    RunoffError
+        When a package differs from PyTorch or holds an operation that the evaluator does not know.
+    """
+    photos, references = _examples(model)
+    network = load_network(Path(model.model_file("pt").path), model.manifest.builder)
+    packages, checks = dict(model.manifest.packages), list(model.manifest.checks)
+    with tempfile.TemporaryDirectory(prefix=".packages.tmp-", dir=model.folder) as folder:
+        for kind in PACKAGES:
+            if kind.name in packages:
+                continue
+            say(f"{model.manifest.name}: converting to {kind.folder}")
+            made, found = _make(network, kind, photos, references, Path(folder) / kind.folder)
+            packages[kind.name] = made
+            checks = [check for check in checks if check.format != kind.name] + list(found)
+        for path in Path(folder).iterdir():
+            shutil.rmtree(model.folder / path.name, ignore_errors=True)
+            path.rename(model.folder / path.name)
+    tools = {f"coreml {tool}": importlib.metadata.version(tool) for tool in _TOOLS}
+    made_with = {**model.manifest.made_with, **tools, "system": platform.system()}
+    manifest = msgspec.structs.replace(model.manifest, packages=packages, checks=tuple(checks), made_with=made_with)
+    write_manifest(manifest, model.folder)
+    return manifest
+
+
+def _make(
+    network: torch.nn.Module, kind: PackageKind, photos: Batch, references: Batch, path: Path
+) -> tuple[Package, tuple[Check, ...]]:
+    """Write one package to `path`, read it back and check it."""
+    write_package(network, kind, torch.from_numpy(photos[:1]), path)
+    program = read_package(path)
+    checks = check_package(program, kind, photos, references)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    parts = tuple(msgspec.structs.replace(stored_file(file), path=str(file.relative_to(path.parent))) for file in files)
+    lines = "".join(f"{part.sha256}  {part.path}\n" for part in parts)
+    package = Package(
+        path=path.name,
+        sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        spec_version=program.spec_version,
+        precision=kind.precision,
+        inputs=program.inputs,
+        outputs=program.outputs,
+        parts=parts,
+    )
+    return package, checks
+
+
+def _examples(model: StoredModel) -> tuple[Batch, Batch]:
+    """Return the photos as tensors, float32 [N, 3, H, W], and PyTorch's answers, float32 [N, classes]."""
+    (spec,) = model.manifest.inputs
+    one = (1, *(size or 1 for size in spec.shape[1:]))
+    places = range(len(model.manifest.examples))
+    photos = np.concatenate([np.fromfile(model.tensor(place), "<f4").reshape(one) for place in places])
+    return photos, np.stack([np.fromfile(model.reference(place), "<f4") for place in places])
 
 
 def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tensor, path: Path) -> None:

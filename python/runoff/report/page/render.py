@@ -79,7 +79,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "energy_lacking": energy.lacking(analysis.run),
         "timed": timing_words(analysis.run),
         "how": how_lines(analysis.run),
-        "harness": harness_line(analysis.harness),
+        "harness": harness_line(analysis.run.info),
         "facets": _facets(shown),
         "links": [link for link in links if not link.startswith("raw/")],
         "raw": [link for link in links if link.startswith("raw/")],
