@@ -65,18 +65,9 @@ class Gate(Struct, frozen=True, kw_only=True):
 
 
 def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machines: bool) -> Gate:
-    """Return the outcome of checking `run` against `limits`.
+    """Return the outcome of checking `run` against `limits`, at least one.
 
-    Parameters
-    ----------
-    run
-        The run.
-    limits
-        At least one.
-    saved
-        The baseline of limits that are changes; None for the run's own.
-    unlike_machines
-        Use a baseline of a different machine too.
+    Changes are from the baseline `saved`, or from the run's own without one.
 
     Raises
     ------

@@ -87,18 +87,9 @@ def compare_runs(
     *,
     unlike_machines: bool,
 ) -> RunComparison:
-    """Return how each case of `second` compares with the same case of `first`.
+    """Return how each case of `second` compares with the same case of `first`, in the metrics `names` or the main ones.
 
-    Parameters
-    ----------
-    first, second
-        The two runs.
-    names
-        Metrics; the main ones if empty.
-    relative_to
-        The target that both are relative to; empty for raw values; None if runoff chooses.
-    unlike_machines
-        Compare runs of different machines too.
+    Both are relative to the target `relative_to`; empty for raw values; None if runoff chooses.
 
     Raises
     ------

@@ -33,16 +33,7 @@ def with_changes(
     """Return the series with a change at each point that has one before it, and what is to be said beside them.
 
     A point is held against the last one before it that has a value on the same machine; with `unlike_machines`, on
-    any. P-values are corrected over all changes of a metric that are shown.
-
-    Parameters
-    ----------
-    made
-        The series.
-    folders
-        Where each run is.
-    unlike_machines
-        Compare runs of unlike machines too.
+    any. P-values are corrected over all changes of a metric that are shown. `folders` has where each run is.
     """
     comparing = _comparing(folders, [one.metric for one in made], unlike_machines=unlike_machines)
     contrasts: dict[_Place, MetricComparison] = {}
@@ -57,17 +48,15 @@ def with_changes(
                 contrasts[number, place], against[number, place] = line, first
                 notes |= dict.fromkeys(() if line.relative_to else comparison.notes)
     judged = zip(contrasts, adjusted(contrasts.values()), strict=True)
-    changes = {key: _change(line, against[key]) for key, line in judged}
-    return [_changed(one, number, changes) for number, one in enumerate(made)], list(notes)
-
-
-def _changed(one: Series, number: int, changes: Mapping[_Place, Change]) -> Series:
-    points = [replace(point, change=changes.get((number, place))) for place, point in enumerate(one.points)]
-    return replace(one, points=points)
-
-
-def _change(line: MetricComparison, against: str) -> Change:
-    return Change(against=against, verdict=line.verdict, how=how(line))
+    changes = {key: Change(against=against[key], verdict=line.verdict, how=how(line)) for key, line in judged}
+    changed = [
+        replace(
+            one,
+            points=[replace(point, change=changes.get((number, place))) for place, point in enumerate(one.points)],
+        )
+        for number, one in enumerate(made)
+    ]
+    return changed, list(notes)
 
 
 def _comparing(

@@ -113,14 +113,8 @@ def short_build(build: str) -> str:
 def lines(runs: Sequence[FoundRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return the lines of `metrics`, those that say why something was not measured, and one of every case and run.
 
-    They are in order of time, and those of a run in the order of its plan.
-
-    Parameters
-    ----------
-    runs
-        At least one.
-    metrics
-        ``PROBE.METRIC``, as in ``summary.csv``.
+    They are in order of time, and those of a run in the order of its plan. `metrics` are ``PROBE.METRIC``, as in
+    ``summary.csv``; `runs` are at least one.
     """
     with connect(runs) as connection:
         return _fetch(connection, _LINES, {"names": list(metrics)})

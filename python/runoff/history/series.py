@@ -112,18 +112,9 @@ def _nearest(pattern: str, known: Collection[str]) -> str:
 
 
 def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series | None:
-    """Return the points of `metric` of `case`; None when no run has a value.
+    """Return the points of `metric` of `case`; None when no run has a value. `lines` are in order of time.
 
-    Parameters
-    ----------
-    lines
-        Lines of the history, in order of time.
-    case
-        Its id.
-    metric
-        The metric.
-    by
-        ``date`` keeps every run. By anything else, the last run of each version stands for it, on each machine.
+    By ``date`` every run is kept; by anything else, the last run of each version stands for it, on each machine.
     """
     runs: dict[str, list[Line]] = {}
     for line in lines:

@@ -186,15 +186,7 @@ def _plain(value: object) -> str:
 
 
 def markdown(history: History, plots: Mapping[str, str]) -> str:
-    """Return the history as a page of Markdown.
-
-    Parameters
-    ----------
-    history
-        The history.
-    plots
-        By case: the name of the image beside the page.
-    """
+    """Return the history as a page of Markdown; `plots` has the name of the image beside it, by case."""
     machines = "".join(f"- {line}\n" for line in history.machine_lines())
     parts = ["# History\n", machines, f"{HOW_TO_READ}\n"]
     for case in history.cases:

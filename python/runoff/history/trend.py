@@ -34,17 +34,7 @@ def draw(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> str:
 
 
 def trend(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> Any:  # noqa: ANN401 (charts share no type)
-    """Return the Altair chart of a case.
-
-    Parameters
-    ----------
-    case
-        Its id.
-    made
-        Its series, one for each metric.
-    machines
-        A letter for each machine, by its key.
-    """
+    """Return the Altair chart of a case: a row for each of its series; `machines` has a letter for each, by its key."""
     rows, named = [], None
     for one in made:
         new = [(point.run, point.new) for point in one.points]

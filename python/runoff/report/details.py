@@ -68,7 +68,7 @@ def accuracy(analysis: Analysis, naming: Naming) -> Table:
     own = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
     wide = own.pivot_table(index="case", columns="metric", values="estimate", sort=False)
     units = dict(zip(own["metric"], own["unit"], strict=True))
-    columns = [*naming.columns, *_numbers(*(str(name).replace("_", " ") for name in wide.columns))]
+    heads = [Column(str(name).replace("_", " "), number=True, exact=str(name)) for name in wide.columns]
     rows = [
         Line(
             [
@@ -78,15 +78,14 @@ def accuracy(analysis: Analysis, naming: Naming) -> Table:
         )
         for case, values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return Table("accuracy-table", "Worst item of each case, against the reference", columns, rows)
+    return Table("accuracy-table", "Worst item of each case, against the reference", [*naming.columns, *heads], rows)
 
 
 def _close(value: float, unit: str) -> Cell:
     if np.isnan(value):
         return nothing()
-    if unit == "share":
-        return Cell(f"{100 * value:.4g} %", "", value)
-    return Cell(f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}", "", value)
+    exact = f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}"
+    return Cell(f"{100 * value:.4g} %" if unit == "share" else exact, "", value, exact=exact)
 
 
 def ratio_table(analysis: Analysis, naming: Naming) -> Table:
@@ -119,11 +118,14 @@ def _digits(value: float | None) -> Cell:
 
 
 def _small(value: float | None) -> Cell:
-    return nothing() if value is None else Cell("< 0.0001" if value < 0.0001 else f"{value:.2g}", "", value)  # noqa: PLR2004
+    if value is None:
+        return nothing()
+    exact = f"{value:.2g}"
+    return Cell("< 0.0001" if value < 0.0001 else exact, "", value, exact=exact)  # noqa: PLR2004
 
 
 def _share(value: float | None) -> Cell:
-    return nothing() if value is None else Cell(percent(value), "", value)
+    return nothing() if value is None else Cell(f"{value:.1%}".replace("%", " %"), "", value, exact=percent(value))
 
 
 def audit(analysis: Analysis) -> Table:

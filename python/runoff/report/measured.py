@@ -11,8 +11,6 @@ from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from runoff.records.schema import Run, RunInfo, Stop
 
 _MODES: dict[TimingMode, str] = {
@@ -41,13 +39,9 @@ def timing_words(run: Run) -> list[str]:
             _, timed = ways.setdefault(timed_how(turned), (_MODES[timing_mode(turned)] + pages, {}))
             timed[targets[record.case]] = None
     return [
-        f"warm inferences, {way}: {meaning}{f' ({_names(timed)})' if len(ways) > 1 else ''}"
+        f"warm inferences, {way}: {meaning}{' (' + ', '.join(timed) + ')' if len(ways) > 1 else ''}"
         for way, (meaning, timed) in ways.items()
     ]
-
-
-def _names(targets: Iterable[str]) -> str:
-    return ", ".join(targets)
 
 
 def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:

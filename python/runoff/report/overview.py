@@ -214,12 +214,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         computes=computes(analysis.run, case.target),
         control_of=case.control_of,
         stability=steadiness.verdict if steadiness else "",
-        wall=_figure(lines, case.id, WALL),
-        wall_vs=_verdicts(lines, case, WALL),
-        warm=_figure(lines, case.id, WARM),
-        warm_vs=_verdicts(lines, case, WARM),
-        peak=_figure(lines, case.id, peak),
-        peak_vs=_verdicts(lines, case, peak),
+        **_measured(lines, case, wall=WALL, warm=WARM, peak=peak),
         energy=_energy(case, lines, shown_domains(analysis.run.info.meters)),
         status=status,
         reason=say(case.skipped) if case.skipped else "",
@@ -230,16 +225,17 @@ def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
     """Return what was measured of the energy of a case, by domain."""
     found = {}
     for domain in domains:
-        process, inference = ((ENERGY.name, f"{part}.{domain}") for part in PARTS)
-        made = Energy(
-            process=_figure(lines, case.id, process),
-            process_vs=_verdicts(lines, case, process),
-            inference=_figure(lines, case.id, inference),
-            inference_vs=_verdicts(lines, case, inference),
-        )
+        names = {part: (ENERGY.name, f"{part}.{domain}") for part in PARTS}
+        made = Energy(**_measured(lines, case, **names))
         if made.process.value is not None or made.inference.value is not None:
             found[domain] = made
     return found
+
+
+def _measured(lines: _Lines, case: Case, **names: tuple[str, str]) -> dict[str, Any]:
+    """Return the fields with the figure of each metric, and its verdicts by baseline."""
+    figures: dict[str, Any] = {field: _figure(lines, case.id, name) for field, name in names.items()}
+    return figures | {f"{field}_vs": _verdicts(lines, case, name) for field, name in names.items()}
 
 
 def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:

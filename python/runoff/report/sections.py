@@ -36,9 +36,9 @@ STABILITY = (
     "docs/stability-and-fairness.md."
 )
 ACCURACY = (
-    "Worst item of each case, against what PyTorch answered when the model was stored. `max rel diff` is "
-    "the largest difference divided by the largest output; `input ...` are differences of the tensor that "
-    "went in, in steps of 255; `top1 agrees` is a share."
+    "Worst item of each case, against what PyTorch answered when the model was stored. `max_rel_diff` is "
+    "the largest difference divided by the largest output; `input_...` are differences of the tensor that "
+    "went in, in steps of 255; `top1_agrees` is a share."
 )
 LIFE = (
     "Phases of one process for each case, the one whose whole time is the median; they add up to it. "

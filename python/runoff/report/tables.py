@@ -38,6 +38,8 @@ class Cell(Struct, frozen=True):
     """What the fold is called."""
     also: str = ""
     """In smaller type below it if the next columns may be out of sight."""
+    exact: str = ""
+    """What Markdown has instead, which is read by programs too."""
 
 
 class Column(Struct, frozen=True):
@@ -45,6 +47,8 @@ class Column(Struct, frozen=True):
 
     name: str
     number: bool = False
+    exact: str = ""
+    """What Markdown has instead."""
 
 
 class Line(Struct, frozen=True):
@@ -116,13 +120,13 @@ BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
 
 def markdown(made: Table) -> str:
     """Return a table in Markdown, with nothing folded away."""
-    head = (column.name[:1].lower() + column.name[1:] for column in made.columns)
+    head = (column.exact or column.name[:1].lower() + column.name[1:] for column in made.columns)
     return table(list(head), (map(_words, line.cells) for line in made.lines))
 
 
 def _words(cell: Cell) -> str:
-    if cell.text == _NOTHING:
-        return cell.note
+    if cell.exact or cell.text == _NOTHING:
+        return cell.exact or cell.note
     note = f" ({cell.note})" if cell.note else ""
     return "; ".join([cell.text + note, *cell.more])
 

@@ -33,17 +33,7 @@ _FILES = Path(__file__).with_name("files")
 
 
 def page(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> str:
-    """Return the text of ``report.html``.
-
-    Parameters
-    ----------
-    analysis
-        The run.
-    drawn
-        Its figures.
-    links
-        Files beside the page, relative to it.
-    """
+    """Return the text of ``report.html`` with the figures `drawn`; `links` are files beside it, relative to it."""
     # trim_blocks and lstrip_blocks: what the templates are laid out with does not reach the page
     templates = Environment(
         loader=FileSystemLoader(_FILES),
