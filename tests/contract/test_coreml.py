@@ -223,7 +223,7 @@ def test_an_older_macos_plans_nothing_and_says_so(models: Path, folder: Path, tm
         execute(runner, request_for(runner, "accuracy-classify", models, folder, tmp_path), tmp_path)
     )
     assert effective.planned is None
-    assert (effective.build or "").endswith("which tells no planned devices (macOS 14.4 does)")
+    assert (effective.build or "").endswith("which reports no planned devices (macOS 14.4 does)")
 
 
 @pytest.fixture
