@@ -27,8 +27,8 @@ from runoff.report.frame import WIDE
 from runoff.report.markdown import MOST, report
 from runoff.report.measured import how_lines, stop_words
 from runoff.report.overview import as_dict, blocks, missing, outliers
+from runoff.report.palette import CONTROL as CONTROL_COLOUR
 from runoff.report.palette import PHASES, TARGETS, target_colours
-from runoff.report.palette import TWIN as TWINS_COLOUR
 from runoff.report.tables import table
 from runoff.report.terminal import audit_lines, block_table, harness_line, show
 from runoff.report.text import Figure, interval, number
@@ -383,7 +383,7 @@ def test_colours_are_distinct() -> None:
     assert len(set(PHASES.values())) == len(PHASES)
     mixed = target_colours([*TARGETS, "mine", "yours"])
     assert len(set(mixed.values())) == len(mixed)
-    assert target_colours([TWIN, "mine"]) == {TWIN: TWINS_COLOUR, "mine": mixed["mine"]}
+    assert target_colours([TWIN, "mine"]) == {TWIN: CONTROL_COLOUR, "mine": mixed["mine"]}
 
 
 def test_harness_over_its_bar_is_said() -> None:

@@ -78,7 +78,7 @@ def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
         return noise_floor(data, comparison, metric)
 
     members = {member.case: member for member in data.members if member.computes}
-    made: defaultdict[Key, dict[str, Verdict]] = defaultdict(dict)
+    verdicts: defaultdict[Key, dict[str, Verdict]] = defaultdict(dict)
     lines: dict[tuple[Key, str], MetricComparison] = {}
     for key, cell in data.cells.items():
         member = members.get(key.case)
@@ -86,14 +86,14 @@ def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
             continue
         metric = Metric(key.probe, key.metric)
         for base in data.compared_with(member.comparison):
-            made[key][base.target] = Verdict("baseline", unit=cell.unit)
+            verdicts[key][base.target] = Verdict("baseline", unit=cell.unit)
             if base is not member or key.probe in member.failures:
                 line = _compared(data, base, member, metric, floor(member.comparison, metric))
                 why = line.reason or ("" if line.paired else _NO_PAIRS)
                 lines[key, base.target] = msgspec.structs.replace(line, reason=why)
     for (key, baseline), line in zip(lines, adjusted(lines.values()), strict=True):
-        made[key][baseline] = line.verdict
-    return made
+        verdicts[key][baseline] = line.verdict
+    return verdicts
 
 
 def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:

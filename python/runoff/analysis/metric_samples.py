@@ -121,7 +121,7 @@ def _by_block(cell: MetricSamples) -> dict[int, list[NDArray[np.float64]]]:
 
 def cells(samples: pd.DataFrame) -> dict[Key, MetricSamples]:
     """Return the cells of the tidy table `samples`, in the order in which they were measured; none of warm-up."""
-    made: dict[Key, MetricSamples] = {}
+    by_key: dict[Key, MetricSamples] = {}
     measured = samples[samples["phase"] != WARM_UP]
     orders = measured[["process", "sample"]].to_numpy()
     values, blocks, units = (measured[name].to_numpy() for name in ("value", "block", "unit"))
@@ -130,9 +130,9 @@ def cells(samples: pd.DataFrame) -> dict[Key, MetricSamples]:
     for (case, probe, phase, metric), rows in indices.items():
         ordered = rows[np.lexsort((orders[rows, 1], orders[rows, 0]))]
         _, starts = np.unique(orders[ordered, 0], return_index=True)
-        made[Key(case, probe, metric_name(phase, metric))] = MetricSamples(
+        by_key[Key(case, probe, metric_name(phase, metric))] = MetricSamples(
             unit=str(units[ordered[0]]),
             processes=tuple(np.split(values[ordered].astype(np.float64), starts[1:])),
             blocks=tuple(int(block) for block in blocks[ordered[starts]]),
         )
-    return made
+    return by_key

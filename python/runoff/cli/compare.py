@@ -50,13 +50,13 @@ def compare(
     if raw and relative_to:
         raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
     base = "" if raw else relative_to
-    made = _compared(first, second, run, metrics, base, unlike_machines=unlike_machines)
+    comparison = _compared(first, second, run, metrics, base, unlike_machines=unlike_machines)
     if out:
-        _write_page(made, out)
+        _write_page(comparison, out)
     if as_json:
-        print_json(show.as_dict(made))
+        print_json(show.as_dict(comparison))
     else:
-        show.print_comparison(made, Console())
+        show.print_comparison(comparison, Console())
     if out:
         click.echo(f"comparison: {shown(out / 'compare.md')}", err=as_json)
 
@@ -87,10 +87,10 @@ def _find(word: str) -> Path | None:
 
 def _located(word: str) -> Path:
     """Return the run or file that `word` names; raise `RunoffError` if there is none."""
-    found = _find(word)
-    if found is None:
+    path = _find(word)
+    if path is None:
         raise RunoffError(f"{word}: no such run or file", "past runs: runoff list runs")
-    return found
+    return path
 
 
 def _latest() -> Path:
@@ -140,11 +140,11 @@ def gate(
 
     from runoff.analysis.measurements import of_run
     from runoff.compare import gate_report, saved
-    from runoff.compare.gate import gate as held
+    from runoff.compare.gate import gate as check_gate
     from runoff.compare.limits import GRAMMAR, parse_limit, read_limits
 
-    asked = [*(read_limits(limits) if limits else []), *(parse_limit(text) for text in fail_on)]
-    if not asked and not save_to:
+    requested = [*(read_limits(limits) if limits else []), *(parse_limit(text) for text in fail_on)]
+    if not requested and not save_to:
         raise RunoffError("no limit: give --fail-on or --limits, or --save to keep a baseline", GRAMMAR)
     before = saved.load(baseline) if baseline else None
     measured = read_run(_run_folder(run))
@@ -152,21 +152,21 @@ def gate(
         make_folder(save_to.parent)
         saved.save(of_run(measured), save_to)
         click.echo(f"baseline: {shown(save_to)}", err=as_json)
-    if not asked:
+    if not requested:
         return ExitCode.OK
-    found = held(measured, asked, before, unlike_machines=unlike_machines)
+    outcome = check_gate(measured, requested, before, unlike_machines=unlike_machines)
     if summary:
-        gate_report.append(found, summary)
+        gate_report.append(outcome, summary)
     if as_json:
-        print_json(gate_report.as_dict(found))
+        print_json(gate_report.as_dict(outcome))
     else:
-        gate_report.print_gate(found, Console())
-    return ExitCode.OK if found.passed else ExitCode.CASE_FAILED
+        gate_report.print_gate(outcome, Console())
+    return ExitCode.OK if outcome.passed else ExitCode.CASE_FAILED
 
 
 def _run_folder(word: str) -> Path:
-    found = _located(word)
-    return found.parent if found.name == RUN_FILE else found
+    path = _located(word)
+    return path.parent if path.name == RUN_FILE else path
 
 
 def convert(source: str, target: Path, to: str | None) -> None:

@@ -67,13 +67,13 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
             yield _tool(probe.tool, probe.name, spawner)
     yield from _counters(spawner, scratch)
     for name, target_info in discover({name: make() for name, make in BUILT_IN.items()}, spawner).items():
-        can, lack = target_info.capabilities, target_info.reason
-        if can:
-            detail = f"{can.runtime} {can.version}, providers: {', '.join(can.providers)}"
-            detail += "".join(f"; not {provider}: {why}" for provider, why in can.lacking.items())
+        capabilities, reason = target_info.capabilities, target_info.reason
+        if capabilities:
+            detail = f"{capabilities.runtime} {capabilities.version}, providers: {', '.join(capabilities.providers)}"
+            detail += "".join(f"; not {provider}: {why}" for provider, why in capabilities.lacking.items())
             yield Finding(f"target {name}", "ok", detail)
-        elif lack:
-            yield Finding(f"target {name}", "missing", lack.message, lack.hint)
+        elif reason:
+            yield Finding(f"target {name}", "missing", reason.message, reason.hint)
     yield _energy(spawner)
     yield _room()
 
@@ -81,16 +81,16 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
 def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
     load, governor = machine["load_1min"], machine["governor"]
     busy = "wait until the machine is idle, or expect wide intervals" if load > _BUSY * machine["cores_allowed"] else ""
-    yield _found("load", f"{load} in the last minute", busy)
+    yield _finding("load", f"{load} in the last minute", busy)
     if governor is None:
         unknown = "this system does not tell its frequency governor"
-        yield _found("governor", unknown, "usual on virtual machines; nothing to do")
+        yield _finding("governor", unknown, "usual on virtual machines; nothing to do")
     else:
         slow = "" if governor == "performance" else "sudo cpupower frequency-set -g performance"
-        yield _found("governor", governor, slow)
+        yield _finding("governor", governor, slow)
 
 
-def _found(what: str, detail: str, advice: str) -> Finding:
+def _finding(what: str, detail: str, advice: str) -> Finding:
     """Return what was found: a warning where there is advice."""
     return Finding(what, "warning" if advice else "ok", detail, advice)
 
@@ -114,9 +114,9 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
     if dead:
         lost = f"not counted here: {', '.join(dead)}"
-        yield _found("perf counts", lost, "usual on virtual machines; those rows say so")
+        yield _finding("perf counts", lost, "usual on virtual machines; those rows say so")
     else:
-        yield _found("perf counts", f"all of {', '.join(event['event'] for event in events)}", "")
+        yield _finding("perf counts", f"all of {', '.join(event['event'] for event in events)}", "")
 
 
 def _energy(spawner: Spawner) -> Finding:
@@ -133,4 +133,4 @@ def _room() -> Finding:
     folder = next(folder for folder in (paths.results(), *paths.results().parents) if folder.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.0f} GB free for results and models"
-    return _found("disk", text, "" if free > _ROOM_BYTES else "a run needs up to 2 GB")
+    return _finding("disk", text, "" if free > _ROOM_BYTES else "a run needs up to 2 GB")

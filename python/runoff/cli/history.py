@@ -60,15 +60,15 @@ def history(
         else:
             print_lines(lines, Console())
         return
-    asked = _parsed(list(dict.fromkeys(metrics)))
+    requested = _parsed(list(dict.fromkeys(metrics)))
     runs, skipped = _runs(folders, suite)
-    made = _history(runs, case, asked, by, unlike_machines=unlike_machines)
-    made.skipped.update(skipped)
-    plots = _write(made, out) if out else {}
+    result = _history(runs, case, requested, by, unlike_machines=unlike_machines)
+    result.skipped.update(skipped)
+    plots = _write(result, out) if out else {}
     if as_json:
-        print_json(as_dict(made))
+        print_json(as_dict(result))
     else:
-        print_history(made, Console())
+        print_history(result, Console())
     if out:
         click.echo(f"history: {shown(out / f'{PAGE}.md')} and {plural(len(plots), 'plot')}", err=as_json)
 
@@ -109,22 +109,26 @@ def _named(folders: Sequence[Path]) -> str:
     return ", ".join(shown(folder) for folder in folders or [paths.results()])
 
 
-def _history(runs: Sequence[FoundRun], case: str, asked: Sequence[Metric], by: By, *, unlike_machines: bool) -> History:
-    lines, found = _found(runs, case, asked or _parsed(DEFAULT), by)
-    if not asked and not any(found.values()):
-        others = _found(runs, case, _parsed(MAIN), by)
-        there = {metric for (_, metric), one in others[1].items() if one}
-        if there:
-            lines, found = others[0], {key: one for key, one in others[1].items() if key[1] in there}
-    made = [one for one in found.values() if one is not None]
-    if not made:
-        raise _nothing(runs, lines, found)
-    lacking = {(name, str(m)): why_missing(lines, name, m) for (name, m), one in found.items() if one is None}
-    told, notes = with_changes(made, {run.info.run_id: run.folder for run in runs}, unlike_machines=unlike_machines)
-    return History(by, told, lacking, notes)
+def _history(
+    runs: Sequence[FoundRun], case: str, requested: Sequence[Metric], by: By, *, unlike_machines: bool
+) -> History:
+    lines, by_metric = _find_series(runs, case, requested or _parsed(DEFAULT), by)
+    if not requested and not any(by_metric.values()):
+        fallback = _find_series(runs, case, _parsed(MAIN), by)
+        available = {metric for (_, metric), one in fallback[1].items() if one}
+        if available:
+            lines, by_metric = fallback[0], {key: one for key, one in fallback[1].items() if key[1] in available}
+    measured = [one for one in by_metric.values() if one is not None]
+    if not measured:
+        raise _no_values(runs, lines, by_metric)
+    missing = {(name, str(m)): why_missing(lines, name, m) for (name, m), one in by_metric.items() if one is None}
+    changed, notes = with_changes(
+        measured, {run.info.run_id: run.folder for run in runs}, unlike_machines=unlike_machines
+    )
+    return History(by, changed, missing, notes)
 
 
-def _found(
+def _find_series(
     runs: Sequence[FoundRun], case: str, metrics: Sequence[Metric], by: By
 ) -> tuple[list[Line], dict[tuple[str, Metric], Series | None]]:
     """Return the lines of the history, and by case and metric its series; None where there is no value."""
@@ -133,18 +137,18 @@ def _found(
     return lines, {(name, metric): series(lines, name, metric, by) for name in cases for metric in metrics}
 
 
-def _nothing(runs: Sequence[FoundRun], lines: Sequence[Line], found: Iterable[tuple[str, Metric]]) -> RunoffError:
+def _no_values(runs: Sequence[FoundRun], lines: Sequence[Line], found: Iterable[tuple[str, Metric]]) -> RunoffError:
     """Return the error that no metric which was asked for has a value."""
-    asked = list(dict.fromkeys(metric for _, metric in found))
-    message = f"no run has {', '.join(map(str, asked))} of these cases"
+    requested = list(dict.fromkeys(metric for _, metric in found))
+    message = f"no run has {', '.join(map(str, requested))} of these cases"
     reasons = [why_missing(lines, name, metric) for name, metric in found]
     known = query.metrics(runs)
     for reason, (_, metric) in zip(reasons, found, strict=True):
         if reason != unmeasured(metric):
             return RunoffError(message, reason)
-    names = [f"{probe}.{name}" for probe, name in known if probe == asked[0].probe]
+    names = [f"{probe}.{name}" for probe, name in known if probe == requested[0].probe]
     probes = ", ".join(dict.fromkeys(probe for probe, _ in known))
-    wanted = f"{asked[0].probe}.{asked[0].summary_name}"
+    wanted = f"{requested[0].probe}.{requested[0].summary_name}"
     return RunoffError(message, did_you_mean(wanted, names) if names else f"probes that have values: {probes}")
 
 
@@ -152,16 +156,16 @@ def _parsed(names: Sequence[str]) -> list[Metric]:
     return [parse_metric(name) for name in names]
 
 
-def _write(made: History, out: Path) -> dict[str, str]:
+def _write(history: History, out: Path) -> dict[str, str]:
     """Write the page, its JSON and a plot for each case into the folder `out`; return the plots' names by case."""
     from runoff.history.trend import draw  # its libraries take seconds to import
 
     make_folder(out)
-    click.echo(f"drawing {plural(len(made.cases), 'plot')} (about 1 s each)", err=True)
+    click.echo(f"drawing {plural(len(history.cases), 'plot')} (about 1 s each)", err=True)
     plots = {}
-    for case in made.cases:
+    for case in history.cases:
         plots[case] = f"{case}.svg"
-        write_atomically(out / plots[case], draw(case, made.of(case), made.machines).encode())
-    write_atomically(out / f"{PAGE}.md", markdown(made, plots).encode())
-    write_atomically(out / f"{PAGE}.json", msgspec.json.encode(as_dict(made)) + b"\n")
+        write_atomically(out / plots[case], draw(case, history.of(case), history.machines).encode())
+    write_atomically(out / f"{PAGE}.md", markdown(history, plots).encode())
+    write_atomically(out / f"{PAGE}.json", msgspec.json.encode(as_dict(history)) + b"\n")
     return plots

@@ -236,8 +236,8 @@ def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitRes
     ratio = line.ratio
     if line.reason or not isfinite(ratio.low):
         return replace(check, note=words(line.verdict))
-    found = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
-    return replace(found, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
+    checked = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
+    return replace(checked, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
 
 
 def signed(share: float) -> str:

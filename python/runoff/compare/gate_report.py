@@ -26,11 +26,11 @@ _COLOURS = {"passed": "green", "exceeded": "bold red", "failed": "bold red"}
 def headline(gate: Gate) -> str:
     """Return the outcome in one line."""
     bad = [check for check in gate.checks if check.outcome != "passed"]
-    held = plural(len(gate.checks), "check") + (f" against {gate.against}" if gate.against else "")
+    scope = plural(len(gate.checks), "check") + (f" against {gate.against}" if gate.against else "")
     if not bad:
-        return f"gate passed: {held}"
+        return f"gate passed: {scope}"
     counts = [(sum(check.outcome == name for check in bad), name) for name in ("exceeded", "failed")]
-    return f"gate failed: {', '.join(f'{count} {name}' for count, name in counts if count)} of {held}"
+    return f"gate failed: {', '.join(f'{count} {name}' for count, name in counts if count)} of {scope}"
 
 
 def print_gate(gate: Gate, console: Console) -> None:

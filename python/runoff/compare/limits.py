@@ -102,35 +102,35 @@ def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (
     RunoffError
         If it is not a limit; the message contains it, and the hint gives the syntax.
     """
-    found = _LIMIT.fullmatch(text)
-    if found is None:
+    match = _LIMIT.fullmatch(text)
+    if match is None:
         raise RunoffError(f"limit {text!r} is not valid", GRAMMAR)
-    relative, value = found["unit"] == "%", float(found["value"])
-    if relative and not found["sign"]:
-        raise RunoffError(f"limit {text!r}: a change has a sign: +{found['value']}% or -{found['value']}%", GRAMMAR)
-    if found["sign"] and not relative:
+    relative, value = match["unit"] == "%", float(match["value"])
+    if relative and not match["sign"]:
+        raise RunoffError(f"limit {text!r}: a change has a sign: +{match['value']}% or -{match['value']}%", GRAMMAR)
+    if match["sign"] and not relative:
         raise RunoffError(f"limit {text!r}: only a change in % has a sign", GRAMMAR)
-    if not relative and found["unit"] not in _UNITS:
+    if not relative and match["unit"] not in _UNITS:
         raise RunoffError(
-            f"limit {text!r}: unit {found['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR
+            f"limit {text!r}: unit {match['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR
         )
-    if found["over"] and (found["unit"] or targets):
+    if match["over"] and (match["unit"] or targets):
         raise RunoffError(f"limit {text!r}: a ratio names both of its targets and has no unit", GRAMMAR)
-    unit, scale = ("", 0.01) if relative else _UNITS[found["unit"]]
-    sign = -1.0 if found["sign"] == "-" else 1.0
+    unit, scale = ("", 0.01) if relative else _UNITS[match["unit"]]
+    sign = -1.0 if match["sign"] == "-" else 1.0
     try:
-        metric = parse_metric(found["metric"])
+        metric = parse_metric(match["metric"])
     except RunoffError as error:
         raise RunoffError(f"limit {text!r}: {error}", GRAMMAR) from error
     return Limit(
         text=" ".join(text.split()),
         metric=metric,
-        above=found["operator"] == ">",
+        above=match["operator"] == ">",
         value=sign * value * scale,
         relative=relative,
         unit=unit,
-        over=found["over"] or "",
-        under=found["under"] or "",
+        over=match["over"] or "",
+        under=match["under"] or "",
         targets=tuple(targets),
         cases=tuple(cases),
         models=tuple(models),

@@ -25,8 +25,8 @@ def parse_metric(text: str) -> Metric:
         raise RunoffError(f"metric {text!r} is not PROBE.NAME", "for example: latency.median, process.wall")
     if probe not in PROBES:
         raise RunoffError(f"metric {text!r}: no probe is called {probe!r}", did_you_mean(probe, PROBES))
-    whole = _STATISTIC.fullmatch(text)
-    cell, statistic = (whole["cell"], whole["statistic"]) if whole else (text, "median")
+    match = _STATISTIC.fullmatch(text)
+    cell, statistic = (match["cell"], match["statistic"]) if match else (text, "median")
     cell = cell.removeprefix(probe).removeprefix(".")
     cell = PROBES[probe].aliases.get(cell, cell)
     if statistic != "median" and not cell.endswith(_WARM):

@@ -28,19 +28,19 @@ _Place = tuple[int, int]
 
 
 def with_changes(
-    made: Sequence[Series], folders: Mapping[str, Path], *, unlike_machines: bool
+    all_series: Sequence[Series], folders: Mapping[str, Path], *, unlike_machines: bool
 ) -> tuple[list[Series], list[str]]:
     """Return the series with a change at each point that has one before it, and what is to be said beside them.
 
     A point is held against the last one before it that has a value on the same machine; with `unlike_machines`, on
     any. P-values are corrected over all changes of a metric that are shown. `folders` has where each run is.
     """
-    comparing = _comparing(folders, [one.metric for one in made], unlike_machines=unlike_machines)
+    comparing = _cached_comparison(folders, [one.metric for one in all_series], unlike_machines=unlike_machines)
     contrasts: dict[_Place, MetricComparison] = {}
     against: dict[_Place, str] = {}
     notes: dict[str, None] = {}
-    for number, one in enumerate(made):
-        for place, before in _befores(one, unlike_machines=unlike_machines):
+    for number, one in enumerate(all_series):
+        for place, before in _previous_points(one, unlike_machines=unlike_machines):
             first, second = one.points[before].run, one.points[place].run
             comparison = comparing(first, second)
             line = next((x for x in comparison.lines if (x.label, x.metric) == (one.case, one.metric)), None)
@@ -54,12 +54,12 @@ def with_changes(
             one,
             points=[replace(point, change=changes.get((number, place))) for place, point in enumerate(one.points)],
         )
-        for number, one in enumerate(made)
+        for number, one in enumerate(all_series)
     ]
     return changed, list(notes)
 
 
-def _comparing(
+def _cached_comparison(
     folders: Mapping[str, Path], metrics: Sequence[str], *, unlike_machines: bool
 ) -> Callable[[str, str], RunComparison]:
     """Return what compares two runs; each run is read once, each pair is compared once."""
@@ -76,7 +76,7 @@ def _comparing(
     return compared
 
 
-def _befores(one: Series, *, unlike_machines: bool) -> Iterator[tuple[int, int]]:
+def _previous_points(one: Series, *, unlike_machines: bool) -> Iterator[tuple[int, int]]:
     """Yield the place of each point with a value, and that of the point it is held against."""
     last: dict[str, int] = {}
     for place, point in enumerate(one.points if one.computes else ()):

@@ -167,23 +167,23 @@ def _hint(error: duckdb.Error, sql: str) -> str:
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
     # DuckDB does not look for Ctrl-C while it works, so a thread of its own does the work
     with ThreadPoolExecutor(1) as worker:
-        answer = worker.submit(_answer, connection, sql, parameters)
+        future = worker.submit(_execute, connection, sql, parameters)
         try:
-            return answer.result()
+            return future.result()
         except KeyboardInterrupt:
-            while not answer.done():  # an interrupt before the query begins is lost
+            while not future.done():  # an interrupt before the query begins is lost
                 connection.interrupt()
-                wait([answer], timeout=0.1)
+                wait([future], timeout=0.1)
             raise
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
-    answer = connection.execute(sql, parameters)
-    heads = [column[0] for column in answer.description or ()]
-    return [dict(zip(heads, line, strict=True)) for line in answer.fetchall()]
+def _execute(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
+    result = connection.execute(sql, parameters)
+    heads = [column[0] for column in result.description or ()]
+    return [dict(zip(heads, line, strict=True)) for line in result.fetchall()]
 
 
 def _first_lines(error: duckdb.Error) -> str:
     """Return what DuckDB says before it quotes the query."""
-    told, _, _ = str(error).partition("\nLINE ")
-    return " ".join(told.split())
+    message, _, _ = str(error).partition("\nLINE ")
+    return " ".join(message.split())

@@ -63,11 +63,11 @@ def past_runs(results: Path | None) -> list[dict[str, Any]]:
 
 
 def _row(run: FoundRun) -> dict[str, Any]:
-    made = blocks(_analysed(run))
-    states = [row.status for block in made for row in block.rows]
+    run_blocks = blocks(_analysed(run))
+    states = [row.status for block in run_blocks for row in block.rows]
     ok, failed = states.count("ok"), states.count("error")
     head = (run.info.run_id, run.suite, run.info.started, headline(run.info.machine))
-    return dict(zip(HEADS, (*head, ok, failed, len(states) - ok - failed, best(made), _state(run)), strict=True))
+    return dict(zip(HEADS, (*head, ok, failed, len(states) - ok - failed, best(run_blocks), _state(run)), strict=True))
 
 
 def _state(run: FoundRun) -> str:
@@ -88,13 +88,13 @@ def _analysed(run: FoundRun) -> Analysis:
     return Analysis(Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], stability={})
 
 
-def best(made: Sequence[Block]) -> str:
+def best(run_blocks: Sequence[Block]) -> str:
     """Return which target is the fastest, compared with the last baseline, for the first block with times."""
-    for block in made:
+    for block in run_blocks:
         found = next(iter(answers(block)), None)
         if found is None:
             continue
-        model = f"{block.model}: " if len(made) > 1 else ""
+        model = f"{block.model}: " if len(run_blocks) > 1 else ""
         if found.unfair:
             return f"{model}not a fair comparison: {', '.join(found.unfair)}"
         text = f"{model}{found.winner.target} ({found.profile}): {found.what} {number(found.figure)}"
@@ -109,8 +109,8 @@ def print_runs(rows: Sequence[dict[str, Any]], console: Console) -> None:
     names = dict.fromkeys(row["machine"] for row in reversed(rows) if row["machine"])
     machines = {name: letter(place) for place, name in enumerate(names)}
     several = len(machines) > 1
-    for name, its in machines.items():
-        console.print(Text(f"machine {its}: {name}" if several else name), soft_wrap=True)
+    for name, label in machines.items():
+        console.print(Text(f"machine {label}: {name}" if several else name), soft_wrap=True)
     known = [row for row in rows if row["suite"] is not None]
     width = max((len(row["run"]) for row in known), default=0)
     if known:

@@ -56,25 +56,25 @@ def find(folders: Iterable[Path]) -> tuple[list[FoundRun], dict[str, str]]:
     RunoffError
         When one of `folders` is no folder.
     """
-    found, skipped = [], {}
+    runs_found, skipped = [], {}
     for folder in _run_folders(folders):
         try:
-            found.append(_read(folder))
+            runs_found.append(_read(folder))
         except RunoffError as error:
             skipped[str(folder)] = error.message
-    whole = {run.info.run_id for run in found if run.raw}
-    runs = [run for run in found if run.raw or run.info.run_id not in whole]
+    with_raw = {run.info.run_id for run in runs_found if run.raw}
+    runs = [run for run in runs_found if run.raw or run.info.run_id not in with_raw]
     return sorted(runs, key=lambda run: (moment(run.info.started), run.info.run_id)), skipped
 
 
 def _run_folders(folders: Iterable[Path]) -> list[Path]:
-    found: dict[Path, None] = {}
+    run_folders: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
             raise RunoffError(f"{folder}: there is no such folder", "past runs: runoff list runs")
         files = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{depth}{RUN_FILE}"))]
-        found |= dict.fromkeys(path.parent for path in files)
-    return list(found)
+        run_folders |= dict.fromkeys(path.parent for path in files)
+    return list(run_folders)
 
 
 def _read(folder: Path) -> FoundRun:

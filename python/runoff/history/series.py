@@ -120,18 +120,18 @@ def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series |
     for line in lines:
         if line["case"] == case:
             runs.setdefault(line["run"], []).append(line)
-    points = _thinned([_point(own, metric) for own in runs.values()], by)
+    points = _thinned([_point(run_lines, metric) for run_lines in runs.values()], by)
     if not any(point.measured for point in points):
         return None
-    computes = any(line["computes"] for own in runs.values() for line in own)
-    return Series(case=case, metric=str(metric), computes=computes, points=_with_news(points))
+    computes = any(line["computes"] for run_lines in runs.values() for line in run_lines)
+    return Series(case=case, metric=str(metric), computes=computes, points=_with_new_versions(points))
 
 
 def why_missing(lines: Sequence[Line], case: str, metric: Metric) -> str:
     """Return why no run has a value of `metric` of `case`: the reason of the last one."""
     reasons = [_missing([line], metric) for line in lines if line["case"] == case and line["probe"] == metric.probe]
-    told = [reason for reason in reasons if reason != unmeasured(metric)]
-    return told[-1] if told else unmeasured(metric)
+    specific = [reason for reason in reasons if reason != unmeasured(metric)]
+    return specific[-1] if specific else unmeasured(metric)
 
 
 def unmeasured(metric: Metric) -> str:
@@ -142,14 +142,14 @@ def unmeasured(metric: Metric) -> str:
 def _point(lines: Sequence[Line], metric: Metric) -> Point:
     """Return the point of one run; `lines` are those of the case in it."""
     first = lines[0]
-    own = [line for line in lines if (line["probe"], line["metric"]) == (metric.probe, metric.summary_name)]
-    good = [line for line in own if line["status"] == "ok" and line["estimate"] is not None]
-    told: dict[str, Any] = {}
-    if good:
-        told["figure"] = _figure(good[0], "estimate", "low", "high", good[0]["unit"])
-        peers = [line for line in good if line["ratio"] is not None and line["baseline"] not in _itself(line)]
+    of_metric = [line for line in lines if (line["probe"], line["metric"]) == (metric.probe, metric.summary_name)]
+    measured = [line for line in of_metric if line["status"] == "ok" and line["estimate"] is not None]
+    values: dict[str, Any] = {}
+    if measured:
+        values["figure"] = _figure(measured[0], "estimate", "low", "high", measured[0]["unit"])
+        peers = [line for line in measured if line["ratio"] is not None and line["baseline"] not in _itself(line)]
         if peers:
-            told |= {
+            values |= {
                 "relative_to": peers[-1]["baseline"],
                 "relative": _figure(peers[-1], "ratio", "ratio_low", "ratio_high", "ratio"),
             }
@@ -159,9 +159,9 @@ def _point(lines: Sequence[Line], metric: Metric) -> Point:
         machine=first["machine"],
         machine_key=first["machine_key"],
         versions=_versions(first),
-        missing="" if good else _missing(lines, metric),
-        stability=(good[0]["stability"] if good else "") or "",
-        **told,
+        missing="" if measured else _missing(lines, metric),
+        stability=(measured[0]["stability"] if measured else "") or "",
+        **values,
     )
 
 
@@ -185,12 +185,12 @@ def _missing(lines: Sequence[Line], metric: Metric) -> str:
 
 def _versions(line: Line) -> dict[str, str]:
     runtime = (line["runtime"], line["runtime_version"], line["runtime_build"])
-    found = {
+    versions = {
         "runtime": " ".join(filter(None, runtime)),
         "model": f"model {line['model_sha256'][:_SHORT]}" if line["model_sha256"] else "",
         "runoff": f"runoff {line['runoff']}" if line["runoff"] else "",
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in versions.items() if text}
 
 
 def _thinned(points: Sequence[Point], by: By) -> list[Point]:
@@ -205,13 +205,13 @@ def _thinned(points: Sequence[Point], by: By) -> list[Point]:
     return list(last.values())
 
 
-def _with_news(points: Sequence[Point]) -> list[Point]:
+def _with_new_versions(points: Sequence[Point]) -> list[Point]:
     """Return the points, each with the versions that changed since the one before on the same machine."""
     before: dict[str, dict[str, str]] = {}
-    made = []
+    updated = []
     for point in points:
         known = before.get(point.machine_key, {})
         new = tuple(text for name, text in point.versions.items() if known.get(name) != text)
-        made.append(replace(point, new=new))
+        updated.append(replace(point, new=new))
         before[point.machine_key] = point.versions
-    return made
+    return updated

@@ -67,11 +67,11 @@ class History:
 
     def machine_lines(self) -> list[str]:
         """Return a line for each machine: its letter, where there are several, and what it is."""
-        told = {point.machine_key: point.machine for one in self.series for point in one.points}
+        descriptions = {point.machine_key: point.machine for one in self.series for point in one.points}
         letters = self.machines
         if len(letters) == 1:
-            return list(told.values())
-        return [f"machine {letter}: {told[key]}" for key, letter in letters.items()]
+            return list(descriptions.values())
+        return [f"machine {letter}: {descriptions[key]}" for key, letter in letters.items()]
 
 
 def letter(place: int) -> str:
@@ -91,18 +91,18 @@ def print_history(history: History, console: Console) -> None:
         console.print(Text(line, style="yellow"), soft_wrap=True)
 
 
-def _table(case: str, made: Sequence[Series], history: History) -> Table:
+def _table(case: str, all_series: Sequence[Series], history: History) -> Table:
     table = titled_table(case)
     for name in _heads(history)[:-1]:
         table.add_column(name, no_wrap=name != CHANGE)
-    told: list[tuple[str, ...]] = []
-    for one in made:
+    previous: list[tuple[str, ...]] = []
+    for one in all_series:
         table.add_section()
         table.add_row(Text(one.metric, style="italic"))
         new = [point.new for point in one.points]
         for point in one.points:
-            table.add_row(_run(point, versions=new != told), *_cells(one, point, history))
-        told = new
+            table.add_row(_run(point, versions=new != previous), *_cells(one, point, history))
+        previous = new
     return table
 
 
@@ -141,7 +141,7 @@ def _unchanged(one: Series, point: Point) -> str:
 def _notes(history: History) -> list[str]:
     """Return what has to be said below the tables."""
     hows = {point.change.how for one in history.series for point in one.points if point.change}
-    told = [
+    change_notes = [
         f"changes are {how}" + (", unless they are said to be raw" if RAW in hows else "")
         for how in sorted(hows - {RAW})
     ]
@@ -149,11 +149,11 @@ def _notes(history: History) -> list[str]:
     for (case, metric), reason in history.lacking.items():
         cases, metrics = reasons.setdefault(reason, ({}, {}))
         cases[case], metrics[metric] = None, None
-    absent = [
+    no_values = [
         f"no values: {', '.join(metrics)} of {_some(list(cases))}: {reason}"
         for reason, (cases, metrics) in reasons.items()
     ]
-    return [*told, *history.notes, *absent]
+    return [*change_notes, *history.notes, *no_values]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -173,8 +173,8 @@ def print_lines(lines: Sequence[Mapping[str, object]], console: Console) -> None
         return
     for place, line in enumerate(cells):
         width = max(map(len, line))
-        told = "".join(f"{name:<{width}}  {value}\n" for name, value in line.items())
-        console.print(Text(f"\n{told}" if place else told), end="", soft_wrap=True)
+        text = "".join(f"{name:<{width}}  {value}\n" for name, value in line.items())
+        console.print(Text(f"\n{text}" if place else text), end="", soft_wrap=True)
 
 
 def _plain(value: object) -> str:

@@ -28,21 +28,21 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 _RULE = "#888888"
 
 
-def draw(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> str:
+def draw(case: str, all_series: Sequence[Series], machines: Mapping[str, str]) -> str:
     """Return the plot of a case as an SVG."""
-    return small(vl_convert.vegalite_to_svg(styled(trend(case, made, machines)).to_json()))
+    return small(vl_convert.vegalite_to_svg(styled(trend(case, all_series, machines)).to_json()))
 
 
-def trend(case: str, made: Sequence[Series], machines: Mapping[str, str]) -> Any:  # noqa: ANN401 (charts share no type)
+def trend(case: str, all_series: Sequence[Series], machines: Mapping[str, str]) -> Any:  # noqa: ANN401 (charts share no type)
     """Return the Altair chart of a case: a row for each of its series; `machines` has a letter for each, by its key."""
     rows, named = [], None
-    for one in made:
+    for one in all_series:
         new = [(point.run, point.new) for point in one.points]
         panels = _panels(one, machines, named=new != named)
         rows.append(alt.hconcat(*panels, spacing=36).resolve_scale(color="shared", shape="shared"))
         named = new
     notes = ["values with their 95 % intervals, in order of time; dashed: a version that was another in the run before"]
-    if any(point.relative_to for one in made for point in one.points):
+    if any(point.relative_to for one in all_series for point in one.points):
         notes.append(
             "right: the baseline of the same run by the case; what made a whole run slower is only on the left"
         )

@@ -58,10 +58,10 @@ def conditions_since(before: Snapshot, spent_ns: int, switches: int | None = Non
     )
 
 
-def _share(before: float | None, now: float | None, whole: float) -> float | None:
-    if before is None or now is None or whole <= 0:
+def _share(before: float | None, now: float | None, total: float) -> float | None:
+    if before is None or now is None or total <= 0:
         return None
-    return round(max(0.0, now - before) / whole, 4)
+    return round(max(0.0, now - before) / total, 4)
 
 
 def _mhz() -> float | None:

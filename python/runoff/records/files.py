@@ -52,8 +52,8 @@ class RunWriter:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                whole = file.write(line) == len(line)
-                problem = "" if whole else os.strerror(errno.ENOSPC)
+                complete = file.write(line) == len(line)
+                problem = "" if complete else os.strerror(errno.ENOSPC)
             except OSError as error:
                 problem = str(error.strerror)
             if problem:
@@ -169,9 +169,9 @@ def repair(folder: Path) -> None:
 
 
 def _read_records(path: Path) -> list[Record]:
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    complete_lines, _, _ = path.read_bytes().rpartition(b"\n")
     try:
-        return msgspec.json.Decoder(Record).decode_lines(whole)
+        return msgspec.json.Decoder(Record).decode_lines(complete_lines)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunoffError(
             f"{path} is not a raw result: {error}", "remove the file; --resume measures it again"

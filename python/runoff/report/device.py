@@ -51,8 +51,8 @@ def _devices(run: Run) -> dict[str, str]:
 
 def lines(analysis: Analysis) -> list[str]:
     """Return a sentence for each row, for the terminal."""
-    told = []
+    sentences = []
     for case, *cells in rows(analysis):
         parts = ", ".join(f"{name} {cell}" for name, cell in zip(HEAD[1:5], cells, strict=False) if cell)
-        told.append(f"on the GPU: {case}: {parts}")
-    return told
+        sentences.append(f"on the GPU: {case}: {parts}")
+    return sentences

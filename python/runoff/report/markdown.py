@@ -35,7 +35,7 @@ _LINES = 30
 _NAMED = 20
 """More of what was left out is counted."""
 _PAGE = "[report.html](report.html) (a file next to this one)"
-_ASKED = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
+_RESPECTS = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
 
 def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) -> str:
@@ -49,12 +49,12 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     several = len(made) > 1
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
     top += ["## Verdicts", *([_board(made)] if several else map(_compared, made))]
-    gaps = [*_some(gap_lines(analysis, made)), *_withheld(analysis, made)]
+    gaps = [*_some(gap_lines(analysis, made)), *_omitted_percentiles(analysis, made)]
     top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
     rest = [*trust(analysis), *(map(_folded, made) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
     files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
-    return _GAP.join([*top, *folded, *_left_out(dropped), f"Files: {files}."]) + "\n"
+    return _GAP.join([*top, *folded, *_omitted_note(dropped), f"Files: {files}."]) + "\n"
 
 
 def _warnings(analysis: Analysis) -> list[str]:
@@ -80,16 +80,16 @@ def _folded(block: Block) -> Section:
     return Section(f"{block.title}: {first}", _compared(block))
 
 
-def _board(made: Sequence[Block]) -> str:
+def _board(all_blocks: Sequence[Block]) -> str:
     """Return a line for each block: who comes first in what; below them how steady the cases were."""
-    respects, found = board(made)
+    respects, found = board(all_blocks)
     if not respects:
         return "Nothing was measured."
     rows = ([title, *(_first(line.get(what)) for what in respects)] for title, line in found.items())
-    told = table(["comparison", *(_ASKED.get(what, what) for what in respects)], rows)
-    steady = Counter(row.stability for block in made for row in block.present if row.stability)
+    verdict_table = table(["comparison", *(_RESPECTS.get(what, what) for what in respects)], rows)
+    steady = Counter(row.stability for block in all_blocks for row in block.present if row.stability)
     counts = ", ".join(f"{count} {word}" for word, count in steady.most_common())
-    return _GAP.join([told, *([f"Stability of the cases: {counts}."] if counts else [])])
+    return _GAP.join([verdict_table, *([f"Stability of the cases: {counts}."] if counts else [])])
 
 
 def _first(found: BestTarget | None) -> str:
@@ -103,12 +103,12 @@ def _first(found: BestTarget | None) -> str:
     return "; ".join(words)
 
 
-def _withheld(analysis: Analysis, made: Sequence[Block]) -> list[str]:
+def _omitted_percentiles(analysis: Analysis, made: Sequence[Block]) -> list[str]:
     """Return the count of percentiles that have too few samples; their section has each."""
     absent = {row.case for block in made for row in block.absent}
     lines = analysis.summary
-    own = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
-    count = len(own[~own["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))
+    percentiles = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
+    count = len(percentiles[~percentiles["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))
     return [f"too few samples for {plural(count, 'percentile')}"] if count else []
 
 
@@ -126,7 +126,7 @@ def _fitting(parts: Sequence[Section], room: int) -> tuple[list[str], list[str]]
     return texts, dropped
 
 
-def _left_out(titles: Sequence[str]) -> list[str]:
+def _omitted_note(titles: Sequence[str]) -> list[str]:
     """Return the words on what did not fit."""
     if not titles:
         return []
@@ -142,8 +142,8 @@ def overview(block: Block) -> str:
     head = ["profile", "target", "whole process", *against, "warm inference", *against, *joules, "peak memory"]
     head += ["stability", "status"]
     rows = [list(_cells(row, block)) for row in block.present]
-    told = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]
-    return table([head[place] for place in told], ([row[place] for place in told] for row in rows))
+    filled = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]
+    return table([head[place] for place in filled], ([row[place] for place in filled] for row in rows))
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:

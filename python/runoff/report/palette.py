@@ -35,7 +35,7 @@ TARGETS = {
 _SPARE = ("#56B4E9", "#000000", "#F0E442")
 
 
-TWIN = "#A6A6A6"
+CONTROL = "#A6A6A6"
 """Of a baseline's second self, which is no competitor."""
 
 SURFACE, INK, MUTED = "#FFFFFF", "#1B1F24", "#57606A"
@@ -80,4 +80,4 @@ def target_colours(targets: list[str]) -> dict[str, str]:
     """Return a colour for each of `targets`; those that runoff does not know share the spare ones."""
     unknown = [target for target in targets if target not in TARGETS and not repeated_target(target)]
     spare = {target: _SPARE[place % len(_SPARE)] for place, target in enumerate(unknown)}
-    return {target: TARGETS.get(target) or spare.get(target, TWIN) for target in targets}
+    return {target: TARGETS.get(target) or spare.get(target, CONTROL) for target in targets}

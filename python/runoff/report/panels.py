@@ -59,14 +59,14 @@ def life(table: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN40
 
 def _life_panels(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> list[Any]:  # noqa: ANN401
     """Return the bars of one profile, and those that are left without the outliers."""
-    whole = table.groupby("target")["to"].max().sort_values()
-    steps = whole.to_numpy()[1:] / whole.to_numpy()[:-1]
-    cut = next((at + 1 for at, step in enumerate(steps) if step > OUTLIER and at + 1 >= len(whole) / 2), None)
+    longest = table.groupby("target")["to"].max().sort_values()
+    steps = longest.to_numpy()[1:] / longest.to_numpy()[:-1]
+    cut = next((at + 1 for at, step in enumerate(steps) if step > OUTLIER and at + 1 >= len(longest) / 2), None)
     full = _life_panel(table, scale, words, frame)
     if cut is None:
         return [full]
-    rest = table[table["target"].isin(whole.index[:cut])]
-    without = ", ".join(map(str, whole.index[cut:]))
+    rest = table[table["target"].isin(longest.index[:cut])]
+    without = ", ".join(map(str, longest.index[cut:]))
     return [full, _life_panel(rest, scale, f"{words}, without {without}", frame)]
 
 

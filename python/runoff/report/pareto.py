@@ -49,12 +49,12 @@ def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts
 
 def front_words(block: Block) -> str:
     """Return who is on the front, such as ``on the front: whole process: ort-rust (cold); warm inference: ...``."""
-    told = []
+    parts = []
     for what, table in _sides(block):
         best = table[table["front"]].sort_values("ms")
         cases = (f"{target} ({profile})" for target, profile in zip(best["target"], best["profile"], strict=True))
-        told.append(f"{what}: {', '.join(cases)}")
-    return f"on the front, {'; '.join(told)}"
+        parts.append(f"{what}: {', '.join(cases)}")
+    return f"on the front, {'; '.join(parts)}"
 
 
 def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:

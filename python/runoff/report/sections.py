@@ -82,7 +82,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield from _shared("Ratios", details.ratio_table(analysis, BY_ID))
     yield from _probes(analysis)
     yield from _shared("Outliers", details.outlier_table(analysis, BY_ID), OUTLIERS)
-    yield from _withheld(analysis.summary)
+    yield from _omitted_percentiles(analysis.summary)
 
 
 def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterator[Section]:
@@ -95,11 +95,11 @@ def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterato
 
 def _footprint(analysis: Analysis) -> Iterator[Section]:
     """Yield the section on what cases need on disk; none for a run that did not read it."""
-    found = analysis.run.info.footprints
-    parts = list(dict.fromkeys(part for one in found.values() for part in one.parts))
+    footprints = analysis.run.info.footprints
+    parts = list(dict.fromkeys(part for one in footprints.values() for part in one.parts))
     rows = [
         [case, *(_megabytes(one.parts.get(part)) for part in parts), one.reason or _megabytes(sum(one.parts.values()))]
-        for case, one in found.items()
+        for case, one in footprints.items()
     ]
     if rows:
         note = "Megabytes on disk: what a case needs to run, without the Python interpreter and the system's libraries."
@@ -114,9 +114,9 @@ def _energy(analysis: Analysis) -> Iterator[Section]:
     """Yield the section on energy; none if it was not requested."""
     missing = bullets(f"not read: {line}" for line in energy.lacking(analysis.run))
     rows = list(energy.rows(analysis))
-    told = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
+    parts = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
     if rows or missing:
-        yield Section("Energy", "\n\n".join([*told, *([missing] if missing else [])]))
+        yield Section("Energy", "\n\n".join([*parts, *([missing] if missing else [])]))
 
 
 def _device(analysis: Analysis) -> Iterator[Section]:
@@ -126,7 +126,7 @@ def _device(analysis: Analysis) -> Iterator[Section]:
         yield Section("On the GPU", f"{device.NOTE}\n\n{table(device.HEAD, rows)}")
 
 
-def _withheld(summary: pd.DataFrame) -> Iterator[Section]:
+def _omitted_percentiles(summary: pd.DataFrame) -> Iterator[Section]:
     lines = missing_lines(summary[summary["metric"].str.contains(DETAIL)])
     if lines:
         yield Section("Omitted percentiles", bullets(lines))
@@ -168,9 +168,9 @@ def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[s
 
 def _audit(analysis: Analysis) -> str:
     """Return a row for each point and outcome, with the comparisons that share it."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    comparisons: dict[tuple[str, str, str], list[str]] = {}
     for point in analysis.audit:
-        found.setdefault((point.point, point.outcome, point.detail), []).append(", ".join(point.comparison))
+        comparisons.setdefault((point.point, point.outcome, point.detail), []).append(", ".join(point.comparison))
     count = len({point.comparison for point in analysis.audit})
-    rows = ([*key, f"all {count}" if len(where) == count else "; ".join(where)] for key, where in found.items())
+    rows = ([*key, f"all {count}" if len(where) == count else "; ".join(where)] for key, where in comparisons.items())
     return table(["point", "outcome", "detail", "comparisons"], rows)

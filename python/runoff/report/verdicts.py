@@ -84,11 +84,13 @@ def _finding(
 ) -> BestTarget:
     winner, figure, verdicts = min(measured.values(), key=lambda entry: entry[1].value or 0.0)
     ties = _ties(winner.target, {name: entry[2] for name, entry in measured.items()})
-    near = {name for name, (_, its, _) in measured.items() if (its.value or 0.0) < ALIKE * (figure.value or 0.0)}
+    near = {name for name, (_, other, _) in measured.items() if (other.value or 0.0) < ALIKE * (figure.value or 0.0)}
     versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict.kind != "baseline"}
     tied = _tied(versus)
     # who ties with a baseline that the first ties with, too, is as good
-    beside = [name for name, (_, _, its) in measured.items() if name not in versus and set(_tied(its)) & set(tied)]
+    also_tied = [
+        name for name, (_, _, other) in measured.items() if name not in versus and set(_tied(other)) & set(tied)
+    ]
     return BestTarget(
         block=block,
         profile=winner.profile,
@@ -97,7 +99,7 @@ def _finding(
         figure=figure,
         best=best,
         versus=versus,
-        level=[name for name in (*tied, *beside) if name in near and name != winner.target],
+        level=[name for name in (*tied, *also_tied) if name in near and name != winner.target],
         unfair=block.unfair.get(winner.profile, []),
     )
 
@@ -113,8 +115,8 @@ def answers(block: Block) -> list[BestTarget]:
     """
     chosen: dict[str, BestTarget] = {}
     for found in findings(block):
-        held = chosen.get(found.what)
-        if held is None or _below(found.figure, held.figure):
+        current = chosen.get(found.what)
+        if current is None or _below(found.figure, current.figure):
             chosen[found.what] = found
     return list(chosen.values())
 
@@ -145,8 +147,8 @@ def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]
 
 
 def _inference(domain: str, row: Row) -> _Result:
-    found = row.energy.get(domain)
-    return (found.inference, found.inference_vs) if found else (Figure(), {})
+    drawn = row.energy.get(domain)
+    return (drawn.inference, drawn.inference_vs) if drawn else (Figure(), {})
 
 
 def _ties(winner: str, verdicts: Mapping[str, dict[str, Verdict]]) -> dict[str, Verdict]:

@@ -79,8 +79,8 @@ def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Pla
     providers = dict.fromkeys(["cpu", *(fault.provider for fault in faults)])
     groups = []
     for provider in providers:
-        asked = [fault.target for fault in faults if fault.provider == provider]
-        groups.append(((UNMODIFIED, *asked) if provider == "cpu" else tuple(asked), {"provider": provider}))
+        chosen = [fault.target for fault in faults if fault.provider == provider]
+        groups.append(((UNMODIFIED, *chosen) if provider == "cpu" else tuple(chosen), {"provider": provider}))
     measure: dict[str, Any] = {
         "blocks": {"latency": SETS},
         "latency": {"min_samples": samples, "min_time_s": 0, "warmup_time_s": 1.0},
@@ -98,20 +98,20 @@ def judge_faults(run: Run) -> list[Outcome]:
     """
     points, failures = audit(run), _failures(run)
     targets = {case.target for case in run.info.cases}
-    here = [fault for fault in FAULTS if fault.target in targets]
-    return [_unmodified(failures, points), *(_outcome(fault, failures, points) for fault in here)]
+    included = [fault for fault in FAULTS if fault.target in targets]
+    return [_unmodified(failures, points), *(_outcome(fault, failures, points) for fault in included)]
 
 
 def _failures(run: Run) -> dict[str, tuple[str, str]]:
     """Return, by target, the kind and the words of the first failure."""
     targets = {case.id: case.target for case in run.info.cases}
-    found = {case.target: (case.skipped.kind, str(case.skipped)) for case in run.info.cases if case.skipped}
+    failures = {case.target: (case.skipped.kind, str(case.skipped)) for case in run.info.cases if case.skipped}
     for record in run.records:
         if record.status != "ok" and record.reason is not None:
-            found.setdefault(targets[record.case], (record.reason.kind, str(record.reason)))
+            failures.setdefault(targets[record.case], (record.reason.kind, str(record.reason)))
     for case, reason in excluded(run).items():
-        found.setdefault(targets[case], (reason.kind, str(reason)))
-    return found
+        failures.setdefault(targets[case], (reason.kind, str(reason)))
+    return failures
 
 
 def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list[AuditPoint]) -> Outcome:

@@ -41,21 +41,21 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     RunoffError
         If a name is unknown or a command is not found.
     """
-    found = {}
+    targets = {}
     for name in names:
         if name not in own and name not in BUILT_IN:
             raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-        found[name] = _own_target(name, own[name], folder) if name in own else BUILT_IN[name]()
-    return found
+        targets[name] = _own_target(name, own[name], folder) if name in own else BUILT_IN[name]()
+    return targets
 
 
 def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
-    beside = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
+    resolved = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
     host = _host(name, table)
-    found = host.command[0] if host and program == "python" else _find_program(name, program, folder)
+    executable = host.command[0] if host and program == "python" else _find_program(name, program, folder)
     shared, missing = (host.env, host.missing) if host else ({}, None)
-    return Target(name=name, command=(found, *beside), env={**shared, **table.env}, missing=missing)
+    return Target(name=name, command=(executable, *resolved), env={**shared, **table.env}, missing=missing)
 
 
 def _host(name: str, table: CustomTarget) -> Target | None:
@@ -70,10 +70,10 @@ def _host(name: str, table: CustomTarget) -> Target | None:
 
 def _find_program(name: str, program: str, folder: Path) -> str:
     local = "/" in program
-    found = shutil.which(str((folder / program).absolute()) if local else program)
-    if found is None:
+    path = shutil.which(str((folder / program).absolute()) if local else program)
+    if path is None:
         where = f"{folder / program} is not a program that can be run" if local else f"{program} is not on the PATH"
         raise RunoffError(
             f"[targets.{name}] command: {where}", "a relative path starts at the suite's folder; chmod +x it"
         )
-    return found
+    return path

@@ -161,20 +161,20 @@ def write_1(data: Measurements, path: Path) -> list[str]:
 def _processes(data: Measurements, path: Path) -> dict[str, list[dict[str, float]]]:
     """Return, by case, the fields of each of its processes, in seconds, bytes and counts."""
     fields = {(probe, metric): (field, unit) for field, (probe, metric, unit) in _FIELDS.items()}
-    whole = data.samples[data.samples["probe"] == "process"]
+    rows = data.samples[data.samples["probe"] == "process"]
     cases: dict[str, dict[int, dict[str, float]]] = {}
-    columns = (whole["case"].tolist(), whole["process"].tolist(), whole["metric"].tolist(), whole["value"].tolist())
+    columns = (rows["case"].tolist(), rows["process"].tolist(), rows["metric"].tolist(), rows["value"].tolist())
     for case, process, metric, value in zip(*columns, strict=True):
         if known := fields.get(("process", metric)):
             cases.setdefault(case, {}).setdefault(process, {})[known[0]] = value / _UNITS[known[1]][1]
-    timed = {case: [own for own in processes.values() if _WALL in own] for case, processes in cases.items()}
-    found = {case: processes for case, processes in timed.items() if processes}
-    if not found:
+    timed = {case: [one for one in processes.values() if _WALL in one] for case, processes in cases.items()}
+    by_case = {case: processes for case, processes in timed.items() if processes}
+    if not by_case:
         raise RunoffError(
             f"{path} would be empty: hyperfine's JSON contains whole processes; {data.name} has none (probe process)",
             "formats for all probes: --to parquet, --to csv, --to pyperf",
         )
-    return found
+    return by_case
 
 
 def _losses(data: Measurements, metrics: set[str]) -> list[str]:
@@ -186,8 +186,8 @@ def _losses(data: Measurements, metrics: set[str]) -> list[str]:
 
 
 def _interleaved(samples: pd.DataFrame) -> bool:
-    whole = samples.loc[samples["probe"] == "process", ["case", "block"]].drop_duplicates()
-    return bool(whole["block"].duplicated().any())
+    rows = samples.loc[samples["probe"] == "process", ["case", "block"]].drop_duplicates()
+    return bool(rows["block"].duplicated().any())
 
 
 def _unit(field: str) -> str:

@@ -50,9 +50,9 @@ def find_powercap() -> Powercap | Reason:
         else:
             zones.append(zone)
     # a domain is a sum over processors, so all of them must be readable
-    whole = [zone for zone in zones if zone.domain not in lacks]
-    if whole:
-        return Powercap(whole, {domain: str(reason) for domain, reason in lacks.items()})
+    readable = [zone for zone in zones if zone.domain not in lacks]
+    if readable:
+        return Powercap(readable, {domain: str(reason) for domain, reason in lacks.items()})
     if lacks:
         return next(iter(lacks.values()))
     return Reason("no-counter", f"no RAPL zone under {ROOT}: usual on virtual machines")

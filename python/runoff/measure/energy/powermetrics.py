@@ -70,8 +70,8 @@ def program(user: int) -> tuple[str, ...]:
 
 def read_intervals(text: bytes) -> list[Interval]:
     """Return the intervals of a stream; NUL bytes between them and an incomplete last one are ignored."""
-    *whole, _rest = text.replace(b"\0", b"").split(b"</plist>")
-    return [_interval(block + b"</plist>") for block in whole]
+    *blocks, _rest = text.replace(b"\0", b"").split(b"</plist>")
+    return [_interval(block + b"</plist>") for block in blocks]
 
 
 def _interval(block: bytes) -> Interval:

@@ -120,8 +120,8 @@ def _sizes(array: Any) -> tuple[tuple[int, int], ...]:  # noqa: ANN401 (a messag
 
 
 def _dtype(array: Any) -> str:  # noqa: ANN401 (a message of protobuf)
-    told: str = ct.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType)
-    return _DTYPES.get(told, told.lower())
+    type_name: str = ct.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType)
+    return _DTYPES.get(type_name, type_name.lower())
 
 
 def _broken(path: Path, message: str) -> RunoffError:

@@ -70,19 +70,21 @@ def _tally(findings: Sequence[BestTarget]) -> Markup:
 
     With one value each nothing is distinguishable: the target that is smallest most often is named, as such.
     """
-    told = []
+    phrases = []
     for what in dict.fromkeys(finding.what for finding in findings):
-        own = [finding for finding in findings if finding.what == what]
-        asked = _question(own[0]).lower()
-        single = all(finding.single for finding in own)
-        counts = Counter(finding.winner.target for finding in own if finding.clear or single)
+        of_respect = [finding for finding in findings if finding.what == what]
+        question = _question(of_respect[0]).lower()
+        single = all(finding.single for finding in of_respect)
+        counts = Counter(finding.winner.target for finding in of_respect if finding.clear or single)
         (who, count), *_ = counts.most_common(1) or [("", 0)]
-        if 2 * count > len(own):
+        if 2 * count > len(of_respect):
             words = ", one value each" if single else ""
-            told.append(_NAME.format(who) + f" for {asked}" + _NAME.format(f" ({count} of {len(own)}{words})"))
+            phrases.append(
+                _NAME.format(who) + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})")
+            )
         else:
-            told.append(escape(f"no clear first for {asked}"))
-    return Markup("; ").join(told) + "."
+            phrases.append(escape(f"no clear first for {question}"))
+    return Markup("; ").join(phrases) + "."
 
 
 def _either(found: BestTarget) -> Markup:
@@ -132,8 +134,10 @@ def _costs(found: BestTarget) -> str:
     """Return what else the winner's case was measured at."""
     row = found.winner
     sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
-    told = [f"{number(figure)} {words}" for what, figure, words in sides if what != found.what and figure.value]
-    return f"It also takes {_joined(told, 'and')}." if told else ""
+    other_figures = [
+        f"{number(figure)} {words}" for what, figure, words in sides if what != found.what and figure.value
+    ]
+    return f"It also takes {_joined(other_figures, 'and')}." if other_figures else ""
 
 
 def board(blocks: Sequence[Block]) -> Table:
@@ -153,8 +157,8 @@ def _place(found: BestTarget | None) -> Cell:
         return nothing()
     who, last = _joined([found.winner.target, *found.level], "or") + _far(found), list(found.versus.items())[-1:]
     one = ", one value" if found.single else ""
-    told = [f"{full(found.figure)}{one}, profile {found.profile}", *(against(verdict, name) for name, verdict in last)]
+    notes = [f"{full(found.figure)}{one}, profile {found.profile}", *(against(verdict, name) for name, verdict in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
     return Cell(
-        who, "; ".join([*told, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)
+        who, "; ".join([*notes, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)
     )

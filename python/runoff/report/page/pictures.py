@@ -62,10 +62,10 @@ def describe(analysis: Analysis, plot: Plot) -> str:
 
 
 def _by_profile(block: Block, read: Callable[[Row], Iterable[str]]) -> str:
-    told = []
+    sentences = []
     for profile in block.profiles:
         rows = ((row.target, "; ".join(read(row))) for row in block.present if row.profile == profile)
-        said = ", ".join(f"{target} {words}" for target, words in rows if words)
-        if said:
-            told.append(f"Profile {profile}: {said}.")
-    return " ".join(told)
+        values = ", ".join(f"{target} {words}" for target, words in rows if words)
+        if values:
+            sentences.append(f"Profile {profile}: {values}.")
+    return " ".join(sentences)

@@ -56,9 +56,9 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-t {name}-d")
     for place, (tag, end, text) in enumerate((("title", "t", title), ("desc", "d", description))):
-        told = ET.Element(tag, {"id": f"{name}-{end}"})
-        told.text = text
-        root.insert(place, told)
+        label = ET.Element(tag, {"id": f"{name}-{end}"})
+        label.text = text
+        root.insert(place, label)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -40,19 +40,19 @@ def _conv_transpose(given: Operands) -> torch.Tensor:
     if kind not in ("valid", "custom"):
         raise _refused("conv_transpose", f"pad_type {kind!r}")
     pad = given.value("pad") if kind == "custom" else [0] * 2 * len(strides)
-    whole = _TRANSPOSED[x.dim() - 2](x, weight, bias, stride=strides, dilation=dilations, groups=groups)
-    wanted = given.value("output_shape")
+    result = _TRANSPOSED[x.dim() - 2](x, weight, bias, stride=strides, dilation=dilations, groups=groups)
+    requested = given.value("output_shape")
     sizes = (
-        wanted[2:]
-        if wanted
-        else [size - a - b for size, a, b in zip(whole.shape[2:], pad[::2], pad[1::2], strict=True)]
+        requested[2:]
+        if requested
+        else [size - a - b for size, a, b in zip(result.shape[2:], pad[::2], pad[1::2], strict=True)]
     )
     for axis, (begin, size) in enumerate(zip(pad[::2], sizes, strict=True), start=2):
-        lacking = begin + size - whole.shape[axis]
-        if lacking > 0:
+        shortfall = begin + size - result.shape[axis]
+        if shortfall > 0:
             raise _refused("conv_transpose", "an output_shape beyond what the kernel reaches")
-        whole = whole.narrow(axis, begin, size)
-    return whole
+        result = result.narrow(axis, begin, size)
+    return result
 
 
 def _padding(given: Operands, x: torch.Tensor, reach: Sequence[int], strides: Sequence[int]) -> list[int]:
