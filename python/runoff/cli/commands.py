@@ -1,4 +1,4 @@
-"""What the commands ``bench``, ``run``, ``export`` and ``report`` do."""
+"""The commands ``bench``, ``run``, ``export`` and ``report``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
     Raises
     ------
     RunoffError
-        When the run's raw results are not there.
+        If the run has no raw results.
     """
     from rich.console import Console
 
@@ -104,7 +104,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
 
 
 def _nothing_ran(folder: Path) -> RunoffError:
-    """Return the failure of a run without any case that can run on this machine, with its first reason."""
+    """Return the error for a run without any case that can run on this machine, with the first reason."""
     from runoff.report.text import plural
 
     run = read_run(folder)
@@ -121,17 +121,17 @@ def _nothing_ran(folder: Path) -> RunoffError:
 
 
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
-    """Run one case once and print its answer."""
+    """Run one case once and print its output."""
     settings = resolve(parse_assignments(assignments))
-    found = find_targets([target], {}, Path())
+    targets = find_targets([target], {}, Path())
     if image and not image.is_file():
         raise RunoffError(f"--image {image}: there is no such file")
     name = find_model(model).name
-    # where the target cannot run there is nothing to convert for
-    packages = [name] if found[target].packages and not found[target].missing else []
+    # no conversion for a target that cannot run
+    packages = [name] if targets[target].packages and not targets[target].missing else []
     with workspace() as (spawner, scratch):
         stored = ensure_models([name], spawner, _say, packages)[name]
-        target_info = query_capabilities(found[target], spawner)
+        target_info = query_capabilities(targets[target], spawner)
         case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, target_info)
         if case.skipped:
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
@@ -147,7 +147,7 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
 
 
 def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
-    """Export models by name, and where `coreml` is set convert them to CoreML packages."""
+    """Export models by name; if `coreml` is set, also convert them to CoreML packages."""
     options = [*(["--weights", _absolute(weights)] if weights else []), *(["--force"] if force else [])]
     names = [find_model(name).name for name in models]
     with workspace() as (spawner, _):

@@ -1,4 +1,4 @@
-"""What the commands ``compare``, ``gate`` and ``convert`` do."""
+"""The commands ``compare``, ``gate`` and ``convert``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Started(Struct):
-    """What of ``run.json`` tells which run is the latest."""
+    """The field of ``run.json`` that shows which run is the latest."""
 
     started: str
 
@@ -42,7 +42,7 @@ def compare(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare two runs or two targets, and print what was found."""
+    """Compare two runs or two targets, and print the result."""
     from rich.console import Console
 
     from runoff.compare import show
@@ -97,7 +97,7 @@ def _latest() -> Path:
     """Return the folder of the run that was started last."""
     started = {}
     for file in paths.results().glob(f"*/{RUN_FILE}"):
-        with suppress(msgspec.DecodeError):  # said where runs are listed
+        with suppress(msgspec.DecodeError):  # reported by `runoff list runs`
             started[file.parent] = msgspec.json.decode(file.read_bytes(), type=_Started).started
     if not started:
         raise RunoffError(f"{shown(paths.results())} holds no run", "name one with --run, or measure: runoff bench")
@@ -117,7 +117,7 @@ def _write_page(comparison: RunComparison, out: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder; raise `RunoffError` when it cannot be made."""
+    """Create a folder; raise `RunoffError` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -170,7 +170,7 @@ def _run_folder(word: str) -> Path:
 
 
 def convert(source: str, target: Path, to: str | None) -> None:
-    """Read measurements of one format and write them in another; what is lost is said on stderr."""
+    """Convert measurements from one format to another; report on stderr what the new one omits."""
     if to is not None and to not in formats.WRITERS:
         raise RunoffError(f"--to {to}: no such format", did_you_mean(to, formats.WRITERS))
     data = formats.read(_located(source))

@@ -1,4 +1,4 @@
-"""``runoff doctor``: what this machine can measure, each line with what to do about it."""
+"""``runoff doctor``: what this machine can measure, and the fix for each problem."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ROOM_BYTES = 2 * 10**9
 
 
 class Finding(Struct, frozen=True):
-    """One line of the examination."""
+    """One line of the output."""
 
     what: str
     state: Literal["ok", "warning", "missing"]
@@ -40,7 +40,7 @@ class Finding(Struct, frozen=True):
 
 
 def examine(*, as_json: bool) -> None:
-    """Print the findings."""
+    """Examine this machine and print the findings."""
     with workspace() as (spawner, scratch):
         findings = list(_findings(spawner, scratch))
     if as_json:
@@ -91,7 +91,7 @@ def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _finding(what: str, detail: str, advice: str) -> Finding:
-    """Return what was found: a warning where there is advice."""
+    """Return a finding: a warning if there is advice."""
     return Finding(what, "warning" if advice else "ok", detail, advice)
 
 
@@ -103,13 +103,13 @@ def _tool(tool: Tool, probe: str, spawner: Spawner) -> Finding:
 
 
 def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
-    """Ask perf what of its counts are real: the hardware may lack some."""
+    """Yield the counters that perf can read: some hardware does not have all of them."""
     perf, true = PERF.find(), shutil.which("true")
     if not perf or not true:
         return
     finished = spawner.run(PERF.wrap(perf, (true,), scratch), dict(os.environ), 30.0)
     if finished.exit_code:
-        return  # the line on the probe says so
+        return  # reported by the line on the probe
     events = PERF.read(scratch)
     dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
     if dead:
@@ -120,7 +120,7 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
 
 
 def _energy(spawner: Spawner) -> Finding:
-    """Say which counters of energy can be read, or why none can and what would change that."""
+    """Return the energy counters that can be read, or the reason why none can, with a hint."""
     meters = find_meters(spawner)
     if meters.reason:
         return Finding("probe energy", "missing", meters.reason.message, meters.reason.hint)

@@ -1,4 +1,4 @@
-"""What the command ``history`` does, and what ``list runs`` knows of past runs."""
+"""The command ``history``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runoff.history.series import By, Line, Series
 
 DEFAULT = ("latency.median", "process.wall")
-"""Metrics that are shown unless others are asked for."""
+"""Metrics that are shown by default."""
 PAGE = "history"
 """Name of the files in ``--out``."""
 _MEASURE = "measure: runoff bench"
@@ -48,7 +48,7 @@ def history(
     sql: str | None,
     as_json: bool,
 ) -> None:
-    """Show how each metric of each case went from run to run, or what a query on the view ``history`` answers."""
+    """Show each metric of each case from run to run, or the result of a query on the view ``history``."""
     from rich.console import Console
 
     if sql is not None:
@@ -74,12 +74,12 @@ def history(
 
 
 def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str, str]]:
-    """Return the finished runs in `folders`, and the reasons for leaving out others, which stderr has, too.
+    """Return the finished runs in `folders`, and the reasons for skipping others, which are also printed on stderr.
 
     Raises
     ------
     RunoffError
-        When there is none.
+        If there is none.
     """
     if not folders:
         click.echo(f"runs in {shown(paths.results())}", err=True)
@@ -131,14 +131,14 @@ def _history(
 def _find_series(
     runs: Sequence[FoundRun], case: str, metrics: Sequence[Metric], by: By
 ) -> tuple[list[Line], dict[tuple[str, Metric], Series | None]]:
-    """Return the lines of the history, and by case and metric its series; None where there is no value."""
+    """Return the lines of the history and, by case and metric, the series; None if there is no value."""
     lines = query.lines(runs, [f"{metric.probe}.{metric.summary_name}" for metric in metrics])
     cases = cases_of(lines, case)
     return lines, {(name, metric): series(lines, name, metric, by) for name in cases for metric in metrics}
 
 
 def _no_values(runs: Sequence[FoundRun], lines: Sequence[Line], found: Iterable[tuple[str, Metric]]) -> RunoffError:
-    """Return the error that no metric which was asked for has a value."""
+    """Return the error for a history in which no requested metric has a value."""
     requested = list(dict.fromkeys(metric for _, metric in found))
     message = f"no run has {', '.join(map(str, requested))} of these cases"
     reasons = [why_missing(lines, name, metric) for name, metric in found]
@@ -158,7 +158,7 @@ def _parsed(names: Sequence[str]) -> list[Metric]:
 
 def _write(history: History, out: Path) -> dict[str, str]:
     """Write the page, its JSON and a plot for each case into the folder `out`; return the plots' names by case."""
-    from runoff.history.trend import draw  # its libraries take seconds to import
+    from runoff.history.trend import draw  # late: its libraries take seconds to import
 
     make_folder(out)
     click.echo(f"drawing {plural(len(history.cases), 'plot')} (about 1 s each)", err=True)

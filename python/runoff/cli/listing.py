@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
-    """Print the list called `what` as a table or as JSON; `results` is where the runs are."""
+    """Print the list called `what` as a table or as JSON; `results` is the folder of the runs."""
     if results and what != "runs":
         raise RunoffError(f"--results cannot be combined with {what}", "it names the folder of the runs")
     rows = _runs(results) if what == "runs" else _LISTS[what]()

@@ -1,4 +1,4 @@
-"""JSON on stdout, which every command can print."""
+"""JSON output on stdout, shared by all commands."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import msgspec
 
 
 def print_json(value: object) -> None:
-    """Print `value`, anything that msgspec encodes."""
+    """Print `value` as JSON; it can be anything that msgspec encodes."""
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

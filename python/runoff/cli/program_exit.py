@@ -1,4 +1,4 @@
-"""How every program of runoff ends: with an exit code, and one line on stderr for what users can mend."""
+"""The exit of every program of runoff: an exit code, and one line on stderr for errors that users can fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_program(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run `command`, called `name` in its help, and leave with its exit code; without `arguments`, the process's."""
+    """Run `command`, called `name` in its help, and exit with its code; `arguments` default to the process's."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(args=arguments, prog_name=name, standalone_mode=False)
@@ -36,5 +36,5 @@ def run_program(command: click.Command, name: str, arguments: Sequence[str] | No
 
 
 def _terminate(_signal: int, _frame: object) -> None:
-    """Leave as after Ctrl-C: what runs is killed, what was measured is kept."""
+    """Exit as after Ctrl-C: running processes are killed, and results are saved."""
     raise KeyboardInterrupt

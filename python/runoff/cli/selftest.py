@@ -1,4 +1,4 @@
-"""The command ``runoff selftest``: two ordinary runs, and what they prove."""
+"""The command ``runoff selftest``: two ordinary runs, and the conclusions from them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _FAULTS_TAKE = "about a minute"
 
 
 def selftest(budget: str | None, *, quick: bool, as_json: bool) -> ExitCode:
-    """Inject faults and slowdowns, print what was found, and return the exit code.
+    """Inject faults and slowdowns, print which were detected, and return the exit code.
 
     Raises
     ------
     RunoffError
-        When `budget` is not a duration, or the environment of `ort-python` is not made.
+        If `budget` is not a duration, or the environment of `ort-python` is not installed.
     """
     from rich.console import Console
 
@@ -70,7 +70,7 @@ def selftest(budget: str | None, *, quick: bool, as_json: bool) -> ExitCode:
 
 def _measure(plan: Plan, folder: Path, console: Console) -> Run:
     with workspace() as (_, scratch):
-        # the exit code is not looked at: cases fail here because they should
+        # the exit code is ignored: cases of this run are meant to fail
         run, _ = bench(write(plan, scratch), folder, console)
     return read_run(run)
 
@@ -103,7 +103,7 @@ def _show(outcomes: Sequence[Outcome], resolution: Resolution, time: str, consol
 
 
 def _line(console: Console, words: tuple[str, str], name: str, reported: str, *, good: bool) -> None:
-    """Print an outcome: the first of `words` where it is `good`, else the second."""
+    """Print an outcome: the first of `words` if it is `good`, else the second."""
     mark = f"[green]{words[0]:12}[/]" if good else f"[bold red]{words[1]:12}[/]"
     console.print(f"{mark}{escape(name)}\n{'':12}[dim]-> {escape(reported)}[/]", highlight=False, soft_wrap=True)
 
@@ -114,7 +114,7 @@ def _measured(verdict: TargetVerdict) -> str:
 
 
 def sentence(resolution: Resolution, time: str) -> str:
-    """Return what can be told apart here, in one sentence."""
+    """Return the smallest difference that is distinguishable on this machine, as a sentence."""
     if resolution.resolves is None:
         return f"In {time} nothing can be told apart here: there are no intervals. Give it more: --time"
     missed = ", ".join(f"{share:.0%}" for share in resolution.missed)

@@ -1,1 +1,1 @@
-"""Many runs over time: DuckDB reads the summary of each where it is."""
+"""The history of runs over time; DuckDB reads the summary in each run's folder."""

@@ -1,4 +1,4 @@
-"""How each point stands to the one before: the same comparison that ``runoff compare`` makes of two runs."""
+"""Changes from each point to the previous one: the same comparison of two runs that ``runoff compare`` makes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _Place = tuple[int, int]
 def with_changes(
     all_series: Sequence[Series], folders: Mapping[str, Path], *, unlike_machines: bool
 ) -> tuple[list[Series], list[str]]:
-    """Return the series with a change at each point that has one before it, and what is to be said beside them.
+    """Return the series with a change at each point that has a previous one, and notes on them.
 
-    A point is held against the last one before it that has a value on the same machine; with `unlike_machines`, on
-    any. P-values are corrected over all changes of a metric that are shown. `folders` has where each run is.
+    A point is compared with the last one before it that has a value on the same machine; with `unlike_machines`, on
+    any. P-values are corrected over all changes of a metric that are shown. `folders` has the folder of each run.
     """
     comparing = _cached_comparison(folders, [one.metric for one in all_series], unlike_machines=unlike_machines)
     contrasts: dict[_Place, MetricComparison] = {}
@@ -62,7 +62,7 @@ def with_changes(
 def _cached_comparison(
     folders: Mapping[str, Path], metrics: Sequence[str], *, unlike_machines: bool
 ) -> Callable[[str, str], RunComparison]:
-    """Return what compares two runs; each run is read once, each pair is compared once."""
+    """Return a function that compares two runs; it reads each run once and compares each pair once."""
 
     @cache
     def measurements(run: str) -> Measurements:
@@ -77,7 +77,7 @@ def _cached_comparison(
 
 
 def _previous_points(one: Series, *, unlike_machines: bool) -> Iterator[tuple[int, int]]:
-    """Yield the place of each point with a value, and that of the point it is held against."""
+    """Yield the place of each point with a value, and that of the point it is compared with."""
     last: dict[str, int] = {}
     for place, point in enumerate(one.points if one.computes else ()):
         if not point.measured or point.figure.unit not in BETTER_WORSE:

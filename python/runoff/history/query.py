@@ -33,7 +33,7 @@ _CASES = pa.schema(
         ("twin_of", pa.string()),
     ]
 )
-"""What ``run.json`` knows of a case; docs/history.md describes the columns."""
+"""Facts from ``run.json`` on a case; docs/history.md describes the columns."""
 _TYPES = {"n": "BIGINT"} | dict.fromkeys(
     ("estimate", "low", "high", "ratio", "ratio_low", "ratio_high", "p_adjusted", "floor"), "DOUBLE"
 )
@@ -57,7 +57,7 @@ QUALIFY concat_ws('.', probe, metric) IN (SELECT unnest($names)) OR status <> 'o
     OR row_number() OVER (PARTITION BY run, "case") = 1
 ORDER BY started, run, file_row_number
 """
-# nothing is fetched from a network: what a query needs beyond DuckDB itself is an error
+# no downloads: a query that needs an extension of DuckDB is an error
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -78,7 +78,7 @@ def connect(runs: Sequence[FoundRun]) -> duckdb.DuckDBPyConnection:
 
 
 def _cases(found: FoundRun) -> Iterator[dict[str, Any]]:
-    """Yield what the history knows of each case of a run beside its lines; what is not known is null."""
+    """Yield the facts on each case of a run that accompany its lines; unknown ones are null."""
     info, run = found.info, Run(found.folder, found.info, ())
     for case in info.cases:
         runtime, version, build = engine_of(run, case, ())
@@ -105,16 +105,16 @@ def _cases(found: FoundRun) -> Iterator[dict[str, Any]]:
 
 
 def short_build(build: str) -> str:
-    """Return the commit that a build names, seven digits of it; the whole text where it names none."""
+    """Return seven digits of the commit that a build names; the full text if it names none."""
     found = _COMMIT.search(build)
     return found[1][:7] if found else build
 
 
 def lines(runs: Sequence[FoundRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the lines of `metrics`, those that say why something was not measured, and one of every case and run.
+    """Return the lines of `metrics`, those with the reason for a missing value, and one of every case and run.
 
-    They are in order of time, and those of a run in the order of its plan. `metrics` are ``PROBE.METRIC``, as in
-    ``summary.csv``; `runs` are at least one.
+    They are in order of time; lines of one run are in the order of its plan. `metrics` are ``PROBE.METRIC``, as in
+    ``summary.csv``; `runs` has at least one.
     """
     with connect(runs) as connection:
         return _fetch(connection, _LINES, {"names": list(metrics)})
@@ -128,12 +128,12 @@ def metrics(runs: Sequence[FoundRun]) -> list[tuple[str, str]]:
 
 
 def select(runs: Sequence[FoundRun], sql: str) -> list[dict[str, Any]]:
-    """Return the lines that a query on the view `VIEW` answers.
+    """Return the result of a query on the view `VIEW`, line by line.
 
     Raises
     ------
     RunoffError
-        When it is not one statement that only reads, or DuckDB cannot answer it.
+        If it is not a single statement that only reads, or it fails in DuckDB.
     """
     with connect(runs) as connection:
         try:
@@ -144,9 +144,9 @@ def select(runs: Sequence[FoundRun], sql: str) -> list[dict[str, Any]]:
 
 
 def _refuse_unless_it_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise `RunoffError` unless `sql` is one statement that reads.
+    """Raise `RunoffError` unless `sql` is a single statement that only reads.
 
-    EXPLAIN is refused too: with ANALYZE it does what it explains, such as writing a file.
+    EXPLAIN is refused too: with ANALYZE it executes the statement, which may write a file.
     """
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
@@ -165,7 +165,7 @@ def _hint(error: duckdb.Error, sql: str) -> str:
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
-    # DuckDB does not look for Ctrl-C while it works, so a thread of its own does the work
+    # DuckDB ignores Ctrl-C while it executes a query, so a separate thread executes it
     with ThreadPoolExecutor(1) as worker:
         future = worker.submit(_execute, connection, sql, parameters)
         try:
@@ -184,6 +184,6 @@ def _execute(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[s
 
 
 def _first_lines(error: duckdb.Error) -> str:
-    """Return what DuckDB says before it quotes the query."""
+    """Return DuckDB's message without its quotation of the query."""
     message, _, _ = str(error).partition("\nLINE ")
     return " ".join(message.split())

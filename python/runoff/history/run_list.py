@@ -1,4 +1,4 @@
-"""``runoff list runs``: what became of past runs."""
+"""``runoff list runs``: past runs with their state and their best target."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _NUMBERS = ("estimate", "low", "high", "ratio", "ratio_low", "ratio_high", "p_ad
 
 
 def past_runs(results: Path | None) -> list[dict[str, Any]]:
-    """Return what is known of each run in `results`, the newest first, with the keys `HEADS`.
+    """Return the facts on each run in `results`, the newest first, with the keys `HEADS`.
 
-    Without `results` it is the usual folder, which is named on stderr. A folder that cannot be read as a run comes
-    last, and its state gives the reason.
+    `results` defaults to the results folder, whose path is printed on stderr. Folders that cannot be read as runs come
+    last; their state is the reason.
 
     Raises
     ------
     RunoffError
-        When there is no folder `results`.
+        If there is no folder `results`.
     """
     folders = [results or paths.results()]
     if results is None:
@@ -77,11 +77,11 @@ def _state(run: FoundRun) -> str:
 
 
 def _analysed(run: FoundRun) -> Analysis:
-    """Return the analysis of a finished run as far as its summary has it; of another one, from its raw results."""
+    """Return the analysis of a run: what its summary contains if it is finished, else computed from raw results."""
     if not run.info.finished or why_unreadable(run):
         return analyse(read_run(run.folder))
     summary = pd.read_csv(run.summary, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
-    summary = summary.reindex(columns=SUMMARY)  # an older one has fewer
+    summary = summary.reindex(columns=SUMMARY)  # older summaries have fewer columns
     texts = [name for name in SUMMARY if name not in (*_NUMBERS, "n")]
     summary[texts] = summary[texts].fillna("")
     samples = pd.DataFrame(columns=SAMPLES)
@@ -89,7 +89,7 @@ def _analysed(run: FoundRun) -> Analysis:
 
 
 def best(run_blocks: Sequence[Block]) -> str:
-    """Return which target is the fastest, compared with the last baseline, for the first block with times."""
+    """Return the fastest target of the first block with times, compared with the last baseline, as text."""
     for block in run_blocks:
         found = next(iter(answers(block)), None)
         if found is None:
@@ -105,7 +105,7 @@ def best(run_blocks: Sequence[Block]) -> str:
 
 
 def print_runs(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print a line for each run with its best target below it; first the machines, last what can be done."""
+    """Print the machines, a line for each run with its best target below it, and hints for unfinished runs."""
     names = dict.fromkeys(row["machine"] for row in reversed(rows) if row["machine"])
     machines = {name: letter(place) for place, name in enumerate(names)}
     several = len(machines) > 1

@@ -1,4 +1,4 @@
-"""The runs in some folders: each is described by its own ``run.json`` and ``summary.csv``."""
+"""Finding runs in folders; each is described by its own ``run.json`` and ``summary.csv``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _READS = 1
-"""The version of ``run.json`` that is read."""
+"""The supported version of ``run.json``."""
 _NEWER = COLUMNS[COLUMNS.index("p_adjusted") :]
-"""Columns that the summary of an older run may be without."""
+"""Columns that may be missing from the summary of an older run."""
 
 
 class FoundRun(Struct, frozen=True):
@@ -47,14 +47,14 @@ class FoundRun(Struct, frozen=True):
 
 
 def find(folders: Iterable[Path]) -> tuple[list[FoundRun], dict[str, str]]:
-    """Return the runs at `folders` and up to two levels below, in order of time, and by folder why others are skipped.
+    """Return the runs at `folders` and up to two levels below, in order of time, and the skipped ones with reasons.
 
     A published copy of a run is omitted if the run with its raw results is among them.
 
     Raises
     ------
     RunoffError
-        When one of `folders` is no folder.
+        If one of `folders` is not a folder.
     """
     runs_found, skipped = [], {}
     for folder in _run_folders(folders):
@@ -90,7 +90,7 @@ def _read(folder: Path) -> FoundRun:
 
 
 def why_unreadable(run: FoundRun) -> str:
-    """Return why the history cannot read the summary of `run`; empty if it can."""
+    """Return the reason why the summary of `run` cannot be read; empty if it can."""
     if not run.summary.is_file():
         return f"no {SUMMARY} (runoff report {run.folder})"
     with run.summary.open(encoding="utf-8", newline="") as file:
@@ -105,7 +105,7 @@ def moment(text: str) -> datetime:
     Raises
     ------
     RunoffError
-        When it is no time.
+        If it is not a time.
     """
     try:
         return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None, microsecond=0)

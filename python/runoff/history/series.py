@@ -1,4 +1,4 @@
-"""From lines of the history to points in time: for each case and metric, its value at every version or run."""
+"""Series of points in time, made from lines of the history: the value of a case's metric at each version or run."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NEAREST = 5
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """How a point compares with the one before."""
+    """How a point compares with the previous one."""
 
     against: str
-    """The run before."""
+    """The run of the previous point."""
     verdict: Verdict
-    """Its ratio is the value before divided by the value after: above 1 is better."""
+    """Its ratio is the previous value divided by the new one: above 1 is better."""
     how: str
     """What was compared: ``relative to ort-python in both runs``, or ``raw``."""
 
@@ -53,14 +53,14 @@ class Point(Struct, frozen=True, kw_only=True):
     """``runtime``, ``model`` and ``runoff``, as text."""
     figure: Figure = Figure()
     missing: str = ""
-    """Why there is no value."""
+    """Reason for a missing value."""
     stability: str = ""
     relative_to: str = ""
     """The last baseline of its run that the case was compared with; empty for the baseline itself."""
     relative: Figure = Figure()
     """The baseline's value divided by the case's, in its own run: above 1 is better."""
     new: tuple[str, ...] = ()
-    """The versions that are not those of the point before on the same machine; all of them at the first."""
+    """Versions that changed since the previous point on the same machine; the first point has all."""
     change: Change | None = None
 
     @property
@@ -79,14 +79,14 @@ class Series(Struct, frozen=True, kw_only=True):
 
 
 def cases_of(lines: Sequence[Line], pattern: str) -> list[str]:
-    """Return the cases that `pattern` names, in the order of the latest run; without one, all of the latest run.
+    """Return the cases that match `pattern`, in the order of the latest run; without a pattern, all of that run.
 
-    Without a pattern, twins and the null runners are left out.
+    Without a pattern, A/A controls and the null runners are skipped.
 
     Raises
     ------
     RunoffError
-        When no case is called so.
+        If no case matches.
     """
     if not lines:
         raise RunoffError("these runs have no results", "measure: runoff bench")
@@ -105,16 +105,16 @@ def cases_of(lines: Sequence[Line], pattern: str) -> list[str]:
 
 
 def _nearest(pattern: str, known: Collection[str]) -> str:
-    """Return a hint that names the case that is meant, or the nearest of many."""
+    """Return a hint that names the closest cases, or all if they are few."""
     if len(known) <= _NEAREST or get_close_matches(pattern, known, n=1):
         return did_you_mean(pattern, known)
     return f"the nearest of {len(known)} cases: {', '.join(get_close_matches(pattern, known, n=_NEAREST, cutoff=0))}"
 
 
 def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series | None:
-    """Return the points of `metric` of `case`; None when no run has a value. `lines` are in order of time.
+    """Return the points of `metric` of `case`; None if no run has a value. `lines` are in order of time.
 
-    By ``date`` every run is kept; by anything else, the last run of each version stands for it, on each machine.
+    By ``date`` every run has a point; by anything else, the last run of each version on each machine.
     """
     runs: dict[str, list[Line]] = {}
     for line in lines:
@@ -128,19 +128,19 @@ def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series |
 
 
 def why_missing(lines: Sequence[Line], case: str, metric: Metric) -> str:
-    """Return why no run has a value of `metric` of `case`: the reason of the last one."""
+    """Return the reason why no run has a value of `metric` of `case`: that of the last run."""
     reasons = [_missing([line], metric) for line in lines if line["case"] == case and line["probe"] == metric.probe]
     specific = [reason for reason in reasons if reason != unmeasured(metric)]
     return specific[-1] if specific else unmeasured(metric)
 
 
 def unmeasured(metric: Metric) -> str:
-    """Return the reason that stands where a run does not know the metric at all."""
+    """Return the reason for a run that does not have the metric at all."""
     return f"no {metric} was measured"
 
 
 def _point(lines: Sequence[Line], metric: Metric) -> Point:
-    """Return the point of one run; `lines` are those of the case in it."""
+    """Return the point of one run; `lines` are the case's lines in that run."""
     first = lines[0]
     of_metric = [line for line in lines if (line["probe"], line["metric"]) == (metric.probe, metric.summary_name)]
     measured = [line for line in of_metric if line["status"] == "ok" and line["estimate"] is not None]
@@ -174,7 +174,7 @@ def _figure(line: Line, value: str, low: str, high: str, unit: str) -> Figure:
 
 
 def _missing(lines: Sequence[Line], metric: Metric) -> str:
-    """Return why there is no value: the reason of the metric, or of the one that stands for its probe."""
+    """Return the reason for a missing value: that of the metric, or else of its probe's headline."""
     for name in (metric.summary_name, PROBES[metric.probe].headline[0]):
         for line in lines:
             if (line["probe"], line["metric"] or "") == (metric.probe, name) and line["status"] != "ok":
@@ -206,7 +206,7 @@ def _thinned(points: Sequence[Point], by: By) -> list[Point]:
 
 
 def _with_new_versions(points: Sequence[Point]) -> list[Point]:
-    """Return the points, each with the versions that changed since the one before on the same machine."""
+    """Return the points, each with the versions that changed since the previous one on the same machine."""
     before: dict[str, dict[str, str]] = {}
     updated = []
     for point in points:

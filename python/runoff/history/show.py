@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 CHANGE = "change to the one before"
 FIRST, NOT_COMPARED = "first", "not compared"
-"""What stands in the place of a change: there is none before it on its machine; there is, and it has no verdict."""
+"""Shown in place of a change: the first point on its machine, and a point that could not be compared."""
 RAW = "raw"
-"""How a change was found that is not relative to a baseline."""
+"""`Change.how` of a change that is not relative to a baseline."""
 MOST = 2
 """More cases than these are counted."""
 _ENDLESS = 100_000
-"""Columns: as wide as a table asks for."""
+"""Columns: enough for any table."""
 HOW_TO_READ = """\
 Values with their 95 % intervals, in order of time. A change is from the run before on the same machine. Where both
 held the same unchanged baseline, the ratios to it are compared, so that what made a whole run slower cancels; raw
@@ -39,15 +39,15 @@ changes also hold what changed between the two days. New are the versions that w
 
 @dataclass(frozen=True)
 class History:
-    """What the command ``history`` found."""
+    """The result of the command ``history``."""
 
     by: By
     series: list[Series]
     lacking: dict[tuple[str, str], str] = field(default_factory=dict)
-    """By case and metric: why no run has a value."""
+    """By case and metric: the reason why no run has a value."""
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    """By folder: why a run was left out."""
+    """By folder: the reason why a run was skipped."""
 
     @property
     def cases(self) -> list[str]:
@@ -66,7 +66,7 @@ class History:
         return {key: letter(place) for place, key in enumerate(keys)}
 
     def machine_lines(self) -> list[str]:
-        """Return a line for each machine: its letter, where there are several, and what it is."""
+        """Return a line for each machine: its description, after its letter if there are several."""
         descriptions = {point.machine_key: point.machine for one in self.series for point in one.points}
         letters = self.machines
         if len(letters) == 1:
@@ -75,12 +75,12 @@ class History:
 
 
 def letter(place: int) -> str:
-    """Return the letter of the machine at `place`; a number where letters have run out."""
+    """Return the letter of the machine at `place`; a number after Z."""
     return ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
 
 
 def print_history(history: History, console: Console) -> None:
-    """Print a table for each case, with what has to be said before and after them."""
+    """Print the machines, a table for each case, and notes."""
     for line in history.machine_lines():
         console.print(Text(line), soft_wrap=True)
     for case in history.cases:
@@ -131,7 +131,7 @@ def _verdict(change: Change) -> Text:
 
 
 def _unchanged(one: Series, point: Point) -> str:
-    """Return what stands in the place of a change."""
+    """Return the text shown in place of a change."""
     if not point.measured:
         return point.missing
     there = [other for other in one.points if other.measured and other.machine_key == point.machine_key]
@@ -139,7 +139,7 @@ def _unchanged(one: Series, point: Point) -> str:
 
 
 def _notes(history: History) -> list[str]:
-    """Return what has to be said below the tables."""
+    """Return the notes below the tables."""
     hows = {point.change.how for one in history.series for point in one.points if point.change}
     change_notes = [
         f"changes are {how}" + (", unless they are said to be raw" if RAW in hows else "")
@@ -161,7 +161,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def print_lines(lines: Sequence[Mapping[str, object]], console: Console) -> None:
-    """Print what a query answers: as a table, or each line as a list of names and values where that is too wide."""
+    """Print the result of a query: as a table, or if that is too wide, each line as a list of names and values."""
     cells = [{name: _plain(value) for name, value in line.items()} for line in lines]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in lines[0] if lines else ["no lines"]:
@@ -178,7 +178,7 @@ def print_lines(lines: Sequence[Mapping[str, object]], console: Console) -> None
 
 
 def _plain(value: object) -> str:
-    """Return a cell of an answer; six digits of a number are more than was measured."""
+    """Return a cell of a query's result; no value was measured to more than six digits."""
     if not isinstance(value, float):
         return "" if value is None else str(value)
     text = f"{value:.6g}"
@@ -186,7 +186,7 @@ def _plain(value: object) -> str:
 
 
 def markdown(history: History, plots: Mapping[str, str]) -> str:
-    """Return the history as a page of Markdown; `plots` has the name of the image beside it, by case."""
+    """Return the history as a page of Markdown; `plots` has the file name of each case's image."""
     machines = "".join(f"- {line}\n" for line in history.machine_lines())
     parts = ["# History\n", machines, f"{HOW_TO_READ}\n"]
     for case in history.cases:

@@ -1,4 +1,4 @@
-"""The trend of a case: each metric over the runs, and beside it the ratio to the baseline of each run."""
+"""The trend of a case: each metric over the runs, and next to it the ratio to the baseline of each run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from runoff.history.series import Series
 
 _HEIGHT, _STEP, _LEAST, _MOST = 170, 64, 260, 900
-"""Pixels: the height of a plot, the room of a run, and the widths between which a plot stays."""
+"""Pixels: height of a plot, width per run, and the smallest and largest width of a plot."""
 _LABEL = 190
-"""Pixels that the name of a version may take."""
+"""Longest name of a version, in pixels."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's scheme; from the eighth machine on they come again, with another shape."""
+"""Okabe and Ito's scheme; from the eighth machine on they repeat with a different shape."""
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 _RULE = "#888888"
 
@@ -51,7 +51,7 @@ def trend(case: str, all_series: Sequence[Series], machines: Mapping[str, str]) 
 
 
 def _panels(one: Series, machines: Mapping[str, str], *, named: bool) -> list[Any]:
-    """Return the plot of the values and, where a run has them, of the ratios."""
+    """Return the plot of the values and, if any run has them, of the ratios."""
     divisor, unit, _ = scale(next(point.figure for point in reversed(one.points) if point.measured))
     base = next((point.relative_to for point in reversed(one.points) if point.relative_to), "")
     values = [_scaled(point.figure, divisor) for point in one.points]
@@ -107,7 +107,7 @@ def _runs(one: Series) -> alt.X:
 
 
 def _rules(base: Any, *, named: bool) -> Iterator[Any]:  # noqa: ANN401
-    """Yield dashed rules where a version is another, and above the plot the names of those and of the first ones."""
+    """Yield dashed rules where a version changed, with the names of first and new versions above the plot."""
     yield base.transform_filter("datum.changed").mark_rule(strokeDash=[4, 3], color=_RULE)
     if named:
         new = base.transform_filter("datum.new != ''")

@@ -1,1 +1,1 @@
-"""The model store: what can be run, where it came from, and how it is made."""
+"""Models: the zoo, their export to files, and the store that keeps them."""

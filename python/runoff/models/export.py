@@ -40,12 +40,12 @@ _TOOLS = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow", "sci
 
 
 def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manifest:
-    """Make `model` in the empty `folder`, and return its manifest, which is written there too.
+    """Export `model` to the empty `folder`; write its manifest there and return it.
 
     Raises
     ------
     RunoffError
-        When the weights cannot be had or a format's outputs differ from PyTorch's.
+        If the weights are not available, or a format's outputs differ from PyTorch's.
     """
     import numpy as np
     import torch
@@ -99,14 +99,14 @@ def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references:
 
 
 def _write_labels(path: Path) -> None:
-    # The only list of the 1000 names in a package of the export environment is this private one.
+    # This private list is the only one of the 1000 names in the export environment.
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     path.write_text("\n".join(_IMAGENET_CATEGORIES) + "\n", encoding="utf-8")
 
 
 def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Example, ...]:
-    """Write each photo's tensor and PyTorch's answer to it."""
+    """Write each photo's tensor and PyTorch's output for it."""
     labels = (folder / LABELS).read_text(encoding="utf-8").splitlines()
     examples = []
     for photo, pixels, reference in zip(PHOTOS, photos, references, strict=True):
@@ -123,7 +123,7 @@ def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Exa
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `target`, in the place of an older one, when the block ends well."""
+    """Yield an empty folder that becomes `target`, replacing an older one, if the block succeeds."""
     temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
     temporary.mkdir(parents=True)
     old = target.with_name(f"{temporary.name}.old")
@@ -138,12 +138,12 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def is_stored(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> bool:
-    """Return whether `folder` holds `model` with these weights already.
+    """Return whether `folder` already contains `model` with these weights.
 
     Raises
     ------
     RunoffError
-        When something else is there.
+        If it contains anything else.
     """
     if not folder.exists():
         return False
@@ -166,7 +166,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.force and is_stored(model, folder, weights, arguments.seed):
         sys.stdout.write(f"{model.name} is in {folder} already; --force makes it again\n")
         return
-    # One thread adds numbers up in one order: the same seed gives the same weights and references.
+    # With one thread, sums have one order: the same seed gives the same weights and references.
     torch.set_num_threads(1)
     with new_folder(folder) as temporary:
         manifest = export(model, temporary, weights, arguments.seed)
@@ -188,8 +188,8 @@ def convert(arguments: argparse.Namespace) -> None:
         return
     manifest = add_packages(model, say)
     worst = {kind.name: max(c.max_rel_diff for c in manifest.checks if c.format == kind.name) for kind in PACKAGES}
-    made = ", ".join(f"{name} (at most {difference:.1e} from PyTorch)" for name, difference in worst.items())
-    sys.stdout.write(f"stored {model.manifest.name} in {model.folder}: {made}; {monotonic() - began:.0f} s\n")
+    packages = ", ".join(f"{name} (at most {difference:.1e} from PyTorch)" for name, difference in worst.items())
+    sys.stdout.write(f"stored {model.manifest.name} in {model.folder}: {packages}; {monotonic() - began:.0f} s\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Tell a person what goes on."""
+    """Print a line of progress."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

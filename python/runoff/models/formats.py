@@ -1,4 +1,4 @@
-"""The files that hold a model: how each is written, and how it is run to check it against PyTorch."""
+"""Formats of model files: how each is written, and how it is run to check it against PyTorch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ OUTPUT = "logits"
 OPSET = 17
 CHECKED_BATCHES = (1, 4)
 TOLERANCE = 1e-4
-"""Largest difference from PyTorch that is stored, relative to PyTorch's largest absolute output."""
+"""Largest permitted difference from PyTorch, relative to PyTorch's largest absolute output."""
 
 VERSIONS_HINT = "make the export environment from requirements/export.txt: these versions were tried together"
 
 
 class Format(NamedTuple):
-    """A kind of file: `write` gets network, path and a batch of two; `load` gets path and builder."""
+    """A file format: `write` gets network, path and a batch of two; `load` gets path and builder."""
 
     name: str
     write: Callable[[torch.nn.Module, Path, torch.Tensor], None]
@@ -58,7 +58,7 @@ def runnable(network: torch.nn.Module) -> Network:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Have attention written in operations that every format knows, in place of PyTorch's own fused one."""
+    """Export attention as operations that every format supports, instead of PyTorch's fused one."""
     import torch
 
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -89,7 +89,7 @@ def _load_pt(path: Path, builder: str) -> Network:
 
 
 def _write_onnx(network: torch.nn.Module, path: Path, batch: torch.Tensor) -> None:
-    """Write one file; the newer exporter (``dynamo=True``) splits large models in two."""
+    """Write the model as a single file; the newer exporter (``dynamo=True``) splits large models in two."""
     import onnx
     import torch
 
@@ -150,12 +150,12 @@ def check(form: Format, path: Path, builder: str, photos: Batch, references: Bat
     photos
         float32 [N, 3, H, W], all different, so that a mix-up inside a batch shows.
     references
-        float32 [N, classes], PyTorch's answers to each photo alone.
+        float32 [N, classes], PyTorch's outputs for each photo alone.
 
     Raises
     ------
     RunoffError
-        When the shapes differ or the largest relative difference is above `TOLERANCE`.
+        If the shapes differ or the largest relative difference is above `TOLERANCE`.
     """
     run, what = form.load(path, builder), f"the {form.name} file"
     return tuple(
@@ -165,12 +165,12 @@ def check(form: Format, path: Path, builder: str, photos: Batch, references: Bat
 
 
 def compare(what: str, answer: Batch, reference: Batch, batch: int, tolerance: float) -> tuple[float, float]:
-    """Return the largest difference of an answer, absolute and relative to PyTorch's largest absolute output.
+    """Return the largest difference of an output, absolute and relative to PyTorch's largest absolute output.
 
     Raises
     ------
     RunoffError
-        When the shapes differ or the relative difference is above `tolerance`; the message begins with `what`.
+        If the shapes differ or the relative difference is above `tolerance`; the message begins with `what`.
     """
     if answer.shape != reference.shape:
         message = f"answers with shape {answer.shape}, PyTorch with {reference.shape} (batch {batch})"

@@ -1,4 +1,4 @@
-"""Eight photos that come inside the wheels of scikit-learn and scikit-image: nothing is downloaded."""
+"""Eight photos from the wheels of scikit-learn and scikit-image: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ PHOTOS = (
 def write_photos(folder: Path) -> tuple[Path, ...]:
     """Write the photos into `folder` as ``<name>.jpg`` and return their paths, in the order of `PHOTOS`.
 
-    JPEG files are copied as they are, the others are encoded again.
+    JPEG files are copied unchanged; other formats are re-encoded.
 
     Raises
     ------
     RunoffError
-        When a package, or the photo in it, is missing.
+        If a package, or the photo in it, is missing.
     """
     return tuple(_write_photo(photo, folder / f"{photo.name}.jpg") for photo in PHOTOS)
 

@@ -30,18 +30,18 @@ _TIMEOUT_S = 600.0
 
 
 class _Preparer(Struct, frozen=True):
-    """What prepares models: ``PROGRAM prepare --model FILE --folder DIR --json``."""
+    """A program that prepares models: ``PROGRAM prepare --model FILE --folder DIR --json``."""
 
     name: str
     target: Callable[[], Target]
-    """Has the program."""
+    """The target whose program prepares."""
     format: str
-    """Of what it makes."""
+    """Format of the prepared file."""
 
 
 _COREML = _Preparer("coreml_runner.py", coreml, COMPILED)
 _PREPARERS = {"onnx": _Preparer("runoff-ort", ort_rust, PREPARED), **{kind.name: _COREML for kind in PACKAGES}}
-"""By the format that it prepares from."""
+"""By source format."""
 
 
 class _Report(Struct, frozen=True):
@@ -53,17 +53,17 @@ class _Report(Struct, frozen=True):
 
 
 class Prepared(Struct, frozen=True):
-    """Cases and models, with the prepared files where there are some."""
+    """Cases and models, with prepared files if there are any."""
 
     cases: tuple[Case, ...]
-    """Those that use a prepared file have its format, and what it was made from."""
+    """Cases that use a prepared file have its format and its source format."""
     models: dict[str, StoredModel]
     reasons: dict[str, Reason]
-    """By model, why cases that request a prepared file run without it."""
+    """By model, the reason why cases that request a prepared file run without it."""
 
 
 Files = dict[tuple[str, str], PreparedFile | Reason]
-"""By model and the format that it was made from."""
+"""By model and source format."""
 
 
 def prepare_models(
@@ -73,12 +73,10 @@ def prepare_models(
     spawner: Spawner,
     say: Callable[[str], None],
 ) -> Prepared:
-    """Prepare the models of the cases that request it and whose target reads such files.
+    """Prepare the models of the cases that request it, if their target reads such files.
 
-    A case whose model cannot be prepared keeps the format it has; its runner then names ``prepared`` among the
-    settings that it ignored.
-
-    `say` prints what was prepared, and what was not.
+    If a model cannot be prepared, its cases keep their format, and their runner lists ``prepared`` among the settings
+    that it ignored. `say` prints which models were prepared and which were not.
     """
     wanted = {case.id: case for case in cases if _wants_prepared(case, targets[case.target])}
     files: Files = {}
@@ -86,11 +84,11 @@ def prepare_models(
         files[name, source] = prepare_file(models[name], spawner, say, source)
     chosen, reasons = {}, {}
     for case in wanted.values():
-        made = _fit(files[case.model, case.format], case)
-        if isinstance(made, Reason):
-            reasons[case.model] = made
+        prepared = _fit(files[case.model, case.format], case)
+        if isinstance(prepared, Reason):
+            reasons[case.model] = prepared
         else:
-            chosen[case.id] = msgspec.structs.replace(case, format=made.format, made_from=case.format)
+            chosen[case.id] = msgspec.structs.replace(case, format=prepared.format, made_from=case.format)
     for name, reason in reasons.items():
         say(f"{name} is measured without a prepared file: {reason}")
     return Prepared(tuple(chosen.get(case.id, case) for case in cases), _with_files(models, files), reasons)
@@ -99,20 +97,20 @@ def prepare_models(
 def find_again(
     info: RunInfo, models: Mapping[str, StoredModel], spawner: Spawner, say: Callable[[str], None]
 ) -> Prepared:
-    """Return cases and models of a run to resume: the same prepared files, made again if they are missing.
+    """Return cases and models of a run to resume, with the same prepared files, which are rebuilt if missing.
 
     Raises
     ------
     RunoffError
-        When a prepared file cannot be made again, or would not be the one that the run began with.
+        If a prepared file cannot be rebuilt, or differs from the one that the run began with.
     """
     files: Files = {}
     for name, source in {(case.model, case.made_from): None for case in info.cases if case.made_from}:
-        made = files[name, source] = prepare_file(models[name], spawner, say, source)
-        if isinstance(made, Reason):
-            raise RunoffError(f"the prepared {name} of the run is missing: {made.message}", made.hint)
-        if made.sha256 != (prepared_in(info.models[name], source) or {}).get("sha256"):
-            raise RunoffError(f"the prepared {name} differs from that of the run ({made.path})", "start a new run")
+        file = files[name, source] = prepare_file(models[name], spawner, say, source)
+        if isinstance(file, Reason):
+            raise RunoffError(f"the prepared {name} of the run is missing: {file.message}", file.hint)
+        if file.sha256 != (prepared_in(info.models[name], source) or {}).get("sha256"):
+            raise RunoffError(f"the prepared {name} differs from that of the run ({file.path})", "start a new run")
     return Prepared(info.cases, _with_files(models, files), {})
 
 
@@ -128,11 +126,11 @@ def _wants_prepared(case: Case, target_info: TargetInfo) -> bool:
     return reads and case.skipped is None and case.settings.prepared is True
 
 
-def _fit(made: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
+def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
     """Return the file, unless it was prepared for another provider or precision than the case's."""
-    if isinstance(made, Reason) or made.fits(case.settings.provider, case.settings.precision):
-        return made
-    return Reason("prepare-failed", f"models are prepared for {made.kind} only")
+    if isinstance(file, Reason) or file.fits(case.settings.provider, case.settings.precision):
+        return file
+    return Reason("prepare-failed", f"models are prepared for {file.kind} only")
 
 
 def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, StoredModel]:
@@ -146,9 +144,9 @@ def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, St
 def prepare_file(
     model: StoredModel, spawner: Spawner, say: Callable[[str], None], source: str = "onnx"
 ) -> PreparedFile | Reason:
-    """Return the file prepared from the format `source` of `model`, made if needed, or why there is none.
+    """Return the file prepared from the format `source` of `model`, made if needed, or the reason why there is none.
 
-    `say` prints it if it was made.
+    `say` announces a file that is made.
     """
     preparer, stored = _PREPARERS[source], model.model_file(source)
     target = preparer.target()
@@ -174,7 +172,7 @@ def prepare_file(
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file; of a folder that of the lines ``SHA-256  path`` of its files, sorted."""
+    """Return the SHA-256 of a file; for a folder, that of the sorted lines ``SHA-256  path`` of its files."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         lines = "".join(f"{_digest(file)}  {file.relative_to(path)}\n" for file in files)

@@ -27,7 +27,7 @@ _HASHED = ".hashed.json"
 
 
 class _Hashed(Struct, frozen=True):
-    """A file's hash, and what the file looked like when it was taken."""
+    """A file's hash, and the size and modification time of the file at that moment."""
 
     bytes: int
     mtime_ns: int
@@ -35,7 +35,7 @@ class _Hashed(Struct, frozen=True):
 
 
 class PreparedFile(Struct, frozen=True, kw_only=True):
-    """A file, or a folder, that was prepared from one of the model's on this machine, and is fit for it alone."""
+    """A file or folder that was prepared from one of the model's files on this machine, for this machine only."""
 
     format: str
     """``ort``, or ``mlmodelc``."""
@@ -43,7 +43,7 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
     """Absolute."""
     sha256: str
     key: dict[str, Any]
-    """All that it depends on: ``model_sha256``, ``runtime`` ...; ``provider`` and ``precision`` where they matter."""
+    """All that it depends on: ``model_sha256``, ``runtime`` ...; ``provider`` and ``precision`` if they matter."""
 
     @property
     def kind(self) -> str:
@@ -57,13 +57,13 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
 
 
 class StoredModel(Struct, frozen=True):
-    """A model in the store, with its files there at their full size."""
+    """A model in the store whose files exist with their recorded sizes."""
 
     folder: Path
     """Absolute."""
     manifest: Manifest
     prepared: dict[str, PreparedFile] = {}
-    """By the format that each was made from; outside the store, whose files are the same on every machine."""
+    """By source format. They are kept outside the store, whose files are the same on every machine."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class StoredModel(Struct, frozen=True):
         Raises
         ------
         RunoffError
-            When the model is not stored in that format.
+            If the model is not stored in that format.
         """
         manifest = self.manifest
         made = self.prepared.get(made_from)
@@ -103,7 +103,7 @@ class StoredModel(Struct, frozen=True):
         )
 
     def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
-        """Return the model's entry in ``run.json``; `not_prepared` says why it has no prepared file, if asked for."""
+        """Return the model's entry in ``run.json``; `not_prepared` is the reason for a missing prepared file."""
         manifest = self.manifest
         hashes = {name: file.sha256 for name, file in manifest.files.items()}
         hashes |= {name: package.sha256 for name, package in manifest.packages.items()}
@@ -131,20 +131,20 @@ class StoredModel(Struct, frozen=True):
         )
 
     def tensor(self, index: int) -> Path:
-        """Return the file of the tensor that example `index` becomes."""
+        """Return the file of the tensor of example `index`."""
         return self.folder / self.manifest.examples[index].tensor.path
 
     def reference(self, index: int) -> Path:
-        """Return the file of PyTorch's answer to the tensor of example `index`."""
+        """Return the file of PyTorch's output for the tensor of example `index`."""
         return self.folder / self.manifest.examples[index].reference.path
 
     def check_sizes(self) -> None:
-        """Check that every file is there, at its size.
+        """Check that every file exists and has its recorded size.
 
         Raises
         ------
         RunoffError
-            Names the first file that is missing, may not be read or has another size.
+            If a file is missing, not readable or has another size; the message names the first one.
         """
         for stored in _files(self.manifest):
             path = self.folder / stored.path
@@ -160,18 +160,18 @@ class StoredModel(Struct, frozen=True):
                 raise self._corrupted(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
 
     def verify(self) -> None:
-        """Check that every file is the one that was stored, by its SHA-256.
+        """Check the SHA-256 of every file.
 
-        A file that has the size and modification time of an earlier check is not read again.
+        A file with the size and modification time of an earlier check is not read again.
 
         Raises
         ------
         RunoffError
-            Names the first file that is missing, has another size, or was changed.
+            If a file is missing, has another size, or was changed; the message names the first one.
         """
         self.check_sizes()
         note, before = self.folder / _HASHED, dict[str, _Hashed]()
-        # A note that is missing or broken only costs the time to take the hashes again.
+        # If the note is missing or invalid, the hashes are computed again.
         with contextlib.suppress(OSError, msgspec.DecodeError):
             before = msgspec.json.decode(note.read_bytes(), type=dict[str, _Hashed])
         hashed = {}
@@ -180,7 +180,7 @@ class StoredModel(Struct, frozen=True):
             if hashed[stored.path].sha256 != stored.sha256:
                 raise self._corrupted(f"{self.folder / stored.path} was changed after it was stored")
         if hashed != before:
-            # A store that cannot be written to is still good to read.
+            # A read-only store is supported.
             with contextlib.suppress(RunoffError):
                 write_atomically(note, msgspec.json.encode(hashed))
 
@@ -189,25 +189,25 @@ class StoredModel(Struct, frozen=True):
 
 
 def prepared_in(entry: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
-    """Return ``sha256`` and ``key`` of the file that was prepared from the format `made_from` in a run.
+    """Return ``sha256`` and ``key`` of a run's file that was prepared from the format `made_from`.
 
-    `entry` is the model's in ``run.json``; in older runs it has one prepared file, of ONNX Runtime.
+    `entry` is the model's entry in ``run.json``; in older runs it has one prepared file, of ONNX Runtime.
     """
     prepared: dict[str, Any] = entry.get("prepared") or {}
     return prepared if "sha256" in prepared else prepared.get(made_from)
 
 
 class ModelStore:
-    """The models in `folder`, which need not exist yet."""
+    """The models in `folder`, which may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the models in the store, sorted."""
-        # The folder of an export at work has ".tmp-" in its name.
-        found = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
-        return tuple(sorted(name for name in found if ".tmp-" not in name))
+        # The folder of an export in progress has ".tmp-" in its name.
+        folders = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
+        return tuple(sorted(name for name in folders if ".tmp-" not in name))
 
     def get(self, name: str) -> StoredModel:
         """Return the model called `name`, written with ``-`` or ``_``, with its files' sizes checked.
@@ -215,7 +215,7 @@ class ModelStore:
         Raises
         ------
         RunoffError
-            When the store has no such model, or a file of it is missing or has another size.
+            If the store has no such model, or one of its files is missing or has another size.
         """
         known = {same_name(stored): stored for stored in (*(model.name for model in ZOO), *self.names())}
         if same_name(name) not in known:

@@ -1,4 +1,4 @@
-"""Weights: seeded ones that put every part of a network to use, published ones, or a file."""
+"""Weights of a network: seeded ones that exercise every part of it, published ones, or those in a file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOGIT_STD = 1.2
 """Spread of the seeded logits over classes and photos; EfficientNet-Lite0's real ones have 1.1."""
 LOGIT_OFFSET_STD = 0.1
 OWN_CLASS = 8.0
-"""How much a photo's own class outweighs the random ones, in their standard deviations."""
+"""Lead of a photo's own class over the random ones, in their standard deviations."""
 GAMMA = 0.3
 """Mean of a normalisation's gamma, and of its beta where a ReLU follows."""
 KERNEL_ROUGHNESS = 0.5
 """Spread of the weights inside one spatial kernel, relative to the spread of the kernels' means."""
 LEAST_CONTRIBUTION = 1e-4
-"""Smallest share of the largest logit that a parameter must have a hand in."""
+"""Smallest contribution of a parameter, as a share of the largest logit."""
 
 
 def build(builder: str) -> torch.nn.Module:
@@ -46,19 +46,19 @@ def load_weights(network: torch.nn.Module, model: ZooModel, choice: str, seed: i
     Parameters
     ----------
     choice
-        ``seeded``, ``default``, or the path of a file that holds a state dict.
+        ``seeded``, ``default``, or the path of a file with a state dict.
     photos
-        float32 [N, 3, H, W], preprocessed; seeded weights are made to tell them apart.
+        float32 [N, 3, H, W], preprocessed; seeded weights distinguish them.
 
     Returns
     -------
     str
-        What the manifest says about the weights.
+        The manifest's description of the weights.
 
     Raises
     ------
     RunoffError
-        When the weights cannot be had, do not fit the network, or would test nothing.
+        If the weights are not available, do not fit the network, or would test nothing.
     """
     if choice == "seeded":
         seed_weights(network, seed, photos)
@@ -77,7 +77,7 @@ def load_weights(network: torch.nn.Module, model: ZooModel, choice: str, seed: i
 
 
 def weights_source(model: ZooModel, choice: str, seed: int) -> str:
-    """Return what the manifest says about the weights that `choice` names."""
+    """Return the manifest's description of the weights that `choice` names."""
     if choice == "seeded":
         return f"seeded:{seed}"
     if choice != "default":
@@ -90,7 +90,7 @@ def seed_weights(network: torch.nn.Module, seed: int, photos: torch.Tensor) -> N
     """Fill `network` with random weights that depend on `seed` and on `photos` only.
 
     Freshly initialised networks test little: running statistics of 0 and 1, a gamma of 1 or 0 and a beta of 0
-    hide whole branches. Here convolutions are drawn as by He et al. (2015), every gamma is away from zero,
+    hide entire branches. Here convolutions are drawn as by He et al. (2015), every gamma is away from zero,
     every beta and bias is random, and running statistics are those that `photos` give, moved a little, so that
     activations keep their size through any depth. The last layer gives each photo a class of its own.
 
@@ -127,7 +127,7 @@ def seed_weights(network: torch.nn.Module, seed: int, photos: torch.Tensor) -> N
 
 
 def _before_relu(network: torch.nn.Module) -> set[torch.nn.Module]:
-    """Return the normalisations that a ReLU of any kind stands behind."""
+    """Return the normalisations that are followed by a ReLU of any kind."""
     import torch
 
     rows = [list(module) for module in network.modules() if isinstance(module, torch.nn.Sequential)]
@@ -136,7 +136,7 @@ def _before_relu(network: torch.nn.Module) -> set[torch.nn.Module]:
 
 
 def _seed_attention(network: torch.nn.Module, draws: torch.Generator) -> None:
-    """Draw what attention holds beside its layers: projections in one matrix, and tokens that belong to no layer."""
+    """Draw the parameters of attention outside its layers: joint projections, and tokens."""
     import torch
 
     for module in network.modules():
@@ -149,7 +149,7 @@ def _seed_attention(network: torch.nn.Module, draws: torch.Generator) -> None:
 
 
 def _seed_convolution(module: torch.nn.Conv2d, draws: torch.Generator) -> None:
-    """Draw kernels that smooth more than they sharpen, so that a photo counts for more than its noise."""
+    """Draw kernels that smooth more than they sharpen, so a photo matters more than its noise."""
     import torch
 
     weight = module.weight
@@ -176,7 +176,7 @@ def _set_statistics(draws: torch.Generator) -> Callable[[torch.nn.BatchNorm2d, t
 
 
 def _set_logits(draws: torch.Generator) -> Callable[[torch.nn.Linear, tuple[torch.Tensor]], None]:
-    """Return a hook that makes the last layer tell the photos apart.
+    """Return a hook that makes the last layer distinguish the photos.
 
     A row is a random mixture of the directions in which the photos' features differ from their mean. Each
     photo also gets a class of its own, so that its best class leads by more than JPEG decoders differ.
@@ -187,8 +187,8 @@ def _set_logits(draws: torch.Generator) -> Callable[[torch.nn.Linear, tuple[torc
         mean = inputs[0].mean(dim=0)
         directions = torch.nn.functional.normalize(inputs[0] - mean)
         mixture = torch.randn(module.out_features, len(directions), generator=draws)
-        own = torch.randperm(module.out_features, generator=draws)[: len(directions)]
-        mixture[own] += OWN_CLASS * torch.eye(len(directions))
+        classes = torch.randperm(module.out_features, generator=draws)[: len(directions)]
+        mixture[classes] += OWN_CLASS * torch.eye(len(directions))
         rows = mixture @ directions
         rows += torch.randn(rows.shape, generator=draws) * rows.std() * 0.01
         rows *= LOGIT_STD / ((inputs[0] - mean) @ rows.T).std()
@@ -199,7 +199,7 @@ def _set_logits(draws: torch.Generator) -> Callable[[torch.nn.Linear, tuple[torc
 
 
 def weight_problems(network: torch.nn.Module, photo: torch.Tensor) -> list[str]:
-    """Return what would make a comparison of this network's outputs prove less than it seems to.
+    """Return the reasons why a comparison of this network's outputs would verify less than it seems to.
 
     A parameter's contribution is first order: the sum of ``|gradient x value|`` over its elements, for the
     largest logit of `photo` (float32 [1, 3, H, W]), relative to that logit.
@@ -227,7 +227,7 @@ def weight_problems(network: torch.nn.Module, photo: torch.Tensor) -> list[str]:
 
 
 def _oddities(value: torch.Tensor) -> list[str]:
-    """Return what is wrong with the numbers of one tensor of a state dict."""
+    """Return the problems with the numbers of one tensor of a state dict."""
     import torch
 
     if not value.is_floating_point():

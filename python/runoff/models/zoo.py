@@ -1,4 +1,4 @@
-"""The models that runoff can make by itself. Importable without any runtime."""
+"""The models that runoff can export. Importable without any runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class ZooModel(Struct, frozen=True, kw_only=True):
-    """A network that ``runoff export`` knows how to make: image in, 1000 ImageNet logits out; `one_node`: 12."""
+    """A network that ``runoff export`` can create: image in, 1000 ImageNet logits out; `one_node`: 12."""
 
     name: str
     family: str
@@ -22,15 +22,15 @@ class ZooModel(Struct, frozen=True, kw_only=True):
     builder: str
     """``module:function`` that makes the network without weights when called with no arguments."""
     preprocess: Preprocess
-    """As the publisher of the default weights evaluates them."""
+    """Preprocessing with which the publisher of the default weights evaluates them."""
     weights_package: str | None = None
-    """Package that carries the default weights; without one, torchvision downloads them."""
+    """Package that contains the default weights; if None, torchvision downloads them."""
     published: bool = True
-    """Whether there are default weights at all."""
+    """Whether there are default weights."""
 
     @property
     def weights(self) -> str:
-        """The weights used when none are asked for: the best that need no download."""
+        """The weights used by default: the best that need no download."""
         return "default" if self.weights_package else "seeded"
 
 
@@ -97,7 +97,7 @@ def find_model(name: str) -> ZooModel:
     Raises
     ------
     RunoffError
-        When the zoo has no such model; the hint names the closest one.
+        If the zoo has no such model; the hint names the closest one.
     """
     for model in ZOO:
         if same_name(model.name) == same_name(name):

@@ -1,1 +1,1 @@
-"""The schema of everything that is written, its files, and errors."""
+"""The schema of everything that runoff writes, its files, and errors."""

@@ -1,4 +1,4 @@
-"""A run's folder: what was planned, and every raw result, appended as it is measured."""
+"""A run's folder: the plan, and every raw result, appended as it is measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
 
 
 class RunWriter:
-    """Writes a run's folder. What it has written survives the end of the process that wrote it."""
+    """Writes a run's folder. Written records survive a crash of the process."""
 
     def __init__(self, folder: Path, info: RunInfo) -> None:
         self.folder = folder
@@ -40,12 +40,12 @@ class RunWriter:
         write_atomically(self.folder / RUN_FILE, text)
 
     def append(self, record: Record) -> None:
-        """Append `record` to its raw file, whole or not at all.
+        """Append `record` to its raw file, completely or not at all.
 
         Raises
         ------
         RunoffError
-            If the disk is full; what was written before stays readable.
+            If the disk is full; earlier records stay readable.
         """
         path = self.folder / RAW / f"{record.case}.{record.probe}.jsonl"
         line = msgspec.json.encode(record) + b"\n"
@@ -77,7 +77,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises
     ------
     RunoffError
-        If the disk is full or the folder cannot be written to; what was at `path` stays.
+        If the disk is full or the folder is not writable; the old content of `path` is kept.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -92,14 +92,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def measuring(folder: Path) -> Iterator[None]:
-    """Mark the run in `folder` as one that is being measured, until the block or the process ends.
+    """Mark the run in `folder` as being measured, until the block or the process ends.
 
-    The mark is a lock that the system drops with the process, however it ends: a crash leaves nothing behind.
+    The mark is a lock that the system releases with the process: a crash leaves no stale mark.
 
     Raises
     ------
     RunoffError
-        When another process is measuring it.
+        If another process is measuring it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -120,7 +120,7 @@ def in_progress(folder: Path) -> bool:
 
 
 def _lock(descriptor: int, kind: int) -> bool:
-    """Return whether the lock was free; on a file system without locks it is always."""
+    """Return whether the lock was free; always true on a file system without locks."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -136,7 +136,7 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     RunoffError
-        If the folder is not a run, or a file in it cannot be read as one.
+        If the folder is not a run, or a file in it is invalid.
     """
     info = read_info(folder)
     records = [record for file in sorted((folder / RAW).glob("*.jsonl")) for record in _read_records(file)]
@@ -149,7 +149,7 @@ def read_info(folder: Path) -> RunInfo:
     Raises
     ------
     RunoffError
-        When the folder is not a run, or its ``run.json`` cannot be read as one.
+        If the folder is not a run, or its ``run.json`` is invalid.
     """
     path = folder / RUN_FILE
     try:
@@ -161,7 +161,7 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def repair(folder: Path) -> None:
-    """Cut off the half line that an interruption may have left at the end of a raw file."""
+    """Remove an incomplete last line, left by an interruption, from each raw file."""
     for path in (folder / RAW).glob("*.jsonl"):
         data = path.read_bytes()
         if data and not data.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""Descriptions of machines in ``run.json``: their one-line form, and which machines may be compared."""
+"""Descriptions of machines in ``run.json``: their one-line form, and which machines are comparable."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether times of two machines may be compared."""
+    """Return whether times of the two machines are comparable."""
     return machine_key(one) == machine_key(other)
 
 
 def machine_key(machine: dict[str, Any]) -> str:
-    """Return what machines share whose times may be compared."""
+    """Return a key that is equal for machines with comparable times."""
     return ", ".join(str(machine.get(name)) for name in ("cpu", "cores_allowed", "architecture", "kernel"))
 
 

@@ -26,7 +26,7 @@ class StoredFile(Struct, frozen=True):
 
 
 class Example(Struct, frozen=True):
-    """A photo, the tensor that Pillow and NumPy make of it, and what PyTorch answers to that tensor."""
+    """A photo, the tensor that Pillow and NumPy make of it, and PyTorch's output for that tensor."""
 
     name: str
     image: StoredFile
@@ -39,7 +39,7 @@ class Example(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True):
-    """How far a format's outputs were from PyTorch's when it was stored."""
+    """Difference between a format's outputs and PyTorch's when it was stored."""
 
     format: str
     batch: int
@@ -55,7 +55,7 @@ class Package(Struct, frozen=True, kw_only=True):
     sha256: str
     """Of the lines ``SHA-256  path`` of `parts`, in their order."""
     spec_version: int
-    """Of Core ML's model specification; says which systems can run it."""
+    """Of Core ML's model specification; determines which systems can run it."""
     precision: str
     """Of the arithmetic: ``fp32`` or ``fp16``."""
     inputs: tuple[TensorSpec, ...]
@@ -65,7 +65,7 @@ class Package(Struct, frozen=True, kw_only=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """All that runoff knows of a model."""
+    """The description of a stored model."""
 
     version: int = 1
     name: str
@@ -81,7 +81,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     files: dict[str, StoredFile]
     """By format: ``pt`` (state dict), ``onnx``, ..."""
     packages: dict[str, Package] = {}
-    """By format: ``mlpackage``, ...; see `runoff.plan.coreml_packages`. Made when they are first asked for."""
+    """By format: ``mlpackage``, ...; see `runoff.plan.coreml_packages`. Converted when first needed."""
     labels: StoredFile
     examples: tuple[Example, ...]
     checks: tuple[Check, ...]
@@ -90,7 +90,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 def stored_file(path: Path) -> StoredFile:
-    """Return the entry of the file at `path` in the manifest beside it."""
+    """Return the entry of the file at `path` for the manifest in the same folder."""
     return StoredFile(path.name, sha256_of(path), path.stat().st_size)
 
 
@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     RunoffError
-        When it is missing or not a manifest.
+        If it is missing or not a manifest.
     """
     path = folder / MANIFEST
     try:
@@ -116,5 +116,5 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write or replace the manifest of the model in `folder`, in one step: a reader sees the old one or the new one."""
+    """Write or replace the manifest of the model in `folder`, atomically."""
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

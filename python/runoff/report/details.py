@@ -65,9 +65,9 @@ def _ms(value: float) -> Cell:
 
 def accuracy(analysis: Analysis, naming: Naming) -> Table:
     """Return how far the outputs of each case are from the reference."""
-    own = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
-    wide = own.pivot_table(index="case", columns="metric", values="estimate", sort=False)
-    units = dict(zip(own["metric"], own["unit"], strict=True))
+    checked = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
+    wide = checked.pivot_table(index="case", columns="metric", values="estimate", sort=False)
+    units = dict(zip(checked["metric"], checked["unit"], strict=True))
     heads = [Column(str(name).replace("_", " "), number=True, exact=str(name)) for name in wide.columns]
     rows = [
         Line(
@@ -130,9 +130,9 @@ def _share(value: float | None) -> Cell:
 
 def audit(analysis: Analysis) -> Table:
     """Return a row for each point and outcome, with the comparisons that share it; differences first."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    by_point: dict[tuple[str, str], dict[str, list[str]]] = {}
     for point in analysis.audit:
-        details = found.setdefault((point.outcome, point.point), {})
+        details = by_point.setdefault((point.outcome, point.point), {})
         details.setdefault(point.detail, []).append(", ".join(point.comparison))
     count, order = len({point.comparison for point in analysis.audit}), list(_OUTCOMES)
     columns = [Column("Point"), Column("Outcome"), Column("Detail"), Column("Comparisons")]
@@ -145,7 +145,7 @@ def audit(analysis: Analysis) -> Table:
                 _comparisons([name for where in details.values() for name in where], count),
             ]
         )
-        for (outcome, name), details in sorted(found.items(), key=lambda entry: order.index(entry[0][0]))
+        for (outcome, name), details in sorted(by_point.items(), key=lambda entry: order.index(entry[0][0]))
     ]
     return Table("audit-table", "Points of the fairness audit", columns, lines)
 
@@ -244,18 +244,18 @@ def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: I
 
 def footprint(analysis: Analysis, naming: Naming) -> Table:
     """Return what each case that computes needs on disk, part by part."""
-    found = analysis.run.info.footprints
-    cases = [case for case in analysis.run.info.cases if case.id in found and case.control_of is None]
+    footprints = analysis.run.info.footprints
+    cases = [case for case in analysis.run.info.cases if case.id in footprints and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]
-    parts = list(dict.fromkeys(part for case in shown for part in found[case.id].parts))
+    parts = list(dict.fromkeys(part for case in shown for part in footprints[case.id].parts))
     columns = [*naming.columns, *_numbers(*parts, "whole"), Column("Not measured")]
     lines = [
         Line(
             [
                 *naming.cells(case.id),
-                *(_megabytes(found[case.id].parts.get(part)) for part in parts),
-                _megabytes(sum(found[case.id].parts.values()) or None),
-                plain(found[case.id].reason),
+                *(_megabytes(footprints[case.id].parts.get(part)) for part in parts),
+                _megabytes(sum(footprints[case.id].parts.values()) or None),
+                plain(footprints[case.id].reason),
             ]
         )
         for case in shown

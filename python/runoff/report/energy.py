@@ -48,13 +48,13 @@ def lacking(run: Run) -> list[str]:
 def rows(analysis: Analysis) -> Iterator[list[str]]:
     """Yield the rows of the table under `HEAD`: for each case, domain and part, with all that belongs to a figure."""
     lines = analysis.summary[analysis.summary["probe"] == "energy"].drop_duplicates(["case", "metric"])
-    found: _Lines = {(line["case"], line["metric"]): line for line in lines.to_dict("records")}
+    by_metric: _Lines = {(line["case"], line["metric"]): line for line in lines.to_dict("records")}
     for case in analysis.run.info.cases:
-        own = [r for r in analysis.run.records if (r.case, r.probe, r.status) == (case.id, "energy", "ok")]
-        unknown = resolutions(own, analysis.run.info.meters)
+        records = [r for r in analysis.run.records if (r.case, r.probe, r.status) == (case.id, "energy", "ok")]
+        unknown = resolutions(records, analysis.run.info.meters)
         for meter in analysis.run.info.meters:
             for domain in meter.domains:
-                yield from _of(case.id, meter, domain, found, unknown)
+                yield from _of(case.id, meter, domain, by_metric, unknown)
 
 
 def _of(case: str, meter: MeterInfo, domain: str, found: _Lines, unknown: dict[str, float]) -> Iterator[list[str]]:

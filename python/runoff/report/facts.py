@@ -18,14 +18,14 @@ _NO_ENGINE = "none"
 def facts(info: RunInfo) -> list[tuple[str, str]]:
     """Return the machine, the versions of everything and the source of each model, by name and as text."""
     run = {"seed": info.seed, "started": info.started, "finished": info.finished}
-    found: dict[str, object] = {**info.machine, **run}
-    found |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
-    for name, can in info.capabilities.items():
-        engine = f"{can.runtime} {can.version} {can.build or ''}".strip()
-        found[f"{name} runtime"] = "no engine" if can.runtime == _NO_ENGINE else engine
+    known: dict[str, object] = {**info.machine, **run}
+    known |= {f"{name} version": version or "missing" for name, version in info.tools.items()}
+    for name, capabilities in info.capabilities.items():
+        engine = f"{capabilities.runtime} {capabilities.version} {capabilities.build or ''}".strip()
+        known[f"{name} runtime"] = "no engine" if capabilities.runtime == _NO_ENGINE else engine
     for name, model in info.models.items():
-        found[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
-    return [(name.removesuffix("_bytes").replace("_", " "), _fact(name, value)) for name, value in found.items()]
+        known[f"model {name}"] = f"{model.get('source', 'source unknown')}, weights {model.get('weights', 'unknown')}"
+    return [(name.removesuffix("_bytes").replace("_", " "), _fact(name, value)) for name, value in known.items()]
 
 
 def _fact(name: str, value: object) -> str:

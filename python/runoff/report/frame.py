@@ -57,9 +57,9 @@ NARROW = Frame(panel=232, names=100, beside=False, columns=3)
 def of_block(table: pd.DataFrame, block: Block) -> pd.DataFrame:
     """Return the rows of the block's cases, in the order of the block, with its words for their profiles."""
     order = {row.case: place for place, row in enumerate(block.rows)}
-    mine = table[table["case"].isin(order)]
-    mine = mine.assign(profile=mine["case"].map({row.case: row.profile for row in block.rows}))
-    return mine.sort_values("case", key=lambda cases: cases.map(order), kind="stable")
+    selected = table[table["case"].isin(order)]
+    selected = selected.assign(profile=selected["case"].map({row.case: row.profile for row in block.rows}))
+    return selected.sort_values("case", key=lambda cases: cases.map(order), kind="stable")
 
 
 def per_profile(table: pd.DataFrame, frame: Frame, panel: Callable[[pd.DataFrame, str], Any]) -> Any:  # noqa: ANN401

@@ -45,13 +45,13 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     the rest is folded. What would make it longer than `MOST` characters is left out as a whole, table by table, and
     named at the end.
     """
-    made = blocks(analysis)
-    several = len(made) > 1
+    all_blocks = blocks(analysis)
+    several = len(all_blocks) > 1
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
-    top += ["## Verdicts", *([_board(made)] if several else map(_compared, made))]
-    gaps = [*_some(gap_lines(analysis, made)), *_omitted_percentiles(analysis, made)]
+    top += ["## Verdicts", *([_board(all_blocks)] if several else map(_compared, all_blocks))]
+    gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
     top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
-    rest = [*trust(analysis), *(map(_folded, made) if several else ()), *sections(analysis, plots)]
+    rest = [*trust(analysis), *(map(_folded, all_blocks) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
     files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
     return _GAP.join([*top, *folded, *_omitted_note(dropped), f"Files: {files}."]) + "\n"
@@ -103,9 +103,9 @@ def _first(found: BestTarget | None) -> str:
     return "; ".join(words)
 
 
-def _omitted_percentiles(analysis: Analysis, made: Sequence[Block]) -> list[str]:
+def _omitted_percentiles(analysis: Analysis, all_blocks: Sequence[Block]) -> list[str]:
     """Return the count of percentiles that have too few samples; their section has each."""
-    absent = {row.case for block in made for row in block.absent}
+    absent = {row.case for block in all_blocks for row in block.absent}
     lines = analysis.summary
     percentiles = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
     count = len(percentiles[~percentiles["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))

@@ -223,13 +223,13 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
 
 def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
     """Return what was measured of the energy of a case, by domain."""
-    found = {}
+    by_domain = {}
     for domain in domains:
         names = {part: (ENERGY.name, f"{part}.{domain}") for part in PARTS}
-        made = Energy(**_measured(lines, case, **names))
-        if made.process.value is not None or made.inference.value is not None:
-            found[domain] = made
-    return found
+        drawn = Energy(**_measured(lines, case, **names))
+        if drawn.process.value is not None or drawn.inference.value is not None:
+            by_domain[domain] = drawn
+    return by_domain
 
 
 def _measured(lines: _Lines, case: Case, **names: tuple[str, str]) -> dict[str, Any]:
@@ -239,13 +239,13 @@ def _measured(lines: _Lines, case: Case, **names: tuple[str, str]) -> dict[str, 
 
 
 def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
-    found = lines.get((case, *name))
-    return figure_of(found[0]) if found else Figure()
+    rows = lines.get((case, *name))
+    return figure_of(rows[0]) if rows else Figure()
 
 
 def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Verdict]:
-    found = (line for line in lines.get((case.id, *name), []) if line["baseline"])
-    verdicts = {line["baseline"]: read_verdict(line) for line in found}
+    compared = (line for line in lines.get((case.id, *name), []) if line["baseline"])
+    verdicts = {line["baseline"]: read_verdict(line) for line in compared}
     control = verdicts.get(case.control_of or "")
     if case.control_of and control and isfinite(control.low):
         verdicts[case.control_of] = replace(control, kind="A/A")

@@ -38,13 +38,13 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
     """Return peak memory over the whole process and over a warm inference, with the front; None below two cases."""
-    found = _sides(block)
-    if not found:
+    curves = _sides(block)
+    if not curves:
         return None
-    every = pd.concat(table for _, table in found)
+    every = pd.concat(table for _, table in curves)
     profiles = list(dict.fromkeys(every["profile"]))
     shape = alt.Scale(domain=profiles, range=[_SHAPES[place % len(_SHAPES)] for place in range(len(profiles))])
-    return frame.joined([_panel(table, what, every, shape, frame) for what, table in found])
+    return frame.joined([_panel(table, what, every, shape, frame) for what, table in curves])
 
 
 def front_words(block: Block) -> str:
@@ -72,8 +72,8 @@ def _points(block: Block, read: Callable[[Row], Figure]) -> pd.DataFrame:
         if (time := read(row).value) is not None and (peak := row.peak.value) is not None
     )
     if not table.empty:
-        kept = front(list(zip(table["ms"], table["mb"], strict=True)))
-        table["front"] = [place in kept for place in range(len(table))]
+        on_front = front(list(zip(table["ms"], table["mb"], strict=True)))
+        table["front"] = [place in on_front for place in range(len(table))]
     return table
 
 

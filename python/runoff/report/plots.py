@@ -77,8 +77,8 @@ def draw(analysis: Analysis) -> Iterator[Drawn]:
 def figures(analysis: Analysis) -> Iterator[Plot]:
     """Yield each figure of the run; what was not measured has none."""
     machine = headline(analysis.run.info.machine)
-    made = blocks(analysis)
-    for name, where, block, chart in (*_of_blocks(analysis, made), *_sweeps(made)):
+    all_blocks = blocks(analysis)
+    for name, where, block, chart in (*_of_blocks(analysis, all_blocks), *_sweeps(all_blocks)):
         wide = chart(WIDE)
         if wide is not None:
             kind = name.partition("-")[0]
@@ -134,8 +134,8 @@ _NOTES = {
 
 def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
     """Return `chart` in the look of every figure of runoff."""
-    made = chart.copy(deep=False)  # what Altair's own `configure` copies is most of the time that a report takes
-    made.config = alt.Config(
+    copy = chart.copy(deep=False)  # what Altair's own `configure` copies is most of the time that a report takes
+    copy.config = alt.Config(
         font=_FONT,
         background=SURFACE,
         title=alt.TitleConfig(
@@ -154,7 +154,7 @@ def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
         legend=alt.LegendConfig(labelFontSize=12, titleFontSize=12, labelColor=INK, titleColor=MUTED),
         view=alt.ViewConfig(stroke=None),
     )
-    return made
+    return copy
 
 
 def _sweeps(made: list[Block]) -> Iterator[_Chart]:

@@ -59,14 +59,14 @@ def publish(folder: Path) -> Path:
     analysis = analyse(read_run(folder))
     names = (analysis.run.info.suite["suite"]["name"], analysis.run.info.machine.get("container"))
     target = paths.results() / "reference" / "-in-".join(filter(None, names))
-    made = target.with_name(f".{target.name}")
-    shutil.rmtree(made, ignore_errors=True)
-    write_report(analysis, made)  # raw files stay where they are, and the page there does not link to them
+    staged = target.with_name(f".{target.name}")
+    shutil.rmtree(staged, ignore_errors=True)
+    write_report(analysis, staged)  # raw files stay where they are, and the page there does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
-    (made / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
-    _check_size(made, target)
+    (staged / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
+    _check_size(staged, target)
     shutil.rmtree(target, ignore_errors=True)
-    made.rename(target)
+    staged.rename(target)
     if target.name == _SHOWN:
         write_atomically(target / _CHART, _readme_chart(analysis).encode())
         _write_readme(analysis, paths.root() / "README.md", target)

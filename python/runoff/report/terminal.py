@@ -40,15 +40,15 @@ def show(analysis: Analysis, console: Console) -> None:
     """Print the overview of a run: audit failures, a table for each block, what is missing, the harness."""
     for line in audit_lines(analysis):
         console.print(Text(line, style="bold red"))
-    made = blocks(analysis)
-    for block in (block for block in made if block.present):
+    all_blocks = blocks(analysis)
+    for block in (block for block in all_blocks if block.present):
         console.print(block_table(block))
         console.print()
     for line in device.lines(analysis):
         console.print(Text(line), soft_wrap=True)
     for line in how_lines(analysis.run):
         console.print(Text(line))
-    for line in gap_lines(analysis, made):
+    for line in gap_lines(analysis, all_blocks):
         console.print(Text(line, style="yellow"), soft_wrap=True)
     console.print(Text(harness_line(analysis.run.info)))
 

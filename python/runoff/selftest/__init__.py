@@ -1,1 +1,1 @@
-"""``runoff selftest``: proof on this machine that the harness finds what is there, and nothing else."""
+"""``runoff selftest``: verifies on this machine that injected faults and slowdowns are detected, and no others."""

@@ -1,4 +1,4 @@
-"""The injected faults, and whether a run caught them."""
+"""The injected faults, and the check whether a run caught them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault of `runoff.selftest.injected`, and the failure that names it."""
+    """A fault of `runoff.selftest.injected`, and the failures that count as caught."""
 
     name: str
     what: str
     kinds: tuple[str, ...] = ()
-    """The kinds of failure that name it."""
+    """Kinds of failure."""
     point: str = ""
-    """Or the point of the fairness audit that differs."""
+    """Point of the fairness audit; a difference there counts too."""
     provider: str = "cpu"
-    """What its case asks for."""
+    """Provider that its case requests."""
 
     @property
     def target(self) -> str:
@@ -70,11 +70,11 @@ FAULTS = (
     Fault(name="crash", what="dies in the middle of a turn", kinds=("crashed",)),
 )
 SAMPLES, SETS = 128, 2
-"""Inferences of a set, and sets: enough for the answer that is wrong once in about a hundred."""
+"""Inferences per set, and sets: enough to catch one wrong output in about a hundred."""
 
 
 def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Plan:
-    """Return the suite with an unmodified runner and `faults`, and at least so many samples in each of its sets."""
+    """Return the suite with an unmodified runner and `faults`; each set has at least `samples` samples."""
     targets = {UNMODIFIED: runner("none")} | {fault.target: runner(fault.name) for fault in faults}
     providers = dict.fromkeys(["cpu", *(fault.provider for fault in faults)])
     groups = []
@@ -91,10 +91,10 @@ def plan_faults(faults: Sequence[Fault] = FAULTS, samples: int = SAMPLES) -> Pla
 
 
 def judge_faults(run: Run) -> list[Outcome]:
-    """Return what became of the unmodified runner and of each fault that is injected in `run`.
+    """Return the outcome of the unmodified runner and of each fault that is injected in `run`.
 
-    A fault is caught when its case failed for a reason that names it, or when the fairness audit says that it differs.
-    The unmodified runner among them must have neither: what is caught there is a false alarm.
+    A fault is caught if its case failed with one of the fault's kinds, or if its point of the fairness audit differs.
+    The unmodified runner must have neither: anything caught there is a false alarm.
     """
     points, failures = audit(run), _failures(run)
     targets = {case.target for case in run.info.cases}
@@ -103,7 +103,7 @@ def judge_faults(run: Run) -> list[Outcome]:
 
 
 def _failures(run: Run) -> dict[str, tuple[str, str]]:
-    """Return, by target, the kind and the words of the first failure."""
+    """Return, by target, the kind and the text of the first failure."""
     targets = {case.id: case.target for case in run.info.cases}
     failures = {case.target: (case.skipped.kind, str(case.skipped)) for case in run.info.cases if case.skipped}
     for record in run.records:
@@ -131,5 +131,5 @@ def _unmodified(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint
 
 
 def _differing(target: str, points: list[AuditPoint]) -> str:
-    """Return the audit's findings on `target` in `points` that differ."""
+    """Return the details of those `points` of the audit that blame `target`, as text."""
     return "; ".join(f"audit, {point.point}: {point.detail}" for point in points if target in point.blamed)

@@ -1,7 +1,7 @@
 """A runner with an injected fault: ``injected.py FAULT [SHARE] --request FILE --result FILE``, or ``--probe``.
 
-It is the runner of `ort-python` with one thing changed, and runs in that target's environment. Faults of the answer are
-there in the measure ``turns`` only: it is right while it is examined, and wrong while it is timed.
+It is the runner of `ort-python` with one change, and runs in that target's environment. Faults of the output occur in
+the measure ``turns`` only: the runner is right while it is verified, and wrong while it is timed.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Session, Target
 
 ABSENT = "cuda"
-"""The provider that the runners of fall-back claim to have, or do not."""
+"""A missing provider: the fallback faults compute on the CPU in its place, and one claims to have it."""
 _HOUR_NS = 3_600_000_000_000
 _WRONG_EVERY = 101
-"""A prime, so that turns of no length step past the wrong ones."""
+"""A prime: no length of turns skips the wrong outputs."""
 _CRASH_AT = 40
-"""Inferences: the live process is past its warm-up on demand, and in a turn."""
+"""Inferences before the crash: the live process is then past its warm-up, in a turn."""
 
 
 class Unmodified:
-    """The session as it is; each fault changes one of its methods."""
+    """The session without a fault; each fault overrides one method."""
 
     timed_only = True
 
@@ -46,7 +46,7 @@ class Unmodified:
         """Run the model once."""
         began = monotonic_ns()
         outputs = self._session.run(feed)
-        # the unmodified one comes this way too, so that nothing but the share differs
+        # the unmodified runner takes this path too, so only the share differs
         done = monotonic_ns()
         until = done + int(self._share * (done - began))
         while monotonic_ns() < until:
@@ -55,67 +55,67 @@ class Unmodified:
         return self.answer(outputs)
 
     def answer(self, outputs: "Feed") -> "Feed":
-        """Return what is said in place of `outputs`."""
+        """Return the outputs to report in place of `outputs`."""
         return outputs
 
     def effective(self) -> "Fields":
-        """Return what is in effect."""
+        """Return the settings in effect."""
         return self._session.effective()
 
 
 class Wrong(Unmodified):
-    """One answer in about a hundred is another class, from a random one on."""
+    """One output in about a hundred has another top class; the first of them is random."""
 
     def __init__(self, session: "Session", share: float) -> None:
         super().__init__(session, share)
         self._count = random.randrange(_WRONG_EVERY)  # noqa: S311 (nothing to keep secret)
 
     def answer(self, outputs: "Feed") -> "Feed":
-        """Swap the best logit with the worst, now and then."""
+        """Swap the largest logit with the smallest, once in `_WRONG_EVERY` inferences."""
         return (
             {name: _swapped(tensor) for name, tensor in outputs.items()} if not self._count % _WRONG_EVERY else outputs
         )
 
 
 class Cached(Unmodified):
-    """Answers the first answer for ever; it computes, so that it takes the time."""
+    """Repeats the first output for ever; it still computes, so it takes the same time."""
 
     _first: "Feed | None" = None
 
     def answer(self, outputs: "Feed") -> "Feed":
-        """Return what the first inference gave."""
+        """Return the outputs of the first inference."""
         self._first = self._first or outputs
         return self._first
 
 
 class Late(Unmodified):
-    """Answers the question before."""
+    """Returns the outputs of the previous inference."""
 
     _before: "Feed | None" = None
 
     def answer(self, outputs: "Feed") -> "Feed":
-        """Return what the inference before gave."""
+        """Return the outputs of the previous inference."""
         late, self._before = self._before or outputs, outputs
         return late
 
 
 class Crash(Unmodified):
-    """Ends by a signal."""
+    """Dies by a signal."""
 
     def answer(self, outputs: "Feed") -> "Feed":
-        """Die when it is time."""
+        """Die at inference `_CRASH_AT`."""
         if self._count == _CRASH_AT:
             os.kill(os.getpid(), signal.SIGSEGV)
         return outputs
 
 
 class Threads(Unmodified):
-    """Says that it has one thread."""
+    """Reports one thread, and uses more."""
 
     timed_only = False
 
     def effective(self) -> "Fields":
-        """Return what is in effect, but for the threads."""
+        """Return the settings in effect, except for the threads."""
         return {**self._session.effective(), "threads": 1}
 
 
@@ -144,12 +144,12 @@ class Injected:
             _set_clock(CLOCKS[fault])
 
     def capabilities(self) -> "Fields":
-        """Return what ONNX Runtime can do here, and one provider more where that is the fault."""
+        """Return ONNX Runtime's capabilities, with an extra provider if that is the fault."""
         can = self._unmodified.capabilities()
         return {**can, "providers": [*can["providers"], ABSENT]} if self._fault == "fallback-claimed" else can
 
     def perform(self, request: "Request", phases: "Marks") -> "Fields":
-        """Do what the request asks, with the fault."""
+        """Execute the request, with the fault."""
         settings = request["settings"]
         if self._fault.startswith("fallback"):
             settings = {**settings, "provider": "cpu"}
@@ -163,7 +163,7 @@ class Injected:
 
 
 def _wrap_sessions(target: "Target", wrap: "Callable[[Session], Session]") -> None:
-    """Let the loops of `target` run on sessions that went through `wrap`."""
+    """Let the loops of `target` run on wrapped sessions."""
     loops = target.measure  # type: ignore[attr-defined]
     target.measure = lambda request, session, *rest: loops(request, wrap(session), *rest)  # type: ignore[attr-defined]
 
@@ -184,7 +184,7 @@ def _swapped(tensor: "Array") -> "Array":
 
 
 def _take_fault() -> "tuple[str, float]":
-    """Take the fault and its share from the arguments; what is left is the protocol's."""
+    """Remove the fault and its share from the arguments and return them; the rest are the protocol's."""
     words = []
     while len(sys.argv) > 1 and not sys.argv[1].startswith("--"):
         words.append(sys.argv.pop(1))

@@ -1,4 +1,4 @@
-"""The smallest difference that is found on this machine: injected slowdowns, found or not, and an A/A."""
+"""The smallest difference that is detected on this machine, from injected slowdowns and an A/A control."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 INJECTED = {SAME: 0.0, "slow-1": 0.01, "slow-2": 0.02, "slow-5": 0.05}
-"""The targets beside the unmodified one, in the same sets, and what is injected in each."""
+"""Targets that run in the same sets as the unmodified one, and the slowdown injected in each."""
 _STEP = 0.001
 
 
 class Slowdown(Struct, frozen=True, kw_only=True):
-    """An injected slowdown and its verdict in the run; 0 is the baseline's program again."""
+    """An injected slowdown and its verdict in the run; 0 is the A/A control."""
 
     injected: float = field(name="planted")
     verdict: TargetVerdict = field(name="said")
 
 
 class Resolution(Struct, frozen=True, kw_only=True):
-    """The differences that the run finds."""
+    """The differences that the run detects."""
 
     slowdowns: tuple[Slowdown, ...]
     resolves: float | None
-    """The smallest slowdown that is expected to be found, as a share; None without intervals or floor."""
+    """The smallest slowdown that is expected to be detected, as a share; None without intervals or floor."""
 
     @property
     def quiet(self) -> bool:
-        """Whether the baseline's program under another name got no verdict."""
+        """Whether no difference was claimed for the A/A control."""
         return any(one.verdict.quiet for one in self.slowdowns if one.injected == 0)
 
     @property
     def missed(self) -> list[float]:
-        """The slowdowns that should have been found and were not."""
+        """The slowdowns that should have been detected and were not."""
         limit = self.resolves if self.resolves is not None else 0.0
         return [one.injected for one in self.slowdowns if one.injected >= max(limit, _STEP) and not one.verdict.slower]
 
 
 def plan_resolution(time: str) -> Plan:
-    """Return the suite that takes `time`."""
+    """Return the suite with `time` as its budget."""
     targets = {name: runner("slow", share) for name, share in {UNMODIFIED: 0.0, **INJECTED}.items()}
     measure = {"time": time, "latency": SHORT_SETS}
     return Plan(name="selftest-resolution", model=pick_model(), targets=targets, probe="latency", measure=measure)
 
 
 def read_resolution(run: Run) -> Resolution:
-    """Return the differences that `run`, of the suite from `plan_resolution`, finds."""
+    """Return the differences detected in `run`, a run of the suite from `plan_resolution`."""
     verdicts = read_verdicts(run, "latency")
     slowdowns = tuple(
         Slowdown(injected=share, verdict=verdicts.get(target, NOTHING)) for target, share in INJECTED.items()
@@ -63,10 +63,10 @@ def read_resolution(run: Run) -> Resolution:
 
 
 def resolves(verdicts: Iterable[TargetVerdict]) -> float | None:
-    """Return the smallest difference that is found nearly always, rounded up to a tenth of a percent.
+    """Return the smallest difference that is nearly always detected, rounded up to a tenth of a percent.
 
     It is ``max(floor, w) + w``, where ``w`` is the widest half interval. A verdict needs an estimate farther from 1
-    than both the noise floor and the half width of its interval; an estimate falls short of the truth by more than
+    than both the noise floor and the half width of its interval; an estimate is below the true value by more than
     ``w`` once in forty times.
     """
     rows = list(verdicts)

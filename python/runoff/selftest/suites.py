@@ -1,4 +1,4 @@
-"""The suites that put injected runners to the test: ordinary suite files, written for the ordinary pipeline."""
+"""The suites of injected runners: ordinary suite files, measured by the ordinary pipeline."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 UNMODIFIED = "unmodified"
 """The baseline: the injected runner without a fault."""
 SAME = "same"
-"""The baseline's program under another name."""
+"""The A/A control: the baseline's program under another name."""
 MODELS = ("regnet_x_400mf", "efficientnet-lite0")
-"""The first that is in the store is taken; the last is made where none is."""
+"""The first one in the store is used; if none is, the last is exported."""
 SHORT_SETS = {"min_samples": 20, "min_time_s": 0, "warmup_time_s": 1.0, "huge_pages": True}
-"""``[measure.latency]`` of comparisons: processes differ by where their memory lies. Many short sets of processes tell
-more than a few long ones, and huge pages leave less to chance."""
+"""``[measure.latency]`` of comparisons. Processes differ by their memory layout: many short sets of processes are more
+precise than a few long ones, and huge pages reduce the differences."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """A suite of own targets."""
+    """A suite of custom targets."""
 
     name: str
     model: str
@@ -39,26 +39,26 @@ class Plan(Struct, frozen=True, kw_only=True):
     probe: str
     workload: str = "tensor"
     groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
-    """Targets and settings of each ``[[group]]``; one group of all targets when left out."""
+    """Targets and settings of each ``[[group]]``; by default, one group of all targets."""
     settings: dict[str, Any] = {}
-    """Besides one thread."""
+    """In addition to one thread."""
     measure: dict[str, Any] = {}
-    """``[measure]``, and ``[measure.NAME]`` where a value is a table."""
+    """``[measure]``, and ``[measure.NAME]`` if a value is a table."""
 
 
 def pick_model() -> str:
     """Return the model to measure with."""
-    here = [name for name in MODELS if (paths.models() / name / "manifest.json").is_file()]
-    return (here or list(MODELS[::-1]))[0]
+    stored = [name for name in MODELS if (paths.models() / name / "manifest.json").is_file()]
+    return (stored or list(MODELS[::-1]))[0]
 
 
 def runner(*words: object) -> CustomTarget:
-    """Return the injected runner with a fault: its name, and its share if it has one.
+    """Return the injected runner with the fault in `words`: its name, and its share if it has one.
 
     Raises
     ------
     RunoffError
-        Where the environment that it runs in is not made.
+        If the environment that it runs in is not installed.
     """
     unmodified = built("ort-python")
     command = (unmodified.command[0], "-P", str(Path(injected.__file__)), *map(str, words))
@@ -87,7 +87,7 @@ def write(plan: Plan, folder: Path) -> Path:
 
 
 def suite_text(plan: Plan) -> str:
-    """Return the suite of `plan` as TOML. Of JSON, strings, numbers, booleans and lists of them are TOML too."""
+    """Return the suite of `plan` as TOML; JSON's strings, numbers, booleans and lists are also valid TOML."""
     head = {
         "name": plan.name,
         "models": [plan.model],

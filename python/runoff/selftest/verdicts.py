@@ -1,4 +1,4 @@
-"""The verdicts of a run on its injected targets, exactly those of its reports, as slowdowns."""
+"""The verdicts on a run's injected targets, the same as in its reports, as slowdowns."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class TargetVerdict(Struct, frozen=True, kw_only=True):
     """How a target compares with the unmodified one."""
 
     measured: float
-    """Share by which it takes longer, with its 95 % interval; NaN where there is none."""
+    """Share by which it takes longer, with its 95% interval; NaN if there is none."""
     low: float
     high: float
     floor: float
     p_adjusted: float
     kind: Kind = ""
-    """Of the verdict; empty if there is none."""
+    """Kind of the verdict; empty if there is none."""
     verdict: str
-    """The verdict in words."""
+    """The verdict as text."""
 
     @property
     def half_width(self) -> float:
@@ -53,11 +53,11 @@ class TargetVerdict(Struct, frozen=True, kw_only=True):
 
 
 NOTHING = TargetVerdict(measured=nan, low=nan, high=nan, floor=nan, p_adjusted=nan, verdict="not measured")
-"""Of a target that has no row: it failed, or the part of the run holds nothing of it."""
+"""For a target without a row: it failed, or was not measured in this part of the run."""
 
 
 def read_verdicts(run: Run, probe: str) -> dict[str, TargetVerdict]:
-    """Return, by target, what the summary of `run` says in its headline metric of `probe`."""
+    """Return, by target, the verdict of `run` on the headline metric of `probe`."""
     summary = analyse(run).summary
     rows = summary[
         (summary["probe"] == probe) & (summary["metric"] == METRICS[probe]) & (summary["baseline"] == UNMODIFIED)

@@ -1,4 +1,4 @@
-"""CoreML on any machine: conversion from PyTorch, and an evaluator that says what a saved package computes.
+"""CoreML on any machine: conversion from PyTorch, and an evaluator of saved packages.
 
 Only ``python -m runoff.models.export --coreml`` and the tests import this; it runs in the export environment.
 """
@@ -6,7 +6,7 @@ Only ``python -m runoff.models.export --coreml`` and the tests import this; it r
 import logging
 import os
 
-# coremltools reads both when it is imported. Its progress bars would be all that a user sees, and it warns of every
+# coremltools reads both when it is imported. Its progress bars would hide all other output, and it warns about every
 # library that is newer than itself.
 os.environ.setdefault("TQDM_DISABLE", "1")
 logging.getLogger("coremltools").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""From a model of the store to its CoreML packages, on any system; each is read back and checked against PyTorch."""
+"""Conversion of a stored model to CoreML packages, on any system; each is read back and checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ OLDEST = ct.target.macOS13
 
 
 def add_packages(model: StoredModel, say: Callable[[str], None]) -> Manifest:
-    """Make the packages that `model` lacks, each announced by `say`. Return the new manifest, which is written last.
+    """Make the missing packages of `model`, each announced by `say`. Return the new manifest, which is written last.
 
     Raises
     ------
     RunoffError
-        When a package differs from PyTorch or holds an operation that the evaluator does not know.
+        If a package differs from PyTorch or contains an operation that the evaluator does not support.
     """
     photos, references = _examples(model)
     network = load_network(Path(model.model_file("pt").path), model.manifest.builder)
@@ -87,7 +87,7 @@ def _make(
 
 
 def _examples(model: StoredModel) -> tuple[Batch, Batch]:
-    """Return the photos as tensors, float32 [N, 3, H, W], and PyTorch's answers, float32 [N, classes]."""
+    """Return the photos as tensors, float32 [N, 3, H, W], and PyTorch's outputs, float32 [N, classes]."""
     (spec,) = model.manifest.inputs
     one = (1, *(size or 1 for size in spec.shape[1:]))
     places = range(len(model.manifest.examples))
@@ -98,7 +98,7 @@ def _examples(model: StoredModel) -> tuple[Batch, Batch]:
 def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tensor, path: Path) -> None:
     """Convert `network` and save it as the package at `path`.
 
-    Inputs, outputs and their types are named: newer systems would make them float16, with names of their own.
+    Names and types of inputs and outputs are explicit: newer systems default to float16 and to names of their choice.
     `network` is in evaluation mode, `image` float32 [1, 3, H, W], and the name of `path` ends in ``.mlpackage``.
     """
     precision = ct.precision.FLOAT32 if kind.precision == "fp32" else ct.precision.FLOAT16
@@ -113,15 +113,15 @@ def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tens
     )
     converted.save(str(path))
     for part in path.rglob("*"):
-        # coremltools lets none but its user read the program and the weights
+        # coremltools makes the program and the weights readable for their owner only
         part.chmod(part.stat().st_mode | (0o055 if part.is_dir() else 0o044))
 
 
 def _traced(network: torch.nn.Module, image: torch.Tensor, *, flexible: bool) -> torch.jit.ScriptModule:
-    """Return what `network` does with one image, or with two, so that no batch of one is written into it."""
+    """Return the traced `network`; if `flexible`, traced with two images, which does not fix the batch at one."""
     batch = torch.cat([image, image]) if flexible else image
     with torch.no_grad(), plain_attention(), warnings.catch_warnings():
-        # coremltools reads what torch.export gives only in part
+        # coremltools supports the programs of torch.export only in part
         warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
         traced: torch.jit.ScriptModule = torch.jit.trace(network, batch, check_trace=False)
     return traced

@@ -1,7 +1,7 @@
-"""What a saved CoreML package computes, found without a Mac: its ML program, run operation by operation.
+"""Evaluator of saved CoreML packages without a Mac: it runs the ML program operation by operation.
 
 Each operation is computed in float32 and rounded to the type that the program declares for it, which is what Core ML
-does on a CPU up to the order of additions. What is not known is refused, never guessed.
+does on a CPU up to the order of additions. Unknown operations are refused, never guessed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _HINT = "convert the model again"
 
 
 def check_package(program: Program, kind: PackageKind, photos: Batch, references: Batch) -> tuple[Check, ...]:
-    """Compare the package with PyTorch: all photos one by one, and where its batch is flexible together too.
+    """Compare the package with PyTorch: all photos one by one, and if its batch is flexible also as one batch.
 
-    `photos` are float32 [N, 3, H, W]; `references` float32 [N, classes], PyTorch's answers.
+    `photos` are float32 [N, 3, H, W]; `references` are PyTorch's outputs, float32 [N, classes].
 
     Raises
     ------
     RunoffError
-        When its outputs differ by more than `PackageKind.tolerance`, or in the best class of a photo.
+        If its outputs differ by more than `PackageKind.tolerance`, or in the top class of a photo.
     """
     batches = CHECKED_BATCHES if kind.flexible else CHECKED_BATCHES[:1]
     return tuple(_check(program, kind, photos, references, batch) for batch in batches)
@@ -59,13 +59,13 @@ def _check(program: Program, kind: PackageKind, photos: Batch, references: Batch
 
 
 def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """Run the program on `feed`, an array of the right shape and type by input. Return its outputs by name.
+    """Run the program on `feed`: by input, an array of its shape and type. Return the outputs by name.
 
     Raises
     ------
     RunoffError
-        When `feed` does not fit, the program has an operation that is not known, or a result has another shape than
-        the program declares.
+        If `feed` does not fit, an operation is not supported, or a result does not have the shape that the program
+        declares.
     """
     _check_feed(program, feed)
     computed = {name: constant(array) for name, array in feed.items()}
@@ -78,7 +78,7 @@ def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[
 
 
 def unknown_operations(program: Program) -> list[str]:
-    """Return the operations of the program that the evaluator does not know, sorted."""
+    """Return the operations of the program that the evaluator does not support, sorted."""
     return sorted({operation.op_type for operation in _computing(program)} - OPERATIONS.keys())
 
 

@@ -1,4 +1,4 @@
-"""What an operation of an ML program is given: tensors that were computed, and constants."""
+"""The inputs of an operation of an ML program: computed tensors and constants."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Operands:
     """The inputs of one operation.
 
-    Numbers with a fraction are float32, whatever the program declares: what is computed is rounded to the declared
-    type afterwards. `inputs` are variables of `coremltools`, or lists of them, by parameter; `computed` holds what was
-    computed so far, by name of variable.
+    Floating-point numbers are float32, whatever the program declares: results are rounded to the declared type
+    afterwards. `inputs` has variables of `coremltools`, or lists of them, by parameter; `computed` has the results so
+    far, by name of variable.
     """
 
     def __init__(self, inputs: Mapping[str, Any], computed: Mapping[str, torch.Tensor]) -> None:
@@ -28,7 +28,7 @@ class Operands:
         return self._tensor(self._inputs[name])
 
     def tensor_or_none(self, name: str) -> torch.Tensor | None:
-        """Return a tensor, or None where it is left out."""
+        """Return a tensor, or None if it is omitted."""
         return None if self._inputs.get(name) is None else self.tensor(name)
 
     def tensors(self, name: str) -> list[torch.Tensor]:
@@ -36,7 +36,7 @@ class Operands:
         return [self._tensor(var) for var in self._inputs[name]]
 
     def value(self, name: str) -> Any:  # noqa: ANN401 (what the parameter's type is)
-        """Return a number, a word, or a list of numbers; None where it is left out."""
+        """Return a number, a word, or a list of numbers; None if it is omitted."""
         var = self._inputs.get(name)
         if var is None:
             return None
@@ -48,11 +48,11 @@ class Operands:
 
 
 Operation: TypeAlias = "Callable[[Operands], torch.Tensor | tuple[torch.Tensor, ...]]"
-"""What an operation computes."""
+"""Computes the result of an operation from its inputs."""
 
 
 def constant(value: Any) -> torch.Tensor:  # noqa: ANN401 (a number or an array of any type)
-    """Return a constant as a tensor; numbers with a fraction become float32."""
+    """Return a constant as a tensor; floating-point numbers become float32."""
     array = np.asarray(value)
     if array.dtype.kind == "f":
         array = array.astype(np.float32)

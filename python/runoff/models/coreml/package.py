@@ -26,7 +26,7 @@ _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT32": "int32", "DOUBLE
 
 
 class Program(Struct, frozen=True):
-    """What a package says that it computes."""
+    """The program of a package and its declared inputs and outputs."""
 
     spec_version: int
     inputs: tuple[TensorSpec, ...]
@@ -35,7 +35,7 @@ class Program(Struct, frozen=True):
     sizes: dict[str, tuple[tuple[int, int], ...]]
     """By input, the least and the largest size of each dimension."""
     function: Any
-    """The function ``main``, as `coremltools` holds it."""
+    """The function ``main``, as `coremltools` represents it."""
 
 
 def read_package(path: Path) -> Program:
@@ -44,7 +44,7 @@ def read_package(path: Path) -> Program:
     Raises
     ------
     RunoffError
-        When it is no whole package with an ML program of one function.
+        If it is not a complete package with an ML program of one function.
     """
     spec, data = _read_spec(path)
     if spec.WhichOneof("Type") != "mlProgram":
@@ -56,7 +56,7 @@ def read_package(path: Path) -> Program:
         _check_blobs(data / _WEIGHTS, offsets)
     try:
         program = load(spec, spec.specificationVersion, str((data / _WEIGHTS).parent))
-    # coremltools raises whatever an operation's checks stumble over
+    # the checks of operations in coremltools raise exceptions of any type
     except Exception as error:
         raise _broken(path, f"coremltools does not read it: {' '.join(str(error).split())[:400]}") from error
     described = spec.description
@@ -70,7 +70,7 @@ def read_package(path: Path) -> Program:
 
 
 def _read_spec(path: Path) -> tuple[Any, Path]:
-    """Return the model's specification and the folder that its weights lie below."""
+    """Return the model's specification and the folder of its weights."""
     manifest = path / "Manifest.json"
     try:
         entries = json.loads(manifest.read_bytes())
@@ -86,7 +86,7 @@ def _read_spec(path: Path) -> tuple[Any, Path]:
 
 
 def _offsets(program: Any) -> Iterator[int]:  # noqa: ANN401 (a message of protobuf)
-    """Return where in the weight file the constants lie."""
+    """Yield the offsets of the constants in the weight file."""
     for block in program.functions[FUNCTION].block_specializations.values():
         for operation in block.operations:
             values = list(operation.attributes.values())
@@ -103,7 +103,7 @@ def _input(feature: Any) -> TensorSpec:  # noqa: ANN401 (a message of protobuf)
 
 
 def _output(feature: Any, function: Any) -> TensorSpec:  # noqa: ANN401 (of protobuf, and of coremltools)
-    """Return an output; its shape is the program's, because a description may leave it out."""
+    """Return an output; its shape is the program's, because a description may omit it."""
     (var,) = (var for var in function.outputs if var.name == feature.name)
     shape = tuple(None if is_symbolic(size) else int(size) for size in var.shape)
     return TensorSpec(feature.name, _dtype(feature.type.multiArrayType), shape)
@@ -133,7 +133,7 @@ def _check_blobs(path: Path, offsets: Iterable[int]) -> None:
 
     Layout (MLModel's ``StorageFormat.hpp``, in coremltools): a header of 64 bytes that begins with the number of
     entries and the version; an entry's own header of 64 bytes begins with a mark, the type of its elements, its size in
-    bytes and where its data begins.
+    bytes and the offset of its data.
     """
     try:
         size = path.stat().st_size

@@ -53,8 +53,8 @@ class Answer(Struct, frozen=True):
 
 def lead(blocks: Sequence[Block]) -> Markup:
     """Return the answer in a sentence, such as ``ort-rust for one short process; ort-python for many calls.``."""
-    found = [answers(block) for block in blocks]
-    measured = [line for line in found if line]
+    by_block = [answers(block) for block in blocks]
+    measured = [line for line in by_block if line]
     if not measured:
         return Markup("Nothing was measured.")
     if len(measured) > 1:

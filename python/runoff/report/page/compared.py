@@ -66,10 +66,10 @@ def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iter
 def percentiles(analysis: Analysis, naming: Naming) -> Table:
     """Return first, second and warm inferences of each case, with percentiles and the parts that were timed apart."""
     lines = analysis.summary[analysis.summary["probe"] == "latency"].drop_duplicates(["case", "metric"])
-    found: dict[tuple[str, str], dict[Any, Any]] = {
+    by_metric: dict[tuple[str, str], dict[Any, Any]] = {
         (line["case"], line["metric"]): line for line in lines.to_dict("records")
     }
-    cases = list(dict.fromkeys(case for case, metric in found if metric == _MAIN))
+    cases = list(dict.fromkeys(case for case, metric in by_metric if metric == _MAIN))
     apart = {_MAIN, *device.PARTS}
     parts = [m for m in dict.fromkeys(lines["metric"]) if str(m).endswith(".warm") and m not in apart]
     names = {"inference.first": "First", "inference.second": "Second", _MAIN: "Warm, median"}
@@ -80,8 +80,8 @@ def percentiles(analysis: Analysis, naming: Naming) -> Table:
         Line(
             [
                 *naming.cells(case),
-                *(_quantile(found.get((case, metric))) for metric in names),
-                _count(found.get((case, f"{_MAIN}.p50"))),
+                *(_quantile(by_metric.get((case, metric))) for metric in names),
+                _count(by_metric.get((case, f"{_MAIN}.p50"))),
             ]
         )
         for case in cases

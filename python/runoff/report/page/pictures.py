@@ -28,7 +28,7 @@ class Picture(Struct, frozen=True):
 
 def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Picture]]:
     """Return the figures by kind."""
-    found: dict[str, list[Picture]] = {}
+    by_kind: dict[str, list[Picture]] = {}
     for figure in drawn:
         plot, says = figure.plot, describe(analysis, figure.plot)
         wide, narrow = (
@@ -36,8 +36,8 @@ def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Pictu
             Markup(inline(svg, f"{plot.name}-{size}", f"{plot.title}: {plot.where}", says))  # noqa: S704
             for size, svg in (("w", figure.svg), ("n", figure.narrow))
         )
-        found.setdefault(plot.kind, []).append(Picture(plot, wide, narrow))
-    return found
+        by_kind.setdefault(plot.kind, []).append(Picture(plot, wide, narrow))
+    return by_kind
 
 
 def describe(analysis: Analysis, plot: Plot) -> str:

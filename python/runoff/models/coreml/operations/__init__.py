@@ -1,7 +1,7 @@
-"""The operations that the evaluator knows: those of the zoo and of common vision models.
+"""The operations that the evaluator supports: those of the zoo and of common vision models.
 
-Each is a function of the operation's `Operands`; what it does is what the operation's documentation in coremltools
-(``converters/mil/mil/ops/defs``) says, written with PyTorch's functions in float32.
+Each is a function of the operation's `Operands` that implements its documentation in coremltools
+(``converters/mil/mil/ops/defs``) with PyTorch's functions in float32.
 """
 
 from __future__ import annotations
@@ -14,4 +14,4 @@ if TYPE_CHECKING:
     from runoff.models.coreml.operands import Operation
 
 OPERATIONS: dict[str, Operation] = {**elementwise.OPERATIONS, **layers.OPERATIONS, **shapes.OPERATIONS}
-"""By the name that a program calls it."""
+"""By name in ML programs."""

@@ -52,7 +52,7 @@ def _gelu(given: Operands) -> torch.Tensor:
 
 
 def _cast(given: Operands) -> torch.Tensor:
-    """Return the tensor as another type; rounding to float16 is the evaluator's."""
+    """Return the tensor converted to another type; the evaluator rounds to float16."""
     types = {"fp32": torch.float32, "fp16": torch.float32, "int32": torch.int32, "bool": torch.bool}
     return given.tensor("x").to(types[given.value("dtype")])
 

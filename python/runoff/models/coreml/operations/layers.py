@@ -66,13 +66,13 @@ def _padding(given: Operands, x: torch.Tensor, reach: Sequence[int], strides: Se
         max(0, (-(-size // stride) - 1) * stride + span - size)
         for size, stride, span in zip(x.shape[2:], strides, reach, strict=True)
     ]
-    # the odd one goes after, or with same_lower before
+    # an odd element goes after, or with same_lower before
     smaller, larger = [size // 2 for size in needed], [size - size // 2 for size in needed]
     return list(chain(*zip(*((smaller, larger) if kind == "same" else (larger, smaller)), strict=True)))
 
 
 def _around(padding: Sequence[int]) -> list[int]:
-    """Return padding as PyTorch wants it: the last dimension first."""
+    """Return padding in PyTorch's order: the last dimension first."""
     pairs = list(zip(padding[::2], padding[1::2], strict=True))
     return list(chain(*reversed(pairs)))
 
@@ -85,7 +85,7 @@ def _max_pool(given: Operands) -> torch.Tensor:
 
 
 def _avg_pool(given: Operands) -> torch.Tensor:
-    """Return the mean of each window: the sum of the padded one over the number of elements that count."""
+    """Return the mean of each window: the sum of the padded window over the number of elements that count."""
     x, padding = _pooled(given)
     kernel, strides, ceil_mode = given.value("kernel_sizes"), given.value("strides"), given.value("ceil_mode")
     pool, around = _MEANS[x.dim() - 2], _around(padding)
@@ -132,7 +132,7 @@ def _instance_norm(given: Operands) -> torch.Tensor:
 
 
 def _layer_norm(given: Operands) -> torch.Tensor:
-    """Return ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` over the axes; those of gamma are the last."""
+    """Return ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` over the axes; gamma's axes are the last."""
     x, axes = given.tensor("x"), given.value("axes")
     axes = list(range(x.dim())) if axes is None else [axis % x.dim() for axis in axes]
     if axes != list(range(x.dim() - len(axes), x.dim())):

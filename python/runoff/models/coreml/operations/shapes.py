@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _reshape(given: Operands) -> torch.Tensor:
-    """Return the elements in another shape; a 0 keeps the size at its place, counted from the end."""
+    """Return the elements in another shape; a 0 keeps the size of its dimension, counted from the end."""
     x, shape = given.tensor("x"), given.value("shape")
     offset = x.dim() - len(shape)
     sizes = [x.shape[place + offset] if size == 0 else size for place, size in enumerate(shape)]
@@ -36,7 +36,7 @@ def _squeeze(given: Operands) -> torch.Tensor:
 def _concat(given: Operands) -> torch.Tensor:
     if given.value("interleave"):
         raise RunoffError("the evaluator does not know concat with interleave", "only a Mac can say what it computes")
-    # numbers become a list of them
+    # single numbers become a list
     parts = [part.reshape(1) if part.dim() == 0 else part for part in given.tensors("values")]
     return torch.cat(parts, dim=given.value("axis"))
 
@@ -71,7 +71,7 @@ def _slice_by_size(given: Operands) -> torch.Tensor:
 
 
 def _gather(given: Operands) -> torch.Tensor:
-    """Return the slices along an axis that the indices name: their shape takes the place of the axis."""
+    """Return the slices along an axis at the indices, whose shape replaces the axis."""
     x, indices, axis = given.tensor("x"), given.tensor("indices").long(), given.value("axis")
     if given.value("batch_dims"):
         raise RunoffError("the evaluator does not know gather with batch_dims", "only a Mac can say what it computes")
@@ -82,7 +82,7 @@ def _gather(given: Operands) -> torch.Tensor:
 
 
 def _pad(given: Operands) -> torch.Tensor:
-    """Return the tensor padded at its last dimensions; the pairs stand from the first of them to the last."""
+    """Return the tensor padded at its last dimensions; the pairs are in the order of the dimensions."""
     x, sizes, mode = given.tensor("x"), given.value("pad"), given.value("mode")
     pairs = list(zip(sizes[::2], sizes[1::2], strict=True))
     around = [size for pair in reversed(pairs) for size in pair]
