@@ -1,4 +1,4 @@
-"""What a report claims of a case's times, and whether the times are known precisely enough for it.
+"""The claims of a report about a case's times, and whether the times are precise enough for them.
 
 Noise on the machine matters only as far as it leaves a claim open. Ratios are paired, so much of it cancels.
 """
@@ -41,7 +41,7 @@ class Claim(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The claim's precision in words."""
+        """The claim's precision as text."""
         few = f", from {self.units} processes" if self.units < FEWEST_UNITS else ""
         return f"{self.what} known {'only ' if self.open else ''}to \N{PLUS-MINUS SIGN}{percent(self.half_width)}{few}"
 

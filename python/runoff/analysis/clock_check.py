@@ -33,7 +33,7 @@ LEAST_NS = 100_000
 TURNS = 16
 """Turns in a row whose unreported time is one value."""
 _SHORTEST = 0.1
-"""Quantile that stands for the turns of a busy machine that were not disturbed."""
+"""Quantile that represents the undisturbed turns on a busy machine."""
 _PARTS = ("preprocess", "inference")
 
 
@@ -77,13 +77,13 @@ def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> d
             wrong[case.id] = _reason(excess, baseline)
     compared = [case for case in others if case.control_of is None]
     found = [excess for case in compared if (excess := _excess(processes[baseline.id], processes[case.id]))]
-    if len(found) == len(compared) > 1:  # one alone does not show which of both clocks is wrong
+    if len(found) == len(compared) > 1:  # with only one, either clock may be wrong
         wrong[baseline.id] = _reason(min(found, key=lambda excess: excess.low), None)
     return wrong
 
 
 def _turns(record: Record, case: Case) -> _Turns | None:
-    """Return the turns of a process that took them beside others, if the unreported time of a turn is known.
+    """Return the turns of a process that was interleaved with others, if the unreported time of a turn is known.
 
     Batches are omitted: some runners join them outside the timed region, as the protocol permits.
     """
@@ -102,7 +102,7 @@ def _turns(record: Record, case: Case) -> _Turns | None:
 
 
 def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio | None:
-    """Return by how much the round trips of `mine` are longer than reported, relative to `theirs`, if they are."""
+    """Return the excess of the round trips of `mine` over the reported times, relative to `theirs`, if there is one."""
     units = list(_units(mine, theirs))
     if len(units) < 2:  # noqa: PLR2004 (one gives no interval)
         return None
@@ -114,7 +114,7 @@ def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio |
 def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator[NDArray[np.float64]]:
     """Yield the logarithms of 1 + excess, of the same turns in a row in the same block.
 
-    Few empty turns are known, and an error in them is in all units: of `mine` the median counts, of `theirs` the least.
+    There are few empty turns, and an error in them affects all units: `mine` use the median, `theirs` the least.
     """
     for block in sorted(mine.keys() & theirs.keys()):
         own, other = mine[block], theirs[block]

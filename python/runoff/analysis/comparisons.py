@@ -63,14 +63,14 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
 
     @property
     def change(self) -> tuple[float, float, float]:
-        """How much larger the second is, with its interval: 0.05 is 5% more."""
+        """Relative change from first to second, with its interval: 0.05 is 5% more."""
         return 1 / self.ratio.value - 1, 1 / self.ratio.high - 1, 1 / self.ratio.low - 1
 
 
 def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
     """Return the verdicts on each metric of each case of a run, by the target of the baseline.
 
-    Metrics whose ratio says nothing have none, and neither have cases without a baseline and the null runners.
+    Metrics without a meaningful ratio have none, nor do the null runners and cases without a baseline.
     """
 
     @cache
@@ -145,7 +145,7 @@ def noise_floor(data: Measurements, comparison: str, metric: Metric) -> float | 
 
 
 def within(data: Measurements, first: Member, second: Member, metric: Metric, label: str) -> MetricComparison:
-    """Return how `second` compares with `first`, two cases of one comparison of one run."""
+    """Return the comparison of `second` with `first`, two cases of one comparison of one run."""
     line = _compared(data, first, second, metric, noise_floor(data, first.comparison, metric))
     one, other = data.cell(first, metric), data.cell(second, metric)
     if line.reason or one is None or other is None:
@@ -175,10 +175,10 @@ def _compared(
 
 
 def across(first: Side, second: Side, metric: Metric, label: str, relative_to: str = RAW) -> MetricComparison:
-    """Return how a case of one run compares with a case of another.
+    """Return the comparison of a case of one run with a case of another.
 
-    With `relative_to`, the ratios of both to that target in their own runs are compared: what made one whole run
-    slower cancels. Without, the values by process are.
+    With `relative_to`, the ratios of both to that target in their own runs are compared: anything that slowed an entire
+    run cancels. Without, the values by process are compared.
     """
     one, other, reason = _cells(first, second, metric)
     if one is None or other is None:

@@ -135,7 +135,7 @@ def warming(series: ProcessTimes) -> Evidence:
 
 
 def turns(records: Sequence[Record], *, still_warming: bool) -> list[Evidence]:
-    """Return how the warm-up of the live processes of a case ended, and their CPU time while waiting.
+    """Return the outcome of the warm-up of a case's live processes, and their CPU time while waiting.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def machine_noise(records: Sequence[Record], cores: int | None) -> list[Evidence
     records
         Timed records of one case, in order of time.
     cores
-        Cores of the whole machine, for its load average; None if unknown.
+        Cores of the entire machine, for its load average; None if unknown.
     """
     known = [record for record in records if record.conditions is not None]
     if not known:

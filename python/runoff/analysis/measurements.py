@@ -1,4 +1,4 @@
-"""Measurements to compare: samples, the machine they come from, and what is known of each case."""
+"""Measurements to compare: samples, their machine, and facts about each case."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """A case, as far as a comparison needs."""
+    """The facts about a case that a comparison needs."""
 
     case: str
     target: str
     comparison: str
-    """What it has in common with the cases it may be compared with, as text."""
+    """The values that it shares with comparable cases, as text."""
     model: str = ""
     probes: tuple[str, ...] = ()
     control_of: str | None = None
@@ -41,7 +41,7 @@ class Member(Struct, frozen=True, kw_only=True):
     made_of: str = ""
     """Engine and model by version and hash; empty if unknown."""
     failed: str = ""
-    """Why nothing that was measured of it counts; empty if it went well."""
+    """Reason why no measurement of it counts; empty if it succeeded."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Metric(Struct, frozen=True):
         return float(np.mean(samples) if self.statistic == "mean" else np.median(samples))
 
     def shortage(self, cell: MetricSamples) -> str:
-        """Return why `cell` has too few samples for the statistic; empty if it has enough."""
+        """Return the reason if `cell` has too few samples for the statistic; empty if it has enough."""
         if self.quantile is None:
             return ""
         needed, n = fewest_samples(self.quantile), sum(map(len, cell.processes))

@@ -1,8 +1,7 @@
-"""Where the time of a whole process went: its phases, from spawn to exit.
+"""Process time by phase, from spawn to exit.
 
-The phases shown for a case are those of one real process, the one whose whole time is the median of the
-case's processes. Medians taken phase by phase come from different processes and would not add up; they are in
-``summary.csv``, each with its interval.
+The phases shown for a case are those of one real process: the one with the median process time. Medians taken phase
+by phase come from different processes and would not add up; they are in ``summary.csv``, each with its interval.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ COLUMNS = [
 def life_table(run: Run) -> pd.DataFrame:
     """Return a row for each case and phase of its median process, with the columns `COLUMNS`.
 
-    `duration_ns` is an integer, `share` the part of the whole (0 to 1). Cases whose outputs disagree are left
-    out.
+    `duration_ns` is an integer, `share` a part of process time (0 to 1). Cases with wrong outputs are excluded.
     """
     wrong = excluded(run)
     rows = []

@@ -1,4 +1,4 @@
-"""From raw records to one tidy table: ``samples.csv``, a row for each number that was measured."""
+"""From raw records to one tidy table, ``samples.csv``, with a row for each measured number."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def tidy(run: Run) -> pd.DataFrame:
     """Return all samples of `run` with the columns `COLUMNS`.
 
     `process` numbers the processes of a case and probe from 0 in the order of `Record.order`. Times are in
-    ns, memory in bytes. A case whose outputs disagree keeps its ``accuracy`` rows and nothing else; what was
-    measured of it stays in the raw records.
+    ns, memory in bytes. A case whose outputs disagree keeps only its ``accuracy`` rows; its other
+    measurements stay in the raw records.
     """
     cases = {case.id: case for case in run.info.cases}
     processes: defaultdict[tuple[str, str], int] = defaultdict(int)

@@ -1,4 +1,4 @@
-"""Whether the times of a case are steady enough for what is claimed of them: a verdict with its evidence."""
+"""Stability of a case's times: whether they are steady enough for the claims on them, with the evidence."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
     records
         Its records that went well, of the probes that take times, in order of time.
     cores
-        Cores of the whole machine; None if unknown.
+        Cores of the entire machine; None if unknown.
     claims
         By probe, the least certain of what is claimed.
     """
@@ -117,7 +117,7 @@ def _quiet(sign: Evidence) -> Evidence:
 
 
 def _precision(what: str, claim: Claim | None, *, noisy: bool) -> Evidence:
-    """Return how precisely the times are known: too little is noise if there are signs of it, else unknown."""
+    """Return the precision of the times; too little of it counts as noise if there are signs of noise, else unknown."""
     text = f"{what}: {claim.text if claim else 'no interval'}"
     if claim is not None and not claim.open:
         return Evidence(text, judges=True)

@@ -59,7 +59,7 @@ def summarise(run: Run, samples: pd.DataFrame) -> pd.DataFrame:
     """Return the summary of `run` with the columns `COLUMNS`.
 
     A row for each case, metric and baseline; metrics without one have a row with an empty `baseline`.
-    What was asked for and not measured has a row with `n` 0, its `status` and the `reason`.
+    Requested metrics without a value have a row with `n` 0, the `status` and the `reason`.
     `samples` are from `runoff.analysis.samples.tidy`.
     """
     return pd.DataFrame(_Summary(run, samples).rows(), columns=COLUMNS)
@@ -141,7 +141,7 @@ def _estimate(probe: Probe, metric: str, cell: MetricSamples) -> Estimate:
 
 
 def _outliers(probe: Probe, metric: str, cell: MetricSamples, found: State) -> Iterator[_Line]:
-    """Yield how many samples are mild and severe outliers.
+    """Yield the numbers of mild and severe outliers.
 
     Samples of one process are compared with each other; single ones with those of the other processes.
     """

@@ -1,4 +1,4 @@
-"""Which cases may have timing results at all, and why a probe of a case has no result."""
+"""Validity of results: cases that are excluded from timing results, and reasons for missing results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class State(Struct, frozen=True):
 
 
 def disagreements(run: Run) -> dict[str, Reason]:
-    """Return, by case id, why outputs disagree with the reference."""
+    """Return, by case id, the reason if outputs disagree with the reference."""
     wrong: dict[str, Reason] = {}
     for record in run.records:
         if record.reason is not None and record.reason.kind == DISAGREES:
@@ -35,7 +35,7 @@ def disagreements(run: Run) -> dict[str, Reason]:
 
 
 def excluded(run: Run) -> dict[str, Reason]:
-    """Return, by case id, why a case is excluded from timing results: its outputs, or its clock, are wrong."""
+    """Return, by case id, the reason if a case is excluded from timing results: wrong outputs, or a wrong clock."""
     return clock_disagreements(run) | disagreements(run)
 
 
@@ -53,7 +53,7 @@ def say(reason: Reason | None) -> str:
 
 
 def timing_mode(turned: InterleavingStats | None) -> TimingMode:
-    """Return how a process of the probe ``latency`` was timed; `turned` is None if it timed itself."""
+    """Return the timing mode of a process of the probe ``latency``; `turned` is None if it timed itself."""
     if turned is None:
         return "by the runner itself"
     return "interleaved" if turned.beside > 1 else "isolated"

@@ -1,4 +1,4 @@
-"""The text of a verdict, and the numbers in it: the only place that puts verdicts into words."""
+"""The text of a verdict and of its numbers: the only place that words verdicts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def headline(verdict: Verdict) -> str:
 
 
 def ending(verdict: Verdict) -> str:
-    """Return what `words` puts behind the headline: `detail` in brackets, or a reason behind a colon."""
+    """Return the rest of `words` after the headline: `detail` in brackets, or a reason after a colon."""
     rest = detail(verdict)
     if not rest:
         return ""
@@ -64,7 +64,7 @@ def detail(verdict: Verdict) -> str:
 
 
 def tone(verdict: Verdict) -> Literal["good", "bad", "dim", ""]:
-    """Return how a report colours the verdict."""
+    """Return the tone of the verdict, which determines its colour in reports."""
     if verdict.differs:
         return "good" if verdict.kind == "better" else "bad"
     return "dim" if verdict.kind else ""
@@ -101,7 +101,7 @@ def percent(share: float) -> str:
 
 
 def decimals(value: float, low: float, high: float) -> int:
-    """Return how many decimals a number with this interval supports: half its width gets one digit.
+    """Return the number of decimals that this interval supports: half its width gets one digit.
 
     Never more than make three significant digits.
     """

@@ -232,7 +232,7 @@ def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
 
 
 def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
-    """Return what a limit says of the first of two targets by the second: the estimate decides."""
+    """Return the check of a limit on the ratio of two targets; the estimate decides."""
     ratio = line.ratio
     if line.reason or not isfinite(ratio.low):
         return replace(check, note=words(line.verdict))

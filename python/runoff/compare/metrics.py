@@ -35,4 +35,4 @@ def parse_metric(text: str) -> Metric:
 
 
 MAIN = tuple(str(Metric(name, cell)) for name, probe in PROBES.items() for cell in probe.main_metrics)
-"""What a comparison shows by default."""
+"""Metrics that a comparison shows by default."""

@@ -49,7 +49,7 @@ def choose_metrics(names: Sequence[str], *sides: Measurements) -> list[Metric]:
 
 
 def compare_targets(data: Measurements, first: str, second: str, names: Sequence[str]) -> RunComparison:
-    """Return how the target `second` compares with `first` in every comparison that has both."""
+    """Return the comparison of the target `second` with `first`, from every comparison that has both."""
     metrics = choose_metrics(names, data)
     targets = {member.target for member in data.members}
     for name in (first, second):
@@ -74,7 +74,7 @@ def _couples(data: Measurements, first: str, second: str) -> list[tuple[str, Mem
             found.append((comparison, by_target[first], by_target[second]))
     if found or any(len(data.peers(comparison)) > 1 for comparison in data.comparisons):
         return found
-    # files of other tools hold commands without anything that says which belong together
+    # files of other tools do not group their commands
     cases = {member.target: member for member in data.members}
     return [(f"{first}, {second}", cases[first], cases[second])]
 
@@ -87,9 +87,10 @@ def compare_runs(
     *,
     unlike_machines: bool,
 ) -> RunComparison:
-    """Return how each case of `second` compares with the same case of `first`, in the metrics `names` or the main ones.
+    """Return the comparison of each case of `second` with the same case of `first`, on the metrics `names`.
 
-    Both are relative to the target `relative_to`; empty for raw values; None if runoff chooses.
+    Without `names`, the main metrics are compared. Both cases are relative to the target `relative_to`; empty for raw
+    values; None if runoff chooses.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> 
 
 
 def _commands(members: Sequence[Member]) -> bool:
-    """Return whether these are commands in a file of another tool: their names do not say what they share."""
+    """Return whether these are commands in a file of another tool, whose names do not show what they share."""
     return all(member.case == member.target for member in members)
 
 
@@ -153,7 +154,7 @@ def _reference(first: Side, second: Side, metric: Metric, relative_to: str | Non
     cells = [data.cell(member, metric) for data, member in sides]
     bases = [base for data, member in sides if (base := data.baseline(member.comparison)) is not None]
     names = {base.target for base in bases}
-    # what drifts is time
+    # only times drift
     if any(cell is None or cell.unit != "ns" for cell in cells) or len(bases) < len(sides) or len(names) > 1:
         return RAW
     (name,) = names

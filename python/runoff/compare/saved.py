@@ -1,4 +1,4 @@
-"""A gate's baseline as a file: what a later run is compared with, by case and metric."""
+"""A gate's baseline as a file, with which later runs are compared, by case and metric."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _metrics(probe: str, name: str, cell: MetricSamples) -> list[Metric]:
 
 
 def against(saved: Saved, data: Measurements, member: Member, metric: Metric) -> MetricComparison:
-    """Return how a case compares with the same case in the file."""
+    """Return the comparison of a case with the same case in the file."""
     earlier = saved.cases.get(member.case)
     before = earlier.metrics.get(str(metric)) if earlier else None
     cell = data.cell(member, metric)

@@ -27,12 +27,12 @@ _NARROW = 16
 
 
 def figure(estimate: Estimate, unit: str) -> Figure:
-    """Return an estimate as people read it."""
+    """Return an estimate for display."""
     return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
 
 
 def how(line: MetricComparison) -> str:
-    """Return what was compared, as text."""
+    """Return the kind of comparison, as text."""
     if line.relative_to:
         return f"relative to {line.relative_to} in both runs"
     return "paired by block" if line.paired else "raw"
@@ -57,7 +57,7 @@ def print_comparison(comparison: RunComparison, console: Console) -> None:
 
 
 def _hows(lines: Sequence[MetricComparison]) -> str:
-    """Return what was compared in one line, by metric if it differs between them."""
+    """Return the kinds of comparison in one line, by metric if they differ."""
     metrics: dict[str, list[str]] = {}
     for line in lines:
         if not line.reason:

@@ -1,1 +1,1 @@
-"""Stage five: from analysis to what people read. Starts nothing, reads only the run's folder."""
+"""Reports: from analysis to text, tables and figures. Starts no process, reads only the run's folder."""

@@ -1,4 +1,4 @@
-"""Stage six: the files of a report, each written whole or not at all."""
+"""Stage six: the files of a report, each written atomically."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 PLOTS = "plots"
 _DIGITS = "%.9g"
-"""Of numbers in the summary: none was measured to more, and all of them would take twice the room."""
+"""Digits of numbers in the summary: none was measured to more, and all digits would double its size."""
 
 
 def write_report(analysis: Analysis, published: Path | None = None) -> list[Path]:
     """Write tables, plots, ``report.md`` and ``report.html``; return their paths.
 
-    They go into the run's folder, with ``samples.csv``; or into the folder `published`, with ``samples.parquet``. The
-    page links to the files that are there. Every plot is an SVG, which GitHub and browsers show and papers print.
+    They are written to the run's folder, with ``samples.csv``; or to the folder `published`, with ``samples.parquet``.
+    The page links to the files that exist. Every plot is an SVG, which GitHub, browsers and papers can use.
     """
-    from runoff.report.page.render import page  # its libraries, and those of the plots, take seconds to import
+    from runoff.report.page.render import page  # late: its libraries, and those of the plots, take seconds to import
     from runoff.report.page.svg import small
     from runoff.report.plots import draw
 
@@ -52,5 +52,5 @@ def _samples(analysis: Analysis, *, parquet: bool) -> bytes:
 
 
 def _raw(folder: Path) -> list[str]:
-    """Return the raw files in `folder`; published runs come without them."""
+    """Return the raw files in `folder`; published runs have none."""
     return [f"{RAW}/{path.name}" for path in sorted((folder / RAW).glob("*.jsonl"))]

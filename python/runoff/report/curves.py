@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block
 
 SHARES = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
-"""Where distributions are drawn: however many samples there are, a curve has this many points."""
+"""Shares at which distributions are drawn: a curve has this many points, whatever the number of samples."""
 _HEIGHT = 200
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
@@ -48,14 +48,14 @@ def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN
 
 
 def _width(frame: Frame) -> int:
-    """Return the width of a panel without names, whose axis takes less room."""
+    """Return the width of a panel whose axis has no names, so it can be wider."""
     return frame.panel + 40
 
 
 def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
-    """Return the time per item over the batch; None when there are fewer than two batches.
+    """Return the time per item over the batch; None if there are fewer than two batch sizes.
 
-    `blocks` differ in their batch alone.
+    `blocks` differ only in their batch.
     """
     points = pd.DataFrame(
         {

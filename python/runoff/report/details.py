@@ -1,4 +1,4 @@
-"""The tables that the page and Markdown share, and those of the page alone that stand below the comparison."""
+"""Tables shared by the page and Markdown, and the page's tables below the comparison."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
 _NEAR_ONE = 0.99
-"""From here on a cosine needs all its digits."""
+"""A cosine above it is shown with all its digits."""
 _NAMED = 3
 """More cases than these are counted."""
 
@@ -64,7 +64,7 @@ def _ms(value: float) -> Cell:
 
 
 def accuracy(analysis: Analysis, naming: Naming) -> Table:
-    """Return how far the outputs of each case are from the reference."""
+    """Return the differences between each case's outputs and the reference."""
     checked = analysis.summary[(analysis.summary["probe"] == "accuracy") & (analysis.summary["n"] > 0)]
     wide = checked.pivot_table(index="case", columns="metric", values="estimate", sort=False)
     units = dict(zip(checked["metric"], checked["unit"], strict=True))
@@ -151,7 +151,7 @@ def audit(analysis: Analysis) -> Table:
 
 
 def _said(details: dict[str, list[str]]) -> Cell:
-    """Return what most comparisons share, and folded away what the others have, with their names."""
+    """Return the detail that most comparisons share; the others are folded, with their names."""
     first, *others = sorted(details, key=lambda detail: -len(details[detail]))
     more = [f"{'; '.join(details[detail])}: {detail}" for detail in others]
     return Cell(first, key=first, more=more, fold=plural(len(others), "other detail"))
@@ -187,7 +187,7 @@ def _evidence(signs: list[str]) -> Cell:
 
 
 def outlier_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return how many samples of each case lie far from the others."""
+    """Return the number of outliers among the samples of each case."""
     columns = [
         *naming.columns,
         Column("Metric"),
@@ -207,7 +207,7 @@ def outlier_table(analysis: Analysis, naming: Naming) -> Table:
 
 
 def missing_table(analysis: Analysis, made: Sequence[Block]) -> Table:
-    """Return what was requested and not measured of the cases that ran, a row for each reason."""
+    """Return the missing values of the cases that ran, a row for each reason."""
     absent = {row.case for block in made for row in block.absent}
     ran = analysis.summary[~analysis.summary["case"].isin(absent)]
     lines = [
@@ -226,24 +226,24 @@ def missing_table(analysis: Analysis, made: Sequence[Block]) -> Table:
 
 
 def energy_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return what each case draws, with all that belongs to a figure."""
+    """Return the energy of each case, with source, scope and resolution."""
     caption = "Energy by case, part and source"
     return _texts("energy-table", caption, naming, energy.HEAD, energy.rows(analysis))
 
 
 def device_table(analysis: Analysis, naming: Naming) -> Table:
-    """Return the parts of an inference on GPUs with memory of their own, and the memory that it took."""
+    """Return the parts of an inference on GPUs with dedicated memory, and the peak of that memory."""
     return _texts("device-table", "Warm inferences on the GPU", naming, device.HEAD, device.rows(analysis))
 
 
 def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table of texts whose first is the id of a case."""
+    """Return a table of texts; the first of each row is the id of a case."""
     lines = [Line([*naming.cells(case), *(plain(cell.replace("**", "")) for cell in cells)]) for case, *cells in rows]
     return Table(name, caption, [*naming.columns, *(Column(column) for column in head[1:])], lines, sortable=False)
 
 
 def footprint(analysis: Analysis, naming: Naming) -> Table:
-    """Return what each case that computes needs on disk, part by part."""
+    """Return the disk space of each case that computes, by part."""
     footprints = analysis.run.info.footprints
     cases = [case for case in analysis.run.info.cases if case.id in footprints and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]

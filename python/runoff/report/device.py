@@ -1,4 +1,4 @@
-"""What happened on GPUs with memory of their own: copies and computing of an inference, and the memory that it took."""
+"""GPUs with dedicated memory: the copies and the computation of an inference, and its peak memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ timed, CUDA's own context included. docs/cuda.md has the rest."""
 
 
 def rows(analysis: Analysis) -> Iterator[list[str]]:
-    """Yield the rows of the table under `HEAD`: a case each, of those that were measured on such a GPU."""
+    """Yield the rows of the table under `HEAD`: one for each case that was measured on such a GPU."""
     shown = {("latency", name) for name in PARTS} | {("memory", DEVICE_PEAK)}
     lines: dict[str, dict[str, dict[Any, Any]]] = {}
     for line in analysis.summary.to_dict("records"):
@@ -41,7 +41,7 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
 
 
 def _devices(run: Run) -> dict[str, str]:
-    """Return, by case, the GPUs that its runner named."""
+    """Return, by case, the GPUs that its runner reported."""
     named: dict[str, dict[str, None]] = {}
     for record in run.records:
         if record.result and record.result.effective and record.result.effective.device:

@@ -1,4 +1,4 @@
-"""Energy in words and tables: where the figures come from, and what stands beside each of them."""
+"""Energy as text and tables: the figures with their source, scope and resolution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Lines = dict[tuple[str, str], dict[Any, Any]]
 
 
 def source_words(run: Run) -> list[str]:
-    """Return a sentence for each source that a run's energy was read from."""
+    """Return a sentence for each source of a run's energy readings."""
     return [_source(meter) for meter in run.info.meters]
 
 
@@ -40,13 +40,13 @@ def _source(meter: MeterInfo) -> str:
 
 
 def lacking(run: Run) -> list[str]:
-    """Return each source and each domain that a run's energy could not be read from, with the reason."""
+    """Return each source and each domain that could not be read in a run, with the reason."""
     sources = [f"{name}: {reason}" for name, reason in run.info.meters_lacking.items()]
     return sources + [f"{meter.name}, {name}: {why}" for meter in run.info.meters for name, why in meter.lacks.items()]
 
 
 def rows(analysis: Analysis) -> Iterator[list[str]]:
-    """Yield the rows of the table under `HEAD`: for each case, domain and part, with all that belongs to a figure."""
+    """Yield the rows of the table under `HEAD`: one for each case, domain and part."""
     lines = analysis.summary[analysis.summary["probe"] == "energy"].drop_duplicates(["case", "metric"])
     by_metric: _Lines = {(line["case"], line["metric"]): line for line in lines.to_dict("records")}
     for case in analysis.run.info.cases:
@@ -71,7 +71,7 @@ def _of(case: str, meter: MeterInfo, domain: str, found: _Lines, unknown: dict[s
 
 
 def _others(line: dict[Any, Any] | None) -> str:
-    """Return the cores that were kept busy by other work, in bold where they are more than a system's own services."""
+    """Return the cores kept busy by other work, in bold if they exceed what a system's own services use."""
     cores = finite(line["estimate"]) if line else None
     if cores is None:
         return "not told"

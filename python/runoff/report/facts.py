@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from runoff.records.schema import RunInfo
 
 _BYTES = ("memory_bytes", "cgroup_memory_max")
-"""Facts of the machine that are sizes."""
+"""Facts of the machine in bytes."""
 _UNLIMITED = 2**62
-"""cgroup v1 writes no limit as the largest signed 64-bit integer, rounded to pages."""
+"""cgroup v1 encodes "no limit" as the largest signed 64-bit integer, rounded to pages."""
 _NO_ENGINE = "none"
 """The runtime of the null runners."""
 
@@ -41,5 +41,5 @@ def _fact(name: str, value: object) -> str:
 
 
 def _unlimited(value: str) -> bool:
-    """Return whether the limit of a cgroup is none."""
+    """Return whether a cgroup's limit means "no limit"."""
     return value in ("max", "-1") or (value.isdecimal() and int(value) >= _UNLIMITED)

@@ -1,4 +1,4 @@
-"""What all charts share: the room that they are given, their axes, colours and titles."""
+"""Shared parts of all charts: their sizes, axes, colours and titles."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ _GAP = 22
 
 
 class Frame(Struct, frozen=True, kw_only=True):
-    """The room that a figure is given, in pixels."""
+    """The sizes of a figure, in pixels."""
 
     panel: int
-    """Width of a panel, without the names left of it."""
+    """Width of a panel, without the names to its left."""
     names: int
-    """Most that a target's name may take."""
+    """Longest name of a target."""
     beside: bool
-    """Whether two panels stand side by side."""
+    """Whether two panels are placed side by side."""
     columns: int
     """Entries in a line of the legend."""
 
     def joined(self, panels: list[Any]) -> Any:  # noqa: ANN401 - Altair's charts share no type
-        """Return `panels` as one chart, side by side where there is room."""
+        """Return `panels` as one chart, side by side if the frame is wide enough."""
         if len(panels) == 1:
             return panels[0]
         return alt.concat(*panels, columns=2, spacing=_GAP) if self.beside else alt.vconcat(*panels, spacing=_GAP)
 
     def rows(self, rows: list[list[Any]]) -> Any:  # noqa: ANN401
-        """Return rows of panels as one chart, in columns where all rows are pairs."""
+        """Return rows of panels as one chart, in columns if all rows are pairs."""
         if all(len(row) == 2 for row in rows):  # noqa: PLR2004
             return self.joined([panel for row in rows for panel in row])
         return alt.vconcat(*map(self.joined, rows), spacing=_GAP)
 
 
 WIDE = Frame(panel=370, names=150, beside=True, columns=12)
-"""A page, a screen, a slide."""
+"""For a page, a screen or a slide."""
 NARROW = Frame(panel=232, names=100, beside=False, columns=3)
-"""A phone held upright."""
+"""For a phone held upright."""
 
 
 def of_block(table: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Return the rows of the block's cases, in the order of the block, with its words for their profiles."""
+    """Return the rows of the block's cases, in the order of the block, with its names of their profiles."""
     order = {row.case: place for place, row in enumerate(block.rows)}
     selected = table[table["case"].isin(order)]
     selected = selected.assign(profile=selected["case"].map({row.case: row.profile for row in block.rows}))
@@ -91,7 +91,7 @@ def legend(frame: Frame, **more: Any) -> Any:  # noqa: ANN401
 
 
 def sparse_axis(frame: Frame) -> Any:  # noqa: ANN401
-    """Return an axis whose labels have room for thousands."""
+    """Return an axis with few labels, so numbers in the thousands fit."""
     return alt.Axis(tickCount=7 if frame.beside else 4, labelOverlap="greedy", domain=False, ticks=False)
 
 
@@ -102,7 +102,7 @@ def logarithmic(kind: type[Any], field: str, domain: list[float], words: str, fr
 
 
 def _log_axis(domain: list[float], frame: Frame) -> Any:  # noqa: ANN401
-    """Return an axis whose labels neither run into each other nor leave out half of the scale."""
+    """Return an axis with labels that neither overlap nor cover only half of the scale."""
     span = domain[1] / domain[0]
     steps = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 4, 5, 7) if span > 2.5 else tuple(np.arange(1, 10, 0.5))  # noqa: PLR2004
     if span < 1.5:  # noqa: PLR2004

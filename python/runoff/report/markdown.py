@@ -1,4 +1,4 @@
-"""``report.md``: a run in words and tables, made to be read in a pull request."""
+"""``report.md``: a run as text and tables, made to be read in a pull request."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from runoff.report.verdicts import BestTarget
 
 MOST = 65_536
-"""Characters that GitHub takes in a comment."""
+"""GitHub's limit for a comment, in characters."""
 _NOTE = 1_500
-"""Of these, what is kept for the words on what was left out."""
+"""Characters reserved for the note on omitted sections."""
 _GAP = "\n\n"
 _LINES = 30
-"""More warnings, or reasons why something was not measured, are counted."""
+"""Most warnings, or reasons for missing values, that are listed; the rest are counted."""
 _NAMED = 20
-"""More of what was left out is counted."""
+"""Most omitted sections that are named; the rest are counted."""
 _PAGE = "[report.html](report.html) (a file next to this one)"
 _RESPECTS = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
@@ -41,9 +41,8 @@ _RESPECTS = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memo
 def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) -> str:
     """Return the text of ``report.md``; `plots` and `samples` are paths relative to it.
 
-    Verdicts, warnings and what was not measured come first, with the table of the only block or a board of several;
-    the rest is folded. What would make it longer than `MOST` characters is left out as a whole, table by table, and
-    named at the end.
+    Verdicts, warnings and missing values come first, with the table of a single block or the board of several; the rest
+    is folded. Sections that would make it longer than `MOST` characters are omitted, and named at the end.
     """
     all_blocks = blocks(analysis)
     several = len(all_blocks) > 1
@@ -63,7 +62,7 @@ def _warnings(analysis: Analysis) -> list[str]:
 
 
 def _some(lines: Sequence[str]) -> list[str]:
-    """Return as many lines as the first screen has room for, and how many there are more."""
+    """Return the lines that fit on the first screen, and the number of the others."""
     more = [f"{len(lines) - _LINES} more are in {_PAGE}"] if len(lines) > _LINES else []
     return [*lines[:_LINES], *more]
 
@@ -75,13 +74,13 @@ def _compared(block: Block) -> str:
 
 
 def _folded(block: Block) -> Section:
-    """Return the verdicts and the table of one block of several, under its first verdict."""
+    """Return the verdicts and the table of one block of several, folded under its first verdict."""
     first = next(iter(headlines(block)), "nothing was measured.")
     return Section(f"{block.title}: {first}", _compared(block))
 
 
 def _board(all_blocks: Sequence[Block]) -> str:
-    """Return a line for each block: who comes first in what; below them how steady the cases were."""
+    """Return a line for each block with the best target in each respect, and below them the stability of the cases."""
     respects, found = board(all_blocks)
     if not respects:
         return "Nothing was measured."
@@ -93,7 +92,7 @@ def _board(all_blocks: Sequence[Block]) -> str:
 
 
 def _first(found: BestTarget | None) -> str:
-    """Return the first target, those that are as good, the figure, and the targets it is not distinguishable from."""
+    """Return the best target, those that are as good, its figure, and others not distinguishable from it."""
     if found is None:
         return ""
     words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}"]
@@ -104,7 +103,7 @@ def _first(found: BestTarget | None) -> str:
 
 
 def _omitted_percentiles(analysis: Analysis, all_blocks: Sequence[Block]) -> list[str]:
-    """Return the count of percentiles that have too few samples; their section has each."""
+    """Return the number of percentiles with too few samples; their section lists each."""
     absent = {row.case for block in all_blocks for row in block.absent}
     lines = analysis.summary
     percentiles = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
@@ -113,10 +112,10 @@ def _omitted_percentiles(analysis: Analysis, all_blocks: Sequence[Block]) -> lis
 
 
 def _fitting(parts: Sequence[Section], room: int) -> tuple[list[str], list[str]]:
-    """Return the parts that fit into `room` characters, folded, and the titles of those that do not."""
+    """Return the parts that fit into `room` characters, folded, and the titles of the others."""
     texts, dropped = [], []
     for part in parts:
-        # without the empty lines GitHub shows the text as it stands
+        # without the empty lines, GitHub does not render the Markdown
         text = f"<details>\n<summary>{escape(part.title)}</summary>\n\n{part.text}\n\n</details>"
         if len(text) + len(_GAP) <= room:
             texts.append(text)
@@ -127,7 +126,7 @@ def _fitting(parts: Sequence[Section], room: int) -> tuple[list[str], list[str]]
 
 
 def _omitted_note(titles: Sequence[str]) -> list[str]:
-    """Return the words on what did not fit."""
+    """Return the note on the sections that did not fit."""
     if not titles:
         return []
     names = ", ".join(title.partition(": ")[0] for title in titles[:_NAMED])
@@ -136,7 +135,7 @@ def _omitted_note(titles: Sequence[str]) -> list[str]:
 
 
 def overview(block: Block) -> str:
-    """Return the table of one block; a column that says nothing is left out."""
+    """Return the table of one block, without empty columns."""
     against = [f"vs {name}" for name in block.baselines]
     joules = [word for name in block.domains for word in (f"energy of an inference ({name})", *against)]
     head = ["profile", "target", "whole process", *against, "warm inference", *against, *joules, "peak memory"]

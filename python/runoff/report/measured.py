@@ -1,4 +1,4 @@
-"""How a run was measured, in sentences: how inferences were timed, the source of energy, why sampling ended."""
+"""The measurement of a run in sentences: the timing of inferences, energy sources, the end of sampling."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _HUGE_PAGES = "in huge pages of memory, which make processes of one program more
 
 
 def how_lines(run: Run) -> list[str]:
-    """Return how warm inferences were timed, what counted energy and why each probe ended, a sentence for each."""
+    """Return sentences on the timing of warm inferences, the energy sources, and the end of each probe."""
     stops = (stop_words(probe, stop, run.info) for probe, stop in run.info.stops.items())
     return [*timing_words(run), *source_words(run), *stops]
 
 
 def timing_words(run: Run) -> list[str]:
-    """Return a sentence for each way in which warm inferences were timed, with its targets if there are several."""
+    """Return a sentence for each way of timing warm inferences, with its targets if there are several."""
     targets = {case.id: case.target for case in run.info.cases}
     ways: dict[str, tuple[str, dict[str, None]]] = {}
     for record in run.records:
@@ -45,7 +45,7 @@ def timing_words(run: Run) -> list[str]:
 
 
 def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
-    """Return why the sampling of `probe` ended, with the widest interval that was left, if known."""
+    """Return the reason why the sampling of `probe` ended, with the widest remaining interval, if known."""
     causes = {
         "precision": f"reached the requested precision ({percent(info.precision)})"
         if info.precision

@@ -31,12 +31,12 @@ WARM = ("latency", "inference.warm")
 PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
 """The runner's own high-water mark if there is one, else that of hyperfine."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
-"""Metrics that may be omitted without the case being any less measured: percentiles."""
+"""Optional metrics, without which a case still counts as measured: percentiles."""
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
 
 
 class Energy(Struct, frozen=True, kw_only=True):
-    """What a case draws in one domain, with what the idle machine draws taken off."""
+    """The energy of a case in one domain, with idle power subtracted."""
 
     process: Figure
     process_vs: dict[str, Verdict]
@@ -51,7 +51,7 @@ class Row(Struct, frozen=True, kw_only=True):
     case: str
     target: str
     profile: str
-    """The profile, and what departs from it."""
+    """The profile, and the settings that differ from it."""
     computes: bool
     """False for the null runners."""
     control_of: str | None = field(default=None, name="twin_of")
@@ -69,7 +69,7 @@ class Row(Struct, frozen=True, kw_only=True):
     """By domain: those of the block that were measured."""
     status: str
     reason: str = ""
-    """Why it cannot run on this machine; empty for one that can."""
+    """Reason why it cannot run on this machine; empty if it can."""
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -85,16 +85,16 @@ class Block(Struct, frozen=True, kw_only=True):
     unfair: dict[str, list[str]] = {}
     """By profile: the points of the fairness audit that differ."""
     domains: list[str] = []
-    """What energy is shown of: the processor as a whole, and GPUs."""
+    """Domains for which energy is shown: the entire processor, and GPUs."""
 
     @property
     def title(self) -> str:
-        """What the block has in common, as text."""
+        """The values that the block's cases share, as text."""
         return f"{self.model}, {self.workload}, {plural(self.threads, 'thread')}, batch {self.batch}"
 
     @property
     def slug(self) -> str:
-        """The same as a part of a file's name."""
+        """The title as a part of a file name."""
         return f"{self.model}-{self.workload}-t{self.threads}-b{self.batch}"
 
     @property
@@ -114,7 +114,7 @@ class Block(Struct, frozen=True, kw_only=True):
 
 
 class Missing(Struct, frozen=True):
-    """Something that was requested and not measured, with the cases and metrics that share the reason."""
+    """A reason for missing values, with the cases and metrics that it applies to."""
 
     status: str
     reason: str
@@ -123,7 +123,7 @@ class Missing(Struct, frozen=True):
 
 
 class OutlierCounts(Struct, frozen=True):
-    """How many of the `n` samples of a metric lie beyond Tukey's fences. None of them was dropped."""
+    """The number of samples of a metric, of `n`, beyond Tukey's fences. None of them was dropped."""
 
     case: str
     probe: str
@@ -189,7 +189,7 @@ def _unfair(analysis: Analysis) -> dict[str, list[str]]:
 
 
 def _is_detail(probe: str, metric: str) -> bool:
-    """Return whether a metric may be missing without the case being any less measured."""
+    """Return whether a metric is optional: without it, a case still counts as measured."""
     return (probe in PROBES and PROBES[probe].optional) or bool(DETAIL.search(metric))
 
 
@@ -199,7 +199,7 @@ def _by_profile(cases: tuple[Case, ...]) -> list[Case]:
 
 
 def _profile(case: Case) -> str:
-    """Return the case's profile and what departs from it."""
+    """Return the case's profile and the settings that differ from it."""
     _model, _workload, profile, _threads, _batch, *others = case.comparison
     return ", ".join((profile, *others))
 
@@ -222,7 +222,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
 
 
 def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:
-    """Return what was measured of the energy of a case, by domain."""
+    """Return the measured energy of a case, by domain."""
     by_domain = {}
     for domain in domains:
         names = {part: (ENERGY.name, f"{part}.{domain}") for part in PARTS}
@@ -253,7 +253,7 @@ def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Ver
 
 
 def missing(summary: pd.DataFrame) -> list[Missing]:
-    """Return what has no result, one entry for each reason, in the order of the plan."""
+    """Return the missing values, one entry for each reason, in the order of the plan."""
     absent = summary[summary["status"] != "ok"]
     grouped: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
     for line in absent.to_dict("records"):
@@ -285,7 +285,7 @@ _NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
 
 
 def outliers(analysis: Analysis) -> list[OutlierCounts]:
-    """Return how many samples of each case are outliers, where they were counted."""
+    """Return the number of outliers among the samples of each case, if they were counted."""
     counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for line in analysis.summary.to_dict("records"):
         metric, _, kind = line["metric"].rpartition(".")

@@ -1,4 +1,4 @@
-"""Colours that stay apart for colour-blind readers, the same in every plot, and what they become on a dark page."""
+"""Colours that colour-blind readers can distinguish, the same in every plot, and their variants in dark mode."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PHASES = {
     "exit": "#999933",
     "unaccounted": "#000000",
 }
-"""Paul Tol's muted scheme, in the order of a life; neighbours differ in lightness."""
+"""Paul Tol's muted scheme, in the order of the phases; neighbours differ in lightness."""
 OTHER_PHASE = "#EE8866"
-"""Of a phase that runoff does not know."""
+"""For a phase that runoff does not know."""
 
 TARGETS = {
     "torch": "#D55E00",
@@ -36,10 +36,10 @@ _SPARE = ("#56B4E9", "#000000", "#F0E442")
 
 
 CONTROL = "#A6A6A6"
-"""Of a baseline's second self, which is no competitor."""
+"""Of an A/A control, which does not compete."""
 
 SURFACE, INK, MUTED = "#FFFFFF", "#1B1F24", "#57606A"
-"""Of the paper, of text, and of text that stands back."""
+"""Of the background, of text, and of secondary text."""
 AXIS, GRID, BAND = "#8C959F", "#E6E8EB", "#DCE1E7"
 """Of axes, of the lines behind the data, and of a noise floor."""
 
@@ -73,11 +73,11 @@ DARK = {
     "#F0E442": "#F0E442",
     "#A6A6A6": "#7F8691",
 }
-"""By the colour on white: as far from its neighbours, and from a dark page as the first is from white."""
+"""By the colour on white: with the same contrast to its neighbours and to a dark background."""
 
 
 def target_colours(targets: list[str]) -> dict[str, str]:
-    """Return a colour for each of `targets`; those that runoff does not know share the spare ones."""
+    """Return a colour for each of `targets`; custom targets share the spare ones."""
     unknown = [target for target in targets if target not in TARGETS and not repeated_target(target)]
     spare = {target: _SPARE[place % len(_SPARE)] for place, target in enumerate(unknown)}
     return {target: TARGETS.get(target) or spare.get(target, CONTROL) for target in targets}

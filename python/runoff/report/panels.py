@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
 
 OUTLIER = 3.0
-"""A target this many times slower than the next one is left out of a second panel."""
+"""A target this many times slower than the next one is excluded from the second panel."""
 _LABEL = 64
-"""Pixels for the figure right of the longest bar."""
+"""Pixels for the figure to the right of the longest bar."""
 _VERDICT = 88
-"""Pixels for a verdict right of a panel."""
+"""Pixels for a verdict to the right of a panel."""
 _NEIGHBOUR = 62
-"""Pixels of a wide panel that are given up where two with verdicts stand side by side."""
+"""Pixels by which a wide panel is narrower if two with verdicts are placed side by side."""
 
 
 def life(table: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
-    """Return stacked bars of the phases, and again without a target that dwarfs the others; None for no data.
+    """Return stacked bars of the phases, and a second chart without targets that dwarf the others; None without data.
 
     `table` is the life table of `runoff.analysis.phases`.
     """
@@ -58,7 +58,7 @@ def life(table: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN40
 
 
 def _life_panels(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> list[Any]:  # noqa: ANN401
-    """Return the bars of one profile, and those that are left without the outliers."""
+    """Return the bars of one profile, and the bars without the outliers if there are any."""
     longest = table.groupby("target")["to"].max().sort_values()
     steps = longest.to_numpy()[1:] / longest.to_numpy()[:-1]
     cut = next((at + 1 for at, step in enumerate(steps) if step > OUTLIER and at + 1 >= len(longest) / 2), None)
@@ -85,12 +85,12 @@ def _life_panel(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> An
 
 
 def _room(values: pd.Series[float], frame: Frame) -> Any:  # noqa: ANN401
-    """Return a scale from 0 on, with room for a label right of the longest bar."""
+    """Return a scale that starts at 0, with room for a label to the right of the longest bar."""
     return alt.Scale(domain=[0, float(values.max()) * frame.panel / (frame.panel - _LABEL)], nice=False)
 
 
 def ratios(summary: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN401
-    """Return the ratios of the whole process with their intervals, by baseline; None for no data."""
+    """Return the ratios of process time with their intervals, by baseline; None without data."""
     lines = of_block(summary, block)
     lines = lines[(lines["probe"] == "process") & (lines["metric"] == "wall") & lines["ratio_low"].notna()]
     if lines.empty:
@@ -111,7 +111,7 @@ def ratios(summary: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: A
 
 
 def _around_one(lines: pd.DataFrame) -> list[float]:
-    """Return a domain with 1 in it."""
+    """Return a domain that includes 1."""
     low, high = min(float(lines["ratio_low"].min()), 1.0), max(float(lines["ratio_high"].max()), 1.0)
     room = max((high / low) ** 0.08, 1.05)
     return [low / room, high * room]
@@ -133,7 +133,7 @@ def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: s
 
 
 def _floor(lines: pd.DataFrame, domain: list[float]) -> list[Any]:
-    """Return the noise floor as a band around 1; nothing where there is none."""
+    """Return the noise floor as a band around 1; empty if there is none."""
     floor = lines["floor"].max()
     if pd.isna(floor):
         return []
@@ -142,18 +142,18 @@ def _floor(lines: pd.DataFrame, domain: list[float]) -> list[Any]:
 
 
 def memory(block: Block, frame: Frame) -> Any:  # noqa: ANN401
-    """Return bars of the peak memory with their intervals; None for no data."""
+    """Return bars of the peak memory with their intervals; None without data."""
     return _bars(block, lambda row: row.peak, 1e6, "megabytes", frame)
 
 
 def energy(block: Block, domain: str, frame: Frame) -> Any:  # noqa: ANN401
-    """Return bars of what an inference draws in `domain`, with their intervals; None for no data."""
+    """Return bars of the energy of an inference in `domain`, with their intervals; None without data."""
     figures = {row.case: row.energy[domain].inference for row in block.rows if domain in row.energy}
     return _bars(block, lambda row: figures.get(row.case, Figure()), 1.0, f"joules an inference, {domain}", frame)
 
 
 def _bars(block: Block, figure_of: Callable[[Row], Figure], divisor: float, axis: str, frame: Frame) -> Any:  # noqa: ANN401
-    """Return a bar with its interval for each row that has the figure; None where none has."""
+    """Return a bar with its interval for each row that has the figure; None if no row has it."""
     rows = [
         {
             "target": row.target,

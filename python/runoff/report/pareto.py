@@ -1,4 +1,4 @@
-"""Time against memory: which cases are beaten by no other in both."""
+"""Time and memory: the Pareto front, of cases that no other case beats in both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEIGHT = 250
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points that no other is below in one coordinate and at most as high in the other.
+    """Return the indices of the points that no other point beats: lower in one coordinate, at most equal in the other.
 
     Both coordinates are better when smaller. The result goes from left to right.
     """
@@ -37,7 +37,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
-    """Return peak memory over the whole process and over a warm inference, with the front; None below two cases."""
+    """Return peak memory over process time and over a warm inference, with the front; None below two cases."""
     curves = _sides(block)
     if not curves:
         return None
@@ -48,7 +48,7 @@ def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts
 
 
 def front_words(block: Block) -> str:
-    """Return who is on the front, such as ``on the front: whole process: ort-rust (cold); warm inference: ...``."""
+    """Return the cases on the front, such as ``on the front: whole process: ort-rust (cold); warm inference: ...``."""
     parts = []
     for what, table in _sides(block):
         best = table[table["front"]].sort_values("ms")
@@ -58,13 +58,13 @@ def front_words(block: Block) -> str:
 
 
 def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:
-    """Return what memory is held against, with the points; a side with fewer than two is left out."""
+    """Return the kinds of time to plot memory over, with their points; kinds with fewer than two are omitted."""
     sides = ((WHOLE, lambda row: row.wall), (WARM, lambda row: row.warm))
     return [(what, table) for what, read in sides if len(table := _points(block, read)) > 1]
 
 
 def _points(block: Block, read: Callable[[Row], Figure]) -> pd.DataFrame:
-    """Return a row for each case that computes and has both figures; `front` is whether none beats it."""
+    """Return a row for each case that computes and has both figures; `front` is whether no other beats it."""
     rows = [row for row in block.rows if row.computes and row.control_of is None]
     table = pd.DataFrame(
         {"target": row.target, "profile": row.profile, "ms": time / 1e6, "mb": peak / 1e6}

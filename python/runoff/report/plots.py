@@ -25,40 +25,40 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block
 
     _Chart = tuple[str, str, Block | None, Callable[[Frame], Any]]
-    """The name of a figure, what it is of, its block, and what makes its chart."""
+    """A figure's name, the title of its block or sweep, its block, and the function that makes its chart."""
 
 _FONT = "sans-serif"
 
 
 class Plot(Struct, frozen=True, kw_only=True):
-    """A figure that has something to show."""
+    """A figure with data."""
 
     name: str
-    """Of its files, without a suffix."""
+    """Name of its files, without a suffix."""
     kind: str
     """``life``, ``ratio``, ``warm``, ``pareto``, ``memory``, ``energy`` or ``batch``."""
     title: str
     where: str
-    """The block that it is of."""
+    """Title of its block."""
     notes: list[str]
     """How to read it, a line each."""
     machine: str
     block: Block | None
-    """None for a sweep, which is of several."""
+    """None for a sweep, which has several blocks."""
     wide: Any
     """The Altair chart for a page."""
     chart: Callable[[Frame], Any]
-    """Makes it for other room."""
+    """Makes the chart for another frame."""
 
     def titled(self) -> Any:  # noqa: ANN401 - Altair's charts share no type
-        """Return the chart as it stands alone in a file."""
+        """Return the chart for a separate file, with its title."""
         chart = styled(self.wide)
         chart.title = alt.TitleParams(self.title, subtitle=[self.where, self.machine, *self.notes])
         return chart
 
 
 class Drawn(Struct, frozen=True, kw_only=True):
-    """A figure as it was drawn."""
+    """A drawn figure."""
 
     plot: Plot
     svg: str
@@ -75,7 +75,7 @@ def draw(analysis: Analysis) -> Iterator[Drawn]:
 
 
 def figures(analysis: Analysis) -> Iterator[Plot]:
-    """Yield each figure of the run; what was not measured has none."""
+    """Yield each figure of the run that has data."""
     machine = headline(analysis.run.info.machine)
     all_blocks = blocks(analysis)
     for name, where, block, chart in (*_of_blocks(analysis, all_blocks), *_sweeps(all_blocks)):
@@ -134,7 +134,7 @@ _NOTES = {
 
 def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
     """Return `chart` in the look of every figure of runoff."""
-    copy = chart.copy(deep=False)  # what Altair's own `configure` copies is most of the time that a report takes
+    copy = chart.copy(deep=False)  # Altair's `configure` makes a deep copy, which takes most of a report's time
     copy.config = alt.Config(
         font=_FONT,
         background=SURFACE,
@@ -158,7 +158,7 @@ def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
 
 
 def _sweeps(made: list[Block]) -> Iterator[_Chart]:
-    """Yield the time per item over the batch, where several batches were measured."""
+    """Yield charts of the time per item over the batch, if several batches were measured."""
     groups: dict[tuple[str, str, int], list[Block]] = {}
     for block in made:
         groups.setdefault((block.model, block.workload, block.threads), []).append(block)

@@ -1,7 +1,7 @@
-"""Put runs among the published ones: ``python -m runoff.report.publish results/RUN ...``.
+"""Publishes runs: ``python -m runoff.report.publish results/RUN ...``.
 
-Copies what a reader wants, without raw files and without this machine's paths, to ``results/reference/SUITE``, for a
-run from a container to ``SUITE-in-docker``, and for the suite `quick` writes its table and plot into the README.
+Copies reports and samples, without raw files and without this machine's paths, to ``results/reference/SUITE``, or to
+``SUITE-in-docker`` for a run in a container. For the suite `quick`, it also writes table and plot into the README.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
 
 MOST_BYTES = 10_000_000
-"""Of all published runs together: every clone of the repository has them."""
+"""Limit for all published runs together: every clone of the repository contains them."""
 _PUBLISHED = ("reference", "speed", "selftest")
 """Folders of published results."""
 _SHOWN = "quick"
@@ -43,25 +43,25 @@ _TARGETS = {
     "ort-rust": "ONNX Runtime from Rust",
     "ort-pyo3": "Rust core from Python",
 }
-"""What the README calls the targets of its table."""
+"""Names of targets in the README's table."""
 _COLD = "cold"
 _CHART = f"{PLOTS}/readme.svg"
 
 
 def publish(folder: Path) -> Path:
-    """Publish the run in `folder`; return where it is now.
+    """Publish the run in `folder`; return the folder of the published run.
 
     Raises
     ------
     RunoffError
-        When `folder` is not a run, or all published runs would take more than `MOST_BYTES`: nothing is changed then.
+        If `folder` is not a run, or all published runs would exceed `MOST_BYTES`; nothing is changed then.
     """
     analysis = analyse(read_run(folder))
     names = (analysis.run.info.suite["suite"]["name"], analysis.run.info.machine.get("container"))
     target = paths.results() / "reference" / "-in-".join(filter(None, names))
     staged = target.with_name(f".{target.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    write_report(analysis, staged)  # raw files stay where they are, and the page there does not link to them
+    write_report(analysis, staged)  # raw files are not copied, and the page does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
     (staged / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
     _check_size(staged, target)
@@ -102,7 +102,7 @@ def _write_readme(analysis: Analysis, readme: Path, target: Path) -> None:
 
 def _readme_chart(analysis: Analysis) -> str:
     """Return the README's chart: the phases of its targets with the first profile, as an SVG."""
-    import altair as alt  # takes seconds to import, as does all that draws
+    import altair as alt  # late: takes seconds to import, like all drawing code
     import vl_convert
 
     from runoff.report.frame import WIDE
@@ -122,7 +122,7 @@ def _readme_chart(analysis: Analysis) -> str:
 def readme_block(analysis: Analysis, block: Block, folder: Path) -> str:
     """Return the README's chart and its table: the targets of the block's first profile against the last baseline.
 
-    `folder` is that of the published run, relative to the README.
+    `folder` is the published run's folder, relative to the README.
     """
     profile, baseline = block.profiles[0], block.baselines[-1]
     rows = _rows(block, profile)
@@ -158,7 +158,7 @@ def _name(target: str) -> str:
 
 
 def _remarks(block: Block, profile: str, baseline: str) -> Iterator[str]:
-    """Yield what the table does not show: who ties in warm inference, and processes with the profile `cold`."""
+    """Yield remarks on the table: ties in warm inference, and process times with the profile `cold`."""
     for found in findings(block):
         if found.what == WARM and found.profile == profile and found.level:
             names = [_name(name) for name in (found.winner.target, *found.level)]

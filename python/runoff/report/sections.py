@@ -1,4 +1,4 @@
-"""The long rest of ``report.md``: sections that stay folded until a reader wants them."""
+"""The detailed sections of ``report.md``, which are folded."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ OUTLIERS = (
 
 
 class Section(Struct, frozen=True):
-    """A part of the report with a name of its own."""
+    """A part of the report with a title."""
 
     title: str
     text: str
-    """Markdown, with nothing cut."""
+    """Markdown, complete."""
 
 
 def trust(analysis: Analysis) -> Iterator[Section]:
-    """Yield the sections on whether numbers may be compared and believed."""
+    """Yield the sections on whether numbers are comparable and reliable."""
     yield Section("Fairness audit", _audit(analysis))
     yield from _shared("Stability", details.stability(analysis, BY_ID), STABILITY)
 
 
 def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
-    """Yield the other sections with something to say, the most useful first; `plots` are relative to the report."""
+    """Yield the other non-empty sections, the most useful first; `plots` are relative to the report."""
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
@@ -86,7 +86,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
 
 
 def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterator[Section]:
-    """Yield the section with a table that the page has, too; without a line the words `empty`, or nothing."""
+    """Yield the section with a table that the page also has; if the table is empty, the text `empty`, or nothing."""
     if made.lines:
         yield Section(title, "\n\n".join(filter(None, (note, markdown(made)))))
     elif empty:
@@ -94,7 +94,7 @@ def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterato
 
 
 def _footprint(analysis: Analysis) -> Iterator[Section]:
-    """Yield the section on what cases need on disk; none for a run that did not read it."""
+    """Yield the section on disk space; none for a run that did not record it."""
     footprints = analysis.run.info.footprints
     parts = list(dict.fromkeys(part for one in footprints.values() for part in one.parts))
     rows = [
@@ -120,7 +120,7 @@ def _energy(analysis: Analysis) -> Iterator[Section]:
 
 
 def _device(analysis: Analysis) -> Iterator[Section]:
-    """Yield the section on GPUs with memory of their own; none if nothing was measured on one."""
+    """Yield the section on GPUs with dedicated memory; none if nothing was measured on one."""
     rows = list(device.rows(analysis))
     if rows:
         yield Section("On the GPU", f"{device.NOTE}\n\n{table(device.HEAD, rows)}")
@@ -158,7 +158,7 @@ def _probes(analysis: Analysis) -> Iterator[Section]:
 
 
 def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield, for each comparison, its words and its cases by target."""
+    """Yield, for each comparison, its title and its cases by target."""
     grouped: dict[str, dict[str, str]] = {}
     for case in analysis.run.info.cases:
         if case.id in cases:

@@ -1,4 +1,4 @@
-"""Tables as values, which the page and Markdown show, and lists of Markdown."""
+"""Tables as values, for the page and for Markdown, and Markdown lists."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ class Cell(Struct, frozen=True):
 
     text: str
     note: str = ""
-    """In smaller type below it: an interval, a reason."""
+    """Shown below it in smaller type: an interval or a reason."""
     key: float | str | None = None
-    """What the column is sorted by; None sorts last."""
+    """Sort key in its column; None sorts last."""
     tone: str = ""
     """``good``, ``bad``, ``warn`` or ``dim``."""
     swatch: str = ""
-    """A colour that the figures use for it, as a variable of the style sheet."""
+    """Its colour in the figures, as a variable of the style sheet."""
     more: list[str] = []
-    """What is folded away below it."""
+    """Lines folded away below it."""
     fold: str = ""
-    """What the fold is called."""
+    """Title of the fold."""
     also: str = ""
-    """In smaller type below it if the next columns may be out of sight."""
+    """Shown below it in smaller type if the next columns may be out of sight."""
     exact: str = ""
-    """What Markdown has instead, which is read by programs too."""
+    """Text in Markdown instead, which programs may parse."""
 
 
 class Column(Struct, frozen=True):
-    """The head of a column."""
+    """The header of a column."""
 
     name: str
     number: bool = False
     exact: str = ""
-    """What Markdown has instead."""
+    """Text in Markdown instead."""
 
 
 class Line(Struct, frozen=True):
-    """A row; its first cell is its head."""
+    """A row; its first cell is its header."""
 
     cells: list[Cell]
     dim: bool = False
     facets: dict[str, str] = {}
-    """What it may be filtered by, and is called by: model, target, profile, setting and the id of its case."""
+    """Values that the page filters and labels it by: model, target, profile, setting and the id of its case."""
 
 
 class Table(Struct, frozen=True):
@@ -69,11 +69,11 @@ class Table(Struct, frozen=True):
     columns: list[Column]
     lines: list[Line]
     sortable: bool = True
-    """Whether its cells know what they are sorted by; texts with numbers in them do not."""
+    """Whether its cells have sort keys; texts with numbers in them have none."""
 
 
 class Naming(Struct, frozen=True):
-    """How a table with a row for each case names them: its first columns."""
+    """The first columns of a table with a row for each case, which name the case."""
 
     columns: list[Column]
     cells: Callable[[str], list[Cell]]
@@ -81,7 +81,7 @@ class Naming(Struct, frozen=True):
 
 
 def plain(text: str, note: str = "", tone: str = "") -> Cell:
-    """Return a cell of text that is sorted by it."""
+    """Return a cell of text, sorted by the text."""
     return Cell(text, note, text or None, tone)
 
 
@@ -93,7 +93,7 @@ def figure_cell(figure: Figure) -> Cell:
 
 
 def nothing(why: str = "") -> Cell:
-    """Return the cell of what was not measured."""
+    """Return the cell of a missing value."""
     return Cell(_NOTHING, why, None, "dim")
 
 
@@ -106,7 +106,7 @@ def verdict_cell(verdict: Verdict | None) -> Cell:
 
 
 def without_empty(table: Table) -> Table:
-    """Return `table` without the columns in which no line has a value or a word."""
+    """Return `table` without its empty columns."""
     kept = [
         place for place in range(len(table.columns)) if any(line.cells[place].key is not None for line in table.lines)
     ]
@@ -119,7 +119,7 @@ BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
 
 
 def markdown(made: Table) -> str:
-    """Return a table in Markdown, with nothing folded away."""
+    """Return a table in Markdown, with nothing folded."""
     head = (column.exact or column.name[:1].lower() + column.name[1:] for column in made.columns)
     return table(list(head), (map(_words, line.cells) for line in made.lines))
 
@@ -132,7 +132,7 @@ def _words(cell: Cell) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; bars and line breaks in cells are made harmless."""
+    """Return a Markdown table; vertical bars and line breaks in cells are escaped."""
     lines = [_line(head), _line("---" for _ in head), *(_line(row) for row in rows)]
     return "\n".join(lines)
 
@@ -142,10 +142,10 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """Return a list of Markdown; empty for no lines."""
+    """Return a Markdown list; empty for no lines."""
     return "\n".join(f"- {_plain(line)}" for line in lines)
 
 
 def _plain(text: str) -> str:
-    """Return text without tags: a runner's message may have some."""
+    """Return text without HTML tags: a runner's message may contain some."""
     return _TAG.sub(r"\\<", text)

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from runoff.records.schema import RunInfo
 
 _WIDE = 8
-"""A longer name is broken at its first hyphen."""
+"""Longer names are broken at their first hyphen."""
 COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
 _NAMED = 6
-"""More targets that cannot run here than these are counted."""
+"""Most targets that are named in a line of unavailable cases; the rest are counted."""
 MOST_HARNESS = 0.10
-"""Share of a run's wall time that runoff may spend on itself."""
+"""Permitted overhead of runoff itself, as a share of a run's wall time."""
 _MOST_BASELINES = 2
 """Baselines next to the process time; more do not fit into 80 columns. The report has all."""
 
@@ -98,7 +98,7 @@ def _cases(cases: list[str]) -> str:
 
 
 def harness_line(info: RunInfo) -> str:
-    """Return what the harness itself cost as a sentence."""
+    """Return the overhead of the harness itself as a sentence."""
     if info.own_share is None:
         return "harness: the run's wall time is not known yet"
     verdict = "under" if info.own_share < MOST_HARNESS else "over"
@@ -108,13 +108,13 @@ def harness_line(info: RunInfo) -> str:
 
 
 def titled_table(title: str) -> Table:
-    """Return an empty table, as narrow as tables here are."""
+    """Return an empty table in the narrow style of all tables."""
     return Table(
         title=title,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
-        padding=0,  # the box itself keeps columns a space apart
+        padding=0,  # the box already separates columns by a space
         pad_edge=False,
         show_edge=False,
     )
@@ -157,7 +157,7 @@ def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
 
 
 def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
-    """Yield the cells of the line below a case: what the process and the inference above it draw."""
+    """Yield the cells of the line below a case: the energy of its process and of its inference."""
     yield Text(f"  {domain}", style="dim")
     yield figure_text(drawn.process)
     yield from (_verdict(drawn.process_vs.get(name)) for name in baselines)
@@ -167,7 +167,7 @@ def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
 
 
 def _target(row: Row) -> Text:
-    """Return the target's name, and below it what is to be known before its numbers are read."""
+    """Return the target's name, with warnings about its numbers below it."""
     name = row.target.replace(f"{row.control_of}-", f"{row.control_of}-\n") if row.control_of else row.target
     text = Text(name, style="" if row.computes else "dim")
     if row.status != "ok":
@@ -184,7 +184,7 @@ def figure_text(figure: Figure) -> Text:
 
 
 def _short(between: str) -> str:
-    """Return a verdict or an interval so short that the table fits into 80 columns."""
+    """Return a verdict or an interval, shortened to fit the table into 80 columns."""
     return between.replace(" to ", "\N{EN DASH}").replace(" %", "%")
 
 
@@ -192,7 +192,7 @@ def _verdict(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text("")
     text = Text(_short(headline(verdict)), style=COLOURS[tone(verdict)])
-    if verdict.kind == "not comparable":  # the reason has no room here: the report has it
+    if verdict.kind == "not comparable":  # no room for the reason, which is in the report
         return text
     between = _short(detail(verdict))
     return text.append(f"\n{between}" if between else "", style="dim")

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Numbers and names formatted for readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCALES = {
     "J": ((1.0, 1.0, "J"), (1e-3, 1e-3, "mJ"), (0.0, 1e-6, "µJ")),
     "W": ((1.0, 1.0, "W"), (0.0, 1e-3, "mW")),
 }
-"""By unit: from this value on, divide by this, and call it that."""
+"""By unit: smallest value, divisor and name of each display unit."""
 
 
 class Figure(Struct, frozen=True):
@@ -60,7 +60,7 @@ def figure_of(line: Mapping[Any, Any]) -> Figure:
 
 
 def figure_or_reason(line: Mapping[Any, Any] | None) -> str:
-    """Return the estimate in a row of ``summary.csv`` with its interval, or why there is none; empty for no row."""
+    """Return the estimate in a row of ``summary.csv`` with its interval, or else the reason; empty for no row."""
     if line is None:
         return ""
     return full(figure_of(line)) or str(line["reason"])

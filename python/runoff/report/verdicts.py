@@ -1,4 +1,4 @@
-"""Which target does best, and how it compares with the baselines: as values, and in words."""
+"""The best targets and their comparisons with the baselines, as values and as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.report.overview import Block, Row
 
 WHOLE, WARM, MEMORY = "whole process", "warm inference", "peak memory"
-"""What every block is ranked by; energy too if it was measured."""
+"""Respects in which every block is ranked; energy is added if it was measured."""
 
 
 class BestTarget(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     winner: Row
     figure: Figure
     best: str
-    """How the first is called: ``fastest``, ``smallest``, ``most frugal``."""
+    """Superlative of the best: ``fastest``, ``smallest`` or ``most frugal``."""
     versus: dict[str, Verdict]
     """Verdict by baseline, and by each target that is not distinguishable from it."""
     level: list[str] = []
@@ -59,9 +59,9 @@ class BestTarget(Struct, frozen=True, kw_only=True):
 
 
 def headlines(block: Block) -> list[str]:
-    """Return, profile by profile, which target does best and how it compares with the baselines, in words.
+    """Return the best target of each profile in each respect and its comparison with the baselines, as sentences.
 
-    Points of the audit that differ come before the winner.
+    Points of the audit that differ precede the winner.
     """
     return [_sentence(found) for found in findings(block)]
 
@@ -87,7 +87,7 @@ def _finding(
     near = {name for name, (_, other, _) in measured.items() if (other.value or 0.0) < ALIKE * (figure.value or 0.0)}
     versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict.kind != "baseline"}
     tied = _tied(versus)
-    # who ties with a baseline that the first ties with, too, is as good
+    # a target that ties with the same baseline as the winner is as good
     also_tied = [
         name for name, (_, _, other) in measured.items() if name not in versus and set(_tied(other)) & set(tied)
     ]
@@ -109,7 +109,7 @@ def _tied(versus: Mapping[str, Verdict]) -> list[str]:
 
 
 def answers(block: Block) -> list[BestTarget]:
-    """Return one finding for each respect: of the first profile, unless another's interval lies wholly below its.
+    """Return one finding per respect: of the first profile, unless the interval of another is entirely below its own.
 
     If the first profile has one value and no interval, the smallest estimate counts.
     """
@@ -138,7 +138,7 @@ _Result = tuple[Figure, dict[str, Verdict]]
 
 
 def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
-    """Yield what targets are ranked by, how the first is called, and what reads it from a row."""
+    """Yield each respect for ranking, the superlative for its best target, and a function that reads it from a row."""
     yield WHOLE, "fastest", lambda row: (row.wall, row.wall_vs)
     yield WARM, "fastest", lambda row: (row.warm, row.warm_vs)
     yield MEMORY, "smallest", lambda row: (row.peak, row.peak_vs)

@@ -1,4 +1,4 @@
-"""The targets, one file for each runtime. A new one: a file here, a runner, a dependency group, a line in a suite."""
+"""The targets, one file per runtime. To add one: a file here, a runner, a dependency group, a line in a suite."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
 
 
 def _host(name: str, table: CustomTarget) -> Target | None:
-    """Return the built-in target whose environment a suite's own target runs in."""
+    """Return the built-in target whose environment a suite's custom target uses; None if it names none."""
     if table.environment is None:
         return None
     if table.environment not in BUILT_IN:

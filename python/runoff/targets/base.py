@@ -1,4 +1,4 @@
-"""What a target is: a runner's command line, its environment, and the model format it reads."""
+"""Helpers that build targets: a runner's command line, its environment, and the model format it reads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def runner_in(python: str, name: str, runner: str) -> Target:
     """Return the target of a program of ``runoff_runners`` on the interpreter `python`."""
     return Target(
         name=name,
-        # -P: the folder of the program is not put on the path, where its neighbours would hide libraries
+        # -P: keep the program's folder off the path, where its neighbours would shadow libraries
         command=(python, "-P", str(paths.runners() / f"{runner}.py")),
         env={"PYTHONPATH": str(paths.runners().parent)},
     )
@@ -44,7 +44,7 @@ def rust_target(name: str, binary: str, env: dict[str, str]) -> Target:
 def onnxruntime_library() -> dict[str, str]:
     """Return the variable that names the ONNX Runtime library of ``ort-python``'s wheel, for the Rust targets.
 
-    One release for all: the wheel links the engine into its own Python module and carries the same build once more
+    All targets use one release: the wheel links the engine into its Python module and also contains the same build
     as a library for other languages. Empty without that environment; the runner then reports what is missing.
     """
     wheel = paths.environments() / "ort-python"

@@ -1,4 +1,4 @@
-"""Core ML, through coremltools: its cases run on a Mac, and stand in the report elsewhere with that reason."""
+"""Core ML, through coremltools: its cases run on a Mac; elsewhere, the report lists them with the reason."""
 
 from __future__ import annotations
 

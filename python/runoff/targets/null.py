@@ -1,4 +1,4 @@
-"""A process in each language that does nothing: what the interpreter and the harness themselves cost."""
+"""Null runners: a process in each language that does nothing, which measures interpreter and harness alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def null_python() -> Target:
-    """Return the null runner on the interpreter that runs runoff."""
+    """Return the null runner on runoff's own interpreter."""
     return runner_in(sys.executable, "null-python", "null_runner")
 
 

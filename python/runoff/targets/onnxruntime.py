@@ -29,5 +29,5 @@ def ort_pyo3() -> Target:
 
 
 def capi_rust() -> Target:
-    """Return the target on the C API without a crate: the least that a native process costs."""
+    """Return the target on the bare C API, without a crate: the lower bound for a native process."""
     return rust_target("capi-rust", "runoff-capi", onnxruntime_library())

@@ -16,5 +16,5 @@ def torch() -> Target:
 
 
 def torch_export() -> Target:
-    """Return the target that loads a ``torch.export`` program: its difference is what importing torchvision costs."""
+    """Return the target that loads a ``torch.export`` program: the difference is the cost of importing torchvision."""
     return python_target("torch-export", "torch_runner", session="torch", model_format="pt2")

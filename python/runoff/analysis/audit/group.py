@@ -39,7 +39,7 @@ class AuditGroup:
     """By case id, A/A controls included."""
 
     def turned(self, case: Case) -> list[InterleavingStats | None]:
-        """Return how each process of an interleaved probe was interleaved; None for one that was not."""
+        """Return the interleaving of each process of an interleaved probe; None for a process that ran alone."""
         records = self.records[case.id]
         return [record.turned for record in records if is_interleaved(record.probe) and record.status == "ok"]
 

@@ -17,7 +17,7 @@ _DIGITS = 12
 
 
 def _onnxruntimes(group: AuditGroup) -> dict[str, tuple[Effective, ...]]:
-    """Return what was in effect for each target that ran on ONNX Runtime."""
+    """Return the settings in effect for each target that ran on ONNX Runtime."""
     return {
         case.target: group.effective[case.id]
         for case in group.cases

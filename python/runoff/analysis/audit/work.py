@@ -78,7 +78,7 @@ def answers(group: AuditGroup) -> Found:
 
 
 def checked(group: AuditGroup) -> Found:
-    """Return how many outputs of the timed runs were compared, and the error rate that this would detect."""
+    """Return the number of compared outputs of the timed runs, and the error rate that this would detect."""
     counts = {
         case.target: sum(live.checked for live in group.turned(case) if live is not None)
         for case in group.cases

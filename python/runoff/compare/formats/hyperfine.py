@@ -1,6 +1,6 @@
 """hyperfine's JSON: schema 2 (version 2.x) and the older one without a number (1.x).
 
-It contains whole processes, one command after the other: no two commands share a block.
+It contains process times, one command after the other: no two commands share a block.
 """
 
 from __future__ import annotations

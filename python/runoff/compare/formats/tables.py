@@ -1,4 +1,4 @@
-"""CSV and Parquet: the tidy table itself. Parquet also keeps the machine and what is known of the cases."""
+"""CSV and Parquet: the tidy table itself. Parquet also keeps the machine and the facts about cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first screen: which one, and what it costs."""
+"""The first screen of the page: the best target, and what it costs."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ COUNTED = (
     "Number of comparisons in which the target is better than every baseline; "
     "with one value each, in which it is the smallest"
 )
-"""What the counts in `lead` are of."""
+"""Explanation of the counts in `lead`."""
 _QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
-"""The style keeps it on one line."""
+"""Shown in bold; the style sheet keeps it on one line."""
 _MEANS = {WHOLE: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
 
 
 class Answer(Struct, frozen=True):
-    """One of the two or three numbers that matter."""
+    """The answer in one respect: one of the two or three headline numbers."""
 
     question: str
-    """What it is asked for: ``One short process``."""
+    """The respect, such as ``One short process``."""
     targets: list[str]
-    """The first, with those that are not distinguishable from it."""
+    """The best target, and those that are as good."""
     swatch: str
     figure: str
     between: str
     profile: str
     where: str
     stands: list[str]
-    """How it compares with each baseline, a sentence each."""
+    """Comparisons with each baseline, a sentence each."""
     costs: str
-    """What else the same case costs."""
+    """Other costs of the same case, in a sentence."""
     unfair: str
 
 
@@ -66,9 +66,9 @@ def lead(blocks: Sequence[Block]) -> Markup:
 
 
 def _tally(findings: Sequence[BestTarget]) -> Markup:
-    """Return, for each respect, the target that is most often better than every baseline.
+    """Return, in each respect, the target that is most often better than every baseline.
 
-    With one value each nothing is distinguishable: the target that is smallest most often is named, as such.
+    With a single value each nothing is distinguishable: the target that is most often smallest is named, and marked.
     """
     phrases = []
     for what in dict.fromkeys(finding.what for finding in findings):
@@ -88,7 +88,7 @@ def _tally(findings: Sequence[BestTarget]) -> Markup:
 
 
 def _either(found: BestTarget) -> Markup:
-    """Return the first target and those that are as good; others that are not distinguishable come in brackets."""
+    """Return the best target and those that are as good, and in brackets others that are not distinguishable."""
     *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
     return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
 
@@ -102,7 +102,7 @@ def _respect(found: BestTarget) -> str:
 
 
 def _joined(words: Sequence[str], last: str) -> str:
-    """Return the words as in ``a, b or c``; `last` is the one before the last of them."""
+    """Return the words as in ``a, b or c``; `last` is the conjunction."""
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -111,7 +111,7 @@ def _question(found: BestTarget) -> str:
 
 
 def cards(block: Block) -> list[Answer]:
-    """Return the numbers that matter of one block."""
+    """Return the headline numbers of one block."""
     return [_card(found) for found in answers(block)]
 
 
@@ -131,7 +131,7 @@ def _card(found: BestTarget) -> Answer:
 
 
 def _costs(found: BestTarget) -> str:
-    """Return what else the winner's case was measured at."""
+    """Return the winner's other figures, as a sentence."""
     row = found.winner
     sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
     other_figures = [
@@ -141,7 +141,7 @@ def _costs(found: BestTarget) -> str:
 
 
 def board(blocks: Sequence[Block]) -> Table:
-    """Return a row for each block with who comes first in what; for runs of more than one."""
+    """Return a row for each block with the best target in each respect; for runs of several blocks."""
     respects, found = verdicts.board(blocks)
     columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
     lines = [

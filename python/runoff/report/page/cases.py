@@ -1,4 +1,4 @@
-"""How the tables name a case: its target, and what else tells it apart."""
+"""The columns by which the page's tables name a case: its target, and whatever else distinguishes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def naming(blocks: Sequence[Block]) -> Naming:
-    """Return the first columns of every table of the page that has a row for each case."""
+    """Return the first columns of every table that has a row for each case."""
     several = len(blocks) > 1
     columns = [Column("Target"), *([Column("Model and setting")] if several else []), Column("Profile")]
     cells = {row.case: _cells(block, row, several=several) for block in blocks for row in block.rows}
@@ -38,5 +38,5 @@ def _target(row: Row) -> Cell:
 
 
 def swatch(target: str) -> str:
-    """Return the variable of the style sheet with the colour of `target`."""
+    """Return the style sheet's variable with the colour of `target`."""
     return variable(target_colours([target])[target])

@@ -1,4 +1,4 @@
-"""The table of all cases that ran, and that of percentiles."""
+"""The table of all cases that ran, and the table of percentiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAIN = "inference.warm"
 
 
 def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
-    """Return a row for each case that ran, with its verdicts against every baseline."""
+    """Return a row for each case that ran, with its verdicts relative to every baseline."""
     baselines = list(dict.fromkeys(name for block in blocks for name in block.baselines))
     domains = list(dict.fromkeys(name for block in blocks for name in block.domains))
     against = [Column(f"vs {name}", number=True) for name in baselines]
@@ -64,7 +64,7 @@ def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iter
 
 
 def percentiles(analysis: Analysis, naming: Naming) -> Table:
-    """Return first, second and warm inferences of each case, with percentiles and the parts that were timed apart."""
+    """Return first, second and warm inferences of each case, with percentiles and separately timed parts."""
     lines = analysis.summary[analysis.summary["probe"] == "latency"].drop_duplicates(["case", "metric"])
     by_metric: dict[tuple[str, str], dict[Any, Any]] = {
         (line["case"], line["metric"]): line for line in lines.to_dict("records")

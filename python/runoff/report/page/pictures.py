@@ -1,4 +1,4 @@
-"""The figures of the page, each with a text that says what it shows."""
+"""The figures of the page, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Pictu
     for figure in drawn:
         plot, says = figure.plot, describe(analysis, figure.plot)
         wide, narrow = (
-            # our own drawing, whose text ElementTree has escaped
+            # drawn by runoff; ElementTree has escaped its text
             Markup(inline(svg, f"{plot.name}-{size}", f"{plot.title}: {plot.where}", says))  # noqa: S704
             for size, svg in (("w", figure.svg), ("n", figure.narrow))
         )
@@ -41,7 +41,7 @@ def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Pictu
 
 
 def describe(analysis: Analysis, plot: Plot) -> str:
-    """Return in words what a figure shows: its numbers, profile by profile."""
+    """Return the text alternative of a figure: its numbers, profile by profile."""
     block = plot.block
     if block is None:
         return f"{'; '.join(plot.notes)}. The table of all cases has the numbers."

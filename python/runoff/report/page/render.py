@@ -1,4 +1,4 @@
-"""From the tables and figures of a run to the text of ``report.html``."""
+"""Renders ``report.html`` from the tables and figures of a run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _FILES = Path(__file__).with_name("files")
 
 
 def page(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> str:
-    """Return the text of ``report.html`` with the figures `drawn`; `links` are files beside it, relative to it."""
-    # trim_blocks and lstrip_blocks: what the templates are laid out with does not reach the page
+    """Return the text of ``report.html`` with the figures `drawn`; `links` are files, relative to it."""
+    # trim_blocks and lstrip_blocks: the layout of the templates does not reach the page
     templates = Environment(
         loader=FileSystemLoader(_FILES),
         autoescape=True,
@@ -106,7 +106,7 @@ def _unbroken(value: object) -> object:
 
 
 def _facets(shown: Sequence[Block]) -> dict[str, list[str]]:
-    """Return what the comparison may be filtered by; a facet with one value is left out."""
+    """Return the facets by which the comparison can be filtered: those with several values."""
     values: dict[str, dict[str, None]] = {"model": {}, "target": {}, "profile": {}}
     for block in shown:
         for row in block.present:
@@ -116,7 +116,7 @@ def _facets(shown: Sequence[Block]) -> dict[str, list[str]]:
 
 
 def _colours() -> Markup:
-    """Return the variables of the style sheet, on light and on dark paper."""
+    """Return the style sheet's variables for light and for dark mode."""
     light, dark = (
         "".join(f"{variable(code)}:{shown};" for code, shown in pairs.items())
         for pairs in ({code: code for code in DARK}, DARK)

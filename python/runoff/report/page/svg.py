@@ -1,4 +1,4 @@
-"""A figure's SVG made small: as a file, and as a part of the page in colours that follow the page's."""
+"""A figure's SVG, minimised: as a file, and inline in the page with the page's colours."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _DROPPED = {"class", "role", "pointer-events", "version", "stroke-miterlimit"}
 _STYLED = {"font-family", "font-weight"}
 """Attributes that the page's style sheet replaces."""
 _TEXT = {"font-size": "12px", "fill": "#1b1f24"}
-"""What the style sheet gives to text in a figure unless it says otherwise."""
+"""Defaults of the style sheet for text in figures."""
 _PLACES = {"d", "transform", "x", "y", "x2", "y2", "width", "height"}
 _NOTHING = {"opacity": "1", "stroke-width": "1", "transform": "translate(0,0)", "x2": "0", "y2": "0"}
-"""Values that are the default."""
+"""Attributes at their default value."""
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _MARGIN = 6
-"""Pixels kept above what stands below a title that was taken off."""
+"""Margin in pixels at the top, after the title was removed."""
 
 
 def small(svg: str) -> str:
-    """Return the drawing `svg` of Vega as a document that looks the same, in about half of the bytes."""
+    """Return the drawing `svg` of Vega as a document that looks the same in about half the bytes."""
     root = ET.fromstring(svg)  # noqa: S314 - our own drawing
     _shrink(root)
     root.set("xmlns", _NAMESPACE.strip("{}"))
@@ -38,9 +38,9 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
     Parameters
     ----------
     svg
-        The document. A title with a subtitle is taken off: the page has it as text.
+        The document. A title with a subtitle is removed: the page has it as text.
     name
-        Begins the ids in it, so it has to be unique on the page.
+        Prefix of its ids, unique on the page.
     title, description
         The text alternative.
     """
@@ -63,7 +63,7 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
 
 
 def _take_title(root: ET.Element) -> float:
-    """Remove the group of the title with a subtitle; return how far down from the top it reached, in pixels."""
+    """Remove the group of the title with a subtitle; return its height from the top in pixels."""
     parents = {child: parent for parent in root.iter() for child in parent}
     for group in root.iter(f"{_NAMESPACE}g"):
         if "role-title" in group.get("class", "").split() and _find(group, "role-title-subtitle") is not None:
@@ -78,7 +78,7 @@ def _find(group: ET.Element, name: str) -> ET.Element | None:
 
 
 def _down(text: ET.Element, parents: dict[ET.Element, ET.Element]) -> float:
-    """Return how far below the document's top the last line of `text` is."""
+    """Return the distance from the document's top to the last line of `text`, in pixels."""
     lines = [float(line.get("dy", "0")) for line in text.iter(f"{_NAMESPACE}tspan")]
     down, element = sum(lines), text
     while True:
@@ -90,14 +90,14 @@ def _down(text: ET.Element, parents: dict[ET.Element, ET.Element]) -> float:
 
 
 def _drop_background(root: ET.Element) -> None:
-    """Remove the paper: the page has its own."""
+    """Remove the background: the page has its own."""
     first = root.find(f"{_NAMESPACE}rect")
     if first is not None:
         root.remove(first)
 
 
 def _shrink(root: ET.Element) -> None:
-    """Remove all that draws nothing, and digits that nobody sees."""
+    """Remove everything that draws nothing, and invisible digits."""
     for element in root.iter():
         element.tag = element.tag.removeprefix(_NAMESPACE)
         for key, value in list(element.attrib.items()):
@@ -109,7 +109,7 @@ def _shrink(root: ET.Element) -> None:
 
 
 def _follow_page(element: ET.Element, name: str) -> None:
-    """Give `element` the page's style and ids of its own."""
+    """Give `element` the page's style and unique ids."""
     if element.get("font-weight") == "bold":
         element.set("class", "b")
     for key, value in list(element.attrib.items()):
@@ -124,7 +124,7 @@ def _follow_page(element: ET.Element, name: str) -> None:
 
 
 def paint(colour: str) -> str:
-    """Return a colour of `runoff.report.palette` as the page's variable; others stay as they are."""
+    """Return a colour of `runoff.report.palette` as the page's variable; other colours unchanged."""
     code = _NAMED.get(colour, colour).upper()
     if len(code) == len("#000"):
         code = "#" + "".join(digit * 2 for digit in code[1:])
@@ -137,7 +137,7 @@ def variable(code: str) -> str:
 
 
 def _unwrap(element: ET.Element) -> None:
-    """Remove what draws nothing, and groups that only hold others."""
+    """Remove elements that draw nothing, and unwrap groups that only contain other elements."""
     kept: list[ET.Element] = []
     for child in list(element):
         _unwrap(child)
@@ -152,6 +152,6 @@ def _unwrap(element: ET.Element) -> None:
 
 
 def _is_empty(path: ET.Element) -> bool:
-    """Return whether a path is not shown, or is neither filled nor drawn by itself or by its place in a group."""
+    """Return whether a path is hidden, or neither filled nor stroked, by itself or by its group."""
     shape = path.get("d", "")
     return not shape or path.get("display") == "none" or not {*_PAINTS} & {*path.attrib}
