@@ -48,16 +48,16 @@ if TYPE_CHECKING:
 
 
 class _Plan(Struct, frozen=True, kw_only=True):
-    """What is to be measured, and with what."""
+    """Everything that the run measures and needs for it."""
 
     ready: Prepared
-    """Cases and models."""
+    """Cases and models, with prepared files."""
     targets: Mapping[str, TargetInfo]
     probes: tuple[Probe, ...]
 
 
 class _Pipeline:
-    """A suite, new or resumed, on its way from plan to records."""
+    """The pipeline of a suite, new or resumed, from plan to records."""
 
     def __init__(self, suite: Suite, text: str, folder: Path, console: Console, earlier: Run | None = None) -> None:
         self.suite = suite
@@ -126,7 +126,7 @@ class _Pipeline:
 
     @contextmanager
     def _accounted(self, writer: RunWriter, began_ns: int) -> Iterator[None]:
-        """Add the time since `began_ns` to the run, however the block ends; say how to resume it if interrupted."""
+        """Add the time since `began_ns` to the run, however the block ends; if interrupted, print how to resume it."""
         try:
             yield
         except KeyboardInterrupt:
@@ -138,7 +138,7 @@ class _Pipeline:
             writer.save_info()
 
     def _open(self, results: Path, plan: _Plan, versions: dict[str, str | None]) -> RunWriter:
-        """Return the writer of the resumed run, or of a new one below `results`."""
+        """Return the writer of the resumed run, or of a new one in `results`."""
         if self.earlier:
             return RunWriter(self.earlier.folder, self.earlier.info)
         run_id = f"{self.suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -178,7 +178,7 @@ class _Pipeline:
 def bench(
     suite: Path, results: Path, console: Console, *, precision: str | None = None, time: str | None = None
 ) -> tuple[Path, ExitCode]:
-    """Measure the suite in a file. Return the run's folder, which is made in `results`, and the exit code.
+    """Measure the suite in a file. Return the run's folder, which is created in `results`, and the exit code.
 
     `precision`, such as ``2%``, and `time`, such as ``10m``, replace those of the suite.
 
@@ -192,12 +192,12 @@ def bench(
 
 
 def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
-    """Resume an interrupted run: measure what its folder does not have.
+    """Resume an interrupted run: measure what is missing in its folder.
 
     Raises
     ------
     RunoffError
-        If `folder` is not a run, or one of another machine.
+        If `folder` is not a run, or its run was started on a different machine.
     """
     earlier = read_run(folder)
     info = earlier.info
@@ -230,7 +230,7 @@ def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Mete
 
 
 def _widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
-    from runoff.analysis.summary import widest_interval  # late: pandas takes half a second
+    from runoff.analysis.summary import widest_interval  # late: importing pandas takes half a second
 
     return widest_interval(run, probe)
 

@@ -269,7 +269,7 @@ def _used(used: struct_rusage | None) -> dict[str, int]:
 
 
 class _DeadlineError(BaseException):
-    """Raised by the alarm; not an `Exception`, so that nothing on the way swallows it."""
+    """Raised by the alarm; not an `Exception`, so no handler in between swallows it."""
 
 
 @contextmanager
@@ -305,7 +305,7 @@ def workspace() -> Iterator[tuple[Spawner, Path]]:
 
 
 def describe_exit(finished: Finished) -> str:
-    """Return how a process ended, in words, with the last line of its standard error."""
+    """Return a description of a process's end, with the last line of its standard error."""
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
     last = f": {clean(lines[-1].strip()[:_QUOTED])}" if lines else ""
     if finished.exit_code < 0:

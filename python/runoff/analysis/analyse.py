@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the reports are made of."""
+    """The input of all reports."""
 
     run: Run
     samples: pd.DataFrame
@@ -27,7 +27,7 @@ class Analysis:
     life: pd.DataFrame
     audit: list[AuditPoint]
     stability: dict[str, Stability]
-    """By case id; cases that could not run here are left out."""
+    """By case id; cases that could not run on this machine are omitted."""
 
 
 def analyse(run: Run) -> Analysis:

@@ -23,7 +23,7 @@ BETTER_WORSE = {
     "count": ("fewer", "more"),
     "J": ("less", "more"),
 }
-"""Units in which less is better, and the words for a ratio above and below 1."""
+"""Units in which less is better, with the words for a ratio above and below 1."""
 LEVEL = 0.05
 """Largest corrected p-value of a difference."""
 ALIKE = 1.1
@@ -34,7 +34,7 @@ _NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
 
 
 class Verdict(Struct, frozen=True):
-    """How a case compares with a baseline."""
+    """The comparison of a case with a baseline."""
 
     kind: Kind = ""
     ratio: float = nan
@@ -47,7 +47,7 @@ class Verdict(Struct, frozen=True):
     unit: str = ""
     """``ns``, ``bytes``, ``count`` or ``J``."""
     reason: str = ""
-    """Why the two are not comparable."""
+    """Reason why the two are not comparable."""
 
     @property
     def differs(self) -> bool:
@@ -117,7 +117,7 @@ def read_verdict(line: Mapping[Any, Any]) -> Verdict:
         return Verdict("baseline", unit=line["unit"])
     if isnan(low):
         return not_comparable(line["reason"], line["unit"])
-    p = 0.0 if isnan(p) else p  # the oldest rows have none: their intervals alone decide
+    p = 0.0 if isnan(p) else p  # the oldest rows have no p-value: only their intervals decide
     return decide(Ratio(value, low, high, 0, p), p, None if isnan(floor) else floor, line["unit"])
 
 

@@ -1,1 +1,1 @@
-"""Running and timing: the two engines, and the conditions of the machine."""
+"""Running and timing: the engines, and the conditions of the machine."""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 STEPS = 50
 """Least duration of a window, in steps of the slowest counter: one more or less is 2% of it."""
 TURN_NS = 250_000_000
-"""Duration of a turn, roughly: what happens between turns is then no part of the measurement."""
+"""Approximate duration of a turn: long enough that the time between turns hardly counts."""
 MOST_INFERENCES = 2048
-"""In a turn."""
+"""Largest number of inferences in a turn."""
 
 
 def measure_energy(context: ExecutionContext, job: Job, blank: Record) -> Record:
@@ -139,7 +139,7 @@ class _Pass:
             raise TurnError(reason)
 
     def _window(self, part: str, seconds: float, act: Callable[[], int], spent_ns: Callable[[], int | None]) -> None:
-        """Repeat `act`, which returns how much was done, between two readings of all counters."""
+        """Repeat `act`, which returns the count of completed work, between two readings of all counters."""
         meters, least_ns = self._context.meters, self._least_s(seconds) * 1e9 if seconds else 0.0
         before, spent_before = take_snapshot(), spent_ns()
         first = meters.begin()

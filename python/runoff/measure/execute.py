@@ -1,8 +1,8 @@
 """Executes the plan: starts every process and appends its record to the run immediately.
 
 Each probe is a separate pass over the cases, in blocks. The order within a block is random, fixed by the seed, so drift
-of the machine affects all cases alike. A job is what is started together: one process, or all cases of a comparison if
-they are interleaved.
+of the machine affects all cases equally. A job is a set of processes that start together: one process, or all cases of
+a comparison if they are interleaved.
 """
 
 from __future__ import annotations

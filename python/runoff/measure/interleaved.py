@@ -1,6 +1,6 @@
-"""Live processes side by side, which take turns in short blocks: each block sees one state of the machine.
+"""Interleaved live processes, which take turns in short blocks: each block sees one state of the machine.
 
-While one process computes, the others wait in the read of a pipe. A group begins with fresh processes, because two
+While one process computes, the others wait for input on a pipe. A group begins with fresh processes, because two
 processes of one program differ for their whole life; it warms up until all are steady; then every round requests
 the same inputs from each process, in random order.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, Conditions, InterleavingStats, Record
 
 TURN_NS = 2_000_000
-"""Least duration of a turn, roughly: a shorter turn would measure the waking up."""
+"""Approximate least duration of a turn: a shorter turn would mostly measure the wake-up."""
 MOST_INFERENCES = 64
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
@@ -36,7 +36,7 @@ EMPTY_EVERY = 5
 
 
 def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
-    """Measure the cases of `job` side by side and return their records, `blanks` filled in.
+    """Measure the cases of `job` interleaved and return their records, `blanks` filled in.
 
     A process that takes too long is killed with all the others; the group then starts again without its case.
     """
@@ -169,12 +169,12 @@ class ProcessGroup:
             process.waited_ns += round(SETTLE_S * 1e9)
 
     def each(self, act: Callable[[LiveProcess], None]) -> None:
-        """Do `act` with every process, in random order."""
+        """Call `act` with every process, in random order."""
         for name in self._shuffled(self.active):
             self._guard(name, partial(act, self.processes[name]))
 
     def _guard(self, name: str, act: Callable[[], None]) -> None:
-        """Do `act`; if it fails, this process leaves the group."""
+        """Call `act`; if it fails, the process leaves the group."""
         try:
             act()
         except TurnError as error:

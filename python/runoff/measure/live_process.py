@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 WITHIN = ("copy_in", "compute", "copy_out")
-"""Parts of an inference on a device with memory of its own; they are reported next to it."""
+"""Parts of an inference on a device with dedicated memory; they are reported next to it."""
 UNREPORTED_SHARE = 0.05
 UNREPORTED_NS = 300_000
 """A turn may last this much longer than the runner reports, beyond an empty turn: copies into its tensors."""
@@ -227,7 +227,7 @@ def _decode(line: str, kind: Any) -> Any:  # noqa: ANN401 (a type of msgspec's, 
 
 
 def _exit_reason(outcome: Outcome) -> Reason:
-    """Return why a process is gone that was not requested to end; a good result does not excuse it."""
+    """Return the reason for the unexpected exit of a process; a good result does not excuse it."""
     return outcome.reason or Reason("crashed", "the runner exited unexpectedly")
 
 

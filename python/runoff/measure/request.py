@@ -33,7 +33,7 @@ class RequestFiles:
         return (*target.command, "--request", str(self._path), "--result", str(self.result))
 
     def write(self, spawn_ns: int | None) -> None:
-        """Write the request; `spawn_ns` is None if a tool starts the runner, at a time of its own."""
+        """Write the request; `spawn_ns` is None if a tool starts the runner, at a time that runoff does not know."""
         self._path.write_bytes(msgspec.json.encode(msgspec.structs.replace(self._request, spawn_ns=spawn_ns)))
 
 
@@ -45,7 +45,7 @@ def fresh(folder: Path) -> Path:
 
 
 def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) -> tuple[int, ...]:
-    """Return the examples for one process, by their indices, filled up to whole batches.
+    """Return the examples for one process, by their indices, filled up to full batches.
 
     All cases of a block get the same ones, so they do the same work. The order depends on `secret`, which no runner
     knows; the probe ``accuracy`` goes through them in order.

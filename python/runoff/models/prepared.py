@@ -134,9 +134,9 @@ def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
 
 
 def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, StoredModel]:
-    made = [(name, source, file) for (name, source), file in files.items() if isinstance(file, PreparedFile)]
+    prepared = [(name, source, file) for (name, source), file in files.items() if isinstance(file, PreparedFile)]
     return {
-        name: msgspec.structs.replace(model, prepared={source: file for own, source, file in made if own == name})
+        name: msgspec.structs.replace(model, prepared={source: file for own, source, file in prepared if own == name})
         for name, model in models.items()
     }
 

@@ -1,1 +1,1 @@
-"""What to measure: suites, settings, cases."""
+"""The plan of a run: suites, settings, targets and cases."""

@@ -1,4 +1,4 @@
-"""What a run is about to measure, in words."""
+"""The announcement of a run: what it is about to measure, as text."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[
 
 
 def settings_words(settings: Settings) -> tuple[str, ...]:
-    """Return the settings in words, for `Case.variant`."""
+    """Return the settings as text, for `Case.variant`."""
     profile = Path(settings.profile).stem
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)
@@ -153,7 +153,7 @@ def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[s
     target, can = target_info.target, target_info.capabilities
     if can is None:
         return [kind.name for kind in PACKAGES] if target.packages else ()
-    # a runner that names no format does not read the model
+    # a runner without formats does not read the model
     return (target.format,) if target.format else can.formats or formats
 
 
@@ -180,7 +180,7 @@ def _obstacle(
 
 
 def _unavailable_provider(settings: Settings, can: Capabilities) -> Reason | None:
-    """Return why the runner cannot use the provider on this machine, worded like a failing session."""
+    """Return the reason if the runner cannot use the provider on this machine, worded like a failing session."""
     why = can.lacking.get(settings.provider)
     if why is None or settings.provider in can.providers:
         return None

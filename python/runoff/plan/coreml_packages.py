@@ -17,7 +17,7 @@ LARGEST_BATCH = 32
 
 
 class PackageKind(Struct, frozen=True):
-    """A package as the store holds it."""
+    """A package as it is stored."""
 
     name: str
     """Of the format."""
@@ -33,7 +33,7 @@ class PackageKind(Struct, frozen=True):
 
     @property
     def tolerance(self) -> float:
-        """Largest difference from PyTorch that is stored, relative to PyTorch's largest absolute output."""
+        """Largest permitted difference from PyTorch, relative to PyTorch's largest absolute output."""
         return 1e-5 if self.precision == "fp32" else 1e-2
 
 
@@ -54,7 +54,7 @@ def serves(format_name: str, settings: Settings) -> bool:
 
 
 def verified(manifest: Manifest, format_name: str) -> str | None:
-    """Return how a package was compared with PyTorch; None if the model has no such package."""
+    """Return a description of how a package was verified; None if the model has no such package."""
     differences = [check.max_rel_diff for check in manifest.checks if check.format == format_name]
     if format_name not in manifest.packages or not differences:
         return None

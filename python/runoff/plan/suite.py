@@ -94,7 +94,7 @@ class CustomTarget(_Table, frozen=True, kw_only=True):
 
 
 class Suite(_Table, frozen=True, kw_only=True):
-    """A whole suite file."""
+    """A complete suite file."""
 
     suite: SuiteTable
     settings: dict[str, Any] = {}
@@ -117,14 +117,14 @@ class Suite(_Table, frozen=True, kw_only=True):
         return list(dict.fromkeys(name for group in self.groups for name in getattr(group, key)))
 
     def with_stopping_rule(self, precision: str | None, time: str | None) -> Suite:
-        """Return the suite with `precision` and `time` in place of its own, if they are given."""
+        """Return the suite with its `precision` and `time` replaced by those that are given."""
         measure = self.measure
         measure = replace(measure, precision=precision or measure.precision, time=time or measure.time)
         measure.stopping_rule()  # bad input is reported before anything is measured
         return replace(self, measure=measure)
 
     def blocks(self, probe: str) -> int:
-        """Return how many processes each case of `probe` gets."""
+        """Return the number of processes of each case in `probe`."""
         return self.measure.blocks.get(probe, PROBES[probe].blocks)
 
 

@@ -30,7 +30,7 @@ class Target(Struct, frozen=True, kw_only=True):
     packages: bool = False
     """Whether it reads CoreML packages, which are converted when a target first needs them."""
     missing: Reason | None = None
-    """Why it cannot be started on this machine."""
+    """Reason why it cannot be started on this machine."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the runner: the caller's, without what would change the measurement."""

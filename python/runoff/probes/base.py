@@ -1,4 +1,4 @@
-"""A probe is one way of measuring a case: the request, the engine, what is read from a record, and its metrics."""
+"""A probe is one way of measuring a case: the request, the engine, the values read from a record, and its metrics."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tool(Struct, frozen=True, kw_only=True):
 
     name: str
     wrap: Callable[[str, tuple[str, ...], Path], tuple[str, ...]]
-    """(tool's path, runner's command, scratch folder) -> the whole command."""
+    """(tool's path, runner's command, scratch folder) -> the complete command."""
     read: Callable[[Path], list[dict[str, Any]]]
     """Scratch folder -> the tool's report."""
     hint: str
@@ -70,7 +70,7 @@ def _nothing(_records: object, _meters: object) -> Any:  # noqa: ANN401 (an empt
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """All that runoff knows of one way of measuring a case.
+    """The definition of one way of measuring a case.
 
     The hooks get the records with status ``ok`` and the run's sources of energy readings.
     """
@@ -83,9 +83,9 @@ class Probe(Struct, frozen=True, kw_only=True):
     """From the suite's table ``[measure.NAME]`` to `measure`."""
     engine: Engine = "one-shot"
     blocks: int = 1
-    """Processes of each case, unless the suite says otherwise."""
+    """Default number of processes of each case."""
     sampled: bool = False
-    """Whether blocks are added until the intervals are narrow or the time is over, if the suite asks for that."""
+    """Whether blocks are added until the intervals are narrow or the time is over, if the suite requests it."""
     tool: Tool | None = None
     watches_device: bool = False
     """Whether the memory of NVIDIA's GPUs is sampled while the process runs."""
@@ -95,18 +95,18 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Whether it is skipped for a runner that computes nothing."""
 
     optional: bool = False
-    """Whether a machine may lack its metrics without a case being any less measured."""
+    """Whether a case still counts as measured on a machine without its metrics."""
 
     headline: tuple[str, str] = ("", "")
     """The metric that represents the probe, and its unit."""
     timed: str = ""
-    """What the headline measures, in words, if it is a time: the stability of a case is judged by it."""
+    """Description of the headline if it is a time, which then determines the stability of a case."""
     repeats: str = ""
-    """Probe that measures the same time in more blocks: the stability of a case is judged by that one if it has it."""
+    """Probe that measures the same time in more blocks: if a case has it, that one determines its stability."""
     main_metrics: tuple[str, ...] = ()
     """Metrics that a comparison of runs shows by default."""
     aliases: Mapping[str, str] = {}
-    """Short names of metrics on the command line; the empty one stands for the probe's name alone."""
+    """Short names of metrics on the command line; the empty one is for the probe's name without a metric."""
     aggregates: Mapping[str, Aggregate] = {}
     """Metrics that are summarised by one number over all samples, without an interval."""
 
@@ -115,7 +115,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     shortfalls: Callable[[Sequence[Record], Sequence[MeterInfo]], Iterable[Shortfall]] = _nothing
     """(records of a case, meters) -> metrics that have no value; samples of them, in any block, are omitted."""
     notes: Callable[[Sequence[Record], Sequence[MeterInfo]], Mapping[str, str]] = _nothing
-    """(records of a case, meters) -> by metric, what belongs next to its value."""
+    """(records of a case, meters) -> by metric, a note next to its value."""
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``counters``: the CPU work of a whole process, as ``perf stat`` counts it."""
+"""``counters``: the CPU work of a process from start to exit, as ``perf stat`` counts it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PERF = Tool(
 
 
 def read_events(events: Sequence[dict[str, Any]]) -> dict[str, Sample | Shortfall]:
-    """Return by metric what perf counted, with ``cpus_utilised`` and ``ipc`` of the same process."""
+    """Return perf's counts by metric, with ``cpus_utilised`` and ``ipc`` of the same process."""
     counts: dict[str, Sample | Shortfall] = {}
     for event in events:
         metric = EVENTS.get(str(event.get("event", "")).split(":")[0])
@@ -89,7 +89,7 @@ def _samples(record: Record, _meters: Sequence[MeterInfo]) -> list[Sample]:
 
 
 def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> list[Shortfall]:
-    """Return the counters that the machine does not have, and what depends on them."""
+    """Return the counters that are missing on the machine, and the metrics that depend on them."""
     counts = [count for record in records for count in read_events(record.tool).values()]
     counted = {count.metric for count in counts if isinstance(count, Sample)}
     missing = {count.metric: count for count in counts if isinstance(count, Shortfall)}

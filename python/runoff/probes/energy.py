@@ -1,4 +1,4 @@
-"""``energy``: joules of a whole process and of an inference, above what the idle machine draws.
+"""``energy``: joules of a process from start to exit and of an inference, above idle power.
 
 For a window of work with E joules between two readings T seconds apart, and W watts of the idle machine (the mean of
 before and after)::
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PARTS = ("process", "inference")
 BEFORE, AFTER = "idle-before", "idle-after"
 CHIPS = ("package", "soc", "psys")
-"""Domains that cover a whole processor; a report shows the first that was read."""
+"""Domains that cover the entire processor; a report shows the first that was read."""
 NO_TURNS = "its runner takes no turns (protocol/README.md), which energy of an inference needs"
 
 
@@ -34,13 +34,13 @@ class EnergyOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """``[measure.energy]``: length of the windows; they are longer if the counter moves too seldom for that."""
 
     window_s: Annotated[float, Meta(gt=0)] = 2.0
-    """Of whole processes, and of inferences in a live one."""
+    """Of processes from start to exit, and of inferences in a live one."""
     idle_s: Annotated[float, Meta(gt=0)] = 2.0
     """Of the idle machine, before and after."""
 
 
 class Net(Struct, frozen=True, kw_only=True):
-    """What one window of work drew in one domain."""
+    """Energy of one window of work in one domain."""
 
     part: str
     """``process`` or ``inference``."""
@@ -48,9 +48,9 @@ class Net(Struct, frozen=True, kw_only=True):
     source: str
     count: int
     busy_s: float
-    """How long the work took."""
+    """Duration of the work."""
     net_j: float
-    """Of the whole window."""
+    """Of the entire window."""
     resolution_j: float
     """Its resolution."""
     idle_w: float
@@ -62,7 +62,7 @@ class Net(Struct, frozen=True, kw_only=True):
 
     @property
     def gross_j(self) -> float:
-        """Of the whole window while the work ran, idle power included."""
+        """Of the entire window while the work ran, idle power included."""
         return self.net_j + self.idle_w * self.busy_s
 
 
@@ -74,7 +74,7 @@ def shown_domains(meters: Sequence[MeterInfo]) -> list[str]:
 
 
 def nets(record: Record, meters: Sequence[MeterInfo]) -> Iterator[Net]:
-    """Yield what each window of work of `record` drew, by domain; nothing for a counter without a value."""
+    """Yield the energy of each window of work of `record`, by domain; nothing for a counter without a value."""
     windows = {window.part: window for window in record.energy}
     for meter in meters:
         for domain in meter.domains:
@@ -92,7 +92,7 @@ class _Idle(NamedTuple):
 
 
 def _idle(windows: Mapping[str, EnergyWindow], meter: MeterInfo, domain: str) -> _Idle | None:
-    """Return what the idle machine drew before and after; None if one of both was not counted."""
+    """Return the idle power before and after; None if either was not counted."""
     key, rests = f"{meter.name}.{domain}", [windows[part] for part in (BEFORE, AFTER) if part in windows]
     if len(rests) != 2 or any(key not in rest.joules for rest in rests):  # noqa: PLR2004 (before and after)
         return None
@@ -207,10 +207,10 @@ def _names(name: str) -> tuple[str, ...]:
 
 
 def _uncounted(record: Record, meters: Sequence[MeterInfo]) -> dict[str, str]:
-    """Return, by metric, why a record has no value."""
+    """Return, by metric, the reason why a record has no value."""
     reasons: dict[str, str] = {}
     windows = {window.part: window for window in record.energy}
-    # outputs are compared of every runner that computes; of the others, no inference is measured
+    # only runners that compute have compared outputs; for the others, no inference is measured
     parts = [part for part in PARTS if record.parity or part in windows]
     for meter in meters:
         for domain in meter.domains:

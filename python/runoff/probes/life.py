@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PhaseBreakdown(Struct, frozen=True):
-    """Where the time of one process went."""
+    """The time of one process, by phase."""
 
     phases: dict[str, int]
     """Nanoseconds by phase, in order of time, ``exit`` last."""

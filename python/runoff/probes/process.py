@@ -1,4 +1,4 @@
-"""``process``: what a whole process costs, start to exit, as hyperfine sees it."""
+"""``process``: process time and memory, from start to exit, as hyperfine measures them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMES = {"time_wall_clock": "wall", "time_user": "user", "time_system": "system
 
 
 def _wrap(hyperfine: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
-    # One run a call: hyperfine does not interleave commands, so runoff does.
+    # One run per call: hyperfine does not interleave commands, so runoff does.
     options = ("--shell=none", "--runs=1", "--warmup=0", "--style=none", f"--export-json={scratch / _EXPORT}")
     return (hyperfine, *options, shlex.join(runner))
 

@@ -26,9 +26,9 @@ class RunoffError(Exception):
     Parameters
     ----------
     message
-        What went wrong and which file, field or flag is at fault.
+        The failure, and the file, field or flag at fault.
     hint
-        What to do next; empty only if the message says it already.
+        The next step; empty only if the message already contains it.
     code
         The exit code of the command that fails with it.
     """

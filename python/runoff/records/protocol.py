@@ -22,16 +22,16 @@ Workload = Literal["classify", "tensor"]
 Optimization = Literal["disable", "basic", "extended", "all"]
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True):
+class _RequestPart(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a request: runoff writes it, so an unknown field is a mistake."""
 
 
-class _Answer(Struct, frozen=True):
-    """A part of a result: fields that this version does not know are let through."""
+class _ResultPart(Struct, frozen=True):
+    """A part of a result: fields that this version does not know are ignored."""
 
 
-class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
-    """How a session is set up. ``None`` leaves the runtime's own default in place."""
+class Settings(_RequestPart, frozen=True, omit_defaults=True, kw_only=True):
+    """Settings of a session. ``None`` keeps the runtime's default."""
 
     threads: Positive = 1
     """Threads that compute one operation."""
@@ -53,7 +53,7 @@ class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
     profile: str = "default"
     """Name of the settings profile that these settings came from."""
     teardown: Literal["full", "skip"] | None = None
-    """``skip``: leave the process without freeing the session, once the result is complete."""
+    """``skip``: exit without freeing the session, once the result is complete."""
     prepared: bool | None = None
     """Whether the model's file is one that was prepared on this machine: `ModelFile.format` is then ``ort`` or
     ``mlmodelc``."""
@@ -61,7 +61,7 @@ class Settings(_Part, frozen=True, omit_defaults=True, kw_only=True):
     """Whether the first batch of images is made in a thread while the runtime starts and the model loads."""
 
 
-class TensorSpec(_Part, frozen=True):
+class TensorSpec(_RequestPart, frozen=True):
     """A model's input or output. ``None`` in `shape` is a dynamic dimension."""
 
     name: str
@@ -69,7 +69,7 @@ class TensorSpec(_Part, frozen=True):
     shape: tuple[int | None, ...]
 
 
-class TensorFile(_Part, frozen=True):
+class TensorFile(_RequestPart, frozen=True):
     """A tensor on disk: raw little-endian elements in C order, nothing else."""
 
     path: str
@@ -77,7 +77,7 @@ class TensorFile(_Part, frozen=True):
     shape: tuple[int, ...]
 
 
-class Preprocess(_Part, frozen=True):
+class Preprocess(_RequestPart, frozen=True):
     """From pixels to tensor.
 
     The shorter side is resized to `resize` (the longer one to ``resize * longer // shorter``), a square of
@@ -92,8 +92,8 @@ class Preprocess(_Part, frozen=True):
     std: tuple[float, float, float]
 
 
-class ModelFile(_Part, frozen=True, omit_defaults=True):
-    """The model to run, in the format that the target reads; `path` is a folder where the format is one."""
+class ModelFile(_RequestPart, frozen=True, omit_defaults=True):
+    """The model to run, in the format that the target reads; `path` is a folder if the format is one."""
 
     name: str
     path: str
@@ -105,7 +105,7 @@ class ModelFile(_Part, frozen=True, omit_defaults=True):
     """For formats that hold weights only: ``module:function`` that makes the network."""
 
 
-class Item(_Part, frozen=True, omit_defaults=True):
+class Item(_RequestPart, frozen=True, omit_defaults=True):
     """One input: an image file (`classify`), or a tensor file per model input (`tensor`).
 
     An item has a batch of one; `Settings.batch` items are joined along the first axis.
@@ -115,14 +115,14 @@ class Item(_Part, frozen=True, omit_defaults=True):
     tensors: dict[str, TensorFile] | None = None
 
 
-class Once(_Part, frozen=True, tag_field="kind", tag="once", omit_defaults=True):
+class Once(_RequestPart, frozen=True, tag_field="kind", tag="once", omit_defaults=True):
     """One inference on the first batch of items, as a short process does it."""
 
     memory: bool = False
     """Read the resident set after every phase too."""
 
 
-class Latency(_Part, frozen=True, tag_field="kind", tag="latency"):
+class Latency(_RequestPart, frozen=True, tag_field="kind", tag="latency"):
     """Warm inferences, going round the items, until both minima are met."""
 
     min_samples: Positive
@@ -131,18 +131,18 @@ class Latency(_Part, frozen=True, tag_field="kind", tag="latency"):
     """Inferences after the second that are not stored."""
 
 
-class Accuracy(_Part, frozen=True, tag_field="kind", tag="accuracy"):
+class Accuracy(_RequestPart, frozen=True, tag_field="kind", tag="accuracy"):
     """Every item once, in order; outputs and the tensors that went in are written to `outputs_dir`."""
 
 
-class Turns(_Part, frozen=True, tag_field="kind", tag="turns"):
+class Turns(_RequestPart, frozen=True, tag_field="kind", tag="turns"):
     """Warm inferences on demand, on the items that each line of stdin names, with their durations on stdout."""
 
     warmup: Annotated[int, Meta(ge=0)]
     """Inferences after the second that are not stored."""
 
 
-class Request(_Part, frozen=True, kw_only=True):
+class Request(_RequestPart, frozen=True, kw_only=True):
     """A request to a runner."""
 
     protocol: Literal[1] = PROTOCOL_VERSION
@@ -159,18 +159,18 @@ class Request(_Part, frozen=True, kw_only=True):
     outputs_dir: str
     """Existing folder for the tensors that the runner writes."""
     spawn_ns: Nanoseconds | None = None
-    """When the process was spawned; null where the spawner cannot know (hyperfine)."""
+    """Spawn time of the process; null if the spawner cannot provide it (hyperfine)."""
 
 
-class Phase(_Answer, frozen=True):
-    """A stretch of the process's life. Phases do not overlap and stand in order of time."""
+class Phase(_ResultPart, frozen=True):
+    """An interval of the process's life. Phases do not overlap and are in order of time."""
 
     name: str
     start_ns: Nanoseconds
     end_ns: Nanoseconds
 
 
-class Timings(_Answer, frozen=True):
+class Timings(_ResultPart, frozen=True):
     """Durations of one part of an iteration: the first, the second, and all warm ones."""
 
     first_ns: Nanoseconds
@@ -178,7 +178,7 @@ class Timings(_Answer, frozen=True):
     warm_ns: tuple[Nanoseconds, ...] = ()
 
 
-class Memory(_Answer, frozen=True):
+class Memory(_ResultPart, frozen=True):
     """Resident memory of the runner's own process."""
 
     peak_bytes: Bytes | None = None
@@ -187,7 +187,7 @@ class Memory(_Answer, frozen=True):
     """Resident set after each phase, by name; only if requested."""
 
 
-class WrittenTensor(_Answer, frozen=True):
+class WrittenTensor(_ResultPart, frozen=True):
     """A tensor that the runner wrote to `outputs_dir`, as a `TensorFile`, and the items it belongs to."""
 
     items: tuple[int, ...]
@@ -197,7 +197,7 @@ class WrittenTensor(_Answer, frozen=True):
     path: str
 
 
-class Guess(_Answer, frozen=True):
+class Guess(_ResultPart, frozen=True):
     """One of the top-k classes of an item. `confidence` is the softmax over all classes."""
 
     index: int
@@ -205,7 +205,7 @@ class Guess(_Answer, frozen=True):
     label: str | None = None
 
 
-class Effective(_Answer, frozen=True):
+class Effective(_ResultPart, frozen=True):
     """What was in effect, read back from the runtime, not repeated from the request."""
 
     runtime: str
@@ -227,7 +227,7 @@ class Effective(_Answer, frozen=True):
     """Requested settings that this target cannot apply."""
 
 
-class Result(_Answer, frozen=True, kw_only=True):
+class Result(_ResultPart, frozen=True, kw_only=True):
     """A runner's result."""
 
     protocol: Literal[1]
@@ -238,8 +238,8 @@ class Result(_Answer, frozen=True, kw_only=True):
     hint: str | None = None
     phases: tuple[Phase, ...] = ()
     samples: dict[str, Timings] = {}
-    """By part of an iteration: `inference`, and `preprocess` where images are read; on a GPU of its own memory also the
-    parts of `inference`: `copy_in`, `compute` and `copy_out`."""
+    """By part of an iteration: `inference`, and `preprocess` if images are read; on a GPU with dedicated memory, also
+    the parts of `inference`: `copy_in`, `compute` and `copy_out`."""
     outputs: tuple[WrittenTensor, ...] = ()
     tensors: tuple[WrittenTensor, ...] = ()
     """What went into the model (`accuracy` only)."""
@@ -253,7 +253,7 @@ class Unavailable(Reason, frozen=True):
     """Why a runner cannot run on this machine."""
 
 
-class Capabilities(_Answer, frozen=True, kw_only=True):
+class Capabilities(_ResultPart, frozen=True, kw_only=True):
     """The output of ``runner --probe``."""
 
     protocol: tuple[int, ...]

@@ -25,7 +25,7 @@ class Case(Struct, frozen=True, kw_only=True):
     made_from: str = ""
     """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
-    """The settings in words: profile, threads, batch, then what differs from the profile."""
+    """The settings as text: profile, threads, batch, then the differences from the profile."""
     control_of: str | None = field(default=None, name="twin_of")
     """Set for an A/A control: the baseline that it measures again. Its spread is the noise floor."""
     skipped: Reason | None = None
@@ -33,7 +33,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def comparison(self) -> tuple[str, ...]:
-        """What comparable cases share: all but the target."""
+        """The values that comparable cases share: all but the target."""
         return (self.model, self.workload, *self.variant)
 
 
@@ -44,7 +44,7 @@ class Footprint(Struct, frozen=True):
     """``environment`` (a Python environment, without the interpreter it links to), ``program``, ``library``,
     ``model``."""
     reason: str = ""
-    """Why there are no parts."""
+    """Reason if there are no parts."""
 
 
 class InterleavingStats(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class InterleavingStats(Struct, frozen=True, kw_only=True):
     roundtrip_ns: tuple[int, ...] = ()
     """Each measured turn by runoff's own clock, from request to response."""
     empty_ns: tuple[int, ...] = ()
-    """The same for turns without an inference, between the measured ones: the cost of the exchange alone."""
+    """The same for turns without an inference, between the measured ones: only the cost of the exchange."""
     busy_threads: int | None = None
     """Threads of the process that computed during its turns, counted from outside; None if that is impossible."""
     huge_bytes: int | None = None
@@ -115,7 +115,7 @@ class DeviceMemory(Struct, frozen=True, kw_only=True):
     peak_bytes: int | None = None
     """None with a `reason`."""
     how: str = ""
-    """What was counted: the process's own memory, or the increase of all."""
+    """Method: the process's own memory, or the increase of all memory in use."""
     reason: str = ""
     """Why it is unknown."""
 
@@ -226,7 +226,7 @@ class RunInfo(Struct, kw_only=True):
 
     @property
     def own_ns(self) -> int:
-        """Wall time that was neither a measured process nor a pause: what the harness itself costs."""
+        """Wall time that was neither a measured process nor a pause: the overhead of the harness."""
         return self.elapsed_ns - self.measured_ns - self.paused_ns
 
     @property

@@ -1,1 +1,1 @@
-"""Joules: where they are counted on this machine, and the pass that reads the counters around the work."""
+"""Energy: the sources of readings on this machine."""

@@ -1,6 +1,6 @@
 """Apple's IOReport: the energy model of Apple silicon, without root, read by the library ``zeus-apple-silicon``.
 
-Its one class keeps counters in millijoules. Nothing here has run on a Mac yet: docs/energy.md says how to verify it.
+Its one class has counters in millijoules. It has not run on a Mac yet: docs/energy.md explains how to verify it.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from runoff.processes import Spawner
 
 _AHEAD = {perf.NAME: powercap.NAME, powermetrics.NAME: ioreport.NAME}
-"""Source -> the better one that reads the same counters."""
+"""Source -> a better source of the same counters."""
 _WORK_S = 2.0
-"""How long the processor works while a counter has to move."""
+"""Duration of the work during which a counter has to move."""
 _WORKERS = 2
 _WORK = "import select\nwhile not select.select([0], [], [], 0)[0]: sum(range(100_000))"
 _END_S = 10.0
@@ -39,7 +39,7 @@ class Meters(Struct, frozen=True):
 
     @property
     def reason(self) -> Reason | None:
-        """Why energy cannot be measured at all: each source with its reason; None if it can."""
+        """Reason why energy cannot be measured: that of each source; None if it can."""
         if self.found:
             return None
         grants = [reason.hint for reason in self.unavailable.values() if reason.kind == "permission"]
@@ -76,7 +76,7 @@ class Meters(Struct, frozen=True):
 def find_meters(spawner: Spawner) -> Meters:
     """Return the sources of this machine, without dead counters: each source is read once around 2 s of work.
 
-    Of two that read the same counters only the better one is taken.
+    Of two that read the same counters, only the better one is used.
     """
     found: dict[str, Meter] = {}
     unavailable: dict[str, Reason] = {}

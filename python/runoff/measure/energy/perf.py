@@ -89,7 +89,7 @@ def _refused(finished: Finished) -> Reason:
 
 
 def read_intervals(text: bytes) -> list[Interval]:
-    """Return the intervals that ``perf stat -j`` printed, whole lines of JSON; without ``-I`` one that ends at 0."""
+    """Return the intervals printed by ``perf stat -j``, complete lines of JSON; without ``-I`` one that ends at 0."""
     found: dict[float, dict[str, float]] = {}
     for line in text.splitlines():
         if not line.startswith(b"{"):

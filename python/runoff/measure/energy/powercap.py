@@ -85,7 +85,7 @@ def _zone(folder: Path, domain: str) -> Zone | Reason:
 
 
 class Powercap(CumulativeMeter):
-    """Counters of the powercap tree, added up over processors; `lacks` says, by domain, why others are unavailable."""
+    """Counters of the powercap tree, added up over processors; `lacks` has the unavailable domains with reasons."""
 
     def __init__(self, zones: list[Zone], lacks: dict[str, str]) -> None:
         self._zones = zones

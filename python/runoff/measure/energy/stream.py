@@ -103,7 +103,7 @@ class Interval(Struct, frozen=True):
 class StreamMeter(Meter):
     """A program that prints the energy of each tenth of a second.
 
-    `end` matches the end of a block, and `parse` returns the intervals of whole blocks. `cumulative` says whether the
+    `end` matches the end of a block, and `parse` returns the intervals of complete blocks. `cumulative` is whether the
     program reports the end of each interval, not its duration.
     """
 
