@@ -102,16 +102,16 @@ class _Pipeline:
         targets = find_targets(suite.names("targets"), suite.targets, self.folder)
         models = ensure_models(suite.names("models"), spawner, self.console.print, _package_models(suite, targets))
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
-        found = discover(targets, spawner)
+        discovered = discover(targets, spawner)
         if self.earlier:
             info = self.earlier.info
             ready = find_again(info, models, spawner, self._say)
-            return _Plan(ready=ready, targets=with_control_targets(info.cases, found), probes=probes)
+            return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
-        planned = with_proofs(make_plan(suite, formats, found), found, manifests)
-        cases = with_controls(planned, found, suite.suite.baselines)
-        everything = with_control_targets(cases, found)
+        planned = with_proofs(make_plan(suite, formats, discovered), discovered, manifests)
+        cases = with_controls(planned, discovered, suite.suite.baselines)
+        everything = with_control_targets(cases, discovered)
         ready = prepare_models(cases, models, everything, spawner, self._say)
         return _Plan(ready=ready, targets=everything, probes=probes)
 

@@ -52,12 +52,12 @@ def least_certain(summary: pd.DataFrame, headlines: Mapping[str, str]) -> dict[s
     `summary` is from `runoff.analysis.summary.summarise`; `headlines` has the metric that claims are made of, by probe.
     """
     lines = summary[(summary["metric"] == summary["probe"].map(headlines)) & (summary["status"] == "ok")]
-    found: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
+    least: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
     for (case, probe), own in lines.groupby(["case", "probe"], sort=False):
         claims = _claims(own.to_dict("records"))
         if claims:
-            found[str(case)][str(probe)] = max(claims, key=lambda claim: (claim.open, claim.half_width))
-    return found
+            least[str(case)][str(probe)] = max(claims, key=lambda claim: (claim.open, claim.half_width))
+    return least
 
 
 def _claims(lines: Iterable[Mapping[Any, Any]]) -> list[Claim]:

@@ -76,9 +76,9 @@ def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> d
         if excess := _excess(processes[case.id], processes[baseline.id]):
             wrong[case.id] = _reason(excess, baseline)
     compared = [case for case in others if case.control_of is None]
-    found = [excess for case in compared if (excess := _excess(processes[baseline.id], processes[case.id]))]
-    if len(found) == len(compared) > 1:  # with only one, either clock may be wrong
-        wrong[baseline.id] = _reason(min(found, key=lambda excess: excess.low), None)
+    excesses = [excess for case in compared if (excess := _excess(processes[baseline.id], processes[case.id]))]
+    if len(excesses) == len(compared) > 1:  # with only one, either clock may be wrong
+        wrong[baseline.id] = _reason(min(excesses, key=lambda excess: excess.low), None)
     return wrong
 
 

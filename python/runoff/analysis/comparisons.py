@@ -216,15 +216,15 @@ def worse(one: float | None, other: float | None) -> float | None:
 
 def _cells(first: Side, second: Side, metric: Metric) -> tuple[MetricSamples | None, MetricSamples | None, str]:
     sides = (first, second)
-    found = [data.cell(member, metric) for data, member in sides]
-    for (_, member), cell in zip(sides, found, strict=True):
+    cells = [data.cell(member, metric) for data, member in sides]
+    for (_, member), cell in zip(sides, cells, strict=True):
         why = member.failures.get(metric.probe) or ("" if cell else f"no {metric} was measured")
         if why or cell is None:
             return None, None, f"{member.target}: {why}"
         if short := metric.shortage(cell):
             return None, None, f"{member.target}: {short}"
-    if found[0] and found[0].unit not in BETTER_WORSE:
+    if cells[0] and cells[0].unit not in BETTER_WORSE:
         return None, None, f"{metric} has no better or worse"
-    if found[0] and found[1] and found[0].unit != found[1].unit:
-        return None, None, f"{metric} is in {found[0].unit} and in {found[1].unit}"
-    return found[0], found[1], ""
+    if cells[0] and cells[1] and cells[0].unit != cells[1].unit:
+        return None, None, f"{metric} is in {cells[0].unit} and in {cells[1].unit}"
+    return cells[0], cells[1], ""

@@ -96,17 +96,21 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
     matters = False
     measured = {record.probe for record in records}
     for probe in _timed_probes():
-        own = [record for record in records if record.probe == probe.name]
-        series = _series(probe, own)
+        of_probe = [record for record in records if record.probe == probe.name]
+        series = _series(probe, of_probe)
         if not series.processes:
             continue
-        mine = [*spread(series), *trends(series), *(_warm_up(probe, own) if probe.engine == "interleaved" else [])]
+        time_signs = [
+            *spread(series),
+            *trends(series),
+            *(_warm_up(probe, of_probe) if probe.engine == "interleaved" else []),
+        ]
         repeats, claim = probe.repeats in measured, claims.get(probe.name)
         counts = not repeats and (claim is None or (claim.open and claim.units >= FEWEST_UNITS))
         matters |= counts
-        found += mine if counts else map(_quiet, mine)
+        found += time_signs if counts else map(_quiet, time_signs)
         if not repeats:
-            noisy = counts and any(sign.holds == "noisy" for sign in (*mine, *around))
+            noisy = counts and any(sign.holds == "noisy" for sign in (*time_signs, *around))
             found.append(_precision(probe.timed, claim, noisy=noisy))
     return found + (around if matters else [_quiet(sign) for sign in around])
 

@@ -176,10 +176,12 @@ def widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
     """
     lines = summarise(run, tidy(run)).to_dict("records")
     headline = PROBES[probe].headline[0]
-    own = [line for line in lines if (line["probe"], line["metric"], line["status"]) == (probe, headline, "ok")]
-    ratios = [_relative_width(line, "ratio_low", "ratio_high", "ratio") for line in own]
+    headline_lines = [
+        line for line in lines if (line["probe"], line["metric"], line["status"]) == (probe, headline, "ok")
+    ]
+    ratios = [_relative_width(line, "ratio_low", "ratio_high", "ratio") for line in headline_lines]
     widths = [found for found in ratios if found] or [
-        found for line in own if (found := _relative_width(line, "low", "high", "estimate"))
+        found for line in headline_lines if (found := _relative_width(line, "low", "high", "estimate"))
     ]
     return max(widths, default=None)
 

@@ -75,14 +75,14 @@ def state(case: Case, records: Sequence[Record], wrong: dict[str, Reason], probe
         return State("unsupported", say(case.skipped))
     if case.id in wrong:
         return State("error", say(wrong[case.id]))
-    own = [record for record in records if record.probe == probe]
-    fine = ("ok",) if own else ("ok", "not-measured")
-    bad = [record for record in own or records if record.status not in fine]
-    if not own and not bad:
+    of_probe = [record for record in records if record.probe == probe]
+    fine = ("ok",) if of_probe else ("ok", "not-measured")
+    bad = [record for record in of_probe or records if record.status not in fine]
+    if not of_probe and not bad:
         return State("not-measured", f"the run has no {probe} record of this case: it was interrupted")
     if not bad:
         return State("ok")
     reason = say(bad[0].reason)
-    if len(bad) < len(own):
-        reason = f"{len(bad)} of {len(own)} processes failed; {reason}"
+    if len(bad) < len(of_probe):
+        reason = f"{len(bad)} of {len(of_probe)} processes failed; {reason}"
     return State(bad[0].status, reason)

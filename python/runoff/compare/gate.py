@@ -76,10 +76,10 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
     """
     data = of_run(run)
     notes = _machines(data, saved, unlike_machines=unlike_machines)
-    made = _Gate(data, summarise(run, data.samples), saved)
-    pairs = [(limit, member) for limit in limits for member in made.covered(limit)]
-    lines = made.contrasts(pairs)
-    checks = [made.check(limit, member, lines) for limit, member in pairs]
+    checker = _Gate(data, summarise(run, data.samples), saved)
+    pairs = [(limit, member) for limit in limits for member in checker.covered(limit)]
+    lines = checker.contrasts(pairs)
+    checks = [checker.check(limit, member, lines) for limit, member in pairs]
     if any(line.relative_to == "" and line.unit == "ns" and not line.paired for line in lines.values()):
         notes.append(f"raw times of two runs: {NOT_THE_SAME}")
     names = {base.target for limit, m in pairs if limit.relative and (base := data.baseline(m.comparison))}
@@ -134,9 +134,9 @@ class _Gate:
 
     def _bases(self, limit: Limit) -> list[Member]:
         """Return the baselines, except those that the limit names: they may be compared with the last one."""
-        held = [base for name in self.data.comparisons if (base := self.data.baseline(name)) is not None]
+        bases = [base for name in self.data.comparisons if (base := self.data.baseline(name)) is not None]
         others = self.data.baselines
-        return held + [m for m in self.data.members if m.target in others and m.target not in limit.targets]
+        return bases + [m for m in self.data.members if m.target in others and m.target not in limit.targets]
 
     def _check_name(self, limit: Limit, mine: Sequence[Member]) -> None:
         rows = self.summary[self.summary["probe"] == limit.metric.probe]

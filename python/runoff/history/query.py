@@ -106,8 +106,8 @@ def _cases(found: FoundRun) -> Iterator[dict[str, Any]]:
 
 def short_build(build: str) -> str:
     """Return seven digits of the commit that a build names; the full text if it names none."""
-    found = _COMMIT.search(build)
-    return found[1][:7] if found else build
+    match = _COMMIT.search(build)
+    return match[1][:7] if match else build
 
 
 def lines(runs: Sequence[FoundRun], metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -123,8 +123,8 @@ def lines(runs: Sequence[FoundRun], metrics: Sequence[str]) -> list[dict[str, An
 def metrics(runs: Sequence[FoundRun]) -> list[tuple[str, str]]:
     """Return the probes and metrics that have values."""
     with connect(runs) as connection:
-        found = _fetch(connection, "SELECT DISTINCT probe, metric FROM history WHERE n > 0 ORDER BY ALL", {})
-    return [(line["probe"], line["metric"]) for line in found]
+        rows = _fetch(connection, "SELECT DISTINCT probe, metric FROM history WHERE n > 0 ORDER BY ALL", {})
+    return [(line["probe"], line["metric"]) for line in rows]
 
 
 def select(runs: Sequence[FoundRun], sql: str) -> list[dict[str, Any]]:

@@ -91,14 +91,14 @@ def _analysed(run: FoundRun) -> Analysis:
 def best(run_blocks: Sequence[Block]) -> str:
     """Return the fastest target of the first block with times, compared with the last baseline, as text."""
     for block in run_blocks:
-        found = next(iter(answers(block)), None)
-        if found is None:
+        leader = next(iter(answers(block)), None)
+        if leader is None:
             continue
         model = f"{block.model}: " if len(run_blocks) > 1 else ""
-        if found.unfair:
-            return f"{model}not a fair comparison: {', '.join(found.unfair)}"
-        text = f"{model}{found.winner.target} ({found.profile}): {found.what} {number(found.figure)}"
-        for name, verdict in list(found.versus.items())[-1:]:
+        if leader.unfair:
+            return f"{model}not a fair comparison: {', '.join(leader.unfair)}"
+        text = f"{model}{leader.winner.target} ({leader.profile}): {leader.what} {number(leader.figure)}"
+        for name, verdict in list(leader.versus.items())[-1:]:
             text += f", {verdict_words(verdict)} {'from' if verdict.tied else 'than'} {name}"
         return text
     return ""

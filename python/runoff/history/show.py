@@ -134,8 +134,8 @@ def _unchanged(one: Series, point: Point) -> str:
     """Return the text shown in place of a change."""
     if not point.measured:
         return point.missing
-    there = [other for other in one.points if other.measured and other.machine_key == point.machine_key]
-    return FIRST if there[0] is point else NOT_COMPARED
+    comparable = [other for other in one.points if other.measured and other.machine_key == point.machine_key]
+    return FIRST if comparable[0] is point else NOT_COMPARED
 
 
 def _notes(history: History) -> list[str]:

@@ -76,7 +76,7 @@ def _throttled_ns() -> float | None:
     for file, field, unit in _CGROUPS:
         with suppress(OSError, ValueError):
             lines = Path("/sys/fs/cgroup", file).read_text(encoding="utf-8").splitlines()
-            found = [line.split()[1] for line in lines if line.startswith(f"{field} ")]
-            if found:
-                return float(found[0]) * unit
+            values = [line.split()[1] for line in lines if line.startswith(f"{field} ")]
+            if values:
+                return float(values[0]) * unit
     return None

@@ -26,12 +26,12 @@ def footprints(
     cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
 ) -> dict[str, Footprint]:
     """Return the disk space of each case that can run, by its id."""
-    found = {}
+    by_case = {}
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            found[case.id] = footprint(targets_info[case.target].target, Path(model.path) if model else None)
-    return found
+            by_case[case.id] = footprint(targets_info[case.target].target, Path(model.path) if model else None)
+    return by_case
 
 
 def footprint(target: Target, model: Path | None) -> Footprint:

@@ -79,9 +79,9 @@ class StoredModel(Struct, frozen=True):
             If the model is not stored in that format.
         """
         manifest = self.manifest
-        made = self.prepared.get(made_from)
-        if made and made.format == form:
-            return self._file(form, made.path, made.sha256)
+        prepared = self.prepared.get(made_from)
+        if prepared and prepared.format == form:
+            return self._file(form, prepared.path, prepared.sha256)
         stored = manifest.files.get(form) or manifest.packages.get(form)
         if stored is None:
             raise RunoffError(

@@ -19,10 +19,10 @@ def parse_percent(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
-    if not found or not 0 < float(found[1]) < 100:  # noqa: PLR2004 (per cent)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if not match or not 0 < float(match[1]) < 100:  # noqa: PLR2004 (per cent)
         raise RunoffError(f"precision {text!r} is not a percentage", "write it as 2% or 0.5%")
-    return float(found[1]) / 100
+    return float(match[1]) / 100
 
 
 def parse_duration(text: str | None) -> float | None:
@@ -35,7 +35,7 @@ def parse_duration(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text)
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text)
+    if not match or not float(match[1]):
         raise RunoffError(f"time {text!r} is not a duration", "write it as 90s, 10m or 1h")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]

@@ -184,11 +184,11 @@ def resolutions(records: Sequence[Record], meters: Sequence[MeterInfo]) -> dict[
 def notes(records: Sequence[Record], meters: Sequence[MeterInfo]) -> dict[str, str]:
     """Return the source, scope and resolution of each metric."""
     scopes = {domain: f"{meter.name}, {scope}" for meter in meters for domain, scope in meter.domains.items()}
-    found = {f"power.{rest}.{domain}": scope for domain, scope in scopes.items() for rest in ("idle", BEFORE, AFTER)}
+    texts = {f"power.{rest}.{domain}": scope for domain, scope in scopes.items() for rest in ("idle", BEFORE, AFTER)}
     for name, resolution_j in resolutions(records, meters).items():
         domain = name.partition(".")[2]
-        found |= dict.fromkeys(_names(name), f"{scopes[domain]}; resolution {joules(resolution_j)}")
-    return found
+        texts |= dict.fromkeys(_names(name), f"{scopes[domain]}; resolution {joules(resolution_j)}")
+    return texts
 
 
 def joules(value: float) -> str:

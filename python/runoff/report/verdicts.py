@@ -68,15 +68,15 @@ def headlines(block: Block) -> list[str]:
 
 def findings(block: Block) -> list[BestTarget]:
     """Return the best target of each profile in each respect; none for a profile without figures."""
-    found = []
+    best_targets = []
     for profile in block.profiles:
         # an A/A control cannot win
         rows = [row for row in block.rows if row.profile == profile and row.computes and row.control_of is None]
         for what, best, read in _contests(block):
             measured = {row.target: (row, *read(row)) for row in rows if read(row)[0].value is not None}
             if measured:
-                found.append(_finding(block, what, best, measured))
-    return found
+                best_targets.append(_finding(block, what, best, measured))
+    return best_targets
 
 
 def _finding(
@@ -123,8 +123,8 @@ def answers(block: Block) -> list[BestTarget]:
 
 def board(blocks: Sequence[Block]) -> tuple[list[str], dict[str, dict[str, BestTarget]]]:
     """Return the respects in which blocks have a best target, and the best ones by title of the block and respect."""
-    found = {block.title: {best.what: best for best in answers(block)} for block in blocks}
-    return list(dict.fromkeys(what for line in found.values() for what in line)), found
+    by_block = {block.title: {best.what: best for best in answers(block)} for block in blocks}
+    return list(dict.fromkeys(what for line in by_block.values() for what in line)), by_block
 
 
 def _below(one: Figure, other: Figure) -> bool:

@@ -61,18 +61,20 @@ def energy(group: AuditGroup) -> Found | None:
         case.target: [window for record in group.records[case.id] if record.status == "ok" for window in record.energy]
         for case in (*group.cases, *group.controls)
     }
-    counted = {target: sorted({key for window in own for key in window.joules}) for target, own in windows.items()}
+    counted = {
+        target: sorted({key for window in measured for key in window.joules}) for target, measured in windows.items()
+    }
     if not any(counted.values()):
         return None
     keys = {target: ", ".join(names) for target, names in counted.items() if names}
-    found = same(keys, "counters")
+    checked = same(keys, "counters")
     others = {
         target: max(cores)
-        for target, own in windows.items()
-        if (cores := [window.others for window in own if window.others is not None])
+        for target, measured in windows.items()
+        if (cores := [window.others for window in measured if window.others is not None])
     }
     busy = [f"{target} {cores:.1f} cores" for target, cores in others.items() if cores > OTHERS]
-    if busy and found.outcome == "ok":
-        return Found("unknown", f"{found.detail}; the figures include other work: {', '.join(busy)}")
+    if busy and checked.outcome == "ok":
+        return Found("unknown", f"{checked.detail}; the figures include other work: {', '.join(busy)}")
     most = f"at most {max(others.values()):.2f} cores" if others else "not reported by this system"
-    return found._replace(detail=f"{found.detail}; other work: {most}")
+    return checked._replace(detail=f"{checked.detail}; other work: {most}")

@@ -40,9 +40,9 @@ def threads(group: AuditGroup) -> Found:
 
 def provider(group: AuditGroup) -> Found:
     """Return whether each ran on the requested provider, and which operations were planned for which device."""
-    found = requested(group, "provider")
+    checked = requested(group, "provider")
     planned = [f"{case.target} planned {plan}" for case in group.cases if (plan := _plan(group, case))]
-    return found._replace(detail="; ".join([found.detail, *planned]))
+    return checked._replace(detail="; ".join([checked.detail, *planned]))
 
 
 def _plan(group: AuditGroup, case: Case) -> str:

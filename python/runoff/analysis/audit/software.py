@@ -59,9 +59,10 @@ def library(group: AuditGroup) -> Found:
     linked = {target: _module(group, target) for target in sorted(seen.keys() - loaded.keys())}
     if not loaded:
         return same(linked, "linked into a module")
-    found = same(loaded, "library")
-    own = ", ".join(f"{target} ({module})" if module else target for target, module in linked.items())
-    return found._replace(detail=f"{found.detail}; linked into its own module: {own}") if own else found
+    checked = same(loaded, "library")
+    modules = ", ".join(f"{target} ({module})" if module else target for target, module in linked.items())
+    detail = f"{checked.detail}; linked into its own module: {modules}"
+    return checked._replace(detail=detail) if modules else checked
 
 
 def _file(group: AuditGroup, path: str) -> str:

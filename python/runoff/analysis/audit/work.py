@@ -48,9 +48,11 @@ def inputs(group: AuditGroup) -> Found:
     worst: dict[str, float] = {}
     for case in group.cases:
         for record in group.records[case.id]:
-            found = [check["input_max_diff"] for check in record.parity if check.get("input_max_diff") is not None]
-            if found:
-                worst[case.target] = max(worst.get(case.target, 0.0), *found)
+            differences = [
+                check["input_max_diff"] for check in record.parity if check.get("input_max_diff") is not None
+            ]
+            if differences:
+                worst[case.target] = max(worst.get(case.target, 0.0), *differences)
     if not worst:
         return Found("unknown", "no accuracy probe compared the input tensors")
     outcome: Outcome = "ok" if max(worst.values()) <= MOST_STEPS else "differs"

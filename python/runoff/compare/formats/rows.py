@@ -43,10 +43,10 @@ def table(rows: Iterable[SampleRow], path: Path) -> pd.DataFrame:
     RunoffError
         If there are none.
     """
-    made = pd.DataFrame(rows, columns=COLUMNS)
-    if made.empty:
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    if frame.empty:
         raise RunoffError(f"{path} contains no measurement")
-    return made.astype(TYPES)
+    return frame.astype(TYPES)
 
 
 def left_out(samples: pd.DataFrame) -> list[str]:

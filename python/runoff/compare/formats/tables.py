@@ -80,10 +80,10 @@ def write_parquet(data: Measurements, path: Path) -> list[str]:
         unfair=dict(data.unfair),
         turns=data.turns,
     )
-    made = pa.Table.from_pandas(data.samples, preserve_index=False)
-    made = made.replace_schema_metadata({**(made.schema.metadata or {}), _KEY: msgspec.json.encode(metadata)})
+    arrow = pa.Table.from_pandas(data.samples, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: msgspec.json.encode(metadata)})
     sink = pa.BufferOutputStream()
-    parquet.write_table(made, sink, compression="zstd")
+    parquet.write_table(arrow, sink, compression="zstd")
     write_atomically(path, sink.getvalue().to_pybytes())
     return []
 

@@ -90,15 +90,15 @@ def _refused(finished: Finished) -> Reason:
 
 def read_intervals(text: bytes) -> list[Interval]:
     """Return the intervals printed by ``perf stat -j``, complete lines of JSON; without ``-I`` one that ends at 0."""
-    found: dict[float, dict[str, float]] = {}
+    by_end: dict[float, dict[str, float]] = {}
     for line in text.splitlines():
         if not line.startswith(b"{"):
             continue
         fields = json.loads(line)
         domain = DOMAINS.get(str(fields.get("event", "")).removeprefix("power/").rstrip("/"))
         if domain:
-            found.setdefault(float(fields.get("interval", 0.0)), {})[domain] = _joules(fields)
-    return [Interval(round(end_s * 1e9), joules) for end_s, joules in found.items()]
+            by_end.setdefault(float(fields.get("interval", 0.0)), {})[domain] = _joules(fields)
+    return [Interval(round(end_s * 1e9), joules) for end_s, joules in by_end.items()]
 
 
 def _joules(fields: dict[str, object]) -> float:

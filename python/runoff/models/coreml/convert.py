@@ -51,9 +51,9 @@ def add_packages(model: StoredModel, say: Callable[[str], None]) -> Manifest:
             if kind.name in packages:
                 continue
             say(f"{model.manifest.name}: converting to {kind.folder}")
-            made, found = _make(network, kind, photos, references, Path(folder) / kind.folder)
-            packages[kind.name] = made
-            checks = [check for check in checks if check.format != kind.name] + list(found)
+            package, package_checks = _make(network, kind, photos, references, Path(folder) / kind.folder)
+            packages[kind.name] = package
+            checks = [check for check in checks if check.format != kind.name] + list(package_checks)
         for path in Path(folder).iterdir():
             shutil.rmtree(model.folder / path.name, ignore_errors=True)
             path.rename(model.folder / path.name)
