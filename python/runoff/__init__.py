@@ -1,3 +1,3 @@
-"""Which runtime and which language should run your model, and what each choice costs."""
+"""Benchmarks your model across ML runtimes and languages."""
 
 __version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""From a run to tables: pure functions that start no process and read nothing but the run."""
+"""Analysis of a run: pure functions from its records to tables. They start no process and read only the run."""

@@ -1,4 +1,4 @@
-"""Stage five: all tables of a run, made once and read by every report."""
+"""Stage five: all tables of a run, computed once and used by every report."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ class Claim(Struct, frozen=True):
     what: str
     """``ratio to ort-python``, or ``time``."""
     half_width: float
-    """Of its 95% interval, relative: 0.05 is 5%."""
+    """Half width of its 95% interval, relative: 0.05 is 5%."""
     units: int
-    """Processes or blocks that it rests on."""
+    """Processes or blocks that it is based on."""
     open: bool
     """Whether the interval is too wide for the claim."""
 

@@ -1,10 +1,10 @@
 """The times that a runner reports and runoff's own round trips of the same turns must give the same ratio.
 
-A runner whose clock runs slow reports less time than its turns took, and looks faster. What a turn takes beyond the
-reported time is small and alike for all runners of a comparison: the exchange by pipe (measured by empty turns and
+A runner whose clock runs slow reports less time than its turns took, and looks faster. The unreported time of a
+turn is small and similar for all runners of a comparison: the exchange by pipe (measured by empty turns and
 subtracted), copies into tensors, cold caches; 0.1 to 0.2 ms were seen, on idle and on busy machines. A busy machine
-wakes processes late, which only ever adds to a round trip: of some turns in a row the shortest unreported times count.
-A case that leaves more time unreported than the case it is compared with has two ratios, and no speed.
+wakes processes late, which only ever adds to a round trip: of successive turns, the shortest unreported times count.
+A case that leaves more time unreported than the case it is compared with has two ratios, so its times are excluded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_SHARE = 0.01
 LEAST_NS = 100_000
 """A difference counts if its interval is beyond both: this share of a turn, and this time. 3% shows from 3.4 ms on."""
 TURNS = 16
-"""Turns in a row whose unreported time is one value."""
+"""Successive turns whose unreported times are condensed into one value."""
 _SHORTEST = 0.1
 """Quantile that represents the undisturbed turns on a busy machine."""
 _PARTS = ("preprocess", "inference")
@@ -43,7 +43,7 @@ class _Turns(NamedTuple):
     reported_ns: float
     """Median of a turn."""
     unreported_ns: NDArray[np.float64]
-    """Of each `TURNS` turns in a row."""
+    """Of each `TURNS` successive turns."""
     empty_ns: NDArray[np.float64]
 
 
@@ -112,7 +112,7 @@ def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio |
 
 
 def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator[NDArray[np.float64]]:
-    """Yield the logarithms of 1 + excess, of the same turns in a row in the same block.
+    """Yield the logarithms of 1 + excess, of the same successive turns in the same block.
 
     There are few empty turns, and an error in them affects all units: `mine` use the median, `theirs` the least.
     """

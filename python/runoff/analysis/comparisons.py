@@ -1,4 +1,4 @@
-"""One metric of two cases compared: paired if they were interleaved, by process if not."""
+"""Comparison of two cases on one metric: paired if they were interleaved, by process if not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     floor: float | None = None
     p_adjusted: float = nan
     reason: str = ""
-    """Why the two cannot be compared; empty if they can."""
+    """Reason why the two cannot be compared; empty if they can."""
 
     @property
     def verdict(self) -> Verdict:
@@ -203,14 +203,14 @@ def across(first: Side, second: Side, metric: Metric, label: str, relative_to: s
 
 
 def shares(side: Side, metric: Metric, relative_to: str) -> Logs:
-    """Return a case's value as a part of the target `relative_to`'s, by block, each of shape ``(pairs,)``."""
+    """Return a case's value as a fraction of that of the target `relative_to`, by block, each of shape ``(pairs,)``."""
     data, member = side
     base = next((peer for peer in data.peers(member.comparison) if peer.target == relative_to), None)
     return [np.exp(-logs) for logs in paired_logs((data, base), side, metric)] if base else []
 
 
 def worse(one: float | None, other: float | None) -> float | None:
-    """Return the larger of two floors; None when one is not known."""
+    """Return the larger of two floors; None if one is unknown."""
     return None if one is None or other is None else max(one, other)
 
 

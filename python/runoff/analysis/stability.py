@@ -34,7 +34,7 @@ class Stability(Struct, frozen=True):
     verdict: StabilityVerdict
     """The worst that holds; ``unknown`` if there is too little to judge."""
     evidence: list[str]
-    """All signs: first those that made the verdict, then those that were fine or not available."""
+    """All signs: first those behind the verdict, then the good and the unavailable ones."""
     holds: list[StabilityVerdict] = []
     """All verdicts that hold, the worst first."""
 
@@ -78,7 +78,7 @@ def judged(found: Sequence[Evidence]) -> Stability:
 def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Claim]) -> list[Evidence]:
     """Return all signs of one case.
 
-    Noise counts only if it leaves open what is claimed of the case's times, or if they have no interval.
+    Noise counts only if it leaves a claim on the case's times open, or if they have no interval.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
     cores
         Cores of the entire machine; None if unknown.
     claims
-        By probe, the least certain of what is claimed.
+        By probe, the least certain claim.
     """
     if not records:
         return []
@@ -116,7 +116,7 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
 
 
 def _quiet(sign: Evidence) -> Evidence:
-    """Return a sign of noise as mere evidence; other signs stay."""
+    """Return a sign of noise without its verdict; other signs unchanged."""
     return replace(sign, holds=None) if sign.holds == "noisy" else sign
 
 

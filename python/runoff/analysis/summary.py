@@ -45,7 +45,7 @@ _NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
 class _Line(NamedTuple):
-    """A row before it is compared with anything."""
+    """A row before any comparison."""
 
     probe: Probe
     metric: str
@@ -82,7 +82,7 @@ class _Summary:
     def rows(self) -> Iterator[tuple[object, ...]]:
         for case in self.run.info.cases:
             for name in case.probes:
-                # a run of a newer runoff may have a probe that this one does not know
+                # a run of a newer runoff may have a probe that this version does not know
                 probe = PROBES.get(name) or Probe(name=name, summary="", measure=Once())
                 for line in self._lines(case, probe):
                     yield from self._compared(case, line)
@@ -108,7 +108,7 @@ class _Summary:
             yield _Line(probe, shortfall.metric, shortfall.unit, _NOTHING, State("not-measured", shortfall.reason))
 
     def _metric_lines(self, probe: Probe, key: Key, noted: State, found: State) -> Iterator[_Line]:
-        """Yield the estimate of a metric, whose state is `noted`, and what its samples add to that."""
+        """Yield the estimate of a metric in state `noted`, and the other statistics of its samples."""
         cell, metric = self.cells[key], key.metric
         yield _Line(probe, metric, cell.unit, _estimate(probe, metric, cell), noted, cell)
         warm = metric.endswith(".warm")

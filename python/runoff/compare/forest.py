@@ -70,7 +70,7 @@ def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts 
 
 
 def _domain(rows: pd.DataFrame) -> list[float]:
-    """Return a range with 1 in it and room for the words."""
+    """Return a range that includes 1, with room for the labels."""
     low, high = float(rows[["low", "from"]].min().min()), float(rows[["high", "to"]].max().max())
     room = max((high / low) ** 0.3, 1.01)
     return [low / room, high * room]

@@ -1,4 +1,4 @@
-"""Checking a run against limits: what is exceeded, by how much, and whether it is distinguishable from noise."""
+"""Checks of a run against limits: whether they are exceeded, by how much, and whether that may be noise."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class _Gate:
         self.saved = saved
 
     def covered(self, limit: Limit) -> list[Member]:
-        """Return the cases that a limit is for."""
+        """Return the cases that a limit covers."""
         data = self.data
         mine = [m for m in data.members if m.computes and m.control_of is None and limit.covers(m)]
         mine = [member for member in mine if limit.metric.probe in member.probes]

@@ -53,7 +53,7 @@ _NEEDED = {"ns": "a time, such as 20ms", "bytes": "a size, such as 120MB", "J": 
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """One limit and the cases that it is for; `targets`, `cases` and `models` are for all when they are empty."""
+    """One limit and the cases that it covers; empty `targets`, `cases` or `models` match all."""
 
     text: str
     metric: Metric
@@ -76,7 +76,7 @@ class Limit(Struct, frozen=True, kw_only=True):
         return value > self.value if self.above else value < self.value
 
     def covers(self, member: Member) -> bool:
-        """Return whether the limit is for a case."""
+        """Return whether the limit covers a case."""
         targets = (self.over,) if self.over else self.targets
         if targets and member.target not in targets:
             return False

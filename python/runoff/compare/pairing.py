@@ -1,4 +1,4 @@
-"""The two commands' comparisons: run against run, and target against target in one run."""
+"""Comparisons of two runs, and of two targets within one run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERLEAVE = "to exclude it, measure both in one run"
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The lines of a comparison, and what to report with them."""
+    """The lines of a comparison, with notes and the audit points that differ."""
 
     first: str
     second: str
@@ -35,7 +35,7 @@ class RunComparison:
 
 
 def choose_metrics(names: Sequence[str], *sides: Measurements) -> list[Metric]:
-    """Return the metrics called `names`; without any, the main ones, or all that there are when no main one is."""
+    """Return the metrics called `names`; by default the main ones, or all if none of those was measured."""
     if names:
         return [parse_metric(name) for name in dict.fromkeys(names)]
     present = [{(key.probe, key.metric) for key in side.cells} for side in sides]
@@ -168,7 +168,7 @@ def _reference(first: Side, second: Side, metric: Metric, relative_to: str | Non
 
 
 def _differing(one: str, other: str) -> tuple[str, str]:
-    """Return the parts of two descriptions that the other one has not."""
+    """Return the parts of each description that are missing in the other."""
     ones, others = one.split(", "), other.split(", ")
     left, right = [part for part in ones if part not in others], [part for part in others if part not in ones]
     return ", ".join(left) or "unknown", ", ".join(right) or "unknown"

@@ -48,7 +48,7 @@ class SavedCase(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True, kw_only=True):
-    """The file."""
+    """The baseline file."""
 
     format: Literal["runoff-baseline"] = "runoff-baseline"
     version: int = VERSION
@@ -58,7 +58,7 @@ class Saved(Struct, frozen=True, kw_only=True):
 
 
 def save(data: Measurements, path: Path) -> None:
-    """Write all that later runs may be compared with.
+    """Write the baseline file of `data`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def load(path: Path) -> Saved:
     Raises
     ------
     RunoffError
-        If it is not one, or of another version.
+        If the file is not a baseline, or has another version.
     """
     try:
         file = msgspec.json.decode(path.read_bytes(), type=Saved)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 FAILED = ("error", "unsupported")
-"""A case that ends like this is not started again, in any probe."""
+"""Statuses after which a case is not started again, in any probe."""
 
 
 class Listener(Protocol):

@@ -76,5 +76,5 @@ def _virtualised() -> bool | None:
 
 
 def _cgroup(second: str, first: str) -> str | None:
-    """Return a limit of the control group, version 2 or 1; the system's own word, e.g. ``max``."""
+    """Return a limit of the control group, version 2 or 1; in the system's notation, e.g. ``max``."""
     return _read(f"/sys/fs/cgroup/{second}") or _read(f"/sys/fs/cgroup/{first}")

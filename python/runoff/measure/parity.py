@@ -69,7 +69,7 @@ def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]
 def compare_inputs(
     tensors: Sequence[WrittenTensor], references: Sequence[Path], preprocess: Preprocess
 ) -> dict[int, dict[str, float]]:
-    """Return, by item, how far the tensor that went in is from Pillow's, in pixel units (0 to 255)."""
+    """Return, by item, the difference between the input tensor and Pillow's, in pixel units (0 to 255)."""
     differences = {}
     for tensor in tensors:
         scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
@@ -106,7 +106,7 @@ def _rows(tensor: WrittenTensor, references: Sequence[Path]) -> NDArray[np.float
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the cosine of the angle between `a` and `b`; 0 when one of them has no direction."""
+    """Return the cosine of the angle between `a` and `b`; 0 if one of them is zero."""
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / lengths if lengths else 0.0
 

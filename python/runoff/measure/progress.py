@@ -95,17 +95,17 @@ class Bar:
             self._print_line(job, left)
 
     def _print_line(self, job: Job, left: str) -> None:
-        """Print a line in place of the bar, and send it off: it may be read through a pipe."""
+        """Print a line in place of the bar, and flush it: the output may be a pipe."""
         self._printed, task = self._began, self._progress.tasks[self._task]
         parts = [f"{task.completed:.0f} of {task.total:.0f} done", left, f"now: {job.name}"]
         self._console.print(", ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
         self._console.file.flush()
 
     def finished(self, job: Job, records: Sequence[Record]) -> None:
-        """Count it, and report failures immediately."""
+        """Count the job, and report failures immediately."""
         self._estimate.passed(_key(job), job.probe.name, time.monotonic() - self._began)
         task = self._progress.tasks[self._task]
-        # a pass that continues until its precision is reached has more jobs than could be counted before
+        # a pass that continues until its precision is reached has more jobs than were counted in advance
         self._progress.update(self._task, advance=1, total=max(task.total or 0, task.completed + 1))
         for record in records:
             if record.status in ("error", "unsupported"):

@@ -82,7 +82,7 @@ class Sampling:
         return not self._narrow(blocks, records)
 
     def end(self, probe: str, blocks: int, records: Sequence[Record]) -> Stop:
-        """End the pass of `probe` and return why it ended."""
+        """End the pass of `probe` and return the reason."""
         if probe in self._waiting:
             self._waiting.remove(probe)
             self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))

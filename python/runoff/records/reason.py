@@ -1,4 +1,4 @@
-"""Why something was not measured: a value, which is stored next to the numbers."""
+"""Reasons for missing values, which are stored next to the numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reason(Struct, frozen=True):
 
 
 class ReasonError(Exception):
-    """A measurement cannot continue, for a `reason`."""
+    """Raised if a measurement cannot continue, with the `reason`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(str(reason))

@@ -1,4 +1,4 @@
-"""Fairness audit: what has to be the same in a comparison, checked against what was really in effect."""
+"""Fairness audit: checks that the cases of a comparison ran under the same conditions, from the settings in effect."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class AuditPoint(Struct, frozen=True, omit_defaults=True):
     outcome: Outcome
     detail: str
     blamed: tuple[str, ...] = ()
-    """Targets that did something else than they were requested to."""
+    """Targets that did not do what was requested."""
 
 
 def audit(run: Run) -> list[AuditPoint]:
     """Return the points of every comparison in which at least one case ran, in the order of the plan.
 
-    An A/A control is no competitor: it is only in the point on the noise floor.
+    An A/A control does not compete: only the point on the noise floor includes it.
     """
     records = run.by_case()
     comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""One comparison under audit, and the two checks that most points make."""
+"""One comparison under audit, and the two checks that most points use."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Outcome = Literal["ok", "differs", "unknown"]
 
 
 class Found(NamedTuple):
-    """What the audit found on one point."""
+    """Result of the audit on one point."""
 
     outcome: Outcome
     detail: str
     blamed: tuple[str, ...] = ()
-    """Targets that did something else than they were requested to."""
+    """Targets that did not do what was requested."""
 
 
 @dataclass(frozen=True)
 class AuditGroup:
-    """A comparison: its cases that ran, and what their runners reported as in effect."""
+    """A comparison: its cases that ran, and the settings in effect that their runners reported."""
 
     run: Run
     cases: tuple[Case, ...]
     controls: tuple[Case, ...]
     """A/A controls; not among `cases`."""
     effective: Mapping[str, tuple[Effective, ...]]
-    """By case id, A/A controls included: the distinct things in effect over its processes."""
+    """By case id, A/A controls included: the distinct settings in effect over its processes."""
     records: Mapping[str, tuple[Record, ...]]
     """By case id, A/A controls included."""
 
@@ -45,7 +45,7 @@ class AuditGroup:
 
 
 def in_effect(records: Iterable[Record]) -> tuple[Effective, ...]:
-    """Return the distinct things in effect over the processes of a case."""
+    """Return the distinct settings in effect over the processes of a case."""
     seen: list[Effective] = []
     for record in records:
         effective = record.result.effective if record.result else None
@@ -66,7 +66,7 @@ def same(values: Mapping[str, str | None], what: str) -> Found:
 
 
 def requested(group: AuditGroup, field: Literal["threads", "provider"]) -> Found:
-    """Return whether `field` of what was in effect is what each case requested."""
+    """Return whether `field`, as it was in effect, is the one that each case requested."""
     differing, blind = {}, []
     for case in group.cases:
         wanted = getattr(case.settings, field)

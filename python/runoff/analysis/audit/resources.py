@@ -78,7 +78,7 @@ def applied(group: AuditGroup) -> Found:
     ]
     if why and any("prepared" in names for names in ignored.values()):
         missing.append(f"not prepared: {why}")
-    # not unfair: every target gets all of the profile that it has a way to apply
+    # not unfair: every target gets all of the profile that it can apply
     return Found("ok", "; ".join(missing) or "all")
 
 

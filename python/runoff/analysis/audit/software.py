@@ -1,4 +1,4 @@
-"""Audit of the software: the same engine, the same library, the same treatment of tiny numbers."""
+"""Audit of the software: the same engine, the same library, the same treatment of denormal numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Effective
 
 _DIGITS = 12
-"""Of a hash that is shown."""
+"""Digits of a hash that are shown."""
 
 
 def _onnxruntimes(group: AuditGroup) -> dict[str, tuple[Effective, ...]]:
@@ -45,7 +45,7 @@ def library(group: AuditGroup) -> Found:
     """Return whether all that load a library load the same one, by name and hash.
 
     Python's wheel links the same build into its module: that one is named, with its hash, and cannot be the same file.
-    A library that could not be hashed, because only its runner sees it (in a container), is not known to be another.
+    A library that could not be hashed, because only its runner sees it (in a container), does not count as different.
     """
     hashed = group.run.info.libraries
     seen = {target: {e.library for e in had if e.library} for target, had in _onnxruntimes(group).items()}
@@ -77,6 +77,6 @@ def _module(group: AuditGroup, target: str) -> str | None:
 
 
 def denormals(group: AuditGroup) -> Found:
-    """Return whether all do the same with numbers below the smallest normal one: they can slow a model tenfold."""
+    """Return whether all treat numbers below the smallest normal one equally: they can slow a model tenfold."""
     reported = {case.target: _all(e.denormals for e in group.effective[case.id]) for case in group.cases}
     return same(reported, "numbers below the smallest normal one")

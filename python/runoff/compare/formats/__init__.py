@@ -1,4 +1,4 @@
-"""File formats of measurements: reading any of them, writing any of them."""
+"""File formats of measurements: reading and writing them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     Raises
     ------
     RunoffError
-        If it is not what hyperfine writes.
+        If the document is not in hyperfine's format.
     """
     version = document.get("schema_version", 1)
     if version not in (1, 2):

@@ -1,7 +1,7 @@
 """pyperf's JSON, version 1.0: a benchmark for each case and metric, a run for each process.
 
-A benchmark that runoff wrote says in its metadata (``runoff_...``) what it is; one that pyperf measured is taken for
-warm times (unit ``second``) or memory (unit ``byte``).
+Benchmarks written by runoff have their case and metric in the metadata (``runoff_...``); those measured by pyperf are
+read as warm times (unit ``second``) or memory (unit ``byte``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PLACES = {
     "byte": ("memory", "", "peak_memory"),
     "integer": ("counters", "", "value"),
 }
-"""By unit, what a benchmark of pyperf's own is: probe, phase, metric."""
+"""By unit: probe, phase and metric of a benchmark measured by pyperf."""
 _OURS = ("case", "target", "model", "workload", "profile", "probe", "phase", "metric")
 _MACHINE = "runoff_machine"
 
@@ -59,7 +59,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
     Raises
     ------
     RunoffError
-        If it is not what pyperf writes.
+        If the document is not in pyperf's format.
     """
     try:
         file = msgspec.convert(document, _File)

@@ -1,4 +1,4 @@
-"""Rows of the tidy table, from and for the formats of other tools."""
+"""Rows of the tidy table, for conversion from and to the formats of other tools."""
 
 from __future__ import annotations
 

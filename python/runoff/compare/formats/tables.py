@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEY = b"runoff"
-"""Of Parquet's own metadata."""
+"""Key of runoff's part of Parquet's metadata."""
 
 
 class _Metadata(Struct, frozen=True, kw_only=True):
