@@ -78,7 +78,7 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
     notes = _machines(data, saved, unlike_machines=unlike_machines)
     checker = _Gate(data, summarise(run, data.samples), saved)
     pairs = [(limit, member) for limit in limits for member in checker.covered(limit)]
-    lines = checker.contrasts(pairs)
+    lines = checker.comparisons(pairs)
     checks = [checker.check(limit, member, lines) for limit, member in pairs]
     if any(line.relative_to == "" and line.unit == "ns" and not line.paired for line in lines.values()):
         notes.append(f"raw times of two runs: {NOT_THE_SAME}")
@@ -149,7 +149,7 @@ class _Gate:
         for unit in set(rows.loc[rows["metric"] == limit.metric.summary_name, "unit"]):
             limit.check_unit(str(unit))
 
-    def contrasts(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], MetricComparison]:
+    def comparisons(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], MetricComparison]:
         """Return the comparisons that limits on changes need, by case and metric."""
         wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}
         lines = []

@@ -36,7 +36,7 @@ def with_changes(
     any. P-values are corrected over all changes of a metric that are shown. `folders` has the folder of each run.
     """
     comparing = _cached_comparison(folders, [one.metric for one in all_series], unlike_machines=unlike_machines)
-    contrasts: dict[_Place, MetricComparison] = {}
+    comparisons: dict[_Place, MetricComparison] = {}
     against: dict[_Place, str] = {}
     notes: dict[str, None] = {}
     for number, one in enumerate(all_series):
@@ -45,9 +45,9 @@ def with_changes(
             comparison = comparing(first, second)
             line = next((x for x in comparison.lines if (x.label, x.metric) == (one.case, one.metric)), None)
             if line is not None:
-                contrasts[number, place], against[number, place] = line, first
+                comparisons[number, place], against[number, place] = line, first
                 notes |= dict.fromkeys(() if line.relative_to else comparison.notes)
-    judged = zip(contrasts, adjusted(contrasts.values()), strict=True)
+    judged = zip(comparisons, adjusted(comparisons.values()), strict=True)
     changes = {key: Change(against=against[key], verdict=line.verdict, how=how(line)) for key, line in judged}
     changed = [
         replace(

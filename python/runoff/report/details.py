@@ -206,10 +206,10 @@ def outlier_table(analysis: Analysis, naming: Naming) -> Table:
     return Table("outliers-table", "Outliers: counted, and left in every estimate", columns, lines)
 
 
-def missing_table(analysis: Analysis, made: Sequence[Block]) -> Table:
+def missing_table(analysis: Analysis, all_blocks: Sequence[Block]) -> Table:
     """Return the missing values of the cases that ran, a row for each reason."""
-    absent = {row.case for block in made for row in block.absent}
-    ran = analysis.summary[~analysis.summary["case"].isin(absent)]
+    unavailable = {row.case for block in all_blocks for row in block.absent}
+    ran = analysis.summary[~analysis.summary["case"].isin(unavailable)]
     lines = [
         Line(
             [

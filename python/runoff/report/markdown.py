@@ -104,10 +104,10 @@ def _first(found: BestTarget | None) -> str:
 
 def _omitted_percentiles(analysis: Analysis, all_blocks: Sequence[Block]) -> list[str]:
     """Return the number of percentiles with too few samples; their section lists each."""
-    absent = {row.case for block in all_blocks for row in block.absent}
+    unavailable = {row.case for block in all_blocks for row in block.absent}
     lines = analysis.summary
     percentiles = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
-    count = len(percentiles[~percentiles["case"].isin(absent)].drop_duplicates(["case", "probe", "metric"]))
+    count = len(percentiles[~percentiles["case"].isin(unavailable)].drop_duplicates(["case", "probe", "metric"]))
     return [f"too few samples for {plural(count, 'percentile')}"] if count else []
 
 

@@ -254,9 +254,9 @@ def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Ver
 
 def missing(summary: pd.DataFrame) -> list[Missing]:
     """Return the missing values, one entry for each reason, in the order of the plan."""
-    absent = summary[summary["status"] != "ok"]
+    incomplete = summary[summary["status"] != "ok"]
     grouped: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
-    for line in absent.to_dict("records"):
+    for line in incomplete.to_dict("records"):
         cases, metrics = grouped.setdefault((line["status"], line["reason"]), ({}, {}))
         cases[line["case"]] = None
         metrics[f"{line['probe']} {line['metric']}".strip()] = None

@@ -96,8 +96,8 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
             )
 
 
-def _of_blocks(analysis: Analysis, made: list[Block]) -> Iterator[_Chart]:
-    for block in made:
+def _of_blocks(analysis: Analysis, all_blocks: list[Block]) -> Iterator[_Chart]:
+    for block in all_blocks:
         for kind, chart in _charts(analysis, block):
             yield f"{kind}-{block.slug}", block.title, block, chart
 
@@ -157,10 +157,10 @@ def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
     return copy
 
 
-def _sweeps(made: list[Block]) -> Iterator[_Chart]:
+def _sweeps(all_blocks: list[Block]) -> Iterator[_Chart]:
     """Yield charts of the time per item over the batch, if several batches were measured."""
     groups: dict[tuple[str, str, int], list[Block]] = {}
-    for block in made:
+    for block in all_blocks:
         groups.setdefault((block.model, block.workload, block.threads), []).append(block)
     for (model, workload, threads), group in groups.items():
         where = f"{model}, {workload}, {plural(threads, 'thread')}"

@@ -78,16 +78,16 @@ def published_files(results: Path) -> list[Path]:
     return [path for name in _PUBLISHED for path in (results / name).rglob("*") if path.is_file()]
 
 
-def _check_size(made: Path, target: Path) -> None:
-    """Remove `made`, the new content of `target`, and raise `RunoffError` if the published runs grow too large."""
+def _check_size(staged: Path, target: Path) -> None:
+    """Remove `staged`, the new content of `target`, and raise `RunoffError` if the published runs grow too large."""
     sizes = {path: path.stat().st_size for path in published_files(paths.results()) if target not in path.parents}
     total = sum(sizes.values())
     if total <= MOST_BYTES:
         return
-    largest = max(made.rglob("*"), key=lambda path: path.stat().st_size)
+    largest = max(staged.rglob("*"), key=lambda path: path.stat().st_size)
     message = f"published runs would take {total / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f} MB"
-    file = f"{target.name}/{largest.relative_to(made)} ({largest.stat().st_size / 1e6:.1f} MB)"
-    shutil.rmtree(made)
+    file = f"{target.name}/{largest.relative_to(staged)} ({largest.stat().st_size / 1e6:.1f} MB)"
+    shutil.rmtree(staged)
     raise RunoffError(f"{message}; the largest file of this run is {file}", f"remove a run from {target.parent}")
 
 

@@ -85,10 +85,10 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield from _omitted_percentiles(analysis.summary)
 
 
-def _shared(title: str, made: Table, note: str = "", empty: str = "") -> Iterator[Section]:
+def _shared(title: str, content: Table, note: str = "", empty: str = "") -> Iterator[Section]:
     """Yield the section with a table that the page also has; if the table is empty, the text `empty`, or nothing."""
-    if made.lines:
-        yield Section(title, "\n\n".join(filter(None, (note, markdown(made)))))
+    if content.lines:
+        yield Section(title, "\n\n".join(filter(None, (note, markdown(content)))))
     elif empty:
         yield Section(title, empty)
 

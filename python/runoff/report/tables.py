@@ -118,10 +118,10 @@ BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
 """Names cases by their ids."""
 
 
-def markdown(made: Table) -> str:
+def markdown(content: Table) -> str:
     """Return a table in Markdown, with nothing folded."""
-    head = (column.exact or column.name[:1].lower() + column.name[1:] for column in made.columns)
-    return table(list(head), (map(_words, line.cells) for line in made.lines))
+    head = (column.exact or column.name[:1].lower() + column.name[1:] for column in content.columns)
+    return table(list(head), (map(_words, line.cells) for line in content.lines))
 
 
 def _words(cell: Cell) -> str:

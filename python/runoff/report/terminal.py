@@ -62,18 +62,18 @@ def audit_lines(analysis: Analysis) -> list[str]:
     ]
 
 
-def gap_lines(analysis: Analysis, made: list[Block]) -> list[str]:
+def gap_lines(analysis: Analysis, all_blocks: list[Block]) -> list[str]:
     """Return a line for each reason why something was not measured; omitted percentiles have none."""
-    absent = {row.case for block in made for row in block.absent}
+    unavailable = {row.case for block in all_blocks for row in block.absent}
     summary = analysis.summary
-    shown = summary[~summary["case"].isin(absent) & ~summary["metric"].str.contains(DETAIL)]
-    return [*absence_lines(made), *missing_lines(shown)]
+    shown = summary[~summary["case"].isin(unavailable) & ~summary["metric"].str.contains(DETAIL)]
+    return [*absence_lines(all_blocks), *missing_lines(shown)]
 
 
-def absence_lines(made: Iterable[Block]) -> list[str]:
+def absence_lines(all_blocks: Iterable[Block]) -> list[str]:
     """Return a line for each reason why cases cannot run on this machine, in the order of the plan."""
     grouped: dict[str, list[str]] = {}
-    for row in (row for block in made for row in block.absent):
+    for row in (row for block in all_blocks for row in block.absent):
         grouped.setdefault(row.reason, []).append(row.target)
     return [
         f"unavailable: {_targets(list(dict.fromkeys(cases)))} ({plural(len(cases), 'case')}): {reason}"

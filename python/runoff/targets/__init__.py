@@ -45,11 +45,11 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     for name in names:
         if name not in own and name not in BUILT_IN:
             raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-        targets[name] = _own_target(name, own[name], folder) if name in own else BUILT_IN[name]()
+        targets[name] = _custom_target(name, own[name], folder) if name in own else BUILT_IN[name]()
     return targets
 
 
-def _own_target(name: str, table: CustomTarget, folder: Path) -> Target:
+def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
     program, *arguments = table.command
     resolved = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
     host = _host(name, table)

@@ -79,9 +79,9 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
     }
 
 
-def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
-    shown = [block for block in made if block.present]
-    names = naming(made)
+def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
+    shown = [block for block in all_blocks if block.present]
+    names = naming(all_blocks)
     if len(shown) > 1:
         yield answers.board(shown)
     yield compared.comparison(shown, names)
@@ -96,7 +96,7 @@ def _tables(analysis: Analysis, made: Sequence[Block]) -> Iterator[Table]:
     yield details.audit(analysis)
     yield details.stability(analysis, names)
     yield details.outlier_table(analysis, names)
-    yield details.missing_table(analysis, made)
+    yield details.missing_table(analysis, all_blocks)
     yield details.machine(analysis)
 
 
