@@ -1,4 +1,4 @@
-"""What tests of every kind share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C interrupt: a shell's background job ignores it, and so would all that the tests start."""
+    """Restore SIGINT: a shell's background job ignores it, and its children would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def is_gone() -> Callable[[int], bool]:
-    """Return a function that says whether a process ends within a second; a zombie counts as ended."""
+    """Return a function that checks whether a process ends within a second; a zombie counts as ended."""
 
     def gone(pid: int) -> bool:
         deadline = time.monotonic() + 1.0
@@ -33,8 +33,8 @@ def is_gone() -> Callable[[int], bool]:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether there is such a process; a zombie counts as ended."""
-    # not in every environment that has tests
+    """Return whether the process exists; a zombie counts as ended."""
+    # not installed in every environment that runs tests
     import psutil
 
     try:

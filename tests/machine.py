@@ -1,4 +1,4 @@
-"""What tests need of the machine. A tool that runoff can do without is one that its tests can do without."""
+"""Requirements of tests on the machine. Tools that are optional for runoff are optional for its tests."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from runoff.probes.base import Tool
 
 FULL = os.environ.get("RUNOFF_TEST_FULL") == "1"
-"""Whether tests run at full size, which takes long: ``nox -s thorough`` sets it before a release."""
+"""Whether tests run at full size, which is slow: ``nox -s thorough`` sets it before a release."""
 
 
 def skip_because(reason: str) -> None:
-    """Skip the test, unless there is no reason. It fails if ``RUNOFF_TEST_ALL=1``: CI has everything."""
+    """Skip the test if there is a reason. It fails if ``RUNOFF_TEST_ALL=1``: CI has everything."""
     if reason:
         (pytest.fail if os.environ.get("RUNOFF_TEST_ALL") == "1" else pytest.skip)(reason)
 
 
 @cache
 def unusable(tool: Tool) -> str:
-    """Return why a tool cannot measure on this machine, with the hint; empty if it can."""
+    """Return the reason and hint if a tool cannot measure on this machine; empty if it can."""
     from runoff.measure.discovery import query_tool
     from runoff.processes import Spawner
 

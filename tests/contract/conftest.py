@@ -1,4 +1,4 @@
-"""Fixtures: the runners, one after the other, and the model that they run."""
+"""Fixtures: each runner, and the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def models() -> Path:
-    """Return the model store, which has to hold the small real model."""
+    """Return the model store, which must contain the small real model."""
     store = paths.models()
     if not (store / MODEL / "manifest.json").exists():
         skip_because(f"{store / MODEL} is missing; run: runoff export {MODEL}")

@@ -29,7 +29,7 @@ MODEL = "efficientnet-lite0"
 BUILDER = "runoff_runners.torch_builders:efficientnet_lite0"
 GOLDEN = ("once-classify", "latency-tensor", "accuracy-classify")
 TURNS = "turns-classify"
-"""Golden too, but it takes someone who writes to stdin."""
+"""Golden too, but needs a writer on stdin."""
 PHOTOS = ("china", "flower", "chelsea", "coffee", "rocket", "motorcycle")
 
 
@@ -41,10 +41,10 @@ class Runner(msgspec.Struct, frozen=True):
     format: str
     computes: bool = True
     names_inputs: bool = True
-    """Whether the model's file itself knows the names of its inputs."""
+    """Whether the model file stores the names of its inputs."""
 
     def make(self) -> Target:
-        """Return how it is started; a missing environment skips the test."""
+        """Return the target; a missing environment skips the test."""
         target = self.target()
         if target.missing is not None:
             skip_because(f"{self.name}: {target.missing.message}; {target.missing.hint}")
@@ -62,15 +62,15 @@ RUNNERS = (
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
-"""One runner a program: torch-export is torch's, with another format, and slow to start."""
+"""One runner per program: torch-export is torch's with a different format, and slow to start."""
 IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust"))
-"""What reads requests and items exists twice: the Python programs share a module, the Rust ones a crate."""
+"""Two implementations read requests and items: the Python programs share a module, the Rust programs a crate."""
 ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust"))
-"""What loads and runs models exists three times: ort-pyo3 calls the crate of ort-rust."""
+"""Three implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a runner did with a request."""
+    """The outcome of a request."""
 
     exit_code: int
     stderr: str
@@ -81,7 +81,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reaped_ns: int
 
     def assert_failed(self, kind: str, exit_code: int) -> None:
-        """Assert that the runner failed in the way the protocol says, in words for people."""
+        """Assert that the runner failed as the protocol requires, with a readable message."""
         assert (self.result.kind, self.exit_code) == (kind, exit_code), self.stderr
         assert self.result.status == ("unsupported" if exit_code == 3 else "error")
         assert self.result.message
@@ -103,7 +103,7 @@ def launch(runner: Runner, *arguments: str, **variables: str) -> subprocess.Comp
 
 
 def execute(runner: Runner, request: Document | str, folder: Path) -> Outcome:
-    """Let the runner do `request` (text is written as it is) with its files in `folder`; check what all share."""
+    """Execute `request` (text is written verbatim) with its files in `folder`; run the common checks."""
     spawn_ns = time.monotonic_ns()
     if isinstance(request, dict):
         request = json.dumps({**request, "spawn_ns": spawn_ns})

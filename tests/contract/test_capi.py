@@ -1,4 +1,4 @@
-"""The runner on the bare C API keeps to the protocol on a real model; the rest is in rust/runoff-capi/tests."""
+"""The runner on the bare C API follows the protocol on a real model; other tests are in rust/runoff-capi/tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runner of Core ML: what it says where there is none, and what it does over a stand-in for its native class."""
+"""The runner of Core ML: its error on other systems, and its behaviour over a fake of the native class."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ from runoff.targets.base import runner_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STANDIN = Path(__file__).with_name("coreml_standin.py")
+FAKE = Path(__file__).with_name("fake_coreml.py")
 CHECKLIST = paths.root() / "docs" / "coreml-checklist.md"
 PACKAGES = ("model", "model-fp16", "model-flexible", "model-fp16-flexible")
 
 
 def on_this_system() -> Runner:
-    """Return the runner as it is: on Linux it can do nothing."""
+    """Return the real runner, which is unavailable on Linux."""
     return Runner("coreml", lambda: runner_in(sys.executable, "coreml", "coreml_runner"), "mlpackage")
 
 
-def standin(form: str = "mlpackage", **variables: str) -> Runner:
-    """Return the runner over the stand-in, in the environment that has coremltools."""
+def fake_runner(form: str = "mlpackage", **variables: str) -> Runner:
+    """Return the runner over the fake, in the environment that has coremltools."""
     python = paths.environments() / "export" / "bin" / "python"
     if not list(python.parent.parent.glob("lib/python3*/site-packages/coremltools")):
         skip_because(f"coremltools is not in the environment of {python}; run: nox -s export")
     env = {"PYTHONPATH": str(paths.runners().parent), **variables}
-    return Runner("coreml", lambda: Target(name="coreml", command=(str(python), "-P", str(STANDIN)), env=env), form)
+    return Runner("coreml", lambda: Target(name="coreml", command=(str(python), "-P", str(FAKE)), env=env), form)
 
 
 @pytest.fixture(scope="session")
 def folder(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model's folder with packages that the stand-in takes."""
+    """Return a model's folder with packages for the fake."""
     made = tmp_path_factory.mktemp("net")
     for name in ("model.onnx", "china.tensor.bin", "china.reference.bin"):
         (made / name).symlink_to(models / MODEL / name)
@@ -68,7 +68,7 @@ def folder(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_for(runner: Runner, name: str, models: Path, folder: Path, tmp_path: Path) -> Document:
-    """Return a golden request on the package of the runner's format, one item at a time where that is fixed."""
+    """Return a golden request on the package of the runner's format, with batch 1 if the batch is fixed."""
     return on_package(golden(name, runner, models, tmp_path), runner, folder)
 
 
@@ -87,7 +87,7 @@ def effective_of(outcome: Outcome) -> Effective:
     return outcome.result.effective
 
 
-def test_elsewhere_it_needs_a_mac_and_imports_nothing_to_say_so(models: Path, tmp_path: Path) -> None:
+def test_on_linux_the_runner_reports_needs_macos_and_imports_nothing(models: Path, tmp_path: Path) -> None:
     target = on_this_system().make()
     traced = msgspec.structs.replace(target, command=(target.command[0], "-X", "importtime", *target.command[1:]))
     probe = launch(Runner("coreml", lambda: traced, "mlpackage"), "--probe")
@@ -98,8 +98,8 @@ def test_elsewhere_it_needs_a_mac_and_imports_nothing_to_say_so(models: Path, tm
     lack = msgspec.json.decode(probe.stdout, type=Capabilities).unavailable
     assert lack is not None
     assert (lack.kind, lack.message) == ("needs-macos", "execution not run: needs macOS")
-    asked = golden("once-classify", on_this_system(), models, tmp_path)
-    execute(on_this_system(), asked, tmp_path).assert_failed("needs-macos", 3)
+    request = golden("once-classify", on_this_system(), models, tmp_path)
+    execute(on_this_system(), request, tmp_path).assert_failed("needs-macos", 3)
     prepared = launch(on_this_system(), "prepare", "--model", "/a.mlpackage", "--folder", str(tmp_path), "--json")
     assert (prepared.returncode, prepared.stdout) == (3, "")
     assert prepared.stderr == "coreml: needs-macos: execution not run: needs macOS\n"
@@ -109,29 +109,29 @@ def test_elsewhere_it_needs_a_mac_and_imports_nothing_to_say_so(models: Path, tm
     ("variables", "providers"),
     [
         ({}, ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne")),
-        ({"STANDIN_DEVICES": "cpu gpu"}, ("cpu", "coreml", "coreml-cpu", "coreml-gpu")),
-        ({"STANDIN_DEVICES": "cpu"}, ("cpu", "coreml", "coreml-cpu")),
-        # macOS does not tell its devices yet
+        ({"FAKE_DEVICES": "cpu gpu"}, ("cpu", "coreml", "coreml-cpu", "coreml-gpu")),
+        ({"FAKE_DEVICES": "cpu"}, ("cpu", "coreml", "coreml-cpu")),
+        # this macOS does not report its devices yet
         (
-            {"STANDIN_DEVICES": "cpu", "STANDIN_MACOS": "13.6"},
+            {"FAKE_DEVICES": "cpu", "FAKE_MACOS": "13.6"},
             ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne"),
         ),
     ],
 )
-def test_it_offers_the_devices_of_the_mac(variables: dict[str, str], providers: tuple[str, ...]) -> None:
-    probe = launch(standin(**variables), "--probe")
+def test_the_devices_of_the_mac_are_reported(variables: dict[str, str], providers: tuple[str, ...]) -> None:
+    probe = launch(fake_runner(**variables), "--probe")
     assert probe.returncode == 0, probe.stderr
     validate(json.loads(probe.stdout), "capabilities")
     can = msgspec.json.decode(probe.stdout, type=Capabilities)
     assert can.providers == providers
     assert can.precisions == ("fp32", "fp16")
     assert can.formats[-1] == "mlmodelc"
-    assert (can.runtime, can.version) == ("coreml", variables.get("STANDIN_MACOS", "15.1"))
-    assert ("planned devices" in (can.build or "")) == ("STANDIN_MACOS" in variables)
+    assert (can.runtime, can.version) == ("coreml", variables.get("FAKE_MACOS", "15.1"))
+    assert ("planned devices" in (can.build or "")) == ("FAKE_MACOS" in variables)
 
 
 def test_a_short_process_compiles_loads_and_answers(models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin()
+    runner = fake_runner()
     outcome = execute(runner, request_for(runner, "once-classify", models, folder, tmp_path), tmp_path)
     effective = effective_of(outcome)
     names = [phase.name for phase in outcome.result.phases]
@@ -139,13 +139,13 @@ def test_a_short_process_compiles_loads_and_answers(models: Path, folder: Path, 
     assert (effective.provider, effective.threads, effective.planned) == ("cpu", None, None)
     assert effective.ignored == ("threads",)
     assert outcome.result.top[0][0].label == "palace"
-    # what was compiled is gone with the process
+    # the compiled package is deleted with the process
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["logits.0.bin"]
 
 
 @pytest.mark.parametrize("form", ["mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible"])
 def test_every_package_gives_the_right_answers(form: str, models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin(form)
+    runner = fake_runner(form)
     names = ("china", "flower", "rocket")
     request = tensor_request(runner, models, tmp_path, *names)
     request["settings"] = {"provider": "coreml", "batch": 2}
@@ -161,7 +161,7 @@ def test_every_package_gives_the_right_answers(form: str, models: Path, folder: 
 
 
 def test_settings_that_are_not_core_mls_are_named(models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin("mlpackage-flexible")
+    runner = fake_runner("mlpackage-flexible")
     request = request_for(runner, "latency-tensor", models, folder, tmp_path)
     outcome = execute(runner, request, tmp_path)
     known = {"threads", "inter_threads", "optimization", "spinning", "arena", "prepacking", "execution"}
@@ -170,7 +170,7 @@ def test_settings_that_are_not_core_mls_are_named(models: Path, folder: Path, tm
 
 
 def test_a_prepared_package_is_compiled_once(models: Path, folder: Path, tmp_path: Path) -> None:
-    package, runner = folder / "model-fp16.mlpackage", standin("mlpackage-fp16")
+    package, runner = folder / "model-fp16.mlpackage", fake_runner("mlpackage-fp16")
     arguments = ("prepare", "--model", str(package), "--folder", str(tmp_path / "prepared"), "--json")
     first, second = (json.loads(launch(runner, *arguments).stdout) for _ in range(2))
     assert (first["made"], second["made"]) == (True, False)
@@ -180,8 +180,8 @@ def test_a_prepared_package_is_compiled_once(models: Path, folder: Path, tmp_pat
     request = request_for(runner, "once-classify", models, folder, tmp_path)
     request["model"] |= {"format": "mlmodelc", "path": first["path"]}
     request["settings"]["prepared"] = True
-    (tmp_path / "asked").mkdir()
-    outcome = execute(runner, {**request, "outputs_dir": str(tmp_path / "out")}, tmp_path / "asked")
+    (tmp_path / "named").mkdir()
+    outcome = execute(runner, {**request, "outputs_dir": str(tmp_path / "out")}, tmp_path / "named")
     assert effective_of(outcome).ignored == ("threads",)
     assert "compile" not in [phase.name for phase in outcome.result.phases]
     assert Path(first["path"]).is_dir()
@@ -202,7 +202,7 @@ def _package_sha256(package: Path) -> str:
 def test_compute_units_are_those_of_the_provider(
     provider: str, units: str, models: Path, folder: Path, tmp_path: Path
 ) -> None:
-    runner = standin()
+    runner = fake_runner()
     request = request_for(runner, "once-classify", models, folder, tmp_path)
     request["settings"]["provider"] = provider
     outcome = execute(runner, request, tmp_path)
@@ -210,15 +210,15 @@ def test_compute_units_are_those_of_the_provider(
     assert f"loading for {units}" in outcome.stderr
 
 
-def test_a_device_that_is_not_there_is_told_as_what_computed(models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin(STANDIN_DEVICES="cpu")
+def test_a_missing_device_is_reported_as_what_computed(models: Path, folder: Path, tmp_path: Path) -> None:
+    runner = fake_runner(FAKE_DEVICES="cpu")
     request = request_for(runner, "once-classify", models, folder, tmp_path)
     request["settings"]["provider"] = "coreml-ne"
     assert effective_of(execute(runner, request, tmp_path)).provider == "coreml-cpu"
 
 
-def test_an_older_macos_plans_nothing_and_says_so(models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin(STANDIN_MACOS="14.2")
+def test_an_older_macos_reports_no_plan(models: Path, folder: Path, tmp_path: Path) -> None:
+    runner = fake_runner(FAKE_MACOS="14.2")
     effective = effective_of(
         execute(runner, request_for(runner, "accuracy-classify", models, folder, tmp_path), tmp_path)
     )
@@ -229,20 +229,20 @@ def test_an_older_macos_plans_nothing_and_says_so(models: Path, folder: Path, tm
 @pytest.fixture
 def turning(models: Path, folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the runner in the measure `turns`."""
-    runner = standin()
+    runner = fake_runner()
     request = request_for(runner, TURNS, models, folder, tmp_path)
     (tmp_path / "request.json").write_text(json.dumps(request))
     target = runner.make()
-    asked = ("--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json"))
+    arguments = ("--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json"))
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [*target.command, *asked], env=target.environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        [*target.command, *arguments], env=target.environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
     ) as process:
         yield process
         process.kill()
 
 
-def test_it_takes_turns_on_a_stdout_of_its_own(turning: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_turns_use_a_separate_stdout(turning: subprocess.Popen[str], tmp_path: Path) -> None:
     out, err = turning.communicate("1 0\noutputs\n", timeout=120)
     ready, took, written = out.splitlines()
     assert ready == "ready"
@@ -265,11 +265,11 @@ BROKEN: dict[str, tuple[Document, str, int, str]] = {
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
-def test_what_core_ml_refuses_is_said_in_one_line(mistake: str, models: Path, folder: Path, tmp_path: Path) -> None:
+def test_core_ml_errors_are_one_line(mistake: str, models: Path, folder: Path, tmp_path: Path) -> None:
     changes, kind, code, words = BROKEN[mistake]
     elsewhere = folder.parent
     (elsewhere / "broken.mlpackage").mkdir(exist_ok=True)
-    runner = standin()
+    runner = fake_runner()
     request = request_for(runner, "once-classify", models, folder, tmp_path)
     for field, value in changes.items():
         if field in ("inputs", "outputs"):
@@ -282,8 +282,8 @@ def test_what_core_ml_refuses_is_said_in_one_line(mistake: str, models: Path, fo
 
 
 @pytest.mark.parametrize(("field", "value"), [("provider", "abacus"), ("precision", "fp4")])
-def test_what_it_cannot_do_is_unsupported(field: str, value: str, models: Path, folder: Path, tmp_path: Path) -> None:
-    runner = standin()
+def test_unsupported_settings_are_reported(field: str, value: str, models: Path, folder: Path, tmp_path: Path) -> None:
+    runner = fake_runner()
     request = request_for(runner, "once-classify", models, folder, tmp_path)
     request["settings"][field] = value
     outcome = execute(runner, request, tmp_path)
@@ -291,24 +291,24 @@ def test_what_it_cannot_do_is_unsupported(field: str, value: str, models: Path, 
     assert value in (outcome.result.message or "")
 
 
-def test_preparing_what_cannot_be_read_is_one_line(folder: Path, tmp_path: Path) -> None:
+def test_preparing_an_unreadable_package_is_a_one_line_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mlpackage").mkdir()
-    asked = ("--folder", str(tmp_path / "prepared"), "--json")
+    options = ("--folder", str(tmp_path / "prepared"), "--json")
     for name, code, words in (("broken", 1, "cannot be compiled: Failed to open"), ("none", 1, "no such folder")):
-        process = launch(standin(), "prepare", "--model", str(tmp_path / f"{name}.mlpackage"), *asked)
+        process = launch(fake_runner(), "prepare", "--model", str(tmp_path / f"{name}.mlpackage"), *options)
         assert (process.returncode, process.stdout) == (code, "")
         last = process.stderr.splitlines()[-1]
         assert last.startswith("coreml: model-")
         assert words in last
-    assert launch(standin(), "prepare", "--model", str(folder)).returncode == 2
+    assert launch(fake_runner(), "prepare", "--model", str(folder)).returncode == 2
 
 
-def test_the_program_of_the_checklist_proves_what_it_says(folder: Path, tmp_path: Path) -> None:
-    """Over the stand-in, which shows that the program is right; what it says of Core ML only a Mac can."""
+def test_the_program_of_the_checklist_verifies_its_claims(folder: Path, tmp_path: Path) -> None:
+    """Over the fake, which verifies the program; only a Mac can verify its claims about Core ML."""
     (program,) = re.findall(r"<<'END'\n(.*?)^END$", CHECKLIST.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    program = f"import coreml_standin\ncoreml_standin.load_target()\n{program}"
-    python, *_ = standin().make().command
-    own = f"{paths.runners().parent}:{STANDIN.parent}"
+    program = f"import fake_coreml\nfake_coreml.load_target()\n{program}"
+    python, *_ = fake_runner().make().command
+    own = f"{paths.runners().parent}:{FAKE.parent}"
     env = {"PYTHONPATH": own, "MODEL": str(folder), "SCRATCH": str(tmp_path)}
     done = subprocess.run([python, "-c", program], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
-"""CUDA and TensorRT: the parts of an inference, what sessions are asked for, and the one line where there is no GPU.
+"""CUDA and TensorRT: the parts of an inference, the options of sessions, and the one-line error without a GPU.
 
-The lines that run on a GPU run here on the CPU, whose memory stands in for the GPU's.
+The code that runs on a GPU runs on the CPU in these tests, with host memory in place of the GPU's.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ UNUSABLE = "settings.provider: '{}' cannot be used: "
 ON_GPU = [runner for runner in PROGRAMS if runner.computes]
 
 
-def ort_standin(asked: Path, took: str = TENSORRT) -> Runner:
-    """Return `ort-python` over an ONNX Runtime that says it has a GPU; the provider `took` says it has the model."""
-    env = {"PYTHONPATH": str(paths.runners().parent), "STANDIN": took, "STANDIN_ASKED": str(asked)}
-    command = (ort_python().command[0], "-P", str(HERE / "ort_cuda_standin.py"))
+def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:
+    """Return `ort-python` over an ONNX Runtime that reports a GPU; the provider `took` is reported for the model."""
+    env = {"PYTHONPATH": str(paths.runners().parent), "FAKE_PROVIDER": took, "FAKE_SESSION_FILE": str(session_file)}
+    command = (ort_python().command[0], "-P", str(HERE / "fake_ort_cuda.py"))
     return Runner("ort-python", lambda: Target(name="ort-python", command=command, env=env), "onnx")
 
 
-def torch_standin(model_format: str, full: str = "") -> Runner:
-    """Return `torch` over a PyTorch that says it has a GPU; `full` names what finds no memory there."""
-    env = {"PYTHONPATH": str(paths.runners().parent), "STANDIN_FULL": full}
-    command = (torch().command[0], "-P", str(HERE / "torch_cuda_standin.py"))
+def fake_torch(model_format: str, full: str = "") -> Runner:
+    """Return `torch` over a PyTorch that reports a GPU; `full` names the call that runs out of memory."""
+    env = {"PYTHONPATH": str(paths.runners().parent), "FAKE_FULL": full}
+    command = (torch().command[0], "-P", str(HERE / "fake_torch_cuda.py"))
     return Runner("torch", lambda: Target(name="torch", command=command, env=env), model_format, names_inputs=False)
 
 
 @pytest.fixture
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of what the session was asked for."""
-    return tmp_path_factory.mktemp("asked") / "asked.json"
+def session_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file with the options of the session."""
+    return tmp_path_factory.mktemp("session") / "session.json"
 
 
 @pytest.fixture(params=["onnx", "pt", "pt2"])
-def standin(request: pytest.FixtureRequest, asked: Path) -> Runner:
-    """Return each stand-in."""
-    return ort_standin(asked) if request.param == "onnx" else torch_standin(request.param)
+def fake_runner(request: pytest.FixtureRequest, session_file: Path) -> Runner:
+    """Return each fake runner."""
+    return fake_ort(session_file) if request.param == "onnx" else fake_torch(request.param)
 
 
 def numbers(timings: Timings) -> list[int]:
@@ -66,7 +66,7 @@ def numbers(timings: Timings) -> list[int]:
 
 
 def assert_parts(outcome: Outcome, device: str = "Stand-in (0)") -> None:
-    """Assert that every inference has its three parts, which fill it, and that the device is named."""
+    """Assert that every inference has three parts that add up to it, and that the device is named."""
     assert outcome.exit_code == 0, outcome.stderr
     samples, effective = outcome.result.samples, outcome.result.effective
     assert effective is not None
@@ -81,17 +81,19 @@ def assert_parts(outcome: Outcome, device: str = "Stand-in (0)") -> None:
 
 @pytest.mark.clock
 @pytest.mark.parametrize("name", ["once-classify", "latency-tensor", "accuracy-classify"])
-def test_every_inference_has_its_parts(name: str, standin: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden(name, standin, models, tmp_path)
+def test_every_inference_has_its_parts(name: str, fake_runner: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden(name, fake_runner, models, tmp_path)
     request["settings"] = {**request.get("settings", {}), "provider": "cuda", "batch": 1}
-    assert_parts(execute(standin, request, tmp_path))
+    assert_parts(execute(fake_runner, request, tmp_path))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_turns_have_the_parts_and_the_right_answers(batch: int, standin: Runner, models: Path, tmp_path: Path) -> None:
-    request = photos(standin, models, tmp_path, batch)
+def test_turns_have_the_parts_and_the_right_answers(
+    batch: int, fake_runner: Runner, models: Path, tmp_path: Path
+) -> None:
+    request = photos(fake_runner, models, tmp_path, batch)
     request["settings"]["provider"] = "cuda"
-    with started(standin, request, tmp_path) as live:
+    with started(fake_runner, request, tmp_path) as live:
         for items in ((4, 1), (2,), ()):
             assert set(live.turn(*items)) == {"inference", *PARTS}
             if items:
@@ -104,26 +106,26 @@ def test_turns_have_the_parts_and_the_right_answers(batch: int, standin: Runner,
 @pytest.mark.clock
 @pytest.mark.parametrize(("provider", "own"), [("cuda", []), ("tensorrt", [[TENSORRT, {}]])])
 def test_sessions_are_strict_and_of_fixed_shape(
-    provider: str, own: list[object], models: Path, tmp_path: Path, asked: Path
+    provider: str, own: list[object], models: Path, tmp_path: Path, session_file: Path
 ) -> None:
-    request = golden("latency-tensor", ort_standin(asked), models, tmp_path)
+    request = golden("latency-tensor", fake_ort(session_file), models, tmp_path)
     request["settings"] = {"batch": 2, "provider": provider}
-    outcome = execute(ort_standin(asked), request, tmp_path)
+    outcome = execute(fake_ort(session_file), request, tmp_path)
     assert_parts(outcome)
     assert outcome.result.effective is not None
     assert outcome.result.effective.provider == provider
-    entries = json.loads(asked.read_text())
+    entries = json.loads(session_file.read_text())
     assert entries["providers"] == [*own, [CUDA, {"use_tf32": "0"}]]
     assert entries["enable_fallback"] == 0
     assert entries["entries"]["session.disable_cpu_ep_fallback"] == "1"
     request["model"]["inputs"][0]["shape"][0] = 3
-    fixed = execute(ort_standin(asked), request, tmp_path)
+    fixed = execute(fake_ort(session_file), request, tmp_path)
     fixed.assert_failed("model-mismatch", 1)
     assert "in the file [2, 3, 224, 224]" in (fixed.result.message or "")
 
 
-def test_tensorrt_that_takes_nothing_is_no_tensorrt(models: Path, tmp_path: Path, asked: Path) -> None:
-    runner = ort_standin(asked, took=CUDA)
+def test_tensorrt_that_takes_no_nodes_is_refused(models: Path, tmp_path: Path, session_file: Path) -> None:
+    runner = fake_ort(session_file, took=CUDA)
     request = golden("once-classify", runner, models, tmp_path)
     request["settings"] = {"provider": "tensorrt"}
     outcome = execute(runner, request, tmp_path)
@@ -132,13 +134,13 @@ def test_tensorrt_that_takes_nothing_is_no_tensorrt(models: Path, tmp_path: Path
 
 
 def in_ort_python(code: str, *arguments: str) -> list[str]:
-    """Run `code` as `ort-python` runs; return the lines that it prints."""
+    """Run `code` in the environment of `ort-python`; return the printed lines."""
     command = [ort_python().command[0], "-P", "-c", code, *arguments]
     env = {"PYTHONPATH": str(paths.runners().parent)}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def test_an_output_of_a_shape_that_nobody_knows_is_made_each_time() -> None:
+def test_an_output_of_unknown_shape_is_allocated_each_time() -> None:
     code = """
 import sys, numpy as np, onnxruntime as ort
 from runoff_runners.ort_cuda import DeviceModel
@@ -159,21 +161,19 @@ for x in ([0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]):
     ]
 
 
-def test_buffers_that_find_no_memory_are_a_failure_of_the_runtime(
-    standin: Runner, models: Path, tmp_path: Path
-) -> None:
-    request = golden("once-classify", standin, models, tmp_path)
+def test_buffers_out_of_memory_are_a_runtime_failure(fake_runner: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", fake_runner, models, tmp_path)
     request["settings"] = {"provider": "cuda", "batch": 1 << 40}
-    outcome = execute(standin, request, tmp_path)
+    outcome = execute(fake_runner, request, tmp_path)
     outcome.assert_failed("runtime-failed", 1)
     assert "alloc" in (outcome.result.message or "")
 
 
 @pytest.mark.parametrize(("model_format", "full"), [("pt", "synchronize"), ("pt2", "move_to_device_pass")])
-def test_a_gpu_that_is_full_while_torch_loads_is_a_failure_of_the_runtime(
+def test_a_full_gpu_while_torch_loads_is_a_runtime_failure(
     model_format: str, full: str, models: Path, tmp_path: Path
 ) -> None:
-    runner = torch_standin(model_format, full)
+    runner = fake_torch(model_format, full)
     request = golden("once-classify", runner, models, tmp_path)
     request["settings"] = {"provider": "cuda"}
     outcome = execute(runner, request, tmp_path)
@@ -208,7 +208,7 @@ def test_a_gpu_that_is_full_while_torch_loads_is_a_failure_of_the_runtime(
         ("Load model from /a failure /model.onnx failed: Protobuf parsing failed.", "None", "None"),
     ],
 )
-def test_what_a_provider_stumbles_over(text: str, kind: str, words: str) -> None:
+def test_provider_errors(text: str, kind: str, words: str) -> None:
     assert_stumbles("cuda", text, kind, words)
 
 
@@ -233,23 +233,23 @@ def test_what_a_provider_stumbles_over(text: str, kind: str, words: str) -> None
         ),
     ],
 )
-def test_what_tensorrt_stumbles_over(text: str, words: str) -> None:
+def test_tensorrt_errors(text: str, words: str) -> None:
     assert_stumbles("tensorrt", text, "provider-unavailable", f"{UNUSABLE.format('tensorrt')}{words}")
 
 
 def assert_stumbles(provider: str, text: str, kind: str, words: str) -> None:
-    """Assert what becomes of the `text` of an error of ONNX Runtime's."""
+    """Assert the kind and message for the `text` of an ONNX Runtime error."""
     code = (
         "import sys; from runoff_runners.ort_cuda import failure; found = failure(sys.argv[1], Exception(sys.argv[2]));"
         "print(found and found.kind); print(found)"
     )
-    told, message = in_ort_python(code, provider, text)
-    assert told == kind
+    reported, message = in_ort_python(code, provider, text)
+    assert reported == kind
     assert re.fullmatch(words, message)
 
 
-def test_batches_that_are_not_filled_are_a_bad_request(models: Path, tmp_path: Path, asked: Path) -> None:
-    runner = ort_standin(asked)
+def test_partial_batches_are_a_bad_request(models: Path, tmp_path: Path, session_file: Path) -> None:
+    runner = fake_ort(session_file)
     request = golden("accuracy-classify", runner, models, tmp_path)
     request["inputs"] = request["inputs"][:1] * 3
     request["settings"] = {"provider": "cuda", "batch": 2}
@@ -260,7 +260,7 @@ def test_batches_that_are_not_filled_are_a_bad_request(models: Path, tmp_path: P
 
 @pytest.mark.clock
 def test_torch_takes_a_smaller_last_batch(models: Path, tmp_path: Path) -> None:
-    runner = torch_standin("pt")
+    runner = fake_torch("pt")
     request = photos(runner, models, tmp_path, batch=4)
     request |= {"measure": {"kind": "accuracy"}, "settings": {"provider": "cuda", "batch": 4}}
     outcome = execute(runner, request, tmp_path)
@@ -268,15 +268,17 @@ def test_torch_takes_a_smaller_last_batch(models: Path, tmp_path: Path) -> None:
     assert [tensor.shape for tensor in outcome.result.outputs] == [(4, 1000), (len(PHOTOS) - 4, 1000)]
 
 
-def test_on_the_cpu_there_are_no_parts(models: Path, tmp_path: Path, asked: Path) -> None:
-    outcome = execute(ort_standin(asked), golden("once-classify", ort_standin(asked), models, tmp_path), tmp_path)
+def test_on_the_cpu_there_are_no_parts(models: Path, tmp_path: Path, session_file: Path) -> None:
+    outcome = execute(
+        fake_ort(session_file), golden("once-classify", fake_ort(session_file), models, tmp_path), tmp_path
+    )
     assert set(outcome.result.samples) == {"inference", "preprocess"}
     assert outcome.result.effective is not None
     assert outcome.result.effective.device is None
 
 
 @pytest.mark.parametrize("runner", ON_GPU, ids=lambda runner: runner.name)
-def test_without_a_gpu_a_runner_says_what_is_lacking(runner: Runner) -> None:
+def test_without_a_gpu_a_runner_reports_the_unavailable_providers(runner: Runner) -> None:
     probe = launch(runner, "--probe", **NO_GPU)
     can = msgspec.json.decode(probe.stdout, type=Capabilities)
     assert (probe.returncode, probe.stderr) == (0, "")
@@ -286,7 +288,7 @@ def test_without_a_gpu_a_runner_says_what_is_lacking(runner: Runner) -> None:
 
 
 def without_gpu(runner: Runner) -> Runner:
-    """Return the runner on a machine whose GPUs, if there are any, are hidden from it."""
+    """Return the runner with all GPUs of the machine hidden."""
     target = runner.make()
     hidden = msgspec.structs.replace(target, env={**target.env, **NO_GPU})
     return msgspec.structs.replace(runner, target=lambda: hidden)
@@ -294,7 +296,7 @@ def without_gpu(runner: Runner) -> Runner:
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 @pytest.mark.parametrize("runner", ON_GPU, ids=lambda runner: runner.name)
-def test_without_a_gpu_asking_for_it_gives_one_line(
+def test_requesting_a_missing_gpu_is_a_one_line_error(
     runner: Runner, provider: str, models: Path, tmp_path: Path
 ) -> None:
     request: Document = golden("once-classify", runner, models, tmp_path)

@@ -1,4 +1,4 @@
-"""What runners say of denormal numbers is read back, not assumed."""
+"""Runners read the denormal mode back and do not assume it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_runtime_at_its_defaults_keeps_them(computing: Runner, models: Path, t
     assert result.effective.denormals == "kept"
 
 
-@pytest.mark.parametrize("told", ["flushed", "kept"])
+@pytest.mark.parametrize("expected", ["flushed", "kept"])
 @pytest.mark.parametrize(("name", "script"), [("torch", TORCH), ("ort-python", ONNXRUNTIME)])
-def test_what_the_runtime_did_to_the_thread_is_seen(name: str, script: str, told: str, models: Path) -> None:
+def test_the_denormal_mode_of_the_thread_is_read_back(name: str, script: str, expected: str, models: Path) -> None:
     target = next(runner for runner in COMPUTING if runner.name == name).make()
-    code = script.format(flush=told == "flushed") + READ_BACK
+    code = script.format(flush=expected == "flushed") + READ_BACK
     process = subprocess.run(
         [target.command[0], "-c", code, str(models / MODEL / "model.onnx")],
         env=target.environment(),
@@ -39,4 +39,4 @@ def test_what_the_runtime_did_to_the_thread_is_seen(name: str, script: str, told
         timeout=60,
         check=False,
     )
-    assert process.stdout.strip() == told, process.stderr
+    assert process.stdout.strip() == expected, process.stderr

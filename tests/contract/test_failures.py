@@ -1,4 +1,4 @@
-"""Every runner fails in the way the protocol says: the right kind, the right exit code, words for people."""
+"""Every runner fails as the protocol requires: kind, exit code and a readable message."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_request_missing(program: Runner, tmp_path: Path) -> None:
 
 
 def test_every_program_refuses_a_bad_request(program: Runner, models: Path, tmp_path: Path) -> None:
-    """Of what is tested by implementation below and above, each program shows that it has it."""
+    """Check each program; the other tests in this file check each implementation."""
     request = golden("once-classify", program, models, tmp_path)
     BAD_REQUESTS["no threads"](request)
     execute(program, request, tmp_path).assert_failed("bad-request", 2)
@@ -122,7 +122,7 @@ def test_item_has_another_shape(implementation: Runner, models: Path, tmp_path: 
 
 
 def test_model_has_other_names(engine: Runner, models: Path, tmp_path: Path) -> None:
-    """A file that knows the names of its inputs is checked; one that does not takes them in order."""
+    """A file with input names is checked; a file without them takes inputs in order."""
     request = tensor_request(engine, models, tmp_path, "china")
     tensors = request["inputs"][0]["tensors"]
     tensors["pixels"] = tensors.pop("input")
@@ -201,7 +201,7 @@ def test_provider_never_falls_back(provider: str, engine: Runner, models: Path, 
 
 
 def test_disk_full(implementation: Runner, models: Path, tmp_path: Path) -> None:
-    """``/dev/full`` is a file on a disk that is always full."""
+    """``/dev/full`` behaves as a file on a full disk."""
     request = golden("once-classify", implementation, models, tmp_path)
     (tmp_path / "out" / "logits.0.bin").symlink_to("/dev/full")
     execute(implementation, request, tmp_path).assert_failed("no-space", 1)
@@ -209,7 +209,7 @@ def test_disk_full(implementation: Runner, models: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("program", ["torch_runner", "ort_python_runner", "ort_pyo3_runner"])
 def test_runtime_missing(program: str, models: Path, tmp_path: Path) -> None:
-    """On an interpreter without any library the runner says what to do."""
+    """On an interpreter without any library the runner prints a hint."""
     name = program.removesuffix("_runner").replace("_", "-")
     model_format = "pt" if name == "torch" else "onnx"
 
@@ -230,7 +230,7 @@ def test_runtime_missing(program: str, models: Path, tmp_path: Path) -> None:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """Return the beginning of a picture of `width` x `height` pixels, which is all that is needed to refuse it."""
+    """Return the header of a picture of `width` x `height` pixels, which is enough to refuse it."""
     chunks = b""
     data = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),

@@ -1,4 +1,4 @@
-"""Every runner answers the golden requests as the protocol says."""
+"""Every runner responds to the golden requests as the protocol requires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "i
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A golden request, and what a runner did with it in `folder`."""
+    """A golden request and its outcome in `folder`."""
 
     request: Document
     outcome: Outcome
@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @pytest.fixture(scope="module")
 def answer(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Runner], Answer]:
-    """Return a function that lets a runner do a golden request; several tests look at one answer."""
+    """Return a function that executes a golden request once; several tests share the result."""
 
     @cache
     def do(name: str, runner: Runner) -> Answer:
@@ -124,15 +124,15 @@ def test_memory_is_read_after_each_phase(implementation: Runner, models: Path, t
 def test_settings_without_effect_are_named(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
     answered = answer("latency-tensor", computing)
     request, outcome = answered.request, answered.outcome
-    asked = {name for name, value in request["settings"].items() if value is not None}
+    requested = {name for name, value in request["settings"].items() if value is not None}
     known = set(_probe(computing).settings)
     always = {"threads", "batch", "provider", "precision", "profile"}
     assert outcome.result.effective is not None
-    assert set(outcome.result.effective.ignored) == asked - known - always
+    assert set(outcome.result.effective.ignored) == requested - known - always
 
 
 @pytest.mark.parametrize("null", [runner for runner in RUNNERS if not runner.computes], ids=lambda runner: runner.name)
-def test_null_runner_only_answers(null: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_null_runner_computes_nothing(null: Runner, models: Path, tmp_path: Path) -> None:
     outcome = execute(null, golden("once-classify", null, models, tmp_path), tmp_path)
     assert outcome.exit_code == 0
     _assert_phases(outcome)
@@ -140,7 +140,7 @@ def test_null_runner_only_answers(null: Runner, models: Path, tmp_path: Path) ->
     assert outcome.result.outputs == ()
 
 
-def test_a_null_spawn_time_leaves_start_out(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_null_spawn_time_omits_the_start(implementation: Runner, models: Path, tmp_path: Path) -> None:
     text = json.dumps({**golden("once-classify", implementation, models, tmp_path), "spawn_ns": None})
     outcome = execute(implementation, text, tmp_path)
     assert outcome.exit_code == 0
@@ -185,7 +185,7 @@ def _probe(runner: Runner) -> Capabilities:
 
 
 def _assert_phases(outcome: Outcome) -> None:
-    """Assert that the phases are legal, in order, without gaps, and inside the process's life."""
+    """Assert that the phases are legal, in order, without gaps, and within the process time."""
     phases = outcome.result.phases
     names = [phase.name for phase in phases]
     assert names == [name for name in PHASES if name in names]
@@ -199,7 +199,7 @@ def _assert_phases(outcome: Outcome) -> None:
 
 
 def _assert_written(tensor: WrittenTensor, folder: Path) -> None:
-    """Assert that the file is where it should be, named as it should be, and of the size of its shape."""
+    """Assert the path, the name and the size of the file."""
     prefix = "logits" if tensor.name == "logits" else "input.input"
     path = folder / f"{prefix}.{tensor.items[0]}.bin"
     assert tensor.path == str(path)

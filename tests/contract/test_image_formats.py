@@ -1,4 +1,4 @@
-"""Every runner reads the same image formats, and reads them alike: `protocol/README.md`, Images."""
+"""Every runner reads the same image formats with the same result: `protocol/README.md`, Images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UPRIGHT = 1
     "program", [program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name
 )
 def test_same_tensor_from_every_format(program: Runner, models: Path, tmp_path: Path) -> None:
-    """What a file shows is known from how it was made; lossless ones have to show exactly that."""
+    """The pixels of each file are known; lossless files must decode exactly."""
     made = _readable()
     paths = [_write(tmp_path, name, content) for name, (content, _) in made.items()]
     outcome = _read(program, models, tmp_path, paths)
@@ -50,8 +50,8 @@ def test_same_tensor_from_every_format(program: Runner, models: Path, tmp_path: 
         assert steps.mean() <= MEAN_STEP, name
 
 
-def test_same_words_for_what_is_refused(models: Path, tmp_path: Path) -> None:
-    """Both implementations; that their runners report them is in `test_failures`."""
+def test_refused_images_have_the_same_message(models: Path, tmp_path: Path) -> None:
+    """Check both implementations; `test_failures` checks that runners report the messages."""
     paths = [_write(tmp_path, name, content) for name, content in _refused().items()]
     paths += [tmp_path / "nothing.jpg", tmp_path]
     spec = json.loads((models / MODEL / "manifest.json").read_bytes())["preprocess"]
@@ -77,7 +77,7 @@ def _read(program: Runner, models: Path, folder: Path, paths: list[Path]) -> Out
 
 
 def _tensor(pixels: Pixels) -> NDArray[np.float32]:
-    """Return what the preprocessing makes of upright RGB pixels, float32 [1, 3, 224, 224], in steps of 1 / 128."""
+    """Return the preprocessed tensor of upright RGB pixels, float32 [1, 3, 224, 224], in steps of 1 / 128."""
     height, width, _ = pixels.shape
     side = min(width, height)
     # as the crop of `runoff_runners.preprocess`, whose own tests compare it with resizing everything
@@ -89,7 +89,7 @@ def _tensor(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _readable() -> dict[str, tuple[bytes, Pixels]]:
-    """Return files and the pixels that they show, by name."""
+    """Return files and their decoded pixels, by name."""
     return {**_jpegs(), **_pngs(), **_others(), **_tiffs(), **_turned()}
 
 
@@ -181,7 +181,7 @@ def _turned() -> dict[str, tuple[bytes, Pixels]]:
         7: lambda seen: seen[::-1, ::-1].transpose(1, 0, 2),
         8: lambda seen: seen.transpose(1, 0, 2)[:, ::-1],
     }
-    # all but two undo themselves
+    # all but two are their own inverse
     seen = {**stored, 6: stored[8], 8: stored[6]}
     pixels = _picture()
     made = {}

@@ -1,4 +1,4 @@
-"""A runner loads what its own path needs and nothing else: every library costs time and memory."""
+"""A runner loads only the libraries that it uses: every library costs time and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The setting `overlap`: the same answers and the same failures, whoever reads the first batch."""
+"""The setting `overlap`: outputs and failures do not depend on which thread reads the first batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def both(runner: Runner, request: Document, folder: Path) -> tuple[Outcome, Outcome]:
-    """Return what the runner does with the request without overlap, and with it."""
+    """Return the outcomes of the request without and with overlap."""
     request.setdefault("settings", {})["overlap"] = False
     without = execute(runner, request, folder)
     request["settings"]["overlap"] = True
@@ -38,7 +38,7 @@ def test_the_answer_is_the_same(computing_program: Runner, models: Path, tmp_pat
 
 
 @pytest.mark.clock
-def test_the_phase_is_what_was_waited_for(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_the_phase_is_the_time_waited(implementation: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", implementation, models, tmp_path)
     result = both(implementation, request, tmp_path)[1].result
     phases = {phase.name: phase.end_ns - phase.start_ns for phase in result.phases}
@@ -71,7 +71,7 @@ def test_a_bad_picture_is_the_same_failure(damage: str, implementation: Runner, 
 
 
 def test_a_failure_does_not_wait_for_the_picture(implementation: Runner, models: Path, tmp_path: Path) -> None:
-    """Nobody ever writes to this pipe, so a thread that reads the picture from it never ends."""
+    """Nothing is written to this pipe, so a thread that reads the picture from it never ends."""
     request = golden("once-classify", implementation, models, tmp_path)
     path = tmp_path / "out" / "endless.jpg"
     os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""Every runner computes the same answer."""
+"""Every runner computes the same output."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_batch_gives_what_its_items_give(computing: Runner, models: Path, tmp_
 
 
 def _tensors(runner: Runner, models: Path, folder: Path, paths: list[Path]) -> Iterator[NDArray[np.float32]]:
-    """Yield what a runner makes of each image, float32 [1, 3, 224, 224]."""
+    """Yield the preprocessed tensor of each image, float32 [1, 3, 224, 224]."""
     request = golden("accuracy-classify", runner, models, folder)
     request["inputs"] = [{"image": str(path)} for path in paths]
     request["settings"] = {"batch": 1}

@@ -1,4 +1,4 @@
-"""Prepared models: every runner that reads them gives the same answer; the others say that they do not."""
+"""Prepared models: every runner that supports them computes the same output; the others report no support."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SETTINGS: tuple[dict[str, object], ...] = (
     {"optimization": "all", "prepacking": True},
 )
 NOISE = 1e-4
-"""Of the largest output: levels of optimisation add the same numbers in another order."""
+"""Share of the largest output: optimisation levels add the same numbers in a different order."""
 
 
 @pytest.fixture(scope="session")
 def prepared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedFile:
-    """Return the small model's prepared file, made by the program that runoff makes it with."""
+    """Return the small model's prepared file, written by runoff's own program."""
     with Spawner(tmp_path_factory.mktemp("prepare")) as spawner:
         made = prepare_file(ModelStore(models).get(MODEL), spawner, print)
     assert isinstance(made, PreparedFile), made
@@ -46,7 +46,7 @@ def request_for(runner: Runner, models: Path, folder: Path, prepared: PreparedFi
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("runner", READING, ids=lambda runner: runner.name)
-def test_it_gives_the_same_answer(
+def test_a_prepared_model_gives_the_same_output(
     runner: Runner, settings: Document, prepared: PreparedFile, models: Path, tmp_path: Path
 ) -> None:
     request = request_for(runner, models, tmp_path, prepared)
@@ -58,7 +58,7 @@ def test_it_gives_the_same_answer(
     assert outcome.result.top[0][0].label == "palace"
     reference = np.fromfile(models / MODEL / "china.reference.bin", np.float32)
     answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
-    # the picture is resized by another library than the reference's
+    # the reference resizes the picture with a different library
     assert abs(answer - reference).max() < 0.05 * abs(reference).max()
     plain = golden("once-classify", runner, models, tmp_path)
     execute(runner, plain, tmp_path)
@@ -67,7 +67,7 @@ def test_it_gives_the_same_answer(
 
 
 @pytest.mark.parametrize("runner", COMPUTING, ids=lambda runner: runner.name)
-def test_a_model_in_its_usual_format_is_not_a_prepared_one(runner: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_model_in_its_usual_format_is_not_prepared(runner: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", runner, models, tmp_path)
     request["settings"]["prepared"] = True
     effective = execute(runner, request, tmp_path).result.effective

@@ -1,4 +1,4 @@
-"""Preprocessing in Python: the short way gives what resize-then-crop gives."""
+"""Preprocessing in Python: the fast path equals resize, then crop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_equals_resize_then_crop(size: tuple[int, int], interpolation: str, tmp_
     whole = _resize_then_crop(picture, spec)
     steps = preprocess([str(path)], spec)[0] * 128 + 127
     difference = np.abs(steps.transpose(1, 2, 0) - whole)
-    # Pillow rounds between its two passes, and which of them it does first depends on the sizes.
+    # Pillow rounds between its two passes, and their order depends on the sizes.
     assert difference.max() <= 2
     assert difference.mean() < 0.35
 
@@ -41,7 +41,7 @@ def test_equals_resize_then_crop(size: tuple[int, int], interpolation: str, tmp_
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("interpolation", FILTERS)
 def test_box_is_the_part_that_the_crop_keeps(size: tuple[int, int], interpolation: str) -> None:
-    """Without rounding, in floating point, both ways are the same."""
+    """Without rounding, in floating point, both paths are equal."""
     spec = _spec(interpolation)
     picture = _noise(size).convert("F")
     box = crop_box(*size, spec["resize"], spec["crop"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VALUES: tuple[object, ...] = (None, True, 0, 1, -1, 1.5, "text", [], {})
 SCHEMA: Document = json.loads((PROTOCOL / "request.schema.json").read_text(encoding="utf-8"))
-# What the schema leaves to the runner: that the items fit the workload.
+# Not in the schema: the runner checks that the items fit the workload.
 LEFT_TO_THE_RUNNER = {
     "inputs",
     "inputs.0",
@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_classes() -> None:
 
 @pytest.mark.parametrize("name", [*GOLDEN, TURNS])
 def test_every_change_is_decoded_as_the_schema_says(name: str) -> None:
-    """Each field of the schema in turn is left out, set to values of every kind, and given an unknown neighbour."""
+    """Each field of the schema in turn is removed, set to values of every kind, and given an unknown sibling."""
     validator = jsonschema.Draft202012Validator(SCHEMA)
     tried = 0
     for path, changed in _changes(SCHEMA, _golden(name)):
@@ -101,7 +101,7 @@ def _changes(schema: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any
 
 
 def _chosen(schema: Any, value: Any) -> Any:
-    """Return what a schema refers to: for a choice, the part that `value` is of."""
+    """Resolve the references of a schema; for a choice, return the branch that matches `value`."""
     if "discriminator" in schema:
         schema = {"$ref": schema["discriminator"]["mapping"][value["kind"]]}
     if "anyOf" in schema:

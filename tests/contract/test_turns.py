@@ -1,4 +1,4 @@
-"""The measure `turns`: a live runner infers on the items that a line of stdin names, and waits for the next."""
+"""The measure `turns`: a live runner infers on the items named in a line of stdin, then waits for the next line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Live:
         return self.process.stdout.readline()
 
     def ask(self, line: str) -> str:
-        """Write a line; return what it answers."""
+        """Write a line; return the response."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
@@ -56,7 +56,7 @@ class Live:
         return msgspec.json.decode(self.ask("outputs"), type=list[WrittenTensor])
 
     def end(self, last: str = "") -> tuple[Result, int, str]:
-        """End its standard input; return the result, the exit code and what was left on its standard output."""
+        """Close its standard input; return the result, the exit code and the remaining standard output."""
         out, _ = self.process.communicate(last, timeout=60)
         validate(json.loads(self._result.read_bytes()), "result")
         return msgspec.json.decode(self._result.read_bytes(), type=Result), self.process.returncode, out
@@ -109,9 +109,7 @@ def assert_right(outputs: list[WrittenTensor], first: int, batch: int, models: P
     assert worst(compare_outputs(outputs, references)) <= TOLERANCE["tensor"]
 
 
-def test_every_turn_has_the_samples_that_were_asked_for(
-    computing_program: Runner, models: Path, tmp_path: Path
-) -> None:
+def test_every_turn_has_the_requested_samples(computing_program: Runner, models: Path, tmp_path: Path) -> None:
     with started(computing_program, golden(TURNS, computing_program, models, tmp_path), tmp_path) as live:
         began = time.monotonic_ns()
         turns = [live.turn(*items) for items in ((0, 1, 1), (0,), (), (1, 1))]
@@ -119,9 +117,9 @@ def test_every_turn_has_the_samples_that_were_asked_for(
         result, exit_code, rest = live.end()
     assert (result.status, exit_code, rest) == ("ok", 0, "")
     for part in ("inference", "preprocess"):
-        told = [duration for turn in turns for duration in turn[part]]
-        assert list(result.samples[part].warm_ns) == told
-        assert min(told) > 0
+        durations = [duration for turn in turns for duration in turn[part]]
+        assert list(result.samples[part].warm_ns) == durations
+        assert min(durations) > 0
         assert result.samples[part].second_ns
     assert sum(sum(part) for turn in turns for part in turn.values()) < took
     assert [tensor.items for tensor in result.outputs] == [(0,), (1,)]
@@ -131,9 +129,7 @@ def test_every_turn_has_the_samples_that_were_asked_for(
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_the_items_that_are_named_are_computed(
-    batch: int, implementation: Runner, models: Path, tmp_path: Path
-) -> None:
+def test_the_named_items_are_computed(batch: int, implementation: Runner, models: Path, tmp_path: Path) -> None:
     choose = np.random.default_rng(SEED)
     with started(implementation, photos(implementation, models, tmp_path, batch), tmp_path) as live:
         for _ in range(8):
@@ -149,9 +145,9 @@ def test_the_items_that_are_named_are_computed(
     assert len(result.outputs) == 2
 
 
-def test_outputs_before_any_turn_are_those_of_the_warm_up(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_outputs_before_any_turn_come_from_the_warm_up(implementation: Runner, models: Path, tmp_path: Path) -> None:
     with started(implementation, photos(implementation, models, tmp_path, 2), tmp_path) as live:
-        # the first, the second, one that is not kept: items 0, 2 and 4
+        # the first, the second, and a discarded one: items 0, 2 and 4
         assert_right(live.outputs(), 4, 2, models)
         assert_right(live.outputs(), 4, 2, models)
         result, exit_code, rest = live.end()
@@ -170,7 +166,7 @@ def test_an_empty_turn_leaves_the_outputs_alone(implementation: Runner, models: 
     assert len(result.samples["inference"].warm_ns) == 1
 
 
-def test_a_last_line_without_its_end_is_a_turn(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_last_line_without_a_newline_is_a_turn(implementation: Runner, models: Path, tmp_path: Path) -> None:
     with started(implementation, photos(implementation, models, tmp_path), tmp_path) as live:
         result, exit_code, rest = live.end("3 2")
     assert (result.status, exit_code) == ("ok", 0)
@@ -179,8 +175,8 @@ def test_a_last_line_without_its_end_is_a_turn(implementation: Runner, models: P
 
 
 @pytest.mark.clock
-def test_a_runner_that_waits_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
-    # OpenMP, which torch uses, lets threads spin for some milliseconds more and has no way to stop them
+def test_a_waiting_runner_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
+    # threads of OpenMP, which torch uses, spin for some milliseconds more and cannot be stopped
     threads = 1 if computing_program.name == "torch" else 2
     request = photos(computing_program, models, tmp_path)
     request["settings"]["threads"] = threads

@@ -1,4 +1,4 @@
-"""Networks of the zoo with their photos, made once. These tests run in the export environment."""
+"""Networks of the zoo with their photos, built once. These tests run in the export environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
-    """Return what makes a network of the zoo, with its photos and PyTorch's answers to them."""
+    """Return a function that builds a network of the zoo, its photos and PyTorch's outputs."""
     from packages import Subject
 
     folder = tmp_path_factory.mktemp("photos")

@@ -1,4 +1,4 @@
-"""What the tests of CoreML packages share: subjects, small programs, and faults planted into saved files."""
+"""Helpers for tests of CoreML packages: subjects, small programs, and faults injected into saved files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLOATS = {1: np.float16, 2: np.float32}
 
 
 class Subject(NamedTuple):
-    """A network, photos as float32 [8, 3, 224, 224], and PyTorch's answers, float32 [8, 1000]."""
+    """A network, photos as float32 [8, 3, 224, 224], and PyTorch's outputs, float32 [8, 1000]."""
 
     network: torch.nn.Module
     photos: NDArray[np.float32]
@@ -42,7 +42,7 @@ def change_weights(package: Path, change: Callable[[Array], None]) -> None:
 
 
 def entries(data: bytes) -> list[tuple[int, int, int]]:
-    """Return type, size in bytes and place of each entry of a weight file."""
+    """Return type, size in bytes and offset of each entry of a weight file."""
     count, _ = struct.unpack_from("<II", data)
     found, place = [], 64
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""A package that does not compute what PyTorch computes is caught, however small the fault."""
+"""A package whose outputs differ from PyTorch's is caught, however small the fault."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FP32, FP16 = PACKAGES[:2]
 
 @pytest.fixture(params=[FP32, FP16], ids=["fp32", "fp16"])
 def converted(request: pytest.FixtureRequest, subject: Callable[[str], Subject], package: Path) -> Callable[[], None]:
-    """Return what checks a fresh package of MobileNetV2, whatever was done to its files since."""
+    """Return a function that checks a fresh package of MobileNetV2 after changes to its files."""
     kind, given = request.param, subject("mobilenet_v2")
     write_package(given.network, kind, torch.from_numpy(given.photos[:1]), package)
 
@@ -56,7 +56,7 @@ def test_a_changed_weight_is_caught(
         converted()
 
 
-def test_a_weight_file_that_was_cut_is_caught(converted: Callable[[], None], package: Path) -> None:
+def test_a_truncated_weight_file_is_caught(converted: Callable[[], None], package: Path) -> None:
     data = (package / WEIGHTS).read_bytes()
     (package / WEIGHTS).write_bytes(data[:-4096])
     with pytest.raises(RunoffError, match=r"weight\.bin is broken: it has \d+ bytes; the entry at \d+ ends at"):
@@ -69,7 +69,7 @@ def test_a_weight_file_that_was_cut_is_caught(converted: Callable[[], None], pac
         converted()
 
 
-def test_a_program_that_was_cut_is_caught(converted: Callable[[], None], package: Path) -> None:
+def test_a_truncated_program_is_caught(converted: Callable[[], None], package: Path) -> None:
     data = (package / PROGRAM).read_bytes()
     (package / PROGRAM).write_bytes(data[: len(data) // 2])
     with pytest.raises(RunoffError, match="cannot be read"):

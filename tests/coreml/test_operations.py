@@ -31,7 +31,7 @@ TOKENS = (2, 5, 12)
 
 
 class Case(NamedTuple):
-    """A function of tensors, and the operation that its program is meant to hold."""
+    """A function of tensors, and the operation that its program must contain."""
 
     operation: str
     function: Callable[..., torch.Tensor]
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 def layer(module: nn.Module) -> nn.Module:
-    """Return `module` with parameters and statistics that are all of some size."""
+    """Return `module` in evaluation mode with random parameters and statistics."""
     draws = torch.Generator().manual_seed(1)
     for name, value in module.state_dict().items():
         if value.is_floating_point():
@@ -122,7 +122,7 @@ CASES = (
 
 
 class Built(NamedTuple):
-    """An operation that the converter from PyTorch does not write, and what it is by its documentation."""
+    """An operation that the converter from PyTorch never emits, and its documented formula."""
 
     operation: str
     build: Callable[..., Any]
@@ -157,11 +157,11 @@ BUILT = (
 
 
 class Together(nn.Module):  # type: ignore[misc]  # torch is not seen by the type checker
-    """All of `CASES` as one module; each has inputs of its own, and gives one output."""
+    """All of `CASES` as one module; each has separate inputs and one output."""
 
     def __init__(self) -> None:
         super().__init__()
-        # tracing wants to know whose parameters it meets
+        # tracing needs registered parameters
         self.layers = nn.ModuleList(case.function for case in CASES if isinstance(case.function, nn.Module))
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -175,9 +175,9 @@ class Converted(NamedTuple):
 
     program: Program
     answers: dict[str, NDArray[Any]]
-    """What the evaluator makes of it, by output: ``y`` with the number of the case."""
+    """The evaluator's outputs by name: ``y`` with the number of the case."""
     wanted: tuple[torch.Tensor, ...]
-    """PyTorch's answers."""
+    """PyTorch's outputs."""
 
 
 def arrays(shapes: tuple[tuple[int, ...], ...]) -> list[NDArray[np.float32]]:
@@ -248,7 +248,7 @@ def test_every_operation_is_tested() -> None:
     assert {case.operation for case in (*CASES, *BUILT)} == OPERATIONS.keys()
 
 
-def test_an_operation_that_is_not_known_is_refused(package: Path) -> None:
+def test_an_unknown_operation_is_refused(package: Path) -> None:
     program = mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))])(lambda x: mb.cumsum(x=x, axis=1))
     save(program, package)
     read = read_package(package)
@@ -257,7 +257,7 @@ def test_an_operation_that_is_not_known_is_refused(package: Path) -> None:
         evaluate(read, {"x": np.zeros((2, 3), np.float32)})
 
 
-def test_a_feed_that_does_not_fit_is_refused(package: Path) -> None:
+def test_a_feed_of_the_wrong_shape_is_refused(package: Path) -> None:
     program = mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))])(lambda x: mb.relu(x=x))
     save(program, package)
     read = read_package(package)

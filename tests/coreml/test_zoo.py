@@ -1,4 +1,4 @@
-"""The networks of the zoo as CoreML packages, saved and read back: they compute what PyTorch computes."""
+"""The networks of the zoo as CoreML packages, saved and read back: outputs equal PyTorch's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_package_computes_what_pytorch_computes(
 ) -> None:
     given = subject(name)
     write_package(given.network, kind, torch.from_numpy(given.photos[:1]), package)
-    # a store is read by others than its maker too
+    # other users read the store too
     assert {part.stat().st_mode & 0o044 for part in package.rglob("*")} == {0o044}
     program = read_package(package)
     assert unknown_operations(program) == []
@@ -47,6 +47,6 @@ def test_a_package_computes_what_pytorch_computes(
     assert program.spec_version == 7
 
 
-def test_the_photos_of_real_weights_are_what_they_show(subject: Callable[[str], Subject]) -> None:
+def test_real_weights_classify_the_photos(subject: Callable[[str], Subject]) -> None:
     best = subject("efficientnet-lite0").references.argmax(axis=1)
     assert len(np.unique(best)) >= 6

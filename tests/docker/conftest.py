@@ -26,10 +26,10 @@ def cuda() -> Image:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Path:
-    """Return a folder that `CALLER` owns, as a caller's own results folder is his."""
+    """Return a folder owned by `CALLER`."""
     folder = tmp_path / "results"
     folder.mkdir()
-    # where the tests are not root's, the caller is whoever runs them
+    # if the tests do not run as root, the caller is the current user
     if os.geteuid() == 0:
         os.chown(folder, *map(int, CALLER.split(":")))
     tmp_path.chmod(0o755)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 IMAGES = os.environ.get("RUNOFF_IMAGES", "cpu cuda").split()
 CALLER = "12345:12345"
-"""A user that no image knows."""
+"""A user unknown to the images."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Image:
         return subprocess.run(self.command(*arguments, options=options), capture_output=True, text=True, check=False)
 
     def shell(self, script: str, options: tuple[str, ...] = ()) -> str:
-        """Return what a shell script prints in a container."""
+        """Return the output of a shell script in a container."""
         command = self.command("-c", script, options=(*options, "--entrypoint", "sh"))
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

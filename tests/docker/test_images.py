@@ -1,4 +1,4 @@
-"""The images do what docs/docker.md says, in real containers: nox -s docker."""
+"""The images work as docs/docker.md describes, in real containers: nox -s docker."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SUITE = Path(__file__).with_name("suite.toml")
 BUILD_TOOLS = ("cargo", "rustc", "cc", "g++", "make", "cmake", "nasm", "maturin", "uv", "nox", "pip")
 
 
-def test_the_doctor_finds_nothing_missing_that_an_image_can_hold(image: Image) -> None:
+def test_doctor_reports_only_what_an_image_cannot_contain(image: Image) -> None:
     found = json.loads(image.run("doctor", "--json").stdout)
     states = {finding["what"]: finding["state"] for finding in found}
     assert {states[f"target {name}"] for name in TARGETS} == {"ok"}, found
     assert states["probe process"] == "ok", found
-    # perf is there; Docker lets it count for those alone whom it is told to
+    # perf is installed; Docker permits counting only with extra privileges
     (counters,) = (finding["detail"] for finding in found if finding["what"] == "probe counters")
     assert counters.startswith(("perf 6", "perf is not permitted to measure on this machine")), found
 
@@ -44,12 +44,12 @@ def test_every_path_answers_without_a_network_for_any_user(image: Image, target:
     assert result["top"][0][0]["label"]
 
 
-def test_the_extension_is_there_to_be_imported(image: Image) -> None:
+def test_the_extension_can_be_imported(image: Image) -> None:
     program = "import runoff_ort; print(runoff_ort.__name__)"
     assert image.shell(f"/opt/runoff/.nox/ort-pyo3/bin/python -c '{program}'").strip() == "runoff_ort"
 
 
-def test_a_bench_leaves_its_results_with_the_caller(image: Image, mounted: Path, caller: str) -> None:
+def test_results_of_a_bench_belong_to_the_caller(image: Image, mounted: Path, caller: str) -> None:
     volumes = ("--volume", f"{mounted}:/results", "--volume", f"{SUITE}:/suite.toml:ro")
     ran = image.run("bench", "/suite.toml", options=("--user", caller, *volumes))
     assert ran.returncode == 0, ran.stderr + ran.stdout
@@ -63,7 +63,7 @@ def test_a_bench_leaves_its_results_with_the_caller(image: Image, mounted: Path,
     assert owners == {tuple(map(int, caller.split(":")))}
 
 
-def test_a_folder_that_is_not_the_callers_is_named(image: Image, tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_named(image: Image, tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     ran = image.run("bench", options=("--user", "54321:54321", "--volume", f"{tmp_path}:/results"))
     assert ran.returncode == 2
@@ -75,21 +75,21 @@ def test_a_folder_that_is_not_the_callers_is_named(image: Image, tmp_path: Path)
 def test_cuda_without_a_gpu_is_one_clear_line(image: Image, target: str) -> None:
     ran = image.run("run", "--target", target, "--set", "provider=cuda")
     assert ran.returncode == 3, ran.stderr
-    told = [line for line in ran.stderr.splitlines() if line.strip()]
-    assert told[0].startswith(f"runoff: {target}: "), ran.stderr
-    assert "cuda" in told[0].lower()
-    assert len(told) <= 2, ran.stderr
+    lines = [line for line in ran.stderr.splitlines() if line.strip()]
+    assert lines[0].startswith(f"runoff: {target}: "), ran.stderr
+    assert "cuda" in lines[0].lower()
+    assert len(lines) <= 2, ran.stderr
     assert ran.stdout == ""
 
 
-def test_only_the_drivers_library_is_missing_to_the_cuda_provider(cuda: Image) -> None:
+def test_the_cuda_provider_misses_only_the_drivers_library(cuda: Image) -> None:
     folder = "/opt/runoff/lib"
     script = f"ldd {folder}/libonnxruntime_providers_cuda.so {folder}/libonnxruntime_providers_shared.so"
     missing = {line.split()[0] for line in cuda.shell(script).splitlines() if "not found" in line}
     assert missing == {"libcuda.so.1"}
 
 
-def test_stopping_a_container_keeps_what_was_measured(image: Image, mounted: Path, caller: str) -> None:
+def test_stopping_a_container_keeps_the_results(image: Image, mounted: Path, caller: str) -> None:
     options = ("--user", caller, "--volume", f"{mounted}:/results", "--name", f"runoff-stopped-{image.kind}")
     with subprocess.Popen(image.command("bench", options=options), stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120

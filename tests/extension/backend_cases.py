@@ -1,4 +1,4 @@
-"""The test models of ONNX itself, which the package `onnx` carries or makes."""
+"""The test models of ONNX itself, which the package `onnx` contains or generates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ON_DISK = ("simple", "pytorch-converted", "pytorch-operator")
 
 
 class Case(NamedTuple):
-    """A model, and what it has to answer to what."""
+    """A model with inputs and expected outputs."""
 
     name: str
     path: Path
@@ -26,20 +26,20 @@ class Case(NamedTuple):
     atol: float
 
     def judge(self, answers: list[list[Any]]) -> str:
-        """Return what ONNX's own comparison says against the answers, one list for each set; "" when nothing."""
+        """Return the differences that ONNX's own comparison finds, one list for each set; "" if none."""
         try:
             for (_, expected), outputs in zip(self.sets, answers, strict=True):
                 Runner.assert_similar_outputs(expected, outputs, self.rtol, self.atol)
         except (AssertionError, AttributeError, TypeError) as error:
-            # the last two: ONNX's comparison knows no None, and no empty list against an array
+            # the last two: ONNX's comparison does not handle None, or an empty list against an array
             return f"{type(error).__name__}: {error}"
         return ""
 
 
 def node_cases(folder: Path) -> list[Case]:
-    """Return the tests of single operators, which ONNX makes on the spot; their models go to `folder`."""
+    """Return the tests of single operators, which ONNX generates; their models are written to `folder`."""
     with warnings.catch_warnings():
-        # NumPy warns while ONNX computes what it expects of infinities
+        # NumPy warns while ONNX computes expected outputs with infinities
         warnings.simplefilter("ignore")
         made = load_model_tests(kind="node")
     cases = []
@@ -50,7 +50,7 @@ def node_cases(folder: Path) -> list[Case]:
 
 
 def disk_cases() -> list[Case]:
-    """Return the tests that lie on the disk: whole small networks, and operators as PyTorch exported them."""
+    """Return the tests stored on disk: small networks, and operators exported by PyTorch."""
     cases = []
     for one in [one for kind in ON_DISK for one in load_model_tests(kind=kind)]:
         folder = Path(one.model_dir)
@@ -61,7 +61,7 @@ def disk_cases() -> list[Case]:
 
 
 def light_cases() -> list[Case]:
-    """Return the well-known networks of before 2018 without their weights, with what they answer to a ramp."""
+    """Return the well-known networks of before 2018 without their weights, with their outputs for a ramp."""
     cases = []
     for path in sorted((Path(DATA_DIR) / "light").glob("*.onnx")):
         graph = onnx.load(path).graph
@@ -98,7 +98,7 @@ def _values(items: Any) -> list[Any]:
 
 
 def _value(item: Any) -> Any:
-    """Return what ONNX's tests are given as, as arrays, lists of arrays and None."""
+    """Convert the data of ONNX's tests to arrays, lists of arrays and None."""
     if isinstance(item, onnx.TensorProto):
         return numpy_helper.to_array(item)
     if isinstance(item, list):

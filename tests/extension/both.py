@@ -28,7 +28,7 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 class Theirs:
     """Onnxruntime's API for Python, with the shape of the extension's.
 
-    Its `run` knows no bfloat16; such arrays go in and come out as ``OrtValue``, which does.
+    Its `run` does not support bfloat16; such arrays are passed and returned as ``OrtValue``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class Both:
 
 
 def plain(array: Any) -> Any:
-    """Return the elements in C order and native byte order, strings as objects: as onnxruntime wants them."""
+    """Return the elements in C order and native byte order, strings as objects, as onnxruntime requires."""
     dtype = object if array.dtype.kind in "UT" else array.dtype.newbyteorder("=")
     return np.array(array, dtype=dtype, order="C")
 

@@ -1,4 +1,4 @@
-"""What it means that two answers are the same: to the bit."""
+"""Bitwise comparison of two outputs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def differences(own: Any, other: Any, where: str = "output") -> list[str]:
-    """Return how two values differ in type, dtype, shape or any bit; nothing when they do not.
+    """Return the difference of two values in type, dtype, shape or any bit; empty if none.
 
-    Values are what both APIs return: arrays, lists, dictionaries, Python's own numbers and strings, and None.
+    Both APIs return: arrays, lists, dictionaries, Python's own numbers and strings, and None.
     """
     if isinstance(own, np.ndarray) and isinstance(other, np.ndarray):
         return _of_arrays(own, other, where)

@@ -1,4 +1,4 @@
-"""What the tests of the extension share. They run in its own environment, beside onnxruntime: nox -s extension."""
+"""Fixtures of the extension's tests. They run in its environment, next to onnxruntime: nox -s extension."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTES = pytest.StashKey[list[str]]()
 
 @pytest.fixture(scope="session")
 def note(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Return a function that puts a line into the summary of all tests."""
+    """Return a function that adds a line to the summary of all tests."""
     return pytestconfig.stash.setdefault(NOTES, []).append
 
 

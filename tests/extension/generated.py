@@ -20,7 +20,7 @@ FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 NUMBERS = [*INTEGERS, *FLOATS, BFLOAT16, np.dtype(bool)]
 STRINGS = np.dtype(object)
 DTYPES = [*NUMBERS, STRINGS]
-# what onnxruntime's CPU kernels add and multiply
+# dtypes that onnxruntime's CPU kernels add and multiply
 ADDED = [np.dtype(name) for name in ("float32", "float64", "int32", "int64")]
 CAST_TO = ("float16", "float32", "float64", "bfloat16")
 OPSET, IR_VERSION = 17, 8
@@ -37,7 +37,7 @@ def element(dtype: np.dtype[Any] | str) -> int:
 
 
 def tensor(name: str, dtype: np.dtype[Any] | str, rank: int | None) -> Any:
-    """Describe a tensor whose dimensions are all dynamic; a rank of None leaves that open as well."""
+    """Describe a tensor with dynamic dimensions; a rank of None is dynamic as well."""
     shape = None if rank is None else [f"{name}{index}" for index in range(rank)]
     return helper.make_tensor_value_info(name, element(dtype), shape)
 
@@ -65,13 +65,13 @@ def cast(dtype: np.dtype[Any], rank: int | None, to: str) -> ModelProto:
 
 
 def reshape(dtype: np.dtype[Any], rank: int | None) -> ModelProto:
-    """Return a model whose output has the shape that its second input says."""
+    """Return a model whose second input is the shape of its output."""
     node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
     return model([node], [tensor("x", dtype, rank), tensor("shape", "int64", 1)], [tensor("y", dtype, None)])
 
 
 def several(dtype: np.dtype[Any], rank: int | None) -> ModelProto:
-    """Return a model with two inputs and four outputs of other dtypes and ranks."""
+    """Return a model with two inputs and four outputs of different dtypes and ranks."""
     nodes = [
         helper.make_node("Identity", ["x"], ["same"]),
         helper.make_node("Shape", ["x"], ["shape"]),
@@ -141,20 +141,20 @@ def repeated(array: Any) -> Any:
 
 
 def swapped(array: Any) -> Any:
-    """Return the elements in the other byte order, where their dtype has one."""
+    """Return the elements in the other byte order, if their dtype has one."""
     has_order = array.dtype != BFLOAT16 and array.dtype.kind in "iufU"
     return array.astype(array.dtype.newbyteorder()) if has_order else array
 
 
 def unaligned(array: Any) -> Any:
-    """Return the elements at an odd address, where they are plain bytes."""
+    """Return the elements at an odd address, if they are plain bytes."""
     if array.dtype.kind in "OT":
         return array
     return np.frombuffer(b"\0" + array.tobytes(), np.uint8, offset=1).view(array.dtype).reshape(array.shape)
 
 
 def read_only(array: Any) -> Any:
-    """Return the elements where they cannot be written to."""
+    """Return the elements in read-only memory."""
     array.setflags(write=False)
     return array
 

@@ -1,4 +1,4 @@
-"""Programs that the tests start in processes of their own: ``python programs.py NAME FOLDER``."""
+"""Programs that the tests start in separate processes: ``python programs.py NAME FOLDER``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def slow_model(folder: Path) -> Path:
 
 
 def slow_call(folder: Path, seconds: float) -> tuple[Any, dict[str, Any]]:
-    """Return a session, and feeds with which its run takes about that long."""
+    """Return a session, and feeds for a run of about that duration."""
     session = runoff_ort.Session(slow_model(folder), threads=1)
     feeds = {"times": np.array(20), "x": np.zeros((SIDE, SIDE), np.float32)}
     session.run(feeds)
@@ -45,13 +45,13 @@ def slow_call(folder: Path, seconds: float) -> tuple[Any, dict[str, Any]]:
 
 
 def ready() -> None:
-    """Tell the test to go on."""
+    """Signal the test to continue."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 
 
 def interrupted(folder: Path) -> None:
-    """Be in a run when Ctrl-C comes."""
+    """Receive Ctrl-C during a run."""
     session, feeds = slow_call(folder, 2)
     ready()
     session.run(feeds)
@@ -59,7 +59,7 @@ def interrupted(folder: Path) -> None:
 
 
 def interrupted_loop(folder: Path) -> None:
-    """Be in a run in a thread of asyncio's when Ctrl-C comes."""
+    """Receive Ctrl-C during a run in a thread of asyncio."""
     session, feeds = slow_call(folder, 2)
 
     async def call() -> None:
@@ -73,7 +73,7 @@ def interrupted_loop(folder: Path) -> None:
 
 
 def spawned(folder: Path) -> None:
-    """Use the extension in processes that were spawned, while this one has a session of its own."""
+    """Use the extension in spawned processes, while this one has a separate session."""
     session, feeds = slow_call(folder, 0.01)
     expected = session.run(feeds)["y"]
     with get_context("spawn").Pool(2) as pool:

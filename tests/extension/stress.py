@@ -1,7 +1,7 @@
-"""Many threads on one session, sessions made and dropped, failures in between: ``python stress.py FOLDER``.
+"""Many threads on one session, sessions created and dropped, failures in between: ``python stress.py FOLDER``.
 
-Prints what was done and what memory did, as JSON. A wrong answer, or an error that is not the expected one, ends it
-with a traceback; a deadlock with the stacks of all threads.
+Prints the number of calls and the memory use as JSON. A wrong output or an unexpected error ends it with a traceback,
+a deadlock with the stacks of all threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 THREADS, CALLS = 8, 10_000
 WATCHDOG_S = 240
-# of 64 KiB each: outputs of this size stay on ONNX Runtime's memory, and one that leaks every time is seen
+# 64 KiB each: outputs of this size stay in ONNX Runtime's memory, and a leak in every call is visible
 SHAPE = (64, 256)
 FLOAT = np.dtype(np.float32)
 
@@ -41,7 +41,7 @@ def adding_model(folder: Path) -> Path:
 
 
 class Worker:
-    """One thread's share of the calls, on arrays of its own."""
+    """One thread's share of the calls, on separate arrays."""
 
     def __init__(self, session: Any, path: Path, seed: int) -> None:
         self.session, self.path = session, path
@@ -67,7 +67,7 @@ class Worker:
             self.failure = error
 
     def check(self, answer: dict[str, Any]) -> None:
-        """Compare with what NumPy adds."""
+        """Compare with NumPy's sum."""
         for name, expected in self.expected.items():
             assert answer[name].tobytes() == expected.tobytes(), name
 
@@ -76,42 +76,42 @@ class Worker:
         self.check(self.session.run(self.feeds))
 
     def run_strided(self) -> None:
-        """Call it with arrays that have to be copied."""
+        """Call it with arrays that must be copied."""
         self.check(self.session.run({name: np.asfortranarray(array) for name, array in self.feeds.items()}))
 
     def run_into(self) -> None:
-        """Call it into arrays of one's own."""
+        """Call it with preallocated outputs."""
         for array in self.into.values():
             array[...] = 0
         self.session.run_into(self.feeds, self.into)
         self.check(self.into)
 
     def run_bound(self) -> None:
-        """Call it by a binding."""
+        """Call it through a binding."""
         self.check(self.binding.run())
 
     def new_session(self) -> None:
-        """Make a session, use it and drop it before its answer."""
+        """Create a session, use it and drop it before its output."""
         self.check(runoff_ort.Session(self.path, threads=1).run(self.feeds))
 
     def wrong_name(self) -> None:
-        """Give an input that is not there."""
+        """Give an unknown input."""
         self.fails(runoff_ort.RunoffOrtError, "nothing", lambda: self.session.run({**self.feeds, "nothing": self.x}))
 
     def wrong_dtype(self) -> None:
-        """Give another dtype."""
+        """Give a wrong dtype."""
         self.fails(TypeError, "float32", lambda: self.session.run({**self.feeds, "z": self.z.astype(np.float64)}))
 
     def wrong_shape(self) -> None:
-        """Give shapes that only ONNX Runtime finds wrong, while it runs."""
+        """Give shapes that only ONNX Runtime rejects, at run time."""
         self.fails(runoff_ort.RunoffOrtError, "Add", lambda: self.session.run({**self.feeds, "z": self.z[:, :100]}))
 
     def no_model(self) -> None:
-        """Load a model that is not there."""
+        """Load a missing model."""
         self.fails(runoff_ort.RunoffOrtError, "gone.onnx", lambda: runoff_ort.Session(self.path.with_name("gone.onnx")))
 
     def bad_model(self) -> None:
-        """Load a file that is no model."""
+        """Load a file that is not a model."""
         self.fails(runoff_ort.RunoffOrtError, "stress.py", lambda: runoff_ort.Session(__file__))
 
     def fails(self, kind: type[Exception], word: str, call: Callable[[], object]) -> None:
@@ -121,7 +121,7 @@ class Worker:
 
 
 def turn(workers: list[Worker], calls: int) -> None:
-    """Let all threads make their share of the calls."""
+    """Make all calls, shared by the threads."""
     threads = [threading.Thread(target=worker.work, args=(calls // len(workers),)) for worker in workers]
     for thread in threads:
         thread.start()
@@ -133,7 +133,7 @@ def turn(workers: list[Worker], calls: int) -> None:
 
 
 def memory() -> dict[str, int]:
-    """Return what is there: resident bytes of the process, and blocks that Python has allocated."""
+    """Return the resident bytes of the process, and the number of blocks that Python has allocated."""
     gc.collect()
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (resident,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
@@ -141,7 +141,7 @@ def memory() -> dict[str, int]:
 
 
 def main(folder: Path) -> None:
-    """Warm up with as many calls as are counted, then see what they leave behind."""
+    """Warm up with as many calls as are counted, then measure the leftover memory."""
     path = adding_model(folder)
     session = runoff_ort.Session(path, threads=2)
     workers = [Worker(session, path, seed) for seed in range(THREADS)]

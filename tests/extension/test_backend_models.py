@@ -1,4 +1,4 @@
-"""ONNX's own test models: the extension passes those that onnxruntime passes, with the same bits."""
+"""ONNX's own test models: the extension passes the same models as onnxruntime, with the same bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """How one API did on one case: answers for each set of inputs, and why the case is not passed."""
+    """Result of one API for one case: outputs for each set of inputs, and the reason for a failure."""
 
     answers: list[list[Any]] | None
     reason: str
@@ -48,7 +48,7 @@ def attempt(case: Case, load: Callable[[Path], Any]) -> Outcome:
 
 
 def complaint(case: Case, own: Outcome, other: Outcome) -> str:
-    """Return in what the two APIs are not alike on a case; "" when in nothing."""
+    """Return the difference of the two APIs on a case; "" if none."""
     if bool(own.reason) != bool(other.reason):
         return f"{case.name}\n  runoff_ort:  {own.reason or 'ok'}\n  onnxruntime: {other.reason or 'ok'}"
     if own.answers is None or other.answers is None:
@@ -62,7 +62,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     return [*node_cases(tmp_path_factory.mktemp("node")), *disk_cases(), *light_cases()]
 
 
-def test_the_pass_list_is_that_of_onnxruntime(cases: list[Case], note: Callable[[str], None]) -> None:
+def test_the_pass_list_equals_that_of_onnxruntime(cases: list[Case], note: Callable[[str], None]) -> None:
     complaints = []
     passed = Counter[str]()
     tried = cases if FULL else cases[::10]

@@ -1,6 +1,6 @@
-"""Tensors in a device's memory, and providers that are not here.
+"""Tensors in a device's memory, and unavailable providers.
 
-The memory is the host's, so that all but the copies to a GPU runs anywhere; where there is one, it answers too.
+The memory is the host's, so everything except the copies to a GPU runs anywhere; a GPU is tested too if present.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def steps(binding: runoff_ort.DeviceBinding, feeds: dict[str, Any]) -> dict[str,
 
 
 @pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.int64), np.dtype(bool), BFLOAT16], ids=str)
-def test_it_answers_as_run_does_for_every_shape(dtype: Any) -> None:
+def test_outputs_equal_those_of_run_for_every_shape(dtype: Any) -> None:
     same = both("Identity", dtype, 2)
     binding = same.ours.on_device()
     for shape in [(2, 3), (2, 3), (5, 700), (0, 3), (1, 1), (2, 3)]:
@@ -48,7 +48,7 @@ def test_inputs_may_come_in_any_order_and_layout() -> None:
     assert answer.tolist() == [[0, 2, 4], [1, 3, 5], [1, 1, 1]]
 
 
-def test_what_goes_in_may_change_and_what_comes_out_stays() -> None:
+def test_inputs_may_change_and_outputs_stay() -> None:
     same = both("Identity", FLOAT, 1)
     binding = same.ours.on_device()
     x = np.arange(5000, dtype=FLOAT)
@@ -61,7 +61,7 @@ def test_what_goes_in_may_change_and_what_comes_out_stays() -> None:
     assert np.array_equal(second, x)
 
 
-def test_an_output_of_a_shape_that_nobody_knows_is_made_each_time(tmp_path: Path) -> None:
+def test_an_output_of_unknown_shape_is_allocated_each_time(tmp_path: Path) -> None:
     node = helper.make_node("NonZero", ["x"], ["places"])
     found = model([node], [tensor("x", FLOAT, 1)], [tensor("places", np.dtype(np.int64), 2)])
     binding = runoff_ort.Session(save(found, tmp_path / "found.onnx")).on_device()
@@ -110,19 +110,19 @@ def test_an_initialiser_is_part_of_the_model(tmp_path: Path) -> None:
     assert raised.value.kind == "bad-request"
 
 
-def test_the_cpu_is_no_device() -> None:
+def test_the_cpu_is_not_a_device() -> None:
     assert both("Identity", FLOAT, 1).ours.device is None
 
 
-def test_every_provider_is_here_or_lacks_something() -> None:
-    here, lacking = runoff_ort.providers(), runoff_ort.unavailable_providers()
+def test_every_provider_is_available_or_has_a_reason() -> None:
+    here, unavailable = runoff_ort.providers(), runoff_ort.unavailable_providers()
     assert "cpu" in here
-    assert {name for name in NVIDIA if name in here} ^ set(lacking) == set(NVIDIA)
-    assert all(reason and not reason.endswith(".") for reason in lacking.values())
+    assert {name for name in NVIDIA if name in here} ^ set(unavailable) == set(NVIDIA)
+    assert all(reason and not reason.endswith(".") for reason in unavailable.values())
 
 
 @pytest.mark.parametrize("provider", NVIDIA)
-def test_a_gpu_answers_or_one_line_says_what_is_lacking(provider: str, tmp_path: Path) -> None:
+def test_a_gpu_works_or_one_line_gives_the_reason(provider: str, tmp_path: Path) -> None:
     path = save(one_node("Add", FLOAT, 2), tmp_path / "add.onnx")
     x = any_bits(3, FLOAT, (4, 5))
     reason = runoff_ort.unavailable_providers().get(provider)
@@ -141,6 +141,6 @@ def test_a_gpu_answers_or_one_line_says_what_is_lacking(provider: str, tmp_path:
     assert raised.value.message == f"settings.provider: {provider!r} cannot be used: {reason}"
     assert raised.value.hint == 'docker run --gpus all ..., or set provider = "cpu"'
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    # ONNX Runtime adds nothing of its own: what comes after Python's own lines is the exception
+    # ONNX Runtime logs nothing: only the exception follows the lines of the traceback
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("Traceback", " "))]
     assert lines == [f"runoff_ort.RunoffOrtError: {raised.value}"]

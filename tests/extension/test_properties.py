@@ -1,4 +1,4 @@
-"""Whatever the shape, dtype and layout: the extension answers what onnxruntime answers, to the bit."""
+"""For any shape, dtype and layout, outputs of the extension equal onnxruntime's to the bit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def questions(draw: st.DrawFn, *, numbers_only: bool = False) -> tuple[Any, dict
     if kind == "Concat":
         shape = shape or (1,)
     if dtype != STRINGS and shape and draw(st.integers(0, 3)) == 0:
-        # large outputs stay on ONNX Runtime's memory, small ones are copied
+        # large outputs stay in ONNX Runtime's memory, small ones are copied
         shape = (shape[0] * 500, *shape[1:])
     rank = draw(st.sampled_from([len(shape), None]))
     feeds = {"x": draw(arrays(dtype, shape))}
@@ -42,7 +42,7 @@ def questions(draw: st.DrawFn, *, numbers_only: bool = False) -> tuple[Any, dict
 
 
 def expected(model: Any, feeds: dict[str, Any]) -> dict[str, Any]:
-    """Return what onnxruntime answers to the elements that the arrays show."""
+    """Return onnxruntime's outputs for the elements of the arrays."""
     return dict(model.theirs.run({name: plain(array) for name, array in feeds.items()}))
 
 
@@ -74,7 +74,7 @@ def test_run_into(question: tuple[Any, dict[str, Any]]) -> None:
 
 @given(questions(numbers_only=True), st.booleans())
 @EXAMPLES
-def test_a_binding_sees_what_is_in_its_arrays_now(question: tuple[Any, dict[str, Any]], give_outputs: bool) -> None:  # noqa: FBT001
+def test_a_binding_reads_current_contents(question: tuple[Any, dict[str, Any]], give_outputs: bool) -> None:  # noqa: FBT001
     model, feeds = question
     feeds = {name: plain(array) for name, array in feeds.items()}
     answer = expected(model, feeds)

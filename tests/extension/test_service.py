@@ -1,4 +1,4 @@
-"""The how-to for services: its programs work as written, with a model made on the spot."""
+"""The how-to for services: its programs work as written, with a generated model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIMEOUT_S = 120
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the page's programs and the model that it speaks of."""
+    """Return a folder with the page's programs and model."""
     made = tmp_path_factory.mktemp("service")
     for name, text in PROGRAMS.items():
         (made / name).write_text(text, encoding="utf-8")
@@ -60,25 +60,25 @@ def python(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def address(folder: Path, environment: None) -> Iterator[str]:  # noqa: ARG001 (for the service)
-    """Return the address of the service, which is started as the page says but on a free port, and ends at Ctrl-C."""
+    """Return the address of the service: started as on the page, but on a free port, and ended by Ctrl-C."""
     (command,) = (one for one in COMMANDS if one.startswith("uvicorn "))
     arguments = command.replace("--port 8000", "--port 0").split()
     service = subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
     assert service.stderr is not None
-    told = []
+    printed = []
     for line in service.stderr:
-        told.append(line)
+        printed.append(line)
         if found := re.search(r"running on (http://\S+)", line):
             yield found[1]
             break
     else:
-        pytest.fail("".join(told))
+        pytest.fail("".join(printed))
     service.send_signal(signal.SIGINT)
     _, errors = service.communicate(timeout=TIMEOUT_S)
     assert "Finished server process" in errors, errors
 
 
-def asked(address: str, x: Any) -> httpx.Response:
+def post(address: str, x: Any) -> httpx.Response:
     return httpx.post(f"{address}/predict", json={"x": x}, timeout=TIMEOUT_S)
 
 
@@ -87,24 +87,24 @@ def test_every_program_of_the_page_is_run() -> None:
     assert sorted(PROGRAMS) == ["calls.py", "prepare_model.py", "processes.py", "service.py"]
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_its_links_resolve() -> None:
     targets = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert [target for target in targets if not (PAGE.parent / target.split("#")[0]).exists()] == []
 
 
-def test_the_service_answers_many_at_once(address: str) -> None:
+def test_the_service_handles_concurrent_requests(address: str) -> None:
     (shown,) = (re.search(r"--json '(.*)'", one) for one in COMMANDS if one.startswith("curl "))
     assert shown is not None
     x = json.loads(shown[1])["x"]
-    assert asked(address, x).json() == {"scores": (np.array(x, np.float32) @ WEIGHTS).tolist()}
+    assert post(address, x).json() == {"scores": (np.array(x, np.float32) @ WEIGHTS).tolist()}
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: asked(address, [[number, 0, 0, 1]]).json(), range(100)))
+        answers = list(pool.map(lambda number: post(address, [[number, 0, 0, 1]]).json(), range(100)))
     assert answers == [{"scores": [[9.0, 10.0 + number, 11.0 + 2 * number]]} for number in range(100)]
 
 
 @pytest.mark.parametrize(("x", "word"), [([[1, 2]], "4"), ([[1, 2, 3, 4], [1]], "equally"), ("text", "list")])
-def test_a_wrong_question_is_the_askers_fault(address: str, x: Any, word: str) -> None:
-    answer = asked(address, x)
+def test_a_bad_request_is_a_client_error(address: str, x: Any, word: str) -> None:
+    answer = post(address, x)
     assert answer.status_code == 422
     assert word in answer.text
 
@@ -125,6 +125,6 @@ def test_a_model_is_prepared_once(folder: Path, environment: None) -> None:  # n
     assert Path(python(folder, *command.split()[1:]).strip()).stat().st_mtime_ns == made
 
 
-@pytest.mark.parametrize(("program", "told"), [("calls.py", "100 (1, 3)\n"), ("processes.py", "10\n")])
-def test_the_other_programs_run(folder: Path, program: str, told: str) -> None:
-    assert python(folder, program) == told
+@pytest.mark.parametrize(("program", "printed"), [("calls.py", "100 (1, 3)\n"), ("processes.py", "10\n")])
+def test_the_other_programs_run(folder: Path, program: str, printed: str) -> None:
+    assert python(folder, program) == printed

@@ -1,4 +1,4 @@
-"""Many threads at once: no leak, no deadlock, right answers; and what happens to a process around a call."""
+"""Concurrent threads: no leak, no deadlock, correct outputs; and the behaviour of a process around a call."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def program(name: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_ten_thousand_calls_from_eight_threads(tmp_path: Path, note: Callable[[str], None]) -> None:
     running = program("stress.py", tmp_path)
-    told, errors = running.communicate(timeout=TIMEOUT_S)
+    printed, errors = running.communicate(timeout=TIMEOUT_S)
     assert running.returncode == 0, errors
-    found = json.loads(told)
+    found = json.loads(printed)
     assert sum(found["done"].values()) == CALLS
     assert min(found["done"].values()) > 50, "each kind of call was made"
     grown = {name: found["after"][name] - count for name, count in found["before"].items()}
     note(f"{CALLS:,} calls from 8 threads: {grown['resident_bytes'] / MEBIBYTE:+.1f} MiB, {grown['blocks']:+} blocks")
-    # one output that stays for each call would be 600 MiB, one Python object 10,000 blocks
+    # a leak of one output per call would be 600 MiB, of one Python object 10,000 blocks
     assert grown["resident_bytes"] < 4 * MEBIBYTE
     assert grown["blocks"] < 1000
 
@@ -48,7 +48,7 @@ def test_ctrl_c_during_a_run_ends_the_process_in_order(name: str, tmp_path: Path
     running = program("programs.py", name, tmp_path)
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
-    # long enough for the run to begin: it goes on for two seconds
+    # long enough for the run to begin; the run takes two seconds
     time.sleep(0.2)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=TIMEOUT_S)
@@ -56,13 +56,13 @@ def test_ctrl_c_during_a_run_ends_the_process_in_order(name: str, tmp_path: Path
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_processes_that_are_spawned_have_sessions_of_their_own(tmp_path: Path) -> None:
+def test_spawned_processes_have_separate_sessions(tmp_path: Path) -> None:
     running = program("programs.py", "spawned", tmp_path)
-    told, errors = running.communicate(timeout=TIMEOUT_S)
-    assert (running.returncode, told) == (0, "ready\n"), errors
+    printed, errors = running.communicate(timeout=TIMEOUT_S)
+    assert (running.returncode, printed) == (0, "ready\n"), errors
 
 
-def test_the_event_loop_goes_on_during_a_run(tmp_path: Path) -> None:
+def test_the_event_loop_continues_during_a_run(tmp_path: Path) -> None:
     session, feeds = slow_call(tmp_path, 1)
 
     async def ticks() -> tuple[int, Any]:
@@ -75,5 +75,5 @@ def test_the_event_loop_goes_on_during_a_run(tmp_path: Path) -> None:
 
     count, answer = asyncio.run(ticks())
     assert np.count_nonzero(answer) == 0
-    # a loop that is held up by the run ticks twice
+    # a loop blocked by the run ticks twice
     assert count > 10

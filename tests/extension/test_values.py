@@ -63,8 +63,8 @@ def test_sequences_go_in(dtype: Any, count: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [None, np.arange(3, dtype=FLOAT)], ids=["nothing", "something"])
 def test_optionals_go_in(value: Any, tmp_path: Path) -> None:
     node = helper.make_node("OptionalHasElement", ["x"], ["there"])
-    asked = loaded(model([node], [optional("x", FLOAT)], [tensor("there", "bool", 0)]), tmp_path)
-    assert bool(agree(asked, {"x": value})["there"]) == (value is not None)
+    presence = loaded(model([node], [optional("x", FLOAT)], [tensor("there", "bool", 0)]), tmp_path)
+    assert bool(agree(presence, {"x": value})["there"]) == (value is not None)
 
 
 def test_optionals_come_out(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_classifier_as_people_export_them() -> None:
     assert [type(value) for value in answer.values()] == [np.ndarray, list]
 
 
-def test_strings_may_hold_anything() -> None:
+def test_strings_may_contain_any_character() -> None:
     same = both("Identity", STRING, None)
     texts = np.array(["", "日本語", "a b\n", "🦀" * 5000], object)
     assert differences(agree(same, {"x": texts})["y"], texts) == []
@@ -120,7 +120,7 @@ def test_outputs_are_given_to_other_libraries_without_a_copy() -> None:
 
 
 class OfAnotherLibrary:
-    """A tensor that is no array of NumPy's, and can only be had through DLPack."""
+    """A tensor that is not a NumPy array, readable only through DLPack."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

@@ -1,4 +1,4 @@
-"""One real run of every target, with every tool that this machine has, shared by the tests that look at it."""
+"""One real run of every target, with every tool of this machine, shared by several tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROBES = ("life", "latency", "memory")
 TOOLS = {"process": HYPERFINE, "counters": PERF}
-"""Probes that take a tool."""
+"""Probes that need a tool."""
 SUITE = f"""
 [suite]
 name = "tiny"
@@ -41,7 +41,7 @@ warmup = 1
 
 @pytest.fixture(scope="session")
 def complete() -> None:
-    """Skip the tests, saying what to run, unless everything that they measure is there."""
+    """Skip the tests with a hint unless everything that they measure is installed."""
     missing = {name: make().missing for name, make in BUILT_IN.items()}
     lacks = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
     if not (paths.models() / MODEL / "manifest.json").is_file():
@@ -51,14 +51,14 @@ def complete() -> None:
 
 @pytest.fixture(scope="session")
 def hyperfine() -> str:
-    """Return the path of hyperfine, which the test cannot do without."""
+    """Return the path of hyperfine, which the test needs."""
     skip_because(unusable(HYPERFINE))
     return str(HYPERFINE.find())
 
 
 @pytest.fixture(scope="session")
 def perf() -> str:
-    """Return the path of perf, which the test cannot do without."""
+    """Return the path of perf, which the test needs."""
     skip_because(unusable(PERF))
     return str(PERF.find())
 

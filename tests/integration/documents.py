@@ -1,4 +1,4 @@
-"""The commands of a page that are marked as tested."""
+"""The tested commands of a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TESTED_PYTHON = re.compile(r"^<!-- tested -->\n+```python\n(.*?)^```$", re.MULT
 def commands_of(page: Path) -> list[str]:
     """Return the ``$`` lines of the console blocks that follow ``<!-- tested -->``, in order.
 
-    A line that ends in a backslash goes on in the next one.
+    A line that ends in a backslash continues on the next line.
     """
     blocks = _TESTED.findall(page.read_text(encoding="utf-8"))
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
@@ -40,7 +40,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def run_as_written(command: str, results: Path) -> subprocess.CompletedProcess[str]:
-    """Run `command` in the checkout, with runoff on the PATH; runs go below `results`."""
+    """Run `command` in the checkout, with runoff on the PATH; runs are written to `results`."""
     path = f"{paths.environments() / 'runoff' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["sh", "-c", command],

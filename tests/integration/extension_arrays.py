@@ -1,4 +1,4 @@
-"""Checks of the extension ``runoff_ort``: which arrays it takes, and where it leaves its results."""
+"""Checks of the extension ``runoff_ort``: accepted arrays, and the memory of its outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def targets_are_checked(_: Path) -> None:
-    """Give arrays that cannot be written into: each is refused with the reason, and none is written to."""
+    """Give read-only arrays as outputs: each is refused with a reason, and none is written."""
     import runoff_ort
 
     session = runoff_ort.Session(doubling(8))
@@ -43,7 +43,7 @@ def targets_are_checked(_: Path) -> None:
 
 
 def arrays_are_written_into(folder: Path) -> None:
-    """Write into arrays that are there, once and bound: the bits are those of `run`."""
+    """Write into preallocated arrays, directly and bound: the bits equal those of `run`."""
     import runoff_ort
 
     session = runoff_ort.Session(folder / "model.onnx")
@@ -66,7 +66,7 @@ def arrays_are_written_into(folder: Path) -> None:
 
 
 def arrays_are_used_in_place(_: Path) -> None:
-    """Look where the elements are: large outputs stay on ONNX Runtime's memory, and no output is an input's."""
+    """Check the memory of outputs: large ones stay in ONNX Runtime's memory, and none aliases an input."""
     import runoff_ort
 
     for size in (8, 100_000):
@@ -81,7 +81,7 @@ def arrays_are_used_in_place(_: Path) -> None:
 
 
 def outputs_that_are_inputs(_: Path) -> None:
-    """Run a model that passes its input on: the output is a copy, and cannot be written into, as nothing is written."""
+    """Run a model that passes its input through: the output is a copy; a preallocated output is refused."""
     import runoff_ort
 
     for size in (8, 100_000):
@@ -102,7 +102,7 @@ def outputs_that_are_inputs(_: Path) -> None:
 
 
 def outputs_of_another_shape(_: Path) -> None:
-    """Run a model whose output is not of the shape that it promises: it has the shape that it has."""
+    """Run a model that declares a wrong output shape: the output has its real shape."""
     import onnxruntime
     import runoff_ort
 
@@ -118,7 +118,7 @@ def outputs_of_another_shape(_: Path) -> None:
 
 
 def strides_do_not_matter(folder: Path) -> None:
-    """Arrays in Fortran order, reversed or sliced mean the numbers that they show."""
+    """Arrays in Fortran order, reversed or sliced are read in logical order."""
     import runoff_ort
 
     session = runoff_ort.Session(folder / "model.onnx")
@@ -131,7 +131,7 @@ def strides_do_not_matter(folder: Path) -> None:
 
 
 def a_panic_is_an_exception(_: Path) -> None:
-    """Take NumPy's C API away before the extension has it: the panic that follows is raised, and nothing else ends."""
+    """Remove NumPy's C API before the extension loads it: the panic is raised as an exception."""
     import runoff_ort
 
     session = runoff_ort.Session(doubling(8))

@@ -36,7 +36,7 @@ SPEC = {
 
 
 def telemetry_is_not_opened(_: Path) -> None:
-    """Make the environment where nothing forbids telemetry: it records nothing, and no variable is left behind."""
+    """Create the environment with telemetry not disabled: nothing is recorded, and no variable is left behind."""
     import runoff_ort
 
     for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
@@ -49,7 +49,7 @@ def telemetry_is_not_opened(_: Path) -> None:
 
 
 def import_brings_no_library(_: Path) -> None:
-    """Import the extension: neither the Python onnxruntime comes with it nor the library."""
+    """Import the extension: neither the Python onnxruntime nor the library is loaded."""
     import runoff_ort
 
     assert "onnxruntime" not in sys.modules
@@ -59,7 +59,7 @@ def import_brings_no_library(_: Path) -> None:
 
 
 def same_as_onnxruntime(folder: Path) -> None:
-    """Run a model on arrays: the bits are those of onnxruntime in Python."""
+    """Run a model on arrays: the bits equal those of onnxruntime in Python."""
     import onnxruntime
     import runoff_ort
 
@@ -74,7 +74,7 @@ def same_as_onnxruntime(folder: Path) -> None:
 
 
 def errors_say_what_was_expected(folder: Path) -> None:
-    """Give a wrong dtype, name, rank or size: an exception says what the model takes."""
+    """Give a wrong dtype, name, rank or size: an exception names the expected value."""
     import runoff_ort
 
     failed = runoff_ort.RunoffOrtError
@@ -93,7 +93,7 @@ def errors_say_what_was_expected(folder: Path) -> None:
 
 
 def bad_models_and_settings_are_told(folder: Path) -> None:
-    """Open what is not there or not a model, with settings that there are not."""
+    """Open a missing or invalid file, and use unknown settings."""
     import runoff_ort
 
     failed = runoff_ort.RunoffOrtError
@@ -115,7 +115,7 @@ def bad_models_and_settings_are_told(folder: Path) -> None:
 
 
 def weights_outside_the_folder_are_refused(_: Path) -> None:
-    """Open models whose weights are in a file elsewhere, however that is put: only the own folder's are read."""
+    """Open models with external weights, in all spellings of the path: only the model's folder is read."""
     import runoff_ort
 
     folder = FOLDER / "model"
@@ -160,7 +160,7 @@ def classify_knows_the_photo(folder: Path) -> None:
 
 
 def fixed_batches_are_filled(folder: Path) -> None:
-    """Classify with a model that takes two images at a time: any number of images will do."""
+    """Classify with a model that takes two images at a time: any number of images is accepted."""
     import runoff_ort
 
     path = write(
@@ -178,7 +178,7 @@ def fixed_batches_are_filled(folder: Path) -> None:
 
 
 def model_is_described(folder: Path) -> None:
-    """Ask for names, dtypes and shapes of inputs and outputs, the metadata, and what the engine is."""
+    """Read names, dtypes and shapes of inputs and outputs, the metadata, and the engine."""
     import onnxruntime
     import runoff_ort
 
@@ -190,17 +190,21 @@ def model_is_described(folder: Path) -> None:
     assert repr(made) == "TensorInfo(name='logits', dtype='float32', shape=(None, 1000))"
     assert given == runoff_ort.Session(path).inputs[0] != made
     assert len({given, made, session.inputs[0]}) == 2
-    told, theirs = session.metadata, onnxruntime.InferenceSession(path).get_modelmeta()
-    assert (told.producer, told.graph, told.domain) == (theirs.producer_name, theirs.graph_name, theirs.domain)
-    assert (told.description, told.custom) == (theirs.description, theirs.custom_metadata_map)
-    assert told == session.metadata
-    assert repr(told).startswith(f"Metadata(producer={told.producer!r}, ")
+    metadata, theirs = session.metadata, onnxruntime.InferenceSession(path).get_modelmeta()
+    assert (metadata.producer, metadata.graph, metadata.domain) == (
+        theirs.producer_name,
+        theirs.graph_name,
+        theirs.domain,
+    )
+    assert (metadata.description, metadata.custom) == (theirs.description, theirs.custom_metadata_map)
+    assert metadata == session.metadata
+    assert repr(metadata).startswith(f"Metadata(producer={metadata.producer!r}, ")
     assert session.threads == 2
     assert runoff_ort.runtime_version() in runoff_ort.library_path()
 
 
 def prepared_models_answer_the_same(folder: Path) -> None:
-    """Prepare a model and run it: it is found again, and answers as the model does."""
+    """Prepare a model and run it: the file is found again, and outputs equal the model's."""
     import runoff_ort
 
     prepared = runoff_ort.prepare(folder / "model.onnx", FOLDER / "prepared")
@@ -223,7 +227,7 @@ def profiles_are_told(_: Path) -> None:
 
 
 def examples_in_the_stubs_run(_: Path) -> None:
-    """Run every example in the stubs, in their order, as one conversation."""
+    """Run every example in the stubs, in order, in one namespace."""
     source = Path(__file__).parents[2] / "rust" / "runoff-py" / "runoff_ort.pyi"
     os.chdir(FOLDER)
     doubling("n", 3)
@@ -240,7 +244,7 @@ def examples_in_the_stubs_run(_: Path) -> None:
 
 
 def threads_share_a_session(folder: Path) -> None:
-    """Run one session, and one binding of it, from several threads at once: each call has its own answer."""
+    """Run one session, and one binding of it, from concurrent threads: each call has its own output."""
     import runoff_ort
 
     session = runoff_ort.Session(folder / "model.onnx")
@@ -255,7 +259,7 @@ def threads_share_a_session(folder: Path) -> None:
 
 
 def threads_share_a_small_model(_: Path) -> None:
-    """Run one small model from several threads, which have memory of their own in turn: no call sees another's."""
+    """Run one small model from several threads with separate memory: no call sees another's output."""
     import runoff_ort
 
     session = runoff_ort.Session(doubling(8))
@@ -269,7 +273,7 @@ def threads_share_a_small_model(_: Path) -> None:
 
 
 def interpreter_goes_on_meanwhile(folder: Path) -> None:
-    """Run the model beside another thread and the event loop: both go on."""
+    """Run the model next to another thread and the event loop: both continue."""
     import runoff_ort
 
     session, feeds = runoff_ort.Session(folder / "model.onnx"), {"input": noise(16)}

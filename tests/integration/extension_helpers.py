@@ -1,4 +1,4 @@
-"""What the checks of the extension share."""
+"""Helpers for the checks of the extension."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def doubling(*sides: int | str) -> Path:
 
 
 def raises(kind: type[Failure], word: str, call: Callable[[], object]) -> Failure:
-    """Check that `call` raises `kind` and says `word`; return what it raises."""
+    """Check that `call` raises `kind` with `word` in its message; return the exception."""
     try:
         call()
     except kind as error:

@@ -1,4 +1,4 @@
-"""Small ONNX files, written without the `onnx` package: see onnx.proto for the numbers of the fields."""
+"""Small ONNX files, written without the `onnx` package; onnx.proto defines the field numbers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def write(
 
     Parameters
     ----------
-    nodes
-        Operator, inputs and outputs of each.
-    inputs
-        Sides of float32 tensors, a string for a dynamic one.
-    outputs
-        Element type and sides.
-    external
-        Initialisers, float32 and of one side: how long, and the file that they are in.
+        nodes
+            Operator, inputs and outputs of each.
+        inputs
+    Dimensions of float32 tensors, a string for a dynamic one.
+        outputs
+            Element type and dimensions.
+        external
+            Initialisers, float32 and one-dimensional: length and file.
     """
     parts = [field(1, _node(*node)) for node in nodes]
     parts += [field(2, "g")]

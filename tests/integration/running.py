@@ -1,4 +1,4 @@
-"""``runoff`` as its users start it, and the folder that it leaves."""
+"""``runoff`` as users start it, and the folder that it writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGETS = tuple(name for name in BUILT_IN if name not in ("torch-export", "corem
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How ``runoff`` ended."""
+    """The outcome of a ``runoff`` command."""
 
     code: int
     out: str
@@ -34,7 +34,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """A run with how the command ended."""
+    """A run with the outcome of the command."""
 
     ended: Ended
     run: Run
@@ -50,7 +50,7 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return the caller's environment with `changes`, without Python's switches and all of runoff's but its places."""
+    """Return the caller's environment with `changes`, without variables of Python and runoff, except runoff's paths."""
     others = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RUNOFF_"))}
     kept = others | {key: os.environ[key] for key in PLACES if key in os.environ}
     return {**kept, **changes}
@@ -72,7 +72,7 @@ def runoff(*arguments: object, cwd: Path | None = None, **changes: str) -> Ended
 
 
 def write_suite(folder: Path, *targets: str, probes: str = '"life"', more: str = "") -> Path:
-    """Write a suite of `targets`; those that are not built in go wrong as their name says."""
+    """Write a suite of `targets`; targets that are not built in fail as their name says."""
     path = folder / "tiny.toml"
     names = ", ".join(f'"{name}"' for name in targets)
     lines = [f'[suite]\nname = "tiny"\nmodels = ["{MODEL}"]\ntargets = [{names}]\nprobes = [{probes}]\n', more]
@@ -92,7 +92,7 @@ def only_run(results: Path) -> Run:
 
 
 def reasons(run: Run) -> dict[str, Any]:
-    """Return, by target, the status and the kind of reason of what went wrong first."""
+    """Return the status and the kind of the first failure, by target."""
     targets = {case.id: case.target for case in run.info.cases}
     found: dict[str, Any] = {}
     for record in run.records:

@@ -1,4 +1,4 @@
-"""Models, images and tools that are not as they should be: one line that says what to do, never a traceback."""
+"""Invalid models, images and tools: one line with a hint, never a traceback."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def home(tmp_path: Path) -> Path:
     ],
     ids=["missing", "cut short", "changed"],
 )
-def test_a_model_that_is_spoilt(
-    spoil: Callable[[Path], None], words: str, name: str, home: Path, tmp_path: Path
-) -> None:
+def test_a_corrupted_model(spoil: Callable[[Path], None], words: str, name: str, home: Path, tmp_path: Path) -> None:
     spoil(home / "models" / MODEL / name)
     suite = write_suite(tmp_path, "null-python")
     ended = runoff("bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(home))
@@ -60,7 +58,7 @@ def test_a_model_that_is_spoilt(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_manifest_that_is_none(home: Path, tmp_path: Path) -> None:
+def test_an_invalid_manifest(home: Path, tmp_path: Path) -> None:
     (home / "models" / MODEL / "manifest.json").write_text("{}")
     suite = write_suite(tmp_path, "null-python")
     ended = runoff("bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(home))
@@ -68,7 +66,7 @@ def test_a_manifest_that_is_none(home: Path, tmp_path: Path) -> None:
     assert "manifest.json is not a manifest" in ended.err
 
 
-def test_a_model_that_cannot_be_made_here(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_exported(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "null-python")
     ended = runoff(
         "bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(tmp_path), RUNOFF_ENVS=str(tmp_path)
@@ -77,7 +75,7 @@ def test_a_model_that_cannot_be_made_here(tmp_path: Path) -> None:
     assert "nox -s export" in ended.err
 
 
-def test_a_model_that_is_not_known(tmp_path: Path) -> None:
+def test_an_unknown_model(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "null-python")
     suite.write_text(suite.read_text().replace(MODEL, "efficientnet-lite9"))
     ended = runoff("bench", suite, "--results", tmp_path / "results")
@@ -85,7 +83,7 @@ def test_a_model_that_is_not_known(tmp_path: Path) -> None:
     assert f"did you mean '{MODEL}'?" in ended.err
 
 
-def test_tools_that_are_missing_are_said_and_the_rest_is_measured(home: Path, tmp_path: Path) -> None:
+def test_missing_tools_are_reported_and_the_rest_is_measured(home: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bin"
     bare.mkdir()
     suite = write_suite(tmp_path, "null-python", probes='"process", "life", "counters"', more=LIFE)
@@ -144,7 +142,7 @@ def test_one_run_as_json() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_an_image_that_is_not_whole(share: float, tmp_path: Path) -> None:
+def test_a_truncated_image(share: float, tmp_path: Path) -> None:
     whole = (paths.models() / MODEL / "flower.jpg").read_bytes()
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(whole[: int(share * len(whole))])
@@ -154,7 +152,7 @@ def test_an_image_that_is_not_whole(share: float, tmp_path: Path) -> None:
     assert ended.out == ""
 
 
-def test_a_file_that_is_no_image(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("no image at all")
     ended = run_python("--image", tmp_path / "photo.jpg")
     assert ended.code == 2
@@ -165,13 +163,13 @@ def test_a_folder_for_an_image(tmp_path: Path) -> None:
     assert run_python("--image", tmp_path).code == 2
 
 
-def test_a_setting_that_the_target_has_not() -> None:
+def test_a_setting_that_the_target_does_not_have() -> None:
     ended = run_python("--set", "provider=cuda")
     assert ended.code == 3
     assert "settings.provider: 'cuda' cannot be used: " in ended.err
 
 
-def test_a_published_run_keeps_the_report_that_it_has(tmp_path: Path) -> None:
+def test_a_published_run_keeps_its_report(tmp_path: Path) -> None:
     published = tmp_path / "quick"
     shutil.copytree(paths.results() / "reference" / "quick", published)
     before = {path.name: path.read_bytes() for path in published.glob("*.*")}

@@ -1,4 +1,4 @@
-"""Runners that go wrong: each is one clear line with the right kind of reason, and the other cases go on."""
+"""Runners that fail: each is one line with the right kind of reason, and the other cases continue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MEASURE = "[measure]\ntimeout_s = 3\n[measure.blocks]\nlife = 2\n"
 
 
 class Outcome:
-    """A bench of all bad runners beside a good one."""
+    """A bench of all bad runners and a good one."""
 
     def __init__(self, folder: Path) -> None:
         suite = write_suite(folder, "null-python", "bad-none", *(f"bad-{how}" for how in KINDS), more=MEASURE)
@@ -60,12 +60,12 @@ def test_the_kind_of_failure(how: str, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("how", KINDS)
-def test_a_failure_is_said_in_one_line(how: str, outcome: Outcome) -> None:
+def test_a_failure_is_one_line(how: str, outcome: Outcome) -> None:
     lines = [line for line in outcome.ended.out.splitlines() if line.startswith(("error ", "unsupported "))]
     assert len([line for line in lines if f".bad-{how}." in line]) == 1
 
 
-def test_the_words_of_the_runner_are_quoted_as_they_are(outcome: Outcome) -> None:
+def test_the_runners_message_is_quoted_verbatim(outcome: Outcome) -> None:
     assert "[/opt/lib.so] lost its way" in outcome.ended.out
 
 
@@ -83,7 +83,7 @@ def test_no_text_of_a_runner_controls_a_terminal_or_a_page(outcome: Outcome) -> 
     assert not re.search(r"[^\\]<b>bold", texts["report.md"])
 
 
-def test_the_others_go_on(outcome: Outcome) -> None:
+def test_the_others_continue(outcome: Outcome) -> None:
     assert outcome.ended.code == 1
     for target in ("null-python", "bad-none"):
         lives = [
@@ -94,7 +94,7 @@ def test_the_others_go_on(outcome: Outcome) -> None:
         assert len(lives) == 2
 
 
-def test_what_failed_is_not_started_again(outcome: Outcome) -> None:
+def test_a_failed_case_is_not_started_again(outcome: Outcome) -> None:
     for how in KINDS:
         assert len([record for record in outcome.run.records if f".bad-{how}." in record.case]) == 1
 
@@ -115,6 +115,6 @@ def test_unsupported_alone_is_exit_code_3(tmp_path: Path) -> None:
     assert runoff("bench", suite, "--results", tmp_path / "results").code == 3
 
 
-def test_unsupported_beside_what_runs_is_exit_code_0(tmp_path: Path) -> None:
+def test_unsupported_next_to_a_case_that_runs_is_exit_code_0(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-unsupported", "null-python", more=MEASURE)
     assert runoff("bench", suite, "--results", tmp_path / "results").code == 0

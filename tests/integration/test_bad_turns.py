@@ -1,4 +1,4 @@
-"""Live runners that go wrong in their turns: each has a reason of its own, and those beside it are measured."""
+"""Live runners that fail during turns: each has a separate reason, and the others are measured."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("how", KINDS)
-def test_the_kind_of_failure_and_its_words(how: str, run: Run) -> None:
+def test_the_kind_of_failure_and_its_message(how: str, run: Run) -> None:
     kind, words = KINDS[how]
     assert reasons(run)[f"bad-turn-{how}"] == ("error", kind)
     (failed,) = [record for record in run.records if f".bad-turn-{how}." in record.case and record.status == "error"]
     assert words in str(failed.reason)
 
 
-def test_those_beside_it_are_measured(run: Run) -> None:
+def test_the_others_are_measured(run: Run) -> None:
     for name in ("bad-turn-ok", "bad-turn-ok-again"):
         records = [record for record in run.records if f".{name}." in record.case and record.probe == "latency"]
         assert [(record.block, record.status) for record in records] == [(0, "ok"), (1, "ok")]
@@ -72,7 +72,7 @@ def test_those_beside_it_are_measured(run: Run) -> None:
             assert turned.checked == turned.warmup + turns
 
 
-def test_alone_each_has_a_set_of_its_own(tmp_path: Path) -> None:
+def test_in_mode_alone_each_has_a_separate_group(tmp_path: Path) -> None:
     text = SUITE + 'mode = "alone"\n'
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-late", probes='"latency"', more=text)
     assert runoff("bench", suite, "--results", tmp_path / "results").code == 1
@@ -82,13 +82,13 @@ def test_alone_each_has_a_set_of_its_own(tmp_path: Path) -> None:
 
 def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-lies", probes='"latency"', more=SUITE)
-    asked = ("bench", suite, "--results", tmp_path / "results", "--precision", "40%", "--time", "60s")
-    runoff(*asked)
+    command = ("bench", suite, "--results", tmp_path / "results", "--precision", "40%", "--time", "60s")
+    runoff(*command)
     stop = only_run(tmp_path / "results").info.stops["latency"]
     assert stop.cause == "precision"
     assert stop.widest is not None
     assert stop.widest <= 0.4
-    runoff(*asked[:2], "--results", tmp_path / "short", "--time", "1s")
+    runoff(*command[:2], "--results", tmp_path / "short", "--time", "1s")
     assert only_run(tmp_path / "short").info.stops["latency"].cause == "time"
 
 

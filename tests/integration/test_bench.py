@@ -1,4 +1,4 @@
-"""``runoff bench`` for real: hyperfine, perf, every runner, a real model. What it leaves keeps to the contract."""
+"""``runoff bench`` for real: hyperfine, perf, every runner, a real model. The results follow the contract."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def summary(whole: Whole) -> pd.DataFrame:
     return pd.read_csv(whole.run.folder / "summary.csv")
 
 
-def test_it_ends_well(whole: Whole) -> None:
+def test_the_run_succeeds(whole: Whole) -> None:
     assert whole.ended.code == 0, whole.ended.out + whole.ended.err
     assert {record.status for record in whole.run.records} == {"ok"}
     assert whole.run.info.finished is not None
@@ -82,7 +82,7 @@ def test_hyperfine_saw_every_process(whole: Whole, samples: pd.DataFrame) -> Non
 
 
 @pytest.mark.usefixtures("perf")
-def test_what_perf_does_not_count_is_said_and_never_zero(
+def test_events_that_perf_does_not_count_are_reported_and_never_zero(
     whole: Whole, samples: pd.DataFrame, summary: pd.DataFrame
 ) -> None:
     counted = samples[samples["probe"] == "counters"]
@@ -102,7 +102,7 @@ def test_what_perf_does_not_count_is_said_and_never_zero(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_phases_add_up_to_the_life_of_the_process(target: str, whole: Whole) -> None:
+def test_the_phases_add_up_to_the_process_time(target: str, whole: Whole) -> None:
     records = whole.records("life")[target]
     assert len(records) == 2
     for record in records:
@@ -162,7 +162,7 @@ def test_the_report_and_its_plots(whole: Whole) -> None:
         assert ET.fromstring(path.read_text()).tag.endswith("svg")  # noqa: S314 (runoff's own file)
 
 
-def test_the_report_can_be_made_anew(whole: Whole) -> None:
+def test_the_report_can_be_regenerated(whole: Whole) -> None:
     before = (whole.run.folder / "summary.csv").read_bytes()
     ended = runoff("report", whole.run.folder, "--json")
     assert ended.code == 0

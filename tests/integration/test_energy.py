@@ -1,4 +1,4 @@
-"""The probe ``energy``: real runners over counters that a test moves, and what this machine itself can count."""
+"""The probe ``energy``: real runners over injected counters, and the counters of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from planted_energy import plant
+from injected_energy import inject
 from rich.console import Console
 from running import only_run, reasons, runoff, write_suite
 
@@ -26,7 +26,7 @@ from runoff.report.markdown import report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from planted_energy import Planted
+    from injected_energy import InjectedEnergy
 
     from runoff.analysis.analyse import Analysis
 
@@ -47,21 +47,21 @@ idle_s = 0.4
 
 
 def measured(folder: Path, *targets: str) -> tuple[ExitCode, Analysis]:
-    """Measure these targets by the whole pipeline, in this process."""
+    """Measure these targets with the whole pipeline, in this process."""
     suite = write_suite(folder, *targets, probes='"energy"', more=MORE)
     _, code = bench(suite, folder / "results", Console(file=io.StringIO()))
     return code, analyse(only_run(folder / "results"))
 
 
 @pytest.fixture(scope="module")
-def planted(
+def injected(
     complete: None,  # noqa: ARG001 (checked before)
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[ExitCode, Analysis, Planted]:
-    """Return a run of a real runtime and of a null runner, with the tree that it was counted by."""
-    folder = tmp_path_factory.mktemp("planted")
+) -> tuple[ExitCode, Analysis, InjectedEnergy]:
+    """Return a run of a real runtime and of a null runner, with the tree of its counters."""
+    folder = tmp_path_factory.mktemp("injected")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        tree = plant(folder / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
+        tree = inject(folder / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
         return *measured(folder, "ort-python", "ort-rust", "null-python"), tree
 
 
@@ -73,8 +73,10 @@ def lines_of(analysis: Analysis, target: str) -> dict[str, dict[Any, Any]]:
 
 
 @pytest.mark.parametrize("target", ["ort-python", "ort-rust", "ort-python-again"])
-def test_joules_come_out_as_they_were_planted(target: str, planted: tuple[ExitCode, Analysis, Planted]) -> None:
-    code, analysis, tree = planted
+def test_measured_joules_equal_the_injected_ones(
+    target: str, injected: tuple[ExitCode, Analysis, InjectedEnergy]
+) -> None:
+    code, analysis, tree = injected
     assert code == ExitCode.OK
     assert tree.wrapped
     lines = lines_of(analysis, target)
@@ -90,22 +92,24 @@ def test_joules_come_out_as_they_were_planted(target: str, planted: tuple[ExitCo
     assert meter.lacks["core"].startswith("dead counter: core did not move in ")
 
 
-def test_the_same_joules_are_no_difference(planted: tuple[ExitCode, Analysis, Planted]) -> None:
-    _, analysis, _ = planted
+def test_equal_joules_are_no_difference(injected: tuple[ExitCode, Analysis, InjectedEnergy]) -> None:
+    _, analysis, _ = injected
     assert lines_of(analysis, "ort-rust")["process.package"]["verdict"].startswith("no difference")
 
 
-def test_a_null_runner_shows_what_a_process_costs_the_harness(planted: tuple[ExitCode, Analysis, Planted]) -> None:
-    _, analysis, _ = planted
+def test_a_null_runner_shows_what_a_process_costs_the_harness(
+    injected: tuple[ExitCode, Analysis, InjectedEnergy],
+) -> None:
+    _, analysis, _ = injected
     lines = lines_of(analysis, "null-python")
     assert lines["process.package"]["estimate"] == pytest.approx(PROCESS_J, rel=0.02)
     assert not any(metric.startswith("inference") for metric in lines)
 
 
 def test_windows_are_long_enough_and_rest_is_counted_as_a_pause(
-    planted: tuple[ExitCode, Analysis, Planted],
+    injected: tuple[ExitCode, Analysis, InjectedEnergy],
 ) -> None:
-    _, analysis, _ = planted
+    _, analysis, _ = injected
     rests, info = 0, analysis.run.info
     for record in analysis.run.records:
         if record.probe != "energy":
@@ -123,8 +127,8 @@ def test_windows_are_long_enough_and_rest_is_counted_as_a_pause(
     assert set(info.meters_lacking) >= {"perf", "ioreport"}
 
 
-def test_the_report_has_it_all(planted: tuple[ExitCode, Analysis, Planted]) -> None:
-    text = report(planted[1], [])
+def test_the_report_has_every_part(injected: tuple[ExitCode, Analysis, InjectedEnergy]) -> None:
+    text = report(injected[1], [])
     assert "| energy of an inference (package) |" in text
     assert "powercap, core: dead counter" in text
     assert "powercap, package (processor package)" in text
@@ -134,12 +138,12 @@ def test_the_report_has_it_all(planted: tuple[ExitCode, Analysis, Planted]) -> N
 KINDS = {"dies": "crashed", "hangs": "timeout", "late": "outputs-differ", "garbage": "garbage"}
 
 
-def test_a_live_runner_that_goes_wrong_has_no_figure(
+def test_a_failing_live_runner_has_no_figure(
     complete: None,  # noqa: ARG001 (checked before)
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plant(tmp_path / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
+    inject(tmp_path / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
     monkeypatch.setattr(f"{__name__}.MORE", MORE.replace("timeout_s = 20", "timeout_s = 3"))
     code, analysis = measured(tmp_path, "bad-turn-ok", *(f"bad-turn-{how}" for how in KINDS))
     assert code == ExitCode.CASE_FAILED
@@ -152,12 +156,12 @@ def test_a_live_runner_that_goes_wrong_has_no_figure(
     assert fine["inference.package"]["estimate"] == pytest.approx(INFERENCE_J, rel=0.03)
 
 
-def test_a_counter_that_is_taken_away_leaves_a_reason_and_no_figure(
+def test_a_removed_counter_leaves_a_reason_and_no_figure(
     complete: None,  # noqa: ARG001 (checked before)
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tree = plant(tmp_path / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
+    tree = inject(tmp_path / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
     monkeypatch.setattr(tree, "add", lambda joules: tree.remove() if joules < PROCESS_J else None)
     code, analysis = measured(tmp_path, "ort-python")
     assert code == ExitCode.OK
@@ -168,7 +172,7 @@ def test_a_counter_that_is_taken_away_leaves_a_reason_and_no_figure(
     assert (line["status"], line["n"]) == ("not-measured", 0)
 
 
-def test_this_machine_counts_energy_or_says_why_not(tmp_path: Path) -> None:
+def test_this_machine_counts_energy_or_gives_a_reason(tmp_path: Path) -> None:
     more = "[measure.blocks]\nenergy = 2\n[measure.energy]\nwindow_s = 0.2\nidle_s = 0.2\n"
     suite = write_suite(tmp_path, "null-python", probes='"life", "energy"', more=more)
     ended = runoff("bench", suite, "--results", tmp_path / "results")
@@ -184,15 +188,15 @@ def test_this_machine_counts_energy_or_says_why_not(tmp_path: Path) -> None:
     text = (run.folder / "report.md").read_text()
     for name, reason in here.unavailable.items():
         assert f"{name}: {reason.message}" in text
-    told = rows[rows["unit"].isin(["J", "W"])]
+    energy_rows = rows[rows["unit"].isin(["J", "W"])]
     if here.reason is None:
-        figures = told[told["status"] == "ok"]
+        figures = energy_rows[energy_rows["status"] == "ok"]
         assert figures["estimate"].notna().all()
         assert figures["reason"].notna().all()
     else:
-        assert set(told["status"]) == {"not-measured"}
-        assert told["estimate"].isna().all()
-        assert told["reason"].str.contains(here.reason.message, regex=False).all()
+        assert set(energy_rows["status"]) == {"not-measured"}
+        assert energy_rows["estimate"].isna().all()
+        assert energy_rows["reason"].str.contains(here.reason.message, regex=False).all()
         assert [record.status for record in run.records if record.probe == "energy"] == ["not-measured"]
         assert here.reason.message in " ".join(ended.out.split())
 

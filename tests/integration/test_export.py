@@ -32,7 +32,7 @@ def export(name: str, store: Path, *options: str | int) -> subprocess.CompletedP
 
 
 def ask(code: str, *arguments: str | Path | int) -> Any:
-    """Run `code` in the export environment; return what it prints as JSON in its last line."""
+    """Run `code` in the export environment; return the JSON of its last line."""
     done = run("-W", "error", "-c", code, *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 
 @pytest.mark.parametrize("name", [NAME, "efficientnet-lite0"])
-def test_what_is_stored_is_whole_and_was_checked(store: ModelStore, name: str) -> None:
+def test_stored_models_are_complete_and_verified(store: ModelStore, name: str) -> None:
     model = store.get(name)
     model.verify()
     manifest = model.manifest
@@ -65,7 +65,7 @@ def test_what_is_stored_is_whole_and_was_checked(store: ModelStore, name: str) -
         assert np.fromfile(model.reference(index), "<f4").size == 1000
 
 
-def test_real_weights_know_what_is_in_the_photos(store: ModelStore) -> None:
+def test_real_weights_classify_the_photos(store: ModelStore) -> None:
     top1 = {example.name: example.top1 for example in store.get("efficientnet-lite0").manifest.examples}
     assert top1.pop("chelsea") in {"tabby", "tiger cat", "Egyptian cat"}
     assert top1 == {
@@ -79,11 +79,11 @@ def test_real_weights_know_what_is_in_the_photos(store: ModelStore) -> None:
     }
 
 
-def test_seeded_weights_tell_the_photos_apart(store: ModelStore) -> None:
+def test_seeded_weights_distinguish_the_photos(store: ModelStore) -> None:
     assert len({example.top1 for example in store.get(NAME).manifest.examples}) == 8
 
 
-def test_a_stored_model_is_left_alone_unless_forced(store: ModelStore) -> None:
+def test_a_stored_model_is_kept_unless_forced(store: ModelStore) -> None:
     manifest = store.folder / NAME / "manifest.json"
     before = manifest.stat()
     again = export("regnet-x-400mf", store.folder)
@@ -96,7 +96,7 @@ def test_a_stored_model_is_left_alone_unless_forced(store: ModelStore) -> None:
     assert manifest.stat() == before
 
 
-def test_force_replaces_what_is_there(tmp_path: Path) -> None:
+def test_force_replaces_the_stored_model(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     refused = export(NAME, tmp_path)
     assert refused.returncode == 2
@@ -126,7 +126,7 @@ def test_bad_input_is_named_and_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = export(NAME, tmp_path / "file")
     assert done.returncode == 2
@@ -211,7 +211,7 @@ DAMAGE = {
 }
 
 
-def test_weights_that_prove_little_are_refused(store: ModelStore) -> None:
+def test_weights_that_verify_little_are_refused(store: ModelStore) -> None:
     code = (
         LOAD
         + """
@@ -228,7 +228,7 @@ print(json.dumps(found))
         assert any(problem in line for line in problems), problems
 
 
-def test_a_file_that_answers_otherwise_is_refused(store: ModelStore) -> None:
+def test_a_file_with_different_outputs_is_refused(store: ModelStore) -> None:
     code = (
         LOAD
         + """

@@ -13,7 +13,7 @@ from running import MODEL, environment
 from machine import skip_because
 from runoff import paths
 
-# what a program decides, and not a session
+# decided by a program, not by a session
 OF_PROGRAMS = {"prepared", "overlap", "teardown"}
 
 
@@ -33,7 +33,7 @@ def test_profiles_are_those_of_the_files() -> None:
 
 
 def check(name: str) -> str:
-    """Run one check in the environment of the target ort-pyo3; return what it prints."""
+    """Run one check in the environment of the target ort-pyo3; return its output."""
     python = paths.environments() / "ort-pyo3" / "bin" / "python"
     skip_because("" if python.exists() else "the extension's environment is not made; run: nox -s ort-pyo3")
     program = str(paths.root() / "tests" / "integration" / "extension_checks.py")

@@ -75,7 +75,7 @@ def test_an_equal_runner_passes(run: Path) -> None:
     assert "floor" in check["verdict"]
 
 
-def test_a_run_stands_to_its_own_file_as_to_itself(run: Path, tmp_path: Path) -> None:
+def test_a_run_has_no_difference_from_its_own_file(run: Path, tmp_path: Path) -> None:
     assert runoff("gate", run, "--save", tmp_path / "base.json").code == 0
     for target in ("same", "slower"):
         ended = gate(run, target, "--baseline", tmp_path / "base.json", "--json")
@@ -101,7 +101,7 @@ def test_a_converted_run_gives_the_same_verdicts(run: Path, tmp_path: Path) -> N
     assert verdicts[0] == verdicts[1]
 
 
-def test_what_hyperfine_measures_here_is_compared(hyperfine: str, tmp_path: Path) -> None:
+def test_measurements_of_hyperfine_are_compared(hyperfine: str, tmp_path: Path) -> None:
     for name, seconds in (("before", "0.05"), ("after", "0.01")):
         out = tmp_path / f"{name}.json"
         subprocess.run([hyperfine, "-N", "-r", "6", "--export-json", out, "-n", "nap", f"sleep {seconds}"], check=True)
@@ -112,12 +112,12 @@ def test_what_hyperfine_measures_here_is_compared(hyperfine: str, tmp_path: Path
     assert line["ratio"] > 2
 
 
-def test_the_page_shows_the_files_as_they_are() -> None:
+def test_the_page_quotes_the_files_verbatim() -> None:
     toml = blocks(PAGE, "toml")
     assert (FILES / "suite.toml").read_text() in toml
     assert (FILES / "gate.toml").read_text() in toml
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_its_links_resolve() -> None:
     targets = [part.split(")")[0] for part in PAGE.read_text().split("](")[1:]]
     assert [target for target in targets if not (PAGE.parent / target).exists()] == []

@@ -1,4 +1,4 @@
-"""``runoff history`` as a process: the commands of its page, and how it ends when it is interrupted."""
+"""``runoff history`` as a process: the commands of its page, and interruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.r
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the published run, and the same a day later with a newer runtime."""
+    """Return a folder with the published run, and a copy dated one day later with a newer runtime."""
     folder = tmp_path_factory.mktemp("results")
     for day, name in ((23, "first"), (24, "second")):
         (folder / name).mkdir()
@@ -33,8 +33,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(PUBLISHED / file, folder / name / file)
         info = json.loads((PUBLISHED / "run.json").read_text())
         info |= {"run_id": name, "started": f"2026-11-{day}T12:00:00+00:00"}
-        for told in info["capabilities"].values():
-            told["version"] += ".1" if day == 24 and told["runtime"] == "onnxruntime" else ""
+        for capabilities in info["capabilities"].values():
+            capabilities["version"] += ".1" if day == 24 and capabilities["runtime"] == "onnxruntime" else ""
         (folder / name / "run.json").write_text(json.dumps(info))
     return folder
 
@@ -57,7 +57,7 @@ def test_the_page_names_every_column(results: Path) -> None:
     assert [line["column_name"] for line in lines if f"`{line['column_name']}`" not in text.replace('"', "")] == []
 
 
-def test_published_runs_say_which_runtime_is_new(results: Path, tmp_path: Path) -> None:
+def test_published_runs_name_the_new_runtime(results: Path, tmp_path: Path) -> None:
     ended = runoff("history", results, "--case", "*ort-rust.cold*", "--by", "runtime", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
     whole = json.loads(ended.out)

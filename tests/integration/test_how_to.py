@@ -1,4 +1,4 @@
-"""The how-to for bringing a runner: its program is the one in the folder, its commands work as written."""
+"""The how-to for bringing a runner: its program equals the file, its commands work as written."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def schema(name: str) -> dict[str, object]:
     return dict(json.loads((PROTOCOL / f"{name}.schema.json").read_text()))
 
 
-def test_the_page_shows_the_files_as_they_are() -> None:
+def test_the_page_quotes_the_files_verbatim() -> None:
     assert blocks(PAGE, "sh") == [(EXAMPLES / "runner.sh").read_text()]
     assert blocks(PAGE, "toml") == [(EXAMPLES / "suite.toml").read_text()]
     assert os.access(EXAMPLES / "runner.sh", os.X_OK)
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_its_links_resolve() -> None:
     targets = [part.split(")")[0] for part in PAGE.read_text().split("](")[1:]]
     assert [target for target in targets if not (PROTOCOL / target).exists()] == []
 
 
 @pytest.fixture(scope="module")
 def answers(complete: None, tmp_path_factory: pytest.TempPathFactory) -> Answers:  # noqa: ARG001 (checked before)
-    """Return where the run went, and how each command of the page ended."""
+    """Return the folder of the run, and the outcome of each command of the page."""
     folder = tmp_path_factory.mktemp("how-to")
     return folder, {command: run_as_written(command, folder) for command in commands_of(PAGE)}
 
@@ -60,7 +60,7 @@ def test_its_commands_work_as_written(
 
 
 @pytest.mark.usefixtures("hyperfine")
-def test_the_runner_is_measured_beside_the_others(
+def test_the_runner_is_measured_with_the_others(
     answers: Answers,
 ) -> None:
     folder, _ = answers

@@ -1,4 +1,4 @@
-"""Huge pages in a real run: where the system gives them the records and the report say so."""
+"""Huge pages in a real run: if the system grants them, the records and the report show it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def are_given() -> bool:
-    """Return whether the kernel gives huge pages to those that ask for them."""
+    """Return whether the kernel grants huge pages on request."""
     chosen = re.search(r"\[(\w+)\]", SETTING.read_text()) if SETTING.exists() else None
     return chosen is not None and chosen[1] != "never"
 
@@ -32,5 +32,5 @@ def test_the_memory_of_live_processes_lies_in_huge_pages(tmp_path: Path) -> None
     given = [record.turned.huge_bytes for record in run.records if record.turned]
     assert len(given) == 3
     assert [(size or 0) > 0 for size in given] == [are_given()] * 3
-    told = (run.folder / "report.md").read_text()
-    assert ("interleaved, with huge pages" in told) is are_given()
+    report = (run.folder / "report.md").read_text()
+    assert ("interleaved, with huge pages" in report) is are_given()

@@ -1,4 +1,4 @@
-"""What was measured is kept, whatever ends the run, and ``--resume`` measures only what is missing."""
+"""Results are kept however the run ends, and ``--resume`` measures only what is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KILOBYTES = 16
 
 
 def start(suite: Path, results: Path) -> subprocess.Popen[str]:
-    """Start a bench in a process group of its own, as a shell does."""
+    """Start a bench in a separate process group, as a shell does."""
     return subprocess.Popen(
         [RUNOFF, "bench", suite, "--results", results],
         env=environment(),
@@ -70,9 +70,7 @@ def test_ctrl_c_while_a_process_hangs(tmp_path: Path, is_gone: Callable[[int], b
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_run_goes_on_where_it_was_ended(
-    number: int, code: int, tmp_path: Path, is_gone: Callable[[int], bool]
-) -> None:
+def test_an_interrupted_run_resumes(number: int, code: int, tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     results = tmp_path / "results"
     process = start(write_suite(tmp_path, "null-python", more=MEASURE), results)
     wait_for(results, 5)

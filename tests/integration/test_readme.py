@@ -1,4 +1,4 @@
-"""The commands that the README and the pages of docs/ mark as tested work as written."""
+"""The tested commands of the README and docs/ work as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runoff selftest``: every injected fault is caught, and is not when the very check that catches it is taken out."""
+"""``runoff selftest``: every injected fault is caught, and is missed if its check is disabled."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ pytestmark = pytest.mark.clock
 
 NAMES = [fault.name for fault in FAULTS]
 IN_THE_AUDIT = "threads"
-"""The fault that leaves a case its times, and stands in the headline of the report."""
+"""The fault that does not exclude the case from timing; it is in the headline of the report."""
 
 
 class Proof:
-    """What the command printed, and its run of the faults."""
+    """Output of the command, and its run of the faults."""
 
     def __init__(self, results: Path) -> None:
         self.ended: Ended = runoff("selftest", "--time", "5s", "--json", RUNOFF_RESULTS=str(results))
         (self.folder,) = results.iterdir()
         (folder,) = self.folder.glob("selftest-faults-*")
         self.run: Run = read_run(folder)
-        self.told: dict[str, Any] = json.loads(self.ended.out)
+        self.printed: dict[str, Any] = json.loads(self.ended.out)
 
     def outcome(self, fault: str) -> dict[str, Any]:
-        """Return what was printed of a fault."""
-        (found,) = (outcome for outcome in self.told["faults"] if outcome["fault"] == fault)
+        """Return the printed outcome of a fault."""
+        (found,) = (outcome for outcome in self.printed["faults"] if outcome["fault"] == fault)
         return dict(found)
 
 
@@ -53,12 +53,12 @@ def proof(complete: None, tmp_path_factory: pytest.TempPathFactory) -> Proof:  #
 
 
 @pytest.mark.parametrize("fault", NAMES)
-def test_a_injected_fault_is_caught(fault: str, proof: Proof) -> None:
+def test_an_injected_fault_is_caught(fault: str, proof: Proof) -> None:
     outcome = proof.outcome(fault)
     assert outcome["caught"], outcome["said"]
 
 
-def test_nothing_is_said_of_the_unmodified_runner(proof: Proof) -> None:
+def test_nothing_is_reported_for_the_unmodified_runner(proof: Proof) -> None:
     assert proof.outcome("none") == {
         "fault": "none",
         "what": "nothing is wrong with it",
@@ -68,7 +68,7 @@ def test_nothing_is_said_of_the_unmodified_runner(proof: Proof) -> None:
 
 
 @pytest.mark.parametrize("fault", [name for name in NAMES if name != IN_THE_AUDIT])
-def test_what_failed_has_no_speed(fault: str, proof: Proof) -> None:
+def test_a_failed_case_is_excluded_from_timing(fault: str, proof: Proof) -> None:
     summary = analyse(proof.run).summary
     rows = summary[(summary["target"] == f"injected-{fault}") & (summary["probe"] == "latency")]
     assert len(rows)
@@ -76,18 +76,18 @@ def test_what_failed_has_no_speed(fault: str, proof: Proof) -> None:
     assert set(rows["status"]) <= {"error", "unsupported"}
 
 
-def test_the_answer_of_another_input_is_called_that(proof: Proof) -> None:
+def test_the_output_of_another_input_is_named(proof: Proof) -> None:
     for fault in ("cached", "late"):
         assert "they are the outputs of " in proof.outcome(fault)["said"]
 
 
 def test_the_exit_code_is_the_verdict(proof: Proof) -> None:
-    assert proof.ended.code == (0 if proof.told["passed"] else 1)
+    assert proof.ended.code == (0 if proof.printed["passed"] else 1)
 
 
-def test_all_slow_downs_are_told_and_kept(proof: Proof) -> None:
-    assert [one["planted"] for one in proof.told["slowdowns"]] == [0, 0.01, 0.02, 0.05]
-    assert json.loads((proof.folder / "selftest.json").read_bytes()) == proof.told
+def test_all_slowdowns_are_printed_and_stored(proof: Proof) -> None:
+    assert [one["planted"] for one in proof.printed["slowdowns"]] == [0, 0.01, 0.02, 0.05]
+    assert json.loads((proof.folder / "selftest.json").read_bytes()) == proof.printed
 
 
 def _no_outputs_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +95,13 @@ def _no_outputs_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_provider_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take out the check of what was in effect, and the audit's behind it."""
+    """Disable the check of the effective settings, and the audit after it."""
     monkeypatch.setattr("runoff.measure.verify.check_provider", lambda *_: None)
     monkeypatch.delitem(audit.POINTS, "provider")
 
 
 def _no_provider_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take out the plan's check, and those behind it."""
+    """Disable the plan's check, and the checks after it."""
     monkeypatch.setattr("runoff.plan.cases._obstacle", lambda *_: None)
     _no_provider_in_effect(monkeypatch)
 

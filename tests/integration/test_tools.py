@@ -1,4 +1,4 @@
-"""The tools that watch runners, for real: what hangs below them is killed with them."""
+"""Real tools that watch runners: hanging processes below them are killed with them."""
 
 from __future__ import annotations
 

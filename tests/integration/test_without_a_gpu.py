@@ -1,6 +1,6 @@
-"""CUDA and TensorRT in the whole pipeline: one clear line where there is no GPU, and all figures where there is one.
+"""CUDA and TensorRT in the whole pipeline: a one-line error without a GPU, and all figures with one.
 
-The GPU is a stand-in: the CPU computes by the lines that run on a GPU, and a C library answers for NVIDIA's NVML.
+The GPU is fake: the CPU executes the code that runs on a GPU, and a C library replaces NVIDIA's NVML.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.clock
 
 UNUSABLE = "settings.provider: '{}' cannot be used: "
 HINT = '        docker run --gpus all ..., or set provider = "cpu"'
-STANDIN = paths.root() / "tests" / "contract" / "ort_cuda_standin.py"
+FAKE = paths.root() / "tests" / "contract" / "fake_ort_cuda.py"
 MORE = """
 [settings]
 provider = "cuda"
@@ -52,7 +52,7 @@ warmup_time_s = 0.5
 
 
 def assert_one_line(ended: Ended, words: str) -> None:
-    """Assert that nothing ran, and that stderr says so in one line and a hint."""
+    """Assert that nothing ran, and that stderr has one line and a hint."""
     assert ended.code == ExitCode.NOTHING_RUNS_HERE
     line, hint = ended.err.splitlines()[-2:]
     assert words in line
@@ -60,14 +60,14 @@ def assert_one_line(ended: Ended, words: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["torch", "ort-python", "ort-rust", "ort-pyo3"])
-def test_one_run_on_a_gpu_that_is_not_there(complete: None, target: str) -> None:  # noqa: ARG001 (checked before)
+def test_one_run_on_a_missing_gpu(complete: None, target: str) -> None:  # noqa: ARG001 (checked before)
     ended = runoff("run", "--target", target, "--set", "provider=cuda", CUDA_VISIBLE_DEVICES="")
     assert_one_line(ended, f"runoff: {target}: {UNUSABLE.format('cuda')}")
     assert len(ended.err.splitlines()) == 2
     assert ended.out == ""
 
 
-def test_a_suite_of_only_cuda_has_its_rows_and_ends_with_one_line(
+def test_a_suite_of_only_cuda_has_its_rows_and_a_one_line_error(
     complete: None,  # noqa: ARG001 (checked before)
     tmp_path: Path,
 ) -> None:
@@ -87,8 +87,8 @@ def test_a_suite_of_only_cuda_has_its_rows_and_ends_with_one_line(
 
 @pytest.fixture
 def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
-    """Return the stand-in for NVML, where nvidia-ml-py finds the driver's library."""
-    library = fresh_nvml(build("nvml_stand_in.c", tmp_path / "libnvidia-ml.so.1"))
+    """Return the fake NVML, where nvidia-ml-py finds the driver's library."""
+    library = fresh_nvml(build("fake_nvml.c", tmp_path / "libnvidia-ml.so.1"))
     monkeypatch.setattr(pynvml, "nvmlLib", None)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     monkeypatch.setattr(pynvml, "CDLL", lambda _name: library)
@@ -96,10 +96,14 @@ def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
 
 
 def on_gpu(folder: Path, nvml: ctypes.CDLL) -> tuple[ExitCode, dict[str, dict[Any, Any]], str]:
-    """Measure the stand-in by the whole pipeline, while the GPU's memory in use rises; return lines and report."""
+    """Measure the fake with the whole pipeline, while the GPU's used memory rises; return lines and report."""
     suite = write_suite(folder, "gpu", probes='"latency", "memory"', more=MORE)
-    command = json.dumps([ort_python().command[0], "-P", str(STANDIN)])
-    env = {"PYTHONPATH": str(paths.runners().parent), "STANDIN": "", "STANDIN_ASKED": str(folder / "asked")}
+    command = json.dumps([ort_python().command[0], "-P", str(FAKE)])
+    env = {
+        "PYTHONPATH": str(paths.runners().parent),
+        "FAKE_PROVIDER": "",
+        "FAKE_SESSION_FILE": str(folder / "session.json"),
+    }
     table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
     suite.write_text(f"{suite.read_text()}\n[targets.gpu]\ncommand = {command}\nenv = {{ {table} }}\n")
     over = threading.Event()
@@ -108,7 +112,7 @@ def on_gpu(folder: Path, nvml: ctypes.CDLL) -> tuple[ExitCode, dict[str, dict[An
         used = 0
         while not over.wait(0.005):
             used += 10_000
-            nvml.stand_in_used(0, used)
+            nvml.fake_used(0, used)
 
     thread = threading.Thread(target=rise)
     thread.start()

@@ -1,4 +1,4 @@
-"""Core ML where there is no Mac: the rows stand in the report, with what is known of them."""
+"""Core ML without a Mac: the rows are in the report, with the known facts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ REASON = re.compile(
     r"package verified on \w+ by the evaluator \(largest difference \d\.\de-\d\d of the largest logit\); "
     r"execution not run: needs macOS"
 )
-STANDIN, MLPACKAGE, HALF = "coreml_standin.py", "mlpackage-fp16-flexible", 5e-2
+FAKE, MLPACKAGE, HALF = "fake_coreml.py", "mlpackage-fp16-flexible", 5e-2
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture
 def elsewhere() -> None:
-    """Skip on a Mac, where these tests have nothing to look at."""
+    """Skip on a Mac, where these tests do not apply."""
     if sys.platform == "darwin":
         pytest.skip("this is a Mac: prove docs/coreml-checklist.md instead")
 
 
 @pytest.mark.usefixtures("complete")
-def test_the_rows_say_how_the_package_was_checked_and_that_it_was_not_run(tmp_path: Path) -> None:
+def test_the_rows_report_the_check_of_the_package_and_that_it_did_not_run(tmp_path: Path) -> None:
     more = '[settings]\nprecision = ["fp32", "fp16"]\n'
     ended = runoff("bench", write_suite(tmp_path, "null-rust", "coreml", more=more), "--results", tmp_path / "results")
     assert ended.code == 0, ended.out + ended.err
@@ -48,7 +48,7 @@ def test_the_rows_say_how_the_package_was_checked_and_that_it_was_not_run(tmp_pa
     assert not [record for record in run.records if "coreml" in record.case]
 
 
-def test_running_it_once_is_one_line_and_exit_code_3() -> None:
+def test_a_single_run_is_one_line_and_exit_code_3() -> None:
     ended = runoff("run", "--target", "coreml")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.splitlines()[-2:] == [
@@ -57,9 +57,9 @@ def test_running_it_once_is_one_line_and_exit_code_3() -> None:
     ]
 
 
-def test_the_pipeline_measures_what_reads_packages(tmp_path: Path) -> None:
-    """The runner over its stand-in, brought as anybody's: its times are never results, the way to them is the same."""
-    python, runner = paths.environments() / "export" / "bin" / "python", paths.root() / "tests" / "contract" / STANDIN
+def test_the_pipeline_measures_a_runner_that_reads_packages(tmp_path: Path) -> None:
+    """Run the fake as a custom target: its times are never results, but the pipeline is the same."""
+    python, runner = paths.environments() / "export" / "bin" / "python", paths.root() / "tests" / "contract" / FAKE
     more = f"""
 [settings]
 precision = "fp16"
@@ -95,7 +95,7 @@ env = {{ PYTHONPATH = "{paths.runners().parent}" }}
     assert "| compile |" in (run.folder / "report.md").read_text()
 
 
-def test_its_environment_is_not_made_elsewhere() -> None:
+def test_its_environment_is_not_created_on_other_systems() -> None:
     command = [sys.executable, "-m", "nox", "-s", "coreml"]
     ended = subprocess.run(command, cwd=paths.root(), env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""A page of a made-up run, and a real Chromium to read it with."""
+"""A page of a synthetic run, and a real Chromium to read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# the made-up run is the one of the unit tests
+# the synthetic run is that of the unit tests
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 from reading import Opened, find_chromium, started_chromium
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the path of a ``report.html`` with every kind of section that a machine without counters has."""
+    """Return the path of a ``report.html`` with every kind of section of a machine without counters."""
     folder = tmp_path_factory.mktemp("run")
     run = synthetic_run(folder, profiles=("default", "cold"), batches=(1, 4), blocks=6, warm=20, live=True)
     reason = Reason("provider-unavailable", "'cuda' needs an NVIDIA GPU, and this machine has no driver", "use one")
@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Start Chromium, headless; skip what reads the page if there is none."""
+    """Start Chromium, headless; skip the tests if there is none."""
     try:
         find_chromium()
     except FileNotFoundError as error:
@@ -57,12 +57,12 @@ def reading(browser: Browser, report: Path) -> Callable[..., Opened]:
     @contextmanager
     def opened(width: int = 1280, **options: object) -> Iterator[Opened]:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        page, logged, asked = context.new_page(), [], []
+        page, logged, requests = context.new_page(), [], []
         page.on("console", lambda message: logged.append(message.text))
         page.on("pageerror", lambda error: logged.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(report.as_uri())
-        yield Opened(page, logged, asked)
+        yield Opened(page, logged, requests)
         context.close()
 
     return opened

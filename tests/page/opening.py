@@ -1,4 +1,4 @@
-"""How long a page takes to be made, and to open, with 100,000 samples a case: ``python tests/page/opening.py``."""
+"""Time to build and to open a page with 100,000 samples per case: ``python tests/page/opening.py``."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _READ = """() => new Promise((resolve) => {
 
 
 class Opening(NamedTuple):
-    """Milliseconds since the address was asked for."""
+    """Milliseconds since the address was requested."""
 
     content_ms: float
-    """Until all was read and the script had run (DOMContentLoaded)."""
+    """Until the page was parsed and the script had run (DOMContentLoaded)."""
     load_ms: float
     paint_ms: float
-    """Until the first text was seen (first contentful paint)."""
+    """Until the first text was painted (first contentful paint)."""
 
 
 def make_run(folder: Path) -> Path:
-    """Write a run with `SAMPLES` warm inferences of each case into `folder`, as one that was measured; return it."""
+    """Write a run with `SAMPLES` warm inferences of each case into `folder`; return it."""
     run = synthetic_run(folder / "run", profiles=("default",), blocks=_BLOCKS, warm=SAMPLES // _BLOCKS, live=True)
     writer = RunWriter(run.folder, run.info)
     for record in run.records:
@@ -54,7 +54,7 @@ def make_run(folder: Path) -> Path:
 
 
 def measure(browser: Browser, page: Path) -> Opening:
-    """Open `page` in a window of its own."""
+    """Open `page` in a separate window."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     window = context.new_page()
     window.goto(page.as_uri(), wait_until="load")

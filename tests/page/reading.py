@@ -1,4 +1,4 @@
-"""What the tests of the page share."""
+"""Helpers for the tests of the page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Opened(NamedTuple):
-    """The page as somebody reads it."""
+    """The page in a browser."""
 
     page: Page
     logged: list[str]
     """Lines of the console, and errors."""
-    asked: list[str]
-    """Addresses of what the page asked for."""
+    requests: list[str]
+    """Addresses requested by the page."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def find_chromium() -> str:
     Raises
     ------
     FileNotFoundError
-        When there is none.
+    If there is none.
     """
     found = os.environ.get("RUNOFF_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if found is None:

@@ -36,23 +36,25 @@ def test_no_serious_fault_of_accessibility(reading: Reading, scheme: str, width:
         found = Axe().run(opened.page).response
     assert len(found["passes"]) > 20
     grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
-    told = [(fault["id"], fault["help"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in grave]
-    assert told == []
+    violations = [(fault["id"], fault["help"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in grave]
+    assert violations == []
 
 
 @pytest.mark.parametrize(("scheme", "width"), VIEWS)
-def test_it_asks_for_nothing_says_nothing_and_fits(reading: Reading, report: Path, scheme: str, width: int) -> None:
+def test_the_page_requests_nothing_logs_nothing_and_fits(
+    reading: Reading, report: Path, scheme: str, width: int
+) -> None:
     with reading(width=width, color_scheme=scheme) as opened:
         opened.page.wait_for_load_state("networkidle")
         assert opened.logged == []
-        assert [url for url in opened.asked if not url.startswith("data:")] == [report.as_uri()]
+        assert [url for url in opened.requests if not url.startswith("data:")] == [report.as_uri()]
         assert opened.page.evaluate("document.documentElement.scrollWidth") == width
         opened.page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
         assert opened.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_no_name_of_the_figures_leaves_its_drawing(reading: Reading) -> None:
-    # text may be a little wider than where it was laid out
+def test_no_label_leaves_its_figure(reading: Reading) -> None:
+    # text may be slightly wider than its layout box
     script = """() => [...document.querySelectorAll('figure svg')].filter(svg => svg.checkVisibility()).flatMap(svg => {
         const frame = svg.getBoundingClientRect();
         return [...svg.querySelectorAll('text')].filter(text => {
@@ -98,7 +100,7 @@ def test_tables_sort_by_the_keyboard_alone(reading: Reading) -> None:
 
 
 def reversed_ties(texts: list[str], known: list[float]) -> list[str]:
-    """Return the keys from the highest down; equal ones look alike, whatever their order."""
+    """Return the keys in descending order; equal keys look the same in any order."""
     return [text for _, text in sorted(zip(known, texts, strict=False), key=lambda entry: -entry[0])]
 
 
@@ -188,7 +190,7 @@ def test_the_skip_link_comes_first_and_leads_to_the_answer(reading: Reading) -> 
         assert page.evaluate("document.activeElement.id") == "answer"
 
 
-def test_phones_get_drawings_of_their_own(reading: Reading) -> None:
+def test_phones_get_separate_figures(reading: Reading) -> None:
     for width, seen, unseen in ((1280, "wide", "narrow"), (390, "narrow", "wide")):
         with reading(width=width) as opened:
             figure = opened.page.locator("#life figure").first
@@ -196,7 +198,7 @@ def test_phones_get_drawings_of_their_own(reading: Reading) -> None:
             assert not figure.locator(f".{unseen}").is_visible()
 
 
-def test_every_figure_has_a_name_and_says_what_it_shows(reading: Reading) -> None:
+def test_every_figure_has_a_name_and_a_description(reading: Reading) -> None:
     with reading() as opened:
         for drawing in opened.page.locator("figure svg").all():
             assert drawing.get_attribute("role") == "img"
@@ -204,7 +206,7 @@ def test_every_figure_has_a_name_and_says_what_it_shows(reading: Reading) -> Non
             assert len(drawing.locator("desc").first.text_content() or "") > 40
 
 
-def test_every_link_leads_somewhere_and_ids_are_unique(reading: Reading, report: Path) -> None:
+def test_every_link_resolves_and_ids_are_unique(reading: Reading, report: Path) -> None:
     with reading() as opened:
         page = opened.page
         links = [link.get_attribute("href") or "" for link in page.locator("a").all()]
@@ -220,7 +222,7 @@ def test_paper_is_light_and_has_all_figures(reading: Reading) -> None:
     with reading(color_scheme="dark") as opened:
         page = opened.page
         page.emulate_media(media="print", color_scheme="dark")
-        # a head with boxes of buttons would stand on the first page alone
+        # a header with buttons would be on the first page only
         button = page.locator("#compare thead button").first
         assert button.evaluate("one => getComputedStyle(one).display") == "contents"
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -235,7 +237,7 @@ def test_paper_is_light_and_has_all_figures(reading: Reading) -> None:
         assert page.pdf().startswith(b"%PDF")
 
 
-def test_nothing_moves_for_those_who_asked_for_that(reading: Reading) -> None:
+def test_nothing_moves_with_reduced_motion(reading: Reading) -> None:
     for wish, expected in (("reduce", "auto"), ("no-preference", "smooth")):
         with reading(reduced_motion=wish) as opened:
             script = "getComputedStyle(document.documentElement).scrollBehavior"

@@ -1,4 +1,4 @@
-"""Synthetic runs of live processes that took turns, on a machine whose speed wanders."""
+"""Synthetic runs of interleaved live processes, on a machine whose speed drifts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MACHINE = {
 
 
 def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, control: bool = True) -> Run:
-    """Return a run of live processes that took turns: `speeds` in ms by target, the first one the baseline."""
+    """Return a run of interleaved live processes: `speeds` in ms by target, the baseline first."""
     rng = np.random.default_rng(seed)
     base = next(iter(speeds))
     cases = [case_of(name, ("latency",)) for name in speeds]
@@ -40,7 +40,7 @@ def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, co
         speeds = {**speeds, again: speeds[base]}
     records = []
     for block in range(BLOCKS):
-        # one machine for all: its speed wanders within a block and from block to block
+        # one machine for all: its speed drifts within and between blocks
         machine = drift * np.exp(np.cumsum(rng.normal(0, 0.02, TURNS)) + rng.normal(0, 0.2))
         for case in cases:
             own = rng.lognormal(0, 0.003) * machine * rng.lognormal(0, 0.01, TURNS)
@@ -64,7 +64,7 @@ def _latency(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
 
 
 def with_record(run: Run, bad: Record) -> Run:
-    """Return `run` with `bad` in the place of the record of its case and order."""
+    """Return `run` with `bad` instead of the record of the same case and order."""
     return replace(
         run, records=tuple(bad if one.order == bad.order and one.case == bad.case else one for one in run.records)
     )

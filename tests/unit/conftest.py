@@ -1,4 +1,4 @@
-"""The stand-in for NVIDIA's NVML, which the tests of energy and of the GPU's memory share."""
+"""The fake NVML, shared by the tests of energy and of the GPU's memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def nvml_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the stand-in, built."""
-    return build("nvml_stand_in.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
+def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the fake library, built."""
+    return build("fake_nvml.c", tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1")
 
 
 @pytest.fixture
-def driver(nvml_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
-    """Return the stand-in with one GPU at 1 J, where nvidia-ml-py finds the driver's library."""
-    library = fresh_nvml(nvml_stand_in)
+def driver(fake_nvml: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
+    """Return the fake with one GPU at 1 J, where nvidia-ml-py finds the driver's library."""
+    library = fresh_nvml(fake_nvml)
     monkeypatch.setattr(pynvml, "nvmlLib", None)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     monkeypatch.setattr(pynvml, "CDLL", lambda name: {"libnvidia-ml.so.1": library}[name])

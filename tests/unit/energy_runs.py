@@ -1,4 +1,4 @@
-"""Runs whose energy was never measured: windows of planted watts."""
+"""Synthetic runs with injected power."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ METER = MeterInfo(
     lacks={"dram": "it may be read by root only"},
 )
 DRAWN = {"torch": (60.0, 30.0, 1, 40), "ort-python": (30.0, 25.0, 8, 200), "ort-rust": (30.0, 25.0, 20, 210)}
-"""By target: watts of processes and of inferences, and how many of each there are in a window."""
+"""By target: watts of processes and of inferences, and the number of each in a window."""
 
 
 def window(part: str, watts: float, count: int = 0, **fields: Any) -> EnergyWindow:
-    """Return a window of `SECONDS` with a package of so many watts and cores of half as many."""
+    """Return a window of `SECONDS` with the given watts of the package and half as many of the cores."""
     usual: dict[str, Any] = {
         "joules": {"powercap.package": watts * SECONDS, "powercap.core": watts * SECONDS / 2},
         "seconds": {"powercap": SECONDS},
@@ -45,7 +45,7 @@ def windows(
     idle: tuple[float, float] = (IDLE_W, IDLE_W),
     **fields: Any,
 ) -> tuple[EnergyWindow, ...]:
-    """Return the four windows of a record; `fields` are those of the process's."""
+    """Return the four windows of a record; `fields` apply to the process window."""
     middle = [window("process", *process, **fields)]
     if inference:
         middle.append(window("inference", *inference))
@@ -54,7 +54,7 @@ def windows(
 
 def of_case(case: Case, *blocks: Sequence[EnergyWindow]) -> list[Record]:
     """Return the records of a case, one for each block."""
-    # outputs are compared of all runners that compute
+    # outputs of all runners that compute are compared
     parity = [] if case.target.startswith("null") else [{"item": 0, "max_rel_diff": 0.0}]
     return [
         record(case, "energy", block, energy=tuple(parts), result=result_of(case), parity=parity)
@@ -63,7 +63,7 @@ def of_case(case: Case, *blocks: Sequence[EnergyWindow]) -> list[Record]:
 
 
 def energy_run(folder: Path | None = None, *, blocks: int = 4, others: float = 0.02) -> Run:
-    """Return a run of three targets and a null runner, with a hundredth of noise in what is drawn."""
+    """Return a run of three targets and a null runner, with 1% noise in power."""
     rng = np.random.default_rng(1)
     cases = [case_of(name, ("energy",)) for name in (*DRAWN, "null-rust")]
     records = []

@@ -1,4 +1,4 @@
-"""What powermetrics and perf print, in the structure of real ones, and programs that print it as time goes on."""
+"""Output of powermetrics and perf in its real structure, and programs that print it over time."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def plist(
     clusters: tuple[str, ...] = ("E-Cluster", "P-Cluster"),
 ) -> str:
     """Return one block of powermetrics; `energies` are millijoules."""
-    told = "".join(
+    counters = "".join(
         f"  <key>{key}</key><integer>{value}</integer>\n"
         for key, value in (ENERGIES if energies is None else energies).items()
     )
     return _PLIST.format(
-        elapsed_ns=elapsed_ns, energies=told, clusters="".join(_CLUSTER.format(name=name) for name in clusters)
+        elapsed_ns=elapsed_ns, energies=counters, clusters="".join(_CLUSTER.format(name=name) for name in clusters)
     )
 
 
@@ -60,19 +60,19 @@ def interval(at_s: float | None, **values: Any) -> str:
     """Return the lines that ``perf stat -j`` prints for an interval; events have ``_`` for ``-``."""
     lines = []
     for event, value in values.items():
-        told = value if isinstance(value, str) else f"{value:f}"
+        counter = value if isinstance(value, str) else f"{value:f}"
         line: dict[str, Any] = {} if at_s is None else {"interval": at_s}
-        line |= {"counter-value": told, "unit": "Joules", "event": f"power/{event.replace('_', '-')}/"}
+        line |= {"counter-value": counter, "unit": "Joules", "event": f"power/{event.replace('_', '-')}/"}
         lines.append(json.dumps(line | {"event-runtime": 100_201_442, "pcnt-running": 100.0}))
     return "".join(f"{line}\n" for line in lines)
 
 
 def program(folder: Path, name: str, text: str) -> Path:
-    """Write a program that runs `text`, which finds `emit(text)` and `arguments`."""
+    """Write a program that runs `text` with `emit(text)` and `arguments` defined."""
     path = folder / name
     path.parent.mkdir(exist_ok=True)
     script = path.with_name(f"{name}.py")
-    # a first line cannot name an interpreter whose path has a space
+    # a shebang cannot name an interpreter with a space in its path
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n')
     script.write_text(
         "import sys, time\n"
@@ -87,7 +87,7 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 
 def every_tenth(block: str) -> str:
-    """Return Python that writes `block`, with its number for ``NUMBER``, ten times a second for ever."""
+    """Return Python code that writes `block`, with its number for ``NUMBER``, ten times per second, endlessly."""
     return (
         f"block = {block!r}\n"
         "for number in range(1, 10_000):\n"

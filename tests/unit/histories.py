@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Result
 
 OTHER = {"cpu": "Other CPU", "kernel": "6.9"}
-"""What makes a machine unlike the usual one."""
+"""Fields of a different machine."""
 
 
 def day_run(
@@ -30,7 +30,7 @@ def day_run(
     finished: bool = True,
     **more: Any,
 ) -> Path:
-    """Write a run of the November 2026's `day` below `folder`; `speeds` in ms by target, the first one the baseline."""
+    """Write a run of the November 2026's `day` below `folder`; `speeds` in ms by target, the baseline first."""
     run = turns_run(speeds, seed=day, **more)
     run.info.run_id = f"days-202611{day:02}-120000"
     run.info.suite = {"suite": {"name": "days"}}

@@ -1,4 +1,4 @@
-"""NVIDIA's own Python code over a library that stands in for the driver's: fixtures of several test files."""
+"""NVIDIA's own Python code over a fake driver library: fixtures of several test files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def build(source: str, library: Path) -> Path:
-    """Compile a stand-in of this folder by the C compiler that Rust needs too; return `library`."""
+    """Compile a fake library of this folder with the C compiler that Rust needs too; return `library`."""
     compiler = shutil.which("cc")
     assert compiler, "install a C compiler: apt-get install gcc"
     path = Path(__file__).with_name(source)
@@ -18,16 +18,16 @@ def build(source: str, library: Path) -> Path:
 
 
 def fresh_nvml(library: Path) -> ctypes.CDLL:
-    """Return the stand-in for NVML as it is at the beginning: one GPU, at 1 J, with nothing in its memory."""
+    """Return the fake NVML in its initial state: one GPU at 1 J, with empty memory."""
     nvml = ctypes.CDLL(str(library))
-    nvml.stand_in_energy.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
-    nvml.stand_in_used.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
-    nvml.stand_in_process.argtypes = (ctypes.c_uint, ctypes.c_uint, ctypes.c_ulonglong)
-    nvml.stand_in_count(1)
-    nvml.stand_in_memory_state(0)
+    nvml.fake_energy.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
+    nvml.fake_used.argtypes = (ctypes.c_uint, ctypes.c_ulonglong)
+    nvml.fake_process.argtypes = (ctypes.c_uint, ctypes.c_uint, ctypes.c_ulonglong)
+    nvml.fake_count(1)
+    nvml.fake_memory_state(0)
     for index in range(2):
-        nvml.stand_in_energy(index, 1000)
-        nvml.stand_in_state(index, 0)
-        nvml.stand_in_used(index, 0)
-        nvml.stand_in_process(index, 0, 0)
+        nvml.fake_energy(index, 1000)
+        nvml.fake_state(index, 0)
+        nvml.fake_used(index, 0)
+        nvml.fake_process(index, 0, 0)
     return nvml

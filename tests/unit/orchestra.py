@@ -1,4 +1,4 @@
-"""Small parts that the tests of the orchestrator put together."""
+"""Building blocks for tests of the orchestrator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def suite_of(text: str) -> Suite:
 
 
 def capabilities(**changes: Any) -> Capabilities:
-    """Return what a runner that can do everything says, but for `changes`."""
+    """Return the capabilities of a runner that supports everything, except `changes`."""
     able: dict[str, Any] = {
         "protocol": (1,),
         "runner": "mine",
@@ -48,7 +48,7 @@ def capabilities(**changes: Any) -> Capabilities:
 
 
 def target_info(name: str = "mine", *, model_format: str | None = None, **changes: Any) -> TargetInfo:
-    """Return a target that can be asked for what `capabilities` says."""
+    """Return a target whose runner reports `capabilities`."""
     return TargetInfo(Target(name=name, command=("/bin/true",), format=model_format), capabilities(**changes))
 
 
@@ -71,7 +71,7 @@ def job_of(name: str, probe: str, block: int = 0) -> Job:
 
 
 def finished(**changes: Any) -> Finished:
-    """Return a process that lived from 1,000 to 2,000 ns and ended well, but for `changes`."""
+    """Return a process that ran from 1,000 to 2,000 ns and succeeded, except `changes`."""
     well: dict[str, Any] = {
         "exit_code": 0,
         "spawn_ns": 1000,
@@ -84,17 +84,17 @@ def finished(**changes: Any) -> Finished:
 
 
 def result_of(*stamps: tuple[str, int, int], case: str = "c", **fields: Any) -> Result:
-    """Return an answer with phases of the given names, starts and ends."""
+    """Return a result with phases of the given names, starts and ends."""
     return Result(protocol=1, case=case, phases=tuple(Phase(*stamp) for stamp in stamps), **{"status": "ok", **fields})
 
 
 def record_of(case: str = "net.classify.mine", probe: str = "life", **fields: Any) -> Record:
-    """Return a record that is ok, but for `fields`."""
+    """Return a record that is ok, except `fields`."""
     return Record(**{"case": case, "probe": probe, "block": 0, "order": 0, "status": "ok", **fields})
 
 
 def info_of(*cases: Case) -> RunInfo:
-    """Return what ``run.json`` says of a run of `cases`."""
+    """Return the contents of ``run.json`` for a run of `cases`."""
     return RunInfo(
         run_id="tiny-1",
         suite=msgspec.to_builtins(suite_of(HEAD)),
@@ -110,7 +110,7 @@ def info_of(*cases: Case) -> RunInfo:
 
 
 def manifest_of(**fields: Any) -> Manifest:
-    """Return the manifest of a model that has nothing, but for `fields`."""
+    """Return the manifest of a model with empty fields, except `fields`."""
     nothing: dict[str, Any] = {
         "name": "net",
         "source": "here",

@@ -1,4 +1,4 @@
-"""A run that was never measured: the structure of a real one, with seeded random times."""
+"""Synthetic runs: the structure of a real run, with seeded random times."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ PHASES: dict[str, dict[str, float]] = {
     "null-rust": {"start": 1.0, "output": 0.1, "exit": 0.4},
 }
 WARM_MS = {"torch": 14.0, "ort-python": 5.9, "ort-rust": 5.8, "ort-pyo3": 5.85}
-TWIN = "ort-python-again"
+CONTROL = "ort-python-again"
 WARM_UP = 6
 """Inferences of warm-up in records of live processes."""
 PEAK_MB = {"torch": 853, "ort-python": 102, "ort-rust": 58, "ort-pyo3": 80, "null-rust": 3}
@@ -91,31 +91,31 @@ def case_of(
 
 
 def original(case: Case) -> str:
-    """Return the target that a case really is: a twin is the target it repeats."""
+    """Return the target of a case; for an A/A control, the target that it repeats."""
     return case.control_of or case.target
 
 
 def turned_of(**fields: Any) -> InterleavingStats:
-    """Return how a live process took its turns, side by side with another."""
+    """Return the statistics of a live process interleaved with another."""
     usual: dict[str, Any] = {"beside": 2, "inferences": 1, "warmup": 0, "steady": True, "checked": 1}
     return InterleavingStats(**(usual | fields))
 
 
 def record(case: Case, probe: str, block: int, **fields: Any) -> Record:
-    """Return a record that went well."""
+    """Return a successful record."""
     usual: dict[str, Any] = {"case": case.id, "probe": probe, "block": block, "order": block, "status": "ok"}
     return Record(**(usual | fields))
 
 
 def effective_of(target: str, settings: Settings) -> Effective:
-    """Return what the runner of `target` would have in effect."""
+    """Return the effective settings of the runner of `target`."""
     runtime = "torch" if target == "torch" else "onnxruntime"
     library = None if target == "torch" else "/env/libonnxruntime.so.1.32.0"
     return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, denormals="kept")
 
 
 def result_of(case: Case, **fields: Any) -> Result:
-    """Return an answer of the case's runner."""
+    """Return a result of the case's runner."""
     effective = effective_of(original(case), case.settings)
     usual: dict[str, Any] = {"protocol": 1, "case": case.id, "status": "ok", "effective": effective}
     return Result(**(usual | fields))
@@ -131,7 +131,7 @@ def phases_of(durations_ns: dict[str, int], spawn_ns: int) -> tuple[Phase, ...]:
 
 
 class Maker:
-    """Makes records with the times of one seeded generator."""
+    """Creates records with the times of one seeded generator."""
 
     def __init__(self, seed: int, warm: int, beside: int = 1) -> None:
         self.rng = np.random.default_rng(seed)
@@ -169,7 +169,7 @@ class Maker:
         return record(case, "process", block, tool=[tool | {"exit_code": 0}])
 
     def latency(self, case: Case, block: int) -> Record:
-        """Return a record of the probe ``latency``: of a live process when there are others beside it."""
+        """Return a record of the probe ``latency``: of a live process if it is interleaved with others."""
         spent = self.spent(case)
         spent.pop("exit")
         samples, live = {}, self.beside > 1
@@ -216,13 +216,13 @@ class Maker:
 
 
 def _drifting(times_ns: tuple[int, ...], block: int) -> tuple[int, ...]:
-    """Return times on a machine whose speed walks at random: alike for all live processes of a block."""
+    """Return times on a machine whose speed is a random walk, shared by all live processes of a block."""
     steps = np.random.default_rng(block).normal(0, 0.1, len(times_ns))
     return tuple((np.array(times_ns) * np.exp(np.sin(np.cumsum(steps)) * 0.35)).astype(int).tolist())
 
 
 def perf_events(clock_ms: float) -> list[dict[str, Any]]:
-    """Return what ``perf stat -j`` prints on a virtual machine without hardware counters."""
+    """Return the output of ``perf stat -j`` on a virtual machine without hardware counters."""
     names = {"task-clock": f"{clock_ms:f}", "context-switches": "12.000000", "page-faults": "5000.000000"}
     names |= dict.fromkeys(("cycles", "instructions", "branches", "branch-misses"), "<not supported>")
     events: list[dict[str, Any]] = [
@@ -279,9 +279,9 @@ def synthetic_run(
     seed: int = 1,
     live: bool = False,
 ) -> Run:
-    """Return a whole run, with a target that cannot run here (``coreml``).
+    """Return a complete run, with an unavailable target (``coreml``).
 
-    A `live` one has the baseline's twin in every comparison, and processes that took turns on a drifting machine.
+    A `live` run has an A/A control in every comparison, and interleaved processes on a drifting machine.
     """
     maker = Maker(seed, warm, beside=len(targets) + 1 if live else 1)
     cases = [
@@ -290,7 +290,7 @@ def synthetic_run(
         for batch in batches
         for name, control_of in [
             *((target, None) for target in targets),
-            *([(TWIN, "ort-python")] if live and "ort-python" in targets else []),
+            *([(CONTROL, "ort-python")] if live and "ort-python" in targets else []),
         ]
     ]
     records = [

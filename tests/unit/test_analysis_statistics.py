@@ -1,4 +1,4 @@
-"""Statistics against scipy, independent formulas and known truths."""
+"""Statistics against scipy, independent formulas and known true values."""
 
 from __future__ import annotations
 

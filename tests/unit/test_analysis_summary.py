@@ -1,4 +1,4 @@
-"""The summary: names, baselines, verdicts, and what was not measured."""
+"""The summary: names, baselines, verdicts, and missing values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from synthetic import MS, TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
+from synthetic import CONTROL, MS, case_of, record, result_of, run_of, synthetic_run, turned_of
 
 from runoff.analysis.metric_samples import Key, cells, pair
 from runoff.analysis.samples import tidy
@@ -98,7 +98,7 @@ def test_missing_counters_are_not_measured_and_never_zero(summary: pd.DataFrame)
         assert "not supported" in row["reason"]
 
 
-def test_percentiles_without_enough_samples_are_withheld(summary: pd.DataFrame) -> None:
+def test_percentiles_with_too_few_samples_are_omitted(summary: pd.DataFrame) -> None:
     assert pick(summary, "ort-rust", "inference.warm.p90")["status"] == "ok"
     row = pick(summary, "ort-rust", "inference.warm.p99")
     assert (row["status"], row["n"]) == ("not-measured", 480)
@@ -117,7 +117,7 @@ def test_warm_times_have_mean_percentiles_and_outliers(summary: pd.DataFrame) ->
         assert 0 <= counts[1]["estimate"] <= counts[0]["estimate"] + 1 < 40
 
 
-def test_percentiles_of_processes_that_differ_have_no_bounds_and_say_why() -> None:
+def test_percentiles_of_differing_processes_have_no_bounds_and_a_reason() -> None:
     case = case_of("ort-rust", probes=("latency",))
     warm = [tuple(MS * (2 + block) + step for step in range(100)) for block in range(3)]
     records = [
@@ -138,7 +138,7 @@ def _with(run: Run, change: dict[tuple[str, str, int], dict[str, object]]) -> Ru
     return Run(run.folder, run.info, tuple(changed(item) for item in run.records))
 
 
-def test_wrong_outputs_withhold_every_speed_also_from_those_compared_with_them() -> None:
+def test_wrong_outputs_exclude_a_case_and_its_comparisons_from_timing() -> None:
     run = synthetic_run(profiles=("default",), blocks=6)
     wrong = {"status": "error", "reason": Reason("outputs-differ", "off by 3")}
     summary = summary_of(_with(run, {("net.classify.torch.default.t1.b1", "accuracy", 0): wrong}))
@@ -151,7 +151,7 @@ def test_wrong_outputs_withhold_every_speed_also_from_those_compared_with_them()
     assert other["verdict"].startswith("not comparable: torch: error: outputs-differ")
 
 
-def test_a_crash_among_good_processes_withholds_the_verdict() -> None:
+def test_a_crash_among_good_processes_leaves_no_verdict() -> None:
     run = synthetic_run(profiles=("default",), blocks=6)
     crash = {"status": "error", "reason": Reason("crashed", "signal 11"), "tool": []}
     summary = summary_of(_with(run, {("net.classify.ort-rust.default.t1.b1", "process", 2): crash}))
@@ -161,7 +161,7 @@ def test_a_crash_among_good_processes_withholds_the_verdict() -> None:
     assert row["verdict"].startswith("not comparable")
 
 
-def test_probes_that_were_not_started_after_a_failure_share_its_reason() -> None:
+def test_probes_skipped_after_a_failure_share_its_reason() -> None:
     case = case_of("ort-rust", probes=("accuracy", "process"))
     failed = record(case, "accuracy", 0, status="error", reason=Reason("model-missing", "no file", "export it"))
     summary = summary_of(run_of([case], [failed]))
@@ -178,7 +178,7 @@ def test_a_missing_tool_is_not_measured_and_does_not_taint_other_probes() -> Non
     assert pick(summary, "ort-rust", "whole")["status"] == "ok"
 
 
-def test_an_interrupted_probe_says_so() -> None:
+def test_an_interrupted_probe_is_reported() -> None:
     summary = summary_of(run_of([case_of("ort-rust", probes=("life",))], []))
     assert list(summary["status"]) == ["not-measured"]
     assert "interrupted" in summary["reason"].iloc[0]
@@ -189,7 +189,7 @@ def _latency(case: Case, block: int, *warm_ns: int, turned: InterleavingStats | 
     return record(case, "latency", block, result=result, turned=turned)
 
 
-def test_drift_that_hits_both_in_a_block_leaves_the_ratio_alone() -> None:
+def test_drift_within_a_block_cancels_in_the_ratio() -> None:
     python, rust = case_of("ort-python", probes=("latency",)), case_of("ort-rust", probes=("latency",))
     drift = [1, 5, 2, 9, 3, 7, 4]
     records = [_latency(python, block, 2 * MS * factor) for block, factor in enumerate(drift)]
@@ -200,7 +200,7 @@ def test_drift_that_hits_both_in_a_block_leaves_the_ratio_alone() -> None:
 
 
 def _live(beside: int) -> Run:
-    """Return a run whose first two inferences are warm-up; pair by pair, the ratios are 3, 1 and 1.2."""
+    """Return a run whose first two inferences are warm-up; the ratios of the pairs are 3, 1 and 1.2."""
     python, rust = case_of("ort-python", probes=("latency",)), case_of("ort-rust", probes=("latency",))
     turned = turned_of(beside=beside, warmup=2)
     warm_up, times = (9 * MS, 8 * MS), {rust: (MS, 4 * MS, 2 * MS), python: (3 * MS, 4 * MS, int(2.4 * MS))}
@@ -216,7 +216,7 @@ def test_samples_of_live_processes_are_paired_by_index_when_they_took_turns(besi
     assert (row["ratio"], row["n"]) == (pytest.approx(ratio), 4)
 
 
-def test_only_blocks_spent_together_are_paired_by_index() -> None:
+def test_only_shared_blocks_are_paired_by_index() -> None:
     found = cells(tidy(_live(2)))
     rust, python = (
         found[Key(f"net.classify.{name}.default.t1.b1", "latency", "inference.warm")]
@@ -244,8 +244,8 @@ def live() -> pd.DataFrame:
     return summary_of(synthetic_run(profiles=("default",), blocks=8, live=True))
 
 
-def test_every_verdict_is_held_against_the_twins_floor(live: pd.DataFrame) -> None:
-    control = pick(live, TWIN, "inference.warm", "ort-python")
+def test_every_verdict_is_checked_against_the_controls_noise_floor(live: pd.DataFrame) -> None:
+    control = pick(live, CONTROL, "inference.warm", "ort-python")
     half = (control["ratio_high"] / control["ratio_low"]) ** 0.5
     floor = max(half, control["ratio"], 1 / control["ratio"]) - 1
     assert control["floor"] == pytest.approx(floor)
@@ -259,7 +259,7 @@ def test_every_verdict_is_held_against_the_twins_floor(live: pd.DataFrame) -> No
 def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) -> None:
     found = cells(tidy(synthetic_run(profiles=("default",), blocks=8, live=True)))
     rows = live[(live["metric"] == "system") & live["ratio"].notna()]
-    assert len(rows) == 8  # five targets against two baselines, less each against itself
+    assert len(rows) == 8  # five targets and two baselines, without each baseline against itself
     ps = []
     for case, baseline in zip(rows["case"], rows["baseline"], strict=True):
         mine, theirs = (
@@ -271,7 +271,7 @@ def test_p_values_are_corrected_within_a_probe_and_metric(live: pd.DataFrame) ->
     assert live[live["ratio"].isna()]["p_adjusted"].isna().all()
 
 
-def test_baselines_are_those_of_the_run_and_what_the_control_repeats_is_the_last() -> None:
+def test_baselines_are_those_of_the_run_and_the_control_repeats_the_last() -> None:
     python, rust = case_of("ort-python"), case_of("ort-rust")
     again = case_of("ort-rust-again", control_of="ort-rust")
     group = [python, rust, again]
@@ -294,7 +294,7 @@ def test_cases_of_other_profiles_are_never_a_baseline() -> None:
     assert np.isnan(row["ratio"])
 
 
-def test_one_block_gives_no_verdict() -> None:
+def test_one_block_has_no_verdict() -> None:
     python, rust = case_of("ort-python", probes=("latency",)), case_of("ort-rust", probes=("latency",))
     run = run_of([python, rust], [_latency(python, 0, 2 * MS), _latency(rust, 0, MS)])
     row = pick(summary_of(run), "ort-rust", "inference.warm", "ort-python")
@@ -338,7 +338,7 @@ def test_verdicts_in_words(
 def test_rows_of_a_file_give_the_verdicts_back(live: pd.DataFrame, old: bool, tmp_path: Path) -> None:  # noqa: FBT001
     file = tmp_path / "summary.csv"
     live.drop(columns=["verdict_kind", "verdict_reason"] if old else []).to_csv(file, index=False)
-    # the text is not read
+    # the text is ignored
     read = pd.read_csv(file, keep_default_na=False, na_values={"ratio_low": [""]}).assign(verdict="")
     numbers = ["ratio", "ratio_low", "ratio_high", "p_adjusted", "floor"]
     read[numbers] = read[numbers].apply(pd.to_numeric, errors="coerce")
@@ -389,7 +389,7 @@ def test_a_verdict_has_a_text_a_sentence_and_a_colour(verdict: Verdict, text: st
     assert (words(verdict), against(verdict, "torch"), tone(verdict)) == (text, sentence, shown)
 
 
-def test_the_floor_is_half_the_interval_of_an_a_against_itself_or_its_own_bias() -> None:
+def test_the_noise_floor_is_half_the_a_a_interval_or_its_bias() -> None:
     assert floor_of(Ratio(1.0, 1 / 1.02, 1.02, 9, 0.5)) == pytest.approx(0.02)
     assert floor_of(Ratio(1.01, 1.01 / 1.02, 1.01 * 1.02, 9, 0.3)) == pytest.approx(0.02)
     assert floor_of(Ratio(1.05, 1.05 / 1.02, 1.05 * 1.02, 9, 0.01)) == pytest.approx(0.05)

@@ -1,4 +1,4 @@
-"""From records to samples, life and the harness row."""
+"""From records to samples, phases and the harness row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_hyperfines_seconds_become_nanoseconds() -> None:
     assert rows == [[process, *row] for process in (0, 1) for row in expected]
 
 
-def test_a_case_whose_outputs_differ_has_no_speed_in_any_probe() -> None:
+def test_a_case_with_wrong_outputs_is_excluded_from_timing_in_every_probe() -> None:
     run = synthetic_run(profiles=("default",), blocks=3)
     wrong = "net.classify.ort-rust.default.t1.b1"
     records = tuple(
@@ -56,7 +56,7 @@ def test_a_case_whose_outputs_differ_has_no_speed_in_any_probe() -> None:
     assert wrong not in set(life_table(spoilt)["case"])
 
 
-def test_counters_that_the_machine_lacks_have_a_reason_and_no_value() -> None:
+def test_unavailable_counters_have_a_reason_and_no_value() -> None:
     counts = read_events(perf_events(0.98))
     assert counts["task_clock"] == Sample("task_clock", "ns", 980_000.0)
     assert counts["cpus_utilised"] == Sample("cpus_utilised", "CPUs", 0.98)
@@ -94,7 +94,7 @@ def test_gaps_are_unaccounted() -> None:
     assert life.unaccounted_ns == 150
 
 
-def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:
+def test_phases_of_the_life_table_add_up_to_the_median_process() -> None:
     run = synthetic_run(blocks=5)
     table = life_table(run)
     for case, rows in table.groupby("case"):
@@ -105,7 +105,7 @@ def test_bars_of_the_life_table_add_up_to_the_median_process() -> None:
         assert rows["share"].sum() == pytest.approx(1)
 
 
-def test_harness_share_leaves_pauses_out() -> None:
+def test_harness_share_excludes_pauses() -> None:
     info = synthetic_run(blocks=1).info
     assert info.own_ns == 30_000 * MS
     assert info.own_share == pytest.approx(30 / 570)

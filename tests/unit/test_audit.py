@@ -1,4 +1,4 @@
-"""The fairness audit: each point ok, found to differ, and unknown where nobody said."""
+"""The fairness audit: each point is ok, different, or unknown if not reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from synthetic import TWIN, case_of, effective_of, record, result_of, run_of, synthetic_run, turned_of
+from synthetic import CONTROL, case_of, effective_of, record, result_of, run_of, synthetic_run, turned_of
 
 from runoff.analysis.audit import POINTS, audit
 from runoff.analysis.audit.work import rarest
@@ -25,8 +25,8 @@ def found(run: Run) -> dict[str, tuple[str, str]]:
 
 
 def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned: dict[str, Any]) -> Run:
-    """Return a run of one record for each target: what was in effect changed by `fields`, live as `turned` says."""
-    cases = [case_of(target, control_of="ort-python" if target == TWIN else None) for target in fields]
+    """Return a run of one record for each target: effective settings changed by `fields`, turns by `turned`."""
+    cases = [case_of(target, control_of="ort-python" if target == CONTROL else None) for target in fields]
     records = []
     for case in cases:
         effective = effective_of(case.control_of or case.target, case.settings)
@@ -39,11 +39,11 @@ def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned
 def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
     assert {point.outcome for point in points} == {"ok"}
-    # but energy, of which this run has none
+    # except energy, which this run does not have
     assert len(points) == 2 * (len(POINTS) - 1)
 
 
-def test_an_old_run_was_timed_by_the_runners_and_has_no_floor() -> None:
+def test_an_old_run_was_timed_by_the_runners_and_has_no_noise_floor() -> None:
     points = {point.point: point for point in audit(synthetic_run(profiles=("default",), blocks=1))}
     assert points["timed the same way"].detail == "warm inferences: by the runner itself"
     assert points["idle while waiting"].detail == "none waited: one process at a time"
@@ -81,7 +81,7 @@ def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[
     assert "ort-rust" in detail
 
 
-def test_what_a_runner_does_not_say_is_unknown() -> None:
+def test_values_that_a_runner_does_not_report_are_unknown() -> None:
     silent = Effective("onnxruntime", "1.32.0", "rust")
     assert _audited(silent, "threads") == ("unknown", "ort-rust did not report it; not counted from outside")
     assert _audited(silent, "denormals") == ("unknown", "ort-rust did not report it")
@@ -114,24 +114,24 @@ def test_an_engine_that_is_linked_in_has_no_library_file() -> None:
 def test_a_setting_that_a_target_cannot_apply_is_listed() -> None:
     usual = result_of(case_of("ort-rust")).effective
     assert usual is not None
-    told = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
-    assert told == ("ok", "ort-rust has no arena")
+    audited = _audited(msgspec.structs.replace(usual, ignored=("arena",)), "settings applied")
+    assert audited == ("ok", "ort-rust has no arena")
 
 
-def test_what_of_the_cold_profile_a_target_lacks_is_said_in_words() -> None:
+def test_settings_of_the_cold_profile_that_a_target_lacks_are_reported() -> None:
     usual = result_of(case_of("ort-rust")).effective
     assert usual is not None
-    told = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
-    assert told == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
+    audited = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
+    assert audited == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
 
 
-def _prepared(source: str, **told: object) -> dict[str, tuple[str, str]]:
-    """Return outcome and detail of each point, where the Rust target ran on a prepared file."""
+def _prepared(source: str, **fields: object) -> dict[str, tuple[str, str]]:
+    """Return outcome and detail of each point if the Rust target ran on a prepared file."""
     usual, native = case_of("ort-python"), msgspec.structs.replace(case_of("ort-rust"), format="ort")
     ignored = effective_of("ort-python", usual.settings)
     answer = result_of(usual, effective=msgspec.structs.replace(ignored, ignored=("prepared",)))
     run = run_of([usual, native], [record(usual, "life", 0, result=answer), record(native, "life", 0)])
-    run.info.models["net"] |= {"prepared": {"sha256": "ef" * 32, "key": {"model_sha256": source}}, **told}
+    run.info.models["net"] |= {"prepared": {"sha256": "ef" * 32, "key": {"model_sha256": source}}, **fields}
     return {point.point: (point.outcome, point.detail) for point in audit(run)}
 
 
@@ -159,19 +159,19 @@ def test_a_compiled_package_is_named_by_the_package_that_it_was_made_from() -> N
     assert found(run)["same weights"][0] == "differs"
 
 
-def test_planned_devices_are_told_beside_the_provider() -> None:
+def test_planned_devices_are_reported_with_the_provider() -> None:
     plan = {"cpu": 3, "neural-engine": 140}
     outcome, detail = found(compared({"ort-python": {}, "coreml": {"planned": plan}}))["provider"]
     assert outcome == "ok"
     assert detail == "cpu in effect in all; coreml planned 3 operations for cpu, 140 operations for neural-engine"
 
 
-def test_why_a_model_was_not_prepared_is_said() -> None:
-    told = _prepared("ab" * 32, not_prepared="no program")["settings applied"]
-    assert told == ("ok", "ort-python has no prepared model; not prepared: no program")
+def test_the_reason_why_a_model_was_not_prepared_is_reported() -> None:
+    audited = _prepared("ab" * 32, not_prepared="no program")["settings applied"]
+    assert audited == ("ok", "ort-python has no prepared model; not prepared: no program")
 
 
-def test_a_library_is_told_apart_by_its_hash() -> None:
+def test_libraries_are_distinguished_by_their_hash() -> None:
     paths = {"ort-python": "/one/libonnxruntime.so", "ort-rust": "/other/libonnxruntime.so"}
     run = compared({target: {"library": path} for target, path in paths.items()})
     assert found(run)["same library file"] == ("ok", "library: libonnxruntime.so")
@@ -179,7 +179,7 @@ def test_a_library_is_told_apart_by_its_hash() -> None:
     outcome, detail = found(run)["same library file"]
     assert outcome == "differs"
     assert detail == "ort-python: libonnxruntime.so 000000000000; ort-rust: libonnxruntime.so 111111111111"
-    # only its runner can read it, in a container
+    # readable only by its runner, in a container
     del run.info.libraries[paths["ort-rust"]]
     assert found(run)["same library file"] == ("unknown", "ort-rust did not report it")
 
@@ -191,8 +191,8 @@ def test_modules_that_hold_the_engine_are_compared_with_each_other() -> None:
         for target, can in run.info.capabilities.items()
     }
     run.info.libraries = {f"/{target}/onnxruntime_pybind11_state.so": "a" * 64 for target in ("ort-python", "mine")}
-    told = found(run)["same library file"]
-    assert told == ("ok", "linked into a module: onnxruntime_pybind11_state.so aaaaaaaaaaaa")
+    audited = found(run)["same library file"]
+    assert audited == ("ok", "linked into a module: onnxruntime_pybind11_state.so aaaaaaaaaaaa")
     run.info.libraries["/mine/onnxruntime_pybind11_state.so"] = "b" * 64
     assert found(run)["same library file"][0] == "differs"
 
@@ -205,16 +205,16 @@ def test_denormals_must_be_treated_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("busy", "outcome", "said"),
+    ("busy", "outcome", "detail"),
     [
         (1, "ok", "1 in effect in all; counted from outside"),
         (2, "differs", "ort-rust requested 1, kept 2 busy"),
         (None, "ok", "1 in effect in all; counted from outside, not ort-rust"),
     ],
 )
-def test_threads_are_counted_and_not_believed(busy: int | None, outcome: str, said: str) -> None:
+def test_threads_are_counted_and_not_assumed(busy: int | None, outcome: str, detail: str) -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"busy_threads": 1}, ort_rust={"busy_threads": busy})
-    assert found(run)["threads"] == (outcome, said)
+    assert found(run)["threads"] == (outcome, detail)
 
 
 def test_a_thread_without_work_leaves_it_unknown() -> None:
@@ -248,7 +248,7 @@ def test_variables_that_differ_between_targets_are_named() -> None:
         ({"provider": "cuda"}, {}, "provider"),
     ],
 )
-def test_the_target_that_did_something_else_is_blamed_and_the_selftest_reports_it(
+def test_the_deviating_target_is_blamed_and_the_selftest_reports_it(
     fields: dict[str, Any], turned: dict[str, Any], point: str
 ) -> None:
     run = compared({UNMODIFIED: {}, "injected-threads": fields}, injected_threads=turned)
@@ -278,12 +278,12 @@ def test_settings_and_profile_that_differ_are_found() -> None:
     other = msgspec.structs.replace(
         case_of("ort-rust"), settings=msgspec.structs.replace(one.settings, profile="mine", spinning=False)
     )
-    told = found(run_of([one, other], [record(case, "life", 0, result=result_of(case)) for case in (one, other)]))
-    assert told["settings profile"] == ("differs", "ort-python: default; ort-rust: mine")
-    assert told["same settings"] == ("differs", "not those of ort-python: ort-rust")
+    audited = found(run_of([one, other], [record(case, "life", 0, result=result_of(case)) for case in (one, other)]))
+    assert audited["settings profile"] == ("differs", "ort-python: default; ort-rust: mine")
+    assert audited["same settings"] == ("differs", "not those of ort-python: ort-rust")
 
 
-def test_a_target_that_spins_while_it_waits_disturbs_the_others() -> None:
+def test_a_target_that_spins_while_waiting_disturbs_the_others() -> None:
     fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
     quiet = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.01}))
     assert quiet["idle while waiting"] == ("ok", "ort-python 0 % of a core, ort-rust 1.0 % of a core")
@@ -293,7 +293,7 @@ def test_a_target_that_spins_while_it_waits_disturbs_the_others() -> None:
     assert blind == ("unknown", "CPU time while waiting: not reported by this system")
 
 
-def test_checked_answers_say_how_rare_a_fault_would_have_been_missed() -> None:
+def test_checked_outputs_bound_the_error_rate() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000}, ort_rust={"checked": 300})
     assert found(run)["answers checked while timed"] == (
         "ok",
@@ -312,15 +312,15 @@ def test_the_rule_of_three_is_the_first_term_of_what_is_printed(n: int) -> None:
     assert share == pytest.approx(3 / n, rel=0.06) or n < 30
 
 
-def test_a_twin_is_shown_and_is_no_competitor() -> None:
-    fair: dict[str, dict[str, Any]] = {"ort-python": {}, TWIN: {}, "ort-rust": {}}
-    told = found(compared(fair, "life"))
-    assert told["A/A control"] == ("ok", "ort-python-again repeats ort-python")
-    assert not any(TWIN in detail for point, (_, detail) in told.items() if point != "A/A control")
-    fair[TWIN] = {"threads": 2}
-    told = found(compared(fair, "life"))
-    assert told["threads"][0] == "ok"
-    assert told["A/A control"] == ("differs", "ort-python-again did not run as ort-python did")
+def test_an_a_a_control_is_shown_and_does_not_compete() -> None:
+    fair: dict[str, dict[str, Any]] = {"ort-python": {}, CONTROL: {}, "ort-rust": {}}
+    audited = found(compared(fair, "life"))
+    assert audited["A/A control"] == ("ok", "ort-python-again repeats ort-python")
+    assert not any(CONTROL in detail for point, (_, detail) in audited.items() if point != "A/A control")
+    fair[CONTROL] = {"threads": 2}
+    audited = found(compared(fair, "life"))
+    assert audited["threads"][0] == "ok"
+    assert audited["A/A control"] == ("differs", "ort-python-again did not run as ort-python did")
 
 
 def test_wrong_answers_are_a_failed_point_with_their_reason() -> None:

@@ -1,4 +1,4 @@
-"""The pages of what has not run on a GPU or a Mac: every assumption names a command of the page."""
+"""The checklists for a GPU and a Mac: every assumption names a command of the page."""
 
 from __future__ import annotations
 

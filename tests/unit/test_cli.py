@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line for what users can mend, and a quick ``--help``."""
+"""The command line: exit codes, one-line errors for bad input, and a fast ``--help``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ finally:
 
 
 def runoff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Return the exit code, what was printed and what was logged."""
+    """Return the exit code, stdout and stderr."""
     code: str | int | None = 0
     try:
         cli.main(list(arguments))

@@ -1,4 +1,4 @@
-"""Comparing runs and targets: planted differences are found, drift cancels, unlike machines are refused."""
+"""Comparing runs and targets: injected differences are found, drift cancels, different machines are refused."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_two_targets_of_one_run_are_paired_by_turn() -> None:
     assert "% slower" in words(line.verdict)
 
 
-def test_a_target_is_no_different_from_itself() -> None:
+def test_a_target_does_not_differ_from_itself() -> None:
     data = measured({"main": 10.0, "change": 10.0})
     (line,) = compare_targets(data, "main", "change", []).lines
     assert not line.verdict.differs
     assert words(line.verdict).startswith("no difference (floor ")
 
 
-def test_the_floor_is_that_of_the_baseline_against_itself() -> None:
+def test_the_noise_floor_is_that_of_the_a_a_control() -> None:
     data = measured({"main": 10.0, "change": 10.0})
     comparison = data.comparisons[0]
     floor = noise_floor(data, comparison, MEDIAN)
@@ -77,7 +77,7 @@ def test_across_runs_the_drift_of_the_machine_cancels() -> None:
     assert 1 / lines["main"].ratio.value > 1.3
 
 
-def test_raw_values_hold_the_drift_and_the_words_say_so() -> None:
+def test_raw_values_include_the_drift_and_the_text_reports_it() -> None:
     before, after = (measured({"main": 10.0, "change": 10.0}, seed=seed, drift=seed**1.0) for seed in (1, 2))
     made = compare_runs(before, after, [], "", unlike_machines=False)
     assert 1 / by_label(made)["change"].ratio.value == pytest.approx(2.0, rel=0.5)
@@ -115,7 +115,7 @@ def test_a_baseline_that_changed_is_not_used() -> None:
     assert any("main itself changed" in note for note in made.notes)
 
 
-def test_unlike_machines_are_refused_unless_told() -> None:
+def test_different_machines_are_refused_unless_allowed() -> None:
     before, run = measured({"main": 10.0, "change": 10.0}), turns_run({"main": 10.0, "change": 10.0}, seed=2)
     run.info.machine["cpu"] = "Other CPU"
     with pytest.raises(RunoffError, match=r"different machines: .*Test CPU.*Other CPU") as caught:
@@ -125,7 +125,7 @@ def test_unlike_machines_are_refused_unless_told() -> None:
     assert any("different machines" in note for note in made.notes)
 
 
-def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
+def test_an_unknown_machine_is_reported(tmp_path: Path) -> None:
     data = measured({"main": 10.0, "change": 10.0})
     formats.write(data, tmp_path / "x.csv", None)
     made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, unlike_machines=False)
@@ -133,7 +133,7 @@ def test_an_unknown_machine_is_said(tmp_path: Path) -> None:
     assert not any(line.verdict.differs for line in made.lines)
 
 
-def test_a_failed_case_has_no_ratio_and_says_why() -> None:
+def test_a_failed_case_has_no_ratio_and_a_reason() -> None:
     from runoff.records.reason import Reason
 
     run = turns_run({"main": 10.0, "change": 10.5})
@@ -175,15 +175,15 @@ def test_names_of_metrics(text: str, probe: str, cell: str, statistic: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("latency", "PROBE.NAME"), ("latncy.median", "latency"), ("life.load.p99", "warm")]
+    ("text", "expected"), [("latency", "PROBE.NAME"), ("latncy.median", "latency"), ("life.load.p99", "warm")]
 )
-def test_names_that_are_none(text: str, said: str) -> None:
+def test_invalid_names(text: str, expected: str) -> None:
     with pytest.raises(RunoffError) as caught:
         parse_metric(text)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
 
 
-def test_the_plot_has_the_floor_as_a_band() -> None:
+def test_the_plot_has_the_noise_floor_as_a_band() -> None:
     made = compare_targets(measured({"main": 10.0, "change": 10.5}), "main", "change", [])
     (rows,) = [data for data in forest(made).to_dict()["datasets"].values() if "from" in data[0]]
     floor = made.lines[0].floor
@@ -192,7 +192,7 @@ def test_the_plot_has_the_floor_as_a_band() -> None:
     assert rows[0]["low"] < rows[0]["ratio"] < rows[0]["high"]
 
 
-def test_markdown_holds_the_verdict_and_what_it_is_relative_to() -> None:
+def test_markdown_has_the_verdict_and_its_baseline() -> None:
     before, after = (measured({"main": 10.0, "change": speed}, seed=seed) for seed, speed in ((1, 10.0), (2, 10.5)))
     made = compare_runs(before, after, [], None, unlike_machines=False)
     page = markdown(made, "compare.png")
@@ -288,14 +288,14 @@ def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) 
     one_less = hyperfine(tmp_path, "less", "c")
     with pytest.raises(RunoffError, match="share no case"):
         compare_runs(before, one_less, [], None, unlike_machines=False)
-    # cases of runoff have names that mean something
+    # cases of runoff have meaningful names
     one, other = (measured(dict.fromkeys(names, 10.0), control=False) for names in (("a", "b"), ("c", "d")))
     with pytest.raises(RunoffError, match="share no case"):
         compare_runs(one, other, [], None, unlike_machines=False)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "code"),
+    ("arguments", "expected", "code"),
     [
         (("nowhere", "{run}"), "nowhere: no such run or file", ExitCode.BAD_INPUT),
         (("main", "chnage", "--run", "{run}"), "did you mean 'change'", ExitCode.BAD_INPUT),
@@ -305,10 +305,10 @@ def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) 
         (("main", "change", "--run", "nowhere"), "nowhere", ExitCode.BAD_INPUT),
     ],
 )
-def test_bad_input_is_named(arguments: tuple[str, ...], said: str, code: int, tmp_path: Path) -> None:
+def test_bad_input_is_named(arguments: tuple[str, ...], expected: str, code: int, tmp_path: Path) -> None:
     run = write(turns_run({"main": 10.0, "change": 10.0}), tmp_path / "run")
     filled = [argument.format(run=run) for argument in arguments]
-    assert said in compare(*filled, code=code, RUNOFF_RESULTS=str(tmp_path))
+    assert expected in compare(*filled, code=code, RUNOFF_RESULTS=str(tmp_path))
 
 
 def test_json_is_what_msgspec_reads(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether outputs are the same, against the formulas written down another way."""
+"""Comparison of outputs, against independent implementations of the formulas."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_other_dtypes(dtype: str, tmp_path: Path) -> None:
         ([], (1, 2), (0,), "0 elements"),
     ],
 )
-def test_what_cannot_be_compared(
+def test_outputs_that_cannot_be_compared(
     values: list[float], shape: tuple[int, ...], items: tuple[int, ...], words: str, tmp_path: Path
 ) -> None:
     tensor = written(put(tmp_path, "o", values), shape, items)

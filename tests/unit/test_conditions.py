@@ -1,4 +1,4 @@
-"""What the machine was like, from counters that stand still or jump, and from the real ones."""
+"""Conditions of the machine, from constant or jumping counters, and from the real ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_shares_are_of_what_they_say() -> None:
 
 
 @pytest.mark.usefixtures("now")
-def test_what_the_system_does_not_tell_is_none() -> None:
+def test_unreported_values_are_none() -> None:
     found = conditions_since(msgspec.structs.replace(BEFORE, steal_s=None, mhz=None, throttled_ns=None), 0)
     assert (found.steal, found.throttled, found.switches) == (None, None, None)
     assert found.mhz == 2000.0
 
 
-def test_the_real_counters_go_on() -> None:
+def test_the_real_counters_advance() -> None:
     before = take_snapshot()
     total = sum(number * number for number in range(3_000_000))
     after = take_snapshot()

@@ -1,4 +1,4 @@
-"""Measurements in the formats of other tools: what goes in comes out again, and what is lost is said."""
+"""Measurements in the formats of other tools: round trips preserve values, and losses are reported."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_files_of_hyperfine_are_read(file: str, slow: str) -> None:
     seconds = first["times"] if "times" in first else [m["time_wall_clock"]["value"] for m in first["measurements"]]
     assert walls(read, slow) == pytest.approx([value * 1e9 for value in seconds])
     memory = read.samples[read.samples["metric"] == "peak_memory"]
-    assert set(memory["unit"]) == ({"bytes"} if file == "hyperfine-2.json" else set())  # 1.19 had none
+    assert set(memory["unit"]) == ({"bytes"} if file == "hyperfine-2.json" else set())  # 1.19 had no memory
 
 
 def test_commands_of_hyperfine_share_no_block() -> None:
@@ -125,7 +125,7 @@ def _sorted(samples: pd.DataFrame) -> pd.DataFrame:
     return samples.sort_values(by).reset_index(drop=True)
 
 
-def test_what_pyperf_measured_is_read(tmp_path: Path) -> None:
+def test_files_of_pyperf_are_read(tmp_path: Path) -> None:
     file = tmp_path / "real.json"
     command = [sys.executable, "-m", "pyperf", "timeit", "--processes", "2", "--values", "3", "--warmups", "1"]
     subprocess.run([*command, "--loops", "10", "--name", "sum", "-q", "-o", file, "sum(range(9))"], check=True)
@@ -152,7 +152,7 @@ def test_tables_keep_every_sample(end: str, data: Measurements, tmp_path: Path) 
         assert losses == ["the machine", "why cases failed"]
 
 
-def test_the_command_says_its_losses_in_one_line(data: Measurements, tmp_path: Path) -> None:
+def test_the_command_reports_its_losses_in_one_line(data: Measurements, tmp_path: Path) -> None:
     formats.write(data, tmp_path / "x.parquet", None)
     done = convert(tmp_path / "x.parquet", tmp_path / "deep" / "y.csv")
     assert done.exit_code == 0
@@ -161,7 +161,7 @@ def test_the_command_says_its_losses_in_one_line(data: Measurements, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "expected"),
     [
         ("a.json", "{", "cannot be read"),
         ("a.json", "{}", "not JSON of hyperfine or pyperf"),
@@ -175,14 +175,14 @@ def test_the_command_says_its_losses_in_one_line(data: Measurements, tmp_path: P
         ("a.parquet", "x", "cannot be read as Parquet"),
     ],
 )
-def test_bad_files_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
+def test_bad_files_are_named(name: str, text: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(RunoffError, match=said) as caught:
+    with pytest.raises(RunoffError, match=expected) as caught:
         formats.read(tmp_path / name)
     assert name in caught.value.message
 
 
-def test_a_word_in_a_column_of_numbers_is_named(data: Measurements, tmp_path: Path) -> None:
+def test_text_in_a_column_of_numbers_is_named(data: Measurements, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     formats.write(data, file, None)
     text = file.read_text().replace(",0,0,0,", ",0,zero,0,", 1)
@@ -191,15 +191,15 @@ def test_a_word_in_a_column_of_numbers_is_named(data: Measurements, tmp_path: Pa
         formats.read(file)
 
 
-def test_a_name_that_says_no_format(data: Measurements, tmp_path: Path) -> None:
+def test_a_name_without_a_known_format(data: Measurements, tmp_path: Path) -> None:
     formats.write(data, tmp_path / "x.parquet", None)
-    for arguments, said in (((), "has no known suffix"), (("--to", "pyprof"), "pyprof")):
+    for arguments, expected in (((), "has no known suffix"), (("--to", "pyprof"), "pyprof")):
         done = convert(tmp_path / "x.parquet", tmp_path / "y.json", *arguments)
         assert isinstance(done.exception, RunoffError)
-        assert said in str(done.exception)
+        assert expected in str(done.exception)
 
 
-def test_hyperfine_has_no_place_for_what_is_no_process(data: Measurements, tmp_path: Path) -> None:
+def test_hyperfine_files_hold_only_process_times(data: Measurements, tmp_path: Path) -> None:
     rows: Any = data.samples[data.samples["probe"] == "latency"]
     only = Measurements("warm", rows, None, data.members)
     with pytest.raises(RunoffError, match="whole processes"):

@@ -27,7 +27,7 @@ BETWEEN, WITHIN, ITERATIONS = 0.01, 0.03, 20
 
 
 def processes(rng: np.random.Generator, units: int) -> Units:
-    """Return logarithms of times around 0, of processes that differ for their whole life."""
+    """Return logarithms of times around 0, of processes that differ for their whole duration."""
     return [rng.normal(rng.normal(0, BETWEEN), WITHIN, ITERATIONS) for _ in range(units)]
 
 

@@ -1,4 +1,4 @@
-"""The driver's library: what is said where no GPU can be used, by the Python runners' own code over a stand-in in C."""
+"""The driver's library: errors if no GPU is usable, from the Python runners' own code over a fake library in C."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the stand-in, built."""
-    return build("cuda_stand_in.c", tmp_path_factory.mktemp("cuda") / "libcuda.so.1")
+    """Return the fake library, built."""
+    return build("fake_cuda.c", tmp_path_factory.mktemp("cuda") / "libcuda.so.1")
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"VERSION": "12080"}, "the NVIDIA driver supports CUDA 12.8; CUDA 13 is needed"),
     ],
 )
-def test_what_is_lacking(
+def test_unavailable_reasons(
     variables: dict[str, str], reason: str | None, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda_driver, "LIBRARY", str(built))
     for name, value in variables.items():
-        monkeypatch.setenv(f"STAND_IN_{name}", value)
+        monkeypatch.setenv(f"FAKE_{name}", value)
     assert cuda_driver.unavailable_reason("13.2") == reason
 
 
@@ -44,7 +44,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cuda_driver.unavailable_reason("13.0") == "no NVIDIA driver (libnowhere.so.1 not found)"
 
 
-def test_a_library_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unloadable_library_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libcuda.so.1").write_text("not a library")
     monkeypatch.setattr(cuda_driver, "LIBRARY", str(tmp_path / "libcuda.so.1"))
     reason = cuda_driver.unavailable_reason("13.0") or ""
@@ -53,7 +53,7 @@ def test_a_library_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("module", "told"),
+    ("module", "version"),
     [
         ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\nGCC", "580.95.05"),
         ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  575.51  Release Build  (dvs@rel)", "575.51"),
@@ -62,10 +62,10 @@ def test_a_library_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_the_device_is_named(
-    module: str | None, told: str | None, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str | None, version: str | None, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda_driver, "LIBRARY", str(built))
     monkeypatch.setattr(cuda_driver, "_VERSION", str(tmp_path / "version"))
     if module:
         (tmp_path / "version").write_text(module)
-    assert cuda_driver.device() == ("Stand-in 0 (0)" + (f", driver {told}" if told else ""))
+    assert cuda_driver.device() == ("Stand-in 0 (0)" + (f", driver {version}" if version else ""))

@@ -1,4 +1,4 @@
-"""The GPU's memory: NVIDIA's own Python code over a library that stands in for the driver's, from sample to summary."""
+"""The GPU's memory: NVIDIA's own Python code over a fake driver library, from sample to summary."""
 
 from __future__ import annotations
 
@@ -32,51 +32,51 @@ def lasting() -> None:
     time.sleep(20 * EVERY_S)
 
 
-def test_the_most_that_the_process_itself_used(driver: ctypes.CDLL) -> None:
-    driver.stand_in_used(0, 1000)
+def test_the_peak_of_the_process_itself(driver: ctypes.CDLL) -> None:
+    driver.fake_used(0, 1000)
     with DeviceWatch() as watch:
         for used in (200, 700, 300):
-            driver.stand_in_used(0, 5000)
-            driver.stand_in_process(0, PID, used)
+            driver.fake_used(0, 5000)
+            driver.fake_process(0, PID, used)
             lasting()
     assert watch.of(PID) == DeviceMemory(peak_bytes=700, how=f"the process's own{SAMPLED}")
 
 
-def test_a_process_that_was_there_before_is_another(driver: ctypes.CDLL) -> None:
-    """In a container the ids that NVML tells are those of the host."""
-    driver.stand_in_used(0, 1000)
-    driver.stand_in_process(0, PID, 600)
+def test_a_process_that_ran_before_is_not_counted(driver: ctypes.CDLL) -> None:
+    """In a container, NVML reports process ids of the host."""
+    driver.fake_used(0, 1000)
+    driver.fake_process(0, PID, 600)
     with DeviceWatch() as watch:
-        driver.stand_in_used(0, 1450)
+        driver.fake_used(0, 1450)
         lasting()
     assert watch.of(PID) == DeviceMemory(peak_bytes=450, how=f"all GPUs, less what was in use before{SAMPLED}")
 
 
 def test_the_rise_of_all_gpus(driver: ctypes.CDLL) -> None:
-    driver.stand_in_count(2)
-    driver.stand_in_used(0, 100)
-    driver.stand_in_used(1, 50)
+    driver.fake_count(2)
+    driver.fake_used(0, 100)
+    driver.fake_used(1, 50)
     with DeviceWatch() as watch:
-        driver.stand_in_process(1, OTHER, 9)
-        driver.stand_in_used(1, 850)
+        driver.fake_process(1, OTHER, 9)
+        driver.fake_used(1, 850)
         lasting()
-        driver.stand_in_used(1, 50)
+        driver.fake_used(1, 50)
         lasting()
     assert watch.of(PID).peak_bytes == 800
 
 
-def test_what_does_not_move_is_no_figure(driver: ctypes.CDLL) -> None:
-    driver.stand_in_used(0, 1000)
+def test_a_constant_value_is_no_figure(driver: ctypes.CDLL) -> None:
+    driver.fake_used(0, 1000)
     with DeviceWatch() as watch:
         lasting()
     assert watch.of(PID) == DeviceMemory(reason="no GPU's memory in use rose while the process ran")
 
 
-def test_a_gpu_that_is_lost_on_the_way(driver: ctypes.CDLL) -> None:
+def test_a_gpu_that_is_lost_during_the_measurement(driver: ctypes.CDLL) -> None:
     with DeviceWatch() as watch:
-        driver.stand_in_used(0, 1000)
+        driver.fake_used(0, 1000)
         lasting()
-        driver.stand_in_memory_state(LOST)
+        driver.fake_memory_state(LOST)
         lasting()
     assert watch.of(PID) == DeviceMemory(reason="NVML failed: GPU is lost")
 
@@ -94,7 +94,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines_of(probe: str, *records_of: dict[str, Any]) -> dict[str, dict[Any, Any]]:
-    """Return the lines of the summary of a case on CUDA, by metric, from what its records hold."""
+    """Return the lines of the summary of a case on CUDA, by metric, from the fields of its records."""
     case = case_of("ort-python", ("memory", "latency"), provider="cuda")
     records = [record(case, probe, block, **fields) for block, fields in enumerate(records_of)]
     run = run_of([case], records)
@@ -102,13 +102,13 @@ def lines_of(probe: str, *records_of: dict[str, Any]) -> dict[str, dict[Any, Any
     return {line["metric"]: line for line in lines if line["probe"] == probe}
 
 
-def remembered(*told: DeviceMemory | None) -> dict[Any, Any] | None:
+def remembered(*values: DeviceMemory | None) -> dict[Any, Any] | None:
     """Return the line of the GPU's memory in the summary of records of the probe ``memory``."""
     result = result_of(case_of("ort-python", provider="cuda"), memory=Memory(900_000))
-    return lines_of("memory", *({"result": result, "device_memory": memory} for memory in told)).get(DEVICE_PEAK)
+    return lines_of("memory", *({"result": result, "device_memory": memory} for memory in values)).get(DEVICE_PEAK)
 
 
-def test_the_summary_has_an_estimate_and_what_was_counted() -> None:
+def test_the_summary_has_an_estimate_and_its_scope() -> None:
     how = "the process's own"
     line = remembered(*(DeviceMemory(peak_bytes=peak, how=how) for peak in (600, 600, 600)))
     assert line is not None
@@ -116,7 +116,7 @@ def test_the_summary_has_an_estimate_and_what_was_counted() -> None:
     assert line["reason"] == "NVML: the process's own"
 
 
-def test_the_summary_says_why_there_is_none() -> None:
+def test_the_summary_gives_the_reason_for_a_missing_value() -> None:
     line = remembered(DeviceMemory(reason="no driver"), DeviceMemory(reason="no driver"))
     assert line is not None
     assert (line["n"], line["status"], line["reason"]) == (0, "not-measured", "no driver")
@@ -135,6 +135,6 @@ def test_parts_of_an_inference_are_metrics() -> None:
         "copy_out": Timings(5 * MS, 2 * MS, (2 * MS,) * 9),
     }
     lines = lines_of("latency", {"result": result_of(case, samples=samples)})
-    told = {name: lines[name]["estimate"] / MS for name in ("copy_in.warm", "compute.warm", "copy_out.warm")}
-    assert told == {"copy_in.warm": 1, "compute.warm": 7, "copy_out.warm": 2}
+    values = {name: lines[name]["estimate"] / MS for name in ("copy_in.warm", "compute.warm", "copy_out.warm")}
+    assert values == {"copy_in.warm": 1, "compute.warm": 7, "copy_out.warm": 2}
     assert lines["compute.first"]["estimate"] == 80 * MS

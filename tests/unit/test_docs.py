@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: every link leads somewhere, and the index has every page."""
+"""The README and the pages of docs/: every link resolves, and the index has every page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_resolves(page: Path) -> None:
     broken = []
     for target, anchor, own in _LINK.findall(page.read_text(encoding="utf-8")):
         if target.startswith(("http:", "https:")):

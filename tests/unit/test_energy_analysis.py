@@ -1,4 +1,4 @@
-"""From windows to joules: what is subtracted, what is withheld, and what stands beside a figure."""
+"""From windows to joules: subtraction, omitted figures, and the fields of a figure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lines_of(run: Run) -> dict[str, dict[Any, Any]]:
     return {line["metric"]: line for line in summarise(run, tidy(run)).to_dict("records")}
 
 
-def test_the_idle_machine_is_taken_off() -> None:
+def test_idle_power_is_subtracted() -> None:
     found = numbers(run_with(windows(process=(30.0, 4), inference=(25.0, 200), idle=(9.0, 11.0))))
     assert found["process.package"] == pytest.approx((60 - 20) / 4)
     assert found["process.package.gross"] == pytest.approx(60 / 4)
@@ -61,7 +61,7 @@ def test_rest_between_the_readings_adds_nothing() -> None:
     assert found["power.process.package"] == pytest.approx(20)
 
 
-def test_what_cannot_be_told_is_a_step_of_each_window_and_the_drift() -> None:
+def test_the_resolution_is_a_step_of_each_window_and_the_drift() -> None:
     run = run_with(windows(process=(30.0, 4), idle=(9.0, 11.0)))
     steps = (61e-6 + 30 * 0.001) + (61e-6 + 10 * 0.001)
     assert resolutions(run.records, run.info.meters)["process.package"] == pytest.approx((steps + 2.0) / 4)
@@ -71,7 +71,9 @@ def test_what_cannot_be_told_is_a_step_of_each_window_and_the_drift() -> None:
     ("process_w", "idle", "says"),
     [(10.005, (10.0, 10.0), "above idle"), (13.0, (10.0, 14.0), "above idle"), (9.0, (10.0, 10.0), "below idle")],
 )
-def test_a_net_figure_within_it_is_withheld_and_said(process_w: float, idle: tuple[float, float], says: str) -> None:
+def test_a_net_figure_within_the_resolution_is_omitted_with_a_reason(
+    process_w: float, idle: tuple[float, float], says: str
+) -> None:
     run = run_with(*[windows(process=(process_w, 1), idle=idle)] * 2)
     lines = lines_of(run)
     line = lines["process.package"]
@@ -84,7 +86,7 @@ def test_a_net_figure_within_it_is_withheld_and_said(process_w: float, idle: tup
     assert "process.package" not in set(tidy(run)["metric"])
 
 
-def test_one_block_that_tells_nothing_withholds_those_that_do() -> None:
+def test_one_unresolved_block_omits_the_net_figure() -> None:
     lines = lines_of(run_with(windows(), windows(), windows(process=(10.0, 1))))
     assert lines["process.package"]["status"] == "not-measured"
     assert lines["inference.package"]["n"] == 3
@@ -101,7 +103,7 @@ def test_a_dead_counter_has_no_figure_in_any_form() -> None:
     assert lines["process.package"]["status"] == "ok"
 
 
-def test_an_idle_machine_that_moves_no_counter_is_not_one_of_zero_watts() -> None:
+def test_an_idle_counter_that_stands_still_is_not_zero_watts() -> None:
     lines = lines_of(run_with(*[windows(idle=(0.0, 0.0))] * 2))
     assert lines["power.idle.package"]["status"] == "not-measured"
     assert "did not move while the machine was idle" in lines["power.idle.package"]["reason"]
@@ -114,13 +116,13 @@ def test_without_both_idle_windows_there_is_no_figure() -> None:
     assert "before and after" in lines_of(run)["process.package"]["reason"]
 
 
-def test_a_runner_without_turns_has_no_inference_and_it_is_said() -> None:
+def test_a_runner_without_turns_has_no_inference_energy_and_a_reason() -> None:
     lines = lines_of(run_with(*[windows(inference=None)] * 2))
     assert lines["inference.package"]["status"] == "not-measured"
     assert "takes no turns" in lines["inference.package"]["reason"]
 
 
-def test_of_a_null_runner_no_inference_is_asked() -> None:
+def test_a_null_runner_has_no_inference_window() -> None:
     lines = lines_of(run_with(*[windows(inference=None)] * 2, target="null-rust"))
     assert not any(metric.startswith("inference") for metric in lines)
     assert lines["process.package"]["verdict"] == ""
@@ -160,7 +162,7 @@ def test_a_failed_process_is_an_error_not_a_small_figure() -> None:
     assert {line["status"] for line in lines_of(spoilt).values()} == {"error"}
 
 
-def test_a_report_shows_the_whole_processor_and_gpus_of_their_own() -> None:
+def test_a_report_shows_the_processor_and_separate_gpus() -> None:
     run = energy_run()
     apple = MeterInfo(name="ioreport", source="", domains={"cpu": "", "gpu": "", "soc": ""}, resolution_j=1, step_s=1)
     nvidia = MeterInfo(name="nvml", source="", domains={"gpu0": "", "gpu1": ""}, resolution_j=1, step_s=1)
@@ -178,7 +180,7 @@ def test_other_work_on_the_package_is_in_the_audit(others: float, outcome: str) 
     assert "other work: " in point.detail
 
 
-def test_sources_that_differ_are_no_fair_comparison() -> None:
+def test_different_sources_are_not_a_fair_comparison() -> None:
     run = energy_run()
 
     def renamed(item: Record) -> Record:

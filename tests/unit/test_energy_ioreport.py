@@ -1,4 +1,4 @@
-"""IOReport: the library's one class is stood in for."""
+"""IOReport over a fake of the library's one class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from runoff.records.reason import Reason
 
 
 class AppleEnergyMonitor:
-    """Counts what a test tells it to, in millijoules; None is what a chip does not have."""
+    """Counters set by a test, in millijoules; None if the chip has no such counter."""
 
     counted: ClassVar[dict[str, int | None]]
     broken = False
 
     def get_cumulative_energy(self) -> Any:
-        """Return what has been counted."""
+        """Return the counters."""
         if self.broken:
             raise RuntimeError("IOReportCreateSamples failed")
         return SimpleNamespace(**self.counted)
@@ -84,7 +84,7 @@ def test_a_counter_that_went_back_or_is_gone(change: dict[str, int | None], mac:
         meter.read()
 
 
-def test_a_library_that_fails_is_said(mac: type[AppleEnergyMonitor]) -> None:
+def test_a_failing_library_is_reported(mac: type[AppleEnergyMonitor]) -> None:
     mac.broken = True
     reason = find_ioreport()
     assert isinstance(reason, Reason)
@@ -99,7 +99,7 @@ def test_without_the_library_its_session_is_named(monkeypatch: pytest.MonkeyPatc
     assert (reason.kind, reason.hint) == ("not-installed", "run: nox -s runoff")
 
 
-def test_elsewhere_it_needs_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_need_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     reason = find_ioreport()
     assert isinstance(reason, Reason)

@@ -1,4 +1,4 @@
-"""Which sources are taken, in which order they are read, and what is said when there is none."""
+"""Selection of energy sources, their reading order, and the errors if none is available."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Told:
-    """A source that notes what is asked of it."""
+class RecordingMeter:
+    """A source that records its calls."""
 
     may_rest: frozenset[str] = frozenset({"uncore"})
 
@@ -39,17 +39,17 @@ class Told:
         )
 
     def open(self, spawner: Spawner, scratch: Path) -> None:  # noqa: ARG002 (the interface of a meter)
-        """Note it."""
+        """Record the call."""
         self.heard.append(f"open {self.info.name}")
 
     def read(self) -> Reading:
-        """Note it."""
+        """Record the call."""
         self.heard.append(f"read {self.info.name}")
         now_ns = time.monotonic_ns()
         return Reading(now_ns, {domain: watts * now_ns for domain, watts in self.watts.items()})
 
     def close(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.heard.append(f"close {self.info.name}")
 
 
@@ -61,7 +61,7 @@ def spawner(tmp_path: Path) -> Iterator[Spawner]:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Return what each source answers, by name: nothing is here until a test puts it there."""
+    """Return the result of each source by name; none is available until a test adds it."""
     answers: dict[str, object] = {}
 
     def answer(name: str) -> object:
@@ -89,12 +89,12 @@ def test_with_no_source_each_is_named_with_its_reason(here: dict[str, object], s
 
 
 @pytest.mark.parametrize(("better", "other"), [("powercap", "perf"), ("ioreport", "powermetrics")])
-def test_of_two_that_read_the_same_counters_the_better_is_taken(
+def test_the_better_of_two_sources_of_the_same_counters_is_taken(
     better: str, other: str, here: dict[str, object], spawner: Spawner
 ) -> None:
-    here[other] = Told(other, [])
+    here[other] = RecordingMeter(other, [])
     assert [meter.info.name for meter in find_meters(spawner).found] == [other]
-    here[better], here["nvml"] = Told(better, []), Told("nvml", [])
+    here[better], here["nvml"] = RecordingMeter(better, []), RecordingMeter("nvml", [])
     found = find_meters(spawner)
     assert [meter.info.name for meter in found.found] == [better, "nvml"]
     assert found.reason is None
@@ -103,7 +103,7 @@ def test_of_two_that_read_the_same_counters_the_better_is_taken(
 
 def test_streams_are_waited_for_outside_the_work(spawner: Spawner, tmp_path: Path) -> None:
     heard: list[str] = []
-    both = Meters((Told("nvml", heard), Told("perf", heard, waits=True, step_s=0.1)))
+    both = Meters((RecordingMeter("nvml", heard), RecordingMeter("perf", heard, waits=True, step_s=0.1)))
     with both.opened(spawner, tmp_path):
         both.begin()
         both.end()
@@ -115,11 +115,11 @@ def test_streams_are_waited_for_outside_the_work(spawner: Spawner, tmp_path: Pat
     assert both.step_s == 0.1
 
 
-def test_what_was_opened_is_closed_when_another_cannot_be(
+def test_open_sources_are_closed_if_another_fails_to_open(
     spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
-    first, second = Told("nvml", heard), Told("perf", heard)
+    first, second = RecordingMeter("nvml", heard), RecordingMeter("perf", heard)
 
     def refuse(_spawner: Spawner, _scratch: Path) -> None:
         raise MeterError(Reason("stream", "it does not start"))
@@ -138,34 +138,32 @@ def test_the_real_search_on_this_machine_takes_or_explains_every_source(spawner:
     assert meters.Meters().step_s == 0.0
 
 
-def test_doctor_says_what_can_be_read_or_what_to_do(here: dict[str, object], spawner: Spawner) -> None:
+def test_doctor_reports_readable_sources_or_a_hint(here: dict[str, object], spawner: Spawner) -> None:
     here["powercap"] = Reason("permission", "energy_uj may be read by root only", "run: sudo chmod")
     finding = doctor._energy(spawner)
     assert (finding.what, finding.state, finding.advice) == ("probe energy", "missing", "run: sudo chmod")
     assert finding.detail.startswith("powercap: energy_uj may be read by root only; perf: no perf; ")
-    here["powercap"], here["nvml"] = Told("powercap", []), Told("nvml", [])
+    here["powercap"], here["nvml"] = RecordingMeter("powercap", []), RecordingMeter("nvml", [])
     finding = doctor._energy(spawner)
     assert (finding.state, finding.detail) == ("ok", "powercap: package; nvml: package")
 
 
-def test_a_run_notes_its_sources_and_keeps_those_of_the_sitting_before(
-    here: dict[str, object], spawner: Spawner
-) -> None:
-    asked, not_asked = case_of("a", ("energy",)), case_of("b", ("life",))
-    info = info_of(asked, not_asked)
-    here["powercap"] = Told("powercap", [])
-    assert _find_meters([not_asked], spawner, info).found == ()
+def test_a_run_records_its_sources_and_keeps_those_before_a_resume(here: dict[str, object], spawner: Spawner) -> None:
+    with_energy, without_energy = case_of("a", ("energy",)), case_of("b", ("life",))
+    info = info_of(with_energy, without_energy)
+    here["powercap"] = RecordingMeter("powercap", [])
+    assert _find_meters([without_energy], spawner, info).found == ()
     assert info.meters_lacking == {}
-    assert len(_find_meters([asked], spawner, info).found) == 1
+    assert len(_find_meters([with_energy], spawner, info).found) == 1
     assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics", "nvml"}
-    here["powercap"], here["nvml"] = Reason("permission", "no more"), Told("nvml", [])
-    assert [meter.info.name for meter in _find_meters([asked], spawner, info).found] == ["nvml"]
+    here["powercap"], here["nvml"] = Reason("permission", "no more"), RecordingMeter("nvml", [])
+    assert [meter.info.name for meter in _find_meters([with_energy], spawner, info).found] == ["nvml"]
     assert [meter.name for meter in info.meters] == ["powercap", "nvml"]
     assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics"}
 
 
 def test_a_dead_counter_is_removed_before_anything_is_measured(here: dict[str, object], spawner: Spawner) -> None:
-    half_dead = here["powercap"] = Told("powercap", [], package=2.0, psys=0.0, uncore=0.0)
+    half_dead = here["powercap"] = RecordingMeter("powercap", [], package=2.0, psys=0.0, uncore=0.0)
     found = find_meters(spawner)
     assert set(half_dead.info.domains) == {"package", "uncore"}
     assert half_dead.info.lacks["psys"].startswith("dead counter: psys did not move in ")
@@ -175,8 +173,8 @@ def test_a_dead_counter_is_removed_before_anything_is_measured(here: dict[str, o
     assert half_dead.heard[-1] == "close powercap"
 
 
-def test_a_source_of_dead_counters_is_none(here: dict[str, object], spawner: Spawner) -> None:
-    dead = here["powercap"] = Told("powercap", [], psys=0.0, uncore=0.0)
+def test_a_source_with_only_dead_counters_is_unavailable(here: dict[str, object], spawner: Spawner) -> None:
+    dead = here["powercap"] = RecordingMeter("powercap", [], psys=0.0, uncore=0.0)
     info = info_of(case_of("a", ("energy",)))
     found = _find_meters(info.cases, spawner, info)
     assert found.found == ()

@@ -1,4 +1,4 @@
-"""NVML: NVIDIA's own Python code over a library that stands in for the driver's."""
+"""NVML: NVIDIA's own Python code over a fake driver library."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_joules_since_it_was_opened(driver: ctypes.CDLL) -> None:
     meter = opened()
     assert meter.info.domains == {"gpu": "device, Stand-in A"}
     begun = meter.read()
-    driver.stand_in_energy(0, 3_500_000_001_000)
+    driver.fake_energy(0, 3_500_000_001_000)
     joules, silent = difference(meter, begun, meter.read(), at_work=True)
     assert joules == pytest.approx({"gpu": 3.5e9})
     assert silent == {}
 
 
-def test_several_gpus_are_told_apart_and_one_that_does_not_count_is_named(driver: ctypes.CDLL) -> None:
-    driver.stand_in_count(2)
-    driver.stand_in_state(1, NOT_SUPPORTED)
+def test_several_gpus_are_distinguished_and_one_without_a_counter_is_named(driver: ctypes.CDLL) -> None:
+    driver.fake_count(2)
+    driver.fake_state(1, NOT_SUPPORTED)
     meter = opened()
     assert meter.info.domains == {"gpu0": "device, Stand-in A"}
     assert meter.info.lacks == {"gpu1": "Stand-in B does not count its energy: Not Supported"}
@@ -53,27 +53,27 @@ def test_a_counter_that_stands_still_is_dead(driver: ctypes.CDLL) -> None:  # no
 
 def test_a_gpu_that_is_lost(driver: ctypes.CDLL) -> None:
     meter = opened()
-    driver.stand_in_state(0, LOST)
+    driver.fake_state(0, LOST)
     with pytest.raises(MeterError, match="GPU is lost"):
         meter.read()
 
 
-def test_a_driver_that_was_loaded_anew(driver: ctypes.CDLL) -> None:
+def test_a_reloaded_driver(driver: ctypes.CDLL) -> None:
     meter = opened()
-    driver.stand_in_energy(0, 10)
+    driver.fake_energy(0, 10)
     with pytest.raises(MeterError, match="was reset"):
         meter.read()
 
 
-def test_none_that_counts(driver: ctypes.CDLL) -> None:
-    driver.stand_in_state(0, NOT_SUPPORTED)
+def test_no_gpu_counts_energy(driver: ctypes.CDLL) -> None:
+    driver.fake_state(0, NOT_SUPPORTED)
     reason = find_nvml()
     assert isinstance(reason, Reason)
     assert reason.message == "Stand-in A does not count its energy: Not Supported"
 
 
 def test_a_driver_without_a_gpu(driver: ctypes.CDLL) -> None:
-    driver.stand_in_count(0)
+    driver.fake_count(0)
     reason = find_nvml()
     assert isinstance(reason, Reason)
     assert reason.message == "NVIDIA's driver is installed, but there is no GPU"

@@ -1,4 +1,4 @@
-"""RAPL by perf: lines of its structure, what it does not count, and a stand-in for the program."""
+"""RAPL by perf: lines of its structure, uncounted events, and a fake of the program."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def perf_that(folder: Path, trial: str, then: str = "") -> None:
-    """Put a perf on the PATH that prints `trial` when it is tried, and runs `then` when it is to go on."""
+    """Put a perf on the PATH that prints `trial` in the trial call, and runs `then` when streaming."""
     text = f"if '-I' not in arguments:\n    emit({trial!r})\n    sys.exit()\n{then}"
     program(folder / "bin", "perf", text)
 
@@ -62,9 +62,9 @@ def test_lines_become_intervals() -> None:
     assert (second.elapsed_ns, second.joules) == (200_412_000, {"package": 1.5, "dram": 0.25})
 
 
-@pytest.mark.parametrize("told", ["<not counted>", "<not supported>"])
-def test_what_is_not_counted_is_no_number(told: str) -> None:
-    (found,) = read_intervals(interval(0.1, energy_pkg=told, energy_cores=0.5).encode())
+@pytest.mark.parametrize("text", ["<not counted>", "<not supported>"])
+def test_uncounted_values_are_not_numbers(text: str) -> None:
+    (found,) = read_intervals(interval(0.1, energy_pkg=text, energy_cores=0.5).encode())
     assert isnan(found.joules["package"])
     assert found.joules["core"] == 0.5
 
@@ -97,7 +97,7 @@ def test_an_interval_that_was_not_counted_leaves_no_figure(events: Path, spawner
     assert silent == {"dram": "it was not counted all the time"}
 
 
-def test_an_event_that_is_not_supported_is_said(events: Path, spawner: Spawner) -> None:
+def test_an_unsupported_event_is_reported(events: Path, spawner: Spawner) -> None:
     perf_that(events.parent, interval(None, energy_pkg=0.25, energy_ram="<not supported>"))
     meter = find_perf(spawner)
     assert isinstance(meter, perf_stream.StreamMeter)
@@ -105,7 +105,7 @@ def test_an_event_that_is_not_supported_is_said(events: Path, spawner: Spawner) 
     assert meter.info.lacks == {"dram": "perf does not count it on this machine"}
 
 
-def test_none_that_is_supported(events: Path, spawner: Spawner) -> None:
+def test_no_event_is_supported(events: Path, spawner: Spawner) -> None:
     perf_that(events.parent, interval(None, energy_pkg="<not supported>", energy_ram="<not supported>"))
     reason = find_perf(spawner)
     assert isinstance(reason, Reason)
@@ -113,7 +113,7 @@ def test_none_that_is_supported(events: Path, spawner: Spawner) -> None:
 
 
 @pytest.mark.parametrize("paranoid", [1, 2, 4])
-def test_missing_leave_names_the_command(
+def test_a_missing_permission_names_the_command(
     paranoid: int, events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (events.parent / "paranoid").write_text(f"{paranoid}\n")
@@ -125,9 +125,7 @@ def test_missing_leave_names_the_command(
     assert reason.message.endswith(f"perf_event_paranoid is {paranoid}")
 
 
-def test_another_failure_is_told_in_perfs_own_words(
-    events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_failure_quotes_perf(events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf, "PARANOID", events.parent / "none")
     program(events.parent / "bin", "perf", "sys.exit('event syntax error')\n")
     reason = find_perf(spawner)
@@ -158,7 +156,7 @@ if os.fork():
     time.sleep(1000)
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 """
-"""Its child cannot be found by those who started it, as with sudo."""
+"""Its child is not visible to the parent, as with sudo."""
 
 
 def endless(events: Path, before: str = "", **joules: float) -> Path:
@@ -214,7 +212,7 @@ with Spawner(folder / "log-of-it") as spawner:
 """
 
 
-def test_a_perf_whose_counters_never_move_is_no_source(
+def test_a_perf_with_constant_counters_is_not_a_source(
     events: Path, spawner: Spawner, monkeypatch: pytest.MonkeyPatch, is_gone: Callable[[int], bool]
 ) -> None:
     monkeypatch.setattr("runoff.measure.energy.powercap.ROOT", events.parent / "none")

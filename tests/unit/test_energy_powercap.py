@@ -1,4 +1,4 @@
-"""RAPL by powercap, on trees of the kernel's structure: wrap-around, missing leave, counters that stand still."""
+"""RAPL by powercap, on trees of the kernel's structure: wrap-around, missing permission, dead counters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = 65534
 
 
 def zone(root: Path, place: str, name: str, uj: int = 0, range_uj: int | None = RANGE_UJ) -> Path:
-    """Write a zone as the kernel lays it out, and return its counter."""
+    """Write a zone in the kernel's layout, and return its counter."""
     folder = root / f"intel-rapl:{place}"
     folder.mkdir()
     (folder / "name").write_text(f"{name}\n")
@@ -42,7 +42,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def as_nobody() -> Iterator[Path]:
-    """Give a folder that anybody may look into, and leave of nobody in particular: root may read everything."""
+    """Return a public folder; the test may drop root, which can read everything, and gets it back afterwards."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         before = os.geteuid()
@@ -98,7 +98,7 @@ def test_each_package_wraps_around_by_itself(tree: Path) -> None:
     assert meter.read().joules["package"] == pytest.approx(2.0)
 
 
-def test_a_counter_that_may_have_gone_round_twice_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_counter_that_may_have_wrapped_twice_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = zone(tree, "0", "package-0", 10)
     now = [10**9]
     monkeypatch.setattr("runoff.measure.energy.powercap.time.monotonic_ns", lambda: now[0])
@@ -125,7 +125,7 @@ def test_a_counter_that_only_root_may_read_names_the_command(as_nobody: Path, mo
     assert reason.hint == f"run: {GRANT}"
 
 
-def test_a_domain_of_which_one_package_cannot_be_read_is_none(tree: Path) -> None:
+def test_a_domain_with_an_unreadable_package_is_omitted(tree: Path) -> None:
     zone(tree, "0", "package-0")
     broken = zone(tree, "1", "package-1")
     broken.unlink()
@@ -149,7 +149,7 @@ def test_no_tree_at_all(tree: Path) -> None:
     assert reason.message == f"no RAPL zone under {tree}: usual on virtual machines"
 
 
-def test_a_counter_that_is_gone_ends_the_reading(tree: Path) -> None:
+def test_a_vanished_counter_ends_the_reading(tree: Path) -> None:
     counter = zone(tree, "0", "package-0")
     meter = found(tree)
     counter.unlink()

@@ -1,4 +1,4 @@
-"""powermetrics: blocks of its structure, whole and cut, and a program that writes them."""
+"""powermetrics: complete and truncated blocks in its structure, and a program that writes them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def spawner(tmp_path: Path) -> Iterator[Spawner]:
     ],
     ids=["between", "leading", "trailing", "doubled", "cut", "cut at once"],
 )
-def test_nul_bytes_and_a_cut_block_are_passed_over(text: bytes) -> None:
+def test_nul_bytes_and_a_truncated_block_are_skipped(text: bytes) -> None:
     assert [sample.joules for sample in read_intervals(text)] == [{"cpu": 0.12, "gpu": 0.007, "neural-engine": 0.0}] * 2
 
 
@@ -58,12 +58,12 @@ def test_clusters_may_have_any_name(clusters: tuple[str, ...]) -> None:
     assert (sample.elapsed_ns, sample.joules["cpu"]) == (100_000_000, 0.12)
 
 
-def test_what_it_does_not_print_is_no_domain() -> None:
+def test_a_key_that_is_not_printed_is_no_domain() -> None:
     (sample,) = read_intervals(plist({"cpu_energy": 5}).encode())
     assert sample.joules == {"cpu": 0.005}
 
 
-def test_a_block_without_a_duration_is_said() -> None:
+def test_a_block_without_a_duration_is_reported() -> None:
     with pytest.raises(MeterError, match=r"is invalid.*elapsed_ns"):
         read_intervals(BLOCK.replace(b"elapsed_ns", b"elapsed"))
 
@@ -92,7 +92,7 @@ def test_a_window_goes_from_block_to_block(spawner: Spawner, tmp_path: Path) -> 
     assert set(silent) == {"neural-engine"}
 
 
-def test_a_key_that_is_gone_leaves_its_domain_without_a_figure(spawner: Spawner, tmp_path: Path) -> None:
+def test_a_vanished_key_leaves_its_domain_without_a_figure(spawner: Spawner, tmp_path: Path) -> None:
     text = f"emit({plist()!r})\n" + every_tenth(plist({"cpu_energy": 120, "ane_energy": 1}))
     meter = make_meter((str(program(tmp_path, "powermetrics", text)),), DOMAINS)
     meter.open(spawner, tmp_path)
@@ -113,7 +113,7 @@ def test_closing_ends_the_program(spawner: Spawner, tmp_path: Path, is_gone: Cal
     assert is_gone(int(pids.read_text()))
 
 
-def test_a_program_that_ends_is_named_with_its_last_words(
+def test_a_program_that_exits_is_named_with_its_last_output(
     spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "PATIENCE_S", 0.3)
@@ -131,14 +131,14 @@ def test_root_needs_no_sudo() -> None:
 
 
 class Mac:
-    """Starts nothing: says what powermetrics would have printed, and how it would have ended."""
+    """Starts nothing: returns the given output and exit code of powermetrics."""
 
     def __init__(self, stdout: str, stderr: str = "", code: int = 0) -> None:
         self.finished = Finished(exit_code=code, spawn_ns=1, exit_ns=2, timed_out=False, stdout=stdout, stderr=stderr)
         self.argv: tuple[str, ...] = ()
 
     def run(self, argv: tuple[str, ...], _env: object, _timeout_s: float) -> Finished:
-        """Note what is asked for."""
+        """Record the command."""
         self.argv = argv
         return self.finished
 
@@ -150,9 +150,9 @@ def macos(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("macos")
-def test_a_trial_says_which_domains_there_are() -> None:
+def test_a_trial_reports_the_domains() -> None:
     mac = Mac("\0" + plist({"cpu_energy": 3, "gpu_energy": 0}))
-    meter = find_powermetrics(mac)  # type: ignore[arg-type]  # a stand-in for the module that starts processes
+    meter = find_powermetrics(mac)  # type: ignore[arg-type]  # a fake of the module that starts processes
     assert isinstance(meter, stream.StreamMeter)
     assert set(meter.info.domains) == {"cpu", "gpu", "soc"}
     assert set(meter.info.lacks) == {"neural-engine"}
@@ -160,7 +160,7 @@ def test_a_trial_says_which_domains_there_are() -> None:
 
 
 @pytest.mark.usefixtures("macos")
-def test_a_password_that_is_asked_for_names_the_line_for_sudoers() -> None:
+def test_a_password_prompt_names_the_line_for_sudoers() -> None:
     mac = Mac("", "sudo: a password is required", code=1)
     reason = find_powermetrics(mac)  # type: ignore[arg-type]  # as above
     assert isinstance(reason, Reason)
@@ -169,7 +169,7 @@ def test_a_password_that_is_asked_for_names_the_line_for_sudoers() -> None:
 
 
 @pytest.mark.usefixtures("macos")
-def test_no_energy_in_its_output_is_said() -> None:
+def test_output_without_energy_is_reported() -> None:
     mac = Mac(plist({}))
     reason = find_powermetrics(mac)  # type: ignore[arg-type]  # as above
     assert isinstance(reason, Reason)

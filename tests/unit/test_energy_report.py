@@ -40,7 +40,7 @@ def printed(analysis: Analysis, width: int) -> str:
     return capture.get()
 
 
-def test_energy_of_an_inference_stands_beside_its_time(analysis: Analysis) -> None:
+def test_energy_of_an_inference_is_shown_next_to_its_time(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
     assert block.domains == ["package"]
     rows = [
@@ -83,7 +83,7 @@ def test_each_row_of_the_table_has_all_that_belongs_to_a_figure(analysis: Analys
     assert "nan" not in text.lower()
 
 
-def test_other_work_stands_out() -> None:
+def test_other_work_is_highlighted() -> None:
     cells = {(row[1], row[-1]) for row in rows(analyse(energy_run(others=0.8)))}
     assert cells == {("process", "**0.80 cores**"), ("inference", "0.02 cores")}
 

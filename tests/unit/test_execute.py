@@ -1,4 +1,4 @@
-"""The order in which processes are started, and which of them are passed over. Nothing is started here."""
+"""Order and skipping of processes. These tests start none."""
 
 from __future__ import annotations
 
@@ -72,24 +72,24 @@ def sets_of(text: str, targets_info: Mapping[str, TargetInfo]) -> list[list[str]
     return sorted([case.target for case in job.cases] for job in jobs)
 
 
-def test_the_cases_of_a_comparison_live_side_by_side_if_all_of_them_can() -> None:
+def test_the_cases_of_a_comparison_are_interleaved_if_all_support_turns() -> None:
     assert sets_of(HEAD, offers_of("a", "b", **TURNS)) == [["a", "b"]]
     assert sets_of(HEAD, offers_of("a", **TURNS) | offers_of("b")) == [["a"], ["b"]]
     assert sets_of(f'{HEAD}[measure.latency]\nmode = "alone"\n', offers_of("a", "b", **TURNS)) == [["a"], ["b"]]
 
 
 class Listener:
-    """Notes what it is told."""
+    """Records its messages."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, str, int]] = []
 
     def starting(self, job: Job) -> None:
-        """Note it."""
+        """Record the call."""
         self.heard.append(("start", job.cases[0].target, job.probe.name, job.block))
 
     def finished(self, job: Job, records: Sequence[Record]) -> None:
-        """Note it."""
+        """Record the call."""
         self.heard += [(record.status, job.cases[0].target, job.probe.name, job.block) for record in records]
 
 
@@ -103,7 +103,7 @@ ORDER = [
     for job in make_block(suite_of(BLOCKS), CASES, offers_of("a", "b"), PROBES[probe], block)
     for case in job.cases
 ]
-"""Case, probe and block of the eight processes, as they are started."""
+"""Case, probe and block of the eight processes, in start order."""
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def measure(
 
 @pytest.fixture
 def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
-    """Return what becomes of a case and probe, in place of processes; all that is not named is ok."""
+    """Return fake outcomes by case and probe; a case that is not listed is ok."""
     statuses: dict[tuple[str, str], str] = {}
 
     def pretend(_bench: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
@@ -180,7 +180,7 @@ def test_a_case_that_fails_is_not_started_again_and_the_others_go_on(
     assert [record.status for record in records if record.case.endswith(".b")] == ["ok"] * 4
 
 
-def test_one_that_fails_among_those_side_by_side_leaves_the_others(
+def test_a_failure_among_interleaved_processes_leaves_the_others(
     writer: RunWriter, outcomes: dict[tuple[str, str], str]
 ) -> None:
     outcomes["a", "latency"] = "error"
@@ -203,7 +203,7 @@ def test_a_probe_that_is_not_measured_leaves_the_others(
 
 @pytest.mark.usefixtures("outcomes")
 @pytest.mark.parametrize("kept", range(9))
-def test_going_on_measures_only_what_is_missing(kept: int, writer: RunWriter) -> None:
+def test_resuming_measures_only_missing_jobs(kept: int, writer: RunWriter) -> None:
     before = [
         record_of(case, probe, block=block, order=order) for order, (case, probe, block) in enumerate(ORDER[:kept])
     ]
@@ -217,13 +217,13 @@ def test_going_on_measures_only_what_is_missing(kept: int, writer: RunWriter) ->
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_going_on_does_not_start_what_failed(writer: RunWriter) -> None:
+def test_resuming_does_not_start_failed_cases(writer: RunWriter) -> None:
     before = [record_of("net.classify.a", "accuracy", status="error", reason=Reason("crashed", "it did"))]
     assert {record.case for record in measure(writer, before=before)} == {"net.classify.b"}
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_what_the_runner_does_not_do_is_said(writer: RunWriter) -> None:
+def test_unsupported_probes_are_reported(writer: RunWriter) -> None:
     records = measure(writer, can={"measures": ("once",)})
     reasons = [record.reason for record in records if record.probe == "accuracy"]
     assert [reason.kind for reason in reasons if reason] == ["measure", "measure"]
@@ -232,7 +232,7 @@ def test_what_the_runner_does_not_do_is_said(writer: RunWriter) -> None:
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_a_tool_that_is_missing_is_said_and_nothing_is_started(writer: RunWriter) -> None:
+def test_a_missing_tool_is_reported_and_nothing_is_started(writer: RunWriter) -> None:
     listener = Listener()
     (record,) = measure(writer, listener, cases=[case_of("a", ("counters",))], missing=(PERF.name,))
     assert (record.status, record.reason) == ("not-measured", Reason("tool-missing", "it is not here"))
@@ -249,7 +249,7 @@ def test_a_pause_is_made_and_accounted_for(writer: RunWriter, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_without_a_counter_of_energy_nothing_is_started_and_each_source_is_said(writer: RunWriter) -> None:
+def test_without_an_energy_counter_nothing_is_started_and_each_source_is_reported(writer: RunWriter) -> None:
     listener = Listener()
     why = Reason("no-counter", "no RAPL zone")
     (record,) = measure(

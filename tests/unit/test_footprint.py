@@ -1,4 +1,4 @@
-"""What a case needs on disk."""
+"""Disk use of a case."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_library_that_the_environment_holds_too_counts_once(places: Path) -> N
     assert footprint(target(python, **library), None).parts == {"environment": 750}
 
 
-def test_a_program_of_ones_own_is_not_measured(places: Path) -> None:
+def test_a_custom_program_is_not_counted(places: Path) -> None:
     found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx")
     assert found.parts == {}
     assert found.reason == "runoff does not know what docker needs besides itself"

@@ -1,4 +1,4 @@
-"""A gate: what is exceeded, what only noise, what cannot be told, and what is never passed in silence."""
+"""The gate: exceeded limits, noise, unresolved limits, and no silent pass."""
 
 from __future__ import annotations
 
@@ -87,27 +87,27 @@ def test_a_slower_target_exceeds_and_an_equal_one_does_not() -> None:
     assert found.checks[1].change.startswith(("+9", "+10"))
 
 
-def test_a_change_within_the_limit_passes_though_it_is_a_difference() -> None:
+def test_a_difference_within_the_limit_passes() -> None:
     (check,) = gate(turns_run({"main": 10.0, "change": 10.3}), "latency.median > +5%").checks
     assert check.outcome == "passed"
     assert "% slower" in check.verdict
 
 
-def test_what_is_not_above_the_noise_is_not_exceeded() -> None:
+def test_a_limit_is_not_exceeded_within_the_noise() -> None:
     run = turns_run({"main": 10.0, "change": 10.03})
     (check,) = gate(run, "latency.median > +0.01%").checks
     assert check.outcome == "passed"
     assert "not distinguishable from noise" in check.note
 
 
-def test_an_interval_that_holds_the_limit_is_said() -> None:
+def test_an_interval_that_includes_the_limit_is_reported() -> None:
     (check,) = gate(turns_run(SLOWER), "latency.median > +5%").checks
     (far,) = gate(turns_run(SLOWER), "latency.median > +2%").checks
     assert "the interval includes the limit" in check.note
     assert (far.outcome, far.note) == ("exceeded", "")
 
 
-def test_a_floor_above_the_limit_is_said() -> None:
+def test_a_noise_floor_above_the_limit_is_reported() -> None:
     (check,) = gate(turns_run(EQUAL), "latency.median > +0.05%").checks
     assert check.outcome == "passed"
     assert "noise" in check.note
@@ -172,13 +172,13 @@ def test_other_statistics_than_the_median() -> None:
     assert [check.outcome for check in found.checks] == ["exceeded", "exceeded"]
 
 
-def test_a_percentile_with_too_few_samples_is_no_pass() -> None:
+def test_a_percentile_with_too_few_samples_does_not_pass() -> None:
     (check,) = gate(turns_run(EQUAL), "latency.p99.9 > +50%").checks
     assert check.outcome == "failed"
     assert "6,636" in check.note
 
 
-def test_values_hold_every_target() -> None:
+def test_limits_on_values_apply_to_every_target() -> None:
     run = turns_run({"main": 10.0, "change": 20.0}, drift=1.0)
     found = gate(run, "latency.median > 1000ms", "latency.median < 1us")
     assert outcomes(found) == [("main", "passed"), ("change", "passed")] * 2
@@ -186,7 +186,7 @@ def test_values_hold_every_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("latency.median > 20MB", "a time, such as 20ms"),
         ("latency.median > 20", "a time, such as 20ms"),
@@ -197,17 +197,17 @@ def test_values_hold_every_target() -> None:
         ("life.laod > +5%", "did you mean 'life.load'"),
     ],
 )
-def test_limits_that_do_not_fit_their_metric(text: str, said: str) -> None:
+def test_limits_that_do_not_fit_their_metric(text: str, message: str) -> None:
     run = synthetic_run(targets=("ort-python", "ort-rust"), profiles=("default",), blocks=3, warm=5)
     with pytest.raises(RunoffError) as caught:
         gate(run, text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert text in caught.value.message
     assert caught.value.code == ExitCode.BAD_INPUT
 
 
 @pytest.mark.parametrize(
-    ("text", "scope", "said"),
+    ("text", "scope", "message"),
     [
         ("latency.median > +5%", {"targets": ("chnage",)}, "did you mean 'change'"),
         ("latency.median > +5%", {"cases": ("*b9",)}, "covers no case"),
@@ -216,14 +216,14 @@ def test_limits_that_do_not_fit_their_metric(text: str, said: str) -> None:
         ("process.wall > +5%", {}, "no probe process: it has latency"),
     ],
 )
-def test_nothing_to_gate_is_never_a_pass(text: str, scope: dict[str, Any], said: str) -> None:
+def test_nothing_to_gate_is_never_a_pass(text: str, scope: dict[str, Any], message: str) -> None:
     with pytest.raises(RunoffError) as caught:
         gate(turns_run(EQUAL), text, **scope)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.code == ExitCode.NOTHING_RUNS_HERE
 
 
-def test_limits_choose_their_cases() -> None:
+def test_limits_select_their_cases() -> None:
     run = turns_run({**EQUAL, "other": 11.0})
     assert outcomes(gate(run, "latency.median > +5%", targets=("change",))) == [("change", "passed")]
     assert outcomes(gate(run, "latency.median > +5%", cases=("*.other.*",))) == [("other", "exceeded")]
@@ -287,7 +287,7 @@ def test_against_a_file_drift_cancels(tmp_path: Path) -> None:
     assert slow.against == f"run {saved.run}"
 
 
-def test_a_single_target_against_a_file_is_raw_and_says_so(tmp_path: Path) -> None:
+def test_a_single_target_against_a_file_is_compared_raw_and_reported(tmp_path: Path) -> None:
     save(of_run(turns_run({"main": 10.0}, control=False)), tmp_path / "base.json")
     run = turns_run({"main": 100.0}, seed=2, control=False)
     found = gate(run, "latency.median > +50%", saved=load(tmp_path / "base.json"))
@@ -295,14 +295,14 @@ def test_a_single_target_against_a_file_is_raw_and_says_so(tmp_path: Path) -> No
     assert any("raw times of two runs" in note for note in found.notes)
 
 
-def test_a_case_that_the_file_lacks_is_no_pass(tmp_path: Path) -> None:
+def test_a_case_missing_from_the_file_does_not_pass(tmp_path: Path) -> None:
     save(of_run(turns_run(EQUAL)), tmp_path / "base.json")
     found = gate(turns_run({**EQUAL, "new": 10.0}), "latency.median > +50%", saved=load(tmp_path / "base.json"))
     assert outcomes(found) == [("change", "passed"), ("new", "failed")]
     assert "save it again" in found.checks[1].note
 
 
-def test_a_file_of_an_unlike_machine_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_a_different_machine_is_refused(tmp_path: Path) -> None:
     save(of_run(turns_run(EQUAL)), tmp_path / "base.json")
     run = turns_run(EQUAL, seed=2)
     run.info.machine["kernel"] = "7.0"
@@ -314,11 +314,11 @@ def test_a_file_of_an_unlike_machine_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "cannot be read"), ('{"version": 2}', "cannot be read"), ("", "read")]
+    ("text", "message"), [("{", "cannot be read"), ('{"version": 2}', "cannot be read"), ("", "read")]
 )
-def test_bad_baseline_files_are_named(text: str, said: str, tmp_path: Path) -> None:
+def test_bad_baseline_files_are_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text(text)
-    with pytest.raises(RunoffError, match=said) as caught:
+    with pytest.raises(RunoffError, match=message) as caught:
         load(tmp_path / "base.json")
     assert "base.json" in caught.value.message
 
@@ -342,7 +342,7 @@ def test_limits_in_toml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[[limit]", "not TOML"),
         ("", "limit"),
@@ -351,12 +351,12 @@ def test_limits_in_toml(tmp_path: Path) -> None:
         ('[[limit]]\nfail_on = "latency.median > 5%"\n', "a change has a sign"),
     ],
 )
-def test_bad_files_of_limits_are_named(text: str, said: str, tmp_path: Path) -> None:
+def test_bad_files_of_limits_are_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "gate.toml").write_text(text)
     with pytest.raises(RunoffError) as caught:
         read_limits(tmp_path / "gate.toml")
     assert "gate.toml" in caught.value.message
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_summary_for_a_pull_request() -> None:
@@ -392,7 +392,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert shown["checks"][0]["outcome"] == "exceeded"
 
 
-def test_the_command_keeps_a_baseline(tmp_path: Path) -> None:
+def test_the_command_saves_a_baseline(tmp_path: Path) -> None:
     before, after = (write(turns_run(EQUAL, seed=seed), tmp_path / f"run{seed}") for seed in (1, 2))
     file = tmp_path / "kept" / "base.json"
     assert "baseline: " in command(before, "--save", file, code=0)

@@ -1,4 +1,4 @@
-"""The history of runs: what is kept of each, and how its points, changes and plots are made."""
+"""The history of runs: stored fields, points, changes and plots."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MAIN = "net.classify.main.default.t1.b1"
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with five days: a slow one, a slow-down on the third, then another machine and runtime."""
+    """Return a folder with five days: a slow one, a slowdown on the third, then a different machine and runtime."""
     folder = tmp_path_factory.mktemp("days")
     day_run(folder, 1, {"main": 10.0, "change": 10.0})
     day_run(folder, 2, {"main": 10.0, "change": 10.0}, drift=1.8)
@@ -93,7 +93,7 @@ def test_each_line_has_what_identifies_its_versions(days: Path) -> None:
     assert line["twin_of"] is None
 
 
-def test_what_was_not_measured_is_null_and_has_its_reason(tmp_path: Path) -> None:
+def test_missing_values_are_null_with_a_reason(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "one", profiles=("default",), blocks=3, warm=10)
     (found,) = _written(run, tmp_path)
     (line,) = query.select([found], "SELECT * FROM history WHERE metric = 'ipc' AND target = 'ort-rust'")
@@ -148,7 +148,7 @@ def test_times_are_kept_in_utc() -> None:
         moment("soon")
 
 
-def test_runs_of_another_format_are_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_runs_of_another_format_are_skipped_with_a_reason(tmp_path: Path) -> None:
     good = day_run(tmp_path, 1, {"main": 10.0, "change": 10.0})
     for name in ("version", "machine", "spoilt"):
         shutil.copytree(good, tmp_path / name)
@@ -184,7 +184,7 @@ def test_a_run_without_raw_results_is_read_from_its_tables_and_counts_once(tmp_p
         assert one["estimate"] == pytest.approx(other["estimate"])
 
 
-def test_an_older_summary_lacks_columns_and_one_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_older_summary_has_fewer_columns_and_an_invalid_one_is_refused(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "run", profiles=("default",), blocks=3, warm=5)
     (found,) = _written(run, tmp_path)
     path = run.folder / "summary.csv"
@@ -235,7 +235,7 @@ def test_a_run_is_in_progress_while_it_is_measured_and_not_after_a_crash(tmp_pat
         pass
 
 
-def test_the_changes_are_those_that_compare_finds(days: Path) -> None:
+def test_changes_equal_those_of_compare(days: Path) -> None:
     one = made(days)
     first, second = (formats.read(run.folder) for run in runs_in(days)[1:3])
     (line,) = [
@@ -252,29 +252,29 @@ def test_the_changes_are_those_that_compare_finds(days: Path) -> None:
     assert change.against == "days-20261102-120000"
 
 
-def test_a_slow_day_is_no_change_and_a_planted_slow_down_is_one(days: Path) -> None:
-    first, slow_day, planted, other, last = verdicts(made(days))
+def test_a_slow_day_is_no_change_and_an_injected_slowdown_is(days: Path) -> None:
+    first, slow_day, injected, other, last = verdicts(made(days))
     assert first is None
     assert slow_day is not None
     assert slow_day.startswith("no difference")
-    assert planted is not None
-    assert planted.endswith(")")
-    assert " % slower (" in planted
+    assert injected is not None
+    assert injected.endswith(")")
+    assert " % slower (" in injected
     assert other is None  # another machine
     assert last is not None
 
 
-def test_the_baseline_itself_is_compared_raw_and_said_to_be(days: Path) -> None:
+def test_the_baseline_itself_is_compared_raw_and_reported(days: Path) -> None:
     points = made(days, MAIN).points
     assert {point.change.how for point in points if point.change} == {"raw"}
     assert {point.relative_to for point in points} == {""}
 
 
-def test_runs_of_unlike_machines_are_never_compared_unless_asked_for(days: Path) -> None:
+def test_runs_of_different_machines_are_compared_only_if_allowed(days: Path) -> None:
     against = [point.change.against if point.change else None for point in made(days).points]
     assert against[3:] == [None, "days-20261103-120000"]
-    asked = [point.change.against if point.change else None for point in made(days, unlike_machines=True).points]
-    assert asked[3:] == ["days-20261103-120000", "days-20261104-120000"]
+    baselines = [point.change.against if point.change else None for point in made(days, unlike_machines=True).points]
+    assert baselines[3:] == ["days-20261103-120000", "days-20261104-120000"]
 
 
 def test_p_values_are_corrected_over_all_that_is_shown(days: Path) -> None:
@@ -290,7 +290,7 @@ def test_p_values_are_corrected_over_all_that_is_shown(days: Path) -> None:
     ("by", "kept_days"),
     [("date", [1, 2, 3, 4, 5]), ("runtime", [3, 4, 5]), ("machine", [4, 5]), ("runoff", [4, 5]), ("model", [4, 5])],
 )
-def test_by_a_version_its_last_run_stands_for_it(days: Path, by: By, kept_days: list[int]) -> None:
+def test_the_last_run_represents_its_version(days: Path, by: By, kept_days: list[int]) -> None:
     assert by in BY
     assert [point.started.day for point in made(days, by=by).points] == kept_days
 
@@ -303,7 +303,7 @@ def test_new_versions_are_named_where_they_appear(days: Path) -> None:
     assert new[4] == ("onnxruntime 1.33.0 abc1234",)
 
 
-def test_a_metric_that_a_run_lacks_says_why(tmp_path: Path) -> None:
+def test_a_metric_missing_from_a_run_has_a_reason(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "one", profiles=("default",), blocks=3, warm=5, targets=("torch", "ort-rust"))
     _written(run, tmp_path)
     without = replace(run.info, run_id="two", started="2026-11-23T12:00:00Z")

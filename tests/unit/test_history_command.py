@@ -1,4 +1,4 @@
-"""``runoff history`` and ``runoff list`` as commands: what they print, write and refuse."""
+"""``runoff history`` and ``runoff list`` as commands: output, files and errors."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(*words: object) -> Result:
+def run_history(*words: object) -> Result:
     return CliRunner().invoke(cli, ["history", *map(str, words)])
 
 
 def refused(*words: object) -> RunoffError:
-    error = asked(*words).exception
+    error = run_history(*words).exception
     assert isinstance(error, RunoffError)
     return error
 
 
 def test_the_tables_have_values_changes_and_machines(days: Path) -> None:
-    done = asked(days, "--case", CHANGE)
+    done = run_history(days, "--case", CHANGE)
     assert done.exit_code == 0
     assert "machine B: Other CPU, 2 cores, virtual, Linux 6.9" in done.stdout
     assert "1.25x faster" in done.stdout
@@ -54,7 +54,7 @@ def test_the_tables_have_values_changes_and_machines(days: Path) -> None:
 
 
 def test_json_goes_to_stdout_and_the_rest_to_stderr(days: Path, tmp_path: Path) -> None:
-    done = asked(days, "--json", "--out", tmp_path / "out")
+    done = run_history(days, "--json", "--out", tmp_path / "out")
     plain = json.loads(done.stdout)
     assert plain == json.loads((tmp_path / "out" / "history.json").read_text())
     assert [one["folder"] for one in plain["left_out"]] == [str(days / "old"), str(days / "days-20261104-120000")]
@@ -65,28 +65,28 @@ def test_json_goes_to_stdout_and_the_rest_to_stderr(days: Path, tmp_path: Path) 
 
 
 def test_one_run_is_a_history_too(days: Path) -> None:
-    done = asked(days / "days-20261101-120000")
+    done = run_history(days / "days-20261101-120000")
     assert done.exit_code == 0
     assert done.stdout.count("first") == 2
     assert "faster" not in done.stdout
     assert done.stderr == ""
 
 
-def test_a_null_runner_and_a_twin_are_shown_when_named_and_have_no_change(days: Path) -> None:
-    done = asked(days, "--case", "*again*")
+def test_a_null_runner_and_a_control_are_shown_if_named_and_have_no_change(days: Path) -> None:
+    done = run_history(days, "--case", "*again*")
     assert "not compared" in done.stdout
     assert "faster" not in done.stdout
 
 
-def test_unlike_machines_are_compared_when_asked_for(days: Path) -> None:
-    done = asked(days, "--unlike-machines")
+def test_different_machines_are_compared_if_allowed(days: Path) -> None:
+    done = run_history(days, "--unlike-machines")
     assert done.stdout.count("first") == 2
     assert "different machines: days-20261102-120000 (Test CPU" in done.stdout
 
 
 def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runoff.cli.history.DEFAULT", ("process.wall",))
-    done = asked(days, "--case", CHANGE)
+    done = run_history(days, "--case", CHANGE)
     assert "latency.median" in done.stdout
     assert "no values" not in done.stdout
 
@@ -119,7 +119,7 @@ def test_without_the_usual_metrics_the_others_are_shown(days: Path, monkeypatch:
         (("--out", Path(__file__) / "x"), "cannot be made", ""),
     ],
 )
-def test_what_is_wrong_is_named_with_a_hint(days: Path, words: tuple[str, ...], message: str, hint: str) -> None:
+def test_errors_have_a_hint(days: Path, words: tuple[str, ...], message: str, hint: str) -> None:
     error = refused(days, *words)
     assert message in error.message
     assert hint in error.hint
@@ -136,9 +136,9 @@ def test_no_folder_and_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_folder_the_one_that_is_read_is_said(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_the_default_is_printed(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNOFF_RESULTS", str(days))
-    assert asked().stderr.splitlines()[0] == f"runs in {days}"
+    assert run_history().stderr.splitlines()[0] == f"runs in {days}"
     assert CliRunner().invoke(cli, ["list"]).stderr == f"runs in {days}\n"
     monkeypatch.setenv("RUNOFF_RESULTS", str(days / "none"))
     done = CliRunner().invoke(cli, ["list", "--results", str(days), "--json"])
@@ -153,7 +153,7 @@ def test_without_a_folder_the_one_that_is_read_is_said(days: Path, monkeypatch: 
         (("models", "--results", "."), "--results cannot be combined with models"),
     ],
 )
-def test_a_folder_of_runs_that_is_none_or_not_wanted(words: tuple[str, ...], message: str) -> None:
+def test_a_missing_or_unexpected_folder_of_runs(words: tuple[str, ...], message: str) -> None:
     error = CliRunner().invoke(cli, ["list", *words]).exception
     assert isinstance(error, RunoffError)
     assert error.message == message
@@ -161,12 +161,12 @@ def test_a_folder_of_runs_that_is_none_or_not_wanted(words: tuple[str, ...], mes
 
 def test_a_query_answers_with_lines(days: Path) -> None:
     sql = 'SELECT run, count(DISTINCT "case") AS cases FROM history GROUP BY run ORDER BY run'
-    done = asked(days, "--sql", sql)
+    done = run_history(days, "--sql", sql)
     cells = [cell for day in (1, 2, 3) for cell in (f"days-2026110{day}-120000", "3")]
     assert done.stdout.split() == ["run", "cases", *cells]
-    lines = json.loads(asked(days, "--json", "--sql", sql).stdout)
+    lines = json.loads(run_history(days, "--json", "--sql", sql).stdout)
     assert lines[0] == {"run": "days-20261101-120000", "cases": 3}
-    assert asked(days, "--sql", "SELECT run FROM history WHERE false").stdout.strip() == "no lines"
+    assert run_history(days, "--sql", "SELECT run FROM history WHERE false").stdout.strip() == "no lines"
 
 
 @pytest.mark.parametrize("words", ["COPY", "EXPLAIN ANALYZE COPY"])
@@ -176,8 +176,8 @@ def test_a_query_writes_no_file(days: Path, tmp_path: Path, words: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_answer_that_is_too_wide_is_a_record_for_each_line(days: Path) -> None:
-    done = asked(
+def test_a_wide_result_is_printed_as_records(days: Path) -> None:
+    done = run_history(
         days,
         "--sql",
         "SELECT *, NULL AS none, 251234567e-1 AS large, 1234567e-7 AS small FROM history ORDER BY started LIMIT 2",
@@ -189,7 +189,7 @@ def test_an_answer_that_is_too_wide_is_a_record_for_each_line(days: Path) -> Non
 
 
 def _records(text: str) -> list[str]:
-    """Return the records of an answer without what has no value."""
+    """Return the records of a result without empty values."""
     return ["\n".join(line for line in part.splitlines() if len(line.split()) > 1) for part in text.split("\n\n")]
 
 
@@ -198,7 +198,7 @@ def test_nothing_is_fetched_to_answer_a_query(days: Path) -> None:
     assert "--sql: " in error.message
 
 
-def test_the_list_of_runs_is_newest_first_and_says_what_became_of_the_cases(
+def test_the_list_of_runs_is_newest_first_with_the_outcome_of_the_cases(
     days: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNOFF_RESULTS", str(days))

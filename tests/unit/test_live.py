@@ -1,4 +1,4 @@
-"""Processes that stay alive and are spoken to in lines, with real ones."""
+"""Live processes that communicate in lines, with real processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def start(spawner: Spawner, script: str) -> Live:
     return spawner.start(("/bin/sh", "-c", script), ENV)
 
 
-def test_several_answer_in_turn_and_end_when_their_input_does(spawner: Spawner) -> None:
+def test_several_processes_respond_in_turn_and_end_with_their_input(spawner: Spawner) -> None:
     one, two = start(spawner, ECHO), start(spawner, ECHO)
     assert one.ask("", 5) != two.ask("", 5)
     assert [one.ask("1\n", 5), two.ask("2\n", 5), one.ask("3\n", 5)] == ["got 1\n", "got 2\n", "got 3\n"]
@@ -42,13 +42,13 @@ def test_several_answer_in_turn_and_end_when_their_input_does(spawner: Spawner) 
         assert ended.exit_ns > ended.spawn_ns
 
 
-def test_others_run_beside_it(spawner: Spawner) -> None:
+def test_other_processes_run_concurrently(spawner: Spawner) -> None:
     live = start(spawner, ECHO)
     assert spawner.run(("/bin/sh", "-c", "exit 3"), ENV, 5).exit_code == 3
     assert live.ask("", 5).strip().isdigit()
 
 
-def test_one_that_is_gone_answers_nothing(spawner: Spawner) -> None:
+def test_a_finished_process_does_not_respond(spawner: Spawner) -> None:
     live = start(spawner, "echo why >&2; exit 7")
     assert live.ask("", 5) == ""
     assert live.ask("1\n", 5) == ""
@@ -57,7 +57,7 @@ def test_one_that_is_gone_answers_nothing(spawner: Spawner) -> None:
     assert live.close(5).exit_code == 7
 
 
-def test_one_that_does_not_answer_is_killed_with_all_others(spawner: Spawner, is_gone: Callable[[int], bool]) -> None:
+def test_an_unresponsive_process_is_killed_with_all_others(spawner: Spawner, is_gone: Callable[[int], bool]) -> None:
     other = start(spawner, ECHO)
     pid = int(other.ask("", 5))
     slow = start(spawner, "sleep 1000")
@@ -70,7 +70,7 @@ def test_one_that_does_not_answer_is_killed_with_all_others(spawner: Spawner, is
     assert start(spawner, ECHO).ask("", 5).strip().isdigit()
 
 
-def test_one_that_does_not_end_is_killed(spawner: Spawner) -> None:
+def test_a_process_that_does_not_end_is_killed(spawner: Spawner) -> None:
     ended = start(spawner, "sleep 1000").close(0.2)
     assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
 

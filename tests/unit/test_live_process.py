@@ -1,4 +1,4 @@
-"""The runner's clock against runoff's own."""
+"""The runner's clock compared with runoff's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def turns(untold_ms: float, seed: int, count: int = 60) -> tuple[list[int], list[int], list[int]]:
-    """Return roundtrips, what is not accounted for in each, and empty turns, on a machine that wakes late."""
+    """Return round trips, the unaccounted part of each, and empty turns, on a machine with wake-up delays."""
     rng = np.random.default_rng(seed)
     late = rng.exponential(0.4 * MS, count) + 0.05 * MS
     inference = rng.lognormal(0, 0.1, count) * 8 * MS
@@ -23,25 +23,25 @@ def turns(untold_ms: float, seed: int, count: int = 60) -> tuple[list[int], list
 
 
 @given(st.integers(0, 10_000))
-def test_an_honest_runner_is_believed(seed: int) -> None:
+def test_an_unmodified_runner_is_accepted(seed: int) -> None:
     assert check_clock(*turns(0.1, seed), batch=1) is None
 
 
 @given(st.integers(0, 10_000))
-def test_one_that_leaves_a_fifth_out_is_not(seed: int) -> None:
+def test_a_runner_that_omits_a_fifth_is_rejected(seed: int) -> None:
     doubt = check_clock(*turns(2.0, seed), batch=1)
     assert doubt is not None
     assert doubt.kind == "clock"
     assert "longer than the runner reports" in doubt.message
 
 
-def test_joining_a_batch_is_let_through_and_half_of_the_time_is_not() -> None:
+def test_batch_assembly_is_accepted_and_half_of_the_time_is_rejected() -> None:
     assert check_clock(*turns(1.5, 1), batch=8) is None
     assert check_clock(*turns(8.0, 1), batch=8) is not None
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_no_turns_say_nothing(batch: int) -> None:
+def test_no_turns_give_no_verdict(batch: int) -> None:
     assert check_clock([], [], [], batch) is None
 
 

@@ -1,4 +1,4 @@
-"""The machine's description: what is known is true, what is not is None."""
+"""The machine's description: known values are correct, unknown values are None."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_is_known_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_values_are_correct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("SECRET_TOKEN", "hush")
     monkeypatch.setenv("container", "podman")
@@ -30,7 +30,7 @@ def test_what_is_known_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in json.dumps(machine)
 
 
-def test_what_is_not_told_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreported_values_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(*_: object, **__: object) -> str:
         raise FileNotFoundError(tmp_path)
 
@@ -52,7 +52,7 @@ def test_what_is_not_told_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"kernel": "1"}, False),
     ],
 )
-def test_which_machines_may_be_compared(changes: dict[str, Any], same: bool) -> None:  # noqa: FBT001 (a parameter)
+def test_comparable_machines(changes: dict[str, Any], same: bool) -> None:  # noqa: FBT001 (a parameter)
     machine = describe_machine()
     assert same_machine(machine, {**machine, **changes}) is same
 

@@ -1,4 +1,4 @@
-"""Packages compiled once for Core ML: each precision and shape its own, found again, and only where there is a Mac."""
+"""Packages compiled once for Core ML: one per precision and shape, cached, and only on a Mac."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ OFFERS = {"coreml": APPLE, "native": target_info("native", formats=("onnx", "ort
 
 
 class Program(Spawner):
-    """Answers in place of ``coreml_runner.py prepare``: a folder for each package."""
+    """Fake of ``coreml_runner.py prepare``: a folder for each package."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.folder = folder
-        self.asked: list[Sequence[str]] = []
+        self.commands: list[Sequence[str]] = []
         self.content = b"compiled"
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], *_: object) -> Finished:
-        """Note what was asked, and answer."""
-        self.asked.append(argv)
+        """Record the command, and respond."""
+        self.commands.append(argv)
         assert "PYTHONPATH" in env
         package = Path(argv[argv.index("--model") + 1])
         made = self.folder / f"{package.stem}.mlmodelc"
         made.mkdir(exist_ok=True)
         (made / "model.mil").write_bytes(self.content)
-        told = {"path": str(made), "made": True, "key": {"model_sha256": package.stem, "runtime": "15.1"}}
-        return finished(stdout=msgspec.json.encode(told).decode())
+        response = {"path": str(made), "made": True, "key": {"model_sha256": package.stem, "runtime": "15.1"}}
+        return finished(stdout=msgspec.json.encode(response).decode())
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 def package(form: str) -> Package:
-    """Return a package whose hash is its name, as `Program` tells it."""
+    """Return a package whose hash is its name, as `Program` reports it."""
     stem = f"model{form.removeprefix('mlpackage')}"
     part = StoredFile(f"{stem}.mlpackage/Manifest.json", "", 1)
     return Package(
@@ -101,12 +101,12 @@ def test_each_package_that_a_case_takes_is_compiled_once(program: Program) -> No
         ("mlmodelc", "mlpackage"),
         ("mlpackage", ""),
     ]
-    assert [argv[-5:] for argv in program.asked] == [
+    assert [argv[-5:] for argv in program.commands] == [
         ("--model", f"/store/net/{name}.mlpackage", "--folder", str(paths.prepared()), "--json")
         for name in ("model", "model-fp16")
     ]
-    asked = [make_request(case, ready.models["net"], LIFE, Path("/out")).model for case in ready.cases]
-    assert [(file.format, Path(file.path).name) for file in asked] == [
+    commands = [make_request(case, ready.models["net"], LIFE, Path("/out")).model for case in ready.cases]
+    assert [(file.format, Path(file.path).name) for file in commands] == [
         ("mlmodelc", "model.mlmodelc"),
         ("mlmodelc", "model-fp16.mlmodelc"),
         ("mlmodelc", "model.mlmodelc"),
@@ -115,7 +115,7 @@ def test_each_package_that_a_case_takes_is_compiled_once(program: Program) -> No
     assert ready.reasons == {}
 
 
-def test_what_was_compiled_is_known_by_all_its_files(program: Program) -> None:
+def test_a_compiled_package_is_identified_by_all_its_files(program: Program) -> None:
     hashes = []
     for content in (b"compiled", b"otherwise"):
         program.content = content
@@ -126,15 +126,15 @@ def test_what_was_compiled_is_known_by_all_its_files(program: Program) -> None:
 def test_without_a_mac_nothing_is_compiled(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("runoff.targets.coreml"), "_is_macos", lambda: False)
     ready = prepare(program, plan({}))
-    assert (ready.cases[0].format, program.asked) == ("mlpackage", [])
+    assert (ready.cases[0].format, program.commands) == ("mlpackage", [])
     assert ready.reasons["net"].kind == "needs-macos"
 
 
-def test_a_run_goes_on_with_what_it_compiled(program: Program) -> None:
+def test_a_resumed_run_uses_its_compiled_package(program: Program) -> None:
     ready = prepare(program, plan({}, {"precision": "fp16"}))
     info = info_of(*ready.cases)
-    told = {form: {"sha256": file.sha256} for form, file in ready.models["net"].prepared.items()}
-    info.models = {"net": {"prepared": told}}
+    response = {form: {"sha256": file.sha256} for form, file in ready.models["net"].prepared.items()}
+    info.models = {"net": {"prepared": response}}
     again = find_again(info, {"net": model()}, program, print)
     assert again.models["net"].prepared == ready.models["net"].prepared
     program.content = b"otherwise"

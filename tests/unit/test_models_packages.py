@@ -1,4 +1,4 @@
-"""Which CoreML package serves which settings, and what is known of a package."""
+"""Selection of CoreML packages by settings, and the fields of a package."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def test_a_package_serves_its_precision_and_its_batches(precision: str, batch: i
     assert [kind.name for kind in PACKAGES if serves(kind.name, settings)] == served
 
 
-def test_what_is_no_package_serves_all() -> None:
+def test_other_formats_serve_all_settings() -> None:
     assert serves("onnx", Settings(precision="fp16", batch=8))
 
 
-def test_each_package_has_a_folder_of_its_own() -> None:
+def test_each_package_has_a_separate_folder() -> None:
     folders = {kind.folder for kind in PACKAGES}
     assert "model-fp16-flexible.mlpackage" in folders
     assert len(folders) == len(PACKAGES)

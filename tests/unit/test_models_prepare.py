@@ -1,4 +1,4 @@
-"""Models that a suite needs, with and without CoreML packages. Nothing is started."""
+"""Models of a suite, with and without CoreML packages. No process is started."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ NAME = "mine"
 
 
 class Program(Spawner):
-    """Answers in place of the programs of the export environment."""
+    """Fake of the programs of the export environment."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.model = folder / "models" / NAME
-        self.asked: list[Sequence[str]] = []
+        self.commands: list[Sequence[str]] = []
         self.exit_code = 0
 
     def run(self, argv: Sequence[str], _env: Mapping[str, str], *_: object) -> Finished:
-        """Note what was asked; a conversion that ends well writes its packages into the manifest."""
-        self.asked.append(argv)
+        """Record the command; a successful conversion writes its packages into the manifest."""
+        self.commands.append(argv)
         if not self.exit_code:
             manifest = read_manifest(self.model)
             part = StoredFile("labels.txt", manifest.labels.sha256, manifest.labels.bytes)
@@ -75,24 +75,24 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 def test_packages_are_made_where_they_are_wanted_and_once(program: Program) -> None:
-    said: list[str] = []
-    assert ensure_models([NAME], program, said.append)[NAME].formats == ("onnx",)
-    assert program.asked == said == []
-    models = ensure_models([NAME], program, said.append, packages={NAME})
+    messages: list[str] = []
+    assert ensure_models([NAME], program, messages.append)[NAME].formats == ("onnx",)
+    assert program.commands == messages == []
+    models = ensure_models([NAME], program, messages.append, packages={NAME})
     assert models[NAME].formats == ("onnx", *(kind.name for kind in PACKAGES))
-    assert said == [f"converting {NAME} to CoreML packages (30 s, once)"]
-    ensure_models([NAME], program, said.append, packages={NAME})
-    assert [(argv[2:5], argv[-1]) for argv in program.asked] == [(("-m", "runoff.models.export", NAME), "--coreml")]
+    assert messages == [f"converting {NAME} to CoreML packages (30 s, once)"]
+    ensure_models([NAME], program, messages.append, packages={NAME})
+    assert [(argv[2:5], argv[-1]) for argv in program.commands] == [(("-m", "runoff.models.export", NAME), "--coreml")]
 
 
-def test_a_model_that_cannot_be_converted_does_without_packages(program: Program) -> None:
-    said: list[str] = []
+def test_a_model_that_cannot_be_converted_has_no_packages(program: Program) -> None:
+    messages: list[str] = []
     program.exit_code = 2
-    models = ensure_models([NAME], program, said.append, packages={NAME})
+    models = ensure_models([NAME], program, messages.append, packages={NAME})
     assert models[NAME].formats == ("onnx",)
-    assert said[1].startswith(f"{NAME} has no CoreML packages: the conversion of {NAME} exited with code 2")
-    assert "an operation that it does not know" in said[1]
-    assert said[1].endswith(f"(try it alone: runoff export {NAME} --coreml)")
+    assert messages[1].startswith(f"{NAME} has no CoreML packages: the conversion of {NAME} exited with code 2")
+    assert "an operation that it does not know" in messages[1]
+    assert messages[1].endswith(f"(try it alone: runoff export {NAME} --coreml)")
 
 
 def test_a_model_with_too_few_examples_is_refused(program: Program) -> None:

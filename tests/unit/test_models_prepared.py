@@ -1,4 +1,4 @@
-"""Prepared models: who gets one, what is told when there is none, and going on with the same. Nothing is started."""
+"""Prepared models: selection, messages if there is none, and resuming with the same file. No process is started."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ CONTENT = b"an optimised model"
 
 
 class Program(Spawner):
-    """Answers in place of ``runoff-ort prepare``."""
+    """Fake of ``runoff-ort prepare``."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.file = folder / "model-0123456789abcdef.ort"
         self.file.write_bytes(CONTENT)
-        self.asked: list[Sequence[str]] = []
+        self.commands: list[Sequence[str]] = []
         self.key: dict[str, Any] = {"model_sha256": ONNX, "cpu": "abacus", "provider": "cpu", "precision": "fp32"}
         self.made = True
         self.ended: dict[str, Any] = {}
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], *_: object) -> Finished:
-        """Note what was asked, and answer."""
-        self.asked.append(argv)
+        """Record the command, and respond."""
+        self.commands.append(argv)
         assert "ORT_DISABLE_TELEMETRY" in env
-        told = {"path": str(self.file), "made": self.made, "key": self.key}
-        return finished(**{"stdout": msgspec.json.encode(told).decode(), **self.ended})
+        response = {"path": str(self.file), "made": self.made, "key": self.key}
+        return finished(**{"stdout": msgspec.json.encode(response).decode(), **self.ended})
 
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Return the program, in a folder of built ones."""
+    """Return the fake program, in a folder of built programs."""
     monkeypatch.setenv("RUNOFF_BIN", str(tmp_path))
     monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
     (tmp_path / "runoff-ort").touch()
@@ -90,47 +90,47 @@ OFFERS = {
 
 
 def plan(*targets: str, **settings: Any) -> tuple[Case, ...]:
-    asked = resolve({"prepared": True, **settings})
-    return tuple(plan_case("net", "classify", asked, ("life",), ("pt", "onnx"), OFFERS[name]) for name in targets)
+    commands = resolve({"prepared": True, **settings})
+    return tuple(plan_case("net", "classify", commands, ("life",), ("pt", "onnx"), OFFERS[name]) for name in targets)
 
 
 def prepare(program: Program, cases: tuple[Case, ...], *formats: str) -> tuple[Prepared, list[str]]:
-    said: list[str] = []
-    return prepare_models(cases, {"net": model(*formats)}, OFFERS, program, said.append), said
+    messages: list[str] = []
+    return prepare_models(cases, {"net": model(*formats)}, OFFERS, program, messages.append), messages
 
 
-def test_targets_that_read_it_get_the_prepared_file(program: Program) -> None:
+def test_targets_that_support_it_get_the_prepared_file(program: Program) -> None:
     planned = plan("native", "torch", "narrow")
-    ready, said = prepare(program, planned)
+    ready, messages = prepare(program, planned)
     assert [(case.format, case.made_from) for case in ready.cases] == [("ort", "onnx"), ("pt", ""), ("onnx", "")]
     assert [(case.id, case.variant) for case in ready.cases] == [(case.id, case.variant) for case in planned]
     request = make_request(ready.cases[0], ready.models["net"], LIFE, Path("/out"))
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert (request.model.format, request.model.path, request.model.sha256) == ("ort", str(program.file), digest)
     assert make_request(ready.cases[1], ready.models["net"], LIFE, Path("/out")).model.path == "/store/net/model.pt"
-    assert said == ["prepared net for this machine (0.0 s, once)"]
+    assert messages == ["prepared net for this machine (0.0 s, once)"]
     assert ready.reasons == {}
 
 
-def test_it_is_asked_for_once_and_told_once(program: Program) -> None:
+def test_a_model_is_prepared_and_reported_once(program: Program) -> None:
     program.made = False
-    ready, said = prepare(program, (*plan("native"), *plan("native", threads=2)))
+    ready, messages = prepare(program, (*plan("native"), *plan("native", threads=2)))
     assert [case.format for case in ready.cases] == ["ort", "ort"]
-    ((_, *arguments),) = program.asked
+    ((_, *arguments),) = program.commands
     folder = str(paths.prepared())
     assert arguments == ["prepare", "--model", "/store/net/model.onnx", "--folder", folder, "--json"]
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.parametrize("settings", [{"prepared": False}, {"prepared": None}])
-def test_nothing_is_prepared_that_was_not_asked_for(settings: dict[str, Any], program: Program) -> None:
+def test_nothing_is_prepared_unless_requested(settings: dict[str, Any], program: Program) -> None:
     ready, _ = prepare(program, plan("native", **settings))
-    assert (ready.cases[0].format, program.asked) == ("onnx", [])
+    assert (ready.cases[0].format, program.commands) == ("onnx", [])
 
 
 def test_a_model_without_an_onnx_file_is_not_prepared(program: Program) -> None:
     ready, _ = prepare(program, plan("torch"), "pt")
-    assert (ready.cases[0].format, program.asked) == ("pt", [])
+    assert (ready.cases[0].format, program.commands) == ("pt", [])
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,18 @@ def test_a_model_without_an_onnx_file_is_not_prepared(program: Program) -> None:
 )
 def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], words: str, program: Program) -> None:
     program.ended = ended
-    ready, said = prepare(program, plan("native", "torch"))
+    ready, messages = prepare(program, plan("native", "torch"))
     assert [case.format for case in ready.cases] == ["onnx", "pt"]
     assert ready.models["net"].prepared == {}
     assert words in str(ready.reasons["net"])
-    assert said == [f"net is measured without a prepared file: {ready.reasons['net']}"]
+    assert messages == [f"net is measured without a prepared file: {ready.reasons['net']}"]
 
 
 def test_a_program_that_is_not_built_leaves_the_usual_format(program: Program, tmp_path: Path) -> None:
     (tmp_path / "runoff-ort").unlink()
-    ready, said = prepare(program, plan("native"))
-    assert (ready.cases[0].format, program.asked) == ("onnx", [])
-    assert "run: nox -s build" in said[0]
+    ready, messages = prepare(program, plan("native"))
+    assert (ready.cases[0].format, program.commands) == ("onnx", [])
+    assert "run: nox -s build" in messages[0]
 
 
 def test_a_file_that_was_prepared_from_another_model_is_not_used(program: Program) -> None:
@@ -165,10 +165,10 @@ def test_a_file_that_was_prepared_from_another_model_is_not_used(program: Progra
     assert "from another file" in str(ready.reasons["net"])
 
 
-def test_other_providers_do_not_get_what_was_prepared_for_the_cpu(program: Program) -> None:
-    ready, said = prepare(program, (*plan("native"), *plan("native", provider="cuda")))
+def test_other_providers_do_not_get_the_file_prepared_for_the_cpu(program: Program) -> None:
+    ready, messages = prepare(program, (*plan("native"), *plan("native", provider="cuda")))
     assert [case.format for case in ready.cases] == ["ort", "onnx"]
-    assert said[-1].endswith("models are prepared for cpu in fp32 only")
+    assert messages[-1].endswith("models are prepared for cpu in fp32 only")
 
 
 def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
@@ -177,14 +177,14 @@ def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
     return find_again(info, {"net": model()}, program, print)
 
 
-def test_an_interrupted_run_goes_on_with_the_same_file(program: Program) -> None:
+def test_an_interrupted_run_resumes_with_the_same_file(program: Program) -> None:
     ready, _ = prepare(program, plan("native", "torch"))
     again = resume(program, ready, hashlib.sha256(CONTENT).hexdigest())
     assert again.cases == ready.cases
     assert again.models["net"].prepared == ready.models["net"].prepared
 
 
-def test_an_interrupted_run_does_not_go_on_with_another_file(program: Program) -> None:
+def test_an_interrupted_run_does_not_resume_with_another_file(program: Program) -> None:
     ready, _ = prepare(program, plan("native"))
     with pytest.raises(RunoffError, match="differs from that of the run"):
         resume(program, ready, "00" * 32)
@@ -193,6 +193,6 @@ def test_an_interrupted_run_does_not_go_on_with_another_file(program: Program) -
         resume(program, ready, hashlib.sha256(CONTENT).hexdigest())
 
 
-def test_a_run_that_began_without_goes_on_without(program: Program) -> None:
+def test_a_run_started_without_a_prepared_file_resumes_without(program: Program) -> None:
     again = resume(program, Prepared(plan("native"), {}, {}), "")
-    assert (again.cases[0].format, program.asked) == ("onnx", [])
+    assert (again.cases[0].format, program.commands) == ("onnx", [])

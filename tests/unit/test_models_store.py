@@ -1,4 +1,4 @@
-"""The model store: what it finds, and what it refuses."""
+"""The model store: lookups and errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def store(folder: Path) -> ModelStore:
 
 @pytest.fixture
 def package(folder: Path) -> Path:
-    """Return a package that joined the model, a folder of two files."""
+    """Return a package added to the model, a folder of two files."""
     path = folder / "model.mlpackage"
     path.mkdir()
     parts = tuple(put(folder, f"model.mlpackage/{name}", name.encode()) for name in ("Manifest.json", "weight.bin"))
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_read_is_named(store: ModelStore, package: Path) -
         store.get(NAME)
 
 
-def test_names_leave_out_what_is_not_a_whole_model(store: ModelStore, folder: Path) -> None:
+def test_names_exclude_incomplete_models(store: ModelStore, folder: Path) -> None:
     for other in (f"{NAME}.tmp-17", f"{NAME}.tmp-17.old"):
         (folder.parent / other).mkdir()
         (folder.parent / other / "manifest.json").write_text("{}")
@@ -126,7 +126,7 @@ def test_a_model_of_another_name_than_the_zoos_is_found(store: ModelStore, folde
     assert store.get("my_own").folder.name == "my-own"
 
 
-def test_a_zoo_model_that_is_not_stored_says_how_to_export_it(store: ModelStore) -> None:
+def test_a_zoo_model_that_is_not_stored_has_an_export_hint(store: ModelStore) -> None:
     with pytest.raises(RunoffError, match=r"efficientnet-lite0.*runoff export efficientnet-lite0"):
         store.get("efficientnet_lite0")
 
@@ -136,7 +136,7 @@ def test_an_unknown_model_gets_the_closest_name(store: ModelStore) -> None:
         store.get("mobilenet_v22")
 
 
-def test_a_manifest_that_is_not_one_is_named(store: ModelStore, folder: Path) -> None:
+def test_an_invalid_manifest_is_named(store: ModelStore, folder: Path) -> None:
     (folder / "manifest.json").write_text('{"version": "one"}')
     with pytest.raises(RunoffError, match=r"manifest\.json is not a manifest"):
         store.get(NAME)
@@ -171,7 +171,7 @@ def test_a_changed_file_of_the_same_size_is_named(
     if verified:
         store.get(NAME).verify()
     spoil(folder / file)
-    os.utime(folder / file, ns=(0, 0))  # the clock of the file system may be too coarse to tell the two apart
+    os.utime(folder / file, ns=(0, 0))  # the clock of the file system may be too coarse to distinguish the two
     model = store.get(NAME)
     with pytest.raises(RunoffError, match=f"{file} was changed"):
         model.verify()

@@ -27,30 +27,30 @@ def noxfile() -> ModuleType:
 
 
 def test_sessions_that_others_need_take_no_arguments(noxfile: ModuleType) -> None:  # noqa: ARG001 (registers them)
-    """Nox hands the arguments to every session that it runs, not only to the one that was asked for."""
+    """Nox hands the arguments to every session that it runs, not only to the requested one."""
     sessions = nox.registry.get()
     needed = {name for session in sessions.values() for name in session.requires or ()}
     assert {"export", "build", "extension"} <= needed <= sessions.keys()
-    # before a release all tests run, whatever was asked for
+    # before a release all tests run, whatever was requested
     needed.discard("tests")
     assert [name for name in sorted(needed) if "posargs" in inspect.getsource(sessions[name].func)] == []
 
 
-@pytest.mark.parametrize(("asked", "wanted"), [("1", True), ("0", False), ("", False)])
-def test_the_gpu_build_is_what_the_variable_asks_for(
-    asked: str,
+@pytest.mark.parametrize(("variable", "wanted"), [("1", True), ("0", False), ("", False)])
+def test_the_variable_selects_the_gpu_build(
+    variable: str,
     wanted: bool,  # noqa: FBT001 (a parameter)
     noxfile: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("RUNOFF_CUDA", asked)
+    monkeypatch.setenv("RUNOFF_CUDA", variable)
     assert noxfile.wants_cuda() is wanted
     assert noxfile.pins_of("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
     assert noxfile.pins_of("torch").stem == "torch"
 
 
 def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
-    """The table, and the sessions that install something else besides."""
+    """Check the table, and the sessions that install additional packages."""
     sessions = nox.registry.get()
     installed = {*noxfile.PLAIN, "coreml", "build", "wheel"}
     assert installed <= sessions.keys()
@@ -59,7 +59,7 @@ def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
 
 
 def test_pins_of_the_gpu_build_are_those_of_pytorch() -> None:
-    """Then both environments hold the same files of CUDA, which hard links share."""
+    """Both environments then contain the same CUDA files, shared by hard links."""
     folder = paths.root() / "requirements"
     pins = [
         {name: version for name, _, version in (line.partition(" ")[0].partition("==") for line in lines) if version}

@@ -1,4 +1,4 @@
-"""A new probe and a new target are one file and one line in a registry each; measured with real processes."""
+"""A new probe and a new target each take one file and one line in a registry; measured with real processes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def module_of(folder: Path, name: str, text: str) -> ModuleType:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Store a model without exporting one: the null runner does not open it."""
+    """Store a placeholder model: the null runner does not open it."""
     file = StoredFile("file", "ab" * 32, 1)
     (tmp_path / "file").write_bytes(b"x")
     tensor = TensorSpec("tensor", "float32", (None, 3))

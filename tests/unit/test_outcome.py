@@ -1,4 +1,4 @@
-"""What became of a runner: for every kind of failure, the kind and the words."""
+"""Outcomes of a runner: kind and message of every failure."""
 
 from __future__ import annotations
 
@@ -97,18 +97,18 @@ def test_a_good_result(watched: bool, tmp_path: Path) -> None:  # noqa: FBT001 (
     assert read_result(finished(), path, "c", watched=watched) == (WELL, None)
 
 
-def test_what_a_tool_prints_is_not_the_runners(tmp_path: Path) -> None:
+def test_output_of_a_tool_is_not_attributed_to_the_runner(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(msgspec.json.encode(WELL))
     assert read_result(finished(stdout="Benchmark 1"), path, "c", watched=True) == (WELL, None)
 
 
-def test_fields_of_later_versions_are_let_through(tmp_path: Path) -> None:
+def test_fields_of_later_versions_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b'{"protocol": 1, "case": "c", "status": "ok", "mood": "good"}')
     assert read_result(finished(), path, "c", watched=False) == (result_of(), None)
 
 
-def test_only_the_last_words_are_quoted() -> None:
+def test_only_the_last_output_is_quoted() -> None:
     assert describe_exit(finished(exit_code=1, stderr="x" * 5000)).endswith("x" * 300)
     assert len(describe_exit(finished(exit_code=1, stderr="x" * 5000))) < 330

@@ -1,4 +1,4 @@
-"""``report.html`` without a browser: what is on it, what it says, and what its drawings are made of."""
+"""``report.html`` without a browser: parts, text and figures."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def test_inferences_on_a_gpu_have_a_section(analysis: Analysis) -> None:
     assert "data-sortable" not in section
 
 
-def test_what_people_wrote_is_text(text: str) -> None:
+def test_user_text_is_escaped(text: str) -> None:
     assert "no &lt;driver&gt; here" in text
     assert "<driver>" not in text
 
 
-def test_a_run_without_results_says_so(tmp_path: Path) -> None:
+def test_a_run_without_results_is_reported(tmp_path: Path) -> None:
     skipped = case_of("torch", probes=("process",), skipped=ABSENT)
     write_report(analyse(run_of([skipped], [], tmp_path)))
     text = (tmp_path / "report.html").read_text()
@@ -136,7 +136,7 @@ def level(floor: float = nan) -> Verdict:
 
 
 def block_of(walls: dict[str, float], verdicts: dict[str, Verdict], analysis: Analysis) -> Block:
-    """Return a block of whole processes alone: milliseconds and the verdict against torch, by target."""
+    """Return a block with process times only: milliseconds and the verdict against torch, by target."""
     (block,) = blocks(analysis)
     rows = [
         msgspec.structs.replace(
@@ -152,20 +152,20 @@ def block_of(walls: dict[str, float], verdicts: dict[str, Verdict], analysis: An
     return msgspec.structs.replace(block, rows=rows)
 
 
-def said(*made: Block) -> str:
+def answer_text(*made: Block) -> str:
     return str(lead(made).striptags())
 
 
-def test_the_answer_names_those_that_are_as_good(analysis: Analysis) -> None:
+def test_the_answer_names_equally_good_targets(analysis: Analysis) -> None:
     walls = {"torch": 10.5, "ort-rust": 10.0}
-    assert said(block_of(walls, {"ort-rust": FASTER}, analysis)) == "ort-rust for one short process."
+    assert answer_text(block_of(walls, {"ort-rust": FASTER}, analysis)) == "ort-rust for one short process."
     tied = block_of(walls, {"ort-rust": level(0.08)}, analysis)
-    assert said(tied) == "ort-rust or torch for one short process."
+    assert answer_text(tied) == "ort-rust or torch for one short process."
 
 
-def test_what_is_far_off_and_not_told_apart_is_no_recommendation(analysis: Analysis) -> None:
+def test_a_distant_indistinguishable_target_is_not_recommended(analysis: Analysis) -> None:
     far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
-    assert said(far) == "ort-rust (not distinguishable from torch) for one short process."
+    assert answer_text(far) == "ort-rust (not distinguishable from torch) for one short process."
     assert [card.targets for card in cards(far)] == [["ort-rust"]]
 
 
@@ -174,35 +174,35 @@ def test_of_many_comparisons_only_clear_ones_count(analysis: Analysis) -> None:
     clear = block_of(walls, {"ort-rust": FASTER}, analysis)
     open_ = block_of(walls, {"ort-rust": level()}, analysis)
     single = block_of(walls, {"ort-rust": not_comparable("one block")}, analysis)
-    assert said(clear, clear, open_) == "ort-rust for one short process (2 of 3)."
-    assert said(clear, open_, single) == "no clear first for one short process."
+    assert answer_text(clear, clear, open_) == "ort-rust for one short process (2 of 3)."
+    assert answer_text(clear, open_, single) == "no clear first for one short process."
 
 
-def test_one_value_each_is_said_of_runs_without_intervals(analysis: Analysis) -> None:
+def test_runs_without_intervals_are_reported_as_one_value_each(analysis: Analysis) -> None:
     made = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": not_comparable("one block")}, analysis)
     rows = [msgspec.structs.replace(row, wall=Figure(row.wall.value, None, None, "ns", 1)) for row in made.rows]
     single = msgspec.structs.replace(made, rows=rows)
-    assert said(single) == "ort-rust for one short process (one value)."
-    assert said(single, single) == "ort-rust for one short process (2 of 2, one value each)."
+    assert answer_text(single) == "ort-rust for one short process (one value)."
+    assert answer_text(single, single) == "ort-rust for one short process (2 of 2, one value each)."
     (line, *_) = board([single, single]).lines
     assert line.cells[1].note.startswith("10.0 ms, one value, profile default")
 
 
-def test_who_ties_with_a_baseline_that_the_first_ties_with_is_as_good(analysis: Analysis) -> None:
+def test_a_target_that_ties_with_a_tied_baseline_is_as_good(analysis: Analysis) -> None:
     tied = dict.fromkeys(("ort-rust", "ort-python", "ort-pyo3"), level(0.08))
     walls = {"ort-rust": 10.0, "torch": 10.5, "ort-python": 10.3, "ort-pyo3": 14.0}
-    assert said(block_of(walls, tied, analysis)) == "ort-rust, torch or ort-python for one short process."
+    assert answer_text(block_of(walls, tied, analysis)) == "ort-rust, torch or ort-python for one short process."
     slower = tied | {"ort-python": Verdict("worse", 0.97, 0.96, 0.98, unit="ns")}
-    assert said(block_of(walls, slower, analysis)) == "ort-rust or torch for one short process."
+    assert answer_text(block_of(walls, slower, analysis)) == "ort-rust or torch for one short process."
 
 
-def test_the_board_says_who_cannot_be_told_apart(analysis: Analysis) -> None:
+def test_the_board_marks_indistinguishable_targets(analysis: Analysis) -> None:
     far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
     (line,) = board([far]).lines
     assert line.cells[1].text == "ort-rust (not distinguishable from torch)"
 
 
-def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis: Analysis) -> None:
+def test_another_profile_wins_only_if_its_whole_interval_is_below(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
 
     usual = Figure(10.0, 9.0, 11.0, "ns", 6)
@@ -223,7 +223,7 @@ def test_another_profile_wins_only_when_its_interval_lies_wholly_below(analysis:
     assert with_walls(Figure(12.0, None, None, "ns", 1)) == "default"
 
 
-def test_cards_say_what_the_winner_costs_beside(analysis: Analysis) -> None:
+def test_cards_show_the_other_costs_of_the_winner(analysis: Analysis) -> None:
     first, *_ = cards(blocks(analysis)[0])
     assert first.question == "One short process"
     assert "a warm call" in first.costs
@@ -246,7 +246,7 @@ def test_verdicts_in_cells(verdict: Verdict, shown: str, note: str, key: float |
     assert verdict_cell(None) == nothing()
 
 
-def test_a_percentile_without_bounds_says_why(analysis: Analysis) -> None:
+def test_a_percentile_without_bounds_has_a_reason(analysis: Analysis) -> None:
     table = percentiles(analysis, naming(blocks(analysis)))
     place = [column.name for column in table.columns].index("p90")
     why = set(analysis.summary[analysis.summary["metric"] == "inference.warm.p90"]["reason"])
@@ -255,7 +255,7 @@ def test_a_percentile_without_bounds_says_why(analysis: Analysis) -> None:
     assert shown <= why
 
 
-def test_points_of_the_audit_stand_once_for_each_outcome(analysis: Analysis) -> None:
+def test_audit_points_are_grouped_by_outcome(analysis: Analysis) -> None:
     point = analysis.audit[0]
     points = [
         msgspec.structs.replace(point, comparison=comparison, outcome="ok", point="input", detail=detail)
@@ -285,7 +285,7 @@ def test_shares_are_percent(analysis: Analysis) -> None:
     assert {line.cells[place].text for line in table.lines} == {"100 %"}
 
 
-def test_columns_without_a_value_are_left_out() -> None:
+def test_columns_without_a_value_are_omitted() -> None:
     columns = [Column("a"), Column("b"), Column("c")]
     lines = [Line([plain("x"), nothing(), nothing("why")]), Line([plain("y"), nothing(), plain("z")])]
     left = without_empty(Table("t", "t", columns, lines))
@@ -302,7 +302,7 @@ def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) 
     assert {row.target for row in made[0].present}.isdisjoint({"coreml", "ort-web"})
 
 
-def test_what_is_unavailable_is_a_line_at_the_end_and_not_before_the_answer(text: str) -> None:
+def test_unavailable_cases_are_a_line_at_the_end(text: str) -> None:
     answer, _, rest = text.partition('<section id="compare-all">')
     assert "no &lt;driver&gt; here" not in answer
     missing = rest.partition('<section id="missing">')[2].partition("</section>")[0]
@@ -313,7 +313,7 @@ def test_what_is_unavailable_is_a_line_at_the_end_and_not_before_the_answer(text
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
-def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> None:
+def test_the_pareto_front_is_undominated(points: list[tuple[float, float]]) -> None:
     kept = front(points)
     best = [points[index] for index in kept]
     assert best == sorted(best)
@@ -322,7 +322,7 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> N
         assert ((x, y) in best) is not beaten
 
 
-def test_the_front_is_told_in_words(analysis: Analysis) -> None:
+def test_the_pareto_front_is_described(analysis: Analysis) -> None:
     words = front_words(blocks(analysis)[0])
     assert words.startswith("on the front, whole process: ")
     assert "ort-rust" in words

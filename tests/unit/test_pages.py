@@ -1,4 +1,4 @@
-"""Memory in huge pages: asked for by glibc's tunable, and read back from the system."""
+"""Memory in huge pages: requested by glibc's tunable, and read back from the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: which cases there are, what they are called, and why one cannot run here."""
+"""The plan: cases, their ids, and reasons for unavailable cases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan_one(offered: TargetInfo, **settings: object) -> Case:
 
 
 @pytest.mark.parametrize(
-    ("changes", "asked", "kind", "words"),
+    ("changes", "requested", "kind", "words"),
     [
         ({"protocol": (2,)}, {}, "protocol", "protocol"),
         ({"workloads": ("tensor",)}, {}, "workload", "'classify'"),
@@ -54,8 +54,8 @@ def plan_one(offered: TargetInfo, **settings: object) -> Case:
         ({}, {"precision": "fp16"}, "precision", "'fp16'"),
     ],
 )
-def test_why_a_case_cannot_run(changes: dict[str, Any], asked: dict[str, Any], kind: str, words: str) -> None:
-    case = plan_one(target_info(**changes), **asked)
+def test_why_a_case_cannot_run(changes: dict[str, Any], requested: dict[str, Any], kind: str, words: str) -> None:
+    case = plan_one(target_info(**changes), **requested)
     assert case.skipped is not None
     assert case.skipped.kind == kind
     assert words in str(case.skipped)
@@ -68,11 +68,11 @@ def test_a_case_that_can_run() -> None:
     assert case.probes == ("accuracy", "life")
 
 
-def test_a_provider_that_is_here_lacks_nothing() -> None:
+def test_an_available_provider_has_no_reason() -> None:
     assert plan_one(target_info(providers=("cuda",), lacking={"cuda": "stale"}), provider="cuda").skipped is None
 
 
-def test_a_target_that_could_not_be_asked_keeps_its_reason() -> None:
+def test_a_target_that_could_not_be_queried_keeps_its_reason() -> None:
     reason = Reason("not-installed", "environment not found", "run: nox -s torch")
     case = plan_one(TargetInfo(Target(name="torch", command=("python",)), None, reason))
     assert case.skipped == reason
@@ -127,7 +127,7 @@ def test_a_plan_is_the_product_in_the_order_of_the_suite() -> None:
     assert {case.skipped.kind for case in cases if case.skipped} == {"format"}
 
 
-def test_groups_that_meet_in_a_case_add_their_probes() -> None:
+def test_groups_with_a_common_case_combine_their_probes() -> None:
     groups = '[[group]]\nprobes = ["life"]\n[[group]]\nprobes = ["memory", "life"]\n'
     (case,) = plan_of(HEAD + groups)
     assert case.probes == ("accuracy", "life", "memory")
@@ -142,7 +142,7 @@ def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
         plan_of(text)
 
 
-def test_only_the_target_tells_apart_what_is_compared() -> None:
+def test_compared_cases_differ_only_in_the_target() -> None:
     mine, yours = plan_one(target_info("mine")), plan_one(target_info("yours"))
     assert mine.comparison == yours.comparison
     assert mine.comparison != plan_one(target_info("mine"), threads=2).comparison
@@ -159,7 +159,7 @@ def twins_of(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), 
     return with_controls(cases, targets_info, baselines)
 
 
-def test_the_last_baseline_has_a_twin_right_after_it() -> None:
+def test_the_last_baseline_is_followed_by_its_control() -> None:
     cases = twins_of("torch", "ort-python", "ort-rust")
     assert [case.target for case in cases] == ["torch", "ort-python", "ort-python-again", "ort-rust"]
     original, control = cases[1], cases[2]
@@ -169,17 +169,17 @@ def test_the_last_baseline_has_a_twin_right_after_it() -> None:
     assert len({case.id for case in cases}) == 4
 
 
-def test_without_a_baseline_the_first_has_the_twin() -> None:
+def test_without_a_baseline_the_first_target_has_the_control() -> None:
     assert [case.target for case in twins_of("mine", "ort-rust")] == ["mine", "mine-again", "ort-rust"]
     assert [case.target for case in twins_of("mine", "yours", baselines=("yours",))] == ["mine", "yours", "yours-again"]
 
 
-def test_one_case_alone_or_one_that_computes_nothing_has_no_twin() -> None:
+def test_a_single_case_or_a_null_runner_has_no_control() -> None:
     assert [case.control_of for case in twins_of("torch")] == [None]
     assert [case.control_of for case in twins_of("torch", "mine", computes=False)] == [None, None]
 
 
-def test_a_twin_has_the_offer_of_its_original() -> None:
+def test_a_control_has_the_capabilities_of_its_original() -> None:
     cases = twins_of("torch", "mine")
     targets_info = with_control_targets(cases, {"torch": target_info("torch"), "mine": target_info("mine")})
     assert targets_info["torch-again"].target.name == "torch"

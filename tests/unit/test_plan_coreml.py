@@ -1,4 +1,4 @@
-"""Core ML in the plan: which package a case takes, what is said where none can run, and what stays as it was."""
+"""Core ML in the plan: selected packages, messages if none can run, and no effect on other cases."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ NEEDS_MACOS = Reason("needs-macos", "execution not run: needs macOS", "run: nox 
 
 
 def apple(**changes: Any) -> TargetInfo:
-    """Return the target that reads packages; without `changes` it cannot run here."""
+    """Return the target that reads packages; without `changes` it is unavailable."""
     target = Target(name="coreml", command=("python",), packages=True)
     return TargetInfo(target, capabilities(**{**MAC, **changes})) if changes else TargetInfo(target, None, NEEDS_MACOS)
 
 
 @pytest.mark.parametrize(
-    ("asked", "form"),
+    ("requested", "form"),
     [
         ({}, "mlpackage"),
         ({"precision": "fp16"}, "mlpackage-fp16"),
@@ -42,13 +42,15 @@ def apple(**changes: Any) -> TargetInfo:
     ],
 )
 @pytest.mark.parametrize("offered", [apple(), apple(runner="coreml")], ids=["Linux", "Mac"])
-def test_the_package_is_the_one_that_serves_the_settings(offered: TargetInfo, asked: dict[str, Any], form: str) -> None:
-    case = plan_case("net", "tensor", resolve(asked), ("life",), PACKAGED, offered)
+def test_the_package_is_the_one_that_serves_the_settings(
+    offered: TargetInfo, requested: dict[str, Any], form: str
+) -> None:
+    case = plan_case("net", "tensor", resolve(requested), ("life",), PACKAGED, offered)
     assert case.format == form
     assert (case.skipped is None) == (offered.capabilities is not None)
 
 
-def test_a_package_that_the_store_lacks_is_missed_by_precision_and_batch() -> None:
+def test_a_missing_package_is_reported_by_precision_and_batch() -> None:
     case = plan_case("net", "tensor", resolve({"batch": 8}), (), PACKAGED[:4], apple(runner="coreml"))
     assert case.skipped is not None
     assert case.skipped.kind == "format"
@@ -56,7 +58,7 @@ def test_a_package_that_the_store_lacks_is_missed_by_precision_and_batch() -> No
 
 
 def manifest(**packages: float) -> Manifest:
-    """Return a model with packages, and how far each was from PyTorch."""
+    """Return a model with packages, and the difference of each from PyTorch."""
     own = {"path": "p", "sha256": "", "spec_version": 7, "precision": "fp32", "inputs": (), "outputs": (), "parts": ()}
     return manifest_of(
         packages={form: msgspec.convert(own, Package) for form in packages},
@@ -65,26 +67,26 @@ def manifest(**packages: float) -> Manifest:
     )
 
 
-def test_a_case_that_needs_a_mac_says_how_its_package_was_checked() -> None:
+def test_a_case_that_needs_a_mac_reports_the_check_of_its_package() -> None:
     both = [resolve({"precision": precision}) for precision in ("fp32", "fp16")]
     cases = [plan_case("net", "tensor", settings, (), PACKAGED[:3], apple()) for settings in both]
     cases.append(plan_case("net", "tensor", both[0], (), PACKAGED, target_info("mine", providers=())))
-    told = with_proofs(cases, {"coreml": apple(), "mine": target_info("mine")}, {"net": manifest(mlpackage=1.23e-6)})
-    words = [case.skipped.message for case in told if case.skipped]
+    checked = with_proofs(cases, {"coreml": apple(), "mine": target_info("mine")}, {"net": manifest(mlpackage=1.23e-6)})
+    words = [case.skipped.message for case in checked if case.skipped]
     needs = "execution not run: needs macOS"
     assert words == [
         f"package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit); {needs}",
         f"the store has no package for it; {needs}",
         "mine: provider 'cpu' is unavailable (available: none)",
     ]
-    kinds = [case.skipped.kind for case in told if case.skipped]
+    kinds = [case.skipped.kind for case in checked if case.skipped]
     assert kinds == ["needs-macos", "needs-macos", "provider-unavailable"]
-    assert [case.id for case in told] == [case.id for case in cases]
+    assert [case.id for case in checked] == [case.id for case in cases]
 
 
 @pytest.mark.parametrize("name", ["quick", "seeds"])
 def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
-    """Where it cannot run: the same cases, twins and order of processes as without it."""
+    """If it is unavailable: the same cases, controls and order of processes as without it."""
     suite, _ = read_suite(find_suite(name))
     targets = {target for group in suite.groups for target in group.targets or ()}
     targets_info = {target: target_info(target, measures=("once", "accuracy", "turns")) for target in targets}

@@ -1,4 +1,4 @@
-"""A batch that is made in a thread: waited for, failing as it would without one, and there until it is taken."""
+"""A batch prepared in a thread: waiting, failures, and the lifetime of the thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_it_is_made_in_another_thread_and_its_time_is_that_of_the_work() -> None
 
 
 @pytest.mark.parametrize("error", [RunnerError("image-missing", "image a.jpg: no such file"), ValueError("what?")])
-def test_what_went_wrong_is_raised_where_the_batch_is_taken(error: Exception) -> None:
+def test_errors_are_raised_where_the_batch_is_taken(error: Exception) -> None:
     def images(paths: list[str]) -> Any:
         raise error from OSError(paths)
 
@@ -44,7 +44,7 @@ def test_what_went_wrong_is_raised_where_the_batch_is_taken(error: Exception) ->
 
 
 def test_its_thread_stays_until_the_batch_is_taken() -> None:
-    """A session's threads are counted by how many there are before and after it."""
+    """The threads of a session are counted as the difference before and after it."""
     made = threading.Event()
     idents: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The module that starts processes, with real ones: nothing stays behind, however a process or runoff itself ends."""
+"""The module that starts processes, with real ones: no process is left behind, however a process or runoff ends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_exit_codes_and_signals(spawner: Spawner) -> None:
     assert run(spawner, "kill -KILL $$")[0] == -signal.SIGKILL
 
 
-def test_what_it_prints_and_logs(spawner: Spawner) -> None:
+def test_captured_output(spawner: Spawner) -> None:
     assert run(spawner, "echo out; echo err >&2") == (0, "out\n", "err\n")
     assert run(spawner, "true") == (0, "", "")
 
@@ -123,7 +123,7 @@ def test_a_timeout_kills_grandchildren_too(spawner: Spawner, is_gone: Callable[[
     assert run(spawner, "exit 4")[0] == 4
 
 
-def test_what_a_process_leaves_behind_is_gone_at_the_end(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_leftover_processes_are_killed_at_the_end(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     with Spawner(tmp_path / "log") as spawner:
         _, out, _ = run(spawner, "sleep 1000 >/dev/null 2>&1 & echo $!")
     assert is_gone(int(out))
@@ -145,7 +145,7 @@ def test_an_interrupt_kills_and_reaps(spawner: Spawner, tmp_path: Path, is_gone:
 
 
 def test_runoff_does_nothing_while_a_process_runs(tmp_path: Path) -> None:
-    # in a process of its own: what the tests before left in this one (threads, garbage) is not runoff's
+    # in a separate process: threads and garbage of earlier tests are not runoff's
     own = subprocess.run([sys.executable, "-c", WAITING, str(tmp_path)], stdout=subprocess.PIPE, check=True)
     assert float(own.stdout) < 0.010
 
@@ -157,7 +157,7 @@ def test_the_alarm_of_others_is_put_back(spawner: Spawner) -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_nothing_outlives_runoff_that_is_killed(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_nothing_outlives_a_killed_runoff(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     log = tmp_path / "log"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(log), FAMILY])
     pids = [int(pid) for pid in wait_for(log / "stdout").split()]

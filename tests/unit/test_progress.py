@@ -1,4 +1,4 @@
-"""What a person sees while the measuring goes on."""
+"""Progress output during a measurement."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_same_probe_of_the_case_is_known_best() -> None:
     assert estimate.seconds_left() == pytest.approx(2.0)
 
 
-def test_a_case_that_failed_is_left_out() -> None:
+def test_a_failed_case_is_excluded() -> None:
     estimate = Estimate(JOBS)
     estimate.passed(A, "accuracy", 2.0)
     estimate.dropped(A)
@@ -62,12 +62,12 @@ def test_a_case_that_failed_is_left_out() -> None:
         (3600, "about 60 min left"),
     ],
 )
-def test_the_words_for_it(seconds: float | None, words: str) -> None:
+def test_the_text_of_an_estimate(seconds: float | None, words: str) -> None:
     assert duration_left(seconds) == words
 
 
 @pytest.mark.parametrize("message", ["it went [/] wrong", "[/usr/lib/x.so] is missing", "[red] herring"])
-def test_a_failure_is_told_in_the_words_of_the_runner(message: str) -> None:
+def test_a_failure_quotes_the_runner(message: str) -> None:
     text = io.StringIO()
     with Bar(JOBS, sampling(), Console(file=text, width=300)) as bar:
         bar.starting(JOBS[0])
@@ -79,7 +79,7 @@ def test_a_failure_is_told_in_the_words_of_the_runner(message: str) -> None:
 
 
 class Pipe(io.StringIO):
-    """Output that notes when it is written, by a clock that the test moves."""
+    """Output that records the time of each write, by a clock that the test moves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Pipe(io.StringIO):
         self.times: list[float] = []
 
     def write(self, text: str) -> int:
-        """Note a line."""
+        """Record a line."""
         self.times += [self.now] if text.strip() else []
         return super().write(text)
 

@@ -1,4 +1,4 @@
-"""The classes that runoff validates with are those of the published schemas, and the golden examples keep to both."""
+"""The classes that runoff validates with equal the published schemas, and the golden examples match both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def constraints(value: Any) -> Any:
         return [constraints(item) for item in value]
     if not isinstance(value, dict):
         return value
-    # a property may be called "description" or "title"; there it is a schema and not a string
+    # a property may be named "description" or "title"; its value is then a schema, not a string
     prose = {"description", "title", "$schema"}
     return {key: constraints(item) for key, item in value.items() if not (key in prose and isinstance(item, str))}
 
@@ -73,7 +73,7 @@ def test_unknown_fields_in_a_request_are_refused(path: str) -> None:
         jsonschema.validate(request, schema("request"))
 
 
-def test_the_page_names_every_kind_that_runoff_gives() -> None:
+def test_the_page_lists_every_failure_kind() -> None:
     page = (PROTOCOL / "README.md").read_text(encoding="utf-8")
     kinds = set()
     for module in (paths.root() / "python" / "runoff" / "measure").glob("*.py"):

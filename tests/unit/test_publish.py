@@ -1,4 +1,4 @@
-"""Published runs: what is in them, the README's table, and how large they may become."""
+"""Published runs: contents, the README's table, and the size limit."""
 
 from __future__ import annotations
 

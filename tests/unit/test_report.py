@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from synthetic import TWIN, case_of, record, result_of, run_of, synthetic_run, turned_of
+from synthetic import CONTROL, case_of, record, result_of, run_of, synthetic_run, turned_of
 
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.verdict import Verdict
@@ -44,7 +44,7 @@ def analysis() -> Analysis:
 
 @pytest.fixture(scope="module")
 def live() -> Analysis:
-    """Return a run with twins, whose inferences took turns, and that was asked for a precision."""
+    """Return a run with A/A controls, interleaved inferences and a requested precision."""
     run = synthetic_run(profiles=("default",), blocks=10, live=True)
     run.info.precision, run.info.time_s = 0.02, 600.0
     run.info.stops = {
@@ -94,7 +94,7 @@ def test_terminal_shows_targets_reasons_and_the_harness(analysis: Analysis) -> N
     assert "nan" not in text.lower()
 
 
-def test_terminal_opens_with_what_is_unfair() -> None:
+def test_terminal_starts_with_unfair_comparisons() -> None:
     python, rust = case_of("ort-python"), case_of("ort-rust")
     other = Effective("onnxruntime", "1.31.1", "rust", "cpu", 1, "abc1234", "/env/libonnxruntime.so.1.32.0")
     records = [
@@ -122,7 +122,7 @@ def test_json_is_plain_and_has_null_where_nothing_was_measured(analysis: Analysi
     assert plain["stops"] == {}
 
 
-def test_json_has_all_that_the_verdicts_rest_on(live: Analysis) -> None:
+def test_json_has_the_evidence_of_the_verdicts(live: Analysis) -> None:
     plain = json.loads(json.dumps(as_dict(live), allow_nan=False))
     (rust,) = [
         line
@@ -140,13 +140,13 @@ def test_json_has_all_that_the_verdicts_rest_on(live: Analysis) -> None:
     }
     assert {entry["metric"] for entry in plain["outliers"]} >= {"wall", "inference.warm"}
     (control,) = [row for row in plain["blocks"][0]["rows"] if row["twin_of"]]
-    assert (control["target"], control["twin_of"]) == (TWIN, "ort-python")
+    assert (control["target"], control["twin_of"]) == (CONTROL, "ort-python")
 
 
-def test_the_twin_is_dim_and_shows_its_own_result(live: Analysis) -> None:
+def test_the_control_is_dim_and_shows_its_own_result(live: Analysis) -> None:
     (block,) = blocks(live)
     shown = block_table(block)
-    place = next(place for place, row in enumerate(block.rows) if row.target == TWIN) + 1  # below the profile's name
+    place = next(place for place, row in enumerate(block.rows) if row.target == CONTROL) + 1  # below the profile's name
     assert shown.rows[place].style == "dim"
     assert [row.style for row in shown.rows].count("dim") == 1
     text = report(live, [])
@@ -155,14 +155,14 @@ def test_the_twin_is_dim_and_shows_its_own_result(live: Analysis) -> None:
     assert "no difference (floor" in text
 
 
-def test_a_twin_never_wins(live: Analysis) -> None:
+def test_a_control_never_wins(live: Analysis) -> None:
     (block,) = blocks(live)
     rows = [
         msgspec.structs.replace(row, warm=Figure(1.0, 0.9, 1.1, "ns", 9)) if row.control_of else row
         for row in block.rows
     ]
     lines = headlines(msgspec.structs.replace(block, rows=rows))
-    assert not any(TWIN in line for line in lines)
+    assert not any(CONTROL in line for line in lines)
 
 
 BASELINE = Verdict("baseline")
@@ -203,7 +203,7 @@ def test_the_terminals_table_fits_into_80_columns(live: Analysis, target: str) -
             assert number(figure) in text
 
 
-def test_a_failed_point_stands_in_the_headline() -> None:
+def test_a_failed_point_is_in_the_headline() -> None:
     run = synthetic_run(profiles=("default",), blocks=6, live=True)
     records = tuple(
         msgspec.structs.replace(item, turned=turned_of(busy_threads=2, warmup=6, waiting_share=0.0))
@@ -222,7 +222,7 @@ def test_a_failed_point_stands_in_the_headline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stop", "said"),
+    ("stop", "expected"),
     [
         (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite requests"),
         (
@@ -235,8 +235,8 @@ def test_a_failed_point_stands_in_the_headline() -> None:
         ),
     ],
 )
-def test_why_sampling_ended_is_said(live: Analysis, stop: Stop, said: str) -> None:
-    assert stop_words("p", stop, live.run.info) == said
+def test_the_reason_why_sampling_stopped_is_reported(live: Analysis, stop: Stop, expected: str) -> None:
+    assert stop_words("p", stop, live.run.info) == expected
 
 
 def test_ways_of_timing_are_named_with_their_targets(analysis: Analysis, live: Analysis) -> None:
@@ -268,7 +268,7 @@ def test_outliers_are_counted_and_stay_in_the_plot(live: Analysis) -> None:
     assert largest == 1000.0
 
 
-def test_a_suite_may_have_baselines_of_its_own(tmp_path: Path) -> None:
+def test_a_suite_may_define_its_baselines(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path, profiles=("default",), blocks=6)
     run.info.baselines = ("ort-rust",)
     made = analyse(run)
@@ -290,7 +290,7 @@ def test_published_runs_without_raw_records_still_give_a_report(name: str) -> No
     assert "nan" not in printed(made).lower()
 
 
-def test_what_is_missing_is_grouped_by_reason(analysis: Analysis) -> None:
+def test_missing_values_are_grouped_by_reason(analysis: Analysis) -> None:
     entries = {entry.reason: entry for entry in missing(analysis.summary)}
     counters = entries["perf on this machine: not supported"]
     assert len(counters.cases) == 10
@@ -321,7 +321,7 @@ def test_markdown_holds_every_part(analysis: Analysis) -> None:
     assert "perf version | missing" in text
 
 
-def test_markdown_of_an_empty_run_says_so() -> None:
+def test_markdown_of_an_empty_run() -> None:
     reason = Reason("not-installed", "no | environment\nhere")
     text = report(analyse(run_of([case_of("torch", skipped=reason)], [])), [])
     assert "Nothing was measured." in text
@@ -361,7 +361,7 @@ def test_a_run_without_any_result_has_a_report_and_no_plot(tmp_path: Path) -> No
     assert sorted(path.name for path in paths) == ["report.html", "report.md", "samples.csv", "summary.csv"]
 
 
-def test_targets_that_runoff_does_not_know_are_drawn_too(tmp_path: Path) -> None:
+def test_custom_targets_are_drawn_too(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path, profiles=("default",), blocks=6, warm=5)
     cases = tuple(
         msgspec.structs.replace(case, target="mine") if case.target == "ort-pyo3" else case for case in run.info.cases
@@ -383,16 +383,16 @@ def test_colours_are_distinct() -> None:
     assert len(set(PHASES.values())) == len(PHASES)
     mixed = target_colours([*TARGETS, "mine", "yours"])
     assert len(set(mixed.values())) == len(mixed)
-    assert target_colours([TWIN, "mine"]) == {TWIN: CONTROL_COLOUR, "mine": mixed["mine"]}
+    assert target_colours([CONTROL, "mine"]) == {CONTROL: CONTROL_COLOUR, "mine": mixed["mine"]}
 
 
-def test_harness_over_its_bar_is_said() -> None:
+def test_harness_overhead_above_the_threshold_is_reported() -> None:
     run = synthetic_run(blocks=1)
     run.info.measured_ns = run.info.measured_ns // 2
     assert "over the threshold of 10%" in harness_line(run.info)
 
 
-def test_swept_settings_are_told_apart() -> None:
+def test_swept_settings_are_distinguished() -> None:
     usual, swept = case_of("ort-python"), case_of("ort-python", optimization="disable")
     swept = msgspec.structs.replace(swept, id=f"{swept.id}.optimization-disable")
     records = [record(case, "life", 0, exit_ns=9, result=result_of(case)) for case in (usual, swept)]

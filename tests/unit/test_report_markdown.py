@@ -1,4 +1,4 @@
-"""``report.md`` in a pull request: what stands on the first screen, what is folded, and what is left out."""
+"""``report.md`` in a pull request: the first screen, folded sections, and omitted sections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def first_screen(text: str) -> str:
     return text[: text.index("<details>")]
 
 
-def test_the_first_screen_has_verdicts_the_table_and_what_was_not_measured(analysis: Analysis) -> None:
+def test_the_first_screen_has_verdicts_table_and_missing_values(analysis: Analysis) -> None:
     shown = first_screen(report(analysis, PLOTS))
     places = [shown.index(word) for word in ("Test CPU", "## Verdicts", "ort-rust", "| profile |", "## Not measured")]
     assert places == sorted(places)
@@ -66,26 +66,26 @@ def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis:
         assert "| --- |" not in part or re.search(r"(^|\n\n)\|.*\|\n\| --- ", part)
 
 
-def test_what_a_case_needs_on_disk(analysis: Analysis) -> None:
+def test_disk_use_of_a_case(analysis: Analysis) -> None:
     first, second = (case.id for case in analysis.run.info.cases[:2])
     info = msgspec.structs.replace(
         analysis.run.info,
         footprints={first: Footprint({"program": 3_000_000, "model": 500_000}), second: Footprint(reason="not known")},
     )
-    told = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
-    (shown,) = (section.text for section in sections(told, PLOTS) if section.title == "Footprint")
+    changed = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
+    (shown,) = (section.text for section in sections(changed, PLOTS) if section.title == "Footprint")
     assert f"| {first} | 3.0 | 0.5 | 3.5 |" in shown
     assert f"| {second} |  |  | not known |" in shown
 
 
-def test_what_cannot_run_here_is_no_row_but_a_line_below_the_table(analysis: Analysis) -> None:
+def test_unavailable_cases_are_a_line_below_the_table(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
     assert "coreml" not in overview(block)
     line = "- unavailable: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)"
     assert line in first_screen(report(analysis, [])).partition("## Not measured")[2]
 
 
-def test_a_column_that_says_nothing_is_left_out(analysis: Analysis) -> None:
+def test_a_constant_column_is_omitted(analysis: Analysis) -> None:
     (block,) = blocks(analysis)
     head = overview(block).splitlines()[0]
     assert "warm inference" in head
@@ -110,7 +110,7 @@ def test_several_blocks_are_a_board_and_each_is_folded_under_its_first_verdict(w
     assert all(": default, whole process: ort-rust is the fastest, " in title for title in titles)
 
 
-def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wide: Analysis) -> None:
+def test_the_board_reports_ties_single_values_and_unfair_comparisons(wide: Analysis) -> None:
     (found, *_) = answers(blocks(wide)[0])
     odd = msgspec.structs.replace(
         found,
@@ -124,23 +124,23 @@ def test_the_board_says_ties_single_values_and_what_makes_a_comparison_unfair(wi
     assert markdown._first(None) == ""
 
 
-def test_percentiles_that_were_withheld_are_counted_as_not_measured(analysis: Analysis) -> None:
+def test_omitted_percentiles_are_counted_as_not_measured(analysis: Analysis) -> None:
     lines = analysis.summary[analysis.summary["metric"].str.contains(".p99", regex=False)]
     assert {*lines["status"]} == {"not-measured"}
     count = len(lines.drop_duplicates(["case", "probe", "metric"]))
     assert f"- too few samples for {count} percentiles" in first_screen(report(analysis, []))
 
 
-def test_what_does_not_fit_into_a_comment_is_left_out_whole_and_named(wide: Analysis) -> None:
+def test_sections_that_do_not_fit_into_a_comment_are_omitted_and_named(wide: Analysis) -> None:
     text = report(wide, PLOTS)
     assert len(text) <= MOST
     end = text[text.rindex("Omitted to fit ") :]
     assert "Probe latency" in end
     assert "[report.html](report.html) (a file next to this one) has all." in end
-    told = [title for title, _ in FOLDED.findall(text)]
+    titles = [title for title, _ in FOLDED.findall(text)]
     whole = {part.title: part.text for part in (*trust(wide), *sections(wide, PLOTS))}
     assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
-    assert set(whole) == {title for title in whole if title in told or title in end}
+    assert set(whole) == {title for title in whole if title in titles or title in end}
     assert not re.search(r"(?m)^\|(?!.*\|$)", text)
 
 

@@ -1,4 +1,4 @@
-"""When it is enough: blocks, precision or time. Clock and intervals are stand-ins."""
+"""The stopping rule: blocks, precision or time. Clock and intervals are fakes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROBES = ("life", "latency", "memory")
 
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,7 +53,7 @@ def sampling_of(
 
 
 def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> int:
-    """Go through a pass whose blocks last `block_s` seconds; return how many there were."""
+    """Run a pass whose blocks take `block_s` seconds; return the number of blocks."""
     sampling.begin(probe)
     blocks = 0
     while sampling.needs_block(probe, blocks, [record_of(probe=probe)]):
@@ -62,7 +62,7 @@ def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> i
     return blocks
 
 
-def test_as_many_blocks_as_the_suite_says(clock: Clock) -> None:
+def test_the_suite_sets_the_number_of_blocks(clock: Clock) -> None:
     sampling = sampling_of()
     assert blocks_of(sampling, "life", clock, 1000) == 4
     assert sampling.end("life", 4, []).cause == "blocks"
@@ -78,7 +78,7 @@ def test_the_time_is_shared_by_the_probes_that_are_sampled(clock: Clock) -> None
     assert blocks_of(sampling, "memory", clock, 1) == 3
 
 
-def test_what_a_probe_does_not_use_is_left_to_the_next(clock: Clock) -> None:
+def test_unused_time_of_a_probe_goes_to_the_next(clock: Clock) -> None:
     widths = {"life": 0.01}
     sampling = sampling_of(precision=0.02, time_s=100.0, widest=lambda: (widths["life"], "net.classify.a"))
     assert blocks_of(sampling, "life", clock, 1) == FEWEST
@@ -92,7 +92,7 @@ def test_two_blocks_are_measured_however_short_the_time(clock: Clock) -> None:
     assert blocks_of(sampling_of(time_s=1.0), "life", clock, 1000) == 2
 
 
-def test_a_block_that_could_only_begin_is_not_begun(clock: Clock) -> None:
+def test_a_block_that_cannot_finish_is_not_started(clock: Clock) -> None:
     assert blocks_of(sampling_of(time_s=100.0), "life", clock, 21) == 2
 
 
@@ -107,13 +107,13 @@ def test_a_duration(text: str | None, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["10", "0s", "ten minutes", "-1m", "1d", ""])
-def test_what_is_no_duration_is_named(text: str) -> None:
+def test_an_invalid_duration_is_named(text: str) -> None:
     with pytest.raises(RunoffError, match="is not a duration") as caught:
         parse_duration(text)
     assert "10m" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["2", "0%", "100%", "%", "-1%", "nan%"])
-def test_what_is_no_percentage_is_named(text: str) -> None:
+def test_an_invalid_percentage_is_named(text: str) -> None:
     with pytest.raises(RunoffError, match="is not a percentage"):
         parse_percent(text)

@@ -1,4 +1,4 @@
-"""``runoff selftest`` without a process: its suites, its judgement, its sentence and its exit codes."""
+"""``runoff selftest`` without a process: suites, evaluation, summary sentence and exit codes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ SLOWER, SAME = "2.0 % slower (1.8 to 2.2)", "no difference (floor 0.3 %)"
 KINDS: dict[str, Kind] = {SLOWER: "worse", SAME: "no difference"}
 
 
-def said(measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = SAME) -> TargetVerdict:
+def target_verdict(
+    measured: float = 0.0, half_width: float = 0.002, floor: float = 0.003, verdict: str = SAME
+) -> TargetVerdict:
     low, high = measured - half_width, measured + half_width
     return TargetVerdict(
         measured=measured, low=low, high=high, floor=floor, p_adjusted=1.0, kind=KINDS.get(verdict, ""), verdict=verdict
     )
 
 
-def test_the_suite_is_one() -> None:
+def test_the_suite_is_valid() -> None:
     measure = {"time": "10s", "seed": 3, "latency": {"min_samples": 7}, "blocks": {"latency": 2}}
     plan = Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", measure=measure)
     suite = suite_of(suite_text(plan))
@@ -51,11 +53,14 @@ def test_the_suite_is_one() -> None:
     assert [group.settings for group in suite.groups] == [{"threads": 1}]
 
 
-def test_groups_have_settings_of_their_own() -> None:
+def test_groups_have_separate_settings() -> None:
     groups = (((UNMODIFIED,), {"provider": "cpu"}), (("x",), {"provider": "cuda"}))
     suite = suite_of(suite_text(Plan(name="n", model="net", targets=HEAD_TARGETS, probe="latency", groups=groups)))
-    asked = [(group.targets, group.settings) for group in suite.groups]
-    assert asked == [((UNMODIFIED,), {"threads": 1, "provider": "cpu"}), (("x",), {"threads": 1, "provider": "cuda"})]
+    group_settings = [(group.targets, group.settings) for group in suite.groups]
+    assert group_settings == [
+        ((UNMODIFIED,), {"threads": 1, "provider": "cpu"}),
+        (("x",), {"threads": 1, "provider": "cuda"}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,21 +85,23 @@ def test_a_stored_model_is_taken(
 @pytest.mark.parametrize(
     ("rows", "smallest"),
     [
-        ([said(half_width=0.002, floor=0.003)], 0.005),
-        ([said(half_width=0.004, floor=0.003)], 0.008),
-        ([said(half_width=0.001, floor=0.003), said(half_width=0.0022, floor=0.001)], 0.006),
-        ([said(floor=nan)], None),
-        ([said(half_width=nan)], None),
+        ([target_verdict(half_width=0.002, floor=0.003)], 0.005),
+        ([target_verdict(half_width=0.004, floor=0.003)], 0.008),
+        ([target_verdict(half_width=0.001, floor=0.003), target_verdict(half_width=0.0022, floor=0.001)], 0.006),
+        ([target_verdict(floor=nan)], None),
+        ([target_verdict(half_width=nan)], None),
         ([], None),
     ],
 )
-def test_what_can_be_resolved(rows: list[TargetVerdict], smallest: float | None) -> None:
+def test_the_smallest_resolvable_slowdown(rows: list[TargetVerdict], smallest: float | None) -> None:
     assert resolves(rows) == (smallest if smallest is None else pytest.approx(smallest))
 
 
 def resolution(same: str, one: str, five: str, smallest: float | None = 0.011) -> Resolution:
     verdicts = {0.0: same, 0.01: one, 0.05: five}
-    rows = tuple(Slowdown(injected=share, verdict=said(verdict=verdict)) for share, verdict in verdicts.items())
+    rows = tuple(
+        Slowdown(injected=share, verdict=target_verdict(verdict=verdict)) for share, verdict in verdicts.items()
+    )
     return Resolution(slowdowns=rows, resolves=smallest)
 
 
@@ -109,7 +116,7 @@ def resolution(same: str, one: str, five: str, smallest: float | None = 0.011) -
         (resolution(SAME, SAME, SLOWER, smallest=None), True, [0.01]),
     ],
 )
-def test_what_the_run_proves(found: Resolution, quiet: bool, missed: list[float]) -> None:  # noqa: FBT001
+def test_the_verdict_of_the_run(found: Resolution, quiet: bool, missed: list[float]) -> None:  # noqa: FBT001
     assert (found.quiet, found.missed) == (quiet, missed)
 
 
@@ -122,7 +129,7 @@ def test_the_sentence() -> None:
 
 
 def judged(cases: list[Case], **reasons: Reason) -> dict[str, tuple[bool, str]]:
-    """Return what is said of a run of `cases` in which those named failed for a reason."""
+    """Return the verdicts on a run of `cases`, of which the named ones failed with a reason."""
     info = info_of(*cases)
     records = [
         record_of(case.id, "latency", status="error", reason=reasons[case.target.replace("-", "_")])
@@ -135,15 +142,15 @@ def judged(cases: list[Case], **reasons: Reason) -> dict[str, tuple[bool, str]]:
 
 def test_a_fault_is_caught_by_its_own_kind_of_failure() -> None:
     cases = [case_of(UNMODIFIED), case_of("injected-late"), case_of("injected-clock")]
-    told = judged(cases, injected_late=Reason("outputs-differ", "m"), injected_clock=Reason("garbage", "m"))
-    assert told == {
+    summary = judged(cases, injected_late=Reason("outputs-differ", "m"), injected_clock=Reason("garbage", "m"))
+    assert summary == {
         "none": (True, "nothing, rightly"),
         "late": (True, "outputs-differ: m"),
         "clock": (False, "garbage: m"),
     }
 
 
-def test_silence_is_not_caught() -> None:
+def test_a_fault_without_any_failure_is_not_caught() -> None:
     assert judged([case_of(UNMODIFIED), case_of("injected-crash")])["crash"] == (False, "nothing was said")
 
 
@@ -157,7 +164,7 @@ def test_a_failure_of_the_unmodified_one_is_a_false_alarm() -> None:
 
 
 def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Return the exit code of ``runoff selftest`` and what it logged."""
+    """Return the exit code of ``runoff selftest`` and its stderr."""
     with pytest.raises(SystemExit) as left:
         cli.main(["selftest", *arguments])
     return int(left.value.code or 0), capsys.readouterr().err
@@ -218,9 +225,9 @@ def test_exit_codes(
     with pytest.raises(SystemExit) as left:
         cli.main(["selftest", "--json"])
     assert left.value.code == code
-    told = json.loads(capsys.readouterr().out)
-    assert told["passed"] == (code == 0)
-    assert told["faults"] == [{"fault": "late", "what": "w", "caught": caught, "said": "s"}]
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["passed"] == (code == 0)
+    assert summary["faults"] == [{"fault": "late", "what": "w", "caught": caught, "said": "s"}]
     with pytest.raises(SystemExit):
         cli.main(["selftest"])
     printed = capsys.readouterr().out

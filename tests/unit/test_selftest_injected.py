@@ -1,4 +1,4 @@
-"""The injected runner: each fault does what it says, and no more."""
+"""The injected runner: each fault has its described effect only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ITEMS = [{"logits": np.roll(np.arange(10, dtype=np.float32), item)[None]} for it
 
 
 class Clock:
-    """A clock that goes on by 1,000 ns whenever it is read."""
+    """A clock that advances by 1,000 ns on every read."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -27,7 +27,7 @@ class Clock:
 
 
 class Net:
-    """A session whose answer is its input; it takes 10 ms of a clock."""
+    """A session whose output is its input; it takes 10 ms of a clock."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
@@ -40,12 +40,12 @@ class Net:
         return feed
 
     def effective(self) -> dict[str, Any]:
-        """Return what is in effect."""
+        """Return the effective settings."""
         return {"runtime": "none", "threads": 2}
 
 
 def answers(kind: type[injected.Unmodified], count: int) -> list[bool]:
-    """Return of `count` answers, one item after the other, whether they are right."""
+    """Return whether each of `count` outputs, in the order of items, is correct."""
     session = kind(Net(), 0.0)
     right = []
     for index in range(count):
@@ -96,15 +96,15 @@ def test_the_share_is_burnt_inside_the_inference(share: float, monkeypatch: pyte
     assert clock.now_ns == pytest.approx(10_000_000 * (1 + share), abs=5000)
 
 
-def test_threads_are_told_as_one() -> None:
+def test_threads_are_reported_as_one() -> None:
     assert injected.Threads(Net(), 0.0).effective() == {"runtime": "none", "threads": 1}
 
 
-def test_the_slow_clock_begins_at_the_truth() -> None:
+def test_the_slow_clock_starts_at_the_true_time() -> None:
     before = time.monotonic_ns() - injected.BEGAN_NS
-    told = injected.CLOCKS["clock"]() - injected.BEGAN_NS
+    reading = injected.CLOCKS["clock"]() - injected.BEGAN_NS
     after = time.monotonic_ns() - injected.BEGAN_NS
-    assert before // 2 <= told <= after // 2
+    assert before // 2 <= reading <= after // 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The trials: runs cut into parts in time, and how often something was found."""
+"""The trials: runs split by time, and detection rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SLOWER, FASTER, SAME = "2.0 % slower (1.8 to 2.2)", "1.0 % faster (0.8 to 1.2)",
 
 
 def timed_run(*ends_s: tuple[float, ...], time_s: float | None = 180) -> Run:
-    """Return a run whose blocks' processes end so many seconds after the first of them was spawned."""
+    """Return a run; its processes end at the given seconds after the first spawn, by block."""
     info = info_of()
     info.time_s = time_s
     spawn_ns = 5_000_000_000
@@ -116,7 +116,7 @@ def test_found_often_enough(verdicts: list[str], met: bool | None) -> None:  # n
 
 
 @pytest.mark.parametrize(("wrong", "met"), [(5, True), (6, False)])
-def test_the_interval_of_an_a_a_may_leave_out_zero_rarely_in_either_direction(wrong: int, met: bool) -> None:  # noqa: FBT001
+def test_the_a_a_interval_rarely_excludes_zero_in_either_direction(wrong: int, met: bool) -> None:  # noqa: FBT001
     intervals = [*[(0.001, 0.002), (-0.002, -0.001), (nan, nan)] * 2][:wrong] + [(-0.001, 0.001)] * (60 - wrong)
     quiet = attempt(SAME, injected=0.0, seconds=30)
     attempts = [msgspec.structs.replace(quiet, low=low, high=high) for low, high in intervals]
@@ -135,8 +135,8 @@ def test_the_summary_is_made_from_the_folders(tmp_path: Path, monkeypatch: pytes
     text = (tmp_path / "trials.md").read_text()
     assert "1 runs of 60 s (latency)" in text
     assert "| latency | 2% slower is found | 60 s | at least 19 of 20 | 1 of 2 | missed |" in text
-    told = json.loads((tmp_path / "trials.json").read_text())
-    assert [(row["attempts"], row["slower"], row["no_difference"]) for row in told["rows"]] == [(2, 1, 1)]
+    summary = json.loads((tmp_path / "trials.json").read_text())
+    assert [(row["attempts"], row["slower"], row["no_difference"]) for row in summary["rows"]] == [(2, 1, 1)]
     assert len((tmp_path / "attempts.csv").read_text().splitlines()) == 3
 
 
@@ -150,7 +150,7 @@ def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
     assert words in ended.output + str(ended.exception)
 
 
-def test_the_command_knows_the_trials_and_each_bar_has_a_trial_that_measures_it() -> None:
+def test_the_command_lists_the_trials_and_each_threshold_has_a_trial() -> None:
     assert tuple(TRIALS) == NAMES
     for threshold in THRESHOLDS:
         trial = TRIALS[threshold.trial]

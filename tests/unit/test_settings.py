@@ -1,4 +1,4 @@
-"""Settings: profiles are laid under, lists are swept."""
+"""Settings: profiles are defaults, lists are swept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_all_threads_are_the_cores_allowed() -> None:
     assert resolve({"threads": "all"}).threads == cores_allowed() >= 1
 
 
-def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+def test_a_custom_profile(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("arena = false\n")
     assert resolve({"profile": str(path)}) == Settings(arena=False, profile=str(path))
@@ -87,7 +87,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         ({"batch": "all"}, "batch"),
     ],
 )
-def test_what_is_not_a_setting(wanted: dict[str, Any], message: str) -> None:
+def test_invalid_settings(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(RunoffError) as caught:
         resolve(wanted)
     assert message in str(caught.value)

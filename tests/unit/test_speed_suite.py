@@ -1,4 +1,4 @@
-"""The suite speed: its limits are on what it measures, and its own runners measure what they say."""
+"""The suite speed: its limits cover measured targets, and its runners measure what they declare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stability verdict: planted kinds of trouble are found, a steady machine is not accused."""
+"""The stability verdict: injected disturbances are found, a steady machine raises no false alarm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def noise(block: int, size: int = 200, spread: float = 0.03) -> NDArray[np.float
 
 
 def live(block: int, times: NDArray[np.float64], *, turns: bool = True, **fields: Any) -> Record:
-    """Return a record of a live process; without `turns`, of one that timed itself."""
+    """Return a record of a live process; without `turns`, of a process that timed itself."""
     samples = {"inference": Timings(7_000_000, 6_500_000, tuple(times.astype(int).tolist()))}
     usual: dict[str, Any] = {"spawn_ns": 0, "exit_ns": 2_000_000_000, "conditions": QUIET}
     usual |= {"turned": turned_of(waiting_share=0.0)} if turns else {}
@@ -57,7 +57,7 @@ def stability_of(run: Run) -> dict[str, Stability]:
     return stability(run, summarise(run, tidy(run)))
 
 
-def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
+def test_a_steady_machine_is_stable_with_its_evidence() -> None:
     found = judge([live(block, noise(block)) for block in range(8)])
     assert found.verdict == "stable"
     assert found.holds == []
@@ -78,7 +78,7 @@ def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "verdict", "said"),
+    ("make", "verdict", "expected"),
     [
         (
             lambda b: live(b, noise(b, spread=0.001) * (1 + 0.02 * b)),
@@ -103,10 +103,10 @@ def test_a_steady_machine_is_stable_and_says_what_was_looked_at() -> None:
         ),
     ],
 )
-def test_trouble_in_the_times_is_found(make: Callable[[int], Record], verdict: str, said: str) -> None:
+def test_trouble_in_the_times_is_found(make: Callable[[int], Record], verdict: str, expected: str) -> None:
     found = judge([make(block) for block in range(8)])
     assert (found.verdict, found.holds) == (verdict, [verdict])
-    assert said in found.evidence[0]
+    assert expected in found.evidence[0]
 
 
 def around(**change: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def around(**change: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("spread", "fields", "said"),
+    ("spread", "fields", "expected"),
     [
         (0.3, {}, "% of the mean within a process"),
         (0.03, {"turned": turned_of(waiting_share=0.8)}, "CPU time while waiting: 80 % of a core"),
@@ -129,15 +129,15 @@ def around(**change: Any) -> dict[str, Any]:
         (0.03, around(switches=400), "200 involuntary context switches per second"),
     ],
 )
-def test_noise_counts_if_it_leaves_the_claim_open(spread: float, fields: dict[str, Any], said: str) -> None:
+def test_noise_counts_if_it_leaves_the_claim_open(spread: float, fields: dict[str, Any], expected: str) -> None:
     precise = judge([live(block, noise(block, spread=spread), **fields) for block in range(8)])
     assert (precise.verdict, precise.holds) == ("stable", [])
-    assert said in "; ".join(precise.evidence)
+    assert expected in "; ".join(precise.evidence)
     levels = [noise(block, spread=spread) * (1.5 if block % 2 else 1) for block in range(8)]
     uneven = judge([live(block, times, **fields) for block, times in enumerate(levels)])
     assert (uneven.verdict, uneven.holds) == ("noisy", ["noisy"])
     counting, _, _ = "; ".join(uneven.evidence).partition("no trend")
-    assert said in counting
+    assert expected in counting
     assert "warm inference: time known only to \N{PLUS-MINUS SIGN}" in counting
 
 
@@ -153,12 +153,12 @@ def pairs(own: Callable[[int], float], blocks: int = 8) -> Stability:
     return stability_of(run_of([baseline, CASE], records))[CASE.id]
 
 
-def test_noise_that_a_ratio_cancels_leaves_a_case_stable() -> None:
+def test_noise_that_cancels_in_the_ratio_leaves_a_case_stable() -> None:
     steady = pairs(lambda _: 1.0)
     assert (steady.verdict, steady.holds) == ("stable", [])
     assert any("ratio to ort-python known to \N{PLUS-MINUS SIGN}" in text for text in steady.evidence)
     assert any("standard deviation 36 % of the mean between 8 processes" in text for text in steady.evidence)
-    # 1.8 to 2.2 times faster is an answer; 0.9 to 1.1 times is none
+    # 1.8 to 2.2 times faster is a clear result; 0.9 to 1.1 times is not
     assert pairs(lambda block: 1.1 if block % 3 else 0.9).verdict == "stable"
     tied = pairs(lambda block: 2.2 if block % 3 else 1.8)
     assert tied.verdict == "noisy"
@@ -183,14 +183,14 @@ def test_a_clock_that_falls_is_throttled() -> None:
     assert found.evidence[0] == "clock fell from 3,100 to 2,400 MHz"
 
 
-def test_what_the_system_does_not_tell_is_said_and_is_not_zero() -> None:
+def test_unreported_conditions_are_listed_and_not_zero() -> None:
     found = judge([live(block, noise(block), conditions=Conditions(load=1.0)) for block in range(8)])
     assert found.verdict == "stable"
     assert found.evidence[-1] == "not reported by this system: steal, other work, throttling, context switches, clock"
     assert not any(word in text for text in found.evidence for word in ("steal 0", "0 MHz", "0 involuntary"))
 
 
-def test_an_old_record_says_that_nothing_was_recorded() -> None:
+def test_an_old_record_has_no_conditions() -> None:
     found = judge([live(block, noise(block), turns=False, conditions=None) for block in range(8)])
     assert found.verdict == "stable"
     assert "the state of the machine was not recorded" in found.evidence
@@ -221,7 +221,7 @@ def test_several_verdicts_may_hold_and_the_worst_is_first() -> None:
     assert found.evidence[0].startswith("throttled by")
 
 
-def test_one_single_time_says_nothing() -> None:
+def test_a_single_time_has_no_verdict() -> None:
     found = judge([live(0, noise(0, size=1))])
     assert found.verdict == "unknown"
     assert "warm inference: too few times for a spread" in found.evidence
@@ -254,7 +254,7 @@ def test_blocks_without_an_order_rarely_show_a_trend(seed: int) -> None:
     assert sign.holds is None
 
 
-def test_the_first_part_is_held_against_a_share_and_a_test() -> None:
+def test_the_first_part_is_checked_against_a_share_and_a_test() -> None:
     rng = np.random.default_rng(1)
     level = tuple(rng.lognormal(0, 0.03, 100) for _ in range(5))
     blocks = tuple(range(5))
@@ -265,10 +265,10 @@ def test_the_first_part_is_held_against_a_share_and_a_test() -> None:
     assert warming(ProcessTimes("x", clearly, blocks)).holds == "not warmed up"
 
 
-def test_no_sign_that_judges_gives_no_verdict() -> None:
+def test_without_deciding_evidence_there_is_no_verdict() -> None:
     assert judged([]).verdict == "unknown"
-    assert judged([signs.Evidence("said")]).verdict == "unknown"
-    assert judged([signs.Evidence("said", judges=True)]).verdict == "stable"
+    assert judged([signs.Evidence("expected")]).verdict == "unknown"
+    assert judged([signs.Evidence("expected", judges=True)]).verdict == "stable"
 
 
 def test_the_summary_has_the_verdict_of_each_case() -> None:

@@ -1,4 +1,4 @@
-"""A run's folder: what is written stays readable, whatever interrupts the writing."""
+"""A run's folder: written records stay readable after any interruption."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def raw(writer: RunWriter) -> Path:
     return path
 
 
-def test_what_was_written_is_read_again_in_the_order_of_the_measuring(writer: RunWriter) -> None:
+def test_records_are_read_back_in_measuring_order(writer: RunWriter) -> None:
     records = [
         record_of(order=1, result=result_of(("load", 1, 2))),
         record_of(order=0, probe="memory", status="error", reason=Reason("crashed", "it did", "look")),
@@ -81,7 +81,7 @@ def test_a_line_cut_off_anywhere_costs_that_line_only(
 
 
 @pytest.mark.parametrize("spoilt", [b"{}\n", b"not json\n", b'{"case": "\xff\xfe"}\n'])
-def test_a_raw_file_that_is_none_is_named(spoilt: bytes, writer: RunWriter) -> None:
+def test_an_invalid_raw_file_is_named(spoilt: bytes, writer: RunWriter) -> None:
     writer.append(record_of())
     with raw(writer).open("ab") as file:
         file.write(spoilt)
@@ -90,7 +90,7 @@ def test_a_raw_file_that_is_none_is_named(spoilt: bytes, writer: RunWriter) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"run_id": 1}', b'"\xff"'])
-def test_a_folder_that_is_no_run_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_named(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(RunoffError) as caught:
@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_run_is_named(content: bytes | None, tmp_path: Path)
     assert caught.value.code == ExitCode.BAD_INPUT
 
 
-def test_a_full_disk_costs_nothing_that_was_written(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_written(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FILLING, str(tmp_path / "run")],
         env={"PYTHONPATH": ":".join(path for path in sys.path if path)},

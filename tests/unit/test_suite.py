@@ -1,4 +1,4 @@
-"""Suites: what parses, what is filled in, and how a mistake is named."""
+"""Suites: parsing, defaults and error messages."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ env = { A = "b" }
     assert suite.targets["mine"].env == {"A": "b"}
 
 
-def test_groups_take_over_what_they_leave_out() -> None:
+def test_groups_inherit_missing_keys() -> None:
     first, second = suite_of(
         HEAD
         + """
@@ -167,7 +167,7 @@ settings = { batch = 4 }
     assert second.settings == {"threads": 2, "batch": 4}
 
 
-def test_a_group_may_bring_what_the_suite_lacks() -> None:
+def test_a_group_may_set_a_key_missing_from_the_suite() -> None:
     text = '[suite]\nname = "a"\ntargets = ["mine"]\nprobes = ["life"]\n[[group]]\nmodels = ["net"]\n'
     assert suite_of(text).groups[0].models == ("net",)
 

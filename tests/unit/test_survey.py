@@ -1,4 +1,4 @@
-"""Targets and tools are asked once; whatever they answer becomes an offer or a reason."""
+"""Targets and tools are queried once; each response becomes capabilities or a reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ask(spawner: Spawner, script: str) -> TargetInfo:
     return query_capabilities(Target(name="mine", command=("/bin/sh", "-c", script)), spawner)
 
 
-def test_what_a_runner_can_do(spawner: Spawner) -> None:
+def test_capabilities_of_a_runner(spawner: Spawner) -> None:
     target_info = ask(spawner, f"echo '{ABLE}'")
     assert target_info.capabilities == capabilities()
     assert target_info.reason is None
@@ -50,7 +50,7 @@ def test_what_a_runner_can_do(spawner: Spawner) -> None:
         ("echo '{\"protocol\": 1}'", "garbage", "protocol"),
     ],
 )
-def test_a_runner_that_cannot_be_asked(script: str, kind: str, words: str, spawner: Spawner) -> None:
+def test_a_runner_that_cannot_be_queried(script: str, kind: str, words: str, spawner: Spawner) -> None:
     target_info = ask(spawner, script)
     assert target_info.capabilities is None
     assert target_info.reason is not None
@@ -58,7 +58,7 @@ def test_a_runner_that_cannot_be_asked(script: str, kind: str, words: str, spawn
     assert words in target_info.reason.message
 
 
-def test_a_runner_that_cannot_work_here_says_so_itself(spawner: Spawner) -> None:
+def test_a_runner_reports_that_it_is_unavailable(spawner: Spawner) -> None:
     lack = {
         **msgspec.to_builtins(capabilities()),
         "unavailable": {"kind": "runtime-missing", "message": "m", "hint": "h"},
@@ -118,7 +118,7 @@ def test_tools(
     assert reason is None or reason.hint == "get it"
 
 
-def test_a_tool_that_is_there_and_is_not_let(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_tool_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "[ $1 = --version ] && echo perf version 6.1 || { echo No permission. >&2; exit 255; }"
     version, reason = ask_script("perf", script, tmp_path, monkeypatch)
     assert version == "6.1"
@@ -129,7 +129,7 @@ def test_a_tool_that_is_there_and_is_not_let(tmp_path: Path, monkeypatch: pytest
     )
 
 
-def test_a_tool_that_may_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_is_not_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, reason = ask_script("no-such-tool", "true", tmp_path, monkeypatch, 0o644)
     assert reason is not None
     assert reason.kind == "tool-missing"

@@ -1,4 +1,4 @@
-"""Targets: the built-in ones, and those that a suite brings."""
+"""Targets: built-in ones, and custom ones of a suite."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def own(*command: str, **env: str) -> dict[str, CustomTarget]:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_built_in_target_can_be_started_or_says_what_to_run(name: str, tmp_path: Path) -> None:
+def test_every_built_in_target_starts_or_has_a_hint(name: str, tmp_path: Path) -> None:
     target = find_targets([name], {}, tmp_path)[name]
     assert target.name == name
     assert target.command[0].startswith("/")
     assert target.missing is None or target.missing.hint.startswith("run: nox -s ")
 
 
-def test_what_would_change_the_measurement_does_not_reach_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_change_the_measurement_do_not_reach_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONDONTWRITEBYTECODE", "ORT_TENSORRT_FP16_ENABLE", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "1")
     environment = Target(name="mine", command=("/bin/true",)).environment()
@@ -45,7 +45,7 @@ def test_what_would_change_the_measurement_does_not_reach_a_runner(monkeypatch: 
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-def test_an_environment_that_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
     monkeypatch.setenv("RUNOFF_BIN", str(tmp_path))
     for name, session in (
@@ -94,20 +94,20 @@ def test_a_suite_may_replace_a_built_in_target(runner: Path) -> None:
     ("command", "words"),
     [("./none", "none is not a program"), ("no-such-program", "is not on the PATH"), ("./", "is not a program")],
 )
-def test_a_command_that_is_not_there(command: str, words: str, tmp_path: Path) -> None:
+def test_a_missing_command(command: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(RunoffError, match=words) as caught:
         find_targets(["mine"], own(command), tmp_path)
     assert caught.value.message.startswith("[targets.mine] command: ")
 
 
-def test_a_name_that_is_not_known(tmp_path: Path) -> None:
+def test_an_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(RunoffError, match="did you mean 'ort-rust'"):
         find_targets(["ort-rst"], {}, tmp_path)
     with pytest.raises(RunoffError, match="did you mean 'mine'"):
         find_targets(["mien"], own("sh"), tmp_path)
 
 
-def test_what_disturbs_a_runner_is_kept_out_of_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disturbing_variables_are_removed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("RUNOFF_HOME", "/somewhere")
     monkeypatch.setenv("KEPT", "1")
@@ -117,7 +117,7 @@ def test_what_disturbs_a_runner_is_kept_out_of_its_environment(monkeypatch: pyte
     assert not {"PYTHONDONTWRITEBYTECODE", "RUNOFF_HOME"} & environment.keys()
 
 
-def test_core_ml_needs_a_mac_and_there_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_ml_needs_a_mac_and_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
     kinds = []
     for is_macos in (False, True):

@@ -1,4 +1,4 @@
-"""Files and text from a runner: nothing in them stops runoff or reaches a terminal as it is."""
+"""Files and text from a runner: they cannot stop runoff or control a terminal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ODD: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_no_plain_file_is_not_read(kind: str, tmp_path: Path) -> None:
+def test_special_files_are_not_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     ODD[kind](path)
     with pytest.raises(OSError, match=r"result\.json"):

@@ -1,4 +1,4 @@
-"""Wrong, missing and exchanged answers, on files as a runner writes them."""
+"""Wrong, missing and swapped outputs, on files as a runner writes them."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_the_answer_to_another_example_is_named(other: int, model: StoredModel) 
     assert f"for the example photo{ORDER[2]}; they are the outputs of photo{other}" in doubt.message
 
 
-def test_an_answer_to_nothing_is_no_ones(model: StoredModel) -> None:
+def test_an_output_of_no_example_is_not_attributed(model: StoredModel) -> None:
     _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, -ANSWERS[ORDER[2]])])
     assert doubt is not None
     assert "they are the outputs of" not in doubt.message
 
 
 @pytest.mark.parametrize("named", [(), (1,), (9,), (-1,)])
-def test_outputs_of_other_items_than_those_asked_for(named: Sequence[int], model: StoredModel) -> None:
+def test_outputs_of_items_that_were_not_requested(named: Sequence[int], model: StoredModel) -> None:
     outputs = [
         msgspec.structs.replace(written(model.folder, place, ANSWERS[ORDER[1]]), items=(place,)) for place in named
     ]
@@ -97,7 +97,7 @@ def test_outputs_of_other_items_than_those_asked_for(named: Sequence[int], model
     assert doubt.kind == "garbage"
 
 
-def test_all_items_are_due_in_accuracy_and_the_first_batch_otherwise(model: StoredModel) -> None:
+def test_accuracy_checks_all_items_and_other_probes_the_first_batch(model: StoredModel) -> None:
     outputs = tuple(written(model.folder, place, ANSWERS[ORDER[place]]) for place in range(3))
     result = result_of(outputs=outputs)
     assert check_result(CASE, model, LIFE, ORDER, result)[1] is None
@@ -109,7 +109,7 @@ def test_all_items_are_due_in_accuracy_and_the_first_batch_otherwise(model: Stor
     assert "no outputs of item 0" in doubt.message
 
 
-def test_the_order_is_the_same_for_all_cases_of_a_block_and_hangs_on_the_secret(model: StoredModel) -> None:
+def test_the_order_is_the_same_for_all_cases_of_a_block_and_depends_on_the_secret(model: StoredModel) -> None:
     orders = {draw(case_of(name), model, LIFE, 0, "secret") for name in ("a", "b", "c")}
     assert len(orders) == 1
     found = {draw(CASE, model, LIFE, block, secret) for block in range(20) for secret in ("one", "two")}
@@ -118,16 +118,16 @@ def test_the_order_is_the_same_for_all_cases_of_a_block_and_hangs_on_the_secret(
     assert draw(CASE, model, ACCURACY, 0, "secret") == tuple(range(EXAMPLES))
 
 
-def test_batches_are_filled_by_going_round(model: StoredModel) -> None:
+def test_batches_are_filled_cyclically(model: StoredModel) -> None:
     settings = msgspec.structs.replace(CASE.settings, batch=3)
     batched = msgspec.structs.replace(CASE, settings=settings)
     assert draw(batched, model, ACCURACY, 0, "") == (0, 1, 2, 3, 4, 5, 6, 7, 0)
 
 
-@pytest.mark.parametrize(("told", "kind"), [("cpu", None), (None, None), ("cuda", "provider-fallback")])
-def test_another_provider_is_no_slower_result(told: str | None, kind: str | None, model: StoredModel) -> None:
+@pytest.mark.parametrize(("provider", "kind"), [("cpu", None), (None, None), ("cuda", "provider-fallback")])
+def test_another_provider_is_a_fallback(provider: str | None, kind: str | None, model: StoredModel) -> None:
     outputs = (written(model.folder, 0, ANSWERS[ORDER[0]]),)
-    effective = Effective("any", "1", "any", provider=told)
+    effective = Effective("any", "1", "any", provider=provider)
     _, doubt = check_result(CASE, model, LIFE, ORDER, result_of(outputs=outputs, effective=effective))
     assert (doubt.kind if doubt else None) == kind
 

@@ -11,7 +11,7 @@ ENOUGH = WINDOW * WINDOWS
 
 
 def steady_after(curve: list[float]) -> int | None:
-    """Return how many inferences went by before they were called steady."""
+    """Return the number of inferences before the steady state."""
     return next((count for count in range(len(curve)) if is_steady(curve[:count])), None)
 
 
@@ -21,7 +21,7 @@ def test_too_few_are_not_steady() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.01, 0.05, 0.3])
-def test_a_level_curve_is_steady_whatever_its_noise(spread: float) -> None:
+def test_a_level_curve_is_steady_at_any_noise(spread: float) -> None:
     rng = np.random.default_rng(1)
     found = [steady_after(list(10 * rng.lognormal(0, spread, 200))) for _ in range(50)]
     assert sum(count is not None and count <= 4 * ENOUGH for count in found) >= 48
@@ -36,5 +36,5 @@ def test_a_curve_that_falls_is_not_steady_before_it_is_level(length: int) -> Non
     assert curve[found - WINDOW : found].mean() < 10.8
 
 
-def test_one_that_goes_on_falling_is_never_steady() -> None:
+def test_a_curve_that_keeps_falling_is_never_steady() -> None:
     assert steady_after([100 * 0.98**count for count in range(300)]) is None

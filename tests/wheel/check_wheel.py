@@ -1,4 +1,4 @@
-"""Check a wheel of the extension: what is in it, then ``smoke.py`` in a fresh environment of every Python here.
+"""Check a wheel of the extension: its contents, then ``smoke.py`` in a fresh environment of every installed Python.
 
 ``python check_wheel.py WHEEL FOLDER``: environments are created below FOLDER, with ``uv``; 1 when a check failed.
 """
@@ -18,13 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SMOKE = Path(__file__).parent / "smoke.py"
 OLDEST_PYTHON = (3, 10)
-# the last release that the extension is too new for, whatever Python it was made for
+# the last release that is too old for the extension, for any Python
 OLD_RUNTIME = "1.20.1"
 OLD_RUNTIME_PYTHON = "3.12"
 
 
 class CheckFailedError(Exception):
-    """What is wrong with the wheel, in a line or more."""
+    """A fault of the wheel, in one or more lines."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Python:
 
     @property
     def name(self) -> str:
-        """Version, with a ``t`` where there is no GIL."""
+        """Version, with a ``t`` if there is no GIL."""
         return self.version + "t" * self.is_free_threaded
 
 
@@ -52,21 +52,21 @@ def main() -> int:
         sys.stderr.write(f"{wheel.name}: {error}\n")
         return 1
     failures = 0
-    # the newest last: its runtime can stand in where a Python has no wheel of one
+    # the newest last: its runtime is used if a Python has no onnxruntime wheel
     runtime: Path | None = None
     for python in find_pythons():
         try:
-            runtime, told = check_python(python, wheel, folder / python.name, old, runtime)
+            runtime, result = check_python(python, wheel, folder / python.name, old, runtime)
         except CheckFailedError as error:
             failures += 1
-            told = f"FAILED: {error}"
-        sys.stdout.write(f"Python {python.name:9} {told}\n")
+            result = f"FAILED: {error}"
+        sys.stdout.write(f"Python {python.name:9} {result}\n")
         sys.stdout.flush()
     return min(failures, 1)
 
 
 def check_contents(wheel: Path) -> str:
-    """Return sizes in one line, after a look for what must and what must not be in the wheel."""
+    """Return sizes in one line, after checking required and forbidden files in the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     for needed in ("runoff_ort/py.typed", "runoff_ort/__init__.pyi"):
@@ -98,7 +98,7 @@ def find_pythons() -> list[Python]:
 
 
 def install_old_runtime(folder: Path) -> Path:
-    """Return the library of an ONNX Runtime that is too old; nothing runs it, so any Python's wheel will do."""
+    """Return the library of an ONNX Runtime that is too old; nothing runs it, so any Python's wheel is suitable."""
     target = folder / f"onnxruntime-{OLD_RUNTIME}"
     options = ("--quiet", "--no-deps", "--python-version", OLD_RUNTIME_PYTHON, "--target", str(target))
     uv("pip", "install", *options, f"onnxruntime=={OLD_RUNTIME}")
@@ -106,9 +106,9 @@ def install_old_runtime(folder: Path) -> Path:
 
 
 def check_python(python: Python, wheel: Path, folder: Path, old: Path, other: Path | None) -> tuple[Path | None, str]:
-    """Run every check in a fresh environment; return its ONNX Runtime library, for others, and a line for people.
+    """Run every check in a fresh environment; return its ONNX Runtime library, for later calls, and a readable line.
 
-    `other` is the library that is used where this Python has no wheel of ONNX Runtime.
+    `other` is the library used if this Python has no wheel of ONNX Runtime.
     """
     if python.is_free_threaded:
         return other, "not checked: an abi3 wheel is not for a free-threaded Python"
@@ -125,15 +125,15 @@ def check_python(python: Python, wheel: Path, folder: Path, old: Path, other: Pa
     except CheckFailedError:
         if other is None:
             raise
-        told = smoke(program, "works", RUNOFF_ORT_DYLIB=str(other))
-        return other, line(told, "no onnxruntime for this Python, another one's library")
+        result = smoke(program, "works", RUNOFF_ORT_DYLIB=str(other))
+        return other, line(result, "no onnxruntime for this Python, another one's library")
     return library_in(next(folder.glob("lib/python3*/site-packages"))), line(smoke(program, "works"), "its own")
 
 
-def line(told: dict[str, object], runtime_from: str) -> str:
-    """Return what a Python's checks found, for people."""
-    versions = f"onnxruntime {told['runtime']} ({runtime_from}), numpy {told['numpy']}"
-    return f"ok: {versions}, import {told['import_ms']:.1f} ms"
+def line(result: dict[str, object], runtime_from: str) -> str:
+    """Return the results of a Python's checks as a readable line."""
+    versions = f"onnxruntime {result['runtime']} ({runtime_from}), numpy {result['numpy']}"
+    return f"ok: {versions}, import {result['import_ms']:.1f} ms"
 
 
 def library_in(packages: Path) -> Path:
@@ -145,17 +145,17 @@ def smoke(program: Path, check: str, **changes: str) -> dict[str, object]:
     """Run one check of ``smoke.py``, with no Python switches from outside."""
     foreign = ("PYTHONPATH", "RUNOFF_ORT_DYLIB")
     env = {name: value for name, value in os.environ.items() if name not in foreign} | changes
-    told: dict[str, object] = json.loads(run([str(program), "-I", str(SMOKE), check], f"check {check}", env))
-    return told
+    result: dict[str, object] = json.loads(run([str(program), "-I", str(SMOKE), check], f"check {check}", env))
+    return result
 
 
 def uv(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run uv; return what it prints."""
+    """Run uv; return its output."""
     return run(["uv", *arguments], f"uv {arguments[0]}", env)
 
 
 def run(command: list[str], what: str, env: dict[str, str] | None) -> str:
-    """Run a program; its last words become the error when it fails."""
+    """Run a program; its last output becomes the error if it fails."""
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CheckFailedError(f"{what} ended with {done.returncode}: {' '.join(done.stderr.splitlines()[-3:])}")

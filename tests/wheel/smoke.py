@@ -1,6 +1,6 @@
 """Checks of an installed wheel of ``runoff_ort``, in any Python from 3.10 on: ``python smoke.py CHECK``.
 
-A check that fails ends with a traceback. Nothing is imported but the standard library, numpy and the extension.
+A check that fails ends with a traceback. Only the standard library, numpy and the extension are imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLOAT = 1
 
 
 def works() -> dict[str, object]:
-    """Run a model; the library is the one that is meant to be found."""
+    """Run a model; the intended library is found."""
     began = time.perf_counter()
     import runoff_ort
 
@@ -47,18 +47,18 @@ def works() -> dict[str, object]:
 
 
 def missing() -> dict[str, object]:
-    """Ask for the runtime where there is none: the error says how to get one."""
+    """Load the runtime without a library: the error has an installation hint."""
     assert find_spec("onnxruntime") is None, "this check wants an environment without onnxruntime"
     return refused("pip install onnxruntime")
 
 
 def too_old() -> dict[str, object]:
-    """Name the library of an old release: the error says which one it is, and which are fit."""
+    """Name the library of an old release: the error names its version and the supported ones."""
     return refused(f"is ONNX Runtime {os.environ['OLD_VERSION']}", "or a later 1.x")
 
 
 def no_library() -> dict[str, object]:
-    """Name a file that is no library: the error names it."""
+    """Name a file that is not a library: the error names it."""
     with tempfile.NamedTemporaryFile(suffix=".so") as text:
         text.write(b"text")
         os.environ["RUNOFF_ORT_DYLIB"] = text.name
@@ -82,27 +82,27 @@ def refused(*words: str) -> dict[str, object]:
     try:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
-        kind, told = error.kind, f"{error} {error.hint}"
+        kind, message = error.kind, f"{error} {error.hint}"
     else:
         raise AssertionError("the runtime was loaded")
     assert kind == "runtime-missing", kind
-    assert all(word in told for word in words), told
+    assert all(word in message for word in words), message
     return {}
 
 
 def refused_in_sub_interpreters() -> None:
-    """Check that each kind of sub-interpreter gets an ImportError that says so.
+    """Check that each kind of sub-interpreter gets an ImportError with the reason.
 
-    Kinds: with a GIL of their own, and those that share the main one's, as servers with embedded Python make them.
+    Kinds: with a separate GIL, and with the main one's, as servers with embedded Python create them.
     """
     for isolated in (True, False):
-        told = import_in_sub_interpreter(isolated=isolated)
-        assert "ImportError" in told, told
-        assert re.search("sub-?interpreters", told), told
+        message = import_in_sub_interpreter(isolated=isolated)
+        assert "ImportError" in message, message
+        assert re.search("sub-?interpreters", message), message
 
 
 def import_in_sub_interpreter(*, isolated: bool) -> str:
-    """Return what the import ends with in a new sub-interpreter; the standard library has had three ways."""
+    """Return the error of the import in a new sub-interpreter; the standard library has had three APIs."""
     code = "import runoff_ort"
     try:
         interpreters: Any = importlib.import_module("_interpreters")
@@ -141,5 +141,5 @@ def field(number: int, content: bytes | str | int) -> bytes:
 CHECKS = (works, missing, too_old, no_library, sub_interpreters)
 
 if __name__ == "__main__":
-    told = {check.__name__: check for check in CHECKS}[sys.argv[1]]()
-    sys.stdout.write(json.dumps(told))
+    message = {check.__name__: check for check in CHECKS}[sys.argv[1]]()
+    sys.stdout.write(json.dumps(message))

@@ -1,4 +1,4 @@
-"""Rules for the interval of a ratio: the one that was taken, and those that were not. All give bounds of logarithms."""
+"""Rules for the interval of a ratio: the one in use, and rejected ones. All return bounds of logarithms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEED = 1
 
 
 def trimmed(logs: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the interval that runoff gives: Student's for the mean of the middle two thirds of the units."""
+    """Return runoff's interval: Student's for the mean of the middle two thirds of the units."""
     ratio = paired(list(logs))
     return log(ratio.low), log(ratio.high)
 
@@ -71,7 +71,7 @@ def expanded(logs: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bootstrap_t(logs: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the bootstrap of Student's statistic of the units (Efron and Tibshirani 1993, 12.5)."""
+    """Return the bootstrap-t interval of the units (Efron and Tibshirani 1993, 12.5)."""
     units = np.median(logs, axis=1)
     n = len(units)
     drawn = units[np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))]

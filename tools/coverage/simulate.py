@@ -1,4 +1,4 @@
-"""How often the intervals of `runoff.statistics` hold the truth, by simulation on noise of many kinds.
+"""Coverage of the intervals of `runoff.statistics`, by simulation on noise of many kinds.
 
 ``python tools/coverage/tables.py`` prints the tables of docs/statistics.md.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SLOW_MODE = log(1.3)
 LARGEST = 700.0
-"""Largest logarithm that is taken back."""
+"""Largest logarithm that is exponentiated."""
 LOT = 100
 """Runs that are simulated at a time."""
 
@@ -49,7 +49,7 @@ def bimodal(rng: np.random.Generator, shape: Shape) -> Times:
 
 
 def bimodal_processes(rng: np.random.Generator, shape: Shape) -> Times:
-    """Return processes of which three in ten take 1.3 times as long for their whole life."""
+    """Return processes of which three in ten take 1.3 times as long for their whole duration."""
     return rng.normal(0, 0.01, shape) + SLOW_MODE * (rng.random((*shape[:2], 1)) < 0.3)  # noqa: PLR2004
 
 
@@ -60,14 +60,14 @@ def heavy(rng: np.random.Generator, shape: Shape) -> Times:
 
 
 def disturbed(rng: np.random.Generator, shape: Shape) -> Times:
-    """Return processes of which one in ten was disturbed for its whole life: 1.5 times as long."""
+    """Return processes of which one in ten was disturbed throughout: 1.5 times as long."""
     return rng.normal(0, 0.02, shape) + log(1.5) * (rng.random((*shape[:2], 1)) < 0.1)  # noqa: PLR2004
 
 
 def drift(rng: np.random.Generator, shape: Shape) -> tuple[Times, Times]:
     """Return the machine's speed for both of each pair: a random walk between 1x and 2x, reflected at its ends.
 
-    The two of a pair are taken one after the other, in random order.
+    The two values of a pair are taken in succession, in random order.
     """
     walk = np.cumsum(rng.normal(0, 0.02, (*shape, 2))).reshape(*shape, 2)
     speed = np.abs((walk + log(2)) % (2 * log(2)) - log(2))
@@ -88,23 +88,23 @@ DRIFTING = "drifting machine"
 
 
 class Tally(NamedTuple):
-    """How a rule fared on many simulated runs."""
+    """Results of a rule on many simulated runs."""
 
     held: float
-    """Share of the intervals that hold the truth."""
+    """Share of the intervals that cover the true value."""
     half_width: float
-    """The median one, relative."""
+    """Median half width, relative."""
     found: float
-    """Share of the intervals that leave out 1."""
+    """Share of the intervals that exclude 1."""
 
 
 def processes(rng: np.random.Generator, noise: Noise, shape: Shape, between: float) -> Times:
-    """Return logarithms of times of processes that differ for their whole life by `between`."""
+    """Return logarithms of times of processes that differ for their whole duration by `between`."""
     return rng.normal(0, between, (*shape[:2], 1)) + noise(rng, shape)
 
 
 def logs_of_pairs(rng: np.random.Generator, noise: str, shape: Shape, between: float) -> Times:
-    """Return log ratios of two programs that are alike, of the shape `shape`."""
+    """Return log ratios of two equal programs, of the shape `shape`."""
     made = NOISES.get(noise, normal)
     one, other = (processes(rng, made, shape, between) for _ in range(2))
     if noise == DRIFTING:
@@ -114,7 +114,7 @@ def logs_of_pairs(rng: np.random.Generator, noise: str, shape: Shape, between: f
 
 
 def ratios(noise: str, units: int, iterations: int, between: float, *, runs: int, injected: float = 0.0) -> Tally:
-    """Return how `paired` fares on two programs of which one takes `injected` more."""
+    """Return the results of `paired` on two programs, one slower by `injected`."""
     intervals = []
     for rng, shape in _lots(units, iterations, runs):
         logs = np.median(logs_of_pairs(rng, noise, shape, between), axis=2) - np.log1p(injected)
@@ -124,7 +124,7 @@ def ratios(noise: str, units: int, iterations: int, between: float, *, runs: int
 
 
 def rule(name: str, noise: str, units: int, iterations: int, between: float, *, runs: int) -> Tally:
-    """Return how a rule of `rules` fares on two programs that are alike."""
+    """Return the results of a rule of `rules` on two equal programs."""
     bounds = []
     for rng, shape in _lots(units, iterations, runs):
         bounds += [RULES[name](run) for run in logs_of_pairs(rng, noise, shape, between)]
@@ -133,7 +133,7 @@ def rule(name: str, noise: str, units: int, iterations: int, between: float, *, 
 
 
 def estimates(noise: str, units: int, iterations: int, between: float, *, runs: int) -> Tally:
-    """Return how often `median` holds the true median of the processes' medians, on a machine that does not drift."""
+    """Return how often `median` covers the true median of the processes' medians, without drift."""
     intervals = []
     for rng, shape in _lots(units, iterations, runs):
         medians = np.exp(np.median(processes(rng, NOISES[noise], shape, between), axis=2))
@@ -143,7 +143,7 @@ def estimates(noise: str, units: int, iterations: int, between: float, *, runs: 
 
 
 def means(noise: str, units: int, iterations: int, between: float, *, runs: int) -> Tally:
-    """Return how often `mean` holds the true mean."""
+    """Return how often `mean` covers the true mean."""
     intervals = []
     for rng, shape in _lots(units, iterations, runs):
         averages = np.exp(processes(rng, NOISES[noise], shape, between)).mean(axis=2)
@@ -153,7 +153,7 @@ def means(noise: str, units: int, iterations: int, between: float, *, runs: int)
 
 
 def apart(noise: str, units: int, iterations: int, between: float, *, runs: int) -> Tally:
-    """Return how `unpaired` fares on two sides, the second with three processes more than the first."""
+    """Return the results of `unpaired` on two groups, the second with three more processes than the first."""
     intervals = []
     for rng, shape in _lots(units + 3, iterations, runs):
         sides = (np.exp(np.median(processes(rng, NOISES[noise], shape, between), axis=2)) for _ in range(2))
@@ -164,7 +164,7 @@ def apart(noise: str, units: int, iterations: int, between: float, *, runs: int)
 
 @cache
 def _truth(noise: str, iterations: int, between: float) -> tuple[float, float]:
-    """Return the median of the medians of very many processes, and their mean."""
+    """Return the median of the medians of very many processes, and the mean."""
     medians, averages = [], []
     for rng, shape in _lots(100, iterations, max(100, 2000 // iterations)):
         times = np.exp(processes(rng, NOISES[noise], shape, between))
@@ -174,7 +174,7 @@ def _truth(noise: str, iterations: int, between: float) -> tuple[float, float]:
 
 
 def _lots(units: int, iterations: int, runs: int) -> Iterator[tuple[np.random.Generator, Shape]]:
-    """Yield shapes that hold `runs` in all, each small enough for memory, and the generator of all of them."""
+    """Yield shapes of `runs` in total, each small enough for memory, and their shared generator."""
     rng = np.random.default_rng([units, iterations, runs])
     for start in range(0, runs, LOT):
         yield rng, (min(LOT, runs - start), units, iterations)
@@ -186,9 +186,9 @@ def _units(values: Times) -> list[Times]:
 
 
 def quantiles(q: float, units: int, iterations: int, between: float, *, runs: int) -> tuple[float, float, float]:
-    """Return how often a lower, and an upper, bound of `percentile` holds, and the share of runs without bounds.
+    """Return the coverage of the lower and the upper bound of `percentile`, and the share of runs without bounds.
 
-    Runs without bounds count as held: they claim nothing.
+    Runs without bounds count as covered: they claim nothing.
     """
     truth = float(np.exp(stats.norm.ppf(q) * np.hypot(between, 0.03)))
     low = high = none = 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RUNS = 4000
 SLOW_SHARE = 4
-"""What takes long is simulated on so many times fewer runs."""
+"""Factor by which slow simulations use fewer runs."""
 UNITS = (2, 3, 5, 6, 8, 12, 30)
 ITERATIONS = (1, 20)
 LONG = (20, 200)
@@ -26,7 +26,7 @@ PROMISED = (0.93, 0.97)
 
 
 def main(runs: int) -> None:
-    """Print all tables, each as soon as it is there."""
+    """Print all tables, each as soon as it is ready."""
     noises = list(simulate.NOISES)
     with ProcessPoolExecutor() as pool:
         for title, rows in (

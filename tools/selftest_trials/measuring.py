@@ -1,4 +1,4 @@
-"""Measuring the trials: runs of minutes with one core kept busy. What comes of them is read by `readings`."""
+"""Measuring the trials: runs of minutes with one core kept busy. `readings` evaluates them."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 LATENCY, PROCESS = "latency", "process"
-TWIN = control_name(UNMODIFIED)
-"""The baseline's own A/A, which every comparison of live processes holds."""
+CONTROL = control_name(UNMODIFIED)
+"""The A/A control, which every comparison of live processes contains."""
 
 _PARTS = (1, 3, 6)
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """What is measured again and again."""
+    """A repeated measurement."""
 
     probe: str
     injected: Mapping[str, float]
-    """Share that is injected, by target other than the unmodified one; 0 is that one's program again."""
+    """Injected share by target, except the unmodified one; 0 is the unmodified program again."""
     time: str
     """Sampling time of a run."""
     runs: int
     parts: tuple[int, ...]
-    """A run is read whole, and cut into so many parts."""
+    """Numbers of parts that a run is split into; 1 is the whole run."""
 
 
 TRIALS = {
     "latency": Trial(
-        probe=LATENCY, injected={TWIN: 0.0, "slow-1": 0.01, "slow-2": 0.02}, time="3m", runs=10, parts=_PARTS
+        probe=LATENCY, injected={CONTROL: 0.0, "slow-1": 0.01, "slow-2": 0.02}, time="3m", runs=10, parts=_PARTS
     ),
     "process": Trial(probe=PROCESS, injected={SAME: 0.0, "slow-5": 0.05}, time="3m", runs=10, parts=_PARTS),
 }
@@ -57,7 +57,7 @@ _BUSY = "while True: pass"
 def plan_trial(trial: Trial, seed: int) -> Plan:
     """Return the suite of one run."""
     measure: dict[str, Any] = {"time": trial.time, "seed": seed}
-    shares = {UNMODIFIED: 0.0, **{name: share for name, share in trial.injected.items() if name != TWIN}}
+    shares = {UNMODIFIED: 0.0, **{name: share for name, share in trial.injected.items() if name != CONTROL}}
     if trial.probe == LATENCY:
         targets = {name: runner("slow", share) for name, share in shares.items()}
         measure["latency"] = SHORT_SETS
@@ -70,12 +70,12 @@ def plan_trial(trial: Trial, seed: int) -> Plan:
 
 
 def burning(share: float) -> CustomTarget:
-    """Return ``ort-rust`` inside the program that burns CPU for `share` of the time that it took.
+    """Return ``ort-rust`` inside the program that burns CPU for `share` of its time.
 
     Raises
     ------
     RunoffError
-        Where the Rust programs are not built.
+    If the Rust programs are not built.
     """
     rust, burner = built("ort-rust"), paths.binaries() / "runoff-burn"
     if not burner.exists():
@@ -86,7 +86,7 @@ def burning(share: float) -> CustomTarget:
 def measure_trial(name: str, out: Path, console: Console) -> None:
     """Measure until `out` holds the finished runs that the trial `name` has, with one core kept busy.
 
-    A run in which a case failed stays, and counts: nothing was found in it.
+    A run with a failed case is kept and counts as not found.
     """
     trial, folder = TRIALS[name], out / name
     with busy_core():
@@ -97,14 +97,14 @@ def measure_trial(name: str, out: Path, console: Console) -> None:
 
 
 def finished_runs(folder: Path) -> list[Run]:
-    """Return the runs below `folder` that came to their end."""
+    """Return the finished runs below `folder`."""
     runs = [read_run(path) for path in sorted(folder.glob("*/"))]
     return [run for run in runs if run.info.finished]
 
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Keep one core busy with a process of its own, pinned to nothing."""
+    """Keep one core busy with a separate process that is not pinned."""
     with workspace() as (spawner, _):
         spawner.start((sys.executable, "-I", "-S", "-c", _BUSY), {})
         yield

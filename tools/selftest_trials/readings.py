@@ -1,4 +1,4 @@
-"""How often each injected slowdown was found, from the run folders."""
+"""Detection rate of each injected slowdown, from the run folders."""
 
 from __future__ import annotations
 
@@ -45,35 +45,35 @@ class Attempt(TargetVerdict, frozen=True, kw_only=True):
     """Share; 0 is the baseline's program again."""
     blocks: int
     others: float
-    """Cores kept busy by other processes, the one that keeps a core busy on purpose among them."""
+    """Cores kept busy by other processes, including the intended load."""
 
     @property
     def uncovered(self) -> bool:
-        """Whether the interval leaves out what was injected."""
+        """Whether the interval excludes the injected share."""
         return not self.low <= self.injected <= self.high
 
 
 class Threshold(Struct, frozen=True):
-    """What the trials must show."""
+    """A requirement on the trials."""
 
     trial: str
     injected: float
     seconds: float
     needed: float
-    """Share of the attempts in which it is found at least; of an A/A, whose interval leaves out zero at most."""
+    """Least share of attempts that must find it; for an A/A, the largest share whose interval may exclude zero."""
     words: str
 
     def of(self, attempts: Iterable[Attempt]) -> list[Attempt]:
-        """Return the attempts that it is about."""
-        asked = (self.trial, self.injected, self.seconds)
-        return [one for one in attempts if (one.trial, one.injected, one.seconds) == asked]
+        """Return the attempts that the threshold applies to."""
+        wanted = (self.trial, self.injected, self.seconds)
+        return [one for one in attempts if (one.trial, one.injected, one.seconds) == wanted]
 
     def counted(self, attempts: Iterable[Attempt]) -> int:
-        """Return how many of its attempts count: found slower, or of an A/A, an interval that leaves out zero."""
+        """Return the number of attempts that count: found slower, or for an A/A, an interval that excludes zero."""
         return sum(one.slower if self.injected else one.uncovered for one in self.of(attempts))
 
     def met(self, attempts: Sequence[Attempt]) -> bool | None:
-        """Return whether it is met; None where nothing of it was measured."""
+        """Return whether it is met; None if nothing was measured."""
         counted, limit = self.counted(attempts), self.needed * len(self.of(attempts))
         if not limit:
             return None
@@ -119,7 +119,7 @@ def _read_part(run: Run, name: str, **place: Any) -> list[Attempt]:
 
 
 def _middle(numbers: Iterable[float]) -> float:
-    """Return the median of those that are numbers; NaN where none is."""
+    """Return the median of the numbers, ignoring NaN; NaN if there are none."""
     known = [number for number in numbers if isfinite(number)]
     return median(known) if known else nan
 
@@ -129,8 +129,8 @@ def write_summary(out: Path, console: Console) -> None:
 
     Raises
     ------
-    RunoffError
-        When there is no finished run.
+        RunoffError
+    If there is no finished run.
     """
     runs = {name: finished_runs(out / name) for name in TRIALS}
     if not any(runs.values()):

@@ -9,24 +9,25 @@ from runoff.records.schema import Run
 
 
 def split_run(run: Run, probe: str, parts: int) -> list[Run]:
-    """Return `run` cut into `parts` of equal time; one part is the run as it is.
+    """Return `run` split into `parts` of equal time; one part is the whole run.
 
-    A block belongs to the part in which its last process ended, whole: no part holds a block that a run of its
-    length would not have had. What ended after the time asked for is in no part. Records of other probes are in all.
+        A block belongs entirely to the part in which its last process ended: no part has a block that a run of its
+        length would not have had. Blocks that ended after the requested time are in no part. Records of other probes
+        are in all parts.
 
     Parameters
     ----------
-    run
-        A run that was given a time.
-    probe
-        The probe whose blocks are dealt out.
-    parts
-        Into how many parts.
+        run
+    A run with a time limit.
+        probe
+    The probe whose blocks are split.
+        parts
+    Number of parts.
 
     Raises
     ------
-    RunoffError
-        When the run was not given a time.
+        RunoffError
+    If the run had no time limit.
     """
     if parts == 1:
         return [run]

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMES = ("latency", "process")
-"""Those of `measuring.TRIALS`, which takes long to import."""
+"""Names of `measuring.TRIALS`, which is slow to import."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--measure", "names", type=click.Choice(NAMES), multiple=True, help="Measure it; may be given again.")
-@click.option("--read", is_flag=True, help="Make the summary anew from the runs in --out.")
+@click.option("--read", is_flag=True, help="Rebuild the summary from the runs in --out.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the runs are kept.")
 def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
-    """Measure injected slowdowns again and again, and count how often they are found.
+    """Measure injected slowdowns repeatedly, and count how often they are found.
 
-    What is already in --out is not measured again: a trial that was interrupted goes on.
+    Runs that exist in --out are not measured again: an interrupted trial resumes.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""A runner that goes wrong in the way that its first argument says: ``bad.py HOW --request ... --result ...``."""
+"""A runner that fails as its first argument says: ``bad.py HOW --request ... --result ...``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLOURS = "\x1b[31mred\x1b[0m\nsecond | line\x00 \u202eno <b>bold</b>"
 
 
 def answer(how: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Return a result that is right but for `how`; the outputs are copies of the model's references."""
+    """Return a result that is correct except for `how`; the outputs are copies of the model's references."""
     spawn = request["spawn_ns"] or time.monotonic_ns()
     late = 3_600_000_000_000 if how == "clock" else 0
     return {
@@ -72,21 +72,21 @@ def write_outputs(how: str, request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def hang() -> None:
-    """Start a child, tell both process ids, and never end."""
+    """Start a child, report both process ids, and never end."""
     child = subprocess.Popen(["sleep", "1000"])
     Path(os.environ["PIDS"]).write_text(f"{os.getpid()} {child.pid}\n")
     time.sleep(1000)
 
 
 def write(path: str, text: str) -> None:
-    """Write the result as the protocol says: under a temporary name first."""
+    """Write the result as the protocol requires: under a temporary name first."""
     temporary = Path(f"{path}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
 
 
 def go_wrong(how: str, result_path: str) -> None:
-    """Go wrong before there is an answer."""
+    """Fail before the response."""
     if how == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "killed":
@@ -113,7 +113,7 @@ def go_wrong(how: str, result_path: str) -> None:
 
 
 def main() -> int:
-    """Answer, or go wrong."""
+    """Respond, or fail."""
     how, *arguments = sys.argv[1:]
     if arguments == ["--probe"]:
         more = ["turns"] if how.startswith("turn-") else []

@@ -1,4 +1,4 @@
-"""Takes turns as a runner does, and goes wrong in the way that is asked for; its outputs are copies of references."""
+"""A runner with turns that fails as requested; its outputs are copies of the references."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ USUAL_NS = 3_000_000
 
 
 def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer every line of stdin; return the times for the result."""
-    told: list[int] = []
+    """Respond to every line of stdin; return the times for the result."""
+    reported: list[int] = []
     latest = before = 0
     say("ready")
     for number, line in enumerate(sys.stdin):
@@ -28,15 +28,15 @@ def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
             continue
         firsts = [int(word) for word in line.split()]
         took = [compute(how) for _ in firsts]
-        told += took
+        reported += took
         before, latest = latest, (firsts or [latest])[-1]
         times = {"inference": took[1:] if how == "few" else took, "preprocess": [0 for _ in firsts]}
         say("[1, 2" if how == "garbage" else json.dumps(times))
-    return {"first_ns": 1, "second_ns": 1, "warm_ns": told[:-1] if how == "forgets" else told}
+    return {"first_ns": 1, "second_ns": 1, "warm_ns": reported[:-1] if how == "forgets" else reported}
 
 
 def compute(how: str) -> int:
-    """Burn CPU; return how long it says that it took."""
+    """Burn CPU; return the reported duration."""
     begun = time.monotonic_ns()
     while time.monotonic_ns() < begun + INFERENCE_NS.get(how, USUAL_NS):
         pass
@@ -45,7 +45,7 @@ def compute(how: str) -> int:
 
 
 def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:
-    """Write the answer to `item`, and say that it is the one to `named`."""
+    """Write the output for `item`, and report it as the output for `named`."""
     image = Path(request["inputs"][item]["image"])
     data = image.with_name(f"{image.stem}.reference.bin").read_bytes()
     path = Path(request["outputs_dir"], f"logits.{named}.bin")
@@ -55,6 +55,6 @@ def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, An
 
 
 def say(line: str) -> None:
-    """Write a line for the one who asks."""
+    """Write a response line."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A powercap tree that counts what a test plants: a power for the idle machine, and joules for what is done."""
+"""A powercap tree with the energy a test injects: idle power, and joules per process and per inference."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     import pytest
 
 RANGE_UJ = 20_000_000_000
-"""It begins again at zero after 20,000 J."""
+"""The counter wraps to zero after 20,000 J."""
 BEFORE_WRAP_J = 5.0
 
 
-class Planted:
-    """Counters in the kernel's files; each is brought up to date right before runoff reads it.
+class InjectedEnergy:
+    """Counters in the kernel's files, updated right before runoff reads them.
 
     Parameters
     ----------
     root
         The tree.
     idle_w
-        What the machine draws whatever is done.
+        Power of the idle machine.
     """
 
     def __init__(self, root: Path, idle_w: float) -> None:
         self._began_ns = time.monotonic_ns()
         self._idle_w = idle_w
-        self._planted_j = 0.0
+        self._injected_j = 0.0
         self._files = {name: self._zone(root, place, name) for place, name in (("0", "package-0"), ("0:0", "core"))}
         self.wrapped = False
         self._removed = False
@@ -49,46 +49,46 @@ class Planted:
         return folder / "energy_uj"
 
     def add(self, joules: float) -> None:
-        """Plant so many joules now."""
-        self._planted_j += joules
+        """Inject `joules` now."""
+        self._injected_j += joules
 
     def remove(self) -> None:
-        """Take the package's counter away."""
+        """Remove the package's counter."""
         self._removed = True
         self._files["package-0"].unlink(missing_ok=True)
 
     def update(self) -> None:
-        """Write the package's counter as it stands at this moment; that of the cores is dead."""
+        """Write the package's counter with its current value; the counter of the cores is dead."""
         if self._removed:
             return
-        spent_j = self._idle_w * (time.monotonic_ns() - self._began_ns) / 1e9 + self._planted_j
+        spent_j = self._idle_w * (time.monotonic_ns() - self._began_ns) / 1e9 + self._injected_j
         counted_uj = RANGE_UJ + round((spent_j - BEFORE_WRAP_J) * 1e6)
         self.wrapped = self.wrapped or counted_uj >= RANGE_UJ
         self._files["package-0"].write_text(f"{counted_uj % RANGE_UJ}\n")
 
 
-def plant(
+def inject(
     root: Path, monkeypatch: pytest.MonkeyPatch, *, idle_w: float, process_j: float, inference_j: float
-) -> Planted:
+) -> InjectedEnergy:
     """Let runoff find a tree that counts `process_j` for each process and `inference_j` for each inference."""
-    planted = Planted(root, idle_w)
+    injected = InjectedEnergy(root, idle_w)
     count, run, turn = Powercap._count, Spawner.run, LiveProcess.turn
 
     def counted(self: Powercap, zone: Zone) -> int:
-        planted.update()
+        injected.update()
         return count(self, zone)
 
     def ran(self: Spawner, *arguments: Any, **more: Any) -> Any:
         finished = run(self, *arguments, **more)
-        planted.add(process_j)
+        injected.add(process_j)
         return finished
 
     def turned(self: LiveProcess, firsts: list[int]) -> None:
         turn(self, firsts)
-        planted.add(inference_j * len(firsts))
+        injected.add(inference_j * len(firsts))
 
     monkeypatch.setattr(powercap, "ROOT", root)
     monkeypatch.setattr(Powercap, "_count", counted)
     monkeypatch.setattr(Spawner, "run", ran)
     monkeypatch.setattr(LiveProcess, "turn", turned)
-    return planted
+    return injected

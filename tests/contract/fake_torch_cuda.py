@@ -1,6 +1,6 @@
-"""The runner of `torch` as on a machine with an NVIDIA GPU, for which the CPU and its memory stand in.
+"""The runner of `torch` as on a machine with an NVIDIA GPU; the CPU and its memory are used instead.
 
-STANDIN_FULL names what fails for want of memory on the GPU: ``synchronize``, or ``move_to_device_pass``.
+FAKE_FULL names the call that runs out of GPU memory: ``synchronize``, or ``move_to_device_pass``.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Target
 
 
-FULL = os.environ.get("STANDIN_FULL")
+FULL = os.environ.get("FAKE_FULL")
 
 
 def fail(*_given: Any) -> None:
-    """Raise what PyTorch raises."""
+    """Raise PyTorch's out-of-memory error."""
     raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nStand-in")
 
 
@@ -42,9 +42,9 @@ def load_target() -> "Target":
         # on the CPU nothing is moved
         target_torch._DEVICES["cuda"] = "meta"
         passes.move_to_device_pass = fail
-    told = target_torch._Session.effective
-    # parameters on the CPU say that they are
-    with_device = lambda session: {**told(session), "provider": "cuda"}  # noqa: E731
+    effective = target_torch._Session.effective
+    # parameters on the CPU report the CPU
+    with_device = lambda session: {**effective(session), "provider": "cuda"}  # noqa: E731
     setattr(target_torch._Session, "effective", with_device)  # noqa: B010
     return target_torch
 

@@ -1,8 +1,8 @@
-"""The runner of `ort-python` as on a Mac: its ONNX Runtime says that it has Core ML's provider.
+"""The runner of `ort-python` as on a Mac: its ONNX Runtime reports Core ML's provider.
 
-STANDIN says whether that provider ``takes`` the whole model (the CPU computes in its place) or ``refuses`` a part of it
-(the Azure provider stands in, which takes nothing: what ONNX Runtime then says is real). What a session was asked for
-is written to the file STANDIN_ASKED.
+FAKE_PROVIDER is ``takes`` if that provider takes the whole model (the CPU computes), or ``refuses`` if it refuses a
+part: the Azure provider is used, which takes nothing, so ONNX Runtime's error is real. The options of the session are
+written to the file FAKE_SESSION_FILE.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -31,19 +31,19 @@ def load_target() -> "Target":
     import onnxruntime as ort
 
     class Session(ort.InferenceSession):  # type: ignore[misc]
-        """A session whose provider is another than it says."""
+        """A session that reports a different provider than it uses."""
 
         def __init__(self, path: str, options: Any, providers: list[Any], **more: Any) -> None:
-            asked = {"providers": providers, "fallback": options.get_session_config_entry(FALLBACK), **more}
-            Path(os.environ["STANDIN_ASKED"]).write_text(json.dumps(asked))
-            if os.environ["STANDIN"] == "refuses":
+            requested = {"providers": providers, "fallback": options.get_session_config_entry(FALLBACK), **more}
+            Path(os.environ["FAKE_SESSION_FILE"]).write_text(json.dumps(requested))
+            if os.environ["FAKE_PROVIDER"] == "refuses":
                 super().__init__(path, options, ["AzureExecutionProvider"], **more)
                 return
             options.add_session_config_entry(FALLBACK, "0")
             super().__init__(path, options, ["CPUExecutionProvider"], **more)
 
         def get_providers(self) -> list[str]:
-            """Return what a session on Core ML's provider says."""
+            """Return the providers of a session on Core ML."""
             return [COREML, "CPUExecutionProvider"]
 
     ort.get_available_providers = lambda: [COREML, "AzureExecutionProvider", "CPUExecutionProvider"]

@@ -26,15 +26,15 @@ static struct gpu gpus[2] = {{"Stand-in A", 0, SUCCESS, 0, {0}}, {"Stand-in B", 
 static int memory_state = SUCCESS;
 static unsigned int count = 1;
 
-void stand_in_count(unsigned int gpus_here) { count = gpus_here; }
-void stand_in_energy(unsigned int index, unsigned long long millijoules) { gpus[index].millijoules = millijoules; }
-void stand_in_state(unsigned int index, int state) { gpus[index].energy_state = state; }
+void fake_count(unsigned int gpus_here) { count = gpus_here; }
+void fake_energy(unsigned int index, unsigned long long millijoules) { gpus[index].millijoules = millijoules; }
+void fake_state(unsigned int index, int state) { gpus[index].energy_state = state; }
 
-void stand_in_used(unsigned int index, unsigned long long bytes) { gpus[index].used = bytes; }
-void stand_in_process(unsigned int index, unsigned int pid, unsigned long long bytes) {
+void fake_used(unsigned int index, unsigned long long bytes) { gpus[index].used = bytes; }
+void fake_process(unsigned int index, unsigned int pid, unsigned long long bytes) {
     gpus[index].process = (struct process){pid, bytes, 0, 0};
 }
-void stand_in_memory_state(int state) { memory_state = state; }
+void fake_memory_state(int state) { memory_state = state; }
 
 int nvmlInitWithFlags(unsigned int flags) { return flags ? NOT_SUPPORTED : SUCCESS; }
 

@@ -1,7 +1,7 @@
-"""The runner of the target `coreml` on any system: the real coremltools over a stand-in for its one native class.
+"""The runner of the target `coreml` on any system: the real coremltools over a fake of its one native class.
 
-It computes with ONNX Runtime, on the ``model.onnx`` beside the package, so its times are never results. The variables
-STANDIN_MACOS and STANDIN_DEVICES say what kind of Mac it stands for.
+The fake computes with ONNX Runtime, on the ``model.onnx`` next to the package, so its times are never results. The
+variables FAKE_MACOS and FAKE_DEVICES describe the Mac that it imitates.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -25,44 +25,44 @@ from runoff_runners.program import main
 if TYPE_CHECKING:
     from runoff_runners.interfaces import Target
 
-VERSION = os.environ.get("STANDIN_MACOS", "15.1")
-DEVICES = os.environ.get("STANDIN_DEVICES", "cpu gpu neural-engine").split()
+VERSION = os.environ.get("FAKE_MACOS", "15.1")
+DEVICES = os.environ.get("FAKE_DEVICES", "cpu gpu neural-engine").split()
 SOURCE = "source.json"
 NS_ERROR = '{{\n    NSLocalizedDescription = "{}";\n    NSUnderlyingError = "Error Domain=com.apple.CoreML";\n}}'
 
 
 class _MLModelProxy:
-    """What Core ML does, as far as the runner asks for it."""
+    """The part of Core ML that the runner uses."""
 
     def __init__(self, path: str, units: str, *_: object) -> None:
         import onnxruntime
 
         os.write(1, b"loading for " + units.encode() + b"\n")
         try:
-            self._told = json.loads(Path(path, SOURCE).read_bytes())
+            self._source = json.loads(Path(path, SOURCE).read_bytes())
         except OSError:
             raise RuntimeError(NS_ERROR.format(f"{path} is not a valid .mlmodelc file.")) from None
-        self._session = onnxruntime.InferenceSession(self._told["onnx"])
+        self._session = onnxruntime.InferenceSession(self._source["onnx"])
 
     def predict(self, data: dict[str, Any], _state: object) -> dict[str, Any]:
-        """Compute; arrays have to be as coremltools' C++ wants them, and come out with strides of its own."""
+        """Compute; arrays must fit coremltools' C++, and outputs have custom strides."""
         import numpy as np
 
         for name, array in data.items():
             if array.dtype != np.float32 or not array.flags.writeable:
                 raise ValueError(f"array {name} is not writeable float32")
-            if len(array) > 1 and not self._told["flexible"]:
+            if len(array) > 1 and not self._source["flexible"]:
                 raise RuntimeError(NS_ERROR.format("MultiArray shape does not match the shape in the description."))
         names = [output.name for output in self._session.get_outputs()]
         wanted = {spec.name for spec in self._session.get_inputs()}
         if wanted != data.keys():
             raise RuntimeError(NS_ERROR.format(f"Feature {wanted} is\n required but not specified."))
         answers = self._session.run(names, data)
-        return {name: _strided(answer, half=self._told["half"]) for name, answer in zip(names, answers, strict=True)}
+        return {name: _strided(answer, half=self._source["half"]) for name, answer in zip(names, answers, strict=True)}
 
     @staticmethod
     def compileModel(path: str) -> str:  # noqa: N802 (coremltools' own name)
-        """Compile a package into a folder of its own, as noisily as Core ML."""
+        """Compile a package into a separate folder, printing to stdout as Core ML does."""
         package = Path(path)
         os.write(1, b"compiling\n")
         if not (package / "Manifest.json").is_file():
@@ -70,8 +70,8 @@ class _MLModelProxy:
         made = Path(tempfile.mkdtemp(), f"{package.stem}.mlmodelc")
         made.mkdir()
         words = package.stem.split("-")
-        told = {"onnx": str(package.parent / "model.onnx"), "flexible": "flexible" in words, "half": "fp16" in words}
-        (made / SOURCE).write_text(json.dumps(told))
+        source = {"onnx": str(package.parent / "model.onnx"), "flexible": "flexible" in words, "half": "fp16" in words}
+        (made / SOURCE).write_text(json.dumps(source))
         return str(made)
 
     @staticmethod
@@ -143,7 +143,7 @@ def _device(name: str) -> object:
 
 
 def _strided(answer: Any, *, half: bool) -> Any:
-    """Return the answer in rows that lie apart; rounded to half precision where the package computes in it."""
+    """Return the output with padded rows; rounded to half precision if the package computes in it."""
     import numpy as np
 
     wide = np.zeros((answer.shape[0], answer.shape[1] + 8), np.float32)
@@ -152,13 +152,13 @@ def _strided(answer: Any, *, half: bool) -> Any:
 
 
 def load_target() -> "Target":
-    """Put the stand-in where coremltools looks for the native class, and import the runtime."""
+    """Install the fake as coremltools' native module, and import the runtime."""
     native = ModuleType("coremltools.libcoremlpython")
     proxies = (_MLModelProxy, _MLModelAssetProxy, _MLCPUComputeDeviceProxy, _MLGPUComputeDeviceProxy)
     for proxy in (*proxies, _MLNeuralEngineComputeDeviceProxy, _MLComputePlanProxy):
         setattr(native, proxy.__name__, proxy)
     sys.modules[native.__name__] = native
-    # it is not in the environment of the target either, and coremltools would import it
+    # not in the environment of the target either; coremltools would import it
     sys.modules["torch"] = None  # type: ignore[assignment]
     numbers = tuple(map(int, VERSION.split(".")))
     patch.object(platform, "mac_ver", lambda: (VERSION, ("", "", ""), "arm64")).start()

@@ -1,7 +1,7 @@
-"""The runner of `ort-python` as on a machine with an NVIDIA GPU, for which the CPU and its memory stand in.
+"""The runner of `ort-python` as on a machine with an NVIDIA GPU; the CPU and its memory are used instead.
 
-The driver's answers and the providers' names stand in; sessions, bindings and buffers are ONNX Runtime's own. What a
-session was asked for is written to the file STANDIN_ASKED. STANDIN names the provider that says it took the model.
+The driver's results and the providers' names are fake; sessions, bindings and buffers are ONNX Runtime's own. The
+options of a session are written to the file FAKE_SESSION_FILE. FAKE_PROVIDER is the provider reported for the model.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -33,29 +33,29 @@ def load_target() -> "Target":
     from runoff_runners import cuda_driver, ort_cuda, target_ort_python
 
     class Session(ort.InferenceSession):  # type: ignore[misc]
-        """A session whose providers are others than it says."""
+        """A session that reports different providers than it uses."""
 
         def __init__(self, path: str, options: Any, providers: list[Any], **more: Any) -> None:
-            self._told = [name for name, _ in providers]
+            self._requested = [name for name, _ in providers]
             entries = {name: options.get_session_config_entry(name) for name in ENTRIES if options.has_entry(name)}
-            asked = {"providers": providers, "entries": entries, **more}
-            Path(os.environ["STANDIN_ASKED"]).write_text(json.dumps(asked))
+            requested = {"providers": providers, "entries": entries, **more}
+            Path(os.environ["FAKE_SESSION_FILE"]).write_text(json.dumps(requested))
             options.add_session_config_entry(ENTRIES[0], "0")
             super().__init__(path, options, ["CPUExecutionProvider"], **more)
 
         def get_providers(self) -> list[str]:
-            """Return what a session on these providers says."""
-            return [*self._told, "CPUExecutionProvider"]
+            """Return the providers of a session on a GPU."""
+            return [*self._requested, "CPUExecutionProvider"]
 
         def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
-            """Return who took the model."""
-            return [SimpleNamespace(ep_name=os.environ["STANDIN"])]
+            """Return the provider that took the model."""
+            return [SimpleNamespace(ep_name=os.environ["FAKE_PROVIDER"])]
 
     class Options(ort.SessionOptions):  # type: ignore[misc]
-        """Session options that know what was set."""
+        """Session options that report which entries were set."""
 
         def has_entry(self, name: str) -> bool:
-            """Return whether an entry was set; asking for one that was not is an error."""
+            """Return whether an entry was set; reading a missing entry raises an error."""
             try:
                 self.get_session_config_entry(name)
             except RuntimeError:

@@ -1,5 +1,5 @@
-/* The functions of NVIDIA's libcuda.so.1 that runoff calls, for a driver that the environment describes: STAND_IN_INIT
-   is what cuInit answers, STAND_IN_COUNT how many GPUs there are, STAND_IN_VERSION the CUDA that it is made for. */
+/* The functions of NVIDIA's libcuda.so.1 that runoff calls, for a driver that the environment describes: FAKE_INIT
+   is what cuInit answers, FAKE_COUNT how many GPUs there are, FAKE_VERSION the CUDA that it is made for. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,15 +10,15 @@ static int told(const char *name, int otherwise) {
     return value ? atoi(value) : otherwise;
 }
 
-int cuInit(unsigned int flags) { return flags ? INVALID_VALUE : told("STAND_IN_INIT", SUCCESS); }
+int cuInit(unsigned int flags) { return flags ? INVALID_VALUE : told("FAKE_INIT", SUCCESS); }
 
 int cuDeviceGetCount(int *count) {
-    *count = told("STAND_IN_COUNT", 1);
+    *count = told("FAKE_COUNT", 1);
     return SUCCESS;
 }
 
 int cuDriverGetVersion(int *version) {
-    *version = told("STAND_IN_VERSION", 13000);
+    *version = told("FAKE_VERSION", 13000);
     return SUCCESS;
 }
 
