@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 def elsewhere() -> None:
     """Skip on a Mac, where these tests do not apply."""
     if sys.platform == "darwin":
-        pytest.skip("this is a Mac: prove docs/coreml-checklist.md instead")
+        pytest.skip("this is a Mac: follow docs/coreml-checklist.md instead")
 
 
 @pytest.mark.usefixtures("complete")
