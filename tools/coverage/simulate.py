@@ -34,12 +34,12 @@ LOT = 100
 
 
 def normal(rng: np.random.Generator, shape: Shape) -> Times:
-    """Return normal noise of 3 %."""
+    """Return normal noise of 3%."""
     return rng.normal(0, 0.03, shape)
 
 
 def skewed(rng: np.random.Generator, shape: Shape) -> Times:
-    """Return delays that are log-normal: 3 % in the median, 5 % in the mean, and at times 30 %."""
+    """Return delays that are log-normal: 3% in the median, 5% in the mean, and at times 30%."""
     return np.log1p(rng.lognormal(-3.5, 1, shape))
 
 
@@ -54,7 +54,7 @@ def bimodal_processes(rng: np.random.Generator, shape: Shape) -> Times:
 
 
 def heavy(rng: np.random.Generator, shape: Shape) -> Times:
-    """Return noise of 2 % in which one iteration in fifty waits, for a Pareto time: its variance is infinite."""
+    """Return noise of 2% in which one iteration in fifty waits, for a Pareto time: its variance is infinite."""
     waits = rng.pareto(1.5, shape) * (rng.random(shape) < 0.02)  # noqa: PLR2004
     return rng.normal(0, 0.02, shape) + np.log1p(waits)
 

@@ -94,7 +94,7 @@ def _rules(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
 
 
 def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
-    """Yield how often an injected slowdown is found, with 0.5 % between processes and 200 iterations in each."""
+    """Yield how often an injected slowdown is found, with 0.5% between processes and 200 iterations in each."""
     yield from _head("injected, noise \\ processes")
     for injected in (0.0, 0.01, 0.02):
         for noise in ("normal", "disturbed processes", simulate.DRIFTING):
