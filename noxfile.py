@@ -2,10 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox==2026.10.20", "uv==0.13.9"]
 # ///
-"""Every environment and every step of runoff: ``nox -l`` lists them, ``nox -s bench`` does all of them that it needs.
+"""Environments and steps of runoff: ``nox -l`` lists them, ``nox -s bench`` runs all that it needs.
 
-The block above makes nox bring uv by itself. Environments are pinned with hashes in ``requirements/`` and are left
-alone while their pins have not changed.
+The block above makes nox install uv. Environments are pinned with hashes in ``requirements/`` and are kept as long
+as their pins do not change.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ ROOT = Path(__file__).parent
 HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 WHEELS = HOME / "wheels"
-# cargo's profile for tests and lints; CI has that of the programs, and builds what they share once
+# cargo's profile for tests and lints; CI uses that of the programs, so shared crates are built once
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 
 # environments that differ by their pins, requirements/NAME.txt
 PLAIN = {
-    "runoff": "Make the environment of runoff itself; afterwards .nox/runoff/bin/runoff is the command (15 s).",
-    "torch": "Make the environment of the targets torch and torch-export (first time: 1 to 5 min, 5 GB).",
-    "ort-python": """Make the environment of the target ort-python, whose ONNX Runtime the Rust targets load too (5 s).
+    "runoff": "Create the environment of runoff itself; afterwards .nox/runoff/bin/runoff is the command (15 s).",
+    "torch": "Create the environment of the targets torch and torch-export (first time: 1 to 5 min, 5 GB).",
+    "ort-python": """Create the environment of the target ort-python; the Rust targets load its ONNX Runtime too (5 s).
 
     If there is an NVIDIA driver it is ONNX Runtime's GPU build with CUDA's libraries (1 to 3 min, 2.3 GB);
-    RUNOFF_CUDA=1 requests that one anywhere, RUNOFF_CUDA=0 the usual one.
+    RUNOFF_CUDA=1 requests the GPU build on any machine, RUNOFF_CUDA=0 the usual one.
     """,
-    "ort-pyo3": "Make the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
-    "hyperfine": "Make the environment of hyperfine, which times processes from start to exit (2 s).",
-    "export": "Make the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
-    "dev": "Make the environment of the tests and linters (15 s).",
-    "extension": "Make the environment of the extension's own tests: onnxruntime, ONNX's models, FastAPI (10 s).",
+    "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
+    "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
+    "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
+    "dev": "Create the environment of the tests and linters (15 s).",
+    "extension": "Create the environment of the extension's own tests: onnxruntime, ONNX's models, FastAPI (10 s).",
 }
 EDITABLE = {"runoff", "dev"}
 WITH_WHEEL = {"ort-pyo3", "extension"}
@@ -56,7 +56,7 @@ EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "
 
 
 def define(name: str, about: str) -> None:
-    """Define the session that makes an environment of `PLAIN`."""
+    """Define the session that creates an environment of `PLAIN`."""
 
     def session(session: nox.Session) -> None:
         install(session, name)
@@ -93,10 +93,10 @@ def publish(session: nox.Session) -> None:
     run_runoff(session, program("runoff", "python"), "-m", "runoff.report.publish")
 
 
-# elsewhere not even an empty environment is made
+# on other systems not even an empty environment is created
 @nox.session(venv_backend=None if sys.platform == "darwin" else "none")
 def coreml(session: nox.Session) -> None:
-    """Make the environment of the target coreml, on a Mac (20 s, 200 MB); elsewhere nothing is installed."""
+    """Create the environment of the target coreml, on a Mac (20 s, 200 MB); on other systems nothing is installed."""
     if sys.platform != "darwin":
         session.log("coreml needs macOS: its cases stand in the report with that reason")
     else:
@@ -123,7 +123,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session(requires=["dev"], venv_backend="none")
 def docker(session: nox.Session) -> None:
-    """Build the images and try them in containers: nox -s docker [-- cpu | cuda] [options of docker build]."""
+    """Build the images and test them in containers: nox -s docker [-- cpu | cuda] [options of docker build]."""
     session.run(sys.executable, str(ROOT / "docker" / "build.py"), *session.posargs, external=True)
     named = [word for word in session.posargs if word in ("cpu", "cuda")]
     env = {**clean_environment(), **({"RUNOFF_IMAGES": " ".join(named)} if named else {})}
@@ -133,7 +133,7 @@ def docker(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def wheel(session: nox.Session) -> None:
-    """Build the extension's wheel as it is published, and try it in every Python here (first time: 3 min)."""
+    """Build the extension's wheel as published, and test it in every installed Python (first time: 3 min)."""
     install(session, "wheel")
     folder = HOME / "wheel"
     session.run("python", str(ROOT / "rust" / "wheel.py"), str(folder), env=need_rust(session))
@@ -146,14 +146,14 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(requires=["build", "ort-python"], venv_backend="none")
 def sanitize(session: nox.Session) -> None:
-    """Run the Rust core's tests under AddressSanitizer, and Miri where they call no C (needs Rust's nightly)."""
+    """Run the Rust core's tests under AddressSanitizer, and Miri if they call no C (needs Rust's nightly)."""
     env = {**need_rust(session), **runtime_library()}
     session.run(program("build", "python"), str(ROOT / "rust" / "sanitize.py"), env=env)
 
 
 @nox.session(requires=[*EVERYTHING, "dev", "extension"], venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run every test, Rust's and Python's; with arguments, pytest alone: nox -s tests -- tests/unit -k plan."""
+    """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
         pytest(session, *session.posargs)
         return
@@ -168,14 +168,14 @@ def tests(session: nox.Session) -> None:
     # a machine without Rust has no extension
     if newest_wheel():
         pytest(session, "tests/extension", environment="extension")
-    # coremltools itself warns of what newer releases of its libraries will refuse
+    # coremltools triggers deprecation warnings of its libraries
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", environment="export")
     pytest(session, "tests/page")
 
 
 @nox.session(requires=["tests", "wheel", "sanitize"], venv_backend="none")
 def thorough(session: nox.Session) -> None:
-    """Run what must pass before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
+    """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
     pytest(session, "tests/extension", environment="extension", env=full)
     pytest(session, "tests/page/test_opening.py", env=full)
@@ -193,7 +193,7 @@ def lint(session: nox.Session) -> None:
     session.run(program("dev", "lint-imports"))
     env = need_rust(session)
     if "RUSTUP_HOME" in env:
-        # a toolchain that was fetched comes without them
+        # a downloaded toolchain does not include them
         rustup = str(shutil.which("rustup", path=env["PATH"]))
         session.run(rustup, "component", "add", "rustfmt", "clippy", external=True, env=env)
     cargo(session, env, "fmt", "--all", "--check")
@@ -217,13 +217,13 @@ def types(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin requirements/*.in again, with hashes, for Python 3.11 and later."""
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
-    # ort-cuda comes last: it is held to what torch is pinned to
+    # ort-cuda comes last: it is constrained by the pins of torch
     for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
         session.run("uv", "pip", "compile", *options, str(source), "-o", str(source.with_suffix(".txt")), external=True)
 
 
 def install(session: nox.Session, name: str) -> None:
-    """Bring the environment to exactly what its pins say, unless it is there already."""
+    """Sync the environment with its pins, unless it is up to date."""
     pins = pins_of(name)
     sources = [pins]
     sources += [ROOT / "pyproject.toml"] if name in EDITABLE else []
@@ -234,7 +234,7 @@ def install(session: nox.Session, name: str) -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     session.log(f"installing {pins.stem}")
-    # a first start must not pay for the bytecode
+    # the first start must not compile the bytecode
     env = {"UV_COMPILE_BYTECODE": os.environ.get("UV_COMPILE_BYTECODE", "1")}
     if index:
         install_torch_from(session, index, pins, env)
@@ -259,13 +259,13 @@ def pins_of(name: str) -> Path:
 
 
 def wants_cuda() -> bool:
-    """Return whether ONNX Runtime's GPU build is wanted: as RUNOFF_CUDA says, else if there is an NVIDIA driver.
+    """Return whether ONNX Runtime's GPU build is wanted: RUNOFF_CUDA decides, else the presence of an NVIDIA driver.
 
     Its wheel is for x86-64 only.
     """
-    asked = os.environ.get("RUNOFF_CUDA")
+    requested = os.environ.get("RUNOFF_CUDA")
     here = Path("/proc/driver/nvidia/version").exists() and os.uname().machine == "x86_64"
-    return here if asked is None else asked == "1"
+    return here if requested is None else requested == "1"
 
 
 def install_torch_from(session: nox.Session, index: str, pins: Path, env: dict[str, str]) -> None:
@@ -276,7 +276,7 @@ def install_torch_from(session: nox.Session, index: str, pins: Path, env: dict[s
 
 
 def newest_wheel() -> list[Path]:
-    """Return the wheel of the extension that was built last; empty if there is none."""
+    """Return the latest built wheel of the extension; empty if there is none."""
     return sorted(WHEELS.glob("runoff_ort-*.whl"), key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -294,12 +294,12 @@ def pytest(session: nox.Session, *arguments: str, environment: str = "dev", env:
 
 
 def clean_environment() -> dict[str, str | None]:
-    """Return changes that keep the caller's Python switches out of what is measured."""
+    """Return changes that keep the caller's Python switches out of the measured processes."""
     return {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPATH": None}
 
 
 def runtime_library() -> dict[str, str]:
-    """Return the variable that names the ONNX Runtime library of the target ort-python to the Rust programs."""
+    """Return the variable that points the Rust programs to the ONNX Runtime library of the target ort-python."""
     library = max((ENVIRONMENTS / "ort-python").glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
     return {"RUNOFF_ORT_DYLIB": str(library)}
 

@@ -16,9 +16,9 @@ UNAVAILABLE = 3
 
 
 def main() -> int:
-    """Build the images that the command line names, or both; return the exit code of docker."""
+    """Build the images named on the command line, or both; return the exit code of docker."""
     if not engine_answers():
-        print("a Docker engine is needed, and `docker info` finds none: https://docs.docker.com/engine/install")  # noqa: T201
+        print("no Docker engine found by `docker info`; install one: https://docs.docker.com/engine/install")  # noqa: T201
         return UNAVAILABLE
     kinds, options = split(sys.argv[1:])
     for kind in kinds:
@@ -31,13 +31,13 @@ def main() -> int:
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the images among `words`, all if none is named, and the other words, which are docker's."""
+    """Return the images among `words`, all if none is named, and the other words as docker's options."""
     kinds = [word for word in words if word in IMAGES]
     return kinds or list(IMAGES), [word for word in words if word not in IMAGES]
 
 
 def engine_answers() -> bool:
-    """Return whether there is a Docker engine that this user may use."""
+    """Return whether this user can access a Docker engine."""
     command = ["docker", "info", "--format", "{{.ServerVersion}}"]
     return bool(shutil.which("docker")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 

@@ -1,9 +1,9 @@
-# runoff on Linux with an NVIDIA GPU: as cpu.Dockerfile, with the builds of PyTorch and ONNX Runtime for CUDA. All of CUDA but
-# the driver comes in wheels, so that the base is the same small one. docs/docker.md has the commands.
+# runoff on Linux with an NVIDIA GPU: as cpu.Dockerfile, with the CUDA builds of PyTorch and ONNX Runtime. All of CUDA except
+# the driver comes in wheels, so the base is the same small image. docs/docker.md has the commands.
 ARG BASE_IMAGE=debian:12.15-slim
 ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
 
-# What only builds stays in this stage and the two after it.
+# Build tools stay in this stage and the next two.
 FROM ${RUST_IMAGE} AS tools
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates g++ make nasm python3 python3-venv \
@@ -28,7 +28,7 @@ COPY rust/ rust/
 RUN RUNOFF_CUDA=0 nox -s build ort-pyo3
 RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null
 
-# The Python environments, in one layer: uv links the files that several of them hold, and they are there once.
+# The Python environments, in one layer: uv links shared files, so they are stored once.
 FROM tools AS python
 COPY LICENSE README.md pyproject.toml ./
 COPY requirements/ requirements/
@@ -37,8 +37,8 @@ RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=1 nox -s runoff torch ort-python ex
 COPY suites/ suites/
 COPY python/ python/
 RUN .nox/runoff/bin/runoff export efficientnet-lite0 --coreml
-# What a run needs is left: no headers, no static libraries, and no Triton, PyTorch's compiler, which eager PyTorch never calls.
-# The runtime's library gets a name without its version.
+# Keep only what a run needs: no headers, no static libraries, and no Triton, PyTorch's compiler, which eager PyTorch never calls.
+# Link the runtime's library under a name without its version.
 RUN rm -rf .nox/export requirements __pycache__ .nox/torch/lib/python3*/site-packages/triton \
     && find .nox -name '*.a' -delete && find .nox/torch -type d -name include -prune -exec rm -rf {} + \
     && ln -s .nox/ort-python/lib/python3*/site-packages/onnxruntime/capi lib \
@@ -58,13 +58,13 @@ COPY --from=python /opt/runoff /opt/runoff
 RUN printf '/opt/runoff/nvidia/%s/lib\n' cu13 cudnn > /etc/ld.so.conf.d/runoff.conf && ldconfig
 COPY --from=rust /opt/runoff/bin /opt/runoff/bin
 COPY --from=rust /opt/runoff/.nox/ort-pyo3 /opt/runoff/.nox/ort-pyo3
-# HOME: whoever the caller is, it can be written to. container: stands in every run's description of its machine.
+# HOME: writable for any user. container: listed in every run's description of its machine.
 ENV container=docker PATH=/opt/runoff/.nox/runoff/bin:/opt/runoff/bin:${PATH} HOME=/tmp \
     RUNOFF_BIN=/opt/runoff/bin RUNOFF_RESULTS=/results RUNOFF_ORT_DYLIB=/opt/runoff/lib/libonnxruntime.so \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-# NVIDIA_ above: the GPUs, and the parts of the driver, that NVIDIA's container toolkit lets in
+# NVIDIA_ above: the GPUs and parts of the driver that NVIDIA's container toolkit exposes
 WORKDIR /results
 USER runoff
-# No HEALTHCHECK: it would run beside what is measured. runoff doctor tells the health of the image.
+# No HEALTHCHECK: it would run during measurements. runoff doctor checks the image.
 ENTRYPOINT ["runoff"]
 CMD ["bench"]

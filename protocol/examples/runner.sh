@@ -1,5 +1,5 @@
 #!/bin/sh
-# A runner that computes nothing, and so shows what a process of its language costs.
+# A runner that computes nothing: it shows the cost of a process in its language.
 set -eu
 
 if [ "$1" = --probe ]; then

@@ -1,13 +1,13 @@
-"""The runners that ``suites/speed.toml`` brings: ``runners.py WHAT --request FILE --result FILE``.
+"""The custom runners of ``suites/speed.toml``: ``runners.py WHAT --request FILE --result FILE``.
 
-`WHAT` is what an inference of it is, for a library that is named where two are compared:
+`WHAT` is the work of one inference; `LIBRARY` selects one of two compared libraries:
 
 - ``calls LIBRARY``: `CALLS` calls of `FLAT`, by `run`
 - ``bound LIBRARY``: the same with inputs and outputs bound
 - ``callers LIBRARY``: `INFERENCES` calls of the model from each of ``settings.threads`` threads, of one session
 - ``pillow``: the target `ort-python` with an image resized as a whole before it is cropped
 
-`FLAT` computes what the model `one_node` does, so its outputs are checked like any, on a tensor of one dimension: each
+`FLAT` computes the same as the model `one_node`, so its outputs are checked as usual, on a tensor of one dimension: each
 further dimension adds to the cost of a call. It is `onnx.helper`'s ``Add`` of ``x`` [12] and ``x`` to ``y``, opset 17.
 """
 # The clock is read before anything is imported:
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
         """A session of a library."""
 
         def effective(self) -> Fields:
-            """Return what is in effect."""
+            """Return the effective settings."""
 
         def calls(self, feed: Feed, count: int) -> Array:
             """Run the model `count` times; return the last output."""
 
         def bind(self, feed: Feed, output: Array) -> tuple[Callable[[], object], Callable[[], Array]]:
-            """Return what runs the model on arrays that stay where they are, and what reads the output."""
+            """Return a function that runs the model on fixed arrays, and one that reads the output."""
 
 
 FLAT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "flat.onnx")  # noqa: PTH100, PTH118, PTH120
 CALLS, INFERENCES = 250, 4
-"""Calls in an inference, enough of them to make the clock's own time nothing."""
+"""Calls per inference, enough to make the cost of the clock negligible."""
 THREADS_IN_AN_OPERATION = 1
 
 
@@ -66,7 +66,7 @@ class OnnxRuntime:
         self._output = self._session.get_outputs()[0].name
 
     def effective(self) -> "Fields":
-        """Return what is in effect."""
+        """Return the effective settings."""
         return {"version": self._library.__version__, "build": self._library.get_build_info()}
 
     def calls(self, feed: "Feed", count: int) -> "Array":
@@ -78,7 +78,7 @@ class OnnxRuntime:
         return output
 
     def bind(self, feed: "Feed", output: "Array") -> "tuple[Callable[[], object], Callable[[], Array]]":
-        """Return what runs the model on arrays that stay where they are, and what reads the output."""
+        """Return a function that runs the model on fixed arrays, and one that reads the output."""
         place = self._library.OrtValue.ortvalue_from_numpy(output)
         binding = self._session.io_binding()
         for name, array in feed.items():
@@ -99,7 +99,7 @@ class RunoffOrt:
         self._output = self._session.outputs[0].name
 
     def effective(self) -> "Fields":
-        """Return what is in effect."""
+        """Return the effective settings."""
         library = self._library
         path = library.library_path()
         return {"version": library.runtime_version(), "build": library.runtime_build(), "library": path}
@@ -113,7 +113,7 @@ class RunoffOrt:
         return output
 
     def bind(self, feed: "Feed", output: "Array") -> "tuple[Callable[[], object], Callable[[], Array]]":
-        """Return what runs the model on arrays that stay where they are, and what reads the output."""
+        """Return a function that runs the model on fixed arrays, and one that reads the output."""
         binding = self._session.bind(feed, {self._output: output})
         return binding.run, lambda: output
 
@@ -138,7 +138,7 @@ class Calls:
         return {self.output: self.library.calls({"x": pixels.reshape(-1)}, CALLS).reshape(pixels.shape)}
 
     def effective(self) -> "Fields":
-        """Return what is in effect."""
+        """Return the effective settings."""
         return {"runtime": "onnxruntime", "language": "python", "provider": "cpu", **self.library.effective()}
 
 
@@ -148,7 +148,7 @@ class Bound(Calls):
     _place: "Array | None" = None
 
     def run(self, feed: "Feed") -> "Feed":
-        """Write the input into its place and call."""
+        """Write the input into its buffer and call."""
         (pixels,) = feed.values()
         if self._place is None:
             self._place = np.zeros(pixels.size, np.float32)
@@ -161,7 +161,7 @@ class Bound(Calls):
 
 
 class Callers(Calls):
-    """Threads that call one session of the request's model."""
+    """Concurrent threads that call one session of the request's model."""
 
     def __init__(self, load: "Callable[[str], Library]", request: "Request") -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -202,11 +202,11 @@ class Repeated:
         self._target: Target = import_module(f"runoff_runners.{module}")
 
     def capabilities(self) -> "Fields":
-        """Return those of the library, on the CPU, for tensors."""
+        """Return the library's capabilities, on the CPU, for tensors."""
         return {**self._target.capabilities(), "workloads": ["tensor"], "providers": ["cpu"], "max_batch": 1}
 
     def perform(self, request: "Request", phases: "Marks") -> "Fields":
-        """Do what the request asks."""
+        """Execute the request."""
         from runoff_runners.measure import measure
 
         phases.end("imports")
@@ -216,7 +216,7 @@ class Repeated:
 
 
 def pillow(paths: "list[str]", spec: "Preprocess") -> "Array":
-    """Return images as most programs make tensors of them: resize each as a whole, cut out the middle, normalise."""
+    """Return images preprocessed as in most programs: resize the whole image, crop the centre, normalise."""
     from PIL import Image
 
     tensors = []
@@ -234,7 +234,7 @@ def pillow(paths: "list[str]", spec: "Preprocess") -> "Array":
 
 
 def load_target(words: "list[str]") -> "Target":
-    """Return the target that the words of the command line name."""
+    """Return the target named on the command line."""
     if words == ["pillow"]:
         from runoff_runners import preprocess, target_ort_python
 
@@ -245,7 +245,7 @@ def load_target(words: "list[str]") -> "Target":
 
 
 def take_words() -> "list[str]":
-    """Take what is measured from the arguments; what is left is the protocol's."""
+    """Remove the runner's own arguments; the protocol's remain."""
     words = []
     while len(sys.argv) > 1 and not sys.argv[1].startswith("--"):
         words.append(sys.argv.pop(1))
