@@ -109,7 +109,7 @@ def build(session: nox.Session) -> None:
     install(session, "build")
     env = rust(session)
     if env is None:
-        session.warn("the targets ort-rust and ort-pyo3 are left out")
+        session.warn("the targets ort-rust and ort-pyo3 are skipped: no Rust toolchain")
         return
     if not shutil.which("nasm"):
         session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
@@ -161,7 +161,7 @@ def tests(session: nox.Session) -> None:
     if env is not None:
         options = ("--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
         cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
-    session.log("exporting the models that the tests use, where the store lacks them (15 s each)")
+    session.log("exporting models that the tests need and the store lacks (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     pytest(session, "-m", "not clock", "-n", "auto", "--dist", "loadfile")
     pytest(session, "-m", "clock")
@@ -182,7 +182,7 @@ def thorough(session: nox.Session) -> None:
     if shutil.which("docker"):
         session.notify("docker")
     else:
-        session.warn("the images were left out: they need Docker")
+        session.warn("the images were skipped: Docker not found")
 
 
 @nox.session(requires=["dev", "build"], venv_backend="none")

@@ -1,6 +1,6 @@
 """Build the images of runoff: ``python docker/build.py [cpu] [cuda] [options of docker build]``.
 
-The exit code is 3, after one line, if there is no Docker engine that answers.
+The exit code is 3, after one line, if no Docker engine responds.
 """
 
 from __future__ import annotations

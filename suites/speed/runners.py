@@ -7,7 +7,7 @@
 - ``callers LIBRARY``: `INFERENCES` calls of the model from each of ``settings.threads`` threads, of one session
 - ``pillow``: the target `ort-python` with an image resized as a whole before it is cropped
 
-`FLAT` computes the same as the model `one_node`, so its outputs are checked as usual, on a tensor of one dimension: each
+`FLAT` computes the same as the model `one_node`, so its outputs are checked as usual, on a one-dimensional tensor: each
 further dimension adds to the cost of a call. It is `onnx.helper`'s ``Add`` of ``x`` [12] and ``x`` to ``y``, opset 17.
 """
 # The clock is read before anything is imported:

@@ -95,9 +95,9 @@ def test_on_linux_the_runner_reports_needs_macos_and_imports_nothing(models: Pat
     assert "coremltools" not in probe.stderr
     assert "numpy" not in probe.stderr
     validate(json.loads(probe.stdout), "capabilities")
-    lack = msgspec.json.decode(probe.stdout, type=Capabilities).unavailable
-    assert lack is not None
-    assert (lack.kind, lack.message) == ("needs-macos", "execution not run: needs macOS")
+    reason = msgspec.json.decode(probe.stdout, type=Capabilities).unavailable
+    assert reason is not None
+    assert (reason.kind, reason.message) == ("needs-macos", "execution not run: needs macOS")
     request = golden("once-classify", on_this_system(), models, tmp_path)
     execute(on_this_system(), request, tmp_path).assert_failed("needs-macos", 3)
     prepared = launch(on_this_system(), "prepare", "--model", "/a.mlpackage", "--folder", str(tmp_path), "--json")

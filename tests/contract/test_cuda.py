@@ -209,7 +209,7 @@ def test_a_full_gpu_while_torch_loads_is_a_runtime_failure(
     ],
 )
 def test_provider_errors(text: str, kind: str, words: str) -> None:
-    assert_stumbles("cuda", text, kind, words)
+    assert_error("cuda", text, kind, words)
 
 
 @pytest.mark.parametrize(
@@ -234,10 +234,10 @@ def test_provider_errors(text: str, kind: str, words: str) -> None:
     ],
 )
 def test_tensorrt_errors(text: str, words: str) -> None:
-    assert_stumbles("tensorrt", text, "provider-unavailable", f"{UNUSABLE.format('tensorrt')}{words}")
+    assert_error("tensorrt", text, "provider-unavailable", f"{UNUSABLE.format('tensorrt')}{words}")
 
 
-def assert_stumbles(provider: str, text: str, kind: str, words: str) -> None:
+def assert_error(provider: str, text: str, kind: str, words: str) -> None:
     """Assert the kind and message for the `text` of an ONNX Runtime error."""
     code = (
         "import sys; from runoff_runners.ort_cuda import failure; found = failure(sys.argv[1], Exception(sys.argv[2]));"

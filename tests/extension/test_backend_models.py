@@ -47,14 +47,14 @@ def attempt(case: Case, load: Callable[[Path], Any]) -> Outcome:
     return Outcome(answers, case.judge(answers))
 
 
-def complaint(case: Case, own: Outcome, other: Outcome) -> str:
+def difference(case: Case, own: Outcome, other: Outcome) -> str:
     """Return the difference of the two APIs on a case; "" if none."""
     if bool(own.reason) != bool(other.reason):
         return f"{case.name}\n  runoff_ort:  {own.reason or 'ok'}\n  onnxruntime: {other.reason or 'ok'}"
     if own.answers is None or other.answers is None:
         return ""
-    unlike = differences(own.answers, other.answers)
-    return "\n  ".join([case.name, *unlike]) if unlike else ""
+    found = differences(own.answers, other.answers)
+    return "\n  ".join([case.name, *found]) if found else ""
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +63,18 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 
 def test_the_pass_list_equals_that_of_onnxruntime(cases: list[Case], note: Callable[[str], None]) -> None:
-    complaints = []
+    all_differences = []
     passed = Counter[str]()
     tried = cases if FULL else cases[::10]
     for case in tried:
         own, other = attempt(case, ours), attempt(case, theirs)
         passed.update(name for name, one in (("runoff_ort", own), ("onnxruntime", other)) if not one.reason)
-        complaints.append(complaint(case, own, other))
+        all_differences.append(difference(case, own, other))
     counts = ", ".join(f"{count} by {name}" for name, count in sorted(passed.items()))
     note(f"{len(tried)} of ONNX's {len(cases)} test models: passed {counts}")
     assert len(cases) > 2000
     assert passed["onnxruntime"] > 0.75 * len(tried)
-    assert "\n".join(filter(None, complaints)) == ""
+    assert "\n".join(filter(None, all_differences)) == ""
 
 
 def test_the_comparison_sees_a_wrong_answer(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_the_comparison_sees_a_wrong_answer(tmp_path: Path) -> None:
     right, wrong = attempt(case, ours), attempt(case._replace(path=mul), ours)
     assert right.reason == ""
     assert "Not equal" in wrong.reason
-    assert "onnxruntime: ok" in complaint(case, wrong, right)
-    assert "bits differ" in complaint(case, wrong._replace(reason=""), right)
+    assert "onnxruntime: ok" in difference(case, wrong, right)
+    assert "bits differ" in difference(case, wrong._replace(reason=""), right)
 
 
 def one_node(operator: str, folder: Path) -> Path:

@@ -43,10 +43,10 @@ warmup = 1
 def complete() -> None:
     """Skip the tests with a hint unless everything that they measure is installed."""
     missing = {name: make().missing for name, make in BUILT_IN.items()}
-    lacks = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
+    reasons = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
     if not (paths.models() / MODEL / "manifest.json").is_file():
-        lacks.append(f"{MODEL} is not stored: runoff export {MODEL}")
-    skip_because("\n".join(lacks))
+        reasons.append(f"{MODEL} is not stored: runoff export {MODEL}")
+    skip_because("\n".join(reasons))
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def same_as_onnxruntime(folder: Path) -> None:
         assert np.array_equal(mine.run(feeds)["logits"], expected)
 
 
-def errors_say_what_was_expected(folder: Path) -> None:
+def errors_name_the_expected_value(folder: Path) -> None:
     """Give a wrong dtype, name, rank or size: an exception names the expected value."""
     import runoff_ort
 
@@ -92,7 +92,7 @@ def errors_say_what_was_expected(folder: Path) -> None:
     raises(failed, "no output", lambda: session.run({"input": array}, []))
 
 
-def bad_models_and_settings_are_told(folder: Path) -> None:
+def bad_models_and_settings_are_reported(folder: Path) -> None:
     """Open a missing or invalid file, and use unknown settings."""
     import runoff_ort
 
@@ -140,7 +140,7 @@ def weights_outside_the_folder_are_refused(_: Path) -> None:
             assert "xternal data" in error.message, error
 
 
-def classify_knows_the_photo(folder: Path) -> None:
+def classify_names_the_photo(folder: Path) -> None:
     """Classify a photo in a file, and in batches."""
     import runoff_ort
 
@@ -203,7 +203,7 @@ def model_is_described(folder: Path) -> None:
     assert runoff_ort.runtime_version() in runoff_ort.library_path()
 
 
-def prepared_models_answer_the_same(folder: Path) -> None:
+def prepared_models_give_the_same_outputs(folder: Path) -> None:
     """Prepare a model and run it: the file is found again, and outputs equal the model's."""
     import runoff_ort
 
@@ -219,7 +219,7 @@ def prepared_models_answer_the_same(folder: Path) -> None:
     assert np.allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def profiles_are_told(_: Path) -> None:
+def profiles_are_printed(_: Path) -> None:
     """Print the profiles, for the test to compare with the files."""
     import runoff_ort
 
@@ -272,7 +272,7 @@ def threads_share_a_small_model(_: Path) -> None:
         assert all(pool.map(loop, (0, 10_000, 20_000, 30_000)))
 
 
-def interpreter_goes_on_meanwhile(folder: Path) -> None:
+def interpreter_keeps_running(folder: Path) -> None:
     """Run the model next to another thread and the event loop: both continue."""
     import runoff_ort
 
@@ -318,18 +318,18 @@ CHECKS = (
     telemetry_is_not_opened,
     import_brings_no_library,
     same_as_onnxruntime,
-    errors_say_what_was_expected,
-    bad_models_and_settings_are_told,
+    errors_name_the_expected_value,
+    bad_models_and_settings_are_reported,
     weights_outside_the_folder_are_refused,
-    classify_knows_the_photo,
+    classify_names_the_photo,
     fixed_batches_are_filled,
     model_is_described,
-    prepared_models_answer_the_same,
-    profiles_are_told,
+    prepared_models_give_the_same_outputs,
+    profiles_are_printed,
     examples_in_the_stubs_run,
     threads_share_a_session,
     threads_share_a_small_model,
-    interpreter_goes_on_meanwhile,
+    interpreter_keeps_running,
     *extension_arrays.CHECKS,
 )
 

@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["model.onnx", "china.reference.bin", "labels.txt"])
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("corrupt", "words"),
     [
         (lambda path: path.unlink(), "is missing"),
         (shorten, "bytes, not the"),
@@ -46,8 +46,8 @@ def home(tmp_path: Path) -> Path:
     ],
     ids=["missing", "cut short", "changed"],
 )
-def test_a_corrupted_model(spoil: Callable[[Path], None], words: str, name: str, home: Path, tmp_path: Path) -> None:
-    spoil(home / "models" / MODEL / name)
+def test_a_corrupted_model(corrupt: Callable[[Path], None], words: str, name: str, home: Path, tmp_path: Path) -> None:
+    corrupt(home / "models" / MODEL / name)
     suite = write_suite(tmp_path, "null-python")
     ended = runoff("bench", suite, "--results", tmp_path / "results", RUNOFF_HOME=str(home))
     assert ended.code == 2

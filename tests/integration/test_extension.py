@@ -29,13 +29,13 @@ def test_profiles_are_those_of_the_files() -> None:
         name: {key: value for key, value in settings.items() if key not in OF_PROGRAMS}
         for name, settings in files.items()
     }
-    assert json.loads(check("profiles_are_told")) == expected
+    assert json.loads(check("profiles_are_printed")) == expected
 
 
 def check(name: str) -> str:
     """Run one check in the environment of the target ort-pyo3; return its output."""
     python = paths.environments() / "ort-pyo3" / "bin" / "python"
-    skip_because("" if python.exists() else "the extension's environment is not made; run: nox -s ort-pyo3")
+    skip_because("" if python.exists() else "the extension's environment is not installed; run: nox -s ort-pyo3")
     program = str(paths.root() / "tests" / "integration" / "extension_checks.py")
     done = subprocess.run(
         [python, program, name, paths.models() / MODEL], env=environment(), capture_output=True, text=True, check=False

@@ -1,24 +1,24 @@
-/* The functions of NVIDIA's libcuda.so.1 that runoff calls, for a driver that the environment describes: FAKE_INIT
-   is what cuInit answers, FAKE_COUNT how many GPUs there are, FAKE_VERSION the CUDA that it is made for. */
+/* The functions of NVIDIA's libcuda.so.1 that runoff calls, for a driver described by the environment: FAKE_INIT is
+   the result of cuInit, FAKE_COUNT the number of GPUs, FAKE_VERSION the CUDA version of the driver. */
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, NO_DEVICE = 100 };
 
-static int told(const char *name, int otherwise) {
+static int setting(const char *name, int otherwise) {
     const char *value = getenv(name);
     return value ? atoi(value) : otherwise;
 }
 
-int cuInit(unsigned int flags) { return flags ? INVALID_VALUE : told("FAKE_INIT", SUCCESS); }
+int cuInit(unsigned int flags) { return flags ? INVALID_VALUE : setting("FAKE_INIT", SUCCESS); }
 
 int cuDeviceGetCount(int *count) {
-    *count = told("FAKE_COUNT", 1);
+    *count = setting("FAKE_COUNT", 1);
     return SUCCESS;
 }
 
 int cuDriverGetVersion(int *version) {
-    *version = told("FAKE_VERSION", 13000);
+    *version = setting("FAKE_VERSION", 13000);
     return SUCCESS;
 }
 

@@ -1,4 +1,4 @@
-/* The functions of NVIDIA's libnvidia-ml.so.1 that runoff calls through nvidia-ml-py, over GPUs that a test describes. */
+/* The functions of NVIDIA's libnvidia-ml.so.1 that runoff calls through nvidia-ml-py, over GPUs described by a test. */
 #include <stdio.h>
 #include <string.h>
 
@@ -62,7 +62,7 @@ int nvmlDeviceGetMemoryInfo(struct gpu *handle, struct memory *memory) {
     return memory_state;
 }
 
-/* A GPU has one process, or none: its id is 0 then. */
+/* A GPU has one process, or none with id 0. */
 int nvmlDeviceGetComputeRunningProcesses_v3(struct gpu *handle, unsigned int *room, struct process *processes) {
     unsigned int there = handle->process.pid != 0;
     if (*room < there) {

@@ -195,15 +195,15 @@ def test_percentile_bounds_are_those_of_scipys_quantile_test(n: int, q: float) -
 
 def test_samples_of_processes_that_differ_are_worth_fewer() -> None:
     noise = RNG(1).normal(0, 0.01, (12, 200))
-    alike, apart = list(noise), list(noise + RNG(2).normal(0, 0.004, (12, 1)))
-    assert 1000 < effective_samples(alike, 0.9) < 2400
-    assert effective_samples(apart, 0.9) < 500
-    narrow, wide = percentile(alike, 0.9), percentile(apart, 0.9)
+    similar, different = list(noise), list(noise + RNG(2).normal(0, 0.004, (12, 1)))
+    assert 1000 < effective_samples(similar, 0.9) < 2400
+    assert effective_samples(different, 0.9) < 500
+    narrow, wide = percentile(similar, 0.9), percentile(different, 0.9)
     assert narrow is not None
     assert wide is not None
     assert narrow.n == wide.n == 2400
     assert narrow.high - narrow.low < (wide.high - wide.low) / 1.5
-    assert effective_samples([np.concatenate(alike)], 0.9) == 2400
+    assert effective_samples([np.concatenate(similar)], 0.9) == 2400
 
 
 def test_percentile_of_too_few_processes_has_no_bounds() -> None:

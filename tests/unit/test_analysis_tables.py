@@ -50,10 +50,10 @@ def test_a_case_with_wrong_outputs_is_excluded_from_timing_in_every_probe() -> N
         else item
         for item in run.records
     )
-    spoilt = Run(run.folder, run.info, records)
-    samples = tidy(spoilt)
+    corrupted = Run(run.folder, run.info, records)
+    samples = tidy(corrupted)
     assert set(samples[samples["case"] == wrong]["probe"]) == {"accuracy"}
-    assert wrong not in set(life_table(spoilt)["case"])
+    assert wrong not in set(life_table(corrupted)["case"])
 
 
 def test_unavailable_counters_have_a_reason_and_no_value() -> None:

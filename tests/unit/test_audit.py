@@ -197,11 +197,11 @@ def test_modules_that_hold_the_engine_are_compared_with_each_other() -> None:
     assert found(run)["same library file"][0] == "differs"
 
 
-def test_denormals_must_be_treated_alike() -> None:
-    alike = {"ort-python": {"denormals": "kept"}, "ort-rust": {"denormals": "kept"}}
-    assert found(compared(alike))["denormals"] == ("ok", "numbers below the smallest normal one: kept")
-    alike["ort-rust"] = {"denormals": "flushed"}
-    assert found(compared(alike))["denormals"] == ("differs", "ort-python: kept; ort-rust: flushed")
+def test_denormals_must_be_treated_equally() -> None:
+    fields = {"ort-python": {"denormals": "kept"}, "ort-rust": {"denormals": "kept"}}
+    assert found(compared(fields))["denormals"] == ("ok", "numbers below the smallest normal one: kept")
+    fields["ort-rust"] = {"denormals": "flushed"}
+    assert found(compared(fields))["denormals"] == ("differs", "ort-python: kept; ort-rust: flushed")
 
 
 @pytest.mark.parametrize(
@@ -326,5 +326,5 @@ def test_an_a_a_control_is_shown_and_does_not_compete() -> None:
 def test_wrong_answers_are_a_failed_point_with_their_reason() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, "life")
     wrong = msgspec.structs.replace(run.records[1], status="error", reason=Reason("outputs-differ", "off by 3"))
-    spoilt = Run(run.folder, run.info, (run.records[0], wrong))
-    assert found(spoilt)["same answer"] == ("differs", "ort-rust: outputs-differ: off by 3")
+    corrupted = Run(run.folder, run.info, (run.records[0], wrong))
+    assert found(corrupted)["same answer"] == ("differs", "ort-rust: outputs-differ: off by 3")

@@ -146,13 +146,13 @@ def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypat
     done.started = done.finished = "2026-11-23T00:00:00+00:00"
     RunWriter(tmp_path / "half", half)
     RunWriter(tmp_path / "done", done)
-    (tmp_path / "spoilt").mkdir()
-    (tmp_path / "spoilt" / "run.json").write_text("{")
+    (tmp_path / "corrupted").mkdir()
+    (tmp_path / "corrupted" / "run.json").write_text("{")
     rows = json.loads(runoff(capsys, "list", "--json")[1])
     assert rows == json.loads(runoff(capsys, "list", "runs", "--json")[1])
-    newest, interrupted, spoilt = (row["state"] for row in rows)
+    newest, interrupted, corrupted = (row["state"] for row in rows)
     assert newest == "finished"
-    assert "run.json cannot be read" in spoilt
+    assert "run.json cannot be read" in corrupted
     assert interrupted == f"interrupted; runoff bench --resume {tmp_path / 'half'}"
     text = runoff(capsys, "list")[1]
     assert text.splitlines()[0] == "abacus, 2 cores, L 1"

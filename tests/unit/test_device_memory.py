@@ -27,7 +27,7 @@ LOST = 15
 SAMPLED = ", sampled every 5 ms"
 
 
-def lasting() -> None:
+def wait_for_samples() -> None:
     """Let some samples be taken."""
     time.sleep(20 * EVERY_S)
 
@@ -38,7 +38,7 @@ def test_the_peak_of_the_process_itself(driver: ctypes.CDLL) -> None:
         for used in (200, 700, 300):
             driver.fake_used(0, 5000)
             driver.fake_process(0, PID, used)
-            lasting()
+            wait_for_samples()
     assert watch.of(PID) == DeviceMemory(peak_bytes=700, how=f"the process's own{SAMPLED}")
 
 
@@ -48,7 +48,7 @@ def test_a_process_that_ran_before_is_not_counted(driver: ctypes.CDLL) -> None:
     driver.fake_process(0, PID, 600)
     with DeviceWatch() as watch:
         driver.fake_used(0, 1450)
-        lasting()
+        wait_for_samples()
     assert watch.of(PID) == DeviceMemory(peak_bytes=450, how=f"all GPUs, less what was in use before{SAMPLED}")
 
 
@@ -59,25 +59,25 @@ def test_the_rise_of_all_gpus(driver: ctypes.CDLL) -> None:
     with DeviceWatch() as watch:
         driver.fake_process(1, OTHER, 9)
         driver.fake_used(1, 850)
-        lasting()
+        wait_for_samples()
         driver.fake_used(1, 50)
-        lasting()
+        wait_for_samples()
     assert watch.of(PID).peak_bytes == 800
 
 
 def test_a_constant_value_is_no_figure(driver: ctypes.CDLL) -> None:
     driver.fake_used(0, 1000)
     with DeviceWatch() as watch:
-        lasting()
+        wait_for_samples()
     assert watch.of(PID) == DeviceMemory(reason="no GPU's memory in use rose while the process ran")
 
 
 def test_a_gpu_that_is_lost_during_the_measurement(driver: ctypes.CDLL) -> None:
     with DeviceWatch() as watch:
         driver.fake_used(0, 1000)
-        lasting()
+        wait_for_samples()
         driver.fake_memory_state(LOST)
-        lasting()
+        wait_for_samples()
     assert watch.of(PID) == DeviceMemory(reason="NVML failed: GPU is lost")
 
 

@@ -158,8 +158,8 @@ def test_a_machine_without_counters_has_a_row_with_every_source_and_reason() -> 
 def test_a_failed_process_is_an_error_not_a_small_figure() -> None:
     run = run_with(windows(), windows())
     bad = msgspec.structs.replace(run.records[1], status="error", reason=Reason("crashed", "it did"))
-    spoilt = Run(run.folder, run.info, (run.records[0], bad))
-    assert {line["status"] for line in lines_of(spoilt).values()} == {"error"}
+    corrupted = Run(run.folder, run.info, (run.records[0], bad))
+    assert {line["status"] for line in lines_of(corrupted).values()} == {"error"}
 
 
 def test_a_report_shows_the_processor_and_separate_gpus() -> None:

@@ -30,8 +30,8 @@ SLOWER = {"main": 10.0, "change": 10.5}
 EQUAL = {"main": 10.0, "change": 10.0}
 
 
-def gate(run: Run, *texts: str, saved: Any = None, unlike: bool = False, **scope: Any) -> Gate:
-    return held(run, [parse_limit(text, **scope) for text in texts], saved, unlike_machines=unlike)
+def gate(run: Run, *texts: str, saved: Any = None, different_machines: bool = False, **scope: Any) -> Gate:
+    return held(run, [parse_limit(text, **scope) for text in texts], saved, unlike_machines=different_machines)
 
 
 def outcomes(found: Gate) -> list[tuple[str, str]]:
@@ -309,7 +309,7 @@ def test_a_file_of_a_different_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunoffError, match="different machines") as caught:
         gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"))
     assert "--unlike-machines" in caught.value.hint
-    found = gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"), unlike=True)
+    found = gate(run, "latency.median > +5%", saved=load(tmp_path / "base.json"), different_machines=True)
     assert any("different machines" in note for note in found.notes)
 
 

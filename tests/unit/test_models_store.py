@@ -157,7 +157,7 @@ def test_a_truncated_file_is_named(store: ModelStore, folder: Path, file: str) -
         store.get(NAME)
 
 
-def spoil(path: Path) -> None:
+def corrupt(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[0] ^= 1
     path.write_bytes(content)
@@ -170,7 +170,7 @@ def test_a_changed_file_of_the_same_size_is_named(
 ) -> None:
     if verified:
         store.get(NAME).verify()
-    spoil(folder / file)
+    corrupt(folder / file)
     os.utime(folder / file, ns=(0, 0))  # the clock of the file system may be too coarse to distinguish the two
     model = store.get(NAME)
     with pytest.raises(RunoffError, match=f"{file} was changed"):

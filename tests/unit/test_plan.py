@@ -153,14 +153,14 @@ def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
     assert (can.computes, can.max_batch, can.precisions) == (True, None, ("fp32",))
 
 
-def twins_of(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), **changes: Any) -> tuple[Case, ...]:
+def planned(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), **changes: Any) -> tuple[Case, ...]:
     targets_info = {name: target_info(name, **changes) for name in names}
     cases = [plan_one(offered) for offered in targets_info.values()]
     return with_controls(cases, targets_info, baselines)
 
 
 def test_the_last_baseline_is_followed_by_its_control() -> None:
-    cases = twins_of("torch", "ort-python", "ort-rust")
+    cases = planned("torch", "ort-python", "ort-rust")
     assert [case.target for case in cases] == ["torch", "ort-python", "ort-python-again", "ort-rust"]
     original, control = cases[1], cases[2]
     assert control.control_of == "ort-python"
@@ -170,17 +170,17 @@ def test_the_last_baseline_is_followed_by_its_control() -> None:
 
 
 def test_without_a_baseline_the_first_target_has_the_control() -> None:
-    assert [case.target for case in twins_of("mine", "ort-rust")] == ["mine", "mine-again", "ort-rust"]
-    assert [case.target for case in twins_of("mine", "yours", baselines=("yours",))] == ["mine", "yours", "yours-again"]
+    assert [case.target for case in planned("mine", "ort-rust")] == ["mine", "mine-again", "ort-rust"]
+    assert [case.target for case in planned("mine", "yours", baselines=("yours",))] == ["mine", "yours", "yours-again"]
 
 
 def test_a_single_case_or_a_null_runner_has_no_control() -> None:
-    assert [case.control_of for case in twins_of("torch")] == [None]
-    assert [case.control_of for case in twins_of("torch", "mine", computes=False)] == [None, None]
+    assert [case.control_of for case in planned("torch")] == [None]
+    assert [case.control_of for case in planned("torch", "mine", computes=False)] == [None, None]
 
 
 def test_a_control_has_the_capabilities_of_its_original() -> None:
-    cases = twins_of("torch", "mine")
+    cases = planned("torch", "mine")
     targets_info = with_control_targets(cases, {"torch": target_info("torch"), "mine": target_info("mine")})
     assert targets_info["torch-again"].target.name == "torch"
 

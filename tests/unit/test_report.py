@@ -255,9 +255,9 @@ def test_outliers_are_counted_and_stay_in_the_plot(live: Analysis) -> None:
     result = run.records[at].result
     assert result is not None
     slow = (*result.samples["inference"].warm_ns[:-1], 10**9)
-    spoilt = msgspec.structs.replace(result, samples={"inference": Timings(1, 1, slow)})
+    corrupted = msgspec.structs.replace(result, samples={"inference": Timings(1, 1, slow)})
     records = list(run.records)
-    records[at] = msgspec.structs.replace(records[at], result=spoilt)
+    records[at] = msgspec.structs.replace(records[at], result=corrupted)
     made = analyse(Run(run.folder, run.info, tuple(records)))
     (found,) = [entry for entry in outliers(made) if (entry.case, entry.metric) == (case.id, "inference.warm")]
     assert found.severe >= 1

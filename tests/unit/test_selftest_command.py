@@ -163,7 +163,7 @@ def test_a_failure_of_the_unmodified_one_is_a_false_alarm() -> None:
     assert judged([case_of(UNMODIFIED)], unmodified=Reason("clock", "m"))["none"] == (False, "clock: m")
 
 
-def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def exit_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Return the exit code of ``runoff selftest`` and its stderr."""
     with pytest.raises(SystemExit) as left:
         cli.main(["selftest", *arguments])
@@ -178,7 +178,7 @@ def left_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, err = left_with(capsys, *arguments)
+    code, err = exit_of(capsys, *arguments)
     assert code == 2
     assert words in err
 
@@ -193,7 +193,7 @@ def test_without_the_environment_it_says_what_to_run(
 ) -> None:
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "none"))
     monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path / "results"))
-    code, err = left_with(capsys, "--quick")
+    code, err = exit_of(capsys, "--quick")
     assert code == 3
     assert "run: nox -s ort-python" in err
     assert list(tmp_path.iterdir()) == []

@@ -80,11 +80,11 @@ def test_a_line_cut_off_anywhere_costs_that_line_only(
     assert [record.order for record in read_run(writer.folder).records] == [*range(survivors), 7]
 
 
-@pytest.mark.parametrize("spoilt", [b"{}\n", b"not json\n", b'{"case": "\xff\xfe"}\n'])
-def test_an_invalid_raw_file_is_named(spoilt: bytes, writer: RunWriter) -> None:
+@pytest.mark.parametrize("corrupted", [b"{}\n", b"not json\n", b'{"case": "\xff\xfe"}\n'])
+def test_an_invalid_raw_file_is_named(corrupted: bytes, writer: RunWriter) -> None:
     writer.append(record_of())
     with raw(writer).open("ab") as file:
-        file.write(spoilt)
+        file.write(corrupted)
     with pytest.raises(RunoffError, match=r"mine\.life\.jsonl is not a raw result.*--resume"):
         read_run(writer.folder)
 

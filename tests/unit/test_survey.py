@@ -59,11 +59,11 @@ def test_a_runner_that_cannot_be_queried(script: str, kind: str, words: str, spa
 
 
 def test_a_runner_reports_that_it_is_unavailable(spawner: Spawner) -> None:
-    lack = {
+    response = {
         **msgspec.to_builtins(capabilities()),
         "unavailable": {"kind": "runtime-missing", "message": "m", "hint": "h"},
     }
-    reason = ask(spawner, f"echo '{msgspec.json.encode(lack).decode()}'; exit 3").reason
+    reason = ask(spawner, f"echo '{msgspec.json.encode(response).decode()}'; exit 3").reason
     assert reason is not None
     assert (reason.kind, reason.message, reason.hint) == ("runtime-missing", "m", "h")
 
@@ -78,7 +78,7 @@ def test_a_program_that_cannot_be_started(spawner: Spawner, tmp_path: Path) -> N
     assert str(path) in reason.message
 
 
-def ask_script(
+def query_script(
     name: str, script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int = 0o755
 ) -> tuple[str | None, Reason | None]:
     folder = tmp_path / name / "bin"
@@ -112,7 +112,7 @@ def test_tools(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found, reason = ask_script(name, script, tmp_path, monkeypatch)
+    found, reason = query_script(name, script, tmp_path, monkeypatch)
     assert found == version
     assert (reason.kind if reason else None) == kind
     assert reason is None or reason.hint == "get it"
@@ -120,7 +120,7 @@ def test_tools(
 
 def test_an_installed_tool_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "[ $1 = --version ] && echo perf version 6.1 || { echo No permission. >&2; exit 255; }"
-    version, reason = ask_script("perf", script, tmp_path, monkeypatch)
+    version, reason = query_script("perf", script, tmp_path, monkeypatch)
     assert version == "6.1"
     assert reason is not None
     assert (reason.kind, reason.hint) == ("tool-refused", "let it")
@@ -130,6 +130,6 @@ def test_an_installed_tool_without_permission(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_tool_that_is_not_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, reason = ask_script("no-such-tool", "true", tmp_path, monkeypatch, 0o644)
+    _, reason = query_script("no-such-tool", "true", tmp_path, monkeypatch, 0o644)
     assert reason is not None
     assert reason.kind == "tool-missing"

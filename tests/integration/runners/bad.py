@@ -85,7 +85,7 @@ def write(path: str, text: str) -> None:
     temporary.replace(path)
 
 
-def go_wrong(how: str, result_path: str) -> None:
+def fail_before_response(how: str, result_path: str) -> None:
     """Fail before the response."""
     if how == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -125,7 +125,7 @@ def main() -> int:
         result["samples"] = {"inference": turns.take(how.removeprefix("turn-"), request)}
         write(arguments[3], json.dumps(result))
         return 0
-    go_wrong(how, arguments[3])
+    fail_before_response(how, arguments[3])
     result = answer(how, request)
     if how == "unsupported":
         result |= {"status": "unsupported", "kind": "provider-unavailable", "message": "no luck", "outputs": []}
