@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CAPI = Runner("capi-rust", capi_rust, "onnx")
 
 
-def test_outputs_and_inputs_are_those_of_the_reference(models: Path, tmp_path: Path) -> None:
+def test_outputs_and_inputs_equal_the_reference(models: Path, tmp_path: Path) -> None:
     request = golden("accuracy-classify", CAPI, models, tmp_path)
     outcome = execute(CAPI, {**request, "settings": {"batch": 1}}, tmp_path)
     assert outcome.exit_code == 0, outcome.stderr

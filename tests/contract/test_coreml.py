@@ -130,7 +130,7 @@ def test_the_devices_of_the_mac_are_reported(variables: dict[str, str], provider
     assert ("planned devices" in (can.build or "")) == ("FAKE_MACOS" in variables)
 
 
-def test_a_short_process_compiles_loads_and_answers(models: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_short_process_compiles_loads_and_infers(models: Path, folder: Path, tmp_path: Path) -> None:
     runner = fake_runner()
     outcome = execute(runner, request_for(runner, "once-classify", models, folder, tmp_path), tmp_path)
     effective = effective_of(outcome)
@@ -144,7 +144,7 @@ def test_a_short_process_compiles_loads_and_answers(models: Path, folder: Path, 
 
 
 @pytest.mark.parametrize("form", ["mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible"])
-def test_every_package_gives_the_right_answers(form: str, models: Path, folder: Path, tmp_path: Path) -> None:
+def test_every_package_computes_the_right_outputs(form: str, models: Path, folder: Path, tmp_path: Path) -> None:
     runner = fake_runner(form)
     names = ("china", "flower", "rocket")
     request = tensor_request(runner, models, tmp_path, *names)
@@ -199,7 +199,7 @@ def _package_sha256(package: Path) -> str:
     ("provider", "units"),
     [("coreml-cpu", "CPU_ONLY"), ("coreml-gpu", "CPU_AND_GPU"), ("coreml-ne", "CPU_AND_NE")],
 )
-def test_compute_units_are_those_of_the_provider(
+def test_compute_units_match_the_provider(
     provider: str, units: str, models: Path, folder: Path, tmp_path: Path
 ) -> None:
     runner = fake_runner()

@@ -88,7 +88,7 @@ def test_every_inference_has_its_parts(name: str, fake_runner: Runner, models: P
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_turns_have_the_parts_and_the_right_answers(
+def test_turns_have_the_parts_and_the_right_outputs(
     batch: int, fake_runner: Runner, models: Path, tmp_path: Path
 ) -> None:
     request = photos(fake_runner, models, tmp_path, batch)

@@ -94,7 +94,7 @@ def test_latency_keeps_every_warm_sample(computing: Runner, answer: Callable[[st
     assert result.tensors == ()
 
 
-def test_latency_times_preprocessing_apart(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_latency_times_preprocessing_separately(implementation: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", implementation, models, tmp_path)
     request["measure"] = {"kind": "latency", "min_samples": 3, "min_ns": 60_000_000, "warmup": 0}
     samples = execute(implementation, request, tmp_path).result.samples

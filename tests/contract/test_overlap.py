@@ -22,7 +22,7 @@ def both(runner: Runner, request: Document, folder: Path) -> tuple[Outcome, Outc
     return without, execute(runner, request, folder)
 
 
-def test_the_answer_is_the_same(computing_program: Runner, models: Path, tmp_path: Path) -> None:
+def test_overlap_does_not_change_the_outputs(computing_program: Runner, models: Path, tmp_path: Path) -> None:
     outputs: list[bytes] = []
     request = golden("once-classify", computing_program, models, tmp_path)
     for overlap in (False, True):

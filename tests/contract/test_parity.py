@@ -75,7 +75,7 @@ def test_same_tensor_from_any_kind_of_image(
         _check_pixels(written, preprocess([str(path)], _SPEC), path.name)
 
 
-def test_a_batch_gives_what_its_items_give(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_a_batch_equals_its_single_items(computing: Runner, models: Path, tmp_path: Path) -> None:
     request = tensor_request(computing, models, tmp_path, *PHOTOS)
     request["settings"]["batch"] = 4
     outputs = execute(computing, request, tmp_path).result.outputs

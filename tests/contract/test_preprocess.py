@@ -49,7 +49,7 @@ def test_box_is_the_part_that_the_crop_keeps(size: tuple[int, int], interpolatio
     assert np.abs(np.asarray(part) - _resize_then_crop(picture, spec)).max() < 0.01
 
 
-def test_normalises_each_channel_apart(tmp_path: Path) -> None:
+def test_normalises_each_channel_separately(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.new("RGB", (300, 300), (10, 100, 200)).save(path)
     spec: Preprocess = {**_spec("bicubic"), "mean": [1.0, 2.0, 3.0], "std": [2.0, 4.0, 8.0]}

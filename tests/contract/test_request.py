@@ -43,7 +43,7 @@ def test_golden_requests_are_read_alike(name: str) -> None:
     assert msgspec.convert(read, Request) == known
 
 
-def test_defaults_are_those_of_the_classes() -> None:
+def test_defaults_equal_those_of_the_classes() -> None:
     document = _golden("once-classify")
     for name in ("settings", "measure", "top_k", "labels"):
         document.pop(name, None)

@@ -157,7 +157,7 @@ def test_outputs_before_any_turn_come_from_the_warm_up(implementation: Runner, m
     assert result.samples["inference"].warm_ns == ()
 
 
-def test_an_empty_turn_leaves_the_outputs_alone(implementation: Runner, models: Path, tmp_path: Path) -> None:
+def test_an_empty_turn_keeps_the_outputs(implementation: Runner, models: Path, tmp_path: Path) -> None:
     with started(implementation, photos(implementation, models, tmp_path), tmp_path) as live:
         live.turn(5)
         assert [live.turn() for _ in range(3)] == [{"inference": []}] * 3

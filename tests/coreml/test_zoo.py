@@ -28,7 +28,7 @@ FIXED, FLEXIBLE = PACKAGES[0], PACKAGES[-1]
 
 @pytest.mark.parametrize("kind", [FIXED, FLEXIBLE], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_package_computes_what_pytorch_computes(
+def test_a_package_computes_the_same_as_pytorch(
     name: str, kind: PackageKind, subject: Callable[[str], Subject], package: Path
 ) -> None:
     given = subject(name)

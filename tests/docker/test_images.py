@@ -36,7 +36,7 @@ def test_a_container_has_no_privilege_and_no_build_tools(image: Image) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_path_answers_without_a_network_for_any_user(image: Image, target: str, caller: str) -> None:
+def test_every_target_works_without_a_network_for_any_user(image: Image, target: str, caller: str) -> None:
     ran = image.run("run", "--target", target, "--json", options=("--user", caller))
     assert ran.returncode == 0, ran.stderr
     result = json.loads(ran.stdout)

@@ -77,7 +77,7 @@ def test_the_pass_list_equals_that_of_onnxruntime(cases: list[Case], note: Calla
     assert "\n".join(filter(None, all_differences)) == ""
 
 
-def test_the_comparison_sees_a_wrong_answer(tmp_path: Path) -> None:
+def test_the_comparison_detects_a_wrong_output(tmp_path: Path) -> None:
     add, mul = (one_node(operator, tmp_path) for operator in ("Add", "Mul"))
     x, y = np.full(3, 2, np.float32), np.full(3, 3, np.float32)
     case = Case("add", add, [([x, y], [x + y])], 1e-3, 1e-7)

@@ -97,7 +97,7 @@ def test_equal_joules_are_no_difference(injected: tuple[ExitCode, Analysis, Inje
     assert lines_of(analysis, "ort-rust")["process.package"]["verdict"].startswith("no difference")
 
 
-def test_a_null_runner_shows_what_a_process_costs_the_harness(
+def test_a_null_runner_shows_the_harness_cost_of_a_process(
     injected: tuple[ExitCode, Analysis, InjectedEnergy],
 ) -> None:
     _, analysis, _ = injected

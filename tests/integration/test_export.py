@@ -173,7 +173,7 @@ print(json.dumps([digest(0) == digest(0), digest(0) == digest(1)]))
     assert ask(code, store.folder, NAME) == [True, False]
 
 
-def test_a_pixel_step_of_noise_does_not_change_what_is_seen(store: ModelStore) -> None:
+def test_a_pixel_step_of_noise_does_not_change_the_class(store: ModelStore) -> None:
     code = (
         LOAD
         + """

@@ -22,7 +22,7 @@ def test_extension(name: str) -> None:
     check(name)
 
 
-def test_profiles_are_those_of_the_files() -> None:
+def test_profiles_equal_the_files() -> None:
     folder = paths.root() / "python" / "runoff" / "profiles"
     files = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.toml")}
     expected = {

@@ -142,7 +142,7 @@ TAKEN_OUT = [
 
 @pytest.mark.parametrize(("faults", "take_out"), TAKEN_OUT)
 @pytest.mark.usefixtures("complete")
-def test_without_its_check_a_fault_goes_uncaught(
+def test_without_its_check_a_fault_is_missed(
     faults: tuple[str, ...],
     take_out: Callable[[pytest.MonkeyPatch], None],
     tmp_path: Path,

@@ -150,7 +150,7 @@ def test_text_sorts_by_the_numbers_in_it(reading: Reading) -> None:
         assert opened.page.evaluate("compare('batch 4', 'batch 16')") < 0
 
 
-def test_a_scrolled_table_on_a_phone_still_says_what_a_row_is(reading: Reading) -> None:
+def test_a_scrolled_table_on_a_phone_still_shows_row_headers(reading: Reading) -> None:
     with reading(width=390) as opened:
         page = opened.page
         first = page.locator("#compare tbody th").first

@@ -96,7 +96,7 @@ def test_unpaired_ratio_with_one_process_on_a_side_has_no_interval() -> None:
 
 
 @given(arrays(np.float64, st.integers(2, 20), elements=st.floats(-2, 2)))
-def test_p_value_and_interval_say_the_same(logs: np.ndarray) -> None:
+def test_p_value_and_interval_agree(logs: np.ndarray) -> None:
     ratio = paired(singles(logs))
     clear = min(abs(np.log(ratio.low)), abs(np.log(ratio.high))) > 1e-9
     assert (ratio.p < 0.05) == (not ratio.low <= 1 <= ratio.high) or not clear
@@ -176,14 +176,14 @@ def test_outliers_are_counted_by_tukeys_fences() -> None:
 
 
 @pytest.mark.parametrize(("q", "fewest"), [(0.9, 64), (0.99, 662), (0.999, 6636)])
-def test_fewest_samples_are_those_of_mlperf(q: float, fewest: int) -> None:
+def test_minimum_samples_equal_those_of_mlperf(q: float, fewest: int) -> None:
     assert fewest_samples(q) == fewest
     assert percentile([np.arange(fewest - 1, dtype=np.float64)], q) is None
     assert percentile([np.arange(fewest, dtype=np.float64)], q) is not None
 
 
 @pytest.mark.parametrize(("n", "q"), [(64, 0.9), (500, 0.9), (700, 0.99), (31, 0.5)])
-def test_percentile_bounds_are_those_of_scipys_quantile_test(n: int, q: float) -> None:
+def test_percentile_bounds_equal_scipys_quantile_test(n: int, q: float) -> None:
     values = RNG(n).lognormal(0, 0.3, n)
     bound = percentile([values], q)
     theirs = stats.quantile_test(values, p=q).confidence_interval(0.98)

@@ -61,7 +61,7 @@ def test_metrics_carry_their_phase(summary: pd.DataFrame) -> None:
     assert {"max_rel_diff", "cosine", "top1_agrees", "input_max_diff", "task_clock", "cycles"} <= names
 
 
-def test_ratio_says_how_many_times_faster(summary: pd.DataFrame) -> None:
+def test_ratio_is_the_factor_of_the_speedup(summary: pd.DataFrame) -> None:
     row = pick(summary, "ort-rust", "wall", "torch")
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
     assert row["ratio"] == pytest.approx(2940 / 109, rel=0.1)
@@ -211,7 +211,7 @@ def _live(beside: int) -> Run:
 
 
 @pytest.mark.parametrize(("beside", "ratio"), [(1, 1.5), (2, 1.2)])
-def test_samples_of_live_processes_are_paired_by_index_when_they_took_turns(beside: int, ratio: float) -> None:
+def test_samples_of_interleaved_processes_are_paired_by_index(beside: int, ratio: float) -> None:
     row = pick(summary_of(_live(beside)), "ort-rust", "inference.warm", "ort-python")
     assert (row["ratio"], row["n"]) == (pytest.approx(ratio), 4)
 

@@ -73,7 +73,7 @@ def _audited(effective: Effective, field: str) -> tuple[str, str]:
         ("provider", {"provider": "cuda"}),
     ],
 )
-def test_audit_finds_what_differs_and_names_the_target(point: str, change: dict[str, object]) -> None:
+def test_audit_finds_differences_and_names_the_target(point: str, change: dict[str, object]) -> None:
     usual = result_of(case_of("ort-rust")).effective
     assert usual is not None
     outcome, detail = _audited(msgspec.structs.replace(usual, **change), point)
@@ -135,7 +135,7 @@ def _prepared(source: str, **fields: object) -> dict[str, tuple[str, str]]:
     return {point.point: (point.outcome, point.detail) for point in audit(run)}
 
 
-def test_a_prepared_model_is_named_by_what_it_was_prepared_from() -> None:
+def test_a_prepared_model_is_named_by_its_source() -> None:
     outcome, detail = _prepared("ab" * 32)["same weights"]
     assert outcome == "ok"
     assert detail == "onnx abababababab, pt cdcdcdcdcdcd, ort efefefefefef prepared from abababababab"
@@ -217,7 +217,7 @@ def test_threads_are_counted_and_not_assumed(busy: int | None, outcome: str, det
     assert found(run)["threads"] == (outcome, detail)
 
 
-def test_a_thread_without_work_leaves_it_unknown() -> None:
+def test_a_thread_without_work_makes_the_point_unknown() -> None:
     cases = [case_of(target, threads=2) for target in ("ort-python", "ort-rust")]
     records = [
         record(case, "latency", 0, result=result_of(case), turned=turned_of(busy_threads=busy))
@@ -306,7 +306,7 @@ def test_checked_outputs_bound_the_error_rate() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 30, 300, 100_000])
-def test_the_rule_of_three_is_the_first_term_of_what_is_printed(n: int) -> None:
+def test_the_rule_of_three_is_the_first_term_of_the_printed_bound(n: int) -> None:
     share = rarest(n)
     assert (1 - share) ** n == pytest.approx(0.05)
     assert share == pytest.approx(3 / n, rel=0.06) or n < 30
@@ -323,7 +323,7 @@ def test_an_a_a_control_is_shown_and_does_not_compete() -> None:
     assert audited["A/A control"] == ("differs", "ort-python-again did not run as ort-python did")
 
 
-def test_wrong_answers_are_a_failed_point_with_their_reason() -> None:
+def test_wrong_outputs_are_a_failed_point_with_a_reason() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, "life")
     wrong = msgspec.structs.replace(run.records[1], status="error", reason=Reason("outputs-differ", "off by 3"))
     corrupted = Run(run.folder, run.info, (run.records[0], wrong))

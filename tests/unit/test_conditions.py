@@ -20,7 +20,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("now")
-def test_shares_are_of_what_they_say() -> None:
+def test_shares_have_the_stated_denominators() -> None:
     found = conditions_since(BEFORE, spent_ns=1_500_000_000, switches=7)
     assert (found.steal, found.others, found.mhz) == (0.05, 0.5, 2500.0)
     assert (found.throttled, found.switches) == (0.25, 7)

@@ -69,7 +69,7 @@ def test_uncounted_values_are_not_numbers(text: str) -> None:
     assert found.joules["core"] == 0.5
 
 
-def test_a_window_goes_from_interval_to_interval(events: Path, spawner: Spawner) -> None:
+def test_a_window_extends_from_interval_to_interval(events: Path, spawner: Spawner) -> None:
     block = interval(None, energy_pkg=2.0, energy_ram=0.1).replace("{", '{"interval": NUMBER, ')
     perf_that(events.parent, interval(None, energy_pkg=0.01, energy_ram=0.01), every_tenth(block))
     meter = find_perf(spawner)

@@ -79,7 +79,7 @@ def test_counters_that_stay_at_zero_while_cores_are_busy_are_dead() -> None:
     assert silent["neural-engine"].endswith("not in use, or dead")
 
 
-def test_a_window_goes_from_block_to_block(spawner: Spawner, tmp_path: Path) -> None:
+def test_a_window_extends_from_block_to_block(spawner: Spawner, tmp_path: Path) -> None:
     argv = (str(program(tmp_path, "powermetrics", every_tenth("\0" + plist()))),)
     meter = make_meter(argv, DOMAINS)
     meter.open(spawner, tmp_path)

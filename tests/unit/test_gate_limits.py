@@ -122,7 +122,7 @@ def test_a_noise_floor_above_the_limit_is_reported() -> None:
         ("latency.median of fast / slow > 0.4", "exceeded"),
     ],
 )
-def test_a_ratio_of_two_targets_is_checked_whatever_the_baseline_is(text: str, outcome: str) -> None:
+def test_a_ratio_of_two_targets_is_checked_with_any_baseline(text: str, outcome: str) -> None:
     run = turns_run({"main": 5.0, "slow": 20.0, "fast": 10.0})
     (check,) = gate(run, text).checks
     assert (check.outcome, check.limit, check.change, check.note) == (outcome, text, "", "")

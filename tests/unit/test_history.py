@@ -72,7 +72,7 @@ def verdicts(one: Series) -> list[str | None]:
     return [words(point.change.verdict) if point.change else None for point in one.points]
 
 
-def test_each_line_has_what_identifies_its_versions(days: Path) -> None:
+def test_each_line_identifies_its_versions(days: Path) -> None:
     lines = query.select(runs_in(days), "SELECT * FROM history ORDER BY started")
     assert [*BY_CASE, *SUMMARY, "file_row_number"] == list(lines[0])
     places = [line["file_row_number"] for line in lines if line["run"] == "days-20261104-120000"]

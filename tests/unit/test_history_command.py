@@ -159,7 +159,7 @@ def test_a_missing_or_unexpected_folder_of_runs(words: tuple[str, ...], message:
     assert error.message == message
 
 
-def test_a_query_answers_with_lines(days: Path) -> None:
+def test_a_query_returns_rows(days: Path) -> None:
     sql = 'SELECT run, count(DISTINCT "case") AS cases FROM history GROUP BY run ORDER BY run'
     done = run_history(days, "--sql", sql)
     cells = [cell for day in (1, 2, 3) for cell in (f"days-2026110{day}-120000", "3")]
@@ -193,7 +193,7 @@ def _records(text: str) -> list[str]:
     return ["\n".join(line for line in part.splitlines() if len(line.split()) > 1) for part in text.split("\n\n")]
 
 
-def test_nothing_is_fetched_to_answer_a_query(days: Path) -> None:
+def test_a_query_downloads_nothing(days: Path) -> None:
     error = refused(days, "--sql", "SELECT * FROM 'https://localhost:9/none.csv'")
     assert "--sql: " in error.message
 

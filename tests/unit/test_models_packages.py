@@ -45,7 +45,7 @@ def test_each_package_has_a_separate_folder() -> None:
     assert len(folders) == len(PACKAGES)
 
 
-def test_how_a_package_was_verified() -> None:
+def test_the_description_of_a_packages_check() -> None:
     checks = Check("mlpackage", 1, 1e-6, 2e-7), Check("mlpackage", 4, 1e-6, 1.23e-6), Check("onnx", 1, 1.0, 1.0)
     assert verified(model(*checks, packages=("mlpackage",)), "mlpackage") == (
         "package verified on Linux by the evaluator (largest difference 1.2e-06 of the largest logit)"

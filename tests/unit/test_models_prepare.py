@@ -74,7 +74,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return Program(tmp_path)
 
 
-def test_packages_are_made_where_they_are_wanted_and_once(program: Program) -> None:
+def test_packages_are_created_once_if_requested(program: Program) -> None:
     messages: list[str] = []
     assert ensure_models([NAME], program, messages.append)[NAME].formats == ("onnx",)
     assert program.commands == messages == []

@@ -142,7 +142,7 @@ def test_a_model_without_an_onnx_file_is_not_prepared(program: Program) -> None:
         ({"stdout": '{"path": "/nowhere.ort", "made": true, "key": {}}'}, "/nowhere.ort"),
     ],
 )
-def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], words: str, program: Program) -> None:
+def test_a_failing_program_falls_back_to_the_usual_format(ended: dict[str, Any], words: str, program: Program) -> None:
     program.ended = ended
     ready, messages = prepare(program, plan("native", "torch"))
     assert [case.format for case in ready.cases] == ["onnx", "pt"]
@@ -151,7 +151,7 @@ def test_a_program_that_fails_leaves_the_usual_format(ended: dict[str, Any], wor
     assert messages == [f"net is measured without a prepared file: {ready.reasons['net']}"]
 
 
-def test_a_program_that_is_not_built_leaves_the_usual_format(program: Program, tmp_path: Path) -> None:
+def test_a_missing_program_falls_back_to_the_usual_format(program: Program, tmp_path: Path) -> None:
     (tmp_path / "runoff-ort").unlink()
     ready, messages = prepare(program, plan("native"))
     assert (ready.cases[0].format, program.commands) == ("onnx", [])

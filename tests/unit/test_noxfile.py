@@ -58,7 +58,7 @@ def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
     assert {*noxfile.EDITABLE, *noxfile.WITH_WHEEL, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
 
 
-def test_pins_of_the_gpu_build_are_those_of_pytorch() -> None:
+def test_pins_of_the_gpu_build_equal_those_of_pytorch() -> None:
     """Both environments then contain the same CUDA files, shared by hard links."""
     folder = paths.root() / "requirements"
     pins = [

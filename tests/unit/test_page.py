@@ -73,7 +73,7 @@ def test_the_page_needs_nothing_else(text: str) -> None:
     assert "http" not in re.sub(r'(xmlns(:xlink)?="[^"]*"|http-equiv)', "", text)
 
 
-def test_the_comparison_says_how_its_pairs_were_timed(text: str) -> None:
+def test_the_comparison_reports_the_timing_of_its_pairs(text: str) -> None:
     def intro(whole: str) -> str:
         return whole.partition('<section id="compare-all"')[2].partition("</p>")[0]
 
@@ -115,7 +115,7 @@ def test_a_run_without_results_is_reported(tmp_path: Path) -> None:
     assert "<figure" not in text
 
 
-def test_a_report_elsewhere_links_to_what_is_there(tmp_path: Path) -> None:
+def test_a_report_in_another_folder_links_to_existing_files(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path / "run", targets=("ort-python",), profiles=("default",), blocks=2, warm=3)
     (run.folder / "raw").mkdir(parents=True)
     (run.folder / "raw" / "one.jsonl").touch()

@@ -29,6 +29,6 @@ def test_tunables_of_the_caller_or_of_the_target_stay(monkeypatch: pytest.Monkey
     assert with_huge_pages(own).env["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
 
 
-def test_what_is_not_told_is_none_given() -> None:
+def test_an_unreported_value_means_no_huge_pages() -> None:
     assert huge_bytes(os.getpid()) >= 0
     assert huge_bytes(2**30) == 0

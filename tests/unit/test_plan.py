@@ -54,7 +54,9 @@ def plan_one(offered: TargetInfo, **settings: object) -> Case:
         ({}, {"precision": "fp16"}, "precision", "'fp16'"),
     ],
 )
-def test_why_a_case_cannot_run(changes: dict[str, Any], requested: dict[str, Any], kind: str, words: str) -> None:
+def test_reasons_for_unavailable_cases(
+    changes: dict[str, Any], requested: dict[str, Any], kind: str, words: str
+) -> None:
     case = plan_one(target_info(**changes), **requested)
     assert case.skipped is not None
     assert case.skipped.kind == kind
@@ -148,7 +150,7 @@ def test_compared_cases_differ_only_in_the_target() -> None:
     assert mine.comparison != plan_one(target_info("mine"), threads=2).comparison
 
 
-def test_capabilities_are_optional_where_the_protocol_says_so() -> None:
+def test_optional_capabilities_have_the_defaults_of_the_protocol() -> None:
     can = capabilities()
     assert (can.computes, can.max_batch, can.precisions) == (True, None, ("fp32",))
 

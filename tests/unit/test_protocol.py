@@ -43,7 +43,7 @@ def message_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_the_classes_are_those_of_the_schema(name: str) -> None:
+def test_the_classes_match_the_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(name))
     classes = json.loads(msgspec.json.encode(msgspec.json.schema(MESSAGES[name])))
     assert constraints(classes) == constraints(schema(name))

@@ -188,7 +188,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  runoff selftest --time 10m" in capsys.readouterr().out
 
 
-def test_without_the_environment_it_says_what_to_run(
+def test_without_the_environment_there_is_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "none"))

@@ -58,29 +58,29 @@ def test_the_unmodified_one_is_always_right() -> None:
     assert all(answers(injected.Unmodified, 300))
 
 
-def test_one_answer_in_about_a_hundred_is_wrong() -> None:
+def test_about_one_output_in_a_hundred_is_wrong() -> None:
     wrong = [index for index, right in enumerate(answers(injected.Wrong, 505)) if not right]
     assert len(wrong) == 5
     assert set(np.diff(wrong)) == {101}
 
 
-def test_the_wrong_answer_leaves_the_right_one_alone() -> None:
+def test_a_wrong_output_does_not_modify_the_right_one() -> None:
     session = injected.Wrong(Net(), 0.0)
     for _ in range(101):
         session.run(ITEMS[0])
     assert np.array_equal(ITEMS[0]["logits"], np.arange(10, dtype=np.float32)[None])
 
 
-def test_the_first_answer_for_ever() -> None:
+def test_the_first_output_is_repeated() -> None:
     right = answers(injected.Cached, 12)
     assert [index for index, fine in enumerate(right) if fine] == [0, 4, 8]
 
 
-def test_the_answer_to_the_input_before() -> None:
+def test_the_output_of_the_previous_input() -> None:
     assert answers(injected.Late, 8) == [True] + [False] * 7
 
 
-def test_a_cached_answer_is_computed_all_the_same() -> None:
+def test_a_cached_output_still_takes_the_computation() -> None:
     net = Net()
     session = injected.Cached(net, 0.0)
     for item in ITEMS:

@@ -48,7 +48,7 @@ def blocks(run: Run) -> list[int]:
     return sorted({record.block for record in run.records if record.probe == "latency"})
 
 
-def test_a_block_belongs_where_its_last_process_ended() -> None:
+def test_a_block_belongs_to_the_part_of_its_last_process() -> None:
     run = timed_run((10, 20), (59, 61), (100, 119), (179, 179.9))
     assert [blocks(part) for part in split_run(run, "latency", 3)] == [[0], [1, 2], [3]]
 
@@ -62,7 +62,7 @@ def test_no_block_is_cut_or_counted_twice() -> None:
         assert all(len([r for r in part.records if r.probe == "latency" and r.block == b]) == 2 for b in blocks(part))
 
 
-def test_what_ended_after_the_time_is_in_no_part() -> None:
+def test_blocks_after_the_time_are_in_no_part() -> None:
     run = timed_run((10,), (185,))
     assert [blocks(part) for part in split_run(run, "latency", 3)] == [[0], [], []]
     assert split_run(run, "latency", 1) == [run]

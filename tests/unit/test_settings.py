@@ -57,7 +57,7 @@ def test_the_last_key_turns_fastest() -> None:
     assert [(one.threads, one.batch) for one in swept] == [(1, 1), (1, 4), (2, 1), (2, 4)]
 
 
-def test_a_profile_is_laid_under_what_is_given() -> None:
+def test_explicit_settings_override_the_profile() -> None:
     cold = resolve({"profile": "cold"})
     assert (cold.spinning, cold.arena, cold.teardown) == (False, False, "skip")
     assert (cold.prepared, cold.overlap) == (True, True)

@@ -99,7 +99,7 @@ def request(threads: int = 1) -> Any:
         ("callers", 1, 4, "model"),
     ],
 )
-def test_an_inference_is_so_many_calls_and_gives_the_output_of_its_own_input(
+def test_an_inference_is_many_calls_and_returns_the_output_of_its_input(
     kind: str, threads: int, calls: int, model: str
 ) -> None:
     session = runners().KINDS[kind](Library, request(threads))
@@ -116,7 +116,7 @@ def test_threads_that_get_different_outputs_are_a_failure() -> None:
 
 
 @pytest.mark.parametrize("size", [(640, 427), (300, 500)])
-def test_the_whole_resized_image_gives_the_tensor_of_what_the_crop_keeps(size: tuple[int, int], tmp_path: Path) -> None:
+def test_resizing_the_whole_image_equals_resizing_the_crop(size: tuple[int, int], tmp_path: Path) -> None:
     from PIL import Image
 
     path = str(tmp_path / "noise.png")

@@ -92,7 +92,7 @@ def test_the_example_of_the_design_parses() -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named_with_what_to_do(mistake: str) -> None:
+def test_a_mistake_is_named_with_a_hint(mistake: str) -> None:
     text, message, hint = MISTAKES[mistake]
     with pytest.raises(RunoffError) as caught:
         suite_of(text)

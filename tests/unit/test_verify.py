@@ -65,7 +65,7 @@ def written(folder: Path, place: int, answer: np.ndarray[tuple[int], np.dtype[np
 ORDER = (3, 1, 4, 0, 5, 2, 6, 7)
 
 
-def test_a_right_answer_is_right_whatever_the_order(model: StoredModel) -> None:
+def test_a_right_output_is_accepted_in_any_order(model: StoredModel) -> None:
     for place, example in enumerate(ORDER):
         outputs = [written(model.folder, place, ANSWERS[example])]
         parity, doubt = check_turn(CASE, model, ORDER, [place], outputs)
@@ -74,7 +74,7 @@ def test_a_right_answer_is_right_whatever_the_order(model: StoredModel) -> None:
 
 
 @pytest.mark.parametrize("other", [example for example in range(EXAMPLES) if example != ORDER[2]])
-def test_the_answer_to_another_example_is_named(other: int, model: StoredModel) -> None:
+def test_the_output_of_another_example_is_named(other: int, model: StoredModel) -> None:
     _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, ANSWERS[other])])
     assert doubt is not None
     assert doubt.kind == "outputs-differ"
