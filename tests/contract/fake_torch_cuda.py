@@ -39,7 +39,7 @@ def load_target() -> "Target":
     torch.cuda.get_device_name = lambda _index: "Stand-in"
     target_torch._DEVICES["cuda"] = "cpu"
     if FULL == "move_to_device_pass":
-        # on the CPU nothing is moved
+        # the pass moves nothing on the CPU
         target_torch._DEVICES["cuda"] = "meta"
         passes.move_to_device_pass = fail
     effective = target_torch._Session.effective

@@ -238,7 +238,7 @@ def _rgb(picture: Image.Image) -> Pixels:
 
 
 def _profile() -> bytes:
-    """Return a colour profile that is not sRGB: readers have to leave the values alone."""
+    """Return a colour profile that is not sRGB: readers must not convert the values."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 

@@ -19,7 +19,7 @@ UNITS = {"coreml": "ALL", "coreml-cpu": "CPUOnly", "coreml-gpu": "CPUAndGPU", "c
 
 
 def fake_runner(provider: str, session_file: Path) -> Runner:
-    """Return the runner over an ONNX Runtime whose Core ML provider `provider` (takes or refuses) the model."""
+    """Return the runner over an ONNX Runtime whose Core ML provider takes or refuses the model, as `provider` says."""
     python = ort_python().command[0]
     env = {"PYTHONPATH": str(paths.runners().parent), "FAKE_PROVIDER": provider, "FAKE_SESSION_FILE": str(session_file)}
     target = Target(name="ort-python", command=(python, "-P", str(FAKE)), env=env)

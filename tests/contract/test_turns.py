@@ -27,7 +27,7 @@ SEED = 5
 
 
 class Live:
-    """A runner that takes turns."""
+    """A live runner with turns."""
 
     def __init__(self, process: subprocess.Popen[str], result: Path) -> None:
         self.process = process
@@ -46,7 +46,7 @@ class Live:
         return self.read()
 
     def turn(self, *items: int) -> dict[str, list[int]]:
-        """Let it take a turn; return the durations by part."""
+        """Request a turn; return the durations by part."""
         durations: dict[str, list[int]] = json.loads(self.ask(" ".join(map(str, items))))
         assert {len(part) for part in durations.values()} == {len(items)}
         return durations
@@ -102,7 +102,7 @@ def photos(runner: Runner, models: Path, folder: Path, batch: int = 1) -> Docume
 
 
 def assert_right(outputs: list[WrittenTensor], first: int, batch: int, models: Path) -> None:
-    """Assert that these are the model's answers to the batch that begins with the item `first`."""
+    """Assert that the outputs are the model's for the batch that starts with the item `first`."""
     assert [tensor.items for tensor in outputs] == [tuple((first + row) % len(PHOTOS) for row in range(batch))]
     assert Path(outputs[0].path).name == f"logits.{first}.bin"
     references = [models / MODEL / f"{name}.reference.bin" for name in PHOTOS]

@@ -44,5 +44,5 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Return where a package can be written."""
+    """Return a path for a package."""
     return tmp_path / "model.mlpackage"

@@ -1,4 +1,4 @@
-"""The images that `nox -s docker` has built, and the folders that are mounted into their containers."""
+"""The images built by `nox -s docker`, and the folders mounted into their containers."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ FLOAT = np.dtype(np.float32)
 
 
 def adding_model(folder: Path) -> Path:
-    """Write a model with the sum of its inputs, and the first as it is."""
+    """Write a model that returns the sum of its inputs, and the first input."""
     nodes = [helper.make_node("Add", ["x", "z"], ["sum"]), helper.make_node("Identity", ["x"], ["same"])]
     ports = {name: tensor(name, FLOAT, 2) for name in ("x", "z", "sum", "same")}
     made = model(nodes, [ports["x"], ports["z"]], [ports["sum"], ports["same"]])

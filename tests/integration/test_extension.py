@@ -1,4 +1,4 @@
-"""The extension ``runoff_ort`` in its own environment, where no test tool is installed."""
+"""The extension ``runoff_ort`` in its own environment, which has no test tools."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ warmup_time_s = 0.5
 
 
 def assert_one_line(ended: Ended, words: str) -> None:
-    """Assert that nothing ran, and that stderr has one line and a hint."""
+    """Assert that nothing ran, and that stderr has one line with a hint."""
     assert ended.code == ExitCode.NOTHING_RUNS_HERE
     line, hint = ended.err.splitlines()[-2:]
     assert words in line

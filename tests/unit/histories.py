@@ -1,4 +1,4 @@
-"""Folders of runs over time: the same suite on other days, on another machine, with another runtime."""
+"""Folders of runs over time: the same suite on different days, machines and runtimes."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ RUNS = 600
 SLACK = 0.025
 """Three standard errors of a share of 0.95 in so many runs, and a little."""
 BETWEEN, WITHIN, ITERATIONS = 0.01, 0.03, 20
-"""Standard deviations of logarithms, of processes and of iterations in each, and how many of those there are."""
+"""Standard deviations of logarithms, of processes and of iterations in each, and the number of each."""
 
 
 def processes(rng: np.random.Generator, units: int) -> Units:

@@ -36,7 +36,7 @@ def spawner(tmp_path: Path) -> Iterator[Spawner]:
 
 @pytest.fixture
 def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of the kernel's power events, with two of them; perf is what `tmp_path`/bin holds."""
+    """Return the folder of the kernel's power events, with two of them; perf is found in `tmp_path`/bin."""
     folder = tmp_path / "events"
     folder.mkdir()
     for name in ("energy-pkg", "energy-ram"):
@@ -160,7 +160,7 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def endless(events: Path, before: str = "", **joules: float) -> Path:
-    """Put a perf on the PATH that never ends by itself; return the file of its process ids."""
+    """Put a perf on the PATH that never exits; return the file of its process ids."""
     block = interval(None, **joules).replace("{", '{"interval": NUMBER, ')
     text = ENDLESS.format(pids=str(events.parent / "pids"), block=block)
     lines = text.splitlines(keepends=True)

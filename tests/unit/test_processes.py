@@ -56,7 +56,7 @@ def run(spawner: Spawner, script: str, timeout_s: float = 30.0) -> tuple[int, st
 
 
 def wait_for(path: Path) -> str:
-    """Return the text of `path` once it holds a whole line."""
+    """Return the text of `path` as soon as it has a complete line."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if path.is_file() and path.read_text().endswith("\n"):

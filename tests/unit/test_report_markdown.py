@@ -60,7 +60,7 @@ def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis:
     assert folded["Plots"] == f"{IN_FILES}\n\n![life](plots/life.svg)"
     assert text.count("![") == 1
     assert text.count("<details>") == text.count("</details>") == len(folded)
-    assert FOLDED.sub("", text).count("##") == 3  # verdicts, the block and what was not measured
+    assert FOLDED.sub("", text).count("##") == 3  # verdicts, the block and missing values
     for part in folded.values():
         assert not part.startswith("\n")
         assert "| --- |" not in part or re.search(r"(^|\n\n)\|.*\|\n\| --- ", part)

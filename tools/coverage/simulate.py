@@ -30,7 +30,7 @@ SLOW_MODE = log(1.3)
 LARGEST = 700.0
 """Largest logarithm that is exponentiated."""
 LOT = 100
-"""Runs that are simulated at a time."""
+"""Runs simulated in one batch."""
 
 
 def normal(rng: np.random.Generator, shape: Shape) -> Times:

@@ -94,7 +94,7 @@ def _rules(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
 
 
 def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
-    """Yield how often an injected slowdown is found, with 0.5% between processes and 200 iterations in each."""
+    """Yield the detection rate of an injected slowdown, with 0.5% between processes and 200 iterations in each."""
     yield from _head("injected, noise \\ processes")
     for injected in (0.0, 0.01, 0.02):
         for noise in ("normal", "disturbed processes", simulate.DRIFTING):
@@ -105,7 +105,7 @@ def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
 
 
 def _percentiles(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
-    """Yield how often the bounds of percentiles hold, and how often there are none."""
+    """Yield the coverage of percentile bounds, and the share of runs without bounds."""
     yield "| quantile, processes x iterations | between | lower holds | upper holds | omitted |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     shapes = [(0.5, 10, 100), (0.9, 10, 200), (0.9, 30, 50), (0.99, 10, 700), (0.99, 30, 200)]

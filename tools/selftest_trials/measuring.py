@@ -84,7 +84,7 @@ def burning(share: float) -> CustomTarget:
 
 
 def measure_trial(name: str, out: Path, console: Console) -> None:
-    """Measure until `out` holds the finished runs that the trial `name` has, with one core kept busy.
+    """Measure until `out` has all finished runs of the trial `name`, with one core kept busy.
 
     A run with a failed case is kept and counts as not found.
     """

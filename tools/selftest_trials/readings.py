@@ -90,7 +90,7 @@ THRESHOLDS = (
 
 
 def read_attempts(run: Run, name: str) -> list[Attempt]:
-    """Return all attempts that `run`, of the trial `name`, holds."""
+    """Return all attempts of `run` in the trial `name`."""
     trial = TRIALS[name]
     attempts = []
     for parts in trial.parts:

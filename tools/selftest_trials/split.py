@@ -42,7 +42,7 @@ def split_run(run: Run, probe: str, parts: int) -> list[Run]:
 
 
 def _ends(run: Run, probe: str) -> dict[int, int]:
-    """Return when each block of `probe` ended, in ns since the first process of the probe was spawned."""
+    """Return the end of each block of `probe`, in ns since the first spawn of the probe."""
     ends: defaultdict[int, int] = defaultdict(int)
     records = [record for record in run.records if record.probe == probe]
     began_ns = min((record.spawn_ns for record in records), default=0)

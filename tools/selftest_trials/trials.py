@@ -1,4 +1,4 @@
-"""``python tools/selftest_trials/trials.py``: how small a difference is found on a machine with one busy core."""
+"""``python tools/selftest_trials/trials.py``: the smallest detectable difference on a machine with one busy core."""
 
 from __future__ import annotations
 
