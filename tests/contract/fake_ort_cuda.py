@@ -66,7 +66,7 @@ def load_target() -> "Target":
     ort.InferenceSession, ort.SessionOptions = Session, Options
     ort.cuda_version = "13.0"
     cuda_driver.unavailable_reason = lambda cuda: None  # noqa: ARG005
-    cuda_driver.device = lambda: "Stand-in (0)"
+    cuda_driver.device = lambda: "Fake GPU (0)"
     ort_cuda._load_cuda = ort_cuda._load_tensorrt = list
     ort_cuda.DEVICE = "cpu"
     return target_ort_python

@@ -24,7 +24,7 @@ FULL = os.environ.get("FAKE_FULL")
 
 def fail(*_given: Any) -> None:
     """Raise PyTorch's out-of-memory error."""
-    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nStand-in")
+    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nFake GPU")
 
 
 def load_target() -> "Target":
@@ -36,7 +36,7 @@ def load_target() -> "Target":
 
     torch.cuda.is_available = lambda: True
     torch.cuda.synchronize = fail if FULL == "synchronize" else lambda: None
-    torch.cuda.get_device_name = lambda _index: "Stand-in"
+    torch.cuda.get_device_name = lambda _index: "Fake GPU"
     target_torch._DEVICES["cuda"] = "cpu"
     if FULL == "move_to_device_pass":
         # the pass moves nothing on the CPU

@@ -65,7 +65,7 @@ def numbers(timings: Timings) -> list[int]:
     return [timings.first_ns, *second, *timings.warm_ns]
 
 
-def assert_parts(outcome: Outcome, device: str = "Stand-in (0)") -> None:
+def assert_parts(outcome: Outcome, device: str = "Fake GPU (0)") -> None:
     """Assert that every inference has three parts that add up to it, and that the device is named."""
     assert outcome.exit_code == 0, outcome.stderr
     samples, effective = outcome.result.samples, outcome.result.effective

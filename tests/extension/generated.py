@@ -24,7 +24,7 @@ DTYPES = [*NUMBERS, STRINGS]
 ADDED = [np.dtype(name) for name in ("float32", "float64", "int32", "int64")]
 CAST_TO = ("float16", "float32", "float64", "bfloat16")
 OPSET, IR_VERSION = 17, 8
-# ONNX's strings are UTF-8, which has no surrogates; NumPy's fixed-length strings end at the last character that is not NUL
+# ONNX's strings are UTF-8, which has no surrogates; NumPy's fixed-length strings end before trailing NULs
 TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 FOLDER = TemporaryDirectory(prefix="runoff-generated-")
 

@@ -143,4 +143,4 @@ def test_a_gpu_has_its_copies_and_its_memory_in_summary_and_report(
         line for line in report.splitlines() if line.startswith("| efficientnet-lite0.classify.gpu") and "(0)" in line
     ]
     assert " ms " in row
-    assert row.endswith("| Stand-in (0) |")
+    assert row.endswith("| Fake GPU (0) |")

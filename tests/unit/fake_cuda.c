@@ -28,7 +28,7 @@ int cuDeviceGet(int *device, int index) {
 }
 
 int cuDeviceGetName(char *name, int length, int device) {
-    snprintf(name, (size_t)length, "Stand-in %d", device - 40);
+    snprintf(name, (size_t)length, "Fake GPU %d", device - 40);
     return SUCCESS;
 }
 

@@ -22,7 +22,7 @@ struct gpu {
     struct process process;
 };
 
-static struct gpu gpus[2] = {{"Stand-in A", 0, SUCCESS, 0, {0}}, {"Stand-in B", 0, SUCCESS, 0, {0}}};
+static struct gpu gpus[2] = {{"Fake GPU A", 0, SUCCESS, 0, {0}}, {"Fake GPU B", 0, SUCCESS, 0, {0}}};
 static int memory_state = SUCCESS;
 static unsigned int count = 1;
 

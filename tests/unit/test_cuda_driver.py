@@ -68,4 +68,4 @@ def test_the_device_is_named(
     monkeypatch.setattr(cuda_driver, "_VERSION", str(tmp_path / "version"))
     if module:
         (tmp_path / "version").write_text(module)
-    assert cuda_driver.device() == ("Stand-in 0 (0)" + (f", driver {version}" if version else ""))
+    assert cuda_driver.device() == ("Fake GPU 0 (0)" + (f", driver {version}" if version else ""))

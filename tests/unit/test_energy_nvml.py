@@ -28,7 +28,7 @@ def opened() -> CumulativeMeter:
 
 def test_joules_since_it_was_opened(driver: ctypes.CDLL) -> None:
     meter = opened()
-    assert meter.info.domains == {"gpu": "device, Stand-in A"}
+    assert meter.info.domains == {"gpu": "device, Fake GPU A"}
     begun = meter.read()
     driver.fake_energy(0, 3_500_000_001_000)
     joules, silent = difference(meter, begun, meter.read(), at_work=True)
@@ -40,8 +40,8 @@ def test_several_gpus_are_distinguished_and_one_without_a_counter_is_named(drive
     driver.fake_count(2)
     driver.fake_state(1, NOT_SUPPORTED)
     meter = opened()
-    assert meter.info.domains == {"gpu0": "device, Stand-in A"}
-    assert meter.info.lacks == {"gpu1": "Stand-in B does not count its energy: Not Supported"}
+    assert meter.info.domains == {"gpu0": "device, Fake GPU A"}
+    assert meter.info.lacks == {"gpu1": "Fake GPU B does not count its energy: Not Supported"}
 
 
 def test_a_counter_that_stands_still_is_dead(driver: ctypes.CDLL) -> None:  # noqa: ARG001 (it has to be there)
@@ -69,7 +69,7 @@ def test_no_gpu_counts_energy(driver: ctypes.CDLL) -> None:
     driver.fake_state(0, NOT_SUPPORTED)
     reason = find_nvml()
     assert isinstance(reason, Reason)
-    assert reason.message == "Stand-in A does not count its energy: Not Supported"
+    assert reason.message == "Fake GPU A does not count its energy: Not Supported"
 
 
 def test_a_driver_without_a_gpu(driver: ctypes.CDLL) -> None:

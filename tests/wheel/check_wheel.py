@@ -1,6 +1,6 @@
 """Check a wheel of the extension: its contents, then ``smoke.py`` in a fresh environment of every installed Python.
 
-``python check_wheel.py WHEEL FOLDER``: environments are created below FOLDER, with ``uv``; exit code 1 if a check failed.
+``python check_wheel.py WHEEL FOLDER``: environments are created below FOLDER, with ``uv``; exits with 1 on a failure.
 """
 
 from __future__ import annotations
