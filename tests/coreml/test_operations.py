@@ -208,7 +208,7 @@ def operations_behind(variable: Any) -> set[str]:
 
 @pytest.fixture(scope="module", params=["FLOAT32", "FLOAT16"])
 def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Converted:
-    """Convert all operations in one package, in each precision: a conversion takes seconds, an operation little more."""
+    """Convert all operations in one package, in each precision: a conversion takes seconds, an operation far less."""
     feeds = [array for case in CASES for array in arrays(case.shapes)]
     tensors = tuple(map(torch.from_numpy, feeds))
     with torch.no_grad():
