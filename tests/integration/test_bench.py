@@ -101,7 +101,8 @@ def test_events_that_perf_does_not_count_are_reported_and_never_zero(
             assert rows["reason"].str.contains("not supported|not counted").all()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+# the runner on the bare C API reports no phases
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "capi-rust"])
 def test_the_phases_add_up_to_the_process_time(target: str, whole: Whole) -> None:
     records = whole.records("life")[target]
     assert len(records) == 2
