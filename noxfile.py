@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox==2026.10.20", "uv==0.13.9"]
 # ///
-"""Environments and steps of runoff: ``nox -l`` lists them, ``nox -s bench`` runs all that it needs.
+"""Environments and steps of runoff: ``nox -l`` lists them, ``nox -s bench`` runs everything it needs.
 
 The block above makes nox install uv. Environments are pinned with hashes in ``requirements/`` and are kept as long
 as their pins do not change.
@@ -98,7 +98,7 @@ def publish(session: nox.Session) -> None:
 def coreml(session: nox.Session) -> None:
     """Create the environment of the target coreml, on a Mac (20 s, 200 MB); on other systems nothing is installed."""
     if sys.platform != "darwin":
-        session.log("coreml needs macOS: its cases stand in the report with that reason")
+        session.log("coreml needs macOS: the report lists its cases with that reason")
     else:
         install(session, "coreml")
 
@@ -112,7 +112,7 @@ def build(session: nox.Session) -> None:
         session.warn("the targets ort-rust and ort-pyo3 are skipped: no Rust toolchain")
         return
     if not shutil.which("nasm"):
-        session.log("no nasm here: JPEG decoding in Rust goes without SIMD and is slower (apt-get install nasm)")
+        session.log("nasm not found: JPEG decoding in Rust is slower, without SIMD (apt-get install nasm)")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     common = ("--release", "--locked", "--quiet")
     cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-capi")
@@ -161,7 +161,7 @@ def tests(session: nox.Session) -> None:
     if env is not None:
         options = ("--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
         cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
-    session.log("exporting models that the tests need and the store lacks (15 s each)")
+    session.log("exporting missing models for the tests (15 s each)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
     pytest(session, "-m", "not clock", "-n", "auto", "--dist", "loadfile")
     pytest(session, "-m", "clock")

@@ -1,4 +1,4 @@
-"""What runoff starts: ``runner.py --request FILE --result FILE``, or ``--probe``."""
+"""The runner that runoff starts: ``runner.py --request FILE --result FILE``, or ``--probe``."""
 # The clock is read before anything is imported:
 # ruff: noqa: E402
 

@@ -32,7 +32,7 @@ class Session:
         return dict(zip(names, self._session.run(names, feed), strict=True))
 
     def effective(self) -> dict[str, Any]:
-        """Return what is in effect."""
+        """Return the settings in effect."""
         return {
             "runtime": "onnxruntime",
             "version": ort.__version__,
@@ -44,12 +44,12 @@ class Session:
 
 
 def capabilities() -> dict[str, Any]:
-    """Return what ``--probe`` prints."""
+    """Return the capabilities for ``--probe``."""
     return {"runtime": "onnxruntime", "version": ort.__version__, "providers": ["cpu"]}
 
 
 def perform(request: dict[str, Any], phases: Any) -> dict[str, Any]:  # noqa: ANN401 (runoff's stop-watch)
-    """Do what the request asks."""
+    """Execute the request."""
     images = pillow_images(request)
     phases.end("imports")
     session = Session(request)

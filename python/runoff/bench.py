@@ -26,7 +26,7 @@ from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.paths import shown
 from runoff.plan.announcement import announcement
-from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_proofs
+from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_verifications
 from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
@@ -80,7 +80,7 @@ class _Pipeline:
             with nullcontext() if self.earlier else measuring(writer.folder), self._accounted(writer, began_ns):
                 context = ExecutionContext(
                     suite=self.suite,
-                    targets_info=plan.targets,
+                    targets=plan.targets,
                     models=plan.ready.models,
                     tool_reasons=tool_reasons,
                     spawner=spawner,
@@ -109,7 +109,7 @@ class _Pipeline:
             return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
-        planned = with_proofs(make_plan(suite, formats, discovered), discovered, manifests)
+        planned = with_verifications(make_plan(suite, formats, discovered), discovered, manifests)
         cases = with_controls(planned, discovered, suite.suite.baselines)
         everything = with_control_targets(cases, discovered)
         ready = prepare_models(cases, models, everything, spawner, self._say)
@@ -225,7 +225,7 @@ def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Mete
     meters = find_meters(spawner)
     known = {meter.name: meter for meter in (*info.meters, *(meter.info for meter in meters.found))}
     info.meters = tuple(known.values())
-    info.meters_lacking = {name: str(reason) for name, reason in meters.unavailable.items() if name not in known}
+    info.unavailable_meters = {name: str(reason) for name, reason in meters.unavailable.items() if name not in known}
     return meters
 
 

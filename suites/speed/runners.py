@@ -187,7 +187,7 @@ KINDS: "dict[str, type[Calls]]" = {"calls": Calls, "bound": Bound, "callers": Ca
 
 
 class Repeated:
-    """A target whose inference is one of `KINDS`; a `runoff_runners.interfaces.Target`."""
+    """A target with one of `KINDS` as its inference; a `runoff_runners.interfaces.Target`."""
 
     MEASURES: "tuple[str, ...]" = ("once", "accuracy", "turns")
     FORMATS: "tuple[str, ...]" = ("onnx",)

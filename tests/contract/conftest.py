@@ -11,6 +11,7 @@ from machine import skip_because
 from runoff import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -23,43 +24,21 @@ def models() -> Path:
     return store
 
 
-@pytest.fixture(params=RUNNERS, ids=lambda runner: runner.name)
-def runner(request: pytest.FixtureRequest) -> Runner:
-    """Return each runner."""
-    chosen: Runner = request.param
-    return chosen
+def one_of(runners: Sequence[Runner]) -> object:
+    """Return a fixture that is each of `runners` in turn."""
+
+    def chosen(request: pytest.FixtureRequest) -> Runner:
+        found: Runner = request.param
+        return found
+
+    return pytest.fixture(chosen, params=runners, ids=[runner.name for runner in runners])
 
 
-@pytest.fixture(params=COMPUTING, ids=lambda runner: runner.name)
-def computing(request: pytest.FixtureRequest) -> Runner:
-    """Return each runner that computes."""
-    chosen: Runner = request.param
-    return chosen
-
-
-@pytest.fixture(params=PROGRAMS, ids=lambda runner: runner.name)
-def program(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program."""
-    chosen: Runner = request.param
-    return chosen
-
-
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda runner: runner.name)
-def implementation(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each implementation of the protocol."""
-    chosen: Runner = request.param
-    return chosen
-
-
-@pytest.fixture(params=ENGINES, ids=lambda runner: runner.name)
-def engine(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each implementation of loading and running."""
-    chosen: Runner = request.param
-    return chosen
-
-
-@pytest.fixture(params=[runner for runner in PROGRAMS if runner.computes], ids=lambda runner: runner.name)
-def computing_program(request: pytest.FixtureRequest) -> Runner:
-    """Return a runner of each program that computes."""
-    chosen: Runner = request.param
-    return chosen
+runner = one_of(RUNNERS)
+computing = one_of(COMPUTING)
+program = one_of(PROGRAMS)
+computing_program = one_of([runner for runner in PROGRAMS if runner.computes])
+implementation = one_of(IMPLEMENTATIONS)
+"""A runner of each implementation of the protocol."""
+engine = one_of(ENGINES)
+"""A runner of each implementation of loading and running."""

@@ -283,8 +283,8 @@ def test_without_a_gpu_a_runner_reports_the_unavailable_providers(runner: Runner
     can = msgspec.json.decode(probe.stdout, type=Capabilities)
     assert (probe.returncode, probe.stderr) == (0, "")
     assert set(can.providers) == {"cpu"}
-    assert set(can.lacking) == ({"cuda"} if can.runtime == "torch" else {"cuda", "tensorrt"})
-    assert all(can.lacking.values())
+    assert set(can.unavailable_providers) == ({"cuda"} if can.runtime == "torch" else {"cuda", "tensorrt"})
+    assert all(can.unavailable_providers.values())
 
 
 def without_gpu(runner: Runner) -> Runner:

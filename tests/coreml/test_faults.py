@@ -59,13 +59,13 @@ def test_a_changed_weight_is_caught(
 def test_a_truncated_weight_file_is_caught(converted: Callable[[], None], package: Path) -> None:
     data = (package / WEIGHTS).read_bytes()
     (package / WEIGHTS).write_bytes(data[:-4096])
-    with pytest.raises(RunoffError, match=r"weight\.bin is broken: it has \d+ bytes; the entry at \d+ ends at"):
+    with pytest.raises(RunoffError, match=r"weight\.bin is broken: \d+ bytes long, but the entry at \d+ ends at"):
         converted()
     (package / WEIGHTS).write_bytes(data[:100])
     with pytest.raises(RunoffError, match=r"weight\.bin is broken"):
         converted()
     (package / WEIGHTS).unlink()
-    with pytest.raises(RunoffError, match=r"weight\.bin is broken: it is missing"):
+    with pytest.raises(RunoffError, match=r"weight\.bin is broken: not found"):
         converted()
 
 

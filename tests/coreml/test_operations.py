@@ -253,7 +253,7 @@ def test_an_unknown_operation_is_refused(package: Path) -> None:
     save(program, package)
     read = read_package(package)
     assert unknown_operations(read) == ["cumsum"]
-    with pytest.raises(RunoffError, match="does not know the operation 'cumsum'"):
+    with pytest.raises(RunoffError, match="does not support the operation 'cumsum'"):
         evaluate(read, {"x": np.zeros((2, 3), np.float32)})
 
 
@@ -261,11 +261,9 @@ def test_a_feed_of_the_wrong_shape_is_refused(package: Path) -> None:
     program = mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))])(lambda x: mb.relu(x=x))
     save(program, package)
     read = read_package(package)
-    with pytest.raises(RunoffError, match="takes x; it was given y"):
+    with pytest.raises(RunoffError, match="takes x, given: y"):
         evaluate(read, {"y": np.zeros((2, 3), np.float32)})
-    with pytest.raises(
-        RunoffError, match=r"takes float32 within \[\(2, 2\), \(3, 3\)\]; it was given float64 \[2, 3\]"
-    ):
+    with pytest.raises(RunoffError, match=r"takes float32 within \[\(2, 2\), \(3, 3\)\], given: float64 \[2, 3\]"):
         evaluate(read, {"x": np.zeros((2, 3))})  # type: ignore[dict-item]
-    with pytest.raises(RunoffError, match=r"it was given float32 \[2, 4\]"):
+    with pytest.raises(RunoffError, match=r"given: float32 \[2, 4\]"):
         evaluate(read, {"x": np.zeros((2, 4), np.float32)})

@@ -54,7 +54,7 @@ def test_a_corrupted_model(corrupt: Callable[[Path], None], words: str, name: st
     first, second = ended.err.splitlines()
     assert first.startswith(f"runoff: {home / 'models' / MODEL / name} ")
     assert words in first
-    assert second.strip() == f"make the model again: runoff export --force {MODEL}"
+    assert second.strip() == f"export the model again: runoff export --force {MODEL}"
     assert not (tmp_path / "results").exists()
 
 
@@ -176,6 +176,6 @@ def test_a_published_run_keeps_its_report(tmp_path: Path) -> None:
     ended = runoff("report", published)
     assert ended.code == 2
     first, second = ended.err.splitlines()
-    assert first == f"runoff: {published} has no raw results (raw/), which a report is made from"
+    assert first == f"runoff: {published} has no raw results (raw/) to build a report from"
     assert "runoff history" in second
     assert {path.name: path.read_bytes() for path in published.glob("*.*")} == before

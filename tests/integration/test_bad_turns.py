@@ -77,7 +77,7 @@ def test_in_mode_alone_each_has_a_separate_group(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-late", probes='"latency"', more=text)
     assert runoff("bench", suite, "--results", tmp_path / "results").code == 1
     run = only_run(tmp_path / "results")
-    assert {record.turned.beside for record in run.records if record.turned} == {1}
+    assert {record.turned.group_size for record in run.records if record.turned} == {1}
 
 
 def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_measured_joules_equal_the_injected_ones(
     assert lines["process.package"]["reason"].startswith("powercap, processor package; resolution ")
     assert "process.core" not in lines
     (meter,) = analysis.run.info.meters
-    assert meter.lacks["core"].startswith("dead counter: core did not move in ")
+    assert meter.unavailable["core"].startswith("dead counter: core did not move in ")
 
 
 def test_equal_joules_are_no_difference(injected: tuple[ExitCode, Analysis, InjectedEnergy]) -> None:
@@ -125,12 +125,12 @@ def test_windows_are_long_enough_and_rest_is_counted_as_a_pause(
             rests += 0 if window.count else lasted
     assert info.paused_ns == rests
     assert [meter.name for meter in info.meters] == ["powercap"]
-    assert set(info.meters_lacking) >= {"perf", "ioreport"}
+    assert set(info.unavailable_meters) >= {"perf", "ioreport"}
 
 
 def test_the_report_has_every_part(injected: tuple[ExitCode, Analysis, InjectedEnergy]) -> None:
     text = report(injected[1], [])
-    assert "| energy of an inference (package) |" in text
+    assert "| energy per inference (package) |" in text
     assert "powercap, core: dead counter" in text
     assert "powercap, package (processor package)" in text
     assert "| energy | " in text[text.index("<summary>Fairness audit</summary>") :]
@@ -182,7 +182,7 @@ def test_this_machine_counts_energy_or_gives_a_reason(tmp_path: Path) -> None:
     with Spawner(tmp_path / "log") as spawner:
         here = find_meters(spawner)
     assert {meter.name for meter in run.info.meters} == {meter.info.name for meter in here.found}
-    assert set(run.info.meters_lacking) == set(here.unavailable)
+    assert set(run.info.unavailable_meters) == set(here.unavailable)
     summary = pd.read_csv(run.folder / "summary.csv")
     rows = summary[summary["probe"] == "energy"]
     assert not rows.empty

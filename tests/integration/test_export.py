@@ -88,7 +88,7 @@ def test_a_stored_model_is_kept_unless_forced(store: ModelStore) -> None:
     before = manifest.stat()
     again = export("regnet-x-400mf", store.folder)
     assert again.returncode == 0
-    assert "already; --force makes it again" in again.stdout
+    assert "; --force exports it again" in again.stdout
     other = export(NAME, store.folder, "--seed", 1)
     assert other.returncode == 2
     assert "with weights seeded:0, not seeded:1" in other.stderr
@@ -110,7 +110,7 @@ def test_force_replaces_the_stored_model(tmp_path: Path) -> None:
     ("name", "options", "message"),
     [
         ("regnet_x_40mf", [], "did you mean 'regnet_x_400mf'"),
-        (NAME, ["--weights", "nowhere.pt"], "nowhere.pt is missing"),
+        (NAME, ["--weights", "nowhere.pt"], "weights file not found: nowhere.pt"),
         (NAME, ["--weights", __file__], "cannot be read as a PyTorch state dict"),
         (NAME, ["--weights", "{store}/efficientnet-lite0/model.pt"], "do not fit regnet_x_400mf"),
         (NAME, ["--seed", "-1"], "invalid"),
@@ -204,7 +204,7 @@ print(json.dumps(moved))
 
 
 DAMAGE = {
-    "made.stem[1].weight.data[3] = 0": "stem.1.weight (gamma) holds zeros",
+    "made.stem[1].weight.data[3] = 0": "stem.1.weight (gamma) contains zeros",
     "made.fc.weight.data[5, 7] = 1e-40": "fc.weight holds denormal numbers",
     "made.stem[1].running_var[0] = float('nan')": "stem.1.running_var holds numbers that are not finite",
     "made.trunk_output[3][4].f.c[1].weight.data.mul_(1e-9)": "block4-4.f.c.1.weight hardly contributes",
@@ -299,7 +299,7 @@ def test_coreml_packages_join_a_model_of_the_store(store: ModelStore) -> None:
         assert "at most" in done.stdout
         assert "by the evaluator" in (verified(model.manifest, kind.name) or "")
     assert model.manifest.made_with["coreml coremltools"]
-    assert convert(store).stdout == f"{NAME} has its CoreML packages already\n"
+    assert convert(store).stdout == f"{NAME} already has its CoreML packages\n"
 
 
 def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> None:

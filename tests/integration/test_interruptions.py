@@ -120,7 +120,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     first, second = done.stderr.splitlines()
     assert "cannot be written" in first
     run = only_run(results)
-    assert second.strip() == f"make room, then: runoff bench --resume {run.folder}"
+    assert second.strip() == f"free disk space, then: runoff bench --resume {run.folder}"
     kept = len(run.records)
     assert 5 < kept < BLOCKS
     assert runoff("bench", "--resume", run.folder).code == 0

@@ -61,9 +61,9 @@ def test_an_injected_fault_is_caught(fault: str, proof: Proof) -> None:
 def test_nothing_is_reported_for_the_unmodified_runner(proof: Proof) -> None:
     assert proof.outcome("none") == {
         "fault": "none",
-        "what": "nothing is wrong with it",
+        "what": "unmodified runner",
         "caught": True,
-        "said": "nothing, rightly",
+        "said": "no failure, as expected",
     }
 
 

@@ -1,4 +1,4 @@
-"""Synthetic runs of interleaved live processes, on a machine whose speed drifts."""
+"""Synthetic runs of interleaved live processes on a machine of drifting speed, and their gates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 from synthetic import case_of, record, result_of, run_of
 
+from runoff.compare.gate import gate as check_gate
+from runoff.compare.limits import parse_limit
 from runoff.records.files import RunWriter
 from runoff.records.protocol import Timings
 from runoff.records.schema import InterleavingStats
@@ -15,6 +17,7 @@ from runoff.records.schema import InterleavingStats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runoff.compare.gate import Gate
     from runoff.records.schema import Case, Record, Run
 
 MS = 1_000_000
@@ -27,6 +30,8 @@ MACHINE = {
     "virtualised": True,
     "system": "Linux",
 }
+EQUAL = {"main": 10.0, "change": 10.0}
+"""Speeds of equal targets, for `turns_run`."""
 
 
 def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, control: bool = True) -> Run:
@@ -53,7 +58,7 @@ def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, co
 
 def _latency(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
     warm = tuple(int(value) for value in ns)
-    turned = InterleavingStats(beside=3, inferences=1, warmup=0, steady=True, checked=1)
+    turned = InterleavingStats(group_size=3, inferences=1, warmup=0, steady=True, checked=1)
     return record(
         case,
         "latency",
@@ -76,3 +81,9 @@ def write(run: Run, folder: Path) -> Path:
     for one in run.records:
         writer.append(one)
     return folder
+
+
+def gate(run: Run, *texts: str, saved: Any = None, different_machines: bool = False, **scope: Any) -> Gate:
+    """Return the gate of `run` for limits of a scope."""
+    limits = [parse_limit(text, **scope) for text in texts]
+    return check_gate(run, limits, saved, different_machines=different_machines)

@@ -23,7 +23,7 @@ METER = MeterInfo(
     domains={"package": "processor package", "core": "cores of the package"},
     resolution_j=61e-6,
     step_s=0.001,
-    lacks={"dram": "it may be read by root only"},
+    unavailable={"dram": "it may be read by root only"},
 )
 DRAWN = {"torch": (60.0, 30.0, 1, 40), "ort-python": (30.0, 25.0, 8, 200), "ort-rust": (30.0, 25.0, 20, 210)}
 """By target: watts of processes and of inferences, and the number of each in a window."""
@@ -77,5 +77,5 @@ def energy_run(folder: Path | None = None, *, blocks: int = 4, others: float = 0
         records += of_case(case, *made)
     run = run_of(cases, records, folder)
     run.info.meters = (METER,)
-    run.info.meters_lacking = {"nvml": "no NVIDIA GPU can be queried: NVML Shared Library Not Found"}
+    run.info.unavailable_meters = {"nvml": "no NVIDIA GPU can be queried: NVML Shared Library Not Found"}
     return run

@@ -97,7 +97,7 @@ def original(case: Case) -> str:
 
 def turned_of(**fields: Any) -> InterleavingStats:
     """Return the statistics of a live process interleaved with another."""
-    usual: dict[str, Any] = {"beside": 2, "inferences": 1, "warmup": 0, "steady": True, "checked": 1}
+    usual: dict[str, Any] = {"group_size": 2, "inferences": 1, "warmup": 0, "steady": True, "checked": 1}
     return InterleavingStats(**(usual | fields))
 
 
@@ -133,10 +133,10 @@ def phases_of(durations_ns: dict[str, int], spawn_ns: int) -> tuple[Phase, ...]:
 class Maker:
     """Creates records with the times of one seeded generator."""
 
-    def __init__(self, seed: int, warm: int, beside: int = 1) -> None:
+    def __init__(self, seed: int, warm: int, group_size: int = 1) -> None:
         self.rng = np.random.default_rng(seed)
         self.warm = warm
-        self.beside = beside
+        self.group_size = group_size
 
     def noisy(self, value: float, spread: float = 0.05) -> int:
         """Return `value` with log-normal noise."""
@@ -172,7 +172,7 @@ class Maker:
         """Return a record of the probe ``latency``: of a live process if it is interleaved with others."""
         spent = self.spent(case)
         spent.pop("exit")
-        samples, live = {}, self.beside > 1
+        samples, live = {}, self.group_size > 1
         if original(case) in WARM_MS:
             warm_ns = WARM_MS[original(case)] * MS * self.rng.lognormal(0, 0.01)
             warm = tuple(self.noisy(warm_ns, 0.04) for _ in range(self.warm))
@@ -181,7 +181,9 @@ class Maker:
             samples["inference"] = Timings(spent["inference"], self.noisy(warm_ns * 1.2), warm)
             pixels = tuple(self.noisy(3 * MS) for _ in range(len(warm)))
             samples["preprocess"] = Timings(spent["preprocess"], self.noisy(4 * MS), pixels)
-        turned = turned_of(beside=self.beside, warmup=WARM_UP, busy_threads=1, waiting_share=0.0) if live else None
+        turned = (
+            turned_of(group_size=self.group_size, warmup=WARM_UP, busy_threads=1, waiting_share=0.0) if live else None
+        )
         result = result_of(case, phases=phases_of(spent, 0), samples=samples)
         return record(case, "latency", block, result=result, turned=turned)
 
@@ -283,7 +285,7 @@ def synthetic_run(
 
     A `live` run has an A/A control in every comparison, and interleaved processes on a drifting machine.
     """
-    maker = Maker(seed, warm, beside=len(targets) + 1 if live else 1)
+    maker = Maker(seed, warm, group_size=len(targets) + 1 if live else 1)
     cases = [
         case_of(name, profile=profile, batch=batch, control_of=control_of)
         for profile in profiles

@@ -107,9 +107,9 @@ def test_phases_of_the_life_table_add_up_to_the_median_process() -> None:
 
 def test_harness_share_excludes_pauses() -> None:
     info = synthetic_run(blocks=1).info
-    assert info.own_ns == 30_000 * MS
-    assert info.own_share == pytest.approx(30 / 570)
-    assert msgspec.structs.replace(info, elapsed_ns=0, measured_ns=0, paused_ns=0).own_share is None
+    assert info.overhead_ns == 30_000 * MS
+    assert info.overhead_share == pytest.approx(30 / 570)
+    assert msgspec.structs.replace(info, elapsed_ns=0, measured_ns=0, paused_ns=0).overhead_share is None
 
 
 def test_a_hundred_thousand_samples_are_tidied_quickly() -> None:

@@ -47,8 +47,8 @@ def test_an_old_run_was_timed_by_the_runners_and_has_no_noise_floor() -> None:
     points = {point.point: point for point in audit(synthetic_run(profiles=("default",), blocks=1))}
     assert points["timed the same way"].detail == "warm inferences: by the runner itself"
     assert points["idle while waiting"].detail == "none waited: one process at a time"
-    assert points["answers checked while timed"].outcome == "unknown"
-    assert "only the first and the last" in points["answers checked while timed"].detail
+    assert points["outputs checked while timed"].outcome == "unknown"
+    assert "only the first and the last" in points["outputs checked while timed"].detail
     assert points["A/A control"].outcome == "unknown"
     assert {point.outcome for point in points.values()} == {"ok", "unknown"}
 
@@ -199,7 +199,7 @@ def test_modules_that_hold_the_engine_are_compared_with_each_other() -> None:
 
 def test_denormals_must_be_treated_equally() -> None:
     fields = {"ort-python": {"denormals": "kept"}, "ort-rust": {"denormals": "kept"}}
-    assert found(compared(fields))["denormals"] == ("ok", "numbers below the smallest normal one: kept")
+    assert found(compared(fields))["denormals"] == ("ok", "denormal numbers: kept")
     fields["ort-rust"] = {"denormals": "flushed"}
     assert found(compared(fields))["denormals"] == ("differs", "ort-python: kept; ort-rust: flushed")
 
@@ -260,16 +260,16 @@ def test_the_deviating_target_is_blamed_and_the_selftest_reports_it(
 
 def test_two_ways_of_timing_in_one_comparison_differ() -> None:
     fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
-    side = found(compared(fields, ort_python={"beside": 3}, ort_rust={"beside": 3}))["timed the same way"]
+    side = found(compared(fields, ort_python={"group_size": 3}, ort_rust={"group_size": 3}))["timed the same way"]
     assert side == ("ok", "warm inferences: interleaved")
-    alone = found(compared(fields, ort_python={"beside": 1}, ort_rust={"beside": 1}))["timed the same way"]
+    alone = found(compared(fields, ort_python={"group_size": 1}, ort_rust={"group_size": 1}))["timed the same way"]
     assert alone == ("ok", "warm inferences: isolated")
-    huge = {"beside": 3, "huge_bytes": 2**21}
+    huge = {"group_size": 3, "huge_bytes": 2**21}
     both = found(compared(fields, ort_python=huge, ort_rust=huge))["timed the same way"]
     assert both == ("ok", "warm inferences: interleaved, with huge pages")
-    one = found(compared(fields, ort_python=huge, ort_rust={"beside": 3, "huge_bytes": 0}))["timed the same way"]
+    one = found(compared(fields, ort_python=huge, ort_rust={"group_size": 3, "huge_bytes": 0}))["timed the same way"]
     assert one == ("differs", "ort-python: interleaved, with huge pages; ort-rust: interleaved")
-    mixed = found(compared(fields, ort_python={"beside": 3}))["timed the same way"]
+    mixed = found(compared(fields, ort_python={"group_size": 3}))["timed the same way"]
     assert mixed == ("differs", "ort-python: interleaved; ort-rust: by the runner itself")
 
 
@@ -280,27 +280,27 @@ def test_settings_and_profile_that_differ_are_found() -> None:
     )
     audited = found(run_of([one, other], [record(case, "life", 0, result=result_of(case)) for case in (one, other)]))
     assert audited["settings profile"] == ("differs", "ort-python: default; ort-rust: mine")
-    assert audited["same settings"] == ("differs", "not those of ort-python: ort-rust")
+    assert audited["same settings"] == ("differs", "different from ort-python: ort-rust")
 
 
 def test_a_target_that_spins_while_waiting_disturbs_the_others() -> None:
     fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {}}
     quiet = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.01}))
-    assert quiet["idle while waiting"] == ("ok", "ort-python 0 % of a core, ort-rust 1.0 % of a core")
+    assert quiet["idle while waiting"] == ("ok", "ort-python 0% of a core, ort-rust 1.0% of a core")
     spins = found(compared(fields, ort_python={"waiting_share": 0.0}, ort_rust={"waiting_share": 0.97}))
-    assert spins["idle while waiting"] == ("differs", "ort-python 0 % of a core, ort-rust 97 % of a core")
+    assert spins["idle while waiting"] == ("differs", "ort-python 0% of a core, ort-rust 97% of a core")
     blind = found(compared(fields, ort_python={}, ort_rust={}))["idle while waiting"]
     assert blind == ("unknown", "CPU time while waiting: not reported by this system")
 
 
 def test_checked_outputs_bound_the_error_rate() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000}, ort_rust={"checked": 300})
-    assert found(run)["answers checked while timed"] == (
+    assert found(run)["outputs checked while timed"] == (
         "ok",
-        "ort-python 4,000, ort-rust 300; an error rate of 0.99 % would be detected with 95 % confidence",
+        "ort-python 4,000, ort-rust 300; an error rate of 0.99% would be detected with 95% confidence",
     )
     run = compared({"ort-python": {}, "ort-rust": {}}, ort_python={"checked": 4000})
-    outcome, detail = found(run)["answers checked while timed"]
+    outcome, detail = found(run)["outputs checked while timed"]
     assert outcome == "unknown"
     assert detail.endswith("ort-rust: only the first and the last of each process")
 
@@ -327,4 +327,4 @@ def test_wrong_outputs_are_a_failed_point_with_a_reason() -> None:
     run = compared({"ort-python": {}, "ort-rust": {}}, "life")
     wrong = msgspec.structs.replace(run.records[1], status="error", reason=Reason("outputs-differ", "off by 3"))
     corrupted = Run(run.folder, run.info, (run.records[0], wrong))
-    assert found(corrupted)["same answer"] == ("differs", "ort-rust: outputs-differ: off by 3")
+    assert found(corrupted)["same output"] == ("differs", "ort-rust: outputs-differ: off by 3")

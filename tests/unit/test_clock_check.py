@@ -40,7 +40,7 @@ def latency(rng: np.random.Generator, name: str, block: int, **changes: Any) -> 
     reported = (took * values["pace"]).astype(int).ravel().tolist()
     samples = {"inference": Timings(1, 1, (*[5 * MS] * warmup, *reported))}
     stats = InterleavingStats(
-        beside=values.get("beside", len(NAMES)),
+        group_size=values.get("group_size", len(NAMES)),
         inferences=count,
         warmup=warmup,
         steady=True,
@@ -107,7 +107,7 @@ def test_a_baseline_with_such_a_clock_is_excluded_if_all_others_agree(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"empty": 0}, {"turns": 8}, {"beside": 1}], ids=["no empty turns", "few turns", "alone"]
+    "unknown", [{"empty": 0}, {"turns": 8}, {"group_size": 1}], ids=["no empty turns", "few turns", "alone"]
 )
 def test_cases_that_cannot_be_compared_are_not_excluded(unknown: dict[str, Any], tmp_path: Path) -> None:
     assert clock_disagreements(run_of(tmp_path, changes={"mine": {"pace": 0.9, **unknown}})) == {}

@@ -69,7 +69,7 @@ def test_the_noise_floor_is_that_of_the_a_a_control() -> None:
 def test_across_runs_the_drift_of_the_machine_cancels() -> None:
     before = measured({"main": 10.0, "change": 10.0}, seed=1)
     after = measured({"main": 10.0, "change": 10.5}, seed=2, drift=1.8)
-    lines = by_label(compare_runs(before, after, [], None, unlike_machines=False))
+    lines = by_label(compare_runs(before, after, [], None, different_machines=False))
     assert lines["change"].relative_to == "main"
     assert lines["change"].verdict.differs
     assert 1 / lines["change"].ratio.value == pytest.approx(1.05, abs=0.01)
@@ -79,10 +79,10 @@ def test_across_runs_the_drift_of_the_machine_cancels() -> None:
 
 def test_raw_values_include_the_drift_and_the_text_reports_it() -> None:
     before, after = (measured({"main": 10.0, "change": 10.0}, seed=seed, drift=seed**1.0) for seed in (1, 2))
-    made = compare_runs(before, after, [], "", unlike_machines=False)
+    made = compare_runs(before, after, [], "", different_machines=False)
     assert 1 / by_label(made)["change"].ratio.value == pytest.approx(2.0, rel=0.5)
     assert any("conditions differ between runs" in note for note in made.notes)
-    chosen = compare_runs(before, after, [], None, unlike_machines=False)
+    chosen = compare_runs(before, after, [], None, different_machines=False)
     assert not by_label(chosen)["change"].verdict.differs
 
 
@@ -110,7 +110,7 @@ def test_a_baseline_that_changed_is_not_used() -> None:
     cases = tuple(replace(case, format="onnx") for case in run.info.cases)
     run.info.cases = cases
     before.info.cases = cases
-    made = compare_runs(of_run(before), of_run(run), [], None, unlike_machines=False)
+    made = compare_runs(of_run(before), of_run(run), [], None, different_machines=False)
     assert by_label(made)["change"].relative_to == ""
     assert any("main itself changed" in note for note in made.notes)
 
@@ -119,17 +119,17 @@ def test_different_machines_are_refused_unless_allowed() -> None:
     before, run = measured({"main": 10.0, "change": 10.0}), turns_run({"main": 10.0, "change": 10.0}, seed=2)
     run.info.machine["cpu"] = "Other CPU"
     with pytest.raises(RunoffError, match=r"different machines: .*Test CPU.*Other CPU") as caught:
-        compare_runs(before, of_run(run), [], None, unlike_machines=False)
-    assert "--unlike-machines" in caught.value.hint
-    made = compare_runs(before, of_run(run), [], None, unlike_machines=True)
+        compare_runs(before, of_run(run), [], None, different_machines=False)
+    assert "--allow-different-machines" in caught.value.hint
+    made = compare_runs(before, of_run(run), [], None, different_machines=True)
     assert any("different machines" in note for note in made.notes)
 
 
 def test_an_unknown_machine_is_reported(tmp_path: Path) -> None:
     data = measured({"main": 10.0, "change": 10.0})
     formats.write(data, tmp_path / "x.csv", None)
-    made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, unlike_machines=False)
-    assert any("the machine of x is unknown" in note for note in made.notes)
+    made = compare_runs(data, formats.read(tmp_path / "x.csv"), [], None, different_machines=False)
+    assert any("unknown machine: x" in note for note in made.notes)
     assert not any(line.verdict.differs for line in made.lines)
 
 
@@ -194,7 +194,7 @@ def test_the_plot_has_the_noise_floor_as_a_band() -> None:
 
 def test_markdown_has_the_verdict_and_its_baseline() -> None:
     before, after = (measured({"main": 10.0, "change": speed}, seed=seed) for seed, speed in ((1, 10.0), (2, 10.5)))
-    made = compare_runs(before, after, [], None, unlike_machines=False)
+    made = compare_runs(before, after, [], None, different_machines=False)
     page = markdown(made, "compare.png")
     line = by_label(made)["change"]
     assert f"| {words(line.verdict)} | relative to main in both runs |" in page
@@ -240,7 +240,7 @@ def test_the_command_compares_files_of_other_tools(tmp_path: Path) -> None:
     shown = compare(tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall")
     assert "the only case of each: slow and quick" in shown
     assert "faster" in shown
-    assert "is unknown" in shown
+    assert "unknown machine: " in shown
 
 
 FOREIGN = Path(__file__).with_name("foreign")
@@ -261,37 +261,37 @@ def hyperfine(folder: Path, name: str, *names: str, **fields: list[Any]) -> Meas
 @pytest.mark.parametrize("file", ["hyperfine-1.json", "hyperfine-2.json"])
 def test_several_commands_of_hyperfine_are_compared_one_by_one(file: str) -> None:
     before, after = formats.read(FOREIGN / file), formats.read(FOREIGN / file)
-    made = compare_runs(before, after, ["process.wall"], None, unlike_machines=False)
+    made = compare_runs(before, after, ["process.wall"], None, different_machines=False)
     assert len(made.lines) == 2
     for line in made.lines:
         assert (line.reason, line.relative_to) == ("", "")
         assert line.ratio.value == pytest.approx(1)
         assert line.verdict.tied
-    named = compare_runs(before, after, ["process.wall"], before.members[0].target, unlike_machines=False)
-    assert "no block has a value above zero of both" in words(named.lines[1].verdict)
+    named = compare_runs(before, after, ["process.wall"], before.members[0].target, different_machines=False)
+    assert "no block has values above zero of both" in words(named.lines[1].verdict)
 
 
 def test_commands_of_one_name_are_matched_by_their_parameters(tmp_path: Path) -> None:
     parameters = [{"threads": "1"}, {"threads": "2"}]
     before = hyperfine(tmp_path, "before", "run", "run", parameters=parameters)
     after = hyperfine(tmp_path, "after", "run", "run", parameters=parameters[::-1])
-    made = compare_runs(before, after, [], None, unlike_machines=False)
+    made = compare_runs(before, after, [], None, different_machines=False)
     ratios = {line.label: line.ratio.value for line in made.lines}
     assert ratios == {"run (threads=1)": pytest.approx(10 / 11, 0.01), "run (threads=2)": pytest.approx(11 / 10, 0.01)}
 
 
 def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) -> None:
     before, after = hyperfine(tmp_path, "before", "a", "b"), hyperfine(tmp_path, "after", "c", "d")
-    made = compare_runs(before, after, [], None, unlike_machines=False)
+    made = compare_runs(before, after, [], None, different_machines=False)
     assert [line.ratio.value for line in made.lines] == pytest.approx([1, 1])
     assert "no names in common, compared by position: a and c; b and d" in made.notes
     one_less = hyperfine(tmp_path, "less", "c")
-    with pytest.raises(RunoffError, match="share no case"):
-        compare_runs(before, one_less, [], None, unlike_machines=False)
+    with pytest.raises(RunoffError, match="have no metric of the same case"):
+        compare_runs(before, one_less, [], None, different_machines=False)
     # cases of runoff have meaningful names
     one, other = (measured(dict.fromkeys(names, 10.0), control=False) for names in (("a", "b"), ("c", "d")))
-    with pytest.raises(RunoffError, match="share no case"):
-        compare_runs(one, other, [], None, unlike_machines=False)
+    with pytest.raises(RunoffError, match="have no metric of the same case"):
+        compare_runs(one, other, [], None, different_machines=False)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_commands_without_a_common_name_are_matched_by_position(tmp_path: Path) 
     [
         (("nowhere", "{run}"), "nowhere: no such run or file", ExitCode.BAD_INPUT),
         (("main", "chnage", "--run", "{run}"), "did you mean 'change'", ExitCode.BAD_INPUT),
-        (("main", "change", "--run", "{run}", "--raw"), "are for two runs", ExitCode.BAD_INPUT),
+        (("main", "change", "--run", "{run}", "--raw"), "apply to two runs", ExitCode.BAD_INPUT),
         (("{run}", "{run}", "--raw", "--relative-to", "main"), "cannot be combined", ExitCode.BAD_INPUT),
         (("{run}", "{run}", "--relative-to", "man"), "did you mean 'main'", ExitCode.BAD_INPUT),
         (("main", "change", "--run", "nowhere"), "nowhere", ExitCode.BAD_INPUT),

@@ -149,14 +149,14 @@ def test_tables_keep_every_sample(end: str, data: Measurements, tmp_path: Path) 
     if end == "parquet":
         assert (back.machine, back.members, losses) == (data.machine, data.members, [])
     else:
-        assert losses == ["the machine", "why cases failed"]
+        assert losses == ["the machine", "failure reasons"]
 
 
 def test_the_command_reports_its_losses_in_one_line(data: Measurements, tmp_path: Path) -> None:
     formats.write(data, tmp_path / "x.parquet", None)
     done = convert(tmp_path / "x.parquet", tmp_path / "deep" / "y.csv")
     assert done.exit_code == 0
-    assert done.stderr == "runoff: y.csv leaves out: the machine, why cases failed\n"
+    assert done.stderr == "runoff: y.csv omits: the machine, failure reasons\n"
     assert formats.read(tmp_path / "deep" / "y.csv").samples.shape == data.samples.shape
 
 
@@ -168,7 +168,7 @@ def test_the_command_reports_its_losses_in_one_line(data: Measurements, tmp_path
         ("a.json", '{"schema_version": 3, "results": []}', "schema 3"),
         ("a.json", '{"results": [{"command": "x"}]}', "times"),
         ("a.json", '{"results": []}', "contains no measurement"),
-        ("a.json", '{"benchmarks": [{"runs": 3}]}', "not what pyperf writes"),
+        ("a.json", '{"benchmarks": [{"runs": 3}]}', "not in pyperf's format"),
         ("a.json", '{"benchmarks": [{"metadata": {"unit": "mile"}, "runs": []}]}', "mile"),
         ("a.csv", "case,value\n", "no column target"),
         ("a.csv", "", "cannot be read as CSV"),
@@ -202,5 +202,5 @@ def test_a_name_without_a_known_format(data: Measurements, tmp_path: Path) -> No
 def test_hyperfine_files_hold_only_process_times(data: Measurements, tmp_path: Path) -> None:
     rows: Any = data.samples[data.samples["probe"] == "latency"]
     only = Measurements("warm", rows, None, data.members)
-    with pytest.raises(RunoffError, match="whole processes"):
+    with pytest.raises(RunoffError, match="contains process times"):
         formats.write(only, tmp_path / "x.json", "hyperfine")

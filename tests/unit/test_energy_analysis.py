@@ -119,7 +119,7 @@ def test_without_both_idle_windows_there_is_no_figure() -> None:
 def test_a_runner_without_turns_has_no_inference_energy_and_a_reason() -> None:
     lines = lines_of(run_with(*[windows(inference=None)] * 2))
     assert lines["inference.package"]["status"] == "not-measured"
-    assert "takes no turns" in lines["inference.package"]["reason"]
+    assert "needs a runner that takes turns" in lines["inference.package"]["reason"]
 
 
 def test_a_null_runner_has_no_inference_window() -> None:

@@ -58,7 +58,7 @@ def opened() -> CumulativeMeter:
 def test_joules_since_it_was_opened(mac: type[AppleEnergyMonitor]) -> None:
     meter = opened()
     assert set(meter.info.domains) == {"cpu", "gpu", "neural-engine", "soc"}
-    assert set(meter.info.lacks) == {"gpu-sram", "dram"}
+    assert set(meter.info.unavailable) == {"gpu-sram", "dram"}
     begun = meter.read()
     mac.counted = {"cpu_total_mj": 3500, "gpu_mj": 20, "gpu_sram_mj": None, "ane_mj": 500, "dram_mj": None}
     joules, silent = difference(meter, begun, meter.read(), at_work=True)

@@ -153,23 +153,25 @@ def test_a_run_records_its_sources_and_keeps_those_before_a_resume(here: dict[st
     info = info_of(with_energy, without_energy)
     here["powercap"] = RecordingMeter("powercap", [])
     assert _find_meters([without_energy], spawner, info).found == ()
-    assert info.meters_lacking == {}
+    assert info.unavailable_meters == {}
     assert len(_find_meters([with_energy], spawner, info).found) == 1
-    assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics", "nvml"}
+    assert set(info.unavailable_meters) == {"perf", "ioreport", "powermetrics", "nvml"}
     here["powercap"], here["nvml"] = Reason("permission", "no more"), RecordingMeter("nvml", [])
     assert [meter.info.name for meter in _find_meters([with_energy], spawner, info).found] == ["nvml"]
     assert [meter.name for meter in info.meters] == ["powercap", "nvml"]
-    assert set(info.meters_lacking) == {"perf", "ioreport", "powermetrics"}
+    assert set(info.unavailable_meters) == {"perf", "ioreport", "powermetrics"}
 
 
 def test_a_dead_counter_is_removed_before_anything_is_measured(here: dict[str, object], spawner: Spawner) -> None:
     half_dead = here["powercap"] = RecordingMeter("powercap", [], package=2.0, psys=0.0, uncore=0.0)
     found = find_meters(spawner)
     assert set(half_dead.info.domains) == {"package", "uncore"}
-    assert half_dead.info.lacks["psys"].startswith("dead counter: psys did not move in ")
-    (line,) = found.dead()
+    assert half_dead.info.unavailable["psys"].startswith("dead counter: psys did not move in ")
+    (line,) = found.unreadable()
     assert line.startswith("powercap, psys: dead counter")
-    assert doctor._energy(spawner).detail.startswith("powercap: package, uncore; not powercap, psys: dead counter")
+    assert doctor._energy(spawner).detail.startswith(
+        "powercap: package, uncore; unavailable: powercap, psys: dead counter"
+    )
     assert half_dead.heard[-1] == "close powercap"
 
 
@@ -179,7 +181,7 @@ def test_a_source_with_only_dead_counters_is_unavailable(here: dict[str, object]
     found = _find_meters(info.cases, spawner, info)
     assert found.found == ()
     assert found.unavailable["powercap"].message.startswith("dead counter: psys did not move in ")
-    assert info.meters_lacking["powercap"].startswith("dead counter")
+    assert info.unavailable_meters["powercap"].startswith("dead counter")
     assert "powercap: dead counter" in doctor._energy(spawner).detail
     assert dead.heard.count("open powercap") == 2, "once for the run, once for doctor"
 

@@ -41,7 +41,7 @@ def test_several_gpus_are_distinguished_and_one_without_a_counter_is_named(drive
     driver.fake_state(1, NOT_SUPPORTED)
     meter = opened()
     assert meter.info.domains == {"gpu0": "device, Fake GPU A"}
-    assert meter.info.lacks == {"gpu1": "Fake GPU B does not count its energy: Not Supported"}
+    assert meter.info.unavailable == {"gpu1": "Fake GPU B does not count its energy: Not Supported"}
 
 
 def test_a_counter_that_stands_still_is_dead(driver: ctypes.CDLL) -> None:  # noqa: ARG001 (it has to be there)

@@ -133,7 +133,7 @@ def test_a_domain_with_an_unreadable_package_is_omitted(tree: Path) -> None:
     zone(tree, "0:0", "core")
     meter = found(tree)
     assert set(meter.info.domains) == {"core"}
-    assert "energy_uj cannot be read" in meter.info.lacks["package"]
+    assert "energy_uj cannot be read" in meter.info.unavailable["package"]
 
 
 def test_without_its_range_a_counter_is_not_used(tree: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_vanished_key_leaves_its_domain_without_a_figure(spawner: Spawner, tmp
     joules, silent = difference(meter, meter.read(), meter.read(), at_work=True)
     meter.close()
     assert {"cpu", "neural-engine"} == set(joules)
-    assert silent == dict.fromkeys(("gpu", "soc"), "it was not counted all the time")
+    assert silent == dict.fromkeys(("gpu", "soc"), "not counted all the time")
 
 
 def test_closing_ends_the_program(spawner: Spawner, tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
@@ -155,7 +155,7 @@ def test_a_trial_reports_the_domains() -> None:
     meter = find_powermetrics(mac)  # type: ignore[arg-type]  # a fake of the module that starts processes
     assert isinstance(meter, stream.StreamMeter)
     assert set(meter.info.domains) == {"cpu", "gpu", "soc"}
-    assert set(meter.info.lacks) == {"neural-engine"}
+    assert set(meter.info.unavailable) == {"neural-engine"}
     assert mac.argv[-2:] == ("-n", "1")
 
 

@@ -50,7 +50,7 @@ def test_energy_of_an_inference_is_shown_next_to_its_time(analysis: Analysis) ->
     text = overview(replace(block, rows=rows))
     head = next(line for line in text.splitlines() if line.startswith("| profile | target"))
     columns = [cell.strip() for cell in head.strip("|").split("|")]
-    place = columns.index("energy of an inference (package)")
+    place = columns.index("energy per inference (package)")
     assert columns[place - 3 : place] == ["warm inference", "vs torch", "vs ort-python"]
     assert columns[place + 1 : place + 3] == ["vs torch", "vs ort-python"]
     rust = next(line for line in text.splitlines() if line.startswith("| default | ort-rust"))
@@ -62,7 +62,7 @@ def test_energy_of_an_inference_is_shown_next_to_its_time(analysis: Analysis) ->
 
 def test_the_headlines_name_the_most_frugal(analysis: Analysis) -> None:
     (line,) = [line for line in headlines(blocks(analysis)[0]) if "energy" in line]
-    assert line.startswith("default, energy of an inference (package): ort-rust ")
+    assert line.startswith("default, energy per inference (package): ort-rust ")
     assert "less than torch" in line
 
 
@@ -110,7 +110,7 @@ def test_json_has_the_figures_and_the_sources(analysis: Analysis) -> None:
 def test_a_plot_of_it_is_drawn(tmp_path: Path) -> None:
     write_report(analyse(energy_run(tmp_path)))
     svg = (tmp_path / "plots" / "energy-package-net-classify-t1-b1.svg").read_text()
-    assert "joules an inference, package" in svg
+    assert "joules per inference, package" in svg
     assert "Energy per inference" in svg
 
 

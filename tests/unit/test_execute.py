@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 TURNS = {"measures": ("once", "latency", "accuracy", "turns")}
 
 
-def offers_of(*names: str, **changes: Any) -> dict[str, TargetInfo]:
+def targets_of(*names: str, **changes: Any) -> dict[str, TargetInfo]:
     return {name: TargetInfo(target_info(name).target, capabilities(**changes)) for name in names}
 
 
 def order_of(seed: int, *names: str, blocks: int = 20) -> list[list[str]]:
     suite = suite_of(f"{HEAD}[measure]\nseed = {seed}\n")
-    cases, targets_info = [case_of(name) for name in names], offers_of(*names)
-    made = [make_block(suite, cases, targets_info, PROBES["life"], block) for block in range(blocks)]
+    cases, targets = [case_of(name) for name in names], targets_of(*names)
+    made = [make_block(suite, cases, targets, PROBES["life"], block) for block in range(blocks)]
     return [[case.target for job in jobs for case in job.cases] for jobs in made]
 
 
@@ -63,19 +63,19 @@ def test_accuracy_is_the_first_pass() -> None:
 
 def test_cases_that_cannot_run_here_get_no_jobs() -> None:
     case = case_of("a", skipped=Reason("format", "it cannot"))
-    assert make_block(suite_of(HEAD), [case], offers_of("a"), PROBES["life"], 0) == []
+    assert make_block(suite_of(HEAD), [case], targets_of("a"), PROBES["life"], 0) == []
 
 
-def sets_of(text: str, targets_info: Mapping[str, TargetInfo]) -> list[list[str]]:
-    cases = [case_of(name, ("latency",)) for name in targets_info]
-    jobs = make_block(suite_of(text), cases, targets_info, PROBES["latency"], 0)
+def sets_of(text: str, targets: Mapping[str, TargetInfo]) -> list[list[str]]:
+    cases = [case_of(name, ("latency",)) for name in targets]
+    jobs = make_block(suite_of(text), cases, targets, PROBES["latency"], 0)
     return sorted([case.target for case in job.cases] for job in jobs)
 
 
 def test_the_cases_of_a_comparison_are_interleaved_if_all_support_turns() -> None:
-    assert sets_of(HEAD, offers_of("a", "b", **TURNS)) == [["a", "b"]]
-    assert sets_of(HEAD, offers_of("a", **TURNS) | offers_of("b")) == [["a"], ["b"]]
-    assert sets_of(f'{HEAD}[measure.latency]\nmode = "alone"\n', offers_of("a", "b", **TURNS)) == [["a"], ["b"]]
+    assert sets_of(HEAD, targets_of("a", "b", **TURNS)) == [["a", "b"]]
+    assert sets_of(HEAD, targets_of("a", **TURNS) | targets_of("b")) == [["a"], ["b"]]
+    assert sets_of(f'{HEAD}[measure.latency]\nmode = "alone"\n', targets_of("a", "b", **TURNS)) == [["a"], ["b"]]
 
 
 class Listener:
@@ -100,7 +100,7 @@ ORDER = [
     (case.id, probe, block)
     for probe in ("accuracy", "life")
     for block in range(2)
-    for job in make_block(suite_of(BLOCKS), CASES, offers_of("a", "b"), PROBES[probe], block)
+    for job in make_block(suite_of(BLOCKS), CASES, targets_of("a", "b"), PROBES[probe], block)
     for case in job.cases
 ]
 """Case, probe and block of the eight processes, in start order."""
@@ -125,7 +125,7 @@ def measure(
     suite = suite_of(text)
     bench = ExecutionContext(
         suite=suite,
-        targets_info=offers_of("a", "b", **can or {}),
+        targets=targets_of("a", "b", **can or {}),
         models={},
         tool_reasons={name: Reason("tool-missing", "it is not here") for name in missing},
         spawner=Spawner(writer.folder / "log"),

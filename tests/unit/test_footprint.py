@@ -65,4 +65,4 @@ def test_a_library_that_the_environment_holds_too_counts_once(places: Path) -> N
 def test_a_custom_program_is_not_counted(places: Path) -> None:
     found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx")
     assert found.parts == {}
-    assert found.reason == "runoff does not know what docker needs besides itself"
+    assert found.reason == "runoff does not know what else docker needs"

@@ -58,13 +58,13 @@ def runs_in(folder: Path) -> list[FoundRun]:
     return find([folder])[0]
 
 
-def made(folder: Path, case: str = CHANGE, by: By = "date", *, unlike_machines: bool = False) -> Series:
+def made(folder: Path, case: str = CHANGE, by: By = "date", *, different_machines: bool = False) -> Series:
     runs = runs_in(folder)
     lines = query.lines(runs, ["latency.inference.warm"])
     one = series(lines, case, MEDIAN, by)
     assert one is not None
     folders = {run.info.run_id: run.folder for run in runs}
-    (changed,), _ = with_changes([one], folders, unlike_machines=unlike_machines)
+    (changed,), _ = with_changes([one], folders, different_machines=different_machines)
     return changed
 
 
@@ -103,7 +103,7 @@ def test_missing_values_are_null_with_a_reason(tmp_path: Path) -> None:
     assert line["model_sha256"] is None
     (row,) = past_runs(tmp_path)
     assert (row["ok"], row["failed"], row["missing"]) == (5, 0, 1)
-    assert row["best"].startswith("ort-rust (default): whole process 1")
+    assert row["best"].startswith("ort-rust (default): process time 1")
     assert "x faster than ort-python" in row["best"]
 
 
@@ -158,8 +158,8 @@ def test_runs_of_another_format_are_skipped_with_a_reason(tmp_path: Path) -> Non
     found, skipped = find([tmp_path])
     assert [run.folder for run in found] == [good]
     reasons = {Path(folder).name: reason for folder, reason in skipped.items()}
-    assert reasons["version"].endswith("has version 9; this runoff reads 1")
-    assert reasons["machine"].endswith("its machine lacks 'cores_allowed'")
+    assert reasons["version"].endswith("has version 9; this version of runoff reads 1")
+    assert reasons["machine"].endswith("machine has no field 'cores_allowed'")
     assert "missing required field" in reasons["spoilt"]
 
 
@@ -194,7 +194,7 @@ def test_an_older_summary_has_fewer_columns_and_an_invalid_one_is_refused(tmp_pa
     (line, *_) = query.select([found], "SELECT floor, stability FROM history")
     assert line == {"floor": None, "stability": None}
     path.write_text("case,value\na,1\n")
-    assert why_unreadable(found).endswith("is of another format: no column 'target'")
+    assert why_unreadable(found).endswith("has a different format: no column 'target'")
     path.unlink()
     assert why_unreadable(found) == f"no summary.csv (runoff report {run.folder})"
 
@@ -240,7 +240,7 @@ def test_changes_equal_those_of_compare(days: Path) -> None:
     first, second = (formats.read(run.folder) for run in runs_in(days)[1:3])
     (line,) = [
         line
-        for line in compare_runs(first, second, ["latency.median"], None, unlike_machines=False).lines
+        for line in compare_runs(first, second, ["latency.median"], None, different_machines=False).lines
         if line.label == CHANGE
     ]
     change = one.points[2].change
@@ -273,14 +273,14 @@ def test_the_baseline_itself_is_compared_raw_and_reported(days: Path) -> None:
 def test_runs_of_different_machines_are_compared_only_if_allowed(days: Path) -> None:
     against = [point.change.against if point.change else None for point in made(days).points]
     assert against[3:] == [None, "days-20261103-120000"]
-    baselines = [point.change.against if point.change else None for point in made(days, unlike_machines=True).points]
+    baselines = [point.change.against if point.change else None for point in made(days, different_machines=True).points]
     assert baselines[3:] == ["days-20261103-120000", "days-20261104-120000"]
 
 
 def test_p_values_are_corrected_over_all_that_is_shown(days: Path) -> None:
     points = [point for point in made(days).points if point.change]
     first, second = (formats.read(run.folder) for run in runs_in(days)[1:3])
-    alone = compare_runs(first, second, ["latency.median"], None, unlike_machines=False)
+    alone = compare_runs(first, second, ["latency.median"], None, different_machines=False)
     (line,) = [line for line in alone.lines if line.label == CHANGE]
     assert points[1].change is not None
     assert points[1].change.verdict.p_adjusted == pytest.approx(line.ratio.p * 3)  # the smallest of three changes
@@ -328,7 +328,7 @@ def test_cases_are_those_of_the_latest_run_or_of_the_pattern(days: Path) -> None
     lines = query.lines(runs_in(days), ["latency.inference.warm"])
     assert cases_of(lines, "") == [MAIN, CHANGE]
     assert cases_of(lines, "*main*") == [MAIN, "net.classify.main-again.default.t1.b1"]
-    with pytest.raises(RunoffError, match="--case nothing: no case is called so"):
+    with pytest.raises(RunoffError, match="--case nothing: no such case"):
         cases_of(lines, "nothing")
     with pytest.raises(RunoffError, match="no results"):
         cases_of([], "")
@@ -338,7 +338,7 @@ def test_of_many_cases_the_nearest_are_named_with_their_count() -> None:
     lines = [{"run": "one", "case": f"net.classify.target-{place}.default.t1.b1"} for place in range(40)]
     with pytest.raises(RunoffError) as refused:
         cases_of(lines, "zzz-7")
-    assert refused.value.hint.startswith("the nearest of 40 cases: net.classify.target-7.default.t1.b1, ")
+    assert refused.value.hint.startswith("the closest of 40 cases: net.classify.target-7.default.t1.b1, ")
     assert refused.value.hint.count(", ") == 4
 
 
@@ -351,7 +351,7 @@ def test_the_page_has_a_row_for_each_run_with_its_value_and_change(days: Path) -
     assert [row[4] for row in rows][::3] == ["first", "first"]
     assert "- machine B: Other CPU, 2 cores, virtual, Linux 6.9" in text
     assert f"![{CHANGE} over time](plot.png)" in text
-    for line in ("left out: old: too old", "a note", f"no values: process.wall of {CHANGE}: why not"):
+    for line in ("skipped: old: too old", "a note", f"no values: process.wall of {CHANGE}: why not"):
         assert f"- {line}\n" in text
 
 

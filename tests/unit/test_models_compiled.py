@@ -82,10 +82,10 @@ def model() -> StoredModel:
     return StoredModel(Path("/store/net"), manifest)
 
 
-def plan(*wanted: dict[str, Any], offered: TargetInfo = APPLE) -> tuple[Case, ...]:
+def plan(*wanted: dict[str, Any], info: TargetInfo = APPLE) -> tuple[Case, ...]:
     formats = model().formats
     settings = [resolve({"prepared": True, **one}) for one in wanted]
-    return tuple(plan_case("net", "classify", one, ("life",), formats, offered) for one in settings)
+    return tuple(plan_case("net", "classify", one, ("life",), formats, info) for one in settings)
 
 
 def prepare(program: Program, cases: tuple[Case, ...]) -> Prepared:

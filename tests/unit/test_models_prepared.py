@@ -162,7 +162,7 @@ def test_a_file_that_was_prepared_from_another_model_is_not_used(program: Progra
     program.key["model_sha256"] = "00" * 32
     ready, _ = prepare(program, plan("native"))
     assert ready.cases[0].format == "onnx"
-    assert "from another file" in str(ready.reasons["net"])
+    assert "from a file other than" in str(ready.reasons["net"])
 
 
 def test_other_providers_do_not_get_the_file_prepared_for_the_cpu(program: Program) -> None:

@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_read_is_named(store: ModelStore, package: Path) -
         part.unlink()
     package.rmdir()
     package.write_bytes(b"a file where a folder should be")
-    with pytest.raises(RunoffError, match=r"model\.mlpackage/\S+ cannot be read: Not a directory.*the right to read"):
+    with pytest.raises(RunoffError, match=r"model\.mlpackage/\S+ cannot be read: Not a directory.*read permission"):
         store.get(NAME)
 
 
@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(store: ModelStore, folder: Path, file: str) -> 
 def test_a_truncated_file_is_named(store: ModelStore, folder: Path, file: str) -> None:
     whole = (folder / file).read_bytes()
     (folder / file).write_bytes(whole[:-1])
-    with pytest.raises(RunoffError, match=f"{file} has {len(whole) - 1} bytes, not the {len(whole)}"):
+    with pytest.raises(RunoffError, match=f"{file} has {len(whole) - 1} bytes; it was stored with {len(whole)}"):
         store.get(NAME)
 
 

@@ -43,7 +43,7 @@ FAILURES: dict[str, tuple[dict[str, Any], bytes | None, str, str]] = {
         "phases",
     ),
     "another case": ({}, msgspec.json.encode(result_of(case="d")), "garbage", "for case 'd'"),
-    "ok, but a bad exit": ({"exit_code": 5}, msgspec.json.encode(WELL), "crashed", "says ok, but"),
+    "ok, but a bad exit": ({"exit_code": 5}, msgspec.json.encode(WELL), "crashed", "has status ok, but"),
     "ok, but a crash": ({"exit_code": -11}, msgspec.json.encode(WELL), "crashed", "SIGSEGV"),
     "stdout": ({"stdout": "loading ...\n"}, msgspec.json.encode(WELL), "garbage", "stdout"),
     "a phase before the spawn": ({}, msgspec.json.encode(result_of(("a", 999, 1001))), "clock", "'a'"),

@@ -31,7 +31,7 @@ from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
 from runoff.report.pareto import front, front_words
 from runoff.report.plots import draw
 from runoff.report.tables import Column, Line, Table, nothing, plain, verdict_cell, without_empty
-from runoff.report.terminal import absence_lines
+from runoff.report.terminal import unavailable_lines
 from runoff.report.text import Figure
 from runoff.report.verdicts import answers
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Result
     from runoff.report.overview import Block
 
-ABSENT = Reason("provider-unavailable", "no <driver> here", "install one")
+UNAVAILABLE = Reason("provider-unavailable", "no <driver> here", "install one")
 
 
 @pytest.fixture(scope="module")
 def analysis() -> Analysis:
     run = synthetic_run(profiles=("default", "cold"), blocks=6, warm=20, live=True)
-    run.info.cases = (*run.info.cases, case_of("ort-web", skipped=ABSENT))
+    run.info.cases = (*run.info.cases, case_of("ort-web", skipped=UNAVAILABLE))
     run.info.footprints = {run.info.cases[0].id: Footprint({"environment": 5_000_000_000, "model": 19_000_000})}
     return analyse(run)
 
@@ -107,7 +107,7 @@ def test_user_text_is_escaped(text: str) -> None:
 
 
 def test_a_run_without_results_is_reported(tmp_path: Path) -> None:
-    skipped = case_of("torch", probes=("process",), skipped=ABSENT)
+    skipped = case_of("torch", probes=("process",), skipped=UNAVAILABLE)
     write_report(analyse(run_of([skipped], [], tmp_path)))
     text = (tmp_path / "report.html").read_text()
     assert "<h1>Nothing was measured.</h1>" in text
@@ -175,7 +175,7 @@ def test_of_many_comparisons_only_clear_ones_count(analysis: Analysis) -> None:
     open_ = block_of(walls, {"ort-rust": level()}, analysis)
     single = block_of(walls, {"ort-rust": not_comparable("one block")}, analysis)
     assert answer_text(clear, clear, open_) == "ort-rust for one short process (2 of 3)."
-    assert answer_text(clear, open_, single) == "no clear first for one short process."
+    assert answer_text(clear, open_, single) == "no clear best for one short process."
 
 
 def test_runs_without_intervals_are_reported_as_one_value_each(analysis: Analysis) -> None:
@@ -226,9 +226,9 @@ def test_another_profile_wins_only_if_its_whole_interval_is_below(analysis: Anal
 def test_cards_show_the_other_costs_of_the_winner(analysis: Analysis) -> None:
     first, *_ = cards(blocks(analysis)[0])
     assert first.question == "One short process"
-    assert "a warm call" in first.costs
+    assert "per warm inference" in first.costs
     assert "peak memory" in first.costs
-    assert any("faster than torch" in line for line in first.stands)
+    assert any("faster than torch" in line for line in first.comparisons)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_facts_of_the_machine_are_words(analysis: Analysis) -> None:
 def test_shares_are_percent(analysis: Analysis) -> None:
     table = details.accuracy(analysis, naming(blocks(analysis)))
     place = [column.name for column in table.columns].index("top1 agrees")
-    assert {line.cells[place].text for line in table.lines} == {"100 %"}
+    assert {line.cells[place].text for line in table.lines} == {"100%"}
 
 
 def test_columns_without_a_value_are_omitted() -> None:
@@ -295,7 +295,7 @@ def test_columns_without_a_value_are_omitted() -> None:
 
 def test_cases_that_cannot_run_share_a_line_for_each_reason(analysis: Analysis) -> None:
     made = blocks(analysis)
-    assert absence_lines(made) == [
+    assert unavailable_lines(made) == [
         "unavailable: coreml (1 case): not-installed: CoreML runs on macOS only (run this suite on a Mac)",
         "unavailable: ort-web (1 case): provider-unavailable: no <driver> here (install one)",
     ]
@@ -324,7 +324,7 @@ def test_the_pareto_front_is_undominated(points: list[tuple[float, float]]) -> N
 
 def test_the_pareto_front_is_described(analysis: Analysis) -> None:
     words = front_words(blocks(analysis)[0])
-    assert words.startswith("on the front, whole process: ")
+    assert words.startswith("on the front, process time: ")
     assert "ort-rust" in words
     assert "again" not in words
     assert "null" not in words

@@ -27,8 +27,8 @@ FORMATS = {"net": ("onnx", "pt")}
 WORDS = st.text(alphabet='abcxyz09 ./\\:*?"<>|-_\n', min_size=1, max_size=12)
 
 
-def plan_one(offered: TargetInfo, **settings: object) -> Case:
-    return plan_case("net", "classify", resolve(settings), ("life",), FORMATS["net"], offered)
+def plan_one(info: TargetInfo, **settings: object) -> Case:
+    return plan_case("net", "classify", resolve(settings), ("life",), FORMATS["net"], info)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def plan_one(offered: TargetInfo, **settings: object) -> Case:
         ({"formats": ("mlpackage",)}, {}, "format", "reads mlpackage; the store has onnx, pt"),
         ({}, {"provider": "cuda"}, "provider-unavailable", "'cuda' is unavailable (available: cpu)"),
         (
-            {"lacking": {"cuda": "no NVIDIA driver here"}},
+            {"unavailable_providers": {"cuda": "no NVIDIA driver here"}},
             {"provider": "cuda"},
             "provider-unavailable",
             "settings.provider: 'cuda' cannot be used: no NVIDIA driver here (docker run --gpus all ...",
         ),
         (
-            {"lacking": {"cuda": "no GPU"}},
+            {"unavailable_providers": {"cuda": "no GPU"}},
             {"provider": "mps"},
             "provider-unavailable",
             "mine: provider 'mps' is unavailable",
@@ -71,7 +71,10 @@ def test_a_case_that_can_run() -> None:
 
 
 def test_an_available_provider_has_no_reason() -> None:
-    assert plan_one(target_info(providers=("cuda",), lacking={"cuda": "stale"}), provider="cuda").skipped is None
+    assert (
+        plan_one(target_info(providers=("cuda",), unavailable_providers={"cuda": "stale"}), provider="cuda").skipped
+        is None
+    )
 
 
 def test_a_target_that_could_not_be_queried_keeps_its_reason() -> None:
@@ -114,8 +117,8 @@ def test_ids_are_legal_file_names(provider: str, precision: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]+", case.id)
 
 
-def plan_of(text: str, **targets_info: TargetInfo) -> tuple[Case, ...]:
-    return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": target_info(), **targets_info})
+def plan_of(text: str, **targets: TargetInfo) -> tuple[Case, ...]:
+    return make_plan(suite_of(text), {"net": FORMATS["net"], "b": ("pt",)}, {"mine": target_info(), **targets})
 
 
 def test_a_plan_is_the_product_in_the_order_of_the_suite() -> None:
@@ -156,9 +159,9 @@ def test_optional_capabilities_have_the_defaults_of_the_protocol() -> None:
 
 
 def planned(*names: str, baselines: tuple[str, ...] = ("torch", "ort-python"), **changes: Any) -> tuple[Case, ...]:
-    targets_info = {name: target_info(name, **changes) for name in names}
-    cases = [plan_one(offered) for offered in targets_info.values()]
-    return with_controls(cases, targets_info, baselines)
+    targets = {name: target_info(name, **changes) for name in names}
+    cases = [plan_one(info) for info in targets.values()]
+    return with_controls(cases, targets, baselines)
 
 
 def test_the_last_baseline_is_followed_by_its_control() -> None:
@@ -183,8 +186,8 @@ def test_a_single_case_or_a_null_runner_has_no_control() -> None:
 
 def test_a_control_has_the_capabilities_of_its_original() -> None:
     cases = planned("torch", "mine")
-    targets_info = with_control_targets(cases, {"torch": target_info("torch"), "mine": target_info("mine")})
-    assert targets_info["torch-again"].target.name == "torch"
+    targets = with_control_targets(cases, {"torch": target_info("torch"), "mine": target_info("mine")})
+    assert targets["torch-again"].target.name == "torch"
 
 
 def test_no_cases_have_no_baseline() -> None:

@@ -9,7 +9,7 @@ import pytest
 from orchestra import capabilities, manifest_of, target_info
 
 from runoff.measure.execute import make_block
-from runoff.plan.cases import make_plan, plan_case, with_control_targets, with_controls, with_proofs
+from runoff.plan.cases import make_plan, plan_case, with_control_targets, with_controls, with_verifications
 from runoff.plan.settings import resolve
 from runoff.plan.suite import find_suite, read_suite
 from runoff.plan.target import Target, TargetInfo
@@ -41,13 +41,13 @@ def apple(**changes: Any) -> TargetInfo:
         ({"batch": 8, "precision": "fp16"}, "mlpackage-fp16-flexible"),
     ],
 )
-@pytest.mark.parametrize("offered", [apple(), apple(runner="coreml")], ids=["Linux", "Mac"])
+@pytest.mark.parametrize("info", [apple(), apple(runner="coreml")], ids=["Linux", "Mac"])
 def test_the_package_is_the_one_that_serves_the_settings(
-    offered: TargetInfo, requested: dict[str, Any], form: str
+    info: TargetInfo, requested: dict[str, Any], form: str
 ) -> None:
-    case = plan_case("net", "tensor", resolve(requested), ("life",), PACKAGED, offered)
+    case = plan_case("net", "tensor", resolve(requested), ("life",), PACKAGED, info)
     assert case.format == form
-    assert (case.skipped is None) == (offered.capabilities is not None)
+    assert (case.skipped is None) == (info.capabilities is not None)
 
 
 def test_a_missing_package_is_reported_by_precision_and_batch() -> None:
@@ -71,7 +71,9 @@ def test_a_case_that_needs_a_mac_reports_the_check_of_its_package() -> None:
     both = [resolve({"precision": precision}) for precision in ("fp32", "fp16")]
     cases = [plan_case("net", "tensor", settings, (), PACKAGED[:3], apple()) for settings in both]
     cases.append(plan_case("net", "tensor", both[0], (), PACKAGED, target_info("mine", providers=())))
-    checked = with_proofs(cases, {"coreml": apple(), "mine": target_info("mine")}, {"net": manifest(mlpackage=1.23e-6)})
+    checked = with_verifications(
+        cases, {"coreml": apple(), "mine": target_info("mine")}, {"net": manifest(mlpackage=1.23e-6)}
+    )
     words = [case.skipped.message for case in checked if case.skipped]
     needs = "execution not run: needs macOS"
     assert words == [
@@ -89,13 +91,13 @@ def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     """If it is unavailable: the same cases, controls and order of processes as without it."""
     suite, _ = read_suite(find_suite(name))
     targets = {target for group in suite.groups for target in group.targets or ()}
-    targets_info = {target: target_info(target, measures=("once", "accuracy", "turns")) for target in targets}
-    targets_info["coreml"] = apple()
+    target_infos = {target: target_info(target, measures=("once", "accuracy", "turns")) for target in targets}
+    target_infos["coreml"] = apple()
     formats = {model: PACKAGED for group in suite.groups for model in group.models or ()}
 
     def measured(kept: Suite) -> tuple[tuple[Case, ...], list[tuple[str, ...]]]:
-        cases = with_controls(make_plan(kept, formats, targets_info), targets_info, kept.suite.baselines)
-        here, every = tuple(case for case in cases if case.skipped is None), with_control_targets(cases, targets_info)
+        cases = with_controls(make_plan(kept, formats, target_infos), target_infos, kept.suite.baselines)
+        here, every = tuple(case for case in cases if case.skipped is None), with_control_targets(cases, target_infos)
         jobs = [job for probe in configured_probes(kept.measure) for job in make_block(kept, cases, every, probe, 0)]
         return here, [tuple(case.id for case in job.cases) for job in jobs]
 
@@ -103,7 +105,7 @@ def test_core_ml_in_a_suite_changes_nothing_for_the_others(name: str) -> None:
     head = _without_core_ml(suite.suite)
     with_it, without = measured(suite), measured(msgspec.structs.replace(suite, suite=head, group=groups))
     assert with_it == without
-    assert any(case.target == "coreml" for case in make_plan(suite, formats, targets_info))
+    assert any(case.target == "coreml" for case in make_plan(suite, formats, target_infos))
     assert any(case.control_of for case in without[0])
 
 
@@ -117,10 +119,10 @@ def test_on_a_mac_seeds_has_core_ml_on_all_units_in_both_precisions() -> None:
     suite, _ = read_suite(find_suite("seeds"))
     names = ("cpu", "coreml", "coreml-cpu", "coreml-gpu", "coreml-ne")
     targets = {target for group in suite.groups for target in group.targets or ()}
-    targets_info = {target: target_info(target, providers=(*names, "mps")) for target in targets}
-    targets_info["coreml"] = apple(providers=names)
+    target_infos = {target: target_info(target, providers=(*names, "mps")) for target in targets}
+    target_infos["coreml"] = apple(providers=names)
     formats = {model: PACKAGED for group in suite.groups for model in group.models or ()}
-    cases = make_plan(suite, formats, targets_info)
+    cases = make_plan(suite, formats, target_infos)
     assert {case.settings.provider for case in cases if case.skipped} == {"cuda"}
     own = {(case.settings.provider, case.settings.precision) for case in cases if case.target == "coreml"}
     assert {(name, precision) for name in names if name != "coreml-cpu" for precision in ("fp32", "fp16")} <= own

@@ -76,7 +76,7 @@ def test_blocks_go_profile_by_profile(analysis: Analysis) -> None:
 
 def test_headlines_name_the_best_target_that_computes(analysis: Analysis) -> None:
     lines = headlines(blocks(analysis)[0])
-    assert lines[0].startswith("default, whole process: ort-rust is the fastest, ")
+    assert lines[0].startswith("default, process time: ort-rust is the fastest, ")
     assert "faster than torch" in lines[0]
     assert not any("null-rust is" in line for line in lines)
 
@@ -213,7 +213,7 @@ def test_a_failed_point_is_in_the_headline() -> None:
     )
     unfair = analyse(Run(run.folder, run.info, records))
     lines = headlines(blocks(unfair)[0])
-    assert lines[0].startswith("default, whole process (not a fair comparison; differs: threads): ort-rust is the")
+    assert lines[0].startswith("default, process time (not a fair comparison; differs: threads): ort-rust is the")
     text = report(unfair, [])
     assert "**Warning.**" in text[: text.index("## Verdicts")]
     assert printed(unfair).startswith(
@@ -224,14 +224,14 @@ def test_a_failed_point_is_in_the_headline() -> None:
 @pytest.mark.parametrize(
     ("stop", "expected"),
     [
-        (Stop(cause="blocks", blocks=3), "p: 3 blocks, all that the suite requests"),
+        (Stop(cause="blocks", blocks=3), "p: 3 blocks, as requested by the suite"),
         (
             Stop(cause="precision", blocks=1, widest=0.019, widest_case="net.torch"),
-            "p: 1 block, reached the requested precision (2.0 %); the widest interval is \u00b11.9 % (net.torch)",
+            "p: 1 block, reached the requested precision (2.0%); the widest interval is \u00b11.9% (net.torch)",
         ),
         (
             Stop(cause="time", blocks=4, widest=0.12),
-            "p: 4 blocks, reached the time limit (600 s for the run); the widest interval is \u00b112 %",
+            "p: 4 blocks, reached the time limit (600 s for the run); the widest interval is \u00b112%",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_ways_of_timing_are_named_with_their_targets(analysis: Analysis, live: A
     assert own.startswith("warm inferences, by the runner itself: ")
     assert own.endswith("were checked")
     assert how_lines(live.run)[0].startswith("warm inferences, interleaved: ")
-    records = [msgspec.structs.replace(item, turned=turned_of(beside=1)) for item in live.run.records[:1]]
+    records = [msgspec.structs.replace(item, turned=turned_of(group_size=1)) for item in live.run.records[:1]]
     mixed = how_lines(run_of(live.run.info.cases, [*live.run.records, *analysis.run.records, *records]))
     assert mixed[1].endswith("(torch, ort-python, ort-rust, ort-pyo3, null-rust)")
 
@@ -309,7 +309,7 @@ def test_markdown_holds_every_part(analysis: Analysis) -> None:
         "<summary>Phases of a process</summary>",
         "<summary>Probe process</summary>",
         "<summary>Probe latency</summary>",
-        "<summary>Same answer</summary>",
+        "<summary>Same output</summary>",
         "<summary>Fairness audit</summary>",
         "<summary>The harness</summary>",
         "<summary>Machine and versions</summary>",

@@ -19,7 +19,7 @@ from runoff.records.schema import Footprint
 from runoff.report import markdown
 from runoff.report.markdown import MOST, overview, report
 from runoff.report.overview import blocks
-from runoff.report.sections import IN_FILES, Section, sections, trust
+from runoff.report.sections import IN_FILES, Section, sections, validity
 from runoff.report.text import Figure
 from runoff.report.verdicts import answers
 
@@ -53,7 +53,7 @@ def test_the_first_screen_has_verdicts_table_and_missing_values(analysis: Analys
 def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis: Analysis) -> None:
     text = report(analysis, PLOTS)
     folded = dict(FOLDED.findall(text))
-    assert [*(part.title for part in trust(analysis)), *(part.title for part in sections(analysis, PLOTS))] == list(
+    assert [*(part.title for part in validity(analysis)), *(part.title for part in sections(analysis, PLOTS))] == list(
         folded
     )
     assert list(folded)[:2] == ["Fairness audit", "Stability"]
@@ -107,7 +107,7 @@ def test_several_blocks_are_a_board_and_each_is_folded_under_its_first_verdict(w
     assert sum(int(count) for count in re.findall(r"\d+", counts)) == cases
     titles = [title for title, _ in FOLDED.findall(text) if title.startswith("net, classify, 1 thread, batch")]
     assert len(titles) == 12
-    assert all(": default, whole process: ort-rust is the fastest, " in title for title in titles)
+    assert all(": default, process time: ort-rust is the fastest, " in title for title in titles)
 
 
 def test_the_board_reports_ties_single_values_and_unfair_comparisons(wide: Analysis) -> None:
@@ -136,9 +136,9 @@ def test_sections_that_do_not_fit_into_a_comment_are_omitted_and_named(wide: Ana
     assert len(text) <= MOST
     end = text[text.rindex("Omitted to fit ") :]
     assert "Probe latency" in end
-    assert "[report.html](report.html) (a file next to this one) has all." in end
+    assert "[report.html](report.html) (a file next to this one) has everything." in end
     titles = [title for title, _ in FOLDED.findall(text)]
-    whole = {part.title: part.text for part in (*trust(wide), *sections(wide, PLOTS))}
+    whole = {part.title: part.text for part in (*validity(wide), *sections(wide, PLOTS))}
     assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
     assert set(whole) == {title for title in whole if title in titles or title in end}
     assert not re.search(r"(?m)^\|(?!.*\|$)", text)

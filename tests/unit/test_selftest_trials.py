@@ -74,7 +74,7 @@ def test_other_probes_are_in_all_parts() -> None:
 
 
 def test_a_run_without_a_time_is_refused() -> None:
-    with pytest.raises(RunoffError, match="not measured for a given time"):
+    with pytest.raises(RunoffError, match="has no time limit"):
         split_run(timed_run((10,), time_s=None), "latency", 3)
 
 
@@ -142,7 +142,7 @@ def test_the_summary_is_made_from_the_folders(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "nothing to do"), (["--read"], "holds no finished run"), (["--measure", "memory"], "'memory' is not one of")],
+    [([], "nothing to do"), (["--read"], "no finished run in"), (["--measure", "memory"], "'memory' is not one of")],
 )
 def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
     ended = CliRunner().invoke(trials, [*arguments, "--out", str(tmp_path)])

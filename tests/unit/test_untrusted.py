@@ -120,5 +120,5 @@ def test_all_text_of_a_message_is_cleaned() -> None:
     runner = {"protocol": [1], "runner": odd, "language": "c", "runtime": odd, "lacking": {odd: odd}}
     can = decode(msgspec.json.encode(runner).decode(), Capabilities)
     assert can.runtime == r"\x1b]0;title\x07"
-    assert can.lacking == {can.runtime: can.runtime}
+    assert can.unavailable_providers == {can.runtime: can.runtime}
     assert "\x1b" not in describe_exit(finished(exit_code=1, stderr=f"fine\n{odd}\n"))

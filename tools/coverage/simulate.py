@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Shape = tuple[int, int, int]
     """Runs, units, iterations."""
     Noise = Callable[[np.random.Generator, Shape], Times]
-    """Logarithms of times, whose units are independent."""
+    """Logarithms of times; the units are independent."""
 
 SLOW_MODE = log(1.3)
 LARGEST = 700.0
@@ -181,7 +181,7 @@ def _lots(units: int, iterations: int, runs: int) -> Iterator[tuple[np.random.Ge
 
 
 def _units(values: Times) -> list[Times]:
-    """Return units of one value each: iterations were condensed for all runs at once."""
+    """Return units of one value each: iterations were condensed for all runs together."""
     return list(values[:, None])
 
 

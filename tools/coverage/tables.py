@@ -33,7 +33,7 @@ def main(runs: int) -> None:
             ("Ratios of pairs", _coverage(pool, simulate.ratios, [*noises, simulate.DRIFTING], runs)),
             ("Medians", _coverage(pool, simulate.estimates, noises, runs)),
             ("Means", _coverage(pool, simulate.means, noises, runs, LONG)),
-            ("Ratios of what was not taken together", _coverage(pool, simulate.apart, noises, runs)),
+            ("Unpaired ratios", _coverage(pool, simulate.apart, noises, runs)),
             ("Rules", _rules(pool, runs // SLOW_SHARE)),
             ("Power", _power(pool, runs)),
             ("Percentiles", _percentiles(pool, runs)),
@@ -90,7 +90,7 @@ def _rules(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:
         for name in RULES:
             futures = [pool.submit(simulate.rule, name, noise, n, 20, 0.01, runs=runs) for n in UNITS]
             tallies = [future.result() for future in futures]
-            yield _row(name, [f"{100 * tally.held:.1f}, {100 * tally.half_width:.2g} %" for tally in tallies])
+            yield _row(name, [f"{100 * tally.held:.1f}, {100 * tally.half_width:.2g}%" for tally in tallies])
 
 
 def _power(pool: ProcessPoolExecutor, runs: int) -> Iterator[str]:

@@ -75,11 +75,11 @@ def burning(share: float) -> CustomTarget:
     Raises
     ------
     RunoffError
-    If the Rust programs are not built.
+        If the Rust programs are not built.
     """
     rust, burner = built("ort-rust"), paths.binaries() / "runoff-burn"
     if not burner.exists():
-        raise RunoffError(f"its program is not built ({burner})", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
+        raise RunoffError(f"program not found: {burner}", "run: nox -s build", ExitCode.NOTHING_RUNS_HERE)
     return CustomTarget(command=(str(burner), str(share), *rust.command), env=rust.env)
 
 

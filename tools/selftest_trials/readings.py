@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _TITLE = "# Injected slowdowns, found or not, with one core kept busy"
 _NOTE = (
-    "Blocks, others (cores kept busy by other processes), measured, half width (of the 95 % interval) and floor are "
+    "Blocks, others (cores kept busy by other processes), measured, half width (of the 95% interval) and floor are "
     "medians over the attempts."
 )
 
@@ -60,7 +60,7 @@ class Threshold(Struct, frozen=True):
     injected: float
     seconds: float
     needed: float
-    """Least share of attempts that must find it; for an A/A, the largest share whose interval may exclude zero."""
+    """Least share of attempts that must find it; for an A/A, the largest share of intervals that may exclude zero."""
     words: str
 
     def of(self, attempts: Iterable[Attempt]) -> list[Attempt]:
@@ -129,12 +129,12 @@ def write_summary(out: Path, console: Console) -> None:
 
     Raises
     ------
-        RunoffError
-    If there is no finished run.
+    RunoffError
+        If there is no finished run.
     """
     runs = {name: finished_runs(out / name) for name in TRIALS}
     if not any(runs.values()):
-        raise RunoffError(f"{out} holds no finished run", f"measure first: --measure {next(iter(TRIALS))}")
+        raise RunoffError(f"no finished run in {out}", f"measure first: --measure {next(iter(TRIALS))}")
     attempts = [one for name, found in runs.items() for run in found for one in read_attempts(run, name)]
     rows = [_row(group) for group in _groups(attempts)]
     text = "\n\n".join([_TITLE, _head(runs), _threshold_table(attempts), _row_table(rows), _NOTE]) + "\n"
@@ -190,7 +190,7 @@ def _head(runs: dict[str, list[Run]]) -> str:
     counts = [f"{len(found)} runs of {found[0].info.time_s or 0:g} s ({name})" for name, found in runs.items() if found]
     return (
         f"{headline(some.info.machine)}. Model: {some.info.cases[0].model}. {', '.join(counts)}. "
-        "Made by `python tools/selftest_trials/trials.py`; every try is in attempts.csv."
+        "Made by `python tools/selftest_trials/trials.py`; attempts.csv has every attempt."
     )
 
 
@@ -198,10 +198,10 @@ def _threshold_table(attempts: Sequence[Attempt]) -> str:
     met = {True: "met", False: "missed", None: "not measured"}
     lines = []
     for one in THRESHOLDS:
-        what = f"{one.injected:.0%} slower is found" if one.injected else "the interval of an A/A leaves out zero"
+        what = f"{one.injected:.0%} slower is found" if one.injected else "the A/A interval excludes zero"
         seen = f"{one.counted(attempts)} of {len(one.of(attempts))}"
         lines.append((one.trial, what, f"{one.seconds:g} s", one.words, seen, met[one.met(attempts)]))
-    return table(("trial", "what", "time", "required", "seen", ""), lines)
+    return table(("trial", "what", "time", "required", "observed", ""), lines)
 
 
 def _row_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -212,7 +212,7 @@ def _row_table(rows: Sequence[dict[str, Any]]) -> str:
             *(f"{row[name]}" for name in ("attempts", "slower", "faster", "covered")),
             f"{row['blocks']:g}",
             f"{row['others']:.2f}",
-            *(f"{row[name] * 100:.2f} %" for name in ("measured", "half_width", "floor")),
+            *(f"{row[name] * 100:.2f}%" for name in ("measured", "half_width", "floor")),
         )
         for row in rows
     ]

@@ -11,28 +11,28 @@ from runoff.records.schema import Run
 def split_run(run: Run, probe: str, parts: int) -> list[Run]:
     """Return `run` split into `parts` of equal time; one part is the whole run.
 
-        A block belongs entirely to the part in which its last process ended: no part has a block that a run of its
-        length would not have had. Blocks that ended after the requested time are in no part. Records of other probes
-        are in all parts.
+    A block belongs entirely to the part in which its last process ended: no part has a block that a run of its
+    length would not have had. Blocks that ended after the requested time are in no part. Records of other probes
+    are in all parts.
 
     Parameters
     ----------
-        run
-    A run with a time limit.
-        probe
-    The probe whose blocks are split.
-        parts
-    Number of parts.
+    run
+        A run with a time limit.
+    probe
+        The probe that has the blocks to split.
+    parts
+        Number of parts.
 
     Raises
     ------
-        RunoffError
-    If the run had no time limit.
+    RunoffError
+        If the run had no time limit.
     """
     if parts == 1:
         return [run]
     if run.info.time_s is None:
-        raise RunoffError(f"{run.folder} was not measured for a given time", "measure it with: --time 3m")
+        raise RunoffError(f"{run.folder} has no time limit", "measure it with: --time 3m")
     length_ns = run.info.time_s * 1e9 / parts
     part_of = {block: int(ended_ns // length_ns) for block, ended_ns in _ends(run, probe).items()}
     return [

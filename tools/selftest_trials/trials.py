@@ -17,9 +17,9 @@ NAMES = ("latency", "process")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--measure", "names", type=click.Choice(NAMES), multiple=True, help="Measure it; may be given again.")
+@click.option("--measure", "names", type=click.Choice(NAMES), multiple=True, help="Trial to measure; can be repeated.")
 @click.option("--read", is_flag=True, help="Rebuild the summary from the runs in --out.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the runs are kept.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the runs.")
 def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
     """Measure injected slowdowns repeatedly, and count how often they are found.
 
@@ -29,7 +29,7 @@ def trials(names: Sequence[str], out: Path, *, read: bool) -> None:
 
     console = Console()
     if not (names or read):
-        raise click.UsageError(f"nothing to do: give --measure {NAMES[0]} or --read")
+        raise click.UsageError(f"nothing to do: use --measure {NAMES[0]} or --read")
     for name in names:
         from measuring import measure_trial
 

@@ -31,7 +31,7 @@ LEAST_SHARE = 0.01
 LEAST_NS = 100_000
 """A difference counts if its interval is beyond both: this share of a turn, and this time. 3% shows from 3.4 ms on."""
 TURNS = 16
-"""Successive turns whose unreported times are condensed into one value."""
+"""Successive turns that are condensed into one value: their shortest unreported times count."""
 _SHORTEST = 0.1
 """Quantile that represents the undisturbed turns on a busy machine."""
 _PARTS = ("preprocess", "inference")
@@ -88,7 +88,7 @@ def _turns(record: Record, case: Case) -> _Turns | None:
     Batches are omitted: some runners join them outside the timed region, as the protocol permits.
     """
     stats, result = record.turned, record.result
-    if record.status != "ok" or stats is None or result is None or stats.beside < 2 or not stats.empty_ns:  # noqa: PLR2004
+    if record.status != "ok" or stats is None or result is None or stats.group_size < 2 or not stats.empty_ns:  # noqa: PLR2004
         return None
     count = len(stats.roundtrip_ns)
     parts = [result.samples[name].warm_ns[stats.warmup :] for name in _PARTS if name in result.samples]

@@ -31,7 +31,7 @@ Side = tuple["Measurements", "Member"]
 RAW = ""
 """Not relative to any target: the values themselves."""
 NOTHING = Estimate(nan, nan, nan, 0)
-_NO_PAIRS = "no block has a value above zero of both"
+_NO_PAIRS = "no block has values above zero of both"
 _NO_RATIO = Ratio(nan, nan, nan, 0, nan)
 
 
@@ -44,7 +44,7 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     first: Estimate = NOTHING
     second: Estimate = NOTHING
     relative_to: str = RAW
-    """The target whose ratios to both were compared; empty if the values themselves were."""
+    """The target that both are relative to; empty if raw values were compared."""
     paired: bool = False
     """Whether both were measured in the same blocks of one run."""
     ratio: Ratio = _NO_RATIO
@@ -177,8 +177,8 @@ def _compared(
 def across(first: Side, second: Side, metric: Metric, label: str, relative_to: str = RAW) -> MetricComparison:
     """Return the comparison of a case of one run with a case of another.
 
-    With `relative_to`, the ratios of both to that target in their own runs are compared: anything that slowed an entire
-    run cancels. Without, the values by process are compared.
+    With `relative_to`, the ratios of both to that target in their own runs are compared, so a slowdown of an entire
+    run cancels out. Without, the values by process are compared.
     """
     one, other, reason = _cells(first, second, metric)
     if one is None or other is None:
@@ -187,7 +187,7 @@ def across(first: Side, second: Side, metric: Metric, label: str, relative_to: s
     if relative_to:
         samples = [shares(side, metric, relative_to) for side in (first, second)]
     if not all(samples):
-        both = f"no block has a value above zero of both {label} and {relative_to}"
+        both = f"no block has values above zero of both {label} and {relative_to}"
         why = both if relative_to else f"{label} has no value above zero"
         return MetricComparison(label=label, metric=str(metric), reason=why)
     return MetricComparison(
@@ -218,13 +218,13 @@ def _cells(first: Side, second: Side, metric: Metric) -> tuple[MetricSamples | N
     sides = (first, second)
     cells = [data.cell(member, metric) for data, member in sides]
     for (_, member), cell in zip(sides, cells, strict=True):
-        why = member.failures.get(metric.probe) or ("" if cell else f"no {metric} was measured")
+        why = member.failures.get(metric.probe) or ("" if cell else f"{metric} was not measured")
         if why or cell is None:
             return None, None, f"{member.target}: {why}"
         if short := metric.shortage(cell):
             return None, None, f"{member.target}: {short}"
     if cells[0] and cells[0].unit not in BETTER_WORSE:
-        return None, None, f"{metric} has no better or worse"
+        return None, None, f"neither more nor less of {metric} is better"
     if cells[0] and cells[1] and cells[0].unit != cells[1].unit:
-        return None, None, f"{metric} is in {cells[0].unit} and in {cells[1].unit}"
+        return None, None, f"units of {metric} differ: {cells[0].unit} and {cells[1].unit}"
     return cells[0], cells[1], ""

@@ -1,6 +1,6 @@
 """Evidence in the times of a case: their spread, their trend, and whether they were warmed up.
 
-pyperf warns when the standard deviation is 10 % of the mean (``pyperf check``). Trends are Kendall's tau with the
+pyperf warns when the standard deviation is 10% of the mean (``pyperf check``). Trends are Kendall's tau with the
 Theil-Sen slope, which a few outliers do not move (Hollander and Wolfe, *Nonparametric Statistical Methods*, 8.1, 9.3).
 """
 
@@ -27,7 +27,7 @@ StabilityVerdict = Literal["stable", "noisy", "drifting", "throttled", "not warm
 NOISY_SD = 0.10
 """Standard deviation as a part of the mean; pyperf's threshold."""
 TREND_P = 0.01
-"""Stricter than 5 %, because several trends are looked at in each case."""
+"""Stricter than 5%, because each case is tested for several trends."""
 TREND = 0.05
 """Change from first to last that matters: beyond what a paired comparison leaves of it, and above the usual noise."""
 FEWEST_BLOCKS = 6
@@ -35,7 +35,7 @@ FEWEST_BLOCKS = 6
 PARTS = 10
 """Equal stretches of a process's warm inferences; each is one point of its trend."""
 FEWEST_IN_PART = 5
-"""Inferences whose median is a point, as in the warm-up of `runoff.measure.warmup`."""
+"""Inferences per point, their median, as in the warm-up of `runoff.measure.warmup`."""
 
 
 class Evidence(Struct, frozen=True):
@@ -113,8 +113,7 @@ def _parts(series: ProcessTimes) -> NDArray[np.float64]:
 def warming(series: ProcessTimes) -> Evidence:
     """Return whether the first tenth of the warm inferences took longer than the last half.
 
-    For processes whose warm-up was not watched. Mann and Whitney's test, one-sided, on times over their process's
-    median.
+    For processes without an observed warm-up. Mann and Whitney's test, one-sided, on times over their process's median.
     """
     long = [x / np.median(x) for x in series.processes if len(x) >= PARTS * FEWEST_IN_PART and np.median(x) > 0]
     if not long:

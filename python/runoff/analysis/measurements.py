@@ -122,7 +122,7 @@ def measured(run: Run, samples: pd.DataFrame) -> Measurements:
         failures = {probe: f"{one.status}: {one.reason}" for probe, one in states.items() if one.status != "ok"}
         failed = next((failures[probe] for probe, one in states.items() if one.status == "error"), "")
         members.append(_member(run, case, records[case.id], failures, failed))
-    turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.beside > 1)
+    turns = frozenset((r.case, r.block) for r in run.records if r.turned is not None and r.turned.group_size > 1)
     return Measurements(run.info.run_id, samples, run.info.machine, tuple(members), run.info.baselines, turns=turns)
 
 

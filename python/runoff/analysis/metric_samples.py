@@ -79,7 +79,7 @@ class Metric(Struct, frozen=True):
         if self.quantile is None:
             return ""
         needed, n = fewest_samples(self.quantile), sum(map(len, cell.processes))
-        return "" if n >= needed else f"{self} needs {needed:,} samples at 99 % confidence, and has {n:,}"
+        return "" if n >= needed else f"{self} needs {needed:,} samples at 99% confidence, and has {n:,}"
 
     def condensed(self, cell: MetricSamples) -> MetricSamples:
         """Return `cell` with the statistic of each process in place of its samples; for a median, `cell` itself."""

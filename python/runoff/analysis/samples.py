@@ -24,7 +24,7 @@ def tidy(run: Run) -> pd.DataFrame:
     """Return all samples of `run` with the columns `COLUMNS`.
 
     `process` numbers the processes of a case and probe from 0 in the order of `Record.order`. Times are in
-    ns, memory in bytes. A case whose outputs disagree keeps only its ``accuracy`` rows; its other
+    ns, memory in bytes. If the outputs of a case disagree, it keeps only its ``accuracy`` rows; its other
     measurements stay in the raw records.
     """
     cases = {case.id: case for case in run.info.cases}

@@ -42,7 +42,7 @@ class Stability(Struct, frozen=True):
 def stability(run: Run, summary: pd.DataFrame) -> dict[str, Stability]:
     """Return the stability of each case that could run, by its id.
 
-    A case whose outputs disagree has no times, so its stability is unknown. `summary` is from
+    If the outputs of a case disagree, it has no times, so its stability is unknown. `summary` is from
     `runoff.analysis.summary.summarise`.
     """
     records: defaultdict[str, list[Record]] = defaultdict(list)
@@ -72,7 +72,7 @@ def judged(found: Sequence[Evidence]) -> Stability:
     if holds:
         return Stability(holds[0], evidence, holds)
     judges = any(sign.judges for sign in found)
-    return Stability("stable" if judges else "unknown", evidence or ["it has no times"])
+    return Stability("stable" if judges else "unknown", evidence or ["no times"])
 
 
 def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Claim]) -> list[Evidence]:

@@ -97,7 +97,7 @@ class _Summary:
             records = [record for record in self.records[case.id] if record.probe == probe.name]
             notes, shortfalls = probe.notes(records, meters), list(probe.shortfalls(records, meters))
             if not keys and not shortfalls and computes(self.run, case.target):
-                found = State("not-measured", f"the {probe.name} records hold no value that runoff knows")
+                found = State("not-measured", f"the {probe.name} records contain no known value")
         if found.status != "ok" and not keys:
             metric, unit = probe.headline
             yield _Line(probe, metric, unit, _NOTHING, found)
@@ -157,7 +157,7 @@ def _percentiles(probe: Probe, metric: str, cell: MetricSamples, found: State) -
     total, count = sum(map(len, cell.processes)), len(cell.processes)
     for name, q in QUANTILES.items():
         bound = percentile(cell.processes, q)
-        needed = f"{fewest_samples(q):,} samples at 99 % confidence"
+        needed = f"{fewest_samples(q):,} samples at 99% confidence"
         its = found
         if bound is None:
             bound = Estimate(np.nan, np.nan, np.nan, total)

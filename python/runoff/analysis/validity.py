@@ -56,7 +56,7 @@ def timing_mode(turned: InterleavingStats | None) -> TimingMode:
     """Return the timing mode of a process of the probe ``latency``; `turned` is None if it timed itself."""
     if turned is None:
         return "by the runner itself"
-    return "interleaved" if turned.beside > 1 else "isolated"
+    return "interleaved" if turned.group_size > 1 else "isolated"
 
 
 def timed_how(turned: InterleavingStats | None) -> str:

@@ -56,7 +56,8 @@ def detail(verdict: Verdict) -> str:
         _, low, high, _, places = _shown(verdict)
         return f"{low:.{places}f} to {high:.{places}f}"
     if verdict.kind == "no difference":
-        return "no floor" if isnan(verdict.floor) else f"floor {percent(verdict.floor)}"
+        # programs may parse verdicts, so these keep the space
+        return "no floor" if isnan(verdict.floor) else f"floor {percent(verdict.floor).replace('%', ' %')}"
     if verdict.kind == "undecided":
         places = decimals(verdict.ratio, verdict.low, verdict.high)
         return f"ratio {verdict.low:.{places}f} to {verdict.high:.{places}f}"
@@ -94,10 +95,10 @@ def _shown(verdict: Verdict) -> tuple[float, float, float, str, int]:
 
 
 def percent(share: float) -> str:
-    """Return a relative number with two digits: ``2.1 %``, ``0.34 %``, ``15 %``."""
+    """Return a relative number with two digits: ``2.1%``, ``0.34%``, ``15%``."""
     number = 100 * share
     places = max(1 - floor(log10(number)), 0) if number else 0
-    return f"{number:.{min(places, 3)}f} %"
+    return f"{number:.{min(places, 3)}f}%"
 
 
 def decimals(value: float, low: float, high: float) -> int:

@@ -57,7 +57,7 @@ def measure(
     if run and (suite or precision or budget):
         raise RunoffError(
             "--resume cannot be combined with SUITE, --precision or --time",
-            "it resumes the suite of its run, as it was",
+            "a resumed run keeps its suite and options",
         )
     console = Console(stderr=as_json)
     if run:
@@ -89,10 +89,10 @@ def finish(folder: Path, *, as_json: bool) -> None:
     console, run = Console(stderr=as_json), read_run(folder)
     if not (folder / RAW).is_dir():
         raise RunoffError(
-            f"{folder} has no raw results ({RAW}/), which a report is made from",
-            "a published run has its report; runoff history reads its tables",
+            f"{folder} has no raw results ({RAW}/) to build a report from",
+            "a published run includes its report; runoff history reads its tables",
         )
-    console.print("making the report (about 10 s)")
+    console.print("building the report (about 10 s)")
     analysis = analyse(run)
     write_report(analysis)
     if as_json:
@@ -112,7 +112,7 @@ def _nothing_ran(folder: Path) -> RunoffError:
     reasons += [record.reason for record in run.records if record.reason and record.status == "unsupported"]
     distinct = list(dict.fromkeys(reasons))
     others = f"; {plural(len(distinct) - 1, 'other reason')} above" if len(distinct) > 1 else ""
-    message, hint = (distinct[0].message, distinct[0].hint) if distinct else ("there is no output", "")
+    message, hint = (distinct[0].message, distinct[0].hint) if distinct else ("nothing was measured", "")
     return RunoffError(
         f"none of {len(run.info.cases)} cases can run on this machine: {message}{others}",
         hint,
@@ -125,7 +125,7 @@ def run_once(target: str, model: str, image: Path | None, assignments: tuple[str
     settings = resolve(parse_assignments(assignments))
     targets = find_targets([target], {}, Path())
     if image and not image.is_file():
-        raise RunoffError(f"--image {image}: there is no such file")
+        raise RunoffError(f"--image {image}: no such file")
     name = find_model(model).name
     # no conversion for a target that cannot run
     packages = [name] if targets[target].packages and not targets[target].missing else []
@@ -190,7 +190,7 @@ def _print_result(result: Result, finished: Finished, case: Case) -> None:
     wall = f"{finished.elapsed_ns / _NS_PER_MS:.1f} ms from start to exit"
     click.echo(f"\n{case.target}, profile {case.settings.profile}: {wall}")
     click.echo(f"in ms: {parts}")
-    click.echo("one run says little; runoff bench measures")
+    click.echo("a single process is not a measurement; to measure: runoff bench")
 
 
 def _say(text: str) -> None:

@@ -38,7 +38,7 @@ def compare(
     metrics: Sequence[str],
     relative_to: str | None,
     raw: bool,
-    unlike_machines: bool,
+    different_machines: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -50,7 +50,7 @@ def compare(
     if raw and relative_to:
         raise RunoffError("--raw and --relative-to cannot be combined", "remove one of them")
     base = "" if raw else relative_to
-    comparison = _compared(first, second, run, metrics, base, unlike_machines=unlike_machines)
+    comparison = _compared(first, second, run, metrics, base, different_machines=different_machines)
     if out:
         _write_page(comparison, out)
     if as_json:
@@ -62,17 +62,25 @@ def compare(
 
 
 def _compared(
-    first: str, second: str, run: str | None, metrics: Sequence[str], relative_to: str | None, *, unlike_machines: bool
+    first: str,
+    second: str,
+    run: str | None,
+    metrics: Sequence[str],
+    relative_to: str | None,
+    *,
+    different_machines: bool,
 ) -> RunComparison:
     sides = [_find(word) for word in (first, second)]
     if run is None and sides[0] and sides[1]:
         one, other = (formats.read(path) for path in sides if path)
-        return compare_runs(one, other, metrics, relative_to, unlike_machines=unlike_machines)
+        return compare_runs(one, other, metrics, relative_to, different_machines=different_machines)
     if run is None and any(sides):
         missing = second if sides[0] else first
         raise RunoffError(f"{missing}: no such run or file", "past runs: runoff list runs")
-    if relative_to is not None or unlike_machines:
-        raise RunoffError("--relative-to, --raw and --unlike-machines are for two runs, not for two targets of one")
+    if relative_to is not None or different_machines:
+        raise RunoffError(
+            "--relative-to, --raw and --allow-different-machines apply to two runs, not to two targets of one"
+        )
     data = formats.read(_located(run) if run else _latest())
     return compare_targets(data, first, second, metrics)
 
@@ -100,7 +108,7 @@ def _latest() -> Path:
         with suppress(msgspec.DecodeError):  # reported by `runoff list runs`
             started[file.parent] = msgspec.json.decode(file.read_bytes(), type=_Started).started
     if not started:
-        raise RunoffError(f"{shown(paths.results())} holds no run", "name one with --run, or measure: runoff bench")
+        raise RunoffError(f"no run in {shown(paths.results())}", "select one with --run, or measure: runoff bench")
     return max(started, key=lambda folder: started[folder])
 
 
@@ -121,7 +129,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunoffError(f"{folder} cannot be made: {error.strerror}") from error
+        raise RunoffError(f"{folder} cannot be created: {error.strerror}") from error
 
 
 def gate(
@@ -132,7 +140,7 @@ def gate(
     baseline: Path | None,
     save_to: Path | None,
     summary: Path | None,
-    unlike_machines: bool,
+    different_machines: bool,
     as_json: bool,
 ) -> int:
     """Check a run against limits, print the results and return the exit code."""
@@ -145,7 +153,7 @@ def gate(
 
     requested = [*(read_limits(limits) if limits else []), *(parse_limit(text) for text in fail_on)]
     if not requested and not save_to:
-        raise RunoffError("no limit: give --fail-on or --limits, or --save to keep a baseline", GRAMMAR)
+        raise RunoffError("no limit: use --fail-on or --limits, or --save-baseline to save a baseline", GRAMMAR)
     before = saved.load(baseline) if baseline else None
     measured = read_run(_run_folder(run))
     if save_to:
@@ -154,7 +162,7 @@ def gate(
         click.echo(f"baseline: {shown(save_to)}", err=as_json)
     if not requested:
         return ExitCode.OK
-    outcome = check_gate(measured, requested, before, unlike_machines=unlike_machines)
+    outcome = check_gate(measured, requested, before, different_machines=different_machines)
     if summary:
         gate_report.append(outcome, summary)
     if as_json:
@@ -177,4 +185,4 @@ def convert(source: str, target: Path, to: str | None) -> None:
     make_folder(target.parent)
     losses = formats.write(data, target, to)
     if losses:
-        click.echo(f"runoff: {target.name} leaves out: {', '.join(losses)}", err=True)
+        click.echo(f"runoff: {target.name} omits: {', '.join(losses)}", err=True)

@@ -70,7 +70,8 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
         capabilities, reason = target_info.capabilities, target_info.reason
         if capabilities:
             detail = f"{capabilities.runtime} {capabilities.version}, providers: {', '.join(capabilities.providers)}"
-            detail += "".join(f"; not {provider}: {why}" for provider, why in capabilities.lacking.items())
+            unavailable = capabilities.unavailable_providers
+            detail += "".join(f"; {provider} unavailable: {why}" for provider, why in unavailable.items())
             yield Finding(f"target {name}", "ok", detail)
         elif reason:
             yield Finding(f"target {name}", "missing", reason.message, reason.hint)
@@ -83,7 +84,7 @@ def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:
     busy = "wait until the machine is idle, or expect wide intervals" if load > _BUSY * machine["cores_allowed"] else ""
     yield _finding("load", f"{load} in the last minute", busy)
     if governor is None:
-        unknown = "this system does not tell its frequency governor"
+        unknown = "not reported by this system"
         yield _finding("governor", unknown, "usual on virtual machines; nothing to do")
     else:
         slow = "" if governor == "performance" else "sudo cpupower frequency-set -g performance"
@@ -113,8 +114,8 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     events = PERF.read(scratch)
     dead = [event["event"] for event in events if not str(event["counter-value"])[:1].isdigit()]
     if dead:
-        lost = f"not counted here: {', '.join(dead)}"
-        yield _finding("perf counts", lost, "usual on virtual machines; those rows say so")
+        lost = f"not counted on this machine: {', '.join(dead)}"
+        yield _finding("perf counts", lost, "usual on virtual machines; their rows show the reason")
     else:
         yield _finding("perf counts", f"all of {', '.join(event['event'] for event in events)}", "")
 
@@ -125,7 +126,7 @@ def _energy(spawner: Spawner) -> Finding:
     if meters.reason:
         return Finding("probe energy", "missing", meters.reason.message, meters.reason.hint)
     lines = [f"{meter.info.name}: {', '.join(meter.info.domains)}" for meter in meters.found]
-    lines += [f"not {line}" for line in meters.dead()]
+    lines += [f"unavailable: {line}" for line in meters.unreadable()]
     return Finding("probe energy", "ok", "; ".join(lines))
 
 

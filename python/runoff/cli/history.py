@@ -43,7 +43,7 @@ def history(
     metrics: Sequence[str],
     by: By,
     suite: str,
-    unlike_machines: bool,
+    different_machines: bool,
     out: Path | None,
     sql: str | None,
     as_json: bool,
@@ -52,7 +52,7 @@ def history(
     from rich.console import Console
 
     if sql is not None:
-        if case or metrics or suite or out or unlike_machines or by != "date":
+        if case or metrics or suite or out or different_machines or by != "date":
             raise RunoffError("--sql can only be combined with FOLDER and --json")
         lines = query.select(_runs(folders, "")[0], sql)
         if as_json:
@@ -62,7 +62,7 @@ def history(
         return
     requested = _parsed(list(dict.fromkeys(metrics)))
     runs, skipped = _runs(folders, suite)
-    result = _history(runs, case, requested, by, unlike_machines=unlike_machines)
+    result = _history(runs, case, requested, by, different_machines=different_machines)
     result.skipped.update(skipped)
     plots = _write(result, out) if out else {}
     if as_json:
@@ -83,23 +83,23 @@ def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str
     """
     if not folders:
         click.echo(f"runs in {shown(paths.results())}", err=True)
-    runs, skipped = find(folders or [paths.results()])
-    reasons = {run.folder: _why_left_out(run) for run in runs}
-    left_out = {shown(Path(folder)): reason for folder, reason in skipped.items()}
-    left_out |= {shown(folder): reason for folder, reason in reasons.items() if reason}
-    for folder, reason in left_out.items():
-        click.echo(f"left out: {folder}: {reason}", err=True)
+    runs, unreadable = find(folders or [paths.results()])
+    reasons = {run.folder: _why_skipped(run) for run in runs}
+    skipped = {shown(Path(folder)): reason for folder, reason in unreadable.items()}
+    skipped |= {shown(folder): reason for folder, reason in reasons.items() if reason}
+    for name, reason in skipped.items():
+        click.echo(f"skipped: {name}: {reason}", err=True)
     finished = list({run.info.run_id: run for run in runs if not reasons[run.folder]}.values())  # copies count once
     if not finished:
-        raise RunoffError(f"{_named(folders)} holds no finished run", _MEASURE)
+        raise RunoffError(f"no finished run in {_named(folders)}", _MEASURE)
     chosen = [run for run in finished if suite in ("", run.suite)]
     if not chosen:
         suites = {run.suite for run in finished}
-        raise RunoffError(f"--suite {suite}: no run is of that suite", did_you_mean(suite, suites))
-    return chosen, left_out
+        raise RunoffError(f"--suite {suite}: no run of that suite", did_you_mean(suite, suites))
+    return chosen, skipped
 
 
-def _why_left_out(run: FoundRun) -> str:
+def _why_skipped(run: FoundRun) -> str:
     if in_progress(run.folder):
         return "in progress"
     return why_unreadable(run) if run.info.finished else f"not finished (runoff bench --resume {shown(run.folder)})"
@@ -110,7 +110,7 @@ def _named(folders: Sequence[Path]) -> str:
 
 
 def _history(
-    runs: Sequence[FoundRun], case: str, requested: Sequence[Metric], by: By, *, unlike_machines: bool
+    runs: Sequence[FoundRun], case: str, requested: Sequence[Metric], by: By, *, different_machines: bool
 ) -> History:
     lines, by_metric = _find_series(runs, case, requested or _parsed(DEFAULT), by)
     if not requested and not any(by_metric.values()):
@@ -123,7 +123,7 @@ def _history(
         raise _no_values(runs, lines, by_metric)
     missing = {(name, str(m)): why_missing(lines, name, m) for (name, m), one in by_metric.items() if one is None}
     changed, notes = with_changes(
-        measured, {run.info.run_id: run.folder for run in runs}, unlike_machines=unlike_machines
+        measured, {run.info.run_id: run.folder for run in runs}, different_machines=different_machines
     )
     return History(by, changed, missing, notes)
 

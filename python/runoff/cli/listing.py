@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
     """Print the list called `what` as a table or as JSON; `results` is the folder of the runs."""
     if results and what != "runs":
-        raise RunoffError(f"--results cannot be combined with {what}", "it names the folder of the runs")
+        raise RunoffError(f"--results cannot be combined with {what}", "use it with: runoff list runs")
     rows = _runs(results) if what == "runs" else _LISTS[what]()
     if as_json:
         print_json(rows)
@@ -53,7 +53,7 @@ def _models() -> Rows:
             "model": model.name,
             "stored": f"yes, weights {store.get(model.name).manifest.weights}"
             if model.name in stored
-            else "no (made when needed)",
+            else "no (exported when needed)",
             "description": model.description,
         }
         for model in ZOO
@@ -66,8 +66,8 @@ def _targets() -> Rows:
     from runoff.targets import BUILT_IN
 
     with workspace() as (spawner, _):
-        targets_info = discover({name: make() for name, make in BUILT_IN.items()}, spawner)
-    return [{"target": name, **_abilities(target_info)} for name, target_info in targets_info.items()]
+        targets = discover({name: make() for name, make in BUILT_IN.items()}, spawner)
+    return [{"target": name, **_abilities(target_info)} for name, target_info in targets.items()]
 
 
 def _abilities(target_info: TargetInfo) -> dict[str, str]:

@@ -23,7 +23,9 @@ def _json(what: str = "") -> Callable[..., Any]:
 
 
 def _different_machines(what: str) -> Callable[..., Any]:
-    return click.option("--unlike-machines", "--allow-different-machines", is_flag=True, help=what)
+    return click.option(
+        "--unlike-machines", "--allow-different-machines", "different_machines", is_flag=True, help=what
+    )
 
 
 def _examples(*lines: str) -> str:
@@ -55,7 +57,7 @@ def cli() -> None:
     "--precision",
     "--max-error",
     metavar="2%",
-    help="Stop when every 95% interval is within this of its estimate, or --time runs out.",
+    help="Stop when every 95% interval is within this share of its estimate, or --time runs out.",
 )
 @click.option(
     "--time",
@@ -66,7 +68,7 @@ def cli() -> None:
 )
 @_json("the table as ")
 def bench(**options: Any) -> None:
-    """Measure a suite: a name (quick, seeds) or a TOML file. Without one: quick."""
+    """Measure a suite: a name (quick, seeds) or a TOML file; by default, quick."""
     from runoff.cli.commands import measure
 
     sys.exit(measure(**options))
@@ -89,7 +91,7 @@ def bench(**options: Any) -> None:
     metavar="KEY=VALUE",
     help="A setting, as in a suite; can be repeated.",
 )
-@_json("the runner's whole result as ")
+@_json("the runner's full result as ")
 def run(**options: Any) -> None:
     """Run one case once: print the labels of the image and the time of each phase."""
     from runoff.cli.commands import run_once
@@ -135,18 +137,18 @@ def report(folder: Path, *, as_json: bool) -> None:
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--run", help="The run that holds two targets A and B.  [default: the latest]")
+@click.option("--run", help="The run that contains targets A and B.  [default: the latest]")
 @click.option("--metric", "metrics", multiple=True, metavar="PROBE.NAME", help="E.g. latency.p99; can be repeated.")
 @click.option("--relative-to", metavar="TARGET", help="Compare ratios to this target, each within its own run.")
 @click.option("--raw", is_flag=True, help="Compare raw values, not ratios.")
-@_different_machines("Compare runs of different machines too.")
+@_different_machines("Also compare runs of different machines.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
 @_json("the table as ")
 def compare(**options: Any) -> None:
     """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
 
-    Ratios to the baseline are compared if both runs have the same, unchanged baseline: whatever slowed a whole run
-    cancels.
+    Ratios to the baseline are compared if both runs have the same, unchanged baseline: a slowdown of an entire run
+    cancels out.
     """
     from runoff.cli import compare as commands
 
@@ -279,8 +281,8 @@ def doctor(*, as_json: bool) -> None:
         "runoff selftest --quick --json",
     )
 )
-@click.option("--time", "budget", metavar="4m", help="Time budget of the injected slowdowns.  [default: 4m]")
-@click.option("--quick", is_flag=True, help="The same as --time 1m: resolves larger slowdowns only.")
+@click.option("--time", "budget", metavar="4m", help="Time budget for the injected slowdowns.  [default: 4m]")
+@click.option("--quick", is_flag=True, help="Same as --time 1m: detects only larger slowdowns.")
 @_json()
 def selftest(**options: Any) -> None:
     """Inject faults and slowdowns, and report which of them are detected on this machine."""

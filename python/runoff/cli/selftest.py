@@ -110,13 +110,13 @@ def _line(console: Console, words: tuple[str, str], name: str, reported: str, *,
 
 def _measured(verdict: TargetVerdict) -> str:
     value, low, high = (100 * number for number in (verdict.measured, verdict.low, verdict.high))
-    return f"measured {value:+.2f} % ({low:+.2f} to {high:+.2f}): {verdict.verdict}"
+    return f"measured {value:+.2f}% ({low:+.2f} to {high:+.2f}): {verdict.verdict}"
 
 
 def sentence(resolution: Resolution, time: str) -> str:
     """Return the smallest difference that is distinguishable on this machine, as a sentence."""
     if resolution.resolves is None:
-        return f"In {time} nothing can be told apart here: there are no intervals. Give it more: --time"
+        return f"No difference is distinguishable: no intervals in {time}. Increase --time."
     missed = ", ".join(f"{share:.0%}" for share in resolution.missed)
     but = f", but did not find {missed}" if missed else ""
-    return f"Resolves here: differences of {resolution.resolves:.1%} and more in warm latency, in {time}{but}."
+    return f"This machine resolves differences of {resolution.resolves:.1%} or more in warm latency in {time}{but}."

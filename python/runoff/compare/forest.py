@@ -59,7 +59,7 @@ def forest(comparison: RunComparison) -> Any:  # noqa: ANN401 - Altair's charts 
         + base.mark_point(filled=True, size=46, opacity=1).encode(x=x, color=colour)
         + base.mark_text(dy=-12, fontSize=11, color="#333").encode(x=x, text="verdict:N")
     )
-    note = "ratio and 95 % interval; right of 1 is better; grey band: noise floor, if there is one"
+    note = "ratio and 95% interval; right of 1 is better; grey band: noise floor, if known"
     title = alt.TitleParams(f"{comparison.second} against {comparison.first}", subtitle=[*comparison.unfair, note])
     return (
         layers.properties(width=_WIDTH, height=alt.Step(_ROW), title=title)

@@ -64,7 +64,7 @@ class Gate(Struct, frozen=True, kw_only=True):
         return all(check.outcome == "passed" for check in self.checks)
 
 
-def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machines: bool) -> Gate:
+def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, different_machines: bool) -> Gate:
     """Return the outcome of checking `run` against `limits`, at least one.
 
     Changes are from the baseline `saved`, or from the run's own without one.
@@ -75,7 +75,7 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
         If a limit covers no case or names a metric that no case can have, or the machines differ.
     """
     data = of_run(run)
-    notes = _machines(data, saved, unlike_machines=unlike_machines)
+    notes = _machines(data, saved, different_machines=different_machines)
     checker = _Gate(data, summarise(run, data.samples), saved)
     pairs = [(limit, member) for limit in limits for member in checker.covered(limit)]
     lines = checker.comparisons(pairs)
@@ -88,14 +88,14 @@ def gate(run: Run, limits: Sequence[Limit], saved: Saved | None, *, unlike_machi
     return Gate(run=run.info.run_id, machine=machine, against=other, checks=checks, notes=notes)
 
 
-def _machines(data: Measurements, saved: Saved | None, *, unlike_machines: bool) -> list[str]:
+def _machines(data: Measurements, saved: Saved | None, *, different_machines: bool) -> list[str]:
     if saved is None or (saved.machine and data.machine and same_machine(saved.machine, data.machine)):
         return []
     names = [headline(machine) if machine else "unknown" for machine in (saved.machine, data.machine)]
     text = f"different machines: baseline ({names[0]}), run ({names[1]})"
-    if unlike_machines:
+    if different_machines:
         return [text]
-    hint = "save a baseline on this machine, or measure both in one run; to compare anyway: --unlike-machines"
+    hint = "save a baseline on this machine, or measure both in one run; to compare anyway: --allow-different-machines"
     raise RunoffError(text, hint)
 
 
@@ -133,7 +133,7 @@ class _Gate:
         return next((peer for peer in peers if peer.target == limit.under and limit.metric.probe in peer.probes), None)
 
     def _bases(self, limit: Limit) -> list[Member]:
-        """Return the baselines, except those that the limit names: they may be compared with the last one."""
+        """Return the baselines, except those that the limit names, which are compared with the last one."""
         bases = [base for name in self.data.comparisons if (base := self.data.baseline(name)) is not None]
         others = self.data.baselines
         return bases + [m for m in self.data.members if m.target in others and m.target not in limit.targets]
@@ -174,7 +174,7 @@ class _Gate:
         )
         why = self._failure(limit, member)
         if not why and (row is None or row["status"] != "ok"):
-            why = f"no {limit.metric} was measured" + (f": {row['reason']}" if row is not None else "")
+            why = f"{limit.metric} was not measured" + (f": {row['reason']}" if row is not None else "")
         if why or row is None:
             return replace(done, note=why)
         peer = self._peer(limit, member)
@@ -200,7 +200,7 @@ class _Gate:
 def _scope(limit: Limit, data: Measurements) -> str:
     probes = sorted({probe for member in data.members for probe in member.probes})
     if limit.metric.probe not in probes:
-        return f"the run has no probe {limit.metric.probe}: it has {', '.join(probes)}"
+        return f"the run has no probe {limit.metric.probe}, only {', '.join(probes)}"
     if limit.relative and not (limit.targets or limit.cases or limit.models):
         return "the run has one target and nothing to compare it with; add --baseline FILE"
     return "check targets, cases and models of the limit; for those of the run: runoff report RUN"
@@ -225,7 +225,7 @@ def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> Limit
 
 def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
     if figure.value is None:
-        return replace(check, note=f"no {limit.metric} was measured")
+        return replace(check, note=f"{limit.metric} was not measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
     outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
     return replace(check, outcome=outcome, note="the interval includes the limit" if holds else "")

@@ -60,12 +60,12 @@ class Limit(Struct, frozen=True, kw_only=True):
     above: bool
     """Whether it is exceeded above `value`, not below."""
     value: float
-    """A change (0.05 is 5 % more), a value in `unit`, or a ratio."""
+    """A change (0.05 is 5% more), a value in `unit`, or a ratio."""
     relative: bool
     unit: str = ""
     over: str = ""
     under: str = ""
-    """The two targets whose ratio is limited; empty for a limit on one target."""
+    """The ratio of these two targets is limited; empty for a limit on one target."""
     targets: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     """Names of cases, with ``*`` for any part."""
@@ -87,7 +87,7 @@ class Limit(Struct, frozen=True, kw_only=True):
     def check_unit(self, unit: str) -> None:
         """Raise if the limit does not fit the unit of its metric."""
         if self.relative and unit not in BETTER_WORSE:
-            raise RunoffError(f"limit {self.text!r}: {self.metric} has no change, only a value", GRAMMAR)
+            raise RunoffError(f"limit {self.text!r}: {self.metric} takes a value, not a change", GRAMMAR)
         if self.over or self.relative or self.unit == (unit if unit in _NEEDED else ""):
             return
         need = _NEEDED.get(unit, "a number without a unit")
@@ -107,9 +107,9 @@ def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (
         raise RunoffError(f"limit {text!r} is not valid", GRAMMAR)
     relative, value = match["unit"] == "%", float(match["value"])
     if relative and not match["sign"]:
-        raise RunoffError(f"limit {text!r}: a change has a sign: +{match['value']}% or -{match['value']}%", GRAMMAR)
+        raise RunoffError(f"limit {text!r}: a change needs a sign: +{match['value']}% or -{match['value']}%", GRAMMAR)
     if match["sign"] and not relative:
-        raise RunoffError(f"limit {text!r}: only a change in % has a sign", GRAMMAR)
+        raise RunoffError(f"limit {text!r}: only a change in % takes a sign", GRAMMAR)
     if not relative and match["unit"] not in _UNITS:
         raise RunoffError(
             f"limit {text!r}: unit {match['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR

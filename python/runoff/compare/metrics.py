@@ -24,7 +24,7 @@ def parse_metric(text: str) -> Metric:
     if not dot or not name:
         raise RunoffError(f"metric {text!r} is not PROBE.NAME", "for example: latency.median, process.wall")
     if probe not in PROBES:
-        raise RunoffError(f"metric {text!r}: no probe is called {probe!r}", did_you_mean(probe, PROBES))
+        raise RunoffError(f"metric {text!r}: no probe {probe!r}", did_you_mean(probe, PROBES))
     match = _STATISTIC.fullmatch(text)
     cell, statistic = (match["cell"], match["statistic"]) if match else (text, "median")
     cell = cell.removeprefix(probe).removeprefix(".")

@@ -59,10 +59,10 @@ def compare_targets(data: Measurements, first: str, second: str, names: Sequence
     for comparison, one, other in _couples(data, first, second):
         wanted = [metric for metric in metrics if names or data.cell(one, metric) or data.cell(other, metric)]
         lines += [within(data, one, other, metric, comparison) for metric in wanted]
-    _refuse_nothing(lines, f"{first} and {second} share no comparison in {data.name}")
+    _refuse_nothing(lines, f"{data.name} has no comparison of {first} and {second}")
     notes = []
     if not all(line.paired or line.reason for line in lines):
-        notes.append(f"{data.name} did not interleave them: the values include drift between them")
+        notes.append(f"{data.name} did not interleave {first} and {second}: the values include drift between them")
     return RunComparison(first, second, adjusted(lines), _unfair(data), notes)
 
 
@@ -85,7 +85,7 @@ def compare_runs(
     names: Sequence[str],
     relative_to: str | None,
     *,
-    unlike_machines: bool,
+    different_machines: bool,
 ) -> RunComparison:
     """Return the comparison of each case of `second` with the same case of `first`, on the metrics `names`.
 
@@ -97,7 +97,7 @@ def compare_runs(
     RunoffError
         If the machines differ, or the two have nothing in common.
     """
-    notes = _machines(first, second, unlike_machines=unlike_machines)
+    notes = _machines(first, second, different_machines=different_machines)
     lines = []
     for one, other in _same_cases(first, second, notes):
         for metric in choose_metrics(names, first, second):
@@ -105,22 +105,22 @@ def compare_runs(
                 continue
             target = _reference((first, one), (second, other), metric, relative_to, notes)
             lines.append(across((first, one), (second, other), metric, one.case, target))
-    _refuse_nothing(lines, f"{first.name} and {second.name} share no case with a metric that both have")
+    _refuse_nothing(lines, f"{first.name} and {second.name} have no metric of the same case")
     if any(not line.relative_to and line.unit == "ns" for line in lines):
         notes.append(f"{NOT_THE_SAME}; {INTERLEAVE}")
     unfair = [f"{side.name}: {text}" for side in (first, second) for text in _unfair(side)]
     return RunComparison(first.name, second.name, adjusted(lines), unfair, list(dict.fromkeys(notes)))
 
 
-def _machines(first: Measurements, second: Measurements, *, unlike_machines: bool) -> list[str]:
+def _machines(first: Measurements, second: Measurements, *, different_machines: bool) -> list[str]:
     unknown = [side.name for side in (first, second) if side.machine is None]
     if unknown or first.machine is None or second.machine is None:
-        return [f"the machine of {' and of '.join(unknown)} is unknown; it may be a different one"]
+        return [f"unknown machine: {' and '.join(unknown)}; the machines may differ"]
     if same_machine(first.machine, second.machine):
         return []
     named = " and ".join(f"{side.name} ({headline(side.machine)})" for side in (first, second) if side.machine)
-    if not unlike_machines:
-        raise RunoffError(f"different machines: {named}", "to compare anyway: --unlike-machines")
+    if not different_machines:
+        raise RunoffError(f"different machines: {named}", "to compare anyway: --allow-different-machines")
     return [f"different machines: {named}"]
 
 
@@ -139,7 +139,7 @@ def _same_cases(first: Measurements, second: Measurements, notes: list[str]) -> 
 
 
 def _commands(members: Sequence[Member]) -> bool:
-    """Return whether these are commands in a file of another tool, whose names do not show what they share."""
+    """Return whether these are commands in a file of another tool; their names do not show what they share."""
     return all(member.case == member.target for member in members)
 
 
@@ -176,7 +176,7 @@ def _differing(one: str, other: str) -> tuple[str, str]:
 
 def _refuse_nothing(lines: list[MetricComparison], message: str) -> None:
     if not lines:
-        raise RunoffError(message, "see the samples.csv of the run for what it contains", ExitCode.NOTHING_RUNS_HERE)
+        raise RunoffError(message, "samples.csv of a run lists its cases and metrics", ExitCode.NOTHING_RUNS_HERE)
 
 
 def _unfair(data: Measurements) -> list[str]:

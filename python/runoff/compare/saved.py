@@ -32,7 +32,7 @@ class SavedMetric(Struct, frozen=True):
     values: list[float]
     """By process, in `unit`."""
     shares: list[float] = []
-    """By block: the case's value as a part of its baseline's in the same block."""
+    """By block: the case's value divided by its baseline's in the same block."""
     floor: float | None = None
     """The noise floor of the comparison, relative."""
 
@@ -68,7 +68,7 @@ def save(data: Measurements, path: Path) -> None:
     cases = {member.case: made for member in data.members if (made := _saved_case(data, member)) is not None}
     if not cases:
         raise RunoffError(
-            f"{data.name} has no result to save", "the reason is in its report", ExitCode.NOTHING_RUNS_HERE
+            f"{data.name} has no result to save", "see its report for the reason", ExitCode.NOTHING_RUNS_HERE
         )
     file = Saved(run=data.name, machine=data.machine, cases=cases)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
@@ -86,12 +86,12 @@ def load(path: Path) -> Saved:
         file = msgspec.json.decode(path.read_bytes(), type=Saved)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise RunoffError(
-            f"--baseline {path} cannot be read: {error}", "make it: runoff gate RUN --save FILE"
+            f"--baseline {path} cannot be read: {error}", "create it: runoff gate RUN --save-baseline FILE"
         ) from error
     if file.version != VERSION:
         raise RunoffError(
-            f"--baseline {path} has version {file.version}; this runoff reads {VERSION}",
-            "save it again: runoff gate RUN --save FILE",
+            f"--baseline {path} has version {file.version}; this version of runoff reads {VERSION}",
+            "save it again: runoff gate RUN --save-baseline FILE",
         )
     return file
 
@@ -133,14 +133,14 @@ def against(saved: Saved, data: Measurements, member: Member, metric: Metric) ->
     if earlier is None or before is None:
         return _none(member, metric, f"the baseline file has no {metric} of this case; save it again")
     if cell is None:
-        return _none(member, metric, member.failures.get(metric.probe) or f"no {metric} was measured")
+        return _none(member, metric, member.failures.get(metric.probe) or f"{metric} was not measured")
     if short := metric.shortage(cell):
         return _none(member, metric, short)
     relative_to = _reference(earlier, before, data, member)
     old = [np.array([value]) for value in (before.shares if relative_to else before.values)]
     new = shares((data, member), metric, relative_to) if relative_to else by_process(cell, metric)
     if not new:
-        return _none(member, metric, f"no {metric} above zero")
+        return _none(member, metric, f"{metric} has no value above zero")
     return MetricComparison(
         label=member.case,
         metric=str(metric),

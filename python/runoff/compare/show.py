@@ -111,11 +111,11 @@ def as_dict(comparison: RunComparison) -> dict[str, Any]:
         "second": comparison.second,
         "unfair": comparison.unfair,
         "notes": comparison.notes,
-        "lines": [contrast_dict(line) for line in comparison.lines],
+        "lines": [line_dict(line) for line in comparison.lines],
     }
 
 
-def contrast_dict(line: MetricComparison) -> dict[str, Any]:
+def line_dict(line: MetricComparison) -> dict[str, Any]:
     """Return one line for JSON; unknown values are null."""
     sides = {
         name: {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high), "n": e.n}

@@ -28,19 +28,19 @@ _Place = tuple[int, int]
 
 
 def with_changes(
-    all_series: Sequence[Series], folders: Mapping[str, Path], *, unlike_machines: bool
+    all_series: Sequence[Series], folders: Mapping[str, Path], *, different_machines: bool
 ) -> tuple[list[Series], list[str]]:
     """Return the series with a change at each point that has a previous one, and notes on them.
 
-    A point is compared with the last one before it that has a value on the same machine; with `unlike_machines`, on
+    A point is compared with the last one before it that has a value on the same machine; with `different_machines`, on
     any. P-values are corrected over all changes of a metric that are shown. `folders` has the folder of each run.
     """
-    comparing = _cached_comparison(folders, [one.metric for one in all_series], unlike_machines=unlike_machines)
+    comparing = _cached_comparison(folders, [one.metric for one in all_series], different_machines=different_machines)
     comparisons: dict[_Place, MetricComparison] = {}
     against: dict[_Place, str] = {}
     notes: dict[str, None] = {}
     for number, one in enumerate(all_series):
-        for place, before in _previous_points(one, unlike_machines=unlike_machines):
+        for place, before in _previous_points(one, different_machines=different_machines):
             first, second = one.points[before].run, one.points[place].run
             comparison = comparing(first, second)
             line = next((x for x in comparison.lines if (x.label, x.metric) == (one.case, one.metric)), None)
@@ -60,7 +60,7 @@ def with_changes(
 
 
 def _cached_comparison(
-    folders: Mapping[str, Path], metrics: Sequence[str], *, unlike_machines: bool
+    folders: Mapping[str, Path], metrics: Sequence[str], *, different_machines: bool
 ) -> Callable[[str, str], RunComparison]:
     """Return a function that compares two runs; it reads each run once and compares each pair once."""
 
@@ -71,18 +71,18 @@ def _cached_comparison(
     @cache
     def compared(first: str, second: str) -> RunComparison:
         sides = measurements(first), measurements(second)
-        return compare_runs(*sides, metrics, None, unlike_machines=unlike_machines)
+        return compare_runs(*sides, metrics, None, different_machines=different_machines)
 
     return compared
 
 
-def _previous_points(one: Series, *, unlike_machines: bool) -> Iterator[tuple[int, int]]:
+def _previous_points(one: Series, *, different_machines: bool) -> Iterator[tuple[int, int]]:
     """Yield the place of each point with a value, and that of the point it is compared with."""
     last: dict[str, int] = {}
     for place, point in enumerate(one.points if one.computes else ()):
         if not point.measured or point.figure.unit not in BETTER_WORSE:
             continue
-        machine = "" if unlike_machines else point.machine_key
+        machine = "" if different_machines else point.machine_key
         if machine in last:
             yield place, last[machine]
         last[machine] = place

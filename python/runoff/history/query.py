@@ -62,8 +62,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-_COLUMNS = "its columns: docs/history.md, or --sql 'DESCRIBE history'"
-_READS = "it takes one SELECT, DESCRIBE or SUMMARIZE"
+_COLUMNS = "columns: docs/history.md, or --sql 'DESCRIBE history'"
+_READS = "use one SELECT, DESCRIBE or SUMMARIZE"
 _UNQUOTED_CASE = re.compile(r'(?<!["\w])case(?!["\w])(?!.*\bwhen\b)', re.IGNORECASE | re.DOTALL)
 
 
@@ -153,14 +153,15 @@ def _refuse_unless_it_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> 
         raise RunoffError(f"--sql: {len(statements) or 'no'} statements", _READS)
     (statement,) = statements
     if statement.type == duckdb.StatementType.MULTI:
-        raise RunoffError("--sql: a PIVOT becomes several statements", "name its values: PIVOT history ON run IN (...)")
+        hint = "list the values: PIVOT history ON run IN (...)"
+        raise RunoffError("--sql: a PIVOT without values becomes several statements", hint)
     if statement.type != duckdb.StatementType.SELECT:
-        raise RunoffError(f"--sql: {statement.type.name} is not answered, for it can do more than read", _READS)
+        raise RunoffError(f"--sql: {statement.type.name} is not permitted: it can do more than read", _READS)
 
 
 def _hint(error: duckdb.Error, sql: str) -> str:
     if isinstance(error, duckdb.ParserException) and _UNQUOTED_CASE.search(sql):
-        return 'case is a word of SQL: the column is "case", with its quotes'
+        return 'case is an SQL keyword: write "case", in double quotes'
     return _COLUMNS
 
 

@@ -71,7 +71,7 @@ def _run_folders(folders: Iterable[Path]) -> list[Path]:
     run_folders: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise RunoffError(f"{folder}: there is no such folder", "past runs: runoff list runs")
+            raise RunoffError(f"{folder}: no such folder", "past runs: runoff list runs")
         files = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{depth}{RUN_FILE}"))]
         run_folders |= dict.fromkeys(path.parent for path in files)
     return list(run_folders)
@@ -80,11 +80,11 @@ def _run_folders(folders: Iterable[Path]) -> list[Path]:
 def _read(folder: Path) -> FoundRun:
     info, file = read_info(folder), folder / RUN_FILE
     if info.version != _READS:
-        raise RunoffError(f"{file} has version {info.version}; this runoff reads {_READS}")
+        raise RunoffError(f"{file} has version {info.version}; this version of runoff reads {_READS}")
     try:
         headline(info.machine)
     except KeyError as error:
-        raise RunoffError(f"{file} is of another format: its machine lacks {error}") from error
+        raise RunoffError(f"{file} has a different format: machine has no field {error}") from error
     moment(info.started)
     return FoundRun(folder, info)
 
@@ -96,7 +96,7 @@ def why_unreadable(run: FoundRun) -> str:
     with run.summary.open(encoding="utf-8", newline="") as file:
         columns = next(csv.reader(file), [])
     missing = [name for name in COLUMNS if name not in columns and name not in _NEWER]
-    return f"{run.summary} is of another format: no column {missing[0]!r}" if missing else ""
+    return f"{run.summary} has a different format: no column {missing[0]!r}" if missing else ""
 
 
 def moment(text: str) -> datetime:

@@ -27,7 +27,7 @@ BY: tuple[By, ...] = get_args(By)
 _SHORT = 12
 """Digits of a hash that are shown."""
 _NEAREST = 5
-"""More cases than these are not listed in a hint."""
+"""Most cases that a hint lists."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ def cases_of(lines: Sequence[Line], pattern: str) -> list[str]:
     known = dict.fromkeys(line["case"] for run in reversed(by_run.values()) for line in run)
     chosen = [case for case in known if fnmatchcase(case, pattern)]
     if not chosen:
-        raise RunoffError(f"--case {pattern}: no case is called so", _nearest(pattern, known))
+        raise RunoffError(f"--case {pattern}: no such case", _nearest(pattern, known))
     return chosen
 
 
@@ -108,7 +108,7 @@ def _nearest(pattern: str, known: Collection[str]) -> str:
     """Return a hint that names the closest cases, or all if they are few."""
     if len(known) <= _NEAREST or get_close_matches(pattern, known, n=1):
         return did_you_mean(pattern, known)
-    return f"the nearest of {len(known)} cases: {', '.join(get_close_matches(pattern, known, n=_NEAREST, cutoff=0))}"
+    return f"the closest of {len(known)} cases: {', '.join(get_close_matches(pattern, known, n=_NEAREST, cutoff=0))}"
 
 
 def series(lines: Iterable[Line], case: str, metric: Metric, by: By) -> Series | None:
@@ -136,7 +136,7 @@ def why_missing(lines: Sequence[Line], case: str, metric: Metric) -> str:
 
 def unmeasured(metric: Metric) -> str:
     """Return the reason for a run that does not have the metric at all."""
-    return f"no {metric} was measured"
+    return f"{metric} was not measured"
 
 
 def _point(lines: Sequence[Line], metric: Metric) -> Point:
@@ -179,7 +179,7 @@ def _missing(lines: Sequence[Line], metric: Metric) -> str:
         for line in lines:
             if (line["probe"], line["metric"] or "") == (metric.probe, name) and line["status"] != "ok":
                 few = line["status"] == "not-measured" and name and metric.quantile is not None
-                return f"{'withheld, too few samples' if few else line['status']}: {line['reason']}"
+                return f"{'omitted, too few samples' if few else line['status']}: {line['reason']}"
     return unmeasured(metric)
 
 

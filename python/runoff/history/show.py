@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from runoff.history.series import By, Change, Point, Series
 
-CHANGE = "change to the one before"
+CHANGE = "change since previous"
 FIRST, NOT_COMPARED = "first", "not compared"
 """Shown in place of a change: the first point on its machine, and a point that could not be compared."""
 RAW = "raw"
 """`Change.how` of a change that is not relative to a baseline."""
 MOST = 2
-"""More cases than these are counted."""
+"""Most cases that a note names; more are counted."""
 _ENDLESS = 100_000
 """Columns: enough for any table."""
 HOW_TO_READ = """\
-Values with their 95 % intervals, in order of time. A change is from the run before on the same machine. Where both
-held the same unchanged baseline, the ratios to it are compared, so that what made a whole run slower cancels; raw
-changes also hold what changed between the two days. New are the versions that were others in the run before."""
+Values with their 95% intervals, in order of time. A change is relative to the previous run on the same machine. If
+both runs have the same, unchanged baseline, ratios to it are compared, so a slowdown of an entire run cancels out; raw
+changes include it. The column `new` lists the versions that changed since the previous run."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class History:
 
     by: By
     series: list[Series]
-    lacking: dict[tuple[str, str], str] = field(default_factory=dict)
+    no_values: dict[tuple[str, str], str] = field(default_factory=dict)
     """By case and metric: the reason why no run has a value."""
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -142,11 +142,10 @@ def _notes(history: History) -> list[str]:
     """Return the notes below the tables."""
     hows = {point.change.how for one in history.series for point in one.points if point.change}
     change_notes = [
-        f"changes are {how}" + (", unless they are said to be raw" if RAW in hows else "")
-        for how in sorted(hows - {RAW})
+        f"changes are {how}" + (", unless marked raw" if RAW in hows else "") for how in sorted(hows - {RAW})
     ]
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    for (case, metric), reason in history.lacking.items():
+    for (case, metric), reason in history.no_values.items():
         cases, metrics = reasons.setdefault(reason, ({}, {}))
         cases[case], metrics[metric] = None, None
     no_values = [
@@ -195,7 +194,7 @@ def markdown(history: History, plots: Mapping[str, str]) -> str:
             parts.append(f"![{case} over time]({plots[case]})\n")
         rows = [_row(one, point, history) for one in history.of(case) for point in one.points]
         parts.append(table(("metric", *_heads(history), "how"), rows) + "\n")
-    notes = [f"left out: {folder}: {reason}" for folder, reason in history.skipped.items()] + _notes(history)
+    notes = [f"skipped: {folder}: {reason}" for folder, reason in history.skipped.items()] + _notes(history)
     parts.append("".join(f"- {line}\n" for line in notes))
     return "\n".join(parts).rstrip("\n") + "\n"
 
@@ -213,11 +212,13 @@ def as_dict(history: History) -> dict[str, Any]:
     series = [
         {"case": one.case, "metric": one.metric, "points": [_point(p) for p in one.points]} for one in history.series
     ]
-    lacking = [{"case": case, "metric": metric, "reason": reason} for (case, metric), reason in history.lacking.items()]
+    no_values = [
+        {"case": case, "metric": metric, "reason": reason} for (case, metric), reason in history.no_values.items()
+    ]
     return {
         "by": history.by,
         "series": series,
-        "no_values": lacking,
+        "no_values": no_values,
         "notes": history.notes,
         "left_out": [{"folder": folder, "reason": reason} for folder, reason in history.skipped.items()],
     }

@@ -41,11 +41,9 @@ def trend(case: str, all_series: Sequence[Series], machines: Mapping[str, str]) 
         panels = _panels(one, machines, named=new != named)
         rows.append(alt.hconcat(*panels, spacing=36).resolve_scale(color="shared", shape="shared"))
         named = new
-    notes = ["values with their 95 % intervals, in order of time; dashed: a version that was another in the run before"]
+    notes = ["values with 95% intervals, in order of time; dashed: a version changed since the previous run"]
     if any(point.relative_to for one in all_series for point in one.points):
-        notes.append(
-            "right: the baseline of the same run by the case; what made a whole run slower is only on the left"
-        )
+        notes.append("right: the baseline's value divided by the case's; a slowdown of an entire run cancels out")
     title = alt.TitleParams(case, subtitle=notes)
     return alt.vconcat(*rows).resolve_scale(color="shared", shape="shared").properties(title=title)
 

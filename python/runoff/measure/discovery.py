@@ -32,8 +32,8 @@ def discover(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, Targe
 
 def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
     """Query the capabilities of one target, by ``--probe``."""
-    answer = target.missing or _capabilities(target, spawner)
-    return TargetInfo(target, None, answer) if isinstance(answer, Reason) else TargetInfo(target, answer)
+    found = target.missing or _capabilities(target, spawner)
+    return TargetInfo(target, None, found) if isinstance(found, Reason) else TargetInfo(target, found)
 
 
 def _capabilities(target: Target, spawner: Spawner) -> Capabilities | Reason:
@@ -50,7 +50,7 @@ def _capabilities(target: Target, spawner: Spawner) -> Capabilities | Reason:
 
 
 def query_tools(probes: Iterable[Probe], spawner: Spawner) -> tuple[dict[str, str | None], dict[str, Reason]]:
-    """Return, by name, the versions of the probes' tools, and why some cannot be used."""
+    """Return the versions of the probes' tools and the reasons why some cannot be used, by name."""
     queried = {probe.tool.name: query_tool(probe.tool, spawner) for probe in probes if probe.tool}
     versions = {name: version for name, (version, _) in queried.items()}
     return versions, {name: reason for name, (_, reason) in queried.items() if reason}
@@ -67,7 +67,7 @@ def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]
         return None, Reason("tool-failed", f"{path} --version {describe_exit(finished)}", tool.hint)
     version = match[0]
     if tool.name == "hyperfine" and int(version.split(".")[0]) < _OLDEST_HYPERFINE:
-        return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is needed", tool.hint)
+        return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is required", tool.hint)
     return version, _refusal(tool, path, spawner)
 
 

@@ -85,7 +85,7 @@ class _Pass:
             If a process fails; the windows after it are omitted.
         """
         options, (case,) = self._context.suite.measure.energy, self._job.cases
-        can = self._context.targets_info[case.target].capabilities
+        can = self._context.targets[case.target].capabilities
         self._idle("idle-before", options.idle_s)
         self._processes(options.window_s)
         if can is not None and "turns" in can.measures:

@@ -46,10 +46,10 @@ class Listener(Protocol):
 
 
 def make_block(
-    suite: Suite, cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], probe: Probe, block: int
+    suite: Suite, cases: Iterable[Case], targets: Mapping[str, TargetInfo], probe: Probe, block: int
 ) -> list[Job]:
     """Return the jobs of one block of `probe`, in the order in which they are to be started."""
-    jobs = [Job(group, probe, block) for group in _groups(suite, _runnable(cases, probe), targets_info, probe)]
+    jobs = [Job(group, probe, block) for group in _groups(suite, _runnable(cases, probe), targets, probe)]
     random.Random(f"{suite.measure.seed}.{probe.name}.{block}").shuffle(jobs)  # noqa: S311 (an order, not a secret)
     return jobs
 
@@ -61,11 +61,11 @@ def _runnable(cases: Iterable[Case], probe: Probe) -> list[Case]:
 def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe) -> list[Job]:
     """Return the jobs of the smallest number of blocks of `probe`."""
     blocks = range(context.sampling.min_blocks(probe.name))
-    return [job for block in blocks for job in make_block(context.suite, cases, context.targets_info, probe, block)]
+    return [job for block in blocks for job in make_block(context.suite, cases, context.targets, probe, block)]
 
 
 def _groups(
-    suite: Suite, cases: Sequence[Case], targets_info: Mapping[str, TargetInfo], probe: Probe
+    suite: Suite, cases: Sequence[Case], targets: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
     """Return the cases that are started together: those of a comparison, if the probe and all of them interleave."""
     if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
@@ -75,7 +75,7 @@ def _groups(
         comparisons[case.comparison].append(case)
     made: list[tuple[Case, ...]] = []
     for members in comparisons.values():
-        able = all(takes_turns(targets_info[case.target]) for case in members)
+        able = all(takes_turns(targets[case.target]) for case in members)
         made += [tuple(members)] if able else [(case,) for case in members]
     return made
 
@@ -104,7 +104,7 @@ def execute(
         block = 0
         sampling.begin(probe.name)
         while measured and sampling.needs_block(probe.name, block, records_of(probe)):
-            for job in make_block(context.suite, cases, context.targets_info, probe, block):
+            for job in make_block(context.suite, cases, context.targets, probe, block):
                 left = _cases_left(job, done)
                 if left:
                     records = _measured(context, msgspec.structs.replace(job, cases=left), order, writer, listener)
@@ -153,7 +153,7 @@ def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter
 
 
 def _measure(context: ExecutionContext, job: Job, blanks: list[Record]) -> list[Record]:
-    if job.probe.engine == "interleaved" and takes_turns(context.targets_info[job.cases[0].target]):
+    if job.probe.engine == "interleaved" and takes_turns(context.targets[job.cases[0].target]):
         return measure_interleaved(context, job, blanks)
     if job.probe.engine == "energy-windows":
         return [measure_energy(context, job, blank) for blank in blanks]
@@ -166,7 +166,7 @@ def _idle_ns(record: Record) -> int:
 
 
 def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
-    probe, can = job.probe, context.targets_info[job.cases[0].target].capabilities
+    probe, can = job.probe, context.targets[job.cases[0].target].capabilities
     if can and not set(probe.kinds) & set(can.measures):
         supported = ", ".join(can.measures)
         return Reason("measure", f"the runner does not support {probe.kinds[0]!r} (supported: {supported})")

@@ -23,14 +23,14 @@ _LIBRARY = "RUNOFF_ORT_DYLIB"
 
 
 def footprints(
-    cases: Iterable[Case], targets_info: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
+    cases: Iterable[Case], targets: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
 ) -> dict[str, Footprint]:
     """Return the disk space of each case that can run, by its id."""
     by_case = {}
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            by_case[case.id] = footprint(targets_info[case.target].target, Path(model.path) if model else None)
+            by_case[case.id] = footprint(targets[case.target].target, Path(model.path) if model else None)
     return by_case
 
 
@@ -45,7 +45,7 @@ def footprint(target: Target, model: Path | None) -> Footprint:
     elif program.parent == paths.binaries():
         parts = {"program": disk_bytes(program)}
     else:
-        return Footprint(reason=f"runoff does not know what {program.name} needs besides itself")
+        return Footprint(reason=f"runoff does not know what else {program.name} needs")
     if library:
         parts["library"] = disk_bytes(Path(library))
     if model is not None:

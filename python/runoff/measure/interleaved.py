@@ -1,7 +1,7 @@
 """Interleaved live processes, which take turns in short blocks: each block sees one state of the machine.
 
 While one process computes, the others wait for input on a pipe. A group begins with fresh processes, because two
-processes of one program differ for their whole life; it warms up until all are steady; then every round requests
+processes of one program differ for their whole lifetime; it warms up until all are steady; then every round requests
 the same inputs from each process, in random order.
 """
 
@@ -64,7 +64,7 @@ def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, Int
     """Take the measured turns, until every process has met both minima; return the statistics by case."""
     if not group.active:
         return {}
-    beside, warmup = len(group.active), group.rounds
+    group_size, warmup = len(group.active), group.rounds
     count, minima = group.inferences(TURN_NS, MOST_INFERENCES), context.suite.measure.latency
     group.each(LiveProcess.begin)
     rounds = 0
@@ -80,7 +80,7 @@ def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, Int
             group.each(lambda process: process.turn([]))
     group.each(LiveProcess.end)
     return {
-        name: process.stats(beside=beside, inferences=count, warmup=warmup, steady=name in group.steady)
+        name: process.stats(group_size=group_size, inferences=count, warmup=warmup, steady=name in group.steady)
         for name, process in group.active.items()
     }
 
@@ -105,7 +105,7 @@ class ProcessGroup:
         self._cases = {case.id: case for case in cases}
         self.processes: dict[str, LiveProcess] = {}
         self.failures: dict[str, Reason] = {}
-        """By case, why a process left the group."""
+        """By case: the reason why a process left the group."""
         self.steady: set[str] = set()
         """Cases whose times became steady in the warm-up."""
         self.rounds = 0

@@ -42,7 +42,7 @@ class ExecutionContext(Struct, frozen=True, kw_only=True):
     """Everything that jobs need."""
 
     suite: Suite
-    targets_info: Mapping[str, TargetInfo]
+    targets: Mapping[str, TargetInfo]
     models: Mapping[str, StoredModel]
     tool_reasons: Mapping[str, Reason]
     """By name, the tools that cannot be used."""
@@ -59,7 +59,7 @@ class ExecutionContext(Struct, frozen=True, kw_only=True):
 
     def target(self, case: Case, probe: Probe) -> Target:
         """Return the runner of `case` as `probe` starts it."""
-        target = self.targets_info[case.target].target
+        target = self.targets[case.target].target
         return (
             with_huge_pages(target)
             if probe.engine == "interleaved" and self.suite.measure.latency.huge_pages

@@ -80,7 +80,7 @@ class LiveProcess:
     def wait_until_ready(self) -> None:
         """Wait until the runner reports that it is ready."""
         if self._ask("") != "ready\n":
-            raise _protocol_error("the runner does not report that it is ready for turns")
+            raise _protocol_error("the runner did not report that it is ready for turns")
 
     def turn(self, firsts: list[int]) -> None:
         """Request an inference from each item of `firsts` on, and check the outputs of the last.
@@ -95,7 +95,7 @@ class LiveProcess:
         roundtrip_ns = time.monotonic_ns() - began
         times = _decode(line, dict[str, list[int]])
         if "inference" not in times or any(len(part) != len(firsts) for part in times.values()):
-            raise _protocol_error(f"{len(firsts)} inferences were requested, the runner responded {line[:80]!r}")
+            raise _protocol_error(f"{len(firsts)} inferences requested, response {line[:80]!r}")
         self._record_times(firsts, times, roundtrip_ns)
         if firsts:
             self._check_outputs(firsts[-1])
@@ -152,7 +152,7 @@ class LiveProcess:
         if reason:
             raise TurnError(reason)
 
-    def stats(self, *, beside: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
+    def stats(self, *, group_size: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
         """Return the statistics of its measured turns."""
         busiest, total = max(self._used.values(), default=0.0), sum(self._used.values())
         enough = total >= _TICKS * _TICK_S
@@ -160,7 +160,7 @@ class LiveProcess:
         waiting_s = (self._lasted_ns - self._in_turns_ns) / 1e9
         idle_s = total - (busy or 0) * self._in_turns_ns / 1e9
         return InterleavingStats(
-            beside=beside,
+            group_size=group_size,
             inferences=inferences,
             warmup=warmup,
             steady=steady,
@@ -227,7 +227,7 @@ def _decode(line: str, kind: Any) -> Any:  # noqa: ANN401 (a type of msgspec's, 
 
 
 def _exit_reason(outcome: Outcome) -> Reason:
-    """Return the reason for the unexpected exit of a process; a good result does not excuse it."""
+    """Return the reason for the unexpected exit of a process, even if its result is valid."""
     return outcome.reason or Reason("crashed", "the runner exited unexpectedly")
 
 
@@ -261,7 +261,7 @@ def check_clock(roundtrips: list[int], unreported: list[int], empty: list[int], 
         f"nine in ten turns lasted at least {excess_ns / 1e6:.2f} ms longer than the runner reports "
         f"(of {roundtrip_ns / 1e6:.2f} ms)"
     )
-    return Reason("clock", message, "inference covers the whole call, preprocess all from the file to the tensor")
+    return Reason("clock", message, "inference covers the whole call, preprocess all from file to tensor")
 
 
 def _least(durations: list[int]) -> int:

@@ -65,7 +65,7 @@ class OneShot:
 
     def check(self, result: Result) -> tuple[Parity, Reason | None]:
         """Compare the outputs of the latest run, as `runoff.measure.verify.check_result` does."""
-        can = self._context.targets_info[self._case.target].capabilities
+        can = self._context.targets[self._case.target].capabilities
         if can and not can.computes:
             return [], None
         return check_result(self._case, self._model, self._probe, self._order, result)

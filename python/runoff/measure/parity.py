@@ -115,7 +115,7 @@ def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dic
     if row.shape != reference.shape:
         raise ValueError(f"an output has {row.size} elements where the reference has {reference.size}")
     if not np.isfinite(row).all():
-        raise ValueError("an output holds infinity or NaN")
+        raise ValueError("an output contains infinity or NaN")
     a, b = row.astype(np.float64), reference.astype(np.float64)
     absolute = float(np.abs(a - b).max())
     return {

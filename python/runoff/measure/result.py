@@ -83,7 +83,7 @@ def _check(result: Result, finished: Finished, case: str, *, watched: bool) -> R
     if result.case != case:
         return Reason("garbage", f"the result is for case {result.case!r}")
     if finished.exit_code:
-        return Reason("crashed", f"the result says ok, but the runner {describe_exit(finished)}")
+        return Reason("crashed", f"the result has status ok, but the runner {describe_exit(finished)}")
     if finished.stdout and not watched:
         return Reason("garbage", f"the runner wrote to stdout: {finished.stdout[:80]!r}", "logs go to stderr")
     return _check_phases(result, finished)

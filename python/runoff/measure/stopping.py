@@ -1,4 +1,4 @@
-"""The stopping rule: the suite's number of blocks, or until intervals are narrow, or until the time is over."""
+"""The stopping rule: the suite's number of blocks, narrow intervals, or the end of the time budget."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | N
     items = ", ".join(map(str, missing))
     return Reason(
         "garbage",
-        f"the result names no outputs of item {items}",
-        "write them to outputs_dir and name them in the result",
+        f"the result lists no outputs of item {items}",
+        "write them to outputs_dir and list them in the result",
     )
 
 

@@ -1,4 +1,4 @@
-"""The export program: make a model of the zoo, check every format against PyTorch, store it.
+"""The export program: create a model of the zoo, check every format against PyTorch, and store it.
 
 It runs in the export environment: ``python -m runoff.models.export NAME --store DIR``. With ``--coreml`` it converts a
 model of the store to CoreML packages instead.
@@ -56,7 +56,7 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
     images = write_photos(folder)
     _write_labels(folder / LABELS)
     photos = preprocess([str(image) for image in images], msgspec.to_builtins(model.preprocess))
-    say(f"{model.name}: making the network with weights {weights!r}")
+    say(f"{model.name}: creating the network with weights {weights!r}")
     network = build(model.builder)
     source = load_weights(network, model, weights, seed, torch.from_numpy(photos))
     run = formats.runnable(network)
@@ -112,11 +112,11 @@ def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Exa
     for photo, pixels, reference in zip(PHOTOS, photos, references, strict=True):
         tensor = folder / f"{photo.name}.tensor.bin"
         tensor.write_bytes(pixels.astype("<f4").tobytes())
-        answer = folder / f"{photo.name}.reference.bin"
-        answer.write_bytes(reference.astype("<f4").tobytes())
+        reference_path = folder / f"{photo.name}.reference.bin"
+        reference_path.write_bytes(reference.astype("<f4").tobytes())
         image = stored_file(folder / f"{photo.name}.jpg")
         examples.append(
-            Example(photo.name, image, stored_file(tensor), stored_file(answer), labels[reference.argmax()])
+            Example(photo.name, image, stored_file(tensor), stored_file(reference_path), labels[reference.argmax()])
         )
     return tuple(examples)
 
@@ -152,7 +152,7 @@ def is_stored(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> boo
     have, want = read_manifest(folder).weights, weights_source(model, weights, seed)
     if have == want:
         return True
-    raise RunoffError(f"{folder} holds {model.name} with weights {have}, not {want}", "replace it with --force")
+    raise RunoffError(f"{folder} contains {model.name} with weights {have}, not {want}", "replace it with --force")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -164,7 +164,7 @@ def run(arguments: argparse.Namespace) -> None:
     weights = arguments.weights or model.weights
     folder = arguments.store.absolute() / model.name
     if not arguments.force and is_stored(model, folder, weights, arguments.seed):
-        sys.stdout.write(f"{model.name} is in {folder} already; --force makes it again\n")
+        sys.stdout.write(f"{model.name} is already in {folder}; --force exports it again\n")
         return
     # With one thread, sums have one order: the same seed gives the same weights and references.
     torch.set_num_threads(1)
@@ -184,7 +184,7 @@ def convert(arguments: argparse.Namespace) -> None:
     began = monotonic()
     model = ModelStore(arguments.store).get(arguments.name)
     if all(kind.name in model.manifest.packages for kind in PACKAGES):
-        sys.stdout.write(f"{model.manifest.name} has its CoreML packages already\n")
+        sys.stdout.write(f"{model.manifest.name} already has its CoreML packages\n")
         return
     manifest = add_packages(model, say)
     worst = {kind.name: max(c.max_rel_diff for c in manifest.checks if c.format == kind.name) for kind in PACKAGES}
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True, help="folder of the model store")
     parser.add_argument("--weights", help="seeded, default (the published ones), or a file with a state dict")
     parser.add_argument("--seed", type=_seed, default=0, help="of seeded weights, 0 or more")
-    parser.add_argument("--force", action="store_true", help="replace a model that is in the store already")
+    parser.add_argument("--force", action="store_true", help="replace a model that is already in the store")
     parser.add_argument("--coreml", action="store_true", help="convert the stored model to CoreML packages instead")
     arguments = parser.parse_args(argv)
     try:

@@ -1,4 +1,4 @@
-"""Formats of model files: how each is written, and how it is run to check it against PyTorch."""
+"""Formats of model files: writing each, and running it to check it against PyTorch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECKED_BATCHES = (1, 4)
 TOLERANCE = 1e-4
 """Largest permitted difference from PyTorch, relative to PyTorch's largest absolute output."""
 
-VERSIONS_HINT = "make the export environment from requirements/export.txt: these versions were tried together"
+VERSIONS_HINT = "recreate the export environment: requirements/export.txt has the versions that were tested together"
 
 
 class Format(NamedTuple):
@@ -50,8 +50,8 @@ def runnable(network: torch.nn.Module) -> Network:
 
     def run(batch: Batch) -> Batch:
         with torch.no_grad():
-            answer: Batch = network(torch.from_numpy(batch)).numpy()
-        return answer
+            output: Batch = network(torch.from_numpy(batch)).numpy()
+        return output
 
     return run
 
@@ -115,8 +115,8 @@ def _load_onnx(path: Path, _: str) -> Network:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(batch: Batch) -> Batch:
-        answer: Batch = session.run([OUTPUT], {INPUT: batch})[0]
-        return answer
+        output: Batch = session.run([OUTPUT], {INPUT: batch})[0]
+        return output
 
     return run
 
@@ -164,7 +164,7 @@ def check(form: Format, path: Path, builder: str, photos: Batch, references: Bat
     )
 
 
-def compare(what: str, answer: Batch, reference: Batch, batch: int, tolerance: float) -> tuple[float, float]:
+def compare(what: str, output: Batch, reference: Batch, batch: int, tolerance: float) -> tuple[float, float]:
     """Return the largest difference of an output, absolute and relative to PyTorch's largest absolute output.
 
     Raises
@@ -172,10 +172,10 @@ def compare(what: str, answer: Batch, reference: Batch, batch: int, tolerance: f
     RunoffError
         If the shapes differ or the relative difference is above `tolerance`; the message begins with `what`.
     """
-    if answer.shape != reference.shape:
-        message = f"answers with shape {answer.shape}, PyTorch with {reference.shape} (batch {batch})"
+    if output.shape != reference.shape:
+        message = f"has outputs of shape {output.shape}, PyTorch {reference.shape} (batch {batch})"
         raise RunoffError(f"{what} {message}", VERSIONS_HINT)
-    absolute = float(abs(answer - reference).max())
+    absolute = float(abs(output - reference).max())
     relative = absolute / float(abs(reference).max())
     if not relative <= tolerance:
         message = f"differs from PyTorch by {relative:.1e} of the largest output (batch {batch})"

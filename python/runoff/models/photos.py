@@ -67,5 +67,5 @@ def _source(photo: Photo) -> Path:
             return path
     raise RunoffError(
         f"the photo {photo.path} of the package {photo.package} is not installed",
-        "make the export environment again from requirements/export.txt",
+        "recreate the export environment from requirements/export.txt",
     )

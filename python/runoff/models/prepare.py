@@ -27,7 +27,7 @@ def ensure_models(
 ) -> dict[str, StoredModel]:
     """Return the models called `names`; those that are not in the store are exported, which `say` announces.
 
-    Those in `packages` also get CoreML packages, and are used without if they cannot be made.
+    Those in `packages` also get CoreML packages if these can be made.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def _check_examples(model: StoredModel) -> None:
     name, count = model.manifest.name, len(model.manifest.examples)
     if count < FEWEST_EXAMPLES:
         raise RunoffError(
-            f"model {name!r} is stored with {count} examples; at least {FEWEST_EXAMPLES} are needed",
-            f"make it again: runoff export --force {name}",
+            f"model {name!r} is stored with {count} examples; at least {FEWEST_EXAMPLES} are required",
+            f"export it again: runoff export --force {name}",
         )
 
 

@@ -34,7 +34,7 @@ class _Preparer(Struct, frozen=True):
 
     name: str
     target: Callable[[], Target]
-    """The target whose program prepares."""
+    """The target that has the program."""
     format: str
     """Format of the prepared file."""
 
@@ -144,7 +144,7 @@ def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, St
 def prepare_file(
     model: StoredModel, spawner: Spawner, say: Callable[[str], None], source: str = "onnx"
 ) -> PreparedFile | Reason:
-    """Return the file prepared from the format `source` of `model`, made if needed, or the reason why there is none.
+    """Return the file prepared from the format `source` of `model`, created if missing, or the reason for its absence.
 
     `say` announces a file that is made.
     """
@@ -165,7 +165,7 @@ def prepare_file(
         message = f"{preparer.name} prepare did not report the file that it made: {error}"
         return Reason("prepare-failed", message, "run: nox -s build")
     if report.key.get("model_sha256") != stored.sha256:
-        return Reason("prepare-failed", f"{report.path} was prepared from another file than {stored.path}")
+        return Reason("prepare-failed", f"{report.path} was prepared from a file other than {stored.path}")
     if report.made:
         say(f"prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)")
     return PreparedFile(format=preparer.format, path=report.path, sha256=digest, key=report.key)

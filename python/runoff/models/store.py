@@ -57,13 +57,13 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
 
 
 class StoredModel(Struct, frozen=True):
-    """A model in the store whose files exist with their recorded sizes."""
+    """A model in the store; its files exist with their recorded sizes."""
 
     folder: Path
     """Absolute."""
     manifest: Manifest
     prepared: dict[str, PreparedFile] = {}
-    """By source format. They are kept outside the store, whose files are the same on every machine."""
+    """By source format. They are kept outside the store, which is the same on every machine."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -154,10 +154,10 @@ class StoredModel(Struct, frozen=True):
                 raise self._corrupted(f"{path} is missing") from None
             except OSError as error:
                 raise RunoffError(
-                    f"{path} cannot be read: {error.strerror}", "give whoever runs runoff the right to read the store"
+                    f"{path} cannot be read: {error.strerror}", "runoff needs read permission on the store"
                 ) from error
             if size != stored.bytes:
-                raise self._corrupted(f"{path} has {size} bytes, not the {stored.bytes} it was stored with")
+                raise self._corrupted(f"{path} has {size} bytes; it was stored with {stored.bytes}")
 
     def verify(self) -> None:
         """Check the SHA-256 of every file.
@@ -185,7 +185,7 @@ class StoredModel(Struct, frozen=True):
                 write_atomically(note, msgspec.json.encode(hashed))
 
     def _corrupted(self, message: str) -> RunoffError:
-        return RunoffError(message, f"make the model again: runoff export --force {self.manifest.name}")
+        return RunoffError(message, f"export the model again: runoff export --force {self.manifest.name}")
 
 
 def prepared_in(entry: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:

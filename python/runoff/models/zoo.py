@@ -35,7 +35,7 @@ class ZooModel(Struct, frozen=True, kw_only=True):
 
 
 def _torchvision(name: str, family: str, description: str, preprocess: Preprocess) -> ZooModel:
-    """Return the entry of a network whose function in ``torchvision.models`` has its name."""
+    """Return the entry of a network that is named like its function in ``torchvision.models``."""
     return ZooModel(
         name=name,
         family=family,
@@ -75,7 +75,7 @@ ZOO = (
     ZooModel(
         name="one_node",
         family="test",
-        description="one multiplication of twelve floats: what a call costs",
+        description="one multiplication of twelve floats: the cost of a call",
         package="torch",
         builder="runoff_runners.torch_builders:one_node",
         preprocess=Preprocess(2, 2, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD),

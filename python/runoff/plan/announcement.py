@@ -33,10 +33,10 @@ def _unavailable(info: RunInfo) -> Sequence[str]:
 
 def _unread(info: RunInfo) -> Sequence[str]:
     """Return a line for each counter of energy that cannot be read, or for all sources if none can."""
-    if info.meters_lacking and not info.meters:
-        return ["unavailable: energy: " + "; ".join(f"{name}: {why}" for name, why in info.meters_lacking.items())]
+    if info.unavailable_meters and not info.meters:
+        return ["unavailable: energy: " + "; ".join(f"{name}: {why}" for name, why in info.unavailable_meters.items())]
     return [
         f"unavailable: energy, {meter.name}, {name}: {why}"
         for meter in info.meters
-        for name, why in meter.lacks.items()
+        for name, why in meter.unavailable.items()
     ]

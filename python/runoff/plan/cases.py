@@ -48,7 +48,7 @@ def _merged(one: Case, other: Case) -> Case:
     """Return the case of two groups, with the probes of both."""
     if one.settings != other.settings:
         raise RunoffError(
-            f"profiles {one.settings.profile} and {other.settings.profile} both make a case called {one.id}",
+            f"profiles {one.settings.profile} and {other.settings.profile} both produce a case called {one.id}",
             "rename one of the files",
         )
     return msgspec.structs.replace(one, probes=tuple(dict.fromkeys((*one.probes, *other.probes))))
@@ -87,7 +87,7 @@ def plan_case(
     )
 
 
-def with_proofs(
+def with_verifications(
     cases: Iterable[Case], targets: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
     """Return `cases`; if one that reads packages cannot run, its reason begins with how its package was verified."""
@@ -95,8 +95,8 @@ def with_proofs(
     for case in cases:
         reason = case.skipped
         if reason and targets[case.target].target.packages:
-            proof = verified(manifests[case.model], case.format) or "the store has no package for it"
-            reason = Reason(reason.kind, f"{proof}; {reason.message}", reason.hint)
+            verification = verified(manifests[case.model], case.format) or "the store has no package for it"
+            reason = Reason(reason.kind, f"{verification}; {reason.message}", reason.hint)
         made.append(msgspec.structs.replace(case, skipped=reason))
     return tuple(made)
 
@@ -130,7 +130,7 @@ def with_control_targets(cases: Iterable[Case], targets: Mapping[str, TargetInfo
 
 
 def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[str, ...]:
-    """Return `probes` after those that check outputs, without those that make no sense for a runner without a model."""
+    """Return the probes that check outputs, then `probes`, without those that a runner without a model cannot have."""
     checks = [name for name, probe in PROBES.items() if probe.checks_outputs]
     names, can = dict.fromkeys((*checks, *probes)), target_info.capabilities
     if can is None or can.computes:
@@ -168,7 +168,7 @@ def _obstacle(
         (workload in can.workloads, "workload", f"workload {workload!r} is unsupported"),
         (model_format, "format", _no_format(settings, can, formats)),
         (
-            settings.provider in can.providers or settings.provider in can.lacking,
+            settings.provider in can.providers or settings.provider in can.unavailable_providers,
             "provider-unavailable",
             f"provider {settings.provider!r} is unavailable (available: {', '.join(can.providers) or 'none'})",
         ),
@@ -181,7 +181,7 @@ def _obstacle(
 
 def _unavailable_provider(settings: Settings, can: Capabilities) -> Reason | None:
     """Return the reason if the runner cannot use the provider on this machine, worded like a failing session."""
-    why = can.lacking.get(settings.provider)
+    why = can.unavailable_providers.get(settings.provider)
     if why is None or settings.provider in can.providers:
         return None
     message = f"settings.provider: {settings.provider!r} cannot be used: {why}"

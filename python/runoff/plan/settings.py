@@ -58,7 +58,7 @@ def resolve(wanted: dict[str, Any]) -> Settings:
 
 
 def sweep(table: dict[str, Any]) -> list[Settings]:
-    """Return one `Settings` for each combination of a ``[settings]`` table whose values may be lists."""
+    """Return one `Settings` for each combination of a ``[settings]`` table, in which values may be lists."""
     values = [value if isinstance(value, list) else [value] for value in table.values()]
     combinations = [resolve(dict(zip(table, row, strict=True))) for row in itertools.product(*values)]
     return list(dict.fromkeys(combinations))

@@ -31,7 +31,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Matrix(_Table, frozen=True, kw_only=True):
-    """Lists whose cross product are the cases. A key missing from a ``[[group]]`` is taken from ``[suite]``."""
+    """Lists; their cross product are the cases. A key missing from a ``[[group]]`` is taken from ``[suite]``."""
 
     models: tuple[str, ...] | None = None
     targets: tuple[str, ...] | None = None
@@ -90,7 +90,7 @@ class CustomTarget(_Table, frozen=True, kw_only=True):
     command: Annotated[tuple[str, ...], Meta(min_length=1)]
     env: dict[str, str] = {}
     environment: str | None = None
-    """Built-in target whose environment it runs in: its variables, and its interpreter for the command ``python``."""
+    """Built-in target that provides the environment: its variables, and its interpreter for the command ``python``."""
 
 
 class Suite(_Table, frozen=True, kw_only=True):
@@ -199,7 +199,7 @@ def _check_settings(settings: dict[str, Any], name: str) -> None:
     _check_names(settings, Settings.__struct_fields__, f"{name}: [settings] key")
     for key, value in settings.items():
         if value == []:
-            raise RunoffError(f"{name}: [settings] {key} has no value", "give one, or leave the key out")
+            raise RunoffError(f"{name}: [settings] {key} has no value", "set one, or remove the key")
     try:
         sweep(settings)
     except RunoffError as error:

@@ -98,7 +98,7 @@ def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> list
 
 COUNTERS = Probe(
     name="counters",
-    summary="CPU work of a whole process: cycles, instructions, page faults, ... (perf stat)",
+    summary="CPU work of a process, start to exit: cycles, instructions, page faults, ... (perf stat)",
     measure=Once(),
     blocks=3,
     optional=True,

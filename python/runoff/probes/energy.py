@@ -27,7 +27,7 @@ PARTS = ("process", "inference")
 BEFORE, AFTER = "idle-before", "idle-after"
 CHIPS = ("package", "soc", "psys")
 """Domains that cover the entire processor; a report shows the first that was read."""
-NO_TURNS = "its runner takes no turns (protocol/README.md), which energy of an inference needs"
+NO_TURNS = "energy per inference needs a runner that takes turns (protocol/README.md, measure turns)"
 
 
 class EnergyOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -151,7 +151,7 @@ def _idles(record: Record, meters: Sequence[MeterInfo]) -> Iterator[Sample]:
 
 
 def shortfalls(records: Sequence[Record], meters: Sequence[MeterInfo]) -> Iterator[Shortfall]:
-    """Yield the metrics that a case has no value of.
+    """Yield the metrics without a value.
 
     One window without a usable value omits the values of all blocks: those that remain would be the larger ones.
     """
@@ -218,7 +218,7 @@ def _uncounted(record: Record, meters: Sequence[MeterInfo]) -> dict[str, str]:
                 key = f"{meter.name}.{domain}"
                 why = windows[part].silent.get(key, "") if part in windows else NO_TURNS
                 if not why and not _idle(windows, meter, domain):
-                    why = "what the idle machine draws was not counted before and after"
+                    why = "idle power was not counted both before and after"
                 if why:
                     reasons |= dict.fromkeys(_names(f"{part}.{domain}"), f"{meter.name}: {why}")
     return reasons
@@ -226,7 +226,7 @@ def _uncounted(record: Record, meters: Sequence[MeterInfo]) -> dict[str, str]:
 
 ENERGY = Probe(
     name="energy",
-    summary="joules and watts of a whole process and of an inference, idle subtracted (RAPL, NVML, Apple's counters)",
+    summary="energy and power of a process and of an inference, idle power subtracted (RAPL, NVML, Apple's counters)",
     measure=Once(),
     engine="energy-windows",
     blocks=3,

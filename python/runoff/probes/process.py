@@ -45,13 +45,13 @@ def _samples(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
 
 PROCESS = Probe(
     name="process",
-    summary="wall, user and system time and peak memory of a whole process (hyperfine)",
+    summary="wall, user and system time and peak memory of a process, start to exit (hyperfine)",
     measure=Once(),
     blocks=10,
     sampled=True,
     tool=HYPERFINE,
     headline=("wall", "ns"),
-    timed="whole process",
+    timed="process time",
     main_metrics=("wall", "user", "peak_memory"),
     read=_samples,
 )

@@ -60,7 +60,7 @@ class RunWriter:
                 file.truncate(before)
                 raise RunoffError(
                     f"{path} cannot be written: {problem}",
-                    f"make room, then: runoff bench --resume {self.folder}",
+                    f"free disk space, then: runoff bench --resume {self.folder}",
                     ExitCode.CASE_FAILED,
                 )
 
@@ -86,7 +86,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise RunoffError(
-            f"{path} cannot be written: {error.strerror}", "make room there, and try again", ExitCode.CASE_FAILED
+            f"{path} cannot be written: {error.strerror}", "free disk space there, and try again", ExitCode.CASE_FAILED
         ) from error
 
 

@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except msgspec.DecodeError as error:
         raise RunoffError(
-            f"{path} is not a manifest: {error}", f"make it again: runoff export --force {folder.name}"
+            f"{path} is not a manifest: {error}", f"export it again: runoff export --force {folder.name}"
         ) from error
 
 

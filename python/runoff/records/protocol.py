@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from runoff.records.reason import Reason
 
@@ -250,7 +250,7 @@ class Result(_ResultPart, frozen=True, kw_only=True):
 
 
 class Unavailable(Reason, frozen=True):
-    """Why a runner cannot run on this machine."""
+    """The reason why a runner cannot run on this machine."""
 
 
 class Capabilities(_ResultPart, frozen=True, kw_only=True):
@@ -267,8 +267,8 @@ class Capabilities(_ResultPart, frozen=True, kw_only=True):
     formats: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     """Providers that can be used on this machine."""
-    lacking: dict[str, str] = {}
-    """Why other providers of the runtime cannot be used, by name."""
+    unavailable_providers: dict[str, str] = field(default_factory=dict, name="lacking")
+    """By name: the reason why another provider of the runtime cannot be used."""
     precisions: tuple[str, ...] = ("fp32",)
     measures: tuple[str, ...] = ("once",)
     settings: tuple[str, ...] = ("threads",)

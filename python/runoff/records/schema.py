@@ -50,8 +50,8 @@ class Footprint(Struct, frozen=True):
 class InterleavingStats(Struct, frozen=True, kw_only=True):
     """How a live process was interleaved with others (probe ``latency``)."""
 
-    beside: int
-    """Interleaved processes, this one included."""
+    group_size: int = field(name="beside")
+    """Number of interleaved processes, this one included."""
     inferences: int
     """In each turn."""
     warmup: int
@@ -59,7 +59,7 @@ class InterleavingStats(Struct, frozen=True, kw_only=True):
     steady: bool
     """Whether the warm-up ended in steady state, not because its time was over."""
     checked: int
-    """Inferences whose outputs were compared with the reference."""
+    """Number of inferences with outputs that were compared with the reference."""
     roundtrip_ns: tuple[int, ...] = ()
     """Each measured turn by runoff's own clock, from request to response."""
     empty_ns: tuple[int, ...] = ()
@@ -104,7 +104,7 @@ class EnergyWindow(Struct, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     """The time between the two readings, by source."""
     silent: dict[str, str] = {}
-    """By ``SOURCE.DOMAIN``, why there is no value: a counter that did not move is not zero."""
+    """By ``SOURCE.DOMAIN``, the reason for a missing value: a counter that did not move is not zero."""
     others: float | None = None
     """Cores kept busy by other processes: their energy is included."""
 
@@ -117,7 +117,7 @@ class DeviceMemory(Struct, frozen=True, kw_only=True):
     how: str = ""
     """Method: the process's own memory, or the increase of all memory in use."""
     reason: str = ""
-    """Why it is unknown."""
+    """Reason if it is unknown."""
 
 
 class MeterInfo(Struct, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ class MeterInfo(Struct, frozen=True, kw_only=True):
     """One step of the counter."""
     step_s: float
     """How often it moves."""
-    lacks: dict[str, str] = {}
+    unavailable: dict[str, str] = field(default_factory=dict, name="lacks")
     """Domains that are unavailable, with the reason."""
 
 
@@ -168,7 +168,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Stop(Struct, frozen=True, kw_only=True):
-    """Why the sampling of a probe ended."""
+    """The reason why the sampling of a probe ended."""
 
     cause: str
     """``blocks`` (all blocks of the suite), ``precision`` (narrow enough) or ``time`` (the budget is used up)."""
@@ -192,7 +192,7 @@ class RunInfo(Struct, kw_only=True):
     capabilities: dict[str, Capabilities]
     models: dict[str, dict[str, Any]]
     """Name to: source, weights, sha256 by format; if requested, `prepared` (by the format that it was made from:
-    sha256, key) or `not_prepared` (why)."""
+    sha256, key) or `not_prepared` (the reason)."""
     machine: dict[str, Any]
     tools: dict[str, str | None]
     """Name to version of hyperfine, perf, runoff; null when the tool is missing."""
@@ -211,7 +211,7 @@ class RunInfo(Struct, kw_only=True):
     """By target: variables that affect times (`runoff.measure.machine.VARIABLES`) in its runner's environment."""
     meters: tuple[MeterInfo, ...] = ()
     """Sources of energy readings of the probe ``energy``."""
-    meters_lacking: dict[str, str] = {}
+    unavailable_meters: dict[str, str] = field(default_factory=dict, name="meters_lacking")
     """Unavailable sources, with the reason."""
     footprints: dict[str, Footprint] = {}
     """By case id: size on disk when the run began."""
@@ -225,15 +225,15 @@ class RunInfo(Struct, kw_only=True):
     """Of that, deliberate pauses."""
 
     @property
-    def own_ns(self) -> int:
+    def overhead_ns(self) -> int:
         """Wall time that was neither a measured process nor a pause: the overhead of the harness."""
         return self.elapsed_ns - self.measured_ns - self.paused_ns
 
     @property
-    def own_share(self) -> float | None:
-        """`own_ns` as a part of the time without pauses, 0 to 1; None if the run has no time yet."""
+    def overhead_share(self) -> float | None:
+        """`overhead_ns` as a part of the time without pauses, 0 to 1; None if the run has no time yet."""
         active = self.elapsed_ns - self.paused_ns
-        return self.own_ns / active if active > 0 else None
+        return self.overhead_ns / active if active > 0 else None
 
 
 class Run(Struct, frozen=True):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PLOTS = "plots"
 _DIGITS = "%.9g"
-"""Digits of numbers in the summary: none was measured to more, and all digits would double its size."""
+"""Digits of numbers in the summary: more would be noise, and double its size."""
 
 
 def write_report(analysis: Analysis, published: Path | None = None) -> list[Path]:

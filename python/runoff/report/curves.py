@@ -48,7 +48,7 @@ def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN
 
 
 def _width(frame: Frame) -> int:
-    """Return the width of a panel whose axis has no names, so it can be wider."""
+    """Return the width of a panel without names on its axis, which can be wider."""
     return frame.panel + 40
 
 
@@ -80,7 +80,7 @@ def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
         lines = alt.Chart(part).mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
-        y = alt.Y("ms:Q", title="milliseconds an item", scale=alt.Scale(domain=[0, top], nice=False))
+        y = alt.Y("ms:Q", title="milliseconds per item", scale=alt.Scale(domain=[0, top], nice=False))
         dash = alt.StrokeDash("target:N", scale=dashes, legend=legend(frame, symbolType="stroke"))
         lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash)
         return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))

@@ -37,7 +37,7 @@ _OUTCOMES = {"differs": "bad", "unknown": "warn", "ok": "good"}
 _NEAR_ONE = 0.99
 """A cosine above it is shown with all its digits."""
 _NAMED = 3
-"""More cases than these are counted."""
+"""Most cases that are named; more are counted."""
 
 
 def life(analysis: Analysis, naming: Naming) -> Table:
@@ -78,14 +78,16 @@ def accuracy(analysis: Analysis, naming: Naming) -> Table:
         )
         for case, values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return Table("accuracy-table", "Worst item of each case, against the reference", [*naming.columns, *heads], rows)
+    return Table(
+        "accuracy-table", "Largest difference of each case from the reference", [*naming.columns, *heads], rows
+    )
 
 
 def _close(value: float, unit: str) -> Cell:
     if np.isnan(value):
         return nothing()
     exact = f"{value:.8g}" if value > _NEAR_ONE else f"{value:.2g}"
-    return Cell(f"{100 * value:.4g} %" if unit == "share" else exact, "", value, exact=exact)
+    return Cell(f"{100 * value:.4g}%" if unit == "share" else exact, "", value, exact=exact)
 
 
 def ratio_table(analysis: Analysis, naming: Naming) -> Table:
@@ -125,7 +127,7 @@ def _small(value: float | None) -> Cell:
 
 
 def _share(value: float | None) -> Cell:
-    return nothing() if value is None else Cell(f"{value:.1%}".replace("%", " %"), "", value, exact=percent(value))
+    return nothing() if value is None else Cell(f"{value:.1%}", "", value, exact=percent(value))
 
 
 def audit(analysis: Analysis) -> Table:
@@ -178,7 +180,7 @@ def stability(analysis: Analysis, naming: Naming) -> Table:
         for case, found in analysis.stability.items()
     ]
     columns = [*naming.columns, Column("Stability"), Column("Evidence")]
-    return Table("stability-table", "Were the times steady enough?", columns, lines)
+    return Table("stability-table", "Stability of the times, with the evidence", columns, lines)
 
 
 def _evidence(signs: list[str]) -> Cell:
@@ -203,12 +205,12 @@ def outlier_table(analysis: Analysis, naming: Naming) -> Table:
         )
         for found in outliers(analysis)
     ]
-    return Table("outliers-table", "Outliers: counted, and left in every estimate", columns, lines)
+    return Table("outliers-table", "Outliers: counted, and included in every estimate", columns, lines)
 
 
 def missing_table(analysis: Analysis, all_blocks: Sequence[Block]) -> Table:
     """Return the missing values of the cases that ran, a row for each reason."""
-    unavailable = {row.case for block in all_blocks for row in block.absent}
+    unavailable = {row.case for block in all_blocks for row in block.unavailable}
     ran = analysis.summary[~analysis.summary["case"].isin(unavailable)]
     lines = [
         Line(
@@ -222,7 +224,7 @@ def missing_table(analysis: Analysis, all_blocks: Sequence[Block]) -> Table:
         for entry in missing(ran)
     ]
     columns = [Column("Reason"), Column("Status"), Column("Cases"), Column("Metrics")]
-    return Table("missing-table", "What has no result, and why", columns, lines)
+    return Table("missing-table", "Missing values, with the reasons", columns, lines)
 
 
 def energy_table(analysis: Analysis, naming: Naming) -> Table:
@@ -248,7 +250,7 @@ def footprint(analysis: Analysis, naming: Naming) -> Table:
     cases = [case for case in analysis.run.info.cases if case.id in footprints and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]
     parts = list(dict.fromkeys(part for case in shown for part in footprints[case.id].parts))
-    columns = [*naming.columns, *_numbers(*parts, "whole"), Column("Not measured")]
+    columns = [*naming.columns, *_numbers(*parts, "total"), Column("Not measured")]
     lines = [
         Line(
             [
@@ -260,7 +262,7 @@ def footprint(analysis: Analysis, naming: Naming) -> Table:
         )
         for case in shown
     ]
-    return without_empty(Table("footprint-table", "What a case needs on disk", columns, lines))
+    return without_empty(Table("footprint-table", "Disk space of each case", columns, lines))
 
 
 def _megabytes(size: int | None) -> Cell:
@@ -270,4 +272,4 @@ def _megabytes(size: int | None) -> Cell:
 def machine(analysis: Analysis) -> Table:
     """Return the machine and the versions of everything."""
     lines = [Line([plain(name), plain(text)]) for name, text in facts(analysis.run.info)]
-    return Table("machine-table", "What ran, and where", [Column("Fact"), Column("Value")], lines)
+    return Table("machine-table", "Machine and versions", [Column("Fact"), Column("Value")], lines)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 PARTS = {"copy_in.warm": "copy in", "compute.warm": "compute", "copy_out.warm": "copy out"}
-HEAD = ("case", *PARTS.values(), "memory of the GPU", "of what", "GPU")
+HEAD = ("case", *PARTS.values(), "GPU memory", "method", "GPU")
 NOTE = """\
-Warm inferences, from arrays on the host to arrays on the host, in parts: to the GPU's memory, computing, and back; each
-part ends when the GPU has done it. The memory is the peak that NVIDIA's NVML told while a process ran that was not
-timed, CUDA's own context included. docs/cuda.md has the rest."""
+Warm inferences, from arrays on the host to arrays on the host, in parts: the copy to the GPU's memory, the computation,
+and the copy back; each part ends when the GPU has finished it. GPU memory is the peak that NVIDIA's NVML reports during
+a separate, untimed process; it includes CUDA's context. Details: docs/cuda.md."""
 
 
 def rows(analysis: Analysis) -> Iterator[list[str]]:
@@ -36,7 +36,7 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
             case,
             *(figure_or_reason(found.get(name)) for name in (*PARTS, DEVICE_PEAK)),
             how,
-            devices.get(case, "not told"),
+            devices.get(case, "not reported"),
         ]
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from runoff.records.schema import MeterInfo, Run
 
 HEAD = (
-    *("case", "of", "source", "net", "resolution", "gross", "power, net"),
+    *("case", "part", "source", "net", "resolution", "gross", "power, net"),
     *("idle before", "idle after", "other work"),
 )
 NOTE = """\
-Net is what was drawn above the idle machine: the mean of before and after is taken off; gross holds both. The
-resolution is what cannot be told of a net figure. Counters are of the whole package or device, so what other work drew
-is in the figures: the last column says how many cores it kept busy. An inference is all that a live process does when
-it is asked for one, its preprocessing too. docs/energy.md has the rest."""
+Net energy is the energy above idle power, the mean of before and after; gross energy includes idle power. Smaller net
+values than the resolution cannot be measured. Counters cover the whole package or device, so the figures include other
+work: the last column is the number of cores that it kept busy. An inference includes preprocessing and everything else
+that a live process does for one request. Details: docs/energy.md."""
 
 _Lines = dict[tuple[str, str], dict[Any, Any]]
 """Lines of the summary by case and metric."""
@@ -39,10 +39,13 @@ def _source(meter: MeterInfo) -> str:
     return f"energy, {meter.name}: {meter.source}: {scopes}; steps of {step}, every {every}"
 
 
-def lacking(run: Run) -> list[str]:
+def unavailable(run: Run) -> list[str]:
     """Return each source and each domain that could not be read in a run, with the reason."""
-    sources = [f"{name}: {reason}" for name, reason in run.info.meters_lacking.items()]
-    return sources + [f"{meter.name}, {name}: {why}" for meter in run.info.meters for name, why in meter.lacks.items()]
+    info = run.info
+    sources = [f"{name}: {reason}" for name, reason in info.unavailable_meters.items()]
+    return sources + [
+        f"{meter.name}, {name}: {why}" for meter in info.meters for name, why in meter.unavailable.items()
+    ]
 
 
 def rows(analysis: Analysis) -> Iterator[list[str]]:
@@ -74,5 +77,5 @@ def _others(line: dict[Any, Any] | None) -> str:
     """Return the cores kept busy by other work, in bold if they exceed what a system's own services use."""
     cores = finite(line["estimate"]) if line else None
     if cores is None:
-        return "not told"
+        return "not reported"
     return f"**{cores:.2f} cores**" if cores > OTHERS else f"{cores:.2f} cores"

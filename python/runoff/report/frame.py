@@ -30,7 +30,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     """Width of a panel, without the names to its left."""
     names: int
     """Longest name of a target."""
-    beside: bool
+    side_by_side: bool
     """Whether two panels are placed side by side."""
     columns: int
     """Entries in a line of the legend."""
@@ -39,7 +39,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         """Return `panels` as one chart, side by side if the frame is wide enough."""
         if len(panels) == 1:
             return panels[0]
-        return alt.concat(*panels, columns=2, spacing=_GAP) if self.beside else alt.vconcat(*panels, spacing=_GAP)
+        return alt.concat(*panels, columns=2, spacing=_GAP) if self.side_by_side else alt.vconcat(*panels, spacing=_GAP)
 
     def rows(self, rows: list[list[Any]]) -> Any:  # noqa: ANN401
         """Return rows of panels as one chart, in columns if all rows are pairs."""
@@ -48,14 +48,14 @@ class Frame(Struct, frozen=True, kw_only=True):
         return alt.vconcat(*map(self.joined, rows), spacing=_GAP)
 
 
-WIDE = Frame(panel=370, names=150, beside=True, columns=12)
+WIDE = Frame(panel=370, names=150, side_by_side=True, columns=12)
 """For a page, a screen or a slide."""
-NARROW = Frame(panel=232, names=100, beside=False, columns=3)
+NARROW = Frame(panel=232, names=100, side_by_side=False, columns=3)
 """For a phone held upright."""
 
 
 def of_block(table: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Return the rows of the block's cases, in the order of the block, with its names of their profiles."""
+    """Return the rows of the block's cases, in the order of the block, with the block's names of the profiles."""
     order = {row.case: place for place, row in enumerate(block.rows)}
     selected = table[table["case"].isin(order)]
     selected = selected.assign(profile=selected["case"].map({row.case: row.profile for row in block.rows}))
@@ -92,7 +92,7 @@ def legend(frame: Frame, **more: Any) -> Any:  # noqa: ANN401
 
 def sparse_axis(frame: Frame) -> Any:  # noqa: ANN401
     """Return an axis with few labels, so numbers in the thousands fit."""
-    return alt.Axis(tickCount=7 if frame.beside else 4, labelOverlap="greedy", domain=False, ticks=False)
+    return alt.Axis(tickCount=7 if frame.side_by_side else 4, labelOverlap="greedy", domain=False, ticks=False)
 
 
 def logarithmic(kind: type[Any], field: str, domain: list[float], words: str, frame: Frame) -> Any:  # noqa: ANN401
@@ -110,5 +110,5 @@ def _log_axis(domain: list[float], frame: Frame) -> Any:  # noqa: ANN401
     powers = range(int(np.floor(np.log10(domain[0]))), int(np.ceil(np.log10(domain[1]))) + 1)
     values = [round(step * 10.0**power, 6) for power in powers for step in steps]
     shown = [value for value in values if domain[0] <= value <= domain[1]]
-    overlap = True if frame.beside else "greedy"
+    overlap = True if frame.side_by_side else "greedy"
     return alt.Axis(values=shown, format="~r", labelOverlap=overlap, labelFlush=False)

@@ -1,4 +1,4 @@
-"""``report.md``: a run as text and tables, made to be read in a pull request."""
+"""``report.md``: a run as text and tables, for pull requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runoff.analysis.wording import words
 from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
 from runoff.report.overview import DETAIL, blocks
-from runoff.report.sections import Section, sections, trust
+from runoff.report.sections import Section, sections, validity
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.verdicts import MEMORY, WARM, WHOLE, board, headlines
+from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, headlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _LINES = 30
 _NAMED = 20
 """Most omitted sections that are named; the rest are counted."""
 _PAGE = "[report.html](report.html) (a file next to this one)"
-_RESPECTS = {WHOLE: "one short process", WARM: "many calls", MEMORY: "least memory"}
+_RESPECTS = {PROCESS: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
 
 def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) -> str:
@@ -50,7 +50,7 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     top += ["## Verdicts", *([_board(all_blocks)] if several else map(_compared, all_blocks))]
     gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
     top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
-    rest = [*trust(analysis), *(map(_folded, all_blocks) if several else ()), *sections(analysis, plots)]
+    rest = [*validity(analysis), *(map(_folded, all_blocks) if several else ()), *sections(analysis, plots)]
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
     files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
     return _GAP.join([*top, *folded, *_omitted_note(dropped), f"Files: {files}."]) + "\n"
@@ -80,7 +80,7 @@ def _folded(block: Block) -> Section:
 
 
 def _board(all_blocks: Sequence[Block]) -> str:
-    """Return a line for each block with the best target in each respect, and below them the stability of the cases."""
+    """Return a line for each block with the best target in each respect, and the stability of the cases below."""
     respects, found = board(all_blocks)
     if not respects:
         return "Nothing was measured."
@@ -104,7 +104,7 @@ def _first(found: BestTarget | None) -> str:
 
 def _omitted_percentiles(analysis: Analysis, all_blocks: Sequence[Block]) -> list[str]:
     """Return the number of percentiles with too few samples; their section lists each."""
-    unavailable = {row.case for block in all_blocks for row in block.absent}
+    unavailable = {row.case for block in all_blocks for row in block.unavailable}
     lines = analysis.summary
     percentiles = lines[(lines["status"] == "not-measured") & lines["metric"].str.contains(DETAIL)]
     count = len(percentiles[~percentiles["case"].isin(unavailable)].drop_duplicates(["case", "probe", "metric"]))
@@ -131,14 +131,14 @@ def _omitted_note(titles: Sequence[str]) -> list[str]:
         return []
     names = ", ".join(title.partition(": ")[0] for title in titles[:_NAMED])
     more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return [f"Omitted to fit the {MOST:,} characters of a comment: {names}{more}. {_PAGE} has all."]
+    return [f"Omitted to fit the {MOST:,} characters of a comment: {names}{more}. {_PAGE} has everything."]
 
 
 def overview(block: Block) -> str:
     """Return the table of one block, without empty columns."""
     against = [f"vs {name}" for name in block.baselines]
-    joules = [word for name in block.domains for word in (f"energy of an inference ({name})", *against)]
-    head = ["profile", "target", "whole process", *against, "warm inference", *against, *joules, "peak memory"]
+    joules = [word for name in block.domains for word in (f"energy per inference ({name})", *against)]
+    head = ["profile", "target", "process time", *against, "warm inference", *against, *joules, "peak memory"]
     head += ["stability", "status"]
     rows = [list(_cells(row, block)) for row in block.present]
     filled = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]

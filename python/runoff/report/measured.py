@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run, RunInfo, Stop
 
 _MODES: dict[TimingMode, str] = {
-    "interleaved": "the live processes of a comparison took turns, so pairs saw the same machine",
+    "interleaved": "live processes of a comparison took turns, so paired samples saw the same state of the machine",
     "isolated": "one live process at a time",
     "by the runner itself": "one process at a time, which timed itself; its first and last outputs were checked",
 }
 
-_HUGE_PAGES = "in huge pages of memory, which make processes of one program more alike and a few percent faster"
+_HUGE_PAGES = "in huge pages, which make processes of one program more similar and a few percent faster"
 
 
 def how_lines(run: Run) -> list[str]:
@@ -53,7 +53,7 @@ def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
         "time": f"reached the time limit ({number(Figure(info.time_s * 1e9, unit='ns'))} for the run)"
         if info.time_s
         else "reached the time limit",
-        "blocks": "all that the suite requests",
+        "blocks": "as requested by the suite",
     }
     where = f" ({stop.widest_case})" if stop.widest_case else ""
     widest = "" if stop.widest is None else f"; the widest interval is \N{PLUS-MINUS SIGN}{percent(stop.widest)}{where}"

@@ -103,7 +103,7 @@ class Block(Struct, frozen=True, kw_only=True):
         return [row for row in self.rows if not row.reason]
 
     @property
-    def absent(self) -> list[Row]:
+    def unavailable(self) -> list[Row]:
         """The other rows, which are listed below the tables."""
         return [row for row in self.rows if row.reason]
 
@@ -313,12 +313,14 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "timed": timing_words(analysis.run),
         "footprints": info.footprints,
         "meters": info.meters,
-        "meters_lacking": info.meters_lacking,
+        "meters_lacking": info.unavailable_meters,
         "stops": info.stops,
         "precision": info.precision,
         "time_s": info.time_s,
         "harness": {
-            name: getattr(info, name) for name in ("elapsed_ns", "measured_ns", "paused_ns", "own_ns", "own_share")
+            **{name: getattr(info, name) for name in ("elapsed_ns", "measured_ns", "paused_ns")},
+            "own_ns": info.overhead_ns,
+            "own_share": info.overhead_share,
         },
         "skipped": {case.id: say(case.skipped) for case in info.cases if case.skipped},
     }

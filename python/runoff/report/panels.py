@@ -118,10 +118,10 @@ def _around_one(lines: pd.DataFrame) -> list[float]:
 
 
 def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
-    width = frame.panel - (_NEIGHBOUR if frame.beside else _VERDICT)
+    width = frame.panel - (_NEIGHBOUR if frame.side_by_side else _VERDICT)
     y = names(list(lines["target"]), frame, scale=alt.Scale(paddingOuter=0.2))
     x = logarithmic(
-        alt.X, "ratio:Q", domain, "times faster than the baseline" if frame.beside else "times faster", frame
+        alt.X, "ratio:Q", domain, "times faster than the baseline" if frame.side_by_side else "times faster", frame
     )
     base = alt.Chart(lines).encode(y=y, color=colour)
     rules = base.mark_rule(strokeWidth=2.5).encode(x="ratio_low:Q", x2="ratio_high:Q")
@@ -147,9 +147,9 @@ def memory(block: Block, frame: Frame) -> Any:  # noqa: ANN401
 
 
 def energy(block: Block, domain: str, frame: Frame) -> Any:  # noqa: ANN401
-    """Return bars of the energy of an inference in `domain`, with their intervals; None without data."""
+    """Return bars of the energy per inference in `domain`, with their intervals; None without data."""
     figures = {row.case: row.energy[domain].inference for row in block.rows if domain in row.energy}
-    return _bars(block, lambda row: figures.get(row.case, Figure()), 1.0, f"joules an inference, {domain}", frame)
+    return _bars(block, lambda row: figures.get(row.case, Figure()), 1.0, f"joules per inference, {domain}", frame)
 
 
 def _bars(block: Block, figure_of: Callable[[Row], Figure], divisor: float, axis: str, frame: Frame) -> Any:  # noqa: ANN401

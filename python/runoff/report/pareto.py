@@ -9,7 +9,7 @@ import pandas as pd
 
 from runoff.report.frame import legend, logarithmic, target_colour, title
 from runoff.report.palette import AXIS, INK, SURFACE
-from runoff.report.verdicts import WARM, WHOLE
+from runoff.report.verdicts import PROCESS, WARM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts
 
 
 def front_words(block: Block) -> str:
-    """Return the cases on the front, such as ``on the front: whole process: ort-rust (cold); warm inference: ...``."""
+    """Return the cases on the front, such as ``on the front, process time: ort-rust (cold); warm inference: ...``."""
     parts = []
     for what, table in _sides(block):
         best = table[table["front"]].sort_values("ms")
@@ -59,7 +59,7 @@ def front_words(block: Block) -> str:
 
 def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:
     """Return the kinds of time to plot memory over, with their points; kinds with fewer than two are omitted."""
-    sides = ((WHOLE, lambda row: row.wall), (WARM, lambda row: row.warm))
+    sides = ((PROCESS, lambda row: row.wall), (WARM, lambda row: row.warm))
     return [(what, table) for what, read in sides if len(table := _points(block, read)) > 1]
 
 

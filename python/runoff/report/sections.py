@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 IN_FILES = "The images are files next to report.md; a comment does not show them."
 HOW_TO_READ = """\
-Numbers are medians over processes, with 95 % intervals in brackets. A ratio is paired: the baseline's value
-divided by the target's in the same block: 4x faster means a quarter of the time. The noise floor is the difference
-between the baseline and its A/A control. "No difference" means that the interval includes 1, that the
-p-value, corrected for all comparisons made, is above 0.05, or that the difference is within the floor. Process times
-are hyperfine's; phases and inference times are the runner's own; neither is subtracted from the other."""
+Numbers are medians over processes, with 95% intervals in brackets. A ratio is the baseline's value divided by the
+target's, paired by block: 4x faster means a quarter of the time. The noise floor is the measured difference between the
+baseline and its A/A control. "No difference" means that the interval includes 1, that the p-value, corrected for
+multiple comparisons, is above 0.05, or that the difference is within the noise floor. hyperfine measures process times;
+runners measure phases and inference times. Neither is subtracted from the other."""
 
 STABILITY = (
     "The worst verdict comes first, with the evidence for it and then the rest. Thresholds: "
     "docs/stability-and-fairness.md."
 )
 ACCURACY = (
-    "Worst item of each case, against what PyTorch answered when the model was stored. `max_rel_diff` is "
-    "the largest difference divided by the largest output; `input_...` are differences of the tensor that "
-    "went in, in steps of 255; `top1_agrees` is a share."
+    "Outputs of each case compared with PyTorch's, which were stored with the model; the worst item counts. "
+    "`max_rel_diff` is the largest difference divided by the largest output; `input_...` are differences of the input "
+    "tensor in steps of 1/255; `top1_agrees` is the share of items with the same top class."
 )
 LIFE = (
-    "Phases of one process for each case, the one whose whole time is the median; they add up to it. "
-    "Milliseconds. Medians phase by phase are in summary.csv."
+    "Phases, in milliseconds, of one process per case: the one with the median total. They add up to the total. "
+    "summary.csv has the median of each phase."
 )
 OUTLIERS = (
-    "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. They are counted here and "
-    "stay in every estimate and plot."
+    "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. All are included in every "
+    "estimate and plot."
 )
 
 
@@ -58,7 +58,7 @@ class Section(Struct, frozen=True):
     """Markdown, complete."""
 
 
-def trust(analysis: Analysis) -> Iterator[Section]:
+def validity(analysis: Analysis) -> Iterator[Section]:
     """Yield the sections on whether numbers are comparable and reliable."""
     yield Section("Fairness audit", _audit(analysis))
     yield from _shared("Stability", details.stability(analysis, BY_ID), STABILITY)
@@ -70,7 +70,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
     yield from _shared(
-        "Same answer", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
+        "Same output", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
     )
     yield from _footprint(analysis)
     yield from _shared("Machine and versions", details.machine(analysis))
@@ -103,7 +103,7 @@ def _footprint(analysis: Analysis) -> Iterator[Section]:
     ]
     if rows:
         note = "Megabytes on disk: what a case needs to run, without the Python interpreter and the system's libraries."
-        yield Section("Footprint", f"{note}\n\n{table(['case', *parts, 'in all'], rows)}")
+        yield Section("Footprint", f"{note}\n\n{table(['case', *parts, 'total'], rows)}")
 
 
 def _megabytes(size: int | None) -> str:
@@ -112,7 +112,7 @@ def _megabytes(size: int | None) -> str:
 
 def _energy(analysis: Analysis) -> Iterator[Section]:
     """Yield the section on energy; none if it was not requested."""
-    missing = bullets(f"not read: {line}" for line in energy.lacking(analysis.run))
+    missing = bullets(f"not read: {line}" for line in energy.unavailable(analysis.run))
     rows = list(energy.rows(analysis))
     parts = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
     if rows or missing:

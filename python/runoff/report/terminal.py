@@ -64,16 +64,16 @@ def audit_lines(analysis: Analysis) -> list[str]:
 
 def gap_lines(analysis: Analysis, all_blocks: list[Block]) -> list[str]:
     """Return a line for each reason why something was not measured; omitted percentiles have none."""
-    unavailable = {row.case for block in all_blocks for row in block.absent}
+    unavailable = {row.case for block in all_blocks for row in block.unavailable}
     summary = analysis.summary
     shown = summary[~summary["case"].isin(unavailable) & ~summary["metric"].str.contains(DETAIL)]
-    return [*absence_lines(all_blocks), *missing_lines(shown)]
+    return [*unavailable_lines(all_blocks), *missing_lines(shown)]
 
 
-def absence_lines(all_blocks: Iterable[Block]) -> list[str]:
+def unavailable_lines(all_blocks: Iterable[Block]) -> list[str]:
     """Return a line for each reason why cases cannot run on this machine, in the order of the plan."""
     grouped: dict[str, list[str]] = {}
-    for row in (row for block in all_blocks for row in block.absent):
+    for row in (row for block in all_blocks for row in block.unavailable):
         grouped.setdefault(row.reason, []).append(row.target)
     return [
         f"unavailable: {_targets(list(dict.fromkeys(cases)))} ({plural(len(cases), 'case')}): {reason}"
@@ -99,12 +99,12 @@ def _cases(cases: list[str]) -> str:
 
 def harness_line(info: RunInfo) -> str:
     """Return the overhead of the harness itself as a sentence."""
-    if info.own_share is None:
+    if info.overhead_share is None:
         return "harness: the run's wall time is not known yet"
-    verdict = "under" if info.own_share < MOST_HARNESS else "over"
-    share = f"{info.own_share:.1%} of the run's time was spent outside measured processes"
+    verdict = "under" if info.overhead_share < MOST_HARNESS else "over"
+    share = f"{info.overhead_share:.1%} of the run's time was spent outside measured processes"
     elapsed = number(Figure(info.elapsed_ns, unit="ns"))
-    return f"harness: {share} ({verdict} the threshold of {MOST_HARNESS:.0%}); {elapsed} in all"
+    return f"harness: {share} ({verdict} the threshold of {MOST_HARNESS:.0%}); {elapsed} in total"
 
 
 def titled_table(title: str) -> Table:

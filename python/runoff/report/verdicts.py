@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from runoff.report.overview import Block, Row
 
-WHOLE, WARM, MEMORY = "whole process", "warm inference", "peak memory"
+PROCESS, WARM, MEMORY = "process time", "warm inference", "peak memory"
 """Respects in which every block is ranked; energy is added if it was measured."""
 
 
@@ -44,7 +44,7 @@ class BestTarget(Struct, frozen=True, kw_only=True):
 
     @property
     def far(self) -> list[str]:
-        """The others of `tied`, whose figures are far from its own."""
+        """The others of `tied`: their figures are far from its own."""
         return [name for name in self.tied if name not in self.level]
 
     @property
@@ -139,11 +139,11 @@ _Result = tuple[Figure, dict[str, Verdict]]
 
 def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
     """Yield each respect for ranking, the superlative for its best target, and a function that reads it from a row."""
-    yield WHOLE, "fastest", lambda row: (row.wall, row.wall_vs)
+    yield PROCESS, "fastest", lambda row: (row.wall, row.wall_vs)
     yield WARM, "fastest", lambda row: (row.warm, row.warm_vs)
     yield MEMORY, "smallest", lambda row: (row.peak, row.peak_vs)
     for domain in block.domains:
-        yield f"energy of an inference ({domain})", "most frugal", partial(_inference, domain)
+        yield f"energy per inference ({domain})", "most frugal", partial(_inference, domain)
 
 
 def _inference(domain: str, row: Row) -> _Result:

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from runoff.analysis.audit import audit
 from runoff.analysis.validity import excluded
-from runoff.selftest.injected import ABSENT
+from runoff.selftest.injected import UNAVAILABLE
 from runoff.selftest.suites import UNMODIFIED, Plan, pick_model, runner
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     @property
     def target(self) -> str:
-        """Its target's name."""
+        """Name of its target."""
         return f"injected-{self.name}"
 
 
@@ -46,28 +46,28 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 FAULTS = (
-    Fault(name="wrong", what="one answer in a hundred is wrong", kinds=("outputs-differ",)),
-    Fault(name="cached", what="the first answer for ever", kinds=("outputs-differ",)),
-    Fault(name="late", what="the answer to the input before", kinds=("outputs-differ",)),
+    Fault(name="wrong", what="one output in a hundred is wrong", kinds=("outputs-differ",)),
+    Fault(name="cached", what="repeats the first output", kinds=("outputs-differ",)),
+    Fault(name="late", what="returns the output of the previous input", kinds=("outputs-differ",)),
     Fault(
         name="fallback",
-        what="asked for a provider that it does not have, runs on the CPU",
+        what="runs on the CPU in place of the requested provider",
         kinds=("provider-unavailable", "provider-fallback"),
         point="provider",
-        provider=ABSENT,
+        provider=UNAVAILABLE,
     ),
     Fault(
         name="fallback-claimed",
-        what="claims a provider that it does not have, runs on the CPU",
+        what="declares a provider that it does not have, and runs on the CPU",
         kinds=("provider-unavailable", "provider-fallback"),
         point="provider",
-        provider=ABSENT,
+        provider=UNAVAILABLE,
     ),
-    Fault(name="threads", what="computes with two threads and says one", kinds=("threads",), point="threads"),
-    Fault(name="clock", what="reports half of the time that it took", kinds=("clock",)),
-    Fault(name="clock-fast", what="reports 3% less than the time that it took", kinds=("clock",)),
-    Fault(name="clock-phases", what="its clock is an hour ahead", kinds=("clock",)),
-    Fault(name="crash", what="dies in the middle of a turn", kinds=("crashed",)),
+    Fault(name="threads", what="uses two threads and reports one", kinds=("threads",), point="threads"),
+    Fault(name="clock", what="reports half of the elapsed time", kinds=("clock",)),
+    Fault(name="clock-fast", what="reports 3% less than the elapsed time", kinds=("clock",)),
+    Fault(name="clock-phases", what="stamps phases with a clock that is an hour ahead", kinds=("clock",)),
+    Fault(name="crash", what="crashes during a turn", kinds=("crashed",)),
 )
 SAMPLES, SETS = 128, 2
 """Inferences per set, and sets: enough to catch one wrong output in about a hundred."""
@@ -118,7 +118,7 @@ def _outcome(fault: Fault, failures: Mapping[str, tuple[str, str]], points: list
     kind, words = failures.get(fault.target, ("", ""))
     differs = _differing(fault.target, [point for point in points if point.point == fault.point])
     caught = kind in fault.kinds or bool(differs)
-    reported = f"{kind}: {words}" if kind else differs or "nothing was said"
+    reported = f"{kind}: {words}" if kind else differs or "nothing was reported"
     return Outcome(fault=fault.name, what=fault.what, caught=caught, reported=reported)
 
 
@@ -126,7 +126,7 @@ def _unmodified(failures: Mapping[str, tuple[str, str]], points: list[AuditPoint
     kind, words = failures.get(UNMODIFIED, ("", ""))
     reported = f"{kind}: {words}" if kind else _differing(UNMODIFIED, points)
     return Outcome(
-        fault="none", what="nothing is wrong with it", caught=not reported, reported=reported or "nothing, rightly"
+        fault="none", what="unmodified runner", caught=not reported, reported=reported or "no failure, as expected"
     )
 
 

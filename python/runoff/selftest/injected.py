@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Session, Target
 
-ABSENT = "cuda"
-"""A missing provider: the fallback faults compute on the CPU in its place, and one claims to have it."""
+UNAVAILABLE = "cuda"
+"""A provider that the runner does not have: the fallback faults compute on the CPU, and one declares it."""
 _HOUR_NS = 3_600_000_000_000
 _WRONG_EVERY = 101
 """A prime: no length of turns skips the wrong outputs."""
@@ -78,7 +78,7 @@ class Wrong(Unmodified):
 
 
 class Cached(Unmodified):
-    """Repeats the first output for ever; it still computes, so it takes the same time."""
+    """Always returns the first output; it still computes, so it takes the same time."""
 
     _first: "Feed | None" = None
 
@@ -146,7 +146,7 @@ class Injected:
     def capabilities(self) -> "Fields":
         """Return ONNX Runtime's capabilities, with an extra provider if that is the fault."""
         can = self._unmodified.capabilities()
-        return {**can, "providers": [*can["providers"], ABSENT]} if self._fault == "fallback-claimed" else can
+        return {**can, "providers": [*can["providers"], UNAVAILABLE]} if self._fault == "fallback-claimed" else can
 
     def perform(self, request: "Request", phases: "Marks") -> "Fields":
         """Execute the request, with the fault."""

@@ -59,7 +59,7 @@ def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
 
 
 def _host(name: str, table: CustomTarget) -> Target | None:
-    """Return the built-in target whose environment a suite's custom target uses; None if it names none."""
+    """Return the built-in target that provides the environment of a custom target; None if it names none."""
     if table.environment is None:
         return None
     if table.environment not in BUILT_IN:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
-"""Settings whose names do not describe the missing feature."""
+"""Words for settings that are not named like the missing feature."""
 
 
 def threads(group: AuditGroup) -> Found:
@@ -60,7 +60,7 @@ def settings(group: AuditGroup) -> Found:
     first = group.cases[0]
     others = sorted({case.target for case in group.cases if case.settings != first.settings})
     if others:
-        return Found("differs", f"not those of {first.target}: {', '.join(others)}")
+        return Found("differs", f"different from {first.target}: {', '.join(others)}")
     return Found("ok", f"threads {first.settings.threads}, batch {first.settings.batch}")
 
 

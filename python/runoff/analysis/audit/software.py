@@ -79,4 +79,4 @@ def _module(group: AuditGroup, target: str) -> str | None:
 def denormals(group: AuditGroup) -> Found:
     """Return whether all treat numbers below the smallest normal one equally: they can slow a model tenfold."""
     reported = {case.target: _all(e.denormals for e in group.effective[case.id]) for case in group.cases}
-    return same(reported, "numbers below the smallest normal one")
+    return same(reported, "denormal numbers")

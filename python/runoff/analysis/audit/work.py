@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 
 
 def model(group: AuditGroup) -> Found:
-    """Return whether all read the same weights; a prepared model is named by what it was prepared from."""
+    """Return whether all read the same weights; a prepared model is named by its source."""
     name = group.cases[0].model
     stored = group.run.info.models.get(name, {})
     hashes = stored.get("sha256") or {}
@@ -60,10 +60,10 @@ def inputs(group: AuditGroup) -> Found:
     if blind and outcome == "ok":
         outcome = "unknown"
     detail = ", ".join(f"{target} {value:.3g}" for target, value in worst.items())
-    return Found(outcome, f"largest difference in steps of 255: {detail}" + not_compared(blind))
+    return Found(outcome, f"largest difference in steps of 1/255: {detail}" + not_compared(blind))
 
 
-def answers(group: AuditGroup) -> Found:
+def outputs(group: AuditGroup) -> Found:
     """Return whether all outputs agree, as far as they were compared."""
     wrong = disagreements(group.run)
     differing = [f"{case.target}: {say(wrong[case.id])}" for case in group.cases if case.id in wrong]
@@ -94,7 +94,7 @@ def checked(group: AuditGroup) -> Found:
     if not checks:
         return Found("unknown", few)
     least = min(count for count in counts.values() if count)
-    shown = f"an error rate of {percent(rarest(least))} would be detected with 95 % confidence"
+    shown = f"an error rate of {percent(rarest(least))} would be detected with 95% confidence"
     return Found("unknown" if blind else "ok", "; ".join(filter(None, (", ".join(checks), shown, few))))
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from runoff import __version__
 from runoff.analysis.measurements import Measurements, of_table
-from runoff.compare.formats.rows import SampleRow, left_out, table
+from runoff.compare.formats.rows import SampleRow, omitted, table
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 
@@ -73,7 +73,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
         else:
             rows = list(_rows_2(msgspec.convert(document["results"], list[_Result2])))
     except msgspec.ValidationError as error:
-        raise RunoffError(f"{path} is not what hyperfine writes: {error}") from error
+        raise RunoffError(f"{path} is not in hyperfine's format: {error}") from error
     return of_table(path.stem, table(rows, path))
 
 
@@ -171,7 +171,7 @@ def _processes(data: Measurements, path: Path) -> dict[str, list[dict[str, float
     by_case = {case: processes for case, processes in timed.items() if processes}
     if not by_case:
         raise RunoffError(
-            f"{path} would be empty: hyperfine's JSON contains whole processes; {data.name} has none (probe process)",
+            f"{path} would be empty: hyperfine's JSON contains process times; {data.name} has none (probe process)",
             "formats for all probes: --to parquet, --to csv, --to pyperf",
         )
     return by_case
@@ -182,7 +182,7 @@ def _losses(data: Measurements, metrics: set[str]) -> list[str]:
     kept = (samples["probe"] == "process") & samples["metric"].isin(list(metrics))
     machine = [] if data.machine is None else ["the machine"]
     interleaved = ["which processes shared a block"] if _interleaved(samples) else []
-    return machine + interleaved + left_out(samples[~kept])
+    return machine + interleaved + omitted(samples[~kept])
 
 
 def _interleaved(samples: pd.DataFrame) -> bool:

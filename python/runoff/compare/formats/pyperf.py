@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from runoff import __version__
 from runoff.analysis.measurements import Measurements, of_table
-from runoff.compare.formats.rows import SampleRow, left_out, table
+from runoff.compare.formats.rows import SampleRow, omitted, table
 from runoff.probes.base import WARM_UP, metric_name
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
@@ -66,7 +66,7 @@ def read(document: dict[str, Any], path: Path) -> Measurements:
         encoded = file.metadata.get(_MACHINE)
         machine = msgspec.json.decode(encoded, type=dict[str, Any]) if isinstance(encoded, str) else None
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise RunoffError(f"{path} is not what pyperf writes: {error}") from error
+        raise RunoffError(f"{path} is not in pyperf's format: {error}") from error
     rows, block = [], 0
     for place, benchmark in enumerate(file.benchmarks):
         metadata = file.metadata | benchmark.metadata
@@ -120,8 +120,8 @@ def write(data: Measurements, path: Path) -> list[str]:
         "benchmarks": benchmarks,
     }
     write_atomically(path, msgspec.json.encode(document) + b"\n")
-    failed = ["why cases failed"] if any(member.failures for member in data.members) else []
-    return failed + left_out(data.samples[~fits])
+    failed = ["failure reasons"] if any(member.failures for member in data.members) else []
+    return failed + omitted(data.samples[~fits])
 
 
 def _benchmark(rows: pd.DataFrame, warm_ups: pd.DataFrame) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def table(rows: Iterable[SampleRow], path: Path) -> pd.DataFrame:
     return frame.astype(TYPES)
 
 
-def left_out(samples: pd.DataFrame) -> list[str]:
+def omitted(samples: pd.DataFrame) -> list[str]:
     """Return a description of `samples` that a format omits; none if there are none."""
     if samples.empty:
         return []

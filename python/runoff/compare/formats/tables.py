@@ -46,7 +46,7 @@ def write_csv(data: Measurements, path: Path) -> list[str]:
     """Write the samples; a CSV file has no place for the machine and the cases' failures."""
     write_atomically(path, data.samples.to_csv(index=False).encode())
     losses = [] if data.machine is None else ["the machine"]
-    return losses + (["why cases failed"] if any(member.failures for member in data.members) else [])
+    return losses + (["failure reasons"] if any(member.failures for member in data.members) else [])
 
 
 def read_parquet(path: Path) -> Measurements:
@@ -91,7 +91,7 @@ def write_parquet(data: Measurements, path: Path) -> list[str]:
 def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
-        raise RunoffError(f"{path} has no column {', '.join(missing)}", f"it needs {', '.join(COLUMNS)}")
+        raise RunoffError(f"{path} has no column {', '.join(missing)}", f"required: {', '.join(COLUMNS)}")
     if frame.empty:
         raise RunoffError(f"{path} contains no measurement")
     texts = {column: "str" for column in COLUMNS if column not in TYPES}

@@ -38,8 +38,8 @@ def find_ioreport() -> CumulativeMeter | Reason:
         return error.reason
     if not domains:
         return Reason("no-counter", f"IOReport has none of {', '.join(FIELDS)} on this machine")
-    lacks = {domain: "this chip does not count it" for domain in FIELDS.values() if domain not in domains}
-    info = apple_info(NAME, "Apple's IOReport, read by zeus-apple-silicon", STEP_S, domains, lacks)
+    unavailable = {domain: "this chip does not count it" for domain in FIELDS.values() if domain not in domains}
+    info = apple_info(NAME, "Apple's IOReport, read by zeus-apple-silicon", STEP_S, domains, unavailable)
     return CumulativeMeter(info, lambda: _count(monitor), APPLE_MAY_REST)
 
 

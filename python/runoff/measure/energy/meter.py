@@ -78,10 +78,12 @@ class Meter(Protocol):
         """Stop counting, and end the programs that were started for it."""
 
 
-def apple_info(name: str, source: str, step_s: float, domains: Iterable[str], lacks: dict[str, str]) -> MeterInfo:
+def apple_info(name: str, source: str, step_s: float, domains: Iterable[str], unavailable: dict[str, str]) -> MeterInfo:
     """Return the description of a source that counts `domains` of Apple silicon in millijoules."""
     scopes = {domain: APPLE[domain] for domain in (*domains, WHOLE)}
-    return MeterInfo(name=name, source=source, domains=scopes, resolution_j=MILLIJOULE, step_s=step_s, lacks=lacks)
+    return MeterInfo(
+        name=name, source=source, domains=scopes, resolution_j=MILLIJOULE, step_s=step_s, unavailable=unavailable
+    )
 
 
 def with_whole(joules: dict[str, float], info: MeterInfo) -> dict[str, float]:
@@ -90,7 +92,7 @@ def with_whole(joules: dict[str, float], info: MeterInfo) -> dict[str, float]:
 
 
 class CumulativeMeter(Meter):
-    """Counters that only increase and can be read at any time.
+    """Counters that never decrease and can be read at any time.
 
     `count` returns them in joules by domain, and raises `MeterError` if they cannot be read.
     """
@@ -135,7 +137,7 @@ def difference(
     joules, silent = {}, dead_counters(meter, first, last) if at_work else {}
     for domain, spent in _moved(meter, first, last).items():
         if isnan(spent):
-            silent[domain] = "it was not counted all the time"
+            silent[domain] = "not counted all the time"
         elif at_work and not spent > 0:
             silent.setdefault(domain, f"the counter did not move in {_seconds(first, last)}: not in use, or dead")
         elif domain not in silent:

@@ -1,4 +1,4 @@
-"""The sources of energy readings on this machine, and why others are unavailable."""
+"""The sources of energy readings on this machine, and the reasons why others are unavailable."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ class Meters(Struct, frozen=True):
         reasons = "; ".join(f"{name}: {reason.message}" for name, reason in self.unavailable.items())
         return Reason("no-meter", reasons, "; or ".join(grants))
 
-    def dead(self) -> list[str]:
+    def unreadable(self) -> list[str]:
         """Return a line for each counter of a source in use that cannot be read."""
-        return [f"{meter.info.name}, {name}: {why}" for meter in self.found for name, why in meter.info.lacks.items()]
+        infos = (meter.info for meter in self.found)
+        return [f"{info.name}, {name}: {why}" for info in infos for name, why in info.unavailable.items()]
 
     @property
     def step_s(self) -> float:
@@ -119,7 +120,7 @@ def _drop_dead(meter: Meter, spawner: Spawner) -> Reason | None:
     if dead and not any(last.joules[domain] > first.joules[domain] for domain in meter.info.domains):
         return Reason("no-counter", "; ".join(dict.fromkeys(dead.values())))
     alive = {domain: scope for domain, scope in meter.info.domains.items() if domain not in dead}
-    meter.info = replace(meter.info, domains=alive, lacks={**meter.info.lacks, **dead})
+    meter.info = replace(meter.info, domains=alive, unavailable={**meter.info.unavailable, **dead})
     return None
 
 

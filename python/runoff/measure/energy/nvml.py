@@ -38,7 +38,7 @@ def find_nvml() -> CumulativeMeter | Reason:
         return Reason("no-counter", f"no NVIDIA GPU can be queried: {error}")
     if not handles:
         return Reason("no-counter", "NVIDIA's driver is installed, but there is no GPU")
-    counting, lacks, names = {}, {}, {}
+    counting, unavailable, names = {}, {}, {}
     for index, handle in enumerate(handles):
         domain = "gpu" if len(handles) == 1 else f"gpu{index}"
         try:
@@ -47,12 +47,17 @@ def find_nvml() -> CumulativeMeter | Reason:
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             counting[domain] = handle
         except pynvml.NVMLError as error:
-            lacks[domain] = f"{names.get(domain, 'the GPU')} does not count its energy: {error}"
+            unavailable[domain] = f"{names.get(domain, 'the GPU')} does not count its energy: {error}"
     if not counting:
-        return Reason("no-counter", "; ".join(lacks.values()))
+        return Reason("no-counter", "; ".join(unavailable.values()))
     scopes = {domain: f"device, {names[domain]}" for domain in counting}
     info = MeterInfo(
-        name=NAME, source="NVIDIA's NVML", domains=scopes, resolution_j=MILLIJOULE, step_s=STEP_S, lacks=lacks
+        name=NAME,
+        source="NVIDIA's NVML",
+        domains=scopes,
+        resolution_j=MILLIJOULE,
+        step_s=STEP_S,
+        unavailable=unavailable,
     )
     return CumulativeMeter(info, lambda: _count(counting))
 

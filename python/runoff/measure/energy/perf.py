@@ -66,7 +66,7 @@ def find_perf(spawner: Spawner) -> StreamMeter | Reason:
         domains={DOMAINS[event]: RAPL[DOMAINS[event]] for event in able},
         resolution_j=RESOLUTION_J,
         step_s=INTERVAL_S,
-        lacks={DOMAINS[event]: "perf does not count it on this machine" for event in events if event not in able},
+        unavailable={DOMAINS[event]: "perf does not count it on this machine" for event in events if event not in able},
     )
     argv = (*_command(perf, able), "-I", f"{INTERVAL_S * 1e3:.0f}")
     end = re.compile(rb"power/%s/[^\n]*\n" % able[-1].encode())

@@ -41,20 +41,20 @@ class Zone(Struct, frozen=True):
 
 def find_powercap() -> Powercap | Reason:
     """Return the counters of this machine, or the reason why there is none."""
-    zones, lacks = [], {}
+    zones, unavailable = [], {}
     for folder in sorted(ROOT.glob("intel-rapl:*")):
         domain = _domain(folder)
         zone = _zone(folder, domain)
         if isinstance(zone, Reason):
-            lacks[domain] = zone
+            unavailable[domain] = zone
         else:
             zones.append(zone)
     # a domain is a sum over processors, so all of them must be readable
-    readable = [zone for zone in zones if zone.domain not in lacks]
+    readable = [zone for zone in zones if zone.domain not in unavailable]
     if readable:
-        return Powercap(readable, {domain: str(reason) for domain, reason in lacks.items()})
-    if lacks:
-        return next(iter(lacks.values()))
+        return Powercap(readable, {domain: str(reason) for domain, reason in unavailable.items()})
+    if unavailable:
+        return next(iter(unavailable.values()))
     return Reason("no-counter", f"no RAPL zone under {ROOT}: usual on virtual machines")
 
 
@@ -85,9 +85,9 @@ def _zone(folder: Path, domain: str) -> Zone | Reason:
 
 
 class Powercap(CumulativeMeter):
-    """Counters of the powercap tree, added up over processors; `lacks` has the unavailable domains with reasons."""
+    """Counters of the powercap tree, added up over processors; `unavailable` has the other domains, with reasons."""
 
-    def __init__(self, zones: list[Zone], lacks: dict[str, str]) -> None:
+    def __init__(self, zones: list[Zone], unavailable: dict[str, str]) -> None:
         self._zones = zones
         self._last: dict[Path, int] = {}
         self._last_ns = 0
@@ -98,7 +98,7 @@ class Powercap(CumulativeMeter):
             domains={zone.domain: RAPL.get(zone.domain, zone.domain) for zone in zones},
             resolution_j=max(zone.range_uj for zone in zones) / COUNTS / 1e6,
             step_s=STEP_S,
-            lacks=lacks,
+            unavailable=unavailable,
         )
         super().__init__(info, self._total, frozenset({"uncore"}))
 
@@ -115,8 +115,8 @@ class Powercap(CumulativeMeter):
             range_j, file = zone.range_uj / 1e6, zone.file
             if since_s * MOST_W > range_j:
                 message = f"{since_s:.0f} s between two readings of {file}, which wraps around after {range_j:,.0f} J"
-                hint = "measure a model whose process is shorter"
-                raise MeterError(Reason("wrapped", f"{message}: it may have done so more than once", hint))
+                hint = "measure a model with shorter processes"
+                raise MeterError(Reason("wrapped", f"{message}: more than one wrap-around is possible", hint))
             count = self._count(zone)
             step_uj = count - self._last.get(zone.file, count)
             self._joules[zone.domain] += (step_uj if step_uj >= 0 else step_uj + zone.range_uj) / 1e6

@@ -53,10 +53,10 @@ def find_powermetrics(spawner: Spawner) -> StreamMeter | Reason:
 
 def make_meter(command: tuple[str, ...], domains: Iterable[str]) -> StreamMeter:
     """Return the source that runs `command`, which prints `domains` on this machine."""
-    lacks = {
+    unavailable = {
         domain: "powermetrics does not print it on this machine" for domain in KEYS.values() if domain not in domains
     }
-    info = apple_info(NAME, "macOS's powermetrics, which runs as root", INTERVAL_S, domains, lacks)
+    info = apple_info(NAME, "macOS's powermetrics, which runs as root", INTERVAL_S, domains, unavailable)
     argv = (*command, "-n", str(_MOST_SAMPLES))
     return StreamMeter(info, argv, _END, read_intervals, APPLE_MAY_REST, cumulative=False)
 

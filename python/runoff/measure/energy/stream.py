@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.1
 PATIENCE_S = 5.0
-"""A program that writes no block for so long has failed."""
+"""A program that writes no block for this long has failed."""
 _POLL_S = 0.005
 _END_S = 10.0
 _LONGEST_END = 1024

@@ -50,11 +50,11 @@ def check_package(program: Program, kind: PackageKind, photos: Batch, references
 def _check(program: Program, kind: PackageKind, photos: Batch, references: Batch, batch: int) -> Check:
     count = len(photos) // batch * batch
     parts = [evaluate(program, {INPUT: photos[begin : begin + batch]})[OUTPUT] for begin in range(0, count, batch)]
-    answers, wanted = np.concatenate(parts), references[:count]
+    outputs, wanted = np.concatenate(parts), references[:count]
     what = f"the {kind.name} package"
-    differences = compare(what, answers, wanted, batch, kind.tolerance)
-    if (answers.argmax(axis=1) != wanted.argmax(axis=1)).any():
-        raise RunoffError(f"{what} sees another class than PyTorch in a photo", VERSIONS_HINT)
+    differences = compare(what, outputs, wanted, batch, kind.tolerance)
+    if (outputs.argmax(axis=1) != wanted.argmax(axis=1)).any():
+        raise RunoffError(f"{what} predicts a different class than PyTorch for a photo", VERSIONS_HINT)
     return Check(kind.name, batch, *differences)
 
 
@@ -71,8 +71,8 @@ def evaluate(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> dict[
     computed = {name: constant(array) for name, array in feed.items()}
     with torch.no_grad():
         for operation in _computing(program):
-            answer = _answers(operation, computed)
-            for var, tensor in zip(operation.outputs, answer, strict=True):
+            results = _results(operation, computed)
+            for var, tensor in zip(operation.outputs, results, strict=True):
                 computed[var.name] = _declared(var, tensor, operation.op_type)
     return {var.name: computed[var.name].numpy() for var in program.function.outputs}
 
@@ -86,18 +86,18 @@ def _computing(program: Program) -> Iterator[Any]:
     return (operation for operation in program.function.operations if operation.op_type != _CONSTANT)
 
 
-def _answers(operation: Any, computed: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor]:  # noqa: ANN401 (of coremltools)
+def _results(operation: Any, computed: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor]:  # noqa: ANN401 (of coremltools)
     if operation.op_type not in OPERATIONS:
-        known = f"it knows {len(OPERATIONS)} operations"
+        known = f"{len(OPERATIONS)} operations are supported"
         raise RunoffError(
-            f"the evaluator does not know the operation {operation.op_type!r}; {known}", "only a Mac can say"
+            f"the evaluator does not support the operation {operation.op_type!r}; {known}", "only a Mac can check it"
         )
-    answer: Any = OPERATIONS[operation.op_type](Operands(operation.inputs, computed))
-    return answer if isinstance(answer, tuple) else (answer,)
+    result: Any = OPERATIONS[operation.op_type](Operands(operation.inputs, computed))
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _declared(var: Any, tensor: torch.Tensor, name: str) -> torch.Tensor:  # noqa: ANN401 (a variable of coremltools)
-    """Return `tensor` rounded to the type of `var`, whose shape it must have."""
+    """Return `tensor` rounded to the type of `var`; it must have the shape of `var`."""
     shape = tuple(None if is_symbolic(size) else int(size) for size in var.shape)
     fits = len(shape) == tensor.dim() and all(
         size in (None, real) for size, real in zip(shape, tensor.shape, strict=True)
@@ -113,9 +113,7 @@ def _declared(var: Any, tensor: torch.Tensor, name: str) -> torch.Tensor:  # noq
 def _check_feed(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> None:
     names = {spec.name for spec in program.inputs}
     if feed.keys() != names:
-        raise RunoffError(
-            f"the package takes {', '.join(sorted(names))}; it was given {', '.join(sorted(feed))}", _HINT
-        )
+        raise RunoffError(f"the package takes {', '.join(sorted(names))}, given: {', '.join(sorted(feed))}", _HINT)
     for spec in program.inputs:
         array, bounds = feed[spec.name], program.sizes[spec.name]
         fits = array.ndim == len(bounds) and all(
@@ -124,6 +122,4 @@ def _check_feed(program: Program, feed: Mapping[str, NDArray[np.float32]]) -> No
         )
         if not fits or array.dtype != spec.dtype:
             given = f"{array.dtype} {list(array.shape)}"
-            raise RunoffError(
-                f"input {spec.name} takes {spec.dtype} within {list(bounds)}; it was given {given}", _HINT
-            )
+            raise RunoffError(f"input {spec.name} takes {spec.dtype} within {list(bounds)}, given: {given}", _HINT)

@@ -48,9 +48,9 @@ def read_package(path: Path) -> Program:
     """
     spec, data = _read_spec(path)
     if spec.WhichOneof("Type") != "mlProgram":
-        raise _broken(path, f"it holds no ML program but {spec.WhichOneof('Type')}")
+        raise _broken(path, f"not an ML program but {spec.WhichOneof('Type')}")
     if list(spec.mlProgram.functions) != [FUNCTION]:
-        raise _broken(path, f"its functions are {', '.join(spec.mlProgram.functions)}; one called {FUNCTION} is read")
+        raise _broken(path, f"functions {', '.join(spec.mlProgram.functions)}; expected: {FUNCTION}")
     offsets = list(_offsets(spec.mlProgram))
     if offsets:
         _check_blobs(data / _WEIGHTS, offsets)
@@ -58,7 +58,7 @@ def read_package(path: Path) -> Program:
         program = load(spec, spec.specificationVersion, str((data / _WEIGHTS).parent))
     # the checks of operations in coremltools raise exceptions of any type
     except Exception as error:
-        raise _broken(path, f"coremltools does not read it: {' '.join(str(error).split())[:400]}") from error
+        raise _broken(path, f"coremltools cannot read it: {' '.join(str(error).split())[:400]}") from error
     described = spec.description
     return Program(
         spec_version=spec.specificationVersion,
@@ -139,19 +139,19 @@ def _check_blobs(path: Path, offsets: Iterable[int]) -> None:
         size = path.stat().st_size
         with path.open("rb") as file:
             if struct.unpack("<II", file.read(8))[1] != _WEIGHTS_VERSION:
-                raise _broken_weights(path, f"it is no weight file of version {_WEIGHTS_VERSION}")
+                raise _broken_weights(path, f"not a weight file of version {_WEIGHTS_VERSION}")
             for offset in offsets:
                 file.seek(offset)
                 mark, _, length, begin = _ENTRY.unpack(file.read(_ENTRY.size))
                 if mark != _ENTRY_MARK:
-                    raise _broken_weights(path, f"there is no entry at {offset}")
+                    raise _broken_weights(path, f"no entry at {offset}")
                 if begin + length > size:
                     end = begin + length
-                    raise _broken_weights(path, f"it has {size} bytes; the entry at {offset} ends at {end}")
+                    raise _broken_weights(path, f"{size} bytes long, but the entry at {offset} ends at {end}")
     except FileNotFoundError:
-        raise _broken_weights(path, "it is missing") from None
+        raise _broken_weights(path, "not found") from None
     except struct.error:
-        raise _broken_weights(path, f"it ends too early, at {path.stat().st_size} bytes") from None
+        raise _broken_weights(path, f"truncated to {path.stat().st_size} bytes") from None
 
 
 def _broken_weights(path: Path, message: str) -> RunoffError:

@@ -13,7 +13,7 @@ from runoff.report import verdicts
 from runoff.report.page.cases import swatch
 from runoff.report.tables import Cell, Column, Line, Table, nothing
 from runoff.report.text import full, interval, number
-from runoff.report.verdicts import MEMORY, WARM, WHOLE, answers
+from runoff.report.verdicts import MEMORY, PROCESS, WARM, answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,10 @@ COUNTED = (
     "with one value each, in which it is the smallest"
 )
 """Explanation of the counts in `lead`."""
-_QUESTIONS = {WHOLE: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
+_QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
 """Shown in bold; the style sheet keeps it on one line."""
-_MEANS = {WHOLE: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
+_MEANS = {PROCESS: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
 
 
 class Answer(Struct, frozen=True):
@@ -44,7 +44,7 @@ class Answer(Struct, frozen=True):
     between: str
     profile: str
     where: str
-    stands: list[str]
+    comparisons: list[str]
     """Comparisons with each baseline, a sentence each."""
     costs: str
     """Other costs of the same case, in a sentence."""
@@ -52,7 +52,7 @@ class Answer(Struct, frozen=True):
 
 
 def lead(blocks: Sequence[Block]) -> Markup:
-    """Return the answer in a sentence, such as ``ort-rust for one short process; ort-python for many calls.``."""
+    """Return the best target in each respect: ``ort-rust for one short process; ort-python for many calls.``."""
     by_block = [answers(block) for block in blocks]
     measured = [line for line in by_block if line]
     if not measured:
@@ -83,7 +83,7 @@ def _tally(findings: Sequence[BestTarget]) -> Markup:
                 _NAME.format(who) + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})")
             )
         else:
-            phrases.append(escape(f"no clear first for {question}"))
+            phrases.append(escape(f"no clear best for {question}"))
     return Markup("; ").join(phrases) + "."
 
 
@@ -121,10 +121,10 @@ def _card(found: BestTarget) -> Answer:
         targets=[found.winner.target, *found.level],
         swatch=swatch(found.winner.target),
         figure=number(found.figure),
-        between="one value, no interval" if found.single else f"95 % interval {interval(found.figure)}",
+        between="one value, no interval" if found.single else f"95% interval {interval(found.figure)}",
         profile=found.profile,
         where=_MEANS.get(found.what, found.what),
-        stands=[against(verdict, name) for name, verdict in found.versus.items()],
+        comparisons=[against(verdict, name) for name, verdict in found.versus.items()],
         costs=_costs(found),
         unfair=", ".join(found.unfair),
     )
@@ -133,9 +133,13 @@ def _card(found: BestTarget) -> Answer:
 def _costs(found: BestTarget) -> str:
     """Return the winner's other figures, as a sentence."""
     row = found.winner
-    sides = ((WHOLE, row.wall, "start to exit"), (WARM, row.warm, "a warm call"), (MEMORY, row.peak, "peak memory"))
+    figures = (
+        (PROCESS, row.wall, "from start to exit"),
+        (WARM, row.warm, "per warm inference"),
+        (MEMORY, row.peak, "peak memory"),
+    )
     other_figures = [
-        f"{number(figure)} {words}" for what, figure, words in sides if what != found.what and figure.value
+        f"{number(figure)} {words}" for what, figure, words in figures if what != found.what and figure.value
     ]
     return f"It also takes {_joined(other_figures, 'and')}." if other_figures else ""
 
@@ -149,7 +153,7 @@ def board(blocks: Sequence[Block]) -> Table:
         for title, line in found.items()
         if line
     ]
-    return Table("board", "Who comes first, by model and setting", columns, lines)
+    return Table("board", "Best targets, by model and setting", columns, lines)
 
 
 def _place(found: BestTarget | None) -> Cell:

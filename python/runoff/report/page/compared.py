@@ -28,7 +28,7 @@ def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
     against = [Column(f"vs {name}", number=True) for name in baselines]
     columns = [
         *naming.columns,
-        Column("Whole process", number=True),
+        Column("Process time", number=True),
         *against,
         Column("Warm inference", number=True),
         *against,

@@ -18,7 +18,7 @@ from runoff.report.page.cases import naming
 from runoff.report.page.pictures import pictures
 from runoff.report.page.svg import variable
 from runoff.report.palette import DARK
-from runoff.report.terminal import absence_lines, audit_lines, harness_line
+from runoff.report.terminal import audit_lines, harness_line, unavailable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,12 +61,12 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
         "warnings": audit_lines(analysis),
         "unsteady": [case for case, one in analysis.stability.items() if one.verdict not in ("stable", "unknown")],
-        "absences": absence_lines(made),
+        "unavailable": unavailable_lines(made),
         "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
         "pictures": pictures(analysis, drawn),
         "device_note": device.NOTE,
         "energy_note": energy.NOTE,
-        "energy_lacking": energy.lacking(analysis.run),
+        "energy_unavailable": energy.unavailable(analysis.run),
         "timed": timing_words(analysis.run),
         "how": how_lines(analysis.run),
         "harness": harness_line(analysis.run.info),

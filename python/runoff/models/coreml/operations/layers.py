@@ -143,7 +143,7 @@ def _layer_norm(given: Operands) -> torch.Tensor:
 
 
 def _refused(operation: str, what: str) -> RunoffError:
-    return RunoffError(f"the evaluator does not know {operation} with {what}", "only a Mac can say what it computes")
+    return RunoffError(f"the evaluator does not support {operation} with {what}", "only a Mac can check it")
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -35,7 +35,7 @@ def _squeeze(given: Operands) -> torch.Tensor:
 
 def _concat(given: Operands) -> torch.Tensor:
     if given.value("interleave"):
-        raise RunoffError("the evaluator does not know concat with interleave", "only a Mac can say what it computes")
+        raise RunoffError("the evaluator does not support concat with interleave", "only a Mac can check it")
     # single numbers become a list
     parts = [part.reshape(1) if part.dim() == 0 else part for part in given.tensors("values")]
     return torch.cat(parts, dim=given.value("axis"))
@@ -71,10 +71,10 @@ def _slice_by_size(given: Operands) -> torch.Tensor:
 
 
 def _gather(given: Operands) -> torch.Tensor:
-    """Return the slices along an axis at the indices, whose shape replaces the axis."""
+    """Return the slices along an axis at the indices; their shape replaces the axis."""
     x, indices, axis = given.tensor("x"), given.tensor("indices").long(), given.value("axis")
     if given.value("batch_dims"):
-        raise RunoffError("the evaluator does not know gather with batch_dims", "only a Mac can say what it computes")
+        raise RunoffError("the evaluator does not support gather with batch_dims", "only a Mac can check it")
     axis %= x.dim()
     places = indices % x.shape[axis]
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
