@@ -39,8 +39,8 @@ _SPEC: Preprocess = {
 }
 
 
-def test_same_tensor_same_logits(computing: Runner, models: Path, tmp_path: Path) -> None:
-    outcome = execute(computing, tensor_request(computing, models, tmp_path, *PHOTOS), tmp_path)
+def test_same_tensor_same_logits(engine: Runner, models: Path, tmp_path: Path) -> None:
+    outcome = execute(engine, tensor_request(engine, models, tmp_path, *PHOTOS), tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     assert len(outcome.result.outputs) == len(PHOTOS)
     for name, written in zip(PHOTOS, outcome.result.outputs, strict=True):
@@ -50,11 +50,11 @@ def test_same_tensor_same_logits(computing: Runner, models: Path, tmp_path: Path
         assert np.array_equal(np.argsort(-logits)[:5], np.argsort(-reference)[:5]), name
 
 
-def test_same_photo_same_class(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("accuracy-classify", computing, models, tmp_path)
+def test_same_photo_same_class(computing_program: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("accuracy-classify", computing_program, models, tmp_path)
     request["inputs"] = [{"image": str(models / MODEL / f"{name}.jpg")} for name in PHOTOS]
     request["settings"] = {"batch": len(PHOTOS)}
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(computing_program, request, tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     for name, guesses in zip(PHOTOS, outcome.result.top, strict=True):
         assert guesses[0].label in LABELS[name], name
