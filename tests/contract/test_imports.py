@@ -40,7 +40,9 @@ def test_classify_imports_no_foreign_library(runner: Runner, models: Path, tmp_p
     assert not imported & FOREIGN[runner.name]
 
 
-@pytest.mark.parametrize("runner", [one for one in PYTHON if one.name in ("torch", "ort-python")], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "runner", [one for one in PYTHON if one.name in ("torch", "ort-python")], ids=lambda one: one.name
+)
 def test_tensors_need_no_pillow(runner: Runner, models: Path, tmp_path: Path) -> None:
     imported = _imported(runner, tensor_request(runner, models, tmp_path, "china"), tmp_path)
     assert "PIL" not in imported

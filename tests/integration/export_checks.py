@@ -62,7 +62,8 @@ def equal_by_seed(stored: Stored) -> list[bool]:
 
     def digest(seed: int) -> bytes:
         values = stored.network("seeded", seed).state_dict().values()
-        return torch.cat([value.flatten().double() for value in values]).numpy().tobytes()
+        numbers: bytes = torch.cat([value.flatten().double() for value in values]).numpy().tobytes()
+        return numbers
 
     first = digest(0)
     return [first == digest(0), first == digest(1)]

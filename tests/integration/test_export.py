@@ -113,7 +113,7 @@ REFUSED = {
     "bad seed": ([NAME, "--seed", "-1", "--store", "{empty}"], "invalid"),
     "not stored": ([NAME, "--coreml", "--store", "{empty}"], "runoff export"),
 }
-"""Arguments and the error, by mistake. ``{other}`` contains a folder that is not a model, ``{file}`` is not a folder."""
+"""Arguments and the error, by mistake. ``{other}`` contains a folder that is no model, ``{file}`` is not a folder."""
 
 
 @pytest.fixture(scope="module")
