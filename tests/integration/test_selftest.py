@@ -36,7 +36,7 @@ class Proof:
     """Output of the command, and its run of the faults."""
 
     def __init__(self, results: Path) -> None:
-        self.ended: Ended = runoff("selftest", "--time", "5s", "--json", RUNOFF_RESULTS=str(results))
+        self.ended: Ended = runoff("selftest", "--time", "1s", "--json", RUNOFF_RESULTS=str(results))
         (self.folder,) = results.iterdir()
         (folder,) = self.folder.glob("selftest-faults-*")
         self.run: Run = read_run(folder)
