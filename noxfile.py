@@ -89,12 +89,6 @@ def speed(session: nox.Session) -> None:
     session.run(runoff, "gate", run, "--limits", str(limits), "--summary", str(summary), env=env, external=True)
 
 
-@nox.session(requires=["runoff"], venv_backend="none")
-def publish(session: nox.Session) -> None:
-    """Add runs to the published ones, and the quick one to the README: nox -s publish -- results/RUN."""
-    run_runoff(session, program("runoff", "python"), "-m", "runoff.report.publish")
-
-
 # on other systems not even an empty environment is created
 @nox.session(venv_backend=None if sys.platform == "darwin" else "none")
 def coreml(session: nox.Session) -> None:
