@@ -32,6 +32,8 @@ ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 WHEELS = HOME / "wheels"
 # cargo's profile for tests and lints; CI uses that of the programs, so shared crates are built once
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
+# each file in one process, in the order of pyproject.toml
+PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 
 # environments that differ by their pins, requirements/NAME.txt
@@ -85,12 +87,6 @@ def speed(session: nox.Session) -> None:
     summary = ROOT / "results" / "reference" / "speed" / "gate.md"
     limits = ROOT / "suites" / "speed" / "limits.toml"
     session.run(runoff, "gate", run, "--limits", str(limits), "--summary", str(summary), env=env, external=True)
-
-
-@nox.session(requires=["runoff"], venv_backend="none")
-def publish(session: nox.Session) -> None:
-    """Add runs to the published ones, and the quick one to the README: nox -s publish -- results/RUN."""
-    run_runoff(session, program("runoff", "python"), "-m", "runoff.report.publish")
 
 
 # on other systems not even an empty environment is created
@@ -161,24 +157,24 @@ def tests(session: nox.Session) -> None:
     if env is not None:
         options = ("--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
         cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
-    session.log("exporting missing models for the tests (15 s each)")
-    session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "mobilenet_v2", env=clean_environment())
-    pytest(session, "-m", "not clock", "-n", "auto", "--dist", "loadfile")
+    session.log("exporting the model for the tests if it is missing (15 s)")
+    session.run(program("dev", "runoff"), "export", "efficientnet-lite0", env=clean_environment())
+    pytest(session, "-m", "not clock", *PARALLEL)
     pytest(session, "-m", "clock")
     # a machine without Rust has no extension
     if newest_wheel():
         pytest(session, "tests/extension", environment="extension")
     # coremltools triggers deprecation warnings of its libraries
-    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", environment="export")
-    pytest(session, "tests/page")
+    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export")
 
 
 @nox.session(requires=["tests", "wheel", "sanitize"], venv_backend="none")
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
+    pytest(session, "tests/integration/test_selftest.py", "tests/page/test_opening.py", env=full)
     pytest(session, "tests/extension", environment="extension", env=full)
-    pytest(session, "tests/page/test_opening.py", env=full)
+    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
     if shutil.which("docker"):
         session.notify("docker")
     else:

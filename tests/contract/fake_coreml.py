@@ -158,8 +158,8 @@ def load_target() -> "Target":
     for proxy in (*proxies, _MLNeuralEngineComputeDeviceProxy, _MLComputePlanProxy):
         setattr(native, proxy.__name__, proxy)
     sys.modules[native.__name__] = native
-    # not in the environment of the target either; coremltools would import it
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    # not in the environment of the target either; coremltools would import them
+    sys.modules |= dict.fromkeys(("torch", "sklearn"))  # type: ignore[arg-type]
     numbers = tuple(map(int, VERSION.split(".")))
     patch.object(platform, "mac_ver", lambda: (VERSION, ("", "", ""), "arm64")).start()
     for module in ("coremltools.models.utils", "coremltools.models._compiled_model"):

@@ -281,14 +281,13 @@ def test_core_ml_errors_are_one_line(mistake: str, models: Path, folder: Path, t
     assert words in (outcome.result.message or "")
 
 
-@pytest.mark.parametrize(("field", "value"), [("provider", "abacus"), ("precision", "fp4")])
-def test_unsupported_settings_are_reported(field: str, value: str, models: Path, folder: Path, tmp_path: Path) -> None:
+def test_an_unknown_provider_is_reported(models: Path, folder: Path, tmp_path: Path) -> None:
     runner = fake_runner()
     request = request_for(runner, "once-classify", models, folder, tmp_path)
-    request["settings"][field] = value
+    request["settings"]["provider"] = "abacus"
     outcome = execute(runner, request, tmp_path)
     outcome.assert_failed("provider-unavailable", 3)
-    assert value in (outcome.result.message or "")
+    assert "abacus" in (outcome.result.message or "")
 
 
 def test_preparing_an_unreadable_package_is_a_one_line_error(folder: Path, tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def session_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("session") / "session.json"
 
 
-@pytest.fixture(params=["onnx", "pt", "pt2"])
+@pytest.fixture
 def fake_runner(request: pytest.FixtureRequest, session_file: Path) -> Runner:
-    """Return each fake runner."""
+    """Return the fake runner of the format that the test names."""
     return fake_ort(session_file) if request.param == "onnx" else fake_torch(request.param)
 
 
@@ -81,15 +81,18 @@ def assert_parts(outcome: Outcome, device: str = "Fake GPU (0)") -> None:
 
 @pytest.mark.clock
 @pytest.mark.parametrize("name", ["once-classify", "latency-tensor", "accuracy-classify"])
-def test_every_inference_has_its_parts(name: str, fake_runner: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden(name, fake_runner, models, tmp_path)
+def test_every_inference_has_its_parts(name: str, models: Path, tmp_path: Path, session_file: Path) -> None:
+    runner = fake_ort(session_file)
+    request = golden(name, runner, models, tmp_path)
     request["settings"] = {**request.get("settings", {}), "provider": "cuda", "batch": 1}
-    assert_parts(execute(fake_runner, request, tmp_path))
+    assert_parts(execute(runner, request, tmp_path))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    ("fake_runner", "batch"), [("onnx", 1), ("onnx", 2), ("pt", 2), ("pt2", 2)], indirect=["fake_runner"]
+)
 def test_turns_have_the_parts_and_the_right_outputs(
-    batch: int, fake_runner: Runner, models: Path, tmp_path: Path
+    fake_runner: Runner, batch: int, models: Path, tmp_path: Path
 ) -> None:
     request = photos(fake_runner, models, tmp_path, batch)
     request["settings"]["provider"] = "cuda"
@@ -161,6 +164,7 @@ for x in ([0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]):
     ]
 
 
+@pytest.mark.parametrize("fake_runner", ["onnx", "pt"], indirect=True)
 def test_buffers_out_of_memory_are_a_runtime_failure(fake_runner: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", fake_runner, models, tmp_path)
     request["settings"] = {"provider": "cuda", "batch": 1 << 40}
@@ -259,8 +263,9 @@ def test_partial_batches_are_a_bad_request(models: Path, tmp_path: Path, session
 
 
 @pytest.mark.clock
-def test_torch_takes_a_smaller_last_batch(models: Path, tmp_path: Path) -> None:
-    runner = fake_torch("pt")
+@pytest.mark.parametrize("model_format", ["pt", "pt2"])
+def test_torch_has_the_parts_and_takes_a_smaller_last_batch(model_format: str, models: Path, tmp_path: Path) -> None:
+    runner = fake_torch(model_format)
     request = photos(runner, models, tmp_path, batch=4)
     request |= {"measure": {"kind": "accuracy"}, "settings": {"provider": "cuda", "batch": 4}}
     outcome = execute(runner, request, tmp_path)
@@ -294,8 +299,12 @@ def without_gpu(runner: Runner) -> Runner:
     return msgspec.structs.replace(runner, target=lambda: hidden)
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-@pytest.mark.parametrize("runner", ON_GPU, ids=lambda runner: runner.name)
+@pytest.mark.parametrize(
+    ("runner", "provider"),
+    # to PyTorch, tensorrt is as unknown as any other name
+    [(runner, "cuda") for runner in ON_GPU] + [(runner, "tensorrt") for runner in ON_GPU if runner.format == "onnx"],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_requesting_a_missing_gpu_is_a_one_line_error(
     runner: Runner, provider: str, models: Path, tmp_path: Path
 ) -> None:
@@ -303,7 +312,6 @@ def test_requesting_a_missing_gpu_is_a_one_line_error(
     request["settings"] = {**request.get("settings", {}), "provider": provider}
     outcome = execute(without_gpu(runner), request, tmp_path)
     outcome.assert_failed("provider-unavailable", 3)
-    known = provider == "cuda" or runner.format == "onnx"
-    assert (outcome.result.message or "").startswith(UNUSABLE.format(provider) if known else "settings.provider: ")
+    assert (outcome.result.message or "").startswith(UNUSABLE.format(provider))
     assert outcome.result.hint
     assert len(outcome.stderr.splitlines()) == 1, outcome.stderr

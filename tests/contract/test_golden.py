@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from runoff.records.protocol import WrittenTensor
 
-pytestmark = pytest.mark.clock
-
 PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "inference", "warm", "output")
 
 
@@ -48,8 +46,8 @@ def answer(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden_request(name: str, computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
-    request, outcome, folder = msgspec.structs.astuple(answer(name, computing))
+def test_golden_request(name: str, computing_program: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    request, outcome, folder = msgspec.structs.astuple(answer(name, computing_program))
     assert (outcome.exit_code, outcome.result.status) == (0, "ok"), outcome.stderr
     assert outcome.result.case == request["case"]
     _assert_phases(outcome)
@@ -62,6 +60,7 @@ def test_golden_request(name: str, computing: Runner, answer: Callable[[str, Run
     assert effective is not None
     assert effective.provider == "cpu"
     assert effective.threads in (None, 1)
+    assert effective.denormals == "kept"
 
 
 def test_once_gives_one_sample_and_the_classes(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
@@ -80,8 +79,8 @@ def test_once_gives_one_sample_and_the_classes(computing: Runner, answer: Callab
     assert 0 < sum(confidences) <= 1
 
 
-def test_latency_keeps_every_warm_sample(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
-    answered = answer("latency-tensor", computing)
+def test_latency_keeps_every_warm_sample(computing_program: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    answered = answer("latency-tensor", computing_program)
     request, result = answered.request, answered.outcome.result
     assert set(result.samples) == {"inference"}
     timings = result.samples["inference"]
@@ -94,6 +93,7 @@ def test_latency_keeps_every_warm_sample(computing: Runner, answer: Callable[[st
     assert result.tensors == ()
 
 
+@pytest.mark.clock
 def test_latency_times_preprocessing_separately(implementation: Runner, models: Path, tmp_path: Path) -> None:
     request = golden("once-classify", implementation, models, tmp_path)
     request["measure"] = {"kind": "latency", "min_samples": 3, "min_ns": 60_000_000, "warmup": 0}
@@ -103,8 +103,8 @@ def test_latency_times_preprocessing_separately(implementation: Runner, models: 
     assert sum(warm) + sum(samples["preprocess"].warm_ns) >= 0.9 * 60_000_000
 
 
-def test_accuracy_writes_everything(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
-    result = answer("accuracy-classify", computing).outcome.result
+def test_accuracy_writes_everything(computing_program: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    result = answer("accuracy-classify", computing_program).outcome.result
     assert [tensor.items for tensor in result.outputs] == [(0, 1), (2,)]
     assert [tensor.shape for tensor in result.tensors] == [(2, 3, 224, 224), (1, 3, 224, 224)]
     assert len(result.top) == 1
@@ -121,11 +121,11 @@ def test_memory_is_read_after_each_phase(implementation: Runner, models: Path, t
     assert max(result.memory.after.values()) <= (result.memory.peak_bytes or 0)
 
 
-def test_settings_without_effect_are_named(computing: Runner, answer: Callable[[str, Runner], Answer]) -> None:
-    answered = answer("latency-tensor", computing)
+def test_settings_without_effect_are_named(computing_program: Runner, answer: Callable[[str, Runner], Answer]) -> None:
+    answered = answer("latency-tensor", computing_program)
     request, outcome = answered.request, answered.outcome
     requested = {name for name, value in request["settings"].items() if value is not None}
-    known = set(_probe(computing).settings)
+    known = set(_probe(computing_program).settings)
     always = {"threads", "batch", "provider", "precision", "profile"}
     assert outcome.result.effective is not None
     assert set(outcome.result.effective.ignored) == requested - known - always
@@ -164,19 +164,20 @@ def test_result_replaces_an_older_one_whole(implementation: Runner, models: Path
     assert all(document == {"old": True} or document["status"] == "ok" for document in seen)
 
 
-def test_probe(runner: Runner) -> None:
-    capabilities = _probe(runner)
+def test_probe(program: Runner) -> None:
+    capabilities = _probe(program)
     assert 1 in capabilities.protocol
     assert capabilities.unavailable is None
-    assert capabilities.computes == runner.computes
+    assert capabilities.computes == program.computes
     assert "once" in capabilities.measures
     assert "threads" in capabilities.settings
-    if runner.computes:
+    if program.computes:
         assert "cpu" in capabilities.providers
-        assert runner.format in capabilities.formats
+        assert program.format in capabilities.formats
         assert capabilities.version
 
 
+@cache
 def _probe(runner: Runner) -> Capabilities:
     process = launch(runner, "--probe")
     assert process.returncode == 0, process.stderr
@@ -185,7 +186,7 @@ def _probe(runner: Runner) -> Capabilities:
 
 
 def _assert_phases(outcome: Outcome) -> None:
-    """Assert that the phases are legal, in order, without gaps, and within the process time."""
+    """Assert that the phases are legal, in order, without gaps from the spawn on, and within the process time."""
     phases = outcome.result.phases
     names = [phase.name for phase in phases]
     assert names == [name for name in PHASES if name in names]
@@ -193,9 +194,6 @@ def _assert_phases(outcome: Outcome) -> None:
     assert all(phase.start_ns <= phase.end_ns for phase in phases)
     assert all(one.end_ns == other.start_ns for one, other in pairwise(phases))
     assert phases[-1].end_ns <= outcome.reaped_ns
-    exit_ns = outcome.reaped_ns - phases[-1].end_ns
-    covered = sum(phase.end_ns - phase.start_ns for phase in phases) + exit_ns
-    assert covered >= 0.98 * (outcome.reaped_ns - outcome.spawn_ns)
 
 
 def _assert_written(tensor: WrittenTensor, folder: Path) -> None:

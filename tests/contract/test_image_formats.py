@@ -1,4 +1,4 @@
-"""Every runner reads the same image formats with the same result: `protocol/README.md`, Images."""
+"""Python and Rust read the same image formats with the same result: `protocol/README.md`, Images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from runners_under_test import MODEL, PROGRAMS, Runner, execute, golden
+from runners_under_test import MODEL, Runner, execute, golden
 
 from runoff.targets.onnxruntime import ort_rust
 from runoff_runners.preprocess import preprocess
@@ -34,14 +34,11 @@ ORIENTATION = 0x0112
 UPRIGHT = 1
 
 
-@pytest.mark.parametrize(
-    "program", [program for program in PROGRAMS if program.computes], ids=lambda runner: runner.name
-)
-def test_same_tensor_from_every_format(program: Runner, models: Path, tmp_path: Path) -> None:
+def test_same_tensor_from_every_format(implementation: Runner, models: Path, tmp_path: Path) -> None:
     """The pixels of each file are known; lossless files must decode exactly."""
     made = _readable()
     paths = [_write(tmp_path, name, content) for name, (content, _) in made.items()]
-    outcome = _read(program, models, tmp_path, paths)
+    outcome = _read(implementation, models, tmp_path, paths)
     assert outcome.exit_code == 0, outcome.result.message
     for (name, (_, expected)), written in zip(made.items(), outcome.result.tensors, strict=True):
         tensor = np.fromfile(written.path, np.float32).reshape(written.shape)

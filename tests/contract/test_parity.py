@@ -39,8 +39,8 @@ _SPEC: Preprocess = {
 }
 
 
-def test_same_tensor_same_logits(computing: Runner, models: Path, tmp_path: Path) -> None:
-    outcome = execute(computing, tensor_request(computing, models, tmp_path, *PHOTOS), tmp_path)
+def test_same_tensor_same_logits(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    outcome = execute(implementation, tensor_request(implementation, models, tmp_path, *PHOTOS), tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     assert len(outcome.result.outputs) == len(PHOTOS)
     for name, written in zip(PHOTOS, outcome.result.outputs, strict=True):
@@ -50,11 +50,11 @@ def test_same_tensor_same_logits(computing: Runner, models: Path, tmp_path: Path
         assert np.array_equal(np.argsort(-logits)[:5], np.argsort(-reference)[:5]), name
 
 
-def test_same_photo_same_class(computing: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("accuracy-classify", computing, models, tmp_path)
+def test_same_photo_same_class(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("accuracy-classify", implementation, models, tmp_path)
     request["inputs"] = [{"image": str(models / MODEL / f"{name}.jpg")} for name in PHOTOS]
     request["settings"] = {"batch": len(PHOTOS)}
-    outcome = execute(computing, request, tmp_path)
+    outcome = execute(implementation, request, tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     for name, guesses in zip(PHOTOS, outcome.result.top, strict=True):
         assert guesses[0].label in LABELS[name], name
@@ -75,7 +75,7 @@ def test_same_tensor_from_any_kind_of_image(
         _check_pixels(written, preprocess([str(path)], _SPEC), path.name)
 
 
-def test_a_batch_equals_its_single_items(computing: Runner, models: Path, tmp_path: Path) -> None:
+def test_every_runner_computes_the_references_in_batches(computing: Runner, models: Path, tmp_path: Path) -> None:
     request = tensor_request(computing, models, tmp_path, *PHOTOS)
     request["settings"]["batch"] = 4
     outputs = execute(computing, request, tmp_path).result.outputs
@@ -83,6 +83,7 @@ def test_a_batch_equals_its_single_items(computing: Runner, models: Path, tmp_pa
     logits = np.concatenate([np.fromfile(written.path, "<f4").reshape(written.shape) for written in outputs])
     reference = np.stack([_reference(models, name) for name in PHOTOS])
     assert np.abs(logits - reference).max() <= LARGEST_DIFFERENCE
+    assert np.array_equal(np.argsort(-logits)[:, :5], np.argsort(-reference)[:, :5])
 
 
 def _tensors(runner: Runner, models: Path, folder: Path, paths: list[Path]) -> Iterator[NDArray[np.float32]]:

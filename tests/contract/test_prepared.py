@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,10 @@ from runoff.models.store import ModelStore, PreparedFile
 from runoff.processes import Spawner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from runners_under_test import Document
 
 READING = tuple(runner for runner in COMPUTING if runner.name.startswith("ort-"))
@@ -37,6 +40,19 @@ def prepared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared
     return made
 
 
+@pytest.fixture(scope="session")
+def unprepared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Runner], NDArray[np.float32]]:
+    """Return a function that returns a runner's output from the usual file, computed once."""
+
+    @cache
+    def compute(runner: Runner) -> NDArray[np.float32]:
+        folder = tmp_path_factory.mktemp("unprepared")
+        execute(runner, golden("once-classify", runner, models, folder), folder)
+        return np.fromfile(folder / "out" / "logits.0.bin", np.float32)
+
+    return compute
+
+
 def request_for(runner: Runner, models: Path, folder: Path, prepared: PreparedFile) -> Document:
     request = golden("once-classify", runner, models, folder)
     request["model"] |= {"format": "ort", "path": prepared.path, "sha256": prepared.sha256}
@@ -47,7 +63,12 @@ def request_for(runner: Runner, models: Path, folder: Path, prepared: PreparedFi
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("runner", READING, ids=lambda runner: runner.name)
 def test_a_prepared_model_gives_the_same_output(
-    runner: Runner, settings: Document, prepared: PreparedFile, models: Path, tmp_path: Path
+    runner: Runner,
+    settings: Document,
+    prepared: PreparedFile,
+    unprepared: Callable[[Runner], NDArray[np.float32]],
+    models: Path,
+    tmp_path: Path,
 ) -> None:
     request = request_for(runner, models, tmp_path, prepared)
     request["settings"] |= settings
@@ -60,16 +81,13 @@ def test_a_prepared_model_gives_the_same_output(
     answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
     # the reference resizes the picture with a different library
     assert abs(answer - reference).max() < 0.05 * abs(reference).max()
-    plain = golden("once-classify", runner, models, tmp_path)
-    execute(runner, plain, tmp_path)
-    usual = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
+    usual = unprepared(runner)
     assert abs(answer - usual).max() < NOISE * abs(usual).max()
 
 
-@pytest.mark.parametrize("runner", COMPUTING, ids=lambda runner: runner.name)
-def test_a_model_in_its_usual_format_is_not_prepared(runner: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", runner, models, tmp_path)
+def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", implementation, models, tmp_path)
     request["settings"]["prepared"] = True
-    effective = execute(runner, request, tmp_path).result.effective
+    effective = execute(implementation, request, tmp_path).result.effective
     assert effective is not None
     assert effective.ignored == ("prepared",)

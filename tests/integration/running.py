@@ -21,8 +21,8 @@ RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
-# torch-export has the runner of torch, and is slow to start; coreml needs a Mac
-TARGETS = tuple(name for name in BUILT_IN if name not in ("torch-export", "coreml"))
+# torch is slow to start, so it has a short run of its own, and stands for torch-export; coreml needs a Mac
+TARGETS = tuple(name for name in BUILT_IN if name not in ("torch", "torch-export", "coreml"))
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pandas as pd
 import pytest
-from running import TARGETS, runoff
+from running import TARGETS, only_run, runoff, write_suite
 
 from runoff.probes.counters import EVENTS
 from runoff.probes.life import phase_breakdown
 from runoff.records.schema import Record
 
 if TYPE_CHECKING:
-    from running import Whole
+    from pathlib import Path
 
-pytestmark = pytest.mark.clock
+    from running import Whole
 
 COMPUTING = [name for name in TARGETS if not name.startswith("null")]
 SAMPLES = "case target model workload profile probe phase block process sample metric unit value"
@@ -123,6 +123,18 @@ def test_every_target_computes_the_same(target: str, whole: Whole, summary: pd.D
     assert all(row["input_max_diff"] < 20 for row in rows)
     own = summary[(summary["target"] == target) & (summary["metric"] == "max_rel_diff")]
     assert (own["estimate"] < 0.05).all()
+
+
+@pytest.mark.usefixtures("complete")
+def test_torch_is_measured_and_computes_the_same(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, "torch", more="[measure.blocks]\nlife = 1\n")
+    ended = runoff("bench", suite, "--results", tmp_path / "results")
+    assert ended.code == 0, ended.out + ended.err
+    accuracy, life = only_run(tmp_path / "results").records
+    assert [row["item"] for row in accuracy.parity] == list(range(8))
+    assert all(row["top1_agrees"] and row["max_rel_diff"] < 0.05 for row in accuracy.parity)
+    spent = phase_breakdown(life)
+    assert abs(spent.unaccounted_ns) <= MOST_UNACCOUNTED * spent.whole_ns
 
 
 @pytest.mark.parametrize("target", COMPUTING)

@@ -40,9 +40,11 @@ def ask(code: str, *arguments: str | Path | int) -> Any:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    """Return a store of two models, of which the first replaced a folder that is not a model."""
     folder = tmp_path_factory.mktemp("models")
+    (folder / NAME).mkdir()
     for name in (NAME, "efficientnet-lite0"):
-        done = export(name, folder)
+        done = export(name, folder, "--force")
         assert done.returncode == 0, done.stderr
         assert "Warning" not in done.stderr
         assert done.stdout.startswith(f"stored {name} (")
@@ -83,180 +85,138 @@ def test_seeded_weights_distinguish_the_photos(store: ModelStore) -> None:
     assert len({example.top1 for example in store.get(NAME).manifest.examples}) == 8
 
 
+MANY = """
+import contextlib, io, json, sys
+from runoff.models.export import main
+ended = []
+for arguments in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            code = main(arguments)
+        except SystemExit as left:
+            code = left.code
+    ended.append([code, said.getvalue()])
+print(json.dumps(ended))
+"""
+REFUSED = {
+    "another seed": ([NAME, "--seed", "1", "--store", "{store}"], "with weights seeded:0, not seeded:1"),
+    "no model": ([NAME, "--store", "{other}"], "is not a model"),
+    "no folder": ([NAME, "--store", "{file}"], "{file}"),
+    "unknown": (["regnet_x_40mf", "--store", "{empty}"], "did you mean 'regnet_x_400mf'"),
+    "no file": ([NAME, "--weights", "nowhere.pt", "--store", "{empty}"], "weights file not found: nowhere.pt"),
+    "no weights": ([NAME, "--weights", __file__, "--store", "{empty}"], "cannot be read as a PyTorch state dict"),
+    "other weights": (
+        [NAME, "--weights", "{store}/efficientnet-lite0/model.pt", "--store", "{empty}"],
+        "do not fit regnet_x_400mf",
+    ),
+    "bad seed": ([NAME, "--seed", "-1", "--store", "{empty}"], "invalid"),
+    "not stored": ([NAME, "--coreml", "--store", "{empty}"], "runoff export"),
+}
+"""Arguments and the error, by mistake. ``{other}`` contains a folder that is no model, ``{file}`` is not a folder."""
+
+
+@pytest.fixture(scope="module")
+def places(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the folders that the arguments name."""
+    folder = tmp_path_factory.mktemp("places")
+    (folder / "other" / NAME).mkdir(parents=True)
+    (folder / "empty").mkdir()
+    (folder / "file").touch()
+    return {"store": store.folder, **{name: folder / name for name in ("other", "empty", "file")}}
+
+
+@pytest.fixture(scope="module")
+def refused(places: dict[str, Path]) -> dict[str, tuple[int, str]]:
+    """Return exit code and stderr by mistake; one process runs them all, since PyTorch takes seconds to import."""
+    commands = [[word.format(**places) for word in arguments] for arguments, _ in REFUSED.values()]
+    done = run("-c", MANY, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    return dict(zip(REFUSED, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_bad_input_is_named(mistake: str, refused: dict[str, tuple[int, str]], places: dict[str, Path]) -> None:
+    code, err = refused[mistake]
+    assert code == 2
+    assert REFUSED[mistake][1].format(**places) in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("refused")
+def test_bad_input_changes_nothing(places: dict[str, Path], store: ModelStore) -> None:
+    assert list(places["empty"].iterdir()) == []
+    assert [path.name for path in places["other"].rglob("*")] == [NAME]
+    assert sorted(path.name for path in store.folder.iterdir()) == ["efficientnet-lite0", NAME]
+    assert store.get(NAME).manifest.weights == "seeded:0"
+
+
 def test_a_stored_model_is_kept_unless_forced(store: ModelStore) -> None:
     manifest = store.folder / NAME / "manifest.json"
     before = manifest.stat()
     again = export("regnet-x-400mf", store.folder)
     assert again.returncode == 0
     assert "; --force exports it again" in again.stdout
-    other = export(NAME, store.folder, "--seed", 1)
-    assert other.returncode == 2
-    assert "with weights seeded:0, not seeded:1" in other.stderr
-    assert "--force" in other.stderr
     assert manifest.stat() == before
 
 
-def test_force_replaces_the_stored_model(tmp_path: Path) -> None:
-    (tmp_path / NAME).mkdir()
-    refused = export(NAME, tmp_path)
-    assert refused.returncode == 2
-    assert "is not a model" in refused.stderr
-    assert export(NAME, tmp_path, "--force", "--seed", 7).returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert ModelStore(tmp_path).get(NAME).manifest.weights == "seeded:7"
+@pytest.fixture(scope="module")
+def found(store: ModelStore) -> dict[str, Any]:
+    """Return the findings of `export_checks`, by check."""
+    done = run("-W", "error", paths.root() / "tests" / "integration" / "export_checks.py", store.folder, NAME)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("regnet_x_40mf", [], "did you mean 'regnet_x_400mf'"),
-        (NAME, ["--weights", "nowhere.pt"], "weights file not found: nowhere.pt"),
-        (NAME, ["--weights", __file__], "cannot be read as a PyTorch state dict"),
-        (NAME, ["--weights", "{store}/efficientnet-lite0/model.pt"], "do not fit regnet_x_400mf"),
-        (NAME, ["--seed", "-1"], "invalid"),
-    ],
-)
-def test_bad_input_is_named_and_leaves_nothing_behind(
-    store: ModelStore, tmp_path: Path, name: str, options: list[str], message: str
-) -> None:
-    done = export(name, tmp_path, *(option.format(store=store.folder) for option in options))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+def test_a_weights_file_gives_the_model_it_was_saved_from(found: dict[str, Any]) -> None:
+    assert found["difference_of_the_saved_weights"] < 1e-4
 
 
-def test_a_store_that_cannot_be_created_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = export(NAME, tmp_path / "file")
-    assert done.returncode == 2
-    assert str(tmp_path / "file") in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_seed_decides_the_weights(found: dict[str, Any]) -> None:
+    assert found["equal_by_seed"] == [True, False]
 
 
-LOAD = """
-import json, sys
-from pathlib import Path
-import numpy as np, torch
-from runoff.models import formats, weights
-from runoff.models.store import ModelStore
-from runoff.models.zoo import find_model
-torch.set_num_threads(1)
-stored = ModelStore(Path(sys.argv[1])).get(sys.argv[2])
-model = find_model(sys.argv[2])
-photos = np.stack([np.fromfile(stored.tensor(i), "<f4").reshape(3, 224, 224) for i in range(8)])
-references = np.stack([np.fromfile(stored.reference(i), "<f4") for i in range(8)])
-def network(choice, seed=0):
-    made = weights.build(model.builder)
-    weights.load_weights(made, model, choice, seed, torch.from_numpy(photos))
-    return made
-def answer(made, batch=photos):
-    return formats.runnable(made)(batch)
-"""
+def test_a_pixel_step_of_noise_does_not_change_the_class(found: dict[str, Any]) -> None:
+    assert found["same_class_with_noise"] == [True] * 8
 
 
-def test_a_weights_file_gives_the_model_it_was_saved_from(store: ModelStore) -> None:
-    code = LOAD + "print(json.dumps(float(abs(answer(network(sys.argv[3])) - references).max())))"
-    assert ask(code, store.folder, NAME, store.folder / NAME / "model.pt") < 1e-4
-
-
-def test_a_seed_decides_the_weights(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-def digest(seed):
-    values = network("seeded", seed).state_dict().values()
-    return torch.cat([value.flatten().double() for value in values]).numpy().tobytes()
-print(json.dumps([digest(0) == digest(0), digest(0) == digest(1)]))
-"""
-    )
-    assert ask(code, store.folder, NAME) == [True, False]
-
-
-def test_a_pixel_step_of_noise_does_not_change_the_class(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-step = np.random.default_rng(0).integers(-1, 2, photos.shape) / np.array(model.preprocess.std)[:, None, None]
-print(json.dumps((answer(network("seeded"), (photos + step).astype("f4")).argmax(1) == references.argmax(1)).tolist()))
-"""
-    )
-    assert ask(code, store.folder, NAME) == [True] * 8
-
-
-def test_every_branch_of_a_seeded_network_matters(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-made = network("seeded")
-moved = []
-for module in made.modules():
-    if isinstance(module, torch.nn.BatchNorm2d):
-        module.weight.data.neg_()
-        moved.append(float(abs(answer(made, photos[:1]) - references[:1]).max()))
-        module.weight.data.neg_()
-print(json.dumps(moved))
-"""
-    )
-    moved = ask(code, store.folder, NAME)
+def test_every_branch_of_a_seeded_network_matters(found: dict[str, Any]) -> None:
+    moved = found["moved_by_branch"]
     assert len(moved) > 50
     assert min(moved) > 0.1
 
 
-DAMAGE = {
-    "made.stem[1].weight.data[3] = 0": "stem.1.weight (gamma) contains zeros",
-    "made.fc.weight.data[5, 7] = 1e-40": "fc.weight holds denormal numbers",
-    "made.stem[1].running_var[0] = float('nan')": "stem.1.running_var holds numbers that are not finite",
-    "made.trunk_output[3][4].f.c[1].weight.data.mul_(1e-9)": "block4-4.f.c.1.weight hardly contributes",
-}
+PROBLEMS = (
+    "stem.1.weight (gamma) contains zeros",
+    "fc.weight holds denormal numbers",
+    "stem.1.running_var holds numbers that are not finite",
+    "block4-4.f.c.1.weight hardly contributes",
+)
 
 
-def test_weights_that_verify_little_are_refused(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-found = []
-for damage in json.loads(sys.argv[3]):
-    made = network(str(stored.folder / "model.pt"))
-    exec(damage)
-    found.append(weights.weight_problems(made, torch.from_numpy(photos[:1])))
-print(json.dumps(found))
-"""
-    )
-    found = ask(code, store.folder, NAME, json.dumps(list(DAMAGE)))
-    for problem, problems in zip(DAMAGE.values(), found, strict=True):
+def test_weights_that_verify_little_are_refused(found: dict[str, Any]) -> None:
+    for problem, problems in zip(PROBLEMS, found["problems_of_damaged_weights"], strict=True):
         assert any(problem in line for line in problems), problems
 
 
-def test_a_file_with_different_outputs_is_refused(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-from runoff.records.errors import RunoffError
-references[3, 0] += 2e-4 * abs(references[:4]).max()
-try:
-    formats.check(formats.FORMATS[1], stored.folder / "model.onnx", model.builder, photos, references)
-    print(json.dumps("stored"))
-except RunoffError as error:
-    print(json.dumps(str(error)))
-"""
-    )
-    assert "the onnx file differs from PyTorch by 2.0e-04 of the largest output (batch 4)" in ask(
-        code, store.folder, NAME
-    )
+def test_a_file_with_different_outputs_is_refused(found: dict[str, Any]) -> None:
+    refusal = found["refusal_of_different_outputs"]
+    assert "the onnx file differs from PyTorch by 2.0e-04 of the largest output (batch 4)" in refusal
 
 
 def test_a_torch_export_program_and_efficientnet_lite0_need_no_torchvision(store: ModelStore) -> None:
-    code = (
-        LOAD
-        + """
-program = formats.FORMATS[2].load(stored.folder / "model.pt2", "")
-difference = abs(program(photos) - references).max() / abs(references).max()
+    code = """
+import json, sys
+import numpy as np
+from runoff.models import formats, weights
+program = formats.FORMATS[2].load(sys.argv[1], "")
 weights.build("runoff_runners.torch_builders:efficientnet_lite0")
-print(json.dumps([float(difference), "torchvision" in sys.modules]))
+answer = program(np.fromfile(sys.argv[2], "<f4").reshape(1, 3, 224, 224))
+reference = np.fromfile(sys.argv[3], "<f4")
+print(json.dumps([float(abs(answer - reference).max() / abs(reference).max()), "torchvision" in sys.modules]))
 """
-    )
-    difference, imported = ask(code, store.folder, NAME)
+    stored = store.get(NAME)
+    difference, imported = ask(code, stored.folder / "model.pt2", stored.tensor(0), stored.reference(0))
     assert difference < 1e-4
     assert imported is False
 
@@ -312,9 +272,3 @@ def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> N
     assert done.returncode == 2
     assert "error: the mlpackage package differs from PyTorch by" in done.stderr
     assert sorted(path.name for path in (store.folder / "efficientnet-lite0").iterdir()) == before
-
-
-def test_a_model_that_is_not_stored_cannot_be_converted(tmp_path: Path) -> None:
-    done = run("-m", "runoff.models.export", NAME, "--coreml", "--store", tmp_path)
-    assert done.returncode == 2
-    assert "runoff export" in done.stderr

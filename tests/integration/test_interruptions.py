@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.clock
-
 BLOCKS = 40
 MEASURE = f"[measure]\npause_s = 0.02\n[measure.blocks]\nlife = {BLOCKS}\n"
 KILOBYTES = 16

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from runoff.probes.base import Tool
 
-pytestmark = pytest.mark.clock
-
 SCRIPT = '#!/bin/sh\nsleep 1000 &\necho $$ $! >"$0.pids"\nwait\n'
 
 

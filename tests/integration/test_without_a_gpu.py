@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import ctypes
     from pathlib import Path
 
-pytestmark = pytest.mark.clock
-
 UNUSABLE = "settings.provider: '{}' cannot be used: "
 HINT = '        docker run --gpus all ..., or set provider = "cpu"'
 FAKE = paths.root() / "tests" / "contract" / "fake_ort_cuda.py"
@@ -126,6 +124,7 @@ def on_gpu(folder: Path, nvml: ctypes.CDLL) -> tuple[ExitCode, dict[str, dict[An
     return code, {line["metric"]: line for line in lines}, (run / "report.md").read_text()
 
 
+@pytest.mark.clock
 def test_a_gpu_has_its_copies_and_its_memory_in_summary_and_report(
     complete: None,  # noqa: ARG001 (checked before)
     tmp_path: Path,

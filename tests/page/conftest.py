@@ -39,7 +39,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(path for path in write_report(analyse(run)) if path.name == "report.html")
 
 
-@pytest.fixture(scope="session")
+# not for the session: other tests that run in this process must not meet its event loop
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start Chromium, headless; skip the tests if there is none."""
     try:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MOST_MS = 2000
 
 
-@pytest.mark.skipif(not FULL, reason="takes long, and a clock: nox -s thorough")
+@pytest.mark.clock
+@pytest.mark.skipif(not FULL, reason="takes long: nox -s thorough")
 def test_a_hundred_thousand_samples_a_case_open_in_two_seconds(browser: Browser, tmp_path: Path) -> None:
     analysis = analyse(read_run(make_run(tmp_path)))
     write_report(analysis)
