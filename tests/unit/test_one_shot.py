@@ -61,7 +61,7 @@ def tool(script: str, read: Callable[[Path], list[dict[str, object]]]) -> Tool:
         name="sh",
         wrap=lambda sh, runner, folder: (sh, "-c", script, "sh", str(folder / "report"), *runner),
         read=read,
-        env={"MARK": "C"},
+        env=(("MARK", "C"),),
         hint="",
     )
 

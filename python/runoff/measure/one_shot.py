@@ -44,7 +44,7 @@ def run_process(
     argv, env = files.command(target), target.environment()
     if watch:
         tool, reports = watch
-        argv, env = tool.wrap(str(tool.find()), argv, reports), {**env, **tool.env}
+        argv, env = tool.wrap(str(tool.find()), argv, reports), {**env, **dict(tool.env)}
     finished = spawner.run(argv, env, timeout_s, lambda spawn_ns: files.write(None if watch else spawn_ns))
     return Outcome(finished, *read_result(finished, files.result, request.case, watched=watch is not None))
 

@@ -52,8 +52,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     """(tool's path, runner's command, folder of the report) -> the complete command."""
     read: Callable[[Path], list[dict[str, Any]]]
     """Folder of the report -> the report. Raises `OSError`, `ValueError` or `RecursionError`."""
-    env: Mapping[str, str] = {}
-    """Added to the environment of the tool, and so of the runner."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Names and values that are added to the environment of the tool, and so of the runner."""
     hint: str
     """How to install it."""
     trial: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ PERF = Tool(
     wrap=_wrap,
     read=_read,
     # of the user's locale, only the decimal comma is kept away from perf
-    env={"LC_ALL": "", "LC_NUMERIC": "C"},
+    env=(("LC_ALL", ""), ("LC_NUMERIC", "C")),
     hint="install it: apt-get install linux-perf",
     trial=("stat", "-e", "task-clock", "--", "true"),
     allow="sudo sysctl kernel.perf_event_paranoid=1; for a container: docker run --cap-add PERFMON",
