@@ -76,8 +76,7 @@ impl Images {
         let internal = |error: &dyn std::error::Error| {
             Failure::new("internal", format!("cannot resize {shown}: {error}"), "report this")
         };
-        let source =
-            TypedImageRef::<U8x3>::from_buffer(width, height, pixels).map_err(|error| internal(&error))?;
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels).map_err(|error| internal(&error))?;
         self.resizer.resize_typed(&source, &mut self.cropped, &options).map_err(|error| internal(&error))?;
         normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())

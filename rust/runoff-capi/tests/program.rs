@@ -282,7 +282,8 @@ fn a_warm_up_without_end_goes_on() {
 #[test]
 fn bad_requests_are_named() {
     let bench = Bench::new();
-    let largest = json!({"resize": u32::MAX, "crop": u32::MAX, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]});
+    let largest =
+        json!({"resize": u32::MAX, "crop": u32::MAX, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]});
     let changes: [(&str, Value, &str); 9] = [
         ("/colour", json!("blue"), "colour"),
         ("/workload", json!("tensor"), "workload"),
