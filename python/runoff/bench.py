@@ -31,7 +31,7 @@ from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RunWriter, measuring, read_run, repair
+from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
 from runoff.targets import find_targets
@@ -141,9 +141,9 @@ class _Pipeline:
         """Return the writer of the resumed run, or of a new one in `results`."""
         if self.earlier:
             return RunWriter(self.earlier.folder, self.earlier.info)
-        run_id = f"{self.suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         try:
-            return RunWriter(results / run_id, self._describe(run_id, plan, versions))
+            folder = new_folder(results, f"{self.suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+            return RunWriter(folder, self._describe(folder.name, plan, versions))
         except OSError as error:
             raise RunoffError(f"cannot write results to {results}: {error}", "pass another --results DIR") from error
 

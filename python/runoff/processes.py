@@ -1,8 +1,9 @@
 """The one module that starts processes.
 
-Every process joins the process group of a *guard*, a tiny process that waits for the end of a pipe; only runoff has
-the other end. When runoff dies, for whatever reason, the pipe closes and the guard kills the group. If a process takes
-too long, or the user presses Ctrl-C, runoff kills the group itself. No process is left behind.
+Every process has a process group of its own, which is killed as soon as the process has ended, takes too long, or the
+user presses Ctrl-C. A *guard*, a tiny process, knows the groups and waits for the end of a pipe; only runoff has the
+other end. When runoff dies, for whatever reason, the pipe closes and the guard kills the groups. On Linux, a process
+that left its group becomes a child of runoff when its parent ends; runoff kills it before it starts the next process.
 
 While a process runs, runoff sleeps in ``wait4``: no polling, no thread. A process that stays alive (`Live`) computes
 only while it has a command, and runoff sleeps in the read of its response.
@@ -10,6 +11,7 @@ only while it has a command, and runoff sleeps in the read of its response.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -17,9 +19,9 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from msgspec import Struct
+import msgspec
 
 from runoff.records.untrusted import clean
 
@@ -27,16 +29,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from resource import struct_rusage
     from types import FrameType
+    from typing import IO
+
+    Stamp = Callable[[int], None] | None
+    """Called with the spawn time, in ns of the monotonic clock, right before the spawn."""
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores them, and a program would inherit that: it then outlives the reader of its output."""
-_GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
+_GUARD = """
+import os, signal, sys
+if os.fork():
+    os._exit(0)
+groups = set()
+for line in sys.stdin:
+    groups ^= {int(line)}
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+"""Its parent exits: the guard is no child of runoff. Each line begins or ends the life of a group."""
+_PR_SET_CHILD_SUBREAPER = 36
+_SWEEPS = 100
+"""Rounds in which strays are killed: a process that starts others faster than that goes on."""
 _HEAD_BYTES = 65536
 _TAIL_BYTES = 4096
+LINE_BYTES = 2**20
+"""A longer line is not read to its end."""
 _QUOTED = 300
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """A process that has ended. Times are nanoseconds; stamps are on the monotonic clock."""
 
     exit_code: int
@@ -61,211 +85,254 @@ class Finished(Struct, frozen=True, kw_only=True):
         return self.exit_ns - self.spawn_ns
 
 
-class Live:
+class _Guard:
+    """Kills process groups when runoff is gone."""
+
+    def __init__(self) -> None:
+        read, self._leash = os.pipe()  # not inheritable: the guard gets its end by dup2, others get neither
+        argv = [sys.executable, "-I", "-S", "-c", _GUARD]
+        actions = [(os.POSIX_SPAWN_DUP2, read, 0)]
+        os.waitpid(os.posix_spawn(argv[0], argv, {}, file_actions=actions, setpgroup=0), 0)
+        os.close(read)
+
+    def toggle(self, group: int) -> None:
+        """Begin to guard `group`, or end it."""
+        with suppress(BrokenPipeError):  # somebody killed the guard
+            os.write(self._leash, b"%d\n" % group)
+
+    def close(self) -> None:
+        """End the guard."""
+        os.close(self._leash)
+
+
+class _Process:
+    """A process in a process group of its own, from its spawn to its end.
+
+    `files` are closed at its end, or if it cannot be started.
+    """
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stamp: Stamp,
+        standard: tuple[int, int],
+        files: Sequence[IO[bytes]] = (),
+    ) -> None:
+        self.finished: Finished | None = None
+        """Set when it has ended; without its standard output."""
+        self._reaped: tuple[int, int, struct_rusage] | None = None
+        self._timed_out = False
+        self._guard = spawner.guard
+        self._log = tempfile.TemporaryFile(dir=spawner.scratch)  # noqa: SIM115 (closed by `end`)
+        self._files = (self._log, *files)
+        self._spawn_ns = time.monotonic_ns()
+        if stamp:
+            stamp(self._spawn_ns)
+        numbered = enumerate((*standard, self._log.fileno()))
+        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in numbered]
+        try:
+            self.pid = os.posix_spawn(
+                argv[0], list(argv), dict(env), file_actions=actions, setpgroup=0, setsigdef=_DEFAULT_SIGNALS
+            )
+        except OSError:
+            self._close_files()
+            raise
+        self._guard.toggle(self.pid)
+        spawner.processes.append(self)
+
+    def reap(self) -> tuple[int, int, struct_rusage]:
+        """Wait for its end; return its status, the time in ns, and what it used."""
+        if self._reaped is None:
+            _, status, used = os.wait4(self.pid, 0)
+            self._reaped = status, time.monotonic_ns(), used
+        return self._reaped
+
+    @contextmanager
+    def limited(self, timeout_s: float) -> Iterator[None]:
+        """Interrupt the block after `timeout_s` seconds; end the process however the block ends."""
+        try:
+            with _deadline(timeout_s):
+                yield
+        except _DeadlineError:
+            self._timed_out = True
+        finally:
+            self.end()
+
+    def end(self) -> Finished:
+        """Kill what is left of the process and its group, and return how it ended; once."""
+        if self.finished:
+            return self.finished
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self._reaped is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, signal.SIGKILL)  # it may have joined another group
+        status, exit_ns, used = self.reap()
+        self._guard.toggle(self.pid)
+        self.finished = Finished(
+            exit_code=os.waitstatus_to_exitcode(status),
+            spawn_ns=self._spawn_ns,
+            exit_ns=exit_ns,
+            timed_out=self._timed_out,
+            stdout="",
+            stderr=_text(self._log, _TAIL_BYTES, max(0, os.fstat(self._log.fileno()).st_size - _TAIL_BYTES)),
+            cpu_ns=round((used.ru_utime + used.ru_stime) * 1e9),
+            switches=used.ru_nivcsw,
+            pid=self.pid,
+        )
+        self._close_files()
+        return self.finished
+
+    def _close_files(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+class Live(_Process):
     """A process that stays alive and responds in lines; `Spawner.start` makes it."""
 
-    def __init__(self, pid: int, spawn_ns: int, pipes: tuple[int, int], log: Path, kill: Callable[[], None]) -> None:
-        self.pid = pid
-        self._spawn_ns = spawn_ns
-        self._stdin = os.fdopen(pipes[0], "wb", buffering=0)
-        self._stdout = os.fdopen(pipes[1], "rb")
-        self._log = log
-        self._kill = kill
-        self._exit_code: int | None = None
-        self._used: struct_rusage | None = None
-        self._timed_out = False
-
-    @property
-    def ended(self) -> bool:
-        """Whether it was waited for."""
-        return self._exit_code is not None
+    def __init__(self, spawner: Spawner, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp) -> None:
+        (stdin, to_process), (from_process, stdout) = os.pipe(), os.pipe()
+        self._stdin, self._stdout = os.fdopen(to_process, "wb", buffering=0), os.fdopen(from_process, "rb")
+        try:
+            super().__init__(spawner, argv, env, stamp, (stdin, stdout), (self._stdin, self._stdout))
+        finally:
+            os.close(stdin)
+            os.close(stdout)
 
     def ask(self, text: str, timeout_s: float) -> str:
         """Write `text` and return the next line of its standard output; empty if the process is gone.
 
-        After `timeout_s` seconds all processes of the spawner are killed, this one included.
+        A line that is longer than `LINE_BYTES` is cut off there. After `timeout_s` seconds the process is killed.
         """
-        if self._exit_code is not None:
+        if self.finished:
             return ""
         try:
             with _deadline(timeout_s):
                 self._stdin.write(text.encode())
-                return self._stdout.readline().decode(errors="replace")
+                line = self._stdout.readline(LINE_BYTES)
         except BrokenPipeError:
             return ""
         except _DeadlineError:
             self._timed_out = True
-            self._kill()
+            self.end()
             return ""
+        is_whole = line.endswith(b"\n") or len(line) == LINE_BYTES
+        return line.decode(errors="replace") if is_whole else ""
 
     def close(self, timeout_s: float) -> Finished:
         """Close its standard input, wait for its end and return how it ended.
 
-        `Finished.stdout` is the output that was not read yet.
+        `Finished.stdout` is the first 64 KiB of the output that was not read yet.
         """
         rest = b""
-        try:
-            if self._exit_code is None:
-                with _deadline(timeout_s):
-                    self._stdin.close()
-                    rest = self._stdout.read()
-                    self.reap()
-        except _DeadlineError:
-            self._timed_out = True
-            self._kill()
-        return Finished(
-            exit_code=self.reap(),
-            spawn_ns=self._spawn_ns,
-            exit_ns=time.monotonic_ns(),
-            timed_out=self._timed_out,
-            stdout=rest[:_HEAD_BYTES].decode(errors="replace"),
-            stderr=_tail(self._log),
-            **_used(self._used),
-        )
-
-    def reap(self) -> int:
-        """Wait for its end, once, and return its exit code."""
-        if self._exit_code is None:
-            _, status, self._used = os.wait4(self.pid, 0)
-            self._exit_code = os.waitstatus_to_exitcode(status)
-            self._stdin.close()
-            self._stdout.close()
-        return self._exit_code
+        if not self.finished:
+            with self.limited(timeout_s):
+                self._stdin.close()
+                rest = self._stdout.read(_HEAD_BYTES)
+                while self._stdout.read(_HEAD_BYTES):
+                    pass
+                self.reap()
+        return msgspec.structs.replace(self.end(), stdout=rest.decode(errors="replace"))
 
 
 class Spawner:
     """Starts processes and waits for them. Use it as a context manager, in the main thread."""
 
+    guard: _Guard
+
     def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
-        self._live: list[Live] = []
-        self._guard: int | None = None
-        self._leash: int | None = None
+        self.scratch = scratch
+        """Folder for the output of processes."""
+        self.processes: list[_Process] = []
+        """Those that may still run."""
+        self._others: set[int] = set()
+        """Children of this process that are not the spawner's."""
         self.measured_ns = 0
         """Wall time of the processes that were started."""
 
     def __enter__(self) -> Self:
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.guard = _Guard()
+        self._others = set(_children())
+        _adopt_orphans(adopt=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kill_group()
+        for process in self.processes:
+            process.end()
+        self._kill_strays()
+        _adopt_orphans(adopt=False)
+        self.guard.close()
 
-    def run(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        timeout_s: float,
-        stamp: Callable[[int], None] | None = None,
-    ) -> Finished:
+    def run(self, argv: Sequence[str], env: Mapping[str, str], timeout_s: float, stamp: Stamp = None) -> Finished:
         """Start `argv` (absolute program and arguments) with the environment `env`; return how it ended.
 
         After `timeout_s` seconds, the process and its children are killed. `stamp` is called with the spawn time right
         before the spawn, to write it into the request. Raises `OSError` if the program cannot be started.
         """
-        out, err = self._scratch / "stdout", self._scratch / "stderr"
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(out), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_OPEN, 2, str(err), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        ]
-        guard, spawn_ns = self._prepare(stamp)
-        pid = _spawn(argv, env, actions, guard)
-        status, used, timed_out = self._wait(pid, timeout_s)
-        exit_ns = time.monotonic_ns()
-        self.measured_ns += exit_ns - spawn_ns
-        return Finished(
-            exit_code=os.waitstatus_to_exitcode(status),
-            spawn_ns=spawn_ns,
-            exit_ns=exit_ns,
-            timed_out=timed_out,
-            stdout=_head(out),
-            stderr=_tail(err),
-            pid=pid,
-            **_used(used),
-        )
+        self._make_room()
+        with Path(os.devnull).open("rb") as empty, tempfile.TemporaryFile(dir=self.scratch) as out:
+            process = _Process(self, argv, env, stamp, (empty.fileno(), out.fileno()))
+            with process.limited(timeout_s):
+                process.reap()
+            finished = msgspec.structs.replace(process.end(), stdout=_text(out, _HEAD_BYTES))
+        self.measured_ns += finished.elapsed_ns
+        return finished
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Callable[[int], None] | None = None) -> Live:
+    def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp = None) -> Live:
         """Start `argv` with pipes on its standard input and output, and leave it running; several may run at a time.
 
-        It is killed with the rest of the group: when the spawner ends, or if another process takes too long.
-        `stamp` is called with the spawn time, as in `run`. Raises `OSError` if the program cannot be started.
+        It is killed when the spawner ends. `stamp` is called with the spawn time, as in `run`. Raises `OSError` if the
+        program cannot be started.
         """
-        guard, spawn_ns = self._prepare(stamp)
-        log = self._scratch / f"stderr-{spawn_ns}"
-        (stdin, to_process), (from_process, stdout) = os.pipe(), os.pipe()
-        actions = [
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, stdout, 1),
-            (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        ]
-        try:
-            pid = _spawn(argv, env, actions, guard)
-        except OSError:
-            os.close(to_process)
-            os.close(from_process)
-            raise
-        finally:
-            os.close(stdin)
-            os.close(stdout)
-        self._live = [process for process in self._live if not process.ended]
-        self._live.append(Live(pid, spawn_ns, (to_process, from_process), log, self._kill_group))
-        return self._live[-1]
+        self._make_room()
+        return Live(self, argv, env, stamp)
 
-    def _prepare(self, stamp: Callable[[int], None] | None) -> tuple[int, int]:
-        """Return the guard's process id and the spawn time, which `stamp` is called with."""
-        guard = self._guard or self._start_guard()
-        spawn_ns = time.monotonic_ns()
-        if stamp:
-            stamp(spawn_ns)
-        return guard, spawn_ns
+    def _make_room(self) -> None:
+        """Forget processes that have ended; if that is all, kill what they left behind."""
+        self.processes = [process for process in self.processes if not process.finished]
+        if not self.processes:
+            self._kill_strays()
 
-    def _wait(self, pid: int, timeout_s: float) -> tuple[int, struct_rusage, bool]:
-        timed_out = False
-        try:
-            with _deadline(timeout_s):
-                _, status, used = os.wait4(pid, 0)
-        except BaseException as error:
-            self._kill_group()
-            _, status, used = os.wait4(pid, 0)
-            timed_out = isinstance(error, _DeadlineError)
-            if not timed_out:
-                raise
-        return status, used, timed_out
-
-    def _start_guard(self) -> int:
-        read, self._leash = os.pipe()  # not inheritable: the guard gets its end by dup2, children get neither
-        actions = [(os.POSIX_SPAWN_DUP2, read, 0)]
-        self._guard = os.posix_spawn(
-            sys.executable, [sys.executable, "-I", "-S", "-c", _GUARD], {}, file_actions=actions, setpgroup=0
-        )
-        os.close(read)
-        return self._guard
-
-    def _kill_group(self) -> None:
-        if self._guard is None or self._leash is None:
-            return
-        guard, self._guard = self._guard, None
-        with suppress(ProcessLookupError):
-            os.killpg(guard, signal.SIGKILL)
-        os.close(self._leash)
-        os.waitpid(guard, 0)
-        live, self._live = self._live, []
-        for process in live:
-            process.reap()
+    def _kill_strays(self) -> None:
+        """Kill processes that left their group and outlived their parent: they are children of this process now."""
+        for _ in range(_SWEEPS):
+            strays = [pid for pid in _children() if pid not in self._others and os.getpgid(pid) != os.getpgrp()]
+            for pid in strays:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except PermissionError:  # a program that became another user's
+                    self._others.add(pid)
+            if not strays:
+                break
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], actions: Sequence[Any], group: int) -> int:
-    return os.posix_spawn(
-        argv[0], list(argv), dict(env), file_actions=actions, setpgroup=group, setsigdef=_DEFAULT_SIGNALS
-    )
+def _adopt_orphans(*, adopt: bool) -> None:
+    """Let processes that lose their parent become children of this one, or end that; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt))
 
 
-def _used(used: struct_rusage | None) -> dict[str, int]:
-    """Return the fields of `Finished` that the kernel accounts for."""
-    if used is None:
-        return {}
-    return {"cpu_ns": round((used.ru_utime + used.ru_stime) * 1e9), "switches": used.ru_nivcsw}
+def _children() -> list[int]:
+    """Return the ids of this process's children; none where they cannot become strays."""
+    if sys.platform != "linux":
+        return []
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []  # the usual case, and quick
+    import psutil
+
+    return [child.pid for child in psutil.Process().children()]
+
+
+def _text(file: IO[bytes], most: int, offset: int = 0) -> str:
+    """Return text of a regular file; its position, which a process may share, stays."""
+    return os.pread(file.fileno(), most, offset).decode(errors="replace")
 
 
 class _DeadlineError(BaseException):
@@ -286,21 +353,12 @@ def _deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_HEAD_BYTES).decode(errors="replace")
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode(errors="replace")
-
-
 @contextmanager
 def workspace() -> Iterator[tuple[Spawner, Path]]:
     """Give a spawner and a scratch folder; both are removed at the end, with all processes."""
-    with tempfile.TemporaryDirectory(prefix="runoff-") as folder, Spawner(Path(folder) / "log") as spawner:
+    # a process that cannot be killed may still write there
+    kept = tempfile.TemporaryDirectory(prefix="runoff-", ignore_cleanup_errors=True)
+    with kept as folder, Spawner(Path(folder) / "log") as spawner:
         yield spawner, Path(folder)
 
 

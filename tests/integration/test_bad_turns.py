@@ -26,6 +26,10 @@ KINDS = {
     "few": ("garbage", "1 inferences were requested"),
     "garbage": ("garbage", "cannot be read"),
     "forgets": ("garbage", "not those reported"),
+    "pads": ("garbage", "the workload classify has no part 'rest'"),
+    "absurd": ("garbage", "cannot be read"),
+    "negative": ("garbage", "cannot be read"),
+    "floods": ("garbage", "longer than 1,048,576 bytes"),
 }
 SUITE = """
 [measure]

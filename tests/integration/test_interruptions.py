@@ -72,14 +72,14 @@ def test_an_interrupted_run_resumes(number: int, code: int, tmp_path: Path, is_g
     results = tmp_path / "results"
     process = start(write_suite(tmp_path, "null-python", more=MEASURE), results)
     wait_for(results, 5)
-    children = children_of(process.pid)
+    while not (children := children_of(process.pid)):
+        assert process.poll() is None
     (folder,) = results.iterdir()
     assert in_progress(folder)
     os.kill(process.pid, number)
     process.communicate(timeout=20)
     assert process.returncode == code
     assert not in_progress(folder)
-    assert children
     assert all(is_gone(pid) for pid in children)
     before = only_run(results)
     assert before.info.finished is None

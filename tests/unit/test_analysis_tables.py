@@ -64,6 +64,22 @@ def test_unavailable_counters_have_a_reason_and_no_value() -> None:
     assert isinstance(counts["ipc"], Shortfall)
 
 
+def test_numbers_with_a_decimal_comma_are_no_values() -> None:
+    counts = read_events(
+        [
+            {
+                "event": "task-clock",
+                "counter-value": "0,98",
+                "unit": "msec",
+                "metric-value": "0,5",
+                "metric-unit": "CPUs utilized",
+            }
+        ]
+    )
+    assert counts["task_clock"] == Shortfall("task_clock", "ns", "perf on this machine: 0,98")
+    assert counts["cpus_utilised"] == Shortfall("cpus_utilised", "CPUs", "perf on this machine: 0,5")
+
+
 def test_instructions_per_cycle_are_those_of_the_process() -> None:
     events = [
         {"event": "cycles:u", "counter-value": "2000.0", "unit": ""},

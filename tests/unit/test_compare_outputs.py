@@ -52,6 +52,12 @@ def test_the_formulas(folder: Path, vectors: tuple[list[float], list[float]]) ->
     assert row["cosine"] == pytest.approx(dot / lengths if lengths else 0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("ours", "difference"), [([0.0, 0.0], 0.0), ([0.0, -0.5], 0.5)])
+def test_a_reference_of_zeros(ours: list[float], difference: float, tmp_path: Path) -> None:
+    (row,) = compare_outputs([written(put(tmp_path, "a", ours), (1, 2))], [put(tmp_path, "b", [0.0, 0.0])])
+    assert (row["max_abs_diff"], row["max_rel_diff"]) == (difference, difference)
+
+
 @given(st.lists(NUMBERS, min_size=2, max_size=12).filter(any))
 def test_the_same_values_do_not_differ(folder: Path, values: list[float]) -> None:
     path = put(folder, "same", values)

@@ -92,6 +92,17 @@ def query_script(
         return query_tool(tool, spawner)
 
 
+@pytest.mark.parametrize("when", ["--version", "the trial"])
+def test_a_tool_that_cannot_be_executed(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_it = 'printf "#!/no/such/shell" >"$0.new"; chmod +x "$0.new"; mv "$0.new" "$0"; echo 3.1'
+    monkeypatch.setattr("runoff.probes.base.Tool.find", lambda _: str(tmp_path / "perf" / "bin" / "perf"))
+    found, reason = query_script("perf", break_it, tmp_path, monkeypatch, 0o755 if when == "the trial" else 0o644)
+    assert found is None
+    assert reason is not None
+    assert (reason.kind, reason.hint) == ("tool-failed", "get it")
+    assert "perf cannot be started: " in reason.message
+
+
 @pytest.mark.parametrize(
     ("name", "script", "version", "kind"),
     [

@@ -189,7 +189,7 @@ def test_a_source_with_only_dead_counters_is_unavailable(here: dict[str, object]
 def test_the_work_is_real_and_ends(spawner: Spawner) -> None:
     before = os.times()
     with meters._work(spawner):
-        pids = [process.pid for process in spawner._live]
+        pids = [process.pid for process in spawner.processes]
         time.sleep(0.3)
     spent = os.times()
     assert len(pids) == 2

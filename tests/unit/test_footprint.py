@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from orchestra import capabilities, info_of
 
-from runoff.measure.footprint import disk_bytes, footprint
+from runoff.measure.footprint import disk_bytes, footprint, library_hashes
 from runoff.plan.target import Target
+from runoff.records.schema import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,3 +70,14 @@ def test_a_custom_program_is_not_counted(places: Path) -> None:
     found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx")
     assert found.parts == {}
     assert found.reason == "runoff does not know what else docker needs"
+
+
+def test_only_regular_files_are_hashed_as_libraries(tmp_path: Path) -> None:
+    for name, target in (("lib.so", "lib.so.1"), ("zero.so", "/dev/zero"), ("loop.so", "loop.so")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "lib.so.1").write_bytes(b"machine code")
+    os.mkfifo(tmp_path / "fifo.so")
+    named = [str(tmp_path / name) for name in ("lib.so", "fifo.so", "zero.so", "loop.so", "none.so")]
+    can = {path: capabilities(library=path) for path in named}
+    run = Run(tmp_path, msgspec.structs.replace(info_of(), capabilities=can), ())
+    assert library_hashes(run) == {named[0]: hashlib.sha256(b"machine code").hexdigest()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runoff.processes import Spawner
+from runoff.processes import LINE_BYTES, Spawner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,17 +57,35 @@ def test_a_finished_process_does_not_respond(spawner: Spawner) -> None:
     assert live.close(5).exit_code == 7
 
 
-def test_an_unresponsive_process_is_killed_with_all_others(spawner: Spawner, is_gone: Callable[[int], bool]) -> None:
+def test_an_unresponsive_process_is_killed_alone(spawner: Spawner, is_gone: Callable[[int], bool]) -> None:
     other = start(spawner, ECHO)
-    pid = int(other.ask("", 5))
-    slow = start(spawner, "sleep 1000")
+    other.ask("", 5)
+    slow = start(spawner, "sleep 1000 & echo $!; wait")
+    child = int(slow.ask("", 5))
     assert slow.ask("1\n", 0.2) == ""
     ended = slow.close(5)
     assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
-    assert is_gone(pid)
-    assert other.ask("1\n", 5) == ""
-    assert other.close(5).exit_code == -signal.SIGKILL
-    assert start(spawner, ECHO).ask("", 5).strip().isdigit()
+    assert is_gone(child)
+    assert other.ask("1\n", 5) == "got 1\n"
+
+
+def test_a_process_that_kills_its_group_kills_no_other(spawner: Spawner) -> None:
+    other = start(spawner, ECHO)
+    other.ask("", 5)
+    assert spawner.run(("/bin/sh", "-c", "kill -KILL 0"), ENV, 5).exit_code == -signal.SIGKILL
+    assert start(spawner, "kill -KILL 0").ask("", 5) == ""
+    assert other.ask("1\n", 5) == "got 1\n"
+
+
+def test_of_a_line_without_end_only_the_beginning_is_read(spawner: Spawner) -> None:
+    live = start(spawner, f"head -c {3 * LINE_BYTES} /dev/zero | tr '\\0' x; echo; read line; echo late")
+    assert live.ask("", 30) == "x" * LINE_BYTES
+    ended = live.close(30)
+    assert (ended.exit_code, ended.stdout) == (0, "x" * 65536)
+
+
+def test_half_a_line_is_no_response(spawner: Spawner) -> None:
+    assert start(spawner, "printf half").ask("", 5) == ""
 
 
 def test_a_process_that_does_not_end_is_killed(spawner: Spawner) -> None:

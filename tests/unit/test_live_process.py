@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runoff.measure.live_process import check_clock, check_parts
+
+if TYPE_CHECKING:
+    from runoff.records.protocol import Workload
 
 MS = 1_000_000
 
@@ -55,5 +60,12 @@ def test_no_turns_give_no_verdict(batch: int) -> None:
     ],
 )
 def test_parts_of_an_inference_lie_within_it(parts: dict[str, list[int]], *, fine: bool) -> None:
-    doubt = check_parts({"inference": [10, 10], "preprocess": [50, 50], **parts})
+    doubt = check_parts({"inference": [10, 10], "preprocess": [50, 50], **parts}, "classify")
     assert (doubt is None) == fine
+
+
+@pytest.mark.parametrize(("workload", "part"), [("tensor", "preprocess"), ("tensor", "rest"), ("classify", "rest")])
+def test_time_of_a_part_that_the_workload_does_not_have_is_refused(workload: Workload, part: str) -> None:
+    doubt = check_parts({"inference": [10], part: [50]}, workload)
+    assert doubt is not None
+    assert (doubt.kind, doubt.message) == ("garbage", f"the workload {workload} has no part {part!r}")

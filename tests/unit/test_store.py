@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestra import case_of, info_of, record_of, result_of
 
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RunWriter, read_run, repair, write_atomically
+from runoff.records.files import RunWriter, new_folder, read_run, repair, write_atomically
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ except RunoffError as error:
 @pytest.fixture
 def writer(tmp_path: Path) -> RunWriter:
     return RunWriter(tmp_path / "run", info_of(case_of("mine")))
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert [new_folder(results, "quick-1") for _ in range(3)] == [
+        results / name for name in ("quick-1", "quick-1-2", "quick-1-3")
+    ]
 
 
 def raw(writer: RunWriter) -> Path:

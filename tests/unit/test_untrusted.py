@@ -67,6 +67,29 @@ def test_reports_of_tools_are_read_alike(tool: Any, tmp_path: Path) -> None:
         tool.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        "[]",
+        '{"results": []}',
+        '{"results": 1}',
+        '{"results": [{"measurements": [5]}]}',
+        '{"results": [{"measurements": [{"time_wall_clock": 0.5}]}]}',
+        '{"results": [{"measurements": [{"time_wall_clock": {"value": "fast"}}]}]}',
+        '{"results": [{"measurements": [{"time_wall_clock": {"value": -1}}]}]}',
+        '{"event": 5}',
+        '{"event": "cycles", "counter-value": [1]}',
+        '{"event": "cycles", "counter-',
+    ],
+)
+def test_a_report_that_is_no_report_is_refused(report: str, tmp_path: Path) -> None:
+    tool = PERF if report.startswith('{"event"') else HYPERFINE
+    for name in ("hyperfine.json", "perf.json"):
+        (tmp_path / name).write_text(report)
+    with pytest.raises(ValueError, match=r"Expected|truncated"):
+        tool.read(tmp_path)
+
+
 def test_a_plain_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"12345")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,12 +15,12 @@ from runoff.measure.verify import check_result, check_turn
 from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.life import LIFE
+from runoff.records import untrusted
 from runoff.records.manifest import Example, Manifest, StoredFile
 from runoff.records.protocol import Effective, Preprocess, TensorSpec, WrittenTensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from runoff.records.protocol import Workload
 
@@ -85,6 +86,22 @@ def test_an_output_of_no_example_is_not_attributed(model: StoredModel) -> None:
     _, doubt = check_turn(CASE, model, ORDER, [2], [written(model.folder, 2, -ANSWERS[ORDER[2]])])
     assert doubt is not None
     assert "they are the outputs of" not in doubt.message
+
+
+def test_the_owner_of_a_wrong_output_is_found_without_reading_it_again(
+    model: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_once(path: str, most: int) -> bytes:
+        content = read_file(path, most)
+        Path(path).unlink()  # a runner can change its files at any time
+        return content
+
+    outputs = (written(model.folder, 0, ANSWERS[ORDER[1]]),)
+    read_file = untrusted.read_file
+    monkeypatch.setattr(untrusted, "read_file", read_once)
+    _, doubt = check_result(CASE, model, LIFE, ORDER, result_of(outputs=outputs))
+    assert doubt is not None
+    assert f"they are the outputs of photo{ORDER[1]}" in doubt.message
 
 
 @pytest.mark.parametrize("named", [(), (1,), (9,), (-1,)])

@@ -108,7 +108,7 @@ def _counters(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
     perf, true = PERF.find(), shutil.which("true")
     if not perf or not true:
         return
-    finished = spawner.run(PERF.wrap(perf, (true,), scratch), dict(os.environ), 30.0)
+    finished = spawner.run(PERF.wrap(perf, (true,), scratch), {**os.environ, **dict(PERF.env)}, 30.0)
     if finished.exit_code:
         return  # reported by the line on the probe
     events = PERF.read(scratch)

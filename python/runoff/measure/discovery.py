@@ -61,14 +61,17 @@ def query_tool(tool: Tool, spawner: Spawner) -> tuple[str | None, Reason | None]
     path = tool.find()
     if path is None:
         return None, Reason("tool-missing", f"{tool.name} not found", tool.hint)
-    finished = spawner.run((path, "--version"), dict(os.environ), _TIMEOUT_S)
-    match = re.search(r"\d+(\.\d+)*", finished.stdout)
-    if finished.exit_code or not match:
-        return None, Reason("tool-failed", f"{path} --version {describe_exit(finished)}", tool.hint)
-    version = match[0]
-    if tool.name == "hyperfine" and int(version.split(".")[0]) < _OLDEST_HYPERFINE:
-        return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is required", tool.hint)
-    return version, _refusal(tool, path, spawner)
+    try:
+        finished = spawner.run((path, "--version"), dict(os.environ), _TIMEOUT_S)
+        match = re.search(r"\d+(\.\d+)*", finished.stdout)
+        if finished.exit_code or not match:
+            return None, Reason("tool-failed", f"{path} --version {describe_exit(finished)}", tool.hint)
+        version = match[0]
+        if tool.name == "hyperfine" and int(version.split(".")[0]) < _OLDEST_HYPERFINE:
+            return version, Reason("tool-too-old", f"{path} is version {version}; 2.0 or newer is required", tool.hint)
+        return version, _refusal(tool, path, spawner)
+    except OSError as error:
+        return None, Reason("tool-failed", f"{path} cannot be started: {error.strerror}", tool.hint)
 
 
 def _refusal(tool: Tool, path: str, spawner: Spawner) -> Reason | None:

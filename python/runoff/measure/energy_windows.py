@@ -101,7 +101,7 @@ class _Pass:
 
     def _processes(self, seconds: float) -> None:
         """Run processes one after the other; the outputs of the last are compared with the reference."""
-        process = OneShot(self._context, self._job, self._context.scratch / "process")
+        process = OneShot(self._context, self._job)
 
         def run() -> int:
             self.outcome = process.run()

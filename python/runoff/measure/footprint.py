@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -9,7 +11,7 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from runoff import paths
-from runoff.records.files import sha256_of
+from runoff.records import untrusted
 from runoff.records.schema import Footprint
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, Run
 
 _LIBRARY = "RUNOFF_ORT_DYLIB"
+_MOST_BYTES = 8 * 2**30
+"""Of a library; the largest of PyTorch for GPUs have 2 GiB."""
 
 
 def footprints(
@@ -69,6 +73,6 @@ def library_hashes(run: Run) -> dict[str, str]:
     named |= {record.result.effective.library for record in run.records if record.result and record.result.effective}
     hashes = {}
     for library in sorted(path for path in named if path):
-        with suppress(OSError):
-            hashes[library] = sha256_of(Path(library))
+        with suppress(OSError), untrusted.opened(os.path.realpath(library), _MOST_BYTES) as file:
+            hashes[library] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes

@@ -36,28 +36,13 @@ EMPTY_EVERY = 5
 
 
 def measure_interleaved(context: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
-    """Measure the cases of `job` interleaved and return their records, `blanks` filled in.
-
-    A process that takes too long is killed with all the others; the group then starts again without its case.
-    """
-    left = {case.id: (case, blank) for case, blank in zip(job.cases, blanks, strict=True)}
-    records: dict[str, Record] = {}
-    while left:
-        measured = _measure(context, job, left)
-        late = {name: record for name, record in measured.items() if record.reason and record.reason.kind == "timeout"}
-        records |= late or measured
-        left = {name: pair for name, pair in left.items() if name not in records}
-    return [records[case.id] for case in job.cases]
-
-
-def _measure(context: ExecutionContext, job: Job, blanks: dict[str, tuple[Case, Record]]) -> dict[str, Record]:
-    """Start, warm up, take turns and end; return the records by case."""
+    """Measure the cases of `job` interleaved and return their records, `blanks` filled in."""
     before = take_snapshot()
-    with ProcessGroup(context, job, [case for case, _ in blanks.values()]) as group:
+    with ProcessGroup(context, job, job.cases) as group:
         group.warm_up()
         stats = _take_turns(context, group)
     conditions = conditions_since(before, group.spent_ns)
-    return {name: _record(group, blank, stats.get(name), conditions) for name, (_, blank) in blanks.items()}
+    return [_record(group, blank, stats.get(blank.case), conditions) for blank in blanks]
 
 
 def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, InterleavingStats]:

@@ -14,14 +14,15 @@ from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_result, check_turn
 from runoff.probes.latency import turns
+from runoff.processes import LINE_BYTES
 from runoff.records import untrusted
-from runoff.records.protocol import WrittenTensor
+from runoff.records.protocol import Nanoseconds, WrittenTensor
 from runoff.records.reason import Reason, ReasonError
 from runoff.records.schema import InterleavingStats
 
 if TYPE_CHECKING:
     from runoff.measure.job import ExecutionContext, Job
-    from runoff.records.protocol import Result
+    from runoff.records.protocol import Result, Workload
     from runoff.records.schema import Case
 
 WITHIN = ("copy_in", "compute", "copy_out")
@@ -93,7 +94,7 @@ class LiveProcess:
         began = time.monotonic_ns()
         line = self._ask(" ".join(map(str, firsts)) + "\n")
         roundtrip_ns = time.monotonic_ns() - began
-        times = _decode(line, dict[str, list[int]])
+        times = _decode(line, dict[str, list[Nanoseconds]])
         if "inference" not in times or any(len(part) != len(firsts) for part in times.values()):
             raise _protocol_error(f"{len(firsts)} inferences requested, response {line[:80]!r}")
         self._record_times(firsts, times, roundtrip_ns)
@@ -101,7 +102,7 @@ class LiveProcess:
             self._check_outputs(firsts[-1])
 
     def _record_times(self, firsts: list[int], times: dict[str, list[int]], roundtrip_ns: int) -> None:
-        reason = check_parts(times)
+        reason = check_parts(times, self.case.workload)
         if reason:
             raise TurnError(reason)
         reported_ns = sum(sum(ns) for part, ns in times.items() if part not in WITHIN)
@@ -203,6 +204,8 @@ class LiveProcess:
             reason = _exit_reason(outcome)
             self.outcome = msgspec.structs.replace(outcome, reason=reason)
             raise TurnError(reason)
+        if not line.endswith("\n"):
+            raise _protocol_error(f"a response of the runner is longer than {LINE_BYTES:,} bytes")
         return line
 
     def cpu_ns(self) -> int | None:
@@ -235,8 +238,11 @@ def _protocol_error(message: str) -> TurnError:
     return TurnError(Reason("garbage", message, "see protocol/README.md, measure turns"))
 
 
-def check_parts(times: dict[str, list[int]]) -> Reason | None:
-    """Return the reason if the parts of an inference, in the response to a turn, are longer than the inference."""
+def check_parts(times: dict[str, list[int]], workload: Workload) -> Reason | None:
+    """Return the reason if the response to a turn has an unknown part, or parts that are longer than the inference."""
+    known = {"inference", *WITHIN} | ({"preprocess"} if workload == "classify" else set())
+    if unknown := sorted(times.keys() - known):
+        return Reason("garbage", f"the workload {workload} has no part {unknown[0]!r}", "see protocol/README.md")
     parts = [times[name] for name in WITHIN if name in times]
     for inference_ns, *inside in zip(times["inference"], *parts, strict=True):
         if sum(inside) > inference_ns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,41 +27,55 @@ if TYPE_CHECKING:
 
 
 def run_process(
-    request: Request, target: Target, spawner: Spawner, folder: Path, timeout_s: float, tool: Tool | None = None
+    request: Request,
+    target: Target,
+    spawner: Spawner,
+    folder: Path,
+    timeout_s: float,
+    watch: tuple[Tool, Path] | None = None,
 ) -> Outcome:
     """Start `target` with `request` and wait for its end; it is killed after `timeout_s`.
 
-    The existing `folder` is for the request, the result and the report of `tool`, which starts the runner and watches
-    it. The request's spawn time is filled in here. Raises `OSError` if the runner cannot be started.
+    The existing `folder` is for the request and the result; `watch` is the tool that starts the runner and watches it,
+    and the existing folder for its report. The request's spawn time is filled in here. Raises `OSError` if the runner
+    cannot be started.
     """
     files = RequestFiles(request, folder)
-    argv = files.command(target)
-    if tool:
-        argv = tool.wrap(str(tool.find()), argv, folder)
-    finished = spawner.run(
-        argv, target.environment(), timeout_s, lambda spawn_ns: files.write(None if tool else spawn_ns)
-    )
-    return Outcome(finished, *read_result(finished, files.result, request.case, watched=tool is not None))
+    argv, env = files.command(target), target.environment()
+    if watch:
+        tool, reports = watch
+        argv, env = tool.wrap(str(tool.find()), argv, reports), {**env, **dict(tool.env)}
+    finished = spawner.run(argv, env, timeout_s, lambda spawn_ns: files.write(None if watch else spawn_ns))
+    return Outcome(finished, *read_result(finished, files.result, request.case, watched=watch is not None))
 
 
 class OneShot:
-    """The one case of a job as a process from start to exit, which can be repeated.
+    """The one case of a job as a process from start to exit, which can be repeated."""
 
-    `folder`, for the files of the process, is created again for each run.
-    """
-
-    def __init__(self, context: ExecutionContext, job: Job, folder: Path) -> None:
+    def __init__(self, context: ExecutionContext, job: Job) -> None:
         (self._case,) = job.cases
-        self._context, self._probe, self._folder = context, job.probe, folder
+        self._context, self._probe = context, job.probe
+        self._watch: tuple[Tool, Path] | None = None
         self._model = context.models[self._case.model]
         self._order = draw(self._case, self._model, job.probe, job.block, context.secret)
-        self._request = make_request(self._case, self._model, job.probe, folder, self._order)
 
     def run(self) -> Outcome:
         """Run the process once; its outputs are not compared yet."""
-        context = self._context
+        context, folder, tool = self._context, fresh(self._context.scratch / "process"), self._probe.tool
+        self._watch = (tool, fresh(context.scratch / "tool")) if tool else None
+        request = make_request(self._case, self._model, self._probe, folder, self._order)
         target, timeout_s = context.target(self._case, self._probe), context.suite.measure.timeout_s
-        return run_process(self._request, target, context.spawner, fresh(self._folder), timeout_s, self._probe.tool)
+        return run_process(request, target, context.spawner, folder, timeout_s, self._watch)
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return the report of the tool that watched the latest run; empty without a tool.
+
+        Raises
+        ------
+        OSError, ValueError, RecursionError
+            If it cannot be read, or is not such a report.
+        """
+        return self._watch[0].read(self._watch[1]) if self._watch else []
 
     def check(self, result: Result) -> tuple[Parity, Reason | None]:
         """Compare the outputs of the latest run, as `runoff.measure.verify.check_result` does."""
@@ -80,8 +94,7 @@ def measure_one_shot(context: ExecutionContext, job: Job, blank: Record) -> Reco
 
 
 def _measure(context: ExecutionContext, job: Job, blank: Record) -> Record:
-    folder, (case,), tool = context.scratch / "process", job.cases, job.probe.tool
-    process = OneShot(context, job, folder)
+    (case,), process = job.cases, OneShot(context, job)
     on_device = job.probe.watches_device and case.settings.provider in PROVIDERS
     before = take_snapshot()
     with DeviceWatch() if on_device else nullcontext() as watch:
@@ -95,9 +108,9 @@ def _measure(context: ExecutionContext, job: Job, blank: Record) -> Record:
     if result is None or outcome.reason:
         return record
     try:
-        report = tool.read(folder) if tool else []
-    except (OSError, ValueError, LookupError) as error:
-        name, logged = tool.name if tool else "", finished.stderr[-200:]
+        report = process.report()
+    except (OSError, ValueError, RecursionError) as error:
+        name, logged = job.probe.tool.name if job.probe.tool else "", finished.stderr[-200:]
         reason = Reason("tool-failed", f"{name} left no readable report: {error} {logged}")
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
     parity, disagreement = process.check(result)

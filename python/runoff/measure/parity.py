@@ -50,7 +50,7 @@ def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]
     -------
     list of dict
         Per row: ``item``; ``max_abs_diff``; ``max_rel_diff``, which is `max_abs_diff` over the largest absolute
-        reference; ``cosine`` of the angle between both; ``top1_agrees``.
+        reference (over 1 if that is 0); ``cosine`` of the angle between both; ``top1_agrees``.
 
     Raises
     ------
@@ -59,9 +59,16 @@ def compare_outputs(outputs: Sequence[WrittenTensor], references: Sequence[Path]
     ValueError
         If an output's file or shape does not fit its reference, or a value is not finite.
     """
+    return [{"item": item, **difference(row, reference)} for item, row, reference in read_rows(outputs, references)]
+
+
+def read_rows(
+    tensors: Sequence[WrittenTensor], references: Sequence[Path]
+) -> list[tuple[int, NDArray[np.float32], Path]]:
+    """Return every row of `tensors`, flat, between its item and its reference; errors as of `compare_outputs`."""
     return [
-        {"item": item, **_difference(row, np.fromfile(_of(item, references), dtype="<f4"))}
-        for tensor in outputs
+        (item, row, _of(item, references))
+        for tensor in tensors
         for item, row in zip(tensor.items, _rows(tensor, references), strict=True)
     ]
 
@@ -71,15 +78,11 @@ def compare_inputs(
 ) -> dict[int, dict[str, float]]:
     """Return, by item, the difference between the input tensor and Pillow's, in pixel units (0 to 255)."""
     differences = {}
-    for tensor in tensors:
-        scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
-        for item, row in zip(tensor.items, _rows(tensor, references), strict=True):
-            pillow = np.fromfile(_of(item, references), dtype="<f4").reshape(3, -1)
-            pixels = np.abs(row.reshape(3, -1) - pillow) * scale
-            differences[item] = {
-                "input_max_diff": float(pixels.max()),
-                "input_mean_diff": float(pixels.mean()),
-            }
+    scale = np.asarray(preprocess.std, dtype=np.float32)[:, None]
+    for item, row, reference in read_rows(tensors, references):
+        pillow = np.fromfile(reference, dtype="<f4").reshape(3, -1)
+        pixels = np.abs(row.reshape(3, -1) - pillow) * scale
+        differences[item] = {"input_max_diff": float(pixels.max()), "input_mean_diff": float(pixels.mean())}
     return differences
 
 
@@ -111,16 +114,18 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(a @ b) / lengths if lengths else 0.0
 
 
-def _difference(row: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, Any]:
+def difference(row: NDArray[np.float32], path: Path) -> dict[str, Any]:
+    """Compare one row of an output with the reference in the file `path`, as `compare_outputs` does."""
+    reference = np.fromfile(path, dtype="<f4")
     if row.shape != reference.shape:
         raise ValueError(f"an output has {row.size} elements where the reference has {reference.size}")
     if not np.isfinite(row).all():
         raise ValueError("an output contains infinity or NaN")
     a, b = row.astype(np.float64), reference.astype(np.float64)
-    absolute = float(np.abs(a - b).max())
+    absolute, largest = float(np.abs(a - b).max()), float(np.abs(b).max())
     return {
         "max_abs_diff": absolute,
-        "max_rel_diff": absolute / float(np.abs(b).max()),
+        "max_rel_diff": absolute / (largest or 1.0),
         "cosine": _cosine(a, b),
         "top1_agrees": bool(a.argmax() == b.argmax()),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +14,6 @@ from runoff.records.protocol import Accuracy, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target
@@ -38,10 +39,10 @@ class RequestFiles:
 
 
 def fresh(folder: Path) -> Path:
-    """Return `folder`, created again and empty."""
+    """Return a new folder in `folder`, and remove the others; a process that survived them does not know its name."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder))
 
 
 def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) -> tuple[int, ...]:

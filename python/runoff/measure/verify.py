@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runoff.measure.parity import compare_inputs, compare_outputs, tolerance, worst
+from runoff.measure.parity import compare_inputs, difference, read_rows, tolerance, worst
 from runoff.records.protocol import Accuracy
 from runoff.records.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from runoff.models.store import StoredModel
     from runoff.probes.base import Probe
@@ -31,7 +35,7 @@ def check_result(
         case is excluded, if there is one.
     """
     try:
-        parity = _compare(model, order, result.outputs)
+        parity, rows = _compare(model, order, result.outputs)
         tensors = [model.tensor(example) for example in order]
         inputs = compare_inputs(result.tensors, tensors, model.manifest.preprocess)
     except (OSError, ValueError, LookupError) as error:
@@ -40,7 +44,7 @@ def check_result(
     fallback = check_provider(case, result)
     due = range(len(order) if every else case.settings.batch)
     missing = _missing(due, result.outputs)
-    reason = fallback or missing or _disagreement(case, model, parity, result.outputs)
+    reason = fallback or missing or _disagreement(case, model, parity, rows)
     by_example = {order[place]: found for place, found in inputs.items()}
     return [{**row, **by_example.get(row["item"], {})} for row in parity], reason
 
@@ -58,19 +62,23 @@ def check_turn(
 ) -> tuple[Parity, Reason | None]:
     """Compare the outputs of one inference, on the items at `places` of the request, as `check_result` does."""
     try:
-        parity = _compare(model, order, outputs)
+        parity, rows = _compare(model, order, outputs)
     except (OSError, ValueError, LookupError) as error:
         return [], Reason("garbage", f"outputs cannot be compared: {error}")
     named = [list(tensor.items) for tensor in outputs]
     if not named or any(items != list(places) for items in named):
         requested = ", ".join(map(str, places))
         return parity, Reason("garbage", f"the outputs are of items {named}; requested: {requested}")
-    return parity, _disagreement(case, model, parity, outputs)
+    return parity, _disagreement(case, model, parity, rows)
 
 
-def _compare(model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]) -> Parity:
-    rows = compare_outputs(outputs, [model.reference(example) for example in order])
-    return [{**row, "item": order[row["item"]]} for row in rows]
+def _compare(
+    model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]
+) -> tuple[Parity, list[NDArray[np.float32]]]:
+    """Return the rows of `outputs`, which are read only once, and before them their comparisons."""
+    rows = read_rows(outputs, [model.reference(example) for example in order])
+    parity = [{"item": order[item], **difference(row, reference)} for item, row, reference in rows]
+    return parity, [row for _, row, _ in rows]
 
 
 def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | None:
@@ -86,27 +94,25 @@ def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | N
     )
 
 
-def _disagreement(case: Case, model: StoredModel, parity: Parity, outputs: Sequence[WrittenTensor]) -> Reason | None:
+def _disagreement(case: Case, model: StoredModel, parity: Parity, rows: Sequence[NDArray[np.float32]]) -> Reason | None:
     limit = tolerance(case.workload, case.settings.precision)
     if worst(parity) <= limit:
         return None
-    wrong = max(parity, key=lambda row: row["max_rel_diff"])
+    wrong, row = max(zip(parity, rows, strict=True), key=lambda pair: pair[0]["max_rel_diff"])
     name = model.manifest.examples[wrong["item"]].name
     message = (
         f"outputs differ from the reference by {worst(parity):.2g} of the largest output (limit {limit:g})"
         f", for the example {name}"
     )
-    other = _whose(model, wrong["item"], outputs, limit)
+    other = _whose(model, wrong["item"], row, limit)
     source = f"; they are the outputs of {other}: an earlier input, or a cache" if other else ""
     return Reason("outputs-differ", message + source)
 
 
-def _whose(model: StoredModel, requested: int, outputs: Sequence[WrittenTensor], limit: float) -> str:
-    """Return the example that an output of one row belongs to; empty if to none."""
+def _whose(model: StoredModel, requested: int, row: NDArray[np.float32], limit: float) -> str:
+    """Return the other example whose output `row` is; empty if there is none."""
     for example, stored in enumerate(model.manifest.examples):
-        if example == requested:
-            continue
-        references = [model.reference(example)] * (1 + max(item for tensor in outputs for item in tensor.items))
-        if worst(compare_outputs(outputs, references)) <= limit:
-            return stored.name
+        with suppress(ValueError):  # of another shape
+            if example != requested and difference(row, model.reference(example))["max_rel_diff"] <= limit:
+                return stored.name
     return ""

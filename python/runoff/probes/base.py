@@ -49,9 +49,11 @@ class Tool(Struct, frozen=True, kw_only=True):
 
     name: str
     wrap: Callable[[str, tuple[str, ...], Path], tuple[str, ...]]
-    """(tool's path, runner's command, scratch folder) -> the complete command."""
+    """(tool's path, runner's command, folder of the report) -> the complete command."""
     read: Callable[[Path], list[dict[str, Any]]]
-    """Scratch folder -> the tool's report."""
+    """Folder of the report -> the report. Raises `OSError`, `ValueError` or `RecursionError`."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Names and values that are added to the environment of the tool, and so of the runner."""
     hint: str
     """How to install it."""
     trial: tuple[str, ...] = ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Struct
+
 from runoff.probes.base import Probe, Sample, Shortfall, Tool
+from runoff.records import untrusted
 from runoff.records.protocol import Once
-from runoff.records.untrusted import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,19 +34,33 @@ _NS_PER = {"ns": 1.0, "nsec": 1.0, "usec": 1e3, "msec": 1e6, "sec": 1e9}
 _OUTPUT = "perf.json"
 
 
+class _Event(Struct, frozen=True, rename="kebab"):
+    """A line of perf's report; most numbers are text there."""
+
+    event: str = ""
+    counter_value: str | float = ""
+    unit: str = ""
+    metric_value: str | float = ""
+    metric_unit: str | None = None
+
+
 def _wrap(perf: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
     return (perf, "stat", "-j", "-e", ",".join(EVENTS), "-o", str(scratch / _OUTPUT), "--", *runner)
 
 
 def _read(scratch: Path) -> list[dict[str, Any]]:
-    lines = read_file(scratch / _OUTPUT).decode().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    lines = untrusted.read_file(scratch / _OUTPUT).splitlines()
+    events = [untrusted.decode(line, dict[str, Any]) for line in lines if line.startswith(b"{")]
+    msgspec.convert(events, list[_Event])
+    return events
 
 
 PERF = Tool(
     name="perf",
     wrap=_wrap,
     read=_read,
+    # of the user's locale, only the decimal comma is kept away from perf
+    env=(("LC_ALL", ""), ("LC_NUMERIC", "C")),
     hint="install it: apt-get install linux-perf",
     trial=("stat", "-e", "task-clock", "--", "true"),
     allow="sudo sysctl kernel.perf_event_paranoid=1; for a container: docker run --cap-add PERFMON",
@@ -53,24 +70,32 @@ PERF = Tool(
 def read_events(events: Sequence[dict[str, Any]]) -> dict[str, Sample | Shortfall]:
     """Return perf's counts by metric, with ``cpus_utilised`` and ``ipc`` of the same process."""
     counts: dict[str, Sample | Shortfall] = {}
-    for event in events:
-        metric = EVENTS.get(str(event.get("event", "")).split(":")[0])
+    for event in msgspec.convert(events, list[_Event]):
+        metric = EVENTS.get(event.event.split(":")[0])
         if metric:
             counts[metric] = _count(metric, event)
-        if metric == "task_clock" and event.get("metric-unit") == "CPUs utilized":
-            counts["cpus_utilised"] = Sample("cpus_utilised", "CPUs", float(event["metric-value"]))
+        if metric == "task_clock" and event.metric_unit == "CPUs utilized":
+            counts["cpus_utilised"] = _sample("cpus_utilised", "CPUs", event.metric_value)
     if {"cycles", "instructions"} <= counts.keys():
         counts["ipc"] = _ipc(counts["cycles"], counts["instructions"])
     return counts
 
 
-def _count(metric: str, event: dict[str, Any]) -> Sample | Shortfall:
-    unit = "ns" if metric == "task_clock" else "count"
-    text = str(event.get("counter-value", ""))
+def _count(metric: str, event: _Event) -> Sample | Shortfall:
+    if metric != "task_clock":
+        return _sample(metric, "count", event.counter_value)
+    return _sample(metric, "ns", event.counter_value, _NS_PER.get(event.unit, nan))
+
+
+def _sample(metric: str, unit: str, value: str | float, factor: float = 1.0) -> Sample | Shortfall:
+    """Return the number `value` times `factor`; a shortfall if it is none."""
     try:
-        return Sample(metric, unit, float(text) * (_NS_PER[event.get("unit", "")] if unit == "ns" else 1.0))
-    except (ValueError, KeyError):
-        return Shortfall(metric, unit, f"perf on this machine: {text.strip('<>') or 'no value'}")
+        number = float(value) * factor
+    except ValueError:
+        number = nan
+    if isfinite(number):
+        return Sample(metric, unit, number)
+    return Shortfall(metric, unit, f"perf on this machine: {str(value).strip('<>') or 'no value'}")
 
 
 def _ipc(cycles: Sample | Shortfall, instructions: Sample | Shortfall) -> Sample | Shortfall:

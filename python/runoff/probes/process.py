@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from runoff.probes.base import Probe, Sample, Tool
+from runoff.records import untrusted
 from runoff.records.protocol import Once
-from runoff.records.untrusted import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +22,27 @@ _EXPORT = "hyperfine.json"
 _TIMES = {"time_wall_clock": "wall", "time_user": "user", "time_system": "system"}
 
 
+class _Quantity(Struct, frozen=True):
+    value: Annotated[float, Meta(ge=0)]
+
+
+class _Measurement(Struct, frozen=True):
+    """What is read of a measurement; hyperfine omits what it could not measure."""
+
+    time_wall_clock: _Quantity
+    time_user: _Quantity | UnsetType = UNSET
+    time_system: _Quantity | UnsetType = UNSET
+    memory_peak_resident: _Quantity | UnsetType = UNSET
+
+
+class _Result(Struct, frozen=True):
+    measurements: list[dict[str, Any]]
+
+
+class _Export(Struct, frozen=True):
+    results: Annotated[list[_Result], Meta(min_length=1)]
+
+
 def _wrap(hyperfine: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, ...]:
     # One run per call: hyperfine does not interleave commands, so runoff does.
     options = ("--shell=none", "--runs=1", "--warmup=0", "--style=none", f"--export-json={scratch / _EXPORT}")
@@ -27,7 +50,9 @@ def _wrap(hyperfine: str, runner: tuple[str, ...], scratch: Path) -> tuple[str, 
 
 
 def _read(scratch: Path) -> list[dict[str, Any]]:
-    measurements: list[dict[str, Any]] = json.loads(read_file(scratch / _EXPORT))["results"][0]["measurements"]
+    export: _Export = untrusted.decode(untrusted.read_file(scratch / _EXPORT), _Export)
+    measurements = export.results[0].measurements
+    msgspec.convert(measurements, list[_Measurement])
     return measurements
 
 

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path  # noqa: TC003 (msgspec evaluates the annotations)
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ RAW = "raw"
 SUMMARY = "summary.csv"
 SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
 """The samples of a run, and of a published run: the same table in a twentieth of the bytes."""
+_MOST_AT_ONCE = 100
+"""Runs that may begin in the same second."""
 
 
 class RunWriter:
@@ -63,6 +65,22 @@ class RunWriter:
                     f"free disk space, then: runoff bench --resume {self.folder}",
                     ExitCode.CASE_FAILED,
                 )
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Create the folder `name` in `parent`, with a number appended if it exists, and return it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be created.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in (parent / name, *(parent / f"{name}-{number}" for number in range(2, _MOST_AT_ONCE))):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(parent / name))
 
 
 def sha256_of(path: Path) -> str:

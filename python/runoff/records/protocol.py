@@ -16,8 +16,8 @@ from runoff.records.reason import Reason
 PROTOCOL_VERSION: Literal[1] = 1
 
 Positive = Annotated[int, Meta(ge=1)]
-Nanoseconds = Annotated[int, Meta(ge=0)]
-Bytes = Annotated[int, Meta(ge=0)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Workload = Literal["classify", "tensor"]
 Optimization = Literal["disable", "basic", "extended", "all"]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
 
 MOST_BYTES = 256 * 2**20
@@ -56,7 +59,14 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 (any JSON)
 
 
 def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a regular file of at most `most` bytes; never waits for a writer.
+    """Return the content of a file, under the conditions of `opened`."""
+    with opened(path, most) as file:
+        return file.read(min(most, os.fstat(file.fileno()).st_size))
+
+
+@contextmanager
+def opened(path: str | Path, most: int = MOST_BYTES) -> Iterator[BufferedReader]:
+    """Open a regular file of at most `most` bytes; never waits for a writer.
 
     Raises
     ------
@@ -73,6 +83,6 @@ def read_file(path: str | Path, most: int = MOST_BYTES) -> bytes:
         if status.st_size > most:
             raise OSError(f"{path} has {status.st_size:,} bytes, more than the limit of {most:,}")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(status.st_size)
+            yield file
     finally:
         os.close(descriptor)

@@ -9,17 +9,22 @@ use std::path::{Path, PathBuf};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use turbojpeg::PixelFormat;
+use turbojpeg::{Decompressor, Image, PixelFormat};
 
 use crate::failure::Failure;
 use crate::orientation::Orientation;
 use crate::request::{Interpolation, Preprocess};
+
+/// Largest image, in pixels; the same as in every runner.
+const MAX_PIXELS: usize = 178_956_970;
+const HINT: &str = "convert it to an RGB JPEG file";
 
 /// Preprocesses image files one after the other, reusing its buffers.
 pub struct Images {
     paths: Vec<PathBuf>,
     spec: Preprocess,
     resizer: Resizer,
+    pixels: Vec<u8>,
     /// Pixels that were turned upright; empty until an image needs it.
     upright: Vec<u8>,
     cropped: TypedImage<'static, U8x3>,
@@ -37,7 +42,7 @@ impl Images {
             }
         }
         let cropped = TypedImage::new(spec.crop, spec.crop);
-        Self { paths, spec, resizer: Resizer::new(), upright: Vec::new(), cropped, normalised }
+        Self { paths, spec, resizer: Resizer::new(), pixels: Vec::new(), upright: Vec::new(), cropped, normalised }
     }
 
     /// How many images there are.
@@ -54,32 +59,49 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// `image-missing` or `image-unreadable`, naming the file.
+    /// `image-missing`, `image-unreadable` or `image-too-large`, naming the file.
     pub fn load(&mut self, item: usize, tensor: &mut [f32]) -> Result<(), Failure> {
         let path = self.paths[item].clone();
-        let unreadable =
-            |message: String| Failure::new("image-unreadable", message, "this runner reads RGB JPEG files");
-        let file = read(&path)?;
         let shown = path.display();
-        let image = turbojpeg::decompress(&file, PixelFormat::RGB)
-            .map_err(|error| unreadable(format!("{shown}: not a whole JPEG: {error}")))?;
-        let width = u32::try_from(image.width).unwrap_or(u32::MAX);
-        let height = u32::try_from(image.height).unwrap_or(u32::MAX);
+        let file = read(&path)?;
+        let (width, height) = self.decode(&file, &path)?;
         let orientation = Orientation::of_jpeg(&file);
         let (pixels, (width, height)) = if orientation == Orientation::UPRIGHT {
-            (&image.pixels, (width, height))
+            (&self.pixels, (width, height))
         } else {
-            let size = orientation.apply(&image.pixels, width, height, &mut self.upright);
+            let size = orientation.apply(&self.pixels, width, height, &mut self.upright);
             (&self.upright, size)
         };
         let options = self.kept(width, height);
-        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels)
-            .map_err(|error| unreadable(format!("{shown}: {error}")))?;
-        self.resizer
-            .resize_typed(&source, &mut self.cropped, &options)
-            .map_err(|error| unreadable(format!("{shown}: {error}")))?;
+        let internal = |error: &dyn std::error::Error| {
+            Failure::new("internal", format!("cannot resize {shown}: {error}"), "report this")
+        };
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels).map_err(|error| internal(&error))?;
+        self.resizer.resize_typed(&source, &mut self.cropped, &options).map_err(|error| internal(&error))?;
         normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())
+    }
+
+    /// Decodes the JPEG file `file` into `self.pixels`; returns width and height.
+    fn decode(&mut self, file: &[u8], path: &Path) -> Result<(u32, u32), Failure> {
+        let shown = path.display();
+        let unreadable = |why: &str| Failure::new("image-unreadable", format!("image {shown}: {why}"), HINT);
+        let damaged = |_| unreadable("damaged, truncated or unsupported JPEG file");
+        if !file.starts_with(&[0xff, 0xd8, 0xff]) {
+            return Err(unreadable("not a JPEG file, the only format of this runner"));
+        }
+        let mut decoder = Decompressor::new().map_err(damaged)?;
+        let header = decoder.read_header(file).map_err(damaged)?;
+        let (width, height, format) = (header.width, header.height, PixelFormat::RGB);
+        let count = width.saturating_mul(height);
+        if count > MAX_PIXELS {
+            let message = format!("image {shown}: {width} x {height} is more than {MAX_PIXELS} pixels");
+            return Err(Failure::new("image-too-large", message, "scale it down first"));
+        }
+        self.pixels.resize(3 * count, 0);
+        let image = Image { pixels: &mut self.pixels[..], width, pitch: 3 * width, height, format };
+        decoder.decompress(file, image).map_err(damaged)?;
+        Ok((u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0)))
     }
 
     /// The part of the source that remains when the shorter side is resized and the middle is cut out.
@@ -102,9 +124,13 @@ impl Images {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| {
-        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        let kind = if is_missing { "image-missing" } else { "image-unreadable" };
-        Failure::new(kind, format!("cannot read the image {}: {error}", path.display()), "check the path")
+        let text = error.to_string();
+        let (kind, reason) = match error.kind() {
+            std::io::ErrorKind::NotFound => ("image-missing", "not found"),
+            // without Rust's " (os error 21)"
+            _ => ("image-unreadable", text.split(" (os error").next().unwrap_or_default()),
+        };
+        Failure::new(kind, format!("image {}: {reason}", path.display()), "check the path")
     })
 }
 

@@ -9,6 +9,8 @@ use serde::de::IgnoredAny;
 
 use crate::failure::Failure;
 
+/// Largest side of the model's input: its square is the largest image.
+const MAX_CROP: u32 = 13_377;
 /// The version of the protocol that it speaks.
 const VERSION: u32 = 1;
 /// Settings that it applies; `threads` is always set.
@@ -200,6 +202,9 @@ fn check(request: &Request) -> Result<(), Failure> {
     }
     if spec.crop == 0 || spec.crop > spec.resize || spec.std.contains(&0.0) {
         return Err(Failure::bad_request("preprocess: crop is 1 to resize, and std is not zero"));
+    }
+    if spec.crop > MAX_CROP {
+        return Err(Failure::bad_request(format!("preprocess.crop: {}, the largest is {MAX_CROP}", spec.crop)));
     }
     if !request.outputs_dir.is_dir() {
         let shown = request.outputs_dir.display();

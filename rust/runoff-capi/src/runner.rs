@@ -95,14 +95,15 @@ impl<'a> Runner<'a> {
 
     fn turns(&mut self, warmup: usize) -> Result<(), Failure> {
         self.keep_outputs()?;
-        for iteration in 1..2 + warmup {
-            self.iterate(iteration % self.images.len())?;
+        for (item, _) in (0..self.images.len()).cycle().skip(1).zip(0..=warmup) {
+            self.iterate(item)?;
         }
         self.preprocess_ns.truncate(2);
         self.inference_ns.truncate(2);
         say("ready")?;
-        for line in io::stdin().lock().lines() {
+        for line in io::stdin().lock().split(b'\n') {
             let line = line.map_err(|error| stream(&error))?;
+            let line = String::from_utf8_lossy(&line);
             let answer = if line.trim() == "outputs" { json!([self.write_latest()?.1]) } else { self.turn(&line)? };
             say(&answer.to_string())?;
         }

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
 
 use ort::environment::Environment;
 use serde_json::{Value, json};
@@ -126,6 +128,13 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
+/// A JPEG whose header names another height and width.
+fn with_size(mut jpeg: Vec<u8>, size: [u8; 4]) -> Vec<u8> {
+    let start_of_frame = jpeg.windows(2).position(|bytes| bytes == [0xff, 0xc0]).expect("a baseline JPEG");
+    jpeg[start_of_frame + 5..start_of_frame + 9].copy_from_slice(&size);
+    jpeg
+}
+
 /// The elements of a tensor that was written.
 fn elements(written: &Value) -> Vec<f32> {
     let bytes = fs::read(written["path"].as_str().expect("a path")).expect("a file");
@@ -244,18 +253,38 @@ fn turns_are_taken_on_command() {
 #[test]
 fn a_line_that_is_no_turn_is_refused() {
     let bench = Bench::new();
-    let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 0})));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
-    child.stdin.take().expect("stdin").write_all(b"0 2\n").expect("a reader");
+    for (line, word) in [(&b"0 2\n"[..], "\"2\""), (b"0 \xff\n", "\"\u{fffd}\"")] {
+        let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 0})));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+        child.stdin.take().expect("stdin").write_all(line).expect("a reader");
+        let output = child.wait_with_output().expect("an end");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), "ready\n"));
+        let result = bench.result();
+        assert_eq!(result["kind"], json!("bad-request"));
+        assert!(result["message"].as_str().is_some_and(|message| message.contains(word)), "{result}");
+    }
+}
+
+#[test]
+fn a_warm_up_without_end_goes_on() {
+    let bench = Bench::new();
+    let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": u64::MAX})));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program");
+    while !bench.path("out/logits.0.bin").is_file() && child.try_wait().expect("a program").is_none() {
+        sleep(Duration::from_millis(10));
+    }
+    sleep(Duration::from_millis(200));
+    child.kill().expect("a program that works");
     let output = child.wait_with_output().expect("an end");
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), "ready\n"));
-    assert!(bench.result()["message"].as_str().is_some_and(|message| message.contains("\"2\"")));
+    assert_eq!((output.status.code(), text(&output.stdout), text(&output.stderr)), (None, "", ""));
 }
 
 #[test]
 fn bad_requests_are_named() {
     let bench = Bench::new();
-    let changes: [(&str, Value, &str); 8] = [
+    let largest =
+        json!({"resize": u32::MAX, "crop": u32::MAX, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]});
+    let changes: [(&str, Value, &str); 9] = [
         ("/colour", json!("blue"), "colour"),
         ("/workload", json!("tensor"), "workload"),
         ("/inputs", json!([]), "inputs"),
@@ -264,6 +293,7 @@ fn bad_requests_are_named() {
         ("/measure", json!({"kind": "once", "warmup": 1}), "warmup"),
         ("/measure", json!({"kind": "latency"}), "latency"),
         ("/outputs_dir", json!("/nowhere"), "/nowhere"),
+        ("/preprocess", largest, "preprocess.crop: 4294967295"),
     ];
     for (place, value, named) in changes {
         let mut request = bench.request(&json!({"kind": "once"}));
@@ -289,7 +319,15 @@ fn what_is_at_fault_is_named() {
     assert!(bench.fail(with("/model/path", not_a_model), "model-unreadable", 1).contains("0.jpg cannot be loaded"));
     assert!(bench.fail(with("/inputs/0/image", json!("/nowhere/x.jpg")), "image-missing", 1).contains("x.jpg"));
     let not_an_image = json!(bench.path("labels.txt"));
-    assert!(bench.fail(with("/inputs/0/image", not_an_image), "image-unreadable", 1).contains("labels.txt"));
+    let message = bench.fail(with("/inputs/0/image", not_an_image), "image-unreadable", 1);
+    assert!(message.ends_with("labels.txt: not a JPEG file, the only format of this runner"), "{message}");
+    let jpeg = fs::read(bench.path("0.jpg")).expect("an image");
+    fs::write(bench.path("cut.jpg"), &jpeg[..jpeg.len() / 2]).expect("an image");
+    let message = bench.fail(with("/inputs/0/image", json!(bench.path("cut.jpg"))), "image-unreadable", 1);
+    assert!(message.ends_with("cut.jpg: damaged, truncated or unsupported JPEG file"), "{message}");
+    fs::write(bench.path("vast.jpg"), with_size(jpeg, [0xea, 0x60, 0xea, 0x60])).expect("an image");
+    let message = bench.fail(with("/inputs/0/image", json!(bench.path("vast.jpg"))), "image-too-large", 1);
+    assert!(message.ends_with("vast.jpg: 60000 x 60000 is more than 178956970 pixels"), "{message}");
     assert!(bench.fail(with("/labels", json!("/nowhere/l.txt")), "bad-request", 2).contains("/nowhere/l.txt"));
     assert!(bench.fail(with("/preprocess/crop", json!(7)), "runtime-failed", 1).contains("running the model"));
     bench.fail(with("/settings/provider", json!("cuda")), "provider-unavailable", 3);

@@ -31,7 +31,9 @@ def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
         reported += took
         before, latest = latest, (firsts or [latest])[-1]
         times = {"inference": took[1:] if how == "few" else took, "preprocess": [0 for _ in firsts]}
-        say("[1, 2" if how == "garbage" else json.dumps(times))
+        if how == "pads":
+            times["rest"] = took
+        say({"garbage": "[1, 2", "floods": "[" * 2**21}.get(how) or json.dumps(times))
     return {"first_ns": 1, "second_ns": 1, "warm_ns": reported[:-1] if how == "forgets" else reported}
 
 
@@ -41,7 +43,8 @@ def compute(how: str) -> int:
     while time.monotonic_ns() < begun + INFERENCE_NS.get(how, USUAL_NS):
         pass
     took = time.monotonic_ns() - begun
-    return {"lies": took // 2, "fast": took * 97 // 100, "brags": took * 2}.get(how, took)
+    reported = {"lies": took // 2, "fast": took * 97 // 100, "brags": took * 2, "absurd": 10**400, "negative": -5}
+    return reported.get(how, took)
 
 
 def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:

@@ -1,0 +1,97 @@
+"""A process from start to exit, with a shell script as the runner."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from orchestra import HEAD, case_of, info_of, manifest_of, record_of, suite_of, target_info
+
+from runoff.measure.job import ExecutionContext, Job
+from runoff.measure.one_shot import measure_one_shot
+from runoff.measure.request import fresh
+from runoff.measure.stopping import Sampling
+from runoff.models.store import StoredModel
+from runoff.plan.target import Target
+from runoff.probes import PROBES
+from runoff.probes.base import Tool
+from runoff.processes import Spawner
+from runoff.records.manifest import Example, StoredFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from runoff.records.schema import Record
+
+RUNNER = """
+echo stolen >"$(dirname "$4")/report"
+printf '{"protocol": 1, "case": "net.classify.mine", "status": "ok"}' >"$4"
+"""
+"""The fourth argument is the path of the result; `computes` is false, so no output is missing."""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[ExecutionContext]:
+    suite, info = suite_of(HEAD), target_info("mine", computes=False)
+    file = StoredFile("file", "", 0)
+    manifest = manifest_of(examples=(Example("photo", file, file, file, "label"),), files={"onnx": file})
+    with Spawner(tmp_path / "log") as spawner:
+        yield ExecutionContext(
+            suite=suite,
+            targets_info={"mine": msgspec.structs.replace(info, target=Target(name="mine", command=shell(RUNNER)))},
+            models={"net": StoredModel(tmp_path, manifest)},
+            tool_reasons={},
+            spawner=spawner,
+            scratch=tmp_path / "scratch",
+            secret="",
+            sampling=Sampling(suite, info_of(), tmp_path, lambda _run, _probe: None),
+        )
+
+
+def shell(script: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script, "sh")
+
+
+def tool(script: str, read: Callable[[Path], list[dict[str, object]]]) -> Tool:
+    """Return a tool that calls `script` with the path of its report and the runner's command."""
+    return Tool(
+        name="sh",
+        wrap=lambda sh, runner, folder: (sh, "-c", script, "sh", str(folder / "report"), *runner),
+        read=read,
+        env=(("MARK", "C"),),
+        hint="",
+    )
+
+
+def measure(context: ExecutionContext, watching: Tool) -> Record:
+    case = msgspec.structs.replace(case_of("mine"), format="onnx")
+    job = Job((case,), msgspec.structs.replace(PROBES["life"], tool=watching), 0)
+    return measure_one_shot(context, job, record_of(case.id))
+
+
+def test_a_runner_cannot_replace_the_report_of_the_tool(context: ExecutionContext) -> None:
+    watching = tool('echo "own $MARK" >"$1"; shift; "$@"', lambda folder: [{"text": (folder / "report").read_text()}])
+    record = measure(context, watching)
+    assert (record.status, record.reason, record.tool) == ("ok", None, [{"text": "own C\n"}])
+
+
+def test_a_report_that_cannot_be_read_is_a_failure_of_the_tool(context: ExecutionContext) -> None:
+    record = measure(context, tool('shift; "$@"', lambda _: msgspec.json.decode(b"[1]", type=list[dict[str, object]])))
+    assert record.status == "not-measured"
+    assert record.reason is not None
+    assert record.reason.kind == "tool-failed"
+
+
+def test_a_new_folder_does_not_depend_on_the_removal_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fresh(tmp_path / "process")
+    second = fresh(tmp_path / "process")
+    assert not first.exists()
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    third = fresh(tmp_path / "process")
+    assert len({first, second, third}) == 3
+    assert list(third.iterdir()) == []
