@@ -17,7 +17,7 @@ from runoff.probes import is_interleaved
 from runoff.statistics import Estimate, Ratio, adjust, mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +50,10 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     ratio: Ratio = _NO_RATIO
     """First / second: above 1 is better than the first."""
     floor: float | None = None
+    family: str | None = ""
+    """Comparisons of one metric and one family are corrected together; None for an A/A control, which is in none."""
+    cases: tuple[str, ...] = ()
+    """The two cases, sorted, if both are of one run: in either order they are one hypothesis."""
     p_adjusted: float = nan
     reason: str = ""
     """Reason why the two cannot be compared; empty if they can."""
@@ -97,16 +101,50 @@ def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
 
 
 def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
-    """Return `lines` with p-values corrected for many comparisons; those of one metric are one family."""
+    """Return `lines` with p-values corrected for many comparisons; those of one metric and family together.
+
+    A pair of cases counts once, in whichever order it was compared. Lines without a family keep their p-value.
+    """
     lines = list(lines)
-    families: defaultdict[str, list[int]] = defaultdict(list)
+    families: defaultdict[tuple[str, str], dict[object, float]] = defaultdict(dict)
     for place, line in enumerate(lines):
-        families[line.metric].append(place)
-    for places in families.values():
-        ps = adjust(np.array([lines[place].ratio.p for place in places], dtype=np.float64))
-        for place, p in zip(places, ps, strict=True):
-            lines[place] = msgspec.structs.replace(lines[place], p_adjusted=float(p))
-    return lines
+        if line.family is not None and not line.reason:
+            families[line.metric, line.family].setdefault(line.cases or place, line.ratio.p)
+    corrected: dict[tuple[str, str, object], float] = {}
+    for family, ps in families.items():
+        found = adjust(np.array(list(ps.values()), dtype=np.float64))
+        corrected |= {(*family, pair): float(p) for pair, p in zip(ps, found, strict=True)}
+    return [
+        msgspec.structs.replace(
+            line, p_adjusted=corrected.get((line.metric, line.family or "", line.cases or place), line.ratio.p)
+        )
+        for place, line in enumerate(lines)
+    ]
+
+
+def in_run(data: Measurements, wanted: Sequence[tuple[Member, Member, Metric, str]]) -> list[MetricComparison]:
+    """Return a comparison within one run for each of `wanted`: first case, second case, metric and label.
+
+    They are corrected as in the report of the run: with all others of their families, whichever are wanted.
+    """
+    lines = [within(data, *one) for one in wanted]
+    others = [
+        _compared(data, base, member, metric, None)
+        for metric in dict.fromkeys(metric for _, _, metric, _ in wanted)
+        for member in data.members
+        if member.computes and member.control_of is None
+        for base in data.compared_with(member.comparison)
+        if base is not member
+    ]
+    return adjusted([*lines, *(line for line in others if line.paired)])[: len(lines)]
+
+
+def _family(data: Measurements, first: Member, second: Member) -> str | None:
+    """Return the family of a comparison within a run: its baseline, the later one if both cases are baselines."""
+    if first.control_of is not None or second.control_of is not None:
+        return None
+    targets = [base.target for base in data.compared_with(first.comparison) if base in (first, second)]
+    return targets[-1] if targets else first.target
 
 
 def estimate(cell: MetricSamples, metric: Metric) -> Estimate:
@@ -171,6 +209,8 @@ def _compared(
         paired=bool(logs),
         ratio=paired(logs) if logs else unpaired(*sides),
         floor=floor,
+        family=_family(data, first, second),
+        cases=tuple(sorted((first.case, second.case))),
     )
 
 
