@@ -318,7 +318,8 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "precision": info.precision,
         "time_s": info.time_s,
         "harness": {
-            name: getattr(info, name) for name in ("elapsed_ns", "measured_ns", "paused_ns", "own_ns", "own_share")
+            name: getattr(info, name)
+            for name in ("elapsed_ns", "measured_ns", "paused_ns", "making_ns", "own_ns", "own_share")
         },
         "skipped": {case.id: say(case.skipped) for case in info.cases if case.skipped},
     }
