@@ -64,6 +64,7 @@ FAULTS = (
         provider=ABSENT,
     ),
     Fault(name="threads", what="computes with two threads and says one", kinds=("threads",), point="threads"),
+    Fault(name="deferred", what="computes only when its answer is asked for", kinds=("clock",)),
     Fault(name="clock", what="reports half of the time that it took", kinds=("clock",)),
     Fault(name="clock-fast", what="reports 3% less than the time that it took", kinds=("clock",)),
     Fault(name="clock-phases", what="its clock is an hour ahead", kinds=("clock",)),
