@@ -50,8 +50,10 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     ratio: Ratio = _NO_RATIO
     """First / second: above 1 is better than the first."""
     floor: float | None = None
-    family: str | None = ""
-    """Comparisons of one metric and one family are corrected together; None for an A/A control, which is in none."""
+    family: str = ""
+    """Comparisons of one metric and one family are corrected together."""
+    counts: bool = True
+    """Whether it is in the family; an A/A control is corrected as if it were, and does not change the others."""
     cases: tuple[str, ...] = ()
     """The two cases, sorted, if both are of one run: in either order they are one hypothesis."""
     p_adjusted: float = nan
@@ -103,23 +105,26 @@ def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
 def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
     """Return `lines` with p-values corrected for many comparisons; those of one metric and family together.
 
-    A pair of cases counts once, in whichever order it was compared. Lines without a family keep their p-value.
+    A pair of cases counts once, in whichever order it was compared.
     """
     lines = list(lines)
     families: defaultdict[tuple[str, str], dict[object, float]] = defaultdict(dict)
     for place, line in enumerate(lines):
-        if line.family is not None and not line.reason:
+        if line.counts and not line.reason:
             families[line.metric, line.family].setdefault(line.cases or place, line.ratio.p)
-    corrected: dict[tuple[str, str, object], float] = {}
-    for family, ps in families.items():
-        found = adjust(np.array(list(ps.values()), dtype=np.float64))
-        corrected |= {(*family, pair): float(p) for pair, p in zip(ps, found, strict=True)}
-    return [
-        msgspec.structs.replace(
-            line, p_adjusted=corrected.get((line.metric, line.family or "", line.cases or place), line.ratio.p)
-        )
-        for place, line in enumerate(lines)
-    ]
+    corrected = {name: dict(zip(ps, _adjust(ps.values()), strict=True)) for name, ps in families.items()}
+
+    def p_of(place: int, line: MetricComparison) -> float:
+        name = line.metric, line.family
+        if line.counts and not line.reason:
+            return corrected[name][line.cases or place]
+        return _adjust([*families[name].values(), line.ratio.p])[-1]
+
+    return [msgspec.structs.replace(line, p_adjusted=p_of(place, line)) for place, line in enumerate(lines)]
+
+
+def _adjust(ps: Iterable[float]) -> list[float]:
+    return [float(p) for p in adjust(np.array(list(ps), dtype=np.float64))]
 
 
 def in_run(data: Measurements, wanted: Sequence[tuple[Member, Member, Metric, str]]) -> list[MetricComparison]:
@@ -139,10 +144,8 @@ def in_run(data: Measurements, wanted: Sequence[tuple[Member, Member, Metric, st
     return adjusted([*lines, *(line for line in others if line.paired)])[: len(lines)]
 
 
-def _family(data: Measurements, first: Member, second: Member) -> str | None:
+def _family(data: Measurements, first: Member, second: Member) -> str:
     """Return the family of a comparison within a run: its baseline, the later one if both cases are baselines."""
-    if first.control_of is not None or second.control_of is not None:
-        return None
     targets = [base.target for base in data.compared_with(first.comparison) if base in (first, second)]
     return targets[-1] if targets else first.target
 
@@ -210,6 +213,7 @@ def _compared(
         ratio=paired(logs) if logs else unpaired(*sides),
         floor=floor,
         family=_family(data, first, second),
+        counts=first.control_of is None and second.control_of is None,
         cases=tuple(sorted((first.case, second.case))),
     )
 
