@@ -68,6 +68,8 @@ class _Pipeline:
         self.console = console
         self.earlier = earlier
         """The run to resume."""
+        self.making_ns = 0
+        """Time in which models were made or prepared: a model is made once, so it is no overhead of a run."""
 
     def run(self, results: Path) -> tuple[Path, ExitCode]:
         """Plan, execute and record. Return the run's folder and the exit code."""
@@ -77,7 +79,10 @@ class _Pipeline:
             plan = self._plan(probes, spawner)
             versions, tool_reasons = query_tools(probes, spawner)
             writer = self._open(results, plan, {"runoff": __version__, **versions})
+            began_ns += self.making_ns
+            writer.info.making_ns += self.making_ns
             with nullcontext() if self.earlier else measuring(writer.folder), self._accounted(writer, began_ns):
+                before = self.earlier.records if self.earlier else ()
                 context = ExecutionContext(
                     suite=self.suite,
                     targets=plan.targets,
@@ -86,8 +91,8 @@ class _Pipeline:
                     spawner=spawner,
                     scratch=scratch,
                     secret=secrets.token_hex(),
-                    sampling=Sampling(self.suite, writer.info, writer.folder, _widest_interval),
-                    before=self.earlier.records if self.earlier else (),
+                    sampling=Sampling(self.suite, writer.info, writer.folder, _widest_interval, before),
+                    before=before,
                     meters=_find_meters(plan.ready.cases, spawner, writer.info),
                 )
                 self._execute(context, plan, writer)
@@ -100,19 +105,23 @@ class _Pipeline:
         """Return the cases with A/A controls, the models with their prepared files, and the targets' capabilities."""
         suite = self.suite
         targets = find_targets(suite.names("targets"), suite.targets, self.folder)
-        models = ensure_models(suite.names("models"), spawner, self.console.print, _package_models(suite, targets))
+        with self._making():
+            packages = _package_models(suite, targets)
+            models = ensure_models(suite.names("models"), spawner, self.console.print, packages)
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
         discovered = discover(targets, spawner)
         if self.earlier:
             info = self.earlier.info
-            ready = find_again(info, models, spawner, self._say)
+            with self._making():
+                ready = find_again(info, models, spawner, self._say)
             return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
         planned = with_verifications(make_plan(suite, formats, discovered), discovered, manifests)
         cases = with_controls(planned, discovered, suite.suite.baselines)
         everything = with_control_targets(cases, discovered)
-        ready = prepare_models(cases, models, everything, spawner, self._say)
+        with self._making():
+            ready = prepare_models(cases, models, everything, spawner, self._say)
         return _Plan(ready=ready, targets=everything, probes=probes)
 
     def _execute(self, context: ExecutionContext, plan: _Plan, writer: RunWriter) -> None:
@@ -123,6 +132,13 @@ class _Pipeline:
         with Bar(jobs, context.sampling, self.console) as bar:
             execute(context, cases, plan.probes, writer, bar)
         writer.info.finished = _now()
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """Add the time of the block to `making_ns`."""
+        began_ns = time.monotonic_ns()
+        yield
+        self.making_ns += time.monotonic_ns() - began_ns
 
     @contextmanager
     def _accounted(self, writer: RunWriter, began_ns: int) -> Iterator[None]:
@@ -237,7 +253,9 @@ def _widest_interval(run: Run, probe: str) -> tuple[float, str] | None:
 
 def _exit_code(run: Run) -> ExitCode:
     statuses = {record.status for record in run.records}
-    if "error" in statuses or excluded(run):
+    # what is known to be missing is not started; a process without a value had a tool or a meter that failed
+    failed = any(record.status == "not-measured" and record.spawn_ns for record in run.records)
+    if "error" in statuses or failed or excluded(run):
         return ExitCode.CASE_FAILED
     return ExitCode.OK if "ok" in statuses else ExitCode.NOTHING_RUNS_HERE
 

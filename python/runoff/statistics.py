@@ -200,6 +200,16 @@ def adjust(ps: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
+def spread_bounds(n: int) -> tuple[float, float]:
+    """Return between which multiples of an interval's width the true one lies, with 95% confidence: the chi interval.
+
+    The width is that of `paired` for `n` units, at least two: for five 0.60 to 2.9 times, for thirty 0.76 to 1.5 times.
+    """
+    freedom = n - 2 * (n // TRIMMED) - 1
+    low, high = stats.chi2.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], freedom)
+    return float(np.sqrt(freedom / high)), float(np.sqrt(freedom / low))
+
+
 def outliers(values: NDArray[np.float64]) -> Outliers:
     """Count the values, shape ``(n,)``, that lie beyond Tukey's fences (*Exploratory Data Analysis*, 1977)."""
     if not len(values):

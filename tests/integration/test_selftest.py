@@ -120,6 +120,10 @@ def _no_ratio_of_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runoff.analysis.validity.clock_disagreements", lambda *_: {})
 
 
+def _no_outputs_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.measure.live_process.check_outputs", lambda *_: None)
+
+
 def _no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runoff.measure.result._check_phases", lambda *_: None)
 
@@ -134,6 +138,7 @@ TAKEN_OUT: list[tuple[tuple[str, ...], Callable[[pytest.MonkeyPatch], None]]] = 
     (("fallback",), _no_provider_check),
     (("fallback-claimed",), _no_provider_in_effect),
     (("threads",), _no_counted_threads),
+    (("deferred",), _no_outputs_time),
     (("clock",), _no_clock),
     (("clock-fast",), _no_ratio_of_clocks),
     (("clock-phases",), _no_phases),

@@ -38,7 +38,8 @@ def compared(fields: dict[str, dict[str, Any]], probe: str = "latency", **turned
 
 def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
-    assert {point.outcome for point in points} == {"ok"}
+    # its runs have no turns without an inference
+    assert {point.outcome for point in points if point.point != "clocks compared"} == {"ok"}
     # except energy, which this run does not have
     assert len(points) == 2 * (len(POINTS) - 1)
 

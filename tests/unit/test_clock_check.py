@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from orchestra import case_of, info_of, record_of, result_of
 
+from runoff.analysis.audit import audit
 from runoff.analysis.clock_check import clock_disagreements
 from runoff.analysis.validity import excluded
 from runoff.records.protocol import Timings
@@ -82,7 +83,7 @@ def test_unmodified_runners_stay(seed: int, noise: dict[str, Any], tmp_path: Pat
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("disturbed", [0.0, 0.25, 0.5])
-@pytest.mark.parametrize("blocks", [2, 8])
+@pytest.mark.parametrize("blocks", [5, 8])
 def test_a_clock_that_is_three_percent_slow_is_excluded(
     seed: int, disturbed: float, blocks: int, tmp_path: Path
 ) -> None:
@@ -98,6 +99,18 @@ def test_a_clock_that_is_three_percent_slow_is_excluded(
     assert excluded(run).keys() == {found[0]}
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("blocks", [2, 5])
+def test_processes_that_differ_for_their_whole_life_are_not_excluded(seed: int, blocks: int, tmp_path: Path) -> None:
+    """Each process has an exchange of its own, up to 3% of a turn: turns of one process are no repetitions of it."""
+    rng = np.random.default_rng(seed)
+    run = run_of(tmp_path, seed, 0)
+    records = [
+        latency(rng, name, block, own_ms=rng.uniform(0.05, 0.3), turns=160) for block in range(blocks) for name in NAMES
+    ]
+    assert clock_disagreements(Run(tmp_path, run.info, tuple(records))) == {}
+
+
 def test_a_baseline_with_such_a_clock_is_excluded_if_all_others_agree(tmp_path: Path) -> None:
     (found,) = clock_disagreements(run_of(tmp_path, changes={"base": {"pace": 0.97}})).items()
     assert found[0] == case_of("base").id
@@ -106,11 +119,36 @@ def test_a_baseline_with_such_a_clock_is_excluded_if_all_others_agree(tmp_path: 
     assert clock_disagreements(run_of(tmp_path, changes=two)) == {}, "who of four is right is not known"
 
 
+def audited(run: Run) -> tuple[str, str]:
+    """Return outcome and detail of the point of the audit."""
+    (point,) = [point for point in audit(run) if point.point == "clocks compared"]
+    return point.outcome, point.detail
+
+
 @pytest.mark.parametrize(
-    "unknown", [{"empty": 0}, {"turns": 8}, {"group_size": 1}], ids=["no empty turns", "few turns", "alone"]
+    ("unknown", "why"),
+    [
+        ({"empty": 0}, "no turns without an inference"),
+        ({"turns": 8}, "8 turns (16 are needed)"),
+        ({"group_size": 1}, "nothing was interleaved with it"),
+    ],
+    ids=["no empty turns", "few turns", "alone"],
 )
-def test_cases_that_cannot_be_compared_are_not_excluded(unknown: dict[str, Any], tmp_path: Path) -> None:
-    assert clock_disagreements(run_of(tmp_path, changes={"mine": {"pace": 0.9, **unknown}})) == {}
+def test_cases_that_cannot_be_compared_are_not_excluded_and_the_audit_says_so(
+    unknown: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    run = run_of(tmp_path, changes={"mine": {"pace": 0.9, **unknown}})
+    assert clock_disagreements(run) == {}
+    assert audited(run) == ("unknown", f"compared with round trips: base, again, other; not compared: mine ({why})")
+
+
+def test_the_audit_says_what_was_compared(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    assert audited(run) == ("ok", "compared with round trips: base, again, mine, other")
+    run.info.baselines = ("absent",)
+    assert audited(run) == ("unknown", f"not compared: {', '.join(NAMES)} (no baseline to compare it with)")
+    one_block = run_of(tmp_path, blocks=1)
+    assert audited(one_block) == ("unknown", f"not compared: {', '.join(NAMES)} (1 block (2 are needed))")
 
 
 def test_one_block_of_few_turns_gives_no_interval(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from runoff.analysis.comparisons import across, noise_floor, within
 from runoff.analysis.measurements import Measurements, of_run
 from runoff.analysis.metric_samples import Metric
+from runoff.analysis.samples import tidy
+from runoff.analysis.summary import summarise
 from runoff.analysis.wording import words
 from runoff.cli.main import cli
 from runoff.compare import formats
@@ -25,6 +27,10 @@ from runoff.compare.metrics import parse_metric
 from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.compare.show import markdown
 from runoff.records.errors import ExitCode, RunoffError
+from runoff.statistics import adjust
+
+if TYPE_CHECKING:
+    from runoff.records.schema import Run
 
 MEDIAN = parse_metric("latency.median")
 
@@ -152,6 +158,38 @@ def test_many_comparisons_are_corrected_for() -> None:
     lines = adjusted(made)
     assert all(line.p_adjusted >= line.ratio.p for line in lines)
     assert any(line.p_adjusted > line.ratio.p for line in lines)
+
+
+def report_lines(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the lines on the median latency in the report of `run`, by target and baseline."""
+    lines = summarise(run, tidy(run)).to_dict("records")
+    return {(one["target"], one["baseline"]): one for one in lines if one["metric"] == "inference.warm"}
+
+
+def test_a_pair_of_baselines_is_one_hypothesis_and_a_control_is_none() -> None:
+    run = turns_run({"main": 10.0, "one": 10.02, "two": 10.04})
+    run.info.baselines = ("one", "main")
+    lines = report_lines(run)
+    of_main = [lines["one", "main"]["p_adjusted"], lines["two", "main"]["p_adjusted"]]
+    made = [compare_targets(of_run(run), "main", name, ["latency.median"]).lines[0] for name in ("one", "two")]
+    assert of_main == pytest.approx(list(adjust(np.array([line.ratio.p for line in made]))))
+    assert lines["main", "one"]["p_adjusted"] == lines["one", "main"]["p_adjusted"]
+    (alone,) = compare_targets(of_run(run), "one", "two", ["latency.median"]).lines
+    assert lines["two", "one"]["p_adjusted"] == pytest.approx(alone.ratio.p), "the family of one: only two"
+    (control,) = compare_targets(of_run(run), "main", "main-again", ["latency.median"]).lines
+    with_it = adjust(np.array([*(line.ratio.p for line in made), control.ratio.p]))
+    assert lines["main-again", "main"]["p_adjusted"] == control.p_adjusted == pytest.approx(with_it[-1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_comparison_within_a_run_is_corrected_as_in_its_report(seed: int) -> None:
+    run = turns_run({"main": 10.0, "one": 10.03} | {f"far{at}": 20.0 for at in range(6)}, seed=seed)
+    (line,) = compare_targets(of_run(run), "main", "one", ["latency.median"]).lines
+    expected = report_lines(run)["one", "main"]
+    assert line.p_adjusted == pytest.approx(expected["p_adjusted"])
+    assert words(line.verdict) == expected["verdict"]
+    (mirrored,) = compare_targets(of_run(run), "one", "main", ["latency.median"]).lines
+    assert mirrored.p_adjusted == pytest.approx(expected["p_adjusted"])
 
 
 @pytest.mark.parametrize(

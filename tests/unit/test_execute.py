@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,11 @@ def sets_of(text: str, targets: Mapping[str, TargetInfo]) -> list[list[str]]:
     return sorted([case.target for case in job.cases] for job in jobs)
 
 
-def test_the_cases_of_a_comparison_are_interleaved_if_all_support_turns() -> None:
+def test_the_cases_of_a_comparison_that_support_turns_are_interleaved() -> None:
     assert sets_of(HEAD, targets_of("a", "b", **TURNS)) == [["a", "b"]]
     assert sets_of(HEAD, targets_of("a", **TURNS) | targets_of("b")) == [["a"], ["b"]]
+    assert sets_of(HEAD, targets_of("a", "c", **TURNS) | targets_of("b")) == [["a", "c"], ["b"]]
+    assert sets_of(HEAD, targets_of("a", "b")) == [["a"], ["b"]]
     assert sets_of(f'{HEAD}[measure.latency]\nmode = "alone"\n', targets_of("a", "b", **TURNS)) == [["a"], ["b"]]
 
 
@@ -199,6 +202,28 @@ def test_a_probe_that_is_not_measured_leaves_the_others(
     outcomes["a", "accuracy"] = "not-measured"
     found = [(record.probe, record.status) for record in measure(writer) if record.case.endswith(".a")]
     assert found == [("accuracy", "not-measured"), ("life", "ok"), ("life", "ok")]
+
+
+@pytest.mark.parametrize("status", ["error", "not-measured"])
+def test_a_pass_for_a_time_ends_when_no_case_is_left(
+    status: str, writer: RunWriter, outcomes: dict[tuple[str, str], str]
+) -> None:
+    outcomes.update(dict.fromkeys([("a", "life"), ("b", "life")], status))
+    writer.info.time_s = 0.5
+    measure(writer, cases=[case_of(name, ("life",)) for name in ("a", "b")])
+    stop = writer.info.stops["life"]
+    assert (stop.cause, stop.blocks) == ("no-case", 1)
+
+
+def test_the_time_of_an_interrupted_job_is_measured_time(writer: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> list[Record]:
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runoff.measure.execute, "_measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(writer)
+    assert writer.info.measured_ns >= 50_000_000
 
 
 @pytest.mark.usefixtures("outcomes")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.measure.live_process import check_clock, check_parts
+from runoff.measure.live_process import check_clock, check_first, check_outputs, check_parts
 
 if TYPE_CHECKING:
     from runoff.records.protocol import Workload
@@ -69,3 +67,50 @@ def test_time_of_a_part_that_the_workload_does_not_have_is_refused(workload: Wor
     doubt = check_parts({"inference": [10], part: [50]}, workload)
     assert doubt is not None
     assert (doubt.kind, doubt.message) == ("garbage", f"the workload {workload} has no part {part!r}")
+
+
+def exchanges(later_ms: float, writing_ms: float, seed: int, count: int = 20) -> tuple[list[int], list[int]]:
+    """Return the requests of outputs, and empty turns, of a runner that computes for `later_ms` when it is asked."""
+    rng = np.random.default_rng(seed)
+    late = rng.exponential(0.4 * MS, (2, count)) + 0.05 * MS
+    return (late[0] + (later_ms + 1.5 * writing_ms) * MS).astype(int).tolist(), late[1].astype(int).tolist()
+
+
+@pytest.mark.parametrize(("writing_ms", "inference_ms"), [(0.1, 0.02), (0.1, 8.0), (30.0, 8.0)])
+@given(seed=st.integers(0, 10_000))
+def test_outputs_that_are_only_written_are_accepted_whatever_their_size(
+    writing_ms: float, inference_ms: float, seed: int
+) -> None:
+    assert check_outputs(*exchanges(0.0, writing_ms, seed), writing_ms * MS, inference_ms * MS) is None
+
+
+@pytest.mark.parametrize(("writing_ms", "inference_ms"), [(0.1, 0.002), (0.1, 4.0), (1.0, 0.002)])
+@given(seed=st.integers(0, 10_000))
+def test_outputs_that_are_computed_when_they_are_requested_are_rejected(
+    writing_ms: float, inference_ms: float, seed: int
+) -> None:
+    doubt = check_outputs(*exchanges(8.0, writing_ms, seed), writing_ms * MS, inference_ms * MS)
+    assert doubt is not None
+    assert doubt.kind == "clock"
+    assert "when they were requested" in doubt.message
+
+
+def test_slow_exchanges_are_no_reason() -> None:
+    assert check_outputs([7 * MS] * 15, [4 * MS] * 5, 0.0, 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("single", "first", "fine"),
+    [
+        ([100, 105, 110], [90, 250, 100, 95], True),
+        ([100, 105, 110], [4, 5, 6, 5], False),
+        ([900, 905, 910], [880, 870, 40, 40, 40, 40], True),
+        ([], [5], True),
+        ([100], [], True),
+    ],
+    ids=["the same", "left out", "compiled in stages", "no warm-up", "no turns"],
+)
+def test_the_first_of_several_inferences_takes_as_long_as_one_alone(
+    single: list[int], first: list[int], *, fine: bool
+) -> None:
+    assert (check_first(single, first) is None) == fine

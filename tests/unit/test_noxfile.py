@@ -12,6 +12,7 @@ import pytest
 from runoff import paths
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -34,6 +35,51 @@ def test_sessions_that_others_need_take_no_arguments(noxfile: ModuleType) -> Non
     # before a release all tests run, whatever was requested
     needed.discard("tests")
     assert [name for name in sorted(needed) if "posargs" in inspect.getsource(sessions[name].func)] == []
+
+
+class Speed:
+    """A session that measures nothing: it adds a run to `folder`, unless it is None, and fails at the command `bad`."""
+
+    def __init__(self, folder: Path | None, bad: str, *posargs: str) -> None:
+        self.posargs = posargs
+        self.commands: list[tuple[str, ...]] = []
+        self._folder, self._bad = folder, bad
+
+    def run(self, *command: str, **_: object) -> None:
+        """Record a command."""
+        self.commands.append(command)
+        if self._bad in command:
+            raise RuntimeError(self._bad)
+        if "bench" in command and self._folder:
+            (self._folder / "speed-new").mkdir(parents=True)
+            (self._folder / "speed-new" / "gate.md").write_text("the new one")
+
+    def error(self, message: str) -> None:
+        """End the session."""
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize("form", ["--results {}", "--results={}"])
+def test_the_new_run_of_the_suite_speed_is_published_if_its_limits_hold(
+    form: str, noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noxfile, "ROOT", tmp_path)
+    (tmp_path / "results" / "reference" / "speed").mkdir(parents=True)
+    for folder in (tmp_path / "results", tmp_path / "there"):
+        (folder / "speed-older").mkdir(parents=True)
+    speed = nox.registry.get()["speed"].func
+    options = form.format(tmp_path / "there").split()
+    session = Speed(tmp_path / "there", "", *options)
+    speed(session)
+    gate, published = session.commands[1:]
+    assert (gate[1:3], published[-1]) == (("gate", str(tmp_path / "there" / "speed-new")), gate[2])
+    assert (tmp_path / "results" / "reference" / "speed" / "gate.md").read_text() == "the new one"
+    failing = Speed(tmp_path / "results", "gate")
+    with pytest.raises(RuntimeError, match="gate"):
+        speed(failing)
+    assert len(failing.commands) == 2, "published, though a limit is exceeded"
+    with pytest.raises(RuntimeError, match="no new run"):
+        speed(Speed(None, "", *options))
 
 
 @pytest.mark.parametrize(("variable", "wanted"), [("1", True), ("0", False), ("", False)])

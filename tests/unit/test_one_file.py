@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from orchestra import manifest_of
+from orchestra import case_of, info_of, manifest_of, record_of
 from rich.console import Console
 
 import runoff.bench
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import stability
 from runoff.analysis.summary import summarise
-from runoff.bench import bench
+from runoff.bench import _exit_code, bench
 from runoff.compare.metrics import parse_metric
 from runoff.models.store import StoredModel
 from runoff.probes import PROBES
@@ -22,6 +23,9 @@ from runoff.records.errors import ExitCode
 from runoff.records.files import read_run
 from runoff.records.manifest import Example, StoredFile
 from runoff.records.protocol import TensorSpec
+from runoff.records.reason import Reason
+from runoff.records.schema import Run
+from runoff.report.terminal import harness_line
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
@@ -91,6 +95,41 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = manifest_of(files={"onnx": file}, examples=(example,), inputs=(tensor,), outputs=(tensor,))
     net = StoredModel(tmp_path, manifest)
     monkeypatch.setattr(runoff.bench, "ensure_models", lambda *_: {"net": net})
+
+
+@pytest.mark.usefixtures("model")
+def test_models_that_are_made_first_are_no_overhead_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runoff.bench.ensure_models
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(1.2)
+        return made(*arguments)
+
+    monkeypatch.setattr(runoff.bench, "ensure_models", slowly)
+    (tmp_path / "extended.toml").write_text(SUITE.replace("startup", "life").replace('"mine", ', ""), encoding="utf-8")
+    began = time.monotonic()
+    folder, _ = bench(tmp_path / "extended.toml", tmp_path / "results", Console(file=io.StringIO()))
+    lasted_s, info = time.monotonic() - began, read_run(folder).info
+    assert info.making_ns >= 1.2e9
+    assert 0 < info.elapsed_ns <= lasted_s * 1e9 - info.making_ns
+    assert harness_line(info).endswith(" ms in which models were made")
+
+
+FAILED = Reason("tool-failed", "it left no readable report")
+MISSING = Reason("tool-missing", "it is not here")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"status": "not-measured", "spawn_ns": 5, "reason": FAILED}, ExitCode.CASE_FAILED),
+        ({"status": "not-measured", "reason": MISSING}, ExitCode.OK),
+        ({"status": "error", "reason": FAILED}, ExitCode.CASE_FAILED),
+    ],
+)
+def test_a_tool_that_failed_in_the_middle_is_a_failure(fields: dict[str, Any], code: ExitCode, tmp_path: Path) -> None:
+    records = (record_of(), record_of(probe="counters", **fields))
+    assert _exit_code(Run(tmp_path, info_of(case_of("mine", ("life", "counters"))), records)) == code
 
 
 @pytest.mark.usefixtures("model")

@@ -74,8 +74,22 @@ def test_disk_use_of_a_case(analysis: Analysis) -> None:
     )
     changed = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
     (shown,) = (section.text for section in sections(changed, PLOTS) if section.title == "Footprint")
-    assert f"| {first} | 3.0 | 0.5 | 3.5 |" in shown
-    assert f"| {second} |  |  | not known |" in shown
+    assert f"| {first} | 3.00 MB | 0.500 MB | 3.50 MB |  |" in shown
+    assert f"| {second} |  |  |  | not known |" in shown
+
+
+def test_controls_and_null_runners_have_no_footprint_and_details_of_the_audit_are_in_one_row(
+    analysis: Analysis,
+) -> None:
+    sizes = {case.id: Footprint({"program": 3_000_000}) for case in analysis.run.info.cases}
+    info = msgspec.structs.replace(analysis.run.info, footprints=sizes)
+    changed = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
+    shown = {part.title: part.text for part in (*validity(changed), *sections(changed, []))}
+    assert "null-" in "".join(sizes)
+    assert "null-" not in shown["Footprint"]
+    assert "-again." not in shown["Footprint"]
+    rows = [line for line in shown["Fairness audit"].splitlines()[2:] if line.startswith("|")]
+    assert len(rows) == len({(point.point, point.outcome) for point in analysis.audit})
 
 
 def test_unavailable_cases_are_a_line_below_the_table(analysis: Analysis) -> None:

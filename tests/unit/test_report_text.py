@@ -21,6 +21,8 @@ from runoff.report.text import Figure, full, interval, number, plural
         (Figure(5000.0, 4990.0, 5020.0, "count", 10), "5,000 (4,990 to 5,020)"),
         (Figure(0.98, None, None, "CPUs", 1), "0.980 CPUs"),
         (Figure(0.0, None, None, "ns", 1), "0 µs"),
+        (Figure(-0.25, None, None, "ratio", 4), "-0.250"),
+        (Figure(-2_500_000.0, -2_600_000.0, -2_400_000.0, "ns", 4), "-2.5 ms (-2.6 to -2.4)"),
         (Figure(), ""),
     ],
 )

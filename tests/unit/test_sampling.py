@@ -14,9 +14,13 @@ import runoff.measure.stopping
 from runoff.measure.stopping import FEWEST, Sampling
 from runoff.plan.quantities import parse_duration, parse_percent
 from runoff.records.errors import RunoffError
+from runoff.records.reason import Reason
+from runoff.records.schema import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runoff.records.schema import Case, Record
 
 PROBES = ("life", "latency", "memory")
 
@@ -42,14 +46,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 Interval = tuple[float, str] | None
 
 
+SUITE = suite_of(f"{HEAD}[measure.blocks]\nlife = 4\nmemory = 3\n")
+
+
 def sampling_of(
-    precision: float | None = None, time_s: float | None = None, widest: Callable[[], Interval] = lambda: None
+    precision: float | None = None,
+    time_s: float | None = None,
+    widest: Callable[[], Interval] = lambda: None,
+    cases: Sequence[Case] = (case_of("a", PROBES),),
+    stops: Mapping[str, Stop] | None = None,
+    before: Sequence[Record] = (),
 ) -> Sampling:
-    info = info_of(case_of("a", PROBES))
-    info.precision, info.time_s = precision, time_s
-    return Sampling(
-        suite_of(f"{HEAD}[measure.blocks]\nlife = 4\nmemory = 3\n"), info, Path(), lambda _run, _probe: widest()
-    )
+    info = info_of(*cases)
+    info.precision, info.time_s, info.stops = precision, time_s, dict(stops or {})
+    return Sampling(SUITE, info, Path(), lambda _run, _probe: widest(), before)
 
 
 def blocks_of(sampling: Sampling, probe: str, clock: Clock, block_s: float) -> int:
@@ -90,6 +100,25 @@ def test_unused_time_of_a_probe_goes_to_the_next(clock: Clock) -> None:
 
 def test_two_blocks_are_measured_however_short_the_time(clock: Clock) -> None:
     assert blocks_of(sampling_of(time_s=1.0), "life", clock, 1000) == 2
+
+
+def test_probes_of_skipped_cases_only_get_no_time(clock: Clock) -> None:
+    cases = [case_of("a", ("latency",)), case_of("b", PROBES, skipped=Reason("format", "it cannot"))]
+    assert blocks_of(sampling_of(time_s=100.0, cases=cases), "latency", clock, 1) == 100
+
+
+def test_a_resumed_run_has_the_time_that_is_left(clock: Clock) -> None:
+    side_by_side = [(0, 20), (1, 19), (5, 25), (30, 35)]
+    before = [
+        record_of(probe=probe, block=block, spawn_ns=began * 10**9, exit_ns=end * 10**9)
+        for probe in ("life", "latency", "memory")
+        for block, (began, end) in enumerate(side_by_side)
+    ]
+    ended = Stop(cause="precision", blocks=3, widest=0.02, widest_case="net.classify.a")
+    sampling = sampling_of(time_s=100.0, stops={"life": ended}, before=before)
+    assert blocks_of(sampling, "life", clock, 1) == 2, "blocks that the records have"
+    assert sampling.end("life", 2, before) == ended
+    assert blocks_of(sampling, "latency", clock, 1) == 100 - 2 * 30, "two probes ran for 30 s each"
 
 
 def test_a_block_that_cannot_finish_is_not_started(clock: Clock) -> None:

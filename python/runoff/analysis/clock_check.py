@@ -4,6 +4,7 @@ A runner whose clock runs slow reports less time than its turns took, and looks 
 turn is small and similar for all runners of a comparison: the exchange by pipe (measured by empty turns and
 subtracted), copies into tensors, cold caches; 0.1 to 0.2 ms were seen, on idle and on busy machines. A busy machine
 wakes processes late, which only ever adds to a round trip: of successive turns, the shortest unreported times count.
+A process pays its own costs for its whole life, so a block of turns gives one value, whatever its length.
 A case that leaves more time unreported than the case it is compared with has two ratios, so its times are excluded.
 """
 
@@ -20,7 +21,7 @@ from runoff.records.reason import Reason
 from runoff.statistics import paired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +32,9 @@ LEAST_SHARE = 0.01
 LEAST_NS = 100_000
 """A difference counts if its interval is beyond both: this share of a turn, and this time. 3% shows from 3.4 ms on."""
 TURNS = 16
-"""Successive turns that are condensed into one value: their shortest unreported times count."""
+"""Successive turns of which the shortest unreported times count."""
+FEWEST_BLOCKS = 2
+"""One gives no interval."""
 _SHORTEST = 0.1
 """Quantile that represents the undisturbed turns on a busy machine."""
 _PARTS = ("preprocess", "inference")
@@ -56,7 +59,8 @@ def clock_disagreements(run: Run) -> dict[str, Reason]:
     cases = {case.id: case for case in run.info.cases}
     processes: _Processes = defaultdict(dict)
     for record in run.records:
-        if record.case in cases and (turns := _turns(record, cases[record.case])):
+        turns = _turns(record, cases[record.case]) if record.case in cases else ""
+        if isinstance(turns, _Turns):
             processes[record.case][record.block] = turns
     peers: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in run.info.cases:
@@ -82,18 +86,37 @@ def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> d
     return wrong
 
 
-def _turns(record: Record, case: Case) -> _Turns | None:
-    """Return the turns of a process that was interleaved with others, if the unreported time of a turn is known.
+def not_compared(records: Iterable[Record], case: Case) -> str:
+    """Return the reason why the clock of `case` is not compared with those of others; empty if it can be.
 
-    Batches are omitted: some runners join them outside the timed region, as the protocol permits.
+    `records` are those of its interleaved probe.
     """
+    found = [_turns(record, case) for record in records]
+    reasons = [one for one in found if isinstance(one, str)]
+    blocks = len(found) - len(reasons)
+    if blocks >= FEWEST_BLOCKS:
+        return ""
+    return f"{blocks} block ({FEWEST_BLOCKS} are needed)" if blocks else next(iter(reasons), "no result")
+
+
+def _turns(record: Record, case: Case) -> _Turns | str:
+    """Return the turns of a process; or the reason if their unreported time is not comparable with that of others."""
     stats, result = record.turned, record.result
-    if record.status != "ok" or stats is None or result is None or stats.group_size < 2 or not stats.empty_ns:  # noqa: PLR2004
-        return None
+    if record.status != "ok":
+        return f"status {record.status}"
+    if stats is None or result is None:
+        return "the runner timed itself"
     count = len(stats.roundtrip_ns)
     parts = [result.samples[name].warm_ns[stats.warmup :] for name in _PARTS if name in result.samples]
-    if case.settings.batch > 1 or count < TURNS or any(len(part) != count * stats.inferences for part in parts):
-        return None
+    obstacles = {
+        "some runners join batches outside the timed region": case.settings.batch > 1,
+        "nothing was interleaved with it": stats.group_size < 2,  # noqa: PLR2004
+        f"{count} turns ({TURNS} are needed)": count < TURNS,
+        "no turns without an inference": not stats.empty_ns,
+        "not every turn has its times": any(len(part) != count * stats.inferences for part in parts),
+    }
+    if obstacle := next((why for why, holds in obstacles.items() if holds), ""):
+        return obstacle
     reported = np.sum([np.reshape(part, (count, stats.inferences)).sum(axis=1) for part in parts], axis=0)
     unreported = np.asarray(stats.roundtrip_ns, dtype=np.float64) - reported
     edges = pairwise([*range(0, count - TURNS + 1, TURNS), count])
@@ -104,7 +127,7 @@ def _turns(record: Record, case: Case) -> _Turns | None:
 def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio | None:
     """Return the excess of the round trips of `mine` over the reported times, relative to `theirs`, if there is one."""
     units = list(_units(mine, theirs))
-    if len(units) < 2:  # noqa: PLR2004 (one gives no interval)
+    if len(units) < FEWEST_BLOCKS:
         return None
     excess = paired(units)
     turn_ns = float(np.median([turns.reported_ns for turns in mine.values()]))
@@ -112,16 +135,16 @@ def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio |
 
 
 def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator[NDArray[np.float64]]:
-    """Yield the logarithms of 1 + excess, of the same successive turns in the same block.
+    """Yield for each block the logarithms of 1 + excess, of the same successive turns.
 
     There are few empty turns, and an error in them affects all units: `mine` use the median, `theirs` the least.
     """
     for block in sorted(mine.keys() & theirs.keys()):
         own, other = mine[block], theirs[block]
         empty_ns = float(np.median(own.empty_ns) - other.empty_ns.min())
-        for own_ns, other_ns in zip(own.unreported_ns, other.unreported_ns, strict=False):
-            share = (own_ns - other_ns - empty_ns) / own.reported_ns
-            yield np.array([np.log1p(max(share, -0.5))])
+        shared = min(len(own.unreported_ns), len(other.unreported_ns))
+        shares = (own.unreported_ns[:shared] - other.unreported_ns[:shared] - empty_ns) / own.reported_ns
+        yield np.log1p(np.maximum(shares, -0.5))
 
 
 def _reason(excess: Ratio, baseline: Case | None) -> Reason:

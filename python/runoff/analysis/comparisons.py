@@ -17,7 +17,7 @@ from runoff.probes import is_interleaved
 from runoff.statistics import Estimate, Ratio, adjust, mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +50,12 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     ratio: Ratio = _NO_RATIO
     """First / second: above 1 is better than the first."""
     floor: float | None = None
+    family: str = ""
+    """Comparisons of one metric and one family are corrected together."""
+    counts: bool = True
+    """Whether it is in the family; an A/A control is corrected as if it were, and does not change the others."""
+    cases: tuple[str, ...] = ()
+    """The two cases, sorted, if both are of one run: in either order they are one hypothesis."""
     p_adjusted: float = nan
     reason: str = ""
     """Reason why the two cannot be compared; empty if they can."""
@@ -97,16 +103,51 @@ def run_verdicts(data: Measurements) -> dict[Key, dict[str, Verdict]]:
 
 
 def adjusted(lines: Iterable[MetricComparison]) -> list[MetricComparison]:
-    """Return `lines` with p-values corrected for many comparisons; those of one metric are one family."""
+    """Return `lines` with p-values corrected for many comparisons; those of one metric and family together.
+
+    A pair of cases counts once, in whichever order it was compared.
+    """
     lines = list(lines)
-    families: defaultdict[str, list[int]] = defaultdict(list)
+    families: defaultdict[tuple[str, str], dict[object, float]] = defaultdict(dict)
     for place, line in enumerate(lines):
-        families[line.metric].append(place)
-    for places in families.values():
-        ps = adjust(np.array([lines[place].ratio.p for place in places], dtype=np.float64))
-        for place, p in zip(places, ps, strict=True):
-            lines[place] = msgspec.structs.replace(lines[place], p_adjusted=float(p))
-    return lines
+        if line.counts and not line.reason:
+            families[line.metric, line.family].setdefault(line.cases or place, line.ratio.p)
+    corrected = {name: dict(zip(ps, _adjust(ps.values()), strict=True)) for name, ps in families.items()}
+
+    def p_of(place: int, line: MetricComparison) -> float:
+        name = line.metric, line.family
+        if line.counts and not line.reason:
+            return corrected[name][line.cases or place]
+        return _adjust([*families[name].values(), line.ratio.p])[-1]
+
+    return [msgspec.structs.replace(line, p_adjusted=p_of(place, line)) for place, line in enumerate(lines)]
+
+
+def _adjust(ps: Iterable[float]) -> list[float]:
+    return [float(p) for p in adjust(np.array(list(ps), dtype=np.float64))]
+
+
+def in_run(data: Measurements, wanted: Sequence[tuple[Member, Member, Metric, str]]) -> list[MetricComparison]:
+    """Return a comparison within one run for each of `wanted`: first case, second case, metric and label.
+
+    They are corrected as in the report of the run: with all others of their families, whichever are wanted.
+    """
+    lines = [within(data, *one) for one in wanted]
+    others = [
+        _compared(data, base, member, metric, None)
+        for metric in dict.fromkeys(metric for _, _, metric, _ in wanted)
+        for member in data.members
+        if member.computes and member.control_of is None
+        for base in data.compared_with(member.comparison)
+        if base is not member
+    ]
+    return adjusted([*lines, *(line for line in others if line.paired)])[: len(lines)]
+
+
+def _family(data: Measurements, first: Member, second: Member) -> str:
+    """Return the family of a comparison within a run: its baseline, the later one if both cases are baselines."""
+    targets = [base.target for base in data.compared_with(first.comparison) if base in (first, second)]
+    return targets[-1] if targets else first.target
 
 
 def estimate(cell: MetricSamples, metric: Metric) -> Estimate:
@@ -171,6 +212,9 @@ def _compared(
         paired=bool(logs),
         ratio=paired(logs) if logs else unpaired(*sides),
         floor=floor,
+        family=_family(data, first, second),
+        counts=first.control_of is None and second.control_of is None,
+        cases=tuple(sorted((first.case, second.case))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Validity of results: cases that are excluded from timing results, and reasons for missing results."""
+"""Validity of results: cases that are excluded from the results, and reasons for missing results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def disagreements(run: Run) -> dict[str, Reason]:
 
 
 def excluded(run: Run) -> dict[str, Reason]:
-    """Return, by case id, the reason if a case is excluded from timing results: wrong outputs, or a wrong clock."""
+    """Return, by case id, the reason if a case is excluded from all results but accuracy: wrong outputs or clock."""
     return clock_disagreements(run) | disagreements(run)
 
 

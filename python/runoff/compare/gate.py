@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runoff.analysis.comparisons import MetricComparison, adjusted, within
+from runoff.analysis.comparisons import MetricComparison, adjusted, in_run, within
 from runoff.analysis.measurements import of_run
 from runoff.analysis.summary import summarise
 from runoff.analysis.wording import percent, words
@@ -151,15 +151,13 @@ class _Gate:
 
     def comparisons(self, pairs: Sequence[tuple[Limit, Member]]) -> dict[tuple[str, str], MetricComparison]:
         """Return the comparisons that limits on changes need, by case and metric."""
-        wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}
-        lines = []
-        for member, metric in wanted.values():
-            base = self.data.baseline(member.comparison)
-            if self.saved is not None:
-                lines.append(against(self.saved, self.data, member, metric))
-            elif base is not None:
-                lines.append(within(self.data, base, member, metric, member.case))
-        return {(line.label, line.metric): line for line in adjusted(lines)}
+        wanted = {(m.case, str(limit.metric)): (m, limit.metric) for limit, m in pairs if limit.relative}.values()
+        if self.saved is not None:
+            lines = adjusted([against(self.saved, self.data, *one) for one in wanted])
+        else:
+            based = [(self.data.baseline(member.comparison), member, metric) for member, metric in wanted]
+            lines = in_run(self.data, [(base, m, metric, m.case) for base, m, metric in based if base is not None])
+        return {(line.label, line.metric): line for line in lines}
 
     def check(self, limit: Limit, member: Member, lines: dict[tuple[str, str], MetricComparison]) -> LimitResult:
         """Return the outcome of a limit for a case."""

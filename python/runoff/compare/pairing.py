@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runoff.analysis.comparisons import RAW, MetricComparison, across, adjusted, shares, within
+from runoff.analysis.comparisons import RAW, MetricComparison, across, adjusted, in_run, shares
 from runoff.analysis.metric_samples import Metric
 from runoff.analysis.verdict import BETTER_WORSE
 from runoff.compare.metrics import MAIN, parse_metric
@@ -55,15 +55,18 @@ def compare_targets(data: Measurements, first: str, second: str, names: Sequence
     for name in (first, second):
         if name not in targets:
             raise RunoffError(f"{data.name} has no target {name!r}", did_you_mean(name, targets))
-    lines = []
-    for comparison, one, other in _couples(data, first, second):
-        wanted = [metric for metric in metrics if names or data.cell(one, metric) or data.cell(other, metric)]
-        lines += [within(data, one, other, metric, comparison) for metric in wanted]
+    wanted = [
+        (one, other, metric, comparison)
+        for comparison, one, other in _couples(data, first, second)
+        for metric in metrics
+        if names or data.cell(one, metric) or data.cell(other, metric)
+    ]
+    lines = in_run(data, wanted)
     _refuse_nothing(lines, f"{data.name} has no comparison of {first} and {second}")
     notes = []
     if not all(line.paired or line.reason for line in lines):
         notes.append(f"{data.name} did not interleave {first} and {second}: the values include drift between them")
-    return RunComparison(first, second, adjusted(lines), _unfair(data), notes)
+    return RunComparison(first, second, lines, _unfair(data), notes)
 
 
 def _couples(data: Measurements, first: str, second: str) -> list[tuple[str, Member, Member]]:

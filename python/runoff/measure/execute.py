@@ -67,7 +67,7 @@ def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe)
 def _groups(
     suite: Suite, cases: Sequence[Case], targets: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
-    """Return the cases that are started together: those of a comparison, if the probe and all of them interleave."""
+    """Return the cases that are started together: those of a comparison that can be interleaved, if the probe does."""
     if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
         return [(case,) for case in cases]
     comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
@@ -75,8 +75,8 @@ def _groups(
         comparisons[case.comparison].append(case)
     made: list[tuple[Case, ...]] = []
     for members in comparisons.values():
-        able = all(takes_turns(targets[case.target]) for case in members)
-        made += [tuple(members)] if able else [(case,) for case in members]
+        able = tuple(case for case in members if takes_turns(targets[case.target]))
+        made += [*([able] if able else []), *((case,) for case in members if case not in able)]
     return made
 
 
@@ -111,6 +111,9 @@ def execute(
                     order += len(records)
                     done += records
             block += 1
+            if sampling.until is not None and not _cases_left(Job(tuple(_runnable(cases, probe)), probe, -1), done):
+                sampling.abandon()
+                break
         if measured:
             writer.info.stops[probe.name] = sampling.end(probe.name, block, records_of(probe))
             writer.save_info()
@@ -142,8 +145,12 @@ def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter
         if pause:
             time.sleep(pause)
             writer.info.paused_ns += round(pause * 1e9)
-        before = context.spawner.measured_ns
-        records = _measure(context, job, blanks)
+        before, began_ns = context.spawner.measured_ns, time.monotonic_ns()
+        try:
+            records = _measure(context, job, blanks)
+        except BaseException:  # the time of an interrupted job is no overhead
+            writer.info.measured_ns += time.monotonic_ns() - began_ns
+            raise
         writer.info.measured_ns += context.spawner.measured_ns - before
         writer.info.paused_ns += sum(map(_idle_ns, records))
     for record in records:

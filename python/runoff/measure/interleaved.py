@@ -126,7 +126,10 @@ class ProcessGroup:
         return sum(process.outcome.finished.cpu_ns for process in self.processes.values() if process.outcome)
 
     def warm_up(self) -> None:
-        """Take turns until each process was steady once or the time for it is over."""
+        """Take turns until each process was steady once or the time for it is over.
+
+        A process whose outputs took too long leaves the group, before its times decide the length of the turns.
+        """
         until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
         while self.active:
             self.round(1)
@@ -135,6 +138,7 @@ class ProcessGroup:
             late = self.rounds >= WINDOW * WINDOWS and time.monotonic() > until
             if late or self.steady >= self.active.keys():
                 break
+        self.each(LiveProcess.check_outputs_time)
 
     def inferences(self, turn_ns: float, most: int) -> int:
         """Return the inferences in a turn, at most `most`, that make the fastest process take `turn_ns`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from runoff.measure.huge_pages import huge_bytes
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_result, check_turn
+from runoff.measure.warmup import WINDOW, WINDOWS
 from runoff.probes.latency import turns
 from runoff.processes import LINE_BYTES
 from runoff.records import untrusted
@@ -21,6 +23,8 @@ from runoff.records.reason import Reason, ReasonError
 from runoff.records.schema import InterleavingStats
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runoff.measure.job import ExecutionContext, Job
     from runoff.records.protocol import Result, Workload
     from runoff.records.schema import Case
@@ -32,8 +36,14 @@ UNREPORTED_NS = 300_000
 """A turn may last this much longer than the runner reports, beyond an empty turn: copies into its tensors."""
 UNREPORTED_SHARE_OF_BATCHES = 0.25
 """The same with batches, which some runners join outside the timed region, as the protocol permits."""
+OUTPUTS_SHARE = 0.25
+WRITES = 4
+"""Outputs may take this share of an inference, and as long as runoff takes to write such files this many times."""
+SKIPPED = 3
+"""An inference alone may take this many times as long as the first of several, which had to wake up like it."""
 BUSY = 0.1
 """A thread computes if it uses at least this share of the CPU time of the busiest thread of the process."""
+_TRIALS = 5
 _TICKS = 20
 """Fewer ticks of CPU time do not show which threads compute."""
 _TICK_S = 0.01
@@ -60,6 +70,11 @@ class LiveProcess:
         """By example, the worst comparison."""
         self._unreported_ns: list[int] = []
         self._empty_ns: list[int] = []
+        self._outputs_ns: list[int] = []
+        self._written: list[WrittenTensor] = []
+        """The latest outputs."""
+        self._single_ns: list[int] = []
+        """The latest inferences of the warm-up: each had a turn of its own."""
         self._threads: dict[int, float] = {}
         self._began_ns = self._before_ns = 0
         self._huge = context.suite.measure.latency.huge_pages
@@ -119,7 +134,10 @@ class LiveProcess:
     def _check_outputs(self, first: int) -> None:
         batch = self.case.settings.batch
         places = [(first + offset) % self.items for offset in range(batch)]
-        outputs = _decode(self._ask("outputs\n"), list[WrittenTensor])
+        began = time.monotonic_ns()
+        line = self._ask("outputs\n")
+        self._outputs_ns.append(time.monotonic_ns() - began)
+        outputs = self._written = _decode(line, list[WrittenTensor])
         parity, reason = check_turn(self.case, self._model, self._order, places, outputs)
         self.checked += 1
         self._keep(parity)
@@ -135,7 +153,8 @@ class LiveProcess:
 
     def begin(self) -> None:
         """Begin the measured turns: CPU time used before does not count."""
-        self.roundtrip_ns, self._unreported_ns = [], []
+        self._single_ns, self._warmup = self.inference_ns[-WINDOW * WINDOWS :], len(self.inference_ns)
+        self.roundtrip_ns, self._unreported_ns, self._empty_ns, self._outputs_ns = [], [], [], []
         self._threads, self._began_ns, self._before_ns = self._cpu_s(), time.monotonic_ns(), self.waited_ns
 
     def end(self) -> None:
@@ -144,12 +163,32 @@ class LiveProcess:
         Raises
         ------
         TurnError
-            If the turns lasted longer than the runner reports.
+            If the turns lasted longer than the runner reports, or work was put off or left out.
         """
         self._used = {thread: spent - self._threads.get(thread, 0.0) for thread, spent in self._cpu_s().items()}
         self._huge_bytes = huge_bytes(self._live.pid) if self._huge else None
         self._in_turns_ns, self._lasted_ns = self.waited_ns - self._before_ns, time.monotonic_ns() - self._began_ns
         reason = check_clock(self.roundtrip_ns, self._unreported_ns, self._empty_ns, self.case.settings.batch)
+        count = len(self.inference_ns[self._warmup :]) // len(self.roundtrip_ns) if self.roundtrip_ns else 1
+        reason = reason or check_first(self._single_ns, self.inference_ns[self._warmup :: count])
+        if reason:
+            raise TurnError(reason)
+        self.check_outputs_time()
+
+    def check_outputs_time(self) -> None:
+        """Check the time that the outputs took since the start, or since `begin`.
+
+        Raises
+        ------
+        TurnError
+            If the runner computed only when the outputs were requested.
+        """
+        if not self._outputs_ns:
+            return
+        for _ in range(0 if self._empty_ns else _TRIALS):
+            self.turn([])
+        writing_ns = _writing_ns([Path(tensor.path).stat().st_size for tensor in self._written], self._files.folder)
+        reason = check_outputs(self._outputs_ns, self._empty_ns, writing_ns, median(self.inference_ns))
         if reason:
             raise TurnError(reason)
 
@@ -168,6 +207,7 @@ class LiveProcess:
             checked=self.checked,
             roundtrip_ns=tuple(self.roundtrip_ns),
             empty_ns=tuple(self._empty_ns),
+            outputs_ns=tuple(self._outputs_ns),
             busy_threads=busy,
             huge_bytes=self._huge_bytes,
             waiting_share=round(max(0.0, idle_s) / waiting_s, 3) if busy and waiting_s > 0 else None,
@@ -268,6 +308,50 @@ def check_clock(roundtrips: list[int], unreported: list[int], empty: list[int], 
         f"(of {roundtrip_ns / 1e6:.2f} ms)"
     )
     return Reason("clock", message, "inference covers the whole call, preprocess all from file to tensor")
+
+
+def check_outputs(outputs: list[int], empty: list[int], writing_ns: float, inference_ns: float) -> Reason | None:
+    """Return the reason if the outputs took so long that they were computed when they were requested. Times are in ns.
+
+    `outputs` are the requests of outputs, `empty` the turns without an inference, which on a busy machine take long
+    too; `writing_ns` is what runoff takes to write files of the same sizes, so that large outputs and slow disks are no
+    reason. `inference_ns` is reported.
+    """
+    excess_ns = _least(outputs) - 2 * _least(empty)
+    if excess_ns <= OUTPUTS_SHARE * inference_ns + WRITES * writing_ns + UNREPORTED_NS:
+        return None
+    message = (
+        f"the outputs took {excess_ns / 1e6:.2f} ms when they were requested, after an inference of "
+        f"{inference_ns / 1e6:.2f} ms; files of their sizes are written in {writing_ns / 1e6:.2f} ms"
+    )
+    return Reason("clock", message, "inference covers the whole call, up to outputs that can be read on the CPU")
+
+
+def check_first(single: list[int], first: list[int]) -> Reason | None:
+    """Return the reason if the first inference of a turn of several took much less than those that were alone.
+
+    Only the last of a turn is checked, so a runner could leave out the others. All times are in ns.
+    """
+    # a runtime that compiles in stages may become faster at any moment: but not just after the warm-up, every time
+    first_ns = max(first[:WINDOW], default=0)
+    if not single or not first or _least(single) <= SKIPPED * first_ns:
+        return None
+    message = f"the first of several inferences took {first_ns} ns, one alone {_least(single)} ns"
+    return Reason("clock", message, "every inference of a turn is computed")
+
+
+def _writing_ns(sizes: Sequence[int], folder: Path) -> float:
+    """Return the median time in ns in which files of `sizes` bytes are written to `folder`."""
+    files = [(folder / f".size.{place}", bytes(size)) for place, size in enumerate(sizes)]
+    took = []
+    for _ in range(_TRIALS):
+        began = time.monotonic_ns()
+        for path, data in files:
+            path.write_bytes(data)
+        took.append(time.monotonic_ns() - began)
+    for path, _ in files:
+        path.unlink()
+    return median(took)
 
 
 def _least(durations: list[int]) -> int:

@@ -25,6 +25,7 @@ class RequestFiles:
     """The request of one process, and the files of request and result in an existing folder."""
 
     def __init__(self, request: Request, folder: Path) -> None:
+        self.folder = folder
         self.result = folder / "result.json"
         self._request = request
         self._path = folder / "request.json"

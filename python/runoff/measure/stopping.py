@@ -10,7 +10,7 @@ from runoff.probes import PROBES
 from runoff.records.schema import Run, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from runoff.plan.suite import Suite
@@ -29,23 +29,30 @@ DEFAULT_TIME_S = 600.0
 class Sampling:
     """Decides, block by block, whether a probe needs another.
 
-    `suite` has the number of blocks, for a run without precision and budget. `info` and `folder` are the run.
-    `widest_interval` returns, for a run and a probe, half the relative width of the widest interval and its case, or
-    None without any interval.
+    `suite` has the number of blocks, for a run without precision and budget. `info` and `folder` are the run, `before`
+    the records of its earlier attempts, whose time counts. `widest_interval` returns, for a run and a probe, half the
+    relative width of the widest interval and its case, or None without any interval.
     """
 
     def __init__(
-        self, suite: Suite, info: RunInfo, folder: Path, widest_interval: Callable[[Run, str], tuple[float, str] | None]
+        self,
+        suite: Suite,
+        info: RunInfo,
+        folder: Path,
+        widest_interval: Callable[[Run, str], tuple[float, str] | None],
+        before: Sequence[Record] = (),
     ) -> None:
         self._suite = suite
         self._widest_interval = widest_interval
         self._run = (folder, info)
         self._precision = info.precision
         self._adaptive = info.precision is not None or info.time_s is not None
+        self._ended = dict(info.stops) if self._adaptive else {}
+        wanted = {name for case in info.cases if case.skipped is None for name in case.probes}
+        sampled = [name for name in PROBES if PROBES[name].sampled and name in wanted]
+        self._waiting = [name for name in sampled if name not in self._ended]
         self._left_s = info.time_s or DEFAULT_TIME_S
-        self._waiting = [
-            name for name in PROBES if PROBES[name].sampled and any(name in case.probes for case in info.cases)
-        ]
+        self._spend(sum(_lasted_s(record for record in before if record.probe == name) for name in sampled))
         self.until: float | None = None
         """End of the pass on the clock of `time.monotonic`; None if blocks are counted."""
         self._began = 0.0
@@ -71,7 +78,7 @@ class Sampling:
     def needs_block(self, probe: str, blocks: int, records: Sequence[Record]) -> bool:
         """Return whether another block of `probe` is needed after `blocks` of them, which gave `records`."""
         if self.until is None:
-            return blocks < self._suite.blocks(probe)
+            return blocks < self.min_blocks(probe)
         if blocks < FEWEST_BLOCKS:
             return True
         mean_s = (time.monotonic() - self._began) / blocks
@@ -81,15 +88,24 @@ class Sampling:
             return False
         return not self._narrow(blocks, records)
 
+    def abandon(self) -> None:
+        """Note that the pass ends because no case is left that could be measured."""
+        self._cause = "no-case"
+
     def end(self, probe: str, blocks: int, records: Sequence[Record]) -> Stop:
-        """End the pass of `probe` and return the reason."""
+        """End the pass of `probe` and return the reason; that of an earlier attempt if the pass had ended there."""
+        if probe in self._ended:
+            return self._ended[probe]
         if probe in self._waiting:
             self._waiting.remove(probe)
-            self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))
+            self._spend(time.monotonic() - self._began)
         if PROBES[probe].sampled:
             self._widest = self._widest_interval(self._of(records), probe)
         width, case = self._widest or (None, "")
         return Stop(cause=self._cause, blocks=blocks, widest=width, widest_case=case)
+
+    def _spend(self, seconds: float) -> None:
+        self._left_s = max(0.0, self._left_s - seconds)
 
     def _narrow(self, blocks: int, records: Sequence[Record]) -> bool:
         if self._precision is None or blocks < self._next_look:
@@ -104,3 +120,12 @@ class Sampling:
     def _of(self, records: Sequence[Record]) -> Run:
         folder, info = self._run
         return Run(folder, info, tuple(records))
+
+
+def _lasted_s(records: Iterable[Record]) -> float:
+    """Return for how many seconds at least one process of `records` was running: some ran at the same time."""
+    lasted_ns = until_ns = 0
+    for began_ns, end_ns in sorted((record.spawn_ns, record.exit_ns) for record in records):
+        lasted_ns += max(0, end_ns - max(began_ns, until_ns))
+        until_ns = max(until_ns, end_ns)
+    return lasted_ns / 1e9

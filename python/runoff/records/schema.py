@@ -64,6 +64,8 @@ class InterleavingStats(Struct, frozen=True, kw_only=True):
     """Each measured turn by runoff's own clock, from request to response."""
     empty_ns: tuple[int, ...] = ()
     """The same for turns without an inference, between the measured ones: only the cost of the exchange."""
+    outputs_ns: tuple[int, ...] = ()
+    """The same for the request of the outputs after a measured turn: they are written to files."""
     busy_threads: int | None = None
     """Threads of the process that computed during its turns, counted from outside; None if that is impossible."""
     huge_bytes: int | None = None
@@ -171,7 +173,8 @@ class Stop(Struct, frozen=True, kw_only=True):
     """The reason why the sampling of a probe ended."""
 
     cause: str
-    """``blocks`` (all blocks of the suite), ``precision`` (narrow enough) or ``time`` (the budget is used up)."""
+    """``blocks`` (all blocks of the suite), ``precision`` (narrow enough), ``time`` (the budget is used up) or
+    ``no-case`` (none was left that could be measured)."""
     blocks: int
     widest: float | None = None
     """Half the width of the widest interval at the end, relative (0.02 is 2%); None without an interval."""
@@ -223,6 +226,8 @@ class RunInfo(Struct, kw_only=True):
     """Of that, inside measured processes."""
     paused_ns: int = 0
     """Of that, deliberate pauses."""
+    making_ns: int = 0
+    """Wall time before that in which models were made or prepared."""
 
     @property
     def overhead_ns(self) -> int:

@@ -54,6 +54,7 @@ def stop_words(probe: str, stop: Stop, info: RunInfo) -> str:
         if info.time_s
         else "reached the time limit",
         "blocks": "as requested by the suite",
+        "no-case": "no case was left to measure",
     }
     where = f" ({stop.widest_case})" if stop.widest_case else ""
     widest = "" if stop.widest is None else f"; the widest interval is \N{PLUS-MINUS SIGN}{percent(stop.widest)}{where}"

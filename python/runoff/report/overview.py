@@ -318,7 +318,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "precision": info.precision,
         "time_s": info.time_s,
         "harness": {
-            **{name: getattr(info, name) for name in ("elapsed_ns", "measured_ns", "paused_ns")},
+            **{name: getattr(info, name) for name in ("elapsed_ns", "measured_ns", "paused_ns", "making_ns")},
             "own_ns": info.overhead_ns,
             "own_share": info.overhead_share,
         },

@@ -44,6 +44,7 @@ LIFE = (
     "Phases, in milliseconds, of one process per case: the one with the median total. They add up to the total. "
     "summary.csv has the median of each phase."
 )
+FOOTPRINT = "What a case needs on disk to run, without the Python interpreter and the system's libraries."
 OUTLIERS = (
     "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. All are included in every "
     "estimate and plot."
@@ -60,7 +61,7 @@ class Section(Struct, frozen=True):
 
 def validity(analysis: Analysis) -> Iterator[Section]:
     """Yield the sections on whether numbers are comparable and reliable."""
-    yield Section("Fairness audit", _audit(analysis))
+    yield from _shared("Fairness audit", details.audit(analysis))
     yield from _shared("Stability", details.stability(analysis, BY_ID), STABILITY)
 
 
@@ -72,7 +73,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield from _shared(
         "Same output", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
     )
-    yield from _footprint(analysis)
+    yield from _shared("Footprint", details.footprint(analysis, BY_ID), FOOTPRINT)
     yield from _shared("Machine and versions", details.machine(analysis))
     yield Section("The harness", harness_line(analysis.run.info) + ".")
     if not analysis.life.empty:
@@ -91,23 +92,6 @@ def _shared(title: str, content: Table, note: str = "", empty: str = "") -> Iter
         yield Section(title, "\n\n".join(filter(None, (note, markdown(content)))))
     elif empty:
         yield Section(title, empty)
-
-
-def _footprint(analysis: Analysis) -> Iterator[Section]:
-    """Yield the section on disk space; none for a run that did not record it."""
-    footprints = analysis.run.info.footprints
-    parts = list(dict.fromkeys(part for one in footprints.values() for part in one.parts))
-    rows = [
-        [case, *(_megabytes(one.parts.get(part)) for part in parts), one.reason or _megabytes(sum(one.parts.values()))]
-        for case, one in footprints.items()
-    ]
-    if rows:
-        note = "Megabytes on disk: what a case needs to run, without the Python interpreter and the system's libraries."
-        yield Section("Footprint", f"{note}\n\n{table(['case', *parts, 'total'], rows)}")
-
-
-def _megabytes(size: int | None) -> str:
-    return "" if size is None else f"{size / 1e6:,.1f}"
 
 
 def _energy(analysis: Analysis) -> Iterator[Section]:
@@ -164,13 +148,3 @@ def _columns(analysis: Analysis, cases: list[str]) -> Iterator[tuple[str, dict[s
         if case.id in cases:
             grouped.setdefault(", ".join(case.comparison), {})[case.target] = case.id
     yield from grouped.items()
-
-
-def _audit(analysis: Analysis) -> str:
-    """Return a row for each point and outcome, with the comparisons that share it."""
-    comparisons: dict[tuple[str, str, str], list[str]] = {}
-    for point in analysis.audit:
-        comparisons.setdefault((point.point, point.outcome, point.detail), []).append(", ".join(point.comparison))
-    count = len({point.comparison for point in analysis.audit})
-    rows = ([*key, f"all {count}" if len(where) == count else "; ".join(where)] for key, where in comparisons.items())
-    return table(["point", "outcome", "detail", "comparisons"], rows)

@@ -30,6 +30,8 @@ COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
 _NAMED = 6
 """Most targets that are named in a line of unavailable cases; the rest are counted."""
+MADE_NS = 1e9
+"""Models that took less to make are not mentioned: they were there."""
 MOST_HARNESS = 0.10
 """Permitted overhead of runoff itself, as a share of a run's wall time."""
 _MOST_BASELINES = 2
@@ -104,7 +106,9 @@ def harness_line(info: RunInfo) -> str:
     verdict = "under" if info.overhead_share < MOST_HARNESS else "over"
     share = f"{info.overhead_share:.1%} of the run's time was spent outside measured processes"
     elapsed = number(Figure(info.elapsed_ns, unit="ns"))
-    return f"harness: {share} ({verdict} the threshold of {MOST_HARNESS:.0%}); {elapsed} in total"
+    making = number(Figure(info.making_ns, unit="ns"))
+    made = f", after {making} of model export" if info.making_ns > MADE_NS else ""
+    return f"harness: {share} ({verdict} the threshold of {MOST_HARNESS:.0%}); {elapsed} in total{made}"
 
 
 def titled_table(title: str) -> Table:

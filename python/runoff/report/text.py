@@ -75,7 +75,7 @@ def scale(figure: Figure) -> tuple[float, str, int]:
     """Return the divisor, the unit's name and the decimals to print."""
     value = figure.value or 0.0
     steps = _SCALES.get(figure.unit, ((0.0, 1.0, "" if figure.unit in {"count", "ratio"} else figure.unit),))
-    _, divisor, name = next(step for step in steps if value >= step[0])
+    _, divisor, name = next(step for step in steps if abs(value) >= step[0])
     if figure.low is not None and figure.high is not None and figure.high > figure.low:
         return divisor, name, decimals(value / divisor, figure.low / divisor, figure.high / divisor)
     return divisor, name, min(decimals(value / divisor, 0, 0), 9)

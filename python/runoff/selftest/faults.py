@@ -64,6 +64,7 @@ FAULTS = (
         provider=UNAVAILABLE,
     ),
     Fault(name="threads", what="uses two threads and reports one", kinds=("threads",), point="threads"),
+    Fault(name="deferred", what="computes only when its output is requested", kinds=("clock",)),
     Fault(name="clock", what="reports half of the elapsed time", kinds=("clock",)),
     Fault(name="clock-fast", what="reports 3% less than the elapsed time", kinds=("clock",)),
     Fault(name="clock-phases", what="stamps phases with a clock that is an hour ahead", kinds=("clock",)),

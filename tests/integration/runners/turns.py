@@ -24,10 +24,10 @@ def take(how: str, request: dict[str, Any]) -> dict[str, Any]:
             time.sleep(1000)
         if line.strip() == "outputs":
             named = (latest + 1) % len(request["inputs"]) if how == "items" else latest
-            say(json.dumps(outputs(request, before if how == "late" else latest, named)))
+            say(json.dumps(outputs(how, request, before if how == "late" else latest, named)))
             continue
         firsts = [int(word) for word in line.split()]
-        took = [compute(how) for _ in firsts]
+        took = [1000 if how == "defers" else compute(how) for _ in firsts]
         reported += took
         before, latest = latest, (firsts or [latest])[-1]
         times = {"inference": took[1:] if how == "few" else took, "preprocess": [0 for _ in firsts]}
@@ -47,8 +47,10 @@ def compute(how: str) -> int:
     return reported.get(how, took)
 
 
-def outputs(request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:
+def outputs(how: str, request: dict[str, Any], item: int, named: int) -> list[dict[str, Any]]:
     """Write the output for `item`, and report it as the output for `named`."""
+    if how == "defers":
+        compute(how)
     image = Path(request["inputs"][item]["image"])
     data = image.with_name(f"{image.stem}.reference.bin").read_bytes()
     path = Path(request["outputs_dir"], f"logits.{named}.bin")

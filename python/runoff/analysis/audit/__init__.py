@@ -32,6 +32,7 @@ POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
     "settings applied": resources.applied,
     "environment": resources.environment,
     "timed the same way": measurement.timed,
+    "clocks compared": measurement.clocks,
     "idle while waiting": measurement.waiting,
     "A/A control": measurement.control,
     "energy": measurement.energy,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import Found, same
+from runoff.analysis.clock_check import not_compared
 from runoff.analysis.evidence import NOISY_SD
 from runoff.analysis.machine_noise import OTHERS
 from runoff.analysis.validity import timed_how
 from runoff.analysis.wording import percent
+from runoff.plan.baselines import baselines_of
+from runoff.probes import PROBES, is_interleaved
+from runoff.statistics import spread_bounds
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import AuditGroup
+    from runoff.records.schema import Case
 
 
 def timed(group: AuditGroup) -> Found:
@@ -24,6 +29,26 @@ def timed(group: AuditGroup) -> Found:
     if not how:
         return Found("unknown", "no case has a latency record")
     return same(how, "warm inferences")
+
+
+def clocks(group: AuditGroup) -> Found | None:
+    """Return whether reported times were compared with runoff's round trips; None without warm inferences.
+
+    A case whose clock disagreed has failed, so the point is only whether there was a comparison.
+    """
+    members = [case for case in (*group.cases, *group.controls) if group.turned(case)]
+    if not members:
+        return None
+    records = {case.id: [one for one in group.records[case.id] if is_interleaved(one.probe)] for case in members}
+    reasons = {case.target: not_compared(records[case.id], case) for case in members}
+    baselines = [case.target for case in baselines_of(members, group.run.info.baselines)]
+    if len(members) == 1 or all(reasons[name] for name in baselines):
+        reasons = {name: why or "no baseline to compare it with" for name, why in reasons.items()}
+    blind = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values() if why}
+    compared = ", ".join(name for name, why in reasons.items() if not why)
+    detail = [f"compared with round trips: {compared}"] if compared else []
+    detail += [f"not compared: {', '.join(names)} ({why})" for why, names in blind.items()]
+    return Found("unknown" if blind else "ok", "; ".join(detail))
 
 
 def waiting(group: AuditGroup) -> Found:
@@ -51,8 +76,20 @@ def control(group: AuditGroup) -> Found:
             continue
         if group.effective[first.id] and group.effective[again.id] != group.effective[first.id]:
             return Found("differs", f"{again.target} did not run as {first.target} did")
-        return Found("ok", f"{again.target} repeats {first.target}")
+        return Found("ok", f"{again.target} repeats {first.target}{_floors(group, again)}")
     return Found("unknown", "no baseline ran twice: verdicts have no noise floor")
+
+
+def _floors(group: AuditGroup, again: Case) -> str:
+    """Return how well the noise floors of timed probes are known, which depends on the blocks of the control."""
+    known = []
+    for probe in (probe for probe in PROBES.values() if probe.timed):
+        blocks = {one.block for one in group.records[again.id] if (one.probe, one.status) == (probe.name, "ok")}
+        if len(blocks) > 1:
+            low, high = spread_bounds(len(blocks))
+            known.append(f"{probe.name} {low:.2f} to {high:.2f} ({len(blocks)} blocks)")
+    multiples = "with 95 % confidence its true spread lies between these multiples of the noise floor"
+    return f"; {multiples}: {', '.join(known)}" if known else ""
 
 
 def energy(group: AuditGroup) -> Found | None:
