@@ -160,7 +160,7 @@ def test_many_comparisons_are_corrected_for() -> None:
     assert any(line.p_adjusted > line.ratio.p for line in lines)
 
 
-def report_lines(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
+def report_lines(run: Run) -> dict[tuple[str, str], dict[Any, Any]]:
     """Return the lines on the median latency in the report of `run`, by target and baseline."""
     lines = summarise(run, tidy(run)).to_dict("records")
     return {(one["target"], one["baseline"]): one for one in lines if one["metric"] == "inference.warm"}
