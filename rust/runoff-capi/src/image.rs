@@ -24,7 +24,6 @@ pub struct Images {
     paths: Vec<PathBuf>,
     spec: Preprocess,
     resizer: Resizer,
-    pixels: Vec<u8>,
     /// Pixels that were turned upright; empty until an image needs it.
     upright: Vec<u8>,
     cropped: TypedImage<'static, U8x3>,
@@ -42,7 +41,7 @@ impl Images {
             }
         }
         let cropped = TypedImage::new(spec.crop, spec.crop);
-        Self { paths, spec, resizer: Resizer::new(), pixels: Vec::new(), upright: Vec::new(), cropped, normalised }
+        Self { paths, spec, resizer: Resizer::new(), upright: Vec::new(), cropped, normalised }
     }
 
     /// How many images there are.
@@ -64,12 +63,12 @@ impl Images {
         let path = self.paths[item].clone();
         let shown = path.display();
         let file = read(&path)?;
-        let (width, height) = self.decode(&file, &path)?;
+        let (decoded, width, height) = decode(&file, &path)?;
         let orientation = Orientation::of_jpeg(&file);
         let (pixels, (width, height)) = if orientation == Orientation::UPRIGHT {
-            (&self.pixels, (width, height))
+            (&decoded, (width, height))
         } else {
-            let size = orientation.apply(&self.pixels, width, height, &mut self.upright);
+            let size = orientation.apply(&decoded, width, height, &mut self.upright);
             (&self.upright, size)
         };
         let options = self.kept(width, height);
@@ -80,28 +79,6 @@ impl Images {
         self.resizer.resize_typed(&source, &mut self.cropped, &options).map_err(|error| internal(&error))?;
         normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())
-    }
-
-    /// Decodes the JPEG file `file` into `self.pixels`; returns width and height.
-    fn decode(&mut self, file: &[u8], path: &Path) -> Result<(u32, u32), Failure> {
-        let shown = path.display();
-        let unreadable = |why: &str| Failure::new("image-unreadable", format!("image {shown}: {why}"), HINT);
-        let damaged = |_| unreadable("damaged, truncated or unsupported JPEG file");
-        if !file.starts_with(&[0xff, 0xd8, 0xff]) {
-            return Err(unreadable("not a JPEG file, the only format of this runner"));
-        }
-        let mut decoder = Decompressor::new().map_err(damaged)?;
-        let header = decoder.read_header(file).map_err(damaged)?;
-        let (width, height, format) = (header.width, header.height, PixelFormat::RGB);
-        let count = width.saturating_mul(height);
-        if count > MAX_PIXELS {
-            let message = format!("image {shown}: {width} x {height} is more than {MAX_PIXELS} pixels");
-            return Err(Failure::new("image-too-large", message, "scale it down first"));
-        }
-        self.pixels.resize(3 * count, 0);
-        let image = Image { pixels: &mut self.pixels[..], width, pitch: 3 * width, height, format };
-        decoder.decompress(file, image).map_err(damaged)?;
-        Ok((u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0)))
     }
 
     /// The part of the source that remains when the shorter side is resized and the middle is cut out.
@@ -132,6 +109,28 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         };
         Failure::new(kind, format!("image {}: {reason}", path.display()), "check the path")
     })
+}
+
+/// Decodes the JPEG file `file` to RGB pixels; returns them, width and height.
+fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Failure> {
+    let shown = path.display();
+    let unreadable = |why: &str| Failure::new("image-unreadable", format!("image {shown}: {why}"), HINT);
+    let damaged = |_| unreadable("damaged, truncated or unsupported JPEG file");
+    if !file.starts_with(&[0xff, 0xd8, 0xff]) {
+        return Err(unreadable("not a JPEG file, the only format of this runner"));
+    }
+    let mut decoder = Decompressor::new().map_err(damaged)?;
+    let header = decoder.read_header(file).map_err(damaged)?;
+    let (width, height, format) = (header.width, header.height, PixelFormat::RGB);
+    let count = width.saturating_mul(height);
+    if count > MAX_PIXELS {
+        let message = format!("image {shown}: {width} x {height} is more than {MAX_PIXELS} pixels");
+        return Err(Failure::new("image-too-large", message, "scale it down first"));
+    }
+    let mut pixels = vec![0; 3 * count];
+    let image = Image { pixels: &mut pixels[..], width, pitch: 3 * width, height, format };
+    decoder.decompress(file, image).map_err(damaged)?;
+    Ok((pixels, u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0)))
 }
 
 /// Interleaved bytes to planar normalised floats.
