@@ -112,7 +112,7 @@ def test_models_that_are_made_first_are_no_overhead_of_the_run(tmp_path: Path, m
     lasted_s, info = time.monotonic() - began, read_run(folder).info
     assert info.making_ns >= 1.2e9
     assert 0 < info.elapsed_ns <= lasted_s * 1e9 - info.making_ns
-    assert harness_line(info).endswith(" ms in which models were made")
+    assert harness_line(info).endswith(" ms of model export")
 
 
 FAILED = Reason("tool-failed", "it left no readable report")
