@@ -10,7 +10,7 @@ import os
 import sys
 
 from runoff_runners.model import check_items
-from runoff_runners.process import peak_bytes
+from runoff_runners.process import mapped_library, peak_bytes
 from runoff_runners.protocol import (
     COMPILED,
     OPTIONAL_SETTINGS,
@@ -98,6 +98,7 @@ class _Runner:
         case = document.get("case")
         self._case = case if isinstance(case, str) else ""
         request = check_request(document)
+        _check_preloaded()
         settings, measure = request["settings"], request["measure"]
         # where anything fails from here on, a thread may still be at work on the first batch
         self.leaves_at_once = bool(settings["overlap"])
@@ -152,6 +153,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
     capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
     code = 0
     try:
+        _check_preloaded()
         target = load_target()
         capabilities |= {
             "workloads": ["classify", "tensor"],
@@ -171,6 +173,20 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
         }
     sys.stdout.write(json.dumps(capabilities) + "\n")
     return code
+
+
+def _check_preloaded() -> None:
+    """Check that ``LD_PRELOAD`` was obeyed: of a library that it does not find, the system only warns.
+
+    Raises
+    ------
+    RunnerError
+        ``runtime-missing``.
+    """
+    for path in os.environ.get("LD_PRELOAD", "").replace(":", " ").split():
+        if mapped_library(os.path.basename(path)) is None:
+            message = f"LD_PRELOAD: {path} was not loaded"
+            raise RunnerError("runtime-missing", message, "install the library, or unset LD_PRELOAD")
 
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:

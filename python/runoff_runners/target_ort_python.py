@@ -7,7 +7,7 @@ import onnxruntime as ort
 from runoff_runners.measure import begin_prefetch, measure, pillow_images
 from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
+from runoff_runners.protocol import OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _MODES = {"sequential": ort.ExecutionMode.ORT_SEQUENTIAL, "parallel": ort.ExecutionMode.ORT_PARALLEL}
+_IN_PLACE = {
+    "session.load_model_format": "ORT",
+    "session.use_memory_mapped_ort_model": "1",
+    "session.use_ort_model_bytes_for_initializers": "1",
+}
+"""Entries that map a prepared model, and keep its weights in the mapped file."""
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -166,6 +172,9 @@ def _options(request: Request) -> ort.SessionOptions:
     if settings["prepacking"] is not None:
         value = "0" if settings["prepacking"] else "1"
         options.add_session_config_entry("session.disable_prepacking", value)
+    if request["model"]["format"] == PREPARED:
+        for key, value in _IN_PLACE.items():
+            options.add_session_config_entry(key, value)
     if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
         check_whole_batches(request)
         options.add_free_dimension_override_by_name(_BATCH, settings["batch"])

@@ -76,6 +76,7 @@ def test_a_prepared_model_gives_the_same_output(
     assert outcome.result.status == "ok", outcome.result.message
     assert outcome.result.effective is not None
     assert outcome.result.effective.ignored == ()
+    assert outcome.result.effective.practices == ("mapped-model",)
     assert outcome.result.top[0][0].label == "palace"
     reference = np.fromfile(models / MODEL / "china.reference.bin", np.float32)
     answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
@@ -90,4 +91,4 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
     request["settings"]["prepared"] = True
     effective = execute(implementation, request, tmp_path).result.effective
     assert effective is not None
-    assert effective.ignored == ("prepared",)
+    assert (effective.ignored, effective.practices) == (("prepared",), ())
