@@ -150,9 +150,7 @@ def test_a_way_to_be_faster_differs_if_another_target_of_the_runtime_has_it(
     assert (ROOT / "docs" / "best-practice.md").is_file()
 
 
-@pytest.mark.parametrize(
-    ("environment", "outcome"), [("ort-python", "ok"), ("ort-pyo3", "differs"), (None, "differs")]
-)
+@pytest.mark.parametrize(("environment", "outcome"), [("ort-python", "ok"), ("ort-pyo3", "differs"), (None, "differs")])
 def test_a_row_of_the_suite_with_a_preloaded_library_makes_up_for_its_target(
     environment: str | None, outcome: str
 ) -> None:

@@ -55,7 +55,8 @@ def no_package() -> None:
     """Import ONNX Runtime's session and extension module without its package, which checks the system."""
     from types import ModuleType
 
-    package: Any = sys.modules["onnxruntime"] = ModuleType("onnxruntime")
+    package: Any = ModuleType("onnxruntime")
+    sys.modules["onnxruntime"] = package
     package.__path__ = [os.path.join(PACKAGES, "onnxruntime")]  # noqa: PTH118
     state = module("onnxruntime.capi._pybind_state")
     vars(package).update({name: value for name, value in vars(state).items() if name[:1] != "_"})
