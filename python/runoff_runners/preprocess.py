@@ -17,6 +17,7 @@ from runoff_runners.protocol import RunnerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from PIL import ImageFile
 

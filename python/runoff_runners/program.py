@@ -1,10 +1,11 @@
 """The program that every Python runner is: arguments, ``--capabilities``, the result, the exit code."""
 # pathlib would add milliseconds to every process:
-# ruff: noqa: PTH112
+# ruff: noqa: PTH112, PTH119
 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import sys
@@ -100,6 +101,11 @@ class _Runner:
         request = check_request(document)
         _check_preloaded()
         settings, measure = request["settings"], request["measure"]
+        # or NumPy's BLAS, which nothing here uses, would start a thread per core, and they spin for a while
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings["threads"]))
+        if settings["teardown"] == "skip" and measure["kind"] == "once":
+            # imports alone make the collector search for cycles many times; this process leaves them to the system
+            gc.disable()
         # where anything fails from here on, a thread may still be at work on the first batch
         self.leaves_at_once = bool(settings["overlap"])
         self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))

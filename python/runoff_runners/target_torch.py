@@ -242,14 +242,12 @@ def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module |
     except (RuntimeError, NotImplementedError):  # it reads a value while it is made
         return None
     held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
-    tensors = (
+    found = (
         value
         for module in network.modules()
-        for own in (vars(module), module._parameters, module._buffers)
-        for value in own.values()
-        if isinstance(value, torch.Tensor)
+        for value in (*vars(module).values(), *module.parameters(recurse=False), *module.buffers(recurse=False))
     )
-    return network if all(id(tensor) in held for tensor in tensors) else None
+    return None if any(isinstance(value, torch.Tensor) and id(value) not in held for value in found) else network
 
 
 def _load_program(path: str, request: Request) -> torch.nn.Module:

@@ -256,14 +256,14 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
-@pytest.mark.parametrize(("library", "missing"), [("libno-such.so.1", True), ("libm.so.6", False)])
-def test_a_library_that_was_not_preloaded_is_missing(library: str, missing: bool, models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["libno-such.so.1", "libm.so.6"])
+def test_a_library_that_was_not_preloaded_is_missing(library: str, models: Path, tmp_path: Path) -> None:
     target = null_python()
     preloading = msgspec.structs.replace(target, env={**target.env, "LD_PRELOAD": library})
     runner = Runner("null-python", lambda: preloading, "onnx", computes=False)
     outcome = execute(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
     capabilities = msgspec.json.decode(launch(runner, "--probe").stdout, type=Capabilities)
-    if missing:
+    if "no-such" in library:
         outcome.assert_failed("runtime-missing", 3)
         assert outcome.result.message == f"LD_PRELOAD: {library} was not loaded"
         assert capabilities.unavailable is not None

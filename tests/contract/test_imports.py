@@ -48,11 +48,12 @@ def test_tensors_need_no_pillow(runner: Runner, models: Path, tmp_path: Path) ->
     assert "PIL" not in imported
 
 
-def test_a_jpeg_needs_one_of_pillows_plugins(models: Path, tmp_path: Path) -> None:
+def test_a_jpeg_needs_no_plugin_of_pillow_for_another_format(models: Path, tmp_path: Path) -> None:
     (runner,) = (runner for runner in RUNNERS if runner.name == "ort-python")
     request = golden("once-classify", runner, models, tmp_path)
     modules = _modules(runner, request, tmp_path)
-    assert {name for name in modules if name.endswith("ImagePlugin")} == {"PIL.JpegImagePlugin"}
+    assert "PIL.Image" in modules
+    assert {name for name in modules if name.endswith("ImagePlugin")} <= {"PIL.JpegImagePlugin"}
 
 
 def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:

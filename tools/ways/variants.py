@@ -1,9 +1,9 @@
-"""Runners of ``tools/ways/*.toml``: ``runners.py TARGET WAY... --request FILE --result FILE``.
+"""Runners of ``tools/ways/*.toml``: ``variants.py TARGET WAY... --request FILE --result FILE``.
 
 The target is a built-in one of Python, changed by each `WAY`, a function of this module, before it reads the request.
 """
-# The clock is read before anything is imported:
-# ruff: noqa: E402
+# The clock is read before anything is imported, and private parts of the runners are changed:
+# ruff: noqa: ANN401, E402, SLF001
 
 from time import monotonic_ns
 
@@ -36,11 +36,6 @@ MODULES = {"ort-python": "runoff_runners.target_ort_python", "torch": "runoff_ru
 def module(name: str) -> "Any":
     """Import a module whose private parts are changed."""
     return import_module(name)
-
-
-def gc_off() -> None:
-    """Look for no reference cycles."""
-    gc.disable()
 
 
 def gc_freeze() -> None:
@@ -109,7 +104,7 @@ def _optimized(torch: "Any", usual: "Any") -> "Any":
     return torch.jit.optimize_for_inference(traced)
 
 
-def _mkldnn(torch: "Any", usual: "Any") -> "Any":
+def _mkldnn(_: "Any", usual: "Any") -> "Any":
     inner = module("torch.utils.mkldnn").to_mkldnn(usual)
     inner.forward, forward = lambda x: forward(x.to_mkldnn()).to_dense(), inner.forward
     return inner
@@ -122,7 +117,8 @@ def entry(key: str, value: str) -> "Callable[[], None]":
 
 WAYS: "dict[str, Callable[[], None]]" = {
     "plain": lambda: None,
-    "gc-off": gc_off,
+    "gc-on": gc.enable,
+    "gc-off": gc.disable,
     "gc-freeze": gc_freeze,
     "no-package": no_package,
     "not-mapped": not_mapped,
@@ -143,7 +139,7 @@ def take_words() -> "list[str]":
     while len(sys.argv) > 1 and not sys.argv[1].startswith("--"):
         words.append(sys.argv.pop(1))
     if words[:1] not in ([name] for name in MODULES) or not set(words[1:]) <= WAYS.keys():
-        sys.exit(f"usage: runners.py {'|'.join(MODULES)} [{'|'.join(WAYS)}]... --request FILE --result FILE")
+        sys.exit(f"usage: variants.py {'|'.join(MODULES)} [{'|'.join(WAYS)}]... --request FILE --result FILE")
     return words
 
 
