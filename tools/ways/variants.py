@@ -106,7 +106,8 @@ def _optimized(torch: "Any", usual: "Any") -> "Any":
 
 def _mkldnn(_: "Any", usual: "Any") -> "Any":
     inner = module("torch.utils.mkldnn").to_mkldnn(usual)
-    inner.forward, forward = lambda x: forward(x.to_mkldnn()).to_dense(), inner.forward
+    forward = inner.forward
+    inner.forward = lambda x: forward(x.to_mkldnn()).to_dense()
     return inner
 
 
