@@ -93,7 +93,7 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
     effective = execute(implementation, request, tmp_path).result.effective
     assert effective is not None
     assert effective.ignored == ("prepared",)
-    assert effective.practices == (("mapped-model",) if runner.name == "torch" else ())
+    assert effective.practices == ()
 
 
 def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...]) -> bytes:
