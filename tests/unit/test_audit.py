@@ -164,6 +164,13 @@ def test_a_row_of_the_suite_with_a_preloaded_library_makes_up_for_its_target(
     assert points["environment"] == ("ok", set_)
 
 
+def test_a_row_that_the_suite_adds_withholds_nothing() -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}, "preloaded": {"practices": ("jemalloc",)}})
+    run.info.suite["targets"] = {"preloaded": {"environment": "ort-python"}}
+    detail = "jemalloc: not ort-python, ort-rust (reasons: docs/best-practice.md)"
+    assert found(run)["best practice"] == ("ok", detail)
+
+
 def _prepared(source: str, **fields: object) -> dict[str, tuple[str, str]]:
     """Return outcome and detail of each point if the Rust target ran on a prepared file."""
     usual, native = case_of("ort-python"), msgspec.structs.replace(case_of("ort-rust"), format="ort")

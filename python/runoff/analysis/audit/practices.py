@@ -41,12 +41,14 @@ def _ways(group: AuditGroup, case: Case) -> set[str]:
 
 
 def _is_withheld(group: AuditGroup, used: Mapping[str, set[str]], target: str, name: str) -> bool:
-    """Return whether a target of the same runtime has the way `name`, and none in the environment of `target`."""
-    having = [other for other in used if name in used[other]]
+    """Return whether a target of the same runtime has the way `name`, and none in the environment of `target`.
+
+    A variant of a target, which the suite added for the comparison, withholds nothing from others.
+    """
+    hosts = {other: _host(group, other) for other in used if name in used[other]}
     runtimes = {case.target: {effective.runtime for effective in group.effective[case.id]} for case in group.cases}
-    return any(runtimes[other] & runtimes[target] for other in having) and _host(group, target) not in {
-        _host(group, other) for other in having
-    }
+    having = any(host == other and runtimes[other] & runtimes[target] for other, host in hosts.items())
+    return having and _host(group, target) not in hosts.values()
 
 
 def _host(group: AuditGroup, target: str) -> str:
