@@ -125,7 +125,7 @@ class Session(Protocol):
         """Run the model once; the outputs can be read on the CPU when it returns."""
 
     def effective(self) -> Fields:
-        """Return `runoff.records.protocol.Effective` without `denormals` and `ignored`, read back from the runtime."""
+        """Return `runoff.records.protocol.Effective`, read back from the runtime, without what the program adds."""
 
 
 class Images(Protocol):

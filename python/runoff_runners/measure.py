@@ -8,7 +8,8 @@ from time import monotonic_ns
 
 import numpy as np
 
-from runoff_runners.protocol import RunnerError
+from runoff_runners.process import is_mapped
+from runoff_runners.protocol import PREPARED, RunnerError
 from runoff_runners.tensors import read_tensor, write_tensors
 from runoff_runners.topk import read_labels, top_classes
 
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Request, Session
+    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, ModelFile, Request, Session
     from runoff_runners.prefetch import Prefetch
 
 
@@ -48,7 +49,16 @@ def measure(
         loop.turns()
     else:
         loop.first()
-    return {**loop.fields(), "effective": {**session.effective(), "denormals": denormals()}}
+    found = {"denormals": denormals(), "practices": practices(request["model"])}
+    return {**loop.fields(), "effective": {**session.effective(), **found}}
+
+
+def practices(model: ModelFile) -> list[str]:
+    """Return the practice ``mapped-model`` if the model's file is mapped now, and its weights are used in place.
+
+    Only files in a format that a runtime can use in place are looked for.
+    """
+    return ["mapped-model"] if model["format"] in (PREPARED, "pt") and is_mapped(model["path"]) else []
 
 
 def denormals() -> str:

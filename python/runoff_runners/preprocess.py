@@ -10,16 +10,16 @@ from __future__ import annotations
 from importlib import import_module
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from runoff_runners.protocol import RunnerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from PIL import ImageFile
 
     from runoff_runners.interfaces import Preprocess
 
@@ -35,7 +35,6 @@ _BEGINNINGS = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
-_PLUGINS = {"WebP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -89,31 +88,29 @@ def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, fl
 def _read(path: str, spec: Preprocess) -> Image.Image:
     """Return the image cut to size, RGB."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 (an error here is not one of the decoder)
-        head = file.read(34)
+        with open(path, "rb") as file:
+            head = file.read(34)
     except FileNotFoundError:
         raise RunnerError("image-missing", f"image {path}: not found", "check the path") from None
     except OSError as error:
         raise RunnerError("image-unreadable", f"image {path}: {error.strerror}", "check the path") from None
-    with file:
-        name = _format_of(head)
-        if name is None:
-            raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
-        try:
-            _check_bmp(head, name)
-            return _decode(path, file, name, spec)
-        except RunnerError:
-            raise
-        except Exception as error:  # Pillow's plugins raise whatever they stumble over
-            raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
+    name = _format_of(head)
+    if name is None:
+        raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
+    try:
+        _check_bmp(head, name)
+        return _decode(path, name, spec)
+    except RunnerError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever they stumble over
+        raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
 
 
-def _decode(path: str, file: BinaryIO, name: str, spec: Preprocess) -> Image.Image:
-    file.seek(0)
-    if name in _PLUGINS:
-        # named, or Pillow would import all of its plugins to find it
-        import_module(_PLUGINS[name])
-    with Image.open(file, formats=(name,)) as image:
+def _decode(path: str, name: str, spec: Preprocess) -> Image.Image:
+    # in case the file's name ends differently: Pillow would import all of its plugins to find the right one
+    import_module(f"PIL.{name if name == 'WebP' else name.capitalize()}ImagePlugin")
+    # by its path: of an open file, Pillow does not see the name, and imports five plugins
+    with Image.open(path, formats=(name,)) as image:
         if image.width * image.height > MAX_PIXELS:
             message = f"image {path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
             raise RunnerError("image-too-large", message, "scale it down first")

@@ -45,10 +45,21 @@ def thread_count() -> int | None:
 
 def mapped_library(*names: str) -> str | None:
     """Return the path of the first mapped file whose name starts with one of `names`, tried in order (Linux)."""
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-            mapped = [line[line.index("/") :].rstrip("\n") for line in file if "/" in line]
-    except OSError:
-        return None
+    mapped = _mapped_files()
     found = (path for name in names for path in mapped if os.path.basename(path).startswith(name))
     return next(found, None)
+
+
+def is_mapped(path: str) -> bool:
+    """Return whether the file `path` is mapped into memory; true if the system does not list mapped files (macOS)."""
+    mapped = _mapped_files()
+    return os.path.realpath(path) in mapped or not mapped
+
+
+def _mapped_files() -> list[str]:
+    """Return the paths of all mappings of this process, one file several times; empty if the system lists none."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            return [line[line.index("/") :].rstrip("\n") for line in file if "/" in line]
+    except OSError:
+        return []

@@ -1,16 +1,17 @@
 """The program that every Python runner is: arguments, ``--capabilities``, the result, the exit code."""
 # pathlib would add milliseconds to every process:
-# ruff: noqa: PTH112
+# ruff: noqa: PTH112, PTH119
 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import sys
 
 from runoff_runners.model import check_items
-from runoff_runners.process import peak_bytes
+from runoff_runners.process import mapped_library, peak_bytes
 from runoff_runners.protocol import (
     COMPILED,
     OPTIONAL_SETTINGS,
@@ -98,7 +99,13 @@ class _Runner:
         case = document.get("case")
         self._case = case if isinstance(case, str) else ""
         request = check_request(document)
+        _check_preloaded()
         settings, measure = request["settings"], request["measure"]
+        # or NumPy's BLAS, which nothing here uses, would start a thread per core, and they spin for a while
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings["threads"]))
+        if settings["teardown"] == "skip" and measure["kind"] == "once":
+            # imports alone make the collector search for cycles many times; this process leaves them to the system
+            gc.disable()
         # where anything fails from here on, a thread may still be at work on the first batch
         self.leaves_at_once = bool(settings["overlap"])
         self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))
@@ -152,6 +159,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
     capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
     code = 0
     try:
+        _check_preloaded()
         target = load_target()
         capabilities |= {
             "workloads": ["classify", "tensor"],
@@ -171,6 +179,20 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
         }
     sys.stdout.write(json.dumps(capabilities) + "\n")
     return code
+
+
+def _check_preloaded() -> None:
+    """Check that ``LD_PRELOAD`` was obeyed: of a library that it does not find, the system only warns.
+
+    Raises
+    ------
+    RunnerError
+        ``runtime-missing``.
+    """
+    for path in os.environ.get("LD_PRELOAD", "").replace(":", " ").split():
+        if mapped_library(os.path.basename(path)) is None:
+            message = f"LD_PRELOAD: {path} was not loaded"
+            raise RunnerError("runtime-missing", message, "install the library, or unset LD_PRELOAD")
 
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:

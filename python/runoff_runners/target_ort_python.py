@@ -7,7 +7,7 @@ import onnxruntime as ort
 from runoff_runners.measure import begin_prefetch, measure, pillow_images
 from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
+from runoff_runners.protocol import OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _MODES = {"sequential": ort.ExecutionMode.ORT_SEQUENTIAL, "parallel": ort.ExecutionMode.ORT_PARALLEL}
+_IN_PLACE = {
+    "session.load_model_format": "ORT",
+    "session.use_memory_mapped_ort_model": "1",
+    "session.use_ort_model_bytes_for_initializers": "1",
+}
+"""Entries that map a prepared model, and keep its weights in the mapped file."""
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -75,9 +81,6 @@ class _Session:
         self._requested = settings["provider"]
         providers = _find_providers(self._requested)
         options = _options(request)
-        if request["measure"]["kind"] == "turns":
-            # a process that waits for its turn must not take the CPU from the one whose turn it is
-            options.add_session_config_entry("session.force_spinning_stop", "1")
         path = model_path(request)
         threads = thread_count()
         try:
@@ -159,20 +162,31 @@ def _options(request: Request) -> ort.SessionOptions:
         options.enable_cpu_mem_arena = settings["arena"]
     if settings["execution"] is not None:
         options.execution_mode = _MODES[settings["execution"]]
-    if settings["spinning"] is not None:
-        value = "1" if settings["spinning"] else "0"
-        options.add_session_config_entry("session.intra_op.allow_spinning", value)
-        options.add_session_config_entry("session.inter_op.allow_spinning", value)
-    if settings["prepacking"] is not None:
-        value = "0" if settings["prepacking"] else "1"
-        options.add_session_config_entry("session.disable_prepacking", value)
     if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
         check_whole_batches(request)
         options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if settings["provider"] == "tensorrt":
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for key, value in _entries(request).items():
+        options.add_session_config_entry(key, value)
     return options
+
+
+def _entries(request: Request) -> dict[str, str]:
+    """Return the configuration entries of the session."""
+    settings = request["settings"]
+    entries = dict(_IN_PLACE) if request["model"]["format"] == PREPARED else {}
+    if settings["spinning"] is not None:
+        value = "1" if settings["spinning"] else "0"
+        entries |= {"session.intra_op.allow_spinning": value, "session.inter_op.allow_spinning": value}
+    if settings["prepacking"] is not None:
+        entries["session.disable_prepacking"] = "0" if settings["prepacking"] else "1"
+    if request["measure"]["kind"] == "turns":
+        # a process that waits for its turn must not take the CPU from the one whose turn it is
+        entries["session.force_spinning_stop"] = "1"
+    if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
+        entries["session.disable_cpu_ep_fallback"] = "1"
+    if settings["provider"] == "tensorrt":
+        entries["session.record_ep_graph_assignment_info"] = "1"
+    return entries
 
 
 def _providers() -> dict[str, tuple[str, dict[str, str]]]:

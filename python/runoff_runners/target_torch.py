@@ -223,13 +223,31 @@ def _find_builder(request: Request) -> Callable[[], torch.nn.Module]:
 
 
 def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Make the network and fill it with the state dict in `path`."""
-    network = builder()
+    """Make the network and fill it with the state dict in `path`; `prepared` maps the file, and uses it in place."""
+    in_place = _without_values(builder) if request["settings"]["prepared"] else None
+    network = in_place or builder()
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place is not None)
+        network.load_state_dict(weights, assign=in_place is not None)
     except Exception as error:  # a broken archive raises whatever its reader stumbles over
         raise unreadable(request, one_line(error)) from error
     return network.eval()
+
+
+def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
+    """Return the network without initial values; None if it needs tensors that a state dict does not hold."""
+    try:
+        with torch.device("meta"):
+            network = builder()
+    except (RuntimeError, NotImplementedError):  # it reads a value while it is made
+        return None
+    held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
+    found = (
+        value
+        for module in network.modules()
+        for value in (*vars(module).values(), *module.parameters(recurse=False), *module.buffers(recurse=False))
+    )
+    return None if any(isinstance(value, torch.Tensor) and id(value) not in held for value in found) else network
 
 
 def _load_program(path: str, request: Request) -> torch.nn.Module:

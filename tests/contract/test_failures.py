@@ -15,6 +15,7 @@ from runners_under_test import ENGINES, MODEL, Document, Runner, execute, golden
 
 from runoff.records.protocol import Capabilities
 from runoff.targets.base import runner_in
+from runoff.targets.null import null_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,3 +253,20 @@ def _png_header(width: int, height: int) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
         chunks += struct.pack(">I", len(content)) + kind + content + check
     return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
+@pytest.mark.parametrize("library", ["libno-such.so.1", "libm.so.6"])
+def test_a_library_that_was_not_preloaded_is_missing(library: str, models: Path, tmp_path: Path) -> None:
+    target = null_python()
+    preloading = msgspec.structs.replace(target, env={**target.env, "LD_PRELOAD": library})
+    runner = Runner("null-python", lambda: preloading, "onnx", computes=False)
+    outcome = execute(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
+    capabilities = msgspec.json.decode(launch(runner, "--probe").stdout, type=Capabilities)
+    if "no-such" in library:
+        outcome.assert_failed("runtime-missing", 3)
+        assert outcome.result.message == f"LD_PRELOAD: {library} was not loaded"
+        assert capabilities.unavailable is not None
+        assert capabilities.unavailable.kind == "runtime-missing"
+    else:
+        assert (outcome.result.status, capabilities.unavailable) == ("ok", None)

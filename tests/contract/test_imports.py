@@ -48,6 +48,14 @@ def test_tensors_need_no_pillow(runner: Runner, models: Path, tmp_path: Path) ->
     assert "PIL" not in imported
 
 
+def test_a_jpeg_needs_no_plugin_of_pillow_for_another_format(models: Path, tmp_path: Path) -> None:
+    (runner,) = (runner for runner in RUNNERS if runner.name == "ort-python")
+    request = golden("once-classify", runner, models, tmp_path)
+    modules = _modules(runner, request, tmp_path)
+    assert "PIL.Image" in modules
+    assert {name for name in modules if name.endswith("ImagePlugin")} <= {"PIL.JpegImagePlugin"}
+
+
 def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:
     for runner in PYTHON:
         assert not _imported(runner, {}, tmp_path) & {"numpy", "torch", "onnxruntime", "runoff_ort"}
@@ -55,6 +63,11 @@ def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:
 
 def _imported(runner: Runner, request: Document, folder: Path) -> set[str]:
     """Return the top-level names of all modules that the runner imports."""
+    return {name.split(".")[0] for name in _modules(runner, request, folder)}
+
+
+def _modules(runner: Runner, request: Document, folder: Path) -> set[str]:
+    """Return the names of all modules that the runner imports."""
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     target = runner.make()
     python, *rest = target.command
@@ -63,4 +76,4 @@ def _imported(runner: Runner, request: Document, folder: Path) -> set[str]:
     process = launch(runner, "--request", str(folder / "request.json"), "--result", str(folder / "result.json"))
     lines = [line for line in process.stderr.splitlines() if line.startswith("import time:")]
     assert any("runoff_runners.program" in line for line in lines)
-    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
+    return {line.rsplit("|", 1)[1].strip() for line in lines}

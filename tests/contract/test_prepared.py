@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from runners_under_test import COMPUTING, MODEL, Runner, execute, golden
@@ -76,6 +77,7 @@ def test_a_prepared_model_gives_the_same_output(
     assert outcome.result.status == "ok", outcome.result.message
     assert outcome.result.effective is not None
     assert outcome.result.effective.ignored == ()
+    assert outcome.result.effective.practices == ("mapped-model",)
     assert outcome.result.top[0][0].label == "palace"
     reference = np.fromfile(models / MODEL / "china.reference.bin", np.float32)
     answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
@@ -91,3 +93,45 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
     effective = execute(implementation, request, tmp_path).result.effective
     assert effective is not None
     assert effective.ignored == ("prepared",)
+    assert effective.practices == ()
+
+
+def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...]) -> bytes:
+    """Return the output of PyTorch, after a check of the reported practices."""
+    (runner,) = (runner for runner in COMPUTING if runner.name == "torch")
+    target = runner.make()
+    # a test's builders are in its folder
+    env = {**target.env, "PYTHONPATH": f"{target.env['PYTHONPATH']}:{folder.parent}"}
+    found = execute(Runner("torch", lambda: msgspec.structs.replace(target, env=env), "pt"), request, folder)
+    assert found.result.effective is not None, found.result.message
+    assert found.result.effective.practices == practices
+    return (folder / "out" / "logits.0.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        None,
+        'network.register_buffer("scale", torch.ones(1), persistent=False)',
+        "network.scale = torch.ones(1)",
+        "network.scale = torch.ones(1).item()",
+    ],
+    ids=["weights", "buffer", "attribute", "number"],
+)
+def test_torch_uses_weights_in_place_if_the_state_dict_has_all_of_them(
+    line: str | None, models: Path, tmp_path: Path
+) -> None:
+    (runner,) = (runner for runner in COMPUTING if runner.name == "torch")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    request = golden("once-classify", runner, models, folder)
+    request["settings"] = {}
+    if line is not None:
+        lines = ("network = efficientnet_lite0()", line, "return network")
+        body = "".join(f"    {text}\n" for text in lines)
+        imports = "import torch\nfrom runoff_runners.torch_builders import efficientnet_lite0\n"
+        (tmp_path / "builders_of_this_test.py").write_text(f"{imports}def build():\n{body}")
+        request["model"]["builder"] = "builders_of_this_test:build"
+    usual = logits_of_torch(request, folder, ())
+    request["settings"] = {"prepared": True}
+    assert logits_of_torch(request, folder, () if line else ("mapped-model",)) == usual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from runoff.records.reason import Reason
 from runoff.records.schema import Run
 from runoff.selftest.faults import judge_faults
 from runoff.selftest.suites import UNMODIFIED
+
+ROOT = Path(__file__).parents[2]
 
 
 def found(run: Run) -> dict[str, tuple[str, str]]:
@@ -124,6 +127,48 @@ def test_settings_of_the_cold_profile_that_a_target_lacks_are_reported() -> None
     assert usual is not None
     audited = _audited(msgspec.structs.replace(usual, ignored=("prepared", "overlap")), "settings applied")
     assert audited == ("ok", "ort-rust has no overlapped preprocessing, prepared model")
+
+
+@pytest.mark.parametrize(
+    ("practices", "expected"),
+    [
+        ({}, ("ok", "none in effect")),
+        ({"ort-python": "a", "ort-rust": "a"}, ("ok", "a: not torch (reasons: docs/best-practice.md)")),
+        ({"torch": "a"}, ("ok", "a: not ort-python, ort-rust (reasons: docs/best-practice.md)")),
+        (
+            {"ort-rust": "a", "torch": "b", "ort-python": "b"},
+            ("differs", "a: not torch, ort-python; b: not ort-rust (reasons: docs/best-practice.md)"),
+        ),
+    ],
+)
+def test_a_way_to_be_faster_differs_if_another_target_of_the_runtime_has_it(
+    practices: dict[str, str], expected: tuple[str, str]
+) -> None:
+    targets = ("torch", "ort-python", "ort-rust")
+    run = compared({target: {"practices": tuple(practices.get(target, ""))} for target in targets})
+    assert found(run)["best practice"] == expected
+    assert (ROOT / "docs" / "best-practice.md").is_file()
+
+
+@pytest.mark.parametrize(("environment", "outcome"), [("ort-python", "ok"), ("ort-pyo3", "differs"), (None, "differs")])
+def test_a_row_of_the_suite_with_a_preloaded_library_makes_up_for_its_target(
+    environment: str | None, outcome: str
+) -> None:
+    run = compared({"ort-python": {}, "ort-rust": {"practices": ("jemalloc",)}, "preloaded": {}})
+    variables = {"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}
+    run.info.environments |= {"ort-python": {}, "ort-rust": {}, "preloaded": variables}
+    run.info.suite["targets"] = {"preloaded": {"environment": environment, "env": variables}}
+    points = found(run)
+    assert points["best practice"] == (outcome, "jemalloc: not ort-python (reasons: docs/best-practice.md)")
+    set_ = "none of the variables is set; set by the suite: preloaded LD_PRELOAD=/usr/lib/libjemalloc.so.2"
+    assert points["environment"] == ("ok", set_)
+
+
+def test_a_row_that_the_suite_adds_withholds_nothing() -> None:
+    run = compared({"ort-python": {}, "ort-rust": {}, "preloaded": {"practices": ("jemalloc",)}})
+    run.info.suite["targets"] = {"preloaded": {"environment": "ort-python"}}
+    detail = "jemalloc: not ort-python, ort-rust (reasons: docs/best-practice.md)"
+    assert found(run)["best practice"] == ("ok", detail)
 
 
 def _prepared(source: str, **fields: object) -> dict[str, tuple[str, str]]:

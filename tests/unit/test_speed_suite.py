@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from runoff_runners.preprocess import preprocess
 from runoff_runners.protocol import RunnerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import ModuleType
 
     from runoff_runners.interfaces import Feed
@@ -59,7 +59,16 @@ def test_all_its_targets_are_known() -> None:
     names = {name for group in suite.groups for name in group.targets or ()}
     found = find_targets(names, suite.targets, SUITE.parent)
     assert set(suite.targets) <= names
-    assert all(str(PROGRAM) in found[name].command for name in suite.targets)
+    own = {name for name in suite.targets if str(PROGRAM) in found[name].command}
+    assert set(suite.targets) - own == {"ort-python-jemalloc"}
+
+
+def test_the_row_with_another_allocator_differs_from_ort_python_only_in_that() -> None:
+    suite, _ = read_suite(SUITE)
+    found = find_targets(["ort-python", "ort-python-jemalloc"], suite.targets, SUITE.parent)
+    usual, preloaded = found.values()
+    assert [Path(word).resolve() for word in preloaded.command] == [Path(word).resolve() for word in usual.command]
+    assert preloaded.env == {**usual.env, "LD_PRELOAD": "libjemalloc.so.2"}
 
 
 class Library:

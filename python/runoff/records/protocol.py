@@ -225,6 +225,8 @@ class Effective(_ResultPart, frozen=True):
     """The GPU that computed, with its index and its driver's version, if known."""
     ignored: tuple[str, ...] = ()
     """Requested settings that this target cannot apply."""
+    practices: tuple[str, ...] = ()
+    """Ways to be faster that no setting names, in effect: see ``docs/best-practice.md``."""
 
 
 class Result(_ResultPart, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from runoff.analysis.audit import measurement, resources, software, work
+from runoff.analysis.audit import measurement, practices, resources, software, work
 from runoff.analysis.audit.group import AuditGroup, Outcome, in_effect
 from runoff.analysis.validity import computes
 
@@ -30,6 +30,7 @@ POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
     "settings profile": resources.profile,
     "same settings": resources.settings,
     "settings applied": resources.applied,
+    "best practice": practices.practices,
     "environment": resources.environment,
     "timed the same way": measurement.timed,
     "clocks compared": measurement.clocks,

@@ -88,7 +88,11 @@ def environment(group: AuditGroup) -> Found:
     blind = [case.target for case in group.cases if case.target not in recorded]
     if blind:
         return Found("unknown", f"not recorded: {', '.join(blind)}")
-    values = {case.target: recorded[case.target] for case in group.cases}
+    declared = {case.target: _declared(group, case.target) for case in group.cases}
+    values = {
+        target: {name: value for name, value in recorded[target].items() if name not in of_suite}
+        for target, of_suite in declared.items()
+    }
     names = sorted({name for variables in values.values() for name in variables})
     differing = [
         f"{name}: " + ", ".join(f"{target} {variables.get(name, 'unset')}" for target, variables in values.items())
@@ -98,4 +102,12 @@ def environment(group: AuditGroup) -> Found:
     if differing:
         return Found("differs", "; ".join(differing))
     first = next(iter(values.values()))
-    return Found("ok", ", ".join(f"{name}={first[name]}" for name in names) or "none of the variables is set")
+    shared = ", ".join(f"{name}={first[name]}" for name in names) or "none of the variables is set"
+    own = [f"{target} {name}={value}" for target, set_ in declared.items() for name, value in set_.items()]
+    return Found("ok", f"{shared}; set by the suite: {', '.join(own)}" if own else shared)
+
+
+def _declared(group: AuditGroup, target: str) -> dict[str, str]:
+    """Return the variables that the suite sets for a target of its own: what is compared, not a difference."""
+    variables: dict[str, str] = group.run.info.suite.get("targets", {}).get(target, {}).get("env", {})
+    return variables

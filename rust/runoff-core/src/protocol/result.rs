@@ -114,6 +114,9 @@ pub struct Effective {
     /// Requested settings that cannot be applied.
     #[serde(default)]
     pub ignored: Vec<String>,
+    /// Ways to be faster that no setting names, in effect: `docs/best-practice.md`.
+    #[serde(default)]
+    pub practices: Vec<String>,
 }
 
 /// What a runner answers.

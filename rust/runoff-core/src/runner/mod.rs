@@ -33,6 +33,9 @@ use turns::TurnCommand;
 /// Model formats that this runner reads.
 const FORMATS: [&str; 2] = ["onnx", PREPARED];
 
+/// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
+const MAPPED_MODEL: &str = "mapped-model";
+
 const SETTINGS: [&str; 13] = [
     "threads",
     "inter_threads",
@@ -376,6 +379,7 @@ impl<'a> Runner<'a> {
             planned: None,
             device: self.session.device(),
             ignored: ignored(request),
+            practices: self.session.is_mapped().then(|| MAPPED_MODEL.to_owned()).into_iter().collect(),
         });
         Ok((result, self.session))
     }

@@ -111,6 +111,12 @@ impl Session {
         self.threads
     }
 
+    /// Whether the model's file is mapped, and its weights are used in place.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        matches!(*self.loaded, Loaded::Mapped(_))
+    }
+
     /// The device that computes, by name, index and driver; `None` where that is the host.
     #[must_use]
     pub fn device(&self) -> Option<String> {
