@@ -21,6 +21,9 @@ const BLOCK: u32 = 32;
 /// Columns more than needed on the right: smoothed chroma depends on its neighbours.
 const MARGIN: u32 = 2;
 
+/// Most scans of a progressive file. Each takes as long as the image is large, however small it is; encoders write ten.
+const MOST_SCANS: c_int = 500;
+
 /// libjpeg-turbo's decompressor; it keeps nothing from one image to the next.
 #[derive(Debug)]
 pub struct Decompressor(NonNull<c_void>);
@@ -48,7 +51,10 @@ impl Decompressor {
     fn new() -> Result<Self, Refusal> {
         // SAFETY: it takes no pointers.
         let handle = unsafe { tj::tj3Init(into_int(tj::TJINIT_TJINIT_DECOMPRESS)?) };
-        NonNull::new(handle).map(Self).ok_or(Refusal::Unreadable)
+        let made = NonNull::new(handle).map(Self).ok_or(Refusal::Unreadable)?;
+        // SAFETY: the handle is alive; a value out of range would be refused.
+        unsafe { tj::tj3Set(made.0.as_ptr(), into_int(tj::TJPARAM_TJPARAM_SCANLIMIT)?, MOST_SCANS) };
+        Ok(made)
     }
 
     /// Decodes `file` into `pixels`: at least the part that `keep` returns for the image's width and height.
