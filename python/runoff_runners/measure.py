@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from json import dumps
+from os import confstr, environ
 from time import monotonic_ns
 
 import numpy as np
@@ -49,7 +50,9 @@ def measure(
         loop.turns()
     else:
         loop.first()
-    found = {"denormals": denormals(), "practices": practices(request["model"])}
+    found = {"denormals": denormals(), "allocator": allocator(), "practices": practices(request["model"])}
+    if images is not None:
+        found["image_decoder"] = image_decoder()
     return {**loop.fields(), "effective": {**session.effective(), **found}}
 
 
@@ -68,6 +71,34 @@ def denormals() -> str:
     """
     half = np.full(1, 2.0**-126, np.float32) * np.float32(0.5)
     return "kept" if half[0] else "flushed"
+
+
+def allocator() -> str | None:
+    """Return what serves ``malloc`` in this process: the preloaded library by its name, else the C library.
+
+    ``None`` where neither is known.
+    """
+    preloaded = environ.get("LD_PRELOAD")
+    if preloaded:
+        try:
+            with open("/proc/self/maps", encoding="utf-8") as maps:  # noqa: PTH123 (pathlib takes milliseconds)
+                names = {line.rpartition("/")[2].partition(".so")[0] for line in maps if "malloc" in line}
+        except OSError:
+            return None
+        if names:
+            return " and ".join(sorted(names))
+    try:
+        return confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):
+        return None
+
+
+def image_decoder() -> str | None:
+    """Return the library that Pillow decodes JPEG files with, and its version."""
+    from PIL import Image
+
+    version = getattr(Image.core, "libjpeg_turbo_version", None)
+    return f"libjpeg-turbo {version}" if version else None
 
 
 def pillow_images(request: Request) -> Images | None:

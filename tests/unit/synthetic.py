@@ -111,7 +111,8 @@ def effective_of(target: str, settings: Settings) -> Effective:
     """Return the effective settings of the runner of `target`."""
     runtime = "torch" if target == "torch" else "onnxruntime"
     library = None if target == "torch" else "/env/libonnxruntime.so.1.32.0"
-    return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, denormals="kept")
+    usual = {"denormals": "kept", "allocator": "glibc 2.36"}
+    return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, **usual)
 
 
 def result_of(case: Case, **fields: Any) -> Result:

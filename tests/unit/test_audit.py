@@ -250,6 +250,23 @@ def test_denormals_must_be_treated_equally() -> None:
     assert found(compared(fields))["denormals"] == ("differs", "ort-python: kept; ort-rust: flushed")
 
 
+def test_allocators_are_listed_and_must_be_equal() -> None:
+    fields = {"ort-python": {"allocator": "glibc 2.36"}, "ort-rust": {"allocator": "glibc 2.36"}}
+    assert found(compared(fields))["allocator"] == ("ok", "malloc: glibc 2.36")
+    fields["ort-rust"] = {"allocator": "mimalloc 2.3.2"}
+    assert found(compared(fields))["allocator"] == ("differs", "ort-python: glibc 2.36; ort-rust: mimalloc 2.3.2")
+
+
+def test_a_decoder_without_simd_is_listed_as_a_difference() -> None:
+    assert "image decoder" not in found(compared({"ort-python": {}, "ort-rust": {}}))
+    fields = {"ort-python": {"image_decoder": "libjpeg-turbo 3.1.4"}}
+    fields["ort-rust"] = {"image_decoder": "libjpeg-turbo 3.1.0, SIMD"}
+    detail = "ort-python: libjpeg-turbo 3.1.4; ort-rust: libjpeg-turbo 3.1.0"
+    assert found(compared(fields))["image decoder"] == ("ok", f"{detail}, SIMD")
+    fields["ort-rust"] = {"image_decoder": "libjpeg-turbo 3.1.0, scalar"}
+    assert found(compared(fields))["image decoder"] == ("differs", f"without SIMD: {detail}, scalar")
+
+
 @pytest.mark.parametrize(
     ("busy", "outcome", "detail"),
     [

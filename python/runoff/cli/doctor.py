@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from runoff import paths
+from runoff.analysis.audit.software import SCALAR
 from runoff.cli.output import print_json
 from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from runoff.plan.target import TargetInfo
     from runoff.probes.base import Tool
     from runoff.processes import Spawner
 
+_WITHOUT_SIMD = "apt-get install nasm, then: cargo clean --release -p turbojpeg-sys && nox -s build"
 _BUSY = 0.5
 _ROOM_BYTES = 2 * 10**9
 
@@ -67,16 +70,23 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
             yield _tool(probe.tool, probe.name, spawner)
     yield from _counters(spawner, scratch)
     for name, target_info in discover({name: make() for name, make in BUILT_IN.items()}, spawner).items():
-        capabilities, reason = target_info.capabilities, target_info.reason
-        if capabilities:
-            detail = f"{capabilities.runtime} {capabilities.version}, providers: {', '.join(capabilities.providers)}"
-            unavailable = capabilities.unavailable_providers
-            detail += "".join(f"; {provider} unavailable: {why}" for provider, why in unavailable.items())
-            yield Finding(f"target {name}", "ok", detail)
-        elif reason:
-            yield Finding(f"target {name}", "missing", reason.message, reason.hint)
+        yield from _target(f"target {name}", target_info)
     yield _energy(spawner)
     yield _room()
+
+
+def _target(what: str, target_info: TargetInfo) -> Iterator[Finding]:
+    capabilities, reason = target_info.capabilities, target_info.reason
+    if capabilities:
+        detail = f"{capabilities.runtime} {capabilities.version}, providers: {', '.join(capabilities.providers)}"
+        unavailable = capabilities.unavailable_providers
+        detail += "".join(f"; {provider} unavailable: {why}" for provider, why in unavailable.items())
+        yield Finding(what, "ok", detail)
+        if (capabilities.image_decoder or "").endswith(SCALAR):
+            decoder = f"{capabilities.image_decoder}: preprocessing takes about twice as long as with SIMD"
+            yield Finding(what, "warning", decoder, _WITHOUT_SIMD)
+    elif reason:
+        yield Finding(what, "missing", reason.message, reason.hint)
 
 
 def _quiet(machine: dict[str, Any]) -> Iterator[Finding]:

@@ -219,6 +219,10 @@ class Effective(_ResultPart, frozen=True):
     """Path of the runtime's shared library, if there is one."""
     denormals: str | None = None
     """``kept`` or ``flushed``: how the calling thread treats denormal numbers."""
+    allocator: str | None = None
+    """What serves ``malloc``, the runtime's calls included, as in ``glibc 2.36``."""
+    image_decoder: str | None = None
+    """What decodes JPEG files, and how it was built if known, as in ``libjpeg-turbo 3.1.0, SIMD`` (`classify` only)."""
     planned: dict[str, int] | None = None
     """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
     device: str | None = None
@@ -274,6 +278,8 @@ class Capabilities(_ResultPart, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ("fp32",)
     measures: tuple[str, ...] = ("once",)
     settings: tuple[str, ...] = ("threads",)
+    image_decoder: str | None = None
+    """What decodes JPEG files, and how it was built if known, as in ``libjpeg-turbo 3.1.0, scalar``."""
     max_batch: int | None = None
     computes: bool = True
     """False for a runner without a model: its outputs are not compared."""

@@ -135,7 +135,8 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     fields["memory"] = json!({"peak_bytes": peak_bytes()});
     fields["effective"] = json!({
         "runtime": "onnxruntime", "version": api.version(), "build": api.build(), "language": "rust", "provider": "cpu",
-        "library": library, "denormals": denormals(), "threads": threads, "ignored": settings.ignored(in_place),
+        "library": library, "denormals": denormals(), "allocator": allocator(), "threads": threads,
+        "ignored": settings.ignored(in_place),
         "practices": in_place.then_some("mapped-model").as_slice(),
     });
     write(result, &fields)?;
@@ -209,6 +210,20 @@ fn thread_count() -> Option<usize> {
 /// `kept`, or `flushed` to zero: half of the smallest normal float32 tells.
 fn denormals() -> &'static str {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 { "flushed" } else { "kept" }
+}
+
+/// The C library's, unless another one was preloaded; `None` where that is not known.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn allocator() -> Option<String> {
+    // SAFETY: it returns a static string that ends with NUL.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    std::env::var_os("LD_PRELOAD").is_none().then(|| format!("glibc {}", version.to_string_lossy()))
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn allocator() -> Option<String> {
+    None
 }
 
 /// Ends the process with exit code 0 without freeing anything.

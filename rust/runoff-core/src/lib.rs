@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod allocator;
 pub mod classify;
 pub mod clock;
 pub mod cuda;

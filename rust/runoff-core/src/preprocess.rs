@@ -8,7 +8,7 @@ use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Error, Kind};
-use crate::image::Decoder;
+use crate::image::{Decoder, Part, Pixels};
 use crate::protocol::{Interpolation, Preprocess};
 
 /// Part of one side of the source image, in source pixels.
@@ -121,13 +121,18 @@ impl Preprocessor {
         let internal = |error: &dyn std::error::Error| {
             Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
         };
-        let pixels = self.decoder.open(path)?;
-        let (width, height, crop) = (pixels.width, pixels.height, self.cropped.width());
-        let shorter = width.min(height);
-        let across = kept_span(width, shorter, self.shorter, crop);
-        let down = kept_span(height, shorter, self.shorter, crop);
+        let (shorter, crop) = (self.shorter, self.cropped.width());
+        let keep = |width, height| kept_part(width, height, shorter, crop);
+        let Pixels { width, height, part, bytes } = self.decoder.open(path, keep)?;
+        let kept = |side, before, count| {
+            let span = kept_span(side, width.min(height), shorter, crop);
+            let start = span.start - f64::from(before);
+            Span { start, length: span.length.min(f64::from(count) - start) }
+        };
+        let (across, down) = (kept(width, part.left, part.width), kept(height, part.top, part.height));
         let down_first = is_down_first(width, height, crop);
-        let (leading, trailing, side) = if down_first { (down, across, width) } else { (across, down, height) };
+        let (leading, trailing, side) =
+            if down_first { (down, across, part.width) } else { (across, down, part.height) };
         let seen = reach(trailing, crop, side);
         let count = seen.end - seen.start;
         let all = Span { start: f64::from(seen.start), length: f64::from(count) };
@@ -141,7 +146,7 @@ impl Preprocessor {
         };
 
         // Typed: the compiler then makes the resizer for one type of pixel, not for all.
-        let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels.bytes);
+        let source = TypedImageRef::<U8x3>::from_buffer(part.width, part.height, bytes);
         let source = source.map_err(|error| internal(&error))?;
         let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
         self.narrowed.resize(len, 0);
@@ -152,6 +157,13 @@ impl Preprocessor {
         self.resizer.resize_typed(&source, &mut narrowed, &part(first)).map_err(|error| internal(&error))?;
         self.resizer.resize_typed(&narrowed, &mut self.cropped, &part(second)).map_err(|error| internal(&error))
     }
+}
+
+/// The pixels that a filter sees when the shorter side is resized to `resize` and `crop` pixels are cut from the middle.
+fn kept_part(width: u32, height: u32, resize: u32, crop: u32) -> Part {
+    let seen = |side| reach(kept_span(side, width.min(height), resize, crop), crop, side);
+    let (across, down) = (seen(width), seen(height));
+    Part { left: across.start, top: down.start, width: across.end - across.start, height: down.end - down.start }
 }
 
 /// Whether Pillow resizes an image of this size down before across.

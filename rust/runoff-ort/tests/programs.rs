@@ -188,7 +188,10 @@ fn turns_are_taken_on_the_items_that_stdin_names() {
     }
     let items: Vec<_> = result.outputs.iter().map(|output| output.items.clone()).collect();
     assert_eq!(items, [[0, 1], [1, 2]]);
-    assert_eq!(result.effective.expect("effective").denormals.as_deref(), Some("kept"));
+    let effective = result.effective.expect("effective");
+    assert_eq!(effective.denormals.as_deref(), Some("kept"));
+    let decoder = effective.image_decoder.expect("a decoder");
+    assert!(decoder.starts_with("libjpeg-turbo 3.") && (decoder.ends_with(", SIMD") || decoder.ends_with(", scalar")));
 }
 
 #[test]
@@ -324,4 +327,28 @@ fn the_null_runner_does_nothing() {
     assert_eq!(result.outputs.len(), 0);
     request["measure"] = json!({"kind": "accuracy"});
     assert_eq!(bench.start(NULL, &request).status.code(), Some(2));
+}
+
+#[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
+#[test]
+fn onnx_runtime_calls_the_allocator_of_the_program() {
+    let bench = Bench::new();
+    // the loader writes which symbol it takes from where to a file NAME.PID
+    let mut command = Command::new(ORT);
+    command.args(["info".as_ref(), data("means.onnx").as_os_str()]);
+    let done =
+        command.env("LD_DEBUG", "bindings").env("LD_DEBUG_OUTPUT", bench.path("loader")).output().expect("output");
+    assert!(done.status.success());
+    let mut files = fs::read_dir(bench.folder.path()).expect("a folder").filter_map(Result::ok);
+    let is_log = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("loader.");
+    let log = files.find(|file| is_log(&file.file_name())).expect("the loader's log");
+    let log = fs::read_to_string(log.path()).expect("text");
+    for symbol in ["malloc", "free"] {
+        let quoted = format!("symbol `{symbol}'");
+        let from_engine = |line: &&str| line.contains(&quoted) && line.contains("/libonnxruntime.");
+        let bound: Vec<_> = log.lines().filter(from_engine).collect();
+        assert!(!bound.is_empty() && bound.iter().all(|line| line.contains(&format!("to {ORT} "))), "{bound:?}");
+    }
+    let allocator = bench.run(ORT, &bench.tensor()).effective.expect("effective").allocator.expect("an allocator");
+    assert!(allocator.starts_with("mimalloc 2."), "{allocator}");
 }

@@ -27,6 +27,8 @@ POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
     "threads": resources.threads,
     "provider": resources.provider,
     "denormals": software.denormals,
+    "allocator": software.allocator,
+    "image decoder": software.image_decoder,
     "settings profile": resources.profile,
     "same settings": resources.settings,
     "settings applied": resources.applied,

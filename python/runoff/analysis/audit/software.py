@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from runoff.analysis.audit.group import AuditGroup
     from runoff.records.protocol import Effective
 
+SCALAR = ", scalar"
+"""The end of the name of an image decoder that was built without SIMD."""
+
 _DIGITS = 12
 """Digits of a hash that are shown."""
 
@@ -74,6 +77,26 @@ def _module(group: AuditGroup, target: str) -> str | None:
     """Return the module that the target's runner named before it was measured."""
     can = group.run.info.capabilities.get(target)
     return _file(group, can.library) if can is not None and can.library else None
+
+
+def allocator(group: AuditGroup) -> Found:
+    """Return whether one allocator serves all: it decides part of the time of loading and of the first inference."""
+    reported = {case.target: _all(e.allocator for e in group.effective[case.id]) for case in group.cases}
+    return same(reported, "malloc")
+
+
+def image_decoder(group: AuditGroup) -> Found | None:
+    """Return whether JPEG files are decoded with SIMD; None if no runner reported a decoder.
+
+    Versions may differ: that the pixels are the same is another point.
+    """
+    reported = {case.target: _all(e.image_decoder for e in group.effective[case.id]) for case in group.cases}
+    known = {target: decoder for target, decoder in reported.items() if decoder}
+    if not known:
+        return None
+    detail = "; ".join(f"{target}: {decoder}" for target, decoder in known.items())
+    is_scalar = any(decoder.endswith(SCALAR) for decoder in known.values())
+    return Found("differs", f"without SIMD: {detail}") if is_scalar else Found("ok", detail)
 
 
 def denormals(group: AuditGroup) -> Found:

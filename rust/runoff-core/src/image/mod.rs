@@ -3,6 +3,8 @@
 //! The pixels are Pillow's. Both decode JPEG with libjpeg-turbo: decoders that round chroma differently are off by up to
 //! 4 of 255.
 
+#[cfg(test)]
+mod built;
 mod formats;
 mod jpeg;
 mod orientation;
@@ -12,7 +14,10 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::error::{Error, Kind};
+use jpeg::Decompressor;
 use orientation::Orientation;
+
+pub use jpeg::DECODER as JPEG_DECODER;
 
 /// Largest image, in pixels; the same as Pillow's.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -26,36 +31,71 @@ pub struct Decoder {
     pixels: Vec<u8>,
     /// Pixels before they are turned upright; empty until an image needs it.
     stored: Vec<u8>,
+    /// None until there is a JPEG file.
+    jpeg: Option<Decompressor>,
+}
+
+/// A rectangle of an image, in pixels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Columns before it.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+    /// Its columns.
+    pub width: u32,
+    /// Its rows.
+    pub height: u32,
 }
 
 /// Decoded pixels: three bytes each (RGB), row by row, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pixels<'a> {
-    /// In pixels.
+    /// Width of the image, in pixels.
     pub width: u32,
-    /// In pixels.
+    /// Height of the image, in pixels.
     pub height: u32,
-    /// `3 * width * height` bytes.
+    /// What `bytes` holds of the image.
+    pub part: Part,
+    /// `3 * part.width * part.height` bytes.
     pub bytes: &'a [u8],
 }
 
 impl Decoder {
     /// Reads the file `path` once and decodes it; the image is upright.
     ///
+    /// `keep` returns the part that is needed of an image, given its width and height: at least that is decoded.
+    ///
     /// # Errors
     ///
     /// `image-missing`, `image-unreadable` or `image-too-large`, naming the file.
-    pub fn open(&mut self, path: &Path) -> Result<Pixels<'_>, Error> {
+    pub fn open(&mut self, path: &Path, keep: impl Fn(u32, u32) -> Part) -> Result<Pixels<'_>, Error> {
         self.read(path)?;
-        let header = decode(&self.file, &mut self.pixels).map_err(|error| error.at(path))?;
-        let (width, height) = match header.orientation {
-            Orientation::UPRIGHT => (header.width, header.height),
-            turned => {
-                std::mem::swap(&mut self.pixels, &mut self.stored);
-                turned.apply(&self.stored, header.width, header.height, &mut self.pixels)
-            }
+        let (header, part) = self.decode(keep).map_err(|error| error.at(path))?;
+        if header.orientation == Orientation::UPRIGHT {
+            return Ok(Pixels { width: header.width, height: header.height, part, bytes: &self.pixels });
+        }
+        std::mem::swap(&mut self.pixels, &mut self.stored);
+        let (width, height) = header.orientation.apply(&self.stored, header.width, header.height, &mut self.pixels);
+        Ok(Pixels { width, height, part: Part { left: 0, top: 0, width, height }, bytes: &self.pixels })
+    }
+
+    /// Decodes `self.file` into `self.pixels`, as they are stored; the part is all of an image that is not upright.
+    fn decode(&mut self, keep: impl Fn(u32, u32) -> Part) -> Result<(Header, Part), Failure> {
+        let Self { file, pixels, jpeg, .. } = self;
+        let format = Format::of(file).ok_or(Failure::Unknown)?;
+        let whole = |header: Header| (header, Part { left: 0, top: 0, width: header.width, height: header.height });
+        let decoded = match format {
+            Format::Jpeg => jpeg::get(jpeg).and_then(|jpeg| jpeg.decode(file, pixels, keep)),
+            Format::Png => formats::decode_png(file, pixels).map(whole),
+            Format::WebP => formats::decode_webp(file, pixels).map(whole),
+            Format::Bmp => formats::decode_bmp(file, pixels).map(whole),
+            Format::Tiff => formats::decode_tiff(file, pixels).map(whole),
         };
-        Ok(Pixels { width, height, bytes: &self.pixels })
+        decoded.map_err(|refusal| match refusal {
+            Refusal::Unreadable => Failure::Unreadable(format),
+            Refusal::TooLarge(width, height) => Failure::TooLarge(width, height),
+        })
     }
 
     /// Size of the buffers that are kept for the next image, in bytes.
@@ -151,22 +191,6 @@ impl Failure {
     }
 }
 
-/// Decodes `file` into `pixels`, as they are stored.
-fn decode(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Failure> {
-    let format = Format::of(file).ok_or(Failure::Unknown)?;
-    let decoded = match format {
-        Format::Jpeg => jpeg::decode(file, pixels),
-        Format::Png => formats::decode_png(file, pixels),
-        Format::WebP => formats::decode_webp(file, pixels),
-        Format::Bmp => formats::decode_bmp(file, pixels),
-        Format::Tiff => formats::decode_tiff(file, pixels),
-    };
-    decoded.map_err(|refusal| match refusal {
-        Refusal::Unreadable => Failure::Unreadable(format),
-        Refusal::TooLarge(width, height) => Failure::TooLarge(width, height),
-    })
-}
-
 /// Why a decoder gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
@@ -219,8 +243,17 @@ mod tests {
         bytes
     }
 
+    fn whole(width: u32, height: u32) -> Part {
+        Part { left: 0, top: 0, width, height }
+    }
+
     fn failure(file: &[u8]) -> Failure {
-        decode(file, &mut Vec::new()).expect_err("a bad image")
+        let mut decoder = Decoder { file: file.to_owned(), ..Decoder::default() };
+        let failure = decoder.decode(whole).expect_err("a bad image");
+        if matches!(failure, Failure::TooLarge(..)) {
+            assert_eq!(decoder.pixels.capacity(), 0);
+        }
+        failure
     }
 
     #[test]
@@ -232,10 +265,11 @@ mod tests {
             (png::ColorType::GrayscaleAlpha, &[7, 0, 9, 255], &[7, 7, 7, 9, 9, 9]),
         ];
         for (color, data, expected) in cases {
-            let mut pixels = vec![99; 40];
-            let header = decode(&png(2, 1, color, data), &mut pixels).expect("pixels");
-            assert_eq!((header.width, header.height), (2, 1));
-            assert_eq!(pixels, expected, "{color:?}");
+            let file = png(2, 1, color, data);
+            let mut decoder = Decoder { file, pixels: vec![99; 40], ..Decoder::default() };
+            let (header, part) = decoder.decode(whole).expect("pixels");
+            assert_eq!((header.width, header.height, part), (2, 1, whole(2, 1)));
+            assert_eq!(decoder.pixels, expected, "{color:?}");
         }
     }
 
@@ -255,9 +289,7 @@ mod tests {
         bomb[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
         let crc = crc32(&bomb[12..29]);
         bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-        let mut pixels = Vec::new();
-        assert_eq!(decode(&bomb, &mut pixels), Err(Failure::TooLarge(60_000, 60_000)));
-        assert_eq!(pixels.capacity(), 0);
+        assert_eq!(failure(&bomb), Failure::TooLarge(60_000, 60_000));
     }
 
     /// CRC-32 as PNG chunks carry it (ISO 3309).
@@ -269,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_reported_with_its_path() {
-        let error = Decoder::default().open(Path::new("/nowhere/x.jpg")).expect_err("no file");
+        let error = Decoder::default().open(Path::new("/nowhere/x.jpg"), whole).expect_err("no file");
         assert_eq!(error.kind, Kind::ImageMissing);
         assert!(error.message.contains("/nowhere/x.jpg"));
     }

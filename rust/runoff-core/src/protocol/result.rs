@@ -105,6 +105,12 @@ pub struct Effective {
     /// `kept` or `flushed`: what the calling thread makes of numbers below the smallest normal one.
     #[serde(default)]
     pub denormals: Option<String>,
+    /// What serves `malloc`, the runtime's calls included, as in `glibc 2.36`.
+    #[serde(default)]
+    pub allocator: Option<String>,
+    /// What decodes JPEG files, and how it was built, as in `libjpeg-turbo 3.1.0, SIMD` (`classify` only).
+    #[serde(default)]
+    pub image_decoder: Option<String>,
     /// Operations by the device that they are planned for, if the runtime reports it.
     #[serde(default)]
     pub planned: Option<BTreeMap<String, u64>>,
@@ -249,6 +255,9 @@ pub struct Capabilities {
     /// Settings that it applies.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// What decodes JPEG files, and how it was built, as in `libjpeg-turbo 3.1.0, SIMD`.
+    #[serde(default)]
+    pub image_decoder: Option<String>,
     /// Largest batch; `None` for no limit.
     #[serde(default)]
     pub max_batch: Option<usize>,

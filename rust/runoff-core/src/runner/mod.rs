@@ -13,8 +13,10 @@ use std::ops::Range;
 
 use ort::environment::Environment;
 
+use crate::allocator::allocator;
 use crate::clock::{Phases, now_ns};
 use crate::error::{Error, Kind};
+use crate::image::JPEG_DECODER;
 use crate::memory;
 use crate::protocol::{
     Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable,
@@ -86,6 +88,7 @@ pub fn capabilities(name: &str) -> Capabilities {
         precisions: strings(&PRECISIONS),
         measures: strings(&["once", "latency", "accuracy", "turns"]),
         settings: strings(&SETTINGS),
+        image_decoder: Some(JPEG_DECODER.into()),
         computes: true,
         ..Capabilities::default()
     };
@@ -376,6 +379,8 @@ impl<'a> Runner<'a> {
             build: Some(runtime.build),
             library: Some(runtime.library),
             denormals: Some(denormals::denormals().into()),
+            allocator: allocator(),
+            image_decoder: (request.workload == Workload::Classify).then(|| JPEG_DECODER.into()),
             planned: None,
             device: self.session.device(),
             ignored: ignored(request),

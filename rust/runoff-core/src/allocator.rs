@@ -1,0 +1,65 @@
+//! Which allocator serves `malloc` in this process, the calls of the libraries that it loads included.
+
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// Name of the allocator that was linked into this program.
+static LINKED: OnceLock<String> = OnceLock::new();
+
+/// Names the allocator that was linked into this program; [`allocator`] reports it if it is the one that is called.
+pub fn declare(name: String) {
+    LINKED.get_or_init(|| name);
+}
+
+/// Name of the allocator behind `malloc`, as a library that is loaded now finds it: `glibc 2.36`, the one that was
+/// declared, or the file of one that was loaded before (`libjemalloc`). `None` where that is not known.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[must_use]
+pub fn allocator() -> Option<String> {
+    use std::ffi::CStr;
+
+    // SAFETY: the name ends with NUL; the loader only looks it up.
+    let malloc = object(unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) })?;
+    if object(allocator as fn() -> Option<String> as *const libc::c_void)?.dli_fbase == malloc.dli_fbase {
+        return LINKED.get().cloned();
+    }
+    // SAFETY: the loader's strings live as long as the object that they name, which is never closed.
+    let file = unsafe { CStr::from_ptr(malloc.dli_fname) }.to_string_lossy();
+    let name = file.rsplit('/').next().unwrap_or_default().split(".so").next().unwrap_or_default();
+    if name != "libc" {
+        return Some(name.to_owned());
+    }
+    // SAFETY: it returns a static string.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    Some(format!("glibc {}", version.to_string_lossy()))
+}
+
+/// As above: `None`.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[must_use]
+pub fn allocator() -> Option<String> {
+    LINKED.get().cloned()
+}
+
+/// The program or library that `address` lies in.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn object(address: *const libc::c_void) -> Option<libc::Dl_info> {
+    let mut info = std::mem::MaybeUninit::uninit();
+    // SAFETY: any address may be asked for; it writes to the local if it succeeds.
+    let is_found = unsafe { libc::dladdr(address, info.as_mut_ptr()) } != 0;
+    // SAFETY: it was written.
+    is_found.then(|| unsafe { info.assume_init() })
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allocator_of_the_system_is_found() {
+        declare("not linked".to_owned());
+        let name = allocator().expect("a name");
+        assert!(name.starts_with("glibc 2."), "{name}");
+    }
+}
