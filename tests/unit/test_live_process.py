@@ -97,8 +97,9 @@ def test_outputs_that_are_computed_when_they_are_requested_are_rejected(
     assert "when they were requested" in doubt.message
 
 
-def test_slow_exchanges_are_no_reason() -> None:
+def test_slow_exchanges_on_a_busy_machine_are_no_reason() -> None:
     assert check_outputs([7 * MS] * 15, [4 * MS] * 5, 0.0, 1000) is None
+    assert check_outputs([*[9 * MS] * 14, MS], [MS // 5] * 5, 0.1 * MS, 1000) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-INFERENCE_NS = {"fast": 10_000_000}
+INFERENCE_NS = {"fast": 10_000_000, "defers": 30_000_000}
 USUAL_NS = 3_000_000
 
 
