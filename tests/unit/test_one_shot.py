@@ -41,7 +41,7 @@ def context(tmp_path: Path) -> Iterator[ExecutionContext]:
     with Spawner(tmp_path / "log") as spawner:
         yield ExecutionContext(
             suite=suite,
-            targets_info={"mine": msgspec.structs.replace(info, target=Target(name="mine", command=shell(RUNNER)))},
+            targets={"mine": msgspec.structs.replace(info, target=Target(name="mine", command=shell(RUNNER)))},
             models={"net": StoredModel(tmp_path, manifest)},
             tool_reasons={},
             spawner=spawner,
