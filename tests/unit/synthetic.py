@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from runoff.plan.cases import settings_words
@@ -111,8 +112,8 @@ def effective_of(target: str, settings: Settings) -> Effective:
     """Return the effective settings of the runner of `target`."""
     runtime = "torch" if target == "torch" else "onnxruntime"
     library = None if target == "torch" else "/env/libonnxruntime.so.1.32.0"
-    usual = {"denormals": "kept", "allocator": "glibc 2.36"}
-    return Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, **usual)
+    effective = Effective(runtime, "1.32.0", "python", "cpu", settings.threads, "abc1234", library, denormals="kept")
+    return msgspec.structs.replace(effective, allocator="glibc 2.36", image_decoder="libjpeg-turbo 3.1.0")
 
 
 def result_of(case: Case, **fields: Any) -> Result:

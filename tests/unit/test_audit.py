@@ -258,7 +258,8 @@ def test_allocators_are_listed_and_must_be_equal() -> None:
 
 
 def test_a_decoder_without_simd_is_listed_as_a_difference() -> None:
-    assert "image decoder" not in found(compared({"ort-python": {}, "ort-rust": {}}))
+    silent = {"image_decoder": None}
+    assert "image decoder" not in found(compared({"ort-python": silent, "ort-rust": silent}))
     fields = {"ort-python": {"image_decoder": "libjpeg-turbo 3.1.4"}}
     fields["ort-rust"] = {"image_decoder": "libjpeg-turbo 3.1.0, SIMD"}
     detail = "ort-python: libjpeg-turbo 3.1.4; ort-rust: libjpeg-turbo 3.1.0"
