@@ -11,7 +11,7 @@ fn main() {
     println!("cargo:rerun-if-changed=src/image/built.rs");
     // where `turbojpeg-sys` found or put the headers; nothing if they are the system's
     let folders = env::var("DEP_TURBOJPEG_INCLUDE").unwrap_or_default();
-    let configuration = folders.split(',').map(|folder| Path::new(folder).join("jconfig.h"));
-    let header = configuration.filter_map(|path| fs::read_to_string(path).ok()).next();
+    let mut headers = folders.split(',').map(|folder| Path::new(folder).join("jconfig.h"));
+    let header = headers.find_map(|path| fs::read_to_string(path).ok());
     println!("cargo:rustc-env=RUNOFF_JPEG_DECODER={}", built::describe(&header.unwrap_or_default()));
 }
