@@ -51,8 +51,8 @@ def measure(
     else:
         loop.first()
     found = {"denormals": denormals(), "allocator": allocator(), "practices": practices(request["model"])}
-    if images is not None:
-        found["image_decoder"] = image_decoder()
+    if decoder := image_decoder():
+        found["image_decoder"] = decoder
     return {**loop.fields(), "effective": {**session.effective(), **found}}
 
 
@@ -94,10 +94,9 @@ def allocator() -> str | None:
 
 
 def image_decoder() -> str | None:
-    """Return the library that Pillow decodes JPEG files with, and its version."""
-    from PIL import Image
-
-    version = getattr(Image.core, "libjpeg_turbo_version", None)
+    """Return the library that Pillow decodes JPEG files with, and its version; ``None`` if Pillow was not used."""
+    image = sys.modules.get("PIL.Image")
+    version = getattr(image.core, "libjpeg_turbo_version", None) if image else None
     return f"libjpeg-turbo {version}" if version else None
 
 
