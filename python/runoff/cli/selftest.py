@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runoff.selftest.suites import Plan
     from runoff.selftest.verdicts import TargetVerdict
 
-_FAULTS_TAKE = "about a minute"
+_FAULTS_TAKE = "about two minutes"
 
 
 def selftest(budget: str | None, *, quick: bool, as_json: bool) -> ExitCode:
