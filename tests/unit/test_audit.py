@@ -43,8 +43,8 @@ def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
     # its runs have no turns without an inference
     assert {point.outcome for point in points if point.point != "clocks compared"} == {"ok"}
-    # except energy and practices, which this run does not have
-    assert len(points) == 2 * (len(POINTS) - 2)
+    # except energy, which this run does not have
+    assert len(points) == 2 * (len(POINTS) - 1)
 
 
 def test_an_old_run_was_timed_by_the_runners_and_has_no_noise_floor() -> None:
