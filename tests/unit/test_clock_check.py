@@ -99,16 +99,20 @@ def test_a_clock_that_is_three_percent_slow_is_excluded(
     assert excluded(run).keys() == {found[0]}
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("blocks", [2, 5])
-def test_processes_that_differ_for_their_whole_life_are_not_excluded(seed: int, blocks: int, tmp_path: Path) -> None:
-    """Each process has an exchange of its own, up to 3% of a turn: turns of one process are no repetitions of it."""
-    rng = np.random.default_rng(seed)
-    run = run_of(tmp_path, seed, 0)
-    records = [
-        latency(rng, name, block, own_ms=rng.uniform(0.05, 0.3), turns=160) for block in range(blocks) for name in NAMES
-    ]
-    assert clock_disagreements(Run(tmp_path, run.info, tuple(records))) == {}
+def test_turns_of_one_process_are_not_repetitions(tmp_path: Path) -> None:
+    """Each process has an exchange of its own, up to 7% of a turn longer: few pairs of processes show no difference."""
+    excluded_runs = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        own_ms = rng.uniform(0.05, 0.6, (2, len(NAMES)))
+        records = [
+            latency(rng, name, block, own_ms=own_ms[block, place], turns=160)
+            for block in range(2)
+            for place, name in enumerate(NAMES)
+        ]
+        info = run_of(tmp_path, seed, 0).info
+        excluded_runs += bool(clock_disagreements(Run(tmp_path, info, tuple(records))))
+    assert excluded_runs <= 3, "more than one in twenty"
 
 
 def test_a_baseline_with_such_a_clock_is_excluded_if_all_others_agree(tmp_path: Path) -> None:
