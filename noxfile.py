@@ -11,7 +11,6 @@ as their pins do not change.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
@@ -116,6 +115,8 @@ def build(session: nox.Session) -> None:
     if env is None:
         session.warn("the targets ort-rust and ort-pyo3 are skipped: no Rust toolchain")
         return
+    if not shutil.which("nasm", path=env["PATH"]):
+        session.warn("nasm not found: JPEG decoding in Rust has no SIMD, preprocessing takes twice as long")
     session.log("building the Rust programs (first time 2 to 5 min, then 1 s)")
     common = ("--release", "--locked", "--quiet")
     cargo(session, env, "build", *common, "-p", "runoff-ort", "-p", "runoff-capi")
@@ -315,27 +316,7 @@ def rust(session: nox.Session) -> dict[str, str | None] | None:
         session.warn(last)
         return None
     variables: dict[str, str | None] = json.loads(last)
-    return {**variables, "PATH": with_nasm(session, str(variables["PATH"]))}
-
-
-def with_nasm(session: nox.Session, path: str) -> str:
-    """Return `path` with nasm, which assembles the SIMD of libjpeg-turbo; if missing, Debian's package is unpacked.
-
-    Without it the build succeeds, and the decoder is scalar: `runoff doctor` and the audit of a report list that.
-    """
-    folder = HOME / "nasm"
-    found = f"{folder / 'usr' / 'bin'}{os.pathsep}{path}"
-    if os.uname().machine != "x86_64" or shutil.which("nasm", path=found):
-        return found
-    folder.mkdir(parents=True, exist_ok=True)
-    # needs no root; the package lists must be present
-    with session.chdir(folder), contextlib.suppress(nox.command.CommandFailed):
-        session.run("apt-get", "download", "--quiet", "nasm", external=True, silent=True)
-        (package, *_) = folder.glob("nasm_*.deb")
-        session.run("dpkg-deb", "--extract", str(package), str(folder), external=True, silent=True)
-    if not shutil.which("nasm", path=found):
-        session.warn("nasm not found: JPEG decoding in Rust has no SIMD, preprocessing takes twice as long")
-    return found
+    return variables
 
 
 def need_rust(session: nox.Session) -> dict[str, str | None]:
