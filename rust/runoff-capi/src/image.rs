@@ -4,6 +4,7 @@
 //! of the two passes, which matters for the bicubic filter.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -99,11 +100,23 @@ impl Images {
     }
 }
 
+/// Reads a regular file: a pipe may block, and a device never end.
+///
+/// # Errors
+///
+/// What the system reports.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    // a folder is left to the system, which has a message of its own
+    let is_allowed = found.is_file() || found.is_dir();
+    if is_allowed { fs::read(path) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")) }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
+    read_file(path).map_err(|error| {
         let text = error.to_string();
         let (kind, reason) = match error.kind() {
-            std::io::ErrorKind::NotFound => ("image-missing", "not found"),
+            io::ErrorKind::NotFound => ("image-missing", "not found"),
             // without Rust's " (os error 21)"
             _ => ("image-unreadable", text.split(" (os error").next().unwrap_or_default()),
         };

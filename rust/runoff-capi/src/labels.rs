@@ -1,11 +1,11 @@
 //! The best classes of a row of logits.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::image::read_file;
 
 /// Reads a text file with a label per line; no labels without a path.
 ///
@@ -14,9 +14,10 @@ use crate::failure::Failure;
 /// `bad-request`, naming the file.
 pub fn read(path: Option<&Path>) -> Result<Vec<String>, Failure> {
     let Some(path) = path else { return Ok(Vec::new()) };
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::bad_request(format!("labels: cannot read {}: {error}", path.display())))?;
-    Ok(text.lines().map(str::to_owned).collect())
+    let bytes = read_file(path).map_err(|error| error.to_string());
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+    let unreadable = |error| Failure::bad_request(format!("labels: cannot read {}: {error}", path.display()));
+    Ok(text.map_err(unreadable)?.lines().map(str::to_owned).collect())
 }
 
 /// Returns the `count` best classes of `logits`, best first, with their softmax over all of them.

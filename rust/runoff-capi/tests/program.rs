@@ -328,7 +328,10 @@ fn what_is_at_fault_is_named() {
     fs::write(bench.path("vast.jpg"), with_size(jpeg, [0xea, 0x60, 0xea, 0x60])).expect("an image");
     let message = bench.fail(with("/inputs/0/image", json!(bench.path("vast.jpg"))), "image-too-large", 1);
     assert!(message.ends_with("vast.jpg: 60000 x 60000 is more than 178956970 pixels"), "{message}");
+    let message = bench.fail(with("/inputs/0/image", json!("/dev/zero")), "image-unreadable", 1);
+    assert_eq!(message, "image /dev/zero: not a regular file");
     assert!(bench.fail(with("/labels", json!("/nowhere/l.txt")), "bad-request", 2).contains("/nowhere/l.txt"));
+    assert!(bench.fail(with("/labels", json!("/dev/zero")), "bad-request", 2).contains("/dev/zero"));
     assert!(bench.fail(with("/preprocess/crop", json!(7)), "runtime-failed", 1).contains("running the model"));
     bench.fail(with("/settings/provider", json!("cuda")), "provider-unavailable", 3);
     let mut overlapped = bench.cold();

@@ -27,7 +27,7 @@ pub fn classify(
 ) -> Result<Vec<Vec<Guess>>, Error> {
     let (count, side, len) = (images.len(), preprocessor.crop(), preprocessor.tensor_len());
     check(session, count, side)?;
-    let mut elements = Buffer::zeros(count * len * size_of::<f32>());
+    let mut elements = Buffer::for_shape(Dtype::Float32, &[count, 3, side, side])?;
     for (part, image) in elements.floats_mut().chunks_exact_mut(len).zip(images) {
         preprocessor.load(image.as_ref(), part)?;
     }

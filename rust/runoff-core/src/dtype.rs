@@ -75,6 +75,16 @@ impl Dtype {
     pub const fn size(self) -> usize {
         DTYPES[self as usize].2
     }
+
+    /// What the address of an element is a multiple of, in bytes; 1 for strings.
+    #[must_use]
+    pub const fn alignment(self) -> usize {
+        match self {
+            Self::Str => 1,
+            Self::Complex64 | Self::Complex128 => self.size() / 2,
+            _ => self.size(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,12 @@ impl Error {
         Self::new(Kind::BadRequest, message, "the fields of a request are described in protocol/README.md")
     }
 
+    /// Not enough memory for `what`, whose size the request decides.
+    #[must_use]
+    pub fn memory(what: &str) -> Self {
+        Self::new(Kind::BadRequest, format!("not enough memory for {what}"), "use a smaller batch, shape or number")
+    }
+
     /// A failure to write `path`.
     #[must_use]
     pub fn write(path: &std::path::Path, error: &std::io::Error) -> Self {

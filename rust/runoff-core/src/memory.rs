@@ -1,6 +1,18 @@
 //! Memory and threads of this process, as the kernel counts them. `None` where it does not say.
 
+use std::collections::TryReserveError;
 use std::fs;
+
+/// Makes `vector` `len` long, where somebody else decides the length; new elements are `value`.
+///
+/// # Errors
+///
+/// When there is not enough memory, where [`Vec::resize`] ends the process.
+pub(crate) fn try_resize<T: Clone>(vector: &mut Vec<T>, len: usize, value: T) -> Result<(), TryReserveError> {
+    vector.try_reserve_exact(len.saturating_sub(vector.len()))?;
+    vector.resize(len, value);
+    Ok(())
+}
 
 /// High-water mark of the resident set (`VmHWM`), in bytes.
 #[must_use]
@@ -45,6 +57,16 @@ mod tests {
         assert_eq!(parse_kib(status, "VmHWM:"), Some(61_440 * 1024));
         assert_eq!(parse_kib(status, "VmRSS:"), Some(102_400));
         assert_eq!(parse_kib(status, "VmPeak:"), None);
+    }
+
+    #[test]
+    fn a_length_that_does_not_fit_is_an_error() {
+        let mut vector = vec![1_u32, 2, 3];
+        try_resize(&mut vector, usize::MAX, 0).expect_err("too long");
+        try_resize(&mut vector, 4, 0).expect("one more");
+        assert_eq!(vector, [1, 2, 3, 0]);
+        try_resize(&mut vector, 1, 0).expect("fewer");
+        assert_eq!(vector, [1]);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,11 +1,12 @@
 //! The header of an ONNX file, and where its weights are.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
 
 use prost::Message;
+
+use crate::read;
 
 /// The fields of `ModelProto` that are read; numbers as in onnx.proto. What is not named is skipped.
 #[derive(Clone, PartialEq, Message)]
@@ -89,7 +90,7 @@ pub struct Head {
     pub ir_version: i64,
     /// Version of each operator set, by domain; ONNX's own is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
-    /// Weights files next to it, each once.
+    /// Weights files in its folder, each once.
     pub external: Vec<PathBuf>,
 }
 
@@ -97,28 +98,51 @@ pub struct Head {
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is not an ONNX file.
+/// When it cannot be read, is not an ONNX file, or names weights outside its folder.
 pub fn read(path: &Path) -> io::Result<Head> {
-    let model = Model::decode(fs::read(path)?.as_slice()).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    read::read(path, u64::MAX, &mut bytes)?;
+    let model = Model::decode(bytes.as_slice()).map_err(io::Error::other)?;
     let domain = |opset: &Opset| if opset.domain.is_empty() { "ai.onnx".to_owned() } else { opset.domain.clone() };
     Ok(Head {
         ir_version: model.ir_version,
         opsets: model.opset_import.iter().map(|opset| (domain(opset), opset.version)).collect(),
-        external: external(path, &model),
+        external: external(path, &model)?,
     })
 }
 
-fn external(path: &Path, model: &Model) -> Vec<PathBuf> {
+fn external(path: &Path, model: &Model) -> io::Result<Vec<PathBuf>> {
     let entries = model.graph.iter().flat_map(Graph::weights).flat_map(|weight| &weight.external_data);
-    let mut files: Vec<PathBuf> =
-        entries.filter(|entry| entry.key == "location").map(|entry| path.with_file_name(&entry.value)).collect();
-    files.sort_unstable();
-    files.dedup();
-    files
+    let mut locations: Vec<&str> =
+        entries.filter(|entry| entry.key == "location").map(|entry| entry.value.as_str()).collect();
+    locations.sort_unstable();
+    locations.dedup();
+    locations.into_iter().map(|location| inside(path, location)).collect()
+}
+
+/// The file `location` in the folder of `model`. A file elsewhere could be anything, and ONNX Runtime refuses it too.
+fn inside(model: &Path, location: &str) -> io::Result<PathBuf> {
+    let outside =
+        || io::Error::new(ErrorKind::InvalidData, format!("weights outside the model's folder: {location:?}"));
+    let is_below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !Path::new(location).components().all(is_below) {
+        return Err(outside());
+    }
+    let file = model.with_file_name(location);
+    let resolved = match file.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(file),
+        resolved => resolved?,
+    };
+    // Caches of downloaded models have links: from a folder of models into one of files.
+    let folders = [model.with_file_name(".").canonicalize()?, model.canonicalize()?.with_file_name("")];
+    if folders.iter().any(|folder| resolved.starts_with(folder)) { Ok(file) } else { Err(outside()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn weight(location: &str) -> Weight {
@@ -148,6 +172,32 @@ mod tests {
         let found: Vec<_> = head.external.iter().filter_map(|file| file.file_name()?.to_str()).collect();
         assert_eq!((head.ir_version, found), (8, vec!["constant.bin", "inner.bin", "weights.bin"]));
         assert_eq!(head.opsets, BTreeMap::from([("ai.onnx".to_owned(), 17), ("org.example".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn weights_lie_in_the_folder_of_the_model_or_of_its_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["blobs", "models", "models/inner"] {
+            fs::create_dir(path(name)).expect("a folder");
+        }
+        for name in ["blobs/1", "blobs/2", "models/inner/w", "other"] {
+            fs::write(path(name), "x").expect("a file");
+        }
+        for (to, name) in
+            [("../blobs/1", "model.onnx"), ("../blobs/2", "w"), ("../other", "out"), ("/dev/zero", "zero")]
+        {
+            symlink(to, path("models").join(name)).expect("a link");
+        }
+        let found = |location| inside(&path("models/model.onnx"), location);
+        for location in ["w", "./inner/w", "inner/none", "inner"] {
+            assert_eq!(found(location).expect(location), path("models").join(location));
+        }
+        for location in ["../other", "inner/../../other", "/dev/zero", "/proc/kcore", "out", "zero"] {
+            let error = found(location).expect_err(location);
+            assert!(error.to_string().contains(location), "{error}");
+        }
+        found("w\0").expect_err("not a path");
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ort::environment::Environment;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::error::{Error, Kind};
 use crate::onnx;
@@ -19,6 +21,11 @@ use crate::session::{self, PREPARED};
 
 /// Environment variable that names the folder of prepared models.
 pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
+
+/// How the names of folders begin in which prepared models are written.
+const UNFINISHED: &str = ".unfinished-";
+/// Nobody writes to such a folder for as long: its process ended before it was done.
+const ABANDONED: Duration = Duration::from_hours(24);
 
 /// All that a prepared model depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,7 +70,9 @@ pub struct Prepared {
 
 /// Finds the prepared form of the model in the file `model` in `folder`, or makes it.
 ///
-/// A file is complete as soon as it has its name, so several processes may prepare the same model at once.
+/// A file is complete as soon as it has its name, and is never written to again: any number of threads, processes and
+/// containers may prepare the same model at once and use it. Each writes a file of its own, and the last one stays;
+/// those who use another go on with it.
 ///
 /// # Errors
 ///
@@ -75,9 +84,11 @@ pub fn prepare(
     folder: &Path,
 ) -> Result<Prepared, Error> {
     let settings = Settings { optimization: Some(Optimization::All), ..Settings::default() };
+    // First, because it reads no more than there is memory for, and refuses weights that lie elsewhere.
+    let weights_sha256 = weights(model)?;
     let key = Key {
         model_sha256: sha256(model)?,
-        weights_sha256: weights(model)?,
+        weights_sha256,
         runtime: runtime.version.clone(),
         build: runtime.build.clone(),
         cpu: cpu(),
@@ -90,15 +101,33 @@ pub fn prepare(
     if path.is_file() {
         return Ok(Prepared { path, made: false, key });
     }
-    fs::create_dir_all(folder).map_err(|error| Error::write(folder, &error))?;
-    let temporary = folder.join(format!(".{stem}-{}-{}.{PREPARED}", key.digest(), std::process::id()));
-    let outcome = save(&environment()?, model, &settings, &temporary)
-        .and_then(|()| fs::rename(&temporary, &path).map_err(|error| Error::write(&path, &error)));
-    if outcome.is_err() {
-        // The first failure is the one to report; what cannot be removed was never made.
-        let _ = fs::remove_file(&temporary);
+    let unfinished = make_unfinished(folder).map_err(|error| Error::write(folder, &error))?;
+    let file = unfinished.path().join(format!("model.{PREPARED}"));
+    save(&environment()?, model, &settings, &file)?;
+    publish(&file, &path).map_err(|error| Error::write(&path, &error))?;
+    Ok(Prepared { path, made: true, key })
+}
+
+/// Makes a folder that nobody else writes to, below `folder`, and removes those that were abandoned there.
+///
+/// ONNX Runtime opens what it writes by name: a folder keeps that name from everybody else.
+fn make_unfinished(folder: &Path) -> io::Result<TempDir> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
+        let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_unfinished && age().is_some_and(|age| age > ABANDONED) {
+            // Somebody else may be removing it.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
-    outcome.map(|()| Prepared { path, made: true, key })
+    tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder)
+}
+
+/// Gives a finished file its name, once all of it is on the disk: a name that survives a crash must not lead to less.
+fn publish(file: &Path, path: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    fs::rename(file, path)
 }
 
 /// Makes a session that leaves its optimised model in the file `target`.

@@ -8,7 +8,8 @@ use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Error, Kind};
-use crate::image::{Decoder, Part, Pixels};
+use crate::image::{Decoder, MAX_PIXELS, Part, Pixels};
+use crate::memory::try_resize;
 use crate::protocol::{Interpolation, Preprocess};
 
 /// Part of one side of the source image, in source pixels.
@@ -58,7 +59,7 @@ impl Preprocessor {
     ///
     /// # Errors
     ///
-    /// `bad-request` when `spec` contradicts itself.
+    /// `bad-request` when `spec` contradicts itself, keeps more than [`MAX_PIXELS`] pixels, or more than there is memory for.
     pub fn new(spec: &Preprocess) -> Result<Self, Error> {
         spec.check()?;
         let filter = match spec.interpolation {
@@ -66,13 +67,17 @@ impl Preprocessor {
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
         let crop = spec.crop.get();
+        let cropped = empty(crop).ok_or_else(|| {
+            let message = format!("preprocess.crop is {crop}: {crop} x {crop} pixels are too many");
+            Error::new(Kind::BadRequest, message, format!("use a crop of at most {MAX_PIXELS} pixels in all"))
+        })?;
         Ok(Self {
             decoder: Decoder::default(),
             resizer: Resizer::new(),
             algorithm: ResizeAlg::Convolution(filter),
             shorter: spec.resize.get(),
             narrowed: Vec::new(),
-            cropped: TypedImage::new(crop, crop),
+            cropped,
             normalised: Box::new(normalisation(spec)),
         })
     }
@@ -149,7 +154,7 @@ impl Preprocessor {
         let source = TypedImageRef::<U8x3>::from_buffer(part.width, part.height, bytes);
         let source = source.map_err(|error| internal(&error))?;
         let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
-        self.narrowed.resize(len, 0);
+        try_resize(&mut self.narrowed, len, 0).map_err(|_| Error::memory(&format!("resizing {}", path.display())))?;
         let narrowed = TypedImage::<U8x3>::from_buffer(narrow.0, narrow.1, &mut self.narrowed);
         let mut narrowed = narrowed.map_err(|error| internal(&error))?;
         let options = ResizeOptions::new().resize_alg(self.algorithm);
@@ -164,6 +169,14 @@ fn kept_part(width: u32, height: u32, resize: u32, crop: u32) -> Part {
     let seen = |side| reach(kept_span(side, width.min(height), resize, crop), crop, side);
     let (across, down) = (seen(width), seen(height));
     Part { left: across.start, top: down.start, width: across.end - across.start, height: down.end - down.start }
+}
+
+/// A square of `side` black pixels each way; `None` if those are too many.
+fn empty(side: u32) -> Option<TypedImage<'static, U8x3>> {
+    let count = u64::from(side) * u64::from(side);
+    let (count, mut pixels) = (usize::try_from(count).ok().filter(|_| count <= MAX_PIXELS)?, Vec::new());
+    try_resize(&mut pixels, count, U8x3::new([0; 3])).ok()?;
+    TypedImage::from_pixels(side, side, pixels).ok()
 }
 
 /// Whether Pillow resizes an image of this size down before across.
@@ -248,6 +261,15 @@ mod tests {
         let error = Preprocessor::new(&spec(100, 101)).expect_err("too large");
         assert_eq!(error.kind, Kind::BadRequest);
         assert!(error.message.contains("preprocess.crop"));
+    }
+
+    #[test]
+    fn a_crop_of_more_pixels_than_an_image_has_is_refused() {
+        for side in [13_378, 200_000, u32::MAX] {
+            let error = Preprocessor::new(&spec(side, side)).expect_err("too large");
+            assert_eq!(error.kind, Kind::BadRequest);
+            assert!(error.message.contains(&format!("preprocess.crop is {side}")), "{error}");
+        }
     }
 
     #[test]

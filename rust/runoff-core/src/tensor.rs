@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use bytemuck::allocation::try_zeroed_vec;
 use bytemuck::cast_slice;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::protocol::TensorFile;
+use crate::read;
 use crate::value::Value;
 
 #[cfg(target_endian = "big")]
@@ -21,9 +23,34 @@ pub struct Buffer {
 
 impl Buffer {
     /// Makes `len` bytes of zeros.
+    ///
+    /// # Panics
+    ///
+    /// When there is not enough memory: see [`Self::try_zeros`].
     #[must_use]
     pub fn zeros(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(8)], len }
+        Self::try_zeros(len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes `len` bytes of zeros, for a size that somebody else decides.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` when there is not enough memory.
+    pub fn try_zeros(len: usize) -> Result<Self, Error> {
+        let words = try_zeroed_vec(len.div_ceil(8)).map_err(|()| Error::memory(&format!("a tensor of {len} bytes")))?;
+        Ok(Self { words, len })
+    }
+
+    /// Makes zeros for tensors of `dtype` and `shape`.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` when there is not enough memory, or no machine has as much.
+    pub fn for_shape(dtype: Dtype, shape: &[usize]) -> Result<Self, Error> {
+        let len = shape.iter().try_fold(dtype.size(), |len, &dim| len.checked_mul(dim));
+        let too_large = || Error::memory(&format!("a tensor of {} and shape {shape:?}", dtype.name()));
+        Self::try_zeros(len.ok_or_else(too_large)?)
     }
 
     /// The bytes.
@@ -70,14 +97,17 @@ impl RawTensor {
         let dtype = dtype.ok_or_else(|| fail(format!("unknown dtype {:?}", file.dtype)))?;
         let length = file.shape.iter().try_fold(dtype.size(), |length, &dim| length.checked_mul(dim));
         let length = length.ok_or_else(|| fail(format!("shape {:?} is too large", file.shape)))?;
-        let bytes = std::fs::read(&file.path).map_err(|error| fail(error.to_string()))?;
+        let unread = |error: std::io::Error| fail(error.to_string());
+        let (_, found) = read::open(&file.path).map_err(unread)?;
+        let mut bytes = Vec::new();
+        if usize::try_from(found) == Ok(length) {
+            read::read(&file.path, found, &mut bytes).map_err(unread)?;
+        }
         if bytes.len() != length {
-            return Err(fail(format!(
-                "{} bytes, but {} of shape {:?} are {length}",
-                bytes.len(),
-                dtype.name(),
-                file.shape
-            )));
+            return Err(fail(format!("{found} bytes, but {} of shape {:?} are {length}", dtype.name(), file.shape)));
+        }
+        if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
+            return Err(fail("a bool is 0 or 1".to_owned()));
         }
         Ok(Self { dtype, shape: file.shape.clone(), bytes })
     }

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use crate::error::{Error, Kind};
 use crate::protocol::Guess;
+use crate::read;
+
+/// Largest file of labels.
+const MOST_LABEL_BYTES: u64 = 1 << 26;
 
 /// Finds the `count` best of `logits`, best first, with their softmax over all of them.
 ///
@@ -40,9 +44,11 @@ pub fn top(logits: &[f32], count: usize, labels: &[String]) -> Result<Vec<Guess>
 ///
 /// `bad-request`, naming the file.
 pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::bad_request(format!("cannot read the labels {}: {error}", path.display())))?;
-    Ok(text.lines().map(str::to_owned).collect())
+    let mut bytes = Vec::new();
+    let read = read::read(path, MOST_LABEL_BYTES, &mut bytes).map_err(|error| error.to_string());
+    let text = read.and_then(|()| String::from_utf8(bytes).map_err(|error| error.to_string()));
+    let unreadable = |error| Error::bad_request(format!("cannot read the labels {}: {error}", path.display()));
+    Ok(text.map_err(unreadable)?.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

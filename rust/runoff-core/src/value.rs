@@ -7,15 +7,16 @@
 
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::ortsys;
-use ort::sys::{ONNXType, OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo, OrtValue};
+use ort::sys::{ONNXType, OrtAllocator, OrtValue};
 use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
+use crate::handles::{allocator, cpu_memory};
 
 /// Dimensions of a tensor, as ONNX Runtime counts them.
 pub type Dimensions = SmallVec<[i64; 6]>;
@@ -80,6 +81,12 @@ impl<'v> TensorView<'v> {
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
+    /// Whether some byte is in both tensors.
+    fn overlaps(&self, other: &TensorView<'_>) -> bool {
+        let (start, end) = (self.data.addr(), other.data.addr());
+        start < end + other.len && end < start + self.len
+    }
+
     /// How many bytes the elements take, wherever they are.
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -103,12 +110,23 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     ///
-    /// `internal` when `bytes` has not exactly as many bytes, or `dtype` is strings.
+    /// `internal` when `bytes` has not exactly as many bytes, does not begin at a multiple of [`Dtype::alignment`], holds
+    /// something else than 0 and 1 for `bool`, or `dtype` is strings.
     pub fn over(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> Result<Self, Error> {
         let count = shape.iter().try_fold(dtype.size(), |count, &dim| count.checked_mul(dim));
+        let unfit = |bytes: String| {
+            let message = format!("{bytes} are not {} of shape {shape:?}", dtype.name());
+            Err(Error::new(Kind::Internal, message, "use a Buffer, which is aligned for every dtype"))
+        };
         if dtype == Dtype::Str || count != Some(bytes.len()) {
-            let message = format!("{} bytes are not {} of shape {shape:?}", bytes.len(), dtype.name());
-            return Err(Error::new(Kind::Internal, message, "report this"));
+            return unfit(format!("{} bytes", bytes.len()));
+        }
+        let address = bytes.as_ptr().addr();
+        if !bytes.is_empty() && !address.is_multiple_of(dtype.alignment()) {
+            return unfit(format!("bytes at {address:#x}"));
+        }
+        if dtype == Dtype::Bool && bytes.iter().any(|&byte| byte > 1) {
+            return unfit("bytes above 1".to_owned());
         }
         let dims: Dimensions = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
         // SAFETY: the bytes are there for 'a, as many as the shape needs; ONNX Runtime does not write to inputs.
@@ -123,8 +141,8 @@ impl<'a> Value<'a> {
     ///
     /// # Safety
     ///
-    /// The bytes must be there for `'a`, and hold elements of `dtype`, which is not strings. Where the value is used as
-    /// an output, nothing else may read or write them meanwhile.
+    /// The bytes must be there for `'a`, begin at a multiple of [`Dtype::alignment`], and hold elements of `dtype`, which
+    /// is not strings. Where the value is used as an output, nothing else may read or write them meanwhile.
     pub unsafe fn over_raw(dtype: Dtype, shape: &[i64], data: *mut c_void, len: usize) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
         // SAFETY: the caller answers for `data` and `len`; all other pointers are to locals.
@@ -172,6 +190,27 @@ impl<'a> Value<'a> {
     /// Nothing else may release it.
     pub(crate) unsafe fn take(value: *mut OrtValue) -> Result<Self, Error> {
         Self::made(ort::sys::OrtStatusPtr(ptr::null_mut()), value, "running the model")
+    }
+
+    /// Lets this tensor, the output `name` of a run on `inputs`, outlive them: it is copied if it may lie on their memory.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` when it is not a tensor; `runtime-failed` when there is not enough memory.
+    pub fn detach(self, name: &str, inputs: &[Value<'_>]) -> Result<Value<'static>, Error> {
+        let own = self.tensor(name)?;
+        // Of what is not a tensor, ONNX Runtime does not say where it lies; strings are never the caller's.
+        let is_apart = |input: &Value<'_>| input.tensor(name).is_ok_and(|input| !own.overlaps(&input));
+        if own.len == 0 || inputs.iter().all(is_apart) {
+            let ptr = ManuallyDrop::new(self).ptr;
+            return Ok(Value { ptr, memory: PhantomData });
+        }
+        // SAFETY: this allocator lives as long as the process; the elements are written below.
+        let copy = unsafe { Value::unfilled(allocator()?, own.dtype, &own.shape) }?;
+        let to = copy.tensor(name)?.data;
+        // SAFETY: both tensors have the same type and shape, so the same length; the copy was just made.
+        unsafe { ptr::copy_nonoverlapping(own.data.cast::<u8>(), to.cast(), own.len) };
+        Ok(copy)
     }
 
     /// The handle.
@@ -355,44 +394,4 @@ pub(crate) fn check(status: ort::sys::OrtStatusPtr, what: &str) -> Result<(), Er
     }
     // SAFETY: a status that is not null is an error that the caller owns; it is given up here.
     unsafe { ort::Error::result_from_status(status) }.map_err(|error| Error::runtime(what, &error))
-}
-
-/// A pointer that is made once and never freed.
-struct Forever<T>(NonNull<T>);
-// SAFETY: what the pointers below are to is constant, and ONNX Runtime lets all threads use it.
-unsafe impl<T> Send for Forever<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Forever<T> {}
-
-fn forever<T>(
-    cell: &OnceLock<Forever<T>>,
-    make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr,
-) -> Result<*mut T, Error> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if let Some(made) = cell.get() {
-        return Ok(made.0.as_ptr());
-    }
-    // Without this, two threads that come first at once would make two, and one would be lost.
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(made) = cell.get() {
-        return Ok(made.0.as_ptr());
-    }
-    let mut pointer = ptr::null_mut();
-    check(make(&raw mut pointer), "describing memory")?;
-    let found = NonNull::new(pointer).ok_or_else(|| Error::new(Kind::Internal, "ONNX Runtime returned null", ""))?;
-    Ok(cell.get_or_init(|| Forever(found)).0.as_ptr())
-}
-
-fn cpu_memory() -> Result<*mut OrtMemoryInfo, Error> {
-    static CPU: OnceLock<Forever<OrtMemoryInfo>> = OnceLock::new();
-    let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
-    // SAFETY: writes to a local of `forever`.
-    forever(&CPU, |made| unsafe { (ort::api().CreateCpuMemoryInfo)(kind, place, made) })
-}
-
-/// ONNX Runtime's own allocator of host memory, which lives as long as the process.
-pub(crate) fn allocator() -> Result<*mut OrtAllocator, Error> {
-    static DEFAULT: OnceLock<Forever<OrtAllocator>> = OnceLock::new();
-    // SAFETY: writes to a local of `forever`; this allocator belongs to ONNX Runtime and is never freed.
-    forever(&DEFAULT, |made| unsafe { (ort::api().GetAllocatorWithDefaultOptions)(made) })
 }

@@ -6,7 +6,7 @@ use common::{data, environment};
 use runoff_core::Kind;
 use runoff_core::dtype::Dtype;
 use runoff_core::protocol::Settings;
-use runoff_core::session::{Buffers, Session};
+use runoff_core::session::{Buffers, Results, Session};
 use runoff_core::tensor::{Buffer, RawTensor};
 use runoff_core::value::Value;
 
@@ -29,7 +29,7 @@ fn addresses(values: &[Value<'_>]) -> Vec<usize> {
 }
 
 /// Runs `sum = a + b` and `count = n + n` with `a` = 1, `b` = 0.5 and `n` = 7 in every one of `rows`.
-fn add(buffers: &mut Buffers, rows: usize, results: &mut Vec<Value<'static>>) -> u64 {
+fn add(buffers: &mut Buffers, rows: usize, results: &mut Results) -> u64 {
     let (a, b) = (floats(&vec![1.0; rows * 2]), floats(&vec![0.5; rows * 2]));
     let mut n = Buffer::zeros(rows * 8);
     n.bytes_mut().copy_from_slice(&7_i64.to_le_bytes().repeat(rows));
@@ -45,7 +45,7 @@ fn add(buffers: &mut Buffers, rows: usize, results: &mut Vec<Value<'static>>) ->
 #[test]
 fn inputs_go_in_outputs_come_out_and_all_memory_is_used_again() {
     let session = open("add.onnx");
-    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
     assert!(add(&mut buffers, 3, &mut results) > 0);
     let before = addresses(&results);
     add(&mut buffers, 3, &mut results);
@@ -58,7 +58,7 @@ fn inputs_go_in_outputs_come_out_and_all_memory_is_used_again() {
 #[test]
 fn what_goes_in_is_read_at_each_run_and_not_later() {
     let session = open("means.onnx");
-    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
     let mut image = floats(&[[1.0; 64], [2.0; 64], [3.0; 64]].concat());
     buffers.copy_in(&[tensor(&[1, 3, 8, 8], &image)]).expect("a copy");
     image.floats_mut().fill(9.0);
@@ -73,7 +73,7 @@ fn what_goes_in_is_read_at_each_run_and_not_later() {
 #[test]
 fn an_output_of_any_shape_is_made_at_each_run_and_its_shape_read() {
     let session = open("found.onnx");
-    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
     for (x, found) in [([0.0, 3.0, 0.0, 0.0], 1), ([1.0, 0.0, 2.0, 3.0], 3), ([0.0; 4], 0), ([1.0, 1.0, 0.0, 0.0], 2)] {
         let input = floats(&x);
         buffers.run(&[tensor(&[1, 4], &input)], &mut results).expect("a run");
@@ -88,14 +88,14 @@ fn an_output_of_any_shape_is_made_at_each_run_and_its_shape_read() {
 #[test]
 fn buffers_outlive_their_session_and_go_to_other_threads() {
     let mut buffers = Buffers::new(&open("add.onnx")).expect("buffers");
-    let worker = std::thread::spawn(move || add(&mut buffers, 2, &mut Vec::new()));
+    let worker = std::thread::spawn(move || add(&mut buffers, 2, &mut Results::default()));
     assert!(worker.join().expect("no panic") > 0);
 }
 
 #[test]
 fn steps_out_of_order_are_told() {
     let session = open("means.onnx");
-    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+    let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
     assert_eq!(buffers.compute().expect_err("no inputs").kind, Kind::RuntimeFailed);
     let image = floats(&[0.0; 192]);
     buffers.copy_in(&[tensor(&[1, 3, 8, 8], &image)]).expect("a copy");

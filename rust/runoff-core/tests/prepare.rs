@@ -2,8 +2,11 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use common::{data, environment};
 use runoff_core::dtype::Dtype;
@@ -44,6 +47,59 @@ fn a_prepared_model_is_made_once_and_answers_alike() {
     let plain = means(&data("means.onnx"), &Settings::default());
     for name in profile::NAMES {
         assert_eq!(means(&first.path, &profile::find(name).expect(name)), plain, "{name}");
+    }
+}
+
+#[test]
+fn many_threads_prepare_and_open_one_model() {
+    const THREADS: usize = 8;
+    let plain = means(&data("means.onnx"), &Settings::default());
+    for _ in 0..24 {
+        let (folder, together) = (tempfile::tempdir().expect("a folder"), Barrier::new(THREADS));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    together.wait();
+                    let prepared = prepared(&data("means.onnx"), folder.path()).expect("a prepared model");
+                    assert_eq!(means(&prepared.path, &Settings::default()), plain);
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+}
+
+#[test]
+fn what_a_process_left_unfinished_is_removed_after_a_day() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, hours) in [(".unfinished-old", 25), (".unfinished-new", 23), ("other", 25)] {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).expect("a folder");
+        fs::write(path.join("model.ort"), "half").expect("a file");
+        let time = SystemTime::now() - Duration::from_hours(hours);
+        File::open(&path).and_then(|opened| opened.set_modified(time)).expect("a time");
+    }
+    prepared(&data("means.onnx"), folder.path()).expect("a prepared model");
+    let is_there = |name: &str| folder.path().join(name).exists();
+    assert_eq!([".unfinished-old", ".unfinished-new", "other"].map(is_there), [false, true, true]);
+}
+
+#[test]
+fn weights_outside_the_models_folder_are_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("a folder");
+    fs::write(folder.path().join("side.bin"), [0; 32]).expect("a file");
+    let (model, whole) = (inner.join("model.onnx"), fs::read(data("outside.onnx")).expect("a model"));
+    let place = whole.windows(11).position(|part| part == b"outside.bin").expect("a location");
+    // The first has 128 TB, and the second no end.
+    for location in ["/proc/kcore", "/dev/random", "../side.bin"] {
+        let changed = [&whole[..place], location.as_bytes(), &whole[place + 11..]].concat();
+        fs::write(&model, changed).expect("a model");
+        let error = prepared(&model, &folder.path().join("cache")).expect_err("weights elsewhere");
+        assert_eq!(error.kind, Kind::ModelUnreadable);
+        let reason = format!("weights outside the model's folder: {location:?}");
+        assert!(error.message.ends_with(&reason), "{error}");
     }
 }
 

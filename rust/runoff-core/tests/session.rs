@@ -31,11 +31,16 @@ fn add(session: &Session, rows: usize) -> Result<Vec<Value<'static>>, Error> {
     let counts: Vec<u8> = (0_i64..).take(rows).flat_map(i64::to_le_bytes).collect();
     let mut n = Buffer::zeros(counts.len());
     n.bytes_mut().copy_from_slice(&counts);
-    session.run(&[
+    let values = [
         Value::over(Dtype::Float32, &[rows, 2], a.bytes())?,
         Value::over(Dtype::Float32, &[rows, 2], b.bytes())?,
         Value::over(Dtype::Int64, &[rows], n.bytes())?,
-    ])
+    ];
+    session.run(&values)?.into_iter().map(|output| output.detach("an output", &values)).collect()
+}
+
+fn address(value: &Value<'_>) -> usize {
+    value.tensor("a value").expect("a tensor").data().addr()
 }
 
 fn sum(outputs: &[Value<'_>]) -> RawTensor {
@@ -80,6 +85,80 @@ fn outputs_are_written_into_what_is_given_and_inputs_come_in_any_order() {
 }
 
 #[test]
+fn an_output_that_is_an_input_passed_on_can_be_made_to_last() {
+    let session = open(&data("found.onnx"), &Settings::default()).expect("a session");
+    let mut x = floats(&[0.0, 3.0, 0.0, 1.0]);
+    let inputs = [Value::over(Dtype::Float32, &[1, 4], x.bytes()).expect("a tensor")];
+    let outputs = session.run(&inputs).expect("outputs");
+    let before: Vec<_> = outputs.iter().map(address).collect();
+    assert_eq!(before[1], address(&inputs[0]));
+    let detached = outputs.into_iter().map(|output| output.detach("an output", &inputs));
+    let outputs: Vec<Value<'static>> = detached.collect::<Result<_, _>>().expect("outputs");
+    drop(inputs);
+    x.floats_mut().fill(9.0);
+    let after: Vec<_> = outputs.iter().map(address).collect();
+    assert_eq!((after[0], after[2]), (before[0], before[2]));
+    assert_ne!(after[1], before[1]);
+    let numbers = |place: usize| RawTensor::copy_of(&outputs[place], "an output").expect("a tensor").to_f32();
+    assert_eq!((numbers(1), numbers(2)), (Some(vec![0.0, 3.0, 0.0, 1.0]), Some(vec![0.0, 6.0, 0.0, 2.0])));
+}
+
+#[test]
+fn whatever_is_passed_on_is_copied_or_refused() {
+    let session = open(&data("passed.onnx"), &Settings::default()).expect("a session");
+    let mut x = floats(&[1.0, 2.0, 3.0, 4.0]);
+    let tensor = || Value::over(Dtype::Float32, &[4], x.bytes()).expect("a tensor");
+    let inputs = [tensor(), Value::sequence(&[tensor()]).expect("a sequence")];
+    let outputs = session.run(&inputs).expect("outputs");
+    let detached: Vec<_> = outputs.into_iter().map(|output| output.detach("an output", &inputs)).collect();
+    drop(inputs);
+    x.floats_mut().fill(9.0);
+    for (info, output) in session.outputs().iter().zip(detached) {
+        if info.dtype.is_some() {
+            let copy = RawTensor::copy_of(&output.expect(&info.name), &info.name).expect("a tensor");
+            assert_eq!(copy.to_f32(), Some(vec![1.0, 2.0, 3.0, 4.0]), "{}", info.name);
+        } else {
+            assert_eq!(output.expect_err(&info.name).kind, Kind::ModelMismatch);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_elements_are_refused() {
+    open(&data("add.onnx"), &Settings::default()).expect("ONNX Runtime, loaded");
+    let mut buffer = Buffer::zeros(40);
+    for dtype in [Dtype::Float16, Dtype::Float32, Dtype::Float64, Dtype::Int64] {
+        let over = |start: usize, count: usize| {
+            Value::over(dtype, &[count], &buffer.bytes()[start..start + count * dtype.size()]).map(drop)
+        };
+        over(dtype.alignment(), 1).expect("aligned");
+        over(1, 0).expect("nothing");
+        for start in [1, dtype.alignment() / 2, dtype.alignment() + 1] {
+            let error = over(start, 1).expect_err("misaligned");
+            assert!(error.message.contains(dtype.name()), "{error}");
+        }
+    }
+    Value::over(Dtype::Bool, &[3], &buffer.bytes()[1..4]).expect("aligned and false");
+    buffer.bytes_mut()[2] = 2;
+    Value::over(Dtype::Bool, &[3], &buffer.bytes()[1..4]).expect_err("neither false nor true");
+}
+
+#[test]
+fn more_threads_than_a_machine_has_are_refused() {
+    for threads in [1025, 1 << 31, 1 << 32, usize::MAX] {
+        let threads = NonZeroUsize::new(threads).expect("not zero");
+        for (name, settings) in [
+            ("threads", Settings { threads, ..Settings::default() }),
+            ("inter_threads", Settings { inter_threads: Some(threads), ..Settings::default() }),
+        ] {
+            let error = open(&data("add.onnx"), &settings).expect_err("too many");
+            assert_eq!(error.kind, Kind::BadRequest);
+            assert!(error.message.contains(&format!("settings.{name} is {threads}")), "{error}");
+        }
+    }
+}
+
+#[test]
 fn many_threads_share_one_session() {
     let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
     std::thread::scope(|scope| {
@@ -109,6 +188,7 @@ fn strings_and_sequences_keep_what_goes_in() {
     assert_eq!(sequence.form().expect("a form"), Form::Sequence);
     let items = sequence.items().expect("items");
     assert_eq!(RawTensor::copy_of(&items[1], "two").expect("a tensor").to_f32(), Some(vec![2.0, 3.0]));
+    assert_ne!(address(&items[1]), address(&tensors[1]), "items outlive the tensors that the sequence is made of");
     let error = sequence.tensor("list").expect_err("no tensor");
     assert_eq!(error.kind, Kind::ModelMismatch);
     assert!(Value::over(Dtype::Float32, &[3], one.bytes()).is_err());

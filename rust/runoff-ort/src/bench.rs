@@ -11,7 +11,7 @@ use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::{Buffers, Parts, Session, ValueInfo};
+use runoff_core::session::{Buffers, Parts, Results, Session, ValueInfo};
 use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 use runoff_core::{classify, memory};
@@ -169,8 +169,10 @@ fn time(session: &Session, items: &[Vec<Tensor>], samples: usize) -> Result<Vec<
     let values =
         items.iter().map(|item| item.iter().map(Tensor::value).collect()).collect::<Result<Vec<Vec<_>>, _>>()?;
     let mut buffers = session.is_on_device().then(|| Buffers::new(session)).transpose()?;
-    let (mut all, mut results) = (Vec::with_capacity(2 + WARMUP + samples), Vec::new());
-    for values in values.iter().cycle().take(2 + WARMUP + samples) {
+    let count = samples.saturating_add(2 + WARMUP);
+    let (mut all, mut results) = (Vec::new(), Results::default());
+    all.try_reserve_exact(count).map_err(|_| Error::memory(&format!("--samples {samples}")))?;
+    for values in values.iter().cycle().take(count) {
         all.push(match &mut buffers {
             Some(buffers) => InferenceTimes::on_device(buffers.run(values, &mut results)?),
             None => InferenceTimes::on_host(session, values)?,
@@ -214,9 +216,10 @@ fn feed(arguments: &Arguments, session: &Session) -> Result<Vec<Vec<Tensor>>, Er
 }
 
 fn read(preprocessor: &mut Preprocessor, image: &Path) -> Result<Tensor, Error> {
-    let mut elements = Buffer::zeros(preprocessor.tensor_len() * size_of::<f32>());
+    let shape = vec![1, 3, preprocessor.crop(), preprocessor.crop()];
+    let mut elements = Buffer::for_shape(Dtype::Float32, &shape)?;
     preprocessor.load(image, elements.floats_mut())?;
-    Ok(Tensor { dtype: Dtype::Float32, shape: vec![1, 3, preprocessor.crop(), preprocessor.crop()], elements })
+    Ok(Tensor { dtype: Dtype::Float32, shape, elements })
 }
 
 fn zeros(shapes: &[Shape], session: &Session) -> Result<Vec<Tensor>, Error> {
@@ -244,9 +247,8 @@ fn zero(input: &ValueInfo, shapes: &[Shape]) -> Result<Tensor, Error> {
     if !input.takes(&dims) {
         return Err(unfit("the model takes another shape".to_owned()));
     }
-    let len = shape.iter().try_fold(dtype.size(), |len, &dim| len.checked_mul(dim));
-    let len = len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| unfit("too large".to_owned()))?;
-    Ok(Tensor { dtype, elements: Buffer::zeros(len), shape })
+    let elements = Buffer::for_shape(dtype, &shape).map_err(|error| unfit(error.message))?;
+    Ok(Tensor { dtype, elements, shape })
 }
 
 fn table(measured: &Measured) -> String {

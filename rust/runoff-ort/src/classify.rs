@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::slice::Iter;
 use std::thread;
 
+use runoff_core::dtype::Dtype;
 use runoff_core::error::{Error, Kind};
 use runoff_core::memory::HELPER_THREAD;
 use runoff_core::preprocess::Preprocessor;
@@ -80,20 +81,22 @@ impl<'a> Images<'a> {
         Self { left: images.iter(), preprocessor, read: Vec::new(), elements: Buffer::default(), failed: false }
     }
 
-    /// Makes the batch `bytes` large; what was read into it stays.
-    fn make_room(&mut self, bytes: usize) {
-        if self.elements.bytes().len() != bytes {
-            let mut elements = Buffer::zeros(bytes);
-            let kept = self.read.len() * self.preprocessor.tensor_len() * size_of::<f32>();
-            elements.bytes_mut()[..kept].copy_from_slice(&self.elements.bytes()[..kept]);
+    /// Makes room for a batch of `rows` images; what was read into it stays.
+    fn make_room(&mut self, rows: usize) -> Result<(), Error> {
+        let (side, kept) = (self.preprocessor.crop(), self.read.len() * self.preprocessor.tensor_len());
+        if self.elements.floats_mut().len() / self.preprocessor.tensor_len() != rows {
+            let mut elements = Buffer::for_shape(Dtype::Float32, &[rows, 3, side, side])?;
+            elements.floats_mut()[..kept].copy_from_slice(&self.elements.floats_mut()[..kept]);
             self.elements = elements;
         }
+        Ok(())
     }
 
     /// Reads on until the batch holds `size` images, or none is left. What cannot be read is reported and left out.
-    fn fill(&mut self, size: usize) {
+    fn fill(&mut self, size: usize) -> Result<(), Error> {
         let len = self.preprocessor.tensor_len();
-        self.make_room(size * len * size_of::<f32>());
+        let size = size.min(self.read.len() + self.left.len());
+        self.make_room(size)?;
         while self.read.len() < size
             && let Some(image) = self.left.next()
         {
@@ -106,6 +109,7 @@ impl<'a> Images<'a> {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -126,13 +130,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     classify::check(&session, batch, side)?;
     let mut first = true;
     loop {
-        images.fill(batch);
+        images.fill(batch)?;
         if images.read.is_empty() {
             break;
         }
-        // The rows that a model of a fixed size has too many hold images of before, or zeros.
+        // The rows that a model of a fixed size has too many are zeros.
         let rows = fixed_batch(&session).unwrap_or(images.read.len());
-        images.make_room(rows * images.preprocessor.tensor_len() * size_of::<f32>());
+        images.make_room(rows)?;
         let guesses = classify::rank(&session, &images.elements, rows, side, top, &labels)?;
         for (image, top) in images.read.drain(..).zip(guesses) {
             show(arguments, &Classified { image, top }, first)?;
@@ -155,15 +159,14 @@ fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, I
     }
     let size = arguments.batch.map_or(1, NonZeroUsize::get);
     thread::scope(|scope| {
-        let prefetch = thread::Builder::new().name(HELPER_THREAD.to_owned()).spawn_scoped(scope, move || {
-            images.fill(size);
-            images
-        });
+        let prefetch = thread::Builder::new()
+            .name(HELPER_THREAD.to_owned())
+            .spawn_scoped(scope, move || images.fill(size).map(|()| images));
         let failed = |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "remove --profile");
         let prefetch = prefetch.map_err(failed)?;
         let (_, session) = session::open(model, &settings)?;
         let images = prefetch.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
-        Ok((session, images))
+        Ok((session, images?))
     })
 }
 

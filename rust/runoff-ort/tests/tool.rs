@@ -222,6 +222,26 @@ fn bench_says_what_does_not_fit() {
 }
 
 #[test]
+fn many_processes_prepare_and_use_one_model() {
+    const SCRIPT: &str = "prepared=$(\"$0\" prepare --model model.onnx) && \
+                          exec \"$0\" classify --model \"$prepared\" --manifest manifest.json --top 1 blue.png";
+    let folder = Folder::new();
+    let plain = folder.print(&["classify", "--model", "model.onnx", "--top", "1", "blue.png"]);
+    let start = |_| {
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_runoff-ort")]).current_dir(&folder.0);
+        command.env("RUNOFF_CACHE", folder.path("cache")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("a program")
+    };
+    let children: Vec<_> = (0..6).map(start).collect();
+    for child in children {
+        let ended = Ended::of(&child.wait_with_output().expect("an end"));
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), plain.as_str(), ""));
+    }
+    assert_eq!(fs::read_dir(folder.path("cache")).expect("a folder").count(), 1);
+}
+
+#[test]
 fn info_describes_onnx_and_prepared_models() {
     let folder = Folder::new();
     let info = folder.json(&["info", "model.onnx", "--json"]);

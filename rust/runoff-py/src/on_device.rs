@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runoff_core::Error;
-use runoff_core::session::Buffers;
+use runoff_core::session::{Buffers, Results};
 use runoff_core::value::Value;
 
 use crate::array::InPlace;
@@ -46,7 +46,7 @@ impl DeviceBinding {
     /// Copies outputs from the device.
     fn copy_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let copy = |buffers: &mut Buffers| {
-            let mut results = Vec::new();
+            let mut results = Results::default();
             buffers.copy_out(&mut results).map(|()| results)
         };
         let results = self.locked(py, copy)?;

@@ -11,19 +11,25 @@ use zune_bmp::zune_core::bytestream::ZCursor;
 use zune_bmp::zune_core::options::DecoderOptions;
 
 use super::orientation::Orientation;
-use super::{Header, Refusal, check_size, to_rgb};
+use super::{Header, Refusal, check_size, make_room, to_rgb};
+
+/// What a decoder may use besides the pixels, in bytes: for rows, tables and metadata.
+const SPARE_BYTES: usize = 64 << 20;
 
 pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     let mut decoder = png::Decoder::new(Cursor::new(file));
+    // Nobody reads these, and a few kilobytes of them can become gigabytes.
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_ignore_text_chunk(true);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let header = decoder.read_header_info()?;
     let (width, height) = (header.width, header.height);
     check_size(width, height)?;
-    decoder.set_limits(png::Limits { bytes: usize::MAX });
+    decoder.set_limits(png::Limits { bytes: SPARE_BYTES + 4 * usize::try_from(width)? });
     let mut reader = decoder.read_info()?;
-    pixels.resize(reader.output_buffer_size().ok_or(Refusal::Unreadable)?, 0);
+    make_room(pixels, reader.output_buffer_size().ok_or(Refusal::Unreadable)?)?;
     let frame = reader.next_frame(pixels)?;
-    to_rgb(pixels, frame.color_type.samples());
+    to_rgb(pixels, frame.color_type.samples())?;
     // The EXIF block may follow the pixels; what is damaged there does not matter.
     let _ = reader.finish();
     let orientation = reader.info().exif_metadata.as_deref().map_or(Orientation::UPRIGHT, Orientation::of);
@@ -34,9 +40,10 @@ pub fn decode_webp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal>
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height)?;
-    pixels.resize(decoder.output_buffer_size().ok_or(Refusal::Unreadable)?, 0);
+    decoder.set_memory_limit(file.len());
+    make_room(pixels, decoder.output_buffer_size().ok_or(Refusal::Unreadable)?)?;
     decoder.read_image(pixels)?;
-    to_rgb(pixels, if decoder.has_alpha() { 4 } else { 3 });
+    to_rgb(pixels, if decoder.has_alpha() { 4 } else { 3 })?;
     let orientation = decoder.exif_metadata()?.as_deref().map_or(Orientation::UPRIGHT, Orientation::of);
     Ok(Header { width, height, orientation })
 }
@@ -53,23 +60,29 @@ pub fn decode_bmp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> 
     let (width, height) = decoder.dimensions().ok_or(Refusal::Unreadable)?;
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
     check_size(width, height)?;
-    pixels.resize(decoder.output_buf_size().ok_or(Refusal::Unreadable)?, 0);
+    make_room(pixels, decoder.output_buf_size().ok_or(Refusal::Unreadable)?)?;
     decoder.decode_into(pixels).map_err(|_| Refusal::Unreadable)?;
-    to_rgb(pixels, decoder.colorspace().map_or(3, |colorspace| colorspace.num_components()));
+    to_rgb(pixels, decoder.colorspace().map_or(3, |colorspace| colorspace.num_components()))?;
     Ok(Header { width, height, orientation: Orientation::UPRIGHT })
 }
 
 pub fn decode_tiff(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
-    let mut decoder = TiffDecoder::new(Cursor::new(file))?.with_limits(Limits::unlimited());
+    let mut decoder = TiffDecoder::new(Cursor::new(file))?;
     let (width, height) = decoder.dimensions()?;
-    check_size(width, height)?;
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = SPARE_BYTES + 8 * check_size(width, height)?;
+    limits.intermediate_buffer_size = file.len();
+    decoder = decoder.with_limits(limits);
     let channels = tiff_channels(&mut decoder)?;
-    *pixels = match decoder.read_image()? {
-        DecodingResult::U8(bytes) => bytes,
-        DecodingResult::U16(values) => values.into_iter().map(|value| value.to_be_bytes()[0]).collect(),
+    match decoder.read_image()? {
+        DecodingResult::U8(bytes) => *pixels = bytes,
+        DecodingResult::U16(values) => {
+            make_room(pixels, values.len())?;
+            pixels.iter_mut().zip(values).for_each(|(pixel, value)| *pixel = value.to_be_bytes()[0]);
+        }
         _ => return Err(Refusal::Unreadable),
-    };
-    to_rgb(pixels, channels);
+    }
+    to_rgb(pixels, channels)?;
     let orientation = decoder.find_tag_unsigned(Tag::Orientation)?.map_or(Orientation::UPRIGHT, Orientation::from_tag);
     Ok(Header { width, height, orientation })
 }

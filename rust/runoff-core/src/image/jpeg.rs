@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use turbojpeg_sys as tj;
 
 use super::orientation::{Orientation, START_OF_SCAN};
-use super::{Header, Part, Refusal, check_size};
+use super::{Header, Part, Refusal, check_size, make_room};
 
 /// libjpeg-turbo's version, and `SIMD` or `scalar`: how it was built into this program.
 pub const DECODER: &str = env!("RUNOFF_JPEG_DECODER");
@@ -79,7 +79,7 @@ impl Decompressor {
         let colorspace = self.get(tj::TJPARAM_TJPARAM_COLORSPACE)?;
         let is_cmyk = [tj::TJCS_TJCS_CMYK, tj::TJCS_TJCS_YCCK].contains(&colorspace);
         let (format, bytes) = if is_cmyk { (tj::TJPF_TJPF_CMYK, 4) } else { (tj::TJPF_TJPF_RGB, 3) };
-        pixels.resize(check_size(part.width, part.height)? * bytes, 0);
+        make_room(pixels, check_size(part.width, part.height)? * bytes)?;
         self.decompress(file, pixels, into_int(usize::try_from(part.width)? * bytes)?, format)?;
         if is_cmyk {
             cmyk_to_rgb(pixels);

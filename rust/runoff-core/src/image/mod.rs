@@ -9,18 +9,22 @@ mod formats;
 mod jpeg;
 mod orientation;
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Kind};
+use crate::memory::try_resize;
+use crate::read;
 use jpeg::Decompressor;
 use orientation::Orientation;
 
 pub use jpeg::DECODER as JPEG_DECODER;
 
-/// Largest image, in pixels; the same as Pillow's.
-pub const MAX_PIXELS: u64 = 178_956_970;
+/// Largest image, in pixels; the same as Pillow's. Fuzzing finds more in smaller ones.
+pub const MAX_PIXELS: u64 = if cfg!(fuzzing) { 1 << 18 } else { 178_956_970 };
+
+/// Largest file, in bytes: such an image of four channels of 16 bits, without compression.
+const MAX_FILE_BYTES: u64 = 8 * MAX_PIXELS + (1 << 20);
 
 const HINT: &str = "convert it to an RGB JPEG or PNG file";
 
@@ -76,6 +80,7 @@ impl Decoder {
             return Ok(Pixels { width: header.width, height: header.height, part, bytes: &self.pixels });
         }
         std::mem::swap(&mut self.pixels, &mut self.stored);
+        make_room(&mut self.pixels, self.stored.len()).map_err(|_| Failure::NoMemory.at(path))?;
         let (width, height) = header.orientation.apply(&self.stored, header.width, header.height, &mut self.pixels);
         Ok(Pixels { width, height, part: Part { left: 0, top: 0, width, height }, bytes: &self.pixels })
     }
@@ -95,6 +100,7 @@ impl Decoder {
         decoded.map_err(|refusal| match refusal {
             Refusal::Unreadable => Failure::Unreadable(format),
             Refusal::TooLarge(width, height) => Failure::TooLarge(width, height),
+            Refusal::NoMemory => Failure::NoMemory,
         })
     }
 
@@ -105,12 +111,11 @@ impl Decoder {
     }
 
     fn read(&mut self, path: &Path) -> Result<(), Error> {
-        self.file.clear();
-        let read = File::open(path).and_then(|mut file| file.read_to_end(&mut self.file));
-        read.map(|_| ()).map_err(|error| {
+        read::read(path, MAX_FILE_BYTES, &mut self.file).map_err(|error| {
             let text = error.to_string();
             let (kind, reason) = match error.kind() {
                 ErrorKind::NotFound => (Kind::ImageMissing, "not found"),
+                ErrorKind::FileTooLarge => (Kind::ImageTooLarge, &*text),
                 // without Rust's " (os error 21)"
                 _ => (Kind::ImageUnreadable, text.split(" (os error").next().unwrap_or_default()),
             };
@@ -169,6 +174,8 @@ enum Failure {
     Unreadable(Format),
     /// More than `MAX_PIXELS`.
     TooLarge(u32, u32),
+    /// Fewer, but more than there is memory for.
+    NoMemory,
 }
 
 impl Failure {
@@ -187,6 +194,10 @@ impl Failure {
                 let message = format!("image {path}: {width} x {height} is more than {MAX_PIXELS} pixels");
                 Error::new(Kind::ImageTooLarge, message, "scale it down first")
             }
+            Self::NoMemory => {
+                let message = format!("image {path}: not enough memory for its pixels");
+                Error::new(Kind::ImageTooLarge, message, "scale it down first")
+            }
         }
     }
 }
@@ -196,6 +207,7 @@ impl Failure {
 enum Refusal {
     Unreadable,
     TooLarge(u32, u32),
+    NoMemory,
 }
 
 /// A decoder's own words are dropped: they differ between the languages.
@@ -214,10 +226,24 @@ fn check_size(width: u32, height: u32) -> Result<usize, Refusal> {
     }
 }
 
+/// Makes `pixels` `len` bytes long.
+fn make_room(pixels: &mut Vec<u8>, len: usize) -> Result<(), Refusal> {
+    try_resize(pixels, len, 0).map_err(|_| Refusal::NoMemory)
+}
+
 /// Turns pixels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) bytes into RGB; alpha is dropped.
-fn to_rgb(pixels: &mut Vec<u8>, channels: usize) {
+fn to_rgb(pixels: &mut Vec<u8>, channels: usize) -> Result<(), Refusal> {
     match channels {
-        1 | 2 => *pixels = pixels.iter().step_by(channels).flat_map(|&grey| [grey; 3]).collect(),
+        1 | 2 => {
+            // From the end, so that no byte is written to before it was read.
+            let (count, len) = (pixels.len() / channels, pixels.len());
+            make_room(pixels, len.max(count * 3))?;
+            for pixel in (0..count).rev() {
+                let grey = pixels[pixel * channels];
+                pixels[pixel * 3..][..3].fill(grey);
+            }
+            pixels.truncate(count * 3);
+        }
         4 => {
             let count = pixels.len() / 4;
             for pixel in 0..count {
@@ -227,6 +253,7 @@ fn to_rgb(pixels: &mut Vec<u8>, channels: usize) {
         }
         _ => {}
     }
+    Ok(())
 }
 
 #[cfg(test)]

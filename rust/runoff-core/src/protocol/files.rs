@@ -1,8 +1,9 @@
 //! Reading a request and writing a result.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -55,21 +56,21 @@ pub fn write_result(path: &Path, result: &RunResult) -> Result<(), Error> {
     write_atomically(path, &text).map_err(|error| Error::write(path, &error))
 }
 
-/// Writes `bytes` under a temporary name in the folder of `path`, then renames it.
+/// Writes `bytes` to a file of its own in the folder of `path`, then renames it.
 ///
 /// # Errors
 ///
 /// What the system reports; the temporary file is removed then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary: PathBuf = path.with_file_name(name);
-    let outcome = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if outcome.is_err() {
-        // The first failure is the one to report; what cannot be removed was never made.
-        let _ = fs::remove_file(&temporary);
-    }
-    outcome
+    // as for every new file, the process's mask says who may not read it
+    let permissions = Permissions::from_mode(0o666);
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".unfinished-")
+        .permissions(permissions)
+        .tempfile_in(path.with_file_name("."))?;
+    temporary.write_all(bytes)?;
+    temporary.persist(path)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -34,10 +34,11 @@ struct Input {
 }
 
 impl Input {
+    /// The shape of `batch` items, each of which has a first dimension of 1 (`images`, `read_item`).
     fn shape_of(&self, batch: usize) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if let Some(first) = shape.first_mut() {
-            *first *= batch;
+            *first = batch;
         }
         shape
     }
@@ -79,8 +80,12 @@ impl<'a> Feed<'a> {
     }
 
     /// Indices of the items in `range`, which goes round them.
-    pub fn items(&self, range: Range<usize>) -> Vec<usize> {
-        range.map(|item| item % self.count).collect()
+    pub fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error> {
+        let mut items = Vec::new();
+        let no_memory = |_| Error::memory(&format!("settings.batch: {} items", range.len()));
+        items.try_reserve_exact(range.len()).map_err(no_memory)?;
+        items.extend(range.map(|item| item % self.count));
+        Ok(items)
     }
 
     /// Puts the items in `range` into the tensors; returns how long that took, in nanoseconds.
@@ -118,8 +123,7 @@ impl<'a> Feed<'a> {
     fn make_room(&mut self, session: &Session, batch: usize) -> Result<(), Error> {
         self.check_room(session, batch)?;
         for input in &mut self.inputs {
-            let len = input.shape_of(batch).iter().product::<usize>() * input.dtype.size();
-            input.elements = Buffer::zeros(len);
+            input.elements = Buffer::for_shape(input.dtype, &input.shape_of(batch))?;
         }
         self.batch = batch;
         Ok(())

@@ -23,7 +23,7 @@ use crate::protocol::{
     VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
-use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Session, lacking, providers};
+use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};
 use crate::topk;
 use crate::value::Value;
 use feed::Feed;
@@ -110,12 +110,12 @@ pub fn capabilities(name: &str) -> Capabilities {
 struct Runner<'a> {
     request: &'a Request,
     phases: Phases,
-    /// Tensors in the memory of the session's device, where it has one.
-    buffers: Option<Buffers>,
+    /// Tensors in the memory of the session's device, where it has one, and what the latest inference gave there.
+    buffers: Option<(Buffers, Results)>,
     session: Session,
     feed: Feed<'a>,
     samples: Samples,
-    /// What the latest inference gave.
+    /// What the latest inference gave on the host.
     latest: Vec<Value<'static>>,
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
@@ -186,7 +186,7 @@ impl<'a> Runner<'a> {
             feed: Feed::new(request, &session, prefetch)?,
             request,
             phases,
-            buffers,
+            buffers: buffers.map(|buffers| (buffers, Results::default())),
             session,
             samples: Samples::default(),
             latest: Vec::new(),
@@ -225,9 +225,9 @@ impl<'a> Runner<'a> {
         let (mut latest, _) = self.warm_up(turns.warmup)?;
         turns::serve(self.request.inputs.len(), |command| match command {
             TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
-            TurnCommand::Outputs => turns::json(&self.capture(&latest)?.write(&self.request.outputs_dir)?),
+            TurnCommand::Outputs => turns::json(&self.capture(latest.items.clone())?.write(&self.request.outputs_dir)?),
         })?;
-        let last = self.capture(&latest)?;
+        let last = self.capture(latest.items)?;
         self.close(&first, last)
     }
 
@@ -256,7 +256,7 @@ impl<'a> Runner<'a> {
 
     /// Iterations that are kept, until both minima are met; returns the outputs of the last.
     fn warm(&mut self, latency: Latency, mut next: impl FnMut() -> Range<usize>) -> Result<Captured, Error> {
-        self.samples.reserve(latency.min_samples.get());
+        self.samples.reserve(latency.min_samples.get())?;
         let begun_ns = now_ns();
         loop {
             self.forget();
@@ -264,7 +264,7 @@ impl<'a> Runner<'a> {
             self.samples.keep(&iteration.took);
             let enough = self.samples.warm() >= latency.min_samples.get();
             if enough && now_ns() - begun_ns >= latency.min_ns {
-                return self.capture(&iteration);
+                return self.capture(iteration.items);
             }
         }
     }
@@ -288,7 +288,7 @@ impl<'a> Runner<'a> {
             self.forget();
             let iteration = self.iterate(start..count.min(start + batch))?;
             self.samples.keep(&iteration.took);
-            last = self.capture(&iteration)?;
+            last = self.capture(iteration.items)?;
             self.record(&last)?;
         }
         self.phases.mark("warm");
@@ -298,22 +298,20 @@ impl<'a> Runner<'a> {
     /// The first iteration, with its phases.
     fn first(&mut self) -> Result<Captured, Error> {
         let range = 0..first_batch(self.request);
-        let items = self.feed.items(range.clone());
-        let mut took = self.load(range)?;
+        let mut took = self.load(range.clone())?;
         self.phases.mark("preprocess");
         self.infer(&mut took)?;
         self.phases.mark("inference");
         self.samples.first(&took);
-        let captured = Captured::of(self.session.outputs(), &self.latest, items);
+        let captured = self.capture(self.feed.items(range)?);
         self.forget();
         captured
     }
 
     fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
-        let items = self.feed.items(range.clone());
-        let mut took = self.load(range)?;
+        let mut took = self.load(range.clone())?;
         self.infer(&mut took)?;
-        Ok(Iteration { items, took })
+        Ok(Iteration { items: self.feed.items(range)?, took })
     }
 
     /// Puts the items in `range` into the input tensors.
@@ -325,26 +323,27 @@ impl<'a> Runner<'a> {
     /// Runs the model on what was loaded last.
     fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
         let values = self.feed.values()?;
-        if let Some(buffers) = &mut self.buffers {
-            took.parts(buffers.run(&values, &mut self.latest)?);
+        if let Some((buffers, results)) = &mut self.buffers {
+            took.parts(buffers.run(&values, results)?);
             return Ok(());
         }
         let begun_ns = now_ns();
         let outputs = self.session.run(&values)?;
         took.inference(now_ns() - begun_ns);
-        self.latest = outputs;
+        let named = self.session.outputs().iter().zip(outputs);
+        self.latest = named.map(|(info, output)| output.detach(&info.name, &values)).collect::<Result<_, _>>()?;
         Ok(())
     }
 
-    /// Frees what the latest inference gave, unless the next is written into it.
+    /// Frees what the latest inference gave on the host; on a device, the next is written into it.
     fn forget(&mut self) {
-        if self.buffers.is_none() {
-            self.latest.clear();
-        }
+        self.latest.clear();
     }
 
-    fn capture(&self, iteration: &Iteration) -> Result<Captured, Error> {
-        Captured::of(self.session.outputs(), &self.latest, iteration.items.clone())
+    /// Copies what the latest inference, on `items`, gave.
+    fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
+        let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
+        Captured::of(self.session.outputs(), latest, items)
     }
 
     /// Writes the outputs of an iteration, and for images what went in.

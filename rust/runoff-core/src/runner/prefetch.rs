@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
 use crate::clock::now_ns;
+use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::memory::HELPER_THREAD;
 use crate::preprocess::Preprocessor;
@@ -45,8 +46,8 @@ impl Prefetch {
 fn read(preprocess: &Preprocess, paths: &[PathBuf], batch: usize) -> Result<Begun, Error> {
     let begun_ns = now_ns();
     let mut preprocessor = Preprocessor::new(preprocess)?;
-    let len = preprocessor.tensor_len();
-    let mut elements = Buffer::zeros(batch * len * size_of::<f32>());
+    let (len, side) = (preprocessor.tensor_len(), preprocessor.crop());
+    let mut elements = Buffer::for_shape(Dtype::Float32, &[batch, 3, side, side])?;
     for (part, path) in elements.floats_mut().chunks_exact_mut(len).zip(paths.iter().cycle()) {
         preprocessor.load(path, part)?;
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use crate::error::Error;
 use crate::protocol::Timings;
 use crate::session::Parts;
 
@@ -66,8 +67,9 @@ impl Samples {
     }
 
     /// Makes room for `count` more warm iterations.
-    pub fn reserve(&mut self, count: usize) {
-        self.parts.values_mut().for_each(|timings| timings.warm_ns.reserve(count));
+    pub fn reserve(&mut self, count: usize) -> Result<(), Error> {
+        let no_memory = |_| Error::memory(&format!("measure.min_samples: {count} samples"));
+        self.parts.values_mut().try_for_each(|timings| timings.warm_ns.try_reserve(count)).map_err(no_memory)
     }
 
     /// The warm iterations from `before` on, by part.

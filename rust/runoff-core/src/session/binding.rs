@@ -9,10 +9,11 @@ use std::sync::Arc;
 use ort::sys::{OrtAllocator, OrtAllocatorType, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtSession, OrtValue};
 use ort::{AsPointer, ortsys};
 
-use super::{Device, Loaded, ValueInfo};
+use super::{Device, Loaded, Results, ValueInfo};
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
-use crate::value::{Value, allocator, check};
+use crate::handles::allocator;
+use crate::value::{Value, check};
 
 /// Description of the device's memory.
 struct Info(NonNull<OrtMemoryInfo>);
@@ -163,7 +164,7 @@ impl Binding {
 
     /// Copies the outputs of the last run into `results`, in the order of `infos`; a value there that has the same type
     /// and shape is written into, any other is replaced.
-    pub fn read(&self, infos: &[ValueInfo], results: &mut Vec<Value<'static>>) -> Result<(), Error> {
+    pub fn read(&self, infos: &[ValueInfo], Results(results): &mut Results) -> Result<(), Error> {
         if !self.has_run {
             let message = "there are no outputs to be copied";
             return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
@@ -181,8 +182,8 @@ impl Binding {
                 results.push(unsafe { Value::unfilled(allocator()?, from.dtype, &from.shape) }?);
             }
             let to = results[place].tensor(&info.name)?;
-            // SAFETY: both tensors have this many bytes, one on the host, which the caller alone has, and one that the
-            // last run made or wrote into, which nothing writes to meanwhile.
+            // SAFETY: both tensors have this many bytes: one on the host, made above by this call or an earlier one, which
+            // the caller alone has, and one that the last run made or wrote into, which nothing writes to meanwhile.
             let copied = unsafe { self.device.copy_out(from.data(), to.data(), same_length(from.len(), to.len())?) };
             copied.inspect_err(|_| results.truncate(place))?;
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::vec::IntoIter;
 
 use super::binding::Binding;
 use super::{Session, ValueInfo};
@@ -32,6 +34,27 @@ impl Parts {
     #[must_use]
     pub const fn total_ns(&self) -> u64 {
         self.copy_in_ns + self.compute_ns + self.copy_out_ns
+    }
+}
+
+/// Outputs in the host's memory, of which only [`Buffers`] makes any: the next run may be written into them.
+#[derive(Debug, Default)]
+pub struct Results(pub(super) Vec<Value<'static>>);
+
+impl Deref for Results {
+    type Target = [Value<'static>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl IntoIterator for Results {
+    type Item = Value<'static>;
+    type IntoIter = IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -90,7 +113,7 @@ impl Buffers {
     /// # Panics
     ///
     /// When there are more or fewer values than inputs.
-    pub fn run(&mut self, values: &[Value<'_>], results: &mut Vec<Value<'static>>) -> Result<Parts, Error> {
+    pub fn run(&mut self, values: &[Value<'_>], results: &mut Results) -> Result<Parts, Error> {
         let begun_ns = now_ns();
         self.copy_in(values)?;
         let given_ns = now_ns();
@@ -138,7 +161,7 @@ impl Buffers {
     /// # Errors
     ///
     /// `runtime-failed`, among others when nothing was computed.
-    pub fn copy_out(&self, results: &mut Vec<Value<'static>>) -> Result<(), Error> {
+    pub fn copy_out(&self, results: &mut Results) -> Result<(), Error> {
         self.binding.read(&self.outputs, results)
     }
 
@@ -210,7 +233,7 @@ mod tests {
         let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
         // The host's memory, to which copies are made late: what does not wait computes with what was there before.
         session.device = Device { copies: Some(late()), ..Device::HOST };
-        let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Vec::new());
+        let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
         for number in [1.0, 2.0, 3.0] {
             let (mut a, n) = (Buffer::zeros(16), Buffer::zeros(16));
             a.floats_mut().fill(number);

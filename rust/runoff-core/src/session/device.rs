@@ -88,3 +88,22 @@ unsafe fn copy(from: *const c_void, to: *mut c_void, len: usize) -> Result<(), E
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_copies_all_or_nothing() {
+        let (from, mut to) = ([1_u8, 2, 3], [0_u8; 3]);
+        let (source, target): (*const c_void, _) = (from.as_ptr().cast(), to.as_mut_ptr());
+        // SAFETY: both arrays have three bytes; of nothing, no place is looked at.
+        unsafe {
+            Device::HOST.copy_in(source, target.cast(), 2).expect("a copy");
+            Device::HOST.copy_out(source.byte_add(2), target.add(2).cast(), 1).expect("a copy");
+            Device::HOST.copy_in(ptr::null(), ptr::null_mut(), 0).expect("nothing");
+        }
+        Device::HOST.finish().expect("an end");
+        assert_eq!(to, from);
+    }
+}

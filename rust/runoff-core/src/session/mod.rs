@@ -24,7 +24,7 @@ use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
 use crate::value::Value;
 
-pub use buffers::{Buffers, Parts};
+pub use buffers::{Buffers, Parts, Results};
 pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
@@ -64,6 +64,10 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Makes a session of the model in the file `path`; one with the extension `ort` is mapped and used in place.
+    ///
+    /// Such a file may be replaced or removed at any time, but not cut short or written to: the first ends this process
+    /// with SIGBUS, the second changes its answers. ONNX Runtime checks the file's structure, not what it means: use what
+    /// [`prepare`](crate::prepare) made.
     ///
     /// Settings that are `None` are left at ONNX Runtime's own default.
     ///
@@ -217,6 +221,33 @@ impl Session {
 
     /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
     ///
+    /// An output may be an input that the model passes on, on the same memory, so it lives no longer than that:
+    ///
+    /// ```compile_fail,E0505
+    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// let buffer = Buffer::zeros(16);
+    /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
+    /// drop(buffer);
+    /// outputs[0].tensor("y")?.bytes(); // reads freed memory, if this compiled
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Value::detach`] makes it last.
+    ///
+    /// ```
+    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// let buffer = Buffer::zeros(16);
+    /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
+    /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
+    /// drop(buffer);
+    /// output.tensor("y")?.bytes();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `runtime-failed`.
@@ -224,8 +255,8 @@ impl Session {
     /// # Panics
     ///
     /// When there are more or fewer values than inputs.
-    pub fn run(&self, values: &[Value<'_>]) -> Result<Vec<Value<'static>>, Error> {
-        let mut results: Vec<Option<Value<'static>>> = self.outputs.iter().map(|_| None).collect();
+    pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
+        let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
         call::run(self.loaded.session(), self.inputs().iter(), values, self.outputs.iter(), &mut results)?;
         Ok(results.into_iter().flatten().collect())
     }
@@ -245,7 +276,7 @@ impl Session {
     /// # Safety
     ///
     /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
-    /// the call.
+    /// the call. What the call puts there may lie on the memory under `values`, and must not be used for longer.
     #[allow(unsafe_code)]
     pub unsafe fn run_some(
         &self,

@@ -1,5 +1,7 @@
 //! From settings to ONNX Runtime's options.
 
+use std::num::NonZeroUsize;
+
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -8,17 +10,31 @@ use super::{Device, PRECISIONS, providers};
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
+/// Most threads of a session: ONNX Runtime takes 0 as "all", and so what a 32-bit number cuts down to it; it ends the process
+/// when the system starts no more.
+const MOST_THREADS: usize = 1024;
+
 /// Makes a builder with `settings`; what is `None` there is left at ONNX Runtime's own default. Returns where its
 /// sessions compute, too.
 ///
 /// # Errors
 ///
-/// `provider-unavailable` or `runtime-failed`.
+/// `bad-request` for too many threads, `provider-unavailable` or `runtime-failed`.
 pub fn builder(environment: &Environment, settings: &Settings) -> Result<(SessionBuilder, Device), Error> {
+    check_threads("threads", Some(settings.threads))?;
+    check_threads("inter_threads", settings.inter_threads)?;
     let device = providers::load(&settings.provider)?;
     check_precision(settings)?;
     let builder = configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))?;
     Ok((providers::add(builder, settings)?, device))
+}
+
+fn check_threads(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error> {
+    let too_many = |threads| {
+        let message = format!("settings.{name} is {threads}, more than {MOST_THREADS}");
+        Err(Error::new(Kind::BadRequest, message, "use as many as this machine has cores: nproc"))
+    };
+    threads.filter(|threads| threads.get() > MOST_THREADS).map_or(Ok(()), too_many)
 }
 
 fn check_precision(settings: &Settings) -> Result<(), Error> {

@@ -50,6 +50,20 @@ def found() -> ModelProto:
     return model(nodes, [x], [places, x, tensor("twice", ["rows", 4])], [])
 
 
+def passed() -> ModelProto:
+    """``x`` [4] and ``list``, a list of such, passed on: as they are, by Identity, and the first of the list."""
+    listed = helper.make_tensor_sequence_value_info
+    nodes = [
+        helper.make_node("Identity", ["x"], ["same_x"]),
+        helper.make_node("Identity", ["list"], ["same_list"]),
+        helper.make_node("Constant", [], ["zero"], value_int=0),
+        helper.make_node("SequenceAt", ["list", "zero"], ["first"]),
+    ]
+    x, items = tensor("x", [4]), listed("list", TensorProto.FLOAT, [4])
+    outputs = [x, tensor("same_x", [4]), items, listed("same_list", TensorProto.FLOAT, [4]), tensor("first", [4])]
+    return model(nodes, [x, items], outputs, [])
+
+
 def outside() -> ModelProto:
     """``y = x + weight`` of shape [8], with the weight in the file ``outside.bin`` beside the model's."""
     weight = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=[8], data_location=TensorProto.EXTERNAL)
@@ -64,4 +78,5 @@ if __name__ == "__main__":
     save(add(), FOLDER / "add.onnx")
     save(means(), FOLDER / "means.onnx")
     save(found(), FOLDER / "found.onnx")
+    save(passed(), FOLDER / "passed.onnx")
     (FOLDER / "outside.onnx").write_bytes(outside().SerializeToString())

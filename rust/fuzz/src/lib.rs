@@ -1,0 +1,18 @@
+//! What the targets share: the core reads files, so each input becomes one.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::{env, fs, process};
+
+/// Writes `bytes` to a file of this process, in the folder that `TMPDIR` names; returns its path, which ends with `name`.
+///
+/// # Panics
+///
+/// When it cannot be written.
+#[must_use]
+pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = env::temp_dir().join(format!("{}-{name}", process::id()));
+    fs::write(&path, bytes).expect("a file");
+    path
+}

@@ -1,0 +1,45 @@
+//! Models in ONNX Runtime's own format: any bytes are a model that runs, or an error. What reads them is ONNX Runtime.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use runoff_core::Error;
+use runoff_core::dtype::Dtype;
+use runoff_core::protocol::Settings;
+use runoff_core::runtime::{Runtime, library_from_env};
+use runoff_core::session::Session;
+use runoff_core::tensor::Buffer;
+use runoff_core::value::Value;
+
+/// Most elements of an input; a dynamic dimension is 1.
+const MOST: usize = 1 << 12;
+
+static RUNTIME: LazyLock<(Runtime, ort::environment::Environment)> = LazyLock::new(|| {
+    let made = library_from_env().and_then(|library| Runtime::load(&library));
+    let made = made.and_then(|runtime| runtime.make_environment().map(|environment| (runtime, environment)));
+    made.unwrap_or_else(|error| panic!("{error}"))
+});
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(session) = Session::open(&RUNTIME.1, &runoff_fuzz::file("model.ort", data), &Settings::default()) {
+        let _ = run(&session);
+    }
+});
+
+/// Runs the model on zeros.
+fn run(session: &Session) -> Result<(), Error> {
+    let mut given = Vec::new();
+    for info in session.inputs() {
+        let shape: Vec<usize> = info.shape.iter().map(|dim| dim.unwrap_or(1).min(MOST)).collect();
+        let Some(dtype) = info.dtype.filter(|&dtype| dtype != Dtype::Str) else { return Ok(()) };
+        if shape.iter().product::<usize>() > MOST {
+            return Ok(());
+        }
+        given.push((dtype, Buffer::for_shape(dtype, &shape)?, shape));
+    }
+    let value = |(dtype, buffer, shape): &'_ (Dtype, Buffer, Vec<usize>)| Value::over(*dtype, shape, buffer.bytes());
+    let values = given.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    session.run(&values).map(drop)
+}
