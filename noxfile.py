@@ -224,7 +224,10 @@ def lock(session: nox.Session) -> None:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
     # ort-cuda comes last: it is constrained by the pins of torch
     for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
-        session.run("uv", "pip", "compile", *options, str(source), "-o", str(source.with_suffix(".txt")), external=True)
+        overrides = source.with_suffix(".overrides")
+        own = ["--override", str(overrides)] if overrides.exists() else []
+        pins = str(source.with_suffix(".txt"))
+        session.run("uv", "pip", "compile", *options, *own, str(source), "-o", pins, external=True)
 
 
 def install(session: nox.Session, name: str) -> None:

@@ -1,7 +1,7 @@
-"""Run the tests of runoff-core and the attacks on the extension under AddressSanitizer, and Miri where no C is called.
+"""Run the core's tests and the attacks on the extension under AddressSanitizer, and Miri where no C is called.
 
-``python rust/sanitize.py PYTHON``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set; PYTHON is
-that of the extension's environment. It needs Rust's nightly, and gcc's AddressSanitizer.
+``python rust/sanitize.py PYTHON``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set; PYTHON
+is that of the extension's environment. It needs Rust's nightly, and gcc's AddressSanitizer.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(model([node], ends[: len(set(inputs))], ends[2:]), made / f"{name}.onnx")
     promised = helper.make_tensor_value_info("y", TensorProto.INT64, [1, 8])
     found = helper.make_node("NonZero", ["x"], ["y"])
-    save(model([found], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8])], [promised]), made / "promise.onnx")
+    save(
+        model([found], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8])], [promised]), made / "promise.onnx"
+    )
     save(drawing(), made / "drawing.onnx")
     vector = helper.make_node("DictVectorizer", ["x"], ["y"], domain="ai.onnx.ml", int64_vocabulary=[1, 3])
     taken = helper.make_map_type_proto(element("int64"), tensor("v", FLOAT, None).type)

@@ -49,7 +49,7 @@ def run(name: str, folder: Path) -> Any:
     own = [] if PYTHONS[name] == Path(sys.executable) else [sysconfig.get_paths()["purelib"]]
     paths = [folder, *own, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     environment = {**os.environ, "PYTHONPATH": ":".join(map(str, paths))}
-    command = [str(PYTHONS[name]), str(HERE / "packages.py"), name]
+    command = [str(PYTHONS[name]), str(HERE / "package_programs.py"), name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

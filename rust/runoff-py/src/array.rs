@@ -121,20 +121,23 @@ pub fn to_plain<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, 
 
 /// Makes an array of `dtype` from Python's numbers, strings, and lists of them; they lose nothing but precision.
 pub fn from_python<'py>(value: &Bound<'py, PyAny>, dtype: Dtype) -> PyResult<Bound<'py, PyAny>> {
-    let py = value.py();
+    let (py, module) = (value.py(), import(value.py())?);
     let wanted = descr(py, dtype)?;
-    if dtype != Dtype::Str {
-        let natural = numpy(py, "array", value, None)?;
-        let (own, is_empty) = (natural.getattr("dtype")?, natural.getattr("size")?.eq(0)?);
-        let can_cast = import(py)?.getattr("can_cast")?;
-        if !is_empty && !can_cast.call1((&own, &wanted, "same_kind"))?.is_truthy()? {
-            return Err(PyTypeError::new_err(format!("{own} is not {}", dtype.name())));
-        }
-    }
     let named = PyDict::new(py);
-    named.set_item("dtype", wanted)?;
-    // not by way of the natural dtype: that would wrap what is too large
-    numpy(py, "array", value, Some(&named))
+    named.set_item("dtype", &wanted)?;
+    let made = numpy(py, "array", value, Some(&named))?;
+    let natural = if dtype == Dtype::Str { made.clone() } else { numpy(py, "array", value, None)? };
+    let own = natural.getattr("dtype")?;
+    let is_kept = if wanted.kind() == b'i' || wanted.kind() == b'u' {
+        // a number may wrap around, a fraction go
+        module.getattr("array_equal")?.call1((&made, &natural))?
+    } else {
+        module.getattr("can_cast")?.call1((&own, &wanted, "same_kind"))?
+    };
+    if is_kept.is_truthy()? || natural.getattr("size")?.eq(0)? {
+        return Ok(made);
+    }
+    Err(PyTypeError::new_err(format!("{own} is not {}", dtype.name())))
 }
 
 /// Whether `value` is a number, a string, or a list of something.

@@ -6,12 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 use runoff_core::{Error, Kind};
 
-pyo3::create_exception!(
-    runoff_ort,
-    RunoffOrtError,
-    PyRuntimeError,
-    stub!("RunoffOrtError")
-);
+pyo3::create_exception!(runoff_ort, RunoffOrtError, PyRuntimeError, stub!("RunoffOrtError"));
 
 /// Kinds of failure that no runner has: of a call that was stopped.
 pub const TIMED_OUT: &str = "timed-out";
@@ -68,7 +63,8 @@ fn subclass(py: Python<'_>, name: &str, base: Bound<'_, PyType>, doc: &str) -> P
 pub fn failure(py: Python<'_>, kind: &str, message: &str, hint: &str) -> PyErr {
     let text = if hint.is_empty() { message.to_owned() } else { format!("{message} ({hint})") };
     let make = || {
-        let class = Classes::get(py)?.of_kind(kind).map_or_else(|| py.get_type::<RunoffOrtError>(), |own| own.bind(py).clone());
+        let class =
+            Classes::get(py)?.of_kind(kind).map_or_else(|| py.get_type::<RunoffOrtError>(), |own| own.bind(py).clone());
         let exception = class.call1((text,))?;
         for (name, part) in [("kind", kind), ("message", message), ("hint", hint)] {
             exception.setattr(name, part)?;

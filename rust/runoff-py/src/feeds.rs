@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use ort::environment::Environment;
 use ort::value::ValueType;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
@@ -146,7 +146,8 @@ impl<'py> Feed<'py> {
         // a subclass may have methods of its own
         let count = dims.iter().try_fold(1_i64, |count, &dim| count.checked_mul(dim));
         if count.and_then(|count| usize::try_from(count).ok()) != Some(texts.len()) {
-            let message = format!("{:?} has {} strings, which are not an array of shape {dims:?}", info.name, texts.len());
+            let message =
+                format!("{:?} has {} strings, which are not an array of shape {dims:?}", info.name, texts.len());
             return Err(bad_argument(array.py(), &message));
         }
         Ok(Self::Strings(dims, texts))
@@ -192,10 +193,7 @@ impl<'py> Feed<'py> {
 }
 
 /// Names and values of a mapping, as they are now: to read the values may run Python code, which may change the mapping.
-pub fn items<'py>(
-    mapping: &Bound<'py, PyAny>,
-    name: &str,
-) -> PyResult<Pairs<'py>> {
+pub fn items<'py>(mapping: &Bound<'py, PyAny>, name: &str) -> PyResult<Pairs<'py>> {
     let py = mapping.py();
     if let Ok(dict) = mapping.cast_exact::<PyDict>() {
         return pairs(dict);
@@ -230,12 +228,22 @@ pub fn text<'a>(name: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 
 /// Makes an array of Python's own values.
 fn converted<'py>(info: &ValueInfo, dtype: Dtype, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
-    let array = array::from_python(value, dtype).map_err(|error| {
-        let raised = wrong(info, &format!("{} with other values in it: {error}", class(value)));
-        raised.set_cause(value.py(), Some(error));
-        raised
-    })?;
-    Ok(array.cast_into()?)
+    let failed = |error| because(value.py(), info, &format!("{} with other values in it", class(value)), error);
+    Ok(array::from_python(value, dtype).map_err(failed)?.cast_into()?)
+}
+
+/// The error for `given` that a failure of NumPy's shows; others, as that of too deep a recursion, are not the value's.
+fn because(py: Python<'_>, info: &ValueInfo, given: &str, error: PyErr) -> PyErr {
+    let is_the_values = error.is_instance_of::<PyTypeError>(py)
+        || error.is_instance_of::<PyValueError>(py)
+        || error.is_instance_of::<PyOverflowError>(py)
+        || error.is_instance_of::<PyBufferError>(py);
+    if !is_the_values {
+        return error;
+    }
+    let raised = wrong(info, &format!("{given}: {error}"));
+    raised.set_cause(py, Some(error));
+    raised
 }
 
 /// Takes over a tensor of another library, on the CPU and without a copy, or Python's own values.
@@ -253,12 +261,8 @@ fn exchanged<'py>(
     if !value.hasattr(intern!(py, "__dlpack__"))? {
         return Err(wrong(info, &class(value)));
     }
-    let array = array::numpy(py, "from_dlpack", value, None).map_err(|error| {
-        let raised = wrong(info, &format!("{} that NumPy cannot take over: {error}", class(value)));
-        raised.set_cause(py, Some(error));
-        raised
-    })?;
-    Ok(array.cast_into()?)
+    let failed = |error| because(py, info, &format!("{} that NumPy cannot take over", class(value)), error);
+    Ok(array::numpy(py, "from_dlpack", value, None).map_err(failed)?.cast_into()?)
 }
 
 /// The strings of an array, in C order.

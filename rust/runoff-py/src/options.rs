@@ -81,7 +81,8 @@ impl<'a> Way<'a> {
             return Err(bad_argument(py, "timeout and options cannot be combined: cancel the options instead"));
         }
         let limit = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
-        let limit = limit.ok_or_else(|| bad_argument(py, &format!("timeout is {seconds}, not a positive time in seconds")))?;
+        let limit =
+            limit.ok_or_else(|| bad_argument(py, &format!("timeout is {seconds}, not a positive time in seconds")))?;
         let inner = Inner::new().map_err(|error| to_python(py, &Error::runtime("making options", &error)))?;
         Ok(Self { options, timeout: Some((inner, limit)) })
     }

@@ -223,7 +223,10 @@ impl Session {
     fn end_profiling(&self, py: Python<'_>) -> PyResult<String> {
         let path = py.detach(|| self.core.end_profiling()).map_err(|error| to_python(py, &error))?;
         if path.is_empty() {
-            return Err(bad_argument(py, "no profile is being written: make the session with profiling, and end it once"));
+            return Err(bad_argument(
+                py,
+                "no profile is being written: make the session with profiling, and end it once",
+            ));
         }
         Ok(path)
     }

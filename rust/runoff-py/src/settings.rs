@@ -56,7 +56,8 @@ impl Given<'_> {
     }
 
     fn over(&self, profile: Settings) -> Result<Settings, Error> {
-        let inter_threads = self.inter_threads.map(|threads| positive(threads, "inter_threads", &THREADS)).transpose()?;
+        let inter_threads =
+            self.inter_threads.map(|threads| positive(threads, "inter_threads", &THREADS)).transpose()?;
         let optimization = self.optimization.map(|word| parse_word("optimization", word)).transpose()?;
         let execution = self.execution.map(|word| parse_word("execution", word)).transpose()?;
         Ok(Settings {
@@ -103,7 +104,13 @@ impl Extras {
             sides.push((text(&name)?.to_owned(), i64::try_from(side.get()).unwrap_or(i64::MAX)));
         }
         let log_level = log_level.map(|word| level(py, word).map(|level| (word.to_owned(), level))).transpose()?;
-        Ok(Self { are_threads_free: threads.is_none(), config: entries(config)?, dimensions: sides, log_level, profiling })
+        Ok(Self {
+            are_threads_free: threads.is_none(),
+            config: entries(config)?,
+            dimensions: sides,
+            log_level,
+            profiling,
+        })
     }
 
     /// Adds them to those of a builder.

@@ -96,7 +96,9 @@ impl Session {
             Source::File(path) if path.extension().is_some_and(|extension| extension == PREPARED) => {
                 MappedSession::open(&mut builder, path).map(Loaded::Mapped)
             }
-            Source::File(path) => builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned()),
+            Source::File(path) => {
+                builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
+            }
             Source::Bytes(bytes) => {
                 builder.commit_from_memory(bytes).map(Loaded::File).map_err(|error| error.message().to_owned())
             }
@@ -338,7 +340,9 @@ impl Source<'_> {
             Self::File(path) => check_file(path),
             Self::Bytes([]) => Err(self.unreadable("there are none")),
             // ONNX Runtime counts them in an i32
-            Self::Bytes(bytes) if i32::try_from(bytes.len()).is_err() => Err(self.unreadable("they are more than 2^31")),
+            Self::Bytes(bytes) if i32::try_from(bytes.len()).is_err() => {
+                Err(self.unreadable("they are more than 2^31"))
+            }
             Self::Bytes(_) => Ok(()),
         }
     }

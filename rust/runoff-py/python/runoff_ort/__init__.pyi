@@ -33,8 +33,8 @@ An output is a new array, writable, and stays valid after the session is gone. L
 memory, which is not copied; those of up to 4096 bytes on NumPy's.
 
 An array is looked at once, and what it was then is used, whatever other threads or values do to its dtype, shape or
-strides. As long as it is in use, ``ndarray.resize`` raises an error, with ``refcheck=False`` too. Do not write to an input
-while a model runs: ONNX Runtime reads the memory with the GIL released. What frees memory under every reader, as
+strides. As long as it is in use, ``ndarray.resize`` raises an error, with ``refcheck=False`` too. Do not write to an
+input while a model runs: ONNX Runtime reads the memory with the GIL released. What frees memory under every reader, as
 ``ndarray.__setstate__``, does so here.
 
 Other values
@@ -228,8 +228,8 @@ class Session:
     ----------
     path
         An ONNX file, or one that `prepare` made, which is memory-mapped and used in place: do not change that while a
-        session lives. Weights in other files are read from the model's own folder only. Or the content of such a file, as
-        bytes or another buffer; it is copied.
+        session lives. Weights in other files are read from the model's own folder only. Or the content of such a file,
+        as bytes or another buffer; it is copied.
     profile
         Settings by name, see `PROFILES`. What is given by name below departs from it.
     threads
@@ -255,8 +255,8 @@ class Session:
     precision
         Number format that the model computes in.
     batch
-        Items per call, 1 to 2^31 - 1, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so that no
-        operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
+        Items per call, 1 to 2^31 - 1, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so
+        that no operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
     force_spinning_stop
         Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
         for a process that shares its cores and calls in bursts.

@@ -232,9 +232,9 @@ def disable_telemetry_events() -> None:
     """Do nothing: telemetry is off."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> str:
     if name == "__version__":
         return runoff_ort.runtime_version()
     if name.startswith("_"):
         raise AttributeError(name)
-    lacking(name)
+    return lacking(name)

@@ -191,7 +191,7 @@ class IOBinding:
         self._inputs[name] = np.ascontiguousarray(arr_on_cpu).reshape(np.shape(arr_on_cpu))
         self._bound = None
 
-    def bind_input(  # noqa: PLR0913 (onnxruntime's signature)
+    def bind_input(
         self, name: str, device_type: str, device_id: int, element_type: Any, shape: Sequence[int], buffer_ptr: int
     ) -> None:
         """Bind the host's memory at an address: it must stay, and hold as many elements."""
@@ -204,7 +204,7 @@ class IOBinding:
         self._inputs[name] = ortvalue.numpy()
         self._bound = None
 
-    def bind_output(  # noqa: PLR0913 (onnxruntime's signature)
+    def bind_output(
         self,
         name: str,
         device_type: str = CPU,

@@ -1,4 +1,4 @@
-"""Inference code of two PyPI packages, printed as JSON: ``python packages.py NAME``, with the package on the path."""
+"""Inference code of two PyPI packages, printed as JSON: ``python package_programs.py NAME``."""
 
 from __future__ import annotations
 
