@@ -26,6 +26,7 @@ from ._options import (
     ExecutionMode,
     ExecutionOrder,
     GraphOptimizationLevel,
+    LogLevel,
     RunOptions,
     SessionOptions,
     lacking,
@@ -62,7 +63,7 @@ PROVIDERS = {
     "CPUExecutionProvider": "cpu",
 }
 CPU = "CPUExecutionProvider"
-_log_level: list[str] = []
+_log_level: list[LogLevel] = []
 
 
 class InferenceSession:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import runoff_ort
 
-LEVELS = ("verbose", "info", "warning", "error", "fatal")
+LogLevel: TypeAlias = Literal["verbose", "info", "warning", "error", "fatal"]
+LEVELS: tuple[LogLevel, ...] = ("verbose", "info", "warning", "error", "fatal")
 
 
 class LackingError(NotImplementedError, AttributeError):
@@ -79,7 +80,7 @@ class _Options:
         self._values[name] = value
 
     @property
-    def log_level(self) -> str | None:
+    def log_level(self) -> LogLevel | None:
         """The word for `log_severity_level`."""
         level = self._values["log_severity_level"]
         if level not in range(-1, len(LEVELS)):
