@@ -21,13 +21,13 @@ unsafe extern "C" {
     fn unsetenv(name: *const c_char) -> c_int;
 }
 
-/// Calls `make` while `getenv` finds `entry`, `NAME=VALUE`, whatever was there before.
-pub fn with_variable<R>(entry: &'static CStr, name: &CStr, make: impl FnOnce() -> R) -> R {
+/// Makes the call while `getenv` finds `entry`, `NAME=VALUE`, whatever was there before.
+pub fn with_variable<R>(entry: &'static CStr, name: &CStr, call: impl FnOnce() -> R) -> R {
     let place = place();
     let list = Box::leak(copy_with(entry, place.load(Ordering::Acquire)).into_boxed_slice());
     let with: List = list.as_mut_ptr();
     place.store(with, Ordering::Release);
-    let made = make();
+    let made = call();
     // the same list from its second entry on, unless another list was made of it meanwhile
     let without = with.wrapping_add(1);
     if place.compare_exchange(with, without, Ordering::AcqRel, Ordering::Acquire).is_err() {

@@ -232,7 +232,7 @@ fn converted<'py>(info: &ValueInfo, dtype: Dtype, value: &Bound<'py, PyAny>) -> 
     Ok(array::from_python(value, dtype).map_err(failed)?.cast_into()?)
 }
 
-/// The error for `given` that a failure of NumPy's shows; others, as that of too deep a recursion, are not the value's.
+/// The error for `given` that a failure of `NumPy`'s shows; others, as that of too deep a recursion, are not the value's.
 fn because(py: Python<'_>, info: &ValueInfo, given: &str, error: PyErr) -> PyErr {
     let is_the_values = error.is_instance_of::<PyTypeError>(py)
         || error.is_instance_of::<PyValueError>(py)

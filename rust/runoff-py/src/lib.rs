@@ -3,6 +3,7 @@
 //! The stub, `python/runoff_ort/__init__.pyi`, documents what Python sees.
 
 #![deny(unsafe_code)]
+#![allow(clippy::doc_markdown, reason = "the stub's documentation is in Python's manner")]
 
 // `stub!("Session.run")` is the documentation of that method in the stub; see `build.rs`.
 include!(concat!(env!("OUT_DIR"), "/stub.rs"));

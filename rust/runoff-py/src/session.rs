@@ -89,8 +89,9 @@ impl Session {
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
         let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();
         let quick = Quick::of(&core);
-        let given = extras.with(&given.arguments(py)?)?.unbind();
-        Ok(Self { core, names, quick, file: path.path(), given })
+        let given = given.arguments(py)?;
+        extras.add_to(&given)?;
+        Ok(Self { core, names, quick, file: path.path(), given: given.unbind() })
     }
 
     #[doc = stub!("Session.__getnewargs_ex__")]

@@ -142,7 +142,7 @@ impl Extras {
     }
 
     /// Adds them to `arguments`, by the names of a session's parameters.
-    pub fn with<'a, 'py>(&self, arguments: &'a Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    pub fn add_to(&self, arguments: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = arguments.py();
         let (config, dimensions) = (PyDict::new(py), PyDict::new(py));
         self.config.iter().try_for_each(|(name, value)| config.set_item(name, value))?;
@@ -150,8 +150,7 @@ impl Extras {
         arguments.set_item("config", config)?;
         arguments.set_item("dimensions", dimensions)?;
         arguments.set_item("log_level", self.log_level.as_ref().map(|(word, _)| word))?;
-        arguments.set_item("profiling", self.profiling.as_ref())?;
-        Ok(arguments.clone())
+        arguments.set_item("profiling", self.profiling.as_ref())
     }
 }
 
