@@ -7,6 +7,7 @@ is that of the extension's environment. It needs Rust's nightly, and gcc's Addre
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "target" / "sanitize"
+STACK_BYTES = 2**26
 # tests that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = ("clock::", "dtype::", "preprocess::tests::the_span", "tensor::", "topk::")
 
@@ -41,10 +43,15 @@ def attack(python: Path, library: Path) -> int:
     package = TARGET / "python" / "runoff_ort"
     shutil.copytree(ROOT / "rust" / "runoff-py" / "python" / "runoff_ort", package, dirs_exist_ok=True)
     shutil.copy(library, package / "runoff_ort.abi3.so")
-    # a cdylib has no run time of its own; Python keeps memory to its end, and attacks ask for more than there is
-    runtime = output_of("gcc", "-print-file-name=libasan.so").strip()
+    # A cdylib has no run time of its own, and it needs C++'s to follow exceptions. Python keeps memory to its end, and
+    # attacks ask for more than there is.
+    libraries = ("libasan.so", "libstdc++.so.6")
+    runtime = " ".join(output_of("gcc", f"-print-file-name={name}").strip() for name in libraries)
     options = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0"
     variables = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": options, "PYTHONPATH": str(package.parent)}
+    # frames of such a build are large, and one attack is a recursion
+    _, most = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (most if 0 <= most < STACK_BYTES else STACK_BYTES, most))
     command = [str(python), "-m", "pytest", str(ROOT / "tests" / "extension" / "test_attacks.py")]
     return subprocess.run(command, env={**environ, **variables}, check=False).returncode
 
