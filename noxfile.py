@@ -148,11 +148,12 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "-P", check, str(built), str(folder / "environments"), env=clean_environment())
 
 
-@nox.session(requires=["build", "ort-python"], venv_backend="none")
+@nox.session(requires=["build", "ort-python", "extension"], venv_backend="none")
 def sanitize(session: nox.Session) -> None:
-    """Run the Rust core's tests under AddressSanitizer, and Miri if they call no C (needs Rust's nightly)."""
+    """Run the core's tests and attacks on the extension under AddressSanitizer, and Miri (needs Rust's nightly)."""
     env = {**need_rust(session), **runtime_library()}
-    session.run(program("build", "python"), str(ROOT / "rust" / "sanitize.py"), env=env)
+    command = (str(ROOT / "rust" / "sanitize.py"), program("extension", "python"))
+    session.run(program("build", "python"), *command, env=env)
 
 
 @nox.session(requires=["build", "ort-python"], venv_backend="none")
@@ -230,7 +231,10 @@ def lock(session: nox.Session) -> None:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
     # ort-cuda comes last: it is constrained by the pins of torch
     for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
-        session.run("uv", "pip", "compile", *options, str(source), "-o", str(source.with_suffix(".txt")), external=True)
+        overrides = source.with_suffix(".overrides")
+        own = ["--override", str(overrides)] if overrides.exists() else []
+        pins = str(source.with_suffix(".txt"))
+        session.run("uv", "pip", "compile", *options, *own, str(source), "-o", pins, external=True)
 
 
 def install(session: nox.Session, name: str) -> None:

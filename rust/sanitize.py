@@ -1,17 +1,22 @@
-"""Run the tests of runoff-core under AddressSanitizer, and Miri where they call no C. It needs Rust's nightly.
+"""Run the core's tests and the attacks on the extension under AddressSanitizer, and Miri where no C is called.
 
-``python rust/sanitize.py``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set.
+``python rust/sanitize.py PYTHON``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set; PYTHON
+is that of the extension's environment. It needs Rust's nightly, and gcc's AddressSanitizer.
 """
 
 from __future__ import annotations
 
 import re
+import resource
+import shutil
 import subprocess
 import sys
 from os import environ
 from pathlib import Path
 
-TARGET = Path(__file__).parents[1] / "target" / "sanitize"
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "target" / "sanitize"
+STACK_BYTES = 2**26
 # tests that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = (
     "clock::",
@@ -37,15 +42,36 @@ def main() -> int:
     # tests read files and clocks, which Miri keeps from them by default, and compare what two calls of exp give
     miri = {"MIRIFLAGS": "-Zmiri-disable-isolation -Zmiri-deterministic-floats"}
     address = {"RUSTFLAGS": "-Zsanitizer=address"}
-    return cargo(miri, "miri", "test", "--lib", "--", *PURE_MODULES) or cargo(
-        address, "test", "--target", host[1], "--tests"
+    return (
+        cargo(miri, "runoff-core", "miri", "test", "--lib", "--", *PURE_MODULES)
+        or cargo(address, "runoff-core", "test", "--target", host[1], "--tests")
+        or cargo(address, "runoff-py", "build", "--target", host[1])
+        or attack(Path(sys.argv[1]), TARGET / host[1] / "debug" / "librunoff_ort.so")
     )
 
 
-def cargo(variables: dict[str, str], *arguments: str) -> int:
-    """Run a command of the nightly's cargo on runoff-core; return its exit code."""
+def attack(python: Path, library: Path) -> int:
+    """Run the attacks on the extension in `library`, which is built for AddressSanitizer; return pytest's exit code."""
+    package = TARGET / "python" / "runoff_ort"
+    shutil.copytree(ROOT / "rust" / "runoff-py" / "python" / "runoff_ort", package, dirs_exist_ok=True)
+    shutil.copy(library, package / "runoff_ort.abi3.so")
+    # A cdylib has no run time of its own, and it needs C++'s to follow exceptions. Python keeps memory to its end, and
+    # attacks ask for more than there is.
+    libraries = ("libasan.so", "libstdc++.so.6")
+    runtime = " ".join(output_of("gcc", f"-print-file-name={name}").strip() for name in libraries)
+    options = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0"
+    variables = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": options, "PYTHONPATH": str(package.parent)}
+    # frames of such a build are large, and one attack is a recursion
+    _, most = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (most if 0 <= most < STACK_BYTES else STACK_BYTES, most))
+    command = [str(python), "-m", "pytest", str(ROOT / "tests" / "extension" / "test_attacks.py")]
+    return subprocess.run(command, env={**environ, **variables}, check=False).returncode
+
+
+def cargo(variables: dict[str, str], package: str, *arguments: str) -> int:
+    """Run a command of the nightly's cargo on a package; return its exit code."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    common = ("--locked", "--quiet", "--package", "runoff-core", "--target-dir", str(TARGET))
+    common = ("--locked", "--quiet", "--package", package, "--target-dir", str(TARGET))
     command = ("cargo", "+nightly", *arguments[:split], *common, *arguments[split:])
     return subprocess.run(command, env={**environ, "PROPTEST_CASES": "4", **variables}, check=False).returncode
 

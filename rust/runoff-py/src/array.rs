@@ -3,20 +3,22 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use numpy::npyffi::{self, NPY_ARRAY_CARRAY, NPY_ARRAY_WRITEABLE, NPY_TYPES};
+use numpy::npyffi::{self, NPY_ARRAY_CARRAY, NPY_TYPES};
 use numpy::{PY_ARRAY_API, PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyComplex, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use runoff_core::Error;
 use runoff_core::dtype::Dtype;
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 
-use crate::errors::{bad_argument, to_python};
+use crate::errors::to_python;
+use crate::held::InPlace;
 
 /// Up to this many bytes, `NumPy`'s own memory is quicker than keeping ONNX Runtime's for an array.
 pub const SMALL: usize = 4096;
@@ -44,9 +46,8 @@ pub fn numpy<'py>(
 }
 
 /// Element type; strings of all kinds are one. `None` for what ONNX Runtime has no tensors of.
-pub fn dtype(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Dtype>> {
-    let own = array.dtype();
-    Ok(Some(match (own.kind(), own.itemsize()) {
+pub fn dtype(descr: &Bound<'_, PyArrayDescr>) -> PyResult<Option<Dtype>> {
+    Ok(Some(match (descr.kind(), descr.itemsize()) {
         (b'f', 4) => Dtype::Float32,
         (b'f', 8) => Dtype::Float64,
         (b'f', 2) => Dtype::Float16,
@@ -62,7 +63,7 @@ pub fn dtype(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Dtype>> {
         (b'c', 8) => Dtype::Complex64,
         (b'c', 16) => Dtype::Complex128,
         (b'U' | b'O' | b'T', _) => Dtype::Str,
-        (b'V', 2) if own.getattr(intern!(array.py(), "name"))?.eq("bfloat16")? => Dtype::Bfloat16,
+        (b'V', 2) if descr.getattr(intern!(descr.py(), "name"))?.eq("bfloat16")? => Dtype::Bfloat16,
         _ => return Ok(None),
     }))
 }
@@ -107,18 +108,7 @@ fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
     })
 }
 
-/// Whether the elements lie as ONNX Runtime wants them: in C order, aligned, in the machine's byte order.
-pub fn is_plain(array: &Bound<'_, PyUntypedArray>) -> bool {
-    array.is_c_contiguous() && array.is_aligned() && array.dtype().is_native_byteorder() != Some(false)
-}
-
-/// Whether the elements may be written to.
-pub fn is_writable(array: &Bound<'_, PyUntypedArray>) -> bool {
-    // SAFETY: the array is alive, and the thread is attached to Python.
-    unsafe { (*npyffi::_PyArray_GET_ITEM_DATA(array.as_array_ptr())).flags & NPY_ARRAY_WRITEABLE != 0 }
-}
-
-/// Copies the elements to where they lie as ONNX Runtime wants them.
+/// Copies the elements to a new array, where they lie as ONNX Runtime wants them.
 pub fn to_plain<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = array.py();
     let named = PyDict::new(py);
@@ -126,92 +116,45 @@ pub fn to_plain<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, 
     if array.dtype().is_native_byteorder() == Some(false) {
         named.set_item("dtype", array.dtype().call_method1("newbyteorder", ("=",))?)?;
     }
-    let copy = numpy(py, "array", array.as_any(), Some(&named))?.cast_into::<PyUntypedArray>()?;
-    if is_plain(&copy) { Ok(copy) } else { Err(bad_argument(py, "numpy.array did not make a plain array")) }
+    Ok(numpy(py, "array", array.as_any(), Some(&named))?.cast_into()?)
 }
 
-/// Makes an array of `dtype` from Python's numbers, which lose nothing but precision.
-pub fn from_numbers<'py>(list: &Bound<'py, PyList>, dtype: Dtype) -> PyResult<Bound<'py, PyAny>> {
-    let py = list.py();
+/// Makes an array of `dtype` from Python's numbers, strings, and lists of them; they lose nothing but precision.
+pub fn from_python<'py>(value: &Bound<'py, PyAny>, dtype: Dtype) -> PyResult<Bound<'py, PyAny>> {
+    let (py, module) = (value.py(), import(value.py())?);
+    let wanted = descr(py, dtype)?;
     let named = PyDict::new(py);
-    if list.is_empty() {
-        // NumPy would take it for a list of floats.
-        named.set_item("dtype", dtype.name())?;
-        return numpy(py, "array", list.as_any(), Some(&named));
+    named.set_item("dtype", &wanted)?;
+    let made = numpy(py, "array", value, Some(&named))?;
+    let natural = if dtype == Dtype::Str { made.clone() } else { numpy(py, "array", value, None)? };
+    let own = natural.getattr("dtype")?;
+    let is_kept = if wanted.kind() == b'i' || wanted.kind() == b'u' {
+        // a number may wrap around, a fraction go
+        module.getattr("array_equal")?.call1((&made, &natural))?
+    } else {
+        module.getattr("can_cast")?.call1((&own, &wanted, "same_kind"))?
+    };
+    if is_kept.is_truthy()? || natural.getattr("size")?.eq(0)? {
+        return Ok(made);
     }
-    named.set_item("casting", "same_kind")?;
-    numpy(py, "array", list.as_any(), None)?.call_method("astype", (dtype.name(),), Some(&named))
+    Err(PyTypeError::new_err(format!("{own} is not {}", dtype.name())))
+}
+
+/// Whether `value` is a number, a string, or a list of something.
+pub fn is_pythons(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = value.py();
+    Ok(value.is_instance_of::<PyList>()
+        || value.is_instance_of::<PyTuple>()
+        || value.is_instance_of::<PyFloat>()
+        || value.is_instance_of::<PyInt>()
+        || value.is_instance_of::<PyComplex>()
+        || value.is_instance_of::<PyString>()
+        || value.is_instance(&import(py)?.getattr("generic")?)?)
 }
 
 /// Dimensions, as ONNX Runtime counts them.
 pub fn dimensions(array: &Bound<'_, PyUntypedArray>) -> Dimensions {
     array.shape().iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect()
-}
-
-/// Where the elements are, and how many bytes they take when they lie plain.
-fn memory(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> (*mut c_void, usize) {
-    // SAFETY: the array is alive, and the thread is attached to Python.
-    let data = unsafe { (*npyffi::_PyArray_GET_ITEM_DATA(array.as_array_ptr())).data };
-    let some = NonNull::new(data).map_or_else(|| ptr::without_provenance_mut(64), |data| data.as_ptr().cast());
-    (some, array.shape().iter().product::<usize>() * dtype.size())
-}
-
-/// Makes a tensor over the elements of an array that is plain.
-///
-/// What the tensor needs is that the memory stays where it is, and that nothing writes to it while a model runs. The
-/// borrowed reference answers for the first, as long as nobody calls `ndarray.resize` with `refcheck=False`; the second
-/// is the caller's duty, see `runoff_ort.pyi`.
-pub fn tensor<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
-    // SAFETY: the reference keeps the array, and with it the memory, for 'a.
-    unsafe { lasting_tensor(array, dtype) }
-}
-
-/// Makes a tensor over the elements of an array that is plain, for longer than the reference is borrowed.
-///
-/// # Safety
-///
-/// The caller must keep a reference to the array for as long as the tensor lives.
-pub unsafe fn lasting_tensor<'a>(array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> Result<Value<'a>, Error> {
-    assert!(is_plain(array), "checked before");
-    let (data, len) = memory(array, dtype);
-    // SAFETY: a plain array holds as many bytes as its shape needs; the caller keeps it.
-    unsafe { Value::over_raw(dtype, &dimensions(array), data, len) }
-}
-
-/// Addresses of arrays that a call reads or writes in place.
-#[derive(Default)]
-pub struct InPlace(SmallVec<[(usize, usize); 4]>);
-
-impl InPlace {
-    /// Notes the memory of an array that is plain.
-    pub fn add(&mut self, array: &Bound<'_, PyUntypedArray>, dtype: Dtype) {
-        let (data, len) = memory(array, dtype);
-        self.0.push((data.addr(), data.addr() + len));
-    }
-
-    /// Whether an array that is plain has memory in common with one of those.
-    pub fn meets(&self, array: &Bound<'_, PyUntypedArray>, dtype: Dtype) -> bool {
-        let (data, len) = memory(array, dtype);
-        self.overlaps(data.addr(), len)
-    }
-
-    fn overlaps(&self, start: usize, len: usize) -> bool {
-        self.0.iter().any(|&(own, end)| start < end && own < start + len)
-    }
-}
-
-/// The elements of an array that is plain, as the machine stores them.
-pub fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>, dtype: Dtype) -> &'a [u8] {
-    assert!(is_plain(array), "checked before");
-    let (data, len) = memory(array, dtype);
-    // SAFETY: a plain array holds as many bytes as its shape needs, and the reference keeps it.
-    unsafe { std::slice::from_raw_parts(data.cast(), len) }
-}
-
-/// Whether the array has these dimensions.
-pub fn has_shape(array: &Bound<'_, PyUntypedArray>, shape: &[i64]) -> bool {
-    array.shape().len() == shape.len()
-        && array.shape().iter().zip(shape).all(|(&own, &dim)| i64::try_from(own) == Ok(dim))
 }
 
 /// Makes an array with a copy of these elements.
@@ -223,10 +166,13 @@ pub fn copy_of<'py>(
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     // SAFETY: null requests new memory, as much as the shape needs.
     let array = unsafe { make(descr(py, dtype)?, shape, ptr::null_mut()) }?;
-    let (data, len) = memory(&array, dtype);
-    assert_eq!(len, bytes.len(), "as many elements as the shape needs");
-    // SAFETY: the array was just made with room for this many bytes, and nobody else knows it.
-    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), len) };
+    // SAFETY: the array is alive, and the thread is attached to Python.
+    let data = unsafe { (*npyffi::_PyArray_GET_ITEM_DATA(array.as_array_ptr())).data };
+    assert_eq!(array.len() * dtype.size(), bytes.len(), "as many elements as the shape needs");
+    if !bytes.is_empty() {
+        // SAFETY: the array was just made with room for this many bytes, and nobody else knows it.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len()) };
+    }
     Ok(array)
 }
 

@@ -4,23 +4,21 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runoff_core::Error;
 use runoff_core::value::Value;
 
-use crate::array::{self, InPlace};
 use crate::call;
 use crate::errors::{mismatch, to_python};
-use crate::feeds::{Few, dictionary, text};
+use crate::feeds::{Few, items, text, twice};
+use crate::held::{InPlace, Kept};
 use crate::output::to_object;
 use crate::session::Session;
 use crate::targets::{self, Target};
 
-/// Inputs and outputs bound to a session.
-///
-/// The values lie on the memory of the arrays, which are held for as long: fields are dropped in this order.
+// The values lie on the memory of the arrays, which are held for as long: fields are dropped in this order.
+#[doc = stub!("Binding")]
 #[pyclass(frozen, module = "runoff_ort")]
 pub struct Binding {
     values: Few<Value<'static>>,
@@ -30,15 +28,15 @@ pub struct Binding {
     session: Py<Session>,
     given: Few<usize>,
     wanted: Few<usize>,
-    arrays: Few<Py<PyUntypedArray>>,
+    arrays: Few<Kept>,
     /// One for each wanted output; those that are not bound are `None`.
-    targets: Few<Option<Py<PyUntypedArray>>>,
+    targets: Few<Option<Kept>>,
     in_place: InPlace,
 }
 
 #[pymethods]
 impl Binding {
-    /// Runs the model once.
+    #[doc = stub!("Binding.run")]
     fn run<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let session = self.session.get();
         let call = || {
@@ -52,7 +50,7 @@ impl Binding {
         for ((&place, target), made) in self.wanted.iter().zip(&self.targets).zip(made) {
             let name = session.output_name(py, place);
             match (target, made) {
-                (Some(array), _) => outputs.set_item(name, array)?,
+                (Some(kept), _) => outputs.set_item(name, &kept.array)?,
                 (None, Some(value)) => {
                     let info = &session.core.outputs()[place];
                     outputs.set_item(name, to_object(py, info, value, &self.in_place)?)?;
@@ -63,23 +61,23 @@ impl Binding {
         Ok(outputs)
     }
 
-    /// The bound inputs.
+    #[doc = stub!("Binding.inputs")]
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let inputs = PyDict::new(py);
-        for (&place, array) in self.given.iter().zip(&self.arrays) {
-            inputs.set_item(&self.session.get().core.input_at(place).name, array)?;
+        for (&place, kept) in self.given.iter().zip(&self.arrays) {
+            inputs.set_item(&self.session.get().core.input_at(place).name, &kept.array)?;
         }
         Ok(inputs)
     }
 
-    /// The bound outputs.
+    #[doc = stub!("Binding.outputs")]
     #[getter]
     fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let outputs = PyDict::new(py);
         for (&place, target) in self.wanted.iter().zip(&self.targets) {
-            if let Some(array) = target {
-                outputs.set_item(self.session.get().output_name(py, place), array)?;
+            if let Some(kept) = target {
+                outputs.set_item(self.session.get().output_name(py, place), &kept.array)?;
             }
         }
         Ok(outputs)
@@ -95,31 +93,35 @@ impl Binding {
     ) -> PyResult<Self> {
         let (py, core) = (session.py(), &session.get().core);
         let inputs = read_inputs(session, feeds)?;
-        let mut in_place = InPlace::default();
-        inputs.iter().for_each(|input| in_place.add(&input.array, input.dtype));
-        let bound = outputs.map_or_else(|| Ok(Few::new()), |outputs| targets::read(core, outputs, in_place))?;
+        let (mut read, mut in_place) = (InPlace::default(), InPlace::default());
+        for input in &inputs {
+            read.add(&input.held.view);
+            in_place.add(&input.held.view);
+        }
+        let bound = outputs.map_or_else(|| Ok(Few::new()), |outputs| targets::read(core, outputs, read))?;
         let mut binding = Self {
             values: Few::new(),
             results: Mutex::default(),
             session: session.clone().unbind(),
             given: inputs.iter().map(|input| input.place).collect(),
             wanted: (0..core.outputs().len()).collect(),
-            arrays: inputs.iter().map(|input| input.array.clone().unbind()).collect(),
+            arrays: Few::new(),
             targets: core.outputs().iter().map(|_| None).collect(),
-            in_place: InPlace::default(),
+            in_place,
         };
         let failed = |error: Error| to_python(py, &error);
-        for input in &inputs {
-            binding.in_place.add(&input.array, input.dtype);
+        for Target { held, .. } in inputs {
             // SAFETY: `arrays` holds the array, and is dropped after the value.
-            binding.values.push(unsafe { array::lasting_tensor(&input.array, input.dtype) }.map_err(failed)?);
+            let value = unsafe { held.lasting_value() }.map_err(failed)?;
+            binding.arrays.push(held.unbind());
+            binding.values.push(value);
         }
         let results = binding.results.get_mut().unwrap_or_else(PoisonError::into_inner);
         results.extend(core.outputs().iter().map(|_| None));
-        for Target { place, array, dtype } in bound {
+        for Target { place, held } in bound {
             // SAFETY: `targets` holds the array, and is dropped after the value.
-            results[place] = Some(unsafe { array::lasting_tensor(&array, dtype) }.map_err(failed)?);
-            binding.targets[place] = Some(array.unbind());
+            results[place] = Some(unsafe { held.lasting_value() }.map_err(failed)?);
+            binding.targets[place] = Some(held.unbind());
         }
         Ok(binding)
     }
@@ -128,13 +130,15 @@ impl Binding {
 /// Reads arrays for all inputs, which are used in place.
 fn read_inputs<'py>(session: &Bound<'py, Session>, feeds: &Bound<'py, PyAny>) -> PyResult<Few<Target<'py>>> {
     let (py, core) = (session.py(), &session.get().core);
-    let mut inputs = Few::new();
-    for (name, value) in dictionary(feeds, "feeds")?.iter() {
+    let mut inputs: Few<Target<'py>> = Few::new();
+    for (name, value) in items(feeds, "feeds")? {
         let place = core.input(text(&name)?).map_err(|error| mismatch(py, &error))?;
-        let (array, dtype) = targets::plain(core.input_at(place), &value)?;
-        inputs.push(Target { place, array, dtype });
+        if inputs.iter().any(|input| input.place == place) {
+            return Err(twice(&name));
+        }
+        inputs.push(Target { place, held: targets::plain(core.input_at(place), &value)? });
     }
-    let places: Few<usize> = inputs.iter().map(|input: &Target<'_>| input.place).collect();
+    let places: Few<usize> = inputs.iter().map(|input| input.place).collect();
     core.check_all_given(&places).map_err(|error| mismatch(py, &error))?;
     Ok(inputs)
 }

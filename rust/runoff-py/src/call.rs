@@ -7,37 +7,42 @@ use runoff_core::Error;
 use runoff_core::session::Session;
 use runoff_core::value::Value;
 
-use crate::array;
 use crate::errors::to_python;
 use crate::feeds::{Feeds, Few};
+use crate::options::Way;
 use crate::targets::Target;
 
 /// Values that a call made, one for each output that was wanted.
 pub type Made = Few<Option<Value<'static>>>;
 
 /// Runs the model to new values for the outputs at `places`.
-pub fn run(py: Python<'_>, session: &Session, feeds: &Feeds<'_>, places: &[usize]) -> PyResult<Made> {
+pub fn run(py: Python<'_>, way: &Way<'_>, session: &Session, feeds: &Feeds<'_>, places: &[usize]) -> PyResult<Made> {
     let values = feeds.values().map_err(|error| to_python(py, &error))?;
     let inputs = &feeds.places;
-    let call = || {
+    way.call(py, |options| {
         let mut made: Made = places.iter().map(|_| None).collect();
         // SAFETY: nothing is written into, as there is no value yet.
-        unsafe { session.run_some(inputs, &values, places, &mut made) }.map(|()| made)
-    };
-    py.detach(call).map_err(|error| to_python(py, &error))
+        unsafe { session.run_some_with(options, inputs, &values, places, &mut made) }.map(|()| made)
+    })
 }
 
 /// Runs the model into `targets`.
-pub fn run_into(py: Python<'_>, session: &Session, feeds: &Feeds<'_>, targets: &[Target<'_>]) -> PyResult<()> {
+pub fn run_into(
+    py: Python<'_>,
+    way: &Way<'_>,
+    session: &Session,
+    feeds: &Feeds<'_>,
+    targets: &[Target<'_>],
+) -> PyResult<()> {
     let failed = |error: Error| to_python(py, &error);
     let values = feeds.values().map_err(failed)?;
     let inputs = &feeds.places;
     let places: Few<usize> = targets.iter().map(|target| target.place).collect();
-    let results = targets.iter().map(|target| array::tensor(&target.array, target.dtype).map(Some));
+    let results = targets.iter().map(|target| target.held.value().map(Some));
     let mut results = results.collect::<Result<Few<_>, _>>().map_err(failed)?;
     // SAFETY: the arrays share no memory with each other and with the inputs (`targets::read`); that no other thread
     // uses them meanwhile is the caller's duty, as for every array that NumPy writes to with the GIL released.
-    py.detach(|| unsafe { session.run_some(inputs, &values, &places, &mut results) }).map_err(failed)
+    way.call(py, |options| unsafe { session.run_some_with(options, inputs, &values, &places, &mut results) })
 }
 
 /// Runs the model on values that are bound, into those of `results` that are there; returns the others.

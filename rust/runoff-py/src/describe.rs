@@ -6,12 +6,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use runoff_core::session::{self, ValueInfo};
 
-/// An input or output of a model.
+#[doc = stub!("TensorInfo")]
 #[pyclass(frozen, eq, hash, module = "runoff_ort")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct TensorInfo {
+    #[doc = stub!("TensorInfo.name")]
     #[pyo3(get)]
     name: String,
+    #[doc = stub!("TensorInfo.dtype")]
     #[pyo3(get)]
     dtype: String,
     shape: Vec<Option<usize>>,
@@ -20,11 +22,13 @@ pub struct TensorInfo {
 
 #[pymethods]
 impl TensorInfo {
+    #[doc = stub!("TensorInfo.shape")]
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.shape)
     }
 
+    #[doc = stub!("TensorInfo.dimensions")]
     #[getter]
     fn dimensions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.dimensions)
@@ -50,7 +54,7 @@ impl TensorInfo {
     }
 }
 
-/// What the model's maker wrote into it.
+#[doc = stub!("Metadata")]
 #[pyclass(frozen, eq, module = "runoff_ort")]
 #[derive(PartialEq, Eq)]
 pub struct Metadata {
@@ -59,31 +63,37 @@ pub struct Metadata {
 
 #[pymethods]
 impl Metadata {
+    #[doc = stub!("Metadata.producer")]
     #[getter]
     fn producer(&self) -> &str {
         &self.metadata.producer
     }
 
+    #[doc = stub!("Metadata.graph")]
     #[getter]
     fn graph(&self) -> &str {
         &self.metadata.graph
     }
 
+    #[doc = stub!("Metadata.domain")]
     #[getter]
     fn domain(&self) -> &str {
         &self.metadata.domain
     }
 
+    #[doc = stub!("Metadata.description")]
     #[getter]
     fn description(&self) -> &str {
         &self.metadata.description
     }
 
+    #[doc = stub!("Metadata.version")]
     #[getter]
     const fn version(&self) -> i64 {
         self.metadata.version
     }
 
+    #[doc = stub!("Metadata.custom")]
     #[getter]
     const fn custom(&self) -> &BTreeMap<String, String> {
         &self.metadata.custom

@@ -1,9 +1,11 @@
 //! What a caller gives a model: Python's objects as ONNX Runtime's values.
 
+use std::cell::RefCell;
+
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use ort::environment::Environment;
 use ort::value::ValueType;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
@@ -13,17 +15,21 @@ use runoff_core::session::{Session, ValueInfo, empty_sequence, show_shape};
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 
-use crate::array::{self, InPlace};
-use crate::errors::mismatch;
+use crate::array;
+use crate::errors::{bad_argument, mismatch};
+use crate::held::{Held, InPlace};
 use crate::runtime;
 
 /// One for each input, or output: few models have more than four.
 pub type Few<T> = SmallVec<[T; 4]>;
 
+/// Keys and values.
+pub type Pairs<'py> = Few<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+
 /// Something for one input.
 enum Feed<'py> {
     /// Numbers, which are not copied.
-    Array(Bound<'py, PyUntypedArray>, Dtype),
+    Array(Held<'py>),
     Strings(Dimensions, Vec<String>),
     List(Vec<Self>),
     /// A list of nothing, of tensors.
@@ -43,10 +49,12 @@ impl<'py> Feeds<'py> {
     /// Reads `feeds`, a mapping, for the inputs of `session`; each fits its input afterwards, and none is missing.
     pub fn read(session: &Session, feeds: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = feeds.py();
-        let feeds = dictionary(feeds, "feeds")?;
         let mut read = Self { places: Few::new(), given: Few::new() };
-        for (name, value) in feeds.iter() {
+        for (name, value) in items(feeds, "feeds")? {
             let place = session.input(text(&name)?).map_err(|error| mismatch(py, &error))?;
+            if read.places.contains(&place) {
+                return Err(twice(&name));
+            }
             let info = session.input_at(place);
             if value.is_none() && matches!(info.value, ValueType::Optional(_)) {
                 continue;
@@ -89,8 +97,10 @@ impl<'py> Feed<'py> {
             }
             ValueType::Map { key, value: item } => {
                 let map = value.cast_into::<PyDict>().map_err(|error| wrong(info, &class(&error.into_inner())))?;
+                // both first: to read a list may run Python code, which may change the dictionary
+                let (keys, values) = (map.keys(), map.values());
                 let column = |list: &Bound<'py, PyList>, kind| Self::column(info, Dtype::from_onnx(kind), list);
-                Ok(Self::Map(Box::new([column(&map.keys(), (*key).into())?, column(&map.values(), (*item).into())?])))
+                Ok(Self::Map(Box::new([column(&keys, (*key).into())?, column(&values, (*item).into())?])))
             }
             ValueType::Optional(kind) => Self::read(info, kind, value),
         }
@@ -109,15 +119,38 @@ impl<'py> Feed<'py> {
     fn tensor(info: &ValueInfo, expected: Option<Dtype>, value: &Bound<'py, PyAny>) -> PyResult<Self> {
         let array = match array::cast(value)? {
             Some(array) => array.clone(),
-            None => exchanged(info, value)?,
+            None => exchanged(info, expected, value)?,
         };
-        match array::dtype(&array)? {
-            Some(dtype) if expected != Some(dtype) => Err(wrong(info, &shown(&array))),
-            None => Err(wrong(info, &shown(&array))),
-            Some(Dtype::Str) => Ok(Self::Strings(array::dimensions(&array), texts(info, array.as_any())?)),
-            Some(dtype) if array::is_plain(&array) => Ok(Self::Array(array, dtype)),
-            Some(dtype) => Ok(Self::Array(array::to_plain(&array)?, dtype)),
+        let (dtype, held) = Held::of(&array)?;
+        match (dtype, held) {
+            (Some(Dtype::Str), _) if expected == dtype => Self::strings(info, &array),
+            (Some(_), Some(held)) if expected == dtype => Ok(Self::Array(held)),
+            (Some(_), None) if expected == dtype => Self::copied(info, expected, &array),
+            _ => Err(wrong(info, &shown(&array))),
         }
+    }
+
+    /// Reads an array whose elements lie otherwise than ONNX Runtime wants them.
+    fn copied(info: &ValueInfo, expected: Option<Dtype>, array: &Bound<'py, PyUntypedArray>) -> PyResult<Self> {
+        let copy = array::to_plain(array)?;
+        match Held::of(&copy)? {
+            (dtype, Some(held)) if expected == dtype => Ok(Self::Array(held)),
+            _ => Err(wrong(info, &shown(&copy))),
+        }
+    }
+
+    /// Copies the strings of an array.
+    fn strings(info: &ValueInfo, array: &Bound<'py, PyUntypedArray>) -> PyResult<Self> {
+        let dims = array::dimensions(array);
+        let texts = texts(info, array.as_any())?;
+        // a subclass may have methods of its own
+        let count = dims.iter().try_fold(1_i64, |count, &dim| count.checked_mul(dim));
+        if count.and_then(|count| usize::try_from(count).ok()) != Some(texts.len()) {
+            let message =
+                format!("{:?} has {} strings, which are not an array of shape {dims:?}", info.name, texts.len());
+            return Err(bad_argument(array.py(), &message));
+        }
+        Ok(Self::Strings(dims, texts))
     }
 
     /// Reads the keys or the values of a map.
@@ -128,17 +161,12 @@ impl<'py> Feed<'py> {
             let texts = list.iter().map(|text| string(info, &text)).collect::<PyResult<_>>()?;
             return Ok(Self::Strings(dims, texts));
         }
-        let column = array::from_numbers(list, dtype).map_err(|error| {
-            let raised = wrong(info, &format!("one with other types in it: {error}"));
-            raised.set_cause(list.py(), Some(error));
-            raised
-        })?;
-        Self::tensor(info, Some(dtype), &column)
+        Self::tensor(info, Some(dtype), converted(info, dtype, list)?.as_any())
     }
 
     fn check(&self, session: &Session, place: usize) -> Result<(), Error> {
         match self {
-            Self::Array(array, dtype) => session.check_tensor(place, *dtype, &array::dimensions(array)),
+            Self::Array(held) => session.check_tensor(place, held.view.dtype, &held.view.dims),
             Self::Strings(dims, _) => session.check_tensor(place, Dtype::Str, dims),
             Self::List(_) | Self::Empty(..) | Self::Map(_) => Ok(()),
         }
@@ -146,7 +174,7 @@ impl<'py> Feed<'py> {
 
     fn value(&self) -> Result<Value<'_>, Error> {
         match self {
-            Self::Array(array, dtype) => array::tensor(array, *dtype),
+            Self::Array(held) => held.value(),
             Self::Strings(dims, texts) => Value::strings(dims, texts),
             Self::List(items) => Value::sequence(&items.iter().map(Self::value).collect::<Result<Vec<_>, _>>()?),
             Self::Empty(environment, dtype) => empty_sequence(environment, *dtype),
@@ -156,7 +184,7 @@ impl<'py> Feed<'py> {
 
     fn note(&self, all: &mut InPlace) {
         match self {
-            Self::Array(array, dtype) => all.add(array, *dtype),
+            Self::Array(held) => all.add(&held.view),
             Self::Strings(..) | Self::Empty(..) => {}
             Self::List(items) => items.iter().for_each(|item| item.note(all)),
             Self::Map(columns) => columns.iter().for_each(|column| column.note(all)),
@@ -164,15 +192,32 @@ impl<'py> Feed<'py> {
     }
 }
 
-/// Sees a mapping as a dictionary.
-pub fn dictionary<'py>(mapping: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyDict>> {
+/// Names and values of a mapping, as they are now: to read the values may run Python code, which may change the mapping.
+pub fn items<'py>(mapping: &Bound<'py, PyAny>, name: &str) -> PyResult<Pairs<'py>> {
+    let py = mapping.py();
     if let Ok(dict) = mapping.cast_exact::<PyDict>() {
-        return Ok(dict.clone());
+        return pairs(dict);
     }
-    let given = || PyTypeError::new_err(format!("{name} is a mapping from names to values, not {}", class(mapping)));
-    let dict = PyDict::new(mapping.py());
-    dict.update(mapping.cast::<PyMapping>().map_err(|_| given())?)?;
-    Ok(dict)
+    let wrong = || PyTypeError::new_err(format!("{name} is a mapping from names to values, not {}", class(mapping)));
+    let dict = PyDict::new(py);
+    dict.update(mapping.cast::<PyMapping>().map_err(|_| wrong())?)?;
+    pairs(&dict)
+}
+
+/// Keys and values of a dictionary, as they are now.
+pub fn pairs<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Pairs<'py>> {
+    // Collecting runs no Python code, which could change the dictionary; without a GIL, the lock keeps threads away.
+    let all = RefCell::new(Pairs::new());
+    dict.locked_for_each(|name, value| {
+        all.borrow_mut().push((name, value));
+        Ok(())
+    })?;
+    Ok(all.into_inner())
+}
+
+/// The error for two values for one input or output: names may be equal and differ as keys.
+pub fn twice(name: &Bound<'_, PyAny>) -> PyErr {
+    bad_argument(name.py(), &format!("{name:?} is given twice"))
 }
 
 /// A name that is a key of a dictionary.
@@ -181,18 +226,43 @@ pub fn text<'a>(name: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     name.cast::<PyString>().map_err(wrong)?.to_str()
 }
 
-/// Takes over a tensor of another library, on the CPU and without a copy.
-fn exchanged<'py>(info: &ValueInfo, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+/// Makes an array of Python's own values.
+fn converted<'py>(info: &ValueInfo, dtype: Dtype, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let failed = |error| because(value.py(), info, &format!("{} with other values in it", class(value)), error);
+    Ok(array::from_python(value, dtype).map_err(failed)?.cast_into()?)
+}
+
+/// The error for `given` that a failure of `NumPy`'s shows; others, as that of too deep a recursion, are not the value's.
+fn because(py: Python<'_>, info: &ValueInfo, given: &str, error: PyErr) -> PyErr {
+    let is_the_values = error.is_instance_of::<PyTypeError>(py)
+        || error.is_instance_of::<PyValueError>(py)
+        || error.is_instance_of::<PyOverflowError>(py)
+        || error.is_instance_of::<PyBufferError>(py);
+    if !is_the_values {
+        return error;
+    }
+    let raised = wrong(info, &format!("{given}: {error}"));
+    raised.set_cause(py, Some(error));
+    raised
+}
+
+/// Takes over a tensor of another library, on the CPU and without a copy, or Python's own values.
+fn exchanged<'py>(
+    info: &ValueInfo,
+    expected: Option<Dtype>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
+    if let Some(dtype) = expected
+        && array::is_pythons(value)?
+    {
+        return converted(info, dtype, value);
+    }
     if !value.hasattr(intern!(py, "__dlpack__"))? {
         return Err(wrong(info, &class(value)));
     }
-    let array = array::numpy(py, "from_dlpack", value, None).map_err(|error| {
-        let raised = wrong(info, &format!("{} that NumPy cannot take over: {error}", class(value)));
-        raised.set_cause(py, Some(error));
-        raised
-    })?;
-    Ok(array.cast_into()?)
+    let failed = |error| because(py, info, &format!("{} that NumPy cannot take over", class(value)), error);
+    Ok(array::numpy(py, "from_dlpack", value, None).map_err(failed)?.cast_into()?)
 }
 
 /// The strings of an array, in C order.

@@ -1,17 +1,25 @@
 //! The extension module `runoff_ort`: converts between Python and `runoff_core`, which does the work.
 //!
-//! `runoff_ort.pyi` documents what Python sees.
+//! The stub, `python/runoff_ort/__init__.pyi`, documents what Python sees.
 
 #![deny(unsafe_code)]
+#![allow(clippy::doc_markdown, reason = "the stub's documentation is in Python's manner")]
 
+// `stub!("Session.run")` is the documentation of that method in the stub; see `build.rs`.
+include!(concat!(env!("OUT_DIR"), "/stub.rs"));
+
+mod arguments;
 mod array;
 mod binding;
 mod call;
 mod describe;
+mod environ;
 mod errors;
 mod feeds;
+mod held;
 mod interpreter;
 mod on_device;
+mod options;
 mod output;
 mod preprocess;
 mod quick;
@@ -22,18 +30,23 @@ mod targets;
 
 use pyo3::prelude::*;
 
-/// ONNX models through a Rust core.
+#[doc = stub!("")]
 // Sound without a GIL: all classes are frozen, and what is shared is constant or behind a lock.
 #[pymodule(gil_used = false)]
 fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Before any type is made: types are made once in a process, for the first interpreter that imports the module.
     interpreter::must_be_main(module.py())?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("PROFILES", settings::profiles(module.py())?)?;
     module.add("RunoffOrtError", module.py().get_type::<errors::RunoffOrtError>())?;
+    for (name, class) in errors::Classes::get(module.py())?.iter() {
+        module.add(*name, class)?;
+    }
     module.add_class::<binding::Binding>()?;
     module.add_class::<describe::Metadata>()?;
     module.add_class::<on_device::DeviceBinding>()?;
     module.add_class::<describe::TensorInfo>()?;
+    module.add_class::<options::RunOptions>()?;
     module.add_class::<session::Session>()?;
     module.add_function(wrap_pyfunction!(preprocess::preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::create_environment, module)?)?;

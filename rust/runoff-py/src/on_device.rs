@@ -8,13 +8,13 @@ use runoff_core::Error;
 use runoff_core::session::{Buffers, Results};
 use runoff_core::value::Value;
 
-use crate::array::InPlace;
 use crate::errors::{bad_argument, to_python};
 use crate::feeds::{Feeds, Few};
+use crate::held::InPlace;
 use crate::output::to_object;
 use crate::session::Session;
 
-/// Inputs and outputs in the memory of the session's device.
+#[doc = stub!("DeviceBinding")]
 #[pyclass(frozen, module = "runoff_ort")]
 pub struct DeviceBinding {
     /// Locked only with the GIL released, so that a thread that waits for it does not stop the others.
@@ -24,7 +24,7 @@ pub struct DeviceBinding {
 
 #[pymethods]
 impl DeviceBinding {
-    /// Copies inputs to the device.
+    #[doc = stub!("DeviceBinding.copy_in")]
     fn copy_in(&self, py: Python<'_>, feeds: &Bound<'_, PyAny>) -> PyResult<()> {
         let core = &self.session.get().core;
         let feeds = Feeds::read(core, feeds)?;
@@ -38,12 +38,12 @@ impl DeviceBinding {
         self.locked(py, |buffers| buffers.copy_in(&values))
     }
 
-    /// Runs the model on what was copied in.
+    #[doc = stub!("DeviceBinding.compute")]
     fn compute(&self, py: Python<'_>) -> PyResult<()> {
         self.locked(py, Buffers::compute)
     }
 
-    /// Copies outputs from the device.
+    #[doc = stub!("DeviceBinding.copy_out")]
     fn copy_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let copy = |buffers: &mut Buffers| {
             let mut results = Results::default();

@@ -8,8 +8,9 @@ use runoff_core::session::ValueInfo;
 use runoff_core::value::{Form, TensorView, Value};
 use runoff_core::{Error, Kind};
 
-use crate::array::{self, InPlace};
+use crate::array;
 use crate::errors::to_python;
+use crate::held::InPlace;
 
 /// Converts the output at `info`.
 pub fn to_object<'py>(

@@ -1,22 +1,28 @@
 //! Images to arrays.
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use numpy::{PyArray1, PyArray4, PyArrayMethods};
+use numpy::{PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use runoff_core::Error;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::{self, parse_word};
 
+use crate::arguments::{Listed, SIDE, whole, within};
+use crate::array;
 use crate::errors::to_python;
 
 /// `Preprocess` as a mapping.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct Spec {
-    resize: u32,
-    crop: u32,
+    #[pyo3(from_py_with = whole)]
+    resize: i64,
+    #[pyo3(from_py_with = whole)]
+    crop: i64,
     interpolation: String,
     mean: [f64; 3],
     std: [f64; 3],
@@ -37,12 +43,13 @@ impl Spec {
     }
 
     fn checked(&self) -> Result<protocol::Preprocess, Error> {
-        let positive = |name: &str, value: u32| {
-            value.try_into().map_err(|_| Error::bad_request(format!("preprocess.{name} is 0, not positive")))
+        let side = |name: &str, value: i64| {
+            let side: u32 = within(value, &format!("preprocess.{name}"), &SIDE)?;
+            Ok(NonZeroU32::new(side).unwrap_or(NonZeroU32::MIN))
         };
         Ok(protocol::Preprocess {
-            resize: positive("resize", self.resize)?,
-            crop: positive("crop", self.crop)?,
+            resize: side("resize", self.resize)?,
+            crop: side("crop", self.crop)?,
             interpolation: parse_word("preprocess.interpolation", &self.interpolation)?,
             mean: self.mean,
             std: self.std,
@@ -50,38 +57,43 @@ impl Spec {
     }
 }
 
-/// Reads, decodes, resizes, crops and normalises images.
+#[doc = stub!("preprocess")]
 #[pyfunction]
 #[pyo3(signature = (paths, resize, crop, interpolation, mean, std))]
 #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
 pub fn preprocess(
     py: Python<'_>,
-    paths: Vec<PathBuf>,
-    resize: u32,
-    crop: u32,
+    paths: Listed<PathBuf>,
+    #[pyo3(from_py_with = whole)] resize: i64,
+    #[pyo3(from_py_with = whole)] crop: i64,
     interpolation: String,
     mean: [f64; 3],
     std: [f64; 3],
 ) -> PyResult<Bound<'_, PyArray4<f32>>> {
-    let spec = Spec { resize, crop, interpolation, mean, std };
-    let (tensor, side) = py.detach(|| load_all(&paths, &spec)).map_err(|error| to_python(py, &error))?;
-    PyArray1::from_vec(py, tensor).reshape([paths.len(), 3, side, side])
+    let failed = |error: Error| to_python(py, &error);
+    let spec = Spec { resize, crop, interpolation, mean, std }.checked().map_err(failed)?;
+    let side = spec.crop.get();
+    let named = PyDict::new(py);
+    named.set_item("dtype", "float32")?;
+    let shape = (paths.0.len(), 3, side, side).into_pyobject(py)?;
+    let array = array::numpy(py, "zeros", shape.as_any(), Some(&named))?.cast_into::<PyArray4<f32>>()?;
+    let mut elements = array.readwrite();
+    let tensor = elements.as_slice_mut()?;
+    py.detach(|| load_all(&paths.0, spec, tensor)).map_err(failed)?;
+    drop(elements);
+    Ok(array)
 }
 
-fn load_all(paths: &[PathBuf], spec: &Spec) -> Result<(Vec<f32>, usize), Error> {
-    let spec = spec.checked()?;
+fn load_all(paths: &[PathBuf], spec: protocol::Preprocess, tensor: &mut [f32]) -> Result<(), Error> {
     let mut preprocessor = match LATEST.take() {
         Some((latest, preprocessor)) if latest == spec => preprocessor,
         _ => Preprocessor::new(&spec)?,
     };
-    let len = preprocessor.tensor_len();
-    let mut tensor = vec![0.0; paths.len() * len];
-    for (path, part) in paths.iter().zip(tensor.chunks_exact_mut(len)) {
+    for (path, part) in paths.iter().zip(tensor.chunks_exact_mut(preprocessor.tensor_len())) {
         preprocessor.load(path, part)?;
     }
-    let side = preprocessor.crop();
     if preprocessor.buffered_bytes() <= KEPT_BYTES {
         LATEST.set(Some((spec, preprocessor)));
     }
-    Ok((tensor, side))
+    Ok(())
 }

@@ -17,8 +17,10 @@ use runoff_core::session::{self, ValueInfo};
 use runoff_core::value::{Dimensions, Value};
 
 use crate::array::{self, SMALL};
+use crate::call::Made;
 use crate::errors::to_python;
-use crate::feeds::Few;
+use crate::feeds::{Few, pairs};
+use crate::held::View;
 
 /// What a model takes and gives, and memory for it.
 pub struct Quick {
@@ -26,8 +28,17 @@ pub struct Quick {
     outputs: Few<Fixed>,
     /// One for each call that ever ran at the same time. Locked for an instant, in which nobody waits for Python.
     frames: Mutex<Vec<Frame>>,
-    /// Whether a call failed: then the model may give other shapes than it promises, and calls go the general way.
-    failed: AtomicBool,
+    /// Whether the model gives other shapes than it promises: then calls go the general way.
+    is_off: AtomicBool,
+}
+
+/// What became of a call.
+pub enum Outcome<'py> {
+    Ran(Bound<'py, PyDict>),
+    /// Nothing: it has to go the general way.
+    General,
+    /// It failed over an output's shape, and has to go the general way: [`Quick::learn`] sees whether that is the model's.
+    Doubted,
 }
 
 /// A tensor that is small and of a fixed shape.
@@ -60,43 +71,64 @@ impl Quick {
         let all = |infos: &[ValueInfo]| infos.iter().enumerate().map(|(place, info)| Fixed::of(place, info)).collect();
         let (inputs, outputs): (Option<Few<Fixed>>, Option<Few<Fixed>>) = (all(core.inputs()), all(core.outputs()));
         let (inputs, outputs) = inputs.zip(outputs).filter(|_| !passes_on)?;
-        Some(Self { inputs, outputs, frames: Mutex::default(), failed: AtomicBool::new(false) })
+        Some(Self { inputs, outputs, frames: Mutex::default(), is_off: AtomicBool::new(false) })
     }
 
-    /// Runs the model to all its outputs, which have the `names`; `None` when this call has to go the general way.
+    /// Runs the model to all its outputs, which have the `names`.
     pub fn run<'py>(
         &self,
         core: &session::Session,
         feeds: &Bound<'py, PyAny>,
         names: &[Py<PyString>],
-    ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let py = feeds.py();
-        let Some(feeds) = feeds.cast_exact::<PyDict>().ok().filter(|feeds| feeds.len() == self.inputs.len()) else {
-            return Ok(None);
+    ) -> PyResult<Outcome<'py>> {
+        let feeds = feeds.cast_exact::<PyDict>().ok().filter(|feeds| feeds.len() == self.inputs.len());
+        let Some(feeds) = feeds.filter(|_| !self.is_off.load(Ordering::Relaxed)) else {
+            return Ok(Outcome::General);
         };
-        if self.failed.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
         let spare = self.frames.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut frame = spare.map_or_else(|| self.frame(), Ok).map_err(|error| to_python(py, &error))?;
-        for (name, value) in feeds.iter() {
-            if !self.take(core, &frame, &name, &value)? {
-                return Ok(None);
+        let mut frame = spare.map_or_else(|| self.frame(), Ok).map_err(|error| to_python(feeds.py(), &error))?;
+        let outcome = self.run_in(&mut frame, core, feeds, names);
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
+        outcome
+    }
+
+    fn run_in<'py>(
+        &self,
+        frame: &mut Frame,
+        core: &session::Session,
+        feeds: &Bound<'py, PyDict>,
+        names: &[Py<PyString>],
+    ) -> PyResult<Outcome<'py>> {
+        let py = feeds.py();
+        for (name, value) in pairs(feeds)? {
+            if !self.take(core, frame, &name, &value)? {
+                return Ok(Outcome::General);
             }
         }
         let (inputs, outputs) = (places(&self.inputs), places(&self.outputs));
         // SAFETY: this call alone has the frame, and nothing else knows its memory.
         let call = || unsafe { core.run_some(&inputs, &frame.values, &outputs, &mut frame.results) };
-        if py.detach(call).is_err() {
-            self.failed.store(true, Ordering::Relaxed);
-            return Ok(None);
+        if let Err(error) = py.detach(call) {
+            let is_over_shape = self.outputs.iter().any(|fixed| error.message.contains(&fixed.shown()));
+            return if is_over_shape { Ok(Outcome::Doubted) } else { Err(to_python(py, &error)) };
         }
         let all = PyDict::new(py);
         for ((fixed, memory), name) in self.outputs.iter().zip(&frame.made).zip(names) {
             all.set_item(name, array::copy_of(py, fixed.dtype, &fixed.shape, memory.bytes())?)?;
         }
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
-        Ok(Some(all))
+        Ok(Outcome::Ran(all))
+    }
+
+    /// Takes the shapes of outputs that ONNX Runtime made itself: calls go the general way for good where those are not
+    /// the ones that the model promises.
+    pub fn learn(&self, made: &Made) {
+        let is_promised = |(fixed, value): (&Fixed, &Option<Value<'_>>)| {
+            let shape = value.as_ref().and_then(|value| value.tensor("").ok()).map(|view| view.shape);
+            shape.is_some_and(|shape| shape == fixed.shape)
+        };
+        if !self.outputs.iter().zip(made).all(is_promised) {
+            self.is_off.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Copies `value` in; returns whether it is an array that needs no conversion.
@@ -112,13 +144,12 @@ impl Quick {
         let name = name.to_str()?;
         let Some(place) = core.inputs().iter().position(|info| info.name == name) else { return Ok(false) };
         let (fixed, memory) = (&self.inputs[place], &frame.given[place]);
-        match array::cast(value)? {
-            Some(array) if array::is_plain(array) && array::has_shape(array, &fixed.shape) => {
-                let is_same = array::dtype(array)? == Some(fixed.dtype);
-                if is_same {
-                    memory.write(array::bytes(array, fixed.dtype));
-                }
-                Ok(is_same)
+        let Some(array) = array::cast(value)? else { return Ok(false) };
+        match View::of(array)? {
+            (Some(dtype), Some(view)) if dtype == fixed.dtype && view.dims == fixed.shape => {
+                // SAFETY: `value` is held, and nothing has run since it was looked at.
+                memory.write(unsafe { view.bytes() });
+                Ok(true)
             }
             _ => Ok(false),
         }
@@ -151,6 +182,12 @@ impl Fixed {
         let is_small = !dims.is_empty() && (1..=SMALL).contains(&len);
         let shape = dims.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
         is_small.then_some(Self { place, dtype, shape, len })
+    }
+
+    /// The shape as ONNX Runtime's messages have it.
+    fn shown(&self) -> String {
+        let dims: Few<String> = self.shape.iter().map(ToString::to_string).collect();
+        format!("{{{}}}", dims.join(","))
     }
 }
 

@@ -1,6 +1,7 @@
 //! ONNX Runtime in this process: loaded once, with one environment.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -9,6 +10,7 @@ use pyo3::prelude::*;
 use runoff_core::runtime::{self, Runtime};
 use runoff_core::{Error, Kind, prepare as core, session};
 
+use crate::environ;
 use crate::errors::to_python;
 
 /// The library. Locked only with the GIL released, so that a thread that waits for it does not stop the others.
@@ -19,7 +21,8 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
 /// Read by ONNX Runtime while it makes its environment: only this keeps it from opening its telemetry, which the C API
 /// can merely disable afterwards.
-const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+const TELEMETRY: &CStr = c"ORT_DISABLE_TELEMETRY";
+const NO_TELEMETRY: &CStr = c"ORT_DISABLE_TELEMETRY=1";
 
 /// Applies `read` to what is loaded, after loading the library on the first call.
 fn with_loaded<R: Send>(py: Python<'_>, read: impl FnOnce(&Runtime) -> Result<R, Error> + Send) -> PyResult<R> {
@@ -39,28 +42,13 @@ pub fn environment(py: Python<'_>) -> PyResult<Environment> {
     if let Some(made) = ENVIRONMENT.get() {
         return Ok(made.clone());
     }
-    without_telemetry(py, || {
-        with_loaded(py, |runtime| {
-            if let Some(made) = ENVIRONMENT.get() {
-                return Ok(made.clone());
-            }
-            let environment = runtime.make_environment()?;
-            Ok(ENVIRONMENT.get_or_init(|| environment).clone())
-        })
+    with_loaded(py, |runtime| {
+        if let Some(made) = ENVIRONMENT.get() {
+            return Ok(made.clone());
+        }
+        let environment = environ::with_variable(NO_TELEMETRY, TELEMETRY, || runtime.make_environment())?;
+        Ok(ENVIRONMENT.get_or_init(|| environment).clone())
     })
-}
-
-/// Calls `make` with telemetry switched off; what Python and other programs see of the variable stays as it was.
-fn without_telemetry<R>(py: Python<'_>, make: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    let os = py.import("os")?;
-    if os.getattr("environ")?.contains(NO_TELEMETRY)? {
-        return make();
-    }
-    // Not `os.environ`, which would show it.
-    os.call_method1("putenv", (NO_TELEMETRY, "1"))?;
-    let outcome = make();
-    os.call_method1("unsetenv", (NO_TELEMETRY,))?;
-    outcome
 }
 
 /// The path in `RUNOFF_ORT_DYLIB`, or the library of the installed `onnxruntime` wheel, which is not imported.
@@ -80,19 +68,19 @@ fn find_library(py: Python<'_>) -> PyResult<Result<PathBuf, Error>> {
     Ok(package.map_or(named, runtime::library_in_wheel))
 }
 
-/// Loads ONNX Runtime's shared library.
+#[doc = stub!("load_runtime")]
 #[pyfunction]
 pub fn load_runtime(py: Python<'_>) -> PyResult<()> {
     with_loaded(py, |_| Ok(()))
 }
 
-/// Makes ONNX Runtime's environment.
+#[doc = stub!("create_environment")]
 #[pyfunction]
 pub fn create_environment(py: Python<'_>) -> PyResult<()> {
     environment(py).map(drop)
 }
 
-/// Prepares a model for this machine.
+#[doc = stub!("prepare")]
 #[pyfunction]
 #[pyo3(signature = (path, folder = None))]
 #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
@@ -107,31 +95,31 @@ pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResu
     Ok(prepared.path.to_string_lossy().into_owned())
 }
 
-/// Execution providers of the loaded library.
+#[doc = stub!("providers")]
 #[pyfunction]
 pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
     with_loaded(py, |_| session::providers())
 }
 
-/// Why execution providers cannot be used on this machine.
+#[doc = stub!("unavailable_providers")]
 #[pyfunction]
 pub fn unavailable_providers(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
     with_loaded(py, |_| session::lacking())
 }
 
-/// Version of the loaded library.
+#[doc = stub!("runtime_version")]
 #[pyfunction]
 pub fn runtime_version(py: Python<'_>) -> PyResult<String> {
     with_loaded(py, |runtime| Ok(runtime.version.clone()))
 }
 
-/// How the loaded library was built.
+#[doc = stub!("runtime_build")]
 #[pyfunction]
 pub fn runtime_build(py: Python<'_>) -> PyResult<String> {
     with_loaded(py, |runtime| Ok(runtime.build.clone()))
 }
 
-/// Where the library was loaded from.
+#[doc = stub!("library_path")]
 #[pyfunction]
 pub fn library_path(py: Python<'_>) -> PyResult<String> {
     with_loaded(py, |runtime| Ok(runtime.library.to_string_lossy().into_owned()))

@@ -1,30 +1,36 @@
 //! A loaded model.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use runoff_core::classify;
-use runoff_core::session;
+use runoff_core::{Error, Kind, classify, session};
 
+use crate::arguments::{BATCH, Listed, Model, TOP, optional_whole, positive, whole, within};
 use crate::binding::Binding;
 use crate::describe::{Metadata, TensorInfo};
-use crate::errors::{bad_argument, mismatch, to_python};
+use crate::errors::{argument, bad_argument, mismatch, to_python};
 use crate::feeds::{Feeds, Few};
 use crate::on_device::DeviceBinding;
+use crate::options::{RunOptions, Way};
 use crate::output::to_object;
 use crate::preprocess::Spec;
-use crate::quick::Quick;
-use crate::settings::Given;
+use crate::quick::{Outcome, Quick};
+use crate::settings::{Extras, Given};
 use crate::{call, runtime, targets};
 
-/// A loaded model.
+#[doc = stub!("Session")]
 #[pyclass(frozen, module = "runoff_ort")]
 pub struct Session {
     pub core: session::Session,
     /// Names of the outputs, made once.
     names: Vec<Py<PyString>>,
     quick: Option<Quick>,
+    /// What it was made of, for a copy in another process.
+    file: Option<PathBuf>,
+    given: Py<PyDict>,
 }
 
 /// Index and confidence of classes, best first.
@@ -35,15 +41,15 @@ impl Session {
     #[new]
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
         spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
-        batch = 1, force_spinning_stop = false))]
+        batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None))]
     #[expect(clippy::too_many_arguments, reason = "one for each setting")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
         py: Python<'_>,
-        path: PathBuf,
+        path: Model<'_>,
         profile: &str,
-        threads: usize,
-        inter_threads: Option<usize>,
+        #[pyo3(from_py_with = optional_whole)] threads: Option<i64>,
+        #[pyo3(from_py_with = optional_whole)] inter_threads: Option<i64>,
         optimization: Option<&str>,
         spinning: Option<bool>,
         arena: Option<bool>,
@@ -51,8 +57,12 @@ impl Session {
         execution: Option<&str>,
         provider: &str,
         precision: &str,
-        batch: usize,
+        #[pyo3(from_py_with = whole)] batch: i64,
         force_spinning_stop: bool,
+        config: Option<&Bound<'_, PyAny>>,
+        dimensions: Option<&Bound<'_, PyAny>>,
+        log_level: Option<&str>,
+        profiling: Option<PathBuf>,
     ) -> PyResult<Self> {
         let given = Given {
             profile,
@@ -69,33 +79,57 @@ impl Session {
             force_spinning_stop,
         };
         let settings = given.settings(py)?;
+        let extras = Extras::of(py, threads, config, dimensions, log_level, profiling)?;
         let environment = runtime::environment(py)?;
-        let open = || session::Session::open(&environment, &path, &settings);
+        let source = path.source();
+        let open = || {
+            let (builder, device) = session::builder(&environment, &settings)?;
+            session::Session::build(extras.apply(builder)?, device, source, &settings.provider)
+        };
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
         let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();
         let quick = Quick::of(&core);
-        Ok(Self { core, names, quick })
+        let given = given.arguments(py)?;
+        extras.add_to(&given)?;
+        Ok(Self { core, names, quick, file: path.path(), given: given.unbind() })
     }
 
-    /// Runs the model once.
-    #[pyo3(signature = (feeds, outputs = None))]
+    #[doc = stub!("Session.__getnewargs_ex__")]
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((&Path,), &Bound<'py, PyDict>)> {
+        let file = self.file.as_deref().ok_or_else(|| {
+            PyTypeError::new_err("a session of bytes cannot be pickled: send the bytes, or make it of a file")
+        })?;
+        Ok(((file,), self.given.bind(py)))
+    }
+
+    #[doc = stub!("Session.run")]
+    #[pyo3(signature = (feeds, outputs = None, *, timeout = None, options = None))]
     fn run<'py>(
         &self,
         py: Python<'py>,
         feeds: &Bound<'py, PyAny>,
-        outputs: Option<Vec<String>>,
+        outputs: Option<Listed<String>>,
+        timeout: Option<f64>,
+        options: Option<&Bound<'py, RunOptions>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        if let (Some(quick), None) = (&self.quick, &outputs)
-            && let Some(all) = quick.run(&self.core, feeds, &self.names)?
-        {
-            return Ok(all);
+        let way = Way::of(py, options, timeout)?;
+        let mut doubted = None;
+        if let (Some(quick), None, true) = (&self.quick, &outputs, way.is_plain()) {
+            match quick.run(&self.core, feeds, &self.names)? {
+                Outcome::Ran(all) => return Ok(all),
+                Outcome::General => {}
+                Outcome::Doubted => doubted = Some(quick),
+            }
         }
         let feeds = Feeds::read(&self.core, feeds)?;
         let places = match outputs {
             None => (0..self.names.len()).collect(),
-            Some(names) => self.places(py, &names)?,
+            Some(names) => self.places(py, &names.0)?,
         };
-        let made = call::run(py, &self.core, &feeds, &places)?;
+        let made = call::run(py, &way, &self.core, &feeds, &places)?;
+        if let Some(quick) = doubted {
+            quick.learn(&made);
+        }
         let in_place = feeds.in_place();
         let all = PyDict::new(py);
         for (&place, value) in places.iter().zip(made) {
@@ -106,57 +140,75 @@ impl Session {
         Ok(all)
     }
 
-    /// Runs the model once, into arrays of the caller's.
-    fn run_into(&self, py: Python<'_>, feeds: &Bound<'_, PyAny>, outputs: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[doc = stub!("Session.run_into")]
+    #[pyo3(signature = (feeds, outputs, *, timeout = None, options = None))]
+    fn run_into(
+        &self,
+        py: Python<'_>,
+        feeds: &Bound<'_, PyAny>,
+        outputs: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        options: Option<&Bound<'_, RunOptions>>,
+    ) -> PyResult<()> {
+        let way = Way::of(py, options, timeout)?;
         let feeds = Feeds::read(&self.core, feeds)?;
         let targets = targets::read(&self.core, outputs, feeds.in_place())?;
         if targets.is_empty() {
             return Err(bad_argument(py, "outputs names no output"));
         }
-        call::run_into(py, &self.core, &feeds, &targets)
+        call::run_into(py, &way, &self.core, &feeds, &targets)
     }
 
-    /// Binds inputs and outputs for repeated calls.
+    #[doc = stub!("Session.bind")]
     #[pyo3(signature = (feeds, outputs = None))]
     fn bind(slf: &Bound<'_, Self>, feeds: &Bound<'_, PyAny>, outputs: Option<&Bound<'_, PyAny>>) -> PyResult<Binding> {
         Binding::new(slf, feeds, outputs)
     }
 
-    /// Makes room for inputs and outputs in the memory of the device.
+    #[doc = stub!("Session.on_device")]
     fn on_device(slf: &Bound<'_, Self>) -> PyResult<DeviceBinding> {
         DeviceBinding::new(slf)
     }
 
-    /// Classifies an image file.
+    #[doc = stub!("Session.classify")]
     #[pyo3(signature = (image_path, preprocess, top = 5))]
-    fn classify(&self, py: Python<'_>, image_path: PathBuf, preprocess: Spec, top: usize) -> PyResult<Guesses> {
-        let mut guesses = self.classify_batch(py, vec![image_path], preprocess, top, None)?;
+    fn classify(
+        &self,
+        py: Python<'_>,
+        image_path: PathBuf,
+        preprocess: Spec,
+        #[pyo3(from_py_with = whole)] top: i64,
+    ) -> PyResult<Guesses> {
+        let mut guesses = self.classify_batch(py, Listed(vec![image_path]), preprocess, top, None)?;
         Ok(guesses.pop().unwrap_or_default())
     }
 
-    /// Classifies image files, some at a time.
+    #[doc = stub!("Session.classify_batch")]
     #[pyo3(signature = (image_paths, preprocess, top = 5, batch = None))]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn classify_batch(
         &self,
         py: Python<'_>,
-        image_paths: Vec<PathBuf>,
+        image_paths: Listed<PathBuf>,
         preprocess: Spec,
-        top: usize,
-        batch: Option<usize>,
+        #[pyo3(from_py_with = whole)] top: i64,
+        #[pyo3(from_py_with = optional_whole)] batch: Option<i64>,
     ) -> PyResult<Vec<Guesses>> {
-        if batch == Some(0) {
-            return Err(bad_argument(py, "batch is 0, not positive"));
-        }
+        let wrong = |error: Error| argument(py, &error);
+        let image_paths = image_paths.0;
+        let top = within(top, "top", &TOP).map_err(wrong)?;
+        let batch = batch.map(|batch| positive(batch, "batch", &BATCH)).transpose().map_err(wrong)?;
         let fixed = self.core.inputs().first().and_then(|info| info.shape.first().copied().flatten());
         let all = || {
             let mut preprocessor = preprocess.preprocessor()?;
-            let size = fixed.or(batch).unwrap_or(image_paths.len()).max(1);
+            let size = fixed.or(batch.map(NonZeroUsize::get)).unwrap_or(image_paths.len()).max(1);
             let mut guesses = Vec::with_capacity(image_paths.len());
             for part in image_paths.chunks(size) {
                 // A model that takes only full batches gets the last image again until one is full.
                 let filling = part.last().filter(|_| fixed.is_some()).into_iter().cycle().take(size - part.len());
-                let full: Vec<&PathBuf> = part.iter().chain(filling).collect();
+                let mut full: Vec<&PathBuf> = Vec::new();
+                full.try_reserve_exact(size.max(part.len())).map_err(|_| too_many(size))?;
+                full.extend(part.iter().chain(filling));
                 guesses.extend(
                     classify::classify(&self.core, &mut preprocessor, &full, top, &[])?.into_iter().take(part.len()),
                 );
@@ -168,35 +220,52 @@ impl Session {
         Ok(guesses.into_iter().map(|image| image.into_iter().map(pair).collect()).collect())
     }
 
-    /// Inputs, in the order of the graph.
+    #[doc = stub!("Session.end_profiling")]
+    fn end_profiling(&self, py: Python<'_>) -> PyResult<String> {
+        let path = py.detach(|| self.core.end_profiling()).map_err(|error| to_python(py, &error))?;
+        if path.is_empty() {
+            return Err(bad_argument(
+                py,
+                "no profile is being written: make the session with profiling, and end it once",
+            ));
+        }
+        Ok(path)
+    }
+
+    #[doc = stub!("Session.inputs")]
     #[getter]
     fn inputs(&self) -> Vec<TensorInfo> {
         self.core.inputs().iter().map(TensorInfo::of).collect()
     }
 
-    /// Outputs, in the order of the graph.
+    #[doc = stub!("Session.outputs")]
     #[getter]
     fn outputs(&self) -> Vec<TensorInfo> {
         self.core.outputs().iter().map(TensorInfo::of).collect()
     }
 
-    /// What the model's maker wrote into it.
+    #[doc = stub!("Session.metadata")]
     #[getter]
     fn metadata(&self, py: Python<'_>) -> PyResult<Metadata> {
         self.core.metadata().map(Metadata::from).map_err(|error| to_python(py, &error))
     }
 
-    /// The GPU that computes; `None` for the CPU.
+    #[doc = stub!("Session.device")]
     #[getter]
     fn device(&self) -> Option<String> {
         self.core.device()
     }
 
-    /// Threads that compute, counted after the session was made; `None` where the system does not count them.
+    #[doc = stub!("Session.threads")]
     #[getter]
     const fn threads(&self) -> Option<usize> {
         self.core.threads()
     }
+}
+
+fn too_many(batch: usize) -> Error {
+    let message = format!("the model takes {batch} images at a time, more than there is memory for");
+    Error::new(Kind::ModelMismatch, message, "export it with a smaller or a dynamic batch")
 }
 
 impl Session {

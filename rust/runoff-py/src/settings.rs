@@ -1,19 +1,24 @@
 //! Settings of a session, from Python's words.
 
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
+use ort::logging::LogLevel;
+use ort::session::builder::SessionBuilder;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runoff_core::protocol::{Execution, Optimization, Settings, parse_word};
 use runoff_core::{Error, profile};
 
+use crate::arguments::{BATCH, THREADS, positive, whole};
 use crate::errors;
+use crate::feeds::{items, text};
+use crate::options::{entries, level};
 
 /// What was given by name; `None` takes the profile's value.
 pub struct Given<'a> {
     pub profile: &'a str,
-    pub threads: usize,
-    pub inter_threads: Option<usize>,
+    pub threads: Option<i64>,
+    pub inter_threads: Option<i64>,
     pub optimization: Option<&'a str>,
     pub spinning: Option<bool>,
     pub arena: Option<bool>,
@@ -21,7 +26,7 @@ pub struct Given<'a> {
     pub execution: Option<&'a str>,
     pub provider: &'a str,
     pub precision: &'a str,
-    pub batch: usize,
+    pub batch: i64,
     pub force_spinning_stop: bool,
 }
 
@@ -32,12 +37,31 @@ impl Given<'_> {
         self.over(profile).map_err(|error| errors::argument(py, &error))
     }
 
+    /// By the names of a session's parameters.
+    pub fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        all.set_item("profile", self.profile)?;
+        all.set_item("threads", self.threads)?;
+        all.set_item("inter_threads", self.inter_threads)?;
+        all.set_item("optimization", self.optimization)?;
+        all.set_item("spinning", self.spinning)?;
+        all.set_item("arena", self.arena)?;
+        all.set_item("prepacking", self.prepacking)?;
+        all.set_item("execution", self.execution)?;
+        all.set_item("provider", self.provider)?;
+        all.set_item("precision", self.precision)?;
+        all.set_item("batch", self.batch)?;
+        all.set_item("force_spinning_stop", self.force_spinning_stop)?;
+        Ok(all)
+    }
+
     fn over(&self, profile: Settings) -> Result<Settings, Error> {
-        let inter_threads = self.inter_threads.map(|threads| positive("inter_threads", threads)).transpose()?;
+        let inter_threads =
+            self.inter_threads.map(|threads| positive(threads, "inter_threads", &THREADS)).transpose()?;
         let optimization = self.optimization.map(|word| parse_word("optimization", word)).transpose()?;
         let execution = self.execution.map(|word| parse_word("execution", word)).transpose()?;
         Ok(Settings {
-            threads: positive("threads", self.threads)?,
+            threads: positive(self.threads.unwrap_or(1), "threads", &THREADS)?,
             inter_threads: inter_threads.or(profile.inter_threads),
             optimization: optimization.or(profile.optimization),
             spinning: self.spinning.or(profile.spinning),
@@ -46,15 +70,88 @@ impl Given<'_> {
             execution: execution.or(profile.execution),
             provider: self.provider.to_owned(),
             precision: self.precision.to_owned(),
-            batch: positive("batch", self.batch)?,
+            batch: positive(self.batch, "batch", &BATCH)?,
             force_spinning_stop: self.force_spinning_stop,
             ..profile
         })
     }
 }
 
-fn positive(name: &str, value: usize) -> Result<NonZeroUsize, Error> {
-    value.try_into().map_err(|_| Error::bad_request(format!("{name} is 0, not positive")))
+/// Settings that only Python gives: requests have none of them.
+pub struct Extras {
+    /// Whether ONNX Runtime chooses the number of threads.
+    are_threads_free: bool,
+    config: Vec<(String, String)>,
+    dimensions: Vec<(String, i64)>,
+    log_level: Option<(String, LogLevel)>,
+    profiling: Option<PathBuf>,
+}
+
+impl Extras {
+    /// Reads them.
+    pub fn of(
+        py: Python<'_>,
+        threads: Option<i64>,
+        config: Option<&Bound<'_, PyAny>>,
+        dimensions: Option<&Bound<'_, PyAny>>,
+        log_level: Option<&str>,
+        profiling: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let mut sides = Vec::new();
+        for (name, side) in dimensions.map(|sides| items(sides, "dimensions")).transpose()?.unwrap_or_default() {
+            let side = positive(whole(&side)?, &format!("dimensions[{:?}]", text(&name)?), &BATCH);
+            let side = side.map_err(|error| errors::argument(py, &error))?;
+            sides.push((text(&name)?.to_owned(), i64::try_from(side.get()).unwrap_or(i64::MAX)));
+        }
+        let log_level = log_level.map(|word| level(py, word).map(|level| (word.to_owned(), level))).transpose()?;
+        Ok(Self {
+            are_threads_free: threads.is_none(),
+            config: entries(config)?,
+            dimensions: sides,
+            log_level,
+            profiling,
+        })
+    }
+
+    /// Adds them to those of a builder.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn apply(&self, builder: SessionBuilder) -> Result<SessionBuilder, Error> {
+        self.over(builder).map_err(|error| Error::runtime("applying the settings", &error))
+    }
+
+    fn over(&self, mut builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+        if self.are_threads_free {
+            builder = builder.with_intra_threads(0)?;
+        }
+        for (name, side) in &self.dimensions {
+            builder = builder.with_dimension_override(name, *side)?;
+        }
+        if let Some((_, level)) = &self.log_level {
+            builder = builder.with_log_level(*level)?;
+        }
+        if let Some(path) = &self.profiling {
+            builder = builder.with_profiling(path)?;
+        }
+        for (name, value) in &self.config {
+            builder = builder.with_config_entry(name, value)?;
+        }
+        Ok(builder)
+    }
+
+    /// Adds them to `arguments`, by the names of a session's parameters.
+    pub fn add_to(&self, arguments: &Bound<'_, PyDict>) -> PyResult<()> {
+        let py = arguments.py();
+        let (config, dimensions) = (PyDict::new(py), PyDict::new(py));
+        self.config.iter().try_for_each(|(name, value)| config.set_item(name, value))?;
+        self.dimensions.iter().try_for_each(|(name, side)| dimensions.set_item(name, side))?;
+        arguments.set_item("config", config)?;
+        arguments.set_item("dimensions", dimensions)?;
+        arguments.set_item("log_level", self.log_level.as_ref().map(|(word, _)| word))?;
+        arguments.set_item("profiling", self.profiling.as_ref())
+    }
 }
 
 /// The profiles by name: for each setting of a session that it decides, what it decides.

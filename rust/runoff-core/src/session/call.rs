@@ -6,6 +6,7 @@ use std::ffi::c_char;
 use std::ptr;
 
 use ort::AsPointer;
+use ort::session::RunOptions;
 use smallvec::SmallVec;
 
 use super::ValueInfo;
@@ -18,10 +19,9 @@ use crate::value::{Value, check};
 /// providers that are not. Only the `ort` crate requires `&mut`.
 pub fn run<'p>(
     session: &ort::session::Session,
-    inputs: impl Iterator<Item = &'p ValueInfo>,
-    values: &[Value<'_>],
-    outputs: impl Iterator<Item = &'p ValueInfo>,
-    results: &mut [Option<Value<'_>>],
+    options: Option<&RunOptions>,
+    (inputs, values): (impl Iterator<Item = &'p ValueInfo>, &[Value<'_>]),
+    (outputs, results): (impl Iterator<Item = &'p ValueInfo>, &mut [Option<Value<'_>>]),
 ) -> Result<(), Error> {
     let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|info| info.c_name.as_ptr()).collect();
     let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|info| info.c_name.as_ptr()).collect();
@@ -31,7 +31,7 @@ pub fn run<'p>(
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),
-            ptr::null(),
+            options.map_or(ptr::null(), AsPointer::ptr),
             inputs.as_ptr(),
             values.as_ptr().cast(),
             inputs.len(),

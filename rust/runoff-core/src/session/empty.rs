@@ -29,7 +29,7 @@ pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'
     let session = load(environment, &model).map_err(|error| Error::runtime("making an empty sequence", &error))?;
     let outputs: Vec<ValueInfo> = session.outputs().iter().map(ValueInfo::of).collect();
     let mut results = [None];
-    call::run(&session, std::iter::empty(), &[], outputs.iter(), &mut results)?;
+    call::run(&session, None, (std::iter::empty(), &[]), (outputs.iter(), &mut results))?;
     let [made] = results;
     made.ok_or_else(|| Error::new(Kind::Internal, "SequenceEmpty returned nothing", "report this"))
 }

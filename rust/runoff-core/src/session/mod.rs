@@ -7,6 +7,7 @@ mod device;
 mod empty;
 mod metadata;
 mod options;
+mod profiling;
 mod providers;
 mod value_info;
 
@@ -15,6 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ort::environment::Environment;
+use ort::session::RunOptions;
+use ort::session::builder::SessionBuilder;
 use ort::value::ValueType;
 
 use crate::dtype::Dtype;
@@ -75,16 +78,37 @@ impl Session {
     ///
     /// `provider-unavailable`, `model-missing`, `model-unreadable` or `runtime-failed`.
     pub fn open(environment: &Environment, path: &Path, settings: &Settings) -> Result<Self, Error> {
-        let (mut builder, device) = options::builder(environment, settings)?;
-        check_file(path)?;
+        let (builder, device) = options::builder(environment, settings)?;
+        Self::build(builder, device, Source::File(path), &settings.provider)
+    }
+
+    /// Makes a session of a model with a builder of [`builder`], which chose `device` for `provider`, and may have been
+    /// given more settings since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn build(
+        mut builder: SessionBuilder,
+        device: Device,
+        source: Source<'_>,
+        provider: &str,
+    ) -> Result<Self, Error> {
+        source.check()?;
         let before = memory::thread_count();
-        let loaded = if path.extension().is_some_and(|extension| extension == PREPARED) {
-            MappedSession::open(&mut builder, path).map(Loaded::Mapped)
-        } else {
-            builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
+        let loaded = match source {
+            Source::File(path) if path.extension().is_some_and(|extension| extension == PREPARED) => {
+                MappedSession::open(&mut builder, path).map(Loaded::Mapped)
+            }
+            Source::File(path) => {
+                builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
+            }
+            Source::Bytes(bytes) => {
+                builder.commit_from_memory(bytes).map(Loaded::File).map_err(|error| error.message().to_owned())
+            }
         };
-        let refused = |reason: &str| providers::refused(&settings.provider, reason);
-        let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| unreadable(path, &reason)))?;
+        let refused = |reason: &str| providers::refused(provider, reason);
+        let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| source.unreadable(&reason)))?;
         let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
         // A GPU's driver starts threads too, which cannot be distinguished from those that compute.
         let threads = threads.filter(|_| device.is_host());
@@ -257,7 +281,7 @@ impl Session {
     /// When there are more or fewer values than inputs.
     pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
         let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
-        call::run(self.loaded.session(), self.inputs().iter(), values, self.outputs.iter(), &mut results)?;
+        call::run(self.loaded.session(), None, (self.inputs().iter(), values), (self.outputs.iter(), &mut results))?;
         Ok(results.into_iter().flatten().collect())
     }
 
@@ -285,13 +309,80 @@ impl Session {
         outputs: &[usize],
         results: &mut [Option<Value<'_>>],
     ) -> Result<(), Error> {
+        // SAFETY: the caller answers for it.
+        unsafe { self.run_some_with(None, inputs, values, outputs, results) }
+    }
+
+    /// As [`Self::run_some`], with `options`, through which another thread can end the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run_some`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::run_some`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::run_some`].
+    #[allow(unsafe_code)]
+    pub unsafe fn run_some_with(
+        &self,
+        options: Option<&RunOptions>,
+        inputs: &[usize],
+        values: &[Value<'_>],
+        outputs: &[usize],
+        results: &mut [Option<Value<'_>>],
+    ) -> Result<(), Error> {
         let given = inputs.iter().map(|&place| &self.inputs[place]);
         let wanted = outputs.iter().map(|&place| &self.outputs[place]);
-        call::run(self.loaded.session(), given, values, wanted, results)
+        call::run(self.loaded.session(), options, (given, values), (wanted, results))
+    }
+
+    /// Ends the profiling that the builder started; returns the path of the file.
+    ///
+    /// No run may be under way, and no later run is in the file.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn end_profiling(&self) -> Result<String, Error> {
+        profiling::end(self.loaded.session())
     }
 
     fn info(&self, name: &str) -> Result<&ValueInfo, Error> {
         self.input(name).map(|place| &self.inputs[place])
+    }
+}
+
+/// Where a model is.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// In a file; one with the extension `ort` is mapped and used in place.
+    File(&'a Path),
+    /// In memory, an ONNX file or one in ONNX Runtime's own format; it is copied.
+    Bytes(&'a [u8]),
+}
+
+impl Source<'_> {
+    fn check(self) -> Result<(), Error> {
+        match self {
+            Self::File(path) => check_file(path),
+            Self::Bytes([]) => Err(self.unreadable("there are none")),
+            // ONNX Runtime counts them in an i32
+            Self::Bytes(bytes) if i32::try_from(bytes.len()).is_err() => {
+                Err(self.unreadable("they are more than 2^31"))
+            }
+            Self::Bytes(_) => Ok(()),
+        }
+    }
+
+    fn unreadable(self, reason: &str) -> Error {
+        match self {
+            Self::File(path) => unreadable(path, reason),
+            Self::Bytes(bytes) => unreadable(Path::new(&format!("of {} bytes", bytes.len())), reason),
+        }
     }
 }
 

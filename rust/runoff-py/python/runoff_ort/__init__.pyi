@@ -11,8 +11,12 @@ ONNX Runtime's shared library is looked for in the environment variable ``RUNOFF
 the installed `onnxruntime` package, which is found without being imported. It is loaded, and its environment made, when
 the first session is made; `load_runtime` and `create_environment` do so ahead of time.
 
-Every failure of this module is a `RunoffOrtError`, but for arguments of a wrong type, which are a `TypeError`. The GIL
-is released while a model is loaded or run and while images are decoded. Sub-interpreters cannot import this module.
+Every failure of this module is a `RunoffOrtError`, but for arguments of a wrong type, which are a `TypeError`, and for
+arrays that there is no memory for, which are a `MemoryError`. Most are one of Python's own exceptions as well: a
+`MissingFileError` is a `FileNotFoundError`, an `InvalidValueError` a `ValueError`. The GIL is released while a model is
+loaded or run and while images are decoded. Sub-interpreters cannot import this module.
+
+``import runoff_ort.onnxruntime as ort`` has onnxruntime's own names, for code that is written for them.
 
 Tensors
 -------
@@ -20,15 +24,18 @@ Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy's o
 package `ml_dtypes`, which is imported when such a tensor comes out of a model. Strings go in as arrays of ``str``,
 ``object`` or ``numpy.dtypes.StringDType`` and come out as arrays of ``object``.
 
-An input is an array, or anything on the CPU with ``__dlpack__`` (PyTorch, JAX, ...); Python's lists and numbers are
-neither. An array in C order, aligned and in native byte order is read where it is; any other is copied once, and so are
-strings. Where all inputs and outputs have fixed shapes of up to 4096 bytes, `Session.run` copies: that is quicker.
+An input is an array, or anything on the CPU with ``__dlpack__`` (PyTorch, JAX, ...), or a number, a string or a list of
+them, which becomes an array of the input's dtype and may lose precision, but no fraction and no digit. An array in C
+order, aligned and in native byte order is read where it is; any other is copied once, and so are strings. Where all
+inputs and outputs have fixed shapes of up to 4096 bytes, `Session.run` copies: that is quicker.
 
 An output is a new array, writable, and stays valid after the session is gone. Large ones lie on ONNX Runtime's own
 memory, which is not copied; those of up to 4096 bytes on NumPy's.
 
-Do not write to an input while a model runs, and do not call ``ndarray.resize`` with ``refcheck=False`` on an array that
-is in use: ONNX Runtime reads the memory with the GIL released.
+An array is looked at once, and what it was then is used, whatever other threads or values do to its dtype, shape or
+strides. As long as it is in use, ``ndarray.resize`` raises an error, with ``refcheck=False`` too. Do not write to an
+input while a model runs: ONNX Runtime reads the memory with the GIL released. What frees memory under every reader, as
+``ndarray.__setstate__``, does so here.
 
 Other values
 ------------
@@ -38,7 +45,7 @@ numbers and strings. An empty list is accepted for a sequence of tensors only.
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
+from typing import Any, Final, Literal, SupportsFloat, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +54,17 @@ __all__ = [
     "PROFILES",
     "Binding",
     "DeviceBinding",
+    "InvalidValueError",
     "Metadata",
+    "MissingFileError",
+    "NoSpaceError",
+    "RunOptions",
+    "RunTimeoutError",
     "RunoffOrtError",
+    "RuntimeMissingError",
     "Session",
     "TensorInfo",
+    "__version__",
     "create_environment",
     "lacking",
     "library_path",
@@ -68,6 +82,27 @@ __all__ = [
 _Array: TypeAlias = NDArray[Any]
 _Value: TypeAlias = Any  # an array, a list of values, a dict, or None
 _Path: TypeAlias = str | PathLike[str]
+_LogLevel: TypeAlias = Literal["verbose", "info", "warning", "error", "fatal"]
+_Kind: TypeAlias = Literal[
+    "bad-request",
+    "model-missing",
+    "model-unreadable",
+    "model-mismatch",
+    "image-missing",
+    "image-unreadable",
+    "image-too-large",
+    "tensor-unreadable",
+    "provider-unavailable",
+    "runtime-missing",
+    "runtime-failed",
+    "no-space",
+    "internal",
+    "timed-out",
+    "cancelled",
+]
+
+__version__: Final[str]
+"""Version of this package."""
 
 PROFILES: dict[str, dict[str, object]]
 """Settings that each profile decides, by the names of `Session`'s parameters. A copy: changing it changes no profile.
@@ -88,12 +123,31 @@ class RunoffOrtError(RuntimeError):
     model-missing | model not found: nowhere.onnx
     """
 
-    kind: str
-    """Kind of failure, one of the runner protocol's: ``model-missing``, ``image-unreadable``, ..."""
+    kind: _Kind
+    """Kind of failure: one of the runner protocol's, or ``timed-out`` or ``cancelled`` for a run that was ended."""
     message: str
     """What went wrong, and which file or argument is at fault."""
     hint: str
     """What to do next; empty if the message already says it."""
+
+class MissingFileError(RunoffOrtError, FileNotFoundError):
+    """A model or an image was not found: ``model-missing``, ``image-missing``."""
+
+class InvalidValueError(RunoffOrtError, ValueError):
+    """An argument, file or array cannot be used.
+
+    `kind` is ``bad-request``, ``model-mismatch``, ``model-unreadable``, ``image-unreadable``, ``image-too-large`` or
+    ``tensor-unreadable``.
+    """
+
+class NoSpaceError(RunoffOrtError, OSError):
+    """The disk is full: ``no-space``."""
+
+class RuntimeMissingError(RunoffOrtError, ImportError):
+    """ONNX Runtime's library is missing, is not one, or is too old: ``runtime-missing``."""
+
+class RunTimeoutError(RunoffOrtError, TimeoutError):
+    """A run took longer than its timeout: ``timed-out``."""
 
 @final
 class TensorInfo:
@@ -174,13 +228,14 @@ class Session:
     ----------
     path
         An ONNX file, or one that `prepare` made, which is memory-mapped and used in place: do not change that while a
-        session lives. Weights in other files are read from the model's own folder only.
+        session lives. Weights in other files are read from the model's own folder only. Or the content of such a file,
+        as bytes or another buffer; it is copied.
     profile
         Settings by name, see `PROFILES`. What is given by name below departs from it.
     threads
-        Threads that compute one operation, 1 or more.
+        Threads that compute one operation, 1 to 1024; None lets ONNX Runtime use all cores.
     inter_threads
-        Threads that run independent operations side by side, 1 or more, with ``execution="parallel"``.
+        Threads that run independent operations side by side, 1 to 1024, with ``execution="parallel"``.
     optimization
         Graph optimisation level.
     spinning
@@ -200,11 +255,20 @@ class Session:
     precision
         Number format that the model computes in.
     batch
-        Items per call, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so that no
-        operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
+        Items per call, 1 to 2^31 - 1, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so
+        that no operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
     force_spinning_stop
         Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
         for a process that shares its cores and calls in bursts.
+    config
+        Entries of ONNX Runtime's session configuration, ``{"session.set_denormal_as_zero": "1"}``; one that it does not
+        know it ignores. They come last, and overrule what is above.
+    dimensions
+        Sizes for dynamic dimensions, by their names: the graph is optimised for them.
+    log_level
+        How much ONNX Runtime prints to stderr for this session; by default nothing, or what ``ORT_LOG`` says.
+    profiling
+        Begin of the name of a file that gets the times of all operations: see `end_profiling`.
 
     Raises
     ------
@@ -235,10 +299,10 @@ class Session:
 
     def __new__(
         cls,
-        path: _Path,
+        path: _Path | bytes | bytearray | memoryview | _Array,
         *,
         profile: Literal["default", "cold", "latency"] = "default",
-        threads: int = 1,
+        threads: int | None = 1,
         inter_threads: int | None = None,
         optimization: Literal["disable", "basic", "extended", "all"] | None = None,
         spinning: bool | None = None,
@@ -249,7 +313,20 @@ class Session:
         precision: str = "fp32",
         batch: int = 1,
         force_spinning_stop: bool = False,
+        config: Mapping[str, str] | None = None,
+        dimensions: Mapping[str, int] | None = None,
+        log_level: _LogLevel | None = None,
+        profiling: _Path | None = None,
     ) -> Session: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str]], dict[str, Any]]:
+        """Return the absolute path of the file and the settings, with which pickle makes a session elsewhere.
+
+        Raises
+        ------
+        TypeError
+            When the session was made of bytes.
+        """
+
     @property
     def inputs(self) -> list[TensorInfo]:
         """Inputs that the model needs, in the order of the graph."""
@@ -270,7 +347,14 @@ class Session:
     def threads(self) -> int | None:
         """Threads that compute, counted after the session was made; None where they are not counted, and on a GPU."""
 
-    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, _Value]:
+    def run(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        timeout: SupportsFloat | None = None,
+        options: RunOptions | None = None,
+    ) -> dict[str, _Value]:
         """Run the model once.
 
         Parameters
@@ -281,6 +365,10 @@ class Session:
         outputs
             Names of the outputs that are returned, at least one; ONNX Runtime computes the whole graph all the same.
             None means all.
+        timeout
+            Seconds after which the run is ended: not before the operation that is under way is done.
+        options
+            Options of the run, through which another thread can cancel it. Not together with `timeout`.
 
         Notes
         -----
@@ -298,16 +386,25 @@ class Session:
             When a value is not an array of the input's dtype, or no list or dict where the model takes one.
         RunoffOrtError
             `kind` is ``model-mismatch`` when names, ranks or sides do not fit, ``bad-request`` when `outputs` is
-            empty, ``runtime-failed`` when the model fails.
+            empty, ``runtime-failed`` when the model fails, ``timed-out`` or ``cancelled`` when the run was ended.
 
         Examples
         --------
+        >>> session.run({"x": [[1, 2, 3]]}, timeout=60)
+        {'y': array([[2., 4., 6.]], dtype=float32)}
         >>> x = np.arange(6, dtype=np.float32).reshape(2, 3)
         >>> session.run({"x": x}, ["y"])["y"].shape
         (2, 3)
         """
 
-    def run_into(self, feeds: Mapping[str, Any], outputs: Mapping[str, _Array]) -> None:
+    def run_into(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Mapping[str, _Array],
+        *,
+        timeout: SupportsFloat | None = None,
+        options: RunOptions | None = None,
+    ) -> None:
         """Run the model once, and write outputs into arrays that are there already.
 
         Parameters
@@ -319,6 +416,8 @@ class Session:
             byte order, of the output's dtype and shape. They share no memory with each other or with an input. Do not
             use them elsewhere while the model runs. Outputs of strings, lists and dicts cannot be written into, nor
             those that are an input passed on.
+        timeout, options
+            As in `run`. What a run that is ended has written is undefined.
 
         Raises
         ------
@@ -361,6 +460,17 @@ class Session:
         RunoffOrtError
             `kind` is ``model-mismatch`` when an input or output is no tensor of numbers, ``runtime-failed`` when there
             is not enough memory.
+        """
+
+    def end_profiling(self) -> str:
+        """End the profile that the session was made with, and return the path of its file, in Chrome's trace format.
+
+        Runs that are under way meanwhile may be missing from it, and later ones are.
+
+        Raises
+        ------
+        InvalidValueError
+            When no profile is being written.
         """
 
     def classify(
@@ -419,6 +529,49 @@ class Session:
         RunoffOrtError
             As `classify` does, for the first image that fails.
         """
+
+@final
+class RunOptions:
+    """Options of one run or several, and a handle to end them.
+
+    Parameters
+    ----------
+    config
+        Entries of ONNX Runtime's run configuration; one that it does not know it ignores.
+    log_level
+        How much ONNX Runtime prints to stderr for these runs.
+    tag
+        Name of the runs in the log.
+
+    Examples
+    --------
+    >>> options = runoff_ort.RunOptions()
+    >>> options.cancel()
+    >>> try:
+    ...     session.run({"x": x}, options=options)
+    ... except runoff_ort.RunoffOrtError as error:
+    ...     print(error.kind)
+    cancelled
+    >>> options.reset()
+    >>> session.run({"x": x}, options=options)["y"].shape
+    (2, 3)
+    """
+
+    def __new__(
+        cls, *, config: Mapping[str, str] | None = None, log_level: _LogLevel | None = None, tag: str | None = None
+    ) -> RunOptions: ...
+    def cancel(self) -> None:
+        """End the runs with these options, in whatever threads, and let none begin until `reset`.
+
+        A run ends when the operation that is under way is done.
+        """
+
+    def reset(self) -> None:
+        """Let later runs with these options go to their end."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called, and `reset` not since."""
 
 @final
 class Binding:
@@ -530,7 +683,7 @@ def preprocess(
         JPEG, PNG, WebP, BMP or TIFF files. The orientation (EXIF) is applied, colour profiles are not; transparency
         is dropped. Of 16 bits per channel the upper 8 are used.
     resize, crop, interpolation, mean, std
-        See `PreprocessSpec`.
+        See `PreprocessSpec`. Sides are 1 to 16384 pixels.
 
     Returns
     -------

@@ -1,0 +1,241 @@
+"""A drop-in for code that uses onnxruntime: ``import runoff_ort.onnxruntime as ort``.
+
+Sessions, options, I/O binding and values in the host's memory have onnxruntime's names, arguments and results. Whatever
+else onnxruntime has raises a `NotImplementedError` that names it. Errors are those of `runoff_ort`: a `ValueError` for
+arguments, names and shapes, a `TypeError` for an array of another dtype, a `RuntimeError` for the rest.
+
+On a GPU the whole model runs there, or the session is not made: there is no fallback to the CPU.
+
+>>> import numpy as np
+>>> import runoff_ort.onnxruntime as ort
+>>> session = ort.InferenceSession("double.onnx", providers=["CPUExecutionProvider"])
+>>> session.run(None, {session.get_inputs()[0].name: np.ones((1, 3), np.float32)})
+[array([[2., 2., 2.]], dtype=float32)]
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import runoff_ort
+
+from ._options import (
+    LEVELS,
+    ExecutionMode,
+    ExecutionOrder,
+    GraphOptimizationLevel,
+    LogLevel,
+    RunOptions,
+    SessionOptions,
+    lacking,
+)
+from ._values import IOBinding, ModelMetadata, NodeArg, OrtValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "ExecutionMode",
+    "ExecutionOrder",
+    "GraphOptimizationLevel",
+    "IOBinding",
+    "InferenceSession",
+    "ModelMetadata",
+    "NodeArg",
+    "OrtValue",
+    "RunOptions",
+    "SessionOptions",
+    "disable_telemetry_events",
+    "get_available_providers",
+    "get_build_info",
+    "get_device",
+    "get_version_string",
+    "set_default_logger_severity",
+]
+
+# onnxruntime's names of providers, in its order
+PROVIDERS = {
+    "TensorrtExecutionProvider": "tensorrt",
+    "CUDAExecutionProvider": "cuda",
+    "CoreMLExecutionProvider": "coreml",
+    "CPUExecutionProvider": "cpu",
+}
+CPU = "CPUExecutionProvider"
+_log_level: list[LogLevel] = []
+
+
+class InferenceSession:
+    """A model, loaded and ready.
+
+    Parameters
+    ----------
+    path_or_bytes
+        An ONNX file, or its content.
+    sess_options
+        Options; the defaults are onnxruntime's.
+    providers, provider_options
+        Names in order of preference, or pairs of name and options: the first that is available computes. Options other
+        than the CPU's, which mean nothing, are not supported.
+    kwargs
+        ``enable_fallback`` is accepted, and does nothing.
+    """
+
+    def __init__(
+        self,
+        path_or_bytes: str | bytes | os.PathLike[str],
+        sess_options: SessionOptions | None = None,
+        providers: Sequence[str | tuple[str, dict[Any, Any]]] | None = None,
+        provider_options: Sequence[dict[Any, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(path_or_bytes, str | bytes | os.PathLike):
+            message = f"Unable to load from type '{type(path_or_bytes)}'"
+            raise TypeError(message)
+        if kwargs.get("disabled_optimizers"):
+            lacking("InferenceSession(disabled_optimizers=...)")
+        self._model = path_or_bytes
+        self._options = SessionOptions() if sess_options is None else sess_options
+        self._load(providers, provider_options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        lacking(f"InferenceSession.{name}")
+
+    def _load(self, providers: Any, provider_options: Any) -> None:
+        self._provider = chosen(providers, provider_options)
+        arguments = self._options.arguments()
+        if arguments["log_level"] is None and _log_level:
+            arguments["log_level"] = _log_level[-1]
+        self._session = runoff_ort.Session(self._model, provider=PROVIDERS[self._provider], **arguments)
+        self._names = [info.name for info in self._session.outputs]
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        run_options: RunOptions | None = None,
+    ) -> list[Any]:
+        """Run the model once; return the wanted outputs, or all, in their order."""
+        feeds = {name: value._value if isinstance(value, OrtValue) else value for name, value in input_feed.items()}  # noqa: SLF001
+        handle = None if run_options is None else run_options.handle()
+        outputs = self._session.run(feeds, output_names or None, options=handle)
+        return [outputs[name] for name in output_names or self._names]
+
+    def run_with_ort_values(
+        self,
+        output_names: Sequence[str] | None,
+        input_dict_ort_values: Mapping[str, OrtValue],
+        run_options: RunOptions | None = None,
+    ) -> list[OrtValue]:
+        """Run the model once, from values to values."""
+        return [OrtValue(value) for value in self.run(output_names, input_dict_ort_values, run_options)]
+
+    def io_binding(self) -> IOBinding:
+        """Return a binding without inputs and outputs."""
+        return IOBinding(self)
+
+    def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
+        """Run the model once, on what is bound."""
+        if iobinding._session is not self:  # noqa: SLF001
+            message = "IOBinding must be used with the session that created it."
+            raise ValueError(message)
+        iobinding.run(self._session, None if run_options is None else run_options.handle())
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Return the inputs, in the order of the graph."""
+        return [NodeArg.of(info) for info in self._session.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Return the outputs, in the order of the graph."""
+        return [NodeArg.of(info) for info in self._session.outputs]
+
+    def get_modelmeta(self) -> ModelMetadata:
+        """Return what the model's maker wrote into it."""
+        found = self._session.metadata
+        return ModelMetadata(
+            found.producer, found.graph, found.domain, found.description, found.version, dict(found.custom)
+        )
+
+    def get_session_options(self) -> SessionOptions:
+        """Return the options."""
+        return self._options
+
+    def get_providers(self) -> list[str]:
+        """Return the provider that computes, and the CPU's."""
+        return list(dict.fromkeys([self._provider, CPU]))
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        """Return no options of each provider."""
+        return {name: {} for name in self.get_providers()}
+
+    def set_providers(self, providers: Any = None, provider_options: Any = None) -> None:
+        """Load the model again, for other providers."""
+        self._load(providers, provider_options)
+
+    def enable_fallback(self) -> None:
+        """Do nothing: a provider that fails is an error."""
+
+    def disable_fallback(self) -> None:
+        """Do nothing: a provider that fails is an error."""
+
+    def end_profiling(self) -> str:
+        """Return the path of the profile."""
+        return self._session.end_profiling()
+
+
+def chosen(providers: Any, provider_options: Any) -> str:
+    """Return the first provider that is available, with onnxruntime's warning for the others."""
+    available = get_available_providers()
+    pairs = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers or [CPU]]
+    if provider_options:
+        pairs = [(name, options) for (name, _), options in zip(pairs, provider_options, strict=True)]
+    for name, options in pairs:
+        if name not in available:
+            text = f"Specified provider '{name}' is not in available provider names. Available providers: "
+            warnings.warn(text + f"'{', '.join(available)}'", stacklevel=4)
+            continue
+        if options and name != CPU:
+            lacking(f"options of {name}")
+        return str(name)
+    return CPU
+
+
+def get_available_providers() -> list[str]:
+    """Return the providers that can be used on this machine."""
+    usable = runoff_ort.providers()
+    return [name for name, own in PROVIDERS.items() if own in usable]
+
+
+def get_device() -> str:
+    """Return ``GPU`` if a provider for one can be used, else ``CPU``."""
+    return "GPU" if {"cuda", "tensorrt"} & set(runoff_ort.providers()) else "CPU"
+
+
+def get_build_info() -> str:
+    """Return how the library was built."""
+    return runoff_ort.runtime_build()
+
+
+def get_version_string() -> str:
+    """Return the version of the library."""
+    return runoff_ort.runtime_version()
+
+
+def set_default_logger_severity(severity: int) -> None:
+    """Set the level of the log for sessions whose options have none: 0 is verbose, 4 is fatal."""
+    _log_level[:] = [LEVELS[severity]]
+
+
+def disable_telemetry_events() -> None:
+    """Do nothing: telemetry is off."""
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return runoff_ort.runtime_version()
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return lacking(name)

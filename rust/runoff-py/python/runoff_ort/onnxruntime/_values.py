@@ -1,0 +1,278 @@
+"""Values in the host's memory, and descriptions of inputs and outputs, with onnxruntime's names."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._options import lacking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import runoff_ort
+
+CPU = "cpu"
+# ONNX's words and numbers of element types, by NumPy's names
+ELEMENTS = {
+    "float32": ("float", 1),
+    "uint8": ("uint8", 2),
+    "int8": ("int8", 3),
+    "uint16": ("uint16", 4),
+    "int16": ("int16", 5),
+    "int32": ("int32", 6),
+    "int64": ("int64", 7),
+    "str": ("string", 8),
+    "bool": ("bool", 9),
+    "float16": ("float16", 10),
+    "float64": ("double", 11),
+    "uint32": ("uint32", 12),
+    "uint64": ("uint64", 13),
+    "complex64": ("complex64", 14),
+    "complex128": ("complex128", 15),
+    "bfloat16": ("bfloat16", 16),
+}
+NAMES = {number: name for name, (_, number) in ELEMENTS.items()}
+
+
+@dataclass(frozen=True)
+class NodeArg:
+    """An input or output."""
+
+    name: str
+    type: str
+    """As in ``tensor(float)``."""
+    shape: list[int | str | None]
+    """Sides: a dynamic one is its name, or None where it has none."""
+
+    @classmethod
+    def of(cls, info: runoff_ort.TensorInfo) -> NodeArg:
+        """Convert the extension's description."""
+        kind = f"tensor({ELEMENTS[info.dtype][0]})" if info.dtype in ELEMENTS else info.dtype
+        sides = zip(info.shape, info.dimensions, strict=True)
+        return cls(info.name, kind, [name if side is None else side for side, name in sides])
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What the model's maker wrote into it."""
+
+    producer_name: str = ""
+    graph_name: str = ""
+    domain: str = ""
+    description: str = ""
+    version: int = 0
+    custom_metadata_map: dict[str, str] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        lacking(f"ModelMetadata.{name}")
+
+
+class OrtValue:
+    """A value in the host's memory: an array, a list or a dict."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        lacking(f"OrtValue.{name}")
+
+    @classmethod
+    def ortvalue_from_numpy(cls, numpy_obj: Any, device_type: str = CPU, device_id: int = 0) -> OrtValue:
+        """Make a value over an array, which is not copied if it is C-contiguous."""
+        only_host(device_type, device_id)
+        return cls(np.ascontiguousarray(numpy_obj).reshape(np.shape(numpy_obj)))
+
+    @classmethod
+    def ortvalue_from_shape_and_type(
+        cls, shape: Sequence[int], element_type: Any = np.float32, device_type: str = CPU, device_id: int = 0
+    ) -> OrtValue:
+        """Make a value of zeros."""
+        only_host(device_type, device_id)
+        return cls(np.zeros(tuple(shape), numpy_dtype(element_type)))
+
+    def numpy(self) -> Any:
+        """Return the array."""
+        return self._array("numpy")
+
+    def update_inplace(self, np_arr: Any) -> None:
+        """Copy elements into the value, which has the same shape and dtype."""
+        array = self._array("update_inplace")
+        if np_arr.shape != array.shape or np_arr.dtype != array.dtype:
+            message = f"the value is {array.dtype} of shape {array.shape}, not {np_arr.dtype} of {np_arr.shape}"
+            raise ValueError(message)
+        array[...] = np_arr
+
+    def shape(self) -> list[int]:
+        """Return the sides."""
+        return list(self._array("shape").shape)
+
+    def data_type(self) -> str:
+        """Return the type, as in ``tensor(float)``."""
+        return f"tensor({self._element()[0]})"
+
+    def element_type(self) -> int:
+        """Return ONNX's number of the element type."""
+        return self._element()[1]
+
+    def data_ptr(self) -> int:
+        """Return the address of the elements."""
+        return int(self._array("data_ptr").ctypes.data)
+
+    def tensor_size_in_bytes(self) -> int:
+        """Return the size of the elements."""
+        return int(self._array("tensor_size_in_bytes").nbytes)
+
+    def device_name(self) -> str:
+        """Return the memory's name."""
+        return CPU
+
+    def has_value(self) -> bool:
+        """Return whether an optional holds something."""
+        return self._value is not None
+
+    def is_tensor(self) -> bool:
+        """Return whether this is a tensor."""
+        return isinstance(self._value, np.ndarray)
+
+    def is_sparse_tensor(self) -> bool:
+        """Return False: there are none."""
+        return False
+
+    def is_tensor_sequence(self) -> bool:
+        """Return whether this is a list of tensors."""
+        return isinstance(self._value, list) and all(isinstance(item, np.ndarray) for item in self._value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:  # noqa: FBT001 (NumPy's protocol)
+        return np.array(self._array("numpy"), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return tuple(self._array("__dlpack_device__").__dlpack_device__())
+
+    def _array(self, what: str) -> Any:
+        if not self.is_tensor():
+            message = f"OrtValue.{what}: the value is {type(self._value).__name__}, not a tensor"
+            raise RuntimeError(message)
+        return self._value
+
+    def _element(self) -> tuple[str, int]:
+        dtype = self._array("data_type").dtype
+        return ELEMENTS["str" if dtype.kind in "OUT" else dtype.name]
+
+
+class IOBinding:
+    """Inputs and outputs bound for repeated runs."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inputs: dict[str, Any] = {}
+        # an array to be written into, or None for a new one at each run
+        self._wanted: dict[str, Any] = {}
+        self._bound: runoff_ort.Binding | None = None
+        self._results: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        lacking(f"IOBinding.{name}")
+
+    def bind_cpu_input(self, name: str, arr_on_cpu: Any) -> None:
+        """Bind an array, which is read at each run; one that is not C-contiguous is copied now."""
+        self._inputs[name] = np.ascontiguousarray(arr_on_cpu).reshape(np.shape(arr_on_cpu))
+        self._bound = None
+
+    def bind_input(
+        self, name: str, device_type: str, device_id: int, element_type: Any, shape: Sequence[int], buffer_ptr: int
+    ) -> None:
+        """Bind the host's memory at an address: it must stay, and hold as many elements."""
+        only_host(device_type, device_id)
+        self._inputs[name] = array_at(buffer_ptr, element_type, shape)
+        self._bound = None
+
+    def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
+        """Bind a value."""
+        self._inputs[name] = ortvalue.numpy()
+        self._bound = None
+
+    def bind_output(
+        self,
+        name: str,
+        device_type: str = CPU,
+        device_id: int = 0,
+        element_type: Any = None,
+        shape: Sequence[int] | None = None,
+        buffer_ptr: int | None = None,
+    ) -> None:
+        """Bind an output to the host's memory at an address, or to new memory at each run."""
+        only_host(device_type, device_id)
+        self._wanted[name] = None if buffer_ptr is None else array_at(buffer_ptr, element_type, shape or ())
+        self._bound = None
+
+    def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
+        """Bind an output to a value, which is written into."""
+        self._wanted[name] = ortvalue.numpy()
+        self._bound = None
+
+    def synchronize_inputs(self) -> None:
+        """Do nothing: the memory is the host's."""
+
+    def synchronize_outputs(self) -> None:
+        """Do nothing: the memory is the host's."""
+
+    def clear_binding_inputs(self) -> None:
+        """Forget the inputs."""
+        self._inputs, self._bound = {}, None
+
+    def clear_binding_outputs(self) -> None:
+        """Forget the outputs."""
+        self._wanted, self._bound, self._results = {}, None, {}
+
+    def get_outputs(self) -> list[OrtValue]:
+        """Return the outputs of the last run, in the order in which they were bound."""
+        return [OrtValue(self._results[name]) for name in self._wanted]
+
+    def copy_outputs_to_cpu(self) -> list[Any]:
+        """Return copies of them as arrays."""
+        return [np.array(self._results[name]) for name in self._wanted]
+
+    def run(self, session: runoff_ort.Session, options: runoff_ort.RunOptions | None) -> None:
+        """Run the model once."""
+        if options is not None:
+            lacking("InferenceSession.run_with_iobinding with run_options")
+        if self._bound is None:
+            into = {name: array for name, array in self._wanted.items() if array is not None}
+            self._bound = session.bind(self._inputs, into or None)
+        self._results = self._bound.run()
+
+
+def only_host(device_type: str, device_id: int) -> None:
+    """Raise unless the memory is the host's."""
+    if device_type != CPU or device_id != 0:
+        lacking(f"memory of {device_type}:{device_id}")
+
+
+def numpy_dtype(element_type: Any) -> Any:
+    """Return NumPy's type for ONNX's number or a type of NumPy's."""
+    if not isinstance(element_type, int):
+        return np.dtype(element_type)
+    if element_type not in NAMES:
+        lacking(f"element type {element_type}")
+    name = NAMES[element_type]
+    return np.dtype(object if name == "str" else name)
+
+
+def array_at(address: int, element_type: Any, shape: Sequence[int]) -> Any:
+    """Return an array over memory of the caller's."""
+    dtype = numpy_dtype(element_type)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(tuple(shape))
