@@ -158,7 +158,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session(requires=["build", "ort-python"], venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """Feed the Rust core damaged images, models and requests: nox -s fuzz [-- SECONDS of each [TARGET ...]] (default 60)."""
+    """Feed the Rust core damaged images, models and requests: nox -s fuzz [-- SECONDS [TARGET ...]] (default 60 each)."""
     env = {**need_rust(session), **runtime_library()}
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
@@ -217,7 +217,8 @@ def lint(session: nox.Session) -> None:
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")
 def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
-    scripts = ("noxfile.py", "docker/build.py", *(f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel")))
+    rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
+    scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
     session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "tests", "suites", "tools", *scripts)
     (packages,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
     allowed = str(ROOT / "rust" / "runoff-py" / "stubtest-allowlist.txt")

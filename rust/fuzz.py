@@ -1,7 +1,10 @@
-"""Feed the Rust core damaged images, models and requests: ``python rust/fuzz.py [SECONDS of each target] [TARGET ...]``.
+"""Feed the Rust core damaged images, models and requests.
 
-libFuzzer changes what is in ``rust/fuzz/corpus`` and keeps in ``target/fuzz/found`` what reaches other code. With Rust's
-nightly, AddressSanitizer watches; any toolchain will do without it. RUNOFF_ORT_DYLIB must be set for the target ``ort``.
+``python rust/fuzz.py [SECONDS of each target] [TARGET ...]``
+
+libFuzzer starts from ``rust/fuzz/corpus`` and keeps in ``target/fuzz/found`` each input that reaches other code. With
+Rust's nightly, AddressSanitizer watches; any toolchain will do without it. RUNOFF_ORT_DYLIB must be set for the target
+``ort``.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "rust" / "fuzz"
 BUILT = ROOT / "target" / "fuzz"
 TARGETS = ("image", "onnx", "request")
+MEMORY = "/dev/shm"  # noqa: S108 (a folder of random name is made in it)
 # further inputs to start from
 SEEDS = {"onnx": ("rust/runoff-core/tests/data",), "request": ("protocol/golden",)}
 # what cargo-fuzz sets: coverage of every edge and comparison, for libFuzzer to follow
@@ -50,7 +54,7 @@ def run(programs: Path, name: str, seconds: str) -> int:
     found.mkdir(parents=True, exist_ok=True)
     limits = (f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=4096", "-max_len=65536")
     prints = (f"-artifact_prefix={BUILT}/{name}-", "-print_final_stats=1", "-verbosity=0")
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    memory = MEMORY if Path(MEMORY).is_dir() else None
     with TemporaryDirectory(dir=memory) as scratch:
         seeds = (FOLDER / "corpus" / name, *(ROOT / seed for seed in SEEDS.get(name, ())))
         command = (programs / name, *limits, *prints, found, *(seed for seed in seeds if seed.is_dir()))

@@ -30,7 +30,11 @@ def capabilities() -> Fields:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
-    found = {"providers": runoff_ort.providers(), "lacking": runoff_ort.unavailable_providers()}
+    found = {
+        "image_decoder": runoff_ort.JPEG_DECODER,
+        "providers": runoff_ort.providers(),
+        "lacking": runoff_ort.unavailable_providers(),
+    }
     return {**_runtime(), "library": runoff_ort.library_path(), **found}
 
 
@@ -46,9 +50,12 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("environment")
         session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
         phases.end("load")
-        return measure(request, session, images, phases, prefetch)
+        fields = measure(request, session, images, phases, prefetch)
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
+    if images is not None:
+        fields["effective"]["image_decoder"] = runoff_ort.JPEG_DECODER
+    return fields
 
 
 class _Session:

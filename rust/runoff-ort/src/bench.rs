@@ -248,7 +248,7 @@ fn zero(input: &ValueInfo, shapes: &[Shape]) -> Result<Tensor, Error> {
         return Err(unfit("the model takes another shape".to_owned()));
     }
     let elements = Buffer::for_shape(dtype, &shape).map_err(|error| unfit(error.message))?;
-    Ok(Tensor { dtype, elements, shape })
+    Ok(Tensor { dtype, shape, elements })
 }
 
 fn table(measured: &Measured) -> String {

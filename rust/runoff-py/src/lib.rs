@@ -29,6 +29,7 @@ mod settings;
 mod targets;
 
 use pyo3::prelude::*;
+use runoff_core::image::JPEG_DECODER;
 
 #[doc = stub!("")]
 // Sound without a GIL: all classes are frozen, and what is shared is constant or behind a lock.
@@ -37,6 +38,7 @@ fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Before any type is made: types are made once in a process, for the first interpreter that imports the module.
     interpreter::must_be_main(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("JPEG_DECODER", JPEG_DECODER)?;
     module.add("PROFILES", settings::profiles(module.py())?)?;
     module.add("RunoffOrtError", module.py().get_type::<errors::RunoffOrtError>())?;
     for (name, class) in errors::Classes::get(module.py())?.iter() {

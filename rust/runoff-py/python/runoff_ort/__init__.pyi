@@ -51,6 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "JPEG_DECODER",
     "PROFILES",
     "Binding",
     "DeviceBinding",
@@ -101,6 +102,8 @@ _Kind: TypeAlias = Literal[
     "cancelled",
 ]
 
+JPEG_DECODER: Final[str]
+"""What decodes JPEG files, with its version, and ``SIMD`` or ``scalar``: how it was built."""
 __version__: Final[str]
 """Version of this package."""
 
