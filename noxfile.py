@@ -158,7 +158,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session(requires=["build", "ort-python"], venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """Feed the Rust core damaged images, models and requests: nox -s fuzz [-- SECONDS [TARGET ...]] (default 60 each)."""
+    """Feed the Rust core damaged images, models and requests: nox -s fuzz [-- SECONDS [TARGET ...]] (each 60)."""
     env = {**need_rust(session), **runtime_library()}
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 

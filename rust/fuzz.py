@@ -57,7 +57,13 @@ def run(programs: Path, name: str, seconds: str) -> int:
     memory = MEMORY if Path(MEMORY).is_dir() else None
     with TemporaryDirectory(dir=memory) as scratch:
         seeds = (FOLDER / "corpus" / name, *(ROOT / seed for seed in SEEDS.get(name, ())))
-        command = (programs / name, *limits, *prints, found, *(seed for seed in seeds if seed.is_dir()))
+        command: tuple[str | Path, ...] = (
+            programs / name,
+            *limits,
+            *prints,
+            found,
+            *(seed for seed in seeds if seed.is_dir()),
+        )
         return int(subprocess.run(command, env={**environ, "TMPDIR": scratch}, check=False).returncode != 0)
 
 
