@@ -252,6 +252,7 @@ impl Session {
     /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
+    /// drop(inputs);
     /// drop(buffer);
     /// outputs[0].tensor("y")?.bytes(); // reads freed memory, if this compiled
     /// # Ok(())
@@ -266,6 +267,7 @@ impl Session {
     /// let buffer = Buffer::zeros(16);
     /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
     /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
+    /// drop(inputs);
     /// drop(buffer);
     /// output.tensor("y")?.bytes();
     /// # Ok(())
