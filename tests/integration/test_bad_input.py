@@ -41,7 +41,7 @@ def home(tmp_path: Path) -> Path:
     ("corrupt", "words"),
     [
         (lambda path: path.unlink(), "is missing"),
-        (shorten, "bytes, not the"),
+        (shorten, "bytes; it was stored with"),
         (change, "was changed after it was stored"),
     ],
     ids=["missing", "cut short", "changed"],

@@ -99,5 +99,5 @@ def test_its_environment_is_not_created_on_other_systems() -> None:
     command = [sys.executable, "-m", "nox", "-s", "coreml"]
     ended = subprocess.run(command, cwd=paths.root(), env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "coreml needs macOS: its cases stand in the report with that reason" in ended.stderr
+    assert "coreml needs macOS: the report lists its cases with that reason" in ended.stderr
     assert not (paths.environments() / "coreml").exists()
