@@ -24,7 +24,7 @@ KINDS = {
     "defers": ("clock", "when they were requested"),
     "late": ("outputs-differ", "an earlier input, or a cache"),
     "items": ("garbage", "requested: "),
-    "few": ("garbage", "1 inferences were requested"),
+    "few": ("garbage", "1 inferences requested"),
     "garbage": ("garbage", "cannot be read"),
     "forgets": ("garbage", "not those reported"),
     "pads": ("garbage", "the workload classify has no part 'rest'"),

@@ -166,7 +166,7 @@ def test_a_removed_counter_leaves_a_reason_and_no_figure(
     tree = inject(tmp_path / "powercap", monkeypatch, idle_w=IDLE_W, process_j=PROCESS_J, inference_j=INFERENCE_J)
     monkeypatch.setattr(tree, "add", lambda joules: tree.remove() if joules < PROCESS_J else None)
     code, analysis = measured(tmp_path, "ort-python")
-    assert code == ExitCode.OK
+    assert code == ExitCode.CASE_FAILED, "it was planned, and began"
     (record,) = [record for record in analysis.run.records if record.probe == "energy"]
     assert (record.status, [window.part for window in record.energy]) == ("not-measured", ["idle-before", "process"])
     assert "can no longer be read" in str(record.reason)
