@@ -39,7 +39,10 @@ fn run(session: &Session) -> Result<(), Error> {
         }
         given.push((dtype, Buffer::for_shape(dtype, &shape)?, shape));
     }
-    let value = |(dtype, buffer, shape): &'_ (Dtype, Buffer, Vec<usize>)| Value::over(*dtype, shape, buffer.bytes());
     let values = given.iter().map(value).collect::<Result<Vec<_>, _>>()?;
     session.run(&values).map(drop)
+}
+
+fn value((dtype, buffer, shape): &(Dtype, Buffer, Vec<usize>)) -> Result<Value<'_>, Error> {
+    Value::over(*dtype, shape, buffer.bytes())
 }
