@@ -252,7 +252,6 @@ impl Session {
     /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
-    /// drop(inputs);
     /// drop(buffer);
     /// outputs[0].tensor("y")?.bytes(); // reads freed memory, if this compiled
     /// # Ok(())
