@@ -239,7 +239,7 @@ def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module |
     try:
         with torch.device("meta"):
             network = builder()
-    except (RuntimeError, NotImplementedError):  # it reads a value while it is made
+    except (RuntimeError, NotImplementedError):  # its constructor reads a value, which a meta tensor lacks
         return None
     held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
     found = (

@@ -29,7 +29,7 @@ from ._options import (
     LogLevel,
     RunOptions,
     SessionOptions,
-    lacking,
+    unsupported,
 )
 from ._values import IOBinding, ModelMetadata, NodeArg, OrtValue
 
@@ -94,7 +94,7 @@ class InferenceSession:
             message = f"Unable to load from type '{type(path_or_bytes)}'"
             raise TypeError(message)
         if kwargs.get("disabled_optimizers"):
-            lacking("InferenceSession(disabled_optimizers=...)")
+            unsupported("InferenceSession(disabled_optimizers=...)")
         self._model = path_or_bytes
         self._options = SessionOptions() if sess_options is None else sess_options
         self._load(providers, provider_options)
@@ -102,7 +102,7 @@ class InferenceSession:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        lacking(f"InferenceSession.{name}")
+        unsupported(f"InferenceSession.{name}")
 
     def _load(self, providers: Any, provider_options: Any) -> None:
         self._provider = chosen(providers, provider_options)
@@ -198,7 +198,7 @@ def chosen(providers: Any, provider_options: Any) -> str:
             warnings.warn(text + f"'{', '.join(available)}'", stacklevel=4)
             continue
         if options and name != CPU:
-            lacking(f"options of {name}")
+            unsupported(f"options of {name}")
         return str(name)
     return CPU
 
@@ -238,4 +238,4 @@ def __getattr__(name: str) -> str:
         return runoff_ort.runtime_version()
     if name.startswith("_"):
         raise AttributeError(name)
-    return lacking(name)
+    return unsupported(name)

@@ -11,14 +11,14 @@ LogLevel: TypeAlias = Literal["verbose", "info", "warning", "error", "fatal"]
 LEVELS: tuple[LogLevel, ...] = ("verbose", "info", "warning", "error", "fatal")
 
 
-class LackingError(NotImplementedError, AttributeError):
+class UnsupportedError(NotImplementedError, AttributeError):
     """Something that onnxruntime has, and this module has not."""
 
 
-def lacking(name: str) -> NoReturn:
+def unsupported(name: str) -> NoReturn:
     """Raise an error that names what is missing."""
     message = f"runoff_ort.onnxruntime has no {name}: use the package onnxruntime for it"
-    raise LackingError(message)
+    raise UnsupportedError(message)
 
 
 class GraphOptimizationLevel(IntEnum):
@@ -70,13 +70,13 @@ class _Options:
             return values[name]
         if name.startswith("_"):
             raise AttributeError(name)
-        lacking(f"{type(self).__name__}.{name}")
+        unsupported(f"{type(self).__name__}.{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.FIXED and value != self.FIXED[name]:
-            lacking(f"{type(self).__name__}.{name} = {value!r}")
+            unsupported(f"{type(self).__name__}.{name} = {value!r}")
         if name not in self._values:
-            lacking(f"{type(self).__name__}.{name}")
+            unsupported(f"{type(self).__name__}.{name}")
         self._values[name] = value
 
     @property
@@ -140,7 +140,7 @@ class SessionOptions(_Options):
         """Return the arguments of `runoff_ort.Session`; 0 threads, ONNX Runtime's own choice, are None."""
         level = self.graph_optimization_level
         if level not in OPTIMIZATIONS:
-            lacking(f"SessionOptions.graph_optimization_level = {level!r}")
+            unsupported(f"SessionOptions.graph_optimization_level = {level!r}")
         return {
             "threads": self.intra_op_num_threads or None,
             "inter_threads": self.inter_op_num_threads or None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._options import lacking
+from ._options import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class ModelMetadata:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        lacking(f"ModelMetadata.{name}")
+        unsupported(f"ModelMetadata.{name}")
 
 
 class OrtValue:
@@ -82,7 +82,7 @@ class OrtValue:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        lacking(f"OrtValue.{name}")
+        unsupported(f"OrtValue.{name}")
 
     @classmethod
     def ortvalue_from_numpy(cls, numpy_obj: Any, device_type: str = CPU, device_id: int = 0) -> OrtValue:
@@ -184,7 +184,7 @@ class IOBinding:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        lacking(f"IOBinding.{name}")
+        unsupported(f"IOBinding.{name}")
 
     def bind_cpu_input(self, name: str, arr_on_cpu: Any) -> None:
         """Bind an array, which is read at each run; one that is not C-contiguous is copied now."""
@@ -248,7 +248,7 @@ class IOBinding:
     def run(self, session: runoff_ort.Session, options: runoff_ort.RunOptions | None) -> None:
         """Run the model once."""
         if options is not None:
-            lacking("InferenceSession.run_with_iobinding with run_options")
+            unsupported("InferenceSession.run_with_iobinding with run_options")
         if self._bound is None:
             into = {name: array for name, array in self._wanted.items() if array is not None}
             self._bound = session.bind(self._inputs, into or None)
@@ -258,7 +258,7 @@ class IOBinding:
 def only_host(device_type: str, device_id: int) -> None:
     """Raise unless the memory is the host's."""
     if device_type != CPU or device_id != 0:
-        lacking(f"memory of {device_type}:{device_id}")
+        unsupported(f"memory of {device_type}:{device_id}")
 
 
 def numpy_dtype(element_type: Any) -> Any:
@@ -266,7 +266,7 @@ def numpy_dtype(element_type: Any) -> Any:
     if not isinstance(element_type, int):
         return np.dtype(element_type)
     if element_type not in NAMES:
-        lacking(f"element type {element_type}")
+        unsupported(f"element type {element_type}")
     name = NAMES[element_type]
     return np.dtype(object if name == "str" else name)
 
