@@ -10,11 +10,8 @@ as their pins do not change.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -52,8 +49,6 @@ PLAIN = {
     "dev": "Create the environment of the tests and linters (15 s).",
     "extension": "Create the environment of the extension's own tests: onnxruntime, ONNX's models, FastAPI (10 s).",
 }
-EDITABLE = {"runoff", "dev"}
-WITH_WHEEL = {"ort-pyo3", "extension"}
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
 
@@ -81,20 +76,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(requires=EVERYTHING, venv_backend="none")
 def speed(session: nox.Session) -> None:
     """Measure the suite speed (15 min), check its limits, and publish it to results/reference/speed if they hold."""
-    runoff, env = program("runoff", "runoff"), clean_environment()
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--results", type=Path, default=os.environ.get("RUNOFF_RESULTS", ROOT / "results"))
-    folder = parser.parse_known_args(session.posargs)[0].results
-    earlier = set(folder.glob("speed-*"))
-    run_runoff(session, runoff, "bench", "speed")
-    new = sorted(set(folder.glob("speed-*")) - earlier)
-    if not new:
-        session.error(f"no new run in {folder}: nothing is published")
-    run = new[-1]
-    limits, summary = ROOT / "suites" / "speed" / "limits.toml", run / "gate.md"
-    session.run(runoff, "gate", str(run), "--limits", str(limits), "--summary", str(summary), env=env, external=True)
-    session.run(program("runoff", "python"), "-m", "runoff.report.publish", str(run), env=env, external=True)
-    shutil.copy(summary, ROOT / "results" / "reference" / "speed")
+    run_runoff(session, program("runoff", "python"), str(ROOT / "suites" / "speed" / "measure.py"))
 
 
 # on other systems not even an empty environment is created
@@ -178,7 +160,7 @@ def tests(session: nox.Session) -> None:
     pytest(session, "-m", "not clock", *PARALLEL)
     pytest(session, "-m", "clock")
     # a machine without Rust has no extension
-    if newest_wheel():
+    if any(WHEELS.glob("*.whl")):
         pytest(session, "tests/extension", environment="extension")
     # coremltools triggers deprecation warnings of its libraries
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export")
@@ -218,7 +200,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
     rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
-    scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
+    scripts = ("noxfile.py", "docker/build.py", "requirements/install.py", *rust_scripts)
     session.run(program("dev", "mypy"), "python/runoff", "python/runoff_runners", "tests", "suites", "tools", *scripts)
     (packages,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
     allowed = str(ROOT / "rust" / "runoff-py" / "stubtest-allowlist.txt")
@@ -239,61 +221,15 @@ def lock(session: nox.Session) -> None:
 
 
 def install(session: nox.Session, name: str) -> None:
-    """Sync the environment with its pins, unless it is up to date."""
-    pins = pins_of(name)
-    sources = [pins]
-    sources += [ROOT / "pyproject.toml"] if name in EDITABLE else []
-    sources += newest_wheel() if name in WITH_WHEEL else []
-    index = os.environ.get("RUNOFF_TORCH_INDEX") if name == "torch" else None
-    wanted = "\n".join([*(hashlib.sha256(source.read_bytes()).hexdigest() for source in sources), index or "PyPI"])
-    stamp = Path(session.virtualenv.location) / ".installed"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    session.log(f"installing {pins.stem}")
-    # the first start must not compile the bytecode
-    env = {"UV_COMPILE_BYTECODE": os.environ.get("UV_COMPILE_BYTECODE", "1")}
-    if index:
-        install_torch_from(session, index, pins, env)
-    else:
-        session.run("uv", "pip", "sync", "--quiet", "--require-hashes", str(pins), env=env)
-    if name in EDITABLE:
-        session.install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
-    for wheel_file in sources[1:] if name in WITH_WHEEL else []:
-        session.install("--no-deps", str(wheel_file), env=env)
-    stamp.write_text(wanted)
+    """Sync the environment of the session with its pins, unless it is up to date."""
+    script = str(ROOT / "requirements" / "install.py")
+    session.run(sys.executable, script, name, session.virtualenv.location, str(HOME), external=True, log=False)
 
 
 def run_runoff(session: nox.Session, *command: str) -> None:
     """Run a command with the session's arguments; after Ctrl-C it has time to save."""
     options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10}
     session.run(*command, *session.posargs, env=clean_environment(), **options)
-
-
-def pins_of(name: str) -> Path:
-    """Return the file that pins an environment; ``ort-python`` is ONNX Runtime's GPU build if that is wanted."""
-    return ROOT / "requirements" / f"{'ort-cuda' if name == 'ort-python' and wants_cuda() else name}.txt"
-
-
-def wants_cuda() -> bool:
-    """Return whether ONNX Runtime's GPU build is wanted: RUNOFF_CUDA decides, else the presence of an NVIDIA driver.
-
-    Its wheel is for x86-64 only.
-    """
-    requested = os.environ.get("RUNOFF_CUDA")
-    here = Path("/proc/driver/nvidia/version").exists() and os.uname().machine == "x86_64"
-    return here if requested is None else requested == "1"
-
-
-def install_torch_from(session: nox.Session, index: str, pins: Path, env: dict[str, str]) -> None:
-    """Install PyTorch from a separate index (e.g. the CPU wheels), the rest as pinned; hashes differ there."""
-    versions = re.findall(r"^(?:torch|torchvision)==[^ ;\\]+", pins.read_text(), re.MULTILINE)
-    session.install(*versions, "--index-url", index, env=env)
-    session.install("-r", str(pins.with_suffix(".in")), "--constraint", str(pins), env=env)
-
-
-def newest_wheel() -> list[Path]:
-    """Return the latest built wheel of the extension; empty if there is none."""
-    return sorted(WHEELS.glob("runoff_ort-*.whl"), key=lambda path: path.stat().st_mtime)[-1:]
 
 
 def program(environment: str, name: str) -> str:

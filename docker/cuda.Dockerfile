@@ -23,7 +23,7 @@ COPY python/runoff_runners/ python/runoff_runners/
 # The Rust programs and the extension.
 FROM tools AS rust
 COPY Cargo.lock Cargo.toml ./
-COPY requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
+COPY requirements/install.py requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
 COPY rust/ rust/
 RUN RUNOFF_CUDA=0 nox -s build ort-pyo3
 RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import subprocess
 from typing import TYPE_CHECKING
 
 import nox.registry
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+def module(file: str) -> ModuleType:
+    """Return a script of the checkout as a module."""
+    spec = importlib.util.spec_from_file_location("script_under_test", paths.root() / file)
+    assert spec
+    assert spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 @pytest.fixture(scope="module")
 def noxfile() -> ModuleType:
     """Return the noxfile as a module."""
-    spec = importlib.util.spec_from_file_location("noxfile_under_test", paths.root() / "noxfile.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("noxfile.py")
 
 
 def test_sessions_that_others_need_take_no_arguments(noxfile: ModuleType) -> None:  # noqa: ARG001 (registers them)
@@ -37,62 +43,52 @@ def test_sessions_that_others_need_take_no_arguments(noxfile: ModuleType) -> Non
     assert [name for name in sorted(needed) if "posargs" in inspect.getsource(sessions[name].func)] == []
 
 
-class Speed:
-    """A session that measures nothing: it adds a run to `folder`, unless it is None, and fails at the command `bad`."""
-
-    def __init__(self, folder: Path | None, bad: str, *posargs: str) -> None:
-        self.posargs = posargs
-        self.commands: list[tuple[str, ...]] = []
-        self._folder, self._bad = folder, bad
-
-    def run(self, *command: str, **_: object) -> None:
-        """Record a command."""
-        self.commands.append(command)
-        if self._bad in command:
-            raise RuntimeError(self._bad)
-        if "bench" in command and self._folder:
-            (self._folder / "speed-new").mkdir(parents=True)
-            (self._folder / "speed-new" / "gate.md").write_text("the new one")
-
-    def error(self, message: str) -> None:
-        """End the session."""
-        raise RuntimeError(message)
-
-
 @pytest.mark.parametrize("form", ["--results {}", "--results={}"])
 def test_the_new_run_of_the_suite_speed_is_published_if_its_limits_hold(
-    form: str, noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noxfile, "ROOT", tmp_path)
+    script = module("suites/speed/measure.py")
+    monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path / "results"))
     (tmp_path / "results" / "reference" / "speed").mkdir(parents=True)
     for folder in (tmp_path / "results", tmp_path / "there"):
         (folder / "speed-older").mkdir(parents=True)
-    speed = nox.registry.get()["speed"].func
+    commands: list[tuple[str, ...]] = []
+    failing, measured = "", tmp_path / "there"
+
+    def run(*command: str) -> None:
+        commands.append(command)
+        if failing in command:
+            raise subprocess.CalledProcessError(1, command)
+        if "bench" in command and "speed-new" not in [path.name for path in measured.iterdir()]:
+            (measured / "speed-new").mkdir()
+            (measured / "speed-new" / "gate.md").write_text("the new one")
+
+    monkeypatch.setattr(script, "run", run)
     options = form.format(tmp_path / "there").split()
-    session = Speed(tmp_path / "there", "", *options)
-    speed(session)
-    gate, published = session.commands[1:]
+    script.main(options)
+    gate, published = commands[1:]
     assert (gate[1:3], published[-1]) == (("gate", str(tmp_path / "there" / "speed-new")), gate[2])
     assert (tmp_path / "results" / "reference" / "speed" / "gate.md").read_text() == "the new one"
-    failing = Speed(tmp_path / "results", "gate")
-    with pytest.raises(RuntimeError, match="gate"):
-        speed(failing)
-    assert len(failing.commands) == 2, "published, though a limit is exceeded"
-    with pytest.raises(RuntimeError, match="no new run"):
-        speed(Speed(None, "", *options))
+    with pytest.raises(SystemExit, match="no new run"):
+        script.main(options)
+    failing, measured = "gate", tmp_path / "results"
+    commands.clear()
+    with pytest.raises(subprocess.CalledProcessError):
+        script.main([])
+    assert len(commands) == 2, "published, though a limit is exceeded"
 
 
 @pytest.mark.parametrize(("variable", "wanted"), [("1", True), ("0", False), ("", False)])
 def test_the_variable_selects_the_gpu_build(
     variable: str,
     wanted: bool,  # noqa: FBT001 (a parameter)
-    noxfile: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RUNOFF_CUDA", variable)
-    assert noxfile.wants_cuda() is wanted
-    assert noxfile.pins_of("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
-    assert noxfile.pins_of("torch").stem == "torch"
+    install = module("requirements/install.py")
+    assert install.wants_cuda() is wanted
+    assert install.pins_of("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
+    assert install.pins_of("torch").stem == "torch"
 
 
 def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
@@ -101,7 +97,30 @@ def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
     installed = {*noxfile.PLAIN, "coreml", "build", "wheel"}
     assert installed <= sessions.keys()
     assert [name for name in sorted(installed) if not (paths.root() / "requirements" / f"{name}.txt").is_file()] == []
-    assert {*noxfile.EDITABLE, *noxfile.WITH_WHEEL, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
+    install = module("requirements/install.py")
+    assert {*install.EDITABLE, *install.WITH_WHEEL, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
+
+
+def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install = module("requirements/install.py")
+    commands: list[tuple[str, ...]] = []
+    codes = [0]
+    monkeypatch.setattr(install, "uv", lambda _, *command: commands.append(command) or codes[0])
+    wheel = tmp_path / "runoff_ort-1-py3-none-any.whl"
+    wheel.write_text("first")
+    for content, expected in [("first", 2), ("first", 0), ("second", 2)]:
+        wheel.write_text(content)
+        assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
+        assert len(commands) == expected
+        commands.clear()
+    codes[0] = 1
+    wheel.write_text("third")
+    assert install.main("ort-pyo3", tmp_path, tmp_path) == 1
+    codes[0] = 0
+    assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
+    assert len(commands) == 3, "a failed sync counts as done"
 
 
 def test_pins_of_the_gpu_build_equal_those_of_pytorch() -> None:

@@ -19,12 +19,11 @@ use crate::error::{Error, Kind};
 use crate::image::JPEG_DECODER;
 use crate::memory;
 use crate::protocol::{
-    Capabilities, Effective, Guess, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable,
+    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable,
     VERSION, Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
 use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};
-use crate::topk;
 use crate::value::Value;
 use feed::Feed;
 use outputs::Captured;
@@ -360,7 +359,7 @@ impl<'a> Runner<'a> {
         let request = self.request;
         let mut result = RunResult::ok(&request.case);
         if request.workload == Workload::Classify {
-            result.top = rank(request, last)?;
+            result.top = last.rank(request)?;
         }
         result.samples = self.samples.into_parts();
         self.phases.mark("output");
@@ -393,11 +392,4 @@ impl<'a> Runner<'a> {
 fn ignored(request: &Request) -> Vec<String> {
     let unprepared = request.settings.prepared == Some(true) && request.model.format != PREPARED;
     unprepared.then(|| "prepared".to_owned()).into_iter().collect()
-}
-
-/// The best classes of each item of the last batch.
-fn rank(request: &Request, last: &Captured) -> Result<Vec<Vec<Guess>>, Error> {
-    let labels = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
-    let name = request.model.outputs.first().map(|output| output.name.as_str());
-    last.rows(name)?.iter().map(|row| topk::top(row, request.top_k.get(), &labels)).collect()
 }

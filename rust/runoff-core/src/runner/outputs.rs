@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Kind};
-use crate::protocol::WrittenTensor;
+use crate::protocol::{Guess, Request, WrittenTensor};
 use crate::session::ValueInfo;
 use crate::tensor::{self, RawTensor};
+use crate::topk;
 use crate::value::Value;
 
 /// Tensors of one iteration, by name.
@@ -41,6 +42,13 @@ impl Captured {
             })
         };
         self.tensors.iter().map(write).collect()
+    }
+
+    /// The best classes of each item, by the logits in the first of the request's outputs.
+    pub fn rank(&self, request: &Request) -> Result<Vec<Vec<Guess>>, Error> {
+        let labels = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
+        let name = request.model.outputs.first().map(|output| output.name.as_str());
+        self.rows(name)?.iter().map(|row| topk::top(row, request.top_k.get(), &labels)).collect()
     }
 
     /// The rows of the output `name`, or of the first one: float32, one for each item.

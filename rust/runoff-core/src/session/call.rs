@@ -1,4 +1,4 @@
-//! The call itself.
+//! The call itself: running a session, once, from values to values.
 
 #![allow(unsafe_code)]
 
@@ -9,9 +9,107 @@ use ort::AsPointer;
 use ort::session::RunOptions;
 use smallvec::SmallVec;
 
-use super::ValueInfo;
+use super::{Session, ValueInfo};
 use crate::error::Error;
 use crate::value::{Value, check};
+
+impl Session {
+    /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
+    ///
+    /// An output may be an input that the model passes on, on the same memory, so it lives no longer than that:
+    ///
+    /// ```compile_fail,E0505
+    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// let buffer = Buffer::zeros(16);
+    /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
+    /// drop(buffer);
+    /// outputs[0].tensor("y")?.bytes(); // reads freed memory, if this compiled
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Value::detach`] makes it last.
+    ///
+    /// ```
+    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// let buffer = Buffer::zeros(16);
+    /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
+    /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
+    /// drop(inputs);
+    /// drop(buffer);
+    /// output.tensor("y")?.bytes();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than inputs.
+    pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
+        let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
+        run(self.loaded.session(), None, (self.inputs().iter(), values), (self.outputs.iter(), &mut results))?;
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
+    ///
+    /// An output whose place in `results` holds a value is written into it; the others are made.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, among others when an output does not fit into its value.
+    ///
+    /// # Panics
+    ///
+    /// When there is not a value for each place.
+    ///
+    /// # Safety
+    ///
+    /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
+    /// the call. What the call puts there may lie on the memory under `values`, and must not be used for longer.
+    pub unsafe fn run_some(
+        &self,
+        inputs: &[usize],
+        values: &[Value<'_>],
+        outputs: &[usize],
+        results: &mut [Option<Value<'_>>],
+    ) -> Result<(), Error> {
+        // SAFETY: the caller answers for it.
+        unsafe { self.run_some_with(None, inputs, values, outputs, results) }
+    }
+
+    /// As [`Self::run_some`], with `options`, through which another thread can end the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run_some`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::run_some`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::run_some`].
+    pub unsafe fn run_some_with(
+        &self,
+        options: Option<&RunOptions>,
+        inputs: &[usize],
+        values: &[Value<'_>],
+        outputs: &[usize],
+        results: &mut [Option<Value<'_>>],
+    ) -> Result<(), Error> {
+        let given = inputs.iter().map(|&place| &self.inputs[place]);
+        let wanted = outputs.iter().map(|&place| &self.outputs[place]);
+        run(self.loaded.session(), options, (given, values), (wanted, results))
+    }
+}
 
 /// Runs `session` from `inputs` to `outputs`; what is `None` in `results` is made by ONNX Runtime.
 ///

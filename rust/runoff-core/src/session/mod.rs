@@ -9,6 +9,7 @@ mod metadata;
 mod options;
 mod profiling;
 mod providers;
+mod source;
 mod value_info;
 
 use std::fmt;
@@ -16,7 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use ort::session::RunOptions;
 use ort::session::builder::SessionBuilder;
 use ort::value::ValueType;
 
@@ -25,7 +25,6 @@ use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
 use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
-use crate::value::Value;
 
 pub use buffers::{Buffers, Parts, Results};
 pub use device::Device;
@@ -33,6 +32,8 @@ pub use empty::empty_sequence;
 pub use metadata::Metadata;
 pub use options::builder;
 pub use providers::{CPU, lacking, providers};
+pub use source::Source;
+pub(crate) use source::{check_file, unreadable};
 pub use value_info::{ValueInfo, show_shape};
 
 /// Precisions that they compute in.
@@ -243,104 +244,6 @@ impl Session {
         left_out.map_or(Ok(()), |place| Err(missing(&self.inputs[place])))
     }
 
-    /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
-    ///
-    /// An output may be an input that the model passes on, on the same memory, so it lives no longer than that:
-    ///
-    /// ```compile_fail,E0505
-    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
-    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
-    /// let buffer = Buffer::zeros(16);
-    /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
-    /// drop(buffer);
-    /// outputs[0].tensor("y")?.bytes(); // reads freed memory, if this compiled
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// [`Value::detach`] makes it last.
-    ///
-    /// ```
-    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
-    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
-    /// let buffer = Buffer::zeros(16);
-    /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
-    /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
-    /// drop(inputs);
-    /// drop(buffer);
-    /// output.tensor("y")?.bytes();
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `runtime-failed`.
-    ///
-    /// # Panics
-    ///
-    /// When there are more or fewer values than inputs.
-    pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
-        let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
-        call::run(self.loaded.session(), None, (self.inputs().iter(), values), (self.outputs.iter(), &mut results))?;
-        Ok(results.into_iter().flatten().collect())
-    }
-
-    /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
-    ///
-    /// An output whose place in `results` holds a value is written into it; the others are made.
-    ///
-    /// # Errors
-    ///
-    /// `runtime-failed`, among others when an output does not fit into its value.
-    ///
-    /// # Panics
-    ///
-    /// When there is not a value for each place.
-    ///
-    /// # Safety
-    ///
-    /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
-    /// the call. What the call puts there may lie on the memory under `values`, and must not be used for longer.
-    #[allow(unsafe_code)]
-    pub unsafe fn run_some(
-        &self,
-        inputs: &[usize],
-        values: &[Value<'_>],
-        outputs: &[usize],
-        results: &mut [Option<Value<'_>>],
-    ) -> Result<(), Error> {
-        // SAFETY: the caller answers for it.
-        unsafe { self.run_some_with(None, inputs, values, outputs, results) }
-    }
-
-    /// As [`Self::run_some`], with `options`, through which another thread can end the run.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::run_some`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Self::run_some`].
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::run_some`].
-    #[allow(unsafe_code)]
-    pub unsafe fn run_some_with(
-        &self,
-        options: Option<&RunOptions>,
-        inputs: &[usize],
-        values: &[Value<'_>],
-        outputs: &[usize],
-        results: &mut [Option<Value<'_>>],
-    ) -> Result<(), Error> {
-        let given = inputs.iter().map(|&place| &self.inputs[place]);
-        let wanted = outputs.iter().map(|&place| &self.outputs[place]);
-        call::run(self.loaded.session(), options, (given, values), (wanted, results))
-    }
-
     /// Ends the profiling that the builder started; returns the path of the file.
     ///
     /// No run may be under way, and no later run is in the file.
@@ -357,36 +260,6 @@ impl Session {
     }
 }
 
-/// Where a model is.
-#[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
-    /// In a file; one with the extension `ort` is mapped and used in place.
-    File(&'a Path),
-    /// In memory, an ONNX file or one in ONNX Runtime's own format; it is copied.
-    Bytes(&'a [u8]),
-}
-
-impl Source<'_> {
-    fn check(self) -> Result<(), Error> {
-        match self {
-            Self::File(path) => check_file(path),
-            Self::Bytes([]) => Err(self.unreadable("there are none")),
-            // ONNX Runtime counts them in an i32
-            Self::Bytes(bytes) if i32::try_from(bytes.len()).is_err() => {
-                Err(self.unreadable("they are more than 2^31"))
-            }
-            Self::Bytes(_) => Ok(()),
-        }
-    }
-
-    fn unreadable(self, reason: &str) -> Error {
-        match self {
-            Self::File(path) => unreadable(path, reason),
-            Self::Bytes(bytes) => unreadable(Path::new(&format!("of {} bytes", bytes.len())), reason),
-        }
-    }
-}
-
 impl Loaded {
     fn session(&self) -> &ort::session::Session {
         match self {
@@ -396,28 +269,10 @@ impl Loaded {
     }
 }
 
-pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(unreadable(path, "not a file")),
-        Ok(found) if found.len() == 0 => Err(unreadable(path, "the file is empty")),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message = format!("model not found: {}", path.display());
-            Err(Error::new(Kind::ModelMissing, message, "check the path, or export the model: runoff export NAME"))
-        }
-        Err(error) => Err(unreadable(path, &error.to_string())),
-    }
-}
-
 fn missing(info: &ValueInfo) -> Error {
     mismatch(&format!("the model also needs the input {:?}", info.name))
 }
 
 fn mismatch(message: &str) -> Error {
     Error::new(Kind::ModelMismatch, message, "export the model again, or correct the request's model.inputs")
-}
-
-pub(crate) fn unreadable(path: &Path, reason: &str) -> Error {
-    let message = format!("the model {} cannot be loaded: {reason}", path.display());
-    Error::new(Kind::ModelUnreadable, message, "export the model again, or check that it is an ONNX file")
 }
