@@ -106,8 +106,13 @@ def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed
 ) -> None:
     install = module("requirements/install.py")
     commands: list[tuple[str, ...]] = []
-    codes = [0]
-    monkeypatch.setattr(install, "uv", lambda _, *command: commands.append(command) or codes[0])
+    code = 0
+
+    def uv(_: Path, *command: str) -> int:
+        commands.append(command)
+        return code
+
+    monkeypatch.setattr(install, "uv", uv)
     wheel = tmp_path / "runoff_ort-1-py3-none-any.whl"
     wheel.write_text("first")
     for content, expected in [("first", 2), ("first", 0), ("second", 2)]:
@@ -115,10 +120,10 @@ def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed
         assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
         assert len(commands) == expected
         commands.clear()
-    codes[0] = 1
+    code = 1
     wheel.write_text("third")
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 1
-    codes[0] = 0
+    code = 0
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
     assert len(commands) == 3, "a failed sync counts as done"
 
