@@ -81,12 +81,6 @@ impl<'v> TensorView<'v> {
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
-    /// Whether some byte is in both tensors.
-    fn overlaps(&self, other: &TensorView<'_>) -> bool {
-        let (start, end) = (self.data.addr(), other.data.addr());
-        start < end + other.len && end < start + self.len
-    }
-
     /// How many bytes the elements take, wherever they are.
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -192,16 +186,15 @@ impl<'a> Value<'a> {
         Self::made(ort::sys::OrtStatusPtr(ptr::null_mut()), value, "running the model")
     }
 
-    /// Lets this tensor, the output `name` of a run on `inputs`, outlive them: it is copied if it may lie on their memory.
+    /// Copies this tensor, the output `name`, into memory of its own, so it can outlive the inputs.
     ///
     /// # Errors
     ///
     /// `model-mismatch` when it is not a tensor; `runtime-failed` when there is not enough memory.
-    pub fn detach(self, name: &str, inputs: &[Value<'_>]) -> Result<Value<'static>, Error> {
+    pub fn detach(self, name: &str) -> Result<Value<'static>, Error> {
         let own = self.tensor(name)?;
-        // Of what is not a tensor, ONNX Runtime does not say where it lies; strings are never the caller's.
-        let is_apart = |input: &Value<'_>| input.tensor(name).is_ok_and(|input| !own.overlaps(&input));
-        if own.len == 0 || inputs.iter().all(is_apart) {
+        // strings are never the caller's
+        if own.len == 0 {
             let ptr = ManuallyDrop::new(self).ptr;
             return Ok(Value { ptr, memory: PhantomData });
         }

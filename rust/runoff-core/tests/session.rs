@@ -36,7 +36,7 @@ fn add(session: &Session, rows: usize) -> Result<Vec<Value<'static>>, Error> {
         Value::over(Dtype::Float32, &[rows, 2], b.bytes())?,
         Value::over(Dtype::Int64, &[rows], n.bytes())?,
     ];
-    session.run(&values)?.into_iter().map(|output| output.detach("an output", &values)).collect()
+    session.run(&values)?.into_iter().map(|output| output.detach("an output")).collect()
 }
 
 fn address(value: &Value<'_>) -> usize {
@@ -90,15 +90,11 @@ fn an_output_that_is_an_input_passed_on_can_be_made_to_last() {
     let mut x = floats(&[0.0, 3.0, 0.0, 1.0]);
     let inputs = [Value::over(Dtype::Float32, &[1, 4], x.bytes()).expect("a tensor")];
     let outputs = session.run(&inputs).expect("outputs");
-    let before: Vec<_> = outputs.iter().map(address).collect();
-    assert_eq!(before[1], address(&inputs[0]));
-    let detached = outputs.into_iter().map(|output| output.detach("an output", &inputs));
+    assert_eq!(address(&outputs[1]), address(&inputs[0]));
+    let detached = outputs.into_iter().map(|output| output.detach("an output"));
     let outputs: Vec<Value<'static>> = detached.collect::<Result<_, _>>().expect("outputs");
     drop(inputs);
     x.floats_mut().fill(9.0);
-    let after: Vec<_> = outputs.iter().map(address).collect();
-    assert_eq!((after[0], after[2]), (before[0], before[2]));
-    assert_ne!(after[1], before[1]);
     let numbers = |place: usize| RawTensor::copy_of(&outputs[place], "an output").expect("a tensor").to_f32();
     assert_eq!((numbers(1), numbers(2)), (Some(vec![0.0, 3.0, 0.0, 1.0]), Some(vec![0.0, 6.0, 0.0, 2.0])));
 }
@@ -110,7 +106,7 @@ fn whatever_is_passed_on_is_copied_or_refused() {
     let tensor = || Value::over(Dtype::Float32, &[4], x.bytes()).expect("a tensor");
     let inputs = [tensor(), Value::sequence(&[tensor()]).expect("a sequence")];
     let outputs = session.run(&inputs).expect("outputs");
-    let detached: Vec<_> = outputs.into_iter().map(|output| output.detach("an output", &inputs)).collect();
+    let detached: Vec<_> = outputs.into_iter().map(|output| output.detach("an output")).collect();
     drop(inputs);
     x.floats_mut().fill(9.0);
     for (info, output) in session.outputs().iter().zip(detached) {

@@ -330,7 +330,7 @@ impl<'a> Runner<'a> {
         let outputs = self.session.run(&values)?;
         took.inference(now_ns() - begun_ns);
         let named = self.session.outputs().iter().zip(outputs);
-        self.latest = named.map(|(info, output)| output.detach(&info.name, &values)).collect::<Result<_, _>>()?;
+        self.latest = named.map(|(info, output)| output.detach(&info.name)).collect::<Result<_, _>>()?;
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl Session {
     /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
-    /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
+    /// let output = session.run(&inputs)?.remove(0).detach("y")?;
     /// drop(inputs);
     /// drop(buffer);
     /// output.tensor("y")?.bytes();

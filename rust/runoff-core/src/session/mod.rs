@@ -104,9 +104,7 @@ impl Session {
             Source::File(path) => {
                 builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
             }
-            Source::Bytes(bytes) => {
-                builder.commit_from_memory(bytes).map(Loaded::File).map_err(|error| error.message().to_owned())
-            }
+            Source::Bytes(bytes) => of_bytes(builder, bytes).map(Loaded::File),
         };
         let refused = |reason: &str| providers::refused(provider, reason);
         let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| source.unreadable(&reason)))?;
@@ -267,6 +265,14 @@ impl Loaded {
             Self::Mapped(mapped) => mapped.session(),
         }
     }
+}
+
+/// Makes a session that does not refer to `bytes` afterwards, even if the builder was given settings to that effect.
+fn of_bytes(builder: SessionBuilder, bytes: &[u8]) -> Result<ort::session::Session, String> {
+    let copying = ["session.use_ort_model_bytes_directly", "session.use_ort_model_bytes_for_initializers"];
+    let copied = copying.iter().try_fold(builder, |builder, entry| builder.with_config_entry(entry, "0"));
+    let mut builder = copied.map_err(|error| error.message().to_owned())?;
+    builder.commit_from_memory(bytes).map_err(|error| error.message().to_owned())
 }
 
 fn missing(info: &ValueInfo) -> Error {
