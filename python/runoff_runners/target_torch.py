@@ -14,7 +14,7 @@ from runoff_runners.protocol import RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Settings, TensorSpec
 
@@ -224,11 +224,11 @@ def _find_builder(request: Request) -> Callable[[], torch.nn.Module]:
 
 def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """Make the network and fill it with the state dict in `path`; `prepared` maps the file, and uses it in place."""
-    in_place = _without_values(builder) if request["settings"]["prepared"] else None
-    network = in_place or builder()
+    in_place = bool(request["settings"]["prepared"])
+    network = (_without_values(builder) if in_place else None) or builder()
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place is not None)
-        network.load_state_dict(weights, assign=in_place is not None)
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)
+        network.load_state_dict(weights, assign=in_place)
     except Exception as error:  # a broken archive raises whatever its reader stumbles over
         raise unreadable(request, one_line(error)) from error
     return network.eval()
@@ -242,12 +242,17 @@ def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module |
     except (RuntimeError, NotImplementedError):  # its constructor reads a value, which a meta tensor lacks
         return None
     held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
-    found = (
-        value
-        for module in network.modules()
-        for value in (*vars(module).values(), *module.parameters(recurse=False), *module.buffers(recurse=False))
-    )
-    return None if any(isinstance(value, torch.Tensor) and id(value) not in held for value in found) else network
+    found = (tensor for module in network.modules() for value in vars(module).values() for tensor in _tensors(value))
+    return network if all(id(tensor) in held for tensor in found) else None
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors in an attribute of a module: parameters and buffers are in dicts."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _load_program(path: str, request: Request) -> torch.nn.Module:
