@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 # elements, or a dict of fields ("?" marks optional ones, "*" is any name).
 _COUNT = range(1 << 63)
 _POSITIVE = range(1, 1 << 63)
+_THREADS = range(1, 1025)
 _NONE = type(None)
 _SPEC: dict[str, Shape] = {"name": str, "dtype": str, "shape": [(int, _NONE)]}
 _FILE: dict[str, Shape] = {"path": str, "dtype": str, "shape": [int]}
 _SETTINGS: dict[str, Shape] = {
-    "threads?": _POSITIVE,
-    "inter_threads?": (_POSITIVE, _NONE),
+    "threads?": _THREADS,
+    "inter_threads?": (_THREADS, _NONE),
     "optimization?": ({"disable", "basic", "extended", "all"}, _NONE),
     "spinning?": (bool, _NONE),
     "arena?": (bool, _NONE),
@@ -217,7 +218,8 @@ def _fits(value: object, shape: Shape) -> bool:
 def _expected(shape: Shape) -> str:
     """Return words for what was expected."""
     if isinstance(shape, range):
-        return f"a whole number from {shape.start}"
+        end = "" if shape.stop == _COUNT.stop else f" to {shape.stop - 1}"
+        return f"a whole number from {shape.start}{end}"
     if isinstance(shape, set):
         return "one of " + ", ".join(sorted(map(repr, shape)))
     words: dict[Shape, str] = {
