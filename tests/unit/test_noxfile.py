@@ -122,6 +122,7 @@ def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed
     wheel.write_text("third")
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 1
     code = 0
+    wheel.write_text("second")
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
     assert len(commands) == 3, "a failed sync counts as done"
 
