@@ -228,6 +228,9 @@ def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Mo
     network = (_without_values(builder) if in_place else None) or builder()
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)
+        if in_place:  # assigned tensors are not converted, as copied ones are
+            dtypes = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+            weights = {name: tensor.to(dtypes.get(name, tensor.dtype)) for name, tensor in weights.items()}
         network.load_state_dict(weights, assign=in_place)
     except Exception as error:  # a broken archive raises whatever its reader stumbles over
         raise unreadable(request, one_line(error)) from error

@@ -81,6 +81,12 @@ impl<'v> TensorView<'v> {
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
+    /// Whether some byte is in both tensors.
+    fn overlaps(&self, other: &TensorView<'_>) -> bool {
+        let (start, end) = (self.data.addr(), other.data.addr());
+        start < end + other.len && end < start + self.len
+    }
+
     /// How many bytes the elements take, wherever they are.
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -191,12 +197,10 @@ impl<'a> Value<'a> {
     /// # Errors
     ///
     /// `model-mismatch` when it is not a tensor; `runtime-failed` when there is not enough memory.
-    pub fn detach(self, name: &str) -> Result<Value<'static>, Error> {
+    pub fn detach(&self, name: &str) -> Result<Value<'static>, Error> {
         let own = self.tensor(name)?;
-        // strings are never the caller's
-        if own.len == 0 {
-            let ptr = ManuallyDrop::new(self).ptr;
-            return Ok(Value { ptr, memory: PhantomData });
+        if own.dtype == Dtype::Str {
+            return Value::strings(&own.shape, &self.texts(own.dims().iter().product())?);
         }
         // SAFETY: this allocator lives as long as the process; the elements are written below.
         let copy = unsafe { Value::unfilled(allocator()?, own.dtype, &own.shape) }?;
@@ -204,6 +208,26 @@ impl<'a> Value<'a> {
         // SAFETY: both tensors have the same type and shape, so the same length; the copy was just made.
         unsafe { ptr::copy_nonoverlapping(own.data.cast::<u8>(), to.cast(), own.len) };
         Ok(copy)
+    }
+
+    /// As [`Self::detach`], without a copy if this output does not lie on the memory of `inputs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::detach`].
+    ///
+    /// # Safety
+    ///
+    /// It must be an output of a run on exactly these inputs.
+    pub(crate) unsafe fn apart_from(self, name: &str, inputs: &[Value<'_>]) -> Result<Value<'static>, Error> {
+        let own = self.tensor(name)?;
+        // Of what is not a tensor, ONNX Runtime does not say where it lies; strings are never the caller's.
+        let is_apart = |input: &Value<'_>| input.tensor(name).is_ok_and(|input| !own.overlaps(&input));
+        if own.len > 0 && !inputs.iter().all(is_apart) {
+            return self.detach(name);
+        }
+        let ptr = ManuallyDrop::new(self).ptr;
+        Ok(Value { ptr, memory: PhantomData })
     }
 
     /// The handle.

@@ -326,11 +326,9 @@ impl<'a> Runner<'a> {
             took.parts(buffers.run(&values, results)?);
             return Ok(());
         }
-        let begun_ns = now_ns();
-        let outputs = self.session.run(&values)?;
-        took.inference(now_ns() - begun_ns);
-        let named = self.session.outputs().iter().zip(outputs);
-        self.latest = named.map(|(info, output)| output.detach(&info.name)).collect::<Result<_, _>>()?;
+        let (outputs, took_ns) = self.session.run_timed(&values)?;
+        self.latest = outputs;
+        took.inference(took_ns);
         Ok(())
     }
 
