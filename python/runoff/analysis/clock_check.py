@@ -94,7 +94,7 @@ def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> d
 
 
 def least_share(records: Iterable[Record], case: Case) -> float:
-    """Return the smallest difference of clocks that counts, relative to a turn, among `records` that can be compared."""
+    """Return the smallest difference that counts, relative to a turn, among the `records` that can be compared."""
     return max((one.least_share for record in records if isinstance(one := _turns(record, case), _Turns)), default=0.0)
 
 
