@@ -20,7 +20,7 @@ images are decoded. Subinterpreters cannot import this module.
 
 Tensors
 -------
-Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy dtypes. The dtype bfloat16 is that of the
+Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy dtypes. bfloat16 is the dtype of the
 package `ml_dtypes`, which is imported when a model returns such a tensor. String inputs are arrays of ``str``,
 ``object`` or ``numpy.dtypes.StringDType``; string outputs are arrays of ``object``.
 
@@ -286,7 +286,8 @@ class Session:
 
     Notes
     -----
-    A setting of None takes the profile's value, or ONNX Runtime's default if the profile does not set it.
+    Except for `threads`, a setting of None takes the profile's value, or ONNX Runtime's default if the profile does not
+    set it.
 
     Examples
     --------
