@@ -68,7 +68,7 @@ def unavailable_reason(provider: str) -> str | None:
     if missing:
         return missing
     names = _load_cuda() or (_load_tensorrt() if provider == "tensorrt" else [])
-    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not here" if names else None
+    return f"{', '.join(names)} not found" if names else None
 
 
 def prepare(provider: str) -> Providers:

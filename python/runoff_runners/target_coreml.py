@@ -116,7 +116,7 @@ def _check_settings(request: Request) -> None:
     settings, form = request["settings"], request["model"]["format"]
     if settings["provider"] not in _UNITS:
         known = ", ".join(_UNITS)
-        message = f"settings.provider: {settings['provider']!r} is no choice of compute units (there are: {known})"
+        message = f"settings.provider: {settings['provider']!r} is not a choice of compute units (available: {known})"
         raise RunnerError("provider-unavailable", message, 'set provider = "coreml"')
     has = "fp16" if "fp16" in form else "fp32"
     if form != COMPILED and settings["precision"] != has:

@@ -225,9 +225,7 @@ def _failure(request: Request, error: Exception) -> RunnerError:
         if found:
             return found
     if _REFUSED in str(error):
-        message = (
-            f"settings.provider: {name!r} does not take every operation of this model, and the CPU must not help out"
-        )
+        message = f"settings.provider: {name!r} does not take every operation of this model, and CPU fallback is off"
         return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
     return unreadable(request, one_line(error))
 

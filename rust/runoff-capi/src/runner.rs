@@ -115,9 +115,8 @@ impl<'a> Runner<'a> {
         for word in line.split_ascii_whitespace() {
             let item = word.parse().ok().filter(|&item: &usize| item < self.images.len());
             let count = self.images.len();
-            let item =
-                item.ok_or_else(|| Failure::bad_request(format!("stdin: {word:?} is no index of the {count} items")))?;
-            self.iterate(item)?;
+            let unknown = || Failure::bad_request(format!("stdin: {word:?} is not an index of the {count} items"));
+            self.iterate(item.ok_or_else(unknown)?)?;
         }
         Ok(json!({"inference": self.inference_ns[before..], "preprocess": self.preprocess_ns[before..]}))
     }

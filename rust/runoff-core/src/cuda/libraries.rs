@@ -49,8 +49,7 @@ fn open_all(wanted: &[(&'static str, bool)], folders: &[PathBuf]) -> Result<Libr
             None => {}
         }
     }
-    let verb = if missing.len() == 1 { "is" } else { "are" };
-    runtime.filter(|_| missing.is_empty()).ok_or_else(|| format!("{} {verb} not here", missing.join(", ")))
+    runtime.filter(|_| missing.is_empty()).ok_or_else(|| format!("{} not found", missing.join(", ")))
 }
 
 /// Opens a library; `None` if it is not found.
@@ -115,9 +114,9 @@ pub(super) mod tests {
             [(RUNTIME, true), ("librunoff-one.so.1", true), ("librunoff-two.so.2", true), ("librunoff-x.so", false)];
         let library = install(folder.path(), "cu13", RUNTIME);
         let open = || open_all(&wanted, &folders(&library)).and_then(Copies::of).map(drop);
-        assert_eq!(open(), Err("librunoff-one.so.1, librunoff-two.so.2 are not here".to_owned()));
+        assert_eq!(open(), Err("librunoff-one.so.1, librunoff-two.so.2 not found".to_owned()));
         install(folder.path(), "cu13", "librunoff-one.so.1");
-        assert_eq!(open(), Err("librunoff-two.so.2 is not here".to_owned()));
+        assert_eq!(open(), Err("librunoff-two.so.2 not found".to_owned()));
         install(folder.path(), "cudnn", "librunoff-two.so.2");
         assert_eq!(open(), Ok(()));
     }

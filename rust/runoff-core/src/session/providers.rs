@@ -194,7 +194,7 @@ fn alone(
 pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
     if reason.contains(REFUSED) {
         let message = format!(
-            "settings.provider: '{provider}' does not take every operation of this model, and the CPU must not help out"
+            "settings.provider: '{provider}' does not take every operation of this model, and CPU fallback is off"
         );
         let hint = "use another provider; a prepared model (.ort) is made for the CPU";
         return Some(Error::new(Kind::ProviderUnavailable, message, hint));
