@@ -187,7 +187,7 @@ class InferenceSession:
 
 
 def chosen(providers: Any, provider_options: Any) -> str:
-    """Return the first available provider; issue onnxruntime's warning for each unavailable one before it."""
+    """Return the first available provider, else the CPU; unavailable ones cause the same warning as in onnxruntime."""
     available = get_available_providers()
     pairs = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers or [CPU]]
     if provider_options:
