@@ -1,4 +1,4 @@
-//! Sessions on a real ONNX Runtime and small models.
+//! Sessions with a real ONNX Runtime and small models.
 
 mod common;
 
@@ -75,7 +75,7 @@ fn outputs_are_written_into_what_is_given_and_inputs_come_in_any_order() {
     let places = ["n", "b", "a"].map(|name| session.input(name).expect("an input"));
     let wanted = [session.output("sum").expect("an output")];
     let bytes = target.bytes_mut().as_mut_ptr();
-    // SAFETY: `target` has these 8 bytes, outlives the value, and is not touched before the call is over.
+    // SAFETY: `target` has 8 bytes, outlives the value, and is not used during the call.
     let result = unsafe { Value::over_raw(Dtype::Float32, &[1, 2], bytes.cast(), 8) }.expect("a tensor");
     let mut results = [Some(result)];
     // SAFETY: as above.

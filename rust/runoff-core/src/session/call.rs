@@ -1,4 +1,4 @@
-//! The call itself: running a session, once, from values to values.
+//! Running a session once, with values as inputs and outputs.
 
 #![allow(unsafe_code)]
 
@@ -15,9 +15,9 @@ use crate::error::Error;
 use crate::value::{Value, check};
 
 impl Session {
-    /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
+    /// Runs the model once. `values` are all inputs in graph order; returns all outputs in graph order.
     ///
-    /// An output may be an input that the model passes on, on the same memory, so it lives no longer than that:
+    /// An output may share the memory of an input that the model passes through, so it cannot outlive the inputs:
     ///
     /// ```compile_fail,E0505
     /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
@@ -30,7 +30,7 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// [`Value::detach`] makes it last.
+    /// [`Value::detach`] lifts this restriction:
     ///
     /// ```
     /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
@@ -51,7 +51,7 @@ impl Session {
     ///
     /// # Panics
     ///
-    /// When there are more or fewer values than inputs.
+    /// If the number of values is not the number of inputs.
     pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
         let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
         run(self.loaded.session(), None, (self.inputs().iter(), values), (self.outputs.iter(), &mut results))?;
@@ -75,20 +75,20 @@ impl Session {
 
     /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
     ///
-    /// An output whose place in `results` holds a value is written into it; the others are made.
+    /// If `results` contains a value for an output, the output is written into it; other outputs are created.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, among others when an output does not fit into its value.
+    /// `runtime-failed`, for instance if an output does not fit into its value.
     ///
     /// # Panics
     ///
-    /// When there is not a value for each place.
+    /// If the number of values differs from the number of places.
     ///
     /// # Safety
     ///
-    /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
-    /// the call. What the call puts there may lie on the memory under `values`, and must not be used for longer.
+    /// Values in `results` must come from [`Value::over_raw`], over memory that nothing else reads or writes during the
+    /// call. Values that the call adds may share the memory of `values`, and must not outlive it.
     pub unsafe fn run_some(
         &self,
         inputs: &[usize],
@@ -96,11 +96,11 @@ impl Session {
         outputs: &[usize],
         results: &mut [Option<Value<'_>>],
     ) -> Result<(), Error> {
-        // SAFETY: the caller answers for it.
+        // SAFETY: the caller guarantees the same conditions.
         unsafe { self.run_some_with(None, inputs, values, outputs, results) }
     }
 
-    /// As [`Self::run_some`], with `options`, through which another thread can end the run.
+    /// As [`Self::run_some`], with `options`, through which another thread can stop the run.
     ///
     /// # Errors
     ///
@@ -127,10 +127,10 @@ impl Session {
     }
 }
 
-/// Runs `session` from `inputs` to `outputs`; what is `None` in `results` is made by ONNX Runtime.
+/// Runs `session` from `inputs` to `outputs`; ONNX Runtime creates the outputs that are `None` in `results`.
 ///
-/// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and takes a lock of its own for
-/// providers that are not. Only the `ort` crate requires `&mut`.
+/// Any number of threads can call this concurrently: ONNX Runtime's `Run` supports it, and takes a lock for providers
+/// that do not. Only the `ort` crate requires `&mut`.
 pub fn run<'p>(
     session: &ort::session::Session,
     options: Option<&RunOptions>,
@@ -140,8 +140,8 @@ pub fn run<'p>(
     let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|info| info.c_name.as_ptr()).collect();
     let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|info| info.c_name.as_ptr()).collect();
     assert_eq!((inputs.len(), outputs.len()), (values.len(), results.len()), "a value for each info");
-    // SAFETY: names and values have the given lengths, and live as long as the call. A Value is a pointer to an
-    // OrtValue and nothing else, and None is null, so both slices have the required layout.
+    // SAFETY: names and values have the given lengths, and live as long as the call. A Value consists of one pointer to
+    // an OrtValue, and None is null, so both slices have the required layout.
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),
