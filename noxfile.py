@@ -33,7 +33,10 @@ TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 # they test more in nox -s thorough
-FULL = ("integration/test_selftest", "integration/test_export", "page/test_opening", "page/test_reading")
+FULL = (
+    *("integration/test_selftest", "integration/test_export", "integration/test_without_a_mac"),
+    *("page/test_opening", "page/test_reading"),
+)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 
 # environments that differ by their pins, requirements/NAME.txt

@@ -153,6 +153,7 @@ def missed(faults: Sequence[str], folder: Path) -> list[str]:
     return [outcome.fault for outcome in judge_faults(read_run(run))[1:] if not outcome.caught]
 
 
+@thorough
 @pytest.mark.usefixtures("complete")
 def test_without_all_checks_every_fault_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _, take_out in TAKEN_OUT:
