@@ -19,7 +19,7 @@ pub mod prepare;
 pub mod preprocess;
 pub mod profile;
 pub mod protocol;
-mod read;
+pub mod read;
 pub mod runner;
 pub mod runtime;
 pub mod session;

@@ -83,6 +83,63 @@ struct Opset {
     version: i64,
 }
 
+/// The field of `ModelProto` that leads to the shapes of inputs.
+#[derive(Clone, PartialEq, Message)]
+struct Shapes {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Inputs>,
+}
+
+/// The inputs of `GraphProto`.
+#[derive(Clone, PartialEq, Message)]
+struct Inputs {
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<Input>,
+}
+
+/// The field of `ValueInfoProto` that is read, then those of `TypeProto`, `TypeProto.Tensor` and `TensorShapeProto`.
+#[derive(Clone, PartialEq, Message)]
+struct Input {
+    #[prost(message, optional, tag = "2")]
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Kind {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<Tensor>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Tensor {
+    #[prost(message, optional, tag = "2")]
+    shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    dim: Vec<Dim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Dim {
+    #[prost(string, tag = "2")]
+    dim_param: String,
+}
+
+/// Names of the free dimensions of the inputs of the ONNX file `bytes`, which a session that fixes them no longer shows.
+///
+/// # Errors
+///
+/// When it is not an ONNX file.
+pub fn free_dimensions(bytes: &[u8]) -> io::Result<Vec<String>> {
+    let graph = Shapes::decode(bytes).map_err(io::Error::other)?.graph.unwrap_or_default();
+    let tensors = graph.input.into_iter().filter_map(|input| input.kind?.tensor?.shape);
+    let names = tensors.flat_map(|shape| shape.dim).map(|dim| dim.dim_param);
+    Ok(names.filter(|name| !name.is_empty()).collect())
+}
+
 /// The header of a file.
 #[derive(Debug)]
 pub struct Head {
@@ -102,7 +159,16 @@ pub struct Head {
 pub fn read(path: &Path) -> io::Result<Head> {
     let mut bytes = Vec::new();
     read::read(path, u64::MAX, &mut bytes)?;
-    let model = Model::decode(bytes.as_slice()).map_err(io::Error::other)?;
+    parse(path, &bytes)
+}
+
+/// Reads the ONNX file `bytes`, whose weights files would be in the folder of `path`.
+///
+/// # Errors
+///
+/// When it is not an ONNX file, or names weights outside the folder.
+pub fn parse(path: &Path, bytes: &[u8]) -> io::Result<Head> {
+    let model = Model::decode(bytes).map_err(io::Error::other)?;
     let domain = |opset: &Opset| if opset.domain.is_empty() { "ai.onnx".to_owned() } else { opset.domain.clone() };
     Ok(Head {
         ir_version: model.ir_version,

@@ -53,7 +53,7 @@ impl Key {
     #[must_use]
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        hex(&Sha256::digest(text))[..16].to_owned()
+        digest(&text)[..16].to_owned()
     }
 }
 
@@ -179,6 +179,12 @@ pub fn sha256(path: &Path) -> Result<String, Error> {
     digest.map_err(|error| session::unreadable(path, &error.to_string()))
 }
 
+/// SHA-256 of `bytes`, in hexadecimal digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn digest_of(mut file: &File) -> io::Result<String> {
     let (mut hasher, mut part) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
@@ -201,7 +207,7 @@ fn cpu() -> String {
     let mut lines: Vec<&str> = text.lines().filter(|line| FEATURES.iter().any(|name| line.starts_with(name))).collect();
     lines.sort_unstable();
     lines.dedup();
-    let features = hex(&Sha256::digest(lines.join("\n")));
+    let features = digest(lines.join("\n").as_bytes());
     format!("{}, features {}", model.unwrap_or(std::env::consts::ARCH), &features[..16])
 }
 

@@ -18,6 +18,12 @@ pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to the absolute path of its \
                     onnxruntime/capi/libonnxruntime.so.* (libonnxruntime.*.dylib on macOS)";
 
+const NOT_FOUND_HINT: &str = "pip install onnxruntime in the active environment, or name the library's file: --library, \
+                              RUNOFF_ORT_DYLIB";
+
+/// Environment variables that hold the folder of the active Python environment: venv's and conda's.
+const ENVIRONMENTS: [&str; 2] = ["VIRTUAL_ENV", "CONDA_PREFIX"];
+
 /// Environment variable for ONNX Runtime's log level, read by `ort`.
 const LOG_VARIABLE: &str = "ORT_LOG";
 
@@ -45,6 +51,46 @@ pub fn library_from_env() -> Result<PathBuf, Error> {
         Some(path) if !path.is_empty() => Ok(path.into()),
         _ => Err(missing(&format!("{LIBRARY_VARIABLE} is not set"))),
     }
+}
+
+/// Finds the library: the file `named`, else the one of `RUNOFF_ORT_DYLIB`, else that of the `onnxruntime` wheel in the
+/// active Python environment (`VIRTUAL_ENV`, then `CONDA_PREFIX`).
+///
+/// # Errors
+///
+/// `runtime-missing`, listing the places that were searched.
+pub fn find_library(named: Option<&Path>) -> Result<PathBuf, Error> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|error| missing(&error.to_string()));
+    if let Some(named) = named {
+        return absolute(named);
+    }
+    if let Ok(library) = library_from_env() {
+        return Ok(library);
+    }
+    let mut searched = vec![format!("{LIBRARY_VARIABLE} is not set")];
+    for variable in ENVIRONMENTS {
+        let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) else {
+            searched.push(format!("{variable} is not set"));
+            continue;
+        };
+        let folder = Path::new(&folder);
+        if let Some(library) = library_in_environment(folder) {
+            return absolute(&library);
+        }
+        let wheel = folder.join("lib/python3*/site-packages/onnxruntime/capi");
+        searched.push(format!("{variable}: no library in {}", wheel.display()));
+    }
+    let message = format!("ONNX Runtime not found: {}", searched.join("; "));
+    Err(Error::new(Kind::RuntimeMissing, message, NOT_FOUND_HINT))
+}
+
+/// Finds the library of the wheel in the Python environment in `folder`.
+fn library_in_environment(folder: &Path) -> Option<PathBuf> {
+    let versions = std::fs::read_dir(folder.join("lib")).into_iter().flatten().filter_map(Result::ok);
+    let versions = versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
+    // The last one is where Windows has it.
+    let packages = versions.map(|entry| entry.path()).chain([folder.join("Lib")]);
+    packages.map(|lib| lib.join("site-packages/onnxruntime")).find_map(|package| library_in_wheel(&package).ok())
 }
 
 /// Finds the library of the `onnxruntime` wheel in the folder `package` of its Python package.

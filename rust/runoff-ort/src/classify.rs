@@ -11,7 +11,7 @@ use runoff_core::error::{Error, Kind};
 use runoff_core::memory::HELPER_THREAD;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Guess;
-use runoff_core::session::Session;
+use runoff_core::session::{Session, Source};
 use runoff_core::tensor::Buffer;
 use runoff_core::{classify, topk};
 use runoff_runner::{fail, print, print_json};
@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Images: JPEG, PNG, WebP, BMP or TIFF files.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
+    /// Model: an ONNX file, or an .ort file that `prepare` made.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
     #[command(flatten)]
     session: session::SessionArgs,
     #[command(flatten)]
@@ -120,7 +123,7 @@ impl<'a> Images<'a> {
 /// Those of [`session::open`], [`classify::check`] and [`classify::rank`], `bad-request` for flags that do not suffice
 /// or fit, and those of stdout.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let (preprocess, stored) = arguments.preprocessing.resolve(&arguments.session.model)?;
+    let (preprocess, stored) = arguments.preprocessing.resolve(&arguments.model)?;
     let labels = arguments.labels.clone().or(stored).map(|path| topk::read_labels(&path)).transpose()?;
     let labels = labels.unwrap_or_default();
     let images = Images::new(&arguments.images, Preprocessor::new(&preprocess)?);
@@ -153,9 +156,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 /// Opens the session; for the profile `cold`, another thread reads the first batch meanwhile.
 fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, Images<'a>), Error> {
     let settings = arguments.session.settings(arguments.batch.unwrap_or(NonZeroUsize::MIN))?;
-    let model = &arguments.session.model;
+    let (library, model) = (&arguments.session.library, Source::File(&arguments.model));
     if !arguments.session.is_cold() {
-        return Ok((session::open(model, &settings)?.1, images));
+        return Ok((session::open(library, model, &settings)?.1, images));
     }
     let size = arguments.batch.map_or(1, NonZeroUsize::get);
     thread::scope(|scope| {
@@ -164,7 +167,7 @@ fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, I
             .spawn_scoped(scope, move || images.fill(size).map(|()| images));
         let failed = |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "remove --profile");
         let prefetch = prefetch.map_err(failed)?;
-        let (_, session) = session::open(model, &settings)?;
+        let (_, session) = session::open(library, model, &settings)?;
         let images = prefetch.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
         Ok((session, images?))
     })

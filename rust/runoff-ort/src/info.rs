@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use runoff_core::error::{Error, Kind};
 use runoff_core::protocol::{Optimization, Settings};
 use runoff_core::runtime::{Runtime, built_in_providers};
-use runoff_core::session::{Metadata, PREPARED, Session, ValueInfo};
+use runoff_core::session::{Metadata, PREPARED, Session, Source, ValueInfo};
 use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
 use serde::Serialize;
 
 use crate::session;
+use crate::stdin::{is_stdin, read_stdin};
 
 const EXAMPLES: &str = "\
 Examples:
   runoff-ort info model.onnx
   runoff-ort info --json model.onnx | jq '.inputs[0].shape'
+  curl -s https://example.org/model.onnx | runoff-ort info -
 
 An .ort file holds no opset and no version of the ONNX format: they are shown as \"-\", and are null in JSON.";
 
@@ -25,12 +27,14 @@ An .ort file holds no opset and no version of the ONNX format: they are shown as
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Model: an ONNX file, or an .ort file that `prepare` made.
+    /// Model: an ONNX file, or an .ort file that `prepare` made; - is stdin.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    library: session::LibraryArgs,
 }
 
 /// A dimension of a shape.
@@ -77,8 +81,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     // Nothing is run: the graph as it is, and the weights as they lie, are ready soonest.
     let settings =
         Settings { optimization: Some(Optimization::Disable), prepacking: Some(false), ..Settings::default() };
-    let (runtime, session) = session::open(path, &settings)?;
-    let info = describe(path, runtime, &session)?;
+    let bytes = is_stdin(path).then(|| read_stdin("MODEL -")).transpose()?;
+    let source = bytes.as_deref().map_or(Source::File(path), Source::Bytes);
+    let (runtime, session) = session::open(&arguments.library, source, &settings)?;
+    let info = describe(source, path, runtime, &session)?;
     if arguments.json {
         print_json(&info)?;
     } else {
@@ -87,16 +93,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn describe(path: &Path, runtime: Runtime, session: &Session) -> Result<Info, Error> {
+fn describe(source: Source<'_>, path: &Path, runtime: Runtime, session: &Session) -> Result<Info, Error> {
     let unreadable = |error: std::io::Error| {
         let message = format!("the model {} cannot be read: {error}", path.display());
         Error::new(Kind::ModelUnreadable, message, "check that it is an ONNX file, with its weights next to it")
     };
-    let is_prepared = path.extension().is_some_and(|extension| extension == PREPARED);
-    let head = (!is_prepared).then(|| onnx::read(path)).transpose().map_err(unreadable)?;
+    let (sha256, bytes, head) = match source {
+        Source::Bytes(bytes) => {
+            let is_prepared = bytes.get(4..8) == Some(b"ORTM");
+            (prepare::digest(bytes), bytes.len() as u64, (!is_prepared).then(|| onnx::parse(path, bytes)))
+        }
+        Source::File(path) => {
+            let is_prepared = path.extension().is_some_and(|extension| extension == PREPARED);
+            let bytes = path.metadata().map_err(unreadable)?.len();
+            (prepare::sha256(path)?, bytes, (!is_prepared).then(|| onnx::read(path)))
+        }
+    };
+    let head = head.transpose().map_err(unreadable)?;
     Ok(Info {
-        sha256: prepare::sha256(path)?,
-        bytes: path.metadata().map_err(unreadable)?.len(),
+        sha256,
+        bytes,
         external_bytes: head.as_ref().map(|head| total(&head.external)).transpose().map_err(unreadable)?,
         ir_version: head.as_ref().map(|head| head.ir_version),
         opsets: head.map(|head| head.opsets),

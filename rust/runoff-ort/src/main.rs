@@ -11,6 +11,7 @@ mod preprocessing;
 mod process;
 mod session;
 mod statistics;
+mod stdin;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,13 +25,14 @@ use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request,
 const EXAMPLES: &str = "\
 Examples:
   runoff-ort classify --model efficientnet-lite0/model.onnx photo.jpg
-  runoff-ort bench --model model.onnx --threads 2
+  runoff-ort bench a.onnx b.onnx --threads 2
   runoff-ort info model.onnx
   runoff-ort prepare --model model.onnx
   runoff-ort --capabilities
   runoff-ort --request /abs/request.json --result /abs/result.json
 
-ONNX Runtime's library is taken from the environment variable RUNOFF_ORT_DYLIB (an absolute path).
+ONNX Runtime's library: --library FILE, else the environment variable RUNOFF_ORT_DYLIB (an absolute path), else the
+onnxruntime wheel of the active Python environment. A runner (--request, --capabilities) reads RUNOFF_ORT_DYLIB alone.
 Exit codes: 0 ok, 2 bad arguments, 3 unsupported on this machine, 1 anything else.";
 
 /// Runs ONNX models with ONNX Runtime, natively.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use runoff_core::prepare;
-use runoff_core::runtime::{Runtime, library_from_env};
 use runoff_runner::{print, print_json};
+
+use crate::session::LibraryArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +28,8 @@ pub struct Arguments {
     /// Print JSON: path, whether it was made just now, and all that it depends on.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    library: LibraryArgs,
 }
 
 /// Prepares the model, unless that was done before, and prints where it is.
@@ -36,7 +39,7 @@ pub struct Arguments {
 /// Those of [`prepare::prepare`], and those of stdout.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let folder = arguments.folder.clone().map_or_else(prepare::default_folder, Ok)?;
-    let runtime = Runtime::load(&library_from_env()?)?;
+    let runtime = arguments.library.load()?;
     let prepared = prepare::prepare(&runtime, || runtime.make_environment(), &arguments.model, &folder)?;
     if arguments.json {
         print_json(&prepared)?;

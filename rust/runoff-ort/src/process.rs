@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::env;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Variables of the environment that libraries read when they are loaded, and what they are unless the user has decided.
 ///
@@ -20,6 +21,26 @@ pub fn prepare_environment() {
             unsafe { env::set_var(name, value) };
         }
     }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the first Ctrl-C only be noticed; the second ends the process.
+pub fn catch_interrupt() {
+    let handler: extern "C" fn(libc::c_int) = interrupt;
+    // SAFETY: the handler has the signature of one, and calls only what a handler may.
+    unsafe { libc::signal(libc::SIGINT, handler as *const () as libc::sighandler_t) };
+}
+
+/// Whether there was a Ctrl-C since [`catch_interrupt`].
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+extern "C" fn interrupt(signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+    // SAFETY: signal(3) may be called in a handler (signal-safety(7)).
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
 /// Ends the process with `code` without freeing anything.

@@ -1,21 +1,51 @@
-//! Flags for how a model becomes a session.
+//! Flags for the runtime, and for how a model becomes a session.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use runoff_core::Error;
+use runoff_core::error::{Error, Kind};
 use runoff_core::profile;
 use runoff_core::protocol::Settings;
-use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::{CPU, Session};
+use runoff_core::runtime::{Runtime, find_library};
+use runoff_core::session::{CPU, Session, Source};
 
-/// The model, and how it is run.
+/// Settings that `--set` takes, by their names everywhere else.
+const SETTABLE: [&str; 10] = [
+    "threads",
+    "inter_threads",
+    "optimization",
+    "spinning",
+    "arena",
+    "prepacking",
+    "execution",
+    "provider",
+    "precision",
+    "batch",
+];
+
+/// ONNX Runtime's library.
+#[derive(Debug, clap::Args)]
+pub struct LibraryArgs {
+    /// ONNX Runtime's shared library [default: `RUNOFF_ORT_DYLIB`, then the onnxruntime wheel of the active environment].
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+}
+
+impl LibraryArgs {
+    /// Finds the library and loads it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find_library`] and [`Runtime::load`].
+    pub fn load(&self) -> Result<Runtime, Error> {
+        Runtime::load(&find_library(self.library.as_deref())?)
+    }
+}
+
+/// How a model is run.
 #[derive(Debug, clap::Args)]
 pub struct SessionArgs {
-    /// Model: an ONNX file, or an .ort file that `prepare` made.
-    #[arg(long, value_name = "FILE")]
-    pub model: PathBuf,
     /// Threads that compute.
     #[arg(long, value_name = "N", default_value = "1")]
     pub threads: NonZeroUsize,
@@ -25,6 +55,11 @@ pub struct SessionArgs {
     /// Execution provider; `runoff-ort --capabilities` lists those available, and why others are not.
     #[arg(long, value_name = "NAME", default_value = CPU)]
     pub provider: String,
+    /// Setting of the session (see below), or a configuration entry of ONNX Runtime; wins over the flags and the profile.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+    #[command(flatten)]
+    pub library: LibraryArgs,
 }
 
 impl SessionArgs {
@@ -33,24 +68,94 @@ impl SessionArgs {
         self.profile == "cold"
     }
 
-    /// The settings of the profile, with the threads and the provider of the flags, and `batch` items at a time.
+    /// The settings of the profile, with `batch` items at a time, over which the flags are laid.
     ///
     /// # Errors
     ///
-    /// Those of [`profile::find`].
+    /// Those of [`profile::find`], and `bad-request` for `--set`.
     pub fn settings(&self, batch: NonZeroUsize) -> Result<Settings, Error> {
         let provider = self.provider.clone();
-        Ok(Settings { threads: self.threads, provider, batch, ..profile::find(&self.profile)? })
+        let plain = Settings { threads: self.threads, provider, batch, ..profile::find(&self.profile)? };
+        // All of ONNX Runtime's keys have a point, and no setting has.
+        let (config, own): (Vec<_>, Vec<_>) = self.set.iter().cloned().partition(|(key, _)| key.contains('.'));
+        let settings = own.iter().try_fold(plain, |settings, (key, value)| set(&settings, key, value))?;
+        Ok(Settings { config, ..settings })
     }
 }
 
-/// Loads the library that the environment names, and the model in the file `model`.
+/// Reads `KEY=VALUE`.
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as spinning=false")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Changes one of the `settings`.
+fn set(settings: &Settings, key: &str, value: &str) -> Result<Settings, Error> {
+    let unfit = |what: String| {
+        let hint = format!("the settings are {}; entries of ONNX Runtime have a point", SETTABLE.join(", "));
+        Error::new(Kind::BadRequest, format!("--set {key}={value}: {what}"), hint)
+    };
+    if !SETTABLE.contains(&key) {
+        return Err(unfit("no such setting".to_owned()));
+    }
+    let mut fields = serde_json::to_value(settings).map_err(|error| unfit(error.to_string()))?;
+    fields[key] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    serde_json::from_value(fields).map_err(|error| unfit(error.to_string()))
+}
+
+/// Loads the library, and the model.
 ///
 /// # Errors
 ///
-/// Those of [`Runtime::load`] and [`Session::open`].
-pub fn open(model: &Path, settings: &Settings) -> Result<(Runtime, Session), Error> {
-    let runtime = Runtime::load(&library_from_env()?)?;
-    let session = Session::open(&runtime.make_environment()?, model, settings)?;
+/// Those of [`LibraryArgs::load`] and [`Session::open`].
+pub fn open(library: &LibraryArgs, model: Source<'_>, settings: &Settings) -> Result<(Runtime, Session), Error> {
+    let runtime = library.load()?;
+    let session = Session::of(&runtime.make_environment()?, model, settings)?;
     Ok((runtime, session))
+}
+
+#[cfg(test)]
+mod tests {
+    use runoff_core::protocol::{Execution, Optimization};
+
+    use super::*;
+
+    #[test]
+    fn every_setting_can_be_set() {
+        let set_all = |words: &[(&str, &str)]| {
+            words.iter().try_fold(Settings::default(), |settings, (key, value)| set(&settings, key, value))
+        };
+        let settings = set_all(&[
+            ("threads", "3"),
+            ("inter_threads", "2"),
+            ("optimization", "extended"),
+            ("spinning", "false"),
+            ("arena", "true"),
+            ("prepacking", "false"),
+            ("execution", "parallel"),
+            ("provider", "cuda"),
+            ("precision", "fp16"),
+            ("batch", "4"),
+        ]);
+        let number = NonZeroUsize::new;
+        let expected = Settings {
+            threads: number(3).expect("not zero"),
+            inter_threads: number(2),
+            optimization: Some(Optimization::Extended),
+            spinning: Some(false),
+            arena: Some(true),
+            prepacking: Some(false),
+            execution: Some(Execution::Parallel),
+            provider: "cuda".into(),
+            precision: "fp16".into(),
+            batch: number(4).expect("not zero"),
+            ..Settings::default()
+        };
+        assert_eq!(settings, Ok(expected));
+        for (key, value) in [("threads", "0"), ("threads", "NaN"), ("spinning", "1"), ("teardown", "skip"), ("x", "1")]
+        {
+            let error = set_all(&[(key, value)]).expect_err("refused");
+            assert!(error.message.starts_with(&format!("--set {key}={value}: ")), "{error}");
+        }
+    }
 }

@@ -45,6 +45,9 @@ fn numbers_that_are_too_large_are_an_error_of_one_line() {
     for (words, named) in [
         ([&bench[..], &["--samples", "1000000000000"]].concat(), "--samples"),
         ([&bench[..], &["--samples", "18446744073709551615"]].concat(), "--samples"),
+        ([&bench[..], &["--warmup", "1000000000000"]].concat(), "--warmup"),
+        ([&bench[..], &["--concurrency", "1000000000000"]].concat(), "--concurrency"),
+        ([&bench[..], &["--dim", "batch=1000000000"]].concat(), "--dim"),
         ([&bench[..], &["--shape", "input=1000000000,3,8,8"]].concat(), "--shape input"),
         ([&bench[..], &["--threads", "4294967296"]].concat(), "threads"),
         ([&bench[..], &["--threads", "100000"]].concat(), "threads"),

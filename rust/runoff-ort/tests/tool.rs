@@ -1,77 +1,15 @@
 //! `runoff-ort` as people use it: its subcommands on small models.
 
 mod common;
+mod folder;
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use common::{data, write_image};
+use common::data;
+use folder::{COLOURS, Ended, Folder};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const COLOURS: [(&str, [u8; 3]); 3] = [("blue.png", [20, 0, 40]), ("red.png", [90, 10, 0]), ("green.png", [0, 50, 9])];
-
-/// A folder with a model that finds the strongest colour, its manifest, and an image for each colour.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = Self(tempfile::tempdir().expect("a folder"));
-        fs::copy(data("means.onnx"), folder.path("model.onnx")).expect("a model");
-        for (name, colour) in COLOURS {
-            write_image(&folder.path(name), colour);
-        }
-        let preprocess =
-            json!({"resize": 9, "crop": 8, "interpolation": "bicubic", "mean": [0, 0, 0], "std": [10, 10, 10]});
-        let manifest = json!({"name": "means", "preprocess": preprocess, "labels": {"path": "labels.txt"}});
-        fs::write(folder.path("manifest.json"), manifest.to_string()).expect("a manifest");
-        fs::write(folder.path("labels.txt"), "red\ngreen\nblue\n").expect("labels");
-        folder
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// The program, in this folder.
-    fn command(&self, words: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runoff-ort"));
-        command.current_dir(&self.0).env("RUNOFF_CACHE", self.path("cache")).args(words);
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Ended {
-        Ended::of(&self.command(words).output().expect("a program"))
-    }
-
-    /// What the program prints when all goes well.
-    fn print(&self, words: &[&str]) -> String {
-        let ended = self.run(words);
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{words:?}");
-        ended.stdout
-    }
-
-    /// The same, as JSON.
-    fn json(&self, words: &[&str]) -> Value {
-        serde_json::from_str(&self.print(words)).expect("JSON")
-    }
-}
-
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-}
 
 #[test]
 fn classify_takes_flags_before_the_manifest() {
@@ -181,47 +119,6 @@ fn a_prepared_model_is_made_once_and_answers_alike() {
 }
 
 #[test]
-fn bench_measures_zeros_of_any_shape_and_images() {
-    let folder = Folder::new();
-    fs::copy(data("add.onnx"), folder.path("add.onnx")).expect("a model");
-    let shapes = ["--shape", "a=4,2", "--shape", "b=4,2", "--shape", "n=4"];
-    let measured = folder.json(&[&["bench", "--model", "add.onnx", "--samples", "63", "--json"][..], &shapes].concat());
-    assert_eq!(measured["warm_ns"].as_array().map(Vec::len), Some(63));
-    assert_eq!((&measured["warm"]["count"], &measured["warm"]["p90_ns"]), (&json!(63), &Value::Null));
-    for field in ["/load_ns", "/first_ns", "/second_ns", "/warm/min_ns", "/warm/median_ns", "/warm/per_second"] {
-        assert!(measured.pointer(field).and_then(Value::as_f64).is_some_and(|value| value > 0.0), "{field}");
-    }
-    assert!(measured["runtime"].as_str().expect("a version").starts_with("1."));
-
-    let images = ["--image", "blue.png", "--image", "red.png", "--profile", "latency", "--threads", "2"];
-    let table = folder.print(&[&["bench", "--model", "model.onnx", "--samples", "64"][..], &images].concat());
-    let rows: Vec<_> = table.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
-    let all = ["model", "load", "first", "second", "warm median", "warm p90", "warm min", "throughput", "peak memory"];
-    assert_eq!(rows, all);
-    assert!(table.contains("of 64 samples") && !table.contains("needs 64"), "{table}");
-    assert!(folder.print(&["bench", "--model", "model.onnx", "--samples", "5"]).contains("needs 64 samples"));
-}
-
-#[test]
-fn bench_says_what_does_not_fit() {
-    let folder = Folder::new();
-    for (flags, code, word) in [
-        (["--shape", "image=1,3,8,8"], 2, "--shape image"),
-        (["--shape", "input=1,3,8"], 2, "--shape input"),
-        (["--shape", "input"], 2, "--shape"),
-        (["--shape", "input=18446744073709551615,3,8,8"], 2, "--shape input"),
-        (["--samples", "0"], 2, "--samples"),
-        (["--profile", "warm"], 2, "--profile"),
-        (["--image", "nowhere.png"], 1, "nowhere.png"),
-        (["--model", "nowhere.onnx"], 1, "nowhere.onnx"),
-    ] {
-        let model = if flags[0] == "--model" { &[][..] } else { &["--model", "model.onnx"] };
-        let ended = folder.run(&[&["bench"], model, &flags].concat());
-        assert!(ended.code == Some(code) && ended.stderr.contains(word), "{flags:?}: {}", ended.stderr);
-    }
-}
-
-#[test]
 fn many_processes_prepare_and_use_one_model() {
     const SCRIPT: &str = "prepared=$(\"$0\" prepare --model model.onnx) && \
                           exec \"$0\" classify --model \"$prepared\" --manifest manifest.json --top 1 blue.png";
@@ -273,10 +170,40 @@ fn info_describes_onnx_and_prepared_models() {
 fn without_the_library_nothing_can_run_here() {
     let folder = Folder::new();
     for words in [&["info", "model.onnx"][..], &["classify", "--model", "model.onnx", "red.png"]] {
-        let output = folder.command(words).env_remove("RUNOFF_ORT_DYLIB").output().expect("a program");
-        let ended = Ended::of(&output);
+        let mut command = folder.command(words);
+        command.env_remove("RUNOFF_ORT_DYLIB").env_remove("VIRTUAL_ENV").env("CONDA_PREFIX", folder.0.path());
+        let ended = Ended::of(&command.output().expect("a program"));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""));
-        assert!(ended.stderr.contains("RUNOFF_ORT_DYLIB"), "{}", ended.stderr);
+        let wheel = folder.path("lib/python3*/site-packages/onnxruntime/capi");
+        let searched = format!(
+            "RUNOFF_ORT_DYLIB is not set; VIRTUAL_ENV is not set; CONDA_PREFIX: no library in {}",
+            wheel.display()
+        );
+        assert!(ended.stderr.contains(&searched) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_library_is_the_flags_then_the_variables_then_the_active_environments() {
+    let folder = Folder::new();
+    let library = std::env::var_os("RUNOFF_ORT_DYLIB").expect("set it for these tests");
+    let wheel = folder.path("lib/python3.11/site-packages/onnxruntime/capi");
+    fs::create_dir_all(&wheel).expect("a folder");
+    std::os::unix::fs::symlink(&library, wheel.join("libonnxruntime.so.1")).expect("a link");
+    std::os::unix::fs::symlink(&library, folder.path("named.so")).expect("a link");
+    let nowhere = folder.path("nowhere.so");
+    for (flags, variable, code) in [
+        (&[][..], None, 0),
+        (&[], Some(""), 0),
+        (&[], Some(nowhere.to_str().expect("text")), 3),
+        (&["--library", "named.so"], Some(nowhere.to_str().expect("text")), 0),
+        (&["--library", "other.so"], None, 3),
+    ] {
+        let mut command = folder.command(&[&["info", "model.onnx"][..], flags].concat());
+        command.env_remove("RUNOFF_ORT_DYLIB").envs(variable.map(|path| ("RUNOFF_ORT_DYLIB", path)));
+        let ended = Ended::of(&command.env("VIRTUAL_ENV", folder.0.path()).output().expect("a program"));
+        assert_eq!(ended.code, Some(code), "{flags:?} {variable:?}: {}", ended.stderr);
     }
 }
 

@@ -98,6 +98,12 @@ pub struct Settings {
     /// determines it.
     #[serde(skip)]
     pub force_spinning_stop: bool,
+    /// ONNX Runtime's own configuration entries, by name; they win over the settings above. No request has any.
+    #[serde(skip)]
+    pub config: Vec<(String, String)>,
+    /// What free dimensions of the model are fixed at, by name. No request has any.
+    #[serde(skip)]
+    pub dimensions: Vec<(String, NonZeroUsize)>,
 }
 
 impl Default for Settings {
@@ -118,6 +124,8 @@ impl Default for Settings {
             prepared: None,
             overlap: None,
             force_spinning_stop: false,
+            config: Vec::new(),
+            dimensions: Vec::new(),
         }
     }
 }

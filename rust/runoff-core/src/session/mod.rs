@@ -79,8 +79,17 @@ impl Session {
     ///
     /// `provider-unavailable`, `model-missing`, `model-unreadable` or `runtime-failed`.
     pub fn open(environment: &Environment, path: &Path, settings: &Settings) -> Result<Self, Error> {
+        Self::of(environment, Source::File(path), settings)
+    }
+
+    /// As [`Self::open`], of a model anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn of(environment: &Environment, source: Source<'_>, settings: &Settings) -> Result<Self, Error> {
         let (builder, device) = options::builder(environment, settings)?;
-        Self::build(builder, device, Source::File(path), &settings.provider)
+        Self::build(builder, device, source, &settings.provider)
     }
 
     /// Creates a session with a builder from [`builder`], which also returned the `device` for `provider`. The caller

@@ -75,5 +75,11 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
         builder = builder.with_execution_providers([cpu])?;
     }
+    for (name, side) in &settings.dimensions {
+        builder = builder.with_dimension_override(name, i64::try_from(side.get()).unwrap_or(i64::MAX))?;
+    }
+    for (name, value) in &settings.config {
+        builder = builder.with_config_entry(name, value)?;
+    }
     Ok(builder)
 }
