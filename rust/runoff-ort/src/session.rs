@@ -76,7 +76,7 @@ impl SessionArgs {
     pub fn settings(&self, batch: NonZeroUsize) -> Result<Settings, Error> {
         let provider = self.provider.clone();
         let plain = Settings { threads: self.threads, provider, batch, ..profile::find(&self.profile)? };
-        // All of ONNX Runtime's keys have a point, and no setting has.
+        // All of ONNX Runtime's keys have a dot, and no setting has.
         let (config, own): (Vec<_>, Vec<_>) = self.set.iter().cloned().partition(|(key, _)| key.contains('.'));
         let settings = own.iter().try_fold(plain, |settings, (key, value)| set(&settings, key, value))?;
         Ok(Settings { config, ..settings })
@@ -92,7 +92,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 /// Changes one of the `settings`.
 fn set(settings: &Settings, key: &str, value: &str) -> Result<Settings, Error> {
     let unfit = |what: String| {
-        let hint = format!("the settings are {}; entries of ONNX Runtime have a point", SETTABLE.join(", "));
+        let hint = format!("the settings are {}; entries of ONNX Runtime have a dot", SETTABLE.join(", "));
         Error::new(Kind::BadRequest, format!("--set {key}={value}: {what}"), hint)
     };
     if !SETTABLE.contains(&key) {

@@ -99,7 +99,7 @@ fn random_inputs_of_any_shape_and_images_are_measured() {
     let images = ["--image", "blue.png", "--image", "red.png", "--profile", "latency", "--threads", "2"];
     let table = folder.print(&[&["bench", "model.onnx", "--samples", "72"][..], &images].concat());
     let rows: Vec<_> = table.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
-    let percentiles = ["warm median", "warm p50", "warm p90", "warm p95", "warm p99"];
+    let percentiles = ["warm median", "warm p90", "warm p95", "warm p99"];
     let all = [&["model", "load", "first", "second"][..], &percentiles, &["warm min", "throughput", "peak memory"]];
     assert_eq!(rows, all.concat());
     assert!(table.contains("of 72 samples") && table.matches("too few samples").count() == 1, "{table}");
@@ -192,10 +192,8 @@ fn several_models_take_turns_and_are_compared_with_the_first() {
     assert_eq!((copy.model.as_str(), copy.largest_difference, copy.peak_bytes), ("copy.onnx", Some(0.0), None));
     let Estimate { value, low, high } = copy.ratio.as_ref().expect("a ratio");
     assert!(0.0 < *low && low <= value && value <= high, "{copy:?}");
-    assert_eq!(
-        [first.rounds_ns.len(), first.warm_ns.len(), copy.rounds_ns.len(), copy.warm_ns.len()],
-        [25, 50, 25, 50]
-    );
+    assert_eq!([first.rounds_ns.len(), copy.rounds_ns.len()], [25, 25]);
+    assert!(first.warm_ns.len() >= 50 && copy.warm_ns.len() >= 50);
 
     let exported: Value = serde_json::from_slice(&fs::read(folder.path("all.json")).expect("a file")).expect("JSON");
     let exported = exported["results"].as_array().expect("results").iter().map(|own| read(&own.to_string()));
@@ -207,7 +205,7 @@ fn several_models_take_turns_and_are_compared_with_the_first() {
 
     let table = folder.print(&["bench", "add.onnx", "copy.onnx", "model.onnx", "--samples", "50"]);
     let ratios: Vec<_> =
-        table.lines().filter(|line| line.starts_with("ratio ") && line.ends_with(" to add.onnx")).collect();
+        table.lines().filter(|line| line.starts_with("ratio ") && line.ends_with(" times add.onnx")).collect();
     assert_eq!((ratios.len(), table.matches("not comparable").count()), (2, 1), "{table}");
 }
 
@@ -218,9 +216,13 @@ fn many_threads_call_one_session() {
     let begun = Instant::now();
     let measured = folder.json(&[&["bench", "model.onnx", "--json"][..], &flags].concat());
     assert!(begun.elapsed() >= Duration::from_millis(260));
-    let count = measured["warm_ns"].as_array().expect("samples").len();
-    assert!(count >= 40 && measured["concurrency"] == 4, "{measured}");
-    assert!(measured["warm"]["per_second"].as_f64() > Some(0.0));
+    let samples_ns: Vec<u64> = serde_json::from_value(measured["warm_ns"].clone()).expect("samples");
+    assert!(samples_ns.len() >= 40 && measured["concurrency"] == 4);
+    // Little's law: inferences under way are the rate times how long one takes.
+    let mean_s = Duration::from_nanos(samples_ns.iter().sum()).as_secs_f64()
+        / measured["warm"]["count"].as_f64().expect("a count");
+    let under_way = mean_s * measured["warm"]["per_second"].as_f64().expect("a rate");
+    assert!((1.5..=4.1).contains(&under_way), "{under_way}");
 }
 
 #[test]

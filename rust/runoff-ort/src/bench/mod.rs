@@ -39,13 +39,13 @@ Examples:
 
 Only the inference is timed. Random inputs are from 0 to 1, any byte if they are bytes, and 0 or 1 for other integers.
 Percentiles have 95% bounds that hold for any distribution of independent samples, and are omitted if there are too few.
-Several models take turns in 25 rounds of random order; the ratio to the first is the median over rounds, with its 95%
+Several models take turns of at least 20 ms in 25 rounds of random order; the ratio to the first is the median over rounds, with its 95%
 bounds. `bench a.onnx a.onnx b.onnx` shows how far two measurements of one model differ. One process on a busy machine
 proves little: `runoff bench` compares many.
 
 --concurrency N: N threads call one session; each computes with --threads. Throughput is that of all.
 --set KEY=VALUE: threads, inter_threads, optimization (disable, basic, extended, all), spinning, arena, prepacking (true,
-false), execution (sequential, parallel), provider, precision, batch; every key with a point goes to ONNX Runtime as it is,
+false), execution (sequential, parallel), provider, precision, batch; every key with a dot goes to ONNX Runtime as it is,
 which ignores unknown ones.
 With --provider cuda or tensorrt, inputs and outputs are in the GPU's memory; an inference is still host to host, and the
 copies are shown apart. A free dimension called batch is then fixed: at --dim batch=N, at the first dimension of the first

@@ -182,22 +182,25 @@ fn markdown(results: &[Measured]) -> String {
         "| Model | Load [ms] | First [ms] | p50 [ms] | p90 [ms] | p95 [ms] | p99 [ms] | Per second | Relative |\n\
                     |:---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
-    let ms = |nanoseconds: f64| format!("{:.3}", nanoseconds / 1e6);
     for (place, own) in results.iter().enumerate() {
-        let percentiles =
-            own.warm.percentiles.iter().map(|percentile| {
-                percentile.estimate_ns.map_or_else(|| "-".to_owned(), |estimate| within(&estimate, ms))
-            });
+        let percentiles = own.warm.percentiles.iter().map(|percentile| {
+            percentile.estimate_ns.map_or_else(|| "-".to_owned(), |estimate| within(&estimate, thousandths))
+        });
         let unknown = if place == 0 { "1.000" } else { "-" };
         let relative =
             own.ratio.map_or_else(|| unknown.to_owned(), |ratio| within(&ratio, |ratio| format!("{ratio:.3}")));
         let name = own.model.display().to_string().replace('|', "\\|");
-        let (load, first) = (ms(float(own.load_ns)), ms(float(own.first_ns)));
+        let (load, first) = (thousandths(float(own.load_ns)), thousandths(float(own.first_ns)));
         let (percentiles, rate) = (percentiles.collect::<Vec<_>>().join(" | "), own.warm.per_second);
         // Writing to a string does not fail.
         let _ = writeln!(text, "| `{name}` | {load} | {first} | {percentiles} | {rate:.1} | {relative} |");
     }
     text
+}
+
+/// A duration in milliseconds, to a thousandth.
+fn thousandths(nanoseconds: f64) -> String {
+    format!("{:.3}", nanoseconds / 1e6)
 }
 
 /// An estimate with its bounds.
@@ -224,10 +227,12 @@ fn table(measured: &Measured, first: Option<&Measured>) -> String {
     line("load", &milliseconds(float(measured.load_ns)));
     line("first", &milliseconds(float(measured.first_ns)));
     line("second", &milliseconds(float(measured.second_ns)));
-    line("warm median", &format!("{}  of {} samples", milliseconds(warm.median_ns), warm.count));
-    for percentile in &warm.percentiles {
+    let bounded = |estimate: Estimate| within(&estimate, thousandths) + " ms";
+    let median = warm.percentiles[0].estimate_ns.map_or_else(|| milliseconds(warm.median_ns), bounded);
+    line("warm median", &format!("{median}  of {} samples", warm.count));
+    for percentile in &warm.percentiles[1..] {
         let too_few = || format!("-  too few samples: needs {}", percentile.needs);
-        let value = percentile.estimate_ns.map_or_else(too_few, |estimate| within(&estimate, milliseconds));
+        let value = percentile.estimate_ns.map_or_else(too_few, bounded);
         line(&format!("warm p{}", percentile.percent), &value);
     }
     line("warm min", &milliseconds(float(warm.min_ns)));
@@ -241,12 +246,11 @@ fn table(measured: &Measured, first: Option<&Measured>) -> String {
         line("peak memory", &format!("{}.{} MiB", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20));
     }
     if let Some(first) = first {
-        let too_few = || "-  too few rounds: needs 6".to_owned();
-        let times = |ratio: f64| format!("{ratio:.3}");
-        let ratio = measured.ratio.map_or_else(too_few, |ratio| within(&ratio, times));
-        line("ratio", &format!("{ratio}  to {}", first.model.display()));
-        let outputs = measured.largest_difference.map_or_else(|| "not comparable".to_owned(), |most| most.to_string());
-        line("difference", &format!("{outputs}  at most, of the outputs"));
+        let (first, too_few) = (first.model.display(), || "-  too few rounds: needs 6".to_owned());
+        let times = |ratio: Estimate| within(&ratio, |ratio| format!("{ratio:.3}")) + &format!(" times {first}");
+        line("ratio", &measured.ratio.map_or_else(too_few, times));
+        let differ = |most: f32| format!("differ from {first} by {most} at most");
+        line("outputs", &measured.largest_difference.map_or_else(|| "not comparable".to_owned(), differ));
     }
     text
 }

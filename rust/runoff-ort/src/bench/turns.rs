@@ -18,6 +18,9 @@ use crate::statistics;
 /// Rounds that samples and time are spread over. In each, every model has one turn; ratios are paired by round.
 const ROUNDS: usize = 25;
 
+/// A turn that competes with others' lasts at least this long, so that few of its inferences find cold caches.
+const SHORTEST_TURN: Duration = Duration::from_millis(20);
+
 /// Most samples of a model: 400 MB.
 const MOST_SAMPLES: usize = 10_000_000;
 
@@ -75,7 +78,8 @@ impl EffortArgs {
         let until = |round: usize| self.samples.get() * round / rounds;
         let samples = (until(round + 1) - until(round)).div_ceil(self.concurrency.get());
         let most = (MOST_SAMPLES / rounds / self.concurrency.get()).max(samples);
-        Goal { samples, most, time: self.min_time.div_f64(statistics::to_f64(rounds)), skipped }
+        let shortest = if skipped > 0 { SHORTEST_TURN } else { Duration::ZERO };
+        Goal { samples, most, time: self.min_time.div_f64(statistics::to_f64(rounds)).max(shortest), skipped }
     }
 }
 
