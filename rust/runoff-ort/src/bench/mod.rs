@@ -39,9 +39,9 @@ Examples:
 
 Only the inference is timed. Random inputs are from 0 to 1, any byte if they are bytes, and 0 or 1 for other integers.
 Percentiles have 95% bounds that hold for any distribution of independent samples, and are omitted if there are too few.
-Several models take turns of at least 20 ms in 25 rounds of random order; the ratio to the first is the median over rounds, with its 95%
-bounds. `bench a.onnx a.onnx b.onnx` shows how far two measurements of one model differ. One process on a busy machine
-proves little: `runoff bench` compares many.
+Several models take turns of at least 20 ms in 25 rounds of random order; the ratio to the first is the median over
+rounds, with its 95% bounds. `bench a.onnx a.onnx b.onnx` shows how far two measurements of one model differ. One process
+on a busy machine proves little: `runoff bench` compares many.
 
 --concurrency N: N threads call one session; each computes with --threads. Throughput is that of all.
 --set KEY=VALUE: threads, inter_threads, optimization (disable, basic, extended, all), spinning, arena, prepacking (true,
