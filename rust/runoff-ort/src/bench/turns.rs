@@ -130,7 +130,9 @@ impl<'a> Caller<'a> {
         Ok(Self { session, items, next: 0, buffers, kept: Vec::new(), span_ns: 0 })
     }
 
+    /// Runs the model once, with room for another sample.
     fn call(&mut self) -> Result<InferenceTimes, Error> {
+        self.kept.try_reserve(1).map_err(|_| Error::memory("the samples"))?;
         let values = &self.items[self.next % self.items.len()];
         self.next += 1;
         if let Some((buffers, results)) = &mut self.buffers {
@@ -159,7 +161,6 @@ impl<'a> Caller<'a> {
                 skipped += usize::from(all_call);
                 continue;
             }
-            self.kept.try_reserve(1).map_err(|_| Error::memory("the samples"))?;
             self.kept.push(took);
             kept += 1;
             span_ns = now_ns() - *begun_ns.get_or_insert(from_ns);
