@@ -20,6 +20,7 @@ mod held;
 mod interpreter;
 mod on_device;
 mod options;
+mod order;
 mod output;
 mod preprocess;
 mod quick;

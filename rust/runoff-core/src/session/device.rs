@@ -29,6 +29,11 @@ impl Device {
         Self { name: c"Cuda", index: cuda::DEVICE, copies: Some(copies) }
     }
 
+    /// The memory of another GPU; the host has only one.
+    pub(super) const fn at(self, index: c_int) -> Self {
+        if self.is_host() { self } else { Self { index, ..self } }
+    }
+
     /// Whether this is the process's own memory.
     #[must_use]
     pub const fn is_host(&self) -> bool {
@@ -38,7 +43,7 @@ impl Device {
     /// What it is called, where it is not the host.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
-        self.copies.and_then(|_| cuda::gpu().ok()).map(cuda::Gpu::describe)
+        self.copies.and_then(|_| cuda::describe(self.index))
     }
 
     /// Copies `len` bytes of the host's memory here; that is over when [`Self::finish`] returns.

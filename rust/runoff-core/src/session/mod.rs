@@ -3,6 +3,7 @@
 mod binding;
 mod buffers;
 mod call;
+mod choice;
 mod device;
 mod empty;
 mod metadata;
@@ -27,10 +28,11 @@ use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
 
 pub use buffers::{Buffers, Parts, Results};
+pub use choice::Choice;
 pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
-pub use options::builder;
+pub use options::{builder, builder_for};
 pub use providers::{CPU, lacking, providers};
 pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
@@ -125,6 +127,12 @@ impl Session {
     #[must_use]
     pub fn inputs(&self) -> &[ValueInfo] {
         &self.inputs[..self.needed]
+    }
+
+    /// Initialisers that may be given like inputs, and then replace the model's own values.
+    #[must_use]
+    pub fn initializers(&self) -> &[ValueInfo] {
+        &self.inputs[self.needed..]
     }
 
     /// Outputs, in the order of the graph.

@@ -43,7 +43,7 @@ A sequence is a list, a map is a dict, an optional without a value is None. Valu
 numbers and strings. An empty list is accepted for a sequence of tensors only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, SupportsFloat, TypeAlias, TypedDict, final, type_check_only
 
@@ -272,6 +272,13 @@ class Session:
         How much ONNX Runtime prints to stderr for this session; by default nothing, or what ``ORT_LOG`` says.
     profiling
         Begin of the name of a file that gets the times of all operations: see `end_profiling`.
+    providers
+        Execution providers in order of preference, instead of `provider`: names, or pairs of a name and options with
+        ONNX Runtime's names, as in ``[("cuda", {"device_id": 1, "gpu_mem_limit": 2**30}), "cpu"]``. Each provider
+        computes the operations that it supports and that those before it left. If ``cpu`` is not the last of them, the
+        whole model must run on the others, as with `provider`.
+    custom_op_libraries
+        Paths of shared libraries with custom operators that the model uses. Each exports ``RegisterCustomOps``.
 
     Raises
     ------
@@ -320,6 +327,8 @@ class Session:
         dimensions: Mapping[str, int] | None = None,
         log_level: _LogLevel | None = None,
         profiling: _Path | None = None,
+        providers: Sequence[str | tuple[str, Mapping[str, object]]] | None = None,
+        custom_op_libraries: Sequence[_Path] | None = None,
     ) -> Session: ...
     def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str]], dict[str, Any]]:
         """Return the absolute path of the file and the settings, with which pickle makes a session elsewhere.
@@ -333,6 +342,14 @@ class Session:
     @property
     def inputs(self) -> list[TensorInfo]:
         """Inputs that the model needs, in the order of the graph."""
+
+    @property
+    def overridable_initializers(self) -> list[TensorInfo]:
+        """Initialisers that the model also lists as inputs: `run` accepts values for them, and needs none.
+
+        >>> session.overridable_initializers
+        []
+        """
 
     @property
     def outputs(self) -> list[TensorInfo]:
@@ -398,6 +415,44 @@ class Session:
         >>> x = np.arange(6, dtype=np.float32).reshape(2, 3)
         >>> session.run({"x": x}, ["y"])["y"].shape
         (2, 3)
+        """
+
+    def run_async(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        options: RunOptions | None = None,
+    ) -> Coroutine[Any, Any, dict[str, _Value]]:
+        """Run the model once without blocking the event loop of asyncio.
+
+        The model runs in a thread of the loop's default executor. If the task is cancelled, or a timeout of asyncio
+        expires, the run ends after the operation that is being computed; only then is the exception raised, so the
+        arrays are free again.
+
+        Parameters
+        ----------
+        feeds, outputs
+            As in `run`.
+        options
+            Options of the run. Cancelling the task cancels them, and with them every other run that uses them.
+
+        Returns
+        -------
+        Coroutine
+            Its result is that of `run`.
+
+        Raises
+        ------
+        TypeError, RunoffOrtError
+            As `run` does, when the coroutine is awaited.
+
+        Examples
+        --------
+        >>> async def double(x):
+        ...     return await asyncio.wait_for(session.run_async({"x": x}), timeout=60)
+        >>> asyncio.run(double([[1, 2, 3]]))
+        {'y': array([[2., 4., 6.]], dtype=float32)}
         """
 
     def run_into(
