@@ -13,6 +13,7 @@ mod array;
 mod binding;
 mod call;
 mod describe;
+mod dlpack;
 mod environ;
 mod errors;
 mod feeds;
@@ -48,6 +49,7 @@ fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<binding::Binding>()?;
     module.add_class::<describe::Metadata>()?;
     module.add_class::<on_device::DeviceBinding>()?;
+    module.add_class::<dlpack::DeviceTensor>()?;
     module.add_class::<describe::TensorInfo>()?;
     module.add_class::<options::RunOptions>()?;
     module.add_class::<session::Session>()?;

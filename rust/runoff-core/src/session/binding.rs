@@ -165,10 +165,6 @@ impl Binding {
     /// Copies the outputs of the last run into `results`, in the order of `infos`; a value there that has the same type
     /// and shape is written into, any other is replaced.
     pub fn read(&self, infos: &[ValueInfo], Results(results): &mut Results) -> Result<(), Error> {
-        if !self.has_run {
-            let message = "there are no outputs to be copied";
-            return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
-        }
         let bound = self.outputs()?;
         results.truncate(infos.len());
         for (place, (info, value)) in infos.iter().zip(&bound.values).enumerate() {
@@ -190,8 +186,16 @@ impl Binding {
         Ok(())
     }
 
-    /// The values of the outputs, in the order in which they were bound first.
+    /// References to the values of the outputs, in the order in which they were bound first.
+    pub fn results(&self) -> Result<Vec<Value<'static>>, Error> {
+        Ok(self.outputs()?.values)
+    }
+
     fn outputs(&self) -> Result<Outputs, Error> {
+        if !self.has_run {
+            let message = "there are no outputs to be copied";
+            return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
+        }
         let (mut values, mut count): (*mut *mut OrtValue, usize) = (ptr::null_mut(), 0);
         let own = allocator()?;
         // SAFETY: the binding is alive; what is written to the locals is taken over below.

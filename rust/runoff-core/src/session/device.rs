@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use crate::cuda::{self, Copies};
+use crate::dlpack;
 use crate::error::Error;
 
 /// Memory that a session computes in.
@@ -46,7 +47,12 @@ impl Device {
         self.copies.and_then(|_| cuda::describe(self.index))
     }
 
-    /// Copies `len` bytes of the host's memory here; that is over when [`Self::finish`] returns.
+    /// What `DLPack` calls it.
+    pub(super) const fn exchanged(self) -> dlpack::Device {
+        if self.is_host() { dlpack::Device::HOST } else { dlpack::Device::cuda(self.index) }
+    }
+
+    /// Copies `len` bytes of the host's memory or this here; that is over when [`Self::finish`] returns.
     ///
     /// # Safety
     ///

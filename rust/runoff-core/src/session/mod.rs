@@ -21,6 +21,7 @@ use ort::environment::Environment;
 use ort::session::builder::SessionBuilder;
 use ort::value::ValueType;
 
+use crate::dlpack;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
@@ -164,6 +165,12 @@ impl Session {
     #[must_use]
     pub const fn is_on_device(&self) -> bool {
         !self.device.is_host()
+    }
+
+    /// Where its tensors are, as `DLPack` says it.
+    #[must_use]
+    pub const fn memory(&self) -> dlpack::Device {
+        self.device.exchanged()
     }
 
     /// What the model's maker wrote into it.

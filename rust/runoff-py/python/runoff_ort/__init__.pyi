@@ -55,6 +55,7 @@ __all__ = [
     "PROFILES",
     "Binding",
     "DeviceBinding",
+    "DeviceTensor",
     "InvalidValueError",
     "Metadata",
     "MissingFileError",
@@ -695,6 +696,8 @@ class DeviceBinding:
         ----------
         feeds
             An array for each input, by name, of the dtype and shape that the model takes. It may be changed afterwards.
+            On a GPU, a C-contiguous tensor with ``__dlpack__`` that is already in the memory of GPU 0 is copied there,
+            without a detour through the host's memory.
 
         Raises
         ------
@@ -723,6 +726,71 @@ class DeviceBinding:
         ------
         RunoffOrtError
             `kind` is ``runtime-failed`` when nothing was computed.
+        """
+
+    def outputs(self) -> dict[str, DeviceTensor]:
+        """Return the outputs that were computed last without copying them from the device.
+
+        The next `compute` may write into the same memory: copy what is needed for longer.
+
+        Returns
+        -------
+        dict
+            A tensor for each output, by name, in the order of the graph.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed`` if nothing was computed.
+
+        Examples
+        --------
+        >>> binding.outputs()
+        {'y': DeviceTensor(dtype='float32', shape=(2, 3))}
+        >>> np.from_dlpack(binding.outputs()["y"])[0]
+        array([2., 2., 2.], dtype=float32)
+
+        On a GPU, ``torch.from_dlpack(binding.outputs()["y"])`` is a tensor on that GPU. One model after another:
+
+        >>> second = session.on_device()
+        >>> second.copy_in({"x": binding.outputs()["y"]})
+        >>> second.compute()
+        >>> second.copy_out()["y"][0]
+        array([4., 4., 4.], dtype=float32)
+        """
+
+@final
+class DeviceTensor:
+    """An output in the memory of a session's device. `DeviceBinding.outputs` makes one.
+
+    It is passed on in place by DLPack, which PyTorch, CuPy, JAX and NumPy (on the CPU) read. It keeps its binding.
+    """
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type, or ``bfloat16``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sides."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's type and index of the device: ``(1, 0)`` is the host, ``(2, 0)`` the first NVIDIA GPU."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a capsule of the tensor, which is not copied. Its elements are computed: no stream has to wait.
+
+        Raises
+        ------
+        BufferError
+            If a copy or another device is requested.
         """
 
 def preprocess(
