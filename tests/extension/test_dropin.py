@@ -131,6 +131,21 @@ def test_values_and_binding(adding: str) -> None:
     agree(call)
 
 
+def test_values_are_exchanged_in_place() -> None:
+    def call(ort: Any) -> Any:
+        shared = []
+        for array in (np.arange(6, dtype=FLOAT).reshape(2, 3), np.array([True, False]), np.zeros((0, 4), FLOAT)):
+            source = ort.OrtValue.ortvalue_from_numpy(array)
+            assert source.__dlpack_device__() == (1, 0)
+            values = [ort.OrtValue.from_dlpack(made) for made in (source, source.__dlpack__(), array)]
+            assert [value.numpy().dtype for value in values] == [array.dtype] * 3
+            assert all(np.array_equal(value.numpy(), array) for value in values)
+            shared.append([value.data_ptr() == source.data_ptr() for value in values] if array.size else [])
+        return tuple(map(tuple, shared))
+
+    assert agree(call) == ((True, True, True), (True, True, True), ())
+
+
 def test_profiling(adding: str, tmp_path: Path) -> None:
     def operators(ort: Any) -> Any:
         options = ort.SessionOptions()

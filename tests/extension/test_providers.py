@@ -97,7 +97,17 @@ def test_the_drop_in_keeps_the_order(adding: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("providers", "options"), [(7, None), ([7], None), ([CPU], []), ([CPU], [7]), ([(CPU, 7)], None)], ids=str
+    ("providers", "options"),
+    [
+        (7, None),
+        ([7], None),
+        ([CPU], []),
+        ([CPU], 3),
+        ([CPU], [7]),
+        ([(CPU, 7)], None),
+        ([(CPU, {1: 2})], [{3: 4}]),
+    ],
+    ids=str,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_both_refuse_the_same_lists(providers: Any, options: Any, adding: Path) -> None:

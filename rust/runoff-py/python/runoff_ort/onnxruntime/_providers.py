@@ -41,13 +41,15 @@ def chosen(providers: Any, provider_options: Any) -> dict[str, dict[str, str]]:
 
 def pairs(providers: Any, provider_options: Any) -> list[tuple[str, dict[Any, Any]]]:
     """Return names and options from either way of giving them."""
-    if not isinstance(providers or [], Sequence):
-        message = "'providers' should be a sequence."
-        raise ValueError(message)
+    names = [] if providers is None else providers
+    for name, given in (("providers", names), ("provider_options", provider_options or [])):
+        if not isinstance(given, Sequence):
+            message = f"{name!r} should be a sequence."
+            raise ValueError(message)
     if provider_options is None:
-        found = [(entry, {}) if isinstance(entry, str) else entry for entry in providers or []]
-    elif len(providers or []) == len(provider_options):
-        found = list(zip(providers or [], provider_options, strict=True))
+        found = [(entry, {}) if isinstance(entry, str) else entry for entry in names]
+    elif len(names) == len(provider_options):
+        found = list(zip(names, provider_options, strict=True))
     else:
         message = "'providers' and 'provider_options' should be the same length if both are given."
         raise ValueError(message)
