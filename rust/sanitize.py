@@ -20,6 +20,7 @@ STACK_BYTES = 2**26
 # tests that call no C, where Miri cannot follow, and resize no image, which takes it minutes
 PURE_MODULES = (
     "clock::",
+    "dlpack::",
     "dtype::",
     "handles::",
     "image::orientation",

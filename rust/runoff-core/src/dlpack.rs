@@ -195,10 +195,11 @@ pub unsafe fn export<T: Send + 'static>(
     let (none, strides) = (ptr::null_mut(), ptr::null_mut());
     let tensor = Tensor { data, device, rank, element, dims: none, strides, offset: 0 };
     let managed = Managed { tensor, context: ptr::null_mut(), delete: Some(delete::<T>) };
-    let mut exported = Box::new(Exported { managed, dims: Dimensions::from_slice(dims), _owner: owner });
-    // where they stay, now that they are in the box
-    exported.managed.tensor.dims = exported.dims.as_mut_ptr();
-    NonNull::new(Box::into_raw(exported).cast())
+    let exported = Exported { managed, dims: Dimensions::from_slice(dims), _owner: owner };
+    let exported = Box::into_raw(Box::new(exported));
+    // SAFETY: this was just made, and nobody else knows it. The dimensions may be within it: they stay there from now on.
+    unsafe { (*exported).managed.tensor.dims = (*exported).dims.as_mut_ptr() };
+    NonNull::new(exported.cast())
 }
 
 /// # Safety
@@ -215,9 +216,9 @@ mod tests {
 
     use super::*;
 
-    /// A tensor of floats at `data`, and what is gone when it was given back.
-    fn tensor(data: &mut [f32], dims: &mut [i64], strides: Option<&mut [i64]>) -> (Managed, Device) {
-        let (data, strides) = (data.as_mut_ptr().cast(), strides.map_or(ptr::null_mut(), <[i64]>::as_mut_ptr));
+    /// A tensor of floats behind the first of `data`, and where it says that it is.
+    fn tensor(data: &mut [f32], dims: &mut [i64]) -> (Managed, Device) {
+        let (data, strides) = (data.as_mut_ptr().cast(), ptr::null_mut());
         let (device, element) = (Device::cuda(0), Element { code: 2, bits: 32, lanes: 1 });
         let rank = i32::try_from(dims.len()).expect("few");
         let tensor = Tensor { data, device, rank, element, dims: dims.as_mut_ptr(), strides, offset: 4 };
@@ -248,8 +249,8 @@ mod tests {
 
     #[test]
     fn only_what_lies_as_onnx_runtime_needs_it_is_taken() {
-        let mut data = [0.0_f32; 8];
-        let (mut managed, device) = tensor(&mut data, &mut [2, 1, 3], None);
+        let (mut data, mut dims) = ([0.0_f32; 8], [2, 1, 3]);
+        let (mut managed, device) = tensor(&mut data, &mut dims);
         assert!(is_taken(&mut managed, device));
         for other in [Device::HOST, Device::cuda(1)] {
             assert!(!is_taken(&mut managed, other));
@@ -267,11 +268,11 @@ mod tests {
             managed.tensor.element = Element { code, bits, lanes };
             assert!(!is_taken(&mut managed, device), "{code} {bits} {lanes}");
         }
-        let (mut negative, device) = tensor(&mut data, &mut [2, -1], None);
-        assert!(!is_taken(&mut negative, device));
-        let (mut huge, device) = tensor(&mut data, &mut [i64::MAX, 4], None);
-        assert!(!is_taken(&mut huge, device));
-        let (mut empty, device) = tensor(&mut [], &mut [0, 3], Some(&mut [7, 7]));
-        assert!(is_taken(&mut empty, device));
+        for (mut dims, taken) in [([2, -1], false), ([i64::MAX, 4], false), ([0, 3], true)] {
+            let (mut managed, device) = tensor(&mut data, &mut dims);
+            // of no elements, strides mean nothing
+            managed.tensor.strides = if taken { dims.as_mut_ptr() } else { ptr::null_mut() };
+            assert_eq!(is_taken(&mut managed, device), taken, "{dims:?}");
+        }
     }
 }
