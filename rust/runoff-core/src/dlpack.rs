@@ -153,7 +153,11 @@ impl Imported {
             };
             strides.iter().enumerate().all(is_in_order).then_some(())?;
         }
-        let data = if len == 0 { ptr::without_provenance_mut(64) } else { data.wrapping_byte_add(usize::try_from(*offset).ok()?) };
+        let data = if len == 0 {
+            ptr::without_provenance_mut(64)
+        } else {
+            data.wrapping_byte_add(usize::try_from(*offset).ok()?)
+        };
         let is_aligned = !data.is_null() && data.addr().is_multiple_of(dtype.alignment());
         is_aligned.then(|| Self { managed, dtype, dims: Dimensions::from_slice(dims), data, len })
     }

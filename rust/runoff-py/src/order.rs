@@ -23,7 +23,10 @@ impl FromPyObject<'_, '_> for Entry {
             return Ok(Self(Choice { name: name.to_str()?.to_owned(), options: Vec::new() }));
         }
         let pair = object.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2).ok_or_else(|| {
-            PyTypeError::new_err(format!("a provider is a name or a pair of a name and options, not {}", class(&object)))
+            PyTypeError::new_err(format!(
+                "a provider is a name or a pair of a name and options, not {}",
+                class(&object)
+            ))
         })?;
         let (name, given) = (pair.get_item(0)?, pair.get_item(1)?);
         let mut options = Vec::new();

@@ -19,8 +19,8 @@ use crate::error::{Error, Kind};
 use crate::image::JPEG_DECODER;
 use crate::memory;
 use crate::protocol::{
-    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable,
-    VERSION, Workload, WrittenTensor,
+    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable, VERSION,
+    Workload, WrittenTensor,
 };
 use crate::runtime::{self, Runtime};
 use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};

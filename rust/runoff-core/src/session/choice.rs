@@ -8,8 +8,8 @@ use ort::ep::{
 };
 use ort::session::builder::SessionBuilder;
 
-use super::providers::{self, COREML, CPU, Nvidia, in_short};
 use super::Device;
+use super::providers::{self, COREML, CPU, Nvidia, in_short};
 use crate::cuda;
 use crate::error::{Error, Kind};
 use crate::protocol::Settings;
@@ -116,11 +116,7 @@ pub(super) fn load(choices: &[Choice]) -> Result<Device, Error> {
 ///
 /// `provider-unavailable` for ONNX Runtime's failures with NVIDIA's, `runtime-failed` for the rest, and for memory that
 /// runs out.
-pub(super) fn add(
-    builder: SessionBuilder,
-    settings: &Settings,
-    choices: &[Choice],
-) -> Result<SessionBuilder, Error> {
+pub(super) fn add(builder: SessionBuilder, settings: &Settings, choices: &[Choice]) -> Result<SessionBuilder, Error> {
     let may_fall_back = choices.iter().any(|choice| choice.name == CPU);
     let added: Vec<_> = choices.iter().filter_map(Choice::build).collect();
     let nvidia = choices.iter().find_map(|choice| Nvidia::find(&choice.name));
