@@ -91,7 +91,8 @@ def test_options_reach_a_gpu(adding: Path) -> None:
 
 
 def test_the_drop_in_keeps_the_order(adding: Path) -> None:
-    session = drop_in.InferenceSession(adding, providers=[(CPU, {"use_arena": 0}), CPU])
+    with pytest.warns(UserWarning, match=f"Duplicate provider '{CPU}'"):
+        session = drop_in.InferenceSession(adding, providers=[(CPU, {"use_arena": 0}), CPU])
     assert session.get_providers() == [CPU]
     assert session.get_provider_options() == {CPU: {}}
 
@@ -99,7 +100,6 @@ def test_the_drop_in_keeps_the_order(adding: Path) -> None:
 @pytest.mark.parametrize(
     ("providers", "options"),
     [
-        (7, None),
         ([7], None),
         ([CPU], []),
         ([CPU], 3),

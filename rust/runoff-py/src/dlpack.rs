@@ -100,7 +100,7 @@ impl DeviceTensor {
         }
         let data = std::ptr::with_exposed_provenance_mut(this.data);
         // SAFETY: the owner keeps the value, and with it as many bytes as its dimensions need.
-        let managed = unsafe { export((this.dtype, &this.dims), data, this.memory, slf.clone().unbind()) };
+        let managed = unsafe { export((this.dtype, &this.dims), data, this.memory, Owner(Some(slf.clone().unbind()))) };
         let managed = managed.ok_or_else(|| PyBufferError::new_err("strings cannot be passed on"))?;
         // SAFETY: the structure is there until it is given back: by the capsule, or by whoever takes it out of that.
         unsafe { PyCapsule::new_with_pointer_and_destructor(slf.py(), managed.cast(), NAME, Some(give_back)) }
@@ -122,6 +122,17 @@ impl DeviceTensor {
         let view = value.tensor(&session.outputs()[place].name)?;
         let (dtype, dims, data) = (view.dtype, view.shape.clone(), view.data().expose_provenance());
         Ok(Self { _value: value, _binding: binding.clone().unbind(), dtype, dims, data, memory: session.memory() })
+    }
+}
+
+/// Lets go of the tensor at once, in whatever thread: a reference that is dropped elsewhere waits for the next call.
+struct Owner(Option<Py<DeviceTensor>>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let owner = self.0.take();
+        // not while the interpreter ends
+        Python::try_attach(|_| drop(owner));
     }
 }
 
