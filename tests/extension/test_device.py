@@ -182,9 +182,10 @@ def test_tensors_of_other_libraries_are_copied_from_where_they_are() -> None:
     frozen.flags.writeable = False
     for other in (x.T, x[:, ::-1], x[::2], frozen):
         assert np.array_equal(steps(binding, {"x": Foreign(other)})["y"], other)
-    for other, error in ((x.astype(np.float64), TypeError), (x[0].copy(), runoff_ort.InvalidValueError)):
+    unfit: list[tuple[Any, Any]] = [(x.astype("float64"), TypeError), (x[0].copy(), runoff_ort.InvalidValueError)]
+    for given, error in unfit:
         with pytest.raises(error, match="float"):
-            binding.copy_in({"x": Foreign(other)})
+            binding.copy_in({"x": Foreign(given)})
     with pytest.raises(TypeError, match="no tensor for"):
         binding.copy_in({"x": Foreign(x, (2, 0))})
 

@@ -6,6 +6,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import runoff_ort
 import runoff_ort.onnxruntime as drop_in
@@ -28,7 +29,8 @@ def adding(tmp_path: Path) -> Path:
 
 def test_the_cpu_alone(adding: Path) -> None:
     expected = runoff_ort.Session(adding).run(FEEDS)
-    for providers in (["cpu"], ("cpu",), [("cpu", {})]):
+    lists: tuple[Any, ...] = (["cpu"], ("cpu",), [("cpu", {})])
+    for providers in lists:
         session = runoff_ort.Session(adding, providers=providers)
         copy = pickle.loads(pickle.dumps(session))  # noqa: S301 (made here)
         for one in (session, copy):
@@ -42,8 +44,8 @@ def test_the_cpu_alone(adding: Path) -> None:
         (["cpu", "cpu"], "'cpu' is named twice"),
         (["cpu", "cuda"], "'cuda' follows 'cpu'"),
         ([("cpu", {"arena": True})], "'cpu' has no options"),
-        ([("cuda", {"device_id": "first"})], "device_id is \"first\""),
-        ([("cuda", {"device_id": -1}), "cpu"], "device_id is \"-1\""),
+        ([("cuda", {"device_id": "first"})], 'device_id is "first"'),
+        ([("cuda", {"device_id": -1}), "cpu"], 'device_id is "-1"'),
         ([("cuda", {"a\0": 1})], "NUL"),
     ],
     ids=str,
@@ -62,13 +64,15 @@ def test_what_is_not_a_list_of_providers(providers: Any, adding: Path) -> None:
 
 
 def test_a_provider_that_is_unavailable_is_an_error_wherever_it_stands(adding: Path) -> None:
-    for providers in (["none", "cpu"], [("none", {"a": 1})]):
+    unknown: tuple[Any, ...] = (["none", "cpu"], [("none", {"a": 1})])
+    for providers in unknown:
         with pytest.raises(runoff_ort.RunoffOrtError, match='"none" is not in this build') as raised:
             runoff_ort.Session(adding, providers=providers)
         assert raised.value.kind == "provider-unavailable"
     reasons = runoff_ort.unavailable_providers()
     for name, reason in reasons.items():
-        for providers in ([(name, {"device_id": 1}), "cpu"], [name]):
+        lists: tuple[Any, ...] = ([(name, {"device_id": 1}), "cpu"], [name])
+        for providers in lists:
             with pytest.raises(runoff_ort.RunoffOrtError) as raised:
                 runoff_ort.Session(adding, providers=providers)
             assert raised.value.message == f"settings.provider: {name!r} cannot be used: {reason}"
@@ -111,8 +115,6 @@ def test_the_drop_in_keeps_the_order(adding: Path) -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_both_refuse_the_same_lists(providers: Any, options: Any, adding: Path) -> None:
-    import onnxruntime  # noqa: PLC0415 (it prints; only this test needs it)
-
     for ort in (onnxruntime, drop_in):
         with pytest.raises(ValueError, match="provider"):
             ort.InferenceSession(adding, providers=providers, provider_options=options, enable_fallback=0)

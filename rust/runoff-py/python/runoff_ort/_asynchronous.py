@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .runoff_ort import RunOptions
+from . import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def run(
     session: Session, feeds: Mapping[str, Any], outputs: Sequence[str] | None, options: RunOptions | None
 ) -> dict[str, Any]:
-    """Run the model in a thread of the event loop's executor. Cancelling the task ends the run, and waits for its end."""
+    """Run the model in a thread of the loop's executor. Cancelling the task ends the run, and waits for its end."""
     options = RunOptions() if options is None else options
     call = partial(session.run, feeds, outputs, options=options)
     running = asyncio.get_running_loop().run_in_executor(None, call)

@@ -45,7 +45,7 @@ def pairs(providers: Any, provider_options: Any) -> list[tuple[str, dict[Any, An
     for name, given in (("providers", names), ("provider_options", provider_options or [])):
         if not isinstance(given, Sequence):
             message = f"{name!r} should be a sequence."
-            raise ValueError(message)
+            raise ValueError(message)  # noqa: TRY004 (as onnxruntime)
     if provider_options is None:
         found = [(entry, {}) if isinstance(entry, str) else entry for entry in names]
     elif len(names) == len(provider_options):
