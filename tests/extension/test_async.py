@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FLOAT = np.dtype(np.float32)
 FEEDS = {"x": any_bits(1, FLOAT, (2, 3)), "z": any_bits(2, FLOAT, (2, 3))}
-LONG_S, SOON_S = 20, 15
+LONG_S, SOON_S = 60, 20
 
 
 @pytest.fixture
