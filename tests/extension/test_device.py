@@ -200,6 +200,17 @@ def test_one_model_after_another() -> None:
     assert np.array_equal(steps(first, {"x": first.outputs()["y"], "z": x})["y"], 3 * x)
 
 
+def test_an_output_that_is_an_input_can_be_the_input_again() -> None:
+    ends = [tensor(name, FLOAT, 1) for name in "xy"]
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    binding = runoff_ort.Session(model([node], ends[:1], ends).SerializeToString()).on_device()
+    x = np.arange(2000, dtype=FLOAT)
+    steps(binding, {"x": x})
+    for _ in range(2):
+        outputs = steps(binding, {"x": binding.outputs()["x"]})
+        assert differences(outputs, {"x": x, "y": 2 * x}) == []
+
+
 @pytest.mark.parametrize("provider", NVIDIA)
 def test_a_gpu_works_or_one_line_gives_the_reason(provider: str, tmp_path: Path) -> None:
     path = save(one_node("Add", FLOAT, 2), tmp_path / "add.onnx")
