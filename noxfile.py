@@ -32,6 +32,11 @@ WHEELS = HOME / "wheels"
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+# they test more in nox -s thorough
+FULL = (
+    *("integration/test_selftest", "integration/test_export", "integration/test_without_a_mac"),
+    *("page/test_opening", "page/test_reading"),
+)
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 
 # environments that differ by their pins, requirements/NAME.txt
@@ -170,7 +175,7 @@ def tests(session: nox.Session) -> None:
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
-    pytest(session, "tests/integration/test_selftest.py", "tests/page/test_opening.py", env=full)
+    pytest(session, *(f"tests/{name}.py" for name in FULL), env=full)
     pytest(session, "tests/extension", environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
     if shutil.which("docker"):

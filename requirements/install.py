@@ -29,6 +29,8 @@ def main(name: str, environment: Path, wheels: Path) -> int:
     stamp = environment / ".installed"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return 0
+    # until all is installed, the environment is that of no pins
+    stamp.unlink(missing_ok=True)
     print(f"installing {pins.stem}", flush=True)  # noqa: T201 (its output)
     commands = separately(index, pins) if index else [["sync", "--require-hashes", str(pins)]]
     if name in EDITABLE:

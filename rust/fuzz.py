@@ -1,10 +1,10 @@
-"""Feed the Rust core damaged images, models and requests.
+"""Fuzz the Rust core with images, models and requests.
 
-``python rust/fuzz.py [SECONDS of each target] [TARGET ...]``
+``python rust/fuzz.py [SECONDS per target] [TARGET ...]``
 
-libFuzzer starts from ``rust/fuzz/corpus`` and keeps in ``target/fuzz/found`` each input that reaches other code. With
-Rust's nightly, AddressSanitizer watches; any toolchain will do without it. RUNOFF_ORT_DYLIB must be set for the target
-``ort``.
+libFuzzer starts from ``rust/fuzz/corpus`` and stores inputs that reach new code in ``target/fuzz/found``. With nightly
+Rust, the targets are built with AddressSanitizer; other toolchains work without it. The target ``ort`` needs the
+environment variable RUNOFF_ORT_DYLIB.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "rust" / "fuzz"
 BUILT = ROOT / "target" / "fuzz"
 TARGETS = ("image", "onnx", "request")
-MEMORY = "/dev/shm"  # noqa: S108 (a folder of random name is made in it)
-# further inputs to start from
+MEMORY = "/dev/shm"  # noqa: S108 (a folder with a random name is created in it)
+# additional seeds
 SEEDS = {"onnx": ("rust/runoff-core/tests/data",), "request": ("protocol/golden",)}
-# what cargo-fuzz sets: coverage of every edge and comparison, for libFuzzer to follow
+# the flags of cargo-fuzz: coverage of edges and comparisons, which guides libFuzzer
 COVERAGE = (
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -35,7 +35,7 @@ COVERAGE = (
 
 
 def main() -> int:
-    """Return 1 after the first input that a target does not survive; it is kept in ``target/fuzz``."""
+    """Run the targets; return 1 if any of them crashed, with the input stored in ``target/fuzz``."""
     seconds, *names = sys.argv[1:] or ["60"]
     host = re.search(r"host: (\S+)", output_of("rustc", "-vV"))
     if host is None:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def run(programs: Path, name: str, seconds: str) -> int:
-    """Return whether the target failed within so many seconds."""
+    """Run a target for `seconds`; return 1 if it failed, else 0."""
     found = BUILT / "found" / name
     found.mkdir(parents=True, exist_ok=True)
     limits = (f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=4096", "-max_len=65536")
@@ -68,7 +68,7 @@ def run(programs: Path, name: str, seconds: str) -> int:
 
 
 def output_of(*command: str) -> str:
-    """Return what a command prints; nothing if it cannot be run."""
+    """Return the output of a command; an empty string if it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:

@@ -1,7 +1,7 @@
-"""Run the core's tests and the attacks on the extension under AddressSanitizer, and Miri where no C is called.
+"""Run the core's tests and the attacks on the extension under AddressSanitizer, and tests without C code under Miri.
 
 ``python rust/sanitize.py PYTHON``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set; PYTHON
-is that of the extension's environment. It needs Rust's nightly, and gcc's AddressSanitizer.
+is the interpreter of the extension's environment. It needs nightly Rust, and gcc's AddressSanitizer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "target" / "sanitize"
 STACK_BYTES = 2**26
-# tests that call no C, where Miri cannot follow, and resize no image, which takes it minutes
+# tests without calls of C code, which Miri does not support, and without resizing, which takes minutes under Miri
 PURE_MODULES = (
     "clock::",
     "dlpack::",
@@ -35,12 +35,12 @@ PURE_MODULES = (
 
 
 def main() -> int:
-    """Return the exit code of the first run that failed; 0 too, after a line, if there is no nightly."""
+    """Return the exit code of the first failed run; without nightly Rust, print a line and return 0."""
     host = re.search(r"host: (\S+)", output_of("rustc", "+nightly", "-vV"))
     if host is None or not output_of("cargo", "+nightly", "miri", "--version"):
         print("nothing was run; needed: rustup toolchain install nightly --component miri,rust-src")  # noqa: T201
         return 0
-    # tests read files and clocks, which Miri keeps from them by default, and compare what two calls of exp give
+    # tests read files and clocks, which Miri isolates by default, and compare the results of two calls of exp
     miri = {"MIRIFLAGS": "-Zmiri-disable-isolation -Zmiri-deterministic-floats"}
     address = {"RUSTFLAGS": "-Zsanitizer=address"}
     return (
@@ -52,17 +52,17 @@ def main() -> int:
 
 
 def attack(python: Path, library: Path) -> int:
-    """Run the attacks on the extension in `library`, which is built for AddressSanitizer; return pytest's exit code."""
+    """Run the attacks on the extension `library`, built with AddressSanitizer; return pytest's exit code."""
     package = TARGET / "python" / "runoff_ort"
     shutil.copytree(ROOT / "rust" / "runoff-py" / "python" / "runoff_ort", package, dirs_exist_ok=True)
     shutil.copy(library, package / "runoff_ort.abi3.so")
-    # A cdylib has no run time of its own, and it needs C++'s to follow exceptions. Python keeps memory to its end, and
-    # attacks ask for more than there is.
+    # A cdylib does not contain the sanitizer's runtime, which needs that of C++ for exceptions. Python does not free
+    # all memory at exit, and attacks request more memory than there is.
     libraries = ("libasan.so", "libstdc++.so.6")
     runtime = " ".join(output_of("gcc", f"-print-file-name={name}").strip() for name in libraries)
     options = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0"
     variables = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": options, "PYTHONPATH": str(package.parent)}
-    # frames of such a build are large, and one attack is a recursion
+    # such a build has large stack frames, and one attack is a recursion
     _, most = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (most if 0 <= most < STACK_BYTES else STACK_BYTES, most))
     command = [str(python), "-m", "pytest", str(ROOT / "tests" / "extension" / "test_attacks.py")]
@@ -70,7 +70,7 @@ def attack(python: Path, library: Path) -> int:
 
 
 def cargo(variables: dict[str, str], package: str, *arguments: str) -> int:
-    """Run a command of the nightly's cargo on a package; return its exit code."""
+    """Run a nightly cargo command on a package; return its exit code."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     common = ("--locked", "--quiet", "--package", package, "--target-dir", str(TARGET))
     command = ("cargo", "+nightly", *arguments[:split], *common, *arguments[split:])
@@ -78,7 +78,7 @@ def cargo(variables: dict[str, str], package: str, *arguments: str) -> int:
 
 
 def output_of(*command: str) -> str:
-    """Return what a command prints; nothing if it cannot be run."""
+    """Return the output of a command; an empty string if it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:

@@ -1,8 +1,8 @@
-"""Find a Rust toolchain, or fetch one with the package puccinialin; print the variables that cargo needs as JSON.
+"""Find a Rust toolchain, or download one with the package puccinialin; print cargo's environment variables as JSON.
 
-``python rust/toolchain.py FOLDER``: a toolchain that is fetched goes into FOLDER. The exit code is 3, after one line,
-if there is none to be had. It runs in the environment of the nox session ``build``, which also holds cmake, which
-libjpeg-turbo is built with.
+``python rust/toolchain.py FOLDER``: a toolchain is downloaded to FOLDER. If none is available, the script prints one
+line and exits with code 3. It runs in the environment of the nox session ``build``, which also contains cmake, for
+building libjpeg-turbo.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNAVAILABLE = 3
 
 
 def main() -> int:
-    """Print the variables as the last line, or the reason why there is no Rust."""
+    """Print the variables as the last line, or the reason why Rust is unavailable."""
     variables = environment(Path(sys.argv[1]))
     if variables is None:
         print("Rust is not installed and could not be fetched: https://rustup.rs")  # noqa: T201 (its output)
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def environment(folder: Path) -> dict[str, str] | None:
-    """Return the variables that cargo needs, with a toolchain in `folder` if the machine has none that is recent."""
+    """Return cargo's environment variables; without a recent toolchain on the machine, download one to `folder`."""
     own = str(Path(sys.executable).parent)
     variables = {"PATH": own + os.pathsep + os.environ["PATH"], "PYO3_PYTHON": sys.executable}
     if installed_version() >= OLDEST:
@@ -58,15 +58,15 @@ def installed_version() -> tuple[int, ...]:
 
 
 def with_nasm(path: str, folder: Path) -> str:
-    """Return `path` with nasm, which assembles the SIMD of libjpeg-turbo; if missing, Debian's package is unpacked.
+    """Return `path` with nasm, which assembles libjpeg-turbo's SIMD code; if missing, Debian's package is unpacked.
 
-    Without it the build succeeds, and the decoder is scalar: `runoff doctor` and the audit of a report list that.
+    Without nasm, the build succeeds with a scalar decoder, which `runoff doctor` and the audit of a report list.
     """
     found = f"{folder / 'usr' / 'bin'}{os.pathsep}{path}"
     if platform.machine() != "x86_64" or shutil.which("nasm", path=found):
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    # needs no root; the package lists must be present
+    # does not need root, only the package lists
     with contextlib.suppress(OSError, subprocess.CalledProcessError, StopIteration):
         subprocess.run(["apt-get", "download", "--quiet", "nasm"], cwd=folder, check=True, capture_output=True)
         package = next(folder.glob("nasm_*.deb"))

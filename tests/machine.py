@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("RUNOFF_TEST_FULL") == "1"
 """Whether tests run at full size, which is slow: ``nox -s thorough`` sets it before a release."""
+thorough = pytest.mark.skipif(not FULL, reason="takes long: nox -s thorough")
 
 
 def skip_because(reason: str) -> None:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from resource import struct_rusage
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -27,7 +28,6 @@ from runoff.records.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from resource import struct_rusage
     from types import FrameType
     from typing import IO
 
@@ -51,6 +51,7 @@ for group in groups:
 """
 """Its parent exits: the guard is no child of runoff. Each line begins or ends the life of a group."""
 _PR_SET_CHILD_SUBREAPER = 36
+_NOTHING_USED = struct_rusage((0,) * 16)
 _SWEEPS = 100
 """Rounds in which strays are killed: a process that starts others faster than that goes on."""
 _HEAD_BYTES = 65536
@@ -145,7 +146,10 @@ class _Process:
     def reap(self) -> tuple[int, int, struct_rusage]:
         """Wait for its end; return its status, the time in ns, and what it used."""
         if self._reaped is None:
-            _, status, used = os.wait4(self.pid, 0)
+            try:
+                _, status, used = os.wait4(self.pid, 0)
+            except ChildProcessError:  # the alarm came after the system had handed over the status
+                status, used = signal.SIGKILL, _NOTHING_USED
             self._reaped = status, time.monotonic_ns(), used
         return self._reaped
 

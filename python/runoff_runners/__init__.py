@@ -1,1 +1,1 @@
-"""The Python runners: one program a target, started with ``--request`` and ``--result``."""
+"""The Python runners: one program per target, started with ``--request`` and ``--result``."""

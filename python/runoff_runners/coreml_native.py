@@ -1,6 +1,6 @@
-"""Core ML, reached through coremltools: all of runoff that only a Mac can prove.
+"""Core ML through coremltools: the only code of runoff that needs a Mac to verify.
 
-``docs/coreml-checklist.md`` lists what this file assumes, and the commands that verify it.
+``docs/coreml-checklist.md`` lists the assumptions of this file and the commands that verify them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _DEVICES = {
 
 
 def system() -> tuple[int, ...]:
-    """Return the version of macOS, as (15, 1)."""
+    """Return the version of macOS, such as (15, 1)."""
     return tuple(int(part) for part in platform.mac_ver()[0].split("."))
 
 
 def devices() -> set[str]:
-    """Return the devices that Core ML can use here: ``cpu``, ``gpu``, ``neural-engine`` (macOS 14 or later)."""
+    """Return the devices available to Core ML: ``cpu``, ``gpu``, ``neural-engine`` (macOS 14 or later)."""
     return {_device(device) for device in MLModel.get_available_compute_devices()}
 
 
@@ -45,16 +45,16 @@ def compile_package(package: str, compiled: str) -> None:
     Raises
     ------
     Exception
-        When Core ML refuses it; the message may be a printed ``NSError``.
+        Core ML cannot compile the package; the message may be a printed ``NSError``.
     """
     with _stdout_as_stderr():
         compile_model(package, compiled)
 
 
 def planned(compiled: str, units: str) -> dict[str, int]:
-    """Return how many operations of the model Core ML plans for each device (macOS 14.4 or later).
+    """Return the number of operations that Core ML plans for each device (macOS 14.4 or later).
 
-    Constants are for no device and are not counted.
+    Constants have no device and are not counted.
     """
     plan = MLComputePlan.load_from_path(compiled, ComputeUnit[units])
     functions = plan.model_structure.program.functions.values()
@@ -68,19 +68,19 @@ def planned(compiled: str, units: str) -> dict[str, int]:
 
 
 class Model:
-    """A compiled model, loaded.
+    """A loaded, compiled model.
 
     Parameters
     ----------
     compiled
-        A folder that `compile_package` made.
+        A folder created by `compile_package`.
     units
         ``ALL``, ``CPU_ONLY``, ``CPU_AND_GPU`` or ``CPU_AND_NE``.
 
     Raises
     ------
     Exception
-        When Core ML cannot load it; the message may be a printed ``NSError``.
+        Core ML cannot load the model; the message may be a printed ``NSError``.
     """
 
     def __init__(self, compiled: str, units: str) -> None:
@@ -93,7 +93,7 @@ class Model:
         return str(self._model.compute_unit.name)
 
     def predict(self, feed: Feed) -> Feed:
-        """Run the model once; arrays go in as they lie, and those that come out are copies."""
+        """Run the model once; inputs are not copied, outputs are copies."""
         outputs: Feed = self._model.predict(feed)
         return outputs
 
@@ -105,7 +105,7 @@ def _device(device: object) -> str:
 
 @contextmanager
 def _stdout_as_stderr() -> Iterator[None]:
-    """Send to stderr what Core ML's compiler prints: a runner's stdout is for the protocol alone."""
+    """Redirect the output of Core ML's compiler to stderr: a runner's stdout is reserved for the protocol."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:

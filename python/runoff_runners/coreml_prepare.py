@@ -1,4 +1,4 @@
-"""``coreml_runner.py prepare``: compile a package once, so that processes load it without compiling."""
+"""``coreml_runner.py prepare``: compile a package once, so processes can load it without compiling."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _USAGE = "usage: coreml_runner.py prepare --model PACKAGE --folder DIR --json\n"
 
 
 def prepare(arguments: list[str], load_target: Callable[[], Target]) -> int:
-    """Find the compiled form of a package in a folder, or make it; print where it is as JSON. Return the exit code.
+    """Compile a package into a folder unless it is there already; print its path as JSON. Return the exit code.
 
     Parameters
     ----------
     arguments
-        What follows the word ``prepare``.
+        Arguments after the word ``prepare``.
     load_target
         Imports the runtime.
     """
@@ -51,7 +51,7 @@ def prepare(arguments: list[str], load_target: Callable[[], Target]) -> int:
 
 
 def digest(folder: Path) -> str:
-    """Return the SHA-256 of the lines ``SHA-256  path`` of the files in `folder`, sorted; paths begin with its name."""
+    """Return the SHA-256 of the lines ``SHA-256  path`` of all files, sorted by path; paths start at `folder`."""
     lines = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -77,7 +77,7 @@ def _prepare(package: Path, folder: Path) -> Fields:
     if path.is_dir():
         return {"path": str(path), "made": False, "key": key}
     folder.mkdir(parents=True, exist_ok=True)
-    # it gets its name when it is whole
+    # renamed when it is complete
     temporary = folder / f".{package.stem}-{short}-{os.getpid()}.{COMPILED}"
     try:
         native.compile_package(str(package), str(temporary))

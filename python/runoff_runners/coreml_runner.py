@@ -1,5 +1,5 @@
-"""Runner of the target `coreml`: Core ML through coremltools, on a Mac. With ``prepare`` it compiles a package."""
-# The clock is read before anything is imported:
+"""Runner of the target `coreml`: Core ML through coremltools, on a Mac. ``prepare`` compiles a package."""
+# The clock is read before any import:
 # ruff: noqa: E402
 
 from time import monotonic_ns
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def load_target() -> "Target":
-    """Import the runtime.
+    """Import the target and its runtime.
 
     Raises
     ------
     RunnerError
-        ``needs-macos``: on any other system, before anything is imported.
+        ``needs-macos`` on other systems, before any import.
     """
     if not _is_macos():
         raise RunnerError("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")

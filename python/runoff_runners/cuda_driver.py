@@ -1,4 +1,4 @@
-"""NVIDIA's driver, queried through its own library: can a GPU be used, and which one is it? Standard library only."""
+"""Queries NVIDIA's driver through its library: whether a GPU is usable, and which. Standard library only."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
 
@@ -13,9 +13,9 @@ _VERSION = "/proc/driver/nvidia/version"
 
 
 def unavailable_reason(cuda: str) -> str | None:
-    """Return why no NVIDIA GPU can be used here by a program made for a release of `cuda`; None when one can.
+    """Return why a program built for the CUDA release `cuda` cannot use a GPU on this machine; None if it can.
 
-    The device that counts is the first of those that ``CUDA_VISIBLE_DEVICES`` leaves.
+    The device is the first one in ``CUDA_VISIBLE_DEVICES``.
     """
     try:
         driver = ctypes.CDLL(LIBRARY)
@@ -36,9 +36,9 @@ def unavailable_reason(cuda: str) -> str | None:
 
 
 def device() -> str:
-    """Return the first GPU: its name, its index and the driver's version, as in ``NVIDIA H100 (0), driver 580.95.05``.
+    """Return the first GPU: name, index and driver version, such as ``NVIDIA H100 (0), driver 580.95.05``.
 
-    Call it only where `unavailable_reason` returned None.
+    Call it only if `unavailable_reason` returned None.
     """
     driver = ctypes.CDLL(LIBRARY)
     handle, name = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)
@@ -49,13 +49,13 @@ def device() -> str:
 
 
 def described(name: str) -> str:
-    """Return the first GPU, called `name`, as `device` does."""
+    """Return the description of the first GPU, with the given `name`, in the form of `device`."""
     version = _driver_version()
     return f"{name} (0), driver {version}" if version else f"{name} (0)"
 
 
 def _driver_version() -> str | None:
-    """Return the release of the kernel module: the first word of its line that is numbers with points between."""
+    """Return the version of the kernel module: the first word in its line that consists of digits and dots."""
     try:
         with open(_VERSION, encoding="utf-8") as file:
             words = file.readline().split()

@@ -1,4 +1,4 @@
-"""Types of the runners' parts. Imported by type checkers only, so it costs a process nothing."""
+"""Types shared by the runners. Only type checkers import this module, so it adds nothing to a process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Feed = dict[str, Array]
-"""Tensors by the name of the model's input or output, in the model's order."""
+"""Tensors by input or output name, in the model's order."""
 Fields = dict[str, Any]
-"""Part of a result or of capabilities, ready to be written as JSON."""
+"""Part of a result or of capabilities, serialisable as JSON."""
 
 
 class TensorSpec(TypedDict):
@@ -45,7 +45,7 @@ class ModelFile(TypedDict):
 
 
 class Item(TypedDict):
-    """`runoff.records.protocol.Item`, checked: the one of the two that the workload needs is there."""
+    """`runoff.records.protocol.Item`, checked: the field that the workload reads is present."""
 
     image: str
     tensors: dict[str, TensorFile]
@@ -108,35 +108,35 @@ class Request(TypedDict):
 
 
 class Marks(Protocol):
-    """Where the phases of the process are marked."""
+    """Recorder of the phases of the process."""
 
     def end(self, name: str) -> int:
-        """End the phase `name` now; return the clock in nanoseconds."""
+        """End the phase `name` now; return the current time in nanoseconds."""
 
 
 class Session(Protocol):
-    """A model that can run.
+    """A loaded model.
 
-    One on a device with separate memory has ``parts``: for ``copy_in``, ``compute`` and ``copy_out``, in this order,
-    the nanoseconds of each of its inferences.
+    On a device with separate memory, the session also has the attribute ``parts``: the durations of each inference in
+    nanoseconds, for ``copy_in``, ``compute`` and ``copy_out``, in this order.
     """
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once; the outputs can be read on the CPU when it returns."""
 
     def effective(self) -> Fields:
-        """Return `runoff.records.protocol.Effective`, read back from the runtime, without what the program adds."""
+        """Return `runoff.records.protocol.Effective` as the runtime reports it, without the fields the program adds."""
 
 
 class Images(Protocol):
-    """From image files to a batch."""
+    """A function that turns image files into a batch."""
 
     def __call__(self, paths: list[str]) -> NDArray[np.float32]:
         """Return float32 [len(paths), 3, crop, crop]."""
 
 
 class Target(Protocol):
-    """What a runner needs of its runtime. A module can be one. It may have ``PRECISIONS``, else it computes in fp32."""
+    """A runner's interface to its runtime, often a module. Without ``PRECISIONS``, it computes in fp32 only."""
 
     FORMATS: tuple[str, ...]
     MEASURES: tuple[str, ...]
@@ -146,4 +146,4 @@ class Target(Protocol):
         """Return the runtime's part of `runoff.records.protocol.Capabilities` on this machine."""
 
     def perform(self, request: Request, phases: Marks) -> Fields:
-        """Carry out the request; return the fields of the result that come from it."""
+        """Carry out the request; return the target's fields of the result."""

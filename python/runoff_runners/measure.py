@@ -1,4 +1,4 @@
-"""The loops of the measures `once`, `latency`, `accuracy` and `turns`, the same for every runtime."""
+"""The loops of the measures `once`, `latency`, `accuracy` and `turns`, shared by all runtimes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def measure(
     request: Request, session: Session, images: Images | None, phases: Marks, prefetch: Prefetch | None = None
 ) -> Fields:
-    """Carry out the request's `measure`; return the fields of the result that come from it.
+    """Carry out the request's `measure`; return its fields of the result.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def measure(
     images
         Reads and preprocesses image files (`classify` only).
     phases
-        Where ``preprocess``, ``inference`` and ``warm`` are marked.
+        Records ``preprocess``, ``inference`` and ``warm``.
     prefetch
-        The first batch, when it is being made already.
+        The first batch, if a thread is already preparing it.
     """
     loop = _Loop(request, session, images, phases, prefetch)
     kind = request["measure"]["kind"]
@@ -57,26 +57,26 @@ def measure(
 
 
 def practices(model: ModelFile) -> list[str]:
-    """Return the practice ``mapped-model`` if the model's file is mapped now, and its weights are used in place.
+    """Return the practice ``mapped-model`` if the model's file is mapped now and its weights are used in place.
 
-    Only files in a format that a runtime can use in place are looked for.
+    Only formats that a runtime can use in place are checked.
     """
     return ["mapped-model"] if model["format"] in (PREPARED, "pt") and is_mapped(model["path"]) else []
 
 
 def denormals() -> str:
-    """Return what this thread makes of numbers below the smallest normal one: ``kept`` or ``flushed`` to zero.
+    """Return how this thread treats denormal numbers: ``kept``, or ``flushed`` to zero.
 
-    It halves the smallest normal float32, 2 ** -126.
+    The test halves the smallest normal float32, 2 ** -126.
     """
     half = np.full(1, 2.0**-126, np.float32) * np.float32(0.5)
     return "kept" if half[0] else "flushed"
 
 
 def allocator() -> str | None:
-    """Return what serves ``malloc`` in this process: the preloaded library by its name, else the C library.
+    """Return the library that provides ``malloc`` in this process: a preloaded one, else the C library.
 
-    ``None`` where neither is known.
+    ``None`` if neither is known.
     """
     preloaded = environ.get("LD_PRELOAD")
     if preloaded:
@@ -94,14 +94,14 @@ def allocator() -> str | None:
 
 
 def image_decoder() -> str | None:
-    """Return the library that Pillow decodes JPEG files with, and its version; ``None`` if Pillow was not used."""
+    """Return Pillow's JPEG library and its version; ``None`` if Pillow was not used."""
     image = sys.modules.get("PIL.Image")
     version = getattr(image.core, "libjpeg_turbo_version", None) if image else None
     return f"libjpeg-turbo {version}" if version else None
 
 
 def pillow_images(request: Request) -> Images | None:
-    """Return what reads and preprocesses images with Pillow, which is imported for `classify` only."""
+    """Return the function that preprocesses images with Pillow, which is imported for `classify` only."""
     if request["workload"] != "classify":
         return None
     from runoff_runners.preprocess import preprocess
@@ -111,7 +111,7 @@ def pillow_images(request: Request) -> Images | None:
 
 
 def begin_prefetch(request: Request, images: Images | None) -> Prefetch | None:
-    """Begin the first batch of images in a thread, if the setting `overlap` is on."""
+    """Start preparing the first batch of images in a thread if the setting `overlap` is on."""
     if images is None or not request["settings"]["overlap"]:
         return None
     from runoff_runners.prefetch import Prefetch
@@ -124,19 +124,19 @@ def _image_paths(request: Request, items: list[int]) -> list[str]:
 
 
 def _first_items(request: Request) -> list[int]:
-    """Return the indices of the items of the first batch; `accuracy` does not go round to fill it."""
+    """Return the item indices of the first batch; for `accuracy` it does not wrap around."""
     items = _batch_items(request, 0)
     return items[: len(request["inputs"])] if request["measure"]["kind"] == "accuracy" else items
 
 
 def _batch_items(request: Request, first: int) -> list[int]:
-    """Return the indices of the items of a batch that begins with `first`, going round."""
+    """Return the item indices of a batch that starts with `first` and wraps around."""
     count = len(request["inputs"])
     return [(first + offset) % count for offset in range(request["settings"]["batch"])]
 
 
 class _Loop:
-    """Iterations of one session, what they took and what came out."""
+    """Iterations of one session, with their durations and outputs."""
 
     def __init__(
         self, request: Request, session: Session, images: Images | None, phases: Marks, prefetch: Prefetch | None
@@ -149,7 +149,7 @@ class _Loop:
         self._read: dict[int, Feed] = {}
         self._preprocess_ns: list[int] = []
         self._inference_ns: list[int] = []
-        # the parts of an inference on a device, a number each
+        # durations of the parts of each inference on a device
         self._parts: dict[str, list[int]] = getattr(session, "parts", {})
         self._items: list[int] = []
         self._feed: Feed = {}
@@ -158,7 +158,7 @@ class _Loop:
         self._written_inputs: list[Fields] = []
 
     def first(self) -> None:
-        """Run the first iteration, which ends the phases ``preprocess`` and ``inference``."""
+        """Run the first iteration and end the phases ``preprocess`` and ``inference``."""
         items = _first_items(self._request)
         feed, took_ns = self._first_feed(items)
         self._phases.end("preprocess")
@@ -169,7 +169,7 @@ class _Loop:
         self._items, self._feed, self._outputs = items, feed, outputs
 
     def latency(self) -> None:
-        """Run the first, the second, the warm-up, and warm iterations until both minima are met."""
+        """Run the first and second iteration, the warm-up, then warm iterations until both minima are met."""
         measured = self._request["measure"]
         first, batch = self._warm_up(), self._request["settings"]["batch"]
         enough, until = 2 + measured["min_samples"], monotonic_ns() + measured["min_ns"]
@@ -179,7 +179,7 @@ class _Loop:
         self._phases.end("warm")
 
     def turns(self) -> None:
-        """Write ``ready``, then answer every line of stdin: the items of a turn, or ``outputs``."""
+        """Write ``ready``, then respond to each line of stdin: the items of a turn, or ``outputs``."""
         self._warm_up()
         items = {str(number): number for number in range(len(self._request["inputs"]))}
         _tell("ready")
@@ -204,7 +204,7 @@ class _Loop:
         self._phases.end("warm")
 
     def fields(self) -> Fields:
-        """Return samples, written tensors and top-k; writes the last outputs."""
+        """Write the last outputs; return samples, written tensors and top-k."""
         self._write()
         samples = {"inference": _timings(self._inference_ns)}
         samples |= {name: _timings(ns) for name, ns in self._parts.items()}
@@ -217,7 +217,7 @@ class _Loop:
         return {"samples": samples, "outputs": outputs, "tensors": self._written_inputs, "top": top}
 
     def _turn(self, firsts: list[int]) -> Fields:
-        """Run an iteration from each item of `firsts` on; return the durations in nanoseconds by part."""
+        """Run one iteration starting at each item of `firsts`; return the durations in nanoseconds by part."""
         before = len(self._inference_ns)
         for first in firsts:
             self._iterate(_batch_items(self._request, first))
@@ -228,7 +228,7 @@ class _Loop:
         return took
 
     def _warm_up(self) -> int:
-        """Run the first, the second and those that are not kept; return the item that the next one begins with."""
+        """Run the first two iterations and the warm-up, which is not kept; return the first item of the next one."""
         if self._images is None:
             self._read = {number: self._read_item(number) for number in range(len(self._request["inputs"]))}
         self.first()
@@ -242,7 +242,7 @@ class _Loop:
         return next_one
 
     def _first_feed(self, items: list[int]) -> tuple[Feed, int]:
-        """Return the first batch, and how long making it took in nanoseconds."""
+        """Return the first batch, and the time to prepare it in nanoseconds."""
         if self._prefetch is not None:
             batch, took_ns = self._prefetch.take()
             return self._image_feed(batch), took_ns
@@ -274,11 +274,11 @@ class _Loop:
         return {name: read_tensor(files[name], f"inputs[{number}].tensors.{name}") for name in names}
 
     def _write(self) -> None:
-        """Write the outputs of the latest iteration for the result; the same batch again replaces its entry."""
+        """Write the outputs of the latest iteration for the result, replacing an earlier entry of the same batch."""
         self._written |= {entry["path"]: entry for entry in self._write_latest()}
 
     def _write_latest(self) -> list[Fields]:
-        """Write the outputs of the latest iteration; the same batch again replaces its file."""
+        """Write the outputs of the latest iteration, replacing earlier files of the same batch."""
         return write_tensors(self._request["outputs_dir"], self._items, self._outputs)
 
 
@@ -288,7 +288,7 @@ def _tell(line: str) -> None:
 
 
 def _read_items(line: str, items: dict[str, int]) -> list[int]:
-    """Return the indices that a line of stdin names.
+    """Parse a line of stdin into item indices.
 
     Raises
     ------
@@ -303,11 +303,11 @@ def _read_items(line: str, items: dict[str, int]) -> list[int]:
 
 
 def _join(feeds: Sequence[Feed]) -> Feed:
-    """Join items along the first axis."""
+    """Concatenate items along the first axis."""
     return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 def _timings(samples: list[int]) -> Fields:
-    """Return `runoff.records.protocol.Timings` of durations in the order in which they were taken."""
+    """Return `runoff.records.protocol.Timings` for durations in the order of measurement."""
     second = samples[1] if len(samples) > 1 else None
     return {"first_ns": samples[0], "second_ns": second, "warm_ns": samples[2:]}

@@ -1,4 +1,4 @@
-"""Checks that the model, the request and the items fit together. Standard library only."""
+"""Checks that the model, the request and the items match. Standard library only."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH112, PTH113
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def model_path(request: Request, *, folder: bool = False) -> str:
-    """Return the path of the model's file, or of its `folder` where the format is one.
+    """Return the path of the model's file, or of its folder if the format is a `folder`.
 
     Raises
     ------
@@ -31,24 +31,24 @@ def model_path(request: Request, *, folder: bool = False) -> str:
 
 
 def unreadable(request: Request, reason: str) -> RunnerError:
-    """Return the failure for a model's file that the runtime refuses."""
+    """Return the failure for a model file that the runtime cannot load."""
     model = request["model"]
     message = f"model.path: {model['path']} cannot be loaded: {reason}"
     return RunnerError("model-unreadable", message, f"make it again: runoff export --force {model['name']}")
 
 
 def mismatch(message: str) -> RunnerError:
-    """Return the failure for a request that does not fit the model."""
+    """Return the failure for a request that does not match the model."""
     return RunnerError("model-mismatch", message, "compare the request with the model's manifest")
 
 
 def check_items(request: Request) -> None:
-    """Check that the tensors of every item are the model's inputs in the request.
+    """Check that the tensors of each item match the request's model inputs.
 
     Raises
     ------
     RunnerError
-        ``model-mismatch``: another set of names, another dtype or another shape.
+        ``model-mismatch``: names, dtypes or shapes differ.
     """
     if request["workload"] != "tensor":
         return
@@ -63,12 +63,12 @@ def check_items(request: Request) -> None:
 
 
 def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
-    """Check the model's inputs against those in the request.
+    """Check the inputs of the model file against the request.
 
     Parameters
     ----------
     found
-        Inputs as the runtime reports them.
+        Inputs reported by the runtime.
     request
         The request.
 
@@ -91,12 +91,12 @@ def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
 
 
 def check_whole_batches(request: Request) -> None:
-    """Check that no batch is smaller than the others, where its size is part of the session.
+    """Check that all batches are full, for a session with a fixed batch size.
 
     Raises
     ------
     RunnerError
-        ``bad-request``: the last one of ``accuracy`` would be.
+        ``bad-request``: the last batch of ``accuracy`` would be smaller.
     """
     provider, batch, items = request["settings"]["provider"], request["settings"]["batch"], len(request["inputs"])
     if request["measure"]["kind"] == "accuracy" and items % batch:
@@ -106,12 +106,12 @@ def check_whole_batches(request: Request) -> None:
 
 
 def output_names(request: Request, found: Iterable[str]) -> list[str]:
-    """Return the names of the outputs that the request wants, of those that are `found` in the model's file.
+    """Return the names of the requested outputs; if none are requested, of all outputs `found` in the model file.
 
     Raises
     ------
     RunnerError
-        ``model-mismatch``: one is missing.
+        ``model-mismatch``: a requested output is missing.
     """
     wanted, known = [spec["name"] for spec in request["model"]["outputs"]], list(found)
     if not set(wanted) <= set(known):
@@ -134,6 +134,6 @@ def _check_item(file: TensorFile, spec: TensorSpec, where: str) -> None:
 
 
 def _agree(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
-    """Return whether two shapes can be those of one tensor; `None` is a dynamic dimension."""
+    """Return whether two shapes are compatible; `None` is a dynamic dimension."""
     pairs = zip(one, other, strict=False)
     return len(one) == len(other) and all(a is None or b is None or a == b for a, b in pairs)

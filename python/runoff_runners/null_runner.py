@@ -1,5 +1,5 @@
-"""Runner of the target `null-python`: computes nothing, and so shows what a Python process costs."""
-# The clock is read before anything is imported:
+"""Runner of the target `null-python`: computes nothing, to show the cost of a Python process."""
+# The clock is read before any import:
 # ruff: noqa: E402
 
 from time import monotonic_ns
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_target() -> "Target":
-    """Import nothing but what answers."""
+    """Import the target; there is no runtime."""
     from runoff_runners import target_null
 
     return target_null

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU: what it needs, how its providers are requested, and inferences in the GPU's memory."""
+"""ONNX Runtime on an NVIDIA GPU: its libraries, its providers, and inferences in GPU memory."""
 
 from __future__ import annotations
 
@@ -25,85 +25,85 @@ if TYPE_CHECKING:
     Providers = list[tuple[str, dict[str, str]]]
 
 DEVICE = "cuda"
-"""What ONNX Runtime calls the memory of an NVIDIA GPU."""
+"""ONNX Runtime's name for the memory of an NVIDIA GPU."""
 _FAILED = "Failed to load "
 _WITHOUT = {
     "fallback to CPU EP has been explicitly disabled": ("cuda", "tensorrt"),
     "Please install TensorRT libraries": ("tensorrt",),
 }
-"""ONNX Runtime's message when a provider is missing, and the providers. TensorRT is requested before CUDA."""
+"""ONNX Runtime's messages if a provider is missing, and the providers. TensorRT is requested before CUDA."""
 _FAILURE = " failure "
 _GPU = " ; GPU="
 _FULL = "Failed to allocate memory for requested buffer of size "
 _NO_MEMORY = ("out of memory", _FULL)
 _NO_ENGINE = "TensorRT EP "
-"""Messages of TensorRT's provider begin so: ``TensorRT EP failed to create engine from network ...``."""
+"""Prefix of messages of TensorRT's provider: ``TensorRT EP failed to create engine from network ...``."""
 _FATAL = 4
 _NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _WORDS = {"cuda": "CUDA", "tensorrt": "TensorRT"}
-# float32 is float32: TF32 would round what goes into a product to 10 bits. TensorRT has no such option; the variable
-# NVIDIA_TF32_OVERRIDE=0, which runoff gives to every runner, is for it.
+# Keep full float32: TF32 rounds the inputs of a product to 10 bits. TensorRT has no such option; runoff sets
+# NVIDIA_TF32_OVERRIDE=0 for every runner instead.
 _OPTIONS = {"use_tf32": "0"}
 _CUDNN = "libcudnn.so.9"
 _TENSORRT = ("libnvinfer.so.10", "libnvonnxparser.so.10")
 _PLUGINS = "libnvinfer_plugin.so.10"
-"""Most models do without."""
+"""Optional: most models need no plugins."""
 _TENSORRT_WHEEL = os.path.join("..", "tensorrt_libs")  # noqa: PTH118 (pathlib would cost milliseconds)
 
 
 def unavailable() -> dict[str, str]:
-    """Return why each of ``cuda`` and ``tensorrt`` cannot be used here; nothing for one that can.
+    """Return the reasons why ``cuda`` and ``tensorrt`` are unavailable on this machine, by provider.
 
-    Loads the libraries of a provider that passes.
+    Available providers are not included; their libraries are loaded.
     """
     found = {provider: unavailable_reason(provider) for provider in _NAMES}
     return {provider: reason for provider, reason in found.items() if reason}
 
 
 def unavailable_reason(provider: str) -> str | None:
-    """Return why `provider` cannot be used here; None when it can, with its libraries loaded."""
+    """Return why `provider` is unavailable on this machine; None if it is available, with its libraries loaded."""
     if _NAMES[provider] not in ort.get_available_providers():
         return f"this build of ONNX Runtime has no {_WORDS[provider]} provider"
     missing = cuda_driver.unavailable_reason(ort.cuda_version)
     if missing:
         return missing
     names = _load_cuda() or (_load_tensorrt() if provider == "tensorrt" else [])
-    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not here" if names else None
+    return f"{', '.join(names)} not found" if names else None
 
 
 def prepare(provider: str) -> Providers:
-    """Return what a session on `provider` is made with, once everything that it needs has been loaded.
+    """Load the libraries of `provider`; return the providers and options for a session.
 
-    TensorRT is followed by CUDA, for the operations that it leaves. The CPU is never named.
+    TensorRT is followed by CUDA, which runs the operations that TensorRT does not support. The CPU is never included.
 
     Raises
     ------
     RunnerError
-        ``provider-unavailable``, with what is missing.
+        ``provider-unavailable``, with the reason.
     """
     reason = unavailable_reason(provider)
     if reason:
         raise _unavailable(provider, reason)
-    # what goes wrong is raised; ONNX Runtime would log it to stderr as well
+    # failures are raised; ONNX Runtime would also log them to stderr
     ort.set_default_logger_severity(_FATAL)
     own: Providers = [(_NAMES[provider], {})] if provider == "tensorrt" else []
     return [*own, (_NAMES["cuda"], _OPTIONS)]
 
 
 def _load_cuda() -> list[str]:
-    """Load the CUDA and cuDNN libraries of NVIDIA's wheels, or the system's; return the names of those not found."""
+    """Load the CUDA and cuDNN libraries of NVIDIA's wheels, or the system's; return the names of missing ones."""
     printed = io.StringIO()
-    with redirect_stdout(printed):  # it prints what it does not find
+    with redirect_stdout(printed):  # preload_dlls prints the names of missing libraries
         ort.preload_dlls()
     lines = [line for line in printed.getvalue().splitlines() if line.startswith(_FAILED)]
     names = [os.path.basename(line.removeprefix(_FAILED).partition(":")[0]) for line in lines]  # noqa: PTH119
-    # it does not report this one
+    # preload_dlls does not report this one
     cudnn = [] if mapped_library(_CUDNN) else [_CUDNN]
     return list(dict.fromkeys(names + cudnn))
 
 
 def _load_tensorrt() -> list[str]:
-    """Load TensorRT's libraries, the system's or those of its wheel; return the names of those not found."""
+    """Load TensorRT's libraries, the system's or those of its wheel; return the names of missing ones."""
     wheel = os.path.join(os.path.dirname(ort.__file__), _TENSORRT_WHEEL)  # noqa: PTH118, PTH120
     wanted = (_TENSORRT[0], _PLUGINS, _TENSORRT[1])
     missing = [name for name in wanted if not (_loads(name) or _loads(os.path.join(wheel, name)))]  # noqa: PTH118
@@ -118,7 +118,7 @@ def _loads(library: str) -> bool:
 
 
 def failure(provider: str, error: Exception) -> RunnerError | None:
-    """Return why `provider` itself gave the `error` when a session was made; None when it was not its doing."""
+    """Return the failure if `provider` caused the `error` while a session was created, else None."""
     text = str(error)
     library = _not_loaded(provider, text)
     if library:
@@ -135,21 +135,21 @@ def failure(provider: str, error: Exception) -> RunnerError | None:
 
 
 def _short_reason(text: str) -> str | None:
-    """Return what the GPU or TensorRT failed at, without the places in ONNX Runtime's own code; None when neither."""
+    """Return an error of the GPU or TensorRT, without ONNX Runtime's source locations; None for other errors."""
     for words in (_FULL, _NO_ENGINE):
         _, found, more = text.partition(words)
         if found:
             return one_line(f"{found}{more}")
-    # as in "... CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=..."
+    # such as "... CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=..."
     before, _, after = text.partition(_FAILURE)
     words, failed, _ = after.partition(_GPU)
     return f"{before.split()[-1]}{_FAILURE}{one_line(words)}" if failed else None
 
 
 def _not_loaded(provider: str, text: str) -> str | None:
-    """Return the library of a provider that ONNX Runtime did not load; None if `text` is another message.
+    """Return the provider library that ONNX Runtime failed to load; None if `text` is another message.
 
-    It only logs that, and goes on without, until it stumbles over the provider's absence.
+    ONNX Runtime only logs a library that fails to load. The error comes later, from the missing provider.
     """
     names = [name for words, names in _WITHOUT.items() if words in text for name in names if name in ("cuda", provider)]
     libraries = [f"libonnxruntime_providers_{name}.so" for name in names]
@@ -170,12 +170,12 @@ def _unavailable(provider: str, reason: str, hint: str = cuda_driver.HINT) -> Ru
 
 
 def check_assignment(session: ort.InferenceSession, provider: str) -> None:
-    """Check that TensorRT took a part of the model, where it is the `provider`; CUDA takes what it leaves.
+    """If `provider` is TensorRT, check that it runs part of the model; CUDA runs the rest.
 
     Raises
     ------
     RunnerError
-        ``provider-unavailable``: CUDA would do all of the work.
+        ``provider-unavailable``: CUDA would run the entire model.
     """
     if provider != "tensorrt":
         return
@@ -185,19 +185,19 @@ def check_assignment(session: ort.InferenceSession, provider: str) -> None:
 
 
 class DeviceModel:
-    """A session whose inputs and outputs stay in the memory of a device; what is copied there and back is timed apart.
+    """A session whose inputs and outputs stay in the memory of a device. Copies are timed separately.
 
     Parameters
     ----------
     session
         The loaded model.
     inputs
-        The model's inputs. When their shapes are known, the buffers are allocated here; else by the first inference,
-        and again whenever shapes change.
+        The model's inputs. If their shapes are known, the buffers are allocated here. Otherwise the first inference
+        allocates them. They are allocated again whenever shapes change.
     outputs
-        The outputs that are wanted. One whose shape is not known is allocated by ONNX Runtime in each inference.
+        The requested outputs. ONNX Runtime allocates outputs of unknown shape in each inference.
     device
-        What ONNX Runtime calls the device: ``cuda``; in tests ``cpu``.
+        ONNX Runtime's name for the device: ``cuda``; in tests ``cpu``.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class DeviceModel:
             self._allocate(inputs)
 
     def run(self, feed: Feed) -> Feed:
-        """Run the model once, from arrays on the host to arrays on the host; the device is idle when it returns."""
+        """Run the model once, with host arrays as inputs and outputs; the device is idle when this returns."""
         began = monotonic_ns()
         specs: list[TensorSpec] = [
             {"name": name, "dtype": array.dtype.name, "shape": [*array.shape]} for name, array in feed.items()
@@ -223,12 +223,12 @@ class DeviceModel:
             self._allocate(specs)
         for name, array in feed.items():
             self._inputs[name].update_inplace(array)
-            # what an operation on the GPU reads on the host is copied there when it is bound, and only then
+            # an input that a GPU operation reads on the host is copied to the host only when it is bound
             self._binding.bind_ortvalue_input(name, self._inputs[name])
         self._binding.synchronize_inputs()
         copied = monotonic_ns()
         for name in self._free:
-            # else the output of the run before is what this one has to fill
+            # otherwise this run would have to fill the output of the previous one
             self._binding.bind_output(name, self._device)
         self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()
@@ -240,7 +240,7 @@ class DeviceModel:
         return {spec["name"]: output for spec, output in zip(self._outputs, outputs, strict=True)}
 
     def _allocate(self, inputs: Sequence[TensorSpec]) -> None:
-        """Make buffers on the device for these inputs, and for the outputs whose shapes are known."""
+        """Allocate buffers on the device for these inputs, and for the outputs of known shape."""
         self._free = [spec["name"] for spec in self._outputs if None in spec["shape"]]
         self._binding = self._session.io_binding()
         self._inputs = {spec["name"]: self._buffer(spec) for spec in inputs}
@@ -256,5 +256,5 @@ class DeviceModel:
 
 
 def _kinds(specs: Sequence[TensorSpec]) -> Kinds:
-    """Return shapes and dtypes by name; the bytes of another dtype would be taken for this one's."""
+    """Return shapes and dtypes by name: a buffer cannot be reused for another dtype."""
     return {spec["name"]: (spec["shape"], spec["dtype"]) for spec in specs}

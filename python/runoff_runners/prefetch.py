@@ -1,8 +1,8 @@
-"""The first batch of images, made in a thread while the runtime starts and the model loads."""
+"""Preparing the first batch of images in a thread while the runtime starts and the model loads."""
 
 from __future__ import annotations
 
-# threading would add a millisecond to the process; nothing else that the runners import needs it
+# importing threading would add a millisecond to the process, and no other import of the runners needs it
 from _thread import allocate_lock, start_new_thread
 from time import monotonic_ns
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Prefetch:
-    """A batch that is being made.
+    """A batch that a thread is preparing.
 
-    Everything that the thread will need has to be imported before: two threads that import NumPy at a time break it.
+    Import all modules that the thread needs before: importing NumPy in two threads concurrently breaks it.
 
     Parameters
     ----------
     images
         Reads and preprocesses image files.
     paths
-        The batch.
+        Image files of the batch.
     """
 
     def __init__(self, images: Images, paths: list[str]) -> None:
@@ -37,12 +37,12 @@ class Prefetch:
         start_new_thread(self._make, ())
 
     def take(self) -> tuple[NDArray[np.float32], int]:
-        """Wait for the batch; return it, and how long making it took in nanoseconds.
+        """Wait for the batch; return it, and the time to prepare it in nanoseconds.
 
         Raises
         ------
         BaseException
-            What was raised while it was made.
+            The exception raised in the thread, if any.
         """
         self._made.acquire()
         self._taken.release()
@@ -54,9 +54,9 @@ class Prefetch:
         began = monotonic_ns()
         try:
             self._batch = self._images(self._paths)
-        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
+        except BaseException as error:  # noqa: BLE001 (raised again by `take`)
             self._error = error
         self._took_ns = monotonic_ns() - began
         self._made.release()
-        # the thread stays until then: a session's threads are counted by how many there are before and after it
+        # keep the thread alive until then: a session's threads are counted as the difference before and after loading
         self._taken.acquire()

@@ -1,6 +1,6 @@
-"""From image files to a tensor, with Pillow and NumPy.
+"""Image files to a tensor, with Pillow and NumPy.
 
-The formats and their meaning are in ``protocol/README.md``; messages are those of the Rust core, ``image/mod.rs``.
+``protocol/README.md`` defines the formats. Messages are the same as in the Rust core, ``image/mod.rs``.
 """
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Preprocess
 
 MAX_PIXELS = 178_956_970
-"""Largest image: Pillow's own default for what it refuses as a decompression bomb."""
+"""Maximum image size: Pillow's default limit for decompression bombs."""
 
-# The size is checked below, before anything is decoded; Pillow would warn at half of it already.
+# The size is checked below, before decoding; Pillow would already warn at half the limit.
 Image.MAX_IMAGE_PIXELS = None
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",
@@ -68,10 +68,10 @@ def preprocess(paths: Sequence[str], spec: Preprocess) -> NDArray[np.float32]:
 
 
 def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, float, float, float]:
-    """Return the part of a `width` x `height` image that resizing and cutting out the middle would keep.
+    """Return the part of a `width` x `height` image that resizing and centre cropping keep.
 
-    Resizing only this part gives the same pixels for less work, up to rounding: Pillow rounds to whole steps between
-    its horizontal and its vertical pass, and which of them comes first depends on the sizes.
+    Resizing only this part gives the same pixels for less work, except for rounding: Pillow rounds to integers between
+    its horizontal and its vertical pass, and their order depends on the sizes.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, fl
 
 
 def _read(path: str, spec: Preprocess) -> Image.Image:
-    """Return the image cut to size, RGB."""
+    """Return the image in RGB, resized and cropped."""
     try:
         with open(path, "rb") as file:
             head = file.read(34)
@@ -102,14 +102,14 @@ def _read(path: str, spec: Preprocess) -> Image.Image:
         return _decode(path, name, spec)
     except RunnerError:
         raise
-    except Exception as error:  # Pillow's plugins raise whatever they stumble over
+    except Exception as error:  # Pillow's plugins raise all kinds of exceptions
         raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
 
 
 def _decode(path: str, name: str, spec: Preprocess) -> Image.Image:
-    # in case the file's name ends differently: Pillow would import all of its plugins to find the right one
+    # if the file has another extension, Pillow would import all of its plugins to find the right one
     import_module(f"PIL.{name if name == 'WebP' else name.capitalize()}ImagePlugin")
-    # by its path: of an open file, Pillow does not see the name, and imports five plugins
+    # open by path: for an open file, Pillow does not see the name and imports five plugins
     with Image.open(path, formats=(name,)) as image:
         if image.width * image.height > MAX_PIXELS:
             message = f"image {path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
@@ -123,20 +123,20 @@ def _decode(path: str, name: str, spec: Preprocess) -> Image.Image:
 
 
 def _format_of(head: bytes) -> str | None:
-    """Return the name of the format of a file that begins with `head`; None if it is not one that is read."""
+    """Return the format of a file that starts with `head`; None if it is not supported."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     return next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), None)
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return the image, which is loaded by this, as it was seen, with 8 bits per channel."""
+    """Load the image; return it upright, with 8 bits per channel."""
     image.load()
     block, upright = image.info.get("exif"), image
     if image.mode.startswith("I;16"):
-        # Pillow itself would clip the values to 255
+        # Pillow would clip the values to 255
         upright = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    # of TIFF files Pillow has applied the orientation when it loaded them
+    # for TIFF files, Pillow applied the orientation when it loaded the image
     turn = _TURNS.get(_orientation(block)) if block else None
     return upright if turn is None else upright.transpose(turn)
 
@@ -147,18 +147,18 @@ def _orientation(block: bytes) -> int:
     try:
         exif.load(block)
         return int(exif.get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 (a damaged block raises whatever its reader stumbles over)
+    except Exception:  # noqa: BLE001 (the reader raises all kinds of exceptions for a damaged block)
         return 1
 
 
 def _check_bmp(head: bytes, name: str) -> None:
-    """Check that Rust reads a BMP file too, by its bits per pixel and its compression."""
+    """Check that the Rust core also supports the BMP file, by bits per pixel and compression."""
     if name == "BMP" and not (head[28:30] in (b"\x08\0", b"\x18\0", b"\x20\0") and head[30:34] == bytes(4)):
         raise ValueError("a BMP file of a kind that is not read")
 
 
 def _check_tiff(image: ImageFile.ImageFile) -> None:
-    """Check that Rust reads a TIFF file too: see ``protocol/README.md``, Images."""
+    """Check that the Rust core also supports the TIFF file: see ``protocol/README.md``, Images."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     assert isinstance(image, TiffImageFile)  # noqa: S101 (for the type checker)

@@ -1,4 +1,4 @@
-"""Memory and threads of this process. `None` if the system does not report them."""
+"""Memory and threads of this process; `None` if the system does not report them."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH119, PTH123, PTH208
 
@@ -9,7 +9,7 @@ import sys
 
 
 def resident_bytes() -> int | None:
-    """Return the resident set of this process in bytes (Linux)."""
+    """Return the resident set size of this process in bytes (Linux)."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -18,9 +18,10 @@ def resident_bytes() -> int | None:
 
 
 def peak_bytes() -> int | None:
-    """Return the high-water mark of the resident set in bytes.
+    """Return the peak resident set size in bytes.
 
-    ``VmHWM`` on Linux, because ``ru_maxrss`` of a child starts at its parent's; ``ru_maxrss`` on macOS, in bytes there.
+    This is ``VmHWM`` on Linux, because ``ru_maxrss`` of a child starts at its parent's value, and ``ru_maxrss`` on
+    macOS, where it is in bytes.
     """
     try:
         with open("/proc/self/status", "rb") as file:
@@ -57,7 +58,7 @@ def is_mapped(path: str) -> bool:
 
 
 def _mapped_files() -> list[str]:
-    """Return the paths of all mappings of this process, one file several times; empty if the system lists none."""
+    """Return the path of every mapping of this process, with duplicates; empty if the system does not list them."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             return [line[line.index("/") :].rstrip("\n") for line in file if "/" in line]

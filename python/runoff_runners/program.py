@@ -1,4 +1,4 @@
-"""The program that every Python runner is: arguments, ``--capabilities``, the result, the exit code."""
+"""The main program of every Python runner: arguments, ``--capabilities``, the result, the exit code."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH112, PTH119
 
@@ -34,7 +34,7 @@ _USAGE = "usage: RUNNER --request FILE --result FILE | --capabilities\n"
 
 
 def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
-    """Run the program and return its exit code, or leave the process at once, without its tear-down.
+    """Run the program and return its exit code, or exit the process immediately, without teardown.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
     load_target
         Imports the runtime.
     began_ns
-        Clock at the first line of the runner's own code.
+        Time at the first line of the runner's own code, in nanoseconds.
     """
     arguments = sys.argv[1:]
     if arguments in (["--capabilities"], ["--probe"]):
@@ -67,7 +67,7 @@ def main(name: str, load_target: Callable[[], Target], began_ns: int) -> int:
 
 
 class _Runner:
-    """One request and its answer."""
+    """One request and its result."""
 
     def __init__(self, name: str, load_target: Callable[[], Target], began_ns: int) -> None:
         self.exit_code = 0
@@ -78,7 +78,7 @@ class _Runner:
         self._case = ""
 
     def answer(self, path: str) -> Fields:
-        """Carry out the request in `path`; return the result, whatever happens."""
+        """Carry out the request in `path`; return the result, also of a failure."""
         try:
             result = self._perform(path)
         except RunnerError as error:
@@ -101,12 +101,12 @@ class _Runner:
         request = check_request(document)
         _check_preloaded()
         settings, measure = request["settings"], request["measure"]
-        # or NumPy's BLAS, which nothing here uses, would start a thread per core, and they spin for a while
+        # without this, NumPy's BLAS, which is not used, starts one thread per core, and these spin for a while
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings["threads"]))
         if settings["teardown"] == "skip" and measure["kind"] == "once":
-            # imports alone make the collector search for cycles many times; this process leaves them to the system
+            # imports trigger many garbage collections; this process leaves cycles to the system
             gc.disable()
-        # where anything fails from here on, a thread may still be at work on the first batch
+        # after a failure from here on, a thread may still be preparing the first batch
         self.leaves_at_once = bool(settings["overlap"])
         self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))
         target = self._load_target()
@@ -124,7 +124,7 @@ class _Runner:
 
 
 def _ignored(request: Request, target: Target) -> list[str]:
-    """Return the requested settings that are not applied; not every format is that of a prepared file."""
+    """Return the requested settings that are not applied; `prepared` needs the format of a prepared file."""
     settings, is_prepared = request["settings"], request["model"]["format"] in (PREPARED, COMPILED)
     requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
@@ -132,7 +132,7 @@ def _ignored(request: Request, target: Target) -> list[str]:
 
 
 def _check_capabilities(request: Request, target: Target, name: str) -> None:
-    """Check the request against the runner's capabilities, and that its folder exists."""
+    """Check the request against the runner's capabilities, and that its outputs folder exists."""
     requested = (
         ("model.format", request["model"]["format"], target.FORMATS),
         ("measure.kind", request["measure"]["kind"], target.MEASURES),
@@ -155,7 +155,7 @@ def _precisions(target: Target) -> tuple[str, ...]:
 
 
 def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
-    """Print what the runner can do here as JSON; return 0, or 3 where it cannot run."""
+    """Print the runner's capabilities on this machine as JSON; return 0, or 3 if it cannot run."""
     capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
     code = 0
     try:
@@ -182,7 +182,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
 
 
 def _check_preloaded() -> None:
-    """Check that ``LD_PRELOAD`` was obeyed: of a library that it does not find, the system only warns.
+    """Check that the libraries in ``LD_PRELOAD`` are loaded: the system only warns if one is not found.
 
     Raises
     ------
@@ -196,12 +196,12 @@ def _check_preloaded() -> None:
 
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:
-    """Return the failure of a runner whose environment is missing a module."""
+    """Return the failure for a module missing from the runner's environment."""
     return RunnerError("runtime-missing", one_line(error), f"make the environment: nox -s {name}")
 
 
 def _unforeseen(error: Exception) -> RunnerError:
-    """Return the failure for an exception that nothing else caught."""
+    """Return the failure for an unexpected exception."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return RunnerError("no-space", one_line(error), "free some space on the disk of outputs_dir")
     import traceback

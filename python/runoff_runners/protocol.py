@@ -1,6 +1,6 @@
-"""What Python runners share: failures, phases, the result file.
+"""Shared parts of the Python runners: failures, phases, the result file.
 
-Standard library only, and as little of it as possible: its import is part of what is measured.
+Standard library only, and as little of it as possible: imports are part of the measured time.
 """
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH105, PTH108, PTH110, PTH123
@@ -29,24 +29,24 @@ OPTIONAL_SETTINGS = (
     "prepared",
     "overlap",
 )
-"""Settings that may be null, which leaves the runtime's own default."""
+"""Settings that may be null, which means the runtime's default."""
 PREPARED = "ort"
 COMPILED = "mlmodelc"
-"""Formats of files that were prepared on the machine that runs them: of ONNX Runtime, of Core ML."""
+"""Formats of files prepared on the machine that runs them, by ONNX Runtime and Core ML."""
 _UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos")
 
 
 class RunnerError(Exception):
-    """A failure that the protocol has a kind for.
+    """A failure of a kind that the protocol defines.
 
     Parameters
     ----------
     kind
         One of the kinds in ``protocol/README.md``.
     message
-        What went wrong and which file or field is at fault; one line.
+        Cause, with the file or field at fault; one line.
     hint
-        What to do next.
+        Next step for the user.
     """
 
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
@@ -62,19 +62,19 @@ class RunnerError(Exception):
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the runner that ends with this failure."""
+        """Exit code of a runner that fails with this error."""
         if self.kind in _UNSUPPORTED:
             return 3
         return 2 if self.kind == "bad-request" else 1
 
 
 class Phases:
-    """The phases of the process, each beginning where the one before it ended.
+    """The phases of the process, without gaps: each starts at the end of the previous one.
 
     Parameters
     ----------
     began_ns
-        Clock at the first line of the runner's own code.
+        Time at the first line of the runner's own code, in nanoseconds.
     """
 
     def __init__(self, began_ns: int) -> None:
@@ -84,13 +84,13 @@ class Phases:
         self._with_memory = False
 
     def begin(self, spawn_ns: int | None, *, with_memory: bool) -> None:
-        """Set what only the request knows: when the process was spawned, and whether memory is read."""
+        """Apply the request: the time when the process was spawned, and whether memory is read after each phase."""
         self._with_memory = with_memory
         if spawn_ns is not None:
             self.done.append({"name": "start", "start_ns": spawn_ns, "end_ns": self._began_ns})
 
     def end(self, name: str) -> int:
-        """End the phase `name` now; return the clock in nanoseconds."""
+        """End the phase `name` now; return the current time in nanoseconds."""
         now = monotonic_ns()
         self.done.append({"name": name, "start_ns": self._began_ns, "end_ns": now})
         self._began_ns = now
@@ -102,13 +102,13 @@ class Phases:
 
 
 def one_line(text: object) -> str:
-    """Return the first line of `text` that is not empty, cut at 500 characters."""
+    """Return the first non-empty line of `text`, truncated to 500 characters."""
     lines = str(text).strip().splitlines() or [""]
     return lines[0].strip()[:500]
 
 
 def write_json(path: str, fields: Fields) -> None:
-    """Write `fields` to `path` under a temporary name, then rename: nobody reads half of it."""
+    """Write `fields` to a temporary file, then rename it to `path`, so readers never see a partial file."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as file:

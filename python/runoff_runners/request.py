@@ -1,4 +1,4 @@
-"""Reads and checks the request. Standard library only."""
+"""Reading and checking the request. Standard library only."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     Alternatives: TypeAlias = "tuple[Shape, ...]"
     Shape: TypeAlias = "type | range | set[str] | set[int] | Alternatives | list[Shape] | dict[str, Shape]"
 
-# A shape is a type, a range of integers, a set of words, a tuple of alternatives, a list of one shape for all
-# elements, or a dict of fields ("?" marks optional ones, "*" is any name).
+# A shape is a type, a range of integers, a set of values, a tuple of alternatives, a list with one shape for all
+# elements, or a dict of fields ("?" marks optional fields, "*" any name).
 _COUNT = range(1 << 63)
 _POSITIVE = range(1, 1 << 63)
+_THREADS = range(1, 1025)
 _NONE = type(None)
 _SPEC: dict[str, Shape] = {"name": str, "dtype": str, "shape": [(int, _NONE)]}
 _FILE: dict[str, Shape] = {"path": str, "dtype": str, "shape": [int]}
 _SETTINGS: dict[str, Shape] = {
-    "threads?": _POSITIVE,
-    "inter_threads?": (_POSITIVE, _NONE),
+    "threads?": _THREADS,
+    "inter_threads?": (_THREADS, _NONE),
     "optimization?": ({"disable", "basic", "extended", "all"}, _NONE),
     "spinning?": (bool, _NONE),
     "arena?": (bool, _NONE),
@@ -96,12 +97,12 @@ _DEFAULTS = {
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """Read the JSON object in the file `path`, unchecked.
+    """Read the JSON object in the file `path` without checking its fields.
 
     Raises
     ------
     RunnerError
-        ``bad-request``: the file cannot be read or holds no JSON object.
+        ``bad-request``: the file cannot be read or is not a JSON object.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -121,7 +122,7 @@ def check_request(document: dict[str, Any]) -> Request:
     Raises
     ------
     RunnerError
-        ``bad-request``: another protocol version, or a field that is unknown, missing or of the wrong kind.
+        ``bad-request``: unsupported protocol version, or a field that is unknown, missing or of the wrong type.
     """
     version = document.get("protocol", VERSION)
     if version != VERSION:
@@ -136,14 +137,14 @@ def check_request(document: dict[str, Any]) -> Request:
     measure = filled["measure"]
     _check(measure.get("kind"), set(_MEASURES), "measure.kind")
     _check(measure, _MEASURES[measure["kind"]], "measure")
-    # Its fields have just been checked.
+    # The fields were checked above.
     request: Request = filled  # type: ignore[assignment]
     _check_workload(request)
     return request
 
 
 def _check_workload(request: Request) -> None:
-    """Check that the items are of the kind that the workload reads."""
+    """Check that each item has the field that the workload reads."""
     needed = "image" if request["workload"] == "classify" else "tensors"
     if not request["inputs"]:
         raise _bad("inputs: is empty", "name at least one item")
@@ -157,7 +158,7 @@ def _check_workload(request: Request) -> None:
 
 
 def _check_preprocess(request: Request) -> None:
-    """Check what only `classify` needs: one model input, and a crop that fits into the resized image."""
+    """Check the requirements of `classify`: one model input, and a crop that fits into the resized image."""
     preprocess = request["preprocess"]
     if preprocess is None:
         raise _bad("preprocess: is missing, workload 'classify' needs it")
@@ -173,7 +174,7 @@ def _check_preprocess(request: Request) -> None:
 
 
 def _check(value: object, shape: Shape, where: str) -> None:
-    """Raise ``bad-request`` where `value` has not the `shape`; `where` is its field's name."""
+    """Raise ``bad-request`` if `value` does not have the `shape`; `where` is the name of its field."""
     if isinstance(shape, tuple):
         if type(value) not in shape:
             _check(value, shape[0], where)
@@ -204,7 +205,7 @@ def _check_fields(value: object, fields: dict[str, Any], where: str) -> None:
 
 
 def _fits(value: object, shape: Shape) -> bool:
-    """Return whether a single value is of the kind `shape`."""
+    """Return whether a scalar value matches `shape`."""
     if isinstance(shape, range):
         return type(value) is int and value in shape
     if isinstance(shape, set):
@@ -215,9 +216,10 @@ def _fits(value: object, shape: Shape) -> bool:
 
 
 def _expected(shape: Shape) -> str:
-    """Return words for what was expected."""
+    """Describe the expected value for a message."""
     if isinstance(shape, range):
-        return f"a whole number from {shape.start}"
+        end = "" if shape.stop == _COUNT.stop else f" to {shape.stop - 1}"
+        return f"a whole number from {shape.start}{end}"
     if isinstance(shape, set):
         return "one of " + ", ".join(sorted(map(repr, shape)))
     words: dict[Shape, str] = {
@@ -231,7 +233,7 @@ def _expected(shape: Shape) -> str:
 
 
 def _kind_of(value: object) -> str:
-    """Return words for what was found."""
+    """Describe the actual value for a message."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Core ML as its Python users call it: coremltools compiles a package, loads it and predicts."""
+"""Core ML as used from Python: coremltools compiles a package, loads it and predicts."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH118
 
@@ -33,26 +33,26 @@ _UNITS = {
     "coreml-ne": "CPU_AND_NE",
 }
 _NEEDED = {"CPU_AND_GPU": "gpu", "CPU_AND_NE": "neural-engine"}
-"""The device without which Core ML would silently run these compute units on the CPU."""
+"""The device that these compute units need: without it, Core ML silently runs on the CPU."""
 _REPORTS_DEVICES, _REPORTS_PLANS = (14,), (14, 4)
-"""Versions of macOS from which on Core ML reports its devices, and which it plans to use."""
+"""First versions of macOS that report Core ML's devices, and the planned devices."""
 # a printed NSError: { NSLocalizedDescription = "words"; ... }
 _DESCRIPTION = re.compile(r'NSLocalizedDescription\s*=\s*("?)(.+?)\1;', re.DOTALL)
 
 
 def capabilities() -> Fields:
-    """Return what Core ML can do on this machine."""
+    """Return Core ML's capabilities on this machine."""
     here = _devices()
     providers = [name for name, units in _UNITS.items() if _NEEDED.get(units, "cpu") in here]
     return {**_runtime(), "providers": providers}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Carry out the request; return the fields of the result that come from it."""
+    """Carry out the request; return the target's fields of the result."""
     _check_settings(request)
     images = pillow_images(request)
     phases.end("imports")
-    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
     compiled = _compiled(request, phases)
     session = _Session(request, compiled)
@@ -71,7 +71,7 @@ class _Session:
             raise unreadable(request, reason(error)) from error
         self._compiled = compiled
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
-        # asking for the plan takes as long as loading: not where anything is timed
+        # computing the plan takes as long as loading, so it is skipped in timed measures
         self._reports_plan = request["measure"]["kind"] == "accuracy" and native.system() >= _REPORTS_PLANS
 
     def run(self, feed: Feed) -> Feed:
@@ -85,7 +85,7 @@ class _Session:
         return {name: answer[name] for name in self._outputs or answer}
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back."""
+        """Return the settings in effect, as read back."""
         units = self._model.units
         planned = self._planned(units) if self._reports_plan else None
         found = {
@@ -105,18 +105,18 @@ class _Session:
 
 
 def reason(error: Exception) -> str:
-    """Return why Core ML refused something, in one line, out of the ``NSError`` that it prints over many."""
+    """Return the reason for Core ML's error in one line, extracted from a multi-line ``NSError``."""
     text = str(error)
     found = _DESCRIPTION.search(text)
     return " ".join((found[2] if found else text).split())[:500]
 
 
 def _check_settings(request: Request) -> None:
-    """Check the provider, and the precision against that of the package."""
+    """Check the provider, and that the precision is that of the package."""
     settings, form = request["settings"], request["model"]["format"]
     if settings["provider"] not in _UNITS:
         known = ", ".join(_UNITS)
-        message = f"settings.provider: {settings['provider']!r} is no choice of compute units (there are: {known})"
+        message = f"settings.provider: {settings['provider']!r} is not a choice of compute units (available: {known})"
         raise RunnerError("provider-unavailable", message, 'set provider = "coreml"')
     has = "fp16" if "fp16" in form else "fp32"
     if form != COMPILED and settings["precision"] != has:
@@ -125,12 +125,12 @@ def _check_settings(request: Request) -> None:
 
 
 def _compiled(request: Request, phases: Marks) -> str:
-    """Return the folder of the compiled model: the one that the request names, or one that is made here."""
+    """Return the folder of the compiled model: the request's own, or one compiled now."""
     path = model_path(request, folder=True)
     if request["model"]["format"] == COMPILED:
         return path
     compiled = os.path.join(request["outputs_dir"], f"compiled-{os.getpid()}.{COMPILED}")
-    # coremltools deletes what its own MLModel compiled when the process ends; of this one it knows nothing
+    # at exit, coremltools deletes models compiled by MLModel, but not this one
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
     try:
         native.compile_package(path, compiled)
@@ -141,7 +141,7 @@ def _compiled(request: Request, phases: Marks) -> str:
 
 
 def _provider(requested: str, units: str) -> str:
-    """Return the provider of `units` on this machine; of two with the same units, the one `requested` for."""
+    """Return the provider for `units` on this machine; if several match, the `requested` one."""
     if units in _NEEDED and _NEEDED[units] not in _devices():
         return "coreml-cpu"
     names = [name for name, known in _UNITS.items() if known == units]
@@ -154,7 +154,7 @@ def _devices() -> set[str]:
 
 
 def _runtime() -> Fields:
-    """Return which Core ML this is: it comes with macOS."""
+    """Return the version of Core ML, which is that of macOS."""
     version = native.system()
     missing = "" if version >= _REPORTS_PLANS else ", which reports no planned devices (macOS 14.4 does)"
     build = f"{native.TOOLS} on {platform.machine()}{missing}"

@@ -1,4 +1,4 @@
-"""Computes nothing."""
+"""A target that computes nothing."""
 
 from __future__ import annotations
 

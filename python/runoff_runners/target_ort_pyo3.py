@@ -18,14 +18,14 @@ FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
-# what a session does not take: that is the program's business
+# settings that the program applies, not the session
 _OWN = ("teardown", "prepared", "overlap")
 _CUDA = ("cuda", "tensorrt")
 _OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision", "batch")
 
 
 def capabilities() -> Fields:
-    """Return what the library that the Rust core finds can do on this machine."""
+    """Return the capabilities of the Rust core's ONNX Runtime on this machine."""
     try:
         runoff_ort.load_runtime()
     except runoff_ort.RunoffOrtError as error:
@@ -39,7 +39,7 @@ def capabilities() -> Fields:
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Carry out the request; return the fields of the result that come from it."""
+    """Carry out the request; return the target's fields of the result."""
     phases.end("imports")
     images = _images(request)
     prefetch = begin_prefetch(request, images)
@@ -64,10 +64,10 @@ class _Session:
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         options = {name: settings[name] for name in _OPTIONS}  # type: ignore[literal-required]
-        # a process that waits for its turn must not take the CPU from the one whose turn it is
+        # while a process waits for its turn, it must not take CPU from the active one
         options["force_spinning_stop"] = request["measure"]["kind"] == "turns"
         self._session = runoff_ort.Session(model_path(request), **options)
-        # The session would not have been made on another provider.
+        # without this provider, creating the session fails
         self._provider = settings["provider"]
         check_inputs([_spec(info) for info in self._session.inputs], request)
         self._outputs = output_names(request, (info.name for info in self._session.outputs))
@@ -78,7 +78,7 @@ class _Session:
         return {name: outputs[name] for name in self._outputs}
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back."""
+        """Return the settings in effect, as read back."""
         found = {"language": "python", "provider": self._provider, "threads": self._session.threads}
         return {**_runtime(), **found, "library": runoff_ort.library_path()}
 
@@ -93,7 +93,7 @@ class _DeviceSession(_Session):
         self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
 
     def run(self, feed: Feed) -> Feed:
-        """Run the model once; copies to and from the device are part of it."""
+        """Run the model once, including copies to and from the device."""
         began = monotonic_ns()
         self._binding.copy_in(feed)
         copied = monotonic_ns()
@@ -106,12 +106,12 @@ class _DeviceSession(_Session):
         return {name: outputs[name] for name in self._outputs}
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back; the driver's threads cannot be distinguished from ONNX Runtime's."""
+        """Return the settings in effect, without threads: the driver's cannot be distinguished from ONNX Runtime's."""
         return {**super().effective(), "threads": None, "device": self._session.device}
 
 
 def _images(request: Request) -> Images | None:
-    """Return what reads and preprocesses images in Rust (`classify` only)."""
+    """Return the function that preprocesses images in Rust (`classify` only)."""
     if request["workload"] != "classify":
         return None
     spec = request["preprocess"]
@@ -123,11 +123,11 @@ def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:
 
 
 def _runtime() -> Fields:
-    """Return which ONNX Runtime this is."""
+    """Return the name, version and build of the runtime."""
     version, build = runoff_ort.runtime_version(), runoff_ort.runtime_build()
     return {"runtime": "onnxruntime", "version": version, "build": build}
 
 
 def _failure(error: runoff_ort.RunoffOrtError) -> RunnerError:
-    """Return the failure that the Rust core reported, in the words of the protocol."""
+    """Convert the Rust core's error to a failure of the protocol."""
     return RunnerError(error.kind, one_line(error.message), error.hint)

@@ -1,4 +1,4 @@
-"""ONNX Runtime as its Python users call it."""
+"""ONNX Runtime as used from Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
-# Sends the model to a server instead of running it here.
+# Sends the model to a server instead of running it locally.
 _REMOTE = "AzureExecutionProvider"
 _COREML = "CoreMLExecutionProvider"
 _COREML_UNITS = {
@@ -29,7 +29,7 @@ _CUDA = ("cuda", "tensorrt")
 _BATCH = "batch"
 """Name of the free dimension in the models that runoff exports."""
 _REFUSED = "fallback to CPU EP has been explicitly disabled"
-"""ONNX Runtime's message if a provider does not take the whole model."""
+"""ONNX Runtime's message if a provider does not support the entire model."""
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -42,12 +42,12 @@ _IN_PLACE = {
     "session.use_memory_mapped_ort_model": "1",
     "session.use_ort_model_bytes_for_initializers": "1",
 }
-"""Entries that map a prepared model, and keep its weights in the mapped file."""
+"""Session configuration entries that map a prepared model and use its weights in place."""
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
 def capabilities() -> Fields:
-    """Return what this build of ONNX Runtime can do on this machine."""
+    """Return the capabilities of this build of ONNX Runtime on this machine."""
     from runoff_runners.ort_cuda import unavailable
 
     missing = unavailable()
@@ -55,7 +55,7 @@ def capabilities() -> Fields:
         "runtime": "onnxruntime",
         "version": ort.__version__,
         "build": ort.get_build_info(),
-        # The wheel links the engine into its own module; the library next to it is for other languages.
+        # The wheel links the engine into its Python module; the library next to it is for other languages.
         "library": mapped_library("libonnxruntime.", "onnxruntime_pybind11_state"),
         "providers": [name for name in _providers() if name not in missing],
         "lacking": missing,
@@ -63,10 +63,10 @@ def capabilities() -> Fields:
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Carry out the request; return the fields of the result that come from it."""
+    """Carry out the request; return the target's fields of the result."""
     images = pillow_images(request)
     phases.end("imports")
-    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
     session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
     phases.end("load")
@@ -84,9 +84,9 @@ class _Session:
         path = model_path(request)
         threads = thread_count()
         try:
-            # enable_fallback: its Python layer would else answer a failure by running on the CPU
+            # enable_fallback=0: otherwise the Python layer falls back to the CPU after a failure
             self._session = ort.InferenceSession(path, options, providers, enable_fallback=0)
-        except Exception as error:  # its exceptions share no other base
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise _failure(request, error) from error
         threads_now = thread_count()
         self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
@@ -100,17 +100,17 @@ class _Session:
         """Run the model once."""
         try:
             return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
-        except Exception as error:  # its exceptions share no other base
+        except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back."""
+        """Return the settings in effect, as read back."""
         first = self._session.get_providers()[0]
         return {
             "runtime": "onnxruntime",
             "version": ort.__version__,
             "language": "python",
-            # compute units are not reported; a session that requested others than it knows would not have been made
+            # compute units are not reported, but unknown ones would have made creating the session fail
             "provider": self._requested if first == _COREML else _short(first),
             "threads": self._threads,
             "build": ort.get_build_info(),
@@ -131,26 +131,26 @@ class _DeviceSession(_Session):
             self._model = DeviceModel(self._session, self._inputs, outputs, DEVICE)
         except RunnerError:
             raise
-        except Exception as error:  # its exceptions share no other base
+        except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
         self.parts = self._model.parts
 
     def run(self, feed: Feed) -> Feed:
-        """Run the model once; copies to and from the device are part of it."""
+        """Run the model once, including copies to and from the device."""
         try:
             return self._model.run(feed)
-        except Exception as error:  # its exceptions share no other base
+        except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back; the driver's threads cannot be distinguished from ONNX Runtime's."""
+        """Return the settings in effect, without threads: the driver's cannot be distinguished from ONNX Runtime's."""
         from runoff_runners.cuda_driver import device
 
         return {**super().effective(), "threads": None, "device": device()}
 
 
 def _options(request: Request) -> ort.SessionOptions:
-    """Return session options in which only requested settings differ from the defaults."""
+    """Return session options; only requested settings differ from the defaults."""
     settings = request["settings"]
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings["threads"]
@@ -180,7 +180,7 @@ def _entries(request: Request) -> dict[str, str]:
     if settings["prepacking"] is not None:
         entries["session.disable_prepacking"] = "0" if settings["prepacking"] else "1"
     if request["measure"]["kind"] == "turns":
-        # a process that waits for its turn must not take the CPU from the one whose turn it is
+        # while a process waits for its turn, it must not take CPU from the active one
         entries["session.force_spinning_stop"] = "1"
     if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
         entries["session.disable_cpu_ep_fallback"] = "1"
@@ -190,7 +190,7 @@ def _entries(request: Request) -> dict[str, str]:
 
 
 def _providers() -> dict[str, tuple[str, dict[str, str]]]:
-    """Return the providers of this build with their options, by their short names."""
+    """Return the providers of this build and their options, by short name."""
     here = [name for name in ort.get_available_providers() if name != _REMOTE]
     found: dict[str, tuple[str, dict[str, str]]] = {_short(name): (name, {}) for name in here}
     if _COREML in here:
@@ -204,7 +204,7 @@ def _short(provider: str) -> str:
 
 
 def _find_providers(name: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the runtime's names of the provider, and options; a missing one would silently be the CPU."""
+    """Return ONNX Runtime's provider names and options; it would silently replace a missing provider by the CPU."""
     if name in _CUDA:
         from runoff_runners.ort_cuda import prepare
 
@@ -216,7 +216,7 @@ def _find_providers(name: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _failure(request: Request, error: Exception) -> RunnerError:
-    """Return the failure: a missing provider, one that takes only a part of the model, or a bad file."""
+    """Return the failure: a missing provider, a provider that supports only part of the model, or an invalid file."""
     name = request["settings"]["provider"]
     if name in _CUDA:
         from runoff_runners.ort_cuda import failure
@@ -225,9 +225,7 @@ def _failure(request: Request, error: Exception) -> RunnerError:
         if found:
             return found
     if _REFUSED in str(error):
-        message = (
-            f"settings.provider: {name!r} does not take every operation of this model, and the CPU must not help out"
-        )
+        message = f"settings.provider: {name!r} does not take every operation of this model, and CPU fallback is off"
         return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
     return unreadable(request, one_line(error))
 
@@ -239,7 +237,7 @@ def _provider_unavailable(name: str) -> RunnerError:
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    """Return an input of the model in the protocol's form; names of dimensions are dynamic."""
+    """Convert an input or output of the model to the protocol's form; named dimensions are dynamic."""
     dtype = node.type.removeprefix("tensor(").removesuffix(")")
     shape = [size if isinstance(size, int) else None for size in node.shape]
     return {"name": node.name, "dtype": _DTYPES.get(dtype, dtype), "shape": shape}

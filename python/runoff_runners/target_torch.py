@@ -1,4 +1,4 @@
-"""PyTorch as its users call it: eager from a state dict (``pt``), or a program saved by ``torch.export`` (``pt2``)."""
+"""PyTorch: eager mode with a state dict (``pt``), or a program saved by ``torch.export`` (``pt2``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runoff_runners.protocol import RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Settings, TensorSpec
 
@@ -23,11 +23,11 @@ MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 
 _DEVICES = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
-"""By provider, what PyTorch calls the device."""
+"""PyTorch's name for the device of each provider."""
 
 
 def capabilities() -> Fields:
-    """Return what this build of PyTorch can do on this machine."""
+    """Return the capabilities of this build of PyTorch on this machine."""
     providers = [name for name in _DEVICES if _is_available(name)]
     return {
         **_runtime(),
@@ -37,11 +37,11 @@ def capabilities() -> Fields:
 
 
 def perform(request: Request, phases: Marks) -> Fields:
-    """Carry out the request; return the fields of the result that come from it."""
+    """Carry out the request; return the target's fields of the result."""
     builder = _find_builder(request) if request["model"]["format"] == "pt" else None
     images = pillow_images(request)
     phases.end("imports")
-    # not earlier: imports hold the interpreter's lock, and a thread that wants it only slows them
+    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
     session = (_CudaSession if request["settings"]["provider"] == "cuda" else _Session)(request, builder)
     phases.end("load")
@@ -66,14 +66,14 @@ class _Session:
             torch.mps.synchronize()
 
     def _moved(self, network: torch.nn.Module) -> torch.nn.Module:
-        """Return the network on the device; what it holds is there when this returns."""
+        """Move the network to the device; return it when the copy is done."""
         try:
             return network.to(self._device)
         except RuntimeError as error:
             raise RunnerError("runtime-failed", one_line(error)) from error
 
     def run(self, feed: Feed) -> Feed:
-        """Run the network once; copies to and from a device are part of it."""
+        """Run the network once, including copies to and from the device."""
         try:
             with torch.inference_mode():
                 answer = self._network(*(torch.from_numpy(array).to(self._device) for array in feed.values()))
@@ -89,7 +89,7 @@ class _Session:
         return dict(zip(self._outputs, outputs, strict=True))
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back."""
+        """Return the settings in effect, as read back."""
         first = next(self._network.parameters(), None)
         provider = None if first is None else first.device.type
         threads = torch.get_num_threads()
@@ -97,11 +97,11 @@ class _Session:
 
 
 class _CudaSession(_Session):
-    """A network on an NVIDIA GPU, with buffers for its inputs there; copies are timed apart from the computing."""
+    """A network on an NVIDIA GPU, with input buffers on the GPU. Copies and computation are timed separately."""
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
-        # float32 is float32: by default convolutions would be done in TF32, which has 10 bits of its 23. By these older
-        # names, because after torch.backends.fp32_precision parts of PyTorch that still read them raise
+        # Keep full float32: by default, convolutions use TF32, with 10 bits of mantissa instead of 23. These are the
+        # older names: after setting torch.backends.fp32_precision, parts of PyTorch that still read them raise
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         super().__init__(request, builder)
@@ -114,7 +114,7 @@ class _CudaSession(_Session):
             raise RunnerError("runtime-failed", one_line(error)) from error
 
     def _allocate_ahead(self, request: Request) -> None:
-        """Make the buffers before the first inference, where shapes are known but for the batch."""
+        """Allocate the buffers before the first inference if all dimensions except the batch are known."""
         shapes = [[request["settings"]["batch"], *spec["shape"][1:]] for spec in request["model"]["inputs"]]
         if all(None not in shape for shape in shapes):
             dtypes = [getattr(torch, spec["dtype"]) for spec in request["model"]["inputs"]]
@@ -123,7 +123,7 @@ class _CudaSession(_Session):
             )
 
     def run(self, feed: Feed) -> Feed:
-        """Run the network once, from arrays on the host to arrays on the host; the GPU is idle when it returns."""
+        """Run the network once, with host arrays as inputs and outputs; the GPU is idle when this returns."""
         try:
             with torch.inference_mode():
                 outputs = self._timed(feed)
@@ -132,7 +132,7 @@ class _CudaSession(_Session):
         return self._named(outputs)
 
     def effective(self) -> Fields:
-        """Return what is in effect, read back."""
+        """Return the settings in effect, as read back."""
         from runoff_runners.cuda_driver import described
 
         return {**super().effective(), "device": described(torch.cuda.get_device_name(0))}
@@ -147,7 +147,7 @@ class _CudaSession(_Session):
         torch.cuda.synchronize()
         copied = monotonic_ns()
         answer = self._network(*self._buffers)
-        # kernels are only queued by the call
+        # the call only queues kernels
         torch.cuda.synchronize()
         computed = monotonic_ns()
         outputs = _arrays(answer)
@@ -157,12 +157,12 @@ class _CudaSession(_Session):
         return outputs
 
     def _allocate(self, arrays: list[torch.Tensor]) -> None:
-        """Make a buffer on the GPU for each input; they are used again as long as shapes stay."""
+        """Allocate a buffer on the GPU for each input; buffers are reused until shapes change."""
         self._buffers = [torch.empty(array.shape, dtype=array.dtype, device=self._device) for array in arrays]
 
 
 def _unavailable(device: str) -> RunnerError:
-    """Return the failure for a device that PyTorch cannot use here."""
+    """Return the failure for a device that is unavailable to PyTorch on this machine."""
     if device == "cuda":
         from runoff_runners.cuda_driver import HINT
 
@@ -174,7 +174,7 @@ def _unavailable(device: str) -> RunnerError:
 
 
 def _cuda_unavailable_reason() -> str:
-    """Return why PyTorch cannot use CUDA here."""
+    """Return why PyTorch cannot use CUDA on this machine."""
     from runoff_runners.cuda_driver import unavailable_reason
 
     if torch.version.cuda is None:
@@ -190,13 +190,13 @@ def _cuda_unavailable_reason() -> str:
 
 
 def _runtime() -> Fields:
-    """Return which PyTorch this is."""
+    """Return the name, version and build of PyTorch."""
     build = f"git {torch.version.git_version}, CUDA {torch.version.cuda or 'none'}"
     return {"runtime": "torch", "version": torch.__version__, "build": build}
 
 
 def _is_available(provider: str) -> bool:
-    """Return whether PyTorch can use the device here."""
+    """Return whether the provider's device is available to PyTorch on this machine."""
     if provider == "cuda":
         return bool(torch.cuda.is_available())
     if provider == "mps":
@@ -211,7 +211,7 @@ def _set_threads(settings: Settings) -> None:
 
 
 def _find_builder(request: Request) -> Callable[[], torch.nn.Module]:
-    """Import the function that makes the network without weights."""
+    """Import the function that creates the network without weights."""
     name = request["model"].get("builder") or ""
     module_name, colon, function = name.partition(":")
     if not (module_name and colon and function):
@@ -223,48 +223,56 @@ def _find_builder(request: Request) -> Callable[[], torch.nn.Module]:
 
 
 def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Make the network and fill it with the state dict in `path`; `prepared` maps the file, and uses it in place."""
-    in_place = _without_values(builder) if request["settings"]["prepared"] else None
-    network = in_place or builder()
+    """Create the network with the state dict in `path`; with `prepared`, the file is mapped and used in place."""
+    in_place = bool(request["settings"]["prepared"])
+    network = (_without_values(builder) if in_place else None) or builder()
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place is not None)
-        network.load_state_dict(weights, assign=in_place is not None)
-    except Exception as error:  # a broken archive raises whatever its reader stumbles over
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)
+        if in_place:  # assigned tensors are not converted, as copied ones are
+            dtypes = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+            weights = {name: tensor.to(dtypes.get(name, tensor.dtype)) for name, tensor in weights.items()}
+        network.load_state_dict(weights, assign=in_place)
+    except Exception as error:  # a damaged archive raises all kinds of exceptions
         raise unreadable(request, one_line(error)) from error
     return network.eval()
 
 
 def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
-    """Return the network without initial values; None if it needs tensors that a state dict does not hold."""
+    """Return the network without initial values; None if it needs tensors that are not in its state dict."""
     try:
         with torch.device("meta"):
             network = builder()
-    except (RuntimeError, NotImplementedError):  # its constructor reads a value, which a meta tensor lacks
+    except (RuntimeError, NotImplementedError):  # the constructor reads a value, and meta tensors have none
         return None
     held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
-    found = (
-        value
-        for module in network.modules()
-        for value in (*vars(module).values(), *module.parameters(recurse=False), *module.buffers(recurse=False))
-    )
-    return None if any(isinstance(value, torch.Tensor) and id(value) not in held for value in found) else network
+    found = (tensor for module in network.modules() for value in vars(module).values() for tensor in _tensors(value))
+    return network if all(id(tensor) in held for tensor in found) else None
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors in an attribute of a module: parameters and buffers are in dicts."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _load_program(path: str, request: Request) -> torch.nn.Module:
     """Load the exported program in `path`."""
-    # Of anything else PyTorch would print a traceback before it raises.
+    # For any other file, PyTorch would print a traceback before it raises.
     if not is_zipfile(path):
         raise unreadable(request, "it is not a whole zip archive")
     try:
         program = torch.export.load(path)
-    except Exception as error:  # a broken archive raises whatever its reader stumbles over
+    except Exception as error:  # a damaged archive raises all kinds of exceptions
         raise unreadable(request, one_line(error)) from error
     _check_program(program, request)
     device = _DEVICES[request["settings"]["provider"]]
     if device != "cpu":
         from torch.export.passes import move_to_device_pass
 
-        # moving the module alone would leave behind what its operations create
+        # moving only the module would leave tensors created by its operations on the CPU
         try:
             program = move_to_device_pass(program, device)
         except RuntimeError as error:
@@ -274,7 +282,7 @@ def _load_program(path: str, request: Request) -> torch.nn.Module:
 
 
 def _check_program(program: torch.export.ExportedProgram, request: Request) -> None:
-    """Check dtypes and shapes of the program's inputs; it takes them by position, so names do not matter."""
+    """Check dtypes and shapes of the program's inputs; they are positional, so names do not matter."""
     names = program.graph_signature.user_inputs
     examples = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     wanted = request["model"]["inputs"]
@@ -285,13 +293,13 @@ def _check_program(program: torch.export.ExportedProgram, request: Request) -> N
 
 
 def _spec(name: str, example: torch.Tensor) -> TensorSpec:
-    """Return an input of an exported program in the protocol's form; symbolic sizes are dynamic."""
+    """Convert an input of an exported program to the protocol's form; symbolic sizes are dynamic."""
     shape = [size if isinstance(size, int) else None for size in example.shape]
     return {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": shape}
 
 
 def _arrays(answer: torch.Tensor | dict[str, torch.Tensor] | tuple[torch.Tensor, ...]) -> list[Array]:
-    """Return what the network answered as arrays on the CPU."""
+    """Return the outputs of the network as arrays on the CPU."""
     if isinstance(answer, torch.Tensor):
         answer = (answer,)
     elif isinstance(answer, dict):

@@ -1,4 +1,4 @@
-"""Tensors on disk: raw little-endian elements in C order, no header."""
+"""Tensors on disk: raw little-endian elements in C order, without a header."""
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH118, PTH123, PTH202
 
@@ -26,7 +26,8 @@ def read_tensor(file: TensorFile, where: str) -> Array:
     Raises
     ------
     RunnerError
-        ``tensor-unreadable``: no such file, or not the size of its shape and dtype; ``bad-request``: no such dtype.
+        ``tensor-unreadable``: file not found, or its size does not match shape and dtype; ``bad-request``: no such
+        dtype.
     """
     path = file["path"]
     try:
@@ -46,24 +47,24 @@ def read_tensor(file: TensorFile, where: str) -> Array:
 
 
 def write_tensors(folder: str, items: Sequence[int], tensors: Feed, prefix: str = "") -> list[Fields]:
-    """Write `tensors` of a batch into `folder`; return a `WrittenTensor` for each.
+    """Write the `tensors` of a batch into `folder`; return a `WrittenTensor` for each.
 
     Parameters
     ----------
     folder
         The request's `outputs_dir`.
     items
-        Indices into the request's `inputs` that the rows belong to.
+        Index of each row's item in the request's `inputs`.
     tensors
         Tensors by name.
     prefix
-        What the file's name starts with.
+        Prefix of the file names.
     """
     written: list[Fields] = []
     for name, tensor in tensors.items():
         plain = "".join(letter if letter in _PLAIN else "_" for letter in name)
         path = os.path.join(folder, f"{prefix}{plain}.{items[0]}.bin")
-        # not tofile(), which does not report a full disk
+        # tofile() does not report a full disk
         with open(path, "wb") as file:
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).data)
         written.append(

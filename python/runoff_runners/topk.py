@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_labels(path: str | None) -> list[str]:
-    """Return the lines of the labels' file; nothing where there is none.
+    """Return the lines of the labels file; an empty list if there is none.
 
     Raises
     ------
@@ -31,21 +31,21 @@ def read_labels(path: str | None) -> list[str]:
 
 
 def top_classes(logits: Array, count: int, labels: list[str]) -> list[list[Fields]]:
-    """Return the `count` largest classes of each row, best first; of equals, the lower index first.
+    """Return the `count` best classes of each row, best first; ties in order of their index.
 
     Parameters
     ----------
     logits
-        Numbers of shape [N, classes].
+        Logits of shape [N, classes].
     count
-        How many to return, at most.
+        Maximum number of classes to return.
     labels
-        Names by index.
+        Class names by index.
 
     Raises
     ------
     RunnerError
-        ``runtime-failed``: a logit is not finite, so there is no order; ``model-mismatch``: not two dimensions.
+        ``runtime-failed``: a logit is not finite, so classes cannot be ordered; ``model-mismatch``: not two dimensions.
     """
     if logits.ndim != 2:  # noqa: PLR2004 (batch and classes)
         message = f"model.outputs: the first has shape {list(logits.shape)}; workload 'classify' needs [N, classes]"

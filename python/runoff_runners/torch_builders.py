@@ -1,6 +1,6 @@
-"""Networks without weights, for packages that have no function that makes one when called with no arguments.
+"""Builders of networks without weights, for packages without a builder that takes no arguments.
 
-This module imports only what the network needs: torchvision would double the time of the import.
+Each builder imports only what its network needs: torchvision would double the import time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def efficientnet_lite0() -> torch.nn.Module:
 
 
 def vit_tiny() -> torch.nn.Module:
-    """Return a vision transformer of the size of DeiT-Ti: float32 [N, 3, 224, 224] to logits [N, 1000]."""
+    """Return a vision transformer with the dimensions of DeiT-Ti: float32 [N, 3, 224, 224] to logits [N, 1000]."""
     from torchvision.models.vision_transformer import VisionTransformer
 
     network: torch.nn.Module = VisionTransformer(
@@ -30,7 +30,7 @@ def vit_tiny() -> torch.nn.Module:
 
 
 def one_node() -> torch.nn.Module:
-    """Return a network of one multiplication, which costs nothing but the call: float32 [N, 3, 2, 2] to the same."""
+    """Return a network of one multiplication, to measure the cost of a call: float32 [N, 3, 2, 2] to the same shape."""
     import torch
 
     class Multiply(torch.nn.Module):  # type: ignore[misc]  # torch has no types here

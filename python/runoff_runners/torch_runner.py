@@ -1,5 +1,5 @@
 """Runner of the target `torch`: PyTorch."""
-# The clock is read before anything is imported:
+# The clock is read before any import:
 # ruff: noqa: E402
 
 from time import monotonic_ns
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_target() -> "Target":
-    """Import the runtime."""
+    """Import the target and its runtime."""
     from runoff_runners import target_torch
 
     return target_torch

@@ -1,4 +1,4 @@
-//! Takes the documentation of the stub, for `help()` to show what an editor shows.
+//! Copies the docstrings of the stub into the module: `help()` shows the same text as an editor.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn main() {
     fs::write(Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("stub.rs"), code).expect("a file");
 }
 
-/// The docstrings of a stub, each with the dotted name of its class or function; that of the module has no name.
+/// The docstrings of a stub, each with the dotted name of its class or function. The module's has an empty name.
 fn documented(stub: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let (mut class, mut name) = ("", String::new());
@@ -35,7 +35,7 @@ fn documented(stub: &str) -> Vec<(String, String)> {
             name = format!("{class}{dot}{}", identifier(rest));
         } else if let Some(rest) = code.strip_prefix("\"\"\"") {
             let text = docstring(rest, indent, &mut lines);
-            // what has no name now is an attribute, which Python shows nowhere; but for the first, which is the module
+            // without a name it is an attribute's docstring, which Python never shows, or the first one: the module's
             if !name.is_empty() || all.is_empty() {
                 all.push((std::mem::take(&mut name), text));
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +34,6 @@ def main(options: list[str]) -> None:
     summary = new[-1] / "gate.md"
     run("runoff", "gate", str(new[-1]), "--limits", str(HERE / "limits.toml"), "--summary", str(summary))
     run("runoff.report.publish", str(new[-1]))
-    shutil.copy(summary, paths.results() / "reference" / "speed")
 
 
 def run(*command: str) -> None:

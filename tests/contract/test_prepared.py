@@ -114,11 +114,12 @@ def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...])
         None,
         'network.register_buffer("scale", torch.ones(1), persistent=False)',
         "network.scale = torch.ones(1)",
+        "network.scales = {0: [torch.ones(1)]}",
         "network.scale = torch.ones(1).item()",
     ],
-    ids=["weights", "buffer", "attribute", "number"],
+    ids=["weights", "buffer", "attribute", "list", "number"],
 )
-def test_torch_uses_weights_in_place_if_the_state_dict_has_all_of_them(
+def test_torch_uses_weights_in_place_whatever_else_the_network_holds(
     line: str | None, models: Path, tmp_path: Path
 ) -> None:
     (runner,) = (runner for runner in COMPUTING if runner.name == "torch")
@@ -127,11 +128,12 @@ def test_torch_uses_weights_in_place_if_the_state_dict_has_all_of_them(
     request = golden("once-classify", runner, models, folder)
     request["settings"] = {}
     if line is not None:
-        lines = ("network = efficientnet_lite0()", line, "return network")
+        use = "network.register_forward_hook(lambda module, _, y: y * getattr(module, 'scales', {0: [1]})[0][0])"
+        lines = ("network = efficientnet_lite0()", line, use, "return network")
         body = "".join(f"    {text}\n" for text in lines)
         imports = "import torch\nfrom runoff_runners.torch_builders import efficientnet_lite0\n"
         (tmp_path / "builders_of_this_test.py").write_text(f"{imports}def build():\n{body}")
         request["model"]["builder"] = "builders_of_this_test:build"
     usual = logits_of_torch(request, folder, ())
     request["settings"] = {"prepared": True}
-    assert logits_of_torch(request, folder, () if line else ("mapped-model",)) == usual
+    assert logits_of_torch(request, folder, ("mapped-model",)) == usual

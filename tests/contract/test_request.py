@@ -85,7 +85,9 @@ def _changes(schema: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any
     while "$ref" in schema or "anyOf" in schema:
         schema = _chosen(schema, value)
     if path:
-        yield from ((path, other) for other in (*VALUES, *schema.get("enum", ())))
+        most = schema.get("maximum")
+        ends = () if most is None else (most, most + 1)
+        yield from ((path, other) for other in (*VALUES, *schema.get("enum", ()), *ends))
     if isinstance(value, dict):
         others = schema["additionalProperties"] or {}
         if not others:

@@ -37,6 +37,7 @@ ATTACKS: tuple[Callable[[Path], None], ...] = (
     calls.numbers_are_out_of_range,
     calls.sequences_lie,
     calls.models_are_no_models,
+    calls.a_model_in_memory_is_freed,
     calls.settings_are_nonsense,
     calls.failures_are_not_repeated,
     calls.a_promise_is_broken,

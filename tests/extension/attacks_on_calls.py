@@ -11,14 +11,12 @@ import pickle
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import runoff_ort
 from attacking import COUNT, FEEDS, HUGE, fails, session
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BUSY_S = 1.0
 IMAGE = ("bilinear", [0.0] * 3, [1.0] * 3)
@@ -101,6 +99,21 @@ def models_are_no_models(folder: Path) -> None:
         held[:] = bytes(len(held))
         assert made.run(FEEDS)["y"][1] == 1
         held[:] = good
+
+
+def a_model_in_memory_is_freed(folder: Path) -> None:
+    """Ask for a model in memory to be used in place, then free it: the session has a copy."""
+    prepared = Path(runoff_ort.prepare(folder / "weights.onnx", folder))
+    entries = dict.fromkeys(
+        ("session.use_ort_model_bytes_directly", "session.use_ort_model_bytes_for_initializers"), "1"
+    )
+    data = bytearray(prepared.read_bytes())
+    made = [runoff_ort.Session(kind(data), profile="cold", config=entries) for kind in (bytes, memoryview, np.array)]
+    data[:] = bytes(len(data))
+    filler = [np.full(len(data), 255, np.uint8) for _ in range(8)]
+    for opened in made:
+        assert opened.run({"x": np.ones((1, 512), np.float32)})["y"].tolist() == [[512.0] * 512]
+    del filler
 
 
 def settings_are_nonsense(folder: Path) -> None:

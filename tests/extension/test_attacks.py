@@ -12,7 +12,7 @@ import pytest
 from attacks import ATTACKS
 from both import save
 from generated import element, model, one_node, tensor
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from programs import slow_model
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -38,9 +38,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model([found], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8])], [promised]), made / "promise.onnx"
     )
     save(drawing(), made / "drawing.onnx")
+    save(weights(), made / "weights.onnx")
     vector = helper.make_node("DictVectorizer", ["x"], ["y"], domain="ai.onnx.ml", int64_vocabulary=[1, 3])
     taken = helper.make_map_type_proto(element("int64"), tensor("v", FLOAT, None).type)
     save(model([vector], [helper.make_value_info("x", taken)], [tensor("y", FLOAT, 2)]), made / "map.onnx")
+    return made
+
+
+def weights() -> object:
+    """Return a model with a megabyte of weights."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 512]) for name in ("x", "y")]
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], ends[:1], ends[1:])
+    made.graph.initializer.append(numpy_helper.from_array(np.ones((512, 512), np.float32), "w"))
     return made
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from machine import thorough
 from runoff import paths
 from runoff.models.store import ModelStore
 from runoff.plan.coreml_packages import PACKAGES, verified
@@ -242,6 +243,7 @@ def convert(store: ModelStore) -> subprocess.CompletedProcess[str]:
     return run("-m", "runoff.models.export", NAME, "--coreml", "--store", store.folder)
 
 
+@thorough
 def test_coreml_packages_join_a_model_of_the_store(store: ModelStore) -> None:
     done = convert(store)
     assert done.returncode == 0, done.stderr
@@ -262,6 +264,7 @@ def test_coreml_packages_join_a_model_of_the_store(store: ModelStore) -> None:
     assert convert(store).stdout == f"{NAME} already has its CoreML packages\n"
 
 
+@thorough
 def test_a_model_that_cannot_be_converted_stays_as_it_is(store: ModelStore) -> None:
     before = sorted(path.name for path in (store.folder / "efficientnet-lite0").iterdir())
     tensor = next((store.folder / "efficientnet-lite0").glob("*.tensor.bin"))

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from running import Ended, runoff
 
-from machine import FULL
+from machine import thorough
 from runoff.analysis import audit
 from runoff.analysis.analyse import analyse
 from runoff.bench import bench
@@ -153,6 +153,7 @@ def missed(faults: Sequence[str], folder: Path) -> list[str]:
     return [outcome.fault for outcome in judge_faults(read_run(run))[1:] if not outcome.caught]
 
 
+@thorough
 @pytest.mark.usefixtures("complete")
 def test_without_all_checks_every_fault_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _, take_out in TAKEN_OUT:
@@ -160,7 +161,7 @@ def test_without_all_checks_every_fault_is_missed(tmp_path: Path, monkeypatch: p
     assert missed(NAMES, tmp_path) == NAMES
 
 
-@pytest.mark.skipif(not FULL, reason="a run for each check: nox -s thorough")
+@thorough
 @pytest.mark.parametrize(("faults", "take_out"), TAKEN_OUT)
 @pytest.mark.usefixtures("complete")
 def test_without_its_check_a_fault_is_missed(

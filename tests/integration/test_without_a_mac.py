@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import environment, only_run, runoff, write_suite
 
+from machine import thorough
 from runoff import paths
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def elsewhere() -> None:
         pytest.skip("this is a Mac: follow docs/coreml-checklist.md instead")
 
 
+@thorough
 @pytest.mark.usefixtures("complete")
 def test_the_rows_report_the_check_of_the_package_and_that_it_did_not_run(tmp_path: Path) -> None:
     more = '[settings]\nprecision = ["fp32", "fp16"]\n'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from opening import SAMPLES, make_run, measure
 
-from machine import FULL
+from machine import thorough
 from runoff.analysis.analyse import analyse
 from runoff.records.files import read_run
 from runoff.report.build import write_report
@@ -21,7 +21,7 @@ MOST_MS = 2000
 
 
 @pytest.mark.clock
-@pytest.mark.skipif(not FULL, reason="takes long: nox -s thorough")
+@thorough
 def test_a_hundred_thousand_samples_a_case_open_in_two_seconds(browser: Browser, tmp_path: Path) -> None:
     analysis = analyse(read_run(make_run(tmp_path)))
     write_report(analysis)

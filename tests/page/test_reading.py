@@ -9,6 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from machine import thorough
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
     Reading = Callable[..., AbstractContextManager[Opened]]
 
 WIDTHS = (1280, 390)
-VIEWS = [(scheme, width) for scheme in ("light", "dark") for width in WIDTHS]
+VIEWS = [
+    ("light", 1280),
+    ("dark", 390),
+    pytest.param("light", 390, marks=thorough),
+    pytest.param("dark", 1280, marks=thorough),
+]
 
 
 def shown_rows(page: Page) -> list[str]:

@@ -143,12 +143,15 @@ def test_cases_that_cannot_be_compared_are_not_excluded_and_the_audit_says_so(
 ) -> None:
     run = run_of(tmp_path, changes={"mine": {"pace": 0.9, **unknown}})
     assert clock_disagreements(run) == {}
-    assert audited(run) == ("unknown", f"compared with round trips: base, again, other; not compared: mine ({why})")
+    assert audited(run) == (
+        "unknown",
+        f"compared with round trips, differences from 1.3% on: base, again, other; not compared: mine ({why})",
+    )
 
 
 def test_the_audit_says_what_was_compared(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    assert audited(run) == ("ok", "compared with round trips: base, again, mine, other")
+    assert audited(run) == ("ok", "compared with round trips, differences from 1.3% on: base, again, mine, other")
     run.info.baselines = ("absent",)
     assert audited(run) == ("unknown", f"not compared: {', '.join(NAMES)} (no baseline to compare it with)")
     one_block = run_of(tmp_path, blocks=1)
@@ -159,8 +162,29 @@ def test_one_block_of_few_turns_gives_no_interval(tmp_path: Path) -> None:
     assert clock_disagreements(run_of(tmp_path, blocks=1, changes={"mine": {"pace": 0.9, "turns": 20}})) == {}
 
 
+def test_of_two_cases_the_one_with_longer_turns_is_excluded(tmp_path: Path) -> None:
+    for slow, other in (("base", "mine"), ("mine", "base")):
+        run = run_of(tmp_path, blocks=5, changes={slow: {"pace": 0.97}})
+        two = tuple(record for record in run.records if record.case in {case_of(name).id for name in ("base", "mine")})
+        (found,) = clock_disagreements(Run(tmp_path, run.info, two)).items()
+        assert found[0] == case_of(slow).id
+        assert found[1].message.endswith(f"compared with those of {other}")
+
+
+def test_a_loop_in_python_is_no_slow_clock_and_too_short_turns_are_not_compared(tmp_path: Path) -> None:
+    many: dict[str, dict[str, Any]] = {name: {"count": 64, "inference_ms": 0.1} for name in NAMES}
+    many["mine"] = many["mine"] | {"own_ms": 0.15 + 64 * 0.002}
+    run = run_of(tmp_path, changes=many)
+    assert clock_disagreements(run) == {}
+    assert audited(run)[0] == "ok"
+    short = {name: {"count": 64, "inference_ms": 0.01} for name in NAMES}
+    outcome, detail = audited(run_of(tmp_path, changes=short))
+    assert outcome == "unknown"
+    assert "would show in turns of 0.6" in detail
+
+
 def test_turns_of_many_inferences_are_summed(tmp_path: Path) -> None:
-    many: dict[str, dict[str, Any]] = {name: {"count": 8, "inference_ms": 1.0} for name in NAMES}
+    many: dict[str, dict[str, Any]] = {name: {"count": 4, "inference_ms": 2.0} for name in NAMES}
     assert clock_disagreements(run_of(tmp_path, changes=many)) == {}
     many["mine"] = many["mine"] | {"pace": 0.97}
     assert clock_disagreements(run_of(tmp_path, changes=many)).keys() == {case_of("mine").id}

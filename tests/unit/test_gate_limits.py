@@ -215,6 +215,15 @@ def test_a_failed_audit_fails_the_gate() -> None:
     assert "the fairness audit failed: threads differs" in check.note
 
 
+def test_a_target_that_brings_an_allocator_passes_the_gate() -> None:
+    run = turns_run(EQUAL)
+    for one in run.records:
+        if ".change." in one.case and one.result is not None and one.result.effective is not None:
+            effective = replace(one.result.effective, allocator="mimalloc 2.3.2")
+            run = with_record(run, replace(one, result=replace(one.result, effective=effective)))
+    assert outcomes(gate(run, "latency.median > +50%")) == [("change", "passed")]
+
+
 def test_against_a_file_drift_cancels(tmp_path: Path) -> None:
     save(of_run(turns_run(EQUAL, seed=1)), tmp_path / "base.json")
     saved = load(tmp_path / "base.json")

@@ -18,7 +18,11 @@ TARGET = Target(name="mine", command=("/bin/true",), env={"A": "1"})
 
 def test_the_tunable_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert with_huge_pages(TARGET).env == {"A": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert with_huge_pages(TARGET).env == {
+        "A": "1",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "MIMALLOC_ALLOW_THP": "1",
+    }
 
 
 def test_tunables_of_the_caller_or_of_the_target_stay(monkeypatch: pytest.MonkeyPatch) -> None:

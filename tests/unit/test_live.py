@@ -93,6 +93,16 @@ def test_a_process_that_does_not_end_is_killed(spawner: Spawner) -> None:
     assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
 
 
+def test_a_process_whose_status_was_lost_ends_all_the_same(spawner: Spawner) -> None:
+    live = start(spawner, ECHO)
+    pid = int(live.ask("", 5))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)  # as if the alarm had come right after it in `reap`
+    ended = live.close(5)
+    assert (ended.exit_code, ended.cpu_ns) == (-signal.SIGKILL, 0)
+    assert start(spawner, ECHO).ask("", 5).strip().isdigit()
+
+
 def test_none_outlives_the_spawner(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     with Spawner(tmp_path / "log") as spawner:
         pid = int(start(spawner, ECHO).ask("", 5))

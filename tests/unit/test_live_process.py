@@ -45,6 +45,14 @@ def test_batch_assembly_is_accepted_and_half_of_the_time_is_rejected() -> None:
     assert check_clock(*turns(8.0, 1), batch=8) is not None
 
 
+def test_few_turns_that_woke_late_are_no_reason_and_half_of_the_time_is() -> None:
+    empty = [MS // 10, MS // 5, MS // 2, MS, MS]
+    assert check_clock([3 * MS, 3 * MS], [MS, 6 * MS // 5], empty, 1) is None
+    assert check_clock([3 * MS, 3 * MS], [3 * MS // 2, 3 * MS // 2], [MS // 10] * 5, 1) is not None
+    # of ten, some are on time
+    assert check_clock([3 * MS] * 10, [MS] * 10, empty * 2, 1) is not None
+
+
 @pytest.mark.parametrize("batch", [1, 8])
 def test_no_turns_give_no_verdict(batch: int) -> None:
     assert check_clock([], [], [], batch) is None

@@ -49,7 +49,6 @@ def test_the_new_run_of_the_suite_speed_is_published_if_its_limits_hold(
 ) -> None:
     script = module("suites/speed/measure.py")
     monkeypatch.setenv("RUNOFF_RESULTS", str(tmp_path / "results"))
-    (tmp_path / "results" / "reference" / "speed").mkdir(parents=True)
     for folder in (tmp_path / "results", tmp_path / "there"):
         (folder / "speed-older").mkdir(parents=True)
     commands: list[tuple[str, ...]] = []
@@ -61,14 +60,13 @@ def test_the_new_run_of_the_suite_speed_is_published_if_its_limits_hold(
             raise subprocess.CalledProcessError(1, command)
         if "bench" in command and "speed-new" not in [path.name for path in measured.iterdir()]:
             (measured / "speed-new").mkdir()
-            (measured / "speed-new" / "gate.md").write_text("the new one")
 
     monkeypatch.setattr(script, "run", run)
     options = form.format(tmp_path / "there").split()
     script.main(options)
     gate, published = commands[1:]
     assert (gate[1:3], published[-1]) == (("gate", str(tmp_path / "there" / "speed-new")), gate[2])
-    assert (tmp_path / "results" / "reference" / "speed" / "gate.md").read_text() == "the new one"
+    assert gate[-2:] == ("--summary", str(tmp_path / "there" / "speed-new" / "gate.md")), "publishing copies it"
     with pytest.raises(SystemExit, match="no new run"):
         script.main(options)
     failing, measured = "gate", tmp_path / "results"
@@ -106,8 +104,13 @@ def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed
 ) -> None:
     install = module("requirements/install.py")
     commands: list[tuple[str, ...]] = []
-    codes = [0]
-    monkeypatch.setattr(install, "uv", lambda _, *command: commands.append(command) or codes[0])
+    code = 0
+
+    def uv(_: Path, *command: str) -> int:
+        commands.append(command)
+        return code
+
+    monkeypatch.setattr(install, "uv", uv)
     wheel = tmp_path / "runoff_ort-1-py3-none-any.whl"
     wheel.write_text("first")
     for content, expected in [("first", 2), ("first", 0), ("second", 2)]:
@@ -115,10 +118,11 @@ def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed
         assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
         assert len(commands) == expected
         commands.clear()
-    codes[0] = 1
+    code = 1
     wheel.write_text("third")
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 1
-    codes[0] = 0
+    code = 0
+    wheel.write_text("second")
     assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
     assert len(commands) == 3, "a failed sync counts as done"
 

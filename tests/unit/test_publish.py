@@ -33,6 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     writer = RunWriter(made.folder, made.info)
     for record in made.records:
         writer.append(record)
+    (made.folder / "gate.md").write_text("passed")
     (root / "README.md").write_text(FRAME)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RUNOFF_ROOT", str(root))
@@ -43,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_published_run_is_small_complete_and_compared_like_the_run_itself(run: Path) -> None:
     before, made = formats.read(run), run.parent / "reference" / "quick"
     names = {path.name for path in made.iterdir()}
-    assert names == {"run.json", "summary.csv", "samples.parquet", "report.md", "report.html", "plots"}
+    assert names == {"run.json", "summary.csv", "samples.parquet", "report.md", "report.html", "plots", "gate.md"}
     assert {path.suffix for path in (made / "plots").iterdir()} == {".svg"}
     pd.testing.assert_frame_equal(formats.read(made).samples, before.samples.astype(formats.read(made).samples.dtypes))
     for page in ("report.md", "report.html"):

@@ -60,15 +60,16 @@ def test_all_its_targets_are_known() -> None:
     found = find_targets(names, suite.targets, SUITE.parent)
     assert set(suite.targets) <= names
     own = {name for name in suite.targets if str(PROGRAM) in found[name].command}
-    assert set(suite.targets) - own == {"ort-python-jemalloc"}
+    assert set(suite.targets) - own == {"ort-python-mimalloc"}
 
 
 def test_the_row_with_another_allocator_differs_from_ort_python_only_in_that() -> None:
     suite, _ = read_suite(SUITE)
-    found = find_targets(["ort-python", "ort-python-jemalloc"], suite.targets, SUITE.parent)
+    found = find_targets(["ort-python", "ort-python-mimalloc"], suite.targets, SUITE.parent)
     usual, preloaded = found.values()
+    delays = {"MIMALLOC_PURGE_DELAY": "2", "MIMALLOC_DECOMMIT_DELAY": "2"}  # names of newer and older versions
     assert [Path(word).resolve() for word in preloaded.command] == [Path(word).resolve() for word in usual.command]
-    assert preloaded.env == {**usual.env, "LD_PRELOAD": "libjemalloc.so.2"}
+    assert preloaded.env == {**usual.env, "LD_PRELOAD": "libmimalloc.so.2", **delays}
 
 
 class Library:

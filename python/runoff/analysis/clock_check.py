@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.01
 LEAST_NS = 100_000
-"""A difference counts if its interval is beyond both: this share of a turn, and this time. 3% shows from 3.4 ms on."""
+LOOP_NS = 3_000
+"""A difference counts if its interval is beyond both: a share of a turn, and a time per turn and inference (a loop in
+Python leaves more time unreported than one in Rust). In a turn of one inference, 3% shows from 3.5 ms on."""
+MOST_SHARE = 0.1
+"""Turns that are too short to show such a difference are not compared."""
 TURNS = 16
 """Successive turns of which the shortest unreported times count."""
 FEWEST_BLOCKS = 2
@@ -45,6 +49,8 @@ class _Turns(NamedTuple):
 
     reported_ns: float
     """Median of a turn."""
+    least_share: float
+    """The smallest difference that counts, relative to a turn."""
     unreported_ns: NDArray[np.float64]
     """Of each `TURNS` successive turns."""
     empty_ns: NDArray[np.float64]
@@ -78,12 +84,18 @@ def _compare(processes: _Processes, baseline: Case, others: Sequence[Case]) -> d
     wrong: dict[str, Reason] = {}
     for case in others:
         if excess := _excess(processes[case.id], processes[baseline.id]):
-            wrong[case.id] = _reason(excess, baseline)
+            wrong[case.id] = _reason(excess, [baseline])
     compared = [case for case in others if case.control_of is None]
     excesses = [excess for case in compared if (excess := _excess(processes[baseline.id], processes[case.id]))]
-    if len(excesses) == len(compared) > 1:  # with only one, either clock may be wrong
-        wrong[baseline.id] = _reason(min(excesses, key=lambda excess: excess.low), None)
+    if excesses and len(excesses) == len(compared):
+        # of two, one is too slow or the other too fast: without either, there is no ratio
+        wrong[baseline.id] = _reason(min(excesses, key=lambda excess: excess.low), compared)
     return wrong
+
+
+def least_share(records: Iterable[Record], case: Case) -> float:
+    """Return the smallest difference that counts, relative to a turn, among the `records` that can be compared."""
+    return max((one.least_share for record in records if isinstance(one := _turns(record, case), _Turns)), default=0.0)
 
 
 def not_compared(records: Iterable[Record], case: Case) -> str:
@@ -118,10 +130,14 @@ def _turns(record: Record, case: Case) -> _Turns | str:
     if obstacle := next((why for why, holds in obstacles.items() if holds), ""):
         return obstacle
     reported = np.sum([np.reshape(part, (count, stats.inferences)).sum(axis=1) for part in parts], axis=0)
+    turn_ns = float(np.median(reported))
+    least = max(LEAST_SHARE, (LEAST_NS + LOOP_NS * stats.inferences) / turn_ns)
+    if least > MOST_SHARE:
+        return f"only a difference above {least:.0%} would show in turns of {turn_ns / 1e6:.2f} ms"
     unreported = np.asarray(stats.roundtrip_ns, dtype=np.float64) - reported
     edges = pairwise([*range(0, count - TURNS + 1, TURNS), count])
     shortest = [float(np.quantile(unreported[begin:end], _SHORTEST)) for begin, end in edges]
-    return _Turns(float(np.median(reported)), np.array(shortest), np.array(stats.empty_ns, dtype=np.float64))
+    return _Turns(turn_ns, least, np.array(shortest), np.array(stats.empty_ns, dtype=np.float64))
 
 
 def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio | None:
@@ -130,8 +146,7 @@ def _excess(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Ratio |
     if len(units) < FEWEST_BLOCKS:
         return None
     excess = paired(units)
-    turn_ns = float(np.median([turns.reported_ns for turns in mine.values()]))
-    return excess if excess.low - 1 > max(LEAST_SHARE, LEAST_NS / turn_ns) else None
+    return excess if excess.low - 1 > float(np.median([turns.least_share for turns in mine.values()])) else None
 
 
 def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator[NDArray[np.float64]]:
@@ -147,8 +162,8 @@ def _units(mine: Mapping[int, _Turns], theirs: Mapping[int, _Turns]) -> Iterator
         yield np.log1p(np.maximum(shares, -0.5))
 
 
-def _reason(excess: Ratio, baseline: Case | None) -> Reason:
+def _reason(excess: Ratio, others: Sequence[Case]) -> Reason:
     low, high = (f"{100 * (bound - 1):.1f}" for bound in (excess.low, excess.high))
-    other = f"those of {baseline.target}" if baseline else "those of all others"
-    message = f"turns lasted {low} to {high}% longer than the runner reports, compared with {other}"
+    names = others[0].target if len(others) == 1 else "all others"
+    message = f"turns lasted {low} to {high}% longer than the runner reports, compared with those of {names}"
     return Reason("clock", message, "the clock must be CLOCK_MONOTONIC, and inference cover the whole call")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -34,6 +35,7 @@ def disagreements(run: Run) -> dict[str, Reason]:
     return wrong
 
 
+@lru_cache(maxsize=1)
 def excluded(run: Run) -> dict[str, Reason]:
     """Return, by case id, the reason if a case is excluded from all results but accuracy: wrong outputs or clock."""
     return clock_disagreements(run) | disagreements(run)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from runoff.measure.job import ExecutionContext, Job
     from runoff.records.schema import Case, Conditions, InterleavingStats, Record
 
-TURN_NS = 2_000_000
-"""Approximate least duration of a turn: a shorter turn would mostly measure the wake-up."""
+TURN_NS = 4_000_000
+"""Approximate least duration of a turn: a shorter turn would mostly measure the wake-up, and hide a wrong clock."""
 MOST_INFERENCES = 64
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""

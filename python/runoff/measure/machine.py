@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VARIABLES = (
     *("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "ORT_", "CUDA_", "NVIDIA_"),
-    *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_", "GLIBC_TUNABLES"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_", "MIMALLOC_", "GLIBC_TUNABLES"),
 )
 """Prefixes of environment variables that change what is measured."""
 

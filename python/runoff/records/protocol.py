@@ -16,6 +16,7 @@ from runoff.records.reason import Reason
 PROTOCOL_VERSION: Literal[1] = 1
 
 Positive = Annotated[int, Meta(ge=1)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Workload = Literal["classify", "tensor"]
@@ -33,9 +34,9 @@ class _ResultPart(Struct, frozen=True):
 class Settings(_RequestPart, frozen=True, omit_defaults=True, kw_only=True):
     """Settings of a session. ``None`` keeps the runtime's default."""
 
-    threads: Positive = 1
+    threads: Threads = 1
     """Threads that compute one operation."""
-    inter_threads: Positive | None = None
+    inter_threads: Threads | None = None
     """Threads that run independent operations concurrently."""
     optimization: Optimization | None = None
     """Graph optimisation level."""

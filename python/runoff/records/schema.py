@@ -241,8 +241,8 @@ class RunInfo(Struct, kw_only=True):
         return self.overhead_ns / active if active > 0 else None
 
 
-class Run(Struct, frozen=True):
-    """The input of analysis."""
+class Run(Struct, frozen=True, eq=False):
+    """The input of analysis. Hashed by identity: its results can be cached."""
 
     folder: Path
     info: RunInfo

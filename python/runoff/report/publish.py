@@ -36,6 +36,8 @@ MOST_BYTES = 10_000_000
 """Limit for all published runs together: every clone of the repository contains them."""
 _PUBLISHED = ("reference", "speed", "selftest")
 """Folders of published results."""
+_GATE = "gate.md"
+"""The outcome of a gate, if ``runoff gate --summary`` left it in the run's folder."""
 _SHOWN = "quick"
 _TARGETS = {
     "torch": "PyTorch",
@@ -64,6 +66,8 @@ def publish(folder: Path) -> Path:
     write_report(analysis, staged)  # raw files are not copied, and the page does not link to them
     info = (folder / RUN_FILE).read_text(encoding="utf-8")
     (staged / RUN_FILE).write_text(info.replace(f"{paths.root()}/", ""), encoding="utf-8")
+    if (folder / _GATE).is_file():
+        shutil.copy(folder / _GATE, staged)
     _check_size(staged, target)
     shutil.rmtree(target, ignore_errors=True)
     staged.rename(target)

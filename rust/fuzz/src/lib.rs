@@ -1,15 +1,15 @@
-//! What the targets share: the core reads files, so each input becomes one.
+//! Shared code of the fuzz targets: the core reads files, so each input is written to one.
 
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::{env, fs, process};
 
-/// Writes `bytes` to a file of this process, in the folder that `TMPDIR` names; returns its path, which ends with `name`.
+/// Writes `bytes` to a file of this process in the folder `TMPDIR`; returns its path, which ends with `name`.
 ///
 /// # Panics
 ///
-/// When it cannot be written.
+/// If the file cannot be written.
 #[must_use]
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = env::temp_dir().join(format!("{}-{name}", process::id()));

@@ -1,4 +1,4 @@
-//! Image files: any bytes are an image that becomes a tensor, or an error.
+//! Image files: any bytes must give a tensor or an error.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::{Interpolation, Preprocess};
 
-/// What to make of an image, so that the input is nothing but the image: its last bytes decide.
+/// Derives the preprocessing from the last bytes of the image, so the input consists only of the image.
 fn spec(data: &[u8]) -> Preprocess {
     let last = data.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let crop = NonZeroU32::MIN.saturating_add(last % 32);

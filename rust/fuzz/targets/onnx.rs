@@ -1,4 +1,4 @@
-//! ONNX files, as far as the core reads them itself: any bytes are a model whose weights lie in its folder, or an error.
+//! ONNX files, as parsed by the core: any bytes must give a model with its weights in its folder, or an error.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Models in ONNX Runtime's own format: any bytes are a model that runs, or an error. What reads them is ONNX Runtime.
+//! Models in ONNX Runtime's own format: any bytes must give a model that runs, or an error. ONNX Runtime parses them.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use runoff_core::session::Session;
 use runoff_core::tensor::Buffer;
 use runoff_core::value::Value;
 
-/// Most elements of an input; a dynamic dimension is 1.
+/// Maximum number of elements of an input; dynamic dimensions are 1.
 const MOST: usize = 1 << 12;
 
 static RUNTIME: LazyLock<(Runtime, ort::environment::Environment)> = LazyLock::new(|| {

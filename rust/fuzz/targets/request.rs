@@ -1,4 +1,4 @@
-//! Requests: any bytes are a request, or an error that names a field.
+//! Requests: any bytes must give a request, or an error that names a field.
 
 #![no_main]
 

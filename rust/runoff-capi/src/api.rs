@@ -19,7 +19,7 @@ const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to 
 ///
 /// # Errors
 ///
-/// `runtime-missing` when it is not set, or not an absolute path.
+/// `runtime-missing` if the variable is not set, or not an absolute path.
 pub fn library() -> Result<PathBuf, Failure> {
     let path = std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = path.ok_or_else(|| missing(&format!("{LIBRARY_VARIABLE} is not set")))?;
@@ -32,26 +32,26 @@ pub fn library() -> Result<PathBuf, Failure> {
 /// The functions of a loaded library.
 #[derive(Debug, Clone, Copy)]
 pub struct Api {
-    /// The table itself.
+    /// The function table.
     pub table: &'static OrtApi,
     base: &'static OrtApiBase,
 }
 
 impl Api {
-    /// Loads the library in the file `path`, for good.
+    /// Permanently loads the library in the file `path`.
     ///
     /// # Errors
     ///
-    /// `runtime-missing` when it cannot be loaded, is not ONNX Runtime, or is too old.
+    /// `runtime-missing` if the file cannot be loaded, is not ONNX Runtime, or is too old.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        // SAFETY: loading runs the initialisers of a file that the user named as ONNX Runtime.
+        // SAFETY: loading runs the initialisers of a file that the user declared to be ONNX Runtime.
         let library = unsafe { libloading::Library::new(path) }
             .map_err(|error| missing(&format!("cannot load {shown}: {error}")))?;
         // SAFETY: every ONNX Runtime exports this function with this signature (onnxruntime_c_api.h).
         let base = unsafe { library.get::<unsafe extern "system" fn() -> *const OrtApiBase>(b"OrtGetApiBase") };
         let base = *base.map_err(|_| missing(&format!("{shown} is not ONNX Runtime: it has no OrtGetApiBase")))?;
-        // The tables that follow are static in the library: it must stay where it is.
+        // The tables below are static data of the library, so it must stay loaded.
         std::mem::forget(library);
         // SAFETY: the function takes nothing and returns null or a static structure.
         let base = unsafe { base().as_ref() }.ok_or_else(|| missing(&format!("{shown} has no API")))?;
@@ -63,41 +63,41 @@ impl Api {
 
     /// The library's version.
     pub fn version(self) -> String {
-        // SAFETY: the function returns a static string that ends with NUL.
+        // SAFETY: the function returns a static string terminated by NUL.
         unsafe { CStr::from_ptr((self.base.GetVersionString)()) }.to_string_lossy().into_owned()
     }
 
-    /// How the library was built.
+    /// The library's description of its build.
     pub fn build(self) -> String {
         // SAFETY: as above.
         unsafe { CStr::from_ptr((self.table.GetBuildInfoString)()) }.to_string_lossy().into_owned()
     }
 
-    /// Turns what a function of the API returned into a result; `what` names the operation.
+    /// Converts a status of the API to a result; `what` names the operation.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` with ONNX Runtime's own message.
+    /// `runtime-failed` with ONNX Runtime's message.
     pub fn check(self, status: OrtStatusPtr, what: &str) -> Result<(), Failure> {
         if status.0.is_null() {
             return Ok(());
         }
-        // SAFETY: a status that is not null is alive until it is released, and its message ends with NUL.
+        // SAFETY: a non-null status is valid until it is released, and its message is terminated by NUL.
         let message = unsafe { CStr::from_ptr((self.table.GetErrorMessage)(status.0)) }.to_string_lossy().into_owned();
-        // SAFETY: the status is the caller's, is released once, and the message was copied.
+        // SAFETY: the caller owns the status, it is released once, and the message was copied.
         unsafe { (self.table.ReleaseStatus)(status.0) };
         let first_line = message.lines().next().unwrap_or_default();
         let message = format!("ONNX Runtime failed {what}: {first_line}");
         Err(Failure::new("runtime-failed", message, "check that the model and the preprocessing belong together"))
     }
 
-    /// Takes the object that `create` makes.
+    /// Takes ownership of the object that `create` creates.
     ///
-    /// `create` gets a place for the pointer and returns the API's status; `release` frees such an object.
+    /// `create` writes a pointer to its argument and returns the API's status; `release` frees the object.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, saying `what`.
+    /// `runtime-failed`, with `what`.
     pub fn make<T>(
         self,
         what: &str,
@@ -130,7 +130,7 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from the function that makes such objects, and is released once, here.
+        // SAFETY: the pointer was returned by the function that creates such objects, and is released once, here.
         unsafe { (self.release)(self.pointer) };
     }
 }
@@ -138,14 +138,14 @@ impl<T> Drop for Owned<T> {
 /// The process's environment.
 #[derive(Debug)]
 pub struct Environment {
-    /// Its functions.
+    /// The API's functions.
     pub api: Api,
-    /// The object itself.
+    /// The underlying object.
     pub object: Owned<OrtEnv>,
 }
 
 impl Environment {
-    /// Makes the environment, without telemetry.
+    /// Creates the environment, without telemetry.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Environment {
         let name: *const c_char = c"runoff".as_ptr();
         let level = OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING;
         let object = api.make("creating its environment", api.table.ReleaseEnv, |out| {
-            // SAFETY: the name ends with NUL and is static; `out` is a place for one pointer.
+            // SAFETY: the name is static and terminated by NUL; `out` is a place for one pointer.
             unsafe { (api.table.CreateEnv)(level, name, out) }
         })?;
         // SAFETY: the environment is alive.

@@ -1,33 +1,33 @@
-//! Failures, in the words of the protocol.
+//! Failures, as defined by the protocol.
 
-/// A failure that the protocol has a kind for.
+/// A failure of a kind that the protocol defines.
 #[derive(Debug)]
 pub struct Failure {
     /// One of the kinds in `protocol/README.md`.
     pub kind: &'static str,
-    /// What failed, naming the file or the field.
+    /// Cause, with the file or field.
     pub message: String,
-    /// The next step.
+    /// Next step for the user.
     pub hint: &'static str,
 }
 
 impl Failure {
-    /// Makes a failure.
+    /// Creates a failure.
     pub fn new(kind: &'static str, message: impl Into<String>, hint: &'static str) -> Self {
         Self { kind, message: message.into(), hint }
     }
 
-    /// A request that cannot be served as it is.
+    /// An invalid request.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new("bad-request", message, "see protocol/request.schema.json")
     }
 
-    /// `unsupported` if this machine has no ONNX Runtime or not the provider, else `error`.
+    /// `unsupported` if ONNX Runtime or the provider is unavailable on this machine, else `error`.
     pub fn status(&self) -> &'static str {
         if self.exit_code() == 3 { "unsupported" } else { "error" }
     }
 
-    /// Exit code of the runner that ends with this failure.
+    /// Exit code of the runner for this failure.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             "bad-request" => 2,

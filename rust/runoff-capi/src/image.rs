@@ -1,7 +1,7 @@
-//! From a JPEG file to the numbers that go into the model: the crates that `runoff-core` uses, without what it adds.
+//! Preprocessing, from a JPEG file to the model's input tensor, with the crates of `runoff-core` but none of its code.
 //!
-//! It resizes only the part that the crop keeps, in one call. The core adds other formats than JPEG, and Pillow's order
-//! of the two passes, which matters for the bicubic filter.
+//! Only the part that the crop keeps is resized, in one call. The core also supports other formats, and resizes in
+//! Pillow's order of the two passes, which matters for the bicubic filter.
 
 use std::fs;
 use std::io;
@@ -16,16 +16,16 @@ use crate::failure::Failure;
 use crate::orientation::Orientation;
 use crate::request::{Interpolation, Preprocess};
 
-/// Largest image, in pixels; the same as in every runner.
+/// Maximum size of an image, in pixels; the same in every runner.
 const MAX_PIXELS: usize = 178_956_970;
 const HINT: &str = "convert it to an RGB JPEG file";
 
-/// Preprocesses image files one after the other, reusing its buffers.
+/// Preprocesses image files one after another, reusing its buffers.
 pub struct Images {
     paths: Vec<PathBuf>,
     spec: Preprocess,
     resizer: Resizer,
-    /// Pixels that were turned upright; empty until an image needs it.
+    /// Pixels after rotation; empty until an image needs it.
     upright: Vec<u8>,
     cropped: TypedImage<'static, U8x3>,
     /// `(value - mean) / std` for every byte value of every channel.
@@ -33,7 +33,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Prepares for the images `paths`.
+    /// Creates a preprocessor for the images `paths`.
     pub fn new(paths: Vec<PathBuf>, spec: Preprocess) -> Self {
         let mut normalised = Box::new([[0.0; 256]; 3]);
         for ((row, &mean), &std) in normalised.iter_mut().zip(&spec.mean).zip(&spec.std) {
@@ -45,12 +45,12 @@ impl Images {
         Self { paths, spec, resizer: Resizer::new(), upright: Vec::new(), cropped, normalised }
     }
 
-    /// How many images there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.paths.len()
     }
 
-    /// Side of a tensor, in pixels.
+    /// Side of a tensor's image, in pixels.
     pub fn side(&self) -> u32 {
         self.spec.crop
     }
@@ -82,7 +82,7 @@ impl Images {
         Ok(())
     }
 
-    /// The part of the source that remains when the shorter side is resized and the middle is cut out.
+    /// The part of the source that remains after resizing the shorter side and cropping the middle.
     fn kept(&self, width: u32, height: u32) -> ResizeOptions {
         let filter = match self.spec.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
@@ -104,10 +104,10 @@ impl Images {
 ///
 /// # Errors
 ///
-/// What the system reports.
+/// The system's error.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let found = fs::metadata(path)?;
-    // a folder is left to the system, which has a message of its own
+    // for a folder, the system has its own error message
     let is_allowed = found.is_file() || found.is_dir();
     if is_allowed { fs::read(path) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")) }
 }
@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Decodes the JPEG file `file` to RGB pixels; returns them, width and height.
+/// Decodes the JPEG file `file`; returns the RGB pixels, width and height.
 fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Failure> {
     let shown = path.display();
     let unreadable = |why: &str| Failure::new("image-unreadable", format!("image {shown}: {why}"), HINT);
@@ -146,7 +146,7 @@ fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Failure> {
     Ok((pixels, u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0)))
 }
 
-/// Interleaved bytes to planar normalised floats.
+/// Converts interleaved bytes to planar normalised floats.
 fn normalise(pixels: &[U8x3], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
     let plane = tensor.len() / 3;
     let (red, rest) = tensor.split_at_mut(plane);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::image::read_file;
 
-/// Reads a text file with a label per line; no labels without a path.
+/// Reads a text file with one label per line; returns no labels without a path.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub fn read(path: Option<&Path>) -> Result<Vec<String>, Failure> {
     Ok(text.map_err(unreadable)?.lines().map(str::to_owned).collect())
 }
 
-/// Returns the `count` best classes of `logits`, best first, with their softmax over all of them.
+/// Returns the `count` best classes of `logits`, best first, with their softmax over all logits.
 ///
 /// # Errors
 ///

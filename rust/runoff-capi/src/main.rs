@@ -1,8 +1,8 @@
-//! `runoff-capi`: a runner of the protocol on ONNX Runtime's bare C API.
+//! `runoff-capi`: a runner on ONNX Runtime's bare C API.
 //!
-//! The target `capi-rust`: the least that a native process costs with ONNX Runtime. It shares no code with `runoff-core`
-//! but that of the EXIF orientation, so that `runoff-ort` can be compared with it; both use the same crates on the
-//! image. Reading the request and writing the result are part of its time: well under a millisecond.
+//! The target `capi-rust` shows the minimum cost of a native process with ONNX Runtime, for comparison with
+//! `runoff-ort`. It shares no code with `runoff-core` except the EXIF orientation, but both use the same crates for
+//! images. Its time includes reading the request and writing the result: well under a millisecond.
 
 #![deny(unsafe_code)]
 
@@ -35,7 +35,7 @@ use runner::{First, Runner};
 use session::{Options, Session};
 
 const USAGE: &str = "usage: runoff-capi --request FILE --result FILE | --capabilities";
-/// Name of the thread that reads the first image.
+/// Name of the thread that preprocesses the first image.
 const READER: &str = "runoff-reader";
 
 fn main() -> ExitCode {
@@ -52,12 +52,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// ONNX Runtime reads this variable when its environment is made; from 1.32 on it reports home unless told not to.
+/// Disables telemetry, which is on by default since ONNX Runtime 1.32. Creating the environment reads this variable.
 #[allow(unsafe_code)]
 fn forbid_telemetry() {
     const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
     if std::env::var_os(VARIABLE).is_none() {
-        // SAFETY: this is the first thing that the program does: it has one thread.
+        // SAFETY: the program has only one thread, because this call is its first.
         unsafe { std::env::set_var(VARIABLE, "1") };
     }
 }
@@ -90,7 +90,7 @@ fn library() -> Result<(Api, String), Failure> {
     Ok((Api::load(&path)?, path.display().to_string()))
 }
 
-/// Serves the request in the file `path` and writes the result, a failure too.
+/// Executes the request in the file `path` and writes the result, also of a failure.
 fn respond(path: &Path, result: &Path) -> ExitCode {
     let Err(failure) = request::read(path).and_then(|request| serve(request, result)) else {
         return ExitCode::SUCCESS;
@@ -146,7 +146,7 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first image: still to be read, or read in a thread while the runtime starts and the model loads.
+/// The first image, preprocessed later or in a thread while the runtime starts and the model loads.
 enum Reading {
     Later(Images),
     Ahead(JoinHandle<Result<First, Failure>>),
@@ -173,7 +173,7 @@ fn internal(message: impl Into<String>) -> Failure {
     Failure::new("internal", message, "report this")
 }
 
-/// Writes the result under another name, then renames it: nobody reads half of it.
+/// Writes the result to a temporary file, then renames it, so readers never see a partial file.
 fn write(path: &Path, fields: &Value) -> Result<(), Failure> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     fs::write(&temporary, fields.to_string()).and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
@@ -189,34 +189,34 @@ fn map(path: &Path) -> Result<Mmap, Failure> {
         Failure::new(kind, format!("cannot map the model {}: {error}", path.display()), "check model.path")
     };
     let file = File::open(path).map_err(fail)?;
-    // SAFETY: a prepared model is written under another name and renamed, so a file that is mapped stays as it is.
+    // SAFETY: a prepared model is written to another file and renamed, so a mapped file does not change.
     unsafe { Mmap::map(&file) }.map_err(fail)
 }
 
-/// High-water mark of the resident set in bytes; `None` where there is no `/proc`.
+/// Peak resident set size in bytes; `None` without `/proc`.
 fn peak_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Threads of this process without the one that reads ahead; `None` where there is no `/proc`.
+/// Number of threads of this process, without the one that preprocesses the first image; `None` without `/proc`.
 fn thread_count() -> Option<usize> {
     let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
     let is_reader = |name: String| name.trim_end() == READER;
     Some(tasks.filter(|task| !fs::read_to_string(task.path().join("comm")).is_ok_and(is_reader)).count())
 }
 
-/// `kept`, or `flushed` to zero: half of the smallest normal float32 tells.
+/// `kept`, or `flushed` to zero; tested with half of the smallest normal float32.
 fn denormals() -> &'static str {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 { "flushed" } else { "kept" }
 }
 
-/// The C library's, unless another one was preloaded; `None` where that is not known.
+/// Name of the C library's allocator; `None` if another one may be preloaded.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 fn allocator() -> Option<String> {
-    // SAFETY: it returns a static string that ends with NUL.
+    // SAFETY: the function returns a static string terminated by NUL.
     let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
     std::env::var_os("LD_PRELOAD").is_none().then(|| format!("glibc {}", version.to_string_lossy()))
 }
@@ -226,9 +226,9 @@ fn allocator() -> Option<String> {
     None
 }
 
-/// Ends the process with exit code 0 without freeing anything.
+/// Exits the process with code 0 without freeing anything.
 #[allow(unsafe_code)]
 fn leave_at_once() -> ! {
-    // SAFETY: `_exit` takes no pointers and does not return; nothing is buffered, the rest is the kernel's to free.
+    // SAFETY: `_exit` takes no pointers and does not return. Nothing is buffered, and the kernel frees all resources.
     unsafe { libc::_exit(0) }
 }

@@ -1,4 +1,4 @@
-//! The request: the fields of `protocol/request.schema.json`. Fields that this runner has no use for are only allowed.
+//! The request, as defined in `protocol/request.schema.json`. Fields that this runner does not use are ignored.
 
 use std::fs;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
@@ -9,11 +9,11 @@ use serde::de::IgnoredAny;
 
 use crate::failure::Failure;
 
-/// Largest side of the model's input: its square is the largest image.
+/// Maximum side of the model's input: its square is the maximum size of an image.
 const MAX_CROP: u32 = 13_377;
-/// The version of the protocol that it speaks.
+/// The supported protocol version.
 const VERSION: u32 = 1;
-/// Settings that it applies; `threads` is always set.
+/// Supported settings; `threads` is always set.
 pub const SETTINGS: [&str; 8] =
     ["threads", "optimization", "spinning", "arena", "prepacking", "teardown", "prepared", "overlap"];
 
@@ -40,7 +40,7 @@ pub struct Request {
     _spawn_ns: Option<u64>,
 }
 
-/// The model's file.
+/// The model file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
@@ -67,7 +67,7 @@ pub struct Item {
     _tensors: IgnoredAny,
 }
 
-/// From the image to the model's input.
+/// Preprocessing, from the image to the model's input.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -85,7 +85,7 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// Session settings; `None` leaves ONNX Runtime's default in place.
+/// Session settings; `None` keeps ONNX Runtime's default.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -107,12 +107,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Threads within an operation.
+    /// Threads per operation (intra-op).
     pub fn threads(&self) -> i32 {
         self.threads.map_or(1, |threads| threads.get().into())
     }
 
-    /// Names of the settings that were requested and are not applied.
+    /// Names of requested settings that are not applied.
     pub fn ignored(&self, is_prepared: bool) -> Vec<&'static str> {
         let found = [
             ("inter_threads", self.inter_threads.is_some()),
@@ -146,7 +146,7 @@ pub enum Teardown {
     Skip,
 }
 
-/// What to do with the model.
+/// The measurement to make.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub enum Measure {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Where this runner differs on purpose: what it cannot do, does not look at, or takes as left out.
+    /// Intended differences of this runner: fields that it does not support, does not check, or treats null as missing.
     fn is_of_this_runner(place: &str, message: &Value, is_valid: bool) -> bool {
         let needs = ["workload", "preprocess", "preprocess.resize", "inputs.0.image"];
         let is_null = message.pointer(&format!("/{}", place.replace('.', "/"))) == Some(&Value::Null);

@@ -14,7 +14,7 @@ use crate::image::Images;
 use crate::request::Measure;
 use crate::session::{Input, Output, Session};
 
-/// The first item's tensor, and what made it.
+/// The first item's tensor, and its preprocessor.
 pub struct First {
     images: Images,
     elements: Vec<f32>,
@@ -26,7 +26,7 @@ impl First {
     ///
     /// # Errors
     ///
-    /// Those of [`Images::load`].
+    /// Errors of [`Images::load`].
     pub fn load(mut images: Images) -> Result<Self, Failure> {
         let began = Instant::now();
         let side = usize::try_from(images.side()).unwrap_or(usize::MAX);
@@ -36,7 +36,7 @@ impl First {
     }
 }
 
-/// Iterations of one session: their times and their outputs.
+/// Iterations of one session, with their durations and outputs.
 pub struct Runner<'a> {
     session: &'a Session<'a>,
     images: Images,
@@ -50,11 +50,11 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Does the first inference.
+    /// Runs the first inference.
     ///
     /// # Errors
     ///
-    /// Those of [`Session::run`].
+    /// Errors of [`Session::run`].
     pub fn begin(api: Api, session: &'a Session, first: First, folder: &'a Path) -> Result<Self, Failure> {
         let First { images, elements, took_ns } = first;
         let input = Input::new(api, elements, images.side())?;
@@ -66,11 +66,11 @@ impl<'a> Runner<'a> {
         Ok(Self { session, images, input, folder, latest, preprocess_ns, inference_ns, outputs, tensors })
     }
 
-    /// Does what `measure` requests after the first inference.
+    /// Runs the iterations of `measure` that follow the first inference.
     ///
     /// # Errors
     ///
-    /// `bad-request` for a line of stdin that is no turn, and those of an iteration.
+    /// `bad-request` for an invalid line of stdin, and errors of an iteration.
     pub fn perform(&mut self, measure: Measure) -> Result<(), Failure> {
         match measure {
             Measure::Default | Measure::Once { .. } => Ok(()),
@@ -115,9 +115,8 @@ impl<'a> Runner<'a> {
         for word in line.split_ascii_whitespace() {
             let item = word.parse().ok().filter(|&item: &usize| item < self.images.len());
             let count = self.images.len();
-            let item =
-                item.ok_or_else(|| Failure::bad_request(format!("stdin: {word:?} is no index of the {count} items")))?;
-            self.iterate(item)?;
+            let unknown = || Failure::bad_request(format!("stdin: {word:?} is not an index of the {count} items"));
+            self.iterate(item.ok_or_else(unknown)?)?;
         }
         Ok(json!({"inference": self.inference_ns[before..], "preprocess": self.preprocess_ns[before..]}))
     }
@@ -143,7 +142,7 @@ impl<'a> Runner<'a> {
         self.latest.1.elements()
     }
 
-    /// Returns the fields of the result that come from the iterations; writes the outputs of the latest.
+    /// Writes the outputs of the latest iteration; returns the fields of the result that come from the iterations.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A session, its options, and the tensors that go through it.
+//! A session, its options, and its input and output tensors.
 
 #![allow(unsafe_code)]
 
@@ -19,10 +19,10 @@ use crate::request::{Optimization, Settings};
 
 const FLOAT: ONNXTensorElementDataType = ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
 
-/// Entries that a session on the bytes of a prepared model needs.
+/// Configuration entries for a session on the bytes of a prepared model.
 const IN_PLACE: [&CStr; 2] = [c"session.use_ort_model_bytes_directly", c"session.use_ort_model_bytes_for_initializers"];
 
-/// Settings of a session: those of the request, everything else at ONNX Runtime's default.
+/// Options of a session: the request's settings, and ONNX Runtime's defaults otherwise.
 #[derive(Debug)]
 pub struct Options {
     api: Api,
@@ -30,10 +30,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Makes the options.
+    /// Creates the options.
     ///
-    /// `in_place`: the session will use the model's bytes where they lie. `turns`: its threads must not spin while
-    /// another process has its turn.
+    /// `in_place`: the session uses the model's bytes in place. `turns`: its threads must not spin during the turn of
+    /// another process.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Options {
         })?;
         let made = Self { api, object };
         let options = made.object.pointer();
-        // SAFETY: the options are alive and only this thread has them.
+        // SAFETY: the options are alive, and only this thread has access to them.
         api.check(unsafe { (api.table.SetIntraOpNumThreads)(options, settings.threads()) }, "setting the threads")?;
         if let Some(level) = settings.optimization {
             // SAFETY: as above.
@@ -75,7 +75,7 @@ impl Options {
     fn entry(&self, key: &CStr, value: bool) -> Result<(), Failure> {
         let text = if value { c"1" } else { c"0" };
         let add = self.api.table.AddSessionConfigEntry;
-        // SAFETY: the options are alive; key and value are static, end with NUL, and are copied.
+        // SAFETY: the options are alive; key and value are static, terminated by NUL, and copied.
         let status = unsafe { add(self.object.pointer(), key.as_ptr(), text.as_ptr()) };
         self.api.check(status, &format!("setting {}", key.to_string_lossy()))
     }
@@ -90,7 +90,7 @@ const fn to_level(level: Optimization) -> GraphOptimizationLevel {
     }
 }
 
-/// A model that can run. It lives no longer than the environment, and the bytes, that it was made of.
+/// A loaded model. It must not outlive its environment, or the bytes that it was created from.
 #[derive(Debug)]
 pub struct Session<'a> {
     api: Api,
@@ -101,7 +101,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Makes a session of the model in the file `path`.
+    /// Creates a session from the model file `path`.
     ///
     /// # Errors
     ///
@@ -111,14 +111,14 @@ impl<'a> Session<'a> {
             CString::new(path.as_os_str().as_bytes()).map_err(|_| unreadable(path, "the path contains a NUL byte"))?;
         let api = environment.api;
         Self::make(environment, path, |out| {
-            // SAFETY: environment and options are alive, the name ends with NUL, `out` is a place for one pointer.
+            // SAFETY: environment and options are alive, the name ends with NUL, and `out` is a place for one pointer.
             unsafe {
                 (api.table.CreateSession)(environment.object.pointer(), name.as_ptr(), options.object.pointer(), out)
             }
         })
     }
 
-    /// Makes a session of the model in `bytes`, which the session goes on using; `path` is for messages.
+    /// Creates a session from the model in `bytes`, which the session keeps using; `path` is for messages.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl<'a> Session<'a> {
         let api = environment.api;
         let create = api.table.CreateSessionFromArray;
         Self::make(environment, path, |out| {
-            // SAFETY: environment and options are alive, `out` is a place for one pointer, and the bytes are
-            // borrowed for as long as the session lives.
+            // SAFETY: environment and options are alive, `out` is a place for one pointer, and the bytes are borrowed
+            // as long as the session exists.
             unsafe {
                 create(environment.object.pointer(), bytes.as_ptr().cast(), bytes.len(), options.object.pointer(), out)
             }
@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
         let status = unsafe { (api.table.GetAllocatorWithDefaultOptions)(&raw mut allocator) };
         api.check(status, "finding its allocator")?;
         let input = name(api, allocator, "reading the input's name", |out| {
-            // SAFETY: session and allocator are alive; an index out of range is answered with an error.
+            // SAFETY: session and allocator are alive; an index out of range returns an error.
             unsafe { (api.table.SessionGetInputName)(object.pointer(), 0, allocator, out) }
         })?;
         let output = name(api, allocator, "reading the output's name", |out| {
@@ -178,8 +178,8 @@ impl<'a> Session<'a> {
         let (api, names, values) = (self.api, [self.input.as_ptr()], [input.object.pointer().cast_const()]);
         let outputs = [self.output.as_ptr()];
         api.make("running the model", api.table.ReleaseValue, |out| {
-            // SAFETY: the session, the input and its buffer are alive; there is one name and one value on each
-            // side; `out` holds one null pointer, so the runtime allocates.
+            // SAFETY: the session, the input and its buffer are alive; there is one name and one value on each side;
+            // `out` contains a null pointer, so the runtime allocates the output.
             unsafe {
                 (api.table.Run)(
                     self.object.pointer(),
@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Copies a name that `get` has the allocator make, and frees it.
+/// Copies a name that `get` allocates with the allocator, and frees the original.
 fn name(
     api: Api,
     allocator: *mut OrtAllocator,
@@ -207,37 +207,37 @@ fn name(
     let mut pointer = ptr::null_mut();
     let status = get(&raw mut pointer);
     api.check(status, what)?;
-    // SAFETY: a name that was given is a string that ends with NUL.
+    // SAFETY: after success, the name is a string terminated by NUL.
     let name = unsafe { CStr::from_ptr(pointer) }.to_owned();
-    // SAFETY: the name came from this allocator and is freed once.
+    // SAFETY: the name was allocated by this allocator and is freed once.
     api.check(unsafe { (api.table.AllocatorFree)(allocator, pointer.cast()) }, what)?;
     Ok(name)
 }
 
-/// A float32 tensor over a buffer of its own.
+/// A float32 tensor that owns its buffer.
 #[derive(Debug)]
 pub struct Input {
     object: Owned<OrtValue>,
     buffer: Buffer,
 }
 
-/// Elements that are reached by a raw pointer only, because the runtime holds one too.
+/// Elements behind a raw pointer, because the runtime also has a pointer to them.
 #[derive(Debug)]
 struct Buffer(*mut [f32]);
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from `Box::into_raw` and is given back once, here.
+        // SAFETY: the pointer was returned by `Box::into_raw` and is freed once, here.
         drop(unsafe { Box::from_raw(self.0) });
     }
 }
 
 impl Input {
-    /// Makes a tensor of `elements` with the shape `[1, 3, side, side]`.
+    /// Creates a tensor from `elements` with the shape `[1, 3, side, side]`.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` when there are fewer elements than that.
+    /// `runtime-failed` if there are too few elements.
     pub fn new(api: Api, elements: Vec<f32>, side: u32) -> Result<Self, Failure> {
         let memory = api.make("describing memory", api.table.ReleaseMemoryInfo, |out| {
             let (kind, place) = (OrtAllocatorType::OrtDeviceAllocator, OrtMemType::OrtMemTypeDefault);
@@ -249,8 +249,8 @@ impl Input {
         let buffer = Buffer(Box::into_raw(elements.into_boxed_slice()));
         let object = api.make("making an input tensor", api.table.ReleaseValue, |out| {
             let create = api.table.CreateTensorWithDataAsOrtValue;
-            // SAFETY: the buffer has that many bytes (the runtime checks that the shape needs no more) and is freed
-            // after the tensor (order of the fields); memory and shape are copied.
+            // SAFETY: the buffer has this many bytes (the runtime checks that they suffice for the shape) and is freed
+            // after the tensor (field order); memory description and shape are copied.
             unsafe { create(memory.pointer(), buffer.0.cast(), bytes, shape.as_ptr(), shape.len(), FLOAT, out) }
         })?;
         Ok(Self { object, buffer })
@@ -262,14 +262,14 @@ impl Input {
         unsafe { &*self.buffer.0 }
     }
 
-    /// The elements, to be written between two runs.
+    /// The elements, for writing between two runs.
     pub const fn elements_mut(&mut self) -> &mut [f32] {
-        // SAFETY: the buffer is alive, and nobody runs on it meanwhile: `Session::run` borrows `self` too.
+        // SAFETY: the buffer is alive, and no run uses it: `Session::run` also borrows `self`.
         unsafe { &mut *self.buffer.0 }
     }
 }
 
-/// What the model gave.
+/// The output of the model.
 #[derive(Debug)]
 pub struct Output {
     api: Api,
@@ -281,7 +281,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// `model-mismatch` when they are something else; `runtime-failed` when the output is not a tensor.
+    /// `model-mismatch` if they are not; `runtime-failed` if the output is not a tensor.
     pub fn elements(&self) -> Result<&[f32], Failure> {
         let (api, what) = (self.api, "reading the output");
         let info = api.make(what, api.table.ReleaseTensorTypeAndShapeInfo, |out| {
@@ -303,7 +303,7 @@ impl Output {
         if count == 0 {
             return Ok(&[]);
         }
-        // SAFETY: the tensor holds `count` floats, is alive as long as `self`, and nobody writes to it.
+        // SAFETY: the tensor contains `count` floats, lives as long as `self`, and nothing writes to it.
         Ok(unsafe { slice::from_raw_parts(data.cast::<f32>(), count) })
     }
 }

@@ -1,4 +1,4 @@
-//! The program, run as runoff runs it: real ONNX Runtime, a small model.
+//! The program, run as by runoff, with a real ONNX Runtime and a small model.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use turbojpeg::{Image, PixelFormat};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runoff-capi");
-/// What an image of one colour becomes: its bytes less 10, by 10.
+/// Colours of the images; their tensors contain `(byte - 10) / 10`.
 const COLOURS: [[u8; 3]; 2] = [[30, 10, 50], [60, 20, 10]];
 const MEANS: [[f32; 3]; 2] = [[2.0, 0.0, 4.0], [5.0, 1.0, 0.0]];
 
@@ -47,7 +47,7 @@ impl Bench {
 
     /// Saves the model in ONNX Runtime's own format.
     fn prepare(&self) -> PathBuf {
-        // a process has one
+        // a process has one environment
         static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
         let environment = ENVIRONMENT.get_or_init(|| {
             let library = std::env::var("RUNOFF_ORT_DYLIB").expect("RUNOFF_ORT_DYLIB is set for these tests");
@@ -101,14 +101,14 @@ impl Bench {
         serde_json::from_slice(&fs::read(self.path("result.json")).expect("a result")).expect("JSON")
     }
 
-    /// Serves a request that succeeds; returns the result.
+    /// Runs a request that succeeds; returns the result.
     fn serve(&self, request: &Value) -> Value {
         let output = self.command(request).output().expect("a program");
         assert_eq!((output.status.code(), text(&output.stdout), text(&output.stderr)), (Some(0), "", ""));
         self.result()
     }
 
-    /// Serves a request that fails with `code` and `kind`; returns the message.
+    /// Runs a request that fails with `code` and `kind`; returns the message.
     fn fail(&self, mut command: Command, kind: &str, code: i32) -> String {
         let _ = fs::remove_file(self.path("result.json"));
         let Output { status, stdout, stderr } = command.output().expect("a program");
@@ -128,14 +128,14 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-/// A JPEG whose header names another height and width.
+/// A JPEG file with the given height and width in its header.
 fn with_size(mut jpeg: Vec<u8>, size: [u8; 4]) -> Vec<u8> {
     let start_of_frame = jpeg.windows(2).position(|bytes| bytes == [0xff, 0xc0]).expect("a baseline JPEG");
     jpeg[start_of_frame + 5..start_of_frame + 9].copy_from_slice(&size);
     jpeg
 }
 
-/// The elements of a tensor that was written.
+/// The elements of a written tensor.
 fn elements(written: &Value) -> Vec<f32> {
     let bytes = fs::read(written["path"].as_str().expect("a path")).expect("a file");
     bytes.as_chunks::<4>().0.iter().map(|&element| f32::from_le_bytes(element)).collect()

@@ -1,19 +1,19 @@
-//! Which allocator serves `malloc` in this process, the calls of the libraries that it loads included.
+//! The allocator behind `malloc` in this process, including calls from the libraries that it loads.
 
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
-/// Name of the allocator that was linked into this program.
+/// Name of the allocator linked into this program.
 static LINKED: OnceLock<String> = OnceLock::new();
 
-/// Names the allocator that was linked into this program; [`allocator`] reports it if it is the one that is called.
+/// Declares the name of the allocator linked into this program; [`allocator`] reports it if it is in use.
 pub fn declare(name: String) {
     LINKED.get_or_init(|| name);
 }
 
-/// Name of the allocator behind `malloc`, as a library that is loaded now finds it: `glibc 2.36`, the one that was
-/// declared, or the file of one that was loaded before (`libjemalloc`). `None` where that is not known.
+/// Name of the allocator that a library loaded now would use: `glibc 2.36`, the declared one, or the file of a
+/// preloaded one (`libjemalloc`). `None` if it is unknown.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[must_use]
 pub fn allocator() -> Option<String> {
@@ -30,25 +30,25 @@ pub fn allocator() -> Option<String> {
     if name != "libc" {
         return Some(name.to_owned());
     }
-    // SAFETY: it returns a static string.
+    // SAFETY: the function returns a static string.
     let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
     Some(format!("glibc {}", version.to_string_lossy()))
 }
 
-/// As above: `None`.
+/// Name of the declared allocator; `None` if there is none.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 #[must_use]
 pub fn allocator() -> Option<String> {
     LINKED.get().cloned()
 }
 
-/// The program or library that `address` lies in.
+/// The program or library that contains `address`.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn object(address: *const libc::c_void) -> Option<libc::Dl_info> {
     let mut info = std::mem::MaybeUninit::uninit();
-    // SAFETY: any address may be asked for; it writes to the local if it succeeds.
+    // SAFETY: `dladdr` accepts any address, and writes to the local if it succeeds.
     let is_found = unsafe { libc::dladdr(address, info.as_mut_ptr()) } != 0;
-    // SAFETY: it was written.
+    // SAFETY: `dladdr` has written it.
     is_found.then(|| unsafe { info.assume_init() })
 }
 

@@ -1,4 +1,4 @@
-//! Images to their best classes, for programs that are not runners.
+//! Image classification for programs other than runners.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::value::Value;
 ///
 /// # Errors
 ///
-/// Those of [`check`], [`Preprocessor::load`] and [`rank`].
+/// Errors of [`check`], [`Preprocessor::load`] and [`rank`].
 pub fn classify(
     session: &Session,
     preprocessor: &mut Preprocessor,
@@ -34,11 +34,11 @@ pub fn classify(
     rank(session, &elements, count, side, top, labels)
 }
 
-/// Checks that the model takes `count` images of `side` pixels each way.
+/// Checks that the model takes `count` images of `side` x `side` pixels.
 ///
 /// # Errors
 ///
-/// `model-mismatch` when it takes something else.
+/// `model-mismatch` if it does not.
 pub fn check(session: &Session, count: usize, side: usize) -> Result<(), Error> {
     let [_] = session.inputs() else {
         return Err(unfit(&format!("{} inputs, classification needs one", session.inputs().len())));
@@ -49,11 +49,11 @@ pub fn check(session: &Session, count: usize, side: usize) -> Result<(), Error> 
 
 /// Classifies `count` preprocessed images in one inference; returns the `top` best classes of each, best first.
 ///
-/// `elements` holds float32 of shape `[count, 3, side, side]`, which [`check`] found fit.
+/// `elements` holds float32 of shape `[count, 3, side, side]`, as checked by [`check`].
 ///
 /// # Errors
 ///
-/// Those of [`Session::run`] and [`topk::top`]; `model-mismatch` when the first output is not a row of float32 for
+/// Errors of [`Session::run`] and [`topk::top`]; `model-mismatch` if the first output is not a row of float32 for
 /// each image.
 pub fn rank(
     session: &Session,

@@ -1,11 +1,11 @@
-//! Time stamps that can be compared between processes, and the phases of a runner's life.
+//! Timestamps that are comparable between processes, and the phases of a runner.
 
 use std::collections::BTreeMap;
 
 use crate::memory;
 use crate::protocol::Phase;
 
-/// Reads the clock that `time.monotonic_ns` of Python reads, in nanoseconds: `CLOCK_MONOTONIC`.
+/// Reads the clock of Python's `time.monotonic_ns`, in nanoseconds: `CLOCK_MONOTONIC`.
 #[cfg(not(target_os = "macos"))]
 #[must_use]
 pub fn now_ns() -> u64 {
@@ -13,14 +13,14 @@ pub fn now_ns() -> u64 {
     nanoseconds(time.tv_sec, time.tv_nsec)
 }
 
-/// Reads the clock that `time.monotonic_ns` of Python reads, in nanoseconds: `CLOCK_UPTIME_RAW`, which stands still
-/// while the machine sleeps, as `CLOCK_MONOTONIC` of macOS does not.
+/// Reads the clock of Python's `time.monotonic_ns`, in nanoseconds: `CLOCK_UPTIME_RAW`, which stops while the machine
+/// sleeps. `CLOCK_MONOTONIC` on macOS does not.
 #[cfg(target_os = "macos")]
 #[must_use]
 #[allow(unsafe_code)]
 pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes to the local that it is given, and every macOS has this clock.
+    // SAFETY: the function writes to a local, and every version of macOS has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_UPTIME_RAW, &raw mut time) };
     nanoseconds(time.tv_sec, time.tv_nsec)
 }
@@ -29,7 +29,7 @@ fn nanoseconds(seconds: impl TryInto<u64>, rest: impl TryInto<u64>) -> u64 {
     seconds.try_into().unwrap_or_default() * 1_000_000_000 + rest.try_into().unwrap_or_default()
 }
 
-/// Phases without gaps: each one ends where the next begins.
+/// Phases without gaps: each starts at the end of the previous one.
 #[derive(Debug)]
 pub struct Phases {
     marks: Vec<Phase>,
@@ -38,10 +38,10 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// Begins at `entry_ns`, the first line of the runner's own code.
+    /// Starts at `entry_ns`, the time of the first line of the runner's own code.
     ///
-    /// With `spawn_ns`, the phase `start` from there to `entry_ns` comes first. With `memory`, the resident set
-    /// is read after each phase; the reading itself counts to the next one.
+    /// With `spawn_ns`, the first phase is `start`, from `spawn_ns` to `entry_ns`. With `memory`, the resident set size
+    /// is read after each phase; the time to read it is part of the next phase.
     #[must_use]
     pub fn begin(spawn_ns: Option<u64>, entry_ns: u64, memory: bool) -> Self {
         let mut phases = Self {
@@ -69,7 +69,7 @@ impl Phases {
         }
     }
 
-    /// The phases so far, and the resident set after each in bytes (empty unless requested).
+    /// The phases so far, and the resident set size after each in bytes (empty unless requested).
     #[must_use]
     pub fn finish(self) -> (Vec<Phase>, BTreeMap<String, u64>) {
         (self.marks, self.memory_after.unwrap_or_default())

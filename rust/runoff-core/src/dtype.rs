@@ -2,7 +2,7 @@
 
 use ort::sys::ONNXTensorElementDataType as Onnx;
 
-/// Element types, with `NumPy`'s names.
+/// Element types, named as in `NumPy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Dtype {
@@ -25,7 +25,7 @@ pub enum Dtype {
     Str,
 }
 
-/// Name, size of one element in bytes, and ONNX Runtime's word for each.
+/// Name, size of one element in bytes, and ONNX Runtime's constant of each type.
 const DTYPES: [(Dtype, &str, usize, Onnx); 16] = [
     (Dtype::Bool, "bool", 1, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
     (Dtype::Bfloat16, "bfloat16", 2, Onnx::ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16),
@@ -46,25 +46,25 @@ const DTYPES: [(Dtype, &str, usize, Onnx); 16] = [
 ];
 
 impl Dtype {
-    /// `NumPy`'s name.
+    /// Name of the `NumPy` dtype.
     #[must_use]
     pub const fn name(self) -> &'static str {
         DTYPES[self as usize].1
     }
 
-    /// Finds the element type that `NumPy` calls `name`.
+    /// Finds the element type of the `NumPy` dtype `name`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         DTYPES.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
     }
 
-    /// Finds the element type that ONNX Runtime calls `element`.
+    /// Finds the element type of ONNX Runtime's constant `element`.
     #[must_use]
     pub fn from_onnx(element: Onnx) -> Option<Self> {
         DTYPES.iter().find(|entry| entry.3 == element).map(|entry| entry.0)
     }
 
-    /// ONNX Runtime's word for it.
+    /// ONNX Runtime's constant for the type.
     #[must_use]
     pub const fn to_onnx(self) -> Onnx {
         DTYPES[self as usize].3
@@ -76,7 +76,7 @@ impl Dtype {
         DTYPES[self as usize].2
     }
 
-    /// What the address of an element is a multiple of, in bytes; 1 for strings.
+    /// Alignment of an element, in bytes; 1 for strings.
     #[must_use]
     pub const fn alignment(self) -> usize {
         match self {

@@ -1,8 +1,8 @@
-//! The one error of this crate: a kind of the runner protocol, a message and a hint.
+//! The error type of this crate: a kind of the runner protocol, a message and a hint.
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds of failure, with the names of `protocol/README.md`.
+/// Kinds of failure, named as in `protocol/README.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -10,9 +10,9 @@ pub enum Kind {
     BadRequest,
     /// The model file was not found.
     ModelMissing,
-    /// The model file is there and cannot be made into a session.
+    /// The model file exists but cannot be loaded.
     ModelUnreadable,
-    /// The model's inputs do not fit what it is given.
+    /// The given inputs do not match the model's.
     ModelMismatch,
     /// The image file was not found.
     ImageMissing,
@@ -22,7 +22,7 @@ pub enum Kind {
     ImageTooLarge,
     /// A tensor file is missing, unreadable or of the wrong size.
     TensorUnreadable,
-    /// The provider is not in this build, cannot be used on this machine, or does not offer what was requested.
+    /// The provider is missing from this build, unavailable on this machine, or does not support the request.
     ProviderUnavailable,
     /// ONNX Runtime's library is missing or too old.
     RuntimeMissing,
@@ -55,13 +55,13 @@ impl Kind {
         }
     }
 
-    /// Whether the case cannot run on this machine, as opposed to having failed.
+    /// Whether the case is unsupported on this machine, as opposed to failed.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
         matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing)
     }
 
-    /// The exit code of a runner that ends with this kind: 2 bad request, 3 unsupported here, 1 anything else.
+    /// Exit code of a runner for this kind: 2 for a bad request, 3 if unsupported on this machine, otherwise 1.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -76,33 +76,33 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", if hint.is_empty() { String::new() } else { format!(" ({hint})") })]
 pub struct Error {
-    /// What kind of failure it is.
+    /// Kind of failure.
     pub kind: Kind,
-    /// What went wrong and which file or field is at fault, in one line.
+    /// Cause, with the file or field at fault, in one line.
     pub message: String,
-    /// What to do next; empty only if the message already says it.
+    /// Next step for the user; empty only if the message contains it.
     pub hint: String,
 }
 
 impl Error {
-    /// Makes an error; of a message with several lines only the first is kept.
+    /// Creates an error; only the first line of the message is kept.
     pub fn new(kind: Kind, message: impl AsRef<str>, hint: impl Into<String>) -> Self {
         let message = message.as_ref().lines().next().unwrap_or_default().trim().to_owned();
         Self { kind, message, hint: hint.into() }
     }
 
-    /// A request that cannot be carried out as it stands.
+    /// An invalid request.
     pub fn bad_request(message: impl AsRef<str>) -> Self {
         Self::new(Kind::BadRequest, message, "the fields of a request are described in protocol/README.md")
     }
 
-    /// Not enough memory for `what`, whose size the request decides.
+    /// Not enough memory for `what`, whose size depends on the request.
     #[must_use]
     pub fn memory(what: &str) -> Self {
         Self::new(Kind::BadRequest, format!("not enough memory for {what}"), "use a smaller batch, shape or number")
     }
 
-    /// A failure to write `path`.
+    /// A failure to write to `path`.
     #[must_use]
     pub fn write(path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("cannot write {}: {error}", path.display());
@@ -120,7 +120,7 @@ impl Error {
     }
 }
 
-/// Why a library was not loaded, in the words of the loader.
+/// The loader's reason why a library was not loaded.
 pub(crate) fn loader_words(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

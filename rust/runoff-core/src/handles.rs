@@ -1,4 +1,4 @@
-//! Objects of ONNX Runtime that are made once and live as long as the process.
+//! ONNX Runtime objects that are created once and live as long as the process.
 
 #![allow(unsafe_code)]
 
@@ -10,9 +10,9 @@ use ort::sys::{OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo};
 use crate::error::{Error, Kind};
 use crate::value::check;
 
-/// A pointer that is made once and never freed.
+/// A pointer to an object that is created once and never freed.
 struct Forever<T>(NonNull<T>);
-// SAFETY: what the pointers below are to is constant, and ONNX Runtime lets all threads use it.
+// SAFETY: the objects below are constant, and ONNX Runtime allows all threads to use them.
 unsafe impl<T> Send for Forever<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Forever<T> {}
@@ -25,7 +25,7 @@ fn forever<T>(
     if let Some(made) = cell.get() {
         return Ok(made.0.as_ptr());
     }
-    // Without this, two threads that come first at once would make two, and one would be lost.
+    // Without the lock, two concurrent first calls would create two objects and leak one.
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(made) = cell.get() {
         return Ok(made.0.as_ptr());

@@ -1,6 +1,6 @@
-//! What runoff's native runners share: the runner protocol, timing, preprocessing and ONNX Runtime sessions.
+//! Core of runoff's native runners: the runner protocol, timing, preprocessing and ONNX Runtime sessions.
 //!
-//! The crate knows nothing of Python. `runoff-ort` makes a program of it, `runoff-py` an extension module.
+//! The crate does not depend on Python. `runoff-ort` builds a program from it, `runoff-py` an extension module.
 
 #![deny(unsafe_code)]
 

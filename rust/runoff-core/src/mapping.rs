@@ -1,4 +1,4 @@
-//! Model files that are used where they lie.
+//! Model files that are mapped and used in place.
 
 #![allow(unsafe_code)]
 
@@ -9,27 +9,27 @@ use memmap2::Mmap;
 use ort::session::builder::SessionBuilder;
 use ort::session::{InMemorySession, Session};
 
-/// A session on a mapped file in ONNX Runtime's own format, whose weights stay in the file.
+/// A session on a mapped file in ONNX Runtime's own format. The weights are used in the file.
 ///
-/// The fields are dropped in this order: nothing may refer to the mapping when it goes.
+/// Fields are dropped in this order: the session must be gone before the mapping.
 pub struct MappedSession {
     session: InMemorySession<'static>,
     _file: Mmap,
 }
 
 impl MappedSession {
-    /// Maps the file `path` and makes a session of it.
+    /// Maps the file `path` and creates a session from it.
     ///
     /// # Errors
     ///
-    /// One line: the file's fault.
+    /// The reason why the file cannot be loaded, in one line.
     pub fn open(builder: &mut SessionBuilder, path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
-        // SAFETY: a prepared model is renamed into place and never written to again (`prepare`); that other programs
-        // leave it alone is the owner's duty for a file that is used in place, as with every library that is loaded.
+        // SAFETY: a prepared model is renamed into place and never written to again (`prepare`). As with any loaded
+        // library, the owner must keep other programs from changing the file.
         let mapping = unsafe { Mmap::map(&file) }.map_err(|error| error.to_string())?;
-        // SAFETY: the mapping does not move and is dropped after the session, which alone sees this lifetime; what
-        // the session returns is copied by ONNX Runtime out of its weights.
+        // SAFETY: the mapping does not move and is dropped after the session, which alone sees this lifetime. ONNX
+        // Runtime copies weights that the session returns.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(mapping.as_ptr(), mapping.len()) };
         let session = builder.commit_from_memory_directly(bytes).map_err(|error| error.message().to_owned())?;
         Ok(Self { session, _file: mapping })

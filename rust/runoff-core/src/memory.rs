@@ -1,35 +1,35 @@
-//! Memory and threads of this process, as the kernel counts them. `None` where it does not say.
+//! Memory and threads of this process as the kernel reports them; `None` if it does not.
 
 use std::collections::TryReserveError;
 use std::fs;
 
-/// Makes `vector` `len` long, where somebody else decides the length; new elements are `value`.
+/// Resizes `vector` to a `len` that comes from outside; new elements are `value`.
 ///
 /// # Errors
 ///
-/// When there is not enough memory, where [`Vec::resize`] ends the process.
+/// If there is not enough memory; [`Vec::resize`] would abort the process.
 pub(crate) fn try_resize<T: Clone>(vector: &mut Vec<T>, len: usize, value: T) -> Result<(), TryReserveError> {
     vector.try_reserve_exact(len.saturating_sub(vector.len()))?;
     vector.resize(len, value);
     Ok(())
 }
 
-/// High-water mark of the resident set (`VmHWM`), in bytes.
+/// Peak resident set size (`VmHWM`), in bytes.
 #[must_use]
 pub fn peak_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
 }
 
-/// Resident set now (`VmRSS`), in bytes.
+/// Current resident set size (`VmRSS`), in bytes.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
 }
 
-/// Name of the threads that [`thread_count`] leaves out: they read inputs ahead and are gone soon.
+/// Name of the threads that [`thread_count`] excludes: short-lived threads that prefetch inputs.
 pub const HELPER_THREAD: &str = "runoff-ahead";
 
-/// Threads of this process, without helpers.
+/// Number of threads of this process, without helper threads.
 #[must_use]
 pub fn thread_count() -> Option<usize> {
     let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);

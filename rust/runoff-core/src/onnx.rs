@@ -1,4 +1,4 @@
-//! The header of an ONNX file, and where its weights are.
+//! The header of an ONNX file, and the paths of its weights.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::read;
 
-/// The fields of `ModelProto` that are read; numbers as in onnx.proto. What is not named is skipped.
+/// The fields of `ModelProto` that are read; numbers as in onnx.proto. All other fields are skipped.
 #[derive(Clone, PartialEq, Message)]
 struct Model {
     #[prost(int64, tag = "1")]
@@ -49,7 +49,7 @@ struct Attribute {
 }
 
 impl Graph {
-    /// All weights, those of graphs inside it too.
+    /// All weights, including those of nested graphs.
     fn weights(&self) -> Vec<&Weight> {
         let attributes = || self.node.iter().flat_map(|node| &node.attribute);
         let inner = attributes().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
@@ -83,14 +83,14 @@ struct Opset {
     version: i64,
 }
 
-/// What was found in the file.
+/// The header of a file.
 #[derive(Debug)]
 pub struct Head {
     /// Version of the format.
     pub ir_version: i64,
-    /// Version of each operator set, by domain; ONNX's own is `ai.onnx`.
+    /// Version of each operator set, by domain; that of ONNX is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
-    /// Weights files in its folder, each once.
+    /// External weights files in the model's folder, without duplicates.
     pub external: Vec<PathBuf>,
 }
 
@@ -98,7 +98,7 @@ pub struct Head {
 ///
 /// # Errors
 ///
-/// When it cannot be read, is not an ONNX file, or names weights outside its folder.
+/// If the file cannot be read, is not an ONNX file, or refers to weights outside its folder.
 pub fn read(path: &Path) -> io::Result<Head> {
     let mut bytes = Vec::new();
     read::read(path, u64::MAX, &mut bytes)?;
@@ -120,7 +120,7 @@ fn external(path: &Path, model: &Model) -> io::Result<Vec<PathBuf>> {
     locations.into_iter().map(|location| inside(path, location)).collect()
 }
 
-/// The file `location` in the folder of `model`. A file elsewhere could be anything, and ONNX Runtime refuses it too.
+/// The file `location` in the folder of `model`. Files elsewhere are rejected, as ONNX Runtime does.
 fn inside(model: &Path, location: &str) -> io::Result<PathBuf> {
     let outside =
         || io::Error::new(ErrorKind::InvalidData, format!("weights outside the model's folder: {location:?}"));
@@ -133,7 +133,7 @@ fn inside(model: &Path, location: &str) -> io::Result<PathBuf> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(file),
         resolved => resolved?,
     };
-    // Caches of downloaded models have links: from a folder of models into one of files.
+    // Caches of downloaded models contain links from a folder of models to a folder of files.
     let folders = [model.with_file_name(".").canonicalize()?, model.canonicalize()?.with_file_name("")];
     if folders.iter().any(|folder| resolved.starts_with(folder)) { Ok(file) } else { Err(outside()) }
 }

@@ -1,6 +1,6 @@
 //! Models prepared once on the machine that runs them: optimised, and saved in ONNX Runtime's own format.
 //!
-//! Such a file may hold choices for this CPU and this release, so it is found again only by a key of both.
+//! Such a file may be specific to the CPU and the release of ONNX Runtime, so the key of the file contains both.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,12 +22,12 @@ use crate::session::{self, PREPARED};
 /// Environment variable that names the folder of prepared models.
 pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
 
-/// How the names of folders begin in which prepared models are written.
+/// Prefix of the folders in which models are being prepared.
 const UNFINISHED: &str = ".unfinished-";
-/// Nobody writes to such a folder for as long: its process ended before it was done.
+/// Age after which such a folder is considered abandoned: its process ended early.
 const ABANDONED: Duration = Duration::from_hours(24);
 
-/// All that a prepared model depends on.
+/// Everything that a prepared model depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Key {
     /// SHA-256 of the model's file.
@@ -36,20 +36,20 @@ pub struct Key {
     pub weights_sha256: Vec<String>,
     /// Version of ONNX Runtime.
     pub runtime: String,
-    /// How it was built, in its own words.
+    /// ONNX Runtime's description of its build.
     pub build: String,
     /// The CPU's model and features.
     pub cpu: String,
-    /// Level that the model was optimised at.
+    /// Graph optimisation level.
     pub optimization: Optimization,
     /// Execution provider.
     pub provider: String,
-    /// Number format that the model computes in.
+    /// Numeric precision of the computation.
     pub precision: String,
 }
 
 impl Key {
-    /// Its first 16 hexadecimal digits of SHA-256.
+    /// First 16 hexadecimal digits of the key's SHA-256.
     #[must_use]
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
@@ -60,23 +60,23 @@ impl Key {
 /// A prepared model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prepared {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Whether it was made just now.
+    /// Whether this call created it.
     pub made: bool,
-    /// What it depends on.
+    /// Everything that the file depends on.
     pub key: Key,
 }
 
-/// Finds the prepared form of the model in the file `model` in `folder`, or makes it.
+/// Finds the prepared form of the model `model` in `folder`, or creates it.
 ///
-/// A file is complete as soon as it has its name, and is never written to again: any number of threads, processes and
-/// containers may prepare the same model at once and use it. Each writes a file of its own, and the last one stays;
-/// those who use another go on with it.
+/// Any number of threads, processes and containers may prepare and use the same model concurrently: each writes a
+/// separate file and renames it when it is complete, and a file is never written to after that. The last one stays in
+/// the folder; users of an earlier one keep using it.
 ///
 /// # Errors
 ///
-/// `model-missing`, `model-unreadable`, `no-space`, or those of [`session::builder`].
+/// `model-missing`, `model-unreadable`, `no-space`, or an error of [`session::builder`].
 pub fn prepare(
     runtime: &Runtime,
     environment: impl FnOnce() -> Result<Environment, Error>,
@@ -84,7 +84,7 @@ pub fn prepare(
     folder: &Path,
 ) -> Result<Prepared, Error> {
     let settings = Settings { optimization: Some(Optimization::All), ..Settings::default() };
-    // First, because it reads no more than there is memory for, and refuses weights that lie elsewhere.
+    // First, because it fails if there is not enough memory for the file, and for weights in other folders.
     let weights_sha256 = weights(model)?;
     let key = Key {
         model_sha256: sha256(model)?,
@@ -108,29 +108,29 @@ pub fn prepare(
     Ok(Prepared { path, made: true, key })
 }
 
-/// Makes a folder that nobody else writes to, below `folder`, and removes those that were abandoned there.
+/// Creates a private folder below `folder`, and removes abandoned ones.
 ///
-/// ONNX Runtime opens what it writes by name: a folder keeps that name from everybody else.
+/// ONNX Runtime opens its output file by name; a private folder keeps others from using that name.
 fn make_unfinished(folder: &Path) -> io::Result<TempDir> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
         let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if is_unfinished && age().is_some_and(|age| age > ABANDONED) {
-            // Somebody else may be removing it.
+            // Another process may be removing it.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
     tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder)
 }
 
-/// Gives a finished file its name, once all of it is on the disk: a name that survives a crash must not lead to less.
+/// Renames a finished file after flushing it to disk: a name that survives a crash must refer to a complete file.
 fn publish(file: &Path, path: &Path) -> io::Result<()> {
     File::open(file)?.sync_all()?;
     fs::rename(file, path)
 }
 
-/// Makes a session that leaves its optimised model in the file `target`.
+/// Creates a session that writes its optimised model to the file `target`.
 fn save(environment: &Environment, model: &Path, settings: &Settings, target: &Path) -> Result<(), Error> {
     let (builder, _) = session::builder(environment, settings)?;
     let failed = |error: &str| {
@@ -149,7 +149,7 @@ fn save(environment: &Environment, model: &Path, settings: &Settings, target: &P
 ///
 /// # Errors
 ///
-/// `bad-request` when neither is known.
+/// `bad-request` if there is neither.
 pub fn default_folder() -> Result<PathBuf, Error> {
     let known = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
     known(FOLDER_VARIABLE)
@@ -161,7 +161,7 @@ pub fn default_folder() -> Result<PathBuf, Error> {
         })
 }
 
-/// SHA-256 of each file that the model's weights are in, next to its own.
+/// SHA-256 of each external weights file of the model.
 fn weights(model: &Path) -> Result<Vec<String>, Error> {
     session::check_file(model)?;
     let head = onnx::read(model).map_err(|error| session::unreadable(model, &error.to_string()))?;

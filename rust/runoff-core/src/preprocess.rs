@@ -1,4 +1,4 @@
-//! From an image file to the numbers that go into the model.
+//! Preprocessing: from an image file to the model's input tensor.
 
 use std::ops::Range;
 use std::path::Path;
@@ -12,20 +12,20 @@ use crate::image::{Decoder, MAX_PIXELS, Part, Pixels};
 use crate::memory::try_resize;
 use crate::protocol::{Interpolation, Preprocess};
 
-/// Part of one side of the source image, in source pixels.
+/// A range along one side of the source image, in source pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
-    /// Where it begins.
+    /// Start of the range.
     pub start: f64,
-    /// How long it is.
+    /// Length of the range.
     pub length: f64,
 }
 
-/// Finds what is kept of a side of `side` pixels when the shorter side, `shorter`, is resized to `resize` and
-/// `crop` pixels are cut from the middle.
+/// Finds the range of a side of `side` pixels that remains after resizing the shorter side, `shorter`, to `resize` and
+/// cropping `crop` pixels from the middle.
 ///
-/// Resizing only this part gives the same pixels as resizing everything and cropping then: the scale is the
-/// same, and the filter still sees the pixels around the part.
+/// Resizing only this part gives the same pixels as resizing everything and then cropping: the scale is the same, and
+/// the filter still reads the pixels around the part.
 #[must_use]
 pub fn kept_span(side: u32, shorter: u32, resize: u32, crop: u32) -> Span {
     let resized = u64::from(resize) * u64::from(side) / u64::from(shorter);
@@ -40,14 +40,14 @@ fn to_f64(pixels: u64) -> f64 {
     pixels as f64
 }
 
-/// Preprocesses images one after the other, reusing its buffers.
+/// Preprocesses images one after another, reusing its buffers.
 #[derive(Debug)]
 pub struct Preprocessor {
     decoder: Decoder,
     resizer: Resizer,
     algorithm: ResizeAlg,
     shorter: u32,
-    /// After the first of two passes: `cropped` in one direction, the part of the source it is made of in the other.
+    /// Result of the first of two passes: resized in one direction, source pixels in the other.
     narrowed: Vec<u8>,
     cropped: TypedImage<'static, U8x3>,
     /// `(value - mean) / std` for every byte value of every channel.
@@ -55,11 +55,11 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Prepares for images that are preprocessed by `spec`.
+    /// Creates a preprocessor for `spec`.
     ///
     /// # Errors
     ///
-    /// `bad-request` when `spec` contradicts itself, keeps more than [`MAX_PIXELS`] pixels, or more than there is memory for.
+    /// `bad-request` if `spec` contradicts itself, keeps more than [`MAX_PIXELS`] pixels, or needs too much memory.
     pub fn new(spec: &Preprocess) -> Result<Self, Error> {
         spec.check()?;
         let filter = match spec.interpolation {
@@ -88,13 +88,13 @@ impl Preprocessor {
         3 * self.cropped.pixels().len()
     }
 
-    /// Size of the buffers that are kept for the next image, in bytes.
+    /// Size of the reused buffers, in bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.decoder.buffered_bytes() + self.narrowed.capacity() + self.resizer.size_of_internal_buffers()
     }
 
-    /// Side of the square that is kept, in pixels.
+    /// Side of the cropped square, in pixels.
     #[must_use]
     pub fn crop(&self) -> usize {
         usize::try_from(self.cropped.width()).unwrap_or(usize::MAX)
@@ -110,7 +110,7 @@ impl Preprocessor {
     ///
     /// # Panics
     ///
-    /// When `tensor` has another length.
+    /// If `tensor` has a different length.
     pub fn load(&mut self, path: &Path, tensor: &mut [f32]) -> Result<(), Error> {
         assert_eq!(tensor.len(), self.tensor_len(), "a tensor of another size");
         self.resize(path)?;
@@ -118,10 +118,10 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// Decodes the image in `path` and resizes the part that is kept into `self.cropped`.
+    /// Decodes the image in `path` and resizes the part to keep into `self.cropped`.
     ///
-    /// One direction after the other, each rounded to bytes, in the order of Pillow: the other order clips
-    /// overshoots of the bicubic filter elsewhere, and differs by up to 20 of 255.
+    /// The two directions are resized one after the other, rounded to bytes, in Pillow's order. The other order clips
+    /// overshoots of the bicubic filter at other pixels, and differs by up to 20 of 255.
     fn resize(&mut self, path: &Path) -> Result<(), Error> {
         let internal = |error: &dyn std::error::Error| {
             Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
@@ -150,7 +150,7 @@ impl Preprocessor {
             ((leading, all), (full, rest), (crop, count))
         };
 
-        // Typed: the compiler then makes the resizer for one type of pixel, not for all.
+        // Typed, so the compiler instantiates the resizer for one pixel type only.
         let source = TypedImageRef::<U8x3>::from_buffer(part.width, part.height, bytes);
         let source = source.map_err(|error| internal(&error))?;
         let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
@@ -164,14 +164,14 @@ impl Preprocessor {
     }
 }
 
-/// The pixels that a filter sees when the shorter side is resized to `resize` and `crop` pixels are cut from the middle.
+/// The pixels that a filter reads to resize the shorter side to `resize` and crop `crop` pixels from the middle.
 fn kept_part(width: u32, height: u32, resize: u32, crop: u32) -> Part {
     let seen = |side| reach(kept_span(side, width.min(height), resize, crop), crop, side);
     let (across, down) = (seen(width), seen(height));
     Part { left: across.start, top: down.start, width: across.end - across.start, height: down.end - down.start }
 }
 
-/// A square of `side` black pixels each way; `None` if those are too many.
+/// A black image of `side` x `side` pixels; `None` if that is too large.
 fn empty(side: u32) -> Option<TypedImage<'static, U8x3>> {
     let count = u64::from(side) * u64::from(side);
     let (count, mut pixels) = (usize::try_from(count).ok().filter(|_| count <= MAX_PIXELS)?, Vec::new());
@@ -179,17 +179,18 @@ fn empty(side: u32) -> Option<TypedImage<'static, U8x3>> {
     TypedImage::from_pixels(side, side, pixels).ok()
 }
 
-/// Whether Pillow resizes an image of this size down before across.
+/// Whether Pillow resizes an image of this size vertically first.
 ///
-/// Found by trying Pillow 13.0 with images of many sizes, distinguished by where their noise was clipped.
+/// Determined with Pillow 13.0 and noise images of many sizes: the order shows in which pixels are clipped.
 fn is_down_first(width: u32, height: u32, crop: u32) -> bool {
     let beyond = |side: u32| i64::from(side) - i64::from(crop);
     height > crop && beyond(height) > 2 * beyond(width)
 }
 
-/// The source pixels that a filter sees when it makes `crop` pixels of `span`; `side` limits them.
+/// The source pixels that a filter reads to resize `span` to `crop` pixels; `side` limits them.
 ///
-/// The widest filter reaches two target pixels, or two source pixels where the image grows; one more for safety.
+/// The widest filter has a radius of two target pixels, or two source pixels if the image is enlarged. One pixel is
+/// added for safety.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=side")]
 fn reach(span: Span, crop: u32, side: u32) -> Range<u32> {
     let radius = 2.0 * (span.length / f64::from(crop)).max(1.0) + 1.0;
@@ -197,7 +198,7 @@ fn reach(span: Span, crop: u32, side: u32) -> Range<u32> {
     clamp((span.start - radius).floor())..clamp((span.start + span.length + radius).ceil())
 }
 
-/// Tabulates `(value - mean) / std` in float32, as `NumPy` computes it.
+/// Table of `(value - mean) / std` in float32, with the same rounding as `NumPy`.
 #[expect(clippy::cast_possible_truncation, reason = "tensors are float32")]
 fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
     let mut table = [[0.0; 256]; 3];
@@ -209,7 +210,7 @@ fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
     table
 }
 
-/// Interleaved bytes to planar normalised floats, in one pass.
+/// Converts interleaved bytes to planar normalised floats in one pass.
 fn normalise(pixels: &[U8x3], table: &[[f32; 256]; 3], tensor: &mut [f32]) {
     let plane = tensor.len() / 3;
     let (red, rest) = tensor.split_at_mut(plane);

@@ -1,4 +1,4 @@
-//! Settings profiles by name: the session settings of `python/runoff/profiles`, which a test holds these to.
+//! Settings profiles by name: the session settings of `python/runoff/profiles`. A test checks that they agree.
 
 use crate::error::{Error, Kind};
 use crate::protocol::{Optimization, Settings};
@@ -10,7 +10,7 @@ pub const NAMES: [&str; 3] = ["default", "cold", "latency"];
 ///
 /// # Errors
 ///
-/// `bad-request`, listing the names that there are.
+/// `bad-request`, listing the available names.
 pub fn find(name: &str) -> Result<Settings, Error> {
     let plain = Settings { profile: name.to_owned(), ..Settings::default() };
     match name {

@@ -1,29 +1,29 @@
-//! Files that a request, a model or a command line names.
+//! Reading files named in a request, a model or a command line.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// Opens the file `path` for reading; returns its size in bytes too.
+/// Opens the file `path` for reading; returns the file and its size in bytes.
 ///
 /// # Errors
 ///
-/// What the system reports; `InvalidInput` for a pipe, a socket or a device, which is not opened: it may block, never
-/// end, or act when it is opened.
+/// The system's error; `InvalidInput` for a pipe, a socket or a device. These are not opened: opening may block or have
+/// side effects, and reading may never end.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
     let found = fs::metadata(path)?;
-    // A folder is left to the system, which has a message of its own.
+    // For a folder, the system has its own error message.
     if !found.is_file() && !found.is_dir() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
     Ok((File::open(path)?, found.len()))
 }
 
-/// Reads the file `path` into `bytes`, in place of what is there. It has at most `limit` bytes.
+/// Reads the file `path`, of at most `limit` bytes, into `bytes`, replacing its contents.
 ///
 /// # Errors
 ///
-/// Those of [`open`]; `FileTooLarge`, before anything is read; `OutOfMemory`.
+/// Errors of [`open`]; `FileTooLarge`, before anything is read; `OutOfMemory`.
 pub fn read(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let (file, len) = open(path)?;
     if len > limit {

@@ -1,4 +1,4 @@
-//! ONNX Runtime's shared library: finding it, loading it, asking what it is.
+//! ONNX Runtime's shared library: finding it, loading it, reading its version.
 
 #![allow(unsafe_code)]
 
@@ -12,26 +12,26 @@ use ort::logging::LogLevel;
 use crate::error::{Error, Kind, loader_words};
 use crate::value;
 
-/// Environment variable that holds the absolute path of the library.
+/// Environment variable with the absolute path of the library.
 pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 
 const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to the absolute path of its \
                     onnxruntime/capi/libonnxruntime.so.* (libonnxruntime.*.dylib on macOS)";
 
-/// Environment variable that sets how much ONNX Runtime logs, read by `ort`.
+/// Environment variable for ONNX Runtime's log level, read by `ort`.
 const LOG_VARIABLE: &str = "ORT_LOG";
 
-/// Where the library was loaded from.
+/// Path that the library was loaded from.
 static LOADED: OnceLock<PathBuf> = OnceLock::new();
 
 /// The library, loaded into this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
-    /// Where it was loaded from.
+    /// Path that the library was loaded from.
     pub library: PathBuf,
-    /// Its version, as in `1.32.0`.
+    /// Version of the library, such as `1.32.0`.
     pub version: String,
-    /// How it was built, in its own words.
+    /// The library's description of its build.
     pub build: String,
 }
 
@@ -39,7 +39,7 @@ pub struct Runtime {
 ///
 /// # Errors
 ///
-/// `runtime-missing` when it is not set.
+/// `runtime-missing` if the variable is not set.
 pub fn library_from_env() -> Result<PathBuf, Error> {
     match std::env::var_os(LIBRARY_VARIABLE) {
         Some(path) if !path.is_empty() => Ok(path.into()),
@@ -47,11 +47,11 @@ pub fn library_from_env() -> Result<PathBuf, Error> {
     }
 }
 
-/// Finds the library that the `onnxruntime` wheel carries, in the folder `package` of its Python package.
+/// Finds the library of the `onnxruntime` wheel in the folder `package` of its Python package.
 ///
 /// # Errors
 ///
-/// `runtime-missing` when there is none.
+/// `runtime-missing` if the folder has no library.
 pub fn library_in_wheel(package: &Path) -> Result<PathBuf, Error> {
     let folder = package.join("capi");
     let is_library = |name: &str| name.starts_with("libonnxruntime.") || name == "onnxruntime.dll";
@@ -65,11 +65,11 @@ pub fn library_in_wheel(package: &Path) -> Result<PathBuf, Error> {
 }
 
 impl Runtime {
-    /// Loads the library in the file `library`, for good: a process has one ONNX Runtime.
+    /// Loads the library in the file `library` permanently: a process has one ONNX Runtime.
     ///
     /// # Errors
     ///
-    /// `runtime-missing` when the path is relative, nothing is there, it is not ONNX Runtime, or it is too old.
+    /// `runtime-missing` if the path is relative, or the file does not exist, is not ONNX Runtime, or is too old.
     pub fn load(library: &Path) -> Result<Self, Error> {
         let shown = library.display();
         if !library.is_absolute() {
@@ -78,20 +78,20 @@ impl Runtime {
         if !library.is_file() {
             return Err(missing(&format!("ONNX Runtime library not found: {shown}")));
         }
-        // The handle stays open until `ort` holds its own: a library that is closed in between is loaded twice.
+        // The handle stays open until `ort` has its own, otherwise the library would be loaded twice.
         let (version, _handle) = version_of(library)?;
         check_version(&version, library)?;
-        // Dropped at once: this only loads the library, the environment is made later.
+        // Dropped immediately: this only loads the library; the environment is created later.
         ort::init_from(library).map_err(|error| missing(&error.to_string()))?;
         LOADED.get_or_init(|| library.to_owned());
         Ok(Self { library: library.to_owned(), version, build: ort::info().to_owned() })
     }
 
-    /// Makes the process's environment. A process has only one; keep it as long as sessions live.
+    /// Creates the environment. A process has only one; keep it as long as any session.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` when there is one already, or ONNX Runtime cannot make it.
+    /// `runtime-failed` if there is one already, or ONNX Runtime cannot create it.
     pub fn make_environment(&self) -> Result<Environment, Error> {
         let environment = ort::init_from(&self.library)
             .map_err(|error| missing(&error.to_string()))?
@@ -100,19 +100,19 @@ impl Runtime {
             .build()
             .map_err(|error| Error::runtime("creating its environment", &error))?;
         if std::env::var_os(LOG_VARIABLE).is_none() {
-            // Failures are returned; ONNX Runtime would print them to stderr as well.
+            // Failures are returned; ONNX Runtime would also log them to stderr.
             environment.set_log_level(LogLevel::Fatal);
         }
         Ok(environment)
     }
 }
 
-/// The file that the library was loaded from; `None` when none was loaded.
+/// Path that the library was loaded from; `None` if it is not loaded.
 pub(crate) fn loaded_from() -> Option<&'static Path> {
     LOADED.get().map(PathBuf::as_path)
 }
 
-/// Names of the execution providers that the loaded library was built with, in its own order.
+/// Names of the execution providers in the loaded library, in its order.
 ///
 /// # Errors
 ///
@@ -120,25 +120,25 @@ pub(crate) fn loaded_from() -> Option<&'static Path> {
 ///
 /// # Panics
 ///
-/// When no [`Runtime`] was loaded before.
+/// If no [`Runtime`] is loaded.
 pub fn built_in_providers() -> Result<Vec<String>, Error> {
     let (mut names, mut count) = (std::ptr::null_mut(), 0);
-    // SAFETY: writes to two locals; what is made there is released below.
+    // SAFETY: the call writes to two locals; the array is released below.
     let status = unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) };
     value::check(status, "naming its providers")?;
-    // SAFETY: ONNX Runtime has just made `count` strings that end with NUL.
+    // SAFETY: ONNX Runtime has just created `count` strings terminated by NUL.
     let name = |index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned();
     let found = (0..usize::try_from(count).unwrap_or_default()).map(name).collect();
-    // SAFETY: the array is as it came, and is not used again.
+    // SAFETY: the array is unchanged and is not used again.
     value::check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count) }, "naming its providers")?;
     Ok(found)
 }
 
-/// Reads the library's version, which `ort` does not expose; returns it with the open library.
+/// Reads the library's version, which `ort` does not expose; returns it with the library's handle.
 fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
     let shown = library.display();
-    // SAFETY: loading a library runs its initialisers; the user named this file as ONNX Runtime, and `ort` is
-    // about to load the same one.
+    // SAFETY: loading a library runs its initialisers. The user declared this file to be ONNX Runtime, and `ort` loads
+    // the same file next.
     let handle = unsafe { libloading::Library::new(library) }
         .map_err(|error| missing(&format!("cannot load {shown}: {}", loader_words(&error))))?;
     // SAFETY: every ONNX Runtime exports this function with this signature (onnxruntime_c_api.h).

@@ -1,4 +1,4 @@
-//! Tensors between files, memory and ONNX Runtime.
+//! Tensors in files and in memory.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::value::Value;
 #[cfg(target_endian = "big")]
 compile_error!("tensor files are little-endian, and are read as they stand");
 
-/// Bytes that numbers of any type may be read from in place.
+/// Bytes that are aligned for every element type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buffer {
     words: Vec<u64>,
@@ -22,31 +22,31 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Makes `len` bytes of zeros.
+    /// Allocates `len` zero bytes.
     ///
     /// # Panics
     ///
-    /// When there is not enough memory: see [`Self::try_zeros`].
+    /// If there is not enough memory: see [`Self::try_zeros`].
     #[must_use]
     pub fn zeros(len: usize) -> Self {
         Self::try_zeros(len).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Makes `len` bytes of zeros, for a size that somebody else decides.
+    /// Allocates `len` zero bytes, for a size that comes from outside.
     ///
     /// # Errors
     ///
-    /// `bad-request` when there is not enough memory.
+    /// `bad-request` if there is not enough memory.
     pub fn try_zeros(len: usize) -> Result<Self, Error> {
         let words = try_zeroed_vec(len.div_ceil(8)).map_err(|()| Error::memory(&format!("a tensor of {len} bytes")))?;
         Ok(Self { words, len })
     }
 
-    /// Makes zeros for tensors of `dtype` and `shape`.
+    /// Allocates zeros for a tensor of `dtype` and `shape`.
     ///
     /// # Errors
     ///
-    /// `bad-request` when there is not enough memory, or no machine has as much.
+    /// `bad-request` if there is not enough memory, or the size overflows.
     pub fn for_shape(dtype: Dtype, shape: &[usize]) -> Result<Self, Error> {
         let len = shape.iter().try_fold(dtype.size(), |len, &dim| len.checked_mul(dim));
         let too_large = || Error::memory(&format!("a tensor of {} and shape {shape:?}", dtype.name()));
@@ -59,19 +59,19 @@ impl Buffer {
         &cast_slice(&self.words)[..self.len]
     }
 
-    /// The bytes, to be written to.
+    /// The bytes, for writing.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 
-    /// The same as float32, to be written to; what does not fill a whole one is left out.
+    /// The bytes as float32, for writing; an incomplete last element is excluded.
     pub fn floats_mut(&mut self) -> &mut [f32] {
         let count = self.len / size_of::<f32>();
         &mut bytemuck::cast_slice_mut(&mut self.words)[..count]
     }
 }
 
-/// A tensor's elements, off ONNX Runtime's hands.
+/// A tensor's elements, independent of ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawTensor {
     /// Element type.
@@ -83,11 +83,11 @@ pub struct RawTensor {
 }
 
 impl RawTensor {
-    /// Reads `file`.
+    /// Reads the tensor in `file`.
     ///
     /// # Errors
     ///
-    /// `tensor-unreadable` when it is missing, of an unknown element type, or not of the length that its shape needs.
+    /// `tensor-unreadable` if the file is missing, its element type is unknown, or its length does not match its shape.
     pub fn read(file: &TensorFile) -> Result<Self, Error> {
         let fail = |message: String| {
             let hint = "a tensor file holds raw little-endian elements in C order and nothing else";
@@ -112,11 +112,11 @@ impl RawTensor {
         Ok(Self { dtype, shape: file.shape.clone(), bytes })
     }
 
-    /// Copies the tensor `name` that came out of a model.
+    /// Copies `value`, the output `name` of a model.
     ///
     /// # Errors
     ///
-    /// `model-mismatch` when it is not a tensor of numbers.
+    /// `model-mismatch` if it is not a numeric tensor.
     pub fn copy_of(value: &Value<'_>, name: &str) -> Result<Self, Error> {
         let view = value.tensor(name)?;
         if view.dtype == Dtype::Str {
@@ -126,7 +126,7 @@ impl RawTensor {
         Ok(Self { dtype: view.dtype, shape: view.dims(), bytes: view.bytes().to_vec() })
     }
 
-    /// The elements as float32, or `None` when they are something else.
+    /// The elements as float32; `None` if they have another type.
     #[must_use]
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         let float = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
@@ -134,7 +134,7 @@ impl RawTensor {
     }
 }
 
-/// Makes a file name of a tensor's name: what is not a letter, digit, `-`, `_` or `.` becomes `_`.
+/// Converts a tensor's name to a file name: characters other than ASCII letters, digits, `-`, `_` and `.` become `_`.
 #[must_use]
 pub fn file_name(name: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');

@@ -6,16 +6,16 @@ use crate::error::{Error, Kind};
 use crate::protocol::Guess;
 use crate::read;
 
-/// Largest file of labels.
+/// Maximum size of a labels file.
 const MOST_LABEL_BYTES: u64 = 1 << 26;
 
-/// Finds the `count` best of `logits`, best first, with their softmax over all of them.
+/// Finds the `count` best of `logits`, best first, with their softmax over all logits.
 ///
 /// Equal logits are ordered by index. The softmax is `exp(x - max) / sum(exp(x - max))` in float64.
 ///
 /// # Errors
 ///
-/// `runtime-failed` when a logit is not a finite number.
+/// `runtime-failed` if a logit is not a finite number.
 pub fn top(logits: &[f32], count: usize, labels: &[String]) -> Result<Vec<Guess>, Error> {
     if let Some((index, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
         let message = format!("the model's output for class {index} is {value}: it cannot be ranked");

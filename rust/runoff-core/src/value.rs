@@ -1,7 +1,6 @@
-//! ONNX Runtime's values: tensors over memory of ours, and what a model returns.
+//! ONNX Runtime's values: tensors over this program's memory, and outputs of models.
 //!
-//! `ort` has types for all of this; these make fewer calls of ONNX Runtime per run, and let many threads
-//! call one session.
+//! Unlike the types of `ort`, these make fewer ONNX Runtime calls per run, and allow many threads to call one session.
 
 #![allow(unsafe_code)]
 
@@ -21,9 +20,9 @@ use crate::handles::{allocator, cpu_memory};
 /// Dimensions of a tensor, as ONNX Runtime counts them.
 pub type Dimensions = SmallVec<[i64; 6]>;
 
-/// A value that goes into a model or came out of one. `'a` is the life of the memory under it.
+/// An input or output of a model. `'a` is the lifetime of the underlying memory.
 ///
-/// A value is not changed once it is made, so threads may share it.
+/// Values are immutable, so threads can share them.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct Value<'a> {
@@ -31,9 +30,9 @@ pub struct Value<'a> {
     memory: PhantomData<&'a [u8]>,
 }
 
-// SAFETY: an OrtValue is a reference-counted handle without ties to a thread (onnxruntime_c_api.h).
+// SAFETY: an OrtValue is a reference-counted handle that is not tied to a thread (onnxruntime_c_api.h).
 unsafe impl Send for Value<'_> {}
-// SAFETY: all methods take `&self` and only read; ONNX Runtime reads values of concurrent calls without locks, too.
+// SAFETY: all methods take `&self` and only read; ONNX Runtime also reads the values of concurrent calls without locks.
 unsafe impl Sync for Value<'_> {}
 
 impl Drop for Value<'_> {
@@ -43,7 +42,7 @@ impl Drop for Value<'_> {
     }
 }
 
-/// What a value is.
+/// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A tensor of numbers or strings.
@@ -52,9 +51,9 @@ pub enum Form {
     Sequence,
     /// Two tensors: keys and values.
     Map,
-    /// An optional that holds nothing.
+    /// An empty optional.
     Nothing,
-    /// Something that this crate does not read.
+    /// A value that this crate does not support.
     Other,
 }
 
@@ -71,34 +70,34 @@ pub struct TensorView<'v> {
 }
 
 impl<'v> TensorView<'v> {
-    /// The elements in C order, as the machine stores them. Empty for strings.
+    /// The elements in C order and native byte order. Empty for strings.
     #[must_use]
     pub fn bytes(&self) -> &'v [u8] {
         if self.len == 0 {
             return &[];
         }
-        // SAFETY: ONNX Runtime keeps this many bytes there for as long as the value lives, which `'v` does not outlast.
+        // SAFETY: ONNX Runtime keeps this many bytes there as long as the value exists, which outlives `'v`.
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
-    /// Whether some byte is in both tensors.
+    /// Whether the tensors share memory.
     fn overlaps(&self, other: &TensorView<'_>) -> bool {
         let (start, end) = (self.data.addr(), other.data.addr());
         start < end + other.len && end < start + self.len
     }
 
-    /// How many bytes the elements take, wherever they are.
+    /// Size of the elements in bytes, on any device.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Where the elements are.
+    /// Address of the elements.
     #[must_use]
     pub const fn data(&self) -> *mut c_void {
         self.data
     }
 
-    /// Sides as counts; those of a tensor that exists are never negative.
+    /// Dimensions as unsigned numbers; those of an existing tensor are never negative.
     #[must_use]
     pub fn dims(&self) -> Vec<usize> {
         self.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect()
@@ -106,12 +105,12 @@ impl<'v> TensorView<'v> {
 }
 
 impl<'a> Value<'a> {
-    /// Makes a tensor over `bytes`, without a copy. `shape` gives the number of elements.
+    /// Creates a tensor over `bytes`, without a copy. `shape` determines the number of elements.
     ///
     /// # Errors
     ///
-    /// `internal` when `bytes` has not exactly as many bytes, does not begin at a multiple of [`Dtype::alignment`], holds
-    /// something else than 0 and 1 for `bool`, or `dtype` is strings.
+    /// `internal` if the length of `bytes` does not match, its address is not a multiple of [`Dtype::alignment`], it
+    /// contains values other than 0 and 1 for `bool`, or `dtype` is strings.
     pub fn over(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> Result<Self, Error> {
         let count = shape.iter().try_fold(dtype.size(), |count, &dim| count.checked_mul(dim));
         let unfit = |bytes: String| {
@@ -129,23 +128,23 @@ impl<'a> Value<'a> {
             return unfit("bytes above 1".to_owned());
         }
         let dims: Dimensions = shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
-        // SAFETY: the bytes are there for 'a, as many as the shape needs; ONNX Runtime does not write to inputs.
+        // SAFETY: the bytes are valid for 'a, and as many as the shape needs; ONNX Runtime does not write to inputs.
         unsafe { Self::over_raw(dtype, &dims, bytes.as_ptr().cast_mut().cast(), bytes.len()) }
     }
 
-    /// Makes a tensor over the `len` bytes at `data`, without a copy.
+    /// Creates a tensor over the `len` bytes at `data`, without a copy.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` when the bytes do not suffice for the shape.
+    /// `runtime-failed` if there are too few bytes for the shape.
     ///
     /// # Safety
     ///
-    /// The bytes must be there for `'a`, begin at a multiple of [`Dtype::alignment`], and hold elements of `dtype`, which
-    /// is not strings. Where the value is used as an output, nothing else may read or write them meanwhile.
+    /// The bytes must be valid for `'a`, aligned to [`Dtype::alignment`], and hold elements of `dtype`, which must not
+    /// be strings. While a run uses the value as an output, nothing else may read or write the bytes.
     pub unsafe fn over_raw(dtype: Dtype, shape: &[i64], data: *mut c_void, len: usize) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
-        // SAFETY: the caller answers for `data` and `len`; all other pointers are to locals.
+        // SAFETY: the caller guarantees `data` and `len`; all other pointers are to locals.
         let status = unsafe {
             (ort::api().CreateTensorWithDataAsOrtValue)(
                 cpu_memory()?,
@@ -160,57 +159,74 @@ impl<'a> Value<'a> {
         Self::made(status, value, "making an input tensor")
     }
 
-    /// Makes a tensor in memory of `allocator`; its elements are whatever is there.
+    /// Creates a tensor with uninitialised elements in the memory of `allocator`.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, for instance when there is not enough memory.
+    /// `runtime-failed`, for instance if there is not enough memory.
     ///
     /// # Safety
     ///
-    /// `allocator` must outlive the value, and nothing may read the elements before they are written. Those of memory
-    /// that is not the host's are never read or written through this value.
+    /// `allocator` must outlive the value, and nothing may read the elements before they are written. Elements in
+    /// device memory must not be read or written through this value.
     pub(crate) unsafe fn unfilled(allocator: *mut OrtAllocator, dtype: Dtype, shape: &[i64]) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
         let (dims, rank) = (shape.as_ptr(), shape.len());
-        // SAFETY: all pointers are to locals or to what the caller answers for.
+        // SAFETY: all pointers are to locals, except `allocator`, which the caller guarantees.
         let status =
             unsafe { (ort::api().CreateTensorAsOrtValue)(allocator, dims, rank, dtype.to_onnx(), &raw mut value) };
         Self::made(status, value, "making a tensor")
     }
 
-    /// Takes over a value that ONNX Runtime made.
+    /// Takes ownership of a value that ONNX Runtime created.
     ///
     /// # Errors
     ///
-    /// `internal` when it is null.
+    /// `internal` if the pointer is null.
     ///
     /// # Safety
     ///
-    /// Nothing else may release it.
+    /// Nothing else may release the value.
     pub(crate) unsafe fn take(value: *mut OrtValue) -> Result<Self, Error> {
         Self::made(ort::sys::OrtStatusPtr(ptr::null_mut()), value, "running the model")
     }
 
-    /// Lets this tensor, the output `name` of a run on `inputs`, outlive them: it is copied if it may lie on their memory.
+    /// Copies this tensor, the output `name`, into memory of its own, so it can outlive the inputs.
     ///
     /// # Errors
     ///
     /// `model-mismatch` when it is not a tensor; `runtime-failed` when there is not enough memory.
-    pub fn detach(self, name: &str, inputs: &[Value<'_>]) -> Result<Value<'static>, Error> {
+    pub fn detach(&self, name: &str) -> Result<Value<'static>, Error> {
+        let own = self.tensor(name)?;
+        if own.dtype == Dtype::Str {
+            return Value::strings(&own.shape, &self.texts(own.dims().iter().product())?);
+        }
+        // SAFETY: this allocator lives as long as the process, and the elements are written below.
+        let copy = unsafe { Value::unfilled(allocator()?, own.dtype, &own.shape) }?;
+        let to = copy.tensor(name)?.data;
+        // SAFETY: both tensors have the same type and shape, so the same length, and the copy is new.
+        unsafe { ptr::copy_nonoverlapping(own.data.cast::<u8>(), to.cast(), own.len) };
+        Ok(copy)
+    }
+
+    /// As [`Self::detach`], without a copy if this output does not lie on the memory of `inputs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::detach`].
+    ///
+    /// # Safety
+    ///
+    /// It must be an output of a run on exactly these inputs.
+    pub(crate) unsafe fn apart_from(self, name: &str, inputs: &[Value<'_>]) -> Result<Value<'static>, Error> {
         let own = self.tensor(name)?;
         // Of what is not a tensor, ONNX Runtime does not say where it lies; strings are never the caller's.
         let is_apart = |input: &Value<'_>| input.tensor(name).is_ok_and(|input| !own.overlaps(&input));
-        if own.len == 0 || inputs.iter().all(is_apart) {
-            let ptr = ManuallyDrop::new(self).ptr;
-            return Ok(Value { ptr, memory: PhantomData });
+        if own.len > 0 && !inputs.iter().all(is_apart) {
+            return self.detach(name);
         }
-        // SAFETY: this allocator lives as long as the process; the elements are written below.
-        let copy = unsafe { Value::unfilled(allocator()?, own.dtype, &own.shape) }?;
-        let to = copy.tensor(name)?.data;
-        // SAFETY: both tensors have the same type and shape, so the same length; the copy was just made.
-        unsafe { ptr::copy_nonoverlapping(own.data.cast::<u8>(), to.cast(), own.len) };
-        Ok(copy)
+        let ptr = ManuallyDrop::new(self).ptr;
+        Ok(Value { ptr, memory: PhantomData })
     }
 
     /// The handle.
@@ -218,11 +234,11 @@ impl<'a> Value<'a> {
         self.ptr.as_ptr()
     }
 
-    /// Makes a tensor of strings, which are copied.
+    /// Creates a tensor of strings, which are copied.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, for instance when `shape` has another number of elements.
+    /// `runtime-failed`, for instance if the number of elements in `shape` differs.
     pub fn strings(shape: &[i64], texts: &[impl AsRef<str>]) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
         let (dims, rank) = (shape.as_ptr(), shape.len());
@@ -240,35 +256,35 @@ impl<'a> Value<'a> {
     fn fill_string(&self, index: usize, text: &str) -> Result<(), Error> {
         let mut buffer: *mut c_char = ptr::null_mut();
         let (value, len) = (self.ptr.as_ptr(), text.len());
-        // SAFETY: the value was made above and is not shared yet; ONNX Runtime checks the index.
+        // SAFETY: the value is new and not shared yet; ONNX Runtime checks the index.
         let status = unsafe { (ort::api().GetResizedStringTensorElementBuffer)(value, index, len, &raw mut buffer) };
         check(status, "filling a tensor of strings")?;
-        // SAFETY: ONNX Runtime has just made room for `len` bytes at `buffer`.
+        // SAFETY: ONNX Runtime has just allocated `len` bytes at `buffer`.
         unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), len) };
         Ok(())
     }
 
-    /// Makes a sequence of `items`, which are all alike.
+    /// Creates a sequence of `items` of the same type.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`: ONNX Runtime's C API makes no sequence of nothing, and none of unlike values.
+    /// `runtime-failed`: ONNX Runtime's C API does not create empty sequences, or sequences of different types.
     pub fn sequence(items: &[Self]) -> Result<Self, Error> {
         Self::compound(items, ONNXType::ONNX_TYPE_SEQUENCE)
     }
 
-    /// Makes a map of two tensors of equal length.
+    /// Creates a map from two tensors of equal length.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` for element types that ONNX Runtime has no map of.
+    /// `runtime-failed` for element types that ONNX Runtime's maps do not support.
     pub fn map(keys: Self, values: Self) -> Result<Self, Error> {
         Self::compound(&[keys, values], ONNXType::ONNX_TYPE_MAP)
     }
 
     fn compound(items: &[Self], form: ONNXType) -> Result<Self, Error> {
         let mut value: *mut OrtValue = ptr::null_mut();
-        // SAFETY: a Value is a pointer to an OrtValue and nothing else, so a slice of them has the required layout.
+        // SAFETY: a Value consists of one pointer to an OrtValue, so a slice of values has the required layout.
         let status = unsafe { (ort::api().CreateValue)(items.as_ptr().cast(), items.len(), form, &raw mut value) };
         Self::made(status, value, "making a sequence or map")
     }
@@ -279,7 +295,7 @@ impl<'a> Value<'a> {
         Ok(Self { ptr, memory: PhantomData })
     }
 
-    /// The kind of this value.
+    /// The form of this value.
     ///
     /// # Errors
     ///
@@ -301,26 +317,26 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Reads a value that is a tensor; `name` is what messages call it.
+    /// Reads the tensor in this value; messages refer to it by `name`.
     ///
     /// # Errors
     ///
-    /// `model-mismatch` when it is none, or one of an element type that this crate does not read.
+    /// `model-mismatch` if the value is not a tensor, or has an unsupported element type.
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, Error> {
         let value = self.ptr.as_ptr();
         let mut info = ptr::null_mut();
-        // SAFETY: reads the value; what is written to `info` is released below.
+        // SAFETY: reads the value; `info` is released below.
         let status = unsafe { (ort::api().GetTensorTypeAndShape)(value, &raw mut info) };
         check(status, "reading a tensor").map_err(|_| unread(name, "not a tensor"))?;
         let described = describe(info);
-        // SAFETY: this function owns `info` and does not use it again.
+        // SAFETY: this function owns `info`, and does not use it again.
         ortsys![unsafe ReleaseTensorTypeAndShapeInfo(info)];
         let (element, shape) = described?;
         let dtype = Dtype::from_onnx(element).ok_or_else(|| unread(name, &format!("a tensor of {element:?}")))?;
         let count: usize = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).product();
         let mut data = ptr::null_mut();
         if dtype != Dtype::Str {
-            // SAFETY: the value is a tensor of numbers; what is behind `data` lives as long as the value.
+            // SAFETY: the value is a numeric tensor; the memory at `data` lives as long as the value.
             check(unsafe { (ort::api().GetTensorMutableData)(value, &raw mut data) }, "reading a tensor")?;
         }
         let len = if data.is_null() { 0 } else { count * dtype.size() };
@@ -331,7 +347,7 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     ///
-    /// `runtime-failed` when it is none.
+    /// `runtime-failed` if the value is not a tensor of strings.
     pub fn texts(&self, count: usize) -> Result<Vec<String>, Error> {
         let (value, mut len) = (self.ptr.as_ptr(), 0);
         // SAFETY: reads the value and writes to a local.
@@ -346,11 +362,11 @@ impl<'a> Value<'a> {
         Ok(starts.iter().zip(ends).map(text).collect())
     }
 
-    /// The items of a sequence, or keys and values of a map.
+    /// The items of a sequence, or the keys and values of a map.
     ///
     /// # Errors
     ///
-    /// `runtime-failed` when it is neither.
+    /// `runtime-failed` if the value is neither.
     pub fn items(&self) -> Result<Vec<Value<'static>>, Error> {
         let mut count = 0;
         // SAFETY: reads the value and writes to a local.
@@ -360,13 +376,13 @@ impl<'a> Value<'a> {
 
     fn item(&self, index: i32) -> Result<Value<'static>, Error> {
         let mut item: *mut OrtValue = ptr::null_mut();
-        // SAFETY: reads the value; the item is a copy of its own.
+        // SAFETY: reads the value; the item is an independent copy.
         let status = unsafe { (ort::api().GetValue)(self.ptr.as_ptr(), index, allocator()?, &raw mut item) };
         Value::made(status, item, "reading a sequence")
     }
 }
 
-/// Element type and dimensions that `info` holds.
+/// Element type and dimensions in `info`.
 fn describe(
     info: *mut ort::sys::OrtTensorTypeAndShapeInfo,
 ) -> Result<(ort::sys::ONNXTensorElementDataType, Dimensions), Error> {
@@ -387,11 +403,11 @@ fn unread(name: &str, what: &str) -> Error {
     Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are tensors of numbers")
 }
 
-/// Turns a status into a `Result`, and frees it.
+/// Converts a status to a `Result`, and frees it.
 pub(crate) fn check(status: ort::sys::OrtStatusPtr, what: &str) -> Result<(), Error> {
     if status.0.is_null() {
         return Ok(());
     }
-    // SAFETY: a status that is not null is an error that the caller owns; it is given up here.
+    // SAFETY: a non-null status is an error owned by the caller, whose ownership is passed on here.
     unsafe { ort::Error::result_from_status(status) }.map_err(|error| Error::runtime(what, &error))
 }

@@ -1,4 +1,4 @@
-//! I/O binding on a real ONNX Runtime. The memory is the host's: all but the copies is what runs on a GPU.
+//! I/O binding with a real ONNX Runtime, in host memory. All code except the copies also runs on a GPU.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn addresses(values: &[Value<'_>]) -> Vec<usize> {
     values.iter().map(|value| value.tensor("an output").expect("a tensor").data().addr()).collect()
 }
 
-/// Runs `sum = a + b` and `count = n + n` with `a` = 1, `b` = 0.5 and `n` = 7 in every one of `rows`.
+/// Runs `sum = a + b` and `count = n + n` with `a` = 1, `b` = 0.5 and `n` = 7 in each of `rows`.
 fn add(buffers: &mut Buffers, rows: usize, results: &mut Results) -> u64 {
     let (a, b) = (floats(&vec![1.0; rows * 2]), floats(&vec![0.5; rows * 2]));
     let mut n = Buffer::zeros(rows * 8);
@@ -103,7 +103,7 @@ fn steps_out_of_order_are_told() {
     assert_eq!((error.kind, error.message.as_str()), (Kind::RuntimeFailed, "there are no outputs to be copied"));
     buffers.compute().expect("a run");
     buffers.copy_out(&mut results).expect("a copy");
-    // A model that refuses what it is given leaves no outputs of before behind.
+    // After a failed run, the outputs of the previous run are not returned.
     buffers.copy_in(&[tensor(&[1, 2, 8, 8], &floats(&[0.0; 128]))]).expect("a copy");
     buffers.compute().expect_err("two channels");
     buffers.copy_out(&mut results).expect_err("nothing computed");

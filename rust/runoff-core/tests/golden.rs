@@ -1,4 +1,4 @@
-//! The golden examples of `protocol/golden`, which the tests of every language read.
+//! The golden examples in `protocol/golden`, read by the tests of every language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 mod schema;
 
-/// What depends on other fields: an item's kind and `preprocess` on the workload, the crop on the size.
+/// Fields that depend on others: the kind of items and `preprocess` on the workload, the crop on the size.
 const DEPENDS: [&str; 5] = ["workload", "preprocess", "preprocess.resize", "inputs.0.image", "inputs.0.tensors"];
 
 fn golden(suffix: &str) -> Vec<PathBuf> {
@@ -22,7 +22,7 @@ fn golden(suffix: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads the file as `T` and writes it again: nothing in it may be lost or changed.
+/// Deserialises the file as `T` and serialises it again: nothing may be lost or changed.
 fn round_trip<T: DeserializeOwned + Serialize>(path: &Path) {
     let text = fs::read_to_string(path).expect("a file");
     let before: Value = serde_json::from_str(&text).expect("JSON");
@@ -31,7 +31,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(path: &Path) {
     assert_within(&before, &after, &path.display().to_string());
 }
 
-/// Every value of `before` is at the same place in `after`, which may have defaults too.
+/// Checks that every value of `before` is at the same place in `after`, which may also contain defaults.
 fn assert_within(before: &Value, after: &Value, place: &str) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
@@ -78,7 +78,7 @@ fn requests_are_decoded_as_the_schema_says() {
     for path in golden(".request.json") {
         let text = fs::read_to_string(&path).expect("a file");
         let request = decode(serde_json::from_str(&text).expect("JSON")).expect("a request");
-        // as it is written: with every field that the type has, so that none is missing in the schema
+        // as serialised, with every field of the type, so a field missing in the schema is found
         let written = serde_json::to_value(request).expect("JSON");
         let changes = schema::changes(&schema, &written);
         assert!(changes.len() > 100, "{}", changes.len());

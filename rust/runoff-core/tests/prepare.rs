@@ -1,4 +1,4 @@
-//! Models that were prepared, on a real ONNX Runtime.
+//! Prepared models, with a real ONNX Runtime.
 
 mod common;
 
@@ -92,7 +92,7 @@ fn weights_outside_the_models_folder_are_not_read() {
     fs::write(folder.path().join("side.bin"), [0; 32]).expect("a file");
     let (model, whole) = (inner.join("model.onnx"), fs::read(data("outside.onnx")).expect("a model"));
     let place = whole.windows(11).position(|part| part == b"outside.bin").expect("a location");
-    // The first has 128 TB, and the second no end.
+    // The first file has 128 TB, the second is infinite.
     for location in ["/proc/kcore", "/dev/random", "../side.bin"] {
         let changed = [&whole[..place], location.as_bytes(), &whole[place + 11..]].concat();
         fs::write(&model, changed).expect("a model");

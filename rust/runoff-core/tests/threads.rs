@@ -1,4 +1,4 @@
-//! The count of threads, alone in its process because other tests start threads too.
+//! The number of threads, tested in a separate process because other tests also start threads.
 
 mod common;
 

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod allocator;
 mod bench;
 mod classify;
 mod info;
@@ -19,12 +20,6 @@ use runoff_core::clock::now_ns;
 use runoff_core::protocol::Teardown;
 use runoff_core::runner;
 use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
-
-/// Serves `malloc` in the libraries that are loaded later too, ONNX Runtime among them: the loader looks in the program
-/// first. Its thousands of small allocations while it starts, and its large ones, cost less than with glibc's.
-#[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,23 +58,13 @@ enum Command {
 fn main() -> ExitCode {
     let entry_ns = now_ns();
     process::prepare_environment();
-    declare_allocator();
+    allocator::prepare();
     let arguments = Arguments::parse();
     match (arguments.command, arguments.runner.request, arguments.runner.result) {
         (Some(command), _, _) => finish(carry_out(&command)),
         (None, Some(request), Some(result)) => run(&request, &result, entry_ns),
         (None, _, _) if arguments.runner.capabilities => finish(capabilities()),
         (None, _, _) => finish(help()),
-    }
-}
-
-/// Gives results the name of the allocator that was linked in.
-fn declare_allocator() {
-    #[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
-    {
-        let version = ALLOCATOR.version();
-        let (major, minor, patch) = (version / 10_000, version / 100 % 100, version % 100);
-        runoff_core::allocator::declare(format!("mimalloc {major}.{minor}.{patch}"));
     }
 }
 

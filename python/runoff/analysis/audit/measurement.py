@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit.group import Found, same
-from runoff.analysis.clock_check import not_compared
+from runoff.analysis.clock_check import least_share, not_compared
 from runoff.analysis.evidence import NOISY_SD
 from runoff.analysis.machine_noise import OTHERS
 from runoff.analysis.validity import timed_how
@@ -45,8 +45,10 @@ def clocks(group: AuditGroup) -> Found | None:
     if len(members) == 1 or all(reasons[name] for name in baselines):
         reasons = {name: why or "no baseline to compare it with" for name, why in reasons.items()}
     blind = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values() if why}
-    compared = ", ".join(name for name, why in reasons.items() if not why)
-    detail = [f"compared with round trips: {compared}"] if compared else []
+    compared = [case for case in members if not reasons[case.target]]
+    least = max((least_share(records[case.id], case) for case in compared), default=0.0)
+    names = ", ".join(case.target for case in compared)
+    detail = [f"compared with round trips, differences from {least:.1%} on: {names}"] if compared else []
     detail += [f"not compared: {', '.join(names)} ({why})" for why, names in blind.items()]
     return Found("unknown" if blind else "ok", "; ".join(detail))
 

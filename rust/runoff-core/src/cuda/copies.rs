@@ -1,4 +1,4 @@
-//! Copies between host and device, by CUDA's run time.
+//! Copies between host and device with the CUDA runtime.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -7,7 +7,7 @@ use libloading::Library;
 
 use crate::error::{Error, Kind, loader_words};
 
-/// Which way a copy goes: `cudaMemcpyDefault`, from where the address says, and `cudaMemcpyDeviceToHost` of
+/// Direction of a copy: `cudaMemcpyDefault`, from where the address says, and `cudaMemcpyDeviceToHost` of
 /// `cudaMemcpyKind`.
 const TO_DEVICE: c_int = 4;
 const TO_HOST: c_int = 2;
@@ -16,7 +16,7 @@ type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> 
 type Synchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
 type Explain = unsafe extern "C" fn(c_int) -> *const c_char;
 
-/// Functions of CUDA's run time, which stays loaded.
+/// Functions of the CUDA runtime, which stays loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Copies {
     memcpy: Memcpy,
@@ -29,21 +29,22 @@ impl Copies {
     ///
     /// # Errors
     ///
-    /// The reason, when it has not all of them.
+    /// The reason, if a function is missing.
     pub(super) fn of(library: Library) -> Result<Self, String> {
-        // SAFETY: these are the signatures of CUDA's run time API (cuda_runtime_api.h).
+        // SAFETY: these are the signatures of the CUDA runtime API (cuda_runtime_api.h).
         let found = unsafe {
             let memcpy = library.get::<Memcpy>(b"cudaMemcpy").map(|found| *found);
             let synchronize = library.get::<Synchronize>(b"cudaStreamSynchronize").map(|found| *found);
             let explain = library.get::<Explain>(b"cudaGetErrorString").map(|found| *found);
             memcpy.and_then(|memcpy| Ok(Self { memcpy, synchronize: synchronize?, explain: explain? }))
         };
-        // The functions are used for as long as the process lives.
+        // The functions are used until the process exits.
         std::mem::forget(library);
         found.map_err(|error| format!("function missing in the CUDA runtime: {}", loader_words(&error)))
     }
 
-    /// Copies `len` bytes of the host or the device to the device. That may still be under way afterwards: see [`Self::finish`].
+    /// Copies `len` bytes from the host or the device to the device. The copy may still be in progress when this returns:
+    /// see [`Self::finish`].
     ///
     /// # Errors
     ///
@@ -51,14 +52,14 @@ impl Copies {
     ///
     /// # Safety
     ///
-    /// There must be `len` bytes at `from` on either and at `to` on the device, until the copy has ended, and nothing else
-    /// may use those at `to`.
+    /// `from` on either and `to` on the device must be valid for `len` bytes until the copy is done, and nothing else may
+    /// use the bytes at `to` until then.
     pub unsafe fn to_device(&self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
-        // SAFETY: the caller answers for both places.
+        // SAFETY: the caller guarantees that both pointers are valid.
         self.check("copying to the GPU", unsafe { (self.memcpy)(to, from, len, TO_DEVICE) })
     }
 
-    /// Copies `len` bytes from the device; they are there when this returns.
+    /// Copies `len` bytes from the device; the copy is done when this returns.
     ///
     /// # Errors
     ///
@@ -66,20 +67,20 @@ impl Copies {
     ///
     /// # Safety
     ///
-    /// There must be `len` bytes at `from` on the device and at `to` on the host, and nothing else may use those at `to`
-    /// meanwhile.
+    /// `from` on the device and `to` on the host must be valid for `len` bytes, and nothing else may use the bytes at
+    /// `to` during the call.
     pub unsafe fn to_host(&self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
-        // SAFETY: the caller answers for both places.
+        // SAFETY: the caller guarantees that both pointers are valid.
         self.check("copying from the GPU", unsafe { (self.memcpy)(to, from, len, TO_HOST) })
     }
 
-    /// Waits until all copies that were begun have ended. They are in CUDA's default stream, which no session computes in.
+    /// Waits until all copies are done. They run in CUDA's default stream, which sessions do not use.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, also for what was begun before.
+    /// `runtime-failed`, also for earlier asynchronous failures.
     pub fn finish(&self) -> Result<(), Error> {
-        // SAFETY: null is the default stream, which is always there.
+        // SAFETY: null is the default stream, which always exists.
         self.check("waiting for copies", unsafe { (self.synchronize)(ptr::null_mut()) })
     }
 
@@ -87,7 +88,7 @@ impl Copies {
         if code == 0 {
             return Ok(());
         }
-        // SAFETY: the function gives a constant string for every number.
+        // SAFETY: the function returns a constant string for every code.
         let text = unsafe { CStr::from_ptr((self.explain)(code)) }.to_string_lossy();
         let message = format!("CUDA failed {what}: {text} (error {code})");
         Err(Error::new(Kind::RuntimeFailed, message, "check the driver: nvidia-smi, dmesg"))
@@ -99,8 +100,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::cuda::libraries::tests::compiled;
 
-    /// A run time in which the device is the host, copies to the device are made only when they are waited for, and
-    /// those from null fail.
+    /// A fake CUDA runtime whose device is the host. Copies to the device run only on a wait; copies from null fail.
     const LATE: &str = "#include <string.h>
         static struct { void *to; const void *from; size_t len; } late[8]; static int count;
         int cudaMemcpy(void *to, const void *from, size_t len, int kind) {
@@ -116,7 +116,7 @@ pub(crate) mod tests {
     pub(crate) fn late() -> Copies {
         let folder = tempfile::tempdir().expect("a folder");
         let path = compiled(folder.path(), "libcudart.so.13", LATE);
-        // SAFETY: this library was just made.
+        // SAFETY: this library was just compiled.
         Copies::of(unsafe { Library::new(path) }.expect("a library")).expect("its functions")
     }
 
@@ -134,7 +134,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_failure_is_told_in_the_words_of_the_run_time() {
-        // SAFETY: the run time above refuses null before it reads.
+        // SAFETY: the fake runtime above rejects null before it reads.
         let error = unsafe { late().to_device(ptr::null(), ptr::null_mut(), 0) }.expect_err("no source");
         assert_eq!(error.kind, Kind::RuntimeFailed);
         assert_eq!(error.message, "CUDA failed copying to the GPU: invalid argument (error 1)");

@@ -1,4 +1,4 @@
-//! The driver, through its own library.
+//! Queries of the NVIDIA driver through its library.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::ptr;
@@ -9,18 +9,18 @@ use libloading::{Library, Symbol};
 use super::DEVICE;
 use crate::error::loader_words;
 
-/// The driver's library, which comes with the driver and with nothing else.
+/// The driver's library, which only the driver installs.
 const LIBRARY: &str = "libcuda.so.1";
 
-/// Where the kernel module reports its release.
+/// File in which the kernel module reports its version.
 const MODULE: &str = "/proc/driver/nvidia/version";
 
 const NO_GPU: &str = "the NVIDIA driver finds no GPU";
 
-/// CUDA's major version that the libraries which [`super::load`] loads are of.
+/// Major version of CUDA in the libraries that [`super::load`] loads.
 const MAJOR: c_int = 13;
 
-/// The GPU that is used, and its driver.
+/// The GPU in use, and its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     index: c_int,
@@ -29,7 +29,7 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Name, index and driver, as in `NVIDIA H100 80GB HBM3 (0), driver 580.65.06`.
+    /// Name, index and driver, such as `NVIDIA H100 80GB HBM3 (0), driver 580.65.06`.
     #[must_use]
     pub fn describe(&self) -> String {
         let driver = self.driver.as_ref().map_or_else(String::new, |driver| format!(", driver {driver}"));
@@ -37,7 +37,7 @@ impl Gpu {
     }
 }
 
-/// The GPU, or the reason why none can be used. The driver is queried once in a process.
+/// The GPU, or the reason why none is available. The driver is queried once per process.
 ///
 /// # Errors
 ///
@@ -57,27 +57,27 @@ pub fn describe(index: c_int) -> Option<String> {
 }
 
 fn find(library: &str, index: c_int) -> Result<Gpu, String> {
-    // SAFETY: the user's driver, which every program that uses the GPU loads; its initialisers start nothing.
+    // SAFETY: this is the user's driver, which every program that uses the GPU loads; its initialisers have no effects.
     let loaded = unsafe { Library::new(library) }.map_err(|error| absent(&loader_words(&error)))?;
     let name = ask(&loaded, index);
-    // A driver that has started does not expect to be unloaded.
+    // A driver must not be unloaded after it was initialised.
     std::mem::forget(loaded);
     let module = std::fs::read_to_string(MODULE).unwrap_or_default();
     name.map(|name| Gpu { index, name, driver: release(&module).map(str::to_owned) })
 }
 
 fn absent(error: &str) -> String {
-    // Linux's words, and macOS's.
+    // the messages of Linux and macOS
     let is_missing = ["cannot open shared object file", "no such file"].iter().any(|words| error.contains(words));
     let why = if is_missing { format!("{LIBRARY} not found") } else { error.to_owned() };
     format!("no NVIDIA driver ({why})")
 }
 
-/// Starts the driver and reads the name of the GPU `index`.
+/// Initialises the driver and reads the name of the GPU `index`.
 fn ask(library: &Library, index: c_int) -> Result<String, String> {
     let (mut version, mut count, mut device, mut name): (_, _, _, [c_char; 256]) = (0, 0, 0, [0; 256]);
-    // SAFETY: these are the signatures of CUDA's driver API (cuda.h), and all pointers are to locals; the name ends
-    // with NUL within the length that is passed.
+    // SAFETY: these are the signatures of the CUDA driver API (cuda.h), and all pointers are to locals. The name is
+    // terminated by NUL within the length that is passed.
     unsafe {
         let init: Symbol<'_, unsafe extern "C" fn(c_uint) -> c_int> = symbol(library, c"cuInit")?;
         let get_version: Symbol<'_, unsafe extern "C" fn(*mut c_int) -> c_int> =
@@ -106,9 +106,9 @@ fn ask(library: &Library, index: c_int) -> Result<String, String> {
 ///
 /// # Safety
 ///
-/// `F` must be its signature.
+/// `F` must be the function's signature.
 unsafe fn symbol<'l, F>(library: &'l Library, name: &CStr) -> Result<Symbol<'l, F>, String> {
-    // SAFETY: the caller answers for the signature.
+    // SAFETY: the caller guarantees the signature.
     unsafe { library.get(name.to_bytes_with_nul()) }
         .map_err(|_| format!("no NVIDIA driver ({LIBRARY} has no {})", name.to_string_lossy()))
 }
@@ -118,7 +118,7 @@ fn done(library: &Library, call: &str, code: c_int) -> Result<(), String> {
         return Ok(());
     }
     let mut text: *const c_char = ptr::null();
-    // SAFETY: the signature is that of cuda.h; the function leaves null, or a constant string.
+    // SAFETY: the signature is that of cuda.h; the function writes a constant string, or leaves null.
     let name = unsafe {
         let get_name: Symbol<'_, unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int> =
             symbol(library, c"cuGetErrorName")?;
@@ -128,7 +128,7 @@ fn done(library: &Library, call: &str, code: c_int) -> Result<(), String> {
     Err(format!("{NO_GPU} ({call}: {})", name.unwrap_or_else(|| format!("error {code}"))))
 }
 
-/// The driver's release in its kernel module's description.
+/// The driver's version in the description of its kernel module.
 fn release(module: &str) -> Option<&str> {
     let is_release = |word: &&str| {
         word.contains('.')
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::cuda::libraries::tests::compiled;
 
-    /// A driver of which `cuInit` and the count of GPUs are as given.
+    /// A fake driver with the given result of `cuInit`, version and number of GPUs.
     fn driver(init: c_int, version: c_int, count: c_int) -> Result<Gpu, String> {
         let source = format!(
             "#include <string.h>

@@ -1,7 +1,7 @@
 //! The libraries that ONNX Runtime's CUDA and `TensorRT` providers need, loaded before the provider is requested.
 //!
-//! The wheel's providers are linked without a path to them. Each is looked for in NVIDIA's own packages next to
-//! onnxruntime's, as `onnxruntime.preload_dlls` does, then wherever the system looks.
+//! The providers in the wheel are linked without a path to these libraries. Each one is searched for in NVIDIA's
+//! packages next to onnxruntime, as in `onnxruntime.preload_dlls`, then in the system's search path.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use libloading::Library;
 use super::Copies;
 use crate::error::loader_words;
 
-/// CUDA's run time, which copies.
+/// The CUDA runtime, used for copies.
 const RUNTIME: &str = "libcudart.so.13";
 
-/// In the order of `onnxruntime.preload_dlls`; those that are false may be missing.
+/// In the order of `onnxruntime.preload_dlls`; false marks optional libraries.
 const CUDA: [(&str, bool); 7] = [
     ("libcublasLt.so.13", true),
     ("libcublas.so.13", true),
@@ -27,18 +27,18 @@ const CUDA: [(&str, bool); 7] = [
 const TENSORRT: [(&str, bool); 3] =
     [("libnvinfer.so.10", true), ("libnvinfer_plugin.so.10", false), ("libnvonnxparser.so.10", true)];
 
-/// Loads CUDA's libraries for the ONNX Runtime in the file `library`, for good; with those of `TensorRT` when
-/// `with_tensorrt`.
+/// Permanently loads CUDA's libraries for the ONNX Runtime in the file `library`, and those of `TensorRT` if
+/// `with_tensorrt` is set.
 ///
 /// # Errors
 ///
-/// The reason, which names what cannot be loaded.
+/// The reason, with the names of the libraries that cannot be loaded.
 pub fn load(library: &Path, with_tensorrt: bool) -> Result<Copies, String> {
     let more = if with_tensorrt { &TENSORRT[..] } else { &[] };
     open_all(&[&CUDA[..], more].concat(), &folders(library)).and_then(Copies::of)
 }
 
-/// Opens the libraries that are `wanted`; returns CUDA's run time.
+/// Opens the `wanted` libraries; returns the CUDA runtime.
 fn open_all(wanted: &[(&'static str, bool)], folders: &[PathBuf]) -> Result<Library, String> {
     let (mut runtime, mut missing) = (None, Vec::new());
     for &(name, is_needed) in wanted {
@@ -49,16 +49,15 @@ fn open_all(wanted: &[(&'static str, bool)], folders: &[PathBuf]) -> Result<Libr
             None => {}
         }
     }
-    let verb = if missing.len() == 1 { "is" } else { "are" };
-    runtime.filter(|_| missing.is_empty()).ok_or_else(|| format!("{} {verb} not here", missing.join(", ")))
+    runtime.filter(|_| missing.is_empty()).ok_or_else(|| format!("{} not found", missing.join(", ")))
 }
 
-/// Opens a library; `None` when it is nowhere.
+/// Opens a library; `None` if it is not found.
 fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
     let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     let found = path.as_deref().unwrap_or_else(|| Path::new(name));
-    // SAFETY: a library of NVIDIA's, which the requested provider would load itself; what its initialisers do
-    // is wanted.
+    // SAFETY: this is one of NVIDIA's libraries, which the requested provider would load itself, so its initialisers
+    // have to run.
     match (unsafe { Library::new(found) }, path) {
         (Ok(loaded), _) => Ok(Some(loaded)),
         (Err(error), Some(path)) => Err(format!("{} cannot be loaded: {}", path.display(), loader_words(&error))),
@@ -66,8 +65,8 @@ fn open(name: &str, folders: &[PathBuf]) -> Result<Option<Library>, String> {
     }
 }
 
-/// Folders of NVIDIA's packages, next to the package onnxruntime that the `library` is in: as it was named, and where
-/// links lead to.
+/// Folders of NVIDIA's packages next to the package onnxruntime of `library`, both by its given path and by the target
+/// of its link.
 fn folders(library: &Path) -> Vec<PathBuf> {
     let places = [Some(library.to_owned()), library.canonicalize().ok()];
     places.iter().flatten().filter_map(|place| place.ancestors().nth(3)).flat_map(folders_in).collect()
@@ -97,7 +96,8 @@ pub(super) mod tests {
         library
     }
 
-    /// Makes a library in one of NVIDIA's packages, next to the one of ONNX Runtime that is returned and not there.
+    /// Creates a library in one of NVIDIA's packages; returns the path of an ONNX Runtime next to it, which does not
+    /// exist.
     fn install(packages: &Path, package: &str, name: &str) -> PathBuf {
         let folder = packages.join("nvidia").join(package).join("lib");
         fs::create_dir_all(&folder).expect("a folder");
@@ -114,9 +114,9 @@ pub(super) mod tests {
             [(RUNTIME, true), ("librunoff-one.so.1", true), ("librunoff-two.so.2", true), ("librunoff-x.so", false)];
         let library = install(folder.path(), "cu13", RUNTIME);
         let open = || open_all(&wanted, &folders(&library)).and_then(Copies::of).map(drop);
-        assert_eq!(open(), Err("librunoff-one.so.1, librunoff-two.so.2 are not here".to_owned()));
+        assert_eq!(open(), Err("librunoff-one.so.1, librunoff-two.so.2 not found".to_owned()));
         install(folder.path(), "cu13", "librunoff-one.so.1");
-        assert_eq!(open(), Err("librunoff-two.so.2 is not here".to_owned()));
+        assert_eq!(open(), Err("librunoff-two.so.2 not found".to_owned()));
         install(folder.path(), "cudnn", "librunoff-two.so.2");
         assert_eq!(open(), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! NVIDIA's libraries, found and loaded on demand: the GPU, and copies to and from its memory.
+//! NVIDIA's libraries, loaded on demand: querying the GPU, and copies to and from its memory.
 
 #![allow(unsafe_code)]
 
@@ -13,5 +13,5 @@ pub use libraries::load;
 #[cfg(test)]
 pub(crate) use copies::tests;
 
-/// The GPU that is used: the first of those that the driver shows this process.
+/// Index of the GPU in use: the first one visible to this process.
 pub const DEVICE: i32 = 0;

@@ -1,7 +1,7 @@
-//! What libjpeg-turbo's `jconfig.h` says about how it was built; read by the build script.
+//! Reads from libjpeg-turbo's `jconfig.h` how it was built; used by the build script.
 
-/// Returns its name, its version, and `SIMD` or `scalar`, as in `libjpeg-turbo 3.1.0, SIMD`; the name alone if `header`,
-/// the text of `jconfig.h`, does not have the version.
+/// Returns the library's name, its version, and `SIMD` or `scalar`, such as `libjpeg-turbo 3.1.0, SIMD`. Returns only
+/// the name if `header`, the text of `jconfig.h`, contains no version.
 pub fn describe(header: &str) -> String {
     let value = |name: &str| {
         let mut definitions = header.lines().filter_map(|line| line.strip_prefix("#define")).map(str::trim);

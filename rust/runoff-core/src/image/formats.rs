@@ -1,6 +1,6 @@
-//! PNG, WebP, BMP and TIFF files, by crates of their own.
+//! Decoders for PNG, WebP, BMP and TIFF files, based on one crate per format.
 //!
-//! Of 16 bits per channel the upper 8 are kept, as Pillow does; of several pictures the first.
+//! As in Pillow, 16 bits per channel are reduced to the upper 8, and only the first of several images is read.
 
 use std::io::Cursor;
 
@@ -13,12 +13,12 @@ use zune_bmp::zune_core::options::DecoderOptions;
 use super::orientation::Orientation;
 use super::{Header, Refusal, check_size, make_room, to_rgb};
 
-/// What a decoder may use besides the pixels, in bytes: for rows, tables and metadata.
+/// Memory limit of a decoder in addition to the pixels, in bytes: for rows, tables and metadata.
 const SPARE_BYTES: usize = 64 << 20;
 
 pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     let mut decoder = png::Decoder::new(Cursor::new(file));
-    // Nobody reads these, and a few kilobytes of them can become gigabytes.
+    // These are not needed, and a few kilobytes of them can decompress to gigabytes.
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_ignore_text_chunk(true);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
@@ -30,7 +30,7 @@ pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> 
     make_room(pixels, reader.output_buffer_size().ok_or(Refusal::Unreadable)?)?;
     let frame = reader.next_frame(pixels)?;
     to_rgb(pixels, frame.color_type.samples())?;
-    // The EXIF block may follow the pixels; what is damaged there does not matter.
+    // The EXIF block may follow the pixels; damage there does not matter.
     let _ = reader.finish();
     let orientation = reader.info().exif_metadata.as_deref().map_or(Orientation::UPRIGHT, Orientation::of);
     Ok(Header { width, height, orientation })
@@ -49,13 +49,13 @@ pub fn decode_webp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal>
 }
 
 pub fn decode_bmp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
-    // Bits per pixel and compression. Of fewer bits and of run lengths the crate makes other pixels than Pillow.
+    // Bits per pixel and compression. With fewer bits or run-length encoding, the crate's pixels differ from Pillow's.
     let (Some([8 | 24 | 32, 0]), Some([0, 0, 0, 0])) = (file.get(28..30), file.get(30..34)) else {
         return Err(Refusal::Unreadable);
     };
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = BmpDecoder::new_with_options(ZCursor::new(file), options);
-    // its errors are no `std::error::Error`
+    // the crate's errors do not implement `std::error::Error`
     decoder.decode_headers().map_err(|_| Refusal::Unreadable)?;
     let (width, height) = decoder.dimensions().ok_or(Refusal::Unreadable)?;
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
@@ -87,8 +87,8 @@ pub fn decode_tiff(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal>
     Ok(Header { width, height, orientation })
 }
 
-/// Channels of a TIFF file of a kind that Pillow and this program read alike: grey, RGB or RGB with alpha that is not
-/// multiplied into it, of 8 or 16 bits, in one plane, without compression or with a lossless one.
+/// Channels of a TIFF file of a variant that Pillow and this program read identically: grey, RGB or RGB with straight
+/// alpha, of 8 or 16 bits, in one plane, uncompressed or with lossless compression.
 fn tiff_channels(decoder: &mut TiffDecoder<Cursor<&[u8]>>) -> Result<usize, Refusal> {
     let mut all = |tag| decoder.find_tag_unsigned_vec::<u16>(tag);
     let bits = all(Tag::BitsPerSample)?.unwrap_or_default();

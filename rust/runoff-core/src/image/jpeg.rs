@@ -1,4 +1,4 @@
-//! JPEG files, by libjpeg-turbo: the whole image, or the part of it that is needed.
+//! JPEG decoding with libjpeg-turbo, of the entire image or only the required part.
 
 #![allow(unsafe_code)]
 
@@ -10,35 +10,36 @@ use turbojpeg_sys as tj;
 use super::orientation::{Orientation, START_OF_SCAN};
 use super::{Header, Part, Refusal, check_size, make_room};
 
-/// libjpeg-turbo's version, and `SIMD` or `scalar`: how it was built into this program.
+/// The version of libjpeg-turbo, and `SIMD` or `scalar` for how it was built.
 pub const DECODER: &str = env!("RUNOFF_JPEG_DECODER");
 
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
-/// The columns that the left edge of a part must be a multiple of: the width of the largest block of pixels that is
-/// encoded together, in every kind of chroma subsampling.
+/// The left edge of a part must be a multiple of this many columns: the width of the largest MCU with any chroma
+/// subsampling.
 const BLOCK: u32 = 32;
-/// Columns more than needed on the right: smoothed chroma depends on its neighbours.
+/// Extra columns on the right: smoothed chroma depends on neighbouring pixels.
 const MARGIN: u32 = 2;
 
-/// Most scans of a progressive file. Each takes as long as the image is large, however small it is; encoders write ten.
+/// Maximum number of scans in a progressive file. The time for a scan depends on the size of the image, not on that of
+/// the scan. Encoders write ten.
 const MOST_SCANS: c_int = 500;
 
-/// libjpeg-turbo's decompressor; it keeps nothing from one image to the next.
+/// libjpeg-turbo's decompressor, which keeps no state between images.
 #[derive(Debug)]
 pub struct Decompressor(NonNull<c_void>);
 
-// SAFETY: a handle belongs to one thread at a time, and libjpeg-turbo does not care which.
+// SAFETY: one thread at a time uses a handle, and libjpeg-turbo does not tie it to a thread.
 unsafe impl Send for Decompressor {}
 
 impl Drop for Decompressor {
     fn drop(&mut self) {
-        // SAFETY: the handle came from `tj3Init` and is not used again.
+        // SAFETY: the handle was returned by `tj3Init` and is not used again.
         unsafe { tj::tj3Destroy(self.0.as_ptr()) };
     }
 }
 
-/// Returns the decompressor in `place`, made when it is needed first.
+/// Returns the decompressor in `place`, created on the first call.
 pub fn get(place: &mut Option<Decompressor>) -> Result<&mut Decompressor, Refusal> {
     match place {
         Some(decompressor) => Ok(decompressor),
@@ -47,20 +48,20 @@ pub fn get(place: &mut Option<Decompressor>) -> Result<&mut Decompressor, Refusa
 }
 
 impl Decompressor {
-    /// Makes one; `Refusal::Unreadable` if there is no memory for it.
+    /// Creates a decompressor; returns `Refusal::Unreadable` if there is not enough memory.
     fn new() -> Result<Self, Refusal> {
-        // SAFETY: it takes no pointers.
+        // SAFETY: the function takes no pointers.
         let handle = unsafe { tj::tj3Init(into_int(tj::TJINIT_TJINIT_DECOMPRESS)?) };
         let made = NonNull::new(handle).map(Self).ok_or(Refusal::Unreadable)?;
-        // SAFETY: the handle is alive; a value out of range would be refused.
+        // SAFETY: the handle is alive; libjpeg-turbo rejects values out of range.
         unsafe { tj::tj3Set(made.0.as_ptr(), into_int(tj::TJPARAM_TJPARAM_SCANLIMIT)?, MOST_SCANS) };
         Ok(made)
     }
 
     /// Decodes `file` into `pixels`: at least the part that `keep` returns for the image's width and height.
     ///
-    /// The pixels are those of the whole image, cut out. All of it is decoded if it has to be turned, and if its end
-    /// is missing, which would not be noticed otherwise.
+    /// The pixels equal those of the entire decoded image. The entire image is decoded if it has to be rotated, or if
+    /// the end of the file is missing, because partial decoding would not detect that.
     pub fn decode(
         &mut self,
         file: &[u8],
@@ -88,12 +89,12 @@ impl Decompressor {
     }
 
     fn get(&self, parameter: tj::TJPARAM) -> Result<u32, Refusal> {
-        // SAFETY: the handle is alive; an unknown parameter gives -1.
+        // SAFETY: the handle is alive; for an unknown parameter the function returns -1.
         Ok(u32::try_from(unsafe { tj::tj3Get(self.0.as_ptr(), into_int(parameter)?) })?)
     }
 
-    /// Makes the next image give only `wanted` and the pixels around it that decoding needs; returns what it will give:
-    /// everything if there is nothing wanted, and of files that cannot be decoded in part.
+    /// Restricts decoding of the next image to `wanted` and the surrounding pixels that it depends on. Returns the part
+    /// that will be decoded: the entire image if `wanted` is empty, or if the file does not support partial decoding.
     fn select(&mut self, width: u32, height: u32, wanted: Option<Part>) -> Result<Part, Refusal> {
         if let Some(wanted) = wanted.filter(|wanted| wanted.width > 0 && wanted.height > 0) {
             let left = wanted.left.saturating_sub(1) / BLOCK * BLOCK;
@@ -107,11 +108,11 @@ impl Decompressor {
         Ok(Part { left: 0, top: 0, width, height })
     }
 
-    /// Selects a part, or everything by one without pixels.
+    /// Selects the part to decode; an empty part selects the entire image.
     fn crop(&mut self, part: Part) -> Result<(), Refusal> {
         let Part { left, top, width, height } = part;
         let region = tj::tjregion { x: into_int(left)?, y: into_int(top)?, w: into_int(width)?, h: into_int(height)? };
-        // SAFETY: the handle is alive; a region that does not fit is refused.
+        // SAFETY: the handle is alive; libjpeg-turbo rejects a region that does not fit.
         if unsafe { tj::tj3SetCroppingRegion(self.0.as_ptr(), region) } == 0 {
             Ok(())
         } else {
@@ -119,33 +120,34 @@ impl Decompressor {
         }
     }
 
-    /// Fills `pixels`, rows of `pitch` bytes, which must hold the part that was selected.
+    /// Decodes the selected part into `pixels`, in rows of `pitch` bytes; it must fit.
     fn decompress(&mut self, file: &[u8], pixels: &mut [u8], pitch: c_int, format: tj::TJPF) -> Result<(), Refusal> {
         let (handle, len) = (self.0.as_ptr(), into_int(file.len())?);
-        // SAFETY: the handle is alive, the file is only read, and the part of the image that was selected after its header
-        // was read fills `pixels`.
+        // SAFETY: the handle is alive, the file is only read, and `pixels` has room for the part selected after the
+        // header was read.
         let code = unsafe { tj::tj3Decompress8(handle, file.as_ptr(), len, pixels.as_mut_ptr(), pitch, format) };
         if code == 0 {
             return Ok(());
         }
-        // SAFETY: the handle is alive and has just failed: its message is a string that ends with NUL.
+        // SAFETY: the handle is alive and has just failed: its message is a string terminated by NUL.
         let message = unsafe { CStr::from_ptr(tj::tj3GetErrorStr(handle)) };
         if is_harmless(message.to_bytes(), file) { Ok(()) } else { Err(Refusal::Unreadable) }
     }
 }
 
-/// Converts to a number of C; what does not fit is no image.
+/// Converts to a C `int`; a larger value cannot belong to a valid image.
 fn into_int<From, To: TryFrom<From>>(value: From) -> Result<To, Refusal> {
     To::try_from(value).map_err(|_| Refusal::Unreadable)
 }
 
-/// Whether libjpeg-turbo decoded all of `file` in spite of some damage, as Pillow does: cameras leave stray bytes.
+/// Whether libjpeg-turbo decoded all of `file` despite minor damage, which Pillow also accepts: cameras leave stray
+/// bytes.
 fn is_harmless(warning: &[u8], file: &[u8]) -> bool {
     let last = |marker: [u8; 2]| file.windows(2).rposition(|bytes| bytes == marker);
     warning.starts_with(b"Corrupt JPEG data") && last(END_OF_IMAGE) > last([0xff, START_OF_SCAN])
 }
 
-/// Inverted CMYK, as Adobe stores it, to RGB, with the rounding of Pillow.
+/// Converts inverted CMYK, as stored by Adobe, to RGB, with Pillow's rounding.
 fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for pixel in 0..count {
@@ -176,7 +178,7 @@ mod tests {
         Subsamp::Sub1x4,
     ];
 
-    /// A JPEG file of noise: neighbours differ in every channel.
+    /// A JPEG file of noise: neighbouring pixels differ in every channel.
     fn noise(width: usize, height: usize, subsampling: Subsamp, is_progressive: bool) -> Vec<u8> {
         let mut state = 1_u32;
         let mut next = || {
@@ -197,7 +199,7 @@ mod tests {
         (pixels, part)
     }
 
-    /// The rows of `wanted`, of an image of which `pixels` are `part`.
+    /// The rows of `wanted`, if `pixels` is the `part` of an image.
     fn cut(pixels: &[u8], part: Part, wanted: Part) -> Vec<&[u8]> {
         let index = |number: u32| usize::try_from(number).expect("a number");
         let rows = pixels.chunks_exact(3 * index(part.width)).skip(index(wanted.top - part.top));
@@ -238,7 +240,7 @@ mod tests {
         let mut decompressor = Decompressor::new().expect("a decompressor");
         let keep = |_, _| Part { left: 0, top: 0, width: 8, height: 8 };
         assert_eq!(decompressor.decode(&file, &mut Vec::new(), keep), Err(Refusal::Unreadable));
-        // and it can be used again
+        // and the decompressor can be reused
         file.extend(END_OF_IMAGE);
         let (_, part) = decompressor.decode(&file, &mut Vec::new(), keep).expect("pixels");
         assert_eq!(part, Part { left: 0, top: 0, width: 8 + MARGIN, height: 8 });

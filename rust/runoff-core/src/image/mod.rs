@@ -1,7 +1,7 @@
 //! Image files to RGB pixels: JPEG, PNG, WebP, BMP and TIFF, as `protocol/README.md` ("Images") defines them.
 //!
-//! The pixels are Pillow's. Both decode JPEG with libjpeg-turbo: decoders that round chroma differently are off by up to
-//! 4 of 255.
+//! The pixels match those of Pillow. Both decode JPEG with libjpeg-turbo: decoders that round chroma differently are
+//! off by up to 4 of 255.
 
 #[cfg(test)]
 mod built;
@@ -20,35 +20,35 @@ use orientation::Orientation;
 
 pub use jpeg::DECODER as JPEG_DECODER;
 
-/// Largest image, in pixels; the same as Pillow's. Fuzzing finds more in smaller ones.
+/// Maximum size of an image, in pixels; the same as Pillow's. Fuzzing is more effective with smaller images.
 pub const MAX_PIXELS: u64 = if cfg!(fuzzing) { 1 << 18 } else { 178_956_970 };
 
-/// Largest file, in bytes: such an image of four channels of 16 bits, without compression.
+/// Maximum size of a file, in bytes: an uncompressed image of the maximum size, with four channels of 16 bits.
 const MAX_FILE_BYTES: u64 = 8 * MAX_PIXELS + (1 << 20);
 
 const HINT: &str = "convert it to an RGB JPEG or PNG file";
 
-/// Decodes images one after the other, reusing its buffers.
+/// Decodes images one after another, reusing its buffers.
 #[derive(Debug, Default)]
 pub struct Decoder {
     file: Vec<u8>,
     pixels: Vec<u8>,
-    /// Pixels before they are turned upright; empty until an image needs it.
+    /// Pixels before rotation; empty until an image needs it.
     stored: Vec<u8>,
-    /// None until there is a JPEG file.
+    /// `None` until the first JPEG file.
     jpeg: Option<Decompressor>,
 }
 
 /// A rectangle of an image, in pixels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Columns before it.
+    /// Left edge: columns to its left.
     pub left: u32,
-    /// Rows above it.
+    /// Top edge: rows above it.
     pub top: u32,
-    /// Its columns.
+    /// Number of columns.
     pub width: u32,
-    /// Its rows.
+    /// Number of rows.
     pub height: u32,
 }
 
@@ -59,7 +59,7 @@ pub struct Pixels<'a> {
     pub width: u32,
     /// Height of the image, in pixels.
     pub height: u32,
-    /// What `bytes` holds of the image.
+    /// Part of the image in `bytes`.
     pub part: Part,
     /// `3 * part.width * part.height` bytes.
     pub bytes: &'a [u8],
@@ -68,7 +68,7 @@ pub struct Pixels<'a> {
 impl Decoder {
     /// Reads the file `path` once and decodes it; the image is upright.
     ///
-    /// `keep` returns the part that is needed of an image, given its width and height: at least that is decoded.
+    /// `keep` returns the required part of an image, given its width and height. At least this part is decoded.
     ///
     /// # Errors
     ///
@@ -85,7 +85,8 @@ impl Decoder {
         Ok(Pixels { width, height, part: Part { left: 0, top: 0, width, height }, bytes: &self.pixels })
     }
 
-    /// Decodes `self.file` into `self.pixels`, as they are stored; the part is all of an image that is not upright.
+    /// Decodes `self.file` into `self.pixels`, as stored in the file. If the image is not upright, the part is the
+    /// entire image.
     fn decode(&mut self, keep: impl Fn(u32, u32) -> Part) -> Result<(Header, Part), Failure> {
         let Self { file, pixels, jpeg, .. } = self;
         let format = Format::of(file).ok_or(Failure::Unknown)?;
@@ -104,7 +105,7 @@ impl Decoder {
         })
     }
 
-    /// Size of the buffers that are kept for the next image, in bytes.
+    /// Size of the reused buffers, in bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.file.capacity() + self.pixels.capacity() + self.stored.capacity()
@@ -124,7 +125,7 @@ impl Decoder {
     }
 }
 
-/// File formats, recognised by the first bytes.
+/// File formats, detected by their first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Jpeg,
@@ -157,7 +158,7 @@ impl Format {
     }
 }
 
-/// An image as it is stored in its file.
+/// An image as stored in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     width: u32,
@@ -165,16 +166,16 @@ struct Header {
     orientation: Orientation,
 }
 
-/// Why a file was not decoded. Its words are those of `runoff_runners/preprocess.py`.
+/// Reason why a file was not decoded. The messages are the same as in `runoff_runners/preprocess.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
-    /// No file of a format that is read.
+    /// Not in a supported format.
     Unknown,
-    /// Damaged, truncated, or of a variant that is not read.
+    /// Damaged, truncated, or of an unsupported variant.
     Unreadable(Format),
     /// More than `MAX_PIXELS`.
     TooLarge(u32, u32),
-    /// Fewer, but more than there is memory for.
+    /// At most `MAX_PIXELS`, but not enough memory.
     NoMemory,
 }
 
@@ -202,7 +203,7 @@ impl Failure {
     }
 }
 
-/// Why a decoder gave up.
+/// Reason why a decoder failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Unreadable,
@@ -210,14 +211,14 @@ enum Refusal {
     NoMemory,
 }
 
-/// A decoder's own words are dropped: they differ between the languages.
+/// The decoder's own message is dropped: it differs between the languages.
 impl<E: std::error::Error> From<E> for Refusal {
     fn from(_: E) -> Self {
         Self::Unreadable
     }
 }
 
-/// Refuses too many pixels before anything is allocated for them; returns their number.
+/// Checks the number of pixels before anything is allocated, and returns it.
 fn check_size(width: u32, height: u32) -> Result<usize, Refusal> {
     match u64::from(width) * u64::from(height) {
         0 => Err(Refusal::Unreadable),
@@ -226,16 +227,16 @@ fn check_size(width: u32, height: u32) -> Result<usize, Refusal> {
     }
 }
 
-/// Makes `pixels` `len` bytes long.
+/// Resizes `pixels` to `len` bytes.
 fn make_room(pixels: &mut Vec<u8>, len: usize) -> Result<(), Refusal> {
     try_resize(pixels, len, 0).map_err(|_| Refusal::NoMemory)
 }
 
-/// Turns pixels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) bytes into RGB; alpha is dropped.
+/// Converts pixels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) bytes to RGB; alpha is dropped.
 fn to_rgb(pixels: &mut Vec<u8>, channels: usize) -> Result<(), Refusal> {
     match channels {
         1 | 2 => {
-            // From the end, so that no byte is written to before it was read.
+            // Backwards, so every byte is read before it is overwritten.
             let (count, len) = (pixels.len() / channels, pixels.len());
             make_room(pixels, len.max(count * 3))?;
             for pixel in (0..count).rev() {
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(failure(&bomb), Failure::TooLarge(60_000, 60_000));
     }
 
-    /// CRC-32 as PNG chunks carry it (ISO 3309).
+    /// CRC-32 of a PNG chunk (ISO 3309).
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(u32::MAX, |crc, &byte| {
             (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })

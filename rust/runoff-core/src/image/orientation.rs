@@ -1,4 +1,4 @@
-//! How a camera was held: the tag `Orientation` of EXIF and TIFF.
+//! The orientation of the camera: the tag `Orientation` of EXIF and TIFF.
 
 /// A value of the tag, from 1 to 8; anything else counts as 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -6,24 +6,24 @@ pub struct Orientation(u16);
 
 const TAG: u16 = 0x0112;
 const SHORT: u16 = 3;
-/// The marker of a JPEG file after which no metadata comes.
+/// The marker after which a JPEG file contains no metadata.
 pub const START_OF_SCAN: u8 = 0xda;
 
 impl Orientation {
-    /// The image as it is stored.
+    /// The image is stored upright.
     pub const UPRIGHT: Self = Self(1);
 
-    /// The value `tag` of TIFF.
+    /// The orientation for the TIFF value `tag`.
     pub fn from_tag(tag: u16) -> Self {
         if (1..=8).contains(&tag) { Self(tag) } else { Self::UPRIGHT }
     }
 
-    /// The value in an EXIF block; upright if there is none.
+    /// The orientation in an EXIF block; upright if there is none.
     pub fn of(block: &[u8]) -> Self {
         read(block.strip_prefix(b"Exif\0\0").unwrap_or(block)).map_or(Self::UPRIGHT, Self::from_tag)
     }
 
-    /// The value in the EXIF block of a JPEG file; upright if there is none.
+    /// The orientation in the EXIF block of a JPEG file; upright if there is none.
     pub fn of_jpeg(file: &[u8]) -> Self {
         jpeg_exif(file).map_or(Self::UPRIGHT, Self::of)
     }
@@ -31,7 +31,7 @@ impl Orientation {
     /// Writes the image `from`, RGB of `width` x `height` pixels, upright into `to`; returns the new width and height.
     pub fn apply(self, from: &[u8], width: u32, height: u32, to: &mut Vec<u8>) -> (u32, u32) {
         let (across, down) = (index(width), index(height));
-        // Values from 5 on: the stored rows are the columns of the upright image.
+        // Values from 5: the stored rows are the columns of the upright image.
         let is_swapped = self.0 >= 5;
         let (new_across, new_down) = if is_swapped { (down, across) } else { (across, down) };
         let (from_right, from_bottom) = (matches!(self.0, 2 | 3 | 7 | 8), matches!(self.0, 3 | 4 | 6 | 7));
@@ -54,7 +54,7 @@ fn index(side: u32) -> usize {
     usize::try_from(side).unwrap_or(usize::MAX)
 }
 
-/// The EXIF block of a JPEG file, which stands in a segment before the first scan.
+/// The EXIF block of a JPEG file, in a segment before the first scan.
 fn jpeg_exif(file: &[u8]) -> Option<&[u8]> {
     let mut rest = file.get(2..)?;
     loop {
@@ -69,7 +69,7 @@ fn jpeg_exif(file: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The tag's value in the first directory of a TIFF structure, which an EXIF block is.
+/// The tag's value in the first directory of a TIFF structure; an EXIF block is one.
 fn read(block: &[u8]) -> Option<u16> {
     let is_little = match block.get(..4)? {
         b"II*\0" => true,

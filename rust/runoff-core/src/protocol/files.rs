@@ -16,7 +16,7 @@ use crate::error::{Error, Kind};
 ///
 /// # Errors
 ///
-/// `bad-request` when it is missing, not JSON, or not a request; the message names the field at fault.
+/// `bad-request` if the file is missing, not JSON, or not a request; the message names the field.
 pub fn read_request(path: &Path) -> Result<Request, Error> {
     let bytes = fs::read(path)
         .map_err(|error| Error::bad_request(format!("cannot read the request {}: {error}", path.display())))?;
@@ -35,17 +35,17 @@ fn parse_request(bytes: &[u8]) -> Result<Request, Error> {
     Ok(request)
 }
 
-/// Reads `word` as the value of the field `field`, for callers that have no JSON.
+/// Parses `word` as the value of the field `field`, for callers without JSON.
 ///
 /// # Errors
 ///
-/// `bad-request`, listing the words that would do.
+/// `bad-request`, listing the valid words.
 pub fn parse_word<'a, T: Deserialize<'a>>(field: &str, word: &'a str) -> Result<T, Error> {
     let word: StrDeserializer<'a, serde::de::value::Error> = word.into_deserializer();
     T::deserialize(word).map_err(|error| Error::new(Kind::BadRequest, format!("{field}: {error}"), "use one of those"))
 }
 
-/// Writes `result` to the file `path`, complete or not at all.
+/// Writes `result` to the file `path` atomically.
 ///
 /// # Errors
 ///
@@ -56,13 +56,13 @@ pub fn write_result(path: &Path, result: &RunResult) -> Result<(), Error> {
     write_atomically(path, &text).map_err(|error| Error::write(path, &error))
 }
 
-/// Writes `bytes` to a file of its own in the folder of `path`, then renames it.
+/// Writes `bytes` to a temporary file in the folder of `path`, then renames it.
 ///
 /// # Errors
 ///
-/// What the system reports; the temporary file is removed then.
+/// The system's error; the temporary file is removed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // as for every new file, the process's mask says who may not read it
+    // the process's umask applies, as to every new file
     let permissions = Permissions::from_mode(0o666);
     let mut temporary = tempfile::Builder::new()
         .prefix(".unfinished-")

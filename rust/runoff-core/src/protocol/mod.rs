@@ -1,4 +1,4 @@
-//! The runner protocol, version 1: the same messages as in `protocol/README.md`.
+//! The runner protocol, version 1, as defined in `protocol/README.md`.
 
 mod files;
 mod request;
@@ -13,5 +13,5 @@ pub use result::{
     Capabilities, Effective, Guess, Memory, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
 };
 
-/// The version of the protocol that this crate speaks.
+/// The protocol version that this crate supports.
 pub const VERSION: u32 = 1;

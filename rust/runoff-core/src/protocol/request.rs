@@ -1,4 +1,4 @@
-//! The request: what a runner has to do. Unknown fields are errors.
+//! The request to a runner. Unknown fields are errors.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// What is done with the model.
+/// The task of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
@@ -22,27 +22,27 @@ pub enum Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimization {
-    /// The graph as it is.
+    /// No optimisation.
     Disable,
-    /// Rewrites that do not depend on the provider.
+    /// Optimisations that do not depend on the provider.
     Basic,
-    /// Fusions that do.
+    /// Also fusions that depend on the provider.
     Extended,
-    /// Layout changes too.
+    /// Also layout changes.
     All,
 }
 
-/// Order in which operations run.
+/// Whether operations run one after another or in parallel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Execution {
-    /// One after the other.
+    /// One after another.
     Sequential,
-    /// Independent ones in parallel.
+    /// Independent operations in parallel.
     Parallel,
 }
 
-/// How the process is left once the result is complete.
+/// How the process exits after the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Teardown {
@@ -62,39 +62,40 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// How a session is set up. `None` leaves the runtime's own default in place.
+/// Settings of a session. `None` keeps the runtime's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Threads that compute one operation.
+    /// Threads per operation (intra-op).
     pub threads: NonZeroUsize,
-    /// Threads that run independent operations in parallel.
+    /// Threads that run independent operations in parallel (inter-op).
     pub inter_threads: Option<NonZeroUsize>,
     /// Graph optimisation level.
     pub optimization: Option<Optimization>,
-    /// Whether waiting worker threads burn CPU to answer sooner.
+    /// Whether idle worker threads spin, which lowers latency but burns CPU.
     pub spinning: Option<bool>,
     /// Whether the CPU memory arena is used.
     pub arena: Option<bool>,
     /// Whether weights are repacked for the CPU when the model is loaded.
     pub prepacking: Option<bool>,
-    /// Order in which operations run.
+    /// Whether operations run one after another or in parallel.
     pub execution: Option<Execution>,
     /// Execution provider.
     pub provider: String,
-    /// Number format that the model computes in.
+    /// Numeric precision of the computation.
     pub precision: String,
     /// Images, or tensor items, per inference.
     pub batch: NonZeroUsize,
-    /// Name of the settings profile that these settings came from.
+    /// Name of the settings profile of these settings.
     pub profile: String,
-    /// How the process is left.
+    /// How the process exits.
     pub teardown: Option<Teardown>,
-    /// Whether the model is one that was prepared on this machine.
+    /// Whether the model was prepared on this machine.
     pub prepared: Option<bool>,
-    /// Whether the first images are read while the runtime starts and the model loads.
+    /// Whether the first images are preprocessed while the runtime starts and the model loads.
     pub overlap: Option<bool>,
-    /// Whether worker threads that spin stop when the last run under way ends. No request has it: the measure does.
+    /// Whether worker threads stop spinning when the last run in progress ends. Not part of a request: the measure
+    /// determines it.
     #[serde(skip)]
     pub force_spinning_stop: bool,
 }
@@ -127,50 +128,50 @@ impl Default for Settings {
 pub struct TensorSpec {
     /// Name in the graph.
     pub name: String,
-    /// `NumPy`'s name of the element type.
+    /// `NumPy` dtype name of the elements.
     pub dtype: String,
     /// Dimensions.
     pub shape: Vec<Option<usize>>,
 }
 
-/// A tensor on disk: raw little-endian elements in C order, nothing else.
+/// A tensor on disk: raw little-endian elements in C order, without a header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorFile {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// `NumPy`'s name of the element type.
+    /// `NumPy` dtype name of the elements.
     pub dtype: String,
-    /// Dimensions; the first one is a batch of one.
+    /// Dimensions; the first is the batch, of one item.
     pub shape: Vec<usize>,
 }
 
-/// From pixels to tensor.
+/// Preprocessing, from pixels to tensor.
 ///
-/// The shorter side is resized to `resize` (the longer one to `resize * longer / shorter`, rounded down), a
-/// square of `crop` pixels is cut from the middle (offset `(side - crop) / 2`, rounded down), and every channel
-/// becomes `(pixel - mean) / std` in float32, NCHW, RGB.
+/// The shorter side is resized to `resize` pixels, the longer one to `resize * longer / shorter`, rounded down. Then a
+/// square of `crop` pixels is cut from the middle (offset `(side - crop) / 2`, rounded down), and each channel becomes
+/// `(pixel - mean) / std` in float32, NCHW, RGB.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
     /// Length of the shorter side after resizing, in pixels.
     pub resize: NonZeroU32,
-    /// Side of the square that is kept, in pixels.
+    /// Side of the cropped square, in pixels.
     pub crop: NonZeroU32,
     /// Resampling filter.
     pub interpolation: Interpolation,
-    /// Per channel, in pixel units (0 to 255).
+    /// Mean per channel, in pixel units (0 to 255).
     pub mean: [f64; 3],
-    /// Per channel, in pixel units (0 to 255).
+    /// Standard deviation per channel, in pixel units (0 to 255).
     pub std: [f64; 3],
 }
 
 impl Preprocess {
-    /// Checks what the types do not express.
+    /// Checks constraints that the types do not express.
     ///
     /// # Errors
     ///
-    /// `bad-request` when the crop is larger than the resized image, or a number is not usable.
+    /// `bad-request` if the crop is larger than the resized image, or a number is invalid.
     pub fn check(&self) -> Result<(), Error> {
         if self.crop > self.resize {
             let message = format!("preprocess.crop is {}, larger than preprocess.resize {}", self.crop, self.resize);
@@ -184,13 +185,13 @@ impl Preprocess {
     }
 }
 
-/// The model to run, in the format that the target reads.
+/// The model to run, in a format that the target supports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
     /// Name in the model store.
     pub name: String,
-    /// Where the file is.
+    /// Path of the file.
     pub path: PathBuf,
     /// `onnx`, ...
     pub format: String,
@@ -200,19 +201,19 @@ pub struct ModelFile {
     pub inputs: Vec<TensorSpec>,
     /// Outputs that the request assumes.
     pub outputs: Vec<TensorSpec>,
-    /// For formats that hold weights only.
+    /// Function that creates the network, for formats that contain only weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
 }
 
-/// One input, with a batch of one: an image (`classify`), or a tensor per model input (`tensor`).
+/// One item, a batch of one: an image (`classify`), or a tensor for each model input (`tensor`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Item {
     /// Image file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<PathBuf>,
-    /// By the model input's name.
+    /// Tensors, by input name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<BTreeMap<String, TensorFile>>,
 }
@@ -221,19 +222,19 @@ pub struct Item {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Once {
-    /// Read the resident set after every phase too.
+    /// Whether to read the resident set size after each phase.
     pub memory: bool,
 }
 
-/// Warm inferences, going round the items, until both minima are met.
+/// Warm inferences, cycling through the items, until both minima are met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
-    /// Samples that are kept at least.
+    /// Minimum number of samples to keep.
     pub min_samples: NonZeroUsize,
-    /// Time that goes by at least, since the first kept sample began.
+    /// Minimum duration from the start of the first warm sample, in nanoseconds.
     pub min_ns: u64,
-    /// Inferences after the second that are run and not kept.
+    /// Number of inferences after the second that are not kept.
     pub warmup: u64,
 }
 
@@ -242,15 +243,15 @@ pub struct Latency {
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {}
 
-/// Warm inferences, on demand, line by line on stdin.
+/// Warm inferences on demand, requested by lines on stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turns {
-    /// Inferences after the second that are run and not kept.
+    /// Number of inferences after the second that are not kept.
     pub warmup: u64,
 }
 
-/// What is measured.
+/// The measurement to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Measure {
@@ -270,7 +271,7 @@ impl Default for Measure {
     }
 }
 
-/// A request: what a runner has to do.
+/// A request to a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -279,30 +280,30 @@ pub struct Request {
     pub protocol: u32,
     /// The case's id.
     pub case: String,
-    /// What is done with the model.
+    /// The task of the model.
     pub workload: Workload,
     /// The model.
     pub model: ModelFile,
     /// The inputs.
     pub inputs: Vec<Item>,
-    /// How images become tensors; needed for `classify`.
+    /// Preprocessing of images; required for `classify`.
     #[serde(default)]
     pub preprocess: Option<Preprocess>,
-    /// Text file with a label per line; line `i` names output index `i`.
+    /// Text file with one label per line; line `i` is the label of output index `i`.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// How the session is set up.
+    /// Settings of the session.
     #[serde(default)]
     pub settings: Settings,
-    /// What is measured.
+    /// The measurement to make.
     #[serde(default)]
     pub measure: Measure,
-    /// How many of the best classes are reported.
+    /// Number of best classes to report.
     #[serde(default = "default_top_k")]
     pub top_k: NonZeroUsize,
     /// Existing folder for the tensors that the runner writes.
     pub outputs_dir: PathBuf,
-    /// When the process was spawned, on the system's monotonic clock.
+    /// Time when the process was spawned, in nanoseconds on the monotonic clock.
     #[serde(default)]
     pub spawn_ns: Option<u64>,
 }
@@ -316,11 +317,11 @@ fn default_top_k() -> NonZeroUsize {
 }
 
 impl Request {
-    /// Checks what the types do not express.
+    /// Checks constraints that the types do not express.
     ///
     /// # Errors
     ///
-    /// `bad-request`, naming the field at fault.
+    /// `bad-request`, naming the field.
     pub fn check(&self) -> Result<(), Error> {
         if self.protocol != super::VERSION {
             let message = format!("protocol is {}, this runner speaks {}", self.protocol, super::VERSION);

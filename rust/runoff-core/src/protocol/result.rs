@@ -1,4 +1,4 @@
-//! What a runner answers.
+//! Results and capabilities of a runner.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,65 +7,65 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind};
 
-/// How a case ended.
+/// Outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It was measured.
+    /// The case was measured.
     Ok,
-    /// It cannot run on this machine.
+    /// The case cannot run on this machine.
     Unsupported,
-    /// It failed.
+    /// The case failed.
     Error,
 }
 
-/// A stretch of the process's life, in nanoseconds on the system's monotonic clock.
+/// A phase of the process, in nanoseconds on the system's monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
     /// One of the protocol's names.
     pub name: String,
-    /// Where it begins.
+    /// Start of the phase.
     pub start_ns: u64,
-    /// Where it ends.
+    /// End of the phase.
     pub end_ns: u64,
 }
 
 /// Durations of one part of an iteration, in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
-    /// The first.
+    /// The first iteration.
     pub first_ns: u64,
-    /// The second.
+    /// The second iteration.
     #[serde(default)]
     pub second_ns: Option<u64>,
-    /// All that were kept after those.
+    /// All later iterations that were kept.
     #[serde(default)]
     pub warm_ns: Vec<u64>,
 }
 
-/// Resident memory of the runner's own process, in bytes.
+/// Resident memory of the runner's process, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// High-water mark at the end.
+    /// Peak resident set size at the end.
     #[serde(default)]
     pub peak_bytes: Option<u64>,
-    /// Resident set after each phase, by its name.
+    /// Resident set size after each phase, by the phase's name.
     #[serde(default)]
     pub after: BTreeMap<String, u64>,
 }
 
-/// A tensor that the runner wrote, and the items it belongs to.
+/// A tensor that the runner wrote, and the items that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenTensor {
     /// Indices into the request's `inputs`, one for each row.
     pub items: Vec<usize>,
     /// Name in the graph.
     pub name: String,
-    /// `NumPy`'s name of the element type.
+    /// `NumPy` dtype name of the elements.
     pub dtype: String,
     /// Dimensions.
     pub shape: Vec<usize>,
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
 }
 
@@ -76,12 +76,12 @@ pub struct Guess {
     pub index: usize,
     /// Softmax over all classes.
     pub confidence: f64,
-    /// The class's name, where labels are known.
+    /// The class's name, if labels are given.
     #[serde(default)]
     pub label: Option<String>,
 }
 
-/// What was really in effect.
+/// Settings and runtime in effect, as read back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effective {
     /// `onnxruntime`, ...
@@ -93,76 +93,76 @@ pub struct Effective {
     /// The execution provider.
     #[serde(default)]
     pub provider: Option<String>,
-    /// Threads that compute, counted after the session was made.
+    /// Compute threads, counted when the session was created.
     #[serde(default)]
     pub threads: Option<usize>,
-    /// How the runtime was built.
+    /// The runtime's description of its build.
     #[serde(default)]
     pub build: Option<String>,
     /// The runtime's shared library.
     #[serde(default)]
     pub library: Option<PathBuf>,
-    /// `kept` or `flushed`: what the calling thread makes of numbers below the smallest normal one.
+    /// `kept` or `flushed`: treatment of denormal numbers by the calling thread.
     #[serde(default)]
     pub denormals: Option<String>,
-    /// What serves `malloc`, the runtime's calls included, as in `glibc 2.36`.
+    /// Allocator behind `malloc`, also for the runtime, such as `glibc 2.36`.
     #[serde(default)]
     pub allocator: Option<String>,
-    /// What decodes JPEG files, and how it was built, as in `libjpeg-turbo 3.1.0, SIMD` (`classify` only).
+    /// JPEG decoder and how it was built, such as `libjpeg-turbo 3.1.0, SIMD` (`classify` only).
     #[serde(default)]
     pub image_decoder: Option<String>,
-    /// Operations by the device that they are planned for, if the runtime reports it.
+    /// Number of operations planned for each device, if the runtime reports it.
     #[serde(default)]
     pub planned: Option<BTreeMap<String, u64>>,
-    /// The GPU that computed: its name, its index and its driver's release.
+    /// The GPU in use: name, index and driver version.
     #[serde(default)]
     pub device: Option<String>,
-    /// Requested settings that cannot be applied.
+    /// Requested settings that were not applied.
     #[serde(default)]
     pub ignored: Vec<String>,
-    /// Ways to be faster that no setting names, in effect: `docs/best-practice.md`.
+    /// Practices in effect that are not a setting: `docs/best-practice.md`.
     #[serde(default)]
     pub practices: Vec<String>,
 }
 
-/// What a runner answers.
+/// The result of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// Version of the protocol.
     pub protocol: u32,
     /// The case's id.
     pub case: String,
-    /// How it ended.
+    /// Outcome of the case.
     pub status: Status,
     /// Kind of failure.
     #[serde(default)]
     pub kind: Option<Kind>,
-    /// What went wrong.
+    /// Cause of the failure.
     #[serde(default)]
     pub message: Option<String>,
-    /// What to do next.
+    /// Next step for the user.
     #[serde(default)]
     pub hint: Option<String>,
-    /// In order of time.
+    /// Phases, in chronological order.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// By part of an iteration: `inference`, and `preprocess` where images are read; on a GPU also the parts of
+    /// Durations by part of an iteration: `inference`, and `preprocess` for images; on a GPU also the parts of
     /// `inference`: `copy_in`, `compute` and `copy_out`.
     #[serde(default)]
     pub samples: BTreeMap<String, Timings>,
     /// Outputs of the model.
     #[serde(default)]
     pub outputs: Vec<WrittenTensor>,
-    /// What went into the model (`accuracy` only).
+    /// Inputs of the model (`accuracy` only).
     #[serde(default)]
     pub tensors: Vec<WrittenTensor>,
-    /// For each item of the last batch, best first (`classify` only).
+    /// Best classes of each item of the last batch, best first (`classify` only).
     #[serde(default)]
     pub top: Vec<Vec<Guess>>,
     /// Memory of this process.
     #[serde(default)]
     pub memory: Option<Memory>,
-    /// What was in effect.
+    /// Settings and runtime in effect.
     #[serde(default)]
     pub effective: Option<Effective>,
 }
@@ -188,7 +188,7 @@ impl RunResult {
         }
     }
 
-    /// The result of a case that ended with `error`.
+    /// The result of a case that failed with `error`.
     #[must_use]
     pub fn failed(case: &str, error: &Error) -> Self {
         let status = if error.kind.is_unsupported() { Status::Unsupported } else { Status::Error };
@@ -202,22 +202,22 @@ impl RunResult {
     }
 }
 
-/// Why a runner cannot run on this machine.
+/// Reason why a runner cannot run on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unavailable {
     /// Kind of failure.
     pub kind: Kind,
-    /// What is wrong.
+    /// Cause of the failure.
     pub message: String,
-    /// What to do next.
+    /// Next step for the user.
     #[serde(default)]
     pub hint: String,
 }
 
-/// What a runner prints for `--capabilities`: its capabilities.
+/// Capabilities of a runner, the output of `--capabilities`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// Versions of the protocol.
+    /// Supported protocol versions.
     pub protocol: Vec<u32>,
     /// The target's name.
     pub runner: String,
@@ -228,48 +228,48 @@ pub struct Capabilities {
     /// The runtime's version.
     #[serde(default)]
     pub version: String,
-    /// How the runtime was built.
+    /// The runtime's description of its build.
     #[serde(default)]
     pub build: Option<String>,
     /// The runtime's shared library.
     #[serde(default)]
     pub library: Option<PathBuf>,
-    /// Workloads that it runs.
+    /// Supported workloads.
     #[serde(default)]
     pub workloads: Vec<String>,
-    /// Model formats that it reads.
+    /// Supported model formats.
     #[serde(default)]
     pub formats: Vec<String>,
-    /// Execution providers that can be used on this machine.
+    /// Execution providers available on this machine.
     #[serde(default)]
     pub providers: Vec<String>,
-    /// Why others cannot be used on this machine, by name.
+    /// Reasons why other providers are unavailable on this machine, by name.
     #[serde(default)]
     pub lacking: BTreeMap<String, String>,
-    /// Number formats that it computes in.
+    /// Supported precisions.
     #[serde(default)]
     pub precisions: Vec<String>,
-    /// What it measures.
+    /// Supported measures.
     #[serde(default)]
     pub measures: Vec<String>,
-    /// Settings that it applies.
+    /// Supported settings.
     #[serde(default)]
     pub settings: Vec<String>,
-    /// What decodes JPEG files, and how it was built, as in `libjpeg-turbo 3.1.0, SIMD`.
+    /// JPEG decoder and how it was built, such as `libjpeg-turbo 3.1.0, SIMD`.
     #[serde(default)]
     pub image_decoder: Option<String>,
-    /// Largest batch; `None` for no limit.
+    /// Maximum batch size; `None` for no limit.
     #[serde(default)]
     pub max_batch: Option<usize>,
-    /// False for a runner that does nothing.
+    /// False for a runner that computes nothing.
     #[serde(default = "computes")]
     pub computes: bool,
-    /// Why it cannot run on this machine.
+    /// Reason why the runner cannot run on this machine.
     #[serde(default)]
     pub unavailable: Option<Unavailable>,
 }
 
-/// The default of a runner that does not declare it.
+/// The default for a runner that does not report it.
 const fn computes() -> bool {
     true
 }

@@ -1,8 +1,8 @@
-//! What this thread makes of numbers below the smallest normal one.
+//! Treatment of denormal numbers by this thread.
 
 use std::hint::black_box;
 
-/// `kept`, or `flushed` to zero: tested with half of the smallest normal float32.
+/// `kept`, or `flushed` to zero; tested with half of the smallest normal float32.
 pub fn denormals() -> &'static str {
     if black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0 { "flushed" } else { "kept" }
 }

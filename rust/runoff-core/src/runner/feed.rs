@@ -1,4 +1,4 @@
-//! Fills the model's input tensors with items of the request.
+//! Filling the model's input tensors with items of the request.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,11 +15,11 @@ use crate::session::Session;
 use crate::tensor::{Buffer, RawTensor};
 use crate::value::Value;
 
-/// Where the elements of an item come from.
+/// Source of the elements of an item.
 enum Source<'a> {
-    /// Image files, preprocessed again each time.
+    /// Image files, preprocessed in each iteration.
     Images(Box<Preprocessor>, Vec<&'a Path>),
-    /// Tensor files, read once: the elements of each input, for each item.
+    /// Tensor files, read once: for each item, the elements of each input.
     Tensors(Vec<Vec<RawTensor>>),
 }
 
@@ -27,14 +27,14 @@ enum Source<'a> {
 struct Input {
     name: String,
     dtype: Dtype,
-    /// Of one item.
+    /// Shape of one item.
     shape: Vec<usize>,
-    /// As many items as `Feed::batch` returns.
+    /// Elements of `Feed::batch` items.
     elements: Buffer,
 }
 
 impl Input {
-    /// The shape of `batch` items, each of which has a first dimension of 1 (`images`, `read_item`).
+    /// The shape of `batch` items. The first dimension of each item is 1 (`images`, `read_item`).
     fn shape_of(&self, batch: usize) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if let Some(first) = shape.first_mut() {
@@ -48,20 +48,21 @@ impl Input {
     }
 }
 
-/// The model's input tensors, and the items that go into them.
+/// The model's input tensors, and the items to fill them with.
 pub struct Feed<'a> {
     source: Source<'a>,
-    /// In the order of the graph.
+    /// Inputs, in graph order.
     inputs: Vec<Input>,
-    /// Items that the inputs have room for.
+    /// Number of items that the inputs have room for.
     batch: usize,
     count: usize,
-    /// How long prefetching the first batch took, in nanoseconds; taken when that batch is used.
+    /// Time to prefetch the first batch, in nanoseconds; reset when the batch is used.
     ahead_ns: Option<u64>,
 }
 
 impl<'a> Feed<'a> {
-    /// Prepares the items of `request`: reads tensor files, or gets ready to read images; waits for what was read `ahead`.
+    /// Prepares the items of `request`: reads tensor files, or creates a preprocessor for images and waits for the
+    /// `prefetch`.
     pub fn new(request: &'a Request, session: &Session, prefetch: Option<Prefetch>) -> Result<Self, Error> {
         let count = request.inputs.len();
         match &request.preprocess {
@@ -79,7 +80,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Indices of the items in `range`, which goes round them.
+    /// Indices of the items in `range`, wrapping around.
     pub fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error> {
         let mut items = Vec::new();
         let no_memory = |_| Error::memory(&format!("settings.batch: {} items", range.len()));
@@ -88,7 +89,7 @@ impl<'a> Feed<'a> {
         Ok(items)
     }
 
-    /// Puts the items in `range` into the tensors; returns how long that took, in nanoseconds.
+    /// Loads the items in `range` into the tensors; returns the duration in nanoseconds.
     pub fn load(&mut self, session: &Session, range: Range<usize>) -> Result<u64, Error> {
         if let Some(ahead_ns) = self.ahead_ns.take().filter(|_| range == (0..self.batch)) {
             return Ok(ahead_ns);
@@ -149,12 +150,12 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The input tensors in their current state, in the order of the graph.
+    /// The current input tensors, in graph order.
     pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
         self.inputs.iter().map(|input| input.value(self.batch)).collect()
     }
 
-    /// A copy of the input tensors in their current state, to be written as files `input.<name>`.
+    /// A copy of the current input tensors, for files called `input.<name>`.
     pub fn capture(&self, items: &[usize]) -> Captured {
         let copy = |input: &Input| {
             let (shape, bytes) = (input.shape_of(self.batch), input.elements.bytes().to_vec());
@@ -202,7 +203,7 @@ fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Inp
     Ok((Source::Tensors(rows), inputs))
 }
 
-/// Reads the tensors of the item `index`, in the order of the graph.
+/// Reads the tensors of the item `index`, in graph order.
 fn read_item(index: usize, files: &BTreeMap<String, TensorFile>, session: &Session) -> Result<Vec<RawTensor>, Error> {
     if let Some(unknown) = files.keys().find(|name| session.inputs().iter().all(|input| input.name != **name)) {
         let message = format!("inputs[{index}].tensors.{unknown}: the model has no such input");

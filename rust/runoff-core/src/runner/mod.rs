@@ -1,4 +1,4 @@
-//! Carries a request out with ONNX Runtime.
+//! Executes a request with ONNX Runtime.
 
 mod denormals;
 mod feed;
@@ -31,7 +31,7 @@ use prefetch::Prefetch;
 use samples::{IterationTimes, Samples};
 use turns::TurnCommand;
 
-/// Model formats that this runner reads.
+/// Model formats that this runner supports.
 const FORMATS: [&str; 2] = ["onnx", PREPARED];
 
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
@@ -53,18 +53,18 @@ const SETTINGS: [&str; 13] = [
     "overlap",
 ];
 
-/// A result, and what must be freed after it was written.
+/// A result, and the session to free after the result is written.
 #[derive(Debug)]
 pub struct Answer {
-    /// What the runner answers.
+    /// The runner's result.
     pub result: RunResult,
-    /// The session, which keeps its environment alive; none when the case failed.
+    /// The session, which keeps its environment alive; `None` if the case failed.
     pub session: Option<Session>,
 }
 
-/// Carries `request` out. `entry_ns` is the time of the first line of `main`.
+/// Executes `request`. `entry_ns` is the time of the first line of `main`.
 ///
-/// Failures are part of the answer.
+/// Failures are reported in the result.
 #[must_use]
 pub fn execute(request: &Request, entry_ns: u64) -> Answer {
     match measure(request, entry_ns) {
@@ -105,16 +105,16 @@ pub fn capabilities(name: &str) -> Capabilities {
     capabilities
 }
 
-/// The measurement under way.
+/// The measurement in progress.
 struct Runner<'a> {
     request: &'a Request,
     phases: Phases,
-    /// Tensors in the memory of the session's device, where it has one, and what the latest inference gave there.
+    /// Tensors in the memory of the session's device, if it has one, and the outputs of the latest inference on it.
     buffers: Option<(Buffers, Results)>,
     session: Session,
     feed: Feed<'a>,
     samples: Samples,
-    /// What the latest inference gave on the host.
+    /// Outputs of the latest inference on the host.
     latest: Vec<Value<'static>>,
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
@@ -137,13 +137,13 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     Runner::open(request, &environment, phases, prefetch, buffers)?.carry_out(runtime)
 }
 
-/// The request's, with which a process that waits for its turn leaves the CPU to the one whose turn it is.
+/// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU.
 fn session_settings(request: &Request) -> Settings {
     let force_spinning_stop = matches!(request.measure, Measure::Turns(_));
     Settings { force_spinning_stop, ..request.settings.clone() }
 }
 
-/// Checks that no batch is smaller, where its size is part of the session.
+/// Checks that all batches are full, for a session with a fixed batch size.
 fn check_whole_batches(request: &Request) -> Result<(), Error> {
     let (count, Settings { batch, provider, .. }) = (request.inputs.len(), &request.settings);
     if provider == CPU || !matches!(request.measure, Measure::Accuracy(_)) || count.is_multiple_of(batch.get()) {
@@ -155,20 +155,20 @@ fn check_whole_batches(request: &Request) -> Result<(), Error> {
     Err(Error::new(Kind::BadRequest, message, "use a multiple of the batch size"))
 }
 
-/// How many items the first inference is on.
+/// Number of items in the first inference.
 fn first_batch(request: &Request) -> usize {
     let batch = request.settings.batch.get();
     if matches!(request.measure, Measure::Accuracy(_)) { batch.min(request.inputs.len()) } else { batch }
 }
 
-/// An iteration that is over: its items, and how long it took.
+/// A finished iteration: its items and durations.
 struct Iteration {
     items: Vec<usize>,
     took: IterationTimes,
 }
 
 impl<'a> Runner<'a> {
-    /// Loads the model; `buffers` makes the tensors that it is run with, where it is on a device.
+    /// Loads the model; `buffers` allocates its tensors if it runs on a device.
     fn open(
         request: &'a Request,
         environment: &Environment,
@@ -210,7 +210,7 @@ impl<'a> Runner<'a> {
         Ok(captured)
     }
 
-    /// The first, the second, those that are not kept, and the warm ones.
+    /// Runs the first and second iteration, the warm-up, and the warm iterations.
     fn latency(&mut self, latency: Latency) -> Result<Captured, Error> {
         let first = self.first()?;
         let (_, mut next) = self.warm_up(latency.warmup)?;
@@ -218,7 +218,7 @@ impl<'a> Runner<'a> {
         self.close(&first, last)
     }
 
-    /// As `latency`, but stdin requests the warm ones.
+    /// As `latency`, but warm iterations are requested on stdin.
     fn turns(&mut self, turns: Turns) -> Result<Captured, Error> {
         let first = self.first()?;
         let (mut latest, _) = self.warm_up(turns.warmup)?;
@@ -230,7 +230,7 @@ impl<'a> Runner<'a> {
         self.close(&first, last)
     }
 
-    /// An iteration from each item of `firsts` on; returns the durations by part, as JSON.
+    /// Runs one iteration starting at each item of `firsts`; returns the durations by part, as JSON.
     fn turn(&mut self, firsts: &[usize], latest: &mut Iteration) -> Result<String, Error> {
         let (batch, before) = (self.request.settings.batch.get(), self.samples.warm());
         for &first in firsts {
@@ -240,7 +240,8 @@ impl<'a> Runner<'a> {
         turns::json(&self.samples.since(before))
     }
 
-    /// The second and those that are not kept; returns the last of them, and the ranges of items that follow.
+    /// Runs the second iteration and the warm-up, which is not kept. Returns the last iteration, and the ranges of the
+    /// items that follow.
     fn warm_up(&mut self, warmup: u64) -> Result<(Iteration, impl FnMut() -> Range<usize> + use<>), Error> {
         let batch = self.request.settings.batch.get();
         let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
@@ -253,7 +254,7 @@ impl<'a> Runner<'a> {
         Ok((latest, next))
     }
 
-    /// Iterations that are kept, until both minima are met; returns the outputs of the last.
+    /// Runs warm iterations until both minima are met; returns the outputs of the last one.
     fn warm(&mut self, latency: Latency, mut next: impl FnMut() -> Range<usize>) -> Result<Captured, Error> {
         self.samples.reserve(latency.min_samples.get())?;
         let begun_ns = now_ns();
@@ -268,7 +269,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Ends the warm iterations: writes the outputs of the first and the last.
+    /// Ends the warm phase: writes the outputs of the first and the last iteration.
     fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
         self.phases.mark("warm");
         if first.items[0] != last.items[0] {
@@ -278,7 +279,7 @@ impl<'a> Runner<'a> {
         Ok(last)
     }
 
-    /// Every item once; what goes in and what comes out is written as it comes.
+    /// Runs every item once, and writes inputs and outputs after each iteration.
     fn accuracy(&mut self) -> Result<Captured, Error> {
         let (batch, count) = (first_batch(self.request), self.request.inputs.len());
         let mut last = self.first()?;
@@ -294,7 +295,7 @@ impl<'a> Runner<'a> {
         Ok(last)
     }
 
-    /// The first iteration, with its phases.
+    /// Runs the first iteration and marks its phases.
     fn first(&mut self) -> Result<Captured, Error> {
         let range = 0..first_batch(self.request);
         let mut took = self.load(range.clone())?;
@@ -313,39 +314,37 @@ impl<'a> Runner<'a> {
         Ok(Iteration { items: self.feed.items(range)?, took })
     }
 
-    /// Puts the items in `range` into the input tensors.
+    /// Loads the items in `range` into the input tensors.
     fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
         let took_ns = self.feed.load(&self.session, range)?;
         Ok(IterationTimes::preprocessing((self.request.workload == Workload::Classify).then_some(took_ns)))
     }
 
-    /// Runs the model on what was loaded last.
+    /// Runs the model on the loaded items.
     fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
         let values = self.feed.values()?;
         if let Some((buffers, results)) = &mut self.buffers {
             took.parts(buffers.run(&values, results)?);
             return Ok(());
         }
-        let begun_ns = now_ns();
-        let outputs = self.session.run(&values)?;
-        took.inference(now_ns() - begun_ns);
-        let named = self.session.outputs().iter().zip(outputs);
-        self.latest = named.map(|(info, output)| output.detach(&info.name, &values)).collect::<Result<_, _>>()?;
+        let (outputs, took_ns) = self.session.run_timed(&values)?;
+        self.latest = outputs;
+        took.inference(took_ns);
         Ok(())
     }
 
-    /// Frees what the latest inference gave on the host; on a device, the next is written into it.
+    /// Frees the latest outputs on the host; outputs of a device are overwritten by the next inference.
     fn forget(&mut self) {
         self.latest.clear();
     }
 
-    /// Copies what the latest inference, on `items`, gave.
+    /// Copies the outputs of the latest inference, on `items`.
     fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
         let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
         Captured::of(self.session.outputs(), latest, items)
     }
 
-    /// Writes the outputs of an iteration, and for images what went in.
+    /// Writes the outputs of an iteration, and for images also the inputs.
     fn record(&mut self, captured: &Captured) -> Result<(), Error> {
         let folder = &self.request.outputs_dir;
         self.outputs.extend(captured.write(folder)?);

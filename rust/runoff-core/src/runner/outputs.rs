@@ -1,4 +1,4 @@
-//! What came out of the model, copied so that it outlives the next inference.
+//! Copies of a model's outputs, which outlive the next inference.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::value::Value;
 /// Tensors of one iteration, by name.
 #[derive(Debug, Clone)]
 pub struct Captured {
-    /// What goes before the names of files.
+    /// Prefix of the file names.
     pub prefix: &'static str,
-    /// The items that the rows belong to.
+    /// The item of each row.
     pub items: Vec<usize>,
-    /// In the order of the graph.
+    /// Names and tensors, in graph order.
     pub tensors: Vec<(String, RawTensor)>,
 }
 
@@ -44,14 +44,14 @@ impl Captured {
         self.tensors.iter().map(write).collect()
     }
 
-    /// The best classes of each item, by the logits in the first of the request's outputs.
+    /// The best classes of each item, from the logits in the request's first output.
     pub fn rank(&self, request: &Request) -> Result<Vec<Vec<Guess>>, Error> {
         let labels = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
         let name = request.model.outputs.first().map(|output| output.name.as_str());
         self.rows(name)?.iter().map(|row| topk::top(row, request.top_k.get(), &labels)).collect()
     }
 
-    /// The rows of the output `name`, or of the first one: float32, one for each item.
+    /// The rows of the output `name`, or of the first output: float32, one row for each item.
     pub fn rows(&self, name: Option<&str>) -> Result<Vec<Vec<f32>>, Error> {
         let named = self.tensors.iter().find(|(own, _)| Some(own.as_str()) == name);
         let (name, raw) = named.or(self.tensors.first()).ok_or_else(|| unrankable("the model has no output"))?;

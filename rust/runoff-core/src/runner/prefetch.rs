@@ -1,4 +1,4 @@
-//! The first batch of images, read in another thread while the runtime starts and the model loads.
+//! Preprocessing the first batch of images in a thread while the runtime starts and the model loads.
 
 use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
@@ -11,23 +11,23 @@ use crate::preprocess::Preprocessor;
 use crate::protocol::{Preprocess, Request};
 use crate::tensor::Buffer;
 
-/// A batch that is being read.
+/// A batch that a thread is preprocessing.
 pub struct Prefetch(JoinHandle<Result<Begun, Error>>);
 
-/// A batch that was read.
+/// A preprocessed batch.
 pub struct Begun {
-    /// What read it, ready for more.
+    /// The preprocessor, for reuse.
     pub preprocessor: Preprocessor,
     /// float32, NCHW.
     pub elements: Buffer,
-    /// How many images.
+    /// Number of images.
     pub batch: usize,
-    /// How long it took, in nanoseconds.
+    /// Duration in nanoseconds.
     pub took_ns: u64,
 }
 
 impl Prefetch {
-    /// Begins with the first `batch` images of `request`; `None` when it has none.
+    /// Starts a thread for the first `batch` images of `request`; `None` if the request has no images.
     pub fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
         let paths: Vec<PathBuf> = request.inputs.iter().filter_map(|item| item.image.clone()).collect();
         let Some(preprocess) = request.preprocess.clone().filter(|_| !paths.is_empty()) else { return Ok(None) };

@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::protocol::Timings;
 use crate::session::Parts;
 
-/// How long the parts of one iteration took, in nanoseconds. Every iteration of a run has the same parts.
+/// Durations of the parts of one iteration, in nanoseconds. All iterations of a run have the same parts.
 #[derive(Debug, Default)]
 pub struct IterationTimes(SmallVec<[(&'static str, u64); 5]>);
 
 impl IterationTimes {
-    /// One that has the part `preprocess`, or nothing yet.
+    /// Creates one with the part `preprocess`, or without parts.
     pub fn preprocessing(took_ns: Option<u64>) -> Self {
         Self(took_ns.map(|took_ns| ("preprocess", took_ns)).into_iter().collect())
     }
@@ -23,31 +23,31 @@ impl IterationTimes {
         self.0.push(("inference", took_ns));
     }
 
-    /// Adds an inference on a device: host to host, and its parts.
+    /// Adds an inference on a device: the total, host to host, and its parts.
     pub fn parts(&mut self, parts: Parts) {
         self.inference(parts.total_ns());
         self.0.extend(parts.named());
     }
 }
 
-/// Durations of all iterations that are kept.
+/// Durations of all kept iterations.
 #[derive(Debug, Default)]
 pub struct Samples {
     parts: BTreeMap<&'static str, Timings>,
-    /// Iterations that are kept, behind the second.
+    /// Kept iterations after the second.
     warm: usize,
     has_second: bool,
 }
 
 impl Samples {
-    /// Files the first iteration.
+    /// Adds the first iteration.
     pub fn first(&mut self, took: &IterationTimes) {
         for &(part, first_ns) in &took.0 {
             self.parts.insert(part, Timings { first_ns, ..Timings::default() });
         }
     }
 
-    /// Files an iteration after the first: as the second, or as a warm one.
+    /// Adds a later iteration, either the second or a warm one.
     pub fn keep(&mut self, took: &IterationTimes) {
         for &(part, took_ns) in &took.0 {
             let timings = self.parts.entry(part).or_default();
@@ -61,23 +61,23 @@ impl Samples {
         self.has_second = true;
     }
 
-    /// How many warm iterations there are.
+    /// Number of warm iterations.
     pub const fn warm(&self) -> usize {
         self.warm
     }
 
-    /// Makes room for `count` more warm iterations.
+    /// Reserves memory for `count` more warm iterations.
     pub fn reserve(&mut self, count: usize) -> Result<(), Error> {
         let no_memory = |_| Error::memory(&format!("measure.min_samples: {count} samples"));
         self.parts.values_mut().try_for_each(|timings| timings.warm_ns.try_reserve(count)).map_err(no_memory)
     }
 
-    /// The warm iterations from `before` on, by part.
+    /// The warm iterations from index `before`, by part.
     pub fn since(&self, before: usize) -> BTreeMap<&'static str, &[u64]> {
         self.parts.iter().map(|(&part, timings)| (part, &timings.warm_ns[before..])).collect()
     }
 
-    /// All of them, by part.
+    /// All durations, by part.
     pub fn into_parts(self) -> BTreeMap<String, Timings> {
         self.parts.into_iter().map(|(part, timings)| (part.to_owned(), timings)).collect()
     }

@@ -1,4 +1,4 @@
-//! Requests carried out with tensors in a device's memory, which is the host's in these tests, and without.
+//! Requests with and without tensors in device memory, which is host memory in these tests.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
     crate::protocol::read_request(&path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The library and the one environment of this test process.
+/// The library and the environment of this test process.
 pub(crate) fn started() -> &'static (Runtime, Environment) {
     static STARTED: OnceLock<(Runtime, Environment)> = OnceLock::new();
     STARTED.get_or_init(|| {
@@ -37,7 +37,7 @@ pub(crate) fn started() -> &'static (Runtime, Environment) {
     })
 }
 
-/// Parts of samples with how many warm ones each has, and the bytes of what was written.
+/// The number of warm samples of each part, and the items and bytes of each output.
 type Summary = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
 
 fn summarize(request: &Request, buffers: fn(&Session) -> Result<Option<Buffers>, Error>) -> Summary {

@@ -1,4 +1,4 @@
-//! Turns: iterations on demand, so that live runners can be interleaved.
+//! Turns: iterations on demand, which interleave live runners.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,13 +9,13 @@ use crate::error::{Error, Kind};
 /// A command, from one line of stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TurnCommand {
-    /// A turn: for each iteration, the item that its batch begins with.
+    /// A turn: the first item of each iteration's batch.
     Turn(Vec<usize>),
     /// The outputs of the latest iteration.
     Outputs,
 }
 
-/// Writes `ready`, then answers every line of stdin until its end; there are `count` items.
+/// Writes `ready`, then responds to each line of stdin until its end; there are `count` items.
 pub fn serve(count: usize, mut answer: impl FnMut(TurnCommand) -> Result<String, Error>) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     write_line(&mut stdout, "ready")?;

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 use crate::handles::allocator;
 use crate::value::{Value, check};
 
-/// Description of the device's memory.
+/// ONNX Runtime's description of the device memory.
 struct Info(NonNull<OrtMemoryInfo>);
 
 /// The session's own allocator on the device.
@@ -23,7 +23,7 @@ struct Allocator(NonNull<OrtAllocator>);
 
 struct Handle(NonNull<OrtIoBinding>);
 
-/// The list of a binding's outputs, freed after them.
+/// The array of a binding's outputs, freed after its elements.
 struct Array(*mut *mut OrtValue, *mut OrtAllocator);
 
 struct Outputs {
@@ -33,10 +33,10 @@ struct Outputs {
 
 /// Tensors on a device, bound to a session's inputs and outputs.
 ///
-/// What comes first refers to what comes later; fields are dropped in this order.
+/// Fields are dropped in this order: each one refers to later ones.
 pub struct Binding {
     handle: Handle,
-    /// By the name of the input.
+    /// By input name.
     inputs: BTreeMap<String, Value<'static>>,
     allocator: Allocator,
     info: Info,
@@ -45,8 +45,8 @@ pub struct Binding {
     session: Arc<Loaded>,
 }
 
-// SAFETY: none of the handles has a tie to a thread (onnxruntime_c_api.h), and CUDA's run time uses the same context of a
-// device in all threads. It is not Sync: a binding is used by one thread at a time.
+// SAFETY: none of the handles is tied to a thread (onnxruntime_c_api.h), and the CUDA runtime uses the same context of
+// a device in all threads. It is not Sync: one thread at a time uses a binding.
 unsafe impl Send for Binding {}
 
 impl Drop for Info {
@@ -58,7 +58,7 @@ impl Drop for Info {
 
 impl Drop for Allocator {
     fn drop(&mut self) {
-        // SAFETY: this is the only owner, and the values that it made are gone.
+        // SAFETY: this is the only owner, and its values have been dropped.
         ortsys![unsafe ReleaseAllocator(self.0.as_ptr())];
     }
 }
@@ -73,8 +73,8 @@ impl Drop for Handle {
 impl Drop for Array {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: the array is of this allocator, which lives as long as the process, and is not used again. Freeing
-            // memory of the host does not fail.
+            // SAFETY: the array was allocated by this allocator, which lives as long as the process, and is not used
+            // again. Freeing host memory does not fail.
             let _ = check(unsafe { (ort::api().AllocatorFree)(self.1, self.0.cast()) }, "reading outputs");
         }
     }
@@ -96,9 +96,9 @@ impl Binding {
         Ok(Self { handle, inputs: BTreeMap::new(), allocator, info, device, has_run: false, session })
     }
 
-    /// Forgets all tensors.
+    /// Releases all tensors.
     pub fn clear(&mut self) {
-        // SAFETY: the binding is alive; it gives up its references to values.
+        // SAFETY: the binding is alive; it drops its references to values.
         ortsys![unsafe ClearBoundInputs(self.handle.0.as_ptr())];
         // SAFETY: as above.
         ortsys![unsafe ClearBoundOutputs(self.handle.0.as_ptr())];
@@ -106,27 +106,27 @@ impl Binding {
         self.has_run = false;
     }
 
-    /// Makes a tensor on the device for an input.
+    /// Allocates a tensor on the device for an input.
     pub fn make_input(&mut self, info: &ValueInfo, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
         self.inputs.insert(info.name.clone(), self.tensor(dtype, shape)?);
         Ok(())
     }
 
-    /// Makes a tensor on the device for an output, into which every run writes.
+    /// Allocates a tensor on the device for an output; every run writes into it.
     pub fn make_output(&mut self, info: &ValueInfo, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
         let (handle, value) = (self.handle.0.as_ptr(), self.tensor(dtype, shape)?);
         // SAFETY: all are alive, and the binding keeps its own reference to the value.
         check(unsafe { (ort::api().BindOutput)(handle, info.c_name.as_ptr(), value.as_ptr()) }, "binding an output")
     }
 
-    /// Lets the next run make the output on the device, in whatever shape it has.
+    /// Lets the next run allocate the output on the device, in any shape.
     pub fn free_output(&mut self, info: &ValueInfo) -> Result<(), Error> {
         let (handle, memory) = (self.handle.0.as_ptr(), self.info.0.as_ptr());
         // SAFETY: all are alive; the description is read.
         check(unsafe { (ort::api().BindOutputToDevice)(handle, info.c_name.as_ptr(), memory) }, "binding an output")
     }
 
-    /// Copies host values into the tensors of inputs; all have arrived when this returns.
+    /// Copies host values into the input tensors; the copies are done when this returns.
     pub fn fill<'v>(
         &mut self,
         given: impl Iterator<Item = (&'v ValueInfo, &'v Value<'v>)> + Clone,
@@ -136,13 +136,13 @@ impl Binding {
             let len = same_length(from.len(), to.len())?;
             // An output that is this input passed on is there already.
             if from.data() != to.data() {
-                // SAFETY: both tensors have this many bytes, one of the caller's and one made by `make_input`, which only
-                // this binding writes to; no run is under way.
+                // SAFETY: both tensors have this many bytes, one of the caller's and one from `make_input`, to which only
+                // this binding has access; no run is in progress.
                 unsafe { self.device.copy_in(from.data(), to.data(), len) }?;
             }
         }
         self.device.finish()?;
-        // ONNX Runtime copies once more, now, what it wants elsewhere: it reads the tensor only while it is bound.
+        // If ONNX Runtime needs an input on another device, it copies it when it is bound, and only then.
         for (info, _) in given {
             let (handle, value) = (self.handle.0.as_ptr(), self.input(info)?.as_ptr());
             // SAFETY: all are alive, and the binding keeps its own reference to the value.
@@ -152,12 +152,12 @@ impl Binding {
         check(unsafe { (ort::api().SynchronizeBoundInputs)(self.handle.0.as_ptr()) }, "waiting for inputs")
     }
 
-    /// Runs the model; the device has done it when this returns.
+    /// Runs the model; the device is done when this returns.
     pub fn run(&mut self) -> Result<(), Error> {
         let (inner, handle) = (self.session.session().ptr().cast_mut(), self.handle.0.as_ptr());
         self.has_run = false;
-        // SAFETY: session and binding are alive, and no other thread uses the binding; no options are the defaults, with
-        // which providers are waited for.
+        // SAFETY: session and binding are alive, and no other thread uses the binding. Null means default options, with
+        // which the run waits for the providers.
         check(unsafe { (ort::api().RunWithBinding)(inner, ptr::null(), handle) }, "running the model")?;
         // SAFETY: the binding is alive.
         check(unsafe { (ort::api().SynchronizeBoundOutputs)(handle) }, "waiting for outputs")?;
@@ -165,8 +165,8 @@ impl Binding {
         Ok(())
     }
 
-    /// Copies the outputs of the last run into `results`, in the order of `infos`; a value there that has the same type
-    /// and shape is written into, any other is replaced.
+    /// Copies the outputs of the last run into `results`, in the order of `infos`. Values of the same type and shape
+    /// are reused; others are replaced.
     pub fn read(&self, infos: &[ValueInfo], Results(results): &mut Results) -> Result<(), Error> {
         let bound = self.outputs()?;
         results.truncate(infos.len());
@@ -177,19 +177,20 @@ impl Binding {
             };
             if !results.get(place).is_some_and(same) {
                 results.truncate(place);
-                // SAFETY: this allocator lives as long as the process; the elements are written below, or the value goes.
+                // SAFETY: this allocator lives as long as the process; the elements are written below, or the value is
+                // dropped.
                 results.push(unsafe { Value::unfilled(allocator()?, from.dtype, &from.shape) }?);
             }
             let to = results[place].tensor(&info.name)?;
-            // SAFETY: both tensors have this many bytes: one on the host, made above by this call or an earlier one, which
-            // the caller alone has, and one that the last run made or wrote into, which nothing writes to meanwhile.
+            // SAFETY: both tensors have this many bytes: one on the host, created by this call or an earlier one, to
+            // which only the caller has access, and an output of the last run, which nothing writes to now.
             let copied = unsafe { self.device.copy_out(from.data(), to.data(), same_length(from.len(), to.len())?) };
             copied.inspect_err(|_| results.truncate(place))?;
         }
         Ok(())
     }
 
-    /// References to the values of the outputs, in the order in which they were bound first.
+    /// References to the values of the outputs, in the order of their first binding.
     pub fn results(&self) -> Result<Vec<Value<'static>>, Error> {
         Ok(self.outputs()?.values)
     }
@@ -201,19 +202,19 @@ impl Binding {
         }
         let (mut values, mut count): (*mut *mut OrtValue, usize) = (ptr::null_mut(), 0);
         let own = allocator()?;
-        // SAFETY: the binding is alive; what is written to the locals is taken over below.
+        // SAFETY: the binding is alive; the code below takes ownership of the results.
         let status =
             unsafe { (ort::api().GetBoundOutputValues)(self.handle.0.as_ptr(), own, &raw mut values, &raw mut count) };
         check(status, "reading outputs")?;
         let array = Array(values, own);
-        // SAFETY: ONNX Runtime has just written `count` values there, each a reference for its caller to release.
+        // SAFETY: ONNX Runtime has just written `count` values to the array, each a reference that the caller releases.
         let taken = (0..count).map(|index| unsafe { Value::take(*array.0.add(index)) });
         Ok(Outputs { values: taken.collect::<Result<_, _>>()?, _array: array })
     }
 
     fn tensor(&self, dtype: Dtype, shape: &[i64]) -> Result<Value<'static>, Error> {
-        // SAFETY: `self` drops or clears the value, and the binding's reference to it, before the allocator; elements on
-        // the device are only ever copied, those of inputs after they were written.
+        // SAFETY: `self` drops or clears the value, and the binding's reference to it, before the allocator. Elements
+        // on the device are only copied, and those of inputs only after they were written.
         unsafe { Value::unfilled(self.allocator.0.as_ptr(), dtype, shape) }
     }
 
@@ -223,7 +224,7 @@ impl Binding {
     }
 }
 
-/// What a function of ONNX Runtime makes at the address that it is given.
+/// Returns the object that an ONNX Runtime function creates at a given address.
 fn made<T>(make: impl FnOnce(*mut *mut T) -> ort::sys::OrtStatusPtr) -> Result<NonNull<T>, Error> {
     let mut pointer = ptr::null_mut();
     check(make(&raw mut pointer), "getting ready to use the device's memory")?;

@@ -1,4 +1,4 @@
-//! Runs with inputs and outputs in the memory of the session's device, made once and used again (I/O binding).
+//! Runs with inputs and outputs in the memory of the session's device, allocated once and reused (I/O binding).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,32 +12,32 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::{Dimensions, Value};
 
-/// How long the parts of one run took, in nanoseconds. Each ends when the device has done it.
+/// Durations of the parts of one run, in nanoseconds. Each part ends when the device is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
-    /// From the host's memory to the device's.
+    /// Copies from host to device.
     pub copy_in_ns: u64,
-    /// The model.
+    /// Computation.
     pub compute_ns: u64,
-    /// From the device's memory to the host's.
+    /// Copies from device to host.
     pub copy_out_ns: u64,
 }
 
 impl Parts {
-    /// Each with its name in the protocol, in the order of time.
+    /// Each part with its name in the protocol, in chronological order.
     #[must_use]
     pub const fn named(&self) -> [(&'static str, u64); 3] {
         [("copy_in", self.copy_in_ns), ("compute", self.compute_ns), ("copy_out", self.copy_out_ns)]
     }
 
-    /// All of it, host to host.
+    /// Total duration, host to host.
     #[must_use]
     pub const fn total_ns(&self) -> u64 {
         self.copy_in_ns + self.compute_ns + self.copy_out_ns
     }
 }
 
-/// Outputs in the host's memory, of which only [`Buffers`] makes any: the next run may be written into them.
+/// Outputs in host memory. Only [`Buffers`] creates them: the next run may overwrite them.
 #[derive(Debug, Default)]
 pub struct Results(pub(super) Vec<Value<'static>>);
 
@@ -61,18 +61,18 @@ impl IntoIterator for Results {
 /// Element type and dimensions.
 type Kinds = Vec<(Dtype, Dimensions)>;
 
-/// Tensors on the device for all inputs and outputs of a session. One thread uses them at a time.
+/// Tensors on the device for all inputs and outputs of a session. One thread at a time uses them.
 ///
-/// Those of inputs, and of outputs whose shapes follow from them, are made at once where the model's shapes are fixed,
-/// else for the first that are copied in, and again only when shapes change. Any other output is made by ONNX Runtime at
-/// each run.
+/// If the model's shapes are fixed, tensors are allocated on creation. Otherwise the first copy of inputs allocates
+/// them, and a later one only if shapes change. ONNX Runtime allocates outputs whose shape cannot be derived from the
+/// inputs in each run.
 pub struct Buffers {
     binding: Binding,
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
-    /// What the tensors on the device are made for.
+    /// Types and shapes of the inputs that the tensors are allocated for.
     kinds: Kinds,
-    /// Outputs that ONNX Runtime makes at each run.
+    /// Outputs that ONNX Runtime allocates in each run.
     free: Vec<usize>,
 }
 
@@ -83,12 +83,12 @@ impl fmt::Debug for Buffers {
 }
 
 impl Buffers {
-    /// Gets ready for runs of `session`.
+    /// Creates buffers for runs of `session`.
     ///
     /// # Errors
     ///
-    /// `model-mismatch` when an input or output is no tensor of numbers; `runtime-failed`, for instance when the device
-    /// has not enough memory.
+    /// `model-mismatch` if an input or output is not a numeric tensor; `runtime-failed`, for instance if the device is
+    /// out of memory.
     pub fn new(session: &Session) -> Result<Self, Error> {
         let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
         if let Some(info) = inputs.iter().chain(&outputs).find(|info| info.dtype.is_none_or(|own| own == Dtype::Str)) {
@@ -103,8 +103,8 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Runs the model once from `values`, one for each input, to `results`, one for each output, in the order of the
-    /// graph; what is there already and fits is written into, the others are made. Both are in the host's memory.
+    /// Runs the model once. `values` are the inputs, `results` receives the outputs, both in graph order and in host
+    /// memory. Existing results of the right type and shape are reused; others are created.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Buffers {
     ///
     /// # Panics
     ///
-    /// When there are more or fewer values than inputs.
+    /// If the number of values is not the number of inputs.
     pub fn run(&mut self, values: &[Value<'_>], results: &mut Results) -> Result<Parts, Error> {
         let begun_ns = now_ns();
         self.copy_in(values)?;
@@ -127,16 +127,16 @@ impl Buffers {
         })
     }
 
-    /// Copies `values`, one for each input, to the device; they have arrived when this returns. Elements of a value may
-    /// be on the device already.
+    /// Copies `values`, one for each input, to the device; the copies are done when this returns. The elements of a value
+    /// may be on the device already.
     ///
     /// # Errors
     ///
-    /// `model-mismatch` for what is no tensor; `runtime-failed`, for instance when the device has not enough memory.
+    /// `model-mismatch` if a value is not a tensor; `runtime-failed`, for instance if the device is out of memory.
     ///
     /// # Panics
     ///
-    /// When there are more or fewer values than inputs.
+    /// If the number of values is not the number of inputs.
     pub fn copy_in(&mut self, values: &[Value<'_>]) -> Result<(), Error> {
         let kinds = self.kinds_of(values)?;
         if kinds != self.kinds {
@@ -145,11 +145,11 @@ impl Buffers {
         self.binding.fill(self.inputs.iter().zip(values))
     }
 
-    /// Runs the model on what was copied in; the device has done it when this returns.
+    /// Runs the model on the copied inputs; the device is done when this returns.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, among others when nothing was copied in.
+    /// `runtime-failed`, for instance if no inputs were copied.
     pub fn compute(&mut self) -> Result<(), Error> {
         for &place in &self.free {
             self.binding.free_output(&self.outputs[place])?;
@@ -157,11 +157,11 @@ impl Buffers {
         self.binding.run()
     }
 
-    /// Copies what was computed to `results`, one for each output; see [`Self::run`].
+    /// Copies the outputs to `results`, one for each output; see [`Self::run`].
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, among others when nothing was computed.
+    /// `runtime-failed`, for instance if nothing was computed.
     pub fn copy_out(&self, results: &mut Results) -> Result<(), Error> {
         self.binding.read(&self.outputs, results)
     }
@@ -189,7 +189,7 @@ impl Buffers {
     }
 
     fn make(&mut self, kinds: Kinds) -> Result<(), Error> {
-        // If this fails half-way, the next run makes all of them again.
+        // If this fails halfway, the next run allocates all tensors again.
         self.kinds.clear();
         self.free.clear();
         self.binding.clear();
@@ -198,13 +198,13 @@ impl Buffers {
         }
         let dims = dims_by_name(&self.inputs, &kinds);
         for (place, info) in self.outputs.iter().enumerate() {
-            // ONNX Runtime does not write an output that is an input passed on.
+            // ONNX Runtime does not write to an output that passes an input through.
             let is_passed_on = self.inputs.iter().any(|input| input.name == info.name);
             if let Some((dtype, shape)) = info.dtype.zip(known_shape(info, &dims)).filter(|_| !is_passed_on) {
                 self.binding.make_output(info, dtype, &shape)?;
                 continue;
             }
-            // Bound here too, so that outputs are bound in the order of the graph.
+            // Bound here as well, so outputs are bound in graph order.
             self.binding.free_output(info)?;
             self.free.push(place);
         }
@@ -222,7 +222,8 @@ fn dims_by_name<'p>(inputs: &'p [ValueInfo], kinds: &Kinds) -> BTreeMap<&'p str,
     inputs.iter().zip(kinds).flat_map(named).collect()
 }
 
-/// The shape of an output, if each dimension is fixed or has the name of an input's. No dimensions may mean an unknown rank.
+/// The shape of an output, if each dimension is fixed or has the name of an input dimension. An empty shape may mean an
+/// unknown rank.
 fn known_shape(info: &ValueInfo, dims: &BTreeMap<&str, i64>) -> Option<Dimensions> {
     let dim = |(own, symbol): (&Option<usize>, &Option<String>)| match own {
         Some(own) => i64::try_from(*own).ok(),
@@ -248,7 +249,7 @@ mod tests {
     fn the_model_runs_when_its_inputs_have_arrived() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/add.onnx");
         let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
-        // The host's memory, to which copies are made late: what does not wait computes with what was there before.
+        // Host memory with delayed copies: a run that does not wait computes with stale data.
         session.device = Device { copies: Some(late()), ..Device::HOST };
         let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
         for number in [1.0, 2.0, 3.0] {

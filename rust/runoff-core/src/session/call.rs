@@ -1,4 +1,4 @@
-//! The call itself: running a session, once, from values to values.
+//! Running a session once, with values as inputs and outputs.
 
 #![allow(unsafe_code)]
 
@@ -10,13 +10,14 @@ use ort::session::RunOptions;
 use smallvec::SmallVec;
 
 use super::{Session, ValueInfo};
+use crate::clock::now_ns;
 use crate::error::Error;
 use crate::value::{Value, check};
 
 impl Session {
-    /// Runs the model once on values for all inputs, in their order; returns all outputs, in theirs.
+    /// Runs the model once. `values` are all inputs in graph order; returns all outputs in graph order.
     ///
-    /// An output may be an input that the model passes on, on the same memory, so it lives no longer than that:
+    /// An output may share the memory of an input that the model passes through, so it cannot outlive the inputs:
     ///
     /// ```compile_fail,E0505
     /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
@@ -29,14 +30,14 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// [`Value::detach`] makes it last.
+    /// [`Value::detach`] lifts this restriction:
     ///
     /// ```
     /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
     /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
-    /// let output = session.run(&inputs)?.remove(0).detach("y", &inputs)?;
+    /// let output = session.run(&inputs)?.remove(0).detach("y")?;
     /// drop(inputs);
     /// drop(buffer);
     /// output.tensor("y")?.bytes();
@@ -50,29 +51,44 @@ impl Session {
     ///
     /// # Panics
     ///
-    /// When there are more or fewer values than inputs.
+    /// If the number of values is not the number of inputs.
     pub fn run<'v>(&self, values: &[Value<'v>]) -> Result<Vec<Value<'v>>, Error> {
         let mut results: Vec<Option<Value<'v>>> = self.outputs.iter().map(|_| None).collect();
         run(self.loaded.session(), None, (self.inputs().iter(), values), (self.outputs.iter(), &mut results))?;
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
-    ///
-    /// An output whose place in `results` holds a value is written into it; the others are made.
+    /// As [`Self::run`], for outputs that outlive the inputs; returns them with the duration of the call in nanoseconds.
     ///
     /// # Errors
     ///
-    /// `runtime-failed`, among others when an output does not fit into its value.
+    /// As [`Self::run`]; `model-mismatch` when an output is not a tensor.
+    pub(crate) fn run_timed(&self, values: &[Value<'_>]) -> Result<(Vec<Value<'static>>, u64), Error> {
+        let begun_ns = now_ns();
+        let outputs = self.run(values)?;
+        let took_ns = now_ns() - begun_ns;
+        let named = self.outputs.iter().zip(outputs);
+        // SAFETY: these are the outputs of a run on these values.
+        let lasting = named.map(|(info, output)| unsafe { output.apart_from(&info.name, values) });
+        Ok((lasting.collect::<Result<_, _>>()?, took_ns))
+    }
+
+    /// Runs the model once from `values` for the inputs at `inputs` to the outputs at `outputs`.
+    ///
+    /// If `results` contains a value for an output, the output is written into it; other outputs are created.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, for instance if an output does not fit into its value.
     ///
     /// # Panics
     ///
-    /// When there is not a value for each place.
+    /// If the number of values differs from the number of places.
     ///
     /// # Safety
     ///
-    /// What `results` holds must be made with [`Value::over_raw`], over memory that nothing else reads or writes during
-    /// the call. What the call puts there may lie on the memory under `values`, and must not be used for longer.
+    /// Values in `results` must come from [`Value::over_raw`], over memory that nothing else reads or writes during the
+    /// call. Values that the call adds may share the memory of `values`, and must not outlive it.
     pub unsafe fn run_some(
         &self,
         inputs: &[usize],
@@ -80,11 +96,11 @@ impl Session {
         outputs: &[usize],
         results: &mut [Option<Value<'_>>],
     ) -> Result<(), Error> {
-        // SAFETY: the caller answers for it.
+        // SAFETY: the caller guarantees the same conditions.
         unsafe { self.run_some_with(None, inputs, values, outputs, results) }
     }
 
-    /// As [`Self::run_some`], with `options`, through which another thread can end the run.
+    /// As [`Self::run_some`], with `options`, through which another thread can stop the run.
     ///
     /// # Errors
     ///
@@ -111,10 +127,10 @@ impl Session {
     }
 }
 
-/// Runs `session` from `inputs` to `outputs`; what is `None` in `results` is made by ONNX Runtime.
+/// Runs `session` from `inputs` to `outputs`; ONNX Runtime creates the outputs that are `None` in `results`.
 ///
-/// Any number of threads may do so at once: ONNX Runtime's `Run` is made for that, and takes a lock of its own for
-/// providers that are not. Only the `ort` crate requires `&mut`.
+/// Any number of threads can call this concurrently: ONNX Runtime's `Run` supports it, and takes a lock for providers
+/// that do not. Only the `ort` crate requires `&mut`.
 pub fn run<'p>(
     session: &ort::session::Session,
     options: Option<&RunOptions>,
@@ -124,8 +140,8 @@ pub fn run<'p>(
     let inputs: SmallVec<[*const c_char; 8]> = inputs.map(|info| info.c_name.as_ptr()).collect();
     let outputs: SmallVec<[*const c_char; 8]> = outputs.map(|info| info.c_name.as_ptr()).collect();
     assert_eq!((inputs.len(), outputs.len()), (values.len(), results.len()), "a value for each info");
-    // SAFETY: names and values have the given lengths, and live as long as the call. A Value is a pointer to an
-    // OrtValue and nothing else, and None is null, so both slices have the required layout.
+    // SAFETY: names and values have the given lengths, and live as long as the call. A Value consists of one pointer to
+    // an OrtValue, and None is null, so both slices have the required layout.
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),

@@ -1,4 +1,4 @@
-//! Where the tensors of a run are.
+//! The memory that holds the tensors of a run.
 
 #![allow(unsafe_code)]
 
@@ -14,17 +14,17 @@ use crate::error::Error;
 pub struct Device {
     /// ONNX Runtime's name of the memory.
     pub(super) name: &'static CStr,
-    /// Which one of several.
+    /// Index of the device.
     pub(super) index: c_int,
-    /// What copies between it and the host's; `None` for the host's own.
+    /// Functions that copy to and from the host; `None` for host memory.
     pub(super) copies: Option<Copies>,
 }
 
 impl Device {
-    /// The process's own memory.
+    /// Host memory.
     pub const HOST: Self = Self { name: c"Cpu", index: 0, copies: None };
 
-    /// An NVIDIA GPU's memory.
+    /// Memory of an NVIDIA GPU.
     #[must_use]
     pub const fn cuda(copies: Copies) -> Self {
         Self { name: c"Cuda", index: cuda::DEVICE, copies: Some(copies) }
@@ -35,13 +35,13 @@ impl Device {
         if self.is_host() { self } else { Self { index, ..self } }
     }
 
-    /// Whether this is the process's own memory.
+    /// Whether this is host memory.
     #[must_use]
     pub const fn is_host(&self) -> bool {
         self.copies.is_none()
     }
 
-    /// What it is called, where it is not the host.
+    /// Description of the device; `None` for the host.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         self.copies.and_then(|_| cuda::describe(self.index))
@@ -52,41 +52,42 @@ impl Device {
         if self.is_host() { dlpack::Device::HOST } else { dlpack::Device::cuda(self.index) }
     }
 
-    /// Copies `len` bytes of the host's memory or this here; that is over when [`Self::finish`] returns.
+    /// Copies `len` bytes from the host or this device to this device; the copy is done when [`Self::finish`] returns.
     ///
     /// # Safety
     ///
-    /// There must be `len` bytes at both places, which share none, and nothing else may use those at `to` until then.
+    /// Both pointers must be valid for `len` bytes without overlap, and nothing else may use those at `to` until then.
     pub(super) unsafe fn copy_in(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
         match self.copies {
-            // SAFETY: the caller answers for both places.
+            // SAFETY: the caller guarantees that both pointers are valid.
             Some(copies) => unsafe { copies.to_device(from, to, len) },
             // SAFETY: as above.
             None => unsafe { copy(from, to, len) },
         }
     }
 
-    /// Copies `len` bytes from here to the host's memory; they are there when this returns.
+    /// Copies `len` bytes from this device to the host; the copy is done when this returns.
     ///
     /// # Safety
     ///
-    /// There must be `len` bytes at both places, which share none, and nothing else may use those at `to` meanwhile.
+    /// Both pointers must be valid for `len` bytes without overlap, and nothing else may use those at `to` during the
+    /// call.
     pub(super) unsafe fn copy_out(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
         match self.copies {
-            // SAFETY: the caller answers for both places.
+            // SAFETY: the caller guarantees that both pointers are valid.
             Some(copies) => unsafe { copies.to_host(from, to, len) },
             // SAFETY: as above.
             None => unsafe { copy(from, to, len) },
         }
     }
 
-    /// Waits until copies to this memory are over.
+    /// Waits until copies to this memory are done.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.copies.map_or(Ok(()), |copies| copies.finish())
     }
 }
 
-/// Copies within the host's memory, which does not fail.
+/// Copies within host memory, which does not fail.
 ///
 /// # Safety
 ///
@@ -94,7 +95,7 @@ impl Device {
 #[expect(clippy::unnecessary_wraps, reason = "as copies to a device, which may fail")]
 unsafe fn copy(from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
     if len > 0 {
-        // SAFETY: the caller answers for both places.
+        // SAFETY: the caller guarantees that both pointers are valid.
         unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), len) };
     }
     Ok(())
@@ -108,7 +109,7 @@ mod tests {
     fn the_host_copies_all_or_nothing() {
         let (from, mut to) = ([1_u8, 2, 3], [0_u8; 3]);
         let (source, target): (*const c_void, _) = (from.as_ptr().cast(), to.as_mut_ptr());
-        // SAFETY: both arrays have three bytes; of nothing, no place is looked at.
+        // SAFETY: both arrays have three bytes; a copy of zero bytes does not use its pointers.
         unsafe {
             Device::HOST.copy_in(source, target.cast(), 2).expect("a copy");
             Device::HOST.copy_out(source.byte_add(2), target.add(2).cast(), 1).expect("a copy");

@@ -1,4 +1,4 @@
-//! Sequences of nothing, which ONNX Runtime's C API has no function for: one of its operators makes them.
+//! Empty sequences. ONNX Runtime's C API has no function for them, but one of its operators creates them.
 
 use ort::environment::Environment;
 use ort::session::Session;
@@ -8,22 +8,22 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::Value;
 
-/// An ONNX file (opset 11) with the one node `y = SequenceEmpty()`; [`ELEMENT`] is where the element type is missing.
+/// An ONNX file (opset 11) with the single node `y = SequenceEmpty()`. The element type is filled in at [`ELEMENT`].
 const MODEL: [u8; 62] = *b"\x08\x06:4\n \x12\x01y\"\rSequenceEmpty*\x0c\n\x05dtype\x18\x00\xa0\x01\x02\x12\x01e\
     b\r\n\x01y\x12\x08\"\x06\n\x04\n\x02\x08\x00B\x04\n\x00\x10\x0b";
 
-/// Places of the element type: the node's attribute, and the type of the output.
+/// Offsets of the element type: in the node's attribute, and in the type of the output.
 const ELEMENT: [usize; 2] = [34, 55];
 
-/// Makes a sequence without items, whose items would be tensors of `dtype`.
+/// Creates an empty sequence of tensors of `dtype`.
 ///
 /// # Errors
 ///
-/// `runtime-failed`, for instance when ONNX has no sequences of such tensors.
+/// `runtime-failed`, for instance if ONNX has no sequences of such tensors.
 pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'static>, Error> {
     let mut model = MODEL;
     for place in ELEMENT {
-        // ONNX Runtime counts element types as ONNX does, from 0 to below 128
+        // ONNX Runtime's numbers for element types are those of ONNX, all below 128
         model[place] = dtype.to_onnx() as u8;
     }
     let session = load(environment, &model).map_err(|error| Error::runtime("making an empty sequence", &error))?;

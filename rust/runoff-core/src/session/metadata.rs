@@ -1,4 +1,4 @@
-//! A model's own description.
+//! Metadata stored in a model.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// What the model's maker wrote into it; empty where nothing was.
+/// Metadata stored in the model; missing strings are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Metadata {
     /// Program that made the file.
     pub producer: String,
     /// Name of the graph.
     pub graph: String,
-    /// Domain of the model, as in `org.example`.
+    /// Domain of the model, such as `org.example`.
     pub domain: String,
-    /// What the model is for.
+    /// Description of the model.
     pub description: String,
-    /// The model's own version; 0 where none was written.
+    /// Version of the model; 0 if it has none.
     pub version: i64,
-    /// Anything else, by key.
+    /// Custom metadata, by key.
     pub custom: BTreeMap<String, String>,
 }
 
-/// ONNX Runtime's version of a model without one.
+/// ONNX Runtime's value for a model without a version.
 const NO_VERSION: i64 = i64::MAX;
 
 impl Metadata {

@@ -1,4 +1,4 @@
-//! A model that can run.
+//! Sessions: loaded models that can be run.
 
 mod binding;
 mod buffers;
@@ -39,7 +39,7 @@ pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
 pub use value_info::{ValueInfo, show_shape};
 
-/// Precisions that they compute in.
+/// Precisions that sessions support.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
 
 /// Extension of files in ONNX Runtime's own format.
@@ -50,11 +50,11 @@ enum Loaded {
     Mapped(MappedSession),
 }
 
-/// A model, loaded and ready. Any number of threads may run it at once.
+/// A loaded model. Any number of threads can run it concurrently.
 pub struct Session {
     loaded: Arc<Loaded>,
     device: Device,
-    /// Inputs, then initialisers that may be given like inputs.
+    /// Inputs, followed by initialisers that can be overridden.
     inputs: Vec<ValueInfo>,
     needed: usize,
     outputs: Vec<ValueInfo>,
@@ -70,13 +70,13 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Makes a session of the model in the file `path`; one with the extension `ort` is mapped and used in place.
+    /// Creates a session from the model file `path`; a file with the extension `ort` is mapped and used in place.
     ///
-    /// Such a file may be replaced or removed at any time, but not cut short or written to: the first ends this process
-    /// with SIGBUS, the second changes its answers. ONNX Runtime checks the file's structure, not what it means: use what
-    /// [`prepare`](crate::prepare) made.
+    /// Such a file can be replaced or removed at any time, but must not be truncated or written to: truncation ends
+    /// this process with SIGBUS, and writing changes the outputs. ONNX Runtime checks only the structure of the file:
+    /// use files from [`prepare`](crate::prepare).
     ///
-    /// Settings that are `None` are left at ONNX Runtime's own default.
+    /// Settings that are `None` keep ONNX Runtime's default.
     ///
     /// # Errors
     ///
@@ -86,8 +86,8 @@ impl Session {
         Self::build(builder, device, Source::File(path), &settings.provider)
     }
 
-    /// Makes a session of a model with a builder of [`builder`], which chose `device` for `provider`, and may have been
-    /// given more settings since.
+    /// Creates a session with a builder from [`builder`], which also returned the `device` for `provider`. The caller
+    /// may have added settings to the builder.
     ///
     /// # Errors
     ///
@@ -107,14 +107,12 @@ impl Session {
             Source::File(path) => {
                 builder.commit_from_file(path).map(Loaded::File).map_err(|error| error.message().to_owned())
             }
-            Source::Bytes(bytes) => {
-                builder.commit_from_memory(bytes).map(Loaded::File).map_err(|error| error.message().to_owned())
-            }
+            Source::Bytes(bytes) => of_bytes(builder, bytes).map(Loaded::File),
         };
         let refused = |reason: &str| providers::refused(provider, reason);
         let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| source.unreadable(&reason)))?;
         let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
-        // A GPU's driver starts threads too, which cannot be distinguished from those that compute.
+        // A GPU driver also starts threads, which cannot be distinguished from compute threads.
         let threads = threads.filter(|_| device.is_host());
         let inner = loaded.session();
         let mut inputs: Vec<ValueInfo> = inner.inputs().iter().map(ValueInfo::of).collect();
@@ -124,7 +122,7 @@ impl Session {
         Ok(Self { loaded: Arc::new(loaded), device, inputs, needed, outputs, threads })
     }
 
-    /// Inputs, in the order of the graph.
+    /// Inputs, in graph order.
     #[must_use]
     pub fn inputs(&self) -> &[ValueInfo] {
         &self.inputs[..self.needed]
@@ -136,32 +134,32 @@ impl Session {
         &self.inputs[self.needed..]
     }
 
-    /// Outputs, in the order of the graph.
+    /// Outputs, in graph order.
     #[must_use]
     pub fn outputs(&self) -> &[ValueInfo] {
         &self.outputs
     }
 
-    /// Threads that compute: those that making the session started, and the caller's. `None` where the system
-    /// does not count them, and on a GPU.
+    /// Compute threads: those started while the session was created, and the caller's. `None` on a GPU, or if the
+    /// system does not count threads.
     #[must_use]
     pub const fn threads(&self) -> Option<usize> {
         self.threads
     }
 
-    /// Whether the model's file is mapped, and its weights are used in place.
+    /// Whether the model file is mapped and its weights are used in place.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         matches!(*self.loaded, Loaded::Mapped(_))
     }
 
-    /// The device that computes, by name, index and driver; `None` where that is the host.
+    /// Name, index and driver of the device; `None` for the host.
     #[must_use]
     pub fn device(&self) -> Option<String> {
         self.device.describe()
     }
 
-    /// Whether inputs and outputs have to be copied to and from the memory of a device.
+    /// Whether inputs and outputs have to be copied to and from a device.
     #[must_use]
     pub const fn is_on_device(&self) -> bool {
         !self.device.is_host()
@@ -173,7 +171,7 @@ impl Session {
         self.device.exchanged()
     }
 
-    /// What the model's maker wrote into it.
+    /// Metadata stored in the model.
     ///
     /// # Errors
     ///
@@ -182,7 +180,7 @@ impl Session {
         Metadata::of(self.loaded.session())
     }
 
-    /// Checks that the model has exactly the inputs that were `expected`.
+    /// Checks that the model has exactly the `expected` inputs.
     ///
     /// # Errors
     ///
@@ -202,11 +200,11 @@ impl Session {
         unknown.map_or(Ok(()), |own| Err(missing(own)))
     }
 
-    /// Finds the place of the input `name`: one of `inputs`, or behind them an initialiser that may be given too.
+    /// Finds the index of the input `name`, or of an initialiser that can be overridden; these follow the inputs.
     ///
     /// # Errors
     ///
-    /// `model-mismatch`, saying which inputs there are.
+    /// `model-mismatch`, listing the inputs.
     pub fn input(&self, name: &str) -> Result<usize, Error> {
         self.inputs.iter().position(|input| input.name == name).ok_or_else(|| {
             let names: Vec<_> = self.inputs().iter().map(|input| input.name.as_str()).collect();
@@ -214,17 +212,17 @@ impl Session {
         })
     }
 
-    /// What goes into the input at `place`.
+    /// The input at the index `place`.
     #[must_use]
     pub fn input_at(&self, place: usize) -> &ValueInfo {
         &self.inputs[place]
     }
 
-    /// Finds the place of the output `name`.
+    /// Finds the index of the output `name`.
     ///
     /// # Errors
     ///
-    /// `model-mismatch`, saying which outputs there are.
+    /// `model-mismatch`, listing the outputs.
     pub fn output(&self, name: &str) -> Result<usize, Error> {
         self.outputs.iter().position(|output| output.name == name).ok_or_else(|| {
             let names: Vec<_> = self.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -232,11 +230,11 @@ impl Session {
         })
     }
 
-    /// Checks that a tensor can go into the input at `place`.
+    /// Checks that a tensor matches the input at the index `place`.
     ///
     /// # Errors
     ///
-    /// `model-mismatch`, saying what the model takes.
+    /// `model-mismatch`, with the expected type and shape.
     pub fn check_tensor(&self, place: usize, dtype: Dtype, shape: &[i64]) -> Result<(), Error> {
         let own = &self.inputs[place];
         if own.dtype == Some(dtype) && own.takes(shape) {
@@ -248,20 +246,20 @@ impl Session {
         Err(mismatch(&message))
     }
 
-    /// Checks that `places` cover every input that the model needs: all but those that may be nothing.
+    /// Checks that `places` contain every input that is not optional.
     ///
     /// # Errors
     ///
-    /// `model-mismatch`, naming the first that is missing.
+    /// `model-mismatch`, naming the first missing input.
     pub fn check_all_given(&self, places: &[usize]) -> Result<(), Error> {
         let is_needed = |place: &usize| !matches!(self.inputs[*place].value, ValueType::Optional(_));
         let left_out = (0..self.needed).find(|place| !places.contains(place) && is_needed(place));
         left_out.map_or(Ok(()), |place| Err(missing(&self.inputs[place])))
     }
 
-    /// Ends the profiling that the builder started; returns the path of the file.
+    /// Stops the profiling that the builder started; returns the path of the file.
     ///
-    /// No run may be under way, and no later run is in the file.
+    /// Runs in progress may be missing from the file, and later runs are not recorded.
     ///
     /// # Errors
     ///
@@ -282,6 +280,14 @@ impl Loaded {
             Self::Mapped(mapped) => mapped.session(),
         }
     }
+}
+
+/// Makes a session that does not refer to `bytes` afterwards, even if the builder was given settings to that effect.
+fn of_bytes(builder: SessionBuilder, bytes: &[u8]) -> Result<ort::session::Session, String> {
+    let copying = ["session.use_ort_model_bytes_directly", "session.use_ort_model_bytes_for_initializers"];
+    let copied = copying.iter().try_fold(builder, |builder, entry| builder.with_config_entry(entry, "0"));
+    let mut builder = copied.map_err(|error| error.message().to_owned())?;
+    builder.commit_from_memory(bytes).map_err(|error| error.message().to_owned())
 }
 
 fn missing(info: &ValueInfo) -> Error {

@@ -1,4 +1,4 @@
-//! From settings to ONNX Runtime's options.
+//! Conversion of settings to ONNX Runtime's options.
 
 use std::num::NonZeroUsize;
 
@@ -10,12 +10,12 @@ use super::{Choice, Device, PRECISIONS, choice};
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
-/// Most threads of a session: ONNX Runtime takes 0 as "all", and so what a 32-bit number cuts down to it; it ends the process
-/// when the system starts no more.
+/// Maximum number of threads of a session. ONNX Runtime truncates the number to 32 bits and takes 0 as "all"; it aborts
+/// the process if the system cannot start another thread.
 const MOST_THREADS: usize = 1024;
 
-/// Makes a builder with `settings`; what is `None` there is left at ONNX Runtime's own default. Returns where its
-/// sessions compute, too.
+/// Creates a builder with `settings`, and returns it with the device of its sessions. Settings that are `None` keep
+/// ONNX Runtime's default.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         builder = builder.with_parallel_execution(execution == Execution::Parallel)?;
     }
     if let Some(arena) = settings.arena {
-        // Only then: `ort` takes a CPU provider without an arena setting as a wish to have none.
+        // Only if it is set: for `ort`, a CPU provider without an arena setting has no arena.
         let cpu = ep::CPU::default().with_arena_allocator(arena).build().error_on_failure();
         builder = builder.with_execution_providers([cpu])?;
     }

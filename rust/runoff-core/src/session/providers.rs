@@ -1,4 +1,4 @@
-//! Execution providers: their names in the protocol, what they need, and their options in ONNX Runtime.
+//! Execution providers: their names in the protocol, their libraries, and their options in ONNX Runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::runtime::{built_in_providers, loaded_from};
 /// The provider that every build has.
 pub const CPU: &str = "cpu";
 
-/// Core ML's, by the compute units that it may use.
+/// Providers for Core ML, with their compute units.
 pub(super) const COREML: [(&str, ComputeUnits); 4] = [
     ("coreml", ComputeUnits::All),
     ("coreml-cpu", ComputeUnits::CPUOnly),
@@ -21,7 +21,7 @@ pub(super) const COREML: [(&str, ComputeUnits); 4] = [
     ("coreml-ne", ComputeUnits::CPUAndNeuralEngine),
 ];
 
-/// ONNX Runtime's name of it.
+/// ONNX Runtime's name of the Core ML provider.
 const COREML_BUILT_IN: &str = "CoreMLExecutionProvider";
 
 /// A provider for NVIDIA's GPUs.
@@ -37,20 +37,20 @@ const NVIDIA: [Nvidia; 2] = [
     Nvidia { name: "tensorrt", built_in: "TensorrtExecutionProvider", word: "TensorRT" },
 ];
 
-/// ONNX Runtime's message if a provider does not take the whole model.
+/// ONNX Runtime's message if a provider does not support the entire model.
 const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
 
-/// Its message for every failed call of NVIDIA's libraries: `CUDA failure 2: out of memory ; GPU=0 ; ...`.
+/// ONNX Runtime's message for every failed call of NVIDIA's libraries: `CUDA failure 2: out of memory ; GPU=0 ; ...`.
 const FAILURE: &str = " failure ";
 const CUDA_FAILED: &str = " ; GPU=";
 
-/// Its message if its pool on the GPU cannot grow: a size follows.
+/// ONNX Runtime's message if its GPU memory pool cannot grow; a size follows.
 const FULL: &str = "Failed to allocate memory for requested buffer of size ";
 
-/// How messages of `TensorRT`'s provider begin: `TensorRT EP failed to create engine from network ...`.
+/// Prefix of messages of the `TensorRT` provider: `TensorRT EP failed to create engine from network ...`.
 const NO_ENGINE: &str = "TensorRT EP ";
 
-/// Providers of the loaded library that can be used on this machine, by their names in the protocol.
+/// Providers of the loaded library that are available on this machine, by their names in the protocol.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ const NO_ENGINE: &str = "TensorRT EP ";
 ///
 /// # Panics
 ///
-/// When no [`Runtime`](crate::runtime::Runtime) was loaded before.
+/// If no [`Runtime`](crate::runtime::Runtime) is loaded.
 pub fn providers() -> Result<Vec<&'static str>, Error> {
     let built_in = built_in_providers()?;
     let nvidia = NVIDIA.iter().filter(|provider| provider.load(&built_in).is_ok()).map(|provider| provider.name);
@@ -67,7 +67,7 @@ pub fn providers() -> Result<Vec<&'static str>, Error> {
     Ok(std::iter::once(CPU).chain(nvidia).chain(coreml).collect())
 }
 
-/// Why providers that ONNX Runtime has builds of cannot be used on this machine, by their names in the protocol.
+/// Reasons why `cuda` and `tensorrt` are unavailable on this machine, by provider. Available ones are not included.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub fn providers() -> Result<Vec<&'static str>, Error> {
 ///
 /// # Panics
 ///
-/// As [`providers`] does.
+/// As [`providers`].
 pub fn lacking() -> Result<BTreeMap<String, String>, Error> {
     let built_in = built_in_providers()?;
     let reason = |provider: &Nvidia| provider.load(&built_in).err().map(|reason| (provider.name.to_owned(), reason));
@@ -87,7 +87,8 @@ impl Nvidia {
         NVIDIA.into_iter().find(|provider| provider.name == name)
     }
 
-    /// Loads what the provider needs, or returns what is missing; `built_in` is what the library was built with.
+    /// Loads the libraries of the provider, or returns the reason why it is unavailable; `built_in` lists the providers
+    /// that ONNX Runtime was built with.
     fn load(self, built_in: &[String]) -> Result<Copies, String> {
         if built_in.iter().all(|name| name != self.built_in) {
             return Err(format!("this build of ONNX Runtime has no {} provider", self.word));
@@ -106,7 +107,8 @@ impl Nvidia {
         Error::new(Kind::ProviderUnavailable, message, hint)
     }
 
-    /// The error for a failure `detail` of the GPU or `TensorRT`: running out of memory does not make the provider unavailable.
+    /// The error for a failure `detail` of the GPU or `TensorRT`. Out of memory does not mean that the provider is
+    /// unavailable.
     pub fn failed(self, detail: &str) -> Error {
         if ["out of memory", FULL].iter().any(|words| detail.contains(words)) {
             let message = format!("settings.provider: '{}': {detail}", self.name);
@@ -116,13 +118,13 @@ impl Nvidia {
     }
 }
 
-/// Checks that the provider `name` can be used, and loads what it needs; returns where its tensors are.
+/// Checks that the provider `name` is available, and loads its libraries; returns its device.
 ///
 /// # Errors
 ///
 /// `provider-unavailable`, or `runtime-failed`.
 pub(super) fn load(name: &str) -> Result<Device, Error> {
-    // the CPU provider is not queried: that would be part of what is measured
+    // providers are not queried for the CPU: the query would be part of the measured time
     if name == CPU {
         return Ok(Device::HOST);
     }
@@ -138,12 +140,12 @@ pub(super) fn load(name: &str) -> Result<Device, Error> {
     Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""))
 }
 
-/// The failure of a provider, when that is why no session was made: it does not take the whole model, or its device
-/// failed.
+/// The failure of a provider, if it is the reason why creating a session failed: the provider does not support the
+/// entire model, or its device failed.
 pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
     if reason.contains(REFUSED) {
         let message = format!(
-            "settings.provider: '{provider}' does not take every operation of this model, and the CPU must not help out"
+            "settings.provider: '{provider}' does not take every operation of this model, and CPU fallback is off"
         );
         let hint = "use another provider; a prepared model (.ort) is made for the CPU";
         return Some(Error::new(Kind::ProviderUnavailable, message, hint));
@@ -151,12 +153,12 @@ pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
     Nvidia::find(provider).zip(short_reason(reason)).map(|(provider, detail)| provider.failed(&detail))
 }
 
-/// ONNX Runtime's message, without the places in its code.
+/// ONNX Runtime's message, without source locations.
 pub(super) fn in_short(reason: &str) -> String {
     short_reason(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
 }
 
-/// The part that is for the user, as `CUDA failure 2: out of memory`, where the GPU or `TensorRT` failed.
+/// The part of a GPU or `TensorRT` failure that is relevant to the user, such as `CUDA failure 2: out of memory`.
 fn short_reason(reason: &str) -> Option<String> {
     if let Some(place) = [FULL, NO_ENGINE].iter().find_map(|words| reason.find(words)) {
         return Some(reason[place..].to_owned());

@@ -1,15 +1,15 @@
-//! Where a model is, and whether it can be there.
+//! The source of a model, and basic checks of it.
 
 use std::path::Path;
 
 use crate::error::{Error, Kind};
 
-/// Where a model is.
+/// The source of a model.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    /// In a file; one with the extension `ort` is mapped and used in place.
+    /// A file; with the extension `ort`, it is mapped and used in place.
     File(&'a Path),
-    /// In memory, an ONNX file or one in ONNX Runtime's own format; it is copied.
+    /// The content of an ONNX file, or of a file in ONNX Runtime's own format; it is copied.
     Bytes(&'a [u8]),
 }
 
@@ -18,7 +18,7 @@ impl Source<'_> {
         match self {
             Self::File(path) => check_file(path),
             Self::Bytes([]) => Err(self.unreadable("there are none")),
-            // ONNX Runtime counts them in an i32
+            // ONNX Runtime stores the size in an i32
             Self::Bytes(bytes) if i32::try_from(bytes.len()).is_err() => {
                 Err(self.unreadable("they are more than 2^31"))
             }

@@ -1,4 +1,4 @@
-//! What a model takes and gives.
+//! Descriptions of a model's inputs and outputs.
 
 use std::ffi::CString;
 
@@ -13,15 +13,15 @@ pub struct ValueInfo {
     /// Name in the graph.
     pub name: String,
     pub(super) c_name: CString,
-    /// `NumPy`'s name of the element type, or ONNX's words for what is not a tensor of such, as `seq(tensor(float))`.
+    /// `NumPy` dtype name of the elements, or for other values the ONNX type, such as `seq(tensor(float))`.
     pub kind: String,
-    /// What goes through, in full.
+    /// ONNX Runtime's full description of the type.
     pub value: ValueType,
-    /// Element type of a tensor; `None` for anything else.
+    /// Element type of a tensor; `None` for other values.
     pub dtype: Option<Dtype>,
-    /// Dimensions; `None` is a dynamic one. Empty for scalars, tensors of unknown rank, and what is not a tensor.
+    /// Dimensions, `None` if dynamic. Empty for scalars, for an unknown rank and for values other than tensors.
     pub shape: Vec<Option<usize>>,
-    /// Names of dynamic dimensions, where they have one.
+    /// Names of dynamic dimensions; `None` for unnamed and fixed ones.
     pub symbols: Vec<Option<String>>,
 }
 
@@ -40,7 +40,7 @@ impl ValueInfo {
         };
         Self {
             name: name.to_owned(),
-            // A name with a NUL in it cannot have come through the C API.
+            // Names come from the C API, so they cannot contain NUL.
             c_name: CString::new(name).unwrap_or_default(),
             kind: dtype.map_or_else(|| words(value), |dtype| dtype.name().to_owned()),
             value: value.clone(),
@@ -50,14 +50,14 @@ impl ValueInfo {
         }
     }
 
-    /// Whether a tensor of these dimensions fits. An empty shape in the model may stand for an unknown rank.
+    /// Whether a tensor of these dimensions matches. An empty shape in the model may mean an unknown rank.
     #[must_use]
     pub fn takes(&self, shape: &[i64]) -> bool {
         let dim_fits = |(own, &given): (&Option<usize>, &i64)| own.is_none_or(|own| usize::try_from(given) == Ok(own));
         self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(dim_fits)
     }
 
-    /// Whether the model's own description and `spec` can be those of one tensor.
+    /// Whether the shapes of the model and of `spec` are compatible.
     #[must_use]
     pub(super) fn agrees_with(&self, spec: &TensorSpec) -> bool {
         self.shape.len() == spec.shape.len()
@@ -65,7 +65,7 @@ impl ValueInfo {
     }
 }
 
-/// ONNX's words for a type of values.
+/// The ONNX type string of a value.
 fn words(value: &ValueType) -> String {
     match value {
         ValueType::Tensor { ty, .. } => format!("tensor({})", element(*ty)),
@@ -75,7 +75,7 @@ fn words(value: &ValueType) -> String {
     }
 }
 
-/// ONNX's word for a type of elements.
+/// ONNX's name of an element type.
 fn element(element: TensorElementType) -> String {
     match Dtype::from_onnx(element.into()) {
         Some(Dtype::Float32) => "float".to_owned(),
@@ -86,7 +86,7 @@ fn element(element: TensorElementType) -> String {
     }
 }
 
-/// Shows dimensions as messages do, with `?` for dynamic ones.
+/// Formats dimensions for messages, with `?` for dynamic ones.
 #[must_use]
 pub fn show_shape(shape: &[Option<usize>]) -> String {
     let dims: Vec<_> = shape.iter().map(|dim| dim.map_or_else(|| "?".to_owned(), |dim| dim.to_string())).collect();

@@ -1,4 +1,4 @@
-//! What the tests with a real ONNX Runtime share.
+//! Shared code of the tests with a real ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use ort::environment::Environment;
 use runoff_core::runtime::{LIBRARY_VARIABLE, Runtime, library_from_env};
 
-/// The one environment of this test process.
+/// The environment of this test process.
 pub fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
@@ -16,7 +16,7 @@ pub fn environment() -> &'static Environment {
     })
 }
 
-/// A file of `tests/data`.
+/// Path of a file in `tests/data`.
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }

@@ -1,26 +1,26 @@
-//! A message of the protocol beside its JSON Schema: every change in one place, and whether the schema allows it.
+//! A protocol message and its JSON Schema: all single changes to the message, and whether the schema allows them.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// A message that was changed in one place.
+/// A message with a single change.
 pub struct Changed {
-    /// Names of fields, separated by dots.
+    /// Field names, separated by dots.
     pub place: String,
     pub message: Value,
     pub is_valid: bool,
 }
 
-/// Reads a file of the folder `protocol`.
+/// Reads a file in the folder `protocol`.
 pub fn protocol(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol").join(name);
     serde_json::from_str(&fs::read_to_string(path).expect("a file of the protocol")).expect("JSON")
 }
 
-/// Changes `message`, which keeps to the schema in `root`: fields are removed and added, words, limits and kinds of
-/// values exchanged. Fields that it lacks are added with their defaults and changed from there.
+/// Changes `message`, which conforms to the schema in `root`: fields are removed and added; enum values, limits and
+/// value types are replaced. Missing fields are first added with their defaults, then changed.
 pub fn changes(root: &Value, message: &Value) -> Vec<Changed> {
     let found = walk(root, root, message);
     found.into_iter().map(|(place, message, is_valid)| Changed { place, message, is_valid }).collect()

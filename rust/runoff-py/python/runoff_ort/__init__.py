@@ -1,4 +1,4 @@
-# ruff: noqa: D104 (the compiled module has the documentation, which is that of the stub next to this file)
+# ruff: noqa: D104 (the docstring comes from the compiled module, which copies it from the stub next to this file)
 from . import runoff_ort as _compiled
 from .runoff_ort import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""ONNX models in Python through a Rust core.
+"""Run ONNX models from Python through a Rust core.
 
 >>> import numpy as np, runoff_ort
 >>> session = runoff_ort.Session("double.onnx", threads=1)
@@ -7,40 +7,41 @@
 >>> session.run({"x": np.ones((1, 3), np.float32)})
 {'y': array([[2., 2., 2.]], dtype=float32)}
 
-ONNX Runtime's shared library is looked for in the environment variable ``RUNOFF_ORT_DYLIB`` (an absolute path), then in
-the installed `onnxruntime` package, which is found without being imported. It is loaded, and its environment made, when
-the first session is made; `load_runtime` and `create_environment` do so ahead of time.
+The environment variable ``RUNOFF_ORT_DYLIB`` selects ONNX Runtime's shared library by its absolute path. If it is not
+set, the library of the installed `onnxruntime` package is used, without importing the package. The first session loads
+the library and creates its environment; `load_runtime` and `create_environment` do this ahead of time.
 
-Every failure of this module is a `RunoffOrtError`, but for arguments of a wrong type, which are a `TypeError`, and for
-arrays that there is no memory for, which are a `MemoryError`. Most are one of Python's own exceptions as well: a
-`MissingFileError` is a `FileNotFoundError`, an `InvalidValueError` a `ValueError`. The GIL is released while a model is
-loaded or run and while images are decoded. Sub-interpreters cannot import this module.
+Every error is a `RunoffOrtError`, except a `TypeError` for an argument of the wrong type and a `MemoryError` if there
+is not enough memory for an array. Most subclasses also derive from a built-in exception: a `MissingFileError` is a
+`FileNotFoundError`, an `InvalidValueError` a `ValueError`. The GIL is released while a model is loaded or run and while
+images are decoded. Subinterpreters cannot import this module.
 
-``import runoff_ort.onnxruntime as ort`` has onnxruntime's own names, for code that is written for them.
+`runoff_ort.onnxruntime` is a drop-in for code that uses onnxruntime: ``import runoff_ort.onnxruntime as ort``.
 
 Tensors
 -------
-Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy's own types. A bfloat16 is that of the
-package `ml_dtypes`, which is imported when such a tensor comes out of a model. Strings go in as arrays of ``str``,
-``object`` or ``numpy.dtypes.StringDType`` and come out as arrays of ``object``.
+Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy dtypes. bfloat16 is the dtype of the
+package `ml_dtypes`, which is imported when a model returns such a tensor. String inputs are arrays of ``str``,
+``object`` or ``numpy.dtypes.StringDType``; string outputs are arrays of ``object``.
 
-An input is an array, or anything on the CPU with ``__dlpack__`` (PyTorch, JAX, ...), or a number, a string or a list of
-them, which becomes an array of the input's dtype and may lose precision, but no fraction and no digit. An array in C
-order, aligned and in native byte order is read where it is; any other is copied once, and so are strings. Where all
-inputs and outputs have fixed shapes of up to 4096 bytes, `Session.run` copies: that is quicker.
+An input is an array, any object on the CPU with ``__dlpack__`` (PyTorch, JAX, ...), or a number, a string or a list of
+them. Numbers, strings and lists are converted to the input's dtype: floats may be rounded, but a conversion that would
+drop a fraction or overflow an integer raises an error. An aligned, C-contiguous array in native byte order is read in
+place. Other arrays are copied once, and so are strings. If all inputs and outputs have fixed shapes of up to 4096
+bytes, `Session.run` copies them, which is faster.
 
-An output is a new array, writable, and stays valid after the session is gone. Large ones lie on ONNX Runtime's own
-memory, which is not copied; those of up to 4096 bytes on NumPy's.
+An output is a new, writable array that stays valid after the session is deleted. Outputs of up to 4096 bytes are
+copied; larger ones share ONNX Runtime's memory.
 
-An array is looked at once, and what it was then is used, whatever other threads or values do to its dtype, shape or
-strides. As long as it is in use, ``ndarray.resize`` raises an error, with ``refcheck=False`` too. Do not write to an
-input while a model runs: ONNX Runtime reads the memory with the GIL released. What frees memory under every reader, as
-``ndarray.__setstate__``, does so here.
+The dtype, shape and strides of an array are read once: changes by other threads or values do not affect the call. While
+an array is in use, ``ndarray.resize`` raises an error, even with ``refcheck=False``. Do not write to an input while a
+model runs: ONNX Runtime reads its memory with the GIL released. Methods that free an array's memory despite other
+references, such as ``ndarray.__setstate__``, are unsafe here too.
 
 Other values
 ------------
-A sequence is a list, a map is a dict, an optional without a value is None. Values of a map come out as Python's own
-numbers and strings. An empty list is accepted for a sequence of tensors only.
+Sequences are lists, maps are dicts, and an empty optional is None. Maps are returned with Python numbers and strings.
+An empty list is accepted only for a sequence of tensors.
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
@@ -104,21 +105,21 @@ _Kind: TypeAlias = Literal[
 ]
 
 JPEG_DECODER: Final[str]
-"""What decodes JPEG files, with its version, and ``SIMD`` or ``scalar``: how it was built."""
+"""The JPEG decoder and its version, with ``SIMD`` or ``scalar`` for how it was built."""
 __version__: Final[str]
 """Version of this package."""
 
 PROFILES: dict[str, dict[str, object]]
-"""Settings that each profile decides, by the names of `Session`'s parameters. A copy: changing it changes no profile.
+"""Settings of each profile, by the names of `Session`'s parameters. This is a copy: changing it has no effect.
 
-``default`` decides nothing; ``cold`` is best for one short process; ``latency`` is best for many calls.
+``default`` sets nothing; ``cold`` is best for one short process; ``latency`` is best for many calls.
 
 >>> runoff_ort.PROFILES["cold"]["arena"]
 False
 """
 
 class RunoffOrtError(RuntimeError):
-    """A failure with a hint.
+    """Base class of this module's errors, with a kind and a hint.
 
     >>> try:
     ...     runoff_ort.Session("nowhere.onnx")
@@ -128,9 +129,9 @@ class RunoffOrtError(RuntimeError):
     """
 
     kind: _Kind
-    """Kind of failure: one of the runner protocol's, or ``timed-out`` or ``cancelled`` for a run that was ended."""
+    """Kind of failure: one of the runner protocol's, or ``timed-out`` or ``cancelled`` for a run that was stopped."""
     message: str
-    """What went wrong, and which file or argument is at fault."""
+    """Cause of the failure, with the file or argument at fault."""
     hint: str
     """What to do next; empty if the message already says it."""
 
@@ -148,14 +149,14 @@ class NoSpaceError(RunoffOrtError, OSError):
     """The disk is full: ``no-space``."""
 
 class RuntimeMissingError(RunoffOrtError, ImportError):
-    """ONNX Runtime's library is missing, is not one, or is too old: ``runtime-missing``."""
+    """ONNX Runtime's library is missing, invalid or too old: ``runtime-missing``."""
 
 class RunTimeoutError(RunoffOrtError, TimeoutError):
     """A run took longer than its timeout: ``timed-out``."""
 
 @final
 class TensorInfo:
-    """An input or output of a model. Those with equal parts are equal."""
+    """An input or output of a model. Instances with equal attributes compare equal."""
 
     @property
     def name(self) -> str:
@@ -163,25 +164,26 @@ class TensorInfo:
 
     @property
     def dtype(self) -> str:
-        """NumPy's name of the element type, ``bfloat16`` or ``str``; of other values ONNX's words.
+        """Element type: a NumPy dtype name, ``bfloat16`` or ``str``.
 
-        Such words are ``seq(tensor(float))``, ``map(int64,tensor(float))`` and ``optional(tensor(float))``.
+        For other values, the ONNX type: ``seq(tensor(float))``, ``map(int64,tensor(float))`` or
+        ``optional(tensor(float))``.
         """
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Sides; None is a dynamic one. Empty for scalars, for an unknown rank, and for what is not a tensor."""
+        """Dimensions, None if dynamic. Empty for scalars, for an unknown rank and for values other than tensors."""
 
     @property
     def dimensions(self) -> tuple[str | None, ...]:
-        """Names of dynamic sides that have one, as ``batch``; None elsewhere. As long as `shape`."""
+        """Names of the dimensions, such as ``batch``; None if fixed or unnamed. Same length as `shape`."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Metadata:
-    """What the model's maker wrote into it; texts are empty where nothing was. Those with equal parts are equal."""
+    """Metadata stored in the model; missing strings are empty. Instances with equal attributes compare equal."""
 
     @property
     def producer(self) -> str:
@@ -193,29 +195,29 @@ class Metadata:
 
     @property
     def domain(self) -> str:
-        """Domain of the model, as in ``org.example``."""
+        """Domain of the model, such as ``org.example``."""
 
     @property
     def description(self) -> str:
-        """What the model is for."""
+        """Description of the model."""
 
     @property
     def version(self) -> int:
-        """The model's own version; 0 where none was written."""
+        """Version of the model; 0 if it has none."""
 
     @property
     def custom(self) -> dict[str, str]:
-        """Anything else, by key."""
+        """Custom metadata, by key."""
 
     def __eq__(self, other: object, /) -> bool: ...
 
 @type_check_only
 class PreprocessSpec(TypedDict):
-    """From pixels to tensor. This class exists for type checkers only: pass a plain dict.
+    """Preprocessing, from pixels to tensor. This class exists for type checkers only: pass a plain dict.
 
-    The shorter side is resized to `resize` (the longer one to ``resize * longer // shorter``), a square of `crop`
-    pixels is cut from the middle, and every channel becomes ``(pixel - mean) / std``; `mean` and `std` are in pixel
-    units (0 to 255).
+    The shorter side is resized to `resize` pixels, the longer one to ``resize * longer // shorter``. Then a square of
+    `crop` pixels is cut from the centre, and each channel becomes ``(pixel - mean) / std``. `mean` and `std` are in
+    pixel units (0 to 255).
     """
 
     resize: int
@@ -226,53 +228,54 @@ class PreprocessSpec(TypedDict):
 
 @final
 class Session:
-    """A model, loaded and ready. Any number of threads may call it at once.
+    """A loaded model. Any number of threads can call it concurrently.
 
     Parameters
     ----------
     path
-        An ONNX file, or one that `prepare` made, which is memory-mapped and used in place: do not change that while a
-        session lives. Weights in other files are read from the model's own folder only. Or the content of such a file,
-        as bytes or another buffer; it is copied.
+        An ONNX file, or a file written by `prepare`, which is memory-mapped and used in place: do not change it while
+        the session exists. External weights must be in the model's folder. Alternatively the content of such a file, as
+        bytes or another buffer, which is copied.
     profile
-        Settings by name, see `PROFILES`. What is given by name below departs from it.
+        Name of a profile, see `PROFILES`. The arguments below override it.
     threads
-        Threads that compute one operation, 1 to 1024; None lets ONNX Runtime use all cores.
+        Threads per operation (intra-op), 1 to 1024. None lets ONNX Runtime use all cores.
     inter_threads
-        Threads that run independent operations side by side, 1 to 1024, with ``execution="parallel"``.
+        Threads that run independent operations concurrently (inter-op), 1 to 1024, with ``execution="parallel"``.
     optimization
         Graph optimisation level.
     spinning
-        Whether waiting worker threads burn CPU to answer sooner.
+        Whether idle worker threads spin, which lowers latency but burns CPU.
     arena
         Whether the CPU memory arena is used.
     prepacking
         Whether weights are repacked for the CPU when the model is loaded.
     execution
-        Order in which operations run.
+        Whether operations run one after another or in parallel.
     provider
-        Execution provider, one of `providers`; another is an error that names what is missing. With any but ``cpu``,
-        all of the model runs on it, or the session is not made. ``cuda`` and ``tensorrt`` use the first NVIDIA GPU;
-        what TensorRT leaves is CUDA's. TF32 is off where ONNX Runtime decides; cuDNN and TensorRT compute float32
-        without it when the environment variable ``NVIDIA_TF32_OVERRIDE=0`` is set before the first session. NVIDIA's
-        libraries are looked for in its packages next to onnxruntime's, then where the system looks.
+        Execution provider, one of `providers`. If it is unavailable, the error lists what is missing. With any provider
+        other than ``cpu``, the entire model runs on that provider, or creating the session fails. ``cuda`` and
+        ``tensorrt`` use the first NVIDIA GPU; CUDA runs the operations that TensorRT does not support. ONNX Runtime's
+        own TF32 option is off. To disable TF32 in cuDNN and TensorRT as well, set the environment variable
+        ``NVIDIA_TF32_OVERRIDE=0`` before the first session. NVIDIA's libraries are loaded from the NVIDIA packages next
+        to onnxruntime, or else from the system's search path.
     precision
-        Number format that the model computes in.
+        Numeric precision of the computation.
     batch
-        Items per call, 1 to 2^31 - 1, for all providers but ``cpu``: what a dimension called ``batch`` is fixed at, so
-        that no operation on shapes is left over for the CPU. On the CPU a session takes any number of items.
+        Items per call, 1 to 2^31 - 1, for providers other than ``cpu``: dimensions named ``batch`` are fixed at this
+        size, so no shape operations remain for the CPU. With ``cpu``, a session takes any number of items.
     force_spinning_stop
-        Whether worker threads that spin stop when the last run under way ends, instead of spinning on for the next one:
-        for a process that shares its cores and calls in bursts.
+        Whether worker threads stop spinning when the last concurrent run ends, instead of waiting for the next one. Use
+        it in a process that shares its cores and calls the model in bursts.
     config
-        Entries of ONNX Runtime's session configuration, ``{"session.set_denormal_as_zero": "1"}``; one that it does not
-        know it ignores. They come last, and overrule what is above.
+        Entries of ONNX Runtime's session configuration, such as ``{"session.set_denormal_as_zero": "1"}``. They are
+        applied last and override the arguments above. ONNX Runtime ignores unknown entries.
     dimensions
-        Sizes for dynamic dimensions, by their names: the graph is optimised for them.
+        Sizes of dynamic dimensions, by name. The graph is optimised for them.
     log_level
-        How much ONNX Runtime prints to stderr for this session; by default nothing, or what ``ORT_LOG`` says.
+        How much ONNX Runtime logs to stderr for this session. The default is ``ORT_LOG``, or nothing if it is not set.
     profiling
-        Begin of the name of a file that gets the times of all operations: see `end_profiling`.
+        Prefix of the name of a file that receives the duration of every operation, see `end_profiling`.
     providers
         Execution providers in order of preference, instead of `provider`: names, or pairs of a name and options with
         ONNX Runtime's names, as in ``[("cuda", {"device_id": 1, "gpu_mem_limit": 2**30}), "cpu"]``. Each provider
@@ -284,14 +287,15 @@ class Session:
     Raises
     ------
     TypeError
-        When an argument is of a wrong type.
+        An argument is of the wrong type.
     RunoffOrtError
         `kind` is ``runtime-missing``, ``model-missing``, ``model-unreadable``, ``provider-unavailable``,
         ``bad-request`` or ``runtime-failed``.
 
     Notes
     -----
-    A setting that is None has the profile's value, or else ONNX Runtime's default.
+    Except for `threads`, a setting of None takes the profile's value, or ONNX Runtime's default if the profile does not
+    set it.
 
     Examples
     --------
@@ -299,7 +303,7 @@ class Session:
     >>> [output.name for output in session.outputs]
     ['y']
 
-    Next to an event loop:
+    With an event loop:
 
     >>> import asyncio
     >>> async def answer(x):
@@ -332,17 +336,17 @@ class Session:
         custom_op_libraries: Sequence[_Path] | None = None,
     ) -> Session: ...
     def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str]], dict[str, Any]]:
-        """Return the absolute path of the file and the settings, with which pickle makes a session elsewhere.
+        """Return the absolute path of the file and the settings, from which pickle creates the session again.
 
         Raises
         ------
         TypeError
-            When the session was made of bytes.
+            The session was created from bytes.
         """
 
     @property
     def inputs(self) -> list[TensorInfo]:
-        """Inputs that the model needs, in the order of the graph."""
+        """Inputs of the model, in graph order. Initialisers that can be overridden are not listed."""
 
     @property
     def overridable_initializers(self) -> list[TensorInfo]:
@@ -354,19 +358,19 @@ class Session:
 
     @property
     def outputs(self) -> list[TensorInfo]:
-        """Outputs, in the order of the graph."""
+        """Outputs of the model, in graph order."""
 
     @property
     def metadata(self) -> Metadata:
-        """What the model's maker wrote into it."""
+        """Metadata stored in the model."""
 
     @property
     def device(self) -> str | None:
-        """The GPU that computes, as ``NVIDIA H100 80GB HBM3 (0), driver 580.65.06``; None for the CPU."""
+        """The GPU in use, such as ``NVIDIA H100 80GB HBM3 (0), driver 580.65.06``; None on the CPU."""
 
     @property
     def threads(self) -> int | None:
-        """Threads that compute, counted after the session was made; None where they are not counted, and on a GPU."""
+        """Compute threads, counted when the session was created; None on a GPU or if the system does not count them."""
 
     def run(
         self,
@@ -381,33 +385,33 @@ class Session:
         Parameters
         ----------
         feeds
-            A value for each input, by name, of the dtype and shape that the model takes. An initialiser that the model
-            lists among its inputs may be given too; an optional input may be left out or None.
+            A value for each input, by name, with the dtype and shape that the model expects. Initialisers that the
+            model lists among its inputs can be overridden. An optional input can be omitted or None.
         outputs
-            Names of the outputs that are returned, at least one; ONNX Runtime computes the whole graph all the same.
-            None means all.
+            Names of the outputs to return, at least one. None returns all. ONNX Runtime computes the entire graph in
+            either case.
         timeout
-            Seconds after which the run is ended: not before the operation that is under way is done.
+            Time limit in seconds. The run stops when the operation in progress is done.
         options
-            Options of the run, through which another thread can cancel it. Not together with `timeout`.
+            Options of the run, which also let another thread cancel it. Cannot be combined with `timeout`.
 
         Notes
         -----
-        All arrays are in the host's memory. On a GPU, ONNX Runtime copies inputs there and outputs back in each call of
-        `run` and of `run_into`, and in each run of a `Binding`; `on_device` keeps the memory there between calls.
+        All arrays are in host memory. On a GPU, each call of `run` and `run_into` and each run of a `Binding` copies
+        inputs to the device and outputs back. `on_device` keeps buffers on the device between calls.
 
         Returns
         -------
         dict
-            A new value for each wanted output, by name: in the order of `outputs`, or that of the graph.
+            A new value for each requested output, by name, in the order of `outputs` or of the graph.
 
         Raises
         ------
         TypeError
-            When a value is not an array of the input's dtype, or no list or dict where the model takes one.
+            A value does not have the input's dtype, or is not a list or dict although the model expects one.
         RunoffOrtError
-            `kind` is ``model-mismatch`` when names, ranks or sides do not fit, ``bad-request`` when `outputs` is
-            empty, ``runtime-failed`` when the model fails, ``timed-out`` or ``cancelled`` when the run was ended.
+            `kind` is ``model-mismatch`` if names, ranks or dimensions do not match, ``bad-request`` if `outputs` is
+            empty, ``runtime-failed`` if the model fails, ``timed-out`` or ``cancelled`` if the run was stopped.
 
         Examples
         --------
@@ -464,27 +468,27 @@ class Session:
         timeout: SupportsFloat | None = None,
         options: RunOptions | None = None,
     ) -> None:
-        """Run the model once, and write outputs into arrays that are there already.
+        """Run the model once and write the outputs into existing arrays.
 
         Parameters
         ----------
         feeds
-            As in `run`.
+            See `run`.
         outputs
-            An array for each output that is wanted, by name, at least one: writable, C-contiguous, aligned, in native
-            byte order, of the output's dtype and shape. They share no memory with each other or with an input. Do not
-            use them elsewhere while the model runs. Outputs of strings, lists and dicts cannot be written into, nor
-            those that are an input passed on.
+            An array for each requested output, by name, at least one. Arrays must be writable, C-contiguous, aligned,
+            in native byte order, and of the output's dtype and shape. They must not share memory with each other or
+            with an input, or be used elsewhere while the model runs. Strings, lists and dicts are not supported, nor
+            are outputs that the model passes through from an input.
         timeout, options
-            As in `run`. What a run that is ended has written is undefined.
+            See `run`. If the run is stopped, the contents of the arrays are undefined.
 
         Raises
         ------
         TypeError
-            As `run` does; when an array is not C-contiguous, aligned and in native byte order.
+            See `run`; or an array is not C-contiguous, aligned and in native byte order.
         RunoffOrtError
-            As `run` does; `kind` is ``bad-request`` when an array is read-only or shares memory, ``model-mismatch``
-            when it cannot be of the right shape, ``runtime-failed`` when only the run shows that it is not.
+            See `run`. `kind` is ``bad-request`` if an array is read-only or shares memory, ``model-mismatch`` if its
+            shape cannot match, ``runtime-failed`` if the mismatch only shows during the run.
 
         Examples
         --------
@@ -495,41 +499,41 @@ class Session:
         """
 
     def bind(self, feeds: Mapping[str, _Array], outputs: Mapping[str, _Array] | None = None) -> Binding:
-        """Bind inputs and outputs for repeated calls, which check and convert nothing.
+        """Bind inputs and outputs for repeated calls, which skip all checks and conversions.
 
         Parameters
         ----------
         feeds
-            An array for each input, by name: C-contiguous, aligned, in native byte order, of the input's dtype and
+            An array for each input, by name: C-contiguous, aligned, in native byte order, and of the input's dtype and
             shape. Strings, lists and dicts cannot be bound.
         outputs
-            Arrays for outputs as in `run_into`. Outputs that are not named are allocated at each run.
+            Arrays for outputs, see `run_into`. Outputs without an array are allocated in each run.
 
         Raises
         ------
         TypeError, RunoffOrtError
-            As `run_into` does.
+            See `run_into`.
         """
 
     def on_device(self) -> DeviceBinding:
-        """Make room for inputs and outputs in the memory of the session's device, for repeated calls.
+        """Allocate inputs and outputs in the memory of the session's device, for repeated calls.
 
         Raises
         ------
         RunoffOrtError
-            `kind` is ``model-mismatch`` when an input or output is no tensor of numbers, ``runtime-failed`` when there
-            is not enough memory.
+            `kind` is ``model-mismatch`` if an input or output is not a numeric tensor, ``runtime-failed`` if there is
+            not enough memory.
         """
 
     def end_profiling(self) -> str:
-        """End the profile that the session was made with, and return the path of its file, in Chrome's trace format.
+        """Stop profiling and return the path of the profile, a file in Chrome's trace format.
 
-        Runs that are under way meanwhile may be missing from it, and later ones are.
+        Runs in progress may be missing from the profile; later runs are not recorded.
 
         Raises
         ------
         InvalidValueError
-            When no profile is being written.
+            Profiling is not active.
         """
 
     def classify(
@@ -542,9 +546,9 @@ class Session:
         image_path
             A JPEG, PNG, WebP, BMP or TIFF file.
         preprocess
-            How the image becomes the model's input, float32 of shape ``[1, 3, crop, crop]``.
+            Preprocessing of the image to the model's input, float32 of shape ``[1, 3, crop, crop]``.
         top
-            How many classes are returned.
+            Number of classes to return.
 
         Returns
         -------
@@ -554,7 +558,7 @@ class Session:
         Raises
         ------
         RunoffOrtError
-            As `preprocess` and `run` do.
+            See `preprocess` and `run`.
         """
 
     def classify_batch(
@@ -564,41 +568,41 @@ class Session:
         top: int = 5,
         batch: int | None = None,
     ) -> list[list[tuple[int, float]]]:
-        """Classify images in files, some of them in one inference.
+        """Classify the images in files, in batches.
 
         Parameters
         ----------
         image_paths
             JPEG, PNG, WebP, BMP or TIFF files.
         preprocess
-            How images become the model's input, float32 of shape ``[batch, 3, crop, crop]``.
+            Preprocessing of the images to the model's input, float32 of shape ``[batch, 3, crop, crop]``.
         top
-            How many classes are returned for each image.
+            Number of classes to return for each image.
         batch
-            Images in one inference, 1 or more; None means all. Memory grows with it. A model whose input has a
-            fixed first side gets that many, whatever `batch` is; its last batch is filled up with the last image.
+            Images per inference, at least 1; None means all. Memory use grows with it. If the first dimension of the
+            model's input is fixed, it overrides `batch`, and the last batch is padded with the last image.
 
         Returns
         -------
         list
-            For each image what `classify` returns.
+            The result of `classify` for each image.
 
         Raises
         ------
         RunoffOrtError
-            As `classify` does, for the first image that fails.
+            See `classify`; raised for the first image that fails.
         """
 
 @final
 class RunOptions:
-    """Options of one run or several, and a handle to end them.
+    """Options of one or more runs, and a handle to cancel them.
 
     Parameters
     ----------
     config
-        Entries of ONNX Runtime's run configuration; one that it does not know it ignores.
+        Entries of ONNX Runtime's run configuration. ONNX Runtime ignores unknown entries.
     log_level
-        How much ONNX Runtime prints to stderr for these runs.
+        How much ONNX Runtime logs to stderr for these runs.
     tag
         Name of the runs in the log.
 
@@ -620,24 +624,24 @@ class RunOptions:
         cls, *, config: Mapping[str, str] | None = None, log_level: _LogLevel | None = None, tag: str | None = None
     ) -> RunOptions: ...
     def cancel(self) -> None:
-        """End the runs with these options, in whatever threads, and let none begin until `reset`.
+        """Cancel all runs with these options, in any thread, and reject new ones until `reset`.
 
-        A run ends when the operation that is under way is done.
+        A run stops when the operation in progress is done.
         """
 
     def reset(self) -> None:
-        """Let later runs with these options go to their end."""
+        """Allow new runs with these options after `cancel`."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether `cancel` was called, and `reset` not since."""
+        """Whether `cancel` was called, without a `reset` since."""
 
 @final
 class Binding:
-    """Inputs and outputs bound to a session, for repeated calls. `Session.bind` makes one.
+    """Inputs and outputs bound to a session for repeated calls, created by `Session.bind`.
 
-    The arrays are read and written in place at each run: change the elements of the inputs between runs. A binding runs
-    one call at a time, and a second thread waits: make one for each thread.
+    Each run reads and writes the arrays in place: change the elements of the inputs between runs. A binding runs one
+    call at a time, and other threads wait: create one per thread.
 
     Examples
     --------
@@ -655,12 +659,12 @@ class Binding:
         Returns
         -------
         dict
-            All outputs, by name, in the order of the graph: the bound arrays themselves, and new values for others.
+            All outputs, by name, in graph order: the bound arrays themselves, and new values for the others.
 
         Raises
         ------
         RunoffOrtError
-            `kind` is ``runtime-failed`` when the model fails.
+            `kind` is ``runtime-failed`` if the model fails.
         """
 
     @property
@@ -673,12 +677,12 @@ class Binding:
 
 @final
 class DeviceBinding:
-    """Inputs and outputs in the memory of the session's device. `Session.on_device` makes one.
+    """Inputs and outputs in the memory of the session's device, created by `Session.on_device`.
 
-    Memory is allocated when it is made if the model's shapes are fixed, else by the first `copy_in`, and again only
-    when shapes change; an output whose shape does not follow from those of the inputs is allocated in each `compute`.
-    Each step returns when the device has done it, so steps can be timed apart. Steps of one binding wait for each
-    other: make one for each thread. With the provider ``cpu`` the device is the host.
+    If the model's shapes are fixed, memory is allocated on creation; otherwise the first `copy_in` allocates it, and a
+    later one only if shapes change. Outputs whose shape cannot be derived from the inputs are allocated in each
+    `compute`. Each method returns when the device is done, so the steps can be timed separately. The methods of one
+    binding run one at a time: create one binding per thread. With the provider ``cpu``, the device is the host.
 
     Examples
     --------
@@ -695,37 +699,37 @@ class DeviceBinding:
         Parameters
         ----------
         feeds
-            An array for each input, by name, of the dtype and shape that the model takes. It may be changed afterwards.
-            On a GPU, a C-contiguous tensor with ``__dlpack__`` that is already in the memory of GPU 0 is copied there,
-            without a detour through the host's memory.
+            An array for each input, by name, with the dtype and shape that the model expects. It can be changed
+            afterwards. On a GPU, a C-contiguous tensor with ``__dlpack__`` in the memory of GPU 0 is copied on the
+            GPU, not through host memory.
 
         Raises
         ------
         TypeError, RunoffOrtError
-            As `Session.run` does.
+            See `Session.run`.
         """
 
     def compute(self) -> None:
-        """Run the model on what was copied in.
+        """Run the model on the inputs on the device.
 
         Raises
         ------
         RunoffOrtError
-            `kind` is ``runtime-failed`` when the model fails, or nothing was copied in.
+            `kind` is ``runtime-failed`` if the model fails or `copy_in` was not called.
         """
 
     def copy_out(self) -> dict[str, _Array]:
-        """Copy the outputs that were computed last from the device.
+        """Copy the outputs of the last `compute` from the device.
 
         Returns
         -------
         dict
-            A new array for each output, by name, in the order of the graph.
+            A new array for each output, by name, in graph order.
 
         Raises
         ------
         RunoffOrtError
-            `kind` is ``runtime-failed`` when nothing was computed.
+            `kind` is ``runtime-failed`` if `compute` was not called.
         """
 
     def outputs(self) -> dict[str, DeviceTensor]:
@@ -806,16 +810,16 @@ def preprocess(
     Parameters
     ----------
     paths
-        JPEG, PNG, WebP, BMP or TIFF files. The orientation (EXIF) is applied, colour profiles are not; transparency
-        is dropped. Of 16 bits per channel the upper 8 are used.
+        JPEG, PNG, WebP, BMP or TIFF files. The EXIF orientation is applied, colour profiles are ignored, and
+        transparency is dropped. With 16 bits per channel, the upper 8 are used.
     resize, crop, interpolation, mean, std
-        See `PreprocessSpec`. Sides are 1 to 16384 pixels.
+        See `PreprocessSpec`. Sizes are 1 to 16384 pixels.
 
     Returns
     -------
     numpy.ndarray
-        float32 of shape ``[len(paths), 3, crop, crop]``, RGB. Before normalisation it is within 2 of 255 of what
-        Pillow's `resize` with ``box`` gives: both decode with libjpeg-turbo, and only the resizers round apart.
+        float32 of shape ``[len(paths), 3, crop, crop]``, RGB. Before normalisation, pixels are within 2 of 255 of the
+        result of Pillow's `resize` with ``box``: both decode with libjpeg-turbo, but their resizers round differently.
 
     Raises
     ------
@@ -824,17 +828,17 @@ def preprocess(
     """
 
 def prepare(path: _Path, folder: _Path | None = None) -> str:
-    """Prepare a model for this machine: optimised, and saved in ONNX Runtime's own format, which loads fastest.
+    """Optimise a model for this machine and save it in ONNX Runtime's own format, which loads fastest.
 
-    The file is named after the model's SHA-256, ONNX Runtime's version and build, and the CPU: when one of them has
-    changed another is made, and otherwise it is found again. Use it on this machine only.
+    The file is named after the model's SHA-256, ONNX Runtime's version and build, and the CPU. It is reused until one
+    of them changes. Use it only on this machine.
 
     Parameters
     ----------
     path
         An ONNX file.
     folder
-        Where prepared models are kept; made where it is missing. Default: ``$RUNOFF_CACHE``, else
+        Folder for prepared models, created if it is missing. The default is ``$RUNOFF_CACHE``, else
         ``$XDG_CACHE_HOME/runoff``, else ``~/.cache/runoff``.
 
     Returns
@@ -845,8 +849,8 @@ def prepare(path: _Path, folder: _Path | None = None) -> str:
     Raises
     ------
     RunoffOrtError
-        `kind` is ``model-missing``, ``model-unreadable``, ``runtime-missing``, ``no-space``, ``internal`` when the
-        folder cannot be written to, or ``bad-request`` when none is known.
+        `kind` is ``model-missing``, ``model-unreadable``, ``runtime-missing``, ``no-space``, ``internal`` if the folder
+        cannot be written to, or ``bad-request`` if there is no default folder.
 
     Examples
     --------
@@ -856,18 +860,19 @@ def prepare(path: _Path, folder: _Path | None = None) -> str:
     """
 
 def load_runtime() -> None:
-    """Load ONNX Runtime's shared library, unless that was done already.
+    """Load ONNX Runtime's shared library if it is not loaded yet.
 
     Raises
     ------
     RunoffOrtError
-        `kind` is ``runtime-missing`` if it is missing, is not ONNX Runtime, or is too old.
+        `kind` is ``runtime-missing`` if the library is missing, is not ONNX Runtime, or is too old.
     """
 
 def create_environment() -> None:
-    """Create ONNX Runtime's environment, unless that was done already; loads the library first.
+    """Create ONNX Runtime's environment if it does not exist yet; loads the library first.
 
-    Telemetry is off, whether ``ORT_DISABLE_TELEMETRY`` is set or not: nothing is recorded, and no network opened.
+    Telemetry is off, whether or not ``ORT_DISABLE_TELEMETRY`` is set: nothing is recorded, and no network connection is
+    opened.
 
     Raises
     ------
@@ -878,13 +883,15 @@ def create_environment() -> None:
 make_environment = create_environment
 
 def runtime_version() -> str:
-    """Return the version of the loaded library, as in ``1.32.0``; loads it first."""
+    """Return the library's version, such as ``1.32.0``; loads the library first."""
 
 def runtime_build() -> str:
-    """Return how the loaded library was built, in its own words; loads it first."""
+    """Return the library's own description of its build; loads the library first."""
 
 def unavailable_providers() -> dict[str, str]:
-    """Return the reasons why ``cuda`` and ``tensorrt`` are unavailable, by name; loads the library first.
+    """Return the reason why ``cuda`` or ``tensorrt`` is unavailable, by name; loads the library first.
+
+    Providers that are available are not included.
 
     Raises
     ------
@@ -900,14 +907,14 @@ def unavailable_providers() -> dict[str, str]:
 lacking = unavailable_providers
 
 def library_path() -> str:
-    """Return the absolute path that the library was loaded from; loads it first."""
+    """Return the absolute path of the library; loads the library first."""
 
 def providers() -> list[str]:
-    """Return the providers that are available, by the names that `Session` takes; loads the library first.
+    """Return the names of the available providers, for use with `Session`; loads the library first.
 
-    ``cpu`` always is. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be; `unavailable_providers` returns why they
-    are not. On a Mac ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne`` may be: Core ML on all compute units,
-    or on the CPU alone, with the GPU, with the Neural Engine.
+    ``cpu`` is always available. With an NVIDIA GPU, ``cuda`` and ``tensorrt`` may be available; if not,
+    `unavailable_providers` returns the reason. On a Mac, ``coreml``, ``coreml-cpu``, ``coreml-gpu`` and ``coreml-ne``
+    may be available: Core ML on all compute units, on the CPU only, on CPU and GPU, or on CPU and Neural Engine.
 
     Raises
     ------

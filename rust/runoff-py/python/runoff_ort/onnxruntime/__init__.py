@@ -1,10 +1,10 @@
 """A drop-in for code that uses onnxruntime: ``import runoff_ort.onnxruntime as ort``.
 
-Sessions, options, I/O binding and values in the host's memory have onnxruntime's names, arguments and results. Whatever
-else onnxruntime has raises a `NotImplementedError` that names it. Errors are those of `runoff_ort`: a `ValueError` for
-arguments, names and shapes, a `TypeError` for an array of another dtype, a `RuntimeError` for the rest.
+Sessions, options, I/O binding and values in host memory have onnxruntime's names, arguments and results. Any other part
+of onnxruntime's API raises a `NotImplementedError` that names it. Errors are those of `runoff_ort`: a `ValueError` for
+arguments, names and shapes, a `TypeError` for an array of the wrong dtype, a `RuntimeError` for everything else.
 
-If `providers` does not name the CPU's, the whole model runs on the others, or the session is not made: there is no
+If `providers` does not name the CPU's, the entire model runs on the others, or creating the session fails: there is no
 fallback to the CPU.
 
 >>> import numpy as np
@@ -61,7 +61,7 @@ _log_level: list[LogLevel] = []
 
 
 class InferenceSession:
-    """A model, loaded and ready.
+    """A loaded model.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class InferenceSession:
         Names in order of preference, or pairs of name and options. Each computes the operations that it supports and
         that those before it left.
     kwargs
-        ``enable_fallback`` is accepted, and does nothing.
+        ``enable_fallback`` is accepted and has no effect.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class InferenceSession:
         input_feed: Mapping[str, Any],
         run_options: RunOptions | None = None,
     ) -> list[Any]:
-        """Run the model once; return the wanted outputs, or all, in their order."""
+        """Run the model once; return the requested outputs in that order, or all."""
         feeds = {name: value._value if isinstance(value, OrtValue) else value for name, value in input_feed.items()}  # noqa: SLF001
         handle = None if run_options is None else run_options.handle()
         outputs = self._session.run(feeds, output_names or None, options=handle)
@@ -148,7 +148,7 @@ class InferenceSession:
         input_dict_ort_values: Mapping[str, OrtValue],
         run_options: RunOptions | None = None,
     ) -> list[OrtValue]:
-        """Run the model once, from values to values."""
+        """Run the model once, with `OrtValue` inputs and outputs."""
         return [OrtValue(value) for value in self.run(output_names, input_dict_ort_values, run_options)]
 
     def io_binding(self) -> IOBinding:
@@ -156,18 +156,18 @@ class InferenceSession:
         return IOBinding(self)
 
     def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
-        """Run the model once, on what is bound."""
+        """Run the model once on the bound inputs and outputs."""
         if iobinding._session is not self:  # noqa: SLF001
             message = "IOBinding must be used with the session that created it."
             raise ValueError(message)
         iobinding.run(self._session, None if run_options is None else run_options.handle())
 
     def get_inputs(self) -> list[NodeArg]:
-        """Return the inputs, in the order of the graph."""
+        """Return the inputs, in graph order."""
         return [NodeArg.of(info) for info in self._session.inputs]
 
     def get_outputs(self) -> list[NodeArg]:
-        """Return the outputs, in the order of the graph."""
+        """Return the outputs, in graph order."""
         return [NodeArg.of(info) for info in self._session.outputs]
 
     def get_overridable_initializers(self) -> list[NodeArg]:
@@ -175,14 +175,14 @@ class InferenceSession:
         return [NodeArg.of(info) for info in self._session.overridable_initializers]
 
     def get_modelmeta(self) -> ModelMetadata:
-        """Return what the model's maker wrote into it."""
+        """Return the metadata stored in the model."""
         found = self._session.metadata
         return ModelMetadata(
             found.producer, found.graph, found.domain, found.description, found.version, dict(found.custom)
         )
 
     def get_session_options(self) -> SessionOptions:
-        """Return the options."""
+        """Return the options of the session."""
         return self._options
 
     def get_providers(self) -> list[str]:
@@ -195,17 +195,17 @@ class InferenceSession:
         return {**rest, _providers.CPU: {}}
 
     def set_providers(self, providers: Any = None, provider_options: Any = None) -> None:
-        """Load the model again, for other providers."""
+        """Load the model again with other providers."""
         self._load(providers, provider_options)
 
     def enable_fallback(self) -> None:
-        """Do nothing: a provider that fails is an error."""
+        """Do nothing: there is no fallback; a failing provider raises an error."""
 
     def disable_fallback(self) -> None:
-        """Do nothing: a provider that fails is an error."""
+        """Do nothing: there is no fallback; a failing provider raises an error."""
 
     def end_profiling(self) -> str:
-        """Return the path of the profile."""
+        """Stop profiling and return the path of the profile."""
         return self._session.end_profiling()
 
 
@@ -215,12 +215,12 @@ def get_available_providers() -> list[str]:
 
 
 def get_device() -> str:
-    """Return ``GPU`` if a provider for one can be used, else ``CPU``."""
+    """Return ``GPU`` if a GPU provider is available, else ``CPU``."""
     return "GPU" if {"cuda", "tensorrt"} & set(runoff_ort.providers()) else "CPU"
 
 
 def get_build_info() -> str:
-    """Return how the library was built."""
+    """Return the library's description of its build."""
     return runoff_ort.runtime_build()
 
 
@@ -230,12 +230,12 @@ def get_version_string() -> str:
 
 
 def set_default_logger_severity(severity: int) -> None:
-    """Set the level of the log for sessions whose options have none: 0 is verbose, 4 is fatal."""
+    """Set the default log level, from 0 (verbose) to 4 (fatal), for sessions that do not set one."""
     _log_level[:] = [LEVELS[severity]]
 
 
 def disable_telemetry_events() -> None:
-    """Do nothing: telemetry is off."""
+    """Do nothing: telemetry is always off."""
 
 
 def __getattr__(name: str) -> str:

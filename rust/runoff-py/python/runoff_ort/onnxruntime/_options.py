@@ -12,17 +12,17 @@ LEVELS: tuple[LogLevel, ...] = ("verbose", "info", "warning", "error", "fatal")
 
 
 class UnsupportedError(NotImplementedError, AttributeError):
-    """Something that onnxruntime has, and this module has not."""
+    """A part of onnxruntime's API that this module does not support."""
 
 
 def unsupported(name: str) -> NoReturn:
-    """Raise an error that names what is missing."""
+    """Raise an `UnsupportedError` for the attribute `name`."""
     message = f"runoff_ort.onnxruntime has no {name}: use the package onnxruntime for it"
     raise UnsupportedError(message)
 
 
 class GraphOptimizationLevel(IntEnum):
-    """How far a graph is optimised."""
+    """Graph optimisation level."""
 
     ORT_DISABLE_ALL = 0
     ORT_ENABLE_BASIC = 1
@@ -32,14 +32,14 @@ class GraphOptimizationLevel(IntEnum):
 
 
 class ExecutionMode(IntEnum):
-    """Order in which operations run."""
+    """Whether operations run one after another or in parallel."""
 
     ORT_SEQUENTIAL = 0
     ORT_PARALLEL = 1
 
 
 class ExecutionOrder(IntEnum):
-    """Order of a sequential run; only DEFAULT can be set."""
+    """Order of operations in a sequential run; only DEFAULT is supported."""
 
     DEFAULT = 0
     PRIORITY_BASED = 1
@@ -55,7 +55,7 @@ OPTIMIZATIONS = {
 
 
 class _Options:
-    """Attributes with defaults: those of `FIXED` can be read, and set to what they are."""
+    """Attributes with defaults. Those in `FIXED` can be read, and set only to their default."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {}
     FIXED: ClassVar[dict[str, Any]] = {}
@@ -81,7 +81,7 @@ class _Options:
 
     @property
     def log_level(self) -> LogLevel | None:
-        """The word for `log_severity_level`."""
+        """Name of `log_severity_level`, or None for the default."""
         level = self._values["log_severity_level"]
         if level not in range(-1, len(LEVELS)):
             message = f"log_severity_level is {level!r}, not from -1 to {len(LEVELS) - 1}"
@@ -123,14 +123,14 @@ class SessionOptions(_Options):
         self._config[key] = value
 
     def get_session_config_entry(self, key: str) -> str:
-        """Return an entry that was set."""
+        """Return an entry set by `add_session_config_entry`."""
         if key not in self._config:
             message = f"SessionOptions does not have configuration with key: {key}"
             raise RuntimeError(message)
         return str(self._config[key])
 
     def add_free_dimension_override_by_name(self, name: str, value: int) -> None:
-        """Fix the dimensions of this name."""
+        """Fix the size of the dimensions called `name`."""
         self._dimensions[name] = value
 
     def register_custom_ops_library(self, path: str) -> None:
@@ -138,11 +138,11 @@ class SessionOptions(_Options):
         self._libraries.append(path)
 
     def has_providers(self) -> bool:
-        """Return whether providers were added to the options; they are given to the session."""
+        """Return False: providers are passed to the session, not added to its options."""
         return False
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `runoff_ort.Session`; 0 threads, ONNX Runtime's own choice, are None."""
+        """Return the arguments for `runoff_ort.Session`. 0 threads, meaning ONNX Runtime's choice, become None."""
         level = self.graph_optimization_level
         if level not in OPTIMIZATIONS:
             unsupported(f"SessionOptions.graph_optimization_level = {level!r}")
@@ -161,7 +161,7 @@ class SessionOptions(_Options):
 
 
 class RunOptions(_Options):
-    """Options of a run; `terminate` ends the runs that are under way with them."""
+    """Options of a run. Setting `terminate` stops all runs in progress with these options."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"log_severity_level": -1, "logid": "", "terminate": False}
     FIXED: ClassVar[dict[str, Any]] = {"log_verbosity_level": 0, "only_execute_path_to_fetches": False}
@@ -185,14 +185,14 @@ class RunOptions(_Options):
         object.__setattr__(self, "_handle", None)
 
     def get_run_config_entry(self, key: str) -> str:
-        """Return an entry that was set."""
+        """Return an entry set by `add_run_config_entry`."""
         if key not in self._config:
             message = f"RunOptions does not have configuration with key: {key}"
             raise RuntimeError(message)
         return str(self._config[key])
 
     def handle(self) -> runoff_ort.RunOptions:
-        """Return the extension's own options, made again when an attribute has changed."""
+        """Return the extension's own options object, rebuilt after an attribute has changed."""
         if self._handle is None:
             made = runoff_ort.RunOptions(config=self._config, log_level=self.log_level, tag=self.logid or None)
             object.__setattr__(self, "_handle", made)

@@ -1,4 +1,4 @@
-"""Values in the host's memory, and descriptions of inputs and outputs, with onnxruntime's names."""
+"""Values in host memory, and descriptions of inputs and outputs, with onnxruntime's names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import runoff_ort
 
 CPU = "cpu"
-# ONNX's words and numbers of element types, by NumPy's names
+# ONNX's names and numbers of element types, by NumPy dtype name
 ELEMENTS = {
     "float32": ("float", 1),
     "uint8": ("uint8", 2),
@@ -44,13 +44,13 @@ class NodeArg:
 
     name: str
     type: str
-    """As in ``tensor(float)``."""
+    """ONNX type, such as ``tensor(float)``."""
     shape: list[int | str | None]
-    """Sides: a dynamic one is its name, or None where it has none."""
+    """Dimensions; a dynamic one is given as its name, or None if it has no name."""
 
     @classmethod
     def of(cls, info: runoff_ort.TensorInfo) -> NodeArg:
-        """Convert the extension's description."""
+        """Convert the extension's `TensorInfo`."""
         kind = f"tensor({ELEMENTS[info.dtype][0]})" if info.dtype in ELEMENTS else info.dtype
         sides = zip(info.shape, info.dimensions, strict=True)
         return cls(info.name, kind, [name if side is None else side for side, name in sides])
@@ -58,7 +58,7 @@ class NodeArg:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What the model's maker wrote into it."""
+    """Metadata stored in the model."""
 
     producer_name: str = ""
     graph_name: str = ""
@@ -87,7 +87,7 @@ class _Capsule:
 
 
 class OrtValue:
-    """A value in the host's memory: an array, a list or a dict."""
+    """A value in host memory: an array, a list or a dict."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -99,7 +99,7 @@ class OrtValue:
 
     @classmethod
     def ortvalue_from_numpy(cls, numpy_obj: Any, device_type: str = CPU, device_id: int = 0) -> OrtValue:
-        """Make a value over an array, which is not copied if it is C-contiguous."""
+        """Create a value from an array, without a copy if the array is C-contiguous."""
         only_host(device_type, device_id)
         return cls(np.ascontiguousarray(numpy_obj).reshape(np.shape(numpy_obj)))
 
@@ -107,7 +107,7 @@ class OrtValue:
     def ortvalue_from_shape_and_type(
         cls, shape: Sequence[int], element_type: Any = np.float32, device_type: str = CPU, device_id: int = 0
     ) -> OrtValue:
-        """Make a value of zeros."""
+        """Create a value filled with zeros."""
         only_host(device_type, device_id)
         return cls(np.zeros(tuple(shape), numpy_dtype(element_type)))
 
@@ -121,7 +121,7 @@ class OrtValue:
         return self._array("numpy")
 
     def update_inplace(self, np_arr: Any) -> None:
-        """Copy elements into the value, which has the same shape and dtype."""
+        """Copy the elements of an array of the same shape and dtype into the value."""
         array = self._array("update_inplace")
         if np_arr.shape != array.shape or np_arr.dtype != array.dtype:
             message = f"the value is {array.dtype} of shape {array.shape}, not {np_arr.dtype} of {np_arr.shape}"
@@ -129,15 +129,15 @@ class OrtValue:
         array[...] = np_arr
 
     def shape(self) -> list[int]:
-        """Return the sides."""
+        """Return the dimensions."""
         return list(self._array("shape").shape)
 
     def data_type(self) -> str:
-        """Return the type, as in ``tensor(float)``."""
+        """Return the ONNX type, such as ``tensor(float)``."""
         return f"tensor({self._element()[0]})"
 
     def element_type(self) -> int:
-        """Return ONNX's number of the element type."""
+        """Return ONNX's number for the element type."""
         return self._element()[1]
 
     def data_ptr(self) -> int:
@@ -145,15 +145,15 @@ class OrtValue:
         return int(self._array("data_ptr").ctypes.data)
 
     def tensor_size_in_bytes(self) -> int:
-        """Return the size of the elements."""
+        """Return the size of all elements in bytes."""
         return int(self._array("tensor_size_in_bytes").nbytes)
 
     def device_name(self) -> str:
-        """Return the memory's name."""
+        """Return ``cpu``."""
         return CPU
 
     def has_value(self) -> bool:
-        """Return whether an optional holds something."""
+        """Return whether an optional has a value."""
         return self._value is not None
 
     def is_tensor(self) -> bool:
@@ -161,7 +161,7 @@ class OrtValue:
         return isinstance(self._value, np.ndarray)
 
     def is_sparse_tensor(self) -> bool:
-        """Return False: there are none."""
+        """Return False: sparse tensors are not supported."""
         return False
 
     def is_tensor_sequence(self) -> bool:
@@ -189,12 +189,12 @@ class OrtValue:
 
 
 class IOBinding:
-    """Inputs and outputs bound for repeated runs."""
+    """Inputs and outputs, bound for repeated runs."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self._inputs: dict[str, Any] = {}
-        # an array to be written into, or None for a new one at each run
+        # the array to write into, or None for a new array in each run
         self._wanted: dict[str, Any] = {}
         self._bound: runoff_ort.Binding | None = None
         self._results: dict[str, Any] = {}
@@ -205,20 +205,20 @@ class IOBinding:
         unsupported(f"IOBinding.{name}")
 
     def bind_cpu_input(self, name: str, arr_on_cpu: Any) -> None:
-        """Bind an array, which is read at each run; one that is not C-contiguous is copied now."""
+        """Bind an array, which each run reads. An array that is not C-contiguous is copied once, when it is bound."""
         self._inputs[name] = np.ascontiguousarray(arr_on_cpu).reshape(np.shape(arr_on_cpu))
         self._bound = None
 
     def bind_input(
         self, name: str, device_type: str, device_id: int, element_type: Any, shape: Sequence[int], buffer_ptr: int
     ) -> None:
-        """Bind the host's memory at an address: it must stay, and hold as many elements."""
+        """Bind host memory by its address. It must stay valid and hold as many elements as the shape."""
         only_host(device_type, device_id)
         self._inputs[name] = array_at(buffer_ptr, element_type, shape)
         self._bound = None
 
     def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
-        """Bind a value."""
+        """Bind an input to a value."""
         self._inputs[name] = ortvalue.numpy()
         self._bound = None
 
@@ -231,36 +231,36 @@ class IOBinding:
         shape: Sequence[int] | None = None,
         buffer_ptr: int | None = None,
     ) -> None:
-        """Bind an output to the host's memory at an address, or to new memory at each run."""
+        """Bind an output to host memory by its address, or to new memory in each run."""
         only_host(device_type, device_id)
         self._wanted[name] = None if buffer_ptr is None else array_at(buffer_ptr, element_type, shape or ())
         self._bound = None
 
     def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
-        """Bind an output to a value, which is written into."""
+        """Bind an output to a value, which each run writes into."""
         self._wanted[name] = ortvalue.numpy()
         self._bound = None
 
     def synchronize_inputs(self) -> None:
-        """Do nothing: the memory is the host's."""
+        """Do nothing: all memory is host memory."""
 
     def synchronize_outputs(self) -> None:
-        """Do nothing: the memory is the host's."""
+        """Do nothing: all memory is host memory."""
 
     def clear_binding_inputs(self) -> None:
-        """Forget the inputs."""
+        """Unbind the inputs."""
         self._inputs, self._bound = {}, None
 
     def clear_binding_outputs(self) -> None:
-        """Forget the outputs."""
+        """Unbind the outputs."""
         self._wanted, self._bound, self._results = {}, None, {}
 
     def get_outputs(self) -> list[OrtValue]:
-        """Return the outputs of the last run, in the order in which they were bound."""
+        """Return the outputs of the last run, in the order of binding."""
         return [OrtValue(self._results[name]) for name in self._wanted]
 
     def copy_outputs_to_cpu(self) -> list[Any]:
-        """Return copies of them as arrays."""
+        """Return copies of the outputs of the last run as arrays."""
         return [np.array(self._results[name]) for name in self._wanted]
 
     def run(self, session: runoff_ort.Session, options: runoff_ort.RunOptions | None) -> None:
@@ -274,13 +274,13 @@ class IOBinding:
 
 
 def only_host(device_type: str, device_id: int) -> None:
-    """Raise unless the memory is the host's."""
+    """Raise an error for any device other than the host."""
     if device_type != CPU or device_id != 0:
         unsupported(f"memory of {device_type}:{device_id}")
 
 
 def numpy_dtype(element_type: Any) -> Any:
-    """Return NumPy's type for ONNX's number or a type of NumPy's."""
+    """Return the NumPy dtype for ONNX's element type number, or for a NumPy type."""
     if not isinstance(element_type, int):
         return np.dtype(element_type)
     if element_type not in NAMES:
@@ -290,7 +290,7 @@ def numpy_dtype(element_type: Any) -> Any:
 
 
 def array_at(address: int, element_type: Any, shape: Sequence[int]) -> Any:
-    """Return an array over memory of the caller's."""
+    """Return an array over the caller's memory."""
     dtype = numpy_dtype(element_type)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(tuple(shape))
