@@ -20,6 +20,7 @@ STACK_BYTES = 2**26
 # tests without calls of C code, which Miri does not support, and without resizing, which takes minutes under Miri
 PURE_MODULES = (
     "clock::",
+    "dlpack::",
     "dtype::",
     "handles::",
     "image::orientation",

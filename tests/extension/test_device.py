@@ -5,6 +5,7 @@ The memory is the host's, so everything except the copies to a GPU runs anywhere
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,95 @@ def test_every_provider_is_available_or_has_a_reason() -> None:
     assert all(reason and not reason.endswith(".") for reason in unavailable.values())
 
 
+class Foreign:
+    """A tensor of another library, which passes on a capsule of an array or of a `DeviceTensor`."""
+
+    def __init__(self, tensor: Any, device: tuple[int, int] = (1, 0)) -> None:
+        self.tensor, self.device, self.capsules = tensor, device, list[Any]()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.device != (1, 0):
+            message = f"no tensor for {options}"
+            raise BufferError(message)
+        self.capsules.append(self.tensor.__dlpack__(**options))
+        return self.capsules[-1]
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+
+@pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.int64), np.dtype(bool), np.dtype(np.float16)], ids=str)
+def test_outputs_are_passed_on_in_place(dtype: Any) -> None:
+    same = both("Identity", dtype, 2).ours
+    binding, x = same.on_device(), any_bits(5, dtype, (3, 4))
+    with pytest.raises(runoff_ort.RunoffOrtError, match="no outputs"):
+        binding.outputs()
+    steps(binding, {"x": x})
+    y = binding.outputs()["y"]
+    assert (y.dtype, y.shape, y.__dlpack_device__()) == (dtype.name, (3, 4), (1, 0))
+    assert repr(y) == f"DeviceTensor(dtype='{dtype.name}', shape=(3, 4))"
+    shown, other = np.from_dlpack(y), np.from_dlpack(binding.outputs()["y"])
+    assert shown.ctypes.data == other.ctypes.data
+    assert shown.tobytes() == x.tobytes()
+    del binding, y, other
+    gc.collect()
+    assert shown.tobytes() == x.tobytes()
+
+
+def test_a_capsule_that_nobody_takes_gives_the_tensor_back() -> None:
+    binding = both("Identity", FLOAT, 1).ours.on_device()
+    steps(binding, {"x": np.ones(3, FLOAT)})
+    y = binding.outputs()["y"]
+    before = sys.getrefcount(y)
+    capsule = y.__dlpack__(max_version=(1, 0), dl_device=(1, 0), copy=False)
+    assert sys.getrefcount(y) == before + 1
+    del capsule
+    assert sys.getrefcount(y) == before
+    for options in ({"copy": True}, {"dl_device": (2, 0)}):
+        with pytest.raises(BufferError, match="not copied"):
+            y.__dlpack__(**options)
+
+
+def test_tensors_of_other_libraries_are_copied_from_where_they_are() -> None:
+    binding = both("Identity", FLOAT, 2).ours.on_device()
+    x = np.arange(6, dtype=FLOAT).reshape(2, 3)
+    first = Foreign(x)
+    assert np.array_equal(steps(binding, {"x": first})["y"], x)
+    assert [repr(capsule).split('"')[1] for capsule in first.capsules] == ["used_dltensor"]
+    # NumPy converts what ONNX Runtime cannot take as it is
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for other in (x.T, x[:, ::-1], x[::2], frozen):
+        assert np.array_equal(steps(binding, {"x": Foreign(other)})["y"], other)
+    unfit: list[tuple[Any, Any]] = [(x.astype("float64"), TypeError), (x[0].copy(), runoff_ort.InvalidValueError)]
+    for given, error in unfit:
+        with pytest.raises(error, match="float"):
+            binding.copy_in({"x": Foreign(given)})
+    with pytest.raises(TypeError, match="no tensor for"):
+        binding.copy_in({"x": Foreign(x, (2, 0))})
+
+
+def test_one_model_after_another() -> None:
+    twice = both("Add", FLOAT, 1).ours
+    first, second = twice.on_device(), twice.on_device()
+    x = np.arange(2000, dtype=FLOAT)
+    steps(first, {"x": x, "z": x})
+    assert np.array_equal(steps(second, {"x": first.outputs()["y"], "z": x})["y"], 3 * x)
+    # its own output too, which the next run writes into
+    assert np.array_equal(steps(first, {"x": first.outputs()["y"], "z": x})["y"], 3 * x)
+
+
+def test_an_output_that_is_an_input_can_be_the_input_again() -> None:
+    ends = [tensor(name, FLOAT, 1) for name in "xy"]
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    binding = runoff_ort.Session(model([node], ends[:1], ends).SerializeToString()).on_device()
+    x = np.arange(2000, dtype=FLOAT)
+    steps(binding, {"x": x})
+    for _ in range(2):
+        outputs = steps(binding, {"x": binding.outputs()["x"]})
+        assert differences(outputs, {"x": x, "y": 2 * x}) == []
+
+
 @pytest.mark.parametrize("provider", NVIDIA)
 def test_a_gpu_works_or_one_line_gives_the_reason(provider: str, tmp_path: Path) -> None:
     path = save(one_node("Add", FLOAT, 2), tmp_path / "add.onnx")
@@ -132,7 +222,13 @@ def test_a_gpu_works_or_one_line_gives_the_reason(provider: str, tmp_path: Path)
         feeds = {"x": x, "z": x}
         expected = runoff_ort.Session(path).run(feeds)
         assert differences(session.run(feeds), expected) == []
-        assert differences(steps(session.on_device(), feeds), expected) == []
+        binding = session.on_device()
+        assert differences(steps(binding, feeds), expected) == []
+        y = binding.outputs()["y"]
+        assert y.__dlpack_device__() == (2, 0)
+        again = session.on_device()
+        more = runoff_ort.Session(path).run({"x": expected["y"], "z": x})
+        assert differences(steps(again, {"x": y, "z": x}), more) == []
         return
     program = f"import runoff_ort; runoff_ort.Session({str(path)!r}, provider={provider!r})"
     with pytest.raises(runoff_ort.RunoffOrtError) as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
+import runoff_ort
 import runoff_ort.onnxruntime as drop_in
 from both import save
 from comparing import differences
 from generated import any_bits, one_node
-from onnx import helper
+from onnx import helper, numpy_helper
 from programs import SIDE, slow_model
 
 if TYPE_CHECKING:
@@ -129,6 +131,21 @@ def test_values_and_binding(adding: str) -> None:
     agree(call)
 
 
+def test_values_are_exchanged_in_place() -> None:
+    def call(ort: Any) -> Any:
+        shared = []
+        for array in (np.arange(6, dtype=FLOAT).reshape(2, 3), np.array([True, False]), np.zeros((0, 4), FLOAT)):
+            source = ort.OrtValue.ortvalue_from_numpy(array)
+            assert source.__dlpack_device__() == (1, 0)
+            values = [ort.OrtValue.from_dlpack(made) for made in (source, source.__dlpack__(), array)]
+            assert [value.numpy().dtype for value in values] == [array.dtype] * 3
+            assert all(np.array_equal(value.numpy(), array) for value in values)
+            shared.append([value.data_ptr() == source.data_ptr() for value in values] if array.size else [])
+        return tuple(map(tuple, shared))
+
+    assert agree(call) == ((True, True, True), (True, True, True), ())
+
+
 def test_profiling(adding: str, tmp_path: Path) -> None:
     def operators(ort: Any) -> Any:
         options = ort.SessionOptions()
@@ -157,6 +174,46 @@ def test_a_run_is_terminated(tmp_path: Path) -> None:
     agree(call)
 
 
+def test_overridable_initializers(tmp_path: Path) -> None:
+    made = one_node("Add", FLOAT, 2)
+    made.graph.initializer.append(numpy_helper.from_array(np.full((1, 4), 2, FLOAT), "z"))
+    path = save(made, tmp_path / "added.onnx")
+
+    def call(ort: Any) -> Any:
+        session = ort.InferenceSession(path)
+        names = [[(node.name, node.type, node.shape) for node in nodes] for nodes in described(session)]
+        assert names == [[("x", "tensor(float)", ["x0", "x1"])], [("z", "tensor(float)", ["z0", "z1"])]]
+        return session.run(None, {"x": feeds()["x"]}) + session.run(None, feeds(1))
+
+    def described(session: Any) -> Any:
+        return session.get_inputs(), session.get_overridable_initializers()
+
+    agree(call)
+    session = runoff_ort.Session(path)
+    assert [info.name for info in session.overridable_initializers] == ["z"]
+    assert runoff_ort.Session(LOGREG).overridable_initializers == []
+
+
+def test_run_async(adding: str) -> None:
+    def call(ort: Any) -> Any:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 2
+        session, done = ort.InferenceSession(adding, options), queue.Queue[Any]()
+        session.run_async(["y"], feeds(), lambda *given: done.put(given), "mine")
+        outputs, mine, error = done.get(timeout=60)
+        assert (mine, error) == ("mine", "")
+        wrong = {**feeds(), "z": np.zeros((3, 2), FLOAT)}
+        session.run_async(None, wrong, lambda *given: done.put(given), None)
+        failed, mine, error = done.get(timeout=60)
+        assert (failed, mine) == ([], None)
+        assert error
+        with pytest.raises(ValueError, match="z"):
+            session.run_async(None, {"x": feeds()["x"]}, print, None)
+        return outputs
+
+    agree(call)
+
+
 def test_errors(adding: str) -> None:
     for ort in BOTH:
         session = ort.InferenceSession(adding)
@@ -181,7 +238,8 @@ MISSING: dict[str, Callable[[], object]] = {
     "RunOptions.only_execute_path_to_fetches = True": lambda: setattr(
         drop_in.RunOptions(), "only_execute_path_to_fetches", True
     ),
-    "InferenceSession.run_async": lambda: drop_in.InferenceSession(LOGREG).run_async,
+    "InferenceSession.get_tuning_results": lambda: drop_in.InferenceSession(LOGREG).get_tuning_results,
+    "SessionOptions.add_external_initializers": lambda: drop_in.SessionOptions().add_external_initializers,
     "memory of cuda:0": lambda: drop_in.OrtValue.ortvalue_from_numpy(np.zeros(1), "cuda"),
 }
 

@@ -8,6 +8,7 @@ pub mod allocator;
 pub mod classify;
 pub mod clock;
 pub mod cuda;
+pub mod dlpack;
 pub mod dtype;
 pub mod error;
 mod handles;

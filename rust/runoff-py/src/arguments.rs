@@ -71,6 +71,11 @@ impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for Listed<T> {
     }
 }
 
+/// The absolute path of a file, which means the same in another folder.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A model, as it is given to a session.
 pub enum Model<'py> {
     File(PathBuf),
@@ -101,7 +106,7 @@ impl Model<'_> {
     /// The absolute path of the file.
     pub fn path(&self) -> Option<PathBuf> {
         match self {
-            Self::File(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Self::File(path) => Some(absolute(path)),
             Self::Bytes(_) => None,
         }
     }

@@ -10,15 +10,15 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use runoff_core::Error;
+use runoff_core::dlpack::{Device, Imported};
 use runoff_core::dtype::Dtype;
 use runoff_core::session::{Session, ValueInfo, empty_sequence, show_shape};
 use runoff_core::value::{Dimensions, Value};
 use smallvec::SmallVec;
 
-use crate::array;
 use crate::errors::{bad_argument, mismatch};
 use crate::held::{Held, InPlace};
-use crate::runtime;
+use crate::{array, dlpack, runtime};
 
 /// One for each input, or output: few models have more than four.
 pub type Few<T> = SmallVec<[T; 4]>;
@@ -30,6 +30,8 @@ pub type Pairs<'py> = Few<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 enum Feed<'py> {
     /// Numbers, which are not copied.
     Array(Held<'py>),
+    /// Numbers of another library, in the session's memory.
+    There(Imported),
     Strings(Dimensions, Vec<String>),
     List(Vec<Self>),
     /// A list of nothing, of tensors.
@@ -48,6 +50,11 @@ pub struct Feeds<'py> {
 impl<'py> Feeds<'py> {
     /// Reads `feeds`, a mapping, for the inputs of `session`; each fits its input afterwards, and none is missing.
     pub fn read(session: &Session, feeds: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::read_from(session, feeds, None)
+    }
+
+    /// As [`Self::read`]; tensors that lie in `memory` are taken as they are, and must not be looked at.
+    pub fn read_from(session: &Session, feeds: &Bound<'py, PyAny>, memory: Option<Device>) -> PyResult<Self> {
         let py = feeds.py();
         let mut read = Self { places: Few::new(), given: Few::new() };
         for (name, value) in items(feeds, "feeds")? {
@@ -59,7 +66,11 @@ impl<'py> Feeds<'py> {
             if value.is_none() && matches!(info.value, ValueType::Optional(_)) {
                 continue;
             }
-            let feed = Feed::read(info, &info.value, value)?;
+            let feed = match memory.map_or(Ok(None), |memory| dlpack::import(&value, memory))? {
+                Some(tensor) if info.dtype == Some(tensor.dtype) => Feed::There(tensor),
+                Some(tensor) => return Err(wrong(info, &format!("{} of {}", class(&value), tensor.dtype.name()))),
+                None => Feed::read(info, &info.value, value)?,
+            };
             if info.dtype.is_some() {
                 feed.check(session, place).map_err(|error| mismatch(py, &error))?;
             }
@@ -167,6 +178,7 @@ impl<'py> Feed<'py> {
     fn check(&self, session: &Session, place: usize) -> Result<(), Error> {
         match self {
             Self::Array(held) => session.check_tensor(place, held.view.dtype, &held.view.dims),
+            Self::There(tensor) => session.check_tensor(place, tensor.dtype, &tensor.dims),
             Self::Strings(dims, _) => session.check_tensor(place, Dtype::Str, dims),
             Self::List(_) | Self::Empty(..) | Self::Map(_) => Ok(()),
         }
@@ -175,6 +187,7 @@ impl<'py> Feed<'py> {
     fn value(&self) -> Result<Value<'_>, Error> {
         match self {
             Self::Array(held) => held.value(),
+            Self::There(tensor) => tensor.value(),
             Self::Strings(dims, texts) => Value::strings(dims, texts),
             Self::List(items) => Value::sequence(&items.iter().map(Self::value).collect::<Result<Vec<_>, _>>()?),
             Self::Empty(environment, dtype) => empty_sequence(environment, *dtype),
@@ -185,7 +198,7 @@ impl<'py> Feed<'py> {
     fn note(&self, all: &mut InPlace) {
         match self {
             Self::Array(held) => all.add(&held.view),
-            Self::Strings(..) | Self::Empty(..) => {}
+            Self::Strings(..) | Self::Empty(..) | Self::There(_) => {}
             Self::List(items) => items.iter().for_each(|item| item.note(all)),
             Self::Map(columns) => columns.iter().for_each(|column| column.note(all)),
         }

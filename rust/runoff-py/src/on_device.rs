@@ -1,5 +1,7 @@
 //! Inputs and outputs in the memory of the session's device.
 
+#![allow(unsafe_code)]
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -8,6 +10,7 @@ use runoff_core::Error;
 use runoff_core::session::{Buffers, Results};
 use runoff_core::value::Value;
 
+use crate::dlpack::DeviceTensor;
 use crate::errors::{bad_argument, to_python};
 use crate::feeds::{Feeds, Few};
 use crate::held::InPlace;
@@ -27,7 +30,7 @@ impl DeviceBinding {
     #[doc = stub!("DeviceBinding.copy_in")]
     fn copy_in(&self, py: Python<'_>, feeds: &Bound<'_, PyAny>) -> PyResult<()> {
         let core = &self.session.get().core;
-        let feeds = Feeds::read(core, feeds)?;
+        let feeds = Feeds::read_from(core, feeds, Some(core.memory()))?;
         if feeds.places.iter().any(|&place| place >= core.inputs().len()) {
             return Err(bad_argument(py, "feeds names an initialiser, which has no place on the device"));
         }
@@ -54,6 +57,19 @@ impl DeviceBinding {
         for (place, value) in results.into_iter().enumerate() {
             let made = to_object(py, &session.core.outputs()[place], value, &InPlace::default())?;
             outputs.set_item(session.output_name(py, place), made)?;
+        }
+        Ok(outputs)
+    }
+
+    #[doc = stub!("DeviceBinding.outputs")]
+    fn outputs<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let (py, this) = (slf.py(), slf.get());
+        // SAFETY: each `DeviceTensor` keeps this, and shows no element.
+        let values = this.locked(py, |buffers| unsafe { buffers.outputs() })?;
+        let (session, outputs) = (this.session.get(), PyDict::new(py));
+        for (place, value) in values.into_iter().enumerate() {
+            let made = DeviceTensor::new(slf, &session.core, place, value);
+            outputs.set_item(session.output_name(py, place), made.map_err(|error| to_python(py, &error))?)?;
         }
         Ok(outputs)
     }

@@ -15,6 +15,7 @@ use crate::errors::{argument, bad_argument, mismatch, to_python};
 use crate::feeds::{Feeds, Few};
 use crate::on_device::DeviceBinding;
 use crate::options::{RunOptions, Way};
+use crate::order::{self, Order};
 use crate::output::to_object;
 use crate::preprocess::Spec;
 use crate::quick::{Outcome, Quick};
@@ -41,7 +42,8 @@ impl Session {
     #[new]
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
         spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
-        batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None))]
+        batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None,
+        providers = None, custom_op_libraries = None))]
     #[expect(clippy::too_many_arguments, reason = "one for each setting")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
@@ -63,6 +65,8 @@ impl Session {
         dimensions: Option<&Bound<'_, PyAny>>,
         log_level: Option<&str>,
         profiling: Option<PathBuf>,
+        providers: Option<Order>,
+        custom_op_libraries: Option<Listed<PathBuf>>,
     ) -> PyResult<Self> {
         let given = Given {
             profile,
@@ -79,18 +83,19 @@ impl Session {
             force_spinning_stop,
         };
         let settings = given.settings(py)?;
-        let extras = Extras::of(py, threads, config, dimensions, log_level, profiling)?;
+        let extras = Extras::of(py, threads, config, dimensions, log_level, profiling, custom_op_libraries)?;
         let environment = runtime::environment(py)?;
-        let source = path.source();
+        let (source, choices) = (path.source(), order::choices(py, provider, providers.as_ref())?);
         let open = || {
-            let (builder, device) = session::builder(&environment, &settings)?;
-            session::Session::build(extras.apply(builder)?, device, source, &settings.provider)
+            let (builder, device) = session::builder_for(&environment, &settings, &choices)?;
+            session::Session::build(extras.apply(builder)?, device, source, &choices[0].name)
         };
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
         let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();
         let quick = Quick::of(&core);
         let given = given.arguments(py)?;
         extras.add_to(&given)?;
+        given.set_item("providers", providers.map(|order| order.to_python(py)).transpose()?)?;
         Ok(Self { core, names, quick, file: path.path(), given: given.unbind() })
     }
 
@@ -138,6 +143,17 @@ impl Session {
             all.set_item(self.output_name(py, place), object)?;
         }
         Ok(all)
+    }
+
+    #[doc = stub!("Session.run_async")]
+    #[pyo3(signature = (feeds, outputs = None, *, options = None))]
+    fn run_async<'py>(
+        slf: &Bound<'py, Self>,
+        feeds: &Bound<'py, PyAny>,
+        outputs: Option<&Bound<'py, PyAny>>,
+        options: Option<&Bound<'py, RunOptions>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("runoff_ort._asynchronous")?.call_method1("run", (slf, feeds, outputs, options))
     }
 
     #[doc = stub!("Session.run_into")]
@@ -236,6 +252,12 @@ impl Session {
     #[getter]
     fn inputs(&self) -> Vec<TensorInfo> {
         self.core.inputs().iter().map(TensorInfo::of).collect()
+    }
+
+    #[doc = stub!("Session.overridable_initializers")]
+    #[getter]
+    fn overridable_initializers(&self) -> Vec<TensorInfo> {
+        self.core.initializers().iter().map(TensorInfo::of).collect()
     }
 
     #[doc = stub!("Session.outputs")]

@@ -1,15 +1,15 @@
 //! Settings of a session, from Python's words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ort::logging::LogLevel;
 use ort::session::builder::SessionBuilder;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runoff_core::protocol::{Execution, Optimization, Settings, parse_word};
-use runoff_core::{Error, profile};
+use runoff_core::{Error, Kind, profile};
 
-use crate::arguments::{BATCH, THREADS, positive, whole};
+use crate::arguments::{BATCH, Listed, THREADS, absolute, positive, whole};
 use crate::errors;
 use crate::feeds::{items, text};
 use crate::options::{entries, level};
@@ -85,6 +85,7 @@ pub struct Extras {
     dimensions: Vec<(String, i64)>,
     log_level: Option<(String, LogLevel)>,
     profiling: Option<PathBuf>,
+    custom_op_libraries: Vec<PathBuf>,
 }
 
 impl Extras {
@@ -96,6 +97,7 @@ impl Extras {
         dimensions: Option<&Bound<'_, PyAny>>,
         log_level: Option<&str>,
         profiling: Option<PathBuf>,
+        libraries: Option<Listed<PathBuf>>,
     ) -> PyResult<Self> {
         let mut sides = Vec::new();
         for (name, side) in dimensions.map(|sides| items(sides, "dimensions")).transpose()?.unwrap_or_default() {
@@ -110,6 +112,7 @@ impl Extras {
             dimensions: sides,
             log_level,
             profiling,
+            custom_op_libraries: libraries.into_iter().flat_map(|list| list.0).map(|path| absolute(&path)).collect(),
         })
     }
 
@@ -117,9 +120,10 @@ impl Extras {
     ///
     /// # Errors
     ///
-    /// `runtime-failed`.
+    /// `runtime-failed`; `model-missing` or `bad-request` for a library of custom operators.
     pub fn apply(&self, builder: SessionBuilder) -> Result<SessionBuilder, Error> {
-        self.over(builder).map_err(|error| Error::runtime("applying the settings", &error))
+        let builder = self.over(builder).map_err(|error| Error::runtime("applying the settings", &error))?;
+        self.custom_op_libraries.iter().try_fold(builder, |builder, path| register(builder, path))
     }
 
     fn over(&self, mut builder: SessionBuilder) -> ort::Result<SessionBuilder> {
@@ -150,8 +154,21 @@ impl Extras {
         arguments.set_item("config", config)?;
         arguments.set_item("dimensions", dimensions)?;
         arguments.set_item("log_level", self.log_level.as_ref().map(|(word, _)| word))?;
-        arguments.set_item("profiling", self.profiling.as_ref())
+        arguments.set_item("profiling", self.profiling.as_ref())?;
+        arguments.set_item("custom_op_libraries", &self.custom_op_libraries)
     }
+}
+
+/// Registers the operators of a library, which ONNX Runtime loads and keeps for as long as it is needed.
+fn register(builder: SessionBuilder, path: &Path) -> Result<SessionBuilder, Error> {
+    if !path.is_file() {
+        let message = format!("library of custom operators not found: {}", path.display());
+        return Err(Error::new(Kind::ModelMissing, message, "check the path"));
+    }
+    builder.with_operator_library(path).map_err(|error| {
+        let message = format!("{} is not a library of custom operators: {}", path.display(), error.message());
+        Error::new(Kind::BadRequest, message, "build it for this machine; it exports RegisterCustomOps")
+    })
 }
 
 /// The profiles by name: for each setting of a session that it decides, what it decides.

@@ -7,8 +7,9 @@ use libloading::Library;
 
 use crate::error::{Error, Kind, loader_words};
 
-/// Direction of a copy: `cudaMemcpyHostToDevice` and `cudaMemcpyDeviceToHost` of `cudaMemcpyKind`.
-const TO_DEVICE: c_int = 1;
+/// Direction of a copy: `cudaMemcpyDefault`, from where the address says, and `cudaMemcpyDeviceToHost` of
+/// `cudaMemcpyKind`.
+const TO_DEVICE: c_int = 4;
 const TO_HOST: c_int = 2;
 
 type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> c_int;
@@ -42,7 +43,8 @@ impl Copies {
         found.map_err(|error| format!("function missing in the CUDA runtime: {}", loader_words(&error)))
     }
 
-    /// Copies `len` bytes to the device. The copy may still be in progress when this returns: see [`Self::finish`].
+    /// Copies `len` bytes from the host or the device to the device. The copy may still be in progress when this returns:
+    /// see [`Self::finish`].
     ///
     /// # Errors
     ///
@@ -50,8 +52,8 @@ impl Copies {
     ///
     /// # Safety
     ///
-    /// `from` on the host and `to` on the device must be valid for `len` bytes, and nothing else may use the bytes at
-    /// `to` until the copy is done.
+    /// `from` on either and `to` on the device must be valid for `len` bytes until the copy is done, and nothing else may
+    /// use the bytes at `to` until then.
     pub unsafe fn to_device(&self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
         // SAFETY: the caller guarantees that both pointers are valid.
         self.check("copying to the GPU", unsafe { (self.memcpy)(to, from, len, TO_DEVICE) })
@@ -104,8 +106,8 @@ pub(crate) mod tests {
         int cudaMemcpy(void *to, const void *from, size_t len, int kind) {
             if (!from || count == 8) return 1;
             if (kind == 2) memcpy(to, from, len);
-            if (kind == 1) { late[count].to = to; late[count].from = from; late[count++].len = len; }
-            return kind == 1 || kind == 2 ? 0 : 21; }
+            if (kind == 4) { late[count].to = to; late[count].from = from; late[count++].len = len; }
+            return kind == 4 || kind == 2 ? 0 : 21; }
         int cudaStreamSynchronize(void *stream) {
             while (!stream && count) { count--; memcpy(late[count].to, late[count].from, late[count].len); }
             return stream ? 400 : 0; }

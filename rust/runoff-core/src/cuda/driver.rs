@@ -23,6 +23,7 @@ const MAJOR: c_int = 13;
 /// The GPU in use, and its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
+    index: c_int,
     name: String,
     driver: Option<String>,
 }
@@ -32,7 +33,7 @@ impl Gpu {
     #[must_use]
     pub fn describe(&self) -> String {
         let driver = self.driver.as_ref().map_or_else(String::new, |driver| format!(", driver {driver}"));
-        format!("{} ({DEVICE}){driver}", self.name)
+        format!("{} ({}){driver}", self.name, self.index)
     }
 }
 
@@ -43,17 +44,26 @@ impl Gpu {
 /// The reason, without a full stop.
 pub fn gpu() -> Result<&'static Gpu, &'static str> {
     static FOUND: OnceLock<Result<Gpu, String>> = OnceLock::new();
-    FOUND.get_or_init(|| find(LIBRARY)).as_ref().map_err(String::as_str)
+    FOUND.get_or_init(|| find(LIBRARY, DEVICE)).as_ref().map_err(String::as_str)
 }
 
-fn find(library: &str) -> Result<Gpu, String> {
+/// Describes the GPU `index`; `None` if there is none.
+#[must_use]
+pub fn describe(index: c_int) -> Option<String> {
+    if index == DEVICE {
+        return gpu().ok().map(Gpu::describe);
+    }
+    find(LIBRARY, index).ok().map(|gpu| gpu.describe())
+}
+
+fn find(library: &str, index: c_int) -> Result<Gpu, String> {
     // SAFETY: this is the user's driver, which every program that uses the GPU loads; its initialisers have no effects.
     let loaded = unsafe { Library::new(library) }.map_err(|error| absent(&loader_words(&error)))?;
-    let name = ask(&loaded);
+    let name = ask(&loaded, index);
     // A driver must not be unloaded after it was initialised.
     std::mem::forget(loaded);
     let module = std::fs::read_to_string(MODULE).unwrap_or_default();
-    name.map(|name| Gpu { name, driver: release(&module).map(str::to_owned) })
+    name.map(|name| Gpu { index, name, driver: release(&module).map(str::to_owned) })
 }
 
 fn absent(error: &str) -> String {
@@ -63,8 +73,8 @@ fn absent(error: &str) -> String {
     format!("no NVIDIA driver ({why})")
 }
 
-/// Initialises the driver and reads the GPU's name.
-fn ask(library: &Library) -> Result<String, String> {
+/// Initialises the driver and reads the name of the GPU `index`.
+fn ask(library: &Library, index: c_int) -> Result<String, String> {
     let (mut version, mut count, mut device, mut name): (_, _, _, [c_char; 256]) = (0, 0, 0, [0; 256]);
     // SAFETY: these are the signatures of the CUDA driver API (cuda.h), and all pointers are to locals. The name is
     // terminated by NUL within the length that is passed.
@@ -86,7 +96,7 @@ fn ask(library: &Library) -> Result<String, String> {
             let (major, minor) = (version / 1000, version % 1000 / 10);
             return Err(format!("the NVIDIA driver supports CUDA {major}.{minor}; CUDA {MAJOR} is needed"));
         }
-        done(library, "cuDeviceGet", get(&raw mut device, DEVICE))?;
+        done(library, "cuDeviceGet", get(&raw mut device, index))?;
         done(library, "cuDeviceGetName", get_name(name.as_mut_ptr(), 255, device))?;
         Ok(CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned())
     }
@@ -146,7 +156,7 @@ mod tests {
                  if (code == 100) *name = \"CUDA_ERROR_NO_DEVICE\"; return code == 100 ? 0 : 1; }}"
         );
         let folder = tempfile::tempdir().expect("a folder");
-        find(compiled(folder.path(), "libcuda.so.1", &source).to_str().expect("text"))
+        find(compiled(folder.path(), "libcuda.so.1", &source).to_str().expect("text"), DEVICE)
     }
 
     #[test]
@@ -165,12 +175,12 @@ mod tests {
         assert_eq!(reason(0, 13_000, 0), "the NVIDIA driver finds no GPU");
         let old = reason(0, 12_040, 1);
         assert_eq!(old, "the NVIDIA driver supports CUDA 12.4; CUDA 13 is needed");
-        let missing = find("/nowhere/libcuda.so.1").expect_err("no driver");
+        let missing = find("/nowhere/libcuda.so.1", DEVICE).expect_err("no driver");
         assert_eq!(missing, "no NVIDIA driver (libcuda.so.1 not found)");
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("libcuda.so.1");
         std::fs::write(&text, "text").expect("a file");
-        let broken = find(text.to_str().expect("text")).expect_err("no library");
+        let broken = find(text.to_str().expect("text"), DEVICE).expect_err("no library");
         assert!(broken.starts_with("no NVIDIA driver (") && !broken.contains("not found"), "{broken}");
     }
 

@@ -7,7 +7,7 @@ mod driver;
 mod libraries;
 
 pub use copies::Copies;
-pub use driver::{Gpu, gpu};
+pub use driver::{Gpu, describe, gpu};
 pub use libraries::load;
 
 #[cfg(test)]

@@ -134,9 +134,12 @@ impl Binding {
         for (info, value) in given.clone() {
             let (from, to) = (value.tensor(&info.name)?, self.input(info)?.tensor(&info.name)?);
             let len = same_length(from.len(), to.len())?;
-            // SAFETY: both tensors have this many bytes, one on the host and one from `make_input`, to which only this
-            // binding has access; no run is in progress.
-            unsafe { self.device.copy_in(from.data(), to.data(), len) }?;
+            // An output that is this input passed on is there already.
+            if from.data() != to.data() {
+                // SAFETY: both tensors have this many bytes, one of the caller's and one from `make_input`, to which only
+                // this binding has access; no run is in progress.
+                unsafe { self.device.copy_in(from.data(), to.data(), len) }?;
+            }
         }
         self.device.finish()?;
         // If ONNX Runtime needs an input on another device, it copies it when it is bound, and only then.
@@ -165,10 +168,6 @@ impl Binding {
     /// Copies the outputs of the last run into `results`, in the order of `infos`. Values of the same type and shape
     /// are reused; others are replaced.
     pub fn read(&self, infos: &[ValueInfo], Results(results): &mut Results) -> Result<(), Error> {
-        if !self.has_run {
-            let message = "there are no outputs to be copied";
-            return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
-        }
         let bound = self.outputs()?;
         results.truncate(infos.len());
         for (place, (info, value)) in infos.iter().zip(&bound.values).enumerate() {
@@ -191,8 +190,16 @@ impl Binding {
         Ok(())
     }
 
-    /// The values of the outputs, in the order of their first binding.
+    /// References to the values of the outputs, in the order of their first binding.
+    pub fn results(&self) -> Result<Vec<Value<'static>>, Error> {
+        Ok(self.outputs()?.values)
+    }
+
     fn outputs(&self) -> Result<Outputs, Error> {
+        if !self.has_run {
+            let message = "there are no outputs to be copied";
+            return Err(Error::new(Kind::RuntimeFailed, message, "copy inputs in and compute first"));
+        }
         let (mut values, mut count): (*mut *mut OrtValue, usize) = (ptr::null_mut(), 0);
         let own = allocator()?;
         // SAFETY: the binding is alive; the code below takes ownership of the results.

@@ -127,7 +127,8 @@ impl Buffers {
         })
     }
 
-    /// Copies `values`, one for each input, to the device; the copies are done when this returns.
+    /// Copies `values`, one for each input, to the device; the copies are done when this returns. The elements of a value
+    /// may be on the device already.
     ///
     /// # Errors
     ///
@@ -163,6 +164,21 @@ impl Buffers {
     /// `runtime-failed`, for instance if nothing was computed.
     pub fn copy_out(&self, results: &mut Results) -> Result<(), Error> {
         self.binding.read(&self.outputs, results)
+    }
+
+    /// The outputs of the last run where they are, in the order of the graph; the next may write into them.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`, among others when nothing was computed.
+    ///
+    /// # Safety
+    ///
+    /// These buffers must outlive the values. Elements that are not in the host's memory must not be looked at, nor any
+    /// while the model runs.
+    #[expect(unsafe_code, reason = "the caller has to keep the buffers")]
+    pub unsafe fn outputs(&self) -> Result<Vec<Value<'static>>, Error> {
+        self.binding.results()
     }
 
     fn kinds_of(&self, values: &[Value<'_>]) -> Result<Kinds, Error> {
@@ -223,6 +239,7 @@ mod tests {
 
     use super::*;
     use crate::cuda::tests::late;
+    use crate::dlpack::{self, Imported, export};
     use crate::protocol::Settings;
     use crate::runner::tests::started;
     use crate::session::Device;
@@ -244,5 +261,35 @@ mod tests {
             let sum = RawTensor::copy_of(&results[0], "sum").expect("a tensor");
             assert_eq!(sum.to_f32(), Some(vec![2.0 * number; 4]));
         }
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "tensors of other libraries")]
+    fn tensors_that_are_on_the_device_are_copied_there() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/add.onnx");
+        let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
+        // The host's memory in the place of a GPU's: this fake is given everything that a GPU's run time would be.
+        session.device = Device::cuda(late());
+        assert_eq!(session.memory(), dlpack::Device::cuda(0));
+        session.device = Device { copies: Some(late()), ..Device::HOST };
+        let (floats, counts) = ([1.5_f32, 2.0, 3.0, 4.0], [0_i64, 0]);
+        let tensor = |dtype, dims: &[i64], data: *const u8| {
+            // SAFETY: the arrays outlive the tensors, and have as many elements.
+            let taken = unsafe {
+                let device = dlpack::Device::cuda(0);
+                Imported::of(export((dtype, dims), data.cast_mut().cast(), device, ()).expect("a tensor"), device)
+            };
+            taken.expect("a tensor in C order")
+        };
+        let terms = tensor(Dtype::Float32, &[2, 2], floats.as_ptr().cast());
+        let counts = tensor(Dtype::Int64, &[2], counts.as_ptr().cast());
+        let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
+        let values = [&terms, &terms, &counts].map(|tensor| tensor.value().expect("a value"));
+        buffers.run(&values, &mut results).expect("a run");
+        let sum = RawTensor::copy_of(&results[0], "sum").expect("a tensor");
+        assert_eq!(sum.to_f32(), Some(vec![3.0, 4.0, 6.0, 8.0]));
+        // SAFETY: the buffers outlive the values, which are in the host's memory, and no run is under way.
+        let there = unsafe { buffers.outputs() }.expect("outputs");
+        assert_eq!(RawTensor::copy_of(&there[0], "sum").expect("a tensor").to_f32(), sum.to_f32());
     }
 }

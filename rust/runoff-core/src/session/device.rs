@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use crate::cuda::{self, Copies};
+use crate::dlpack;
 use crate::error::Error;
 
 /// Memory that a session computes in.
@@ -29,6 +30,11 @@ impl Device {
         Self { name: c"Cuda", index: cuda::DEVICE, copies: Some(copies) }
     }
 
+    /// The memory of another GPU; the host has only one.
+    pub(super) const fn at(self, index: c_int) -> Self {
+        if self.is_host() { self } else { Self { index, ..self } }
+    }
+
     /// Whether this is host memory.
     #[must_use]
     pub const fn is_host(&self) -> bool {
@@ -38,10 +44,15 @@ impl Device {
     /// Description of the device; `None` for the host.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
-        self.copies.and_then(|_| cuda::gpu().ok()).map(cuda::Gpu::describe)
+        self.copies.and_then(|_| cuda::describe(self.index))
     }
 
-    /// Copies `len` bytes from the host to this device; the copy is done when [`Self::finish`] returns.
+    /// What `DLPack` calls it.
+    pub(super) const fn exchanged(self) -> dlpack::Device {
+        if self.is_host() { dlpack::Device::HOST } else { dlpack::Device::cuda(self.index) }
+    }
+
+    /// Copies `len` bytes from the host or this device to this device; the copy is done when [`Self::finish`] returns.
     ///
     /// # Safety
     ///

@@ -3,6 +3,7 @@
 mod binding;
 mod buffers;
 mod call;
+mod choice;
 mod device;
 mod empty;
 mod metadata;
@@ -20,6 +21,7 @@ use ort::environment::Environment;
 use ort::session::builder::SessionBuilder;
 use ort::value::ValueType;
 
+use crate::dlpack;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
@@ -27,10 +29,11 @@ use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
 
 pub use buffers::{Buffers, Parts, Results};
+pub use choice::Choice;
 pub use device::Device;
 pub use empty::empty_sequence;
 pub use metadata::Metadata;
-pub use options::builder;
+pub use options::{builder, builder_for};
 pub use providers::{CPU, lacking, providers};
 pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
@@ -134,6 +137,12 @@ impl Session {
         &self.inputs[..self.needed]
     }
 
+    /// Initialisers that may be given like inputs, and then replace the model's own values.
+    #[must_use]
+    pub fn initializers(&self) -> &[ValueInfo] {
+        &self.inputs[self.needed..]
+    }
+
     /// Outputs, in graph order.
     #[must_use]
     pub fn outputs(&self) -> &[ValueInfo] {
@@ -163,6 +172,12 @@ impl Session {
     #[must_use]
     pub const fn is_on_device(&self) -> bool {
         !self.device.is_host()
+    }
+
+    /// Where its tensors are, as `DLPack` says it.
+    #[must_use]
+    pub const fn memory(&self) -> dlpack::Device {
+        self.device.exchanged()
     }
 
     /// Metadata stored in the model.

@@ -6,7 +6,7 @@ use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::{Device, PRECISIONS, providers};
+use super::{Choice, Device, PRECISIONS, choice};
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
@@ -21,12 +21,27 @@ const MOST_THREADS: usize = 1024;
 ///
 /// `bad-request` for too many threads, `provider-unavailable` or `runtime-failed`.
 pub fn builder(environment: &Environment, settings: &Settings) -> Result<(SessionBuilder, Device), Error> {
+    builder_for(environment, settings, &Choice::alone(&settings.provider))
+}
+
+/// As [`builder`], with providers in order of preference in place of the one that `settings` names: each takes what those
+/// before it leave. Only where the CPU's is the last, it takes anything.
+///
+/// # Errors
+///
+/// As [`builder`], and `bad-request` for no provider, for one that is there twice or follows the CPU's, and for options
+/// that cannot be any.
+pub fn builder_for(
+    environment: &Environment,
+    settings: &Settings,
+    choices: &[Choice],
+) -> Result<(SessionBuilder, Device), Error> {
     check_threads("threads", Some(settings.threads))?;
     check_threads("inter_threads", settings.inter_threads)?;
-    let device = providers::load(&settings.provider)?;
+    let device = choice::load(choices)?;
     check_precision(settings)?;
     let builder = configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))?;
-    Ok((providers::add(builder, settings)?, device))
+    Ok((choice::add(builder, settings, choices)?, device))
 }
 
 fn check_threads(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error> {

@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ort::ep::coreml::{ComputeUnits, ModelFormat};
-use ort::ep::{CUDA, CoreML, ExecutionProviderDispatch, TensorRT};
-use ort::session::builder::SessionBuilder;
+use ort::ep::coreml::ComputeUnits;
 
 use super::Device;
 use crate::cuda::{self, Copies};
 use crate::error::{Error, Kind};
-use crate::protocol::Settings;
 use crate::runtime::{built_in_providers, loaded_from};
 
 /// The provider that every build has.
 pub const CPU: &str = "cpu";
 
 /// Providers for Core ML, with their compute units.
-const COREML: [(&str, ComputeUnits); 4] = [
+pub(super) const COREML: [(&str, ComputeUnits); 4] = [
     ("coreml", ComputeUnits::All),
     ("coreml-cpu", ComputeUnits::CPUOnly),
     ("coreml-gpu", ComputeUnits::CPUAndGPU),
@@ -29,8 +26,8 @@ const COREML_BUILT_IN: &str = "CoreMLExecutionProvider";
 
 /// A provider for NVIDIA's GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Nvidia {
-    name: &'static str,
+pub(super) struct Nvidia {
+    pub name: &'static str,
     built_in: &'static str,
     word: &'static str,
 }
@@ -39,9 +36,6 @@ const NVIDIA: [Nvidia; 2] = [
     Nvidia { name: "cuda", built_in: "CUDAExecutionProvider", word: "CUDA" },
     Nvidia { name: "tensorrt", built_in: "TensorrtExecutionProvider", word: "TensorRT" },
 ];
-
-/// Name of the free dimension in the models that runoff exports.
-const BATCH: &str = "batch";
 
 /// ONNX Runtime's message if a provider does not support the entire model.
 const REFUSED: &str = "fallback to CPU EP has been explicitly disabled";
@@ -89,7 +83,7 @@ pub fn lacking() -> Result<BTreeMap<String, String>, Error> {
 }
 
 impl Nvidia {
-    fn find(name: &str) -> Option<Self> {
+    pub fn find(name: &str) -> Option<Self> {
         NVIDIA.into_iter().find(|provider| provider.name == name)
     }
 
@@ -101,15 +95,6 @@ impl Nvidia {
         }
         cuda::gpu()?;
         cuda::load(loaded_from().unwrap_or(Path::new("")), self.name == "tensorrt")
-    }
-
-    /// The provider, followed by its fallback: CUDA runs the operations that `TensorRT` does not support.
-    fn build(self) -> Vec<ExecutionProviderDispatch> {
-        // Without TF32, which rounds the inputs of a product to 10 bits, so every runtime computes in full float32.
-        // cuDNN's graphs and TensorRT ignore this option; the environment variable NVIDIA_TF32_OVERRIDE=0 is for them.
-        let cuda = CUDA::default().with_device_id(cuda::DEVICE).with_tf32(false).build().error_on_failure();
-        let tensorrt = TensorRT::default().with_device_id(cuda::DEVICE).build().error_on_failure();
-        if self.name == "tensorrt" { vec![tensorrt, cuda] } else { vec![cuda] }
     }
 
     fn unusable(self, reason: &str) -> Error {
@@ -124,7 +109,7 @@ impl Nvidia {
 
     /// The error for a failure `detail` of the GPU or `TensorRT`. Out of memory does not mean that the provider is
     /// unavailable.
-    fn failed(self, detail: &str) -> Error {
+    pub fn failed(self, detail: &str) -> Error {
         if ["out of memory", FULL].iter().any(|words| detail.contains(words)) {
             let message = format!("settings.provider: '{}': {detail}", self.name);
             return Error::new(Kind::RuntimeFailed, message, "see what uses it: nvidia-smi");
@@ -155,40 +140,6 @@ pub(super) fn load(name: &str) -> Result<Device, Error> {
     Err(Error::new(Kind::ProviderUnavailable, message, "set provider = \"cpu\""))
 }
 
-/// Adds the provider of `settings`, unless it is the CPU, which needs no options.
-///
-/// The batch is fixed, and fallback to the CPU is disabled.
-///
-/// # Errors
-///
-/// `provider-unavailable` for failures of NVIDIA's providers, `runtime-failed` for other failures and if memory runs
-/// out.
-pub(super) fn add(builder: SessionBuilder, settings: &Settings) -> Result<SessionBuilder, Error> {
-    let nvidia = Nvidia::find(&settings.provider);
-    let added = match (nvidia, COREML.into_iter().find(|(name, _)| *name == settings.provider)) {
-        (Some(provider), _) => provider.build(),
-        (None, Some((_, units))) => {
-            let coreml = CoreML::default().with_model_format(ModelFormat::MLProgram).with_compute_units(units);
-            vec![coreml.build().error_on_failure()]
-        }
-        (None, None) => return Ok(builder),
-    };
-    alone(builder, settings, added).map_err(|error| match nvidia {
-        Some(provider) => provider.failed(&in_short(error.message())),
-        None => Error::runtime("applying the settings", &error),
-    })
-}
-
-fn alone(
-    builder: SessionBuilder,
-    settings: &Settings,
-    providers: Vec<ExecutionProviderDispatch>,
-) -> ort::Result<SessionBuilder> {
-    let batch = i64::try_from(settings.batch.get()).unwrap_or(i64::MAX);
-    let builder = builder.with_dimension_override(BATCH, batch)?.with_disable_cpu_fallback()?;
-    Ok(builder.with_execution_providers(providers)?)
-}
-
 /// The failure of a provider, if it is the reason why creating a session failed: the provider does not support the
 /// entire model, or its device failed.
 pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
@@ -203,7 +154,7 @@ pub(super) fn refused(provider: &str, reason: &str) -> Option<Error> {
 }
 
 /// ONNX Runtime's message, without source locations.
-fn in_short(reason: &str) -> String {
+pub(super) fn in_short(reason: &str) -> String {
     short_reason(reason).unwrap_or_else(|| reason.rsplit(" : FAIL : ").next().unwrap_or_default().to_owned())
 }
 
@@ -308,12 +259,5 @@ mod tests {
             "settings.provider: 'cuda' cannot be used: no NVIDIA driver (libcuda.so.1 not found) \
              (docker run --gpus all ..., or set provider = \"cpu\")"
         );
-    }
-
-    #[test]
-    fn cuda_takes_what_tensorrt_leaves() {
-        let names = |provider: Nvidia| provider.build().iter().map(ExecutionProviderDispatch::name).collect::<Vec<_>>();
-        assert_eq!(names(NVIDIA[0]), ["CUDAExecutionProvider"]);
-        assert_eq!(names(NVIDIA[1]), ["TensorrtExecutionProvider", "CUDAExecutionProvider"]);
     }
 }

@@ -44,7 +44,7 @@ Sequences are lists, maps are dicts, and an empty optional is None. Maps are ret
 An empty list is accepted only for a sequence of tensors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, SupportsFloat, TypeAlias, TypedDict, final, type_check_only
 
@@ -56,6 +56,7 @@ __all__ = [
     "PROFILES",
     "Binding",
     "DeviceBinding",
+    "DeviceTensor",
     "InvalidValueError",
     "Metadata",
     "MissingFileError",
@@ -275,6 +276,13 @@ class Session:
         How much ONNX Runtime logs to stderr for this session. The default is ``ORT_LOG``, or nothing if it is not set.
     profiling
         Prefix of the name of a file that receives the duration of every operation, see `end_profiling`.
+    providers
+        Execution providers in order of preference, instead of `provider`: names, or pairs of a name and options with
+        ONNX Runtime's names, as in ``[("cuda", {"device_id": 1, "gpu_mem_limit": 2**30}), "cpu"]``. Each provider
+        computes the operations that it supports and that those before it left. If ``cpu`` is not the last of them, the
+        whole model must run on the others, as with `provider`.
+    custom_op_libraries
+        Paths of shared libraries with custom operators that the model uses. Each exports ``RegisterCustomOps``.
 
     Raises
     ------
@@ -324,6 +332,8 @@ class Session:
         dimensions: Mapping[str, int] | None = None,
         log_level: _LogLevel | None = None,
         profiling: _Path | None = None,
+        providers: Sequence[str | tuple[str, Mapping[str, object]]] | None = None,
+        custom_op_libraries: Sequence[_Path] | None = None,
     ) -> Session: ...
     def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str]], dict[str, Any]]:
         """Return the absolute path of the file and the settings, from which pickle creates the session again.
@@ -337,6 +347,14 @@ class Session:
     @property
     def inputs(self) -> list[TensorInfo]:
         """Inputs of the model, in graph order. Initialisers that can be overridden are not listed."""
+
+    @property
+    def overridable_initializers(self) -> list[TensorInfo]:
+        """Initialisers that the model also lists as inputs: `run` accepts values for them, and needs none.
+
+        >>> session.overridable_initializers
+        []
+        """
 
     @property
     def outputs(self) -> list[TensorInfo]:
@@ -402,6 +420,44 @@ class Session:
         >>> x = np.arange(6, dtype=np.float32).reshape(2, 3)
         >>> session.run({"x": x}, ["y"])["y"].shape
         (2, 3)
+        """
+
+    def run_async(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        options: RunOptions | None = None,
+    ) -> Coroutine[Any, Any, dict[str, _Value]]:
+        """Run the model once without blocking the event loop of asyncio.
+
+        The model runs in a thread of the loop's default executor. If the task is cancelled, or a timeout of asyncio
+        expires, the run ends after the operation that is being computed; only then is the exception raised, so the
+        arrays are free again.
+
+        Parameters
+        ----------
+        feeds, outputs
+            As in `run`.
+        options
+            Options of the run. Cancelling the task cancels them, and with them every other run that uses them.
+
+        Returns
+        -------
+        Coroutine
+            Its result is that of `run`.
+
+        Raises
+        ------
+        TypeError, RunoffOrtError
+            As `run` does, when the coroutine is awaited.
+
+        Examples
+        --------
+        >>> async def double(x):
+        ...     return await asyncio.wait_for(session.run_async({"x": x}), timeout=60)
+        >>> asyncio.run(double([[1, 2, 3]]))
+        {'y': array([[2., 4., 6.]], dtype=float32)}
         """
 
     def run_into(
@@ -644,7 +700,8 @@ class DeviceBinding:
         ----------
         feeds
             An array for each input, by name, with the dtype and shape that the model expects. It can be changed
-            afterwards.
+            afterwards. On a GPU, a C-contiguous tensor with ``__dlpack__`` in the memory of GPU 0 is copied on the
+            GPU, not through host memory.
 
         Raises
         ------
@@ -673,6 +730,71 @@ class DeviceBinding:
         ------
         RunoffOrtError
             `kind` is ``runtime-failed`` if `compute` was not called.
+        """
+
+    def outputs(self) -> dict[str, DeviceTensor]:
+        """Return the outputs that were computed last without copying them from the device.
+
+        The next `compute` may write into the same memory: copy what is needed for longer.
+
+        Returns
+        -------
+        dict
+            A tensor for each output, by name, in the order of the graph.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed`` if nothing was computed.
+
+        Examples
+        --------
+        >>> binding.outputs()
+        {'y': DeviceTensor(dtype='float32', shape=(2, 3))}
+        >>> np.from_dlpack(binding.outputs()["y"])[0]
+        array([2., 2., 2.], dtype=float32)
+
+        On a GPU, ``torch.from_dlpack(binding.outputs()["y"])`` is a tensor on that GPU. One model after another:
+
+        >>> second = session.on_device()
+        >>> second.copy_in({"x": binding.outputs()["y"]})
+        >>> second.compute()
+        >>> second.copy_out()["y"][0]
+        array([4., 4., 4.], dtype=float32)
+        """
+
+@final
+class DeviceTensor:
+    """An output in the memory of a session's device. `DeviceBinding.outputs` makes one.
+
+    It is passed on in place by DLPack, which PyTorch, CuPy, JAX and NumPy (on the CPU) read. It keeps its binding.
+    """
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type, or ``bfloat16``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sides."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's type and index of the device: ``(1, 0)`` is the host, ``(2, 0)`` the first NVIDIA GPU."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a capsule of the tensor, which is not copied. Its elements are computed: no stream has to wait.
+
+        Raises
+        ------
+        BufferError
+            If a copy or another device is requested.
         """
 
 def preprocess(

@@ -4,7 +4,8 @@ Sessions, options, I/O binding and values in host memory have onnxruntime's name
 of onnxruntime's API raises a `NotImplementedError` that names it. Errors are those of `runoff_ort`: a `ValueError` for
 arguments, names and shapes, a `TypeError` for an array of the wrong dtype, a `RuntimeError` for everything else.
 
-On a GPU, the entire model runs there, or creating the session fails: there is no fallback to the CPU.
+If `providers` does not name the CPU's, the entire model runs on the others, or creating the session fails: there is no
+fallback to the CPU.
 
 >>> import numpy as np
 >>> import runoff_ort.onnxruntime as ort
@@ -16,11 +17,12 @@ On a GPU, the entire model runs there, or creating the session fails: there is n
 from __future__ import annotations
 
 import os
-import warnings
+import threading
 from typing import TYPE_CHECKING, Any
 
 import runoff_ort
 
+from . import _providers
 from ._options import (
     LEVELS,
     ExecutionMode,
@@ -34,7 +36,7 @@ from ._options import (
 from ._values import IOBinding, ModelMetadata, NodeArg, OrtValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "ExecutionMode",
@@ -55,14 +57,6 @@ __all__ = [
     "set_default_logger_severity",
 ]
 
-# onnxruntime's provider names, in its order
-PROVIDERS = {
-    "TensorrtExecutionProvider": "tensorrt",
-    "CUDAExecutionProvider": "cuda",
-    "CoreMLExecutionProvider": "coreml",
-    "CPUExecutionProvider": "cpu",
-}
-CPU = "CPUExecutionProvider"
 _log_level: list[LogLevel] = []
 
 
@@ -76,8 +70,8 @@ class InferenceSession:
     sess_options
         Options; the defaults are onnxruntime's.
     providers, provider_options
-        Names in order of preference, or pairs of name and options. The first available provider is used. Provider
-        options are ignored for the CPU and unsupported for any other provider.
+        Names in order of preference, or pairs of name and options. Each computes the operations that it supports and
+        that those before it left.
     kwargs
         ``enable_fallback`` is accepted and has no effect.
     """
@@ -105,11 +99,11 @@ class InferenceSession:
         unsupported(f"InferenceSession.{name}")
 
     def _load(self, providers: Any, provider_options: Any) -> None:
-        self._provider = chosen(providers, provider_options)
+        self._providers = _providers.chosen(providers, provider_options)
         arguments = self._options.arguments()
         if arguments["log_level"] is None and _log_level:
             arguments["log_level"] = _log_level[-1]
-        self._session = runoff_ort.Session(self._model, provider=PROVIDERS[self._provider], **arguments)
+        self._session = runoff_ort.Session(self._model, providers=_providers.own(self._providers), **arguments)
         self._names = [info.name for info in self._session.outputs]
 
     def run(
@@ -123,6 +117,30 @@ class InferenceSession:
         handle = None if run_options is None else run_options.handle()
         outputs = self._session.run(feeds, output_names or None, options=handle)
         return [outputs[name] for name in output_names or self._names]
+
+    def run_async(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        callback: Callable[[list[Any], Any, str], object],
+        user_data: Any,
+        run_options: RunOptions | None = None,
+    ) -> None:
+        """Run the model once in a new thread, which then calls ``callback(outputs, user_data, error)``."""
+        missing = [info.name for info in self._session.inputs if info.name not in input_feed]
+        if missing:
+            message = f"Required inputs ({missing}) are missing from input feed ({list(input_feed)})."
+            raise ValueError(message)
+
+        def call() -> None:
+            outputs, error = [], ""
+            try:
+                outputs = self.run(output_names, input_feed, run_options)
+            except Exception as failed:  # noqa: BLE001 (as onnxruntime, the callback gets all)
+                error = str(failed)
+            callback(outputs, user_data, error)
+
+        threading.Thread(target=call, name="runoff-run-async").start()
 
     def run_with_ort_values(
         self,
@@ -152,6 +170,10 @@ class InferenceSession:
         """Return the outputs, in graph order."""
         return [NodeArg.of(info) for info in self._session.outputs]
 
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Return the initialisers that may be given like inputs."""
+        return [NodeArg.of(info) for info in self._session.overridable_initializers]
+
     def get_modelmeta(self) -> ModelMetadata:
         """Return the metadata stored in the model."""
         found = self._session.metadata
@@ -164,12 +186,13 @@ class InferenceSession:
         return self._options
 
     def get_providers(self) -> list[str]:
-        """Return the provider in use, and the CPU provider."""
-        return list(dict.fromkeys([self._provider, CPU]))
+        """Return the providers that compute, and the CPU's."""
+        return list(self.get_provider_options())
 
     def get_provider_options(self) -> dict[str, dict[str, str]]:
-        """Return an empty dict for each provider."""
-        return {name: {} for name in self.get_providers()}
+        """Return the options that were given for each provider."""
+        rest = {name: dict(options) for name, options in self._providers.items() if name != _providers.CPU}
+        return {**rest, _providers.CPU: {}}
 
     def set_providers(self, providers: Any = None, provider_options: Any = None) -> None:
         """Load the model again with other providers."""
@@ -186,27 +209,9 @@ class InferenceSession:
         return self._session.end_profiling()
 
 
-def chosen(providers: Any, provider_options: Any) -> str:
-    """Return the first available provider, else the CPU; unavailable ones cause the same warning as in onnxruntime."""
-    available = get_available_providers()
-    pairs = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers or [CPU]]
-    if provider_options:
-        pairs = [(name, options) for (name, _), options in zip(pairs, provider_options, strict=True)]
-    for name, options in pairs:
-        if name not in available:
-            text = f"Specified provider '{name}' is not in available provider names. Available providers: "
-            warnings.warn(text + f"'{', '.join(available)}'", stacklevel=4)
-            continue
-        if options and name != CPU:
-            unsupported(f"options of {name}")
-        return str(name)
-    return CPU
-
-
 def get_available_providers() -> list[str]:
-    """Return the providers that are available on this machine."""
-    usable = runoff_ort.providers()
-    return [name for name, own in PROVIDERS.items() if own in usable]
+    """Return the providers that can be used on this machine."""
+    return _providers.available()
 
 
 def get_device() -> str:

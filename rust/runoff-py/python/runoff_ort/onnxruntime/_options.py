@@ -116,6 +116,7 @@ class SessionOptions(_Options):
     def __init__(self) -> None:
         super().__init__()
         object.__setattr__(self, "_dimensions", {})
+        object.__setattr__(self, "_libraries", [])
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         """Set an entry of the session's configuration."""
@@ -131,6 +132,10 @@ class SessionOptions(_Options):
     def add_free_dimension_override_by_name(self, name: str, value: int) -> None:
         """Fix the size of the dimensions called `name`."""
         self._dimensions[name] = value
+
+    def register_custom_ops_library(self, path: str) -> None:
+        """Add a shared library with custom operators; it is loaded with the session."""
+        self._libraries.append(path)
 
     def has_providers(self) -> bool:
         """Return False: providers are passed to the session, not added to its options."""
@@ -151,6 +156,7 @@ class SessionOptions(_Options):
             "dimensions": dict(self._dimensions),
             "log_level": self.log_level,
             "profiling": self.profile_file_prefix if self.enable_profiling else None,
+            "custom_op_libraries": list(self._libraries),
         }
 
 

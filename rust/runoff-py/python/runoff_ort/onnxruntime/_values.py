@@ -73,6 +73,19 @@ class ModelMetadata:
         unsupported(f"ModelMetadata.{name}")
 
 
+class _Capsule:
+    """The tensor of a DLPack capsule, in the host's memory."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self, **_options: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
 class OrtValue:
     """A value in host memory: an array, a list or a dict."""
 
@@ -97,6 +110,11 @@ class OrtValue:
         """Create a value filled with zeros."""
         only_host(device_type, device_id)
         return cls(np.zeros(tuple(shape), numpy_dtype(element_type)))
+
+    @classmethod
+    def from_dlpack(cls, data: Any, /) -> OrtValue:
+        """Make a value over the memory of a tensor with ``__dlpack__``, or of a capsule that it made."""
+        return cls(np.from_dlpack(data if hasattr(data, "__dlpack__") else _Capsule(data)))
 
     def numpy(self) -> Any:
         """Return the array."""
