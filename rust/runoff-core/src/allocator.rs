@@ -4,12 +4,25 @@
 
 use std::sync::OnceLock;
 
-/// Name of the allocator linked into this program.
-static LINKED: OnceLock<String> = OnceLock::new();
+/// The allocator linked into this program.
+static LINKED: OnceLock<Linked> = OnceLock::new();
 
-/// Declares the name of the allocator linked into this program; [`allocator`] reports it if it is in use.
-pub fn declare(name: String) {
-    LINKED.get_or_init(|| name);
+struct Linked {
+    name: String,
+    keep: fn(),
+}
+
+/// Declares the allocator linked into this program: its name, which [`allocator`] reports if it is in use, and how it is
+/// told to keep freed memory.
+pub fn declare(name: String, keep: fn()) {
+    LINKED.get_or_init(|| Linked { name, keep });
+}
+
+/// Makes the linked allocator, if there is one, keep freed memory: further inferences need as much.
+pub fn keep_memory() {
+    if let Some(linked) = LINKED.get() {
+        (linked.keep)();
+    }
 }
 
 /// Name of the allocator that a library loaded now would use: `glibc 2.36`, the declared one, or the file of a
@@ -22,7 +35,7 @@ pub fn allocator() -> Option<String> {
     // SAFETY: the name ends with NUL; the loader only looks it up.
     let malloc = object(unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) })?;
     if object(allocator as fn() -> Option<String> as *const libc::c_void)?.dli_fbase == malloc.dli_fbase {
-        return LINKED.get().cloned();
+        return LINKED.get().map(|linked| linked.name.clone());
     }
     // SAFETY: the loader's strings live as long as the object that they name, which is never closed.
     let file = unsafe { CStr::from_ptr(malloc.dli_fname) }.to_string_lossy();
@@ -39,7 +52,7 @@ pub fn allocator() -> Option<String> {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 #[must_use]
 pub fn allocator() -> Option<String> {
-    LINKED.get().cloned()
+    LINKED.get().map(|linked| linked.name.clone())
 }
 
 /// The program or library that contains `address`.
@@ -58,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_allocator_of_the_system_is_found() {
-        declare("not linked".to_owned());
+        declare("not linked".to_owned(), || ());
         let name = allocator().expect("a name");
         assert!(name.starts_with("glibc 2."), "{name}");
     }

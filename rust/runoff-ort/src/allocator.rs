@@ -8,6 +8,7 @@
 #[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
 mod linked {
     use std::env;
+    use std::ffi::c_long;
 
     use libmimalloc_sys::{mi_option_set_default, mi_option_t};
     use mimalloc::MiMalloc;
@@ -18,26 +19,33 @@ mod linked {
     /// `mi_option_purge_delay` of mimalloc.h, which the bindings lack.
     const PURGE_DELAY: mi_option_t = 15;
 
-    /// Milliseconds after which freed memory is returned to the system.
+    /// Milliseconds after which freed memory is returned to the system, until there was an inference.
     ///
     /// At 0, loading a model takes a quarter longer, since it uses the same memory again; at 10, mimalloc's default, the
     /// peak is up to 10% higher.
-    const DELAY_MS: std::ffi::c_long = 2;
+    const DELAY_MS: c_long = 2;
+
+    /// The same afterwards: without an arena, every inference needs the memory of the one before it.
+    const LATER_DELAY_MS: c_long = 1000;
 
     /// Decides what mimalloc's own variables of the environment leave open, and gives results its name.
     ///
     /// mimalloc requests huge pages, unlike glibc. Here the system clears many of them for little use: peak memory rises
     /// by a tenth, and on a virtual machine that must get them from its host, a process takes up to six times as long.
     pub fn prepare() {
-        // SAFETY: the option exists.
-        unsafe { mi_option_set_default(PURGE_DELAY, DELAY_MS) };
+        set_delay(DELAY_MS);
         if env::var_os("MIMALLOC_ALLOW_THP").is_none() {
             // SAFETY: no pointer is passed. If this fails, the process has huge pages.
             unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
         }
         let version = ALLOCATOR.version();
         let (major, minor, patch) = (version / 10_000, version / 100 % 100, version % 100);
-        runoff_core::allocator::declare(format!("mimalloc {major}.{minor}.{patch}"));
+        runoff_core::allocator::declare(format!("mimalloc {major}.{minor}.{patch}"), || set_delay(LATER_DELAY_MS));
+    }
+
+    fn set_delay(milliseconds: c_long) {
+        // SAFETY: the option exists.
+        unsafe { mi_option_set_default(PURGE_DELAY, milliseconds) };
     }
 }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use ort::environment::Environment;
 
-use crate::allocator::allocator;
+use crate::allocator::{allocator, keep_memory};
 use crate::clock::{Phases, now_ns};
 use crate::error::{Error, Kind};
 use crate::image::JPEG_DECODER;
@@ -243,6 +243,7 @@ impl<'a> Runner<'a> {
     /// Runs the second iteration and the warm-up, which is not kept. Returns the last iteration, and the ranges of the
     /// items that follow.
     fn warm_up(&mut self, warmup: u64) -> Result<(Iteration, impl FnMut() -> Range<usize> + use<>), Error> {
+        keep_memory();
         let batch = self.request.settings.batch.get();
         let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
         let mut next = move || ranges.next().unwrap_or_default();

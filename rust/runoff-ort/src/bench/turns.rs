@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
+use runoff_core::allocator::keep_memory;
 use runoff_core::clock::now_ns;
 use runoff_core::error::{Error, Kind};
 use runoff_core::session::{Buffers, Parts, Results, Session};
@@ -192,6 +193,7 @@ impl<'a> Candidate<'a> {
             (0..effort.concurrency.get()).map(|_| Caller::new(session, items)).collect::<Result<Vec<_>, _>>()?;
         let mut candidate = Self { callers, first_ns: 0, second_ns: 0, rounds_ns: Vec::new() };
         candidate.first_ns = candidate.callers[0].call()?.total_ns;
+        keep_memory();
         candidate.second_ns = candidate.callers[0].call()?.total_ns;
         let samples = effort.warmup.div_ceil(effort.concurrency.get());
         if samples > 0 || !effort.warmup_time.is_zero() {
