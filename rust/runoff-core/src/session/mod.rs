@@ -292,10 +292,10 @@ impl Loaded {
 }
 
 /// Makes a session that does not refer to `bytes` afterwards, even if the builder was given settings to that effect.
-fn of_bytes(builder: SessionBuilder, bytes: &[u8]) -> Result<ort::session::Session, String> {
-    let copying = ["session.use_ort_model_bytes_directly", "session.use_ort_model_bytes_for_initializers"];
-    let copied = copying.iter().try_fold(builder, |builder, entry| builder.with_config_entry(entry, "0"));
-    let mut builder = copied.map_err(|error| error.message().to_owned())?;
+fn of_bytes(mut builder: SessionBuilder, bytes: &[u8]) -> Result<ort::session::Session, String> {
+    for entry in ["session.use_ort_model_bytes_directly", "session.use_ort_model_bytes_for_initializers"] {
+        builder = builder.with_config_entry(entry, "0").map_err(|error| error.message().to_owned())?;
+    }
     builder.commit_from_memory(bytes).map_err(|error| error.message().to_owned())
 }
 
