@@ -71,7 +71,7 @@ class InferenceSession:
         Options; the defaults are onnxruntime's.
     providers, provider_options
         Names in order of preference, or pairs of name and options. Each computes the operations that it supports and
-        that those before it left.
+        that those before it left. If none is available, the CPU computes.
     kwargs
         ``enable_fallback`` is accepted and has no effect.
     """
