@@ -287,6 +287,7 @@ fn what_does_not_fit_is_refused() {
         (["--profile", "warm"], 2, "--profile"),
         (["--set", "spinning=maybe"], 2, "--set spinning=maybe"),
         (["--dim", "batch=0"], 2, "--dim"),
+        (["--dim", "batch=600000000"], 2, "more than 4294967296 bytes"),
         (["--image", "nowhere.png"], 1, "nowhere.png"),
         (["--inputs", "nowhere.npz"], 1, "nowhere.npz"),
         (["--library", "nowhere.so"], 3, "nowhere.so"),

@@ -182,6 +182,10 @@ impl InputArgs {
             return Err(unfit("the model takes another shape".to_owned()));
         }
         let mut elements = Buffer::for_shape(dtype, &shape).map_err(|error| unfit(error.message))?;
+        // the system grants more than it has, and ends the process that uses it
+        if elements.bytes().len() as u64 > npz::MOST_BYTES {
+            return Err(unfit(format!("more than {} bytes", npz::MOST_BYTES)));
+        }
         fill(random, dtype, elements.bytes_mut());
         Ok(Tensor { dtype, shape, elements })
     }
