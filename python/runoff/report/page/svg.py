@@ -22,6 +22,8 @@ _NOTHING = {"opacity": "1", "stroke-width": "1", "transform": "translate(0,0)", 
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _MARGIN = 6
 """Margin in pixels at the top, after the title was removed."""
+_SIDE = 12
+"""Margin in pixels at the left and right: the reader's font may be wider than the one that the layout was made with."""
 
 
 def small(svg: str) -> str:
@@ -51,8 +53,8 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
     for element in root.iter():
         _follow_page(element, name)
     width, height = float(root.attrib.pop("width")), float(root.attrib.pop("height"))
-    root.set("viewBox", f"0 {top:g} {width:g} {height - top:g}")
-    root.set("style", f"max-width:{width:g}px")
+    root.set("viewBox", f"{-_SIDE} {top:g} {width + 2 * _SIDE:g} {height - top:g}")
+    root.set("style", f"max-width:{width + 2 * _SIDE:g}px")
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-t {name}-d")
     for place, (tag, end, text) in enumerate((("title", "t", title), ("desc", "d", description))):
