@@ -136,6 +136,10 @@ def test_settings_of_the_cold_profile_that_a_target_lacks_are_reported() -> None
         ({"ort-python": "a", "ort-rust": "a"}, ("ok", "a: not torch (reasons: docs/best-practice.md)")),
         ({"torch": "a"}, ("ok", "a: not ort-python, ort-rust (reasons: docs/best-practice.md)")),
         (
+            {"ort-rust": ["released-code"]},
+            ("ok", "released-code: not torch, ort-python (reasons: docs/best-practice.md)"),
+        ),
+        (
             {"ort-rust": "a", "torch": "b", "ort-python": "b"},
             ("differs", "a: not torch, ort-python; b: not ort-rust (reasons: docs/best-practice.md)"),
         ),

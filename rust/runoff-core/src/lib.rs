@@ -7,6 +7,7 @@
 pub mod allocator;
 pub mod classify;
 pub mod clock;
+mod code_pages;
 pub mod cuda;
 pub mod dlpack;
 pub mod dtype;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use crate::code_pages;
 use crate::error::{Error, Kind, loader_words};
 use crate::value;
 
@@ -150,6 +151,13 @@ impl Runtime {
             environment.set_log_level(LogLevel::Fatal);
         }
         Ok(environment)
+    }
+
+    /// Takes the library's code out of this process's resident memory; what is used again is mapped again.
+    ///
+    /// Useful if much code has run for the last time: after the environment was created, and after a model was loaded.
+    pub fn release_code(&self) {
+        code_pages::release(ort::api().CreateEnv as *const ());
     }
 }
 

@@ -76,6 +76,7 @@ fn run(request: &Path, result: &Path, entry_ns: u64) -> ExitCode {
         Ok(request) => request,
         Err(code) => return code,
     };
+    allocator::populate();
     let answer = runner::execute(&request, entry_ns);
     let succeeded = answer.session.is_some();
     let code = write_result(result, &answer.result);

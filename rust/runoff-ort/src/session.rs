@@ -10,6 +10,8 @@ use runoff_core::protocol::Settings;
 use runoff_core::runtime::{Runtime, find_library};
 use runoff_core::session::{CPU, Session, Source};
 
+use crate::allocator;
+
 /// Settings that `--set` takes, by their names everywhere else.
 const SETTABLE: [&str; 10] = [
     "threads",
@@ -109,8 +111,12 @@ fn set(settings: &Settings, key: &str, value: &str) -> Result<Settings, Error> {
 ///
 /// Those of [`LibraryArgs::load`] and [`Session::open`].
 pub fn open(library: &LibraryArgs, model: Source<'_>, settings: &Settings) -> Result<(Runtime, Session), Error> {
+    allocator::populate();
     let runtime = library.load()?;
-    let session = Session::of(&runtime.make_environment()?, model, settings)?;
+    let environment = runtime.make_environment()?;
+    runtime.release_code();
+    let session = Session::of(&environment, model, settings)?;
+    runtime.release_code();
     Ok((runtime, session))
 }
 

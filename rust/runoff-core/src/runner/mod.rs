@@ -37,6 +37,9 @@ const FORMATS: [&str; 2] = ["onnx", PREPARED];
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
 const MAPPED_MODEL: &str = "mapped-model";
 
+/// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
+const RELEASED_CODE: &str = "released-code";
+
 const SETTINGS: [&str; 13] = [
     "threads",
     "inter_threads",
@@ -132,9 +135,12 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     let runtime = Runtime::load(&runtime::library_from_env()?)?;
     phases.mark("runtime");
     let environment = runtime.make_environment()?;
+    runtime.release_code();
     phases.mark("environment");
     let buffers = |session: &Session| session.is_on_device().then(|| Buffers::new(session)).transpose();
-    Runner::open(request, &environment, phases, prefetch, buffers)?.carry_out(runtime)
+    let runner = Runner::open(request, &environment, phases, prefetch, buffers)?;
+    runtime.release_code();
+    runner.carry_out(runtime)
 }
 
 /// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU.
@@ -382,10 +388,17 @@ impl<'a> Runner<'a> {
             planned: None,
             device: self.session.device(),
             ignored: ignored(request),
-            practices: self.session.is_mapped().then(|| MAPPED_MODEL.to_owned()).into_iter().collect(),
+            practices: practices(&self.session),
         });
         Ok((result, self.session))
     }
+}
+
+/// The practices in effect.
+fn practices(session: &Session) -> Vec<String> {
+    let mapped = session.is_mapped().then_some(MAPPED_MODEL);
+    let released = cfg!(all(target_os = "linux", target_env = "gnu")).then_some(RELEASED_CODE);
+    mapped.into_iter().chain(released).map(str::to_owned).collect()
 }
 
 /// Requested settings that had no effect.
