@@ -166,7 +166,7 @@ def tests(session: nox.Session) -> None:
     pytest(session, "-m", "clock")
     # a machine without Rust has no extension
     if any(WHEELS.glob("*.whl")):
-        pytest(session, "tests/extension", environment="extension")
+        pytest(session, "tests/extension", *PARALLEL, environment="extension")
     # coremltools triggers deprecation warnings of its libraries
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export")
 
@@ -176,7 +176,7 @@ def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
     pytest(session, *(f"tests/{name}.py" for name in FULL), env=full)
-    pytest(session, "tests/extension", environment="extension", env=full)
+    pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
     if shutil.which("docker"):
         session.notify("docker")

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
 
-pytestmark = pytest.mark.clock
-
 IDLE_W, PROCESS_J, INFERENCE_J = 10.0, 0.5, 0.02
 MORE = """
 [measure]
@@ -174,6 +172,7 @@ def test_a_removed_counter_leaves_a_reason_and_no_figure(
     assert (line["status"], line["n"]) == ("not-measured", 0)
 
 
+@pytest.mark.clock
 def test_this_machine_counts_energy_or_gives_a_reason(tmp_path: Path) -> None:
     more = "[measure.blocks]\nenergy = 2\n[measure.energy]\nwindow_s = 0.2\nidle_s = 0.2\n"
     suite = write_suite(tmp_path, "null-python", probes='"life", "energy"', more=more)
@@ -203,6 +202,7 @@ def test_this_machine_counts_energy_or_gives_a_reason(tmp_path: Path) -> None:
         assert here.reason.message in " ".join(ended.out.split())
 
 
+@pytest.mark.clock
 def test_the_real_perf_writes_a_block_every_tenth_of_a_second_and_ends(perf: str, tmp_path: Path) -> None:
     command = (perf, "stat", "-a", "-j", "-e", "cpu-clock,context-switches", "--log-fd", "1", "-I", "100")
     with Spawner(tmp_path / "log") as spawner:
