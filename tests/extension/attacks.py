@@ -25,6 +25,7 @@ ATTACKS: tuple[Callable[[Path], None], ...] = (
     arrays.a_later_feed_resizes,
     arrays.another_thread_resizes,
     arrays.a_bound_array_is_resized,
+    arrays.an_initializer_is_freed,
     arrays.feeds_change_while_they_are_read,
     arrays.a_map_changes_while_it_is_read,
     arrays.mappings_lie,

@@ -98,6 +98,25 @@ def a_bound_array_is_resized(folder: Path) -> None:
     x.resize(4, refcheck=False)
 
 
+def an_initializer_is_freed(folder: Path) -> None:
+    """Resize or drop an array that a session reads; give arrays of other dtypes and shapes than the model's."""
+    x, w = np.ones((1, 512), np.float32), np.full((512, 512), 2, np.float32)
+    model = runoff_ort.Session(folder / "weights.onnx", initializers={"w": w}, optimization="disable")
+    fails(partial(w.resize, 10**7, refcheck=False), ValueError)
+    del w
+    gc.collect()
+    filler = [np.full((512, 512), 255, np.float32) for _ in range(8)]
+    assert model.run({"x": x})["y"].tolist() == [[1024.0] * 512]
+    del filler
+    others: list[Any] = [np.ones((512, 512)), np.ones((512, 8), np.float32), np.ones((0, 512), np.float32), np.ones(())]
+    others += [np.ones((2048, 512), np.float32), np.ones((512, 2048), np.float32), np.ones((512, 512), np.float16)]
+    for other in others:
+        for level in ("disable", "all"):
+            with contextlib.suppress(runoff_ort.RunoffOrtError):
+                made = runoff_ort.Session(folder / "weights.onnx", initializers={"w": other}, optimization=level)
+                made.run({"x": x})
+
+
 def feeds_change_while_they_are_read(folder: Path) -> None:
     """Change the dictionary of feeds, or drop its arrays, while a feed is read."""
     for name in ("add", "small"):

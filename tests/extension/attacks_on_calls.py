@@ -134,6 +134,18 @@ def settings_are_nonsense(folder: Path) -> None:
         ("profile", ""),
         ("optimization", "\ud800"),
         ("execution", "both"),
+        ("denotations", {"n": 0}),
+        ("session_options", {"none": 1}),
+        ("session_options", {"logid": "a\0b"}),
+        ("session_options", {"enable_mem_pattern": "no"}),
+        ("session_options", {"graph_optimization_level": 4}),
+        ("session_options", {"log_verbosity_level": 2**40}),
+        ("initializers", {"w": [1.0]}),
+        ("initializers", {"w": np.array(["a"])}),
+        ("initializers", {"w": np.array([(1, 2)], "i,i")}),
+        ("initializers", {1: np.zeros(1)}),
+        ("external_initializers", {"w": 1}),
+        ("external_initializers", {"a\0b": np.zeros(1)}),
     ):
         fails(partial(runoff_ort.Session, path, **{name: value}))
     for timeout in (0, -1, float("nan"), float("inf"), 1e300, "1", None.__class__):

@@ -20,7 +20,7 @@ import runoff_ort
 from both import BFLOAT16, save
 from comparing import differences
 from generated import any_bits, both, model, one_node, tensor
-from onnx import helper
+from onnx import helper, numpy_helper
 from programs import slow_call
 
 if TYPE_CHECKING:
@@ -110,6 +110,44 @@ def test_a_run_is_cancelled(tmp_path: Path) -> None:
     assert (raised.value.kind, options.cancelled) == ("cancelled", True)
     options.reset()
     assert np.count_nonzero(session.run({**feeds, "times": np.array(3)}, options=options)["y"]) == 0
+
+
+def test_a_bound_run_is_stopped(tmp_path: Path) -> None:
+    session, feeds = slow_call(tmp_path, 10)
+    binding, options = session.bind({**feeds, "times": np.array(feeds["times"])}), runoff_ort.RunOptions()
+    with pytest.raises(runoff_ort.RunTimeoutError):
+        binding.run(timeout=0.1)
+    options.cancel()
+    with pytest.raises(runoff_ort.RunoffOrtError, match="cancelled"):
+        binding.run(options=options)
+    binding.inputs["times"][...] = 3
+    assert np.count_nonzero(binding.run(timeout=60)["y"]) == 0
+
+
+def test_sessions_with_initializers_are_pickled(tmp_path: Path) -> None:
+    made = one_node("Add", FLOAT, 2)
+    made.graph.input.pop()
+    made.graph.initializer.append(numpy_helper.from_array(FEEDS["z"][::-1], "z"))
+    optimized = tmp_path / "optimized.onnx"
+    session = runoff_ort.Session(
+        save(made, tmp_path / "added.onnx"),
+        initializers={"z": np.asfortranarray(FEEDS["z"])},
+        denotations={"NONE": 2},
+        session_options={"enable_mem_pattern": False, "optimized_model_filepath": optimized},
+    )
+    optimized.unlink()
+    copy = pickle.loads(pickle.dumps(session))  # noqa: S301 (made here)
+    assert optimized.is_file()
+    for one in (session, copy):
+        assert differences(one.run({"x": FEEDS["x"]})["y"], FEEDS["x"] + FEEDS["z"]) == []
+
+
+@pytest.mark.parametrize("options", [{"none": 1}, {"graph_optimization_level": 4}, {"log_verbosity_level": -2}])
+def test_session_options_are_checked(options: dict[str, Any], adding: Path) -> None:
+    with pytest.raises(runoff_ort.InvalidValueError, match=next(iter(options))):
+        runoff_ort.Session(adding, session_options=options)
+    with pytest.raises(TypeError, match=r'session_options\["logid"\]'):
+        runoff_ort.Session(adding, session_options={"logid": 7})
 
 
 def test_sessions_are_pickled(adding: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ impl Display for Dim {
 fn table(info: &Info) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<13}  {value}");
+    let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<17}  {value}");
     let or_none = |value: Option<String>| value.filter(|value| !value.is_empty()).unwrap_or_else(|| "-".to_owned());
     line("model", &info.path.display().to_string());
     line("sha256", &info.sha256);
@@ -171,8 +171,14 @@ fn table(info: &Info) -> String {
             line(kind, &format!("{name}: {dtype} [{}]", dims.join(", ")));
         }
     }
-    let Metadata { producer, graph, domain, description, version, custom } = &info.metadata;
-    let known = [("producer", producer), ("graph", graph), ("domain", domain), ("description", description)];
+    let Metadata { producer, graph, graph_description, domain, description, version, custom } = &info.metadata;
+    let known = [
+        ("producer", producer),
+        ("graph", graph),
+        ("graph description", graph_description),
+        ("domain", domain),
+        ("description", description),
+    ];
     for (name, value) in known {
         line(name, &or_none(Some(value.clone())));
     }

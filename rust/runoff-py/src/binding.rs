@@ -13,6 +13,7 @@ use crate::call;
 use crate::errors::{mismatch, to_python};
 use crate::feeds::{Few, items, text, twice};
 use crate::held::{InPlace, Kept};
+use crate::options::{RunOptions, Way};
 use crate::output::to_object;
 use crate::session::Session;
 use crate::targets::{self, Target};
@@ -37,15 +38,21 @@ pub struct Binding {
 #[pymethods]
 impl Binding {
     #[doc = stub!("Binding.run")]
-    fn run<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    #[pyo3(signature = (*, timeout = None, options = None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+        options: Option<&Bound<'py, RunOptions>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let session = self.session.get();
-        let call = || {
+        let call = |options: Option<&_>| {
             let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: the arrays share no memory with each other and with the inputs (`targets::read`), and the lock
             // keeps other calls of this binding away; the caller guarantees the rest, as for `Session.run_into`.
-            unsafe { call::run_bound(&session.core, (&self.given, &self.values), &self.wanted, &mut results) }
+            unsafe { call::run_bound(&session.core, options, (&self.given, &self.values), &self.wanted, &mut results) }
         };
-        let made = py.detach(call).map_err(|error| to_python(py, &error))?;
+        let made = Way::of(py, options, timeout)?.call(py, call)?;
         let outputs = PyDict::new(py);
         for ((&place, target), made) in self.wanted.iter().zip(&self.targets).zip(made) {
             let name = session.output_name(py, place);

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use ort::session::RunOptions;
 use pyo3::prelude::*;
 use runoff_core::Error;
 use runoff_core::session::Session;
@@ -52,12 +53,13 @@ pub fn run_into(
 /// Nothing else may use the memory under `results` during the call.
 pub unsafe fn run_bound(
     session: &Session,
+    options: Option<&RunOptions>,
     (inputs, values): (&[usize], &[Value<'_>]),
     outputs: &[usize],
     results: &mut [Option<Value<'static>>],
 ) -> Result<Made, Error> {
     let is_bound: Few<bool> = results.iter().map(Option::is_some).collect();
     // SAFETY: the caller answers for it.
-    unsafe { session.run_some(inputs, values, outputs, results) }?;
+    unsafe { session.run_some_with(options, inputs, values, outputs, results) }?;
     Ok(results.iter_mut().zip(is_bound).map(|(value, bound)| if bound { None } else { value.take() }).collect())
 }

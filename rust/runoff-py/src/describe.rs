@@ -75,6 +75,12 @@ impl Metadata {
         &self.metadata.graph
     }
 
+    #[doc = stub!("Metadata.graph_description")]
+    #[getter]
+    fn graph_description(&self) -> &str {
+        &self.metadata.graph_description
+    }
+
     #[doc = stub!("Metadata.domain")]
     #[getter]
     fn domain(&self) -> &str {
@@ -100,8 +106,15 @@ impl Metadata {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let session::Metadata { producer, graph, domain, description, version, custom } = &self.metadata;
-        let texts = [("producer", producer), ("graph", graph), ("domain", domain), ("description", description)];
+        let session::Metadata { producer, graph, graph_description, domain, description, version, custom } =
+            &self.metadata;
+        let texts = [
+            ("producer", producer),
+            ("graph", graph),
+            ("graph_description", graph_description),
+            ("domain", domain),
+            ("description", description),
+        ];
         let shown = texts.iter().map(|(name, text)| Ok(format!("{name}={}", quoted(py, text)?)));
         let shown = shown.collect::<PyResult<Vec<_>>>()?.join(", ");
         let custom: Bound<'_, PyDict> = custom.into_pyobject(py)?;

@@ -12,6 +12,7 @@ use runoff_core::Error;
 
 use crate::errors::{CANCELLED, TIMED_OUT, argument, bad_argument, failure, to_python};
 use crate::feeds::{items, text};
+use crate::named::verbosity;
 use crate::runtime;
 
 #[doc = stub!("RunOptions")]
@@ -24,12 +25,13 @@ pub struct RunOptions {
 #[pymethods]
 impl RunOptions {
     #[new]
-    #[pyo3(signature = (*, config = None, log_level = None, tag = None))]
+    #[pyo3(signature = (*, config = None, log_level = None, tag = None, log_verbosity = None))]
     fn new(
         py: Python<'_>,
         config: Option<&Bound<'_, PyAny>>,
         log_level: Option<&str>,
         tag: Option<&str>,
+        log_verbosity: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         // options are the library's
         runtime::load_runtime(py)?;
@@ -43,6 +45,9 @@ impl RunOptions {
         }
         if let Some(tag) = tag {
             inner.set_tag(tag).map_err(failed)?;
+        }
+        if let Some(level) = log_verbosity {
+            inner.set_log_verbosity(verbosity(level)?).map_err(failed)?;
         }
         Ok(Self { inner, is_cancelled: AtomicBool::new(false) })
     }

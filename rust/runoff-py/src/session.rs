@@ -13,13 +13,14 @@ use crate::binding::Binding;
 use crate::describe::{Metadata, TensorInfo};
 use crate::errors::{argument, bad_argument, mismatch, to_python};
 use crate::feeds::{Feeds, Few};
+use crate::initializers::Initializers;
 use crate::on_device::DeviceBinding;
 use crate::options::{RunOptions, Way};
 use crate::order::{self, Order};
 use crate::output::to_object;
 use crate::preprocess::Spec;
 use crate::quick::{Outcome, Quick};
-use crate::settings::{Extras, Given};
+use crate::settings::{Extras, Given, copy_tables};
 use crate::{call, runtime, targets};
 
 #[doc = stub!("Session")]
@@ -32,6 +33,8 @@ pub struct Session {
     /// What it was made of, for a copy in another process.
     file: Option<PathBuf>,
     given: Py<PyDict>,
+    // Dropped after `core`, which reads their memory.
+    _initializers: Initializers,
 }
 
 /// Index and confidence of classes, best first.
@@ -43,7 +46,8 @@ impl Session {
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
         spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
         batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None,
-        providers = None, custom_op_libraries = None))]
+        providers = None, custom_op_libraries = None, denotations = None, initializers = None,
+        external_initializers = None, session_options = None))]
     #[expect(clippy::too_many_arguments, reason = "one for each setting")]
     #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
     fn new(
@@ -67,6 +71,10 @@ impl Session {
         profiling: Option<PathBuf>,
         providers: Option<Order>,
         custom_op_libraries: Option<Listed<PathBuf>>,
+        denotations: Option<&Bound<'_, PyAny>>,
+        initializers: Option<&Bound<'_, PyAny>>,
+        external_initializers: Option<&Bound<'_, PyAny>>,
+        session_options: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let given = Given {
             profile,
@@ -83,8 +91,20 @@ impl Session {
             force_spinning_stop,
         };
         let settings = given.settings(py)?;
-        let extras = Extras::of(py, threads, config, dimensions, log_level, profiling, custom_op_libraries)?;
+        let tables = copy_tables(
+            py,
+            [
+                ("config", config),
+                ("dimensions", dimensions),
+                ("denotations", denotations),
+                ("session_options", session_options),
+                ("initializers", initializers),
+                ("external_initializers", external_initializers),
+            ],
+        )?;
+        // first: values of initialisers are the library's
         let environment = runtime::environment(py)?;
+        let extras = Extras::of(py, threads, &tables, log_level, profiling, custom_op_libraries)?;
         let (source, choices) = (path.source(), order::choices(py, provider, providers.as_ref())?);
         let open = || {
             let (builder, device) = session::builder_for(&environment, &settings, &choices)?;
@@ -95,8 +115,16 @@ impl Session {
         let quick = Quick::of(&core);
         let given = given.arguments(py)?;
         extras.add_to(&given)?;
+        tables.iter().try_for_each(|(name, table)| given.set_item(name, table))?;
         given.set_item("providers", providers.map(|order| order.to_python(py)).transpose()?)?;
-        Ok(Self { core, names, quick, file: path.path(), given: given.unbind() })
+        Ok(Self {
+            core,
+            names,
+            quick,
+            file: path.path(),
+            given: given.unbind(),
+            _initializers: extras.initializers.kept(),
+        })
     }
 
     #[doc = stub!("Session.__getnewargs_ex__")]
@@ -246,6 +274,11 @@ impl Session {
             ));
         }
         Ok(path)
+    }
+
+    #[doc = stub!("Session.profiling_start_ns")]
+    fn profiling_start_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        self.core.profiling_start_ns().map_err(|error| to_python(py, &error))
     }
 
     #[doc = stub!("Session.inputs")]

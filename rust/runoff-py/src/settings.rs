@@ -11,7 +11,9 @@ use runoff_core::{Error, Kind, profile};
 
 use crate::arguments::{BATCH, Listed, THREADS, absolute, positive, whole};
 use crate::errors;
-use crate::feeds::{items, text};
+use crate::feeds::{items, pairs, text};
+use crate::initializers::Initializers;
+use crate::named::Named;
 use crate::options::{entries, level};
 
 /// What was given by name; `None` takes the profile's value.
@@ -77,15 +79,35 @@ impl Given<'_> {
     }
 }
 
+/// Settings that are mappings, by the names of a session's parameters: copies, which nothing else can change.
+pub type Tables<'py> = [(&'static str, Bound<'py, PyDict>); 6];
+
+/// Copies what was given.
+pub fn copy_tables<'py>(
+    py: Python<'py>,
+    given: [(&'static str, Option<&Bound<'py, PyAny>>); 6],
+) -> PyResult<Tables<'py>> {
+    let tables = given.map(|(name, _)| (name, PyDict::new(py)));
+    for ((name, mapping), (_, table)) in given.iter().zip(&tables) {
+        for (key, value) in mapping.map(|mapping| items(mapping, name)).transpose()?.unwrap_or_default() {
+            table.set_item(text(&key)?, value)?;
+        }
+    }
+    Ok(tables)
+}
+
 /// Settings that only Python gives: requests have none of them.
 pub struct Extras {
     /// Whether ONNX Runtime chooses the number of threads.
     are_threads_free: bool,
     config: Vec<(String, String)>,
     dimensions: Vec<(String, i64)>,
+    denotations: Vec<(String, i64)>,
+    named: Vec<Named>,
     log_level: Option<(String, LogLevel)>,
     profiling: Option<PathBuf>,
     custom_op_libraries: Vec<PathBuf>,
+    pub initializers: Initializers,
 }
 
 impl Extras {
@@ -93,26 +115,23 @@ impl Extras {
     pub fn of(
         py: Python<'_>,
         threads: Option<i64>,
-        config: Option<&Bound<'_, PyAny>>,
-        dimensions: Option<&Bound<'_, PyAny>>,
+        tables: &Tables<'_>,
         log_level: Option<&str>,
         profiling: Option<PathBuf>,
         libraries: Option<Listed<PathBuf>>,
     ) -> PyResult<Self> {
-        let mut sides = Vec::new();
-        for (name, side) in dimensions.map(|sides| items(sides, "dimensions")).transpose()?.unwrap_or_default() {
-            let side = positive(whole(&side)?, &format!("dimensions[{:?}]", text(&name)?), &BATCH);
-            let side = side.map_err(|error| errors::argument(py, &error))?;
-            sides.push((text(&name)?.to_owned(), i64::try_from(side.get()).unwrap_or(i64::MAX)));
-        }
+        let [(_, config), dimensions, denotations, (_, options), (_, own), (_, external)] = tables;
         let log_level = log_level.map(|word| level(py, word).map(|level| (word.to_owned(), level))).transpose()?;
         Ok(Self {
             are_threads_free: threads.is_none(),
-            config: entries(config)?,
-            dimensions: sides,
+            config: entries(Some(config))?,
+            dimensions: sides(dimensions)?,
+            denotations: sides(denotations)?,
+            named: Named::all(options)?,
             log_level,
             profiling,
             custom_op_libraries: libraries.into_iter().flat_map(|list| list.0).map(|path| absolute(&path)).collect(),
+            initializers: Initializers::read(own, external)?,
         })
     }
 
@@ -133,6 +152,13 @@ impl Extras {
         for (name, side) in &self.dimensions {
             builder = builder.with_dimension_override(name, *side)?;
         }
+        for (denotation, side) in &self.denotations {
+            builder = builder.with_dimension_override_by_denotation(denotation, *side)?;
+        }
+        for option in &self.named {
+            builder = option.apply(builder)?;
+        }
+        builder = self.initializers.apply(builder)?;
         if let Some((_, level)) = &self.log_level {
             builder = builder.with_log_level(*level)?;
         }
@@ -147,16 +173,21 @@ impl Extras {
 
     /// Adds them to `arguments`, by the names of a session's parameters.
     pub fn add_to(&self, arguments: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = arguments.py();
-        let (config, dimensions) = (PyDict::new(py), PyDict::new(py));
-        self.config.iter().try_for_each(|(name, value)| config.set_item(name, value))?;
-        self.dimensions.iter().try_for_each(|(name, side)| dimensions.set_item(name, side))?;
-        arguments.set_item("config", config)?;
-        arguments.set_item("dimensions", dimensions)?;
         arguments.set_item("log_level", self.log_level.as_ref().map(|(word, _)| word))?;
         arguments.set_item("profiling", self.profiling.as_ref())?;
         arguments.set_item("custom_op_libraries", &self.custom_op_libraries)
     }
+}
+
+/// Reads sizes of dimensions.
+fn sides((table, sides): &(&str, Bound<'_, PyDict>)) -> PyResult<Vec<(String, i64)>> {
+    let read = |(name, side): &(Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let name = text(name)?;
+        let size = positive(whole(side)?, &format!("{table}[{name:?}]"), &BATCH);
+        let size = size.map_err(|error| errors::argument(side.py(), &error))?;
+        Ok((name.to_owned(), i64::try_from(size.get()).unwrap_or(i64::MAX)))
+    };
+    pairs(sides)?.iter().map(read).collect()
 }
 
 /// Registers the operators of a library, which ONNX Runtime loads and keeps for as long as it is needed.

@@ -13,6 +13,8 @@ pub struct Metadata {
     pub producer: String,
     /// Name of the graph.
     pub graph: String,
+    /// Description of the graph.
+    pub graph_description: String,
     /// Domain of the model, such as `org.example`.
     pub domain: String,
     /// Description of the model.
@@ -33,6 +35,7 @@ impl Metadata {
         Ok(Self {
             producer: found.producer().unwrap_or_default(),
             graph: found.name().unwrap_or_default(),
+            graph_description: found.graph_description().unwrap_or_default(),
             domain: found.domain().unwrap_or_default(),
             description: found.description().unwrap_or_default(),
             version: found.version().filter(|&version| version != NO_VERSION).unwrap_or_default(),

@@ -277,6 +277,15 @@ impl Session {
         profiling::end(self.loaded.session())
     }
 
+    /// Time at which the profiling began, in nanoseconds of ONNX Runtime's clock; 0 without profiling.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn profiling_start_ns(&self) -> Result<u64, Error> {
+        self.loaded.session().profiling_start_ns().map_err(|error| Error::runtime("reading the profiling time", &error))
+    }
+
     fn info(&self, name: &str) -> Result<&ValueInfo, Error> {
         self.input(name).map(|place| &self.inputs[place])
     }

@@ -11,8 +11,10 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+use ort::memory::Allocator;
 use ort::ortsys;
 use ort::sys::{ONNXType, OrtAllocator, OrtValue};
+use ort::value::DynValue;
 use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
@@ -184,6 +186,18 @@ impl<'a> Value<'a> {
         }
         let ptr = ManuallyDrop::new(self).ptr;
         Ok(Value { ptr, memory: PhantomData })
+    }
+
+    /// Gives this tensor to `ort`, for a session that uses it as an initialiser.
+    ///
+    /// # Safety
+    ///
+    /// The value must be a tensor, and its memory must outlive what is returned, and every session that uses it.
+    #[must_use]
+    pub unsafe fn into_ort(self) -> DynValue {
+        let handle = ManuallyDrop::new(self).ptr;
+        // SAFETY: this was the only owner of the handle; `ort` does not use the allocator for the tensor's memory.
+        unsafe { DynValue::from_ptr(handle, Some(&Allocator::default())) }
     }
 
     /// The handle.

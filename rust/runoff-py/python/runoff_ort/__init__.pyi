@@ -194,6 +194,10 @@ class Metadata:
         """Name of the graph."""
 
     @property
+    def graph_description(self) -> str:
+        """Description of the graph."""
+
+    @property
     def domain(self) -> str:
         """Domain of the model, such as ``org.example``."""
 
@@ -283,6 +287,21 @@ class Session:
         whole model must run on the others, as with `provider`.
     custom_op_libraries
         Paths of shared libraries with custom operators that the model uses. Each exports ``RegisterCustomOps``.
+    denotations
+        Sizes of dynamic dimensions, by denotation, such as ``DATA_BATCH``.
+    initializers
+        Arrays in place of the model's own initialisers, by name, with their dtype and shape. They are read in place as
+        long as the session exists, by all sessions that are given them: do not write to them. An array that is not
+        aligned, C-contiguous and in native byte order is copied. ONNX Runtime optimises the graph with the model's own
+        values: if the arrays differ from them, use ``optimization="disable"``.
+    external_initializers
+        Arrays for initialisers that the model stores in other files, by name, as `initializers`; or the contents of
+        such files, bytes or another buffer, by the name of the file.
+    session_options
+        Further options of ONNX Runtime, by their names in onnxruntime's ``SessionOptions``: ``enable_mem_pattern`` and
+        ``use_deterministic_compute`` are bools, ``logid`` is a str, ``log_verbosity_level`` an int,
+        ``graph_optimization_level`` 0, 1, 2, 3 or 99, and ``optimized_model_filepath`` the path of a file that receives
+        the optimised model.
 
     Raises
     ------
@@ -334,6 +353,10 @@ class Session:
         profiling: _Path | None = None,
         providers: Sequence[str | tuple[str, Mapping[str, object]]] | None = None,
         custom_op_libraries: Sequence[_Path] | None = None,
+        denotations: Mapping[str, int] | None = None,
+        initializers: Mapping[str, _Array] | None = None,
+        external_initializers: Mapping[str, _Array | bytes | bytearray | memoryview] | None = None,
+        session_options: Mapping[str, object] | None = None,
     ) -> Session: ...
     def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str]], dict[str, Any]]:
         """Return the absolute path of the file and the settings, from which pickle creates the session again.
@@ -536,6 +559,15 @@ class Session:
             Profiling is not active.
         """
 
+    def profiling_start_ns(self) -> int:
+        """Return the time at which profiling started, in nanoseconds of ONNX Runtime's clock; 0 without profiling.
+
+        Raises
+        ------
+        RunoffOrtError
+            `kind` is ``runtime-failed``.
+        """
+
     def classify(
         self, image_path: _Path, preprocess: PreprocessSpec | Mapping[str, object], top: int = 5
     ) -> list[tuple[int, float]]:
@@ -605,6 +637,8 @@ class RunOptions:
         How much ONNX Runtime logs to stderr for these runs.
     tag
         Name of the runs in the log.
+    log_verbosity
+        How much is logged at the level ``verbose``; higher means more.
 
     Examples
     --------
@@ -621,7 +655,12 @@ class RunOptions:
     """
 
     def __new__(
-        cls, *, config: Mapping[str, str] | None = None, log_level: _LogLevel | None = None, tag: str | None = None
+        cls,
+        *,
+        config: Mapping[str, str] | None = None,
+        log_level: _LogLevel | None = None,
+        tag: str | None = None,
+        log_verbosity: int | None = None,
     ) -> RunOptions: ...
     def cancel(self) -> None:
         """Cancel all runs with these options, in any thread, and reject new ones until `reset`.
@@ -653,8 +692,13 @@ class Binding:
     array([2., 2., 2.], dtype=float32)
     """
 
-    def run(self) -> dict[str, _Value]:
+    def run(self, *, timeout: SupportsFloat | None = None, options: RunOptions | None = None) -> dict[str, _Value]:
         """Run the model once.
+
+        Parameters
+        ----------
+        timeout, options
+            See `Session.run`. If the run is stopped, the contents of the bound outputs are undefined.
 
         Returns
         -------
@@ -664,7 +708,7 @@ class Binding:
         Raises
         ------
         RunoffOrtError
-            `kind` is ``runtime-failed`` if the model fails.
+            `kind` is ``runtime-failed`` if the model fails, ``timed-out`` or ``cancelled`` if the run was stopped.
         """
 
     @property

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import runoff_ort
@@ -28,11 +29,10 @@ from ._options import (
     ExecutionMode,
     ExecutionOrder,
     GraphOptimizationLevel,
-    LogLevel,
     RunOptions,
     SessionOptions,
-    unsupported,
 )
+from ._unsupported import unsupported
 from ._values import IOBinding, ModelMetadata, NodeArg, OrtValue
 
 if TYPE_CHECKING:
@@ -50,14 +50,18 @@ __all__ = [
     "RunOptions",
     "SessionOptions",
     "disable_telemetry_events",
+    "get_all_providers",
     "get_available_providers",
     "get_build_info",
     "get_device",
     "get_version_string",
+    "preload_dlls",
     "set_default_logger_severity",
+    "set_default_logger_verbosity",
 ]
 
-_log_level: list[LogLevel] = []
+# attributes of SessionOptions, for sessions that do not set them
+_log_defaults: dict[str, int] = {}
 
 
 class InferenceSession:
@@ -73,7 +77,7 @@ class InferenceSession:
         Names in order of preference, or pairs of name and options. Each computes the operations that it supports and
         that those before it left. If none is available, the CPU computes.
     kwargs
-        ``enable_fallback`` is accepted and has no effect.
+        ``disabled_optimizers``, names of optimisers. ``enable_fallback`` is accepted and has no effect.
     """
 
     def __init__(
@@ -84,13 +88,13 @@ class InferenceSession:
         provider_options: Sequence[dict[Any, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(path_or_bytes, str | bytes | os.PathLike):
-            message = f"Unable to load from type '{type(path_or_bytes)}'"
-            raise TypeError(message)
-        if kwargs.get("disabled_optimizers"):
-            unsupported("InferenceSession(disabled_optimizers=...)")
+        _check_types(path_or_bytes, sess_options)
+        for name, value in kwargs.items():
+            if value and name not in ("disabled_optimizers", "enable_fallback"):
+                unsupported(f"InferenceSession({name}=...)")
         self._model = path_or_bytes
         self._options = SessionOptions() if sess_options is None else sess_options
+        self._disabled = ";".join(sorted(kwargs.get("disabled_optimizers") or ()))
         self._load(providers, provider_options)
 
     def __getattr__(self, name: str) -> Any:
@@ -99,10 +103,15 @@ class InferenceSession:
         unsupported(f"InferenceSession.{name}")
 
     def _load(self, providers: Any, provider_options: Any) -> None:
+        if self._options.has_providers():
+            if providers or provider_options:
+                warnings.warn("SessionOptions.add_provider has no effect: providers was given", stacklevel=4)
+            else:
+                providers = self._options.added_providers()
         self._providers = _providers.chosen(providers, provider_options)
-        arguments = self._options.arguments()
-        if arguments["log_level"] is None and _log_level:
-            arguments["log_level"] = _log_level[-1]
+        arguments = self._options.arguments(_log_defaults)
+        if self._disabled:
+            arguments["config"]["optimization.disable_specified_optimizers"] = self._disabled
         self._session = runoff_ort.Session(self._model, providers=_providers.own(self._providers), **arguments)
         self._names = [info.name for info in self._session.outputs]
 
@@ -178,7 +187,13 @@ class InferenceSession:
         """Return the metadata stored in the model."""
         found = self._session.metadata
         return ModelMetadata(
-            found.producer, found.graph, found.domain, found.description, found.version, dict(found.custom)
+            producer_name=found.producer,
+            graph_name=found.graph,
+            graph_description=found.graph_description,
+            domain=found.domain,
+            description=found.description,
+            version=found.version,
+            custom_metadata_map=dict(found.custom),
         )
 
     def get_session_options(self) -> SessionOptions:
@@ -204,14 +219,38 @@ class InferenceSession:
     def disable_fallback(self) -> None:
         """Do nothing: there is no fallback; a failing provider raises an error."""
 
+    def create_ortvalue_from_shape_and_type(
+        self, shape: Sequence[int], element_type: Any, device_type: str, device_id: int = 0, vendor_id: int = -1
+    ) -> OrtValue:
+        """Create a value in host memory."""
+        return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id, vendor_id)
+
     def end_profiling(self) -> str:
         """Stop profiling and return the path of the profile."""
         return self._session.end_profiling()
+
+    def get_profiling_start_time_ns(self) -> int:
+        """Return the time at which profiling started, in nanoseconds; 0 without profiling."""
+        return self._session.profiling_start_ns()
+
+
+def _check_types(model: object, options: object) -> None:
+    if not isinstance(model, str | bytes | os.PathLike):
+        message = f"Unable to load from type '{type(model)}'"
+        raise TypeError(message)
+    if not isinstance(options, SessionOptions | None):
+        message = f"sess_options is a {SessionOptions.__module__}.SessionOptions, not {type(options)}"
+        raise TypeError(message)
 
 
 def get_available_providers() -> list[str]:
     """Return the providers that can be used on this machine."""
     return _providers.available()
+
+
+def get_all_providers() -> list[str]:
+    """Return the providers that this module supports, available or not."""
+    return list(_providers.NAMES)
 
 
 def get_device() -> str:
@@ -231,7 +270,26 @@ def get_version_string() -> str:
 
 def set_default_logger_severity(severity: int) -> None:
     """Set the default log level, from 0 (verbose) to 4 (fatal), for sessions that do not set one."""
-    _log_level[:] = [LEVELS[severity]]
+    if severity not in range(len(LEVELS)):
+        message = f"severity is {severity!r}, not from 0 to {len(LEVELS) - 1}"
+        raise ValueError(message)
+    _log_defaults["log_severity_level"] = severity
+
+
+def set_default_logger_verbosity(verbosity: int) -> None:
+    """Set how much is logged at the level verbose, for sessions that do not set it."""
+    _log_defaults["log_verbosity_level"] = verbosity
+
+
+def preload_dlls(
+    cuda: bool = True,  # noqa: ARG001, FBT001, FBT002 (as onnxruntime)
+    cudnn: bool = True,  # noqa: ARG001, FBT001, FBT002
+    msvc: bool = True,  # noqa: ARG001, FBT001, FBT002
+    directory: str | None = None,
+) -> None:
+    """Do nothing: NVIDIA's libraries are loaded, from the NVIDIA packages, when a session needs them."""
+    if directory:
+        unsupported("preload_dlls(directory=...)")
 
 
 def disable_telemetry_events() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._options import unsupported
+from ._unsupported import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class ModelMetadata:
 
     producer_name: str = ""
     graph_name: str = ""
+    graph_description: str = ""
     domain: str = ""
     description: str = ""
     version: int = 0
@@ -98,18 +100,40 @@ class OrtValue:
         unsupported(f"OrtValue.{name}")
 
     @classmethod
-    def ortvalue_from_numpy(cls, numpy_obj: Any, device_type: str = CPU, device_id: int = 0) -> OrtValue:
+    def ortvalue_from_numpy(
+        cls, numpy_obj: Any, /, device_type: str = CPU, device_id: int = 0, vendor_id: int = -1
+    ) -> OrtValue:
         """Create a value from an array, without a copy if the array is C-contiguous."""
-        only_host(device_type, device_id)
+        only_host(device_type, device_id, vendor_id)
         return cls(np.ascontiguousarray(numpy_obj).reshape(np.shape(numpy_obj)))
 
     @classmethod
+    def ortvalue_from_numpy_with_onnx_type(cls, data: Any, /, onnx_element_type: int) -> OrtValue:
+        """Create a value over the memory of an array, whose bits are of another type of the same size."""
+        dtype = numpy_dtype(onnx_element_type)
+        if dtype.hasobject or data.dtype.itemsize != dtype.itemsize:
+            message = f"elements of {data.dtype} are not of the size of {dtype}"
+            raise ValueError(message)
+        return cls(np.ascontiguousarray(data).reshape(data.shape).view(dtype))
+
+    @classmethod
     def ortvalue_from_shape_and_type(
-        cls, shape: Sequence[int], element_type: Any = np.float32, device_type: str = CPU, device_id: int = 0
+        cls,
+        shape: Sequence[int],
+        element_type: Any,
+        device_type: str = CPU,
+        device_id: int = 0,
+        vendor_id: int = -1,
+        memory_info: Any = None,
     ) -> OrtValue:
         """Create a value filled with zeros."""
-        only_host(device_type, device_id)
-        return cls(np.zeros(tuple(shape), numpy_dtype(element_type)))
+        if memory_info is not None:
+            unsupported("OrtValue.ortvalue_from_shape_and_type(memory_info=...)")
+        only_host(device_type, device_id, vendor_id)
+        dtype = numpy_dtype(element_type)
+        if dtype.kind in "OUT":
+            unsupported(f"OrtValue.ortvalue_from_shape_and_type of {dtype}")
+        return cls(np.zeros(tuple(shape), dtype))
 
     @classmethod
     def from_dlpack(cls, data: Any, /) -> OrtValue:
@@ -120,13 +144,16 @@ class OrtValue:
         """Return the array."""
         return self._array("numpy")
 
-    def update_inplace(self, np_arr: Any) -> None:
-        """Copy the elements of an array of the same shape and dtype into the value."""
-        array = self._array("update_inplace")
-        if np_arr.shape != array.shape or np_arr.dtype != array.dtype:
-            message = f"the value is {array.dtype} of shape {array.shape}, not {np_arr.dtype} of {np_arr.shape}"
+    def update_inplace(self, data: Any) -> None:
+        """Copy the elements of an array or a value, of the same shape and dtype, into the value."""
+        given, array = data.numpy() if isinstance(data, OrtValue) else data, self._array("update_inplace")
+        if not isinstance(given, np.ndarray):
+            message = "data must be a numpy.ndarray or an OrtValue."
+            raise TypeError(message)
+        if given.shape != array.shape or given.dtype != array.dtype:
+            message = f"the value is {array.dtype} of shape {array.shape}, not {given.dtype} of {given.shape}"
             raise ValueError(message)
-        array[...] = np_arr
+        array[...] = given
 
     def shape(self) -> list[int]:
         """Return the dimensions."""
@@ -206,21 +233,18 @@ class IOBinding:
 
     def bind_cpu_input(self, name: str, arr_on_cpu: Any) -> None:
         """Bind an array, which each run reads. An array that is not C-contiguous is copied once, when it is bound."""
-        self._inputs[name] = np.ascontiguousarray(arr_on_cpu).reshape(np.shape(arr_on_cpu))
-        self._bound = None
+        self._bind_input(name, np.ascontiguousarray(arr_on_cpu).reshape(np.shape(arr_on_cpu)))
 
     def bind_input(
         self, name: str, device_type: str, device_id: int, element_type: Any, shape: Sequence[int], buffer_ptr: int
     ) -> None:
         """Bind host memory by its address. It must stay valid and hold as many elements as the shape."""
         only_host(device_type, device_id)
-        self._inputs[name] = array_at(buffer_ptr, element_type, shape)
-        self._bound = None
+        self._bind_input(name, array_at(buffer_ptr, element_type, shape))
 
     def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
         """Bind an input to a value."""
-        self._inputs[name] = ortvalue.numpy()
-        self._bound = None
+        self._bind_input(name, ortvalue.numpy())
 
     def bind_output(
         self,
@@ -233,13 +257,17 @@ class IOBinding:
     ) -> None:
         """Bind an output to host memory by its address, or to new memory in each run."""
         only_host(device_type, device_id)
-        self._wanted[name] = None if buffer_ptr is None else array_at(buffer_ptr, element_type, shape or ())
-        self._bound = None
+        if buffer_ptr is None:
+            self._bind_output(name, None)
+        elif element_type is None or shape is None:
+            message = "`element_type` and `shape` are to be provided if pre-allocated memory is provided"
+            raise ValueError(message)
+        else:
+            self._bind_output(name, array_at(buffer_ptr, element_type, shape))
 
     def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
         """Bind an output to a value, which each run writes into."""
-        self._wanted[name] = ortvalue.numpy()
-        self._bound = None
+        self._bind_output(name, ortvalue.numpy())
 
     def synchronize_inputs(self) -> None:
         """Do nothing: all memory is host memory."""
@@ -256,27 +284,52 @@ class IOBinding:
         self._wanted, self._bound, self._results = {}, None, {}
 
     def get_outputs(self) -> list[OrtValue]:
-        """Return the outputs of the last run, in the order of binding."""
-        return [OrtValue(self._results[name]) for name in self._wanted]
+        """Return the outputs of the last run, in the order of binding; without a run, they have no value."""
+        return [OrtValue(self._results.get(name)) for name in self._wanted]
 
     def copy_outputs_to_cpu(self) -> list[Any]:
         """Return copies of the outputs of the last run as arrays."""
-        return [np.array(self._results[name]) for name in self._wanted]
+        return [np.array(value.numpy()) for value in self.get_outputs()]
 
     def run(self, session: runoff_ort.Session, options: runoff_ort.RunOptions | None) -> None:
         """Run the model once."""
-        if options is not None:
-            unsupported("InferenceSession.run_with_iobinding with run_options")
+        if not self._wanted:
+            message = "At least one output should be requested."
+            raise ValueError(message)
         if self._bound is None:
             into = {name: array for name, array in self._wanted.items() if array is not None}
             self._bound = session.bind(self._inputs, into or None)
-        self._results = self._bound.run()
+        self._results = self._bound.run(options=options)
+
+    def _bind_input(self, name: str, array: Any) -> None:
+        known(name, self._session.get_inputs() + self._session.get_overridable_initializers())
+        self._inputs[name], self._bound = array, None
+
+    def _bind_output(self, name: str, array: Any) -> None:
+        known(name, self._session.get_outputs())
+        self._wanted[name], self._bound = array, None
 
 
-def only_host(device_type: str, device_id: int) -> None:
+def only_host(device_type: str, device_id: int, vendor_id: int = -1) -> None:
     """Raise an error for any device other than the host."""
-    if device_type != CPU or device_id != 0:
+    if device_type != CPU or device_id != 0 or vendor_id != -1:
         unsupported(f"memory of {device_type}:{device_id}")
+
+
+def known(name: str, nodes: Sequence[NodeArg]) -> None:
+    """Raise an error for a name that is not one of the model's."""
+    names = [node.name for node in nodes]
+    if name not in names:
+        message = f"{name!r} cannot be bound: the model has {', '.join(names)}"
+        raise ValueError(message)
+
+
+def tensor_of(value: object) -> Any:
+    """Return the array of a value, which is a tensor."""
+    if not isinstance(value, OrtValue):
+        message = f"an OrtValue is needed, not {type(value)}"
+        raise TypeError(message)
+    return value.numpy()
 
 
 def numpy_dtype(element_type: Any) -> Any:
@@ -286,6 +339,9 @@ def numpy_dtype(element_type: Any) -> Any:
     if element_type not in NAMES:
         unsupported(f"element type {element_type}")
     name = NAMES[element_type]
+    if name == "bfloat16":
+        # registers the dtype
+        importlib.import_module("ml_dtypes")
     return np.dtype(object if name == "str" else name)
 
 

@@ -1,0 +1,90 @@
+//! Options of a session that `onnxruntime` has and runoff's settings have not, by the names of its `SessionOptions`.
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use runoff_core::Error;
+
+use crate::arguments::{absolute, whole, within};
+use crate::errors::{argument, bad_argument};
+use crate::feeds::{pairs, text};
+
+/// An option and its value.
+pub enum Named {
+    Deterministic(bool),
+    LogId(String),
+    LogVerbosity(c_int),
+    MemoryPattern(bool),
+    OptimizationLevel(GraphOptimizationLevel),
+    OptimizedModel(PathBuf),
+}
+
+impl Named {
+    /// Reads all options of `given`.
+    pub fn all(given: &Bound<'_, PyDict>) -> PyResult<Vec<Self>> {
+        let read = |(name, value): &(Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            let name = text(name)?;
+            Self::read(name, value).map_err(|error| named(name, value, error))
+        };
+        pairs(given)?.iter().map(read).collect()
+    }
+
+    fn read(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(match name {
+            "enable_mem_pattern" => Self::MemoryPattern(value.extract()?),
+            "graph_optimization_level" => Self::OptimizationLevel(level(value)?),
+            "log_verbosity_level" => Self::LogVerbosity(verbosity(value)?),
+            "logid" => Self::LogId(value.extract()?),
+            "optimized_model_filepath" => Self::OptimizedModel(absolute(&value.extract::<PathBuf>()?)),
+            "use_deterministic_compute" => Self::Deterministic(value.extract()?),
+            _ => return Err(bad_argument(value.py(), &format!("session_options has no {name:?}"))),
+        })
+    }
+
+    /// Sets the option.
+    pub fn apply(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+        Ok(match self {
+            Self::Deterministic(is_on) => builder.with_deterministic_compute(*is_on)?,
+            Self::LogId(id) => builder.with_log_id(id)?,
+            Self::LogVerbosity(level) => builder.with_log_verbosity(*level)?,
+            Self::MemoryPattern(is_on) => builder.with_memory_pattern(*is_on)?,
+            Self::OptimizationLevel(level) => builder.with_optimization_level(*level)?,
+            Self::OptimizedModel(path) => builder.with_optimized_model_path(path)?,
+        })
+    }
+}
+
+/// Reads how much is logged at the level `verbose`.
+pub fn verbosity(value: &Bound<'_, PyAny>) -> PyResult<c_int> {
+    let level = within(whole(value)?, "log_verbosity_level", &(-1..=0x7fff_ffff));
+    level.map_err(|error: Error| argument(value.py(), &error))
+}
+
+/// Reads a number of ONNX Runtime's `GraphOptimizationLevel`.
+fn level(value: &Bound<'_, PyAny>) -> PyResult<GraphOptimizationLevel> {
+    Ok(match whole(value)? {
+        0 => GraphOptimizationLevel::Disable,
+        1 => GraphOptimizationLevel::Level1,
+        2 => GraphOptimizationLevel::Level2,
+        3 => GraphOptimizationLevel::Level3,
+        99 => GraphOptimizationLevel::All,
+        other => {
+            let message = format!("graph_optimization_level is {other}, not 0, 1, 2, 3 or 99");
+            return Err(bad_argument(value.py(), &message));
+        }
+    })
+}
+
+/// Adds the option's name to a `TypeError` over its value.
+fn named(name: &str, value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = value.py();
+    if error.is_instance_of::<PyTypeError>(py) {
+        PyTypeError::new_err(format!("session_options[{name:?}]: {}", error.value(py)))
+    } else {
+        error
+    }
+}
