@@ -6,7 +6,6 @@ import importlib.util
 import subprocess
 import sys
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from runoff_runners.preprocess import preprocess
 from runoff_runners.protocol import RunnerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from runoff_runners.interfaces import Feed
