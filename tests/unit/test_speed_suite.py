@@ -141,4 +141,4 @@ def test_an_unknown_word_is_refused_with_the_usage() -> None:
         [sys.executable, str(PROGRAM), "guesses", "--probe"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "usage: runners.py pillow|calls onnxruntime|" in done.stderr
+    assert "usage: runners.py pillow|released|calls onnxruntime|" in done.stderr
