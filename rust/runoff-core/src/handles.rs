@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ort::sys::{OrtAllocator, OrtAllocatorType, OrtMemType, OrtMemoryInfo};
 
 use crate::error::{Error, Kind};
-use crate::value::check;
+use crate::status::check;
 
 /// A pointer to an object that is created once and never freed.
 struct Forever<T>(NonNull<T>);

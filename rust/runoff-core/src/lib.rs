@@ -25,6 +25,7 @@ pub mod read;
 pub mod runner;
 pub mod runtime;
 pub mod session;
+mod status;
 pub mod tensor;
 pub mod topk;
 pub mod value;

@@ -11,7 +11,7 @@ use ort::logging::LogLevel;
 
 use crate::code_pages;
 use crate::error::{Error, Kind, loader_words};
-use crate::value;
+use crate::status::check;
 
 /// Environment variable with the absolute path of the library.
 pub const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
@@ -179,12 +179,12 @@ pub fn built_in_providers() -> Result<Vec<String>, Error> {
     let (mut names, mut count) = (std::ptr::null_mut(), 0);
     // SAFETY: the call writes to two locals; the array is released below.
     let status = unsafe { (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count) };
-    value::check(status, "naming its providers")?;
+    check(status, "naming its providers")?;
     // SAFETY: ONNX Runtime has just created `count` strings terminated by NUL.
     let name = |index| unsafe { CStr::from_ptr(*names.add(index)) }.to_string_lossy().into_owned();
     let found = (0..usize::try_from(count).unwrap_or_default()).map(name).collect();
     // SAFETY: the array is unchanged and is not used again.
-    value::check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count) }, "naming its providers")?;
+    check(unsafe { (ort::api().ReleaseAvailableProviders)(names, count) }, "naming its providers")?;
     Ok(found)
 }
 

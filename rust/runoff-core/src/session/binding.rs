@@ -13,7 +13,8 @@ use super::{Device, Loaded, Results, ValueInfo};
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::handles::allocator;
-use crate::value::{Value, check};
+use crate::status::check;
+use crate::value::Value;
 
 /// ONNX Runtime's description of the device memory.
 struct Info(NonNull<OrtMemoryInfo>);

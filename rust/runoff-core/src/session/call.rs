@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 use super::{Session, ValueInfo};
 use crate::clock::now_ns;
 use crate::error::Error;
-use crate::value::{Value, check};
+use crate::status::check;
+use crate::value::Value;
 
 impl Session {
     /// Runs the model once. `values` are all inputs in graph order; returns all outputs in graph order.

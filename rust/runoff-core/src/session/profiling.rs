@@ -9,7 +9,7 @@ use ort::AsPointer;
 
 use crate::error::{Error, Kind};
 use crate::handles::allocator;
-use crate::value::check;
+use crate::status::check;
 
 /// Ends the profile of `session`; returns the path of the file.
 pub fn end(session: &ort::session::Session) -> Result<String, Error> {

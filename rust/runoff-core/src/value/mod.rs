@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::handles::{allocator, cpu_memory};
+use crate::status::check;
 
 pub use view::TensorView;
 
@@ -372,13 +373,4 @@ fn describe(
 fn unread(name: &str, what: &str) -> Error {
     let message = format!("{name:?} is {what}, which this program does not read");
     Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are tensors of numbers")
-}
-
-/// Converts a status to a `Result`, and frees it.
-pub(crate) fn check(status: ort::sys::OrtStatusPtr, what: &str) -> Result<(), Error> {
-    if status.0.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a non-null status is an error owned by the caller, whose ownership is passed on here.
-    unsafe { ort::Error::result_from_status(status) }.map_err(|error| Error::runtime(what, &error))
 }
