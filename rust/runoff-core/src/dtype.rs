@@ -59,14 +59,12 @@ impl Dtype {
     }
 
     /// Finds the element type of ONNX Runtime's constant `element`.
-    #[must_use]
-    pub fn from_onnx(element: Onnx) -> Option<Self> {
+    pub(crate) fn from_onnx(element: Onnx) -> Option<Self> {
         DTYPES.iter().find(|entry| entry.3 == element).map(|entry| entry.0)
     }
 
     /// ONNX Runtime's constant for the type.
-    #[must_use]
-    pub const fn to_onnx(self) -> Onnx {
+    pub(crate) const fn to_onnx(self) -> Onnx {
         DTYPES[self as usize].3
     }
 

@@ -114,7 +114,7 @@ impl Error {
     }
 
     /// A failure reported by ONNX Runtime while it did `what`.
-    pub fn runtime<R>(what: &str, error: &ort::Error<R>) -> Self {
+    pub(crate) fn runtime<R>(what: &str, error: &ort::Error<R>) -> Self {
         let message = format!("ONNX Runtime failed {what}: {}", error.message());
         Self::new(Kind::RuntimeFailed, message, "run it again with ORT_LOG=verbose to see more on stderr")
     }

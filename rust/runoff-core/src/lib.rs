@@ -11,6 +11,7 @@ mod code_pages;
 pub mod cuda;
 pub mod dlpack;
 pub mod dtype;
+pub mod environment;
 pub mod error;
 mod handles;
 pub mod image;

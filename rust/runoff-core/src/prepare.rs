@@ -8,16 +8,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ort::environment::Environment;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::onnx;
 use crate::protocol::{Optimization, Settings};
 use crate::runtime::Runtime;
-use crate::session::{self, PREPARED};
+use crate::session::{self, Builder, PREPARED};
 
 /// Environment variable that names the folder of prepared models.
 pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";
@@ -76,7 +76,7 @@ pub struct Prepared {
 ///
 /// # Errors
 ///
-/// `model-missing`, `model-unreadable`, `no-space`, or an error of [`session::builder`].
+/// `model-missing`, `model-unreadable`, `no-space`, or an error of [`Builder::new`].
 pub fn prepare(
     runtime: &Runtime,
     environment: impl FnOnce() -> Result<Environment, Error>,
@@ -132,17 +132,10 @@ fn publish(file: &Path, path: &Path) -> io::Result<()> {
 
 /// Creates a session that writes its optimised model to the file `target`.
 fn save(environment: &Environment, model: &Path, settings: &Settings, target: &Path) -> Result<(), Error> {
-    let (builder, _) = session::builder(environment, settings)?;
-    let failed = |error: &str| {
+    Builder::new(environment, settings)?.save(model, target).map_err(|error| {
         let message = format!("the model {} cannot be prepared: {error}", model.display());
         Error::new(Kind::ModelUnreadable, message, "use the model as it is, without preparing it")
-    };
-    builder
-        .with_optimized_model_path(target)
-        .map_err(|error| failed(error.message()))?
-        .commit_from_file(model)
-        .map_err(|error| failed(error.message()))?;
-    Ok(())
+    })
 }
 
 /// The folder for prepared models: `RUNOFF_CACHE`, else `runoff` in the user's cache.

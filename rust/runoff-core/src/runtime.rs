@@ -6,10 +6,8 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use ort::environment::Environment;
-use ort::logging::LogLevel;
-
 use crate::code_pages;
+use crate::environment::{Environment, LogLevel};
 use crate::error::{Error, Kind, loader_words};
 use crate::status::check;
 
@@ -148,9 +146,9 @@ impl Runtime {
             .map_err(|error| Error::runtime("creating its environment", &error))?;
         if std::env::var_os(LOG_VARIABLE).is_none() {
             // Failures are returned; ONNX Runtime would also log them to stderr.
-            environment.set_log_level(LogLevel::Fatal);
+            environment.set_log_level(LogLevel::Fatal.into());
         }
-        Ok(environment)
+        Ok(Environment(environment))
     }
 
     /// Takes the library's code out of this process's resident memory; what is used again is mapped again.

@@ -2,10 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use ort::session::RunOptions;
 use pyo3::prelude::*;
 use runoff_core::Error;
-use runoff_core::session::Session;
+use runoff_core::session::{RunOptions, Session};
 use runoff_core::value::Value;
 
 use crate::errors::to_python;

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ort::environment::Environment;
 use pyo3::prelude::*;
+use runoff_core::environment::Environment;
 use runoff_core::runtime::{self, Runtime};
 use runoff_core::{Error, Kind, prepare as core, session};
 

@@ -107,8 +107,8 @@ impl Session {
         let extras = Extras::of(py, threads, &tables, log_level, profiling, custom_op_libraries)?;
         let (source, choices) = (path.source(), order::choices(py, provider, providers.as_ref())?);
         let open = || {
-            let (builder, device) = session::builder_for(&environment, &settings, &choices)?;
-            session::Session::build(extras.apply(builder)?, device, source, &choices[0].name)
+            let builder = session::Builder::with_providers(&environment, &settings, &choices)?;
+            extras.apply(builder)?.open(source)
         };
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
         let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();

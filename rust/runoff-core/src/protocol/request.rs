@@ -28,7 +28,10 @@ pub enum Optimization {
     Basic,
     /// Also fusions that depend on the provider.
     Extended,
-    /// Also layout changes.
+    /// Also layout changes. Only in programs: requests do not have it.
+    #[serde(skip)]
+    Layout,
+    /// Everything that the release of ONNX Runtime has.
     All,
 }
 

@@ -11,10 +11,9 @@ mod turns;
 
 use std::ops::Range;
 
-use ort::environment::Environment;
-
 use crate::allocator::{allocator, keep_memory};
 use crate::clock::{Phases, now_ns};
+use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::image::JPEG_DECODER;
 use crate::memory;

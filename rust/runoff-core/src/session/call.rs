@@ -6,10 +6,9 @@ use std::ffi::c_char;
 use std::ptr;
 
 use ort::AsPointer;
-use ort::session::RunOptions;
 use smallvec::SmallVec;
 
-use super::{Session, ValueInfo};
+use super::{RunOptions, Session, ValueInfo};
 use crate::clock::now_ns;
 use crate::error::Error;
 use crate::status::check;
@@ -146,7 +145,7 @@ pub fn run<'p>(
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),
-            options.map_or(ptr::null(), AsPointer::ptr),
+            options.map_or(ptr::null(), |options| options.0.ptr()),
             inputs.as_ptr(),
             values.as_ptr().cast(),
             inputs.len(),

@@ -1,10 +1,10 @@
 //! Empty sequences. ONNX Runtime's C API has no function for them, but one of its operators creates them.
 
-use ort::environment::Environment;
 use ort::session::Session;
 
 use super::{ValueInfo, call};
 use crate::dtype::Dtype;
+use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::value::Value;
 
@@ -35,5 +35,5 @@ pub fn empty_sequence(environment: &Environment, dtype: Dtype) -> Result<Value<'
 }
 
 fn load(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
-    Session::builder(environment)?.with_intra_threads(1)?.commit_from_memory(model)
+    Session::builder(&environment.0)?.with_intra_threads(1)?.commit_from_memory(model)
 }

@@ -2,14 +2,17 @@
 
 mod binding;
 mod buffers;
+mod builder;
 mod call;
 mod choice;
 mod device;
 mod empty;
+mod initializer;
 mod metadata;
 mod options;
 mod profiling;
 mod providers;
+mod run_options;
 mod source;
 mod value_info;
 
@@ -17,27 +20,28 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ort::environment::Environment;
 use ort::session::builder::SessionBuilder;
-use ort::value::ValueType;
 
 use crate::dlpack;
 use crate::dtype::Dtype;
+use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
 use crate::memory;
 use crate::protocol::{Settings, TensorSpec};
 
 pub use buffers::{Buffers, Parts, Results};
+pub use builder::Builder;
 pub use choice::Choice;
-pub use device::Device;
+use device::Device;
 pub use empty::empty_sequence;
+pub use initializer::Initializer;
 pub use metadata::Metadata;
-pub use options::{builder, builder_for};
 pub use providers::{CPU, lacking, providers};
+pub use run_options::RunOptions;
 pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
-pub use value_info::{ValueInfo, show_shape};
+pub use value_info::{ValueInfo, ValueType, show_shape};
 
 /// Precisions that sessions support.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
@@ -91,22 +95,11 @@ impl Session {
     ///
     /// As [`Self::open`].
     pub fn of(environment: &Environment, source: Source<'_>, settings: &Settings) -> Result<Self, Error> {
-        let (builder, device) = options::builder(environment, settings)?;
-        Self::build(builder, device, source, &settings.provider)
+        Builder::new(environment, settings)?.open(source)
     }
 
-    /// Creates a session with a builder from [`builder`], which also returned the `device` for `provider`. The caller
-    /// may have added settings to the builder.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::open`].
-    pub fn build(
-        mut builder: SessionBuilder,
-        device: Device,
-        source: Source<'_>,
-        provider: &str,
-    ) -> Result<Self, Error> {
+    /// Creates a session with a builder for `provider`, whose memory is that of `device`.
+    fn build(mut builder: SessionBuilder, device: Device, source: Source<'_>, provider: &str) -> Result<Self, Error> {
         source.check()?;
         let before = memory::thread_count();
         let loaded = match source {

@@ -2,11 +2,11 @@
 
 use std::num::NonZeroUsize;
 
-use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::{Choice, Device, PRECISIONS, choice};
+use super::PRECISIONS;
+use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::protocol::{Execution, Optimization, Settings};
 
@@ -14,37 +14,17 @@ use crate::protocol::{Execution, Optimization, Settings};
 /// the process if the system cannot start another thread.
 const MOST_THREADS: usize = 1024;
 
-/// Creates a builder with `settings`, and returns it with the device of its sessions. Settings that are `None` keep
-/// ONNX Runtime's default.
+/// Checks the numbers of threads.
 ///
 /// # Errors
 ///
-/// `bad-request` for too many threads, `provider-unavailable` or `runtime-failed`.
-pub fn builder(environment: &Environment, settings: &Settings) -> Result<(SessionBuilder, Device), Error> {
-    builder_for(environment, settings, &Choice::alone(&settings.provider))
+/// `bad-request` for too many.
+pub fn check_threads(settings: &Settings) -> Result<(), Error> {
+    check_number("threads", Some(settings.threads))?;
+    check_number("inter_threads", settings.inter_threads)
 }
 
-/// As [`builder`], with providers in order of preference in place of the one that `settings` names: each takes what those
-/// before it leave. Only where the CPU's is the last, it takes anything.
-///
-/// # Errors
-///
-/// As [`builder`], and `bad-request` for no provider, for one that is there twice or follows the CPU's, and for options
-/// that cannot be any.
-pub fn builder_for(
-    environment: &Environment,
-    settings: &Settings,
-    choices: &[Choice],
-) -> Result<(SessionBuilder, Device), Error> {
-    check_threads("threads", Some(settings.threads))?;
-    check_threads("inter_threads", settings.inter_threads)?;
-    let device = choice::load(choices)?;
-    check_precision(settings)?;
-    let builder = configure(environment, settings).map_err(|error| Error::runtime("applying the settings", &error))?;
-    Ok((choice::add(builder, settings, choices)?, device))
-}
-
-fn check_threads(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error> {
+fn check_number(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error> {
     let too_many = |threads| {
         let message = format!("settings.{name} is {threads}, more than {MOST_THREADS}");
         Err(Error::new(Kind::BadRequest, message, "use as many as this machine has cores: nproc"))
@@ -52,7 +32,12 @@ fn check_threads(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error>
     threads.filter(|threads| threads.get() > MOST_THREADS).map_or(Ok(()), too_many)
 }
 
-fn check_precision(settings: &Settings) -> Result<(), Error> {
+/// Checks the precision.
+///
+/// # Errors
+///
+/// `provider-unavailable` for one that no provider computes in.
+pub fn check_precision(settings: &Settings) -> Result<(), Error> {
     if !PRECISIONS.contains(&settings.precision.as_str()) {
         let message = format!("provider {:?} computes in fp32, not {:?}", settings.provider, settings.precision);
         return Err(Error::new(Kind::ProviderUnavailable, message, "set precision = \"fp32\""));
@@ -60,18 +45,14 @@ fn check_precision(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn configure(environment: &Environment, settings: &Settings) -> ort::Result<SessionBuilder> {
-    let mut builder = ort::session::Session::builder(environment)?.with_intra_threads(settings.threads.get())?;
+/// Makes a builder with all settings except the provider.
+pub fn configure(environment: &Environment, settings: &Settings) -> ort::Result<SessionBuilder> {
+    let mut builder = ort::session::Session::builder(&environment.0)?.with_intra_threads(settings.threads.get())?;
     if let Some(threads) = settings.inter_threads {
         builder = builder.with_inter_threads(threads.get())?;
     }
     if let Some(level) = settings.optimization {
-        builder = builder.with_optimization_level(match level {
-            Optimization::Disable => GraphOptimizationLevel::Disable,
-            Optimization::Basic => GraphOptimizationLevel::Level1,
-            Optimization::Extended => GraphOptimizationLevel::Level2,
-            Optimization::All => GraphOptimizationLevel::All,
-        })?;
+        builder = builder.with_optimization_level(graph_level(level))?;
     }
     if let Some(spinning) = settings.spinning {
         builder = builder.with_intra_op_spinning(spinning)?.with_inter_op_spinning(spinning)?;
@@ -97,4 +78,15 @@ fn configure(environment: &Environment, settings: &Settings) -> ort::Result<Sess
         builder = builder.with_config_entry(name, value)?;
     }
     Ok(builder)
+}
+
+/// ONNX Runtime's constant for a level.
+pub const fn graph_level(level: Optimization) -> GraphOptimizationLevel {
+    match level {
+        Optimization::Disable => GraphOptimizationLevel::Disable,
+        Optimization::Basic => GraphOptimizationLevel::Level1,
+        Optimization::Extended => GraphOptimizationLevel::Level2,
+        Optimization::Layout => GraphOptimizationLevel::Level3,
+        Optimization::All => GraphOptimizationLevel::All,
+    }
 }

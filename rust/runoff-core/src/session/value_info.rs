@@ -2,10 +2,41 @@
 
 use std::ffi::CString;
 
-use ort::value::{Outlet, TensorElementType, ValueType};
+use ort::value::{Outlet, TensorElementType, ValueType as Description};
 
 use crate::dtype::Dtype;
 use crate::protocol::TensorSpec;
+
+/// The type of an input or output. Element types are `None` if this crate has none for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueType {
+    /// A tensor.
+    Tensor(Option<Dtype>),
+    /// A list of values.
+    Sequence(Box<Self>),
+    /// A map.
+    Map {
+        /// Type of the keys.
+        key: Option<Dtype>,
+        /// Type of the elements of the values.
+        value: Option<Dtype>,
+    },
+    /// A value that may be missing.
+    Optional(Box<Self>),
+}
+
+impl ValueType {
+    fn of(description: &Description) -> Self {
+        let dtype = |element: TensorElementType| Dtype::from_onnx(element.into());
+        match description {
+            Description::Tensor { ty, .. } => Self::Tensor(dtype(*ty)),
+            Description::Sequence(item) => Self::Sequence(Box::new(Self::of(item))),
+            Description::Map { key, value } => Self::Map { key: dtype(*key), value: dtype(*value) },
+            Description::Optional(value) => Self::Optional(Box::new(Self::of(value))),
+        }
+    }
+}
 
 /// An input or output of a model.
 #[derive(Debug, Clone)]
@@ -15,7 +46,7 @@ pub struct ValueInfo {
     pub(super) c_name: CString,
     /// `NumPy` dtype name of the elements, or for other values the ONNX type, such as `seq(tensor(float))`.
     pub kind: String,
-    /// ONNX Runtime's full description of the type.
+    /// Type of the value.
     pub value: ValueType,
     /// Element type of a tensor; `None` for other values.
     pub dtype: Option<Dtype>,
@@ -30,12 +61,12 @@ impl ValueInfo {
         Self::new(outlet.name(), outlet.dtype())
     }
 
-    pub(super) fn new(name: &str, value: &ValueType) -> Self {
+    pub(super) fn new(name: &str, value: &Description) -> Self {
         let dtype = value.tensor_type().and_then(|element| Dtype::from_onnx(element.into()));
         let shape = value.tensor_shape().map(|shape| shape.iter().map(|&dim| usize::try_from(dim).ok()).collect());
         let named = |symbol: &String| Some(symbol.clone()).filter(|symbol| !symbol.is_empty());
         let symbols = match value {
-            ValueType::Tensor { dimension_symbols, .. } => dimension_symbols.iter().map(named).collect(),
+            Description::Tensor { dimension_symbols, .. } => dimension_symbols.iter().map(named).collect(),
             _ => Vec::new(),
         };
         Self {
@@ -43,7 +74,7 @@ impl ValueInfo {
             // Names come from the C API, so they cannot contain NUL.
             c_name: CString::new(name).unwrap_or_default(),
             kind: dtype.map_or_else(|| words(value), |dtype| dtype.name().to_owned()),
-            value: value.clone(),
+            value: ValueType::of(value),
             dtype,
             shape: shape.unwrap_or_default(),
             symbols,
@@ -66,12 +97,12 @@ impl ValueInfo {
 }
 
 /// The ONNX type string of a value.
-fn words(value: &ValueType) -> String {
+fn words(value: &Description) -> String {
     match value {
-        ValueType::Tensor { ty, .. } => format!("tensor({})", element(*ty)),
-        ValueType::Sequence(item) => format!("seq({})", words(item)),
-        ValueType::Map { key, value } => format!("map({},tensor({}))", element(*key), element(*value)),
-        ValueType::Optional(value) => format!("optional({})", words(value)),
+        Description::Tensor { ty, .. } => format!("tensor({})", element(*ty)),
+        Description::Sequence(item) => format!("seq({})", words(item)),
+        Description::Map { key, value } => format!("map({},tensor({}))", element(*key), element(*value)),
+        Description::Optional(value) => format!("optional({})", words(value)),
     }
 }
 

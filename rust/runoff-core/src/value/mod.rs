@@ -194,8 +194,7 @@ impl<'a> Value<'a> {
     /// # Safety
     ///
     /// The value must be a tensor, and its memory must outlive what is returned, and every session that uses it.
-    #[must_use]
-    pub unsafe fn into_ort(self) -> DynValue {
+    pub(crate) unsafe fn into_ort(self) -> DynValue {
         let handle = ManuallyDrop::new(self).ptr;
         // SAFETY: this was the only owner of the handle; `ort` does not use the allocator for the tensor's memory.
         unsafe { DynValue::from_ptr(handle, Some(&Allocator::default())) }
