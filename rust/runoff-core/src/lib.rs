@@ -4,7 +4,6 @@
 
 #![deny(unsafe_code)]
 
-pub mod allocator;
 pub mod classify;
 pub mod clock;
 mod code_pages;
@@ -23,7 +22,6 @@ pub mod preprocess;
 pub mod profile;
 pub mod protocol;
 pub mod read;
-pub mod runner;
 pub mod runtime;
 pub mod session;
 mod status;

@@ -220,8 +220,17 @@ fn missing(message: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The environment of this test process.
+    pub(crate) fn started() -> &'static Environment {
+        static STARTED: OnceLock<Environment> = OnceLock::new();
+        STARTED.get_or_init(|| {
+            let library = library_from_env().unwrap_or_else(|error| panic!("set it for these tests: {error}"));
+            Runtime::load(&library).expect("ONNX Runtime").make_environment().expect("an environment")
+        })
+    }
 
     #[test]
     fn versions_that_fit() {

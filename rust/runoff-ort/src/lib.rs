@@ -1,6 +1,10 @@
-//! What the two runner programs of this package share: their command line and how they end.
+//! The runner on ONNX Runtime, and what the two runner programs of this package share: their command line and how they
+//! end.
 
 #![deny(unsafe_code)]
+
+pub mod malloc;
+pub mod runner;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -19,8 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Teardown;
-use runoff_core::runner;
-use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
+use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, runner, write_result};
 
 const EXAMPLES: &str = "\
 Examples:

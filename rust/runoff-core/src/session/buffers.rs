@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
+use std::time::{Duration, Instant};
 use std::vec::IntoIter;
 
 use super::binding::Binding;
 use super::{Session, ValueInfo};
-use crate::clock::now_ns;
 use crate::dtype::Dtype;
 use crate::error::{Error, Kind};
 use crate::value::{Dimensions, Value};
@@ -114,16 +114,16 @@ impl Buffers {
     ///
     /// If the number of values is not the number of inputs.
     pub fn run(&mut self, values: &[Value<'_>], results: &mut Results) -> Result<Parts, Error> {
-        let begun_ns = now_ns();
+        let begun = Instant::now();
         self.copy_in(values)?;
-        let given_ns = now_ns();
+        let given = Instant::now();
         self.compute()?;
-        let computed_ns = now_ns();
+        let computed = Instant::now();
         self.copy_out(results)?;
         Ok(Parts {
-            copy_in_ns: given_ns - begun_ns,
-            compute_ns: computed_ns - given_ns,
-            copy_out_ns: now_ns() - computed_ns,
+            copy_in_ns: nanoseconds(given - begun),
+            compute_ns: nanoseconds(computed - given),
+            copy_out_ns: nanoseconds(computed.elapsed()),
         })
     }
 
@@ -213,6 +213,11 @@ impl Buffers {
     }
 }
 
+/// The duration in nanoseconds, of which 64 bits hold those of 584 years.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The named dimensions of the inputs.
 fn dims_by_name<'p>(inputs: &'p [ValueInfo], kinds: &Kinds) -> BTreeMap<&'p str, i64> {
     let named = |(info, (_, shape)): (&'p ValueInfo, &(Dtype, Dimensions))| {
@@ -241,14 +246,14 @@ mod tests {
     use crate::cuda::tests::late;
     use crate::dlpack::{self, Imported, export};
     use crate::protocol::Settings;
-    use crate::runner::tests::started;
+    use crate::runtime::tests::started;
     use crate::session::Device;
     use crate::tensor::{Buffer, RawTensor};
 
     #[test]
     fn the_model_runs_when_its_inputs_have_arrived() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/add.onnx");
-        let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
+        let mut session = Session::open(started(), &model, &Settings::default()).expect("a session");
         // Host memory with delayed copies: a run that does not wait computes with stale data.
         session.device = Device { copies: Some(late()), ..Device::HOST };
         let (mut buffers, mut results) = (Buffers::new(&session).expect("buffers"), Results::default());
@@ -267,7 +272,7 @@ mod tests {
     #[expect(unsafe_code, reason = "tensors of other libraries")]
     fn tensors_that_are_on_the_device_are_copied_there() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/add.onnx");
-        let mut session = Session::open(&started().1, &model, &Settings::default()).expect("a session");
+        let mut session = Session::open(started(), &model, &Settings::default()).expect("a session");
         // The host's memory in the place of a GPU's: this fake is given everything that a GPU's run time would be.
         session.device = Device::cuda(late());
         assert_eq!(session.memory(), dlpack::Device::cuda(0));

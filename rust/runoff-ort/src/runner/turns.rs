@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind};
+use runoff_core::error::{Error, Kind};
 
 /// A command, from one line of stdin.
 #[derive(Debug, PartialEq, Eq)]

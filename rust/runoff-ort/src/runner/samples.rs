@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use crate::error::Error;
-use crate::protocol::Timings;
-use crate::session::Parts;
+use runoff_core::error::Error;
+use runoff_core::protocol::Timings;
+use runoff_core::session::Parts;
 
 /// Durations of the parts of one iteration, in nanoseconds. All iterations of a run have the same parts.
 #[derive(Debug, Default)]

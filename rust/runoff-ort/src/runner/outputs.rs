@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Kind};
-use crate::protocol::{Guess, Request, WrittenTensor};
-use crate::session::ValueInfo;
-use crate::tensor::{self, RawTensor};
-use crate::topk;
-use crate::value::Value;
+use runoff_core::error::{Error, Kind};
+use runoff_core::protocol::{Guess, Request, WrittenTensor};
+use runoff_core::session::ValueInfo;
+use runoff_core::tensor::{self, RawTensor};
+use runoff_core::topk;
+use runoff_core::value::Value;
 
 /// Tensors of one iteration, by name.
 #[derive(Debug, Clone)]

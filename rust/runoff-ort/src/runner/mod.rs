@@ -6,27 +6,27 @@ mod outputs;
 mod prefetch;
 mod samples;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod turns;
 
 use std::ops::Range;
 
-use crate::allocator::{allocator, keep_memory};
-use crate::clock::{Phases, now_ns};
-use crate::environment::Environment;
-use crate::error::{Error, Kind};
-use crate::image::JPEG_DECODER;
-use crate::memory;
-use crate::protocol::{
-    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable, VERSION,
-    Workload, WrittenTensor,
-};
-use crate::runtime::{self, Runtime};
-use crate::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};
-use crate::value::Value;
+use crate::malloc::{allocator, keep_memory};
 use feed::Feed;
 use outputs::Captured;
 use prefetch::Prefetch;
+use runoff_core::clock::{Phases, now_ns};
+use runoff_core::environment::Environment;
+use runoff_core::error::{Error, Kind};
+use runoff_core::image::JPEG_DECODER;
+use runoff_core::memory;
+use runoff_core::protocol::{
+    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable, VERSION,
+    Workload, WrittenTensor,
+};
+use runoff_core::runtime::{self, Runtime};
+use runoff_core::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};
+use runoff_core::value::Value;
 use samples::{IterationTimes, Samples};
 use turns::TurnCommand;
 

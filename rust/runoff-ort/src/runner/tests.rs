@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use super::*;
+use runoff_core::protocol::read_request;
 
 fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
     let elements: Vec<u8> = (0..192_u16).flat_map(|index| f32::from(index).to_le_bytes()).collect();
@@ -18,16 +19,16 @@ fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
         "model": {
             "name": "means", "format": "onnx", "sha256": "0", "outputs": [],
             "inputs": [{"name": "input", "dtype": "float32", "shape": [null, 3, 8, 8]}],
-            "path": Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/means.onnx"),
+            "path": Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data/means.onnx"),
         },
     });
     let path = folder.join("request.json");
     std::fs::write(&path, request.to_string()).expect("a file");
-    crate::protocol::read_request(&path).unwrap_or_else(|error| panic!("{error}"))
+    read_request(&path).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The library and the environment of this test process.
-pub(crate) fn started() -> &'static (Runtime, Environment) {
+fn started() -> &'static (Runtime, Environment) {
     static STARTED: OnceLock<(Runtime, Environment)> = OnceLock::new();
     STARTED.get_or_init(|| {
         let library = runtime::library_from_env().unwrap_or_else(|error| panic!("set it for these tests: {error}"));

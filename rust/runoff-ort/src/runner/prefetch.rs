@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
-use crate::clock::now_ns;
-use crate::dtype::Dtype;
-use crate::error::{Error, Kind};
-use crate::memory::HELPER_THREAD;
-use crate::preprocess::Preprocessor;
-use crate::protocol::{Preprocess, Request};
-use crate::tensor::Buffer;
+use runoff_core::clock::now_ns;
+use runoff_core::dtype::Dtype;
+use runoff_core::error::{Error, Kind};
+use runoff_core::memory::HELPER_THREAD;
+use runoff_core::preprocess::Preprocessor;
+use runoff_core::protocol::{Preprocess, Request};
+use runoff_core::tensor::Buffer;
 
 /// A batch that a thread is preprocessing.
 pub struct Prefetch(JoinHandle<Result<Begun, Error>>);

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use super::outputs::Captured;
 use super::prefetch::Prefetch;
-use crate::clock::now_ns;
-use crate::dtype::Dtype;
-use crate::error::{Error, Kind};
-use crate::preprocess::Preprocessor;
-use crate::protocol::{Item, Preprocess, Request, TensorFile};
-use crate::session::Session;
-use crate::tensor::{Buffer, RawTensor};
-use crate::value::Value;
+use runoff_core::clock::now_ns;
+use runoff_core::dtype::Dtype;
+use runoff_core::error::{Error, Kind};
+use runoff_core::preprocess::Preprocessor;
+use runoff_core::protocol::{Item, Preprocess, Request, TensorFile};
+use runoff_core::session::Session;
+use runoff_core::tensor::{Buffer, RawTensor};
+use runoff_core::value::Value;
 
 /// Source of the elements of an item.
 enum Source<'a> {
