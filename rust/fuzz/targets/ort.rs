@@ -5,14 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::environment::Environment;
-use runoff_core::protocol::Settings;
-use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::Session;
-use runoff_core::tensor::Buffer;
-use runoff_core::value::Value;
+use runoff_session::{Buffer, Dtype, Environment, Error, Runtime, Session, Settings, Value, library_from_env};
 
 /// Maximum number of elements of an input; dynamic dimensions are 1.
 const MOST: usize = 1 << 12;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
-use runoff_core::error::{Error, Kind};
-use runoff_core::protocol::{Optimization, Settings};
-use runoff_core::runtime::{Runtime, built_in_providers};
-use runoff_core::session::{Metadata, PREPARED, Session, Source, ValueInfo};
-use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
+use runoff_session::{
+    Error, Kind, Metadata, Optimization, PREPARED, Runtime, Session, Settings, Source, ValueInfo, built_in_providers,
+    onnx, prepare,
+};
 use serde::Serialize;
 
 use crate::session;

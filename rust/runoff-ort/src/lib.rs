@@ -10,8 +10,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use runoff_core::Error;
-use runoff_core::protocol::{self, Request, RunResult, Status};
+use runoff_core::protocol;
+use runoff_core::protocol::{Request, RunResult, Status};
+use runoff_session::Error;
 use serde::Serialize;
 
 /// The runner protocol's command line.

@@ -12,9 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyComplex, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::{Dimensions, Dtype, Error, Value};
 use smallvec::SmallVec;
 
 use crate::errors::to_python;
@@ -101,7 +99,7 @@ fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
     let found = BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone());
     found.map_err(|error| {
         let message = format!("bfloat16 is not one of NumPy's types: {error}");
-        let missing = Error::new(runoff_core::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
+        let missing = Error::new(runoff_session::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
         let raised = to_python(py, &missing);
         raised.set_cause(py, Some(error));
         raised

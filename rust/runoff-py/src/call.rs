@@ -3,9 +3,7 @@
 #![allow(unsafe_code)]
 
 use pyo3::prelude::*;
-use runoff_core::Error;
-use runoff_core::session::{RunOptions, Session};
-use runoff_core::value::Value;
+use runoff_session::{Error, RunOptions, Session, Value};
 
 use crate::errors::to_python;
 use crate::feeds::{Feeds, Few};

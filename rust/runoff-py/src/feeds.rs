@@ -7,12 +7,10 @@ use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
-use runoff_core::Error;
-use runoff_core::dlpack::{Device, Imported};
-use runoff_core::dtype::Dtype;
-use runoff_core::environment::Environment;
-use runoff_core::session::{Session, ValueInfo, ValueType, empty_sequence, show_shape};
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::dlpack::{Device, Imported};
+use runoff_session::{
+    Dimensions, Dtype, Environment, Error, Session, Value, ValueInfo, ValueType, empty_sequence, show_shape,
+};
 use smallvec::SmallVec;
 
 use crate::errors::{bad_argument, mismatch};

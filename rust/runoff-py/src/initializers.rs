@@ -8,9 +8,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::session::{Builder, Initializer};
+use runoff_session::{Builder, Dtype, Error, Initializer};
 
 use crate::array;
 use crate::errors::to_python;

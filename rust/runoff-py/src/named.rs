@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::Error;
-use runoff_core::protocol::Optimization;
-use runoff_core::session::Builder;
+use runoff_session::{Builder, Error, Optimization};
 
 use crate::arguments::{absolute, whole, within};
 use crate::errors::{argument, bad_argument};

@@ -6,9 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use runoff_core::Error;
-use runoff_core::environment::LogLevel;
-use runoff_core::session::RunOptions as Inner;
+use runoff_session::{Error, LogLevel, RunOptions as Inner};
 
 use crate::errors::{CANCELLED, TIMED_OUT, argument, bad_argument, failure, to_python};
 use crate::feeds::{items, text};
@@ -134,7 +132,7 @@ fn within<R>(
             Ok(watching) => watching,
             Err(error) => {
                 let message = format!("no thread can be started that watches the timeout: {error}");
-                return (Err(Error::new(runoff_core::Kind::Internal, message, "raise the limit of threads")), false);
+                return (Err(Error::new(runoff_session::Kind::Internal, message, "raise the limit of threads")), false);
             }
         };
         let made = call(Some(inner));

@@ -3,10 +3,7 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use runoff_core::dtype::Dtype;
-use runoff_core::session::ValueInfo;
-use runoff_core::value::{Form, TensorView, Value};
-use runoff_core::{Error, Kind};
+use runoff_session::{Dtype, Error, Form, Kind, TensorView, Value, ValueInfo};
 
 use crate::array;
 use crate::errors::to_python;

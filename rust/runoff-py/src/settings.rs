@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::environment::LogLevel;
-use runoff_core::protocol::{Execution, Optimization, Settings, parse_word};
-use runoff_core::session::Builder;
-use runoff_core::{Error, profile};
+use runoff_core::protocol::parse_word;
+use runoff_session::{Builder, Error, Execution, LogLevel, Settings, profile};
 
 use crate::arguments::{BATCH, Listed, THREADS, absolute, positive, whole};
 use crate::errors;
@@ -205,20 +203,10 @@ fn decided<'py>(py: Python<'py>, settings: &Settings) -> PyResult<Bound<'py, PyD
         decided.set_item("inter_threads", threads.get())?;
     }
     if let Some(level) = settings.optimization {
-        decided.set_item("optimization", level_word(level))?;
+        decided.set_item("optimization", level.as_str())?;
     }
     if let Some(order) = settings.execution {
         decided.set_item("execution", if order == Execution::Parallel { "parallel" } else { "sequential" })?;
     }
     Ok(decided)
-}
-
-const fn level_word(level: Optimization) -> &'static str {
-    match level {
-        Optimization::Disable => "disable",
-        Optimization::Basic => "basic",
-        Optimization::Extended => "extended",
-        Optimization::Layout => "layout",
-        Optimization::All => "all",
-    }
 }

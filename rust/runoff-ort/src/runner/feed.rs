@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use runoff_core::clock::now_ns;
+use runoff_core::preprocess::Preprocessor;
+use runoff_core::protocol::{Item, Preprocess, Request, TensorFile, bad_request};
+use runoff_core::tensor_file;
+use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, Session, Value};
+
 use super::outputs::Captured;
 use super::prefetch::Prefetch;
-use runoff_core::clock::now_ns;
-use runoff_core::dtype::Dtype;
-use runoff_core::error::{Error, Kind};
-use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Item, Preprocess, Request, TensorFile};
-use runoff_core::session::Session;
-use runoff_core::tensor::{Buffer, RawTensor};
-use runoff_core::value::Value;
 
 /// Source of the elements of an item.
 enum Source<'a> {
@@ -188,7 +186,7 @@ fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Inp
             let message = format!(
                 "inputs[{index}] has other shapes than inputs[0]: all items of a case must have the same shapes"
             );
-            return Err(Error::bad_request(message));
+            return Err(bad_request(message));
         }
         rows.push(row);
     }
@@ -210,13 +208,12 @@ fn read_item(index: usize, files: &BTreeMap<String, TensorFile>, session: &Sessi
         return Err(Error::new(Kind::ModelMismatch, message, "name the tensors as the model names its inputs"));
     }
     let read = |name: &String| {
-        let file =
-            files.get(name).ok_or_else(|| Error::bad_request(format!("inputs[{index}].tensors.{name} is missing")))?;
+        let file = files.get(name).ok_or_else(|| bad_request(format!("inputs[{index}].tensors.{name} is missing")))?;
         if file.shape.first() != Some(&1) {
             let message = format!("inputs[{index}].tensors.{name}.shape must begin with 1, a batch of one item");
-            return Err(Error::bad_request(message));
+            return Err(bad_request(message));
         }
-        RawTensor::read(file)
+        tensor_file::read(file)
     };
     session.inputs().iter().map(|input| read(&input.name)).collect()
 }

@@ -11,22 +11,22 @@ mod turns;
 
 use std::ops::Range;
 
+use runoff_core::clock::{Phases, now_ns};
+use runoff_core::image::JPEG_DECODER;
+use runoff_core::memory;
+use runoff_core::protocol::{
+    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Unavailable, VERSION, Workload,
+    WrittenTensor, bad_request,
+};
+use runoff_session::{
+    Buffers, CPU, Environment, Error, Kind, PRECISIONS, PREPARED, Results, Runtime, Session, Settings, Value,
+    library_from_env, providers, unavailable_providers,
+};
+
 use crate::malloc::{allocator, keep_memory};
 use feed::Feed;
 use outputs::Captured;
 use prefetch::Prefetch;
-use runoff_core::clock::{Phases, now_ns};
-use runoff_core::environment::Environment;
-use runoff_core::error::{Error, Kind};
-use runoff_core::image::JPEG_DECODER;
-use runoff_core::memory;
-use runoff_core::protocol::{
-    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Settings, Turns, Unavailable, VERSION,
-    Workload, WrittenTensor,
-};
-use runoff_core::runtime::{self, Runtime};
-use runoff_core::session::{Buffers, CPU, PRECISIONS, PREPARED, Results, Session, lacking, providers};
-use runoff_core::value::Value;
 use samples::{IterationTimes, Samples};
 use turns::TurnCommand;
 
@@ -39,21 +39,8 @@ const MAPPED_MODEL: &str = "mapped-model";
 /// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
 const RELEASED_CODE: &str = "released-code";
 
-const SETTINGS: [&str; 13] = [
-    "threads",
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "provider",
-    "precision",
-    "batch",
-    "teardown",
-    "prepared",
-    "overlap",
-];
+/// Settings of this runner in addition to those of its session.
+const OWN_SETTINGS: [&str; 3] = ["teardown", "prepared", "overlap"];
 
 /// A result, and the session to free after the result is written.
 #[derive(Debug)]
@@ -88,13 +75,13 @@ pub fn capabilities(name: &str) -> Capabilities {
         formats: strings(&FORMATS),
         precisions: strings(&PRECISIONS),
         measures: strings(&["once", "latency", "accuracy", "turns"]),
-        settings: strings(&SETTINGS),
+        settings: strings(&[&Settings::NAMES[..], &OWN_SETTINGS].concat()),
         image_decoder: Some(JPEG_DECODER.into()),
         computes: true,
         ..Capabilities::default()
     };
-    let loaded = runtime::library_from_env().and_then(|library| Runtime::load(&library));
-    match loaded.and_then(|runtime| Ok((runtime, providers()?, lacking()?))) {
+    let loaded = library_from_env().and_then(|library| Runtime::load(&library));
+    match loaded.and_then(|runtime| Ok((runtime, providers()?, unavailable_providers()?))) {
         Ok((runtime, providers, lacking)) => {
             capabilities.providers = strings(&providers);
             capabilities.lacking = lacking;
@@ -102,7 +89,7 @@ pub fn capabilities(name: &str) -> Capabilities {
             capabilities.build = Some(runtime.build);
             capabilities.library = Some(runtime.library);
         }
-        Err(Error { kind, message, hint }) => capabilities.unavailable = Some(Unavailable { kind, message, hint }),
+        Err(Error { kind, message, hint, .. }) => capabilities.unavailable = Some(Unavailable { kind, message, hint }),
     }
     capabilities
 }
@@ -125,13 +112,13 @@ struct Runner<'a> {
 fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Error> {
     if !FORMATS.contains(&request.model.format.as_str()) {
         let message = format!("model.format is {:?}, this runner reads {}", request.model.format, FORMATS.join(", "));
-        return Err(Error::bad_request(message));
+        return Err(bad_request(message));
     }
     let prefetch =
         if request.settings.overlap == Some(true) { Prefetch::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
-    let runtime = Runtime::load(&runtime::library_from_env()?)?;
+    let runtime = Runtime::load(&library_from_env()?)?;
     phases.mark("runtime");
     let environment = runtime.make_environment()?;
     runtime.release_code();

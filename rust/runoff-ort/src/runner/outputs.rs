@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use runoff_core::error::{Error, Kind};
 use runoff_core::protocol::{Guess, Request, WrittenTensor};
-use runoff_core::session::ValueInfo;
-use runoff_core::tensor::{self, RawTensor};
-use runoff_core::topk;
-use runoff_core::value::Value;
+use runoff_core::{tensor_file, topk};
+use runoff_session::{Error, Kind, RawTensor, Value, ValueInfo};
 
 /// Tensors of one iteration, by name.
 #[derive(Debug, Clone)]
@@ -38,7 +35,7 @@ impl Captured {
                 name: name.clone(),
                 dtype: raw.dtype.name().to_owned(),
                 shape: raw.shape.clone(),
-                path: tensor::write(folder, &format!("{}{name}", self.prefix), first, raw)?,
+                path: tensor_file::write(folder, &format!("{}{name}", self.prefix), first, raw)?,
             })
         };
         self.tensors.iter().map(write).collect()

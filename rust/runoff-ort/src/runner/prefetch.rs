@@ -4,12 +4,9 @@ use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
 use runoff_core::clock::now_ns;
-use runoff_core::dtype::Dtype;
-use runoff_core::error::{Error, Kind};
-use runoff_core::memory::HELPER_THREAD;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::{Preprocess, Request};
-use runoff_core::tensor::Buffer;
+use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind};
 
 /// A batch that a thread is preprocessing.
 pub struct Prefetch(JoinHandle<Result<Begun, Error>>);

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use smallvec::SmallVec;
-
-use runoff_core::error::Error;
 use runoff_core::protocol::Timings;
-use runoff_core::session::Parts;
+use runoff_session::{Error, Parts};
+use smallvec::SmallVec;
 
 /// Durations of the parts of one iteration, in nanoseconds. All iterations of a run have the same parts.
 #[derive(Debug, Default)]

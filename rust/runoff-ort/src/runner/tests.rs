@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use runoff_core::protocol::read_request;
 use serde_json::{Value, json};
 
 use super::*;
-use runoff_core::protocol::read_request;
 
 fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
     let elements: Vec<u8> = (0..192_u16).flat_map(|index| f32::from(index).to_le_bytes()).collect();
@@ -19,7 +19,7 @@ fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
         "model": {
             "name": "means", "format": "onnx", "sha256": "0", "outputs": [],
             "inputs": [{"name": "input", "dtype": "float32", "shape": [null, 3, 8, 8]}],
-            "path": Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data/means.onnx"),
+            "path": Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-session/tests/data/means.onnx"),
         },
     });
     let path = folder.join("request.json");
@@ -31,7 +31,7 @@ fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
 fn started() -> &'static (Runtime, Environment) {
     static STARTED: OnceLock<(Runtime, Environment)> = OnceLock::new();
     STARTED.get_or_init(|| {
-        let library = runtime::library_from_env().unwrap_or_else(|error| panic!("set it for these tests: {error}"));
+        let library = library_from_env().unwrap_or_else(|error| panic!("set it for these tests: {error}"));
         let runtime = Runtime::load(&library).expect("ONNX Runtime");
         let environment = runtime.make_environment().expect("an environment");
         (runtime, environment)

@@ -2,9 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
+use runoff_session::{Error, Kind};
 use serde::Serialize;
-
-use runoff_core::error::{Error, Kind};
 
 /// A command, from one line of stdin.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::ffi::CString;
 
 use ort::value::{Outlet, TensorElementType, ValueType as Description};
+use serde::{Deserialize, Serialize};
 
 use crate::dtype::Dtype;
-use crate::protocol::TensorSpec;
 
 /// The type of an input or output. Element types are `None` if this crate has none for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +115,18 @@ fn element(element: TensorElementType) -> String {
         Some(dtype) => dtype.name().to_owned(),
         None => format!("{element:?}").to_lowercase(),
     }
+}
+
+/// An input or output of a model, as a program expects it. `None` in `shape` is a dynamic dimension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorSpec {
+    /// Name in the graph.
+    pub name: String,
+    /// `NumPy` dtype name of the elements.
+    pub dtype: String,
+    /// Dimensions.
+    pub shape: Vec<Option<usize>>,
 }
 
 /// Formats dimensions for messages, with `?` for dynamic ones.

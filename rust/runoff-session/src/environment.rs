@@ -1,6 +1,6 @@
 //! ONNX Runtime's environment in this process, and the levels of its log.
 
-/// ONNX Runtime's environment, made by [`Runtime::make_environment`](crate::runtime::Runtime::make_environment). A process
+/// ONNX Runtime's environment, made by [`Runtime::make_environment`](crate::Runtime::make_environment). A process
 /// has only one, and clones refer to it; sessions keep it alive.
 #[derive(Debug, Clone)]
 pub struct Environment(pub(crate) ort::environment::Environment);

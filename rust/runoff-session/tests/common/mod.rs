@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use runoff_core::environment::Environment;
-use runoff_core::runtime::{LIBRARY_VARIABLE, Runtime, library_from_env};
+use runoff_session::{Environment, LIBRARY_VARIABLE, Runtime, library_from_env};
 
 /// The environment of this test process.
 pub fn environment() -> &'static Environment {

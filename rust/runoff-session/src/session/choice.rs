@@ -12,7 +12,7 @@ use super::Device;
 use super::providers::{self, COREML, CPU, Nvidia, in_short};
 use crate::cuda;
 use crate::error::{Error, Kind};
-use crate::protocol::Settings;
+use crate::settings::Settings;
 
 /// Name of the free dimension in the models that runoff exports.
 const BATCH: &str = "batch";

@@ -21,8 +21,8 @@ impl Session {
     /// An output may share the memory of an input that the model passes through, so it cannot outlive the inputs:
     ///
     /// ```compile_fail,E0505
-    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
-    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// # use runoff_session::{Buffer, Dtype, Session, Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_session::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let outputs = session.run(&[Value::over(Dtype::Float32, &[4], buffer.bytes())?])?;
     /// drop(buffer);
@@ -34,8 +34,8 @@ impl Session {
     /// [`Value::detach`] lifts this restriction:
     ///
     /// ```
-    /// # use runoff_core::{dtype::Dtype, session::Session, tensor::Buffer, value::Value};
-    /// # fn passed_on(session: &Session) -> Result<(), runoff_core::Error> {
+    /// # use runoff_session::{Buffer, Dtype, Session, Value};
+    /// # fn passed_on(session: &Session) -> Result<(), runoff_session::Error> {
     /// let buffer = Buffer::zeros(16);
     /// let inputs = [Value::over(Dtype::Float32, &[4], buffer.bytes())?];
     /// let output = session.run(&inputs)?.remove(0).detach("y")?;

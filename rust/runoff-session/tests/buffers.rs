@@ -3,12 +3,7 @@
 mod common;
 
 use common::{data, environment};
-use runoff_core::Kind;
-use runoff_core::dtype::Dtype;
-use runoff_core::protocol::Settings;
-use runoff_core::session::{Buffers, Results, Session};
-use runoff_core::tensor::{Buffer, RawTensor};
-use runoff_core::value::Value;
+use runoff_session::{Buffer, Buffers, Dtype, Kind, RawTensor, Results, Session, Settings, Value};
 
 fn open(model: &str) -> Session {
     Session::open(environment(), &data(model), &Settings::default()).expect("a session")

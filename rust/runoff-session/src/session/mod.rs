@@ -27,8 +27,8 @@ use crate::dtype::Dtype;
 use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::mapping::MappedSession;
-use crate::memory;
-use crate::protocol::{Settings, TensorSpec};
+use crate::settings::Settings;
+use crate::threads::thread_count;
 
 pub use buffers::{Buffers, Parts, Results};
 pub use builder::Builder;
@@ -37,11 +37,11 @@ use device::Device;
 pub use empty::empty_sequence;
 pub use initializer::Initializer;
 pub use metadata::Metadata;
-pub use providers::{CPU, lacking, providers};
+pub use providers::{CPU, providers, unavailable_providers};
 pub use run_options::RunOptions;
 pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
-pub use value_info::{ValueInfo, ValueType, show_shape};
+pub use value_info::{TensorSpec, ValueInfo, ValueType, show_shape};
 
 /// Precisions that sessions support.
 pub const PRECISIONS: [&str; 1] = ["fp32"];
@@ -101,7 +101,7 @@ impl Session {
     /// Creates a session with a builder for `provider`, whose memory is that of `device`.
     fn build(mut builder: SessionBuilder, device: Device, source: Source<'_>, provider: &str) -> Result<Self, Error> {
         source.check()?;
-        let before = memory::thread_count();
+        let before = thread_count();
         let loaded = match source {
             Source::File(path) if path.extension().is_some_and(|extension| extension == PREPARED) => {
                 MappedSession::open(&mut builder, path).map(Loaded::Mapped)
@@ -113,7 +113,7 @@ impl Session {
         };
         let refused = |reason: &str| providers::refused(provider, reason);
         let loaded = loaded.map_err(|reason| refused(&reason).unwrap_or_else(|| source.unreadable(&reason)))?;
-        let threads = memory::thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
+        let threads = thread_count().zip(before).map(|(after, before)| after.saturating_sub(before) + 1);
         // A GPU driver also starts threads, which cannot be distinguished from compute threads.
         let threads = threads.filter(|_| device.is_host());
         let inner = loaded.session();

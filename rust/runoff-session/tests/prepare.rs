@@ -9,15 +9,10 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use common::{data, environment};
-use runoff_core::dtype::Dtype;
-use runoff_core::error::Error;
-use runoff_core::prepare::{Prepared, prepare};
-use runoff_core::protocol::Settings;
-use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::Session;
-use runoff_core::tensor::{Buffer, RawTensor};
-use runoff_core::value::Value;
-use runoff_core::{Kind, profile};
+use runoff_session::prepare::{Prepared, prepare};
+use runoff_session::{
+    Buffer, Dtype, Error, Kind, RawTensor, Runtime, Session, Settings, Value, library_from_env, profile,
+};
 
 fn prepared(model: &Path, folder: &Path) -> Result<Prepared, Error> {
     let runtime = Runtime::load(&library_from_env()?)?;

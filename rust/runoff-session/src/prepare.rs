@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use crate::environment::Environment;
 use crate::error::{Error, Kind};
 use crate::onnx;
-use crate::protocol::{Optimization, Settings};
 use crate::runtime::Runtime;
 use crate::session::{self, Builder, PREPARED};
+use crate::settings::{Optimization, Settings};
 
 /// Environment variable that names the folder of prepared models.
 pub const FOLDER_VARIABLE: &str = "RUNOFF_CACHE";

@@ -9,7 +9,7 @@ use ort::session::builder::SessionBuilder;
 use super::{Choice, Device, Initializer, Session, Source, choice, options};
 use crate::environment::{Environment, LogLevel};
 use crate::error::{Error, Kind};
-use crate::protocol::{Optimization, Settings};
+use crate::settings::{Optimization, Settings};
 
 /// A session in the making, with options that [`Settings`] do not have. They come after the settings.
 pub struct Builder {

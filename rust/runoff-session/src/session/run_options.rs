@@ -23,7 +23,7 @@ impl RunOptions {
     ///
     /// # Panics
     ///
-    /// If no [`Runtime`](crate::runtime::Runtime) is loaded.
+    /// If no [`Runtime`](crate::Runtime) is loaded.
     pub fn new() -> Result<Self, Error> {
         ort::session::RunOptions::new().map(Self).map_err(|error| failed(&error))
     }

@@ -1,12 +1,14 @@
-//! The error type of this crate: a kind of the runner protocol, a message and a hint.
+//! The error type of this crate: a kind, a message and a hint.
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds of failure, named as in `protocol/README.md`.
+/// Kinds of failure: those of this crate, and those of programs that read images and tensors for it. Their names are
+/// those of runoff's runner protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Kind {
-    /// The request cannot be understood or contradicts itself.
+    /// What was requested cannot be understood or contradicts itself.
     BadRequest,
     /// The model file was not found.
     ModelMissing,
@@ -18,7 +20,7 @@ pub enum Kind {
     ImageMissing,
     /// The image file cannot be read or decoded.
     ImageUnreadable,
-    /// The image has more pixels than the protocol allows.
+    /// The image has too many pixels.
     ImageTooLarge,
     /// A tensor file is missing, unreadable or of the wrong size.
     TensorUnreadable,
@@ -35,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind's name in the protocol.
+    /// The kind's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,13 +57,13 @@ impl Kind {
         }
     }
 
-    /// Whether the case is unsupported on this machine, as opposed to failed.
+    /// Whether what was requested is unsupported on this machine, as opposed to failed.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
         matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing)
     }
 
-    /// Exit code of a runner for this kind: 2 for a bad request, 3 if unsupported on this machine, otherwise 1.
+    /// Exit code of a program for this kind: 2 for a bad request, 3 if unsupported on this machine, otherwise 1.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -75,6 +77,7 @@ impl Kind {
 /// A failure with a hint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", if hint.is_empty() { String::new() } else { format!(" ({hint})") })]
+#[non_exhaustive]
 pub struct Error {
     /// Kind of failure.
     pub kind: Kind,
@@ -89,11 +92,6 @@ impl Error {
     pub fn new(kind: Kind, message: impl AsRef<str>, hint: impl Into<String>) -> Self {
         let message = message.as_ref().lines().next().unwrap_or_default().trim().to_owned();
         Self { kind, message, hint: hint.into() }
-    }
-
-    /// An invalid request.
-    pub fn bad_request(message: impl AsRef<str>) -> Self {
-        Self::new(Kind::BadRequest, message, "the fields of a request are described in protocol/README.md")
     }
 
     /// Not enough memory for `what`, whose size depends on the request.

@@ -245,9 +245,9 @@ mod tests {
     use super::*;
     use crate::cuda::tests::late;
     use crate::dlpack::{self, Imported, export};
-    use crate::protocol::Settings;
     use crate::runtime::tests::started;
     use crate::session::Device;
+    use crate::settings::Settings;
     use crate::tensor::{Buffer, RawTensor};
 
     #[test]

@@ -1,7 +1,7 @@
 //! Settings profiles by name: the session settings of `python/runoff/profiles`. A test checks that they agree.
 
 use crate::error::{Error, Kind};
-use crate::protocol::{Optimization, Settings};
+use crate::settings::{Optimization, Settings};
 
 /// Names of the profiles.
 pub const NAMES: [&str; 3] = ["default", "cold", "latency"];

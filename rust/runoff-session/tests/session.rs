@@ -6,14 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use common::{data, environment};
-use runoff_core::Kind;
-use runoff_core::dtype::Dtype;
-use runoff_core::error::Error;
-use runoff_core::protocol::{Execution, Optimization, Settings, TensorSpec};
-use runoff_core::runtime::built_in_providers;
-use runoff_core::session::{Session, lacking, providers};
-use runoff_core::tensor::{Buffer, RawTensor};
-use runoff_core::value::{Form, Value};
+use runoff_session::{
+    Buffer, Dtype, Error, Execution, Form, Kind, Optimization, RawTensor, Session, Settings, TensorSpec, Value,
+    built_in_providers, providers, unavailable_providers,
+};
 
 fn open(path: &Path, settings: &Settings) -> Result<Session, Error> {
     Session::open(environment(), path, settings)
@@ -303,7 +299,7 @@ fn what_is_not_in_this_build_is_refused() {
 #[test]
 fn a_provider_that_is_not_offered_lacks_something_and_says_what() {
     open(&data("add.onnx"), &Settings::default()).expect("ONNX Runtime, loaded");
-    let (offered, lacking) = (providers().expect("names"), lacking().expect("reasons"));
+    let (offered, lacking) = (providers().expect("names"), unavailable_providers().expect("reasons"));
     for provider in ["cuda", "tensorrt"] {
         assert_ne!(offered.contains(&provider), lacking.contains_key(provider), "{provider}");
     }

@@ -5,8 +5,7 @@ mod common;
 use std::num::NonZeroUsize;
 
 use common::{data, environment};
-use runoff_core::protocol::Settings;
-use runoff_core::session::Session;
+use runoff_session::{Session, Settings};
 
 #[cfg(target_os = "linux")]
 #[test]

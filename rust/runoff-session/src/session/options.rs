@@ -8,7 +8,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::PRECISIONS;
 use crate::environment::Environment;
 use crate::error::{Error, Kind};
-use crate::protocol::{Execution, Optimization, Settings};
+use crate::settings::{Execution, Optimization, Settings};
 
 /// Maximum number of threads of a session. ONNX Runtime truncates the number to 32 bits and takes 0 as "all"; it aborts
 /// the process if the system cannot start another thread.

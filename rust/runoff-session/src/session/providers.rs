@@ -58,7 +58,7 @@ const NO_ENGINE: &str = "TensorRT EP ";
 ///
 /// # Panics
 ///
-/// If no [`Runtime`](crate::runtime::Runtime) is loaded.
+/// If no [`Runtime`](crate::Runtime) is loaded.
 pub fn providers() -> Result<Vec<&'static str>, Error> {
     let built_in = built_in_providers()?;
     let nvidia = NVIDIA.iter().filter(|provider| provider.load(&built_in).is_ok()).map(|provider| provider.name);
@@ -76,7 +76,7 @@ pub fn providers() -> Result<Vec<&'static str>, Error> {
 /// # Panics
 ///
 /// As [`providers`].
-pub fn lacking() -> Result<BTreeMap<String, String>, Error> {
+pub fn unavailable_providers() -> Result<BTreeMap<String, String>, Error> {
     let built_in = built_in_providers()?;
     let reason = |provider: &Nvidia| provider.load(&built_in).err().map(|reason| (provider.name.to_owned(), reason));
     Ok(NVIDIA.iter().filter_map(reason).collect())

@@ -1,4 +1,4 @@
-"""Make the small models that the tests of runoff-core read: ``python make_models.py`` writes them beside this file.
+"""Make the small models that the Rust tests read: ``python make_models.py`` writes them beside this file.
 
 Needs the `onnx` package; weights are written as they stand here, so the files do not change from run to run.
 """
