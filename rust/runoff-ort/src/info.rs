@@ -170,7 +170,7 @@ fn table(info: &Info) -> String {
             line(kind, &format!("{name}: {dtype} [{}]", dims.join(", ")));
         }
     }
-    let Metadata { producer, graph, graph_description, domain, description, version, custom } = &info.metadata;
+    let Metadata { producer, graph, graph_description, domain, description, version, custom, .. } = &info.metadata;
     let known = [
         ("producer", producer),
         ("graph", graph),

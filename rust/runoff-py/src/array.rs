@@ -85,6 +85,7 @@ fn descr(py: Python<'_>, dtype: Dtype) -> PyResult<Bound<'_, PyArrayDescr>> {
         Dtype::Uint64 => return Ok(numpy::dtype::<u64>(py)),
         Dtype::Str => NPY_TYPES::NPY_OBJECT,
         Dtype::Bfloat16 => return bfloat16(py),
+        other => return Err(PyTypeError::new_err(format!("{} is not one of NumPy's types", other.name()))),
     };
     // SAFETY: the number is one of NumPy's own types; the description is a new reference, or null after an error.
     unsafe {

@@ -106,8 +106,9 @@ impl Metadata {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let runoff_session::Metadata { producer, graph, graph_description, domain, description, version, custom } =
-            &self.metadata;
+        let runoff_session::Metadata {
+            producer, graph, graph_description, domain, description, version, custom, ..
+        } = &self.metadata;
         let texts = [
             ("producer", producer),
             ("graph", graph),

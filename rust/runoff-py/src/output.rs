@@ -36,7 +36,7 @@ fn any<'py>(py: Python<'py>, value: Value<'static>, name: &str, in_place: &InPla
         }
         Form::Map => map(py, value.items().map_err(failed)?, name, in_place),
         Form::Nothing => Ok(py.None().into_bound(py)),
-        Form::Other => {
+        _ => {
             let message = format!("{name:?} is a kind of value that this module does not read");
             Err(to_python(py, &Error::new(Kind::ModelMismatch, message, "exclude it: name other outputs")))
         }

@@ -4,6 +4,7 @@ use ort::sys::ONNXTensorElementDataType as Onnx;
 
 /// Element types, named as in `NumPy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Dtype {
     Bool,

@@ -16,14 +16,15 @@ pub enum LogLevel {
     Fatal,
 }
 
-impl From<LogLevel> for ort::logging::LogLevel {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Verbose => Self::Verbose,
-            LogLevel::Info => Self::Info,
-            LogLevel::Warning => Self::Warning,
-            LogLevel::Error => Self::Error,
-            LogLevel::Fatal => Self::Fatal,
+impl LogLevel {
+    /// ONNX Runtime's constant for the level.
+    pub(crate) const fn to_onnx(self) -> ort::logging::LogLevel {
+        match self {
+            Self::Verbose => ort::logging::LogLevel::Verbose,
+            Self::Info => ort::logging::LogLevel::Info,
+            Self::Warning => ort::logging::LogLevel::Warning,
+            Self::Error => ort::logging::LogLevel::Error,
+            Self::Fatal => ort::logging::LogLevel::Fatal,
         }
     }
 }

@@ -142,6 +142,7 @@ pub fn free_dimensions(bytes: &[u8]) -> io::Result<Vec<String>> {
 
 /// The header of a file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Head {
     /// Version of the format.
     pub ir_version: i64,

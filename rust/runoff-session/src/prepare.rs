@@ -29,6 +29,7 @@ const ABANDONED: Duration = Duration::from_hours(24);
 
 /// Everything that a prepared model depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Key {
     /// SHA-256 of the model's file.
     pub model_sha256: String,
@@ -59,6 +60,7 @@ impl Key {
 
 /// A prepared model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Prepared {
     /// Path of the file.
     pub path: PathBuf,

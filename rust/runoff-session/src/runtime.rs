@@ -31,6 +31,7 @@ static LOADED: OnceLock<PathBuf> = OnceLock::new();
 
 /// The library, loaded into this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Runtime {
     /// Path that the library was loaded from.
     pub library: PathBuf,
@@ -146,7 +147,7 @@ impl Runtime {
             .map_err(|error| Error::runtime("creating its environment", &error))?;
         if std::env::var_os(LOG_VARIABLE).is_none() {
             // Failures are returned; ONNX Runtime would also log them to stderr.
-            environment.set_log_level(LogLevel::Fatal.into());
+            environment.set_log_level(LogLevel::Fatal.to_onnx());
         }
         Ok(Environment(environment))
     }

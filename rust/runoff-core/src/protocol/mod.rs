@@ -4,6 +4,8 @@ mod files;
 mod request;
 mod result;
 
+use runoff_session::{Error, Kind};
+
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
     Accuracy, Interpolation, Item, Latency, Measure, ModelFile, Once, Preprocess, Request, TensorFile, Turns, Workload,
@@ -11,8 +13,6 @@ pub use request::{
 pub use result::{
     Capabilities, Effective, Guess, Memory, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
 };
-
-use runoff_session::{Error, Kind};
 
 /// The protocol version that this crate supports.
 pub const VERSION: u32 = 1;

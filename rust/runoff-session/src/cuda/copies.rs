@@ -54,7 +54,7 @@ impl Copies {
     ///
     /// `from` on either and `to` on the device must be valid for `len` bytes until the copy is done, and nothing else may
     /// use the bytes at `to` until then.
-    pub unsafe fn to_device(&self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
+    pub unsafe fn to_device(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
         // SAFETY: the caller guarantees that both pointers are valid.
         self.check("copying to the GPU", unsafe { (self.memcpy)(to, from, len, TO_DEVICE) })
     }
@@ -69,7 +69,7 @@ impl Copies {
     ///
     /// `from` on the device and `to` on the host must be valid for `len` bytes, and nothing else may use the bytes at
     /// `to` during the call.
-    pub unsafe fn to_host(&self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
+    pub unsafe fn to_host(self, from: *const c_void, to: *mut c_void, len: usize) -> Result<(), Error> {
         // SAFETY: the caller guarantees that both pointers are valid.
         self.check("copying from the GPU", unsafe { (self.memcpy)(to, from, len, TO_HOST) })
     }

@@ -1,4 +1,4 @@
-//! NVIDIA's libraries, loaded on demand: querying the GPU, and copies to and from its memory.
+//! NVIDIA's GPUs: their libraries, loaded on demand, queries of the driver, and copies to and from their memory.
 
 #![allow(unsafe_code)]
 
@@ -6,12 +6,13 @@ mod copies;
 mod driver;
 mod libraries;
 
-pub use copies::Copies;
-pub use driver::{Gpu, describe, gpu};
-pub use libraries::load;
+pub(crate) use copies::Copies;
+pub(crate) use driver::{describe, gpu};
+pub(crate) use libraries::load;
 
 #[cfg(test)]
 pub(crate) use copies::tests;
 
-/// Index of the GPU in use: the first one visible to this process.
+/// Index of the GPU that sessions use unless a [`Choice`](crate::Choice) names another: the first one visible to this
+/// process.
 pub const DEVICE: i32 = 0;

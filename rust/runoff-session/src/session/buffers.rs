@@ -24,7 +24,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Each part with its name in the protocol, in chronological order.
+    /// Each part with its name, in chronological order.
     #[must_use]
     pub const fn named(&self) -> [(&'static str, u64); 3] {
         [("copy_in", self.copy_in_ns), ("compute", self.compute_ns), ("copy_out", self.copy_out_ns)]

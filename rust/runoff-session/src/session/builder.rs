@@ -146,7 +146,7 @@ impl Builder {
     ///
     /// `runtime-failed`.
     pub fn with_log_level(self, level: LogLevel) -> Result<Self, Error> {
-        self.with(|inner| Ok(inner.with_log_level(level.into())?))
+        self.with(|inner| Ok(inner.with_log_level(level.to_onnx())?))
     }
 
     /// Sets how much is logged at the level [`LogLevel::Verbose`].

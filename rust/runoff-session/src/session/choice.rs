@@ -23,7 +23,7 @@ const DEVICE_ID: &str = "device_id";
 /// A provider that a session may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// Name in the protocol.
+    /// Name, as in [`Settings::provider`].
     pub name: String,
     /// Options, by ONNX Runtime's names.
     pub options: Vec<(String, String)>,

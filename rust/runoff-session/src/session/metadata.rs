@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// Metadata stored in the model; missing strings are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Metadata {
     /// Program that made the file.
     pub producer: String,

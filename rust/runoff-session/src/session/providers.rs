@@ -1,4 +1,4 @@
-//! Execution providers: their names in the protocol, their libraries, and their options in ONNX Runtime.
+//! Execution providers: their names, their libraries, and their options in ONNX Runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,7 +50,8 @@ const FULL: &str = "Failed to allocate memory for requested buffer of size ";
 /// Prefix of messages of the `TensorRT` provider: `TensorRT EP failed to create engine from network ...`.
 const NO_ENGINE: &str = "TensorRT EP ";
 
-/// Providers of the loaded library that are available on this machine, by their names in the protocol.
+/// Providers of the loaded library that are available on this machine, by the names that
+/// [`Settings::provider`](crate::Settings::provider) takes.
 ///
 /// # Errors
 ///

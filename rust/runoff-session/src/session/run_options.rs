@@ -43,7 +43,7 @@ impl RunOptions {
     ///
     /// `runtime-failed`.
     pub fn set_log_level(&mut self, level: LogLevel) -> Result<(), Error> {
-        self.0.set_log_level(level.into()).map_err(|error| failed(&error))
+        self.0.set_log_level(level.to_onnx()).map_err(|error| failed(&error))
     }
 
     /// Sets how much is logged at the level [`LogLevel::Verbose`].

@@ -51,6 +51,7 @@ impl Drop for Value<'_> {
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Form {
     /// A tensor of numbers or strings.
     Tensor,
