@@ -186,7 +186,7 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(requires=["dev", "build"], venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style and layers: ruff, import-linter, rustfmt, clippy pedantic with warnings as errors, rustdoc, semver."""
+    """Check style and layers: ruff, import-linter, rustfmt, clippy pedantic (warnings are errors), rustdoc, semver."""
     session.run(program("dev", "ruff"), "format", "--check", ".")
     session.run(program("dev", "ruff"), "check", ".")
     session.run(program("dev", "lint-imports"))
