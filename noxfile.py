@@ -137,7 +137,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(requires=["build", "ort-python", "extension"], venv_backend="none")
 def sanitize(session: nox.Session) -> None:
-    """Run the core's tests and attacks on the extension under AddressSanitizer, and Miri (needs Rust's nightly)."""
+    """Run the Rust tests and attacks on the extension under AddressSanitizer, and Miri (needs Rust's nightly)."""
     env = {**need_rust(session), **runtime_library()}
     command = (str(ROOT / "rust" / "sanitize.py"), program("extension", "python"))
     session.run(program("build", "python"), *command, env=env)
@@ -186,7 +186,7 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(requires=["dev", "build"], venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style and layers: ruff, import-linter, rustfmt, clippy pedantic with warnings as errors, rustdoc."""
+    """Check style and layers: ruff, import-linter, rustfmt, clippy pedantic (warnings are errors), rustdoc, semver."""
     session.run(program("dev", "ruff"), "format", "--check", ".")
     session.run(program("dev", "ruff"), "check", ".")
     session.run(program("dev", "lint-imports"))
@@ -199,6 +199,10 @@ def lint(session: nox.Session) -> None:
     clippy = ("--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
     cargo(session, env, "clippy", *TEST_PROFILE, *clippy)
     cargo(session, {**env, "RUSTDOCFLAGS": "-D warnings"}, "doc", *TEST_PROFILE, "--no-deps", "--locked", "--quiet")
+    if shutil.which("cargo-semver-checks", path=env["PATH"]):
+        cargo(session, env, "semver-checks", "--package", "runoff-session", "--baseline-rev", "HEAD~")
+    else:
+        session.log("API of runoff-session not compared with the previous commit: cargo-semver-checks not found")
 
 
 @nox.session(requires=["dev", "ort-pyo3"], venv_backend="none")

@@ -22,7 +22,7 @@ BUILT = ROOT / "target" / "fuzz"
 TARGETS = ("image", "onnx", "request")
 MEMORY = "/dev/shm"  # noqa: S108 (a folder with a random name is created in it)
 # additional seeds
-SEEDS = {"onnx": ("rust/runoff-core/tests/data",), "request": ("protocol/golden",)}
+SEEDS = {"onnx": ("rust/runoff-session/tests/data",), "request": ("protocol/golden",)}
 # the flags of cargo-fuzz: coverage of edges and comparisons, which guides libFuzzer
 COVERAGE = (
     "--cfg=fuzzing",

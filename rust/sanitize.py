@@ -1,4 +1,4 @@
-"""Run the core's tests and the attacks on the extension under AddressSanitizer, and tests without C code under Miri.
+"""Run the Rust tests and the attacks on the extension under AddressSanitizer, and tests without C code under Miri.
 
 ``python rust/sanitize.py PYTHON``, in the environment of the nox session ``build``, with RUNOFF_ORT_DYLIB set; PYTHON
 is the interpreter of the extension's environment. It needs nightly Rust, and gcc's AddressSanitizer.
@@ -29,7 +29,10 @@ PURE_MODULES = (
     "preprocess::tests::the_span",
     "read::",
     "session::device",
+    "settings::",
     "tensor::",
+    "tensor_file::",
+    "threads::",
     "topk::",
 )
 
@@ -44,8 +47,11 @@ def main() -> int:
     miri = {"MIRIFLAGS": "-Zmiri-disable-isolation -Zmiri-deterministic-floats"}
     address = {"RUSTFLAGS": "-Zsanitizer=address"}
     return (
-        cargo(miri, "runoff-core", "miri", "test", "--lib", "--", *PURE_MODULES)
+        cargo(miri, "runoff-session", "miri", "test", "--lib", "--", *PURE_MODULES)
+        or cargo(miri, "runoff-core", "miri", "test", "--lib", "--", *PURE_MODULES)
+        or cargo(address, "runoff-session", "test", "--target", host[1], "--tests")
         or cargo(address, "runoff-core", "test", "--target", host[1], "--tests")
+        or cargo(address, "runoff-ort", "test", "--target", host[1], "--lib")
         or cargo(address, "runoff-py", "build", "--target", host[1])
         or attack(Path(sys.argv[1]), TARGET / host[1] / "debug" / "librunoff_ort.so")
     )

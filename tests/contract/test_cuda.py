@@ -155,7 +155,7 @@ for x in ([0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]):
     answer = model.run({"x": np.array([x], np.float32)})
     print(answer["places"][1].tolist(), answer["twice"][0].tolist())
 """
-    found = paths.root() / "rust" / "runoff-core" / "tests" / "data" / "found.onnx"
+    found = paths.root() / "rust" / "runoff-session" / "tests" / "data" / "found.onnx"
     assert in_ort_python(code, str(found)) == [
         "[1, 2] [0.0, 2.0, 2.0, 0.0]",
         "[0] [2.0, 0.0, 0.0, 0.0]",

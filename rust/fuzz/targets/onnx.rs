@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runoff_core::onnx;
+use runoff_session::onnx;
 
 fuzz_target!(|data: &[u8]| {
     let path = runoff_fuzz::file("model.onnx", data);

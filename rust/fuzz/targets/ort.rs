@@ -5,18 +5,12 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::protocol::Settings;
-use runoff_core::runtime::{Runtime, library_from_env};
-use runoff_core::session::Session;
-use runoff_core::tensor::Buffer;
-use runoff_core::value::Value;
+use runoff_session::{Buffer, Dtype, Environment, Error, Runtime, Session, Settings, Value, library_from_env};
 
 /// Maximum number of elements of an input; dynamic dimensions are 1.
 const MOST: usize = 1 << 12;
 
-static RUNTIME: LazyLock<(Runtime, ort::environment::Environment)> = LazyLock::new(|| {
+static RUNTIME: LazyLock<(Runtime, Environment)> = LazyLock::new(|| {
     let made = library_from_env().and_then(|library| Runtime::load(&library));
     let made = made.and_then(|runtime| runtime.make_environment().map(|environment| (runtime, environment)));
     made.unwrap_or_else(|error| panic!("{error}"))

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runoff_core::Kind;
+use runoff_session::Kind;
 use runoff_core::protocol::read_request;
 
 fuzz_target!(|data: &[u8]| {

@@ -19,7 +19,7 @@ const COLOURS: [[u8; 3]; 2] = [[30, 10, 50], [60, 20, 10]];
 const MEANS: [[f32; 3]; 2] = [[2.0, 0.0, 4.0], [5.0, 1.0, 0.0]];
 
 fn onnx() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data/means.onnx")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-session/tests/data/means.onnx")
 }
 
 /// A folder with two images of one colour each and labels.

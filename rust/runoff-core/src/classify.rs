@@ -2,14 +2,11 @@
 
 use std::path::Path;
 
-use crate::dtype::Dtype;
-use crate::error::{Error, Kind};
+use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, Session, Value};
+
 use crate::preprocess::Preprocessor;
 use crate::protocol::Guess;
-use crate::session::Session;
-use crate::tensor::{Buffer, RawTensor};
 use crate::topk;
-use crate::value::Value;
 
 /// Classifies the images in the files `images` in one inference; returns the `top` best classes of each, best first.
 ///

@@ -1,32 +1,16 @@
-//! Core of runoff's native runners: the runner protocol, timing, preprocessing and ONNX Runtime sessions.
+//! What runoff's native programs share beside ONNX Runtime: the runner protocol, images and their preprocessing, tensor
+//! files, classification, and clocks.
 //!
-//! The crate does not depend on Python. `runoff-ort` builds a program from it, `runoff-py` an extension module.
+//! Sessions are in `runoff-session`. Neither crate depends on Python: `runoff-ort` builds programs from both, `runoff-py` an
+//! extension module.
 
 #![deny(unsafe_code)]
 
-pub mod allocator;
 pub mod classify;
 pub mod clock;
-mod code_pages;
-pub mod cuda;
-pub mod dlpack;
-pub mod dtype;
-pub mod error;
-mod handles;
 pub mod image;
-mod mapping;
 pub mod memory;
-pub mod onnx;
-pub mod prepare;
 pub mod preprocess;
-pub mod profile;
 pub mod protocol;
-pub mod read;
-pub mod runner;
-pub mod runtime;
-pub mod session;
-pub mod tensor;
+pub mod tensor_file;
 pub mod topk;
-pub mod value;
-
-pub use error::{Error, Kind};

@@ -1,4 +1,4 @@
-//! Memory and threads of this process as the kernel reports them; `None` if it does not.
+//! Memory of this process as the kernel reports them; `None` if it does not.
 
 use std::collections::TryReserveError;
 use std::fs;
@@ -24,17 +24,6 @@ pub fn peak_bytes() -> Option<u64> {
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
-}
-
-/// Name of the threads that [`thread_count`] excludes: short-lived threads that prefetch inputs.
-pub const HELPER_THREAD: &str = "runoff-ahead";
-
-/// Number of threads of this process, without helper threads.
-#[must_use]
-pub fn thread_count() -> Option<usize> {
-    let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
-    let is_helper = |name: String| name.trim_end() == HELPER_THREAD;
-    Some(tasks.filter(|task| !fs::read_to_string(task.path().join("comm")).is_ok_and(is_helper)).count())
 }
 
 fn status_bytes(field: &str) -> Option<u64> {
@@ -71,16 +60,8 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_has_memory_and_threads() {
+    fn this_process_has_memory() {
         let peak = peak_bytes().expect("VmHWM");
         assert!(peak >= resident_bytes().expect("VmRSS"));
-        assert!(thread_count().expect("tasks") >= 1);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn helpers_fit_into_the_name_of_a_thread() {
-        // The kernel keeps 15 bytes.
-        assert!(HELPER_THREAD.len() <= 15);
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use runoff_session::{Error, Kind};
 
-use crate::error::{Error, Kind};
 use crate::image::{Decoder, MAX_PIXELS, Part, Pixels};
 use crate::memory::try_resize;
 use crate::protocol::{Interpolation, Preprocess};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Kind};
-use crate::protocol::Guess;
-use crate::read;
+use runoff_session::{Error, Kind, read};
+
+use crate::protocol::{Guess, bad_request};
 
 /// Maximum size of a labels file.
 const MOST_LABEL_BYTES: u64 = 1 << 26;
@@ -47,7 +47,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
     let mut bytes = Vec::new();
     let read = read::read(path, MOST_LABEL_BYTES, &mut bytes).map_err(|error| error.to_string());
     let text = read.and_then(|()| String::from_utf8(bytes).map_err(|error| error.to_string()));
-    let unreadable = |error| Error::bad_request(format!("cannot read the labels {}: {error}", path.display()));
+    let unreadable = |error| bad_request(format!("cannot read the labels {}: {error}", path.display()));
     Ok(text.map_err(unreadable)?.lines().map(str::to_owned).collect())
 }
 

@@ -40,7 +40,7 @@ mod linked {
         }
         let version = ALLOCATOR.version();
         let (major, minor, patch) = (version / 10_000, version / 100 % 100, version % 100);
-        runoff_core::allocator::declare(format!("mimalloc {major}.{minor}.{patch}"), || set_delay(LATER_DELAY_MS));
+        runoff_runner::malloc::declare(format!("mimalloc {major}.{minor}.{patch}"), || set_delay(LATER_DELAY_MS));
     }
 
     /// Size and alignment of the parts that mimalloc 2 divides its heap into, and fills from the start.

@@ -6,15 +6,11 @@ use std::path::{Path, PathBuf};
 use std::slice::Iter;
 use std::thread;
 
-use runoff_core::dtype::Dtype;
-use runoff_core::error::{Error, Kind};
-use runoff_core::memory::HELPER_THREAD;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Guess;
-use runoff_core::session::{Session, Source};
-use runoff_core::tensor::Buffer;
 use runoff_core::{classify, topk};
 use runoff_runner::{fail, print, print_json};
+use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind, Session, Source};
 use serde::Serialize;
 
 use crate::process::leave_at_once;

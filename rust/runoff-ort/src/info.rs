@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
-use runoff_core::error::{Error, Kind};
-use runoff_core::protocol::{Optimization, Settings};
-use runoff_core::runtime::{Runtime, built_in_providers};
-use runoff_core::session::{Metadata, PREPARED, Session, Source, ValueInfo};
-use runoff_core::{onnx, prepare};
 use runoff_runner::{print, print_json};
+use runoff_session::{
+    Error, Kind, Metadata, Optimization, PREPARED, Runtime, Session, Settings, Source, ValueInfo, built_in_providers,
+    onnx, prepare,
+};
 use serde::Serialize;
 
 use crate::session;
@@ -171,7 +170,7 @@ fn table(info: &Info) -> String {
             line(kind, &format!("{name}: {dtype} [{}]", dims.join(", ")));
         }
     }
-    let Metadata { producer, graph, graph_description, domain, description, version, custom } = &info.metadata;
+    let Metadata { producer, graph, graph_description, domain, description, version, custom, .. } = &info.metadata;
     let known = [
         ("producer", producer),
         ("graph", graph),

@@ -1,13 +1,18 @@
-//! What the two runner programs of this package share: their command line and how they end.
+//! The runner on ONNX Runtime, and what the two runner programs of this package share: their command line and how they
+//! end.
 
 #![deny(unsafe_code)]
+
+pub mod malloc;
+pub mod runner;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use runoff_core::Error;
-use runoff_core::protocol::{self, Request, RunResult, Status};
+use runoff_core::protocol;
+use runoff_core::protocol::{Request, RunResult, Status};
+use runoff_session::Error;
 use serde::Serialize;
 
 /// The runner protocol's command line.

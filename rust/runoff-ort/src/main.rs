@@ -18,9 +18,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use runoff_core::clock::now_ns;
-use runoff_core::protocol::Teardown;
-use runoff_core::runner;
-use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
+use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, runner, write_result};
+use runoff_session::Teardown;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,6 +116,6 @@ fn finish(outcome: anyhow::Result<u8>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     report_error(&format!("{error:#}"));
-    let kind = error.downcast_ref::<runoff_core::Error>().map(|error| error.kind.exit_code());
+    let kind = error.downcast_ref::<runoff_session::Error>().map(|error| error.kind.exit_code());
     ExitCode::from(kind.unwrap_or(1))
 }

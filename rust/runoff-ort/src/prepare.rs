@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use runoff_core::prepare;
 use runoff_runner::{print, print_json};
+use runoff_session::prepare;
 
 use crate::session::LibraryArgs;
 

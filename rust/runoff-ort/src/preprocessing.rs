@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use runoff_core::error::{Error, Kind};
 use runoff_core::protocol::{Preprocess, parse_word};
+use runoff_session::{Error, Kind};
 use serde::Deserialize;
 
 /// How images are preprocessed. What is not given comes from the manifest, where there is one.

@@ -4,27 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use runoff_core::error::{Error, Kind};
-use runoff_core::profile;
-use runoff_core::protocol::Settings;
-use runoff_core::runtime::{Runtime, find_library};
-use runoff_core::session::{CPU, Session, Source};
+use runoff_session::{CPU, Error, Kind, Runtime, Session, Settings, Source, find_library, profile};
 
 use crate::allocator;
-
-/// Settings that `--set` takes, by their names everywhere else.
-const SETTABLE: [&str; 10] = [
-    "threads",
-    "inter_threads",
-    "optimization",
-    "spinning",
-    "arena",
-    "prepacking",
-    "execution",
-    "provider",
-    "precision",
-    "batch",
-];
 
 /// ONNX Runtime's library.
 #[derive(Debug, clap::Args)]
@@ -94,10 +76,10 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 /// Changes one of the `settings`.
 fn set(settings: &Settings, key: &str, value: &str) -> Result<Settings, Error> {
     let unfit = |what: String| {
-        let hint = format!("the settings are {}; entries of ONNX Runtime have a dot", SETTABLE.join(", "));
+        let hint = format!("the settings are {}; entries of ONNX Runtime have a dot", Settings::NAMES.join(", "));
         Error::new(Kind::BadRequest, format!("--set {key}={value}: {what}"), hint)
     };
-    if !SETTABLE.contains(&key) {
+    if !Settings::NAMES.contains(&key) {
         return Err(unfit("no such setting".to_owned()));
     }
     let mut fields = serde_json::to_value(settings).map_err(|error| unfit(error.to_string()))?;
@@ -122,7 +104,7 @@ pub fn open(library: &LibraryArgs, model: Source<'_>, settings: &Settings) -> Re
 
 #[cfg(test)]
 mod tests {
-    use runoff_core::protocol::{Execution, Optimization};
+    use runoff_session::{Execution, Optimization};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use runoff_core::error::{Error, Kind};
+use runoff_session::{Error, Kind};
 
 /// Most bytes that are read: ONNX Runtime counts those of a model in an i32.
 const MOST_BYTES: u64 = i32::MAX as u64;

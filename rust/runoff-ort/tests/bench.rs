@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::data;
 use folder::{COLOURS, Ended, Folder};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
-use runoff_core::prepare::digest;
+use runoff_session::prepare::digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::data;
-use runoff_core::Kind;
 use runoff_core::protocol::{Capabilities, RunResult, Status, WrittenTensor};
+use runoff_session::Kind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -8,7 +8,8 @@ use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
-use runoff_core::Error;
+use runoff_core::protocol::bad_request;
+use runoff_session::Error;
 
 use crate::feeds::class;
 
@@ -44,7 +45,7 @@ pub fn optional_whole(object: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
 pub fn within<N: TryFrom<i64>>(number: i64, name: &str, range: &RangeInclusive<i64>) -> Result<N, Error> {
     let good = Some(number).filter(|number| range.contains(number)).and_then(|number| N::try_from(number).ok());
     let (low, high) = (range.start(), range.end());
-    good.ok_or_else(|| Error::bad_request(format!("{name} is {number}, not from {low} to {high}")))
+    good.ok_or_else(|| bad_request(format!("{name} is {number}, not from {low} to {high}")))
 }
 
 /// The number, if it is within `range`, which begins at 1.
@@ -112,10 +113,10 @@ impl Model<'_> {
     }
 
     /// What the core loads.
-    pub fn source(&self) -> runoff_core::session::Source<'_> {
+    pub fn source(&self) -> runoff_session::Source<'_> {
         match self {
-            Self::File(path) => runoff_core::session::Source::File(Path::new(path)),
-            Self::Bytes(bytes) => runoff_core::session::Source::Bytes(bytes.as_bytes()),
+            Self::File(path) => runoff_session::Source::File(Path::new(path)),
+            Self::Bytes(bytes) => runoff_session::Source::Bytes(bytes.as_bytes()),
         }
     }
 }

@@ -12,9 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyComplex, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::{Dimensions, Dtype, Error, Value};
 use smallvec::SmallVec;
 
 use crate::errors::to_python;
@@ -87,6 +85,7 @@ fn descr(py: Python<'_>, dtype: Dtype) -> PyResult<Bound<'_, PyArrayDescr>> {
         Dtype::Uint64 => return Ok(numpy::dtype::<u64>(py)),
         Dtype::Str => NPY_TYPES::NPY_OBJECT,
         Dtype::Bfloat16 => return bfloat16(py),
+        other => return Err(PyTypeError::new_err(format!("{} is not one of NumPy's types", other.name()))),
     };
     // SAFETY: the number is one of NumPy's own types; the description is a new reference, or null after an error.
     unsafe {
@@ -101,7 +100,7 @@ fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
     let found = BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone());
     found.map_err(|error| {
         let message = format!("bfloat16 is not one of NumPy's types: {error}");
-        let missing = Error::new(runoff_core::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
+        let missing = Error::new(runoff_session::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
         let raised = to_python(py, &missing);
         raised.set_cause(py, Some(error));
         raised

@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::Error;
-use runoff_core::value::Value;
+use runoff_session::{Error, Value};
 
 use crate::call;
 use crate::errors::{mismatch, to_python};

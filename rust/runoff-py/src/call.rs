@@ -2,11 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use ort::session::RunOptions;
 use pyo3::prelude::*;
-use runoff_core::Error;
-use runoff_core::session::Session;
-use runoff_core::value::Value;
+use runoff_session::{Error, RunOptions, Session, Value};
 
 use crate::errors::to_python;
 use crate::feeds::{Feeds, Few};

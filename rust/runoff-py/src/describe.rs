@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use runoff_core::session::{self, ValueInfo};
+use runoff_session::ValueInfo;
 
 #[doc = stub!("TensorInfo")]
 #[pyclass(frozen, eq, hash, module = "runoff_ort")]
@@ -58,7 +58,7 @@ impl TensorInfo {
 #[pyclass(frozen, eq, module = "runoff_ort")]
 #[derive(PartialEq, Eq)]
 pub struct Metadata {
-    metadata: session::Metadata,
+    metadata: runoff_session::Metadata,
 }
 
 #[pymethods]
@@ -106,8 +106,9 @@ impl Metadata {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let session::Metadata { producer, graph, graph_description, domain, description, version, custom } =
-            &self.metadata;
+        let runoff_session::Metadata {
+            producer, graph, graph_description, domain, description, version, custom, ..
+        } = &self.metadata;
         let texts = [
             ("producer", producer),
             ("graph", graph),
@@ -122,8 +123,8 @@ impl Metadata {
     }
 }
 
-impl From<session::Metadata> for Metadata {
-    fn from(metadata: session::Metadata) -> Self {
+impl From<runoff_session::Metadata> for Metadata {
+    fn from(metadata: runoff_session::Metadata) -> Self {
         Self { metadata }
     }
 }

@@ -9,11 +9,8 @@ use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use pyo3::{ffi, intern};
-use runoff_core::dlpack::{Device, Imported, Managed, NAME, USED, export};
-use runoff_core::dtype::Dtype;
-use runoff_core::session::Session;
-use runoff_core::value::{Dimensions, Value};
-use runoff_core::{Error, cuda};
+use runoff_session::dlpack::{Device, Imported, Managed, NAME, USED, export};
+use runoff_session::{Dimensions, Dtype, Error, Session, Value, cuda};
 
 use crate::on_device::DeviceBinding;
 

@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyFileNotFoundError, PyImportError, PyOSError, PyRuntimeE
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
-use runoff_core::{Error, Kind};
+use runoff_session::{Error, Kind};
 
 pyo3::create_exception!(runoff_ort, RunoffOrtError, PyRuntimeError, stub!("RunoffOrtError"));
 

@@ -3,17 +3,14 @@
 use std::cell::RefCell;
 
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
-use ort::environment::Environment;
-use ort::value::ValueType;
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
-use runoff_core::Error;
-use runoff_core::dlpack::{Device, Imported};
-use runoff_core::dtype::Dtype;
-use runoff_core::session::{Session, ValueInfo, empty_sequence, show_shape};
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::dlpack::{Device, Imported};
+use runoff_session::{
+    Dimensions, Dtype, Environment, Error, Session, Value, ValueInfo, ValueType, empty_sequence, show_shape,
+};
 use smallvec::SmallVec;
 
 use crate::errors::{bad_argument, mismatch};
@@ -98,7 +95,7 @@ impl<'py> Feed<'py> {
     /// Reads `value`, or a part of it, as what the info takes, or a part of that.
     fn read(info: &ValueInfo, kind: &ValueType, value: Bound<'py, PyAny>) -> PyResult<Self> {
         match kind {
-            ValueType::Tensor { ty, .. } => Self::tensor(info, Dtype::from_onnx((*ty).into()), &value),
+            ValueType::Tensor(dtype) => Self::tensor(info, *dtype, &value),
             ValueType::Sequence(item) => {
                 let list = value.cast_into::<PyList>().map_err(|error| wrong(info, &class(&error.into_inner())))?;
                 if list.is_empty() {
@@ -110,20 +107,19 @@ impl<'py> Feed<'py> {
                 let map = value.cast_into::<PyDict>().map_err(|error| wrong(info, &class(&error.into_inner())))?;
                 // both first: to read a list may run Python code, which may change the dictionary
                 let (keys, values) = (map.keys(), map.values());
-                let column = |list: &Bound<'py, PyList>, kind| Self::column(info, Dtype::from_onnx(kind), list);
-                Ok(Self::Map(Box::new([column(&keys, (*key).into())?, column(&values, (*item).into())?])))
+                Ok(Self::Map(Box::new([Self::column(info, *key, &keys)?, Self::column(info, *item, &values)?])))
             }
             ValueType::Optional(kind) => Self::read(info, kind, value),
+            _ => Err(wrong(info, &class(&value))),
         }
     }
 
     /// Reads a list of nothing.
     fn empty(info: &ValueInfo, item: &ValueType, py: Python<'py>) -> PyResult<Self> {
-        let ValueType::Tensor { ty, .. } = item else {
+        let ValueType::Tensor(Some(dtype)) = item else {
             return Err(wrong(info, "an empty list"));
         };
-        let dtype = Dtype::from_onnx((*ty).into()).ok_or_else(|| wrong(info, "an empty list"))?;
-        Ok(Self::Empty(runtime::environment(py)?, dtype))
+        Ok(Self::Empty(runtime::environment(py)?, *dtype))
     }
 
     /// Reads an array, or what can be seen as one.

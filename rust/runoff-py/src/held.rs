@@ -13,9 +13,7 @@ use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_W
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::{Dimensions, Dtype, Error, Value};
 use smallvec::SmallVec;
 
 use crate::array;

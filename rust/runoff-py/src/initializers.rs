@@ -5,12 +5,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ort::session::builder::SessionBuilder;
-use ort::value::DynValue;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use runoff_core::dtype::Dtype;
+use runoff_session::{Builder, Dtype, Error, Initializer};
 
 use crate::array;
 use crate::errors::to_python;
@@ -22,7 +20,7 @@ type Content = Arc<[u8]>;
 
 /// A tensor, and the array that it lies on: fields are dropped in this order.
 struct Tensor {
-    value: Arc<DynValue>,
+    value: Initializer,
     _array: Kept,
 }
 
@@ -59,15 +57,15 @@ impl Initializers {
     }
 
     /// Adds them to a builder.
-    pub fn apply(&self, mut builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    pub fn apply(&self, mut builder: Builder) -> Result<Builder, Error> {
         for (name, tensor) in &self.own {
-            builder = builder.with_initializer(name, Arc::clone(&tensor.value))?;
+            builder = builder.with_initializer(name, &tensor.value)?;
         }
         for (name, tensor) in &self.external {
-            builder = builder.with_external_initializer(name, Arc::clone(&tensor.value))?;
+            builder = builder.with_external_initializer(name, &tensor.value)?;
         }
         for (name, content) in &self.files {
-            builder = builder.with_external_initializer_file_in_memory(Path::new(name), Arc::clone(content))?;
+            builder = builder.with_external_file(Path::new(name), Arc::clone(content))?;
         }
         Ok(builder)
     }
@@ -77,9 +75,9 @@ impl Tensor {
     fn of(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Self> {
         let held = plain(name, value)?;
         // SAFETY: the array is dropped after the value and, by `Session`, after the session.
-        let tensor = unsafe { held.lasting_value().map(|value| value.into_ort()) };
+        let tensor = unsafe { held.lasting_value().map(|value| Initializer::new(value)) };
         let tensor = tensor.map_err(|error| to_python(value.py(), &error))?;
-        Ok(Self { value: Arc::new(tensor), _array: held.unbind() })
+        Ok(Self { value: tensor, _array: held.unbind() })
     }
 }
 

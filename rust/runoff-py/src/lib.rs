@@ -1,4 +1,5 @@
-//! The extension module `runoff_ort`: converts between Python and `runoff_core`, which does the work.
+//! The extension module `runoff_ort`: converts between Python and `runoff_session` and `runoff_core`,
+//! which do the work.
 //!
 //! The stub, `python/runoff_ort/__init__.pyi`, documents what Python sees.
 

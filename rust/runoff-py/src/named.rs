@@ -1,13 +1,11 @@
 //! Options of a session that `onnxruntime` has and runoff's settings have not, by the names of its `SessionOptions`.
 
-use std::ffi::c_int;
 use std::path::PathBuf;
 
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::Error;
+use runoff_session::{Builder, Error, Optimization};
 
 use crate::arguments::{absolute, whole, within};
 use crate::errors::{argument, bad_argument};
@@ -17,9 +15,9 @@ use crate::feeds::{pairs, text};
 pub enum Named {
     Deterministic(bool),
     LogId(String),
-    LogVerbosity(c_int),
+    LogVerbosity(i32),
     MemoryPattern(bool),
-    OptimizationLevel(GraphOptimizationLevel),
+    OptimizationLevel(Optimization),
     OptimizedModel(PathBuf),
 }
 
@@ -46,32 +44,32 @@ impl Named {
     }
 
     /// Sets the option.
-    pub fn apply(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
-        Ok(match self {
-            Self::Deterministic(is_on) => builder.with_deterministic_compute(*is_on)?,
-            Self::LogId(id) => builder.with_log_id(id)?,
-            Self::LogVerbosity(level) => builder.with_log_verbosity(*level)?,
-            Self::MemoryPattern(is_on) => builder.with_memory_pattern(*is_on)?,
-            Self::OptimizationLevel(level) => builder.with_optimization_level(*level)?,
-            Self::OptimizedModel(path) => builder.with_optimized_model_path(path)?,
-        })
+    pub fn apply(&self, builder: Builder) -> Result<Builder, Error> {
+        match self {
+            Self::Deterministic(is_on) => builder.with_deterministic_compute(*is_on),
+            Self::LogId(id) => builder.with_log_id(id),
+            Self::LogVerbosity(level) => builder.with_log_verbosity(*level),
+            Self::MemoryPattern(is_on) => builder.with_memory_pattern(*is_on),
+            Self::OptimizationLevel(level) => builder.with_optimization(*level),
+            Self::OptimizedModel(path) => builder.with_optimized_model(path),
+        }
     }
 }
 
 /// Reads how much is logged at the level `verbose`.
-pub fn verbosity(value: &Bound<'_, PyAny>) -> PyResult<c_int> {
+pub fn verbosity(value: &Bound<'_, PyAny>) -> PyResult<i32> {
     let level = within(whole(value)?, "log_verbosity_level", &(-1..=0x7fff_ffff));
     level.map_err(|error: Error| argument(value.py(), &error))
 }
 
 /// Reads a number of ONNX Runtime's `GraphOptimizationLevel`.
-fn level(value: &Bound<'_, PyAny>) -> PyResult<GraphOptimizationLevel> {
+fn level(value: &Bound<'_, PyAny>) -> PyResult<Optimization> {
     Ok(match whole(value)? {
-        0 => GraphOptimizationLevel::Disable,
-        1 => GraphOptimizationLevel::Level1,
-        2 => GraphOptimizationLevel::Level2,
-        3 => GraphOptimizationLevel::Level3,
-        99 => GraphOptimizationLevel::All,
+        0 => Optimization::Disable,
+        1 => Optimization::Basic,
+        2 => Optimization::Extended,
+        3 => Optimization::Layout,
+        99 => Optimization::All,
         other => {
             let message = format!("graph_optimization_level is {other}, not 0, 1, 2, 3 or 99");
             return Err(bad_argument(value.py(), &message));

@@ -6,9 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::Error;
-use runoff_core::session::{Buffers, Results};
-use runoff_core::value::Value;
+use runoff_session::{Buffers, Error, Results, Value};
 
 use crate::dlpack::DeviceTensor;
 use crate::errors::{bad_argument, to_python};

@@ -5,10 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use ort::logging::LogLevel;
-use ort::session::RunOptions as Inner;
 use pyo3::prelude::*;
-use runoff_core::Error;
+use runoff_session::{Error, LogLevel, RunOptions as Inner};
 
 use crate::errors::{CANCELLED, TIMED_OUT, argument, bad_argument, failure, to_python};
 use crate::feeds::{items, text};
@@ -35,10 +33,10 @@ impl RunOptions {
     ) -> PyResult<Self> {
         // options are the library's
         runtime::load_runtime(py)?;
-        let failed = |error: ort::Error| argument(py, &Error::runtime("setting the options of a run", &error));
+        let failed = |error: Error| argument(py, &error);
         let mut inner = Inner::new().map_err(failed)?;
         for (name, value) in entries(config)? {
-            inner.set(name, value).map_err(failed)?;
+            inner.set(&name, &value).map_err(failed)?;
         }
         if let Some(word) = log_level {
             inner.set_log_level(level(py, word)?).map_err(failed)?;
@@ -55,13 +53,13 @@ impl RunOptions {
     #[doc = stub!("RunOptions.cancel")]
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         self.is_cancelled.store(true, Ordering::Relaxed);
-        self.inner.terminate().map_err(|error| to_python(py, &Error::runtime("cancelling a run", &error)))
+        self.inner.cancel().map_err(|error| to_python(py, &error))
     }
 
     #[doc = stub!("RunOptions.reset")]
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
         self.is_cancelled.store(false, Ordering::Relaxed);
-        self.inner.unterminate().map_err(|error| to_python(py, &Error::runtime("resetting a run", &error)))
+        self.inner.reset().map_err(|error| to_python(py, &error))
     }
 
     #[doc = stub!("RunOptions.cancelled")]
@@ -88,7 +86,7 @@ impl<'a> Way<'a> {
         let limit = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
         let limit =
             limit.ok_or_else(|| bad_argument(py, &format!("timeout is {seconds}, not a positive time in seconds")))?;
-        let inner = Inner::new().map_err(|error| to_python(py, &Error::runtime("making options", &error)))?;
+        let inner = Inner::new().map_err(|error| to_python(py, &error))?;
         Ok(Self { options, timeout: Some((inner, limit)) })
     }
 
@@ -128,13 +126,13 @@ fn within<R>(
         let (done, waiting) = mpsc::channel::<()>();
         let watch = move || {
             let is_late = waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-            is_late && inner.terminate().is_ok()
+            is_late && inner.cancel().is_ok()
         };
         let watching = match thread::Builder::new().name("runoff-timeout".to_owned()).spawn_scoped(scope, watch) {
             Ok(watching) => watching,
             Err(error) => {
                 let message = format!("no thread can be started that watches the timeout: {error}");
-                return (Err(Error::new(runoff_core::Kind::Internal, message, "raise the limit of threads")), false);
+                return (Err(Error::new(runoff_session::Kind::Internal, message, "raise the limit of threads")), false);
             }
         };
         let made = call(Some(inner));

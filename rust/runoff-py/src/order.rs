@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
-use runoff_core::session::{CPU, Choice};
+use runoff_session::{CPU, Choice};
 
 use crate::arguments::Listed;
 use crate::errors::bad_argument;

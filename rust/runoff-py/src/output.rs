@@ -3,10 +3,7 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use runoff_core::dtype::Dtype;
-use runoff_core::session::ValueInfo;
-use runoff_core::value::{Form, TensorView, Value};
-use runoff_core::{Error, Kind};
+use runoff_session::{Dtype, Error, Form, Kind, TensorView, Value, ValueInfo};
 
 use crate::array;
 use crate::errors::to_python;
@@ -39,7 +36,7 @@ fn any<'py>(py: Python<'py>, value: Value<'static>, name: &str, in_place: &InPla
         }
         Form::Map => map(py, value.items().map_err(failed)?, name, in_place),
         Form::Nothing => Ok(py.None().into_bound(py)),
-        Form::Other => {
+        _ => {
             let message = format!("{name:?} is a kind of value that this module does not read");
             Err(to_python(py, &Error::new(Kind::ModelMismatch, message, "exclude it: name other outputs")))
         }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use numpy::{PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::Error;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{self, parse_word};
+use runoff_core::protocol;
+use runoff_core::protocol::parse_word;
+use runoff_session::Error;
 
 use crate::arguments::{Listed, SIDE, whole, within};
 use crate::array;

@@ -11,10 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use runoff_core::Error;
-use runoff_core::dtype::Dtype;
-use runoff_core::session::{self, ValueInfo};
-use runoff_core::value::{Dimensions, Value};
+use runoff_session::{Dimensions, Dtype, Error, Value, ValueInfo};
 
 use crate::array::{self, SMALL};
 use crate::call::Made;
@@ -65,7 +62,7 @@ struct Memory {
 
 impl Quick {
     /// Collects the shapes of such a model; `None` for every other.
-    pub fn of(core: &session::Session) -> Option<Self> {
+    pub fn of(core: &runoff_session::Session) -> Option<Self> {
         // ONNX Runtime does not write an output that is an input passed on.
         let passes_on = core.outputs().iter().any(|info| core.input(&info.name).is_ok());
         let all = |infos: &[ValueInfo]| infos.iter().enumerate().map(|(place, info)| Fixed::of(place, info)).collect();
@@ -77,7 +74,7 @@ impl Quick {
     /// Runs the model to all its outputs, which have the `names`.
     pub fn run<'py>(
         &self,
-        core: &session::Session,
+        core: &runoff_session::Session,
         feeds: &Bound<'py, PyAny>,
         names: &[Py<PyString>],
     ) -> PyResult<Outcome<'py>> {
@@ -95,7 +92,7 @@ impl Quick {
     fn run_in<'py>(
         &self,
         frame: &mut Frame,
-        core: &session::Session,
+        core: &runoff_session::Session,
         feeds: &Bound<'py, PyDict>,
         names: &[Py<PyString>],
     ) -> PyResult<Outcome<'py>> {
@@ -134,7 +131,7 @@ impl Quick {
     /// Copies `value` in; returns whether it is an array that needs no conversion.
     fn take(
         &self,
-        core: &session::Session,
+        core: &runoff_session::Session,
         frame: &Frame,
         name: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,

@@ -5,10 +5,8 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ort::environment::Environment;
 use pyo3::prelude::*;
-use runoff_core::runtime::{self, Runtime};
-use runoff_core::{Error, Kind, prepare as core, session};
+use runoff_session::{Environment, Error, Kind, Runtime, library_from_env, library_in_wheel, prepare as core};
 
 use crate::environ;
 use crate::errors::to_python;
@@ -53,7 +51,7 @@ pub fn environment(py: Python<'_>) -> PyResult<Environment> {
 
 /// The path in `RUNOFF_ORT_DYLIB`, or the library of the installed `onnxruntime` wheel, which is not imported.
 fn find_library(py: Python<'_>) -> PyResult<Result<PathBuf, Error>> {
-    let named = runtime::library_from_env();
+    let named = library_from_env();
     if named.is_ok() {
         return Ok(named);
     }
@@ -65,7 +63,7 @@ fn find_library(py: Python<'_>) -> PyResult<Result<PathBuf, Error>> {
     }
     let origin: Option<PathBuf> = spec.getattr("origin")?.extract()?;
     let package = origin.as_deref().and_then(Path::parent);
-    Ok(package.map_or(named, runtime::library_in_wheel))
+    Ok(package.map_or(named, library_in_wheel))
 }
 
 #[doc = stub!("load_runtime")]
@@ -98,13 +96,13 @@ pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResu
 #[doc = stub!("providers")]
 #[pyfunction]
 pub fn providers(py: Python<'_>) -> PyResult<Vec<&'static str>> {
-    with_loaded(py, |_| session::providers())
+    with_loaded(py, |_| runoff_session::providers())
 }
 
 #[doc = stub!("unavailable_providers")]
 #[pyfunction]
 pub fn unavailable_providers(py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
-    with_loaded(py, |_| session::lacking())
+    with_loaded(py, |_| runoff_session::unavailable_providers())
 }
 
 #[doc = stub!("runtime_version")]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use runoff_core::{Error, Kind, classify, session};
+use runoff_core::classify;
+use runoff_session::{Error, Kind};
 
 use crate::arguments::{BATCH, Listed, Model, TOP, optional_whole, positive, whole, within};
 use crate::binding::Binding;
@@ -26,7 +27,7 @@ use crate::{call, runtime, targets};
 #[doc = stub!("Session")]
 #[pyclass(frozen, module = "runoff_ort")]
 pub struct Session {
-    pub core: session::Session,
+    pub core: runoff_session::Session,
     /// Names of the outputs, made once.
     names: Vec<Py<PyString>>,
     quick: Option<Quick>,
@@ -107,8 +108,8 @@ impl Session {
         let extras = Extras::of(py, threads, &tables, log_level, profiling, custom_op_libraries)?;
         let (source, choices) = (path.source(), order::choices(py, provider, providers.as_ref())?);
         let open = || {
-            let (builder, device) = session::builder_for(&environment, &settings, &choices)?;
-            session::Session::build(extras.apply(builder)?, device, source, &choices[0].name)
+            let builder = runoff_session::Builder::with_providers(&environment, &settings, &choices)?;
+            extras.apply(builder)?.open(source)
         };
         let core = py.detach(open).map_err(|error| to_python(py, &error))?;
         let names = core.outputs().iter().map(|info| PyString::intern(py, &info.name).unbind()).collect();

@@ -1,13 +1,11 @@
 //! Settings of a session, from Python's words.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ort::logging::LogLevel;
-use ort::session::builder::SessionBuilder;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runoff_core::protocol::{Execution, Optimization, Settings, parse_word};
-use runoff_core::{Error, Kind, profile};
+use runoff_core::protocol::parse_word;
+use runoff_session::{Builder, Error, Execution, LogLevel, Settings, profile};
 
 use crate::arguments::{BATCH, Listed, THREADS, absolute, positive, whole};
 use crate::errors;
@@ -140,20 +138,15 @@ impl Extras {
     /// # Errors
     ///
     /// `runtime-failed`; `model-missing` or `bad-request` for a library of custom operators.
-    pub fn apply(&self, builder: SessionBuilder) -> Result<SessionBuilder, Error> {
-        let builder = self.over(builder).map_err(|error| Error::runtime("applying the settings", &error))?;
-        self.custom_op_libraries.iter().try_fold(builder, |builder, path| register(builder, path))
-    }
-
-    fn over(&self, mut builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    pub fn apply(&self, mut builder: Builder) -> Result<Builder, Error> {
         if self.are_threads_free {
-            builder = builder.with_intra_threads(0)?;
+            builder = builder.with_all_threads()?;
         }
         for (name, side) in &self.dimensions {
-            builder = builder.with_dimension_override(name, *side)?;
+            builder = builder.with_dimension(name, *side)?;
         }
         for (denotation, side) in &self.denotations {
-            builder = builder.with_dimension_override_by_denotation(denotation, *side)?;
+            builder = builder.with_denotation(denotation, *side)?;
         }
         for option in &self.named {
             builder = option.apply(builder)?;
@@ -166,9 +159,9 @@ impl Extras {
             builder = builder.with_profiling(path)?;
         }
         for (name, value) in &self.config {
-            builder = builder.with_config_entry(name, value)?;
+            builder = builder.with_config(name, value)?;
         }
-        Ok(builder)
+        self.custom_op_libraries.iter().try_fold(builder, |builder, path| builder.with_operators(path))
     }
 
     /// Adds them to `arguments`, by the names of a session's parameters.
@@ -188,18 +181,6 @@ fn sides((table, sides): &(&str, Bound<'_, PyDict>)) -> PyResult<Vec<(String, i6
         Ok((name.to_owned(), i64::try_from(size.get()).unwrap_or(i64::MAX)))
     };
     pairs(sides)?.iter().map(read).collect()
-}
-
-/// Registers the operators of a library, which ONNX Runtime loads and keeps for as long as it is needed.
-fn register(builder: SessionBuilder, path: &Path) -> Result<SessionBuilder, Error> {
-    if !path.is_file() {
-        let message = format!("library of custom operators not found: {}", path.display());
-        return Err(Error::new(Kind::ModelMissing, message, "check the path"));
-    }
-    builder.with_operator_library(path).map_err(|error| {
-        let message = format!("{} is not a library of custom operators: {}", path.display(), error.message());
-        Error::new(Kind::BadRequest, message, "build it for this machine; it exports RegisterCustomOps")
-    })
 }
 
 /// The profiles by name: for each setting of a session that it decides, what it decides.
@@ -222,19 +203,10 @@ fn decided<'py>(py: Python<'py>, settings: &Settings) -> PyResult<Bound<'py, PyD
         decided.set_item("inter_threads", threads.get())?;
     }
     if let Some(level) = settings.optimization {
-        decided.set_item("optimization", level_word(level))?;
+        decided.set_item("optimization", level.as_str())?;
     }
     if let Some(order) = settings.execution {
         decided.set_item("execution", if order == Execution::Parallel { "parallel" } else { "sequential" })?;
     }
     Ok(decided)
-}
-
-const fn level_word(level: Optimization) -> &'static str {
-    match level {
-        Optimization::Disable => "disable",
-        Optimization::Basic => "basic",
-        Optimization::Extended => "extended",
-        Optimization::All => "all",
-    }
 }

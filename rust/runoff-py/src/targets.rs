@@ -2,9 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use runoff_core::dtype::Dtype;
-use runoff_core::session::{Session, ValueInfo, show_shape};
-use runoff_core::{Error, Kind};
+use runoff_session::{Dtype, Error, Kind, Session, ValueInfo, show_shape};
 
 use crate::array;
 use crate::errors::{bad_argument, mismatch};

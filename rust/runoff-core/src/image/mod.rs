@@ -12,9 +12,9 @@ mod orientation;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::error::{Error, Kind};
+use runoff_session::{Error, Kind, read};
+
 use crate::memory::try_resize;
-use crate::read;
 use jpeg::Decompressor;
 use orientation::Orientation;
 

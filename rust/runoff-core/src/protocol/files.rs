@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use runoff_session::{Error, Kind};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
-use super::{Request, RunResult};
-use crate::error::{Error, Kind};
+use super::{Request, RunResult, bad_request};
 
 /// Reads and checks the request in the file `path`.
 ///
@@ -18,9 +18,10 @@ use crate::error::{Error, Kind};
 ///
 /// `bad-request` if the file is missing, not JSON, or not a request; the message names the field.
 pub fn read_request(path: &Path) -> Result<Request, Error> {
-    let bytes = fs::read(path)
-        .map_err(|error| Error::bad_request(format!("cannot read the request {}: {error}", path.display())))?;
-    parse_request(&bytes).map_err(|error| Error { message: format!("{}: {}", path.display(), error.message), ..error })
+    let bytes =
+        fs::read(path).map_err(|error| bad_request(format!("cannot read the request {}: {error}", path.display())))?;
+    parse_request(&bytes)
+        .map_err(|error| Error::new(error.kind, format!("{}: {}", path.display(), error.message), error.hint))
 }
 
 fn parse_request(bytes: &[u8]) -> Result<Request, Error> {
@@ -28,9 +29,9 @@ fn parse_request(bytes: &[u8]) -> Result<Request, Error> {
     let request: Request = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
         let what = error.into_inner();
-        Error::bad_request(if field == "." { what.to_string() } else { format!("{field}: {what}") })
+        bad_request(if field == "." { what.to_string() } else { format!("{field}: {what}") })
     })?;
-    json.end().map_err(|error| Error::bad_request(error.to_string()))?;
+    json.end().map_err(|error| bad_request(error.to_string()))?;
     request.check()?;
     Ok(request)
 }
@@ -76,7 +77,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
 
     fn message(text: &str) -> String {
         let error = parse_request(text.as_bytes()).expect_err("a bad request");

@@ -4,10 +4,11 @@ mod files;
 mod request;
 mod result;
 
+use runoff_session::{Error, Kind};
+
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
-    Accuracy, Execution, Interpolation, Item, Latency, Measure, ModelFile, Once, Optimization, Preprocess, Request,
-    Settings, Teardown, TensorFile, TensorSpec, Turns, Workload,
+    Accuracy, Interpolation, Item, Latency, Measure, ModelFile, Once, Preprocess, Request, TensorFile, Turns, Workload,
 };
 pub use result::{
     Capabilities, Effective, Guess, Memory, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
@@ -15,3 +16,8 @@ pub use result::{
 
 /// The protocol version that this crate supports.
 pub const VERSION: u32 = 1;
+
+/// An invalid request.
+pub fn bad_request(message: impl AsRef<str>) -> Error {
+    Error::new(Kind::BadRequest, message, "the fields of a request are described in protocol/README.md")
+}

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
+use runoff_session::{Error, Settings, TensorSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use super::bad_request;
 
 /// The task of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,40 +19,6 @@ pub enum Workload {
     Tensor,
 }
 
-/// Graph optimisation level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Optimization {
-    /// No optimisation.
-    Disable,
-    /// Optimisations that do not depend on the provider.
-    Basic,
-    /// Also fusions that depend on the provider.
-    Extended,
-    /// Also layout changes.
-    All,
-}
-
-/// Whether operations run one after another or in parallel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Execution {
-    /// One after another.
-    Sequential,
-    /// Independent operations in parallel.
-    Parallel,
-}
-
-/// How the process exits after the result is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Teardown {
-    /// The session and the environment are freed in order.
-    Full,
-    /// Nothing is freed.
-    Skip,
-}
-
 /// Resampling filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,86 +27,6 @@ pub enum Interpolation {
     Bilinear,
     /// Cubic filter with a = -0.5 (Catmull-Rom), widened when the image shrinks.
     Bicubic,
-}
-
-/// Settings of a session. `None` keeps the runtime's default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Threads per operation (intra-op).
-    pub threads: NonZeroUsize,
-    /// Threads that run independent operations in parallel (inter-op).
-    pub inter_threads: Option<NonZeroUsize>,
-    /// Graph optimisation level.
-    pub optimization: Option<Optimization>,
-    /// Whether idle worker threads spin, which lowers latency but burns CPU.
-    pub spinning: Option<bool>,
-    /// Whether the CPU memory arena is used.
-    pub arena: Option<bool>,
-    /// Whether weights are repacked for the CPU when the model is loaded.
-    pub prepacking: Option<bool>,
-    /// Whether operations run one after another or in parallel.
-    pub execution: Option<Execution>,
-    /// Execution provider.
-    pub provider: String,
-    /// Numeric precision of the computation.
-    pub precision: String,
-    /// Images, or tensor items, per inference.
-    pub batch: NonZeroUsize,
-    /// Name of the settings profile of these settings.
-    pub profile: String,
-    /// How the process exits.
-    pub teardown: Option<Teardown>,
-    /// Whether the model was prepared on this machine.
-    pub prepared: Option<bool>,
-    /// Whether the first images are preprocessed while the runtime starts and the model loads.
-    pub overlap: Option<bool>,
-    /// Whether worker threads stop spinning when the last run in progress ends. Not part of a request: the measure
-    /// determines it.
-    #[serde(skip)]
-    pub force_spinning_stop: bool,
-    /// ONNX Runtime's own configuration entries, by name; they win over the settings above. No request has any.
-    #[serde(skip)]
-    pub config: Vec<(String, String)>,
-    /// What free dimensions of the model are fixed at, by name. No request has any.
-    #[serde(skip)]
-    pub dimensions: Vec<(String, NonZeroUsize)>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            threads: NonZeroUsize::MIN,
-            inter_threads: None,
-            optimization: None,
-            spinning: None,
-            arena: None,
-            prepacking: None,
-            execution: None,
-            provider: "cpu".into(),
-            precision: "fp32".into(),
-            batch: NonZeroUsize::MIN,
-            profile: "default".into(),
-            teardown: None,
-            prepared: None,
-            overlap: None,
-            force_spinning_stop: false,
-            config: Vec::new(),
-            dimensions: Vec::new(),
-        }
-    }
-}
-
-/// A model's input or output. `None` in `shape` is a dynamic dimension.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorSpec {
-    /// Name in the graph.
-    pub name: String,
-    /// `NumPy` dtype name of the elements.
-    pub dtype: String,
-    /// Dimensions.
-    pub shape: Vec<Option<usize>>,
 }
 
 /// A tensor on disk: raw little-endian elements in C order, without a header.
@@ -183,11 +70,11 @@ impl Preprocess {
     pub fn check(&self) -> Result<(), Error> {
         if self.crop > self.resize {
             let message = format!("preprocess.crop is {}, larger than preprocess.resize {}", self.crop, self.resize);
-            return Err(Error::bad_request(message));
+            return Err(bad_request(message));
         }
         let finite = self.mean.iter().chain(&self.std).all(|value| value.is_finite());
         if !finite || self.std.contains(&0.0) {
-            return Err(Error::bad_request("preprocess.mean and preprocess.std must be finite, and std not zero"));
+            return Err(bad_request("preprocess.mean and preprocess.std must be finite, and std not zero"));
         }
         Ok(())
     }
@@ -333,16 +220,16 @@ impl Request {
     pub fn check(&self) -> Result<(), Error> {
         if self.protocol != super::VERSION {
             let message = format!("protocol is {}, this runner speaks {}", self.protocol, super::VERSION);
-            return Err(Error::bad_request(message));
+            return Err(bad_request(message));
         }
         if self.inputs.is_empty() {
-            return Err(Error::bad_request("inputs is empty"));
+            return Err(bad_request("inputs is empty"));
         }
         for (index, item) in self.inputs.iter().enumerate() {
             self.check_item(index, item)?;
         }
         match (&self.preprocess, self.workload) {
-            (None, Workload::Classify) => Err(Error::bad_request("preprocess is missing: classify needs it")),
+            (None, Workload::Classify) => Err(bad_request("preprocess is missing: classify needs it")),
             (Some(preprocess), Workload::Classify) => preprocess.check(),
             (_, Workload::Tensor) => Ok(()),
         }
@@ -351,10 +238,10 @@ impl Request {
     fn check_item(&self, index: usize, item: &Item) -> Result<(), Error> {
         match self.workload {
             Workload::Classify if item.image.is_none() => {
-                Err(Error::bad_request(format!("inputs[{index}].image is missing: classify needs it")))
+                Err(bad_request(format!("inputs[{index}].image is missing: classify needs it")))
             }
             Workload::Tensor if item.tensors.is_none() => {
-                Err(Error::bad_request(format!("inputs[{index}].tensors is missing: tensor needs it")))
+                Err(bad_request(format!("inputs[{index}].tensors is missing: tensor needs it")))
             }
             _ => Ok(()),
         }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use runoff_session::{Error, Kind};
 use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Kind};
 
 /// Outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,13 +8,9 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use half::{bf16, f16};
-use runoff_core::dtype::Dtype;
-use runoff_core::error::{Error, Kind};
+use runoff_core::classify;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::session::{Session, Source, ValueInfo};
-use runoff_core::tensor::Buffer;
-use runoff_core::value::Value;
-use runoff_core::{classify, onnx, read};
+use runoff_session::{Buffer, Dtype, Error, Kind, Session, Source, Value, ValueInfo, onnx, read};
 
 use super::npz;
 use crate::preprocessing;

@@ -8,14 +8,9 @@ mod turns;
 use std::path::{Path, PathBuf};
 
 use runoff_core::clock::now_ns;
-use runoff_core::error::{Error, Kind};
 use runoff_core::memory;
-use runoff_core::protocol::Settings;
-use runoff_core::runtime::Runtime;
-use runoff_core::session::{Session, Source};
-use runoff_core::tensor::RawTensor;
-use runoff_core::value::Value;
 use runoff_runner::{print, print_json, report_error};
+use runoff_session::{Error, Kind, RawTensor, Runtime, Session, Settings, Source, Value};
 
 use crate::process::{catch_interrupt, is_interrupted};
 use crate::session;

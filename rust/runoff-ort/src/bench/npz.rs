@@ -4,9 +4,7 @@ use std::io::{self, Error as IoError, Read};
 
 use flate2::bufread::DeflateDecoder;
 use rawzip::{CompressionMethod, ZipArchive};
-use runoff_core::dtype::Dtype;
-use runoff_core::error::{Error, Kind};
-use runoff_core::tensor::Buffer;
+use runoff_session::{Buffer, Dtype, Error, Kind};
 
 use super::inputs::Tensor;
 

@@ -6,9 +6,8 @@ use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use runoff_core::error::{Error, Kind};
-use runoff_core::prepare::digest;
-use runoff_core::tensor::RawTensor;
+use runoff_session::prepare::digest;
+use runoff_session::{Error, Kind, RawTensor};
 use serde::Serialize;
 
 use super::Model;
@@ -257,7 +256,7 @@ fn table(measured: &Measured, first: Option<&Measured>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use runoff_core::session::Parts;
+    use runoff_session::Parts;
 
     use super::*;
 

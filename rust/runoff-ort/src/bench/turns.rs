@@ -7,11 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use runoff_core::allocator::keep_memory;
 use runoff_core::clock::now_ns;
-use runoff_core::error::{Error, Kind};
-use runoff_core::session::{Buffers, Parts, Results, Session};
-use runoff_core::value::Value;
+use runoff_runner::malloc::keep_memory;
+use runoff_session::{Buffers, Error, Kind, Parts, Results, Session, Value};
 
 use crate::process::is_interrupted;
 use crate::statistics;

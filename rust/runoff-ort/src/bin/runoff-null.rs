@@ -5,10 +5,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use runoff_core::Error;
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::memory;
-use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION};
+use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION, bad_request};
 use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
 
 /// Speaks runoff's runner protocol and computes nothing.
@@ -44,7 +43,7 @@ fn printed(outcome: std::io::Result<()>) -> ExitCode {
 
 fn answer(request: &Request, entry_ns: u64) -> RunResult {
     let Measure::Once(once) = request.measure else {
-        return RunResult::failed(&request.case, &Error::bad_request("measure.kind: runoff-null measures only once"));
+        return RunResult::failed(&request.case, &bad_request("measure.kind: runoff-null measures only once"));
     };
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, once.memory);
     phases.mark("output");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file of the core's test data.
 pub fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-core/tests/data").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runoff-session/tests/data").join(name)
 }
 
 /// Writes a small PNG file of one colour.

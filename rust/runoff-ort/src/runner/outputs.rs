@@ -1,0 +1,69 @@
+//! Copies of a model's outputs, which outlive the next inference.
+
+use std::path::Path;
+
+use runoff_core::protocol::{Guess, Request, WrittenTensor};
+use runoff_core::{tensor_file, topk};
+use runoff_session::{Error, Kind, RawTensor, Value, ValueInfo};
+
+/// Tensors of one iteration, by name.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// Prefix of the file names.
+    pub prefix: &'static str,
+    /// The item of each row.
+    pub items: Vec<usize>,
+    /// Names and tensors, in graph order.
+    pub tensors: Vec<(String, RawTensor)>,
+}
+
+impl Captured {
+    /// Copies the outputs of an iteration over `items`; `infos` describes them.
+    pub fn of(infos: &[ValueInfo], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
+        let copy =
+            |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
+        let tensors = infos.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
+        Ok(Self { prefix: "", items, tensors })
+    }
+
+    /// Writes all tensors into `folder`.
+    pub fn write(&self, folder: &Path) -> Result<Vec<WrittenTensor>, Error> {
+        let first = self.items.first().copied().unwrap_or_default();
+        let write = |(name, raw): &(String, RawTensor)| {
+            Ok(WrittenTensor {
+                items: self.items.clone(),
+                name: name.clone(),
+                dtype: raw.dtype.name().to_owned(),
+                shape: raw.shape.clone(),
+                path: tensor_file::write(folder, &format!("{}{name}", self.prefix), first, raw)?,
+            })
+        };
+        self.tensors.iter().map(write).collect()
+    }
+
+    /// The best classes of each item, from the logits in the request's first output.
+    pub fn rank(&self, request: &Request) -> Result<Vec<Vec<Guess>>, Error> {
+        let labels = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
+        let name = request.model.outputs.first().map(|output| output.name.as_str());
+        self.rows(name)?.iter().map(|row| topk::top(row, request.top_k.get(), &labels)).collect()
+    }
+
+    /// The rows of the output `name`, or of the first output: float32, one row for each item.
+    pub fn rows(&self, name: Option<&str>) -> Result<Vec<Vec<f32>>, Error> {
+        let named = self.tensors.iter().find(|(own, _)| Some(own.as_str()) == name);
+        let (name, raw) = named.or(self.tensors.first()).ok_or_else(|| unrankable("the model has no output"))?;
+        let logits = raw
+            .to_f32()
+            .ok_or_else(|| unrankable(&format!("output {name:?} is {}; classify needs float32", raw.dtype.name())))?;
+        if raw.shape.first() != Some(&self.items.len()) || logits.is_empty() {
+            let message =
+                format!("output {name:?} of shape {:?} has no row for each of {}", raw.shape, self.items.len());
+            return Err(unrankable(&message));
+        }
+        Ok(logits.chunks(logits.len() / self.items.len()).map(<[f32]>::to_vec).collect())
+    }
+}
+
+fn unrankable(message: &str) -> Error {
+    Error::new(Kind::ModelMismatch, message, "name the output with the logits first in the request's model.outputs")
+}
