@@ -19,7 +19,7 @@ from runoff.analysis.verdict import Verdict, not_comparable
 from runoff.analysis.wording import tone
 from runoff.records.reason import Reason
 from runoff.records.schema import Footprint, Run
-from runoff.report import details
+from runoff.report import details, verdicts
 from runoff.report.build import write_report
 from runoff.report.overview import blocks
 from runoff.report.page.answers import board, cards, lead
@@ -200,6 +200,13 @@ def test_the_board_marks_indistinguishable_targets(analysis: Analysis) -> None:
     far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
     (line,) = board([far]).lines
     assert line.cells[1].text == "ort-rust (not distinguishable from torch)"
+
+
+def test_a_comparison_of_which_nothing_was_measured_has_no_line_on_the_board(analysis: Analysis) -> None:
+    far = block_of({"torch": 21.0, "ort-rust": 10.0}, {"ort-rust": level()}, analysis)
+    empty = msgspec.structs.replace(far, model="unavailable", rows=[])
+    assert [line.cells[0].text for line in board([far, empty]).lines] == [far.title]
+    assert list(verdicts.board([empty, far])[1]) == [far.title]
 
 
 def test_another_profile_wins_only_if_its_whole_interval_is_below(analysis: Analysis) -> None:

@@ -122,8 +122,11 @@ def answers(block: Block) -> list[BestTarget]:
 
 
 def board(blocks: Sequence[Block]) -> tuple[list[str], dict[str, dict[str, BestTarget]]]:
-    """Return the respects in which blocks have a best target, and the best ones by title of the block and respect."""
-    by_block = {block.title: {best.what: best for best in answers(block)} for block in blocks}
+    """Return the respects in which blocks have a best target, and the best ones by title of the block and respect.
+
+    Blocks without any, of which nothing was measured, are omitted.
+    """
+    by_block = {block.title: {best.what: best for best in found} for block in blocks if (found := answers(block))}
     return list(dict.fromkeys(what for line in by_block.values() for what in line)), by_block
 
 

@@ -151,7 +151,6 @@ def board(blocks: Sequence[Block]) -> Table:
     lines = [
         Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)])
         for title, line in found.items()
-        if line
     ]
     return Table("board", "Best targets, by model and setting", columns, lines)
 
