@@ -15,7 +15,7 @@ pub enum Optimization {
     Basic,
     /// Also fusions that depend on the provider.
     Extended,
-    /// Also layout changes. It is not serialised.
+    /// Also layout changes. This level cannot be serialised.
     #[serde(skip)]
     Layout,
     /// Everything that the release of ONNX Runtime has.
