@@ -275,7 +275,7 @@ mod tests {
         for (mut dims, taken) in [([2, -1], false), ([i64::MAX, 4], false), ([0, 3], true)] {
             let (mut managed, device) = tensor(&mut data, &mut dims);
             // of no elements, strides mean nothing
-            managed.tensor.strides = if taken { dims.as_mut_ptr() } else { ptr::null_mut() };
+            managed.tensor.strides = if taken { managed.tensor.dims } else { ptr::null_mut() };
             assert_eq!(is_taken(&mut managed, device), taken, "{dims:?}");
         }
     }
