@@ -24,7 +24,6 @@ PURE_MODULES = (
     "dtype::",
     "handles::",
     "image::orientation",
-    "memory::",
     "onnx::",
     "preprocess::tests::the_span",
     "read::",
@@ -32,7 +31,6 @@ PURE_MODULES = (
     "settings::",
     "tensor::",
     "tensor_file::",
-    "threads::",
     "topk::",
 )
 
