@@ -149,8 +149,7 @@ def board(blocks: Sequence[Block]) -> Table:
     respects, found = verdicts.board(blocks)
     columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
     lines = [
-        Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)])
-        for title, line in found.items()
+        Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)]) for title, line in found.items()
     ]
     return Table("board", "Best targets, by model and setting", columns, lines)
 
