@@ -84,8 +84,10 @@ mod tests {
     #[test]
     fn the_first_memory_is_resident() {
         let start = populate();
-        let mut resident = vec![0_u8; FIRST / 4096];
-        // SAFETY: the vector has a byte for each page, none of which is smaller.
+        // SAFETY: the call takes no pointers.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a size");
+        let mut resident = vec![0_u8; FIRST / page];
+        // SAFETY: the vector has a byte for each page.
         assert_eq!(unsafe { libc::mincore(start, FIRST, resident.as_mut_ptr()) }, 0);
         let missing = resident.iter().filter(|&&page| page & 1 == 0).count();
         assert!(missing < resident.len() / 10, "{missing} of {} pages", resident.len());

@@ -4,11 +4,12 @@ mod common;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread;
 
 use common::{data, environment};
 use runoff_session::{
-    Buffer, Dtype, Error, Execution, Form, Kind, Optimization, RawTensor, Session, Settings, TensorSpec, Value,
-    built_in_providers, providers, unavailable_providers,
+    Buffer, Dtype, Error, Execution, Form, Kind, Optimization, RawTensor, Runtime, Session, Settings, TensorSpec,
+    Value, built_in_providers, library_from_env, providers, unavailable_providers,
 };
 
 fn open(path: &Path, settings: &Settings) -> Result<Session, Error> {
@@ -321,4 +322,18 @@ fn core_mls_providers_are_offered_where_the_library_has_core_ml() {
     for name in ["coreml", "coreml-cpu", "coreml-gpu", "coreml-ne"] {
         assert_eq!(offered.contains(&name), is_there, "{name}");
     }
+}
+
+#[test]
+fn code_is_released_while_eight_threads_run_it() {
+    let session = open(&data("add.onnx"), &Settings::default()).expect("a session");
+    let runtime = Runtime::load(&library_from_env().expect("a library")).expect("the runtime");
+    thread::scope(|scope| {
+        let run = || (0..200).all(|_| sum(&add(&session, 3).expect("outputs")).to_f32() == Some(vec![1.5; 6]));
+        let runs: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        while !runs.iter().all(thread::ScopedJoinHandle::is_finished) {
+            runtime.release_code();
+        }
+        assert!(runs.into_iter().all(|run| run.join().expect("no panic")));
+    });
 }

@@ -10,9 +10,10 @@ use fastrand::Rng;
 use half::{bf16, f16};
 use runoff_core::classify;
 use runoff_core::preprocess::Preprocessor;
-use runoff_session::{Buffer, Dtype, Error, Kind, Session, Source, Value, ValueInfo, onnx, read};
+use runoff_session::{Buffer, Dtype, Error, Kind, Session, Source, ValueInfo, onnx, read};
 
 use super::npz;
+use super::tensor::{MOST_BYTES, Tensor};
 use crate::preprocessing;
 use crate::stdin::{is_stdin, read_stdin};
 
@@ -71,21 +72,6 @@ impl FromStr for Dim {
         let (name, size) = text.split_once('=').ok_or("expected NAME=N, such as batch=4")?;
         let size = size.parse().map_err(|_| format!("{size:?} is not a number above 0"))?;
         Ok(Self { name: name.to_owned(), size })
-    }
-}
-
-/// One input of a model, filled.
-#[derive(Debug)]
-pub struct Tensor {
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub elements: Buffer,
-}
-
-impl Tensor {
-    /// The tensor for ONNX Runtime, without a copy.
-    pub fn value(&self) -> Result<Value<'_>, Error> {
-        Value::over(self.dtype, &self.shape, self.elements.bytes())
     }
 }
 
@@ -179,8 +165,8 @@ impl InputArgs {
         }
         let mut elements = Buffer::for_shape(dtype, &shape).map_err(|error| unfit(error.message))?;
         // the system grants more than it has, and ends the process that uses it
-        if elements.bytes().len() as u64 > npz::MOST_BYTES {
-            return Err(unfit(format!("more than {} bytes", npz::MOST_BYTES)));
+        if elements.bytes().len() as u64 > MOST_BYTES {
+            return Err(unfit(format!("more than {MOST_BYTES} bytes")));
         }
         fill(random, dtype, elements.bytes_mut());
         Ok(Tensor { dtype, shape, elements })
@@ -219,7 +205,7 @@ fn read_arrays(path: &Path) -> Result<Arrays, Error> {
     }
     let shown = path.display().to_string();
     let mut bytes = Vec::new();
-    read::read(path, npz::MOST_BYTES, &mut bytes).map_err(|error| {
+    read::read(path, MOST_BYTES, &mut bytes).map_err(|error| {
         Error::new(Kind::TensorUnreadable, format!("{shown}: {error}"), "check the path given with --inputs")
     })?;
     arrays_in(&bytes, shown)

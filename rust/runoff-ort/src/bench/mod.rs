@@ -3,6 +3,7 @@
 mod inputs;
 mod npz;
 mod report;
+mod tensor;
 mod turns;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,9 @@ use runoff_session::{Error, Kind, RawTensor, Runtime, Session, Settings, Source,
 use crate::process::{catch_interrupt, is_interrupted};
 use crate::session;
 use crate::stdin::{is_stdin, read_stdin};
-use inputs::{InputArgs, Item, Tensor};
+use inputs::{InputArgs, Item};
 use report::{Conditions, Exports, Measured};
+use tensor::Tensor;
 use turns::{Candidate, EffortArgs, measure, show_progress};
 
 /// Exit code after Ctrl-C.

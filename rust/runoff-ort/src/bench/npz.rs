@@ -6,10 +6,7 @@ use flate2::bufread::DeflateDecoder;
 use rawzip::{CompressionMethod, ZipArchive};
 use runoff_session::{Buffer, Dtype, Error, Kind};
 
-use super::inputs::Tensor;
-
-/// Most bytes of a file, and of an array in it.
-pub const MOST_BYTES: u64 = 1 << 32;
+use super::tensor::{MOST_BYTES, Tensor};
 
 /// Most bytes of the description in front of an array's elements.
 const MOST_HEADER_BYTES: u32 = 1 << 16;

@@ -35,13 +35,13 @@ impl Builder {
         Self::with_providers(environment, settings, &Choice::alone(&settings.provider))
     }
 
-    /// As [`Self::new`], with providers in order of preference in place of the one that `settings` names: each takes what
-    /// those before it leave. Only where the CPU's is the last, it takes anything.
+    /// As [`Self::new`], with providers in order of preference instead of the one in `settings`: each takes the operations
+    /// that those before it leave. Operations are left to the CPU only if its provider is the last.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`], and `bad-request` for no provider, for one that is there twice or follows the CPU's, and for
-    /// options that cannot be any.
+    /// As [`Self::new`], and `bad-request` for no provider, for one that is listed twice or after the CPU's, and for
+    /// invalid options.
     pub fn with_providers(environment: &Environment, settings: &Settings, choices: &[Choice]) -> Result<Self, Error> {
         options::check_threads(settings)?;
         let device = choice::load(choices)?;
@@ -77,7 +77,7 @@ impl Builder {
         self.with(|inner| Ok(inner.with_dimension_override_by_denotation(denotation, size)?))
     }
 
-    /// Sets the level of graph optimisation, in place of the settings' one.
+    /// Sets the level of graph optimisation, which overrides the settings.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Builder {
         self.with(|inner| Ok(inner.with_memory_pattern(is_on)?))
     }
 
-    /// Takes an initialiser of the model from `value`, in place of the model's own.
+    /// Replaces an initialiser of the model by `value`.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Builder {
         self.with(|inner| Ok(inner.with_initializer(name, Arc::clone(&value.0))?))
     }
 
-    /// Takes an initialiser that the model has in another file from `value`.
+    /// Uses `value` for an initialiser that the model stores in another file.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Builder {
         self.with(|inner| Ok(inner.with_external_initializer(name, Arc::clone(&value.0))?))
     }
 
-    /// Takes the content of a file of initialisers, which the model names by `path`, from `content`.
+    /// Uses `content` for the file of initialisers that the model names by `path`.
     ///
     /// # Errors
     ///
