@@ -26,7 +26,7 @@ from runoff.report.page.answers import board, cards, lead
 from runoff.report.page.cases import naming
 from runoff.report.page.compared import percentiles
 from runoff.report.page.render import page
-from runoff.report.page.svg import inline, paint
+from runoff.report.page.svg import inline, paint, small
 from runoff.report.palette import DARK, PHASES, TARGETS, target_colours
 from runoff.report.pareto import front, front_words
 from runoff.report.plots import draw
@@ -207,6 +207,14 @@ def test_a_comparison_of_which_nothing_was_measured_has_no_line_on_the_board(ana
     empty = msgspec.structs.replace(far, model="unavailable", rows=[])
     assert [line.cells[0].text for line in board([far, empty]).lines] == [far.title]
     assert list(verdicts.board([empty, far])[1]) == [far.title]
+
+
+def test_a_drawing_has_room_for_a_wider_font_at_its_sides() -> None:
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="50"><rect width="100" height="50"/></svg>'
+    root = ET.fromstring(small(drawing))  # noqa: S314 - our own drawing
+    (background,) = root
+    assert root.attrib == {"width": "124", "height": "50", "viewBox": "-12 0 124 50"}
+    assert background.attrib == {"x": "-12", "width": "124", "height": "50"}
 
 
 def test_another_profile_wins_only_if_its_whole_interval_is_below(analysis: Analysis) -> None:

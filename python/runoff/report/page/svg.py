@@ -29,6 +29,12 @@ _SIDE = 12
 def small(svg: str) -> str:
     """Return the drawing `svg` of Vega as a document that looks the same in about half the bytes."""
     root = ET.fromstring(svg)  # noqa: S314 - our own drawing
+    width, height = float(root.attrib["width"]) + 2 * _SIDE, float(root.attrib["height"])
+    root.set("width", f"{width:g}")
+    root.set("viewBox", f"{-_SIDE} 0 {width:g} {height:g}")
+    background = root.find(f"{_NAMESPACE}rect")
+    if background is not None:
+        background.attrib |= {"x": f"{-_SIDE}", "width": f"{width:g}"}
     _shrink(root)
     root.set("xmlns", _NAMESPACE.strip("{}"))
     return ET.tostring(root, encoding="unicode")
