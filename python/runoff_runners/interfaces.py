@@ -42,6 +42,7 @@ class ModelFile(TypedDict):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     builder: NotRequired[str | None]
+    builder_folder: NotRequired[str | None]
 
 
 class Item(TypedDict):

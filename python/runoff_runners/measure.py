@@ -271,7 +271,7 @@ class _Loop:
     def _read_item(self, number: int) -> Feed:
         files = self._request["inputs"][number]["tensors"]
         names = (spec["name"] for spec in self._request["model"]["inputs"])
-        return {name: read_tensor(files[name], f"inputs[{number}].tensors.{name}") for name in names}
+        return {name: read_tensor(files[name], name, f"inputs[{number}].tensors.{name}") for name in names}
 
     def _write(self) -> None:
         """Write the outputs of the latest iteration for the result, replacing an earlier entry of the same batch."""

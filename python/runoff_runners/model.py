@@ -10,9 +10,18 @@ from runoff_runners.protocol import RunnerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from runoff_runners.interfaces import Request, TensorFile, TensorSpec
+
+_SIGNED, _UNSIGNED = {"int8", "int16", "int32", "int64"}, {"uint8", "uint16", "uint32", "uint64"}
+NUMBERS = frozenset({"bool", *_SIGNED, *_UNSIGNED, "float16", "float32", "float64"})
+"""Dtypes that NumPy has too."""
+BFLOAT16, STRINGS = "bfloat16", "str"
+DTYPES = NUMBERS | {BFLOAT16, STRINGS}
+"""Dtypes of tensors on disk."""
+_AGAIN = "export or add the model again (runoff list models)"
 
 
 def model_path(request: Request, *, folder: bool = False) -> str:
@@ -25,16 +34,15 @@ def model_path(request: Request, *, folder: bool = False) -> str:
     """
     path = request["model"]["path"]
     if not (os.path.isdir(path) if folder else os.path.isfile(path)):
-        name, what = request["model"]["name"], "folder" if folder else "file"
-        raise RunnerError("model-missing", f"model.path: no such {what}: {path}", f"make it: runoff export {name}")
+        what = "folder" if folder else "file"
+        raise RunnerError("model-missing", f"model.path: no such {what}: {path}", _AGAIN)
     return path
 
 
 def unreadable(request: Request, reason: str) -> RunnerError:
     """Return the failure for a model file that the runtime cannot load."""
-    model = request["model"]
-    message = f"model.path: {model['path']} cannot be loaded: {reason}"
-    return RunnerError("model-unreadable", message, f"make it again: runoff export --force {model['name']}")
+    message = f"model.path: {request['model']['path']} cannot be loaded: {reason}"
+    return RunnerError("model-unreadable", message, _AGAIN)
 
 
 def mismatch(message: str) -> RunnerError:
@@ -42,52 +50,82 @@ def mismatch(message: str) -> RunnerError:
     return RunnerError("model-mismatch", message, "compare the request with the model's manifest")
 
 
+def unsupported(what: str, name: str, kind: str, reason: str = "") -> RunnerError:
+    """Return the failure for an input or output (`what`) of a type (`kind`) that the runner does not read or write."""
+    why = f": {reason}" if reason else ""
+    message = f"the model's {what} {name!r} is {kind}, which this runner does not read or write{why}"
+    hint = "see 'Tensors on disk' in protocol/README.md; outputs can be left out of the request"
+    return RunnerError("type-unsupported", message, hint)
+
+
+def rows_are_batch(request: Request) -> bool:
+    """Return whether the first dimension of each input runs over the items of a batch.
+
+    For `tensor` and one item at a time it is any dimension.
+    """
+    if request["workload"] != "tensor" or request["settings"]["batch"] > 1:
+        return True
+    return all(file["shape"][:1] == [1] for item in request["inputs"] for file in item["tensors"].values())
+
+
 def check_items(request: Request) -> None:
-    """Check that the tensors of each item match the request's model inputs.
+    """Check that the tensors of each item match the request's model inputs, and if they are joined, each other.
 
     Raises
     ------
     RunnerError
-        ``model-mismatch``: names, dtypes or shapes differ.
+        ``model-mismatch``: names, dtypes or shapes differ; ``bad-request``: items of different shapes in a batch.
     """
     if request["workload"] != "tensor":
         return
     specs = {spec["name"]: spec for spec in request["model"]["inputs"]}
+    batch, first = request["settings"]["batch"], request["inputs"][0]["tensors"]
     for number, item in enumerate(request["inputs"]):
         tensors = item["tensors"]
         if tensors.keys() != specs.keys():
             found, wanted = ", ".join(tensors) or "nothing", ", ".join(specs)
             raise mismatch(f"inputs[{number}].tensors: names {found}; the model takes {wanted}")
         for name, file in tensors.items():
-            _check_item(file, specs[name], f"inputs[{number}].tensors.{name}")
+            _check_item(file, specs[name], batch, f"inputs[{number}].tensors.{name}")
+            if batch > 1 and file["shape"] != first[name]["shape"]:
+                message = f"inputs[{number}] has other shapes than inputs[0], and they are joined in a batch"
+                raise RunnerError("bad-request", message, "set batch = 1, or use items of the same shapes")
 
 
-def check_inputs(found: Sequence[TensorSpec], request: Request) -> None:
+def check_inputs(found: Sequence[TensorSpec], request: Request, readable: AbstractSet[str] = DTYPES) -> None:
     """Check the inputs of the model file against the request.
 
     Parameters
     ----------
     found
-        Inputs reported by the runtime.
+        Inputs reported by the runtime; the dtype of what is not a tensor is its type, such as ``seq(tensor(float))``.
     request
         The request.
+    readable
+        Dtypes that the runner reads.
 
     Raises
     ------
     RunnerError
-        ``model-mismatch``.
+        ``type-unsupported``, ``model-mismatch``.
     """
     wanted = {spec["name"]: spec for spec in request["model"]["inputs"]}
-    names = [spec["name"] for spec in found]
+    needed = [spec for spec in found if spec["name"] in wanted or not spec["dtype"].startswith("optional(")]
+    for spec in needed:
+        if spec["dtype"] not in readable:
+            raise unsupported("input", spec["name"], spec["dtype"])
+    names = [spec["name"] for spec in needed]
     if set(names) != wanted.keys():
         raise mismatch(f"model.inputs: names {', '.join(wanted)}; the file has {', '.join(names)}")
-    for spec in found:
+    for spec in needed:
         wanted_spec = wanted[spec["name"]]
         if spec["dtype"] != wanted_spec["dtype"]:
             raise mismatch(f"model.inputs: {spec['name']} is {wanted_spec['dtype']}; in the file {spec['dtype']}")
-        if not _agree(spec["shape"], wanted_spec["shape"]):
+        # without dimensions, it may be a scalar, or of unknown rank
+        if spec["shape"] and not _agree(spec["shape"], wanted_spec["shape"]):
             raise mismatch(f"model.inputs: {spec['name']} is {wanted_spec['shape']}; in the file {spec['shape']}")
-        _check_batch(spec, request["settings"]["batch"])
+        if request["workload"] != "tensor" or request["settings"]["batch"] > 1:
+            _check_batch(spec, request["settings"]["batch"])
 
 
 def check_whole_batches(request: Request) -> None:
@@ -105,18 +143,26 @@ def check_whole_batches(request: Request) -> None:
         raise RunnerError("bad-request", message, "use a multiple of the batch size")
 
 
-def output_names(request: Request, found: Iterable[str]) -> list[str]:
-    """Return the names of the requested outputs; if none are requested, of all outputs `found` in the model file.
+def output_names(request: Request, found: Sequence[TensorSpec], writable: AbstractSet[str] = DTYPES) -> list[str]:
+    """Return the names of the requested outputs; if none are requested, of all tensors `found` in the model file.
+
+    `found` is as in `check_inputs`, `writable` are the dtypes that the runner writes.
 
     Raises
     ------
     RunnerError
-        ``model-mismatch``: a requested output is missing.
+        ``model-mismatch``: a requested output is missing; ``type-unsupported``.
     """
-    wanted, known = [spec["name"] for spec in request["model"]["outputs"]], list(found)
-    if not set(wanted) <= set(known):
+    wanted, known = [spec["name"] for spec in request["model"]["outputs"]], {spec["name"]: spec for spec in found}
+    if not set(wanted) <= known.keys():
         raise mismatch(f"model.outputs: names {', '.join(wanted)}; the file has {', '.join(known)}")
-    return wanted or known
+    tensors = [name for name, spec in known.items() if spec["dtype"] in DTYPES or spec["dtype"].startswith("tensor(")]
+    # without any tensor, the first output is the one to be named
+    names = wanted or tensors or [*known][:1]
+    for name in names:
+        if known[name]["dtype"] not in writable:
+            raise unsupported("output", name, known[name]["dtype"])
+    return names
 
 
 def _check_batch(spec: TensorSpec, batch: int) -> None:
@@ -125,12 +171,14 @@ def _check_batch(spec: TensorSpec, batch: int) -> None:
         raise mismatch(f"settings.batch: is {batch}; input {spec['name']} of the model is fixed at {fixed}")
 
 
-def _check_item(file: TensorFile, spec: TensorSpec, where: str) -> None:
+def _check_item(file: TensorFile, spec: TensorSpec, batch: int, where: str) -> None:
     if file["dtype"] != spec["dtype"]:
         raise mismatch(f"{where}: is {file['dtype']}; the model takes {spec['dtype']}")
-    one = [1, *spec["shape"][1:]]
-    if not _agree(one, file["shape"]):
-        raise mismatch(f"{where}: has shape {file['shape']}; the model takes {one}, a batch of one")
+    takes, one = spec["shape"], ""
+    if batch > 1:
+        takes, one = [1, *spec["shape"][1:]], f", and one item of a batch of {batch} has 1 in its first dimension"
+    if not _agree(takes, file["shape"]):
+        raise mismatch(f"{where}: has shape {file['shape']}; the model takes {takes}{one}")
 
 
 def _agree(one: Sequence[int | None], other: Sequence[int | None]) -> bool:

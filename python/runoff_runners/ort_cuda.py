@@ -210,7 +210,7 @@ class DeviceModel:
         self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
         self._session, self._outputs, self._device = session, outputs, device
         self._kinds: Kinds = {}
-        if all(None not in spec["shape"] for spec in inputs):
+        if all(None not in (spec["shape"] or [None]) for spec in inputs):
             self._allocate(inputs)
 
     def run(self, feed: Feed) -> Feed:
@@ -241,12 +241,13 @@ class DeviceModel:
 
     def _allocate(self, inputs: Sequence[TensorSpec]) -> None:
         """Allocate buffers on the device for these inputs, and for the outputs of known shape."""
-        self._free = [spec["name"] for spec in self._outputs if None in spec["shape"]]
+        # without dimensions, it may be a scalar, or of unknown rank
+        self._free = [spec["name"] for spec in self._outputs if None in (spec["shape"] or [None])]
         self._binding = self._session.io_binding()
         self._inputs = {spec["name"]: self._buffer(spec) for spec in inputs}
         self._kinds = _kinds(inputs)
         for spec in self._outputs:
-            if None in spec["shape"]:
+            if spec["name"] in self._free:
                 self._binding.bind_output(spec["name"], self._device)
             else:
                 self._binding.bind_ortvalue_output(spec["name"], self._buffer(spec))

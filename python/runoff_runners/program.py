@@ -197,7 +197,9 @@ def _check_preloaded() -> None:
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:
     """Return the failure for a module missing from the runner's environment."""
-    return RunnerError("runtime-missing", one_line(error), f"make the environment: nox -s {name}")
+    return RunnerError(
+        "runtime-missing", one_line(error), f"make the environment: nox -s {name}, or runoff setup {name}"
+    )
 
 
 def _unforeseen(error: Exception) -> RunnerError:

@@ -33,7 +33,7 @@ OPTIONAL_SETTINGS = (
 PREPARED = "ort"
 COMPILED = "mlmodelc"
 """Formats of files prepared on the machine that runs them, by ONNX Runtime and Core ML."""
-_UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos")
+_UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos", "type-unsupported")
 
 
 class RunnerError(Exception):
@@ -105,6 +105,19 @@ def one_line(text: object) -> str:
     """Return the first non-empty line of `text`, truncated to 500 characters."""
     lines = str(text).strip().splitlines() or [""]
     return lines[0].strip()[:500]
+
+
+def ort_reason(error: object) -> str:
+    """Return ONNX Runtime's reason why it does not load a model, without its codes, the path and its source location.
+
+    As in ``[ONNXRuntimeError] : 1 : FAIL : Load model from PATH failed:/src/model.cc:256 Model(int) const Too new``.
+    """
+    reason = str(error).strip().partition("\n")[0]
+    if reason.startswith("[ONNXRuntimeError]"):
+        reason = reason.split(" : ", 3)[-1]
+    reason = reason.rpartition(" failed:")[2] if reason.startswith("Load model from ") else reason
+    location, found, rest = reason.partition(") ")
+    return one_line(rest.removeprefix("const ") if found and location.startswith("/") else reason)
 
 
 def write_json(path: str, fields: Fields) -> None:

@@ -56,6 +56,7 @@ _MODEL: dict[str, Shape] = {
     "inputs": [_SPEC],
     "outputs": [_SPEC],
     "builder?": (str, _NONE),
+    "builder_folder?": (str, _NONE),
 }
 _MEASURES: dict[str, Shape] = {
     "once": {"kind": {"once"}, "memory?": bool},
@@ -151,8 +152,6 @@ def _check_workload(request: Request) -> None:
     for number, item in enumerate(request["inputs"]):
         if item.get(needed) is None:
             raise _bad(f"inputs[{number}].{needed}: is missing, workload {request['workload']!r} needs it")
-    if not request["model"]["inputs"]:
-        raise _bad("model.inputs: is empty")
     if needed == "image":
         _check_preprocess(request)
 

@@ -7,11 +7,22 @@ from time import monotonic_ns
 import runoff_ort
 
 from runoff_runners.measure import begin_prefetch, measure
-from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names
+from runoff_runners.model import (
+    BFLOAT16,
+    DTYPES,
+    NUMBERS,
+    check_inputs,
+    check_whole_batches,
+    model_path,
+    output_names,
+    unsupported,
+)
 from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
@@ -61,6 +72,9 @@ def perform(request: Request, phases: Marks) -> Fields:
 class _Session:
     """A model in the Rust core."""
 
+    DTYPES: AbstractSet[str] = DTYPES
+    """Dtypes of inputs and outputs."""
+
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         options = {name: settings[name] for name in _OPTIONS}  # type: ignore[literal-required]
@@ -69,12 +83,15 @@ class _Session:
         self._session = runoff_ort.Session(model_path(request), **options)
         # without this provider, creating the session fails
         self._provider = settings["provider"]
-        check_inputs([_spec(info) for info in self._session.inputs], request)
-        self._outputs = output_names(request, (info.name for info in self._session.outputs))
+        check_inputs([_spec(info) for info in self._session.inputs], request, self.DTYPES)
+        outputs = [_spec(info) for info in self._session.outputs]
+        self._outputs = output_names(request, outputs, self.DTYPES)
+        # all of them are fetched fastest
+        self._fetched = self._outputs if len(self._outputs) < len(outputs) else None
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
-        outputs = self._session.run(feed)
+        outputs = self._session.run(feed, self._fetched)
         return {name: outputs[name] for name in self._outputs}
 
     def effective(self) -> Fields:
@@ -86,9 +103,15 @@ class _Session:
 class _DeviceSession(_Session):
     """A model in the Rust core whose inputs and outputs stay in the memory of an NVIDIA GPU."""
 
+    # strings have no fixed size
+    DTYPES = NUMBERS | {BFLOAT16}
+
     def __init__(self, request: Request) -> None:
         check_whole_batches(request)
         super().__init__(request)
+        for info in self._session.outputs:
+            if info.dtype not in self.DTYPES:
+                raise unsupported("output", info.name, info.dtype, "on a device every output is fetched")
         self._binding = self._session.on_device()
         self.parts: dict[str, list[int]] = {"copy_in": [], "compute": [], "copy_out": []}
 

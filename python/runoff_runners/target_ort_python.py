@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnxruntime as ort
 
 from runoff_runners.measure import begin_prefetch, measure, pillow_images
-from runoff_runners.model import check_inputs, check_whole_batches, model_path, output_names, unreadable
+from runoff_runners.model import (
+    BFLOAT16,
+    DTYPES,
+    NUMBERS,
+    check_inputs,
+    check_whole_batches,
+    model_path,
+    output_names,
+    rows_are_batch,
+    unreadable,
+)
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line
+from runoff_runners.protocol import OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line, ort_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
@@ -43,7 +57,7 @@ _IN_PLACE = {
     "session.use_ort_model_bytes_for_initializers": "1",
 }
 """Session configuration entries that map a prepared model and use its weights in place."""
-_DTYPES = {"float": "float32", "double": "float64"}
+_DTYPES = {"float": "float32", "double": "float64", "string": "str"}
 
 
 def capabilities() -> Fields:
@@ -76,6 +90,9 @@ def perform(request: Request, phases: Marks) -> Fields:
 class _Session:
     """A model in ONNX Runtime."""
 
+    DTYPES: AbstractSet[str] = DTYPES
+    """Dtypes of inputs and outputs."""
+
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         self._requested = settings["provider"]
@@ -92,14 +109,24 @@ class _Session:
         self._threads = None if threads is None or threads_now is None else threads_now - threads + 1
         if self._session.get_providers()[0] != providers[0][0]:
             raise _provider_unavailable(self._requested)
-        self._inputs = [_spec(node) for node in self._session.get_inputs()]
-        check_inputs(self._inputs, request)
-        self._outputs = output_names(request, (node.name for node in self._session.get_outputs()))
+        inputs, outputs = (
+            [_spec(node) for node in nodes()] for nodes in (self._session.get_inputs, self._session.get_outputs)
+        )
+        check_inputs(inputs, request, self.DTYPES)
+        self._outputs = output_names(request, outputs, self.DTYPES)
+        # without an optional input that is left out
+        self._inputs = [spec for spec in inputs if spec["dtype"] in DTYPES]
+        self._fetched = [spec for spec in outputs if spec["name"] in self._outputs]
+        self._run = self._session.run
+        if BFLOAT16 in {spec["dtype"] for spec in (*self._inputs, *self._fetched)}:
+            from runoff_runners import ort_bfloat16
+
+            self._run = partial(ort_bfloat16.run, self._session)
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
         try:
-            return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+            return dict(zip(self._outputs, self._run(self._outputs, feed), strict=True))
         except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
@@ -120,15 +147,17 @@ class _Session:
 class _DeviceSession(_Session):
     """A model whose inputs and outputs stay in the memory of an NVIDIA GPU."""
 
+    # strings have no fixed size, and buffers are made by NumPy's dtypes
+    DTYPES = NUMBERS
+
     def __init__(self, request: Request) -> None:
         from runoff_runners.ort_cuda import DEVICE, DeviceModel, check_assignment
 
         super().__init__(request)
-        specs = {node.name: _spec(node) for node in self._session.get_outputs()}
-        outputs = [specs[name] for name in self._outputs]
+        fetched = sorted(self._fetched, key=lambda spec: self._outputs.index(spec["name"]))
         try:
             check_assignment(self._session, self._requested)
-            self._model = DeviceModel(self._session, self._inputs, outputs, DEVICE)
+            self._model = DeviceModel(self._session, self._inputs, fetched, DEVICE)
         except RunnerError:
             raise
         except Exception as error:  # as above
@@ -164,7 +193,8 @@ def _options(request: Request) -> ort.SessionOptions:
         options.execution_mode = _MODES[settings["execution"]]
     if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
         check_whole_batches(request)
-        options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
+        if rows_are_batch(request):
+            options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
     for key, value in _entries(request).items():
         options.add_session_config_entry(key, value)
     return options
@@ -227,7 +257,7 @@ def _failure(request: Request, error: Exception) -> RunnerError:
     if _REFUSED in str(error):
         message = f"settings.provider: {name!r} does not take every operation of this model, and CPU fallback is off"
         return RunnerError("provider-unavailable", message, "use another provider, or the target coreml")
-    return unreadable(request, one_line(error))
+    return unreadable(request, ort_reason(error))
 
 
 def _provider_unavailable(name: str) -> RunnerError:
@@ -237,7 +267,11 @@ def _provider_unavailable(name: str) -> RunnerError:
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    """Convert an input or output of the model to the protocol's form; named dimensions are dynamic."""
-    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    """Convert an input or output of the model to the protocol's form; named dimensions are dynamic.
+
+    The dtype of what a tensor file cannot hold is ONNX's type.
+    """
+    element = node.type.removeprefix("tensor(").removesuffix(")")
+    dtype = _DTYPES.get(element, element)
     shape = [size if isinstance(size, int) else None for size in node.shape]
-    return {"name": node.name, "dtype": _DTYPES.get(dtype, dtype), "shape": shape}
+    return {"name": node.name, "dtype": dtype if dtype in DTYPES else node.type, "shape": shape}

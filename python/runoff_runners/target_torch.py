@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from time import monotonic_ns
 from zipfile import is_zipfile
 
+import numpy as np
 import torch
 
 from runoff_runners.measure import begin_prefetch, measure, pillow_images
-from runoff_runners.model import check_inputs, mismatch, model_path, unreadable
+from runoff_runners.model import (
+    BFLOAT16,
+    NUMBERS,
+    check_inputs,
+    mismatch,
+    model_path,
+    rows_are_batch,
+    unreadable,
+    unsupported,
+)
 from runoff_runners.protocol import RunnerError, one_line
+from runoff_runners.tensors import BITS
+from runoff_runners.torch_factory import described, find_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Settings, TensorSpec
+    from runoff_runners.interfaces import Array, Feed, Fields, Marks, ModelFile, Request, Settings, TensorSpec
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
@@ -38,7 +49,7 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    builder = _find_builder(request) if request["model"]["format"] == "pt" else None
+    builder = find_builder(request) if request["model"]["format"] == "pt" else None
     images = pillow_images(request)
     phases.end("imports")
     # not earlier: imports hold the GIL, and a thread waiting for it slows them down
@@ -57,11 +68,16 @@ class _Session:
         if not _is_available(provider):
             raise _unavailable(provider)
         _set_threads(settings)
+        _check_dtypes(request["model"])
+        self._code = request["model"].get("builder") or "the exported program"
         path = model_path(request)
         network = _load_program(path, request) if builder is None else _load_weights(path, request, builder)
         self._device = _DEVICES[provider]
         self._network = self._moved(network)
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
+        # NumPy has no bfloat16: its bits are passed
+        self._tensor = _tensor if _has_bfloat16(request["model"]["inputs"]) else torch.from_numpy
+        self._array = _array if _has_bfloat16(request["model"]["outputs"]) else torch.Tensor.numpy
         if provider == "mps":
             torch.mps.synchronize()
 
@@ -76,17 +92,39 @@ class _Session:
         """Run the network once, including copies to and from the device."""
         try:
             with torch.inference_mode():
-                answer = self._network(*(torch.from_numpy(array).to(self._device) for array in feed.values()))
-                outputs = _arrays(answer)
-        except RuntimeError as error:
-            raise RunnerError("runtime-failed", one_line(error)) from error
+                answer = self._network(*(self._tensor(array).to(self._device) for array in feed.values()))
+                outputs = self._arrays(answer)
+        except Exception as error:  # the network may be the user's code
+            raise self._failed(error) from error
         return self._named(outputs)
+
+    def _arrays(self, answer: object) -> list[Array]:
+        """Return the outputs of the network as arrays on the CPU."""
+        if isinstance(answer, torch.Tensor):
+            answer = (answer,)
+        elif isinstance(answer, dict):
+            answer = tuple(answer.values())
+        elif not isinstance(answer, (tuple, list)):
+            answer = (answer,)
+        try:
+            return [self._array(tensor.cpu()) for tensor in answer]
+        except AttributeError:
+            for place, value in enumerate(answer):
+                if not isinstance(value, torch.Tensor):
+                    name = self._outputs[place] if place < len(self._outputs) else f"number {place + 1}"
+                    raise unsupported("output", name, type(value).__name__) from None
+            raise
 
     def _named(self, outputs: list[Array]) -> Feed:
         if len(outputs) != len(self._outputs):
-            message = f"model.outputs: names {', '.join(self._outputs)}; the network gives {len(outputs)}"
-            raise mismatch(message)
+            names = ", ".join(self._outputs) or "nothing"
+            raise mismatch(f"model.outputs: names {names}; the network gives {len(outputs)}")
         return dict(zip(self._outputs, outputs, strict=True))
+
+    def _failed(self, error: Exception) -> RunnerError:
+        if isinstance(error, RunnerError):
+            return error
+        return RunnerError("runtime-failed", f"{self._code}: {described(error)}", "run it in the target's environment")
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""
@@ -115,11 +153,13 @@ class _CudaSession(_Session):
 
     def _allocate_ahead(self, request: Request) -> None:
         """Allocate the buffers before the first inference if all dimensions except the batch are known."""
-        shapes = [[request["settings"]["batch"], *spec["shape"][1:]] for spec in request["model"]["inputs"]]
+        batch, has_rows = [request["settings"]["batch"]], rows_are_batch(request)
+        specs = request["model"]["inputs"]
+        shapes = [[*batch, *spec["shape"][1:]] if has_rows else spec["shape"] for spec in specs]
         if all(None not in shape for shape in shapes):
-            dtypes = [getattr(torch, spec["dtype"]) for spec in request["model"]["inputs"]]
+            dtypes = [getattr(torch, spec["dtype"]) for spec in specs]
             self._allocate(
-                [torch.empty(*kind, dtype=dtype, device="meta") for kind, dtype in zip(shapes, dtypes, strict=True)]
+                [torch.empty(kind, dtype=dtype, device="meta") for kind, dtype in zip(shapes, dtypes, strict=True)]
             )
 
     def run(self, feed: Feed) -> Feed:
@@ -127,8 +167,8 @@ class _CudaSession(_Session):
         try:
             with torch.inference_mode():
                 outputs = self._timed(feed)
-        except RuntimeError as error:
-            raise RunnerError("runtime-failed", one_line(error)) from error
+        except Exception as error:  # as above
+            raise self._failed(error) from error
         return self._named(outputs)
 
     def effective(self) -> Fields:
@@ -139,7 +179,7 @@ class _CudaSession(_Session):
 
     def _timed(self, feed: Feed) -> list[Array]:
         began = monotonic_ns()
-        arrays = [torch.from_numpy(array) for array in feed.values()]
+        arrays = [self._tensor(array) for array in feed.values()]
         if [buffer.shape for buffer in self._buffers] != [array.shape for array in arrays]:
             self._allocate(arrays)
         for buffer, array in zip(self._buffers, arrays, strict=True):
@@ -150,7 +190,7 @@ class _CudaSession(_Session):
         # the call only queues kernels
         torch.cuda.synchronize()
         computed = monotonic_ns()
-        outputs = _arrays(answer)
+        outputs = self._arrays(answer)
         done = monotonic_ns()
         for name, took in zip(self.parts, (copied - began, computed - copied, done - computed), strict=True):
             self.parts[name].append(took)
@@ -210,16 +250,30 @@ def _set_threads(settings: Settings) -> None:
         torch.set_num_interop_threads(settings["inter_threads"])
 
 
-def _find_builder(request: Request) -> Callable[[], torch.nn.Module]:
-    """Import the function that creates the network without weights."""
-    name = request["model"].get("builder") or ""
-    module_name, colon, function = name.partition(":")
-    if not (module_name and colon and function):
-        raise RunnerError("bad-request", f"model.builder: {name!r} is not module:function")
-    builder: Callable[[], torch.nn.Module] | None = getattr(import_module(module_name), function, None)
-    if not callable(builder):
-        raise RunnerError("bad-request", f"model.builder: module {module_name} has no function {function!r}")
-    return builder
+def _check_dtypes(model: ModelFile) -> None:
+    """Check that PyTorch and a tensor's file have the dtypes of the model."""
+    for what, specs in (("input", model["inputs"]), ("output", model["outputs"])):
+        for spec in specs:
+            if spec["dtype"] not in NUMBERS and spec["dtype"] != BFLOAT16:
+                raise unsupported(what, spec["name"], spec["dtype"])
+
+
+def _has_bfloat16(specs: list[TensorSpec]) -> bool:
+    return BFLOAT16 in {spec["dtype"] for spec in specs}
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    """Return a tensor over `array`, whose `BITS` are bfloat16."""
+    if array.dtype == BITS:
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    """Return an array over `tensor`, with `BITS` for bfloat16."""
+    is_bfloat16 = tensor.dtype == torch.bfloat16
+    array: Array = (tensor.view(torch.uint16) if is_bfloat16 else tensor).numpy()
+    return array.view(BITS) if is_bfloat16 else array
 
 
 def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -233,7 +287,7 @@ def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Mo
             weights = {name: tensor.to(dtypes.get(name, tensor.dtype)) for name, tensor in weights.items()}
         network.load_state_dict(weights, assign=in_place)
     except Exception as error:  # a damaged archive raises all kinds of exceptions
-        raise unreadable(request, one_line(error)) from error
+        raise unreadable(request, " ".join(str(error).split())[:500]) from error
     return network.eval()
 
 
@@ -242,7 +296,7 @@ def _without_values(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module |
     try:
         with torch.device("meta"):
             network = builder()
-    except (RuntimeError, NotImplementedError):  # the constructor reads a value, and meta tensors have none
+    except RunnerError:  # most likely the constructor reads a value, and meta tensors have none
         return None
     held = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
     found = (tensor for module in network.modules() for value in vars(module).values() for tensor in _tensors(value))
@@ -296,12 +350,3 @@ def _spec(name: str, example: torch.Tensor) -> TensorSpec:
     """Convert an input of an exported program to the protocol's form; symbolic sizes are dynamic."""
     shape = [size if isinstance(size, int) else None for size in example.shape]
     return {"name": name, "dtype": str(example.dtype).removeprefix("torch."), "shape": shape}
-
-
-def _arrays(answer: torch.Tensor | dict[str, torch.Tensor] | tuple[torch.Tensor, ...]) -> list[Array]:
-    """Return the outputs of the network as arrays on the CPU."""
-    if isinstance(answer, torch.Tensor):
-        answer = (answer,)
-    elif isinstance(answer, dict):
-        answer = tuple(answer.values())
-    return [tensor.cpu().numpy() for tensor in answer]

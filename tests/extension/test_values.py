@@ -143,7 +143,12 @@ def test_tensors_of_other_libraries_go_in(order: Any) -> None:
 
 def test_bfloat16_is_that_of_ml_dtypes() -> None:
     x = np.array([1.5, -0.0, np.inf], BFLOAT16)
-    assert both("Identity", BFLOAT16, None).ours.run({"x": x})["y"].dtype == BFLOAT16
+    same = both("Identity", BFLOAT16, None).ours
+    assert same.run({"x": x})["y"].dtype == BFLOAT16
+    # as NumPy saves them
+    assert same.run({"x": x.view("V2")})["y"].tobytes() == x.tobytes()
+    with pytest.raises(TypeError, match="takes an array of bfloat16"):
+        same.run({"x": x.view([("high", "u1"), ("low", "u1")])})
 
 
 def test_arrays_outlive_their_session(tmp_path: Path) -> None:

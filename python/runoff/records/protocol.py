@@ -71,7 +71,7 @@ class TensorSpec(_RequestPart, frozen=True):
 
 
 class TensorFile(_RequestPart, frozen=True):
-    """A tensor on disk: raw little-endian elements in C order, nothing else."""
+    """A tensor on disk: raw little-endian elements in C order, nothing else; strings with their lengths."""
 
     path: str
     dtype: str
@@ -104,12 +104,14 @@ class ModelFile(_RequestPart, frozen=True, omit_defaults=True):
     outputs: tuple[TensorSpec, ...]
     builder: str | None = None
     """For formats that hold weights only: ``module:function`` that makes the network."""
+    builder_folder: str | None = None
+    """Absolute folder that the builder's module is imported from; null if it is runoff's own."""
 
 
 class Item(_RequestPart, frozen=True, omit_defaults=True):
     """One input: an image file (`classify`), or a tensor file per model input (`tensor`).
 
-    An item has a batch of one; `Settings.batch` items are joined along the first axis.
+    With a `Settings.batch` above 1, that many items are joined along the first axis, which is 1 in each of them.
     """
 
     image: str | None = None

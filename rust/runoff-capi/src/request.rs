@@ -56,6 +56,8 @@ pub struct Model {
     _outputs: IgnoredAny,
     #[serde(default, rename = "builder")]
     _builder: Option<String>,
+    #[serde(default, rename = "builder_folder")]
+    _builder_folder: Option<String>,
 }
 
 /// An image file.

@@ -85,10 +85,11 @@ impl<'a> Runner<'a> {
                 self.iterate(item)?;
             }
             self.keep_outputs()?;
-            let name = format!("input.{}", self.session.names().0);
-            let side = self.images.side();
-            let written = self.write(&name, item, &[1, 3, side, side], self.input.elements())?;
-            self.tensors.push(written.1);
+            let (name, side) = (&self.session.names().0, self.images.side());
+            let file = format!("input.{name}");
+            let (_, mut written) = self.write(&file, item, &[1, 3, side, side], self.input.elements())?;
+            written["name"] = json!(name);
+            self.tensors.push(written);
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl PreprocessingArgs {
 fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     let fail = |what: String| {
         let message = format!("cannot read the manifest {}: {what}", path.display());
-        Error::new(Kind::BadRequest, message, "make it again: runoff export --force NAME")
+        Error::new(Kind::BadRequest, message, "export or add the model again (runoff list models)")
     };
     let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))

@@ -7,12 +7,12 @@ use std::ptr;
 
 use numpy::npyffi::{self, NPY_ARRAY_CARRAY, NPY_TYPES};
 use numpy::{PY_ARRAY_API, PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyComplex, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use runoff_session::{Dimensions, Dtype, Error, Value};
+use runoff_session::{Dimensions, Dtype, Value};
 use smallvec::SmallVec;
 
 use crate::errors::to_python;
@@ -61,9 +61,15 @@ pub fn dtype(descr: &Bound<'_, PyArrayDescr>) -> PyResult<Option<Dtype>> {
         (b'c', 8) => Dtype::Complex64,
         (b'c', 16) => Dtype::Complex128,
         (b'U' | b'O' | b'T', _) => Dtype::Str,
-        (b'V', 2) if descr.getattr(intern!(descr.py(), "name"))?.eq("bfloat16")? => Dtype::Bfloat16,
+        (b'V', 2) if is_bfloat16(descr)? => Dtype::Bfloat16,
         _ => return Ok(None),
     }))
+}
+
+/// Whether two bytes are those of `ml_dtypes`, or of anything, as `NumPy` saves those.
+fn is_bfloat16(descr: &Bound<'_, PyArrayDescr>) -> PyResult<bool> {
+    let name = descr.getattr(intern!(descr.py(), "name"))?;
+    Ok(name.eq("bfloat16")? || name.eq("void16")? && !descr.has_fields())
 }
 
 /// `NumPy`'s description of numbers of type `dtype`.
@@ -94,17 +100,17 @@ fn descr(py: Python<'_>, dtype: Dtype) -> PyResult<Bound<'_, PyArrayDescr>> {
     }
 }
 
+/// The description of `ml_dtypes`, or if that is not installed, of two bytes of anything.
 fn bfloat16(py: Python<'_>) -> PyResult<Bound<'_, PyArrayDescr>> {
     static BFLOAT16: PyOnceLock<Py<PyArrayDescr>> = PyOnceLock::new();
-    let import = || PyArrayDescr::new(py, py.import("ml_dtypes")?.getattr("bfloat16")?).map(Bound::unbind);
-    let found = BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone());
-    found.map_err(|error| {
-        let message = format!("bfloat16 is not one of NumPy's types: {error}");
-        let missing = Error::new(runoff_session::Kind::RuntimeFailed, message, "run: pip install ml_dtypes");
-        let raised = to_python(py, &missing);
-        raised.set_cause(py, Some(error));
-        raised
-    })
+    let import = || {
+        let found = py.import("ml_dtypes").and_then(|module| module.getattr("bfloat16"));
+        let found = found.or_else(|error| {
+            if error.is_instance_of::<PyImportError>(py) { Ok(PyString::new(py, "V2").into_any()) } else { Err(error) }
+        });
+        PyArrayDescr::new(py, found?).map(Bound::unbind)
+    };
+    BFLOAT16.get_or_try_init(py, import).map(|descr| descr.bind(py).clone())
 }
 
 /// Copies the elements to a new array, where they lie as ONNX Runtime wants them.

@@ -16,6 +16,8 @@ pub enum Kind {
     ModelUnreadable,
     /// The given inputs do not match the model's.
     ModelMismatch,
+    /// An input or output of the model is not a tensor, or of a type that the program does not read or write.
+    TypeUnsupported,
     /// The image file was not found.
     ImageMissing,
     /// The image file cannot be read or decoded.
@@ -45,6 +47,7 @@ impl Kind {
             Self::ModelMissing => "model-missing",
             Self::ModelUnreadable => "model-unreadable",
             Self::ModelMismatch => "model-mismatch",
+            Self::TypeUnsupported => "type-unsupported",
             Self::ImageMissing => "image-missing",
             Self::ImageUnreadable => "image-unreadable",
             Self::ImageTooLarge => "image-too-large",
@@ -57,18 +60,18 @@ impl Kind {
         }
     }
 
-    /// Whether what was requested is unsupported on this machine, as opposed to failed.
+    /// Whether what was requested is unsupported here, as opposed to failed.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
-        matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing)
+        matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing | Self::TypeUnsupported)
     }
 
-    /// Exit code of a program for this kind: 2 for a bad request, 3 if unsupported on this machine, otherwise 1.
+    /// Exit code of a program for this kind: 2 for a bad request, 3 if unsupported here, otherwise 1.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::BadRequest => 2,
-            Self::ProviderUnavailable | Self::RuntimeMissing => 3,
+            kind if kind.is_unsupported() => 3,
             _ => 1,
         }
     }

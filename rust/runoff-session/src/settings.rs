@@ -106,6 +106,9 @@ pub struct Settings {
     /// What free dimensions of the model are fixed at, by name.
     #[serde(skip)]
     pub dimensions: Vec<(String, NonZeroUsize)>,
+    /// Whether no provider fixes the free dimension `batch`. Not serialised.
+    #[serde(skip)]
+    pub keep_batch_free: bool,
 }
 
 impl Settings {
@@ -144,6 +147,7 @@ impl Default for Settings {
             force_spinning_stop: false,
             config: Vec::new(),
             dimensions: Vec::new(),
+            keep_batch_free: false,
         }
     }
 }

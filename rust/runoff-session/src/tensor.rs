@@ -74,7 +74,7 @@ pub struct RawTensor {
     pub dtype: Dtype,
     /// Dimensions.
     pub shape: Vec<usize>,
-    /// Little-endian elements in C order.
+    /// Little-endian elements in C order. A string is its length in bytes, as a `u32`, and its UTF-8 bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -83,14 +83,28 @@ impl RawTensor {
     ///
     /// # Errors
     ///
-    /// `model-mismatch` if it is not a numeric tensor.
+    /// `model-mismatch` if it is not a tensor; `runtime-failed` for a string of 4 GiB.
     pub fn copy_of(value: &Value<'_>, name: &str) -> Result<Self, Error> {
         let view = value.tensor(name)?;
-        if view.dtype == Dtype::Str {
-            let message = format!("{name:?} is a tensor of strings, which tensor files do not hold");
-            return Err(Error::new(Kind::ModelMismatch, message, "use a model whose outputs are tensors of numbers"));
+        let shape = view.dims();
+        let bytes = match view.dtype {
+            Dtype::Str => with_lengths(&value.texts(shape.iter().product())?)?,
+            _ => view.bytes().to_vec(),
+        };
+        Ok(Self { dtype: view.dtype, shape, bytes })
+    }
+
+    /// The strings of a tensor of strings; `None` if `bytes` are not as many strings as the shape has elements.
+    #[must_use]
+    pub fn texts(&self) -> Option<Vec<&str>> {
+        let (mut texts, mut rest) = (Vec::new(), &*self.bytes);
+        while let Some((len, more)) = rest.split_first_chunk() {
+            let text = more.get(..usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
+            texts.push(str::from_utf8(text).ok()?);
+            rest = &more[text.len()..];
         }
-        Ok(Self { dtype: view.dtype, shape: view.dims(), bytes: view.bytes().to_vec() })
+        let is_whole = rest.is_empty() && texts.len() == self.shape.iter().product::<usize>();
+        is_whole.then_some(texts).filter(|_| self.dtype == Dtype::Str)
     }
 
     /// The elements as float32; `None` if they have another type.
@@ -101,9 +115,33 @@ impl RawTensor {
     }
 }
 
+/// Strings as bytes, each with its length.
+fn with_lengths(texts: &[String]) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len() + size_of::<u32>()).sum());
+    for text in texts {
+        let too_long = |_| Error::new(Kind::RuntimeFailed, "a string of 4 GiB or more", "use shorter strings");
+        bytes.extend(u32::try_from(text.len()).map_err(too_long)?.to_le_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_have_their_lengths() {
+        let texts = ["", "a\0é", "word"].map(str::to_owned);
+        let bytes = with_lengths(&texts).expect("short strings");
+        assert_eq!(bytes[..9], *b"\0\0\0\0\x04\0\0\0a");
+        let tensor = |len: usize, shape| RawTensor { dtype: Dtype::Str, shape, bytes: bytes[..len].to_vec() };
+        assert_eq!(tensor(bytes.len(), vec![1, 3]).texts(), Some(vec!["", "a\0é", "word"]));
+        for damaged in [tensor(bytes.len(), vec![2]), tensor(bytes.len() - 1, vec![3]), tensor(14, vec![3])] {
+            assert_eq!(damaged.texts(), None);
+        }
+        assert_eq!(tensor(0, vec![0, 2]).texts(), Some(vec![]));
+    }
 
     #[test]
     fn a_buffer_is_the_same_bytes_in_every_type() {

@@ -29,15 +29,15 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// A tensor on disk: raw little-endian elements in C order, without a header.
+/// A tensor on disk: raw little-endian elements in C order, without a header; strings with their lengths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorFile {
     /// Path of the file.
     pub path: PathBuf,
-    /// `NumPy` dtype name of the elements.
+    /// `NumPy` dtype name of the elements, `bfloat16` or `str`.
     pub dtype: String,
-    /// Dimensions; the first is the batch, of one item.
+    /// Dimensions; the first is 1 if items are joined in batches.
     pub shape: Vec<usize>,
 }
 
@@ -99,9 +99,12 @@ pub struct ModelFile {
     /// Function that creates the network, for formats that contain only weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
+    /// Folder that the builder's module is imported from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder_folder: Option<String>,
 }
 
-/// One item, a batch of one: an image (`classify`), or a tensor for each model input (`tensor`).
+/// One item: an image (`classify`), or a tensor for each model input (`tensor`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Item {

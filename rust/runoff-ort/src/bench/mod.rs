@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use runoff_core::clock::now_ns;
 use runoff_core::memory;
 use runoff_runner::{print, print_json, report_error};
-use runoff_session::{Error, Kind, RawTensor, Runtime, Session, Settings, Source, Value};
+use runoff_session::{Dtype, Error, Kind, RawTensor, Runtime, Session, Settings, Source, Value};
 
 use crate::process::{catch_interrupt, is_interrupted};
 use crate::session;
@@ -194,7 +194,9 @@ fn values(item: &Item) -> Result<Vec<Value<'_>>, Error> {
 fn outputs(session: &Session, values: &[Value<'_>]) -> Result<Vec<(String, RawTensor)>, Error> {
     let outputs = session.run(values)?;
     let copied = session.outputs().iter().zip(&outputs).filter_map(|(info, output)| {
-        RawTensor::copy_of(output, &info.name).ok().map(|tensor| (info.name.clone(), tensor))
+        let is_numbers = info.dtype.is_some_and(|dtype| dtype != Dtype::Str);
+        let tensor = is_numbers.then(|| RawTensor::copy_of(output, &info.name).ok()).flatten()?;
+        Some((info.name.clone(), tensor))
     });
     Ok(copied.collect())
 }

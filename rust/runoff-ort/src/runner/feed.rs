@@ -6,9 +6,9 @@ use std::path::Path;
 
 use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Item, Preprocess, Request, TensorFile, bad_request};
+use runoff_core::protocol::{Item, Preprocess, Request, TensorFile};
 use runoff_core::tensor_file;
-use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, Session, Value};
+use runoff_session::{Buffer, Dimensions, Dtype, Error, Kind, RawTensor, Session, Value};
 
 use super::outputs::Captured;
 use super::prefetch::Prefetch;
@@ -24,26 +24,67 @@ enum Source<'a> {
 /// One of the model's inputs.
 struct Input {
     name: String,
+    /// Index among the session's inputs.
+    place: usize,
     dtype: Dtype,
-    /// Shape of one item.
-    shape: Vec<usize>,
-    /// Elements of `Feed::batch` items.
+    /// Shape of the current batch; `None` before the first.
+    shape: Option<Vec<usize>>,
+    /// Elements of the current batch; for strings, `texts` instead.
     elements: Buffer,
+    texts: Vec<String>,
 }
 
 impl Input {
-    /// The shape of `batch` items. The first dimension of each item is 1 (`images`, `read_item`).
-    fn shape_of(&self, batch: usize) -> Vec<usize> {
-        let mut shape = self.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = batch;
-        }
-        shape
+    fn new(session: &Session, place: usize, dtype: Dtype) -> Self {
+        let name = session.inputs()[place].name.clone();
+        Self { name, place, dtype, shape: None, elements: Buffer::default(), texts: Vec::new() }
     }
 
-    fn value(&self, batch: usize) -> Result<Value<'_>, Error> {
-        Value::over(self.dtype, &self.shape_of(batch), self.elements.bytes())
+    /// Makes room for a batch of `shape`.
+    fn make_room(&mut self, session: &Session, shape: Vec<usize>) -> Result<(), Error> {
+        if self.shape.as_ref() != Some(&shape) {
+            self.check(session, &shape)?;
+            self.elements = Buffer::for_shape(self.dtype, &shape)?;
+            self.shape = Some(shape);
+        }
+        Ok(())
     }
+
+    fn check(&self, session: &Session, shape: &[usize]) -> Result<(), Error> {
+        session.check_tensor(self.place, self.dtype, &dimensions(shape))
+    }
+
+    /// Loads `rows`, the tensors of one item, or of items to be joined along the first dimension, which is 1 in each.
+    fn load(&mut self, session: &Session, rows: &[&RawTensor]) -> Result<(), Error> {
+        let mut shape = rows[0].shape.clone();
+        if let (Some(first), 2..) = (shape.first_mut(), rows.len()) {
+            *first = rows.len();
+        }
+        self.make_room(session, shape)?;
+        if self.dtype == Dtype::Str {
+            self.texts = rows.iter().filter_map(|row| row.texts()).flatten().map(str::to_owned).collect();
+            return Ok(());
+        }
+        let mut room = self.elements.bytes_mut();
+        for row in rows {
+            let part;
+            (part, room) = room.split_at_mut(row.bytes.len());
+            part.copy_from_slice(&row.bytes);
+        }
+        Ok(())
+    }
+
+    fn value(&self) -> Result<Value<'_>, Error> {
+        let shape = self.shape.as_deref().unwrap_or_default();
+        match self.dtype {
+            Dtype::Str => Value::strings(&dimensions(shape), &self.texts),
+            dtype => Value::over(dtype, shape, self.elements.bytes()),
+        }
+    }
+}
+
+fn dimensions(shape: &[usize]) -> Dimensions {
+    shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect()
 }
 
 /// The model's input tensors, and the items to fill them with.
@@ -51,18 +92,20 @@ pub struct Feed<'a> {
     source: Source<'a>,
     /// Inputs, in graph order.
     inputs: Vec<Input>,
-    /// Number of items that the inputs have room for.
-    batch: usize,
     count: usize,
-    /// Time to prefetch the first batch, in nanoseconds; reset when the batch is used.
-    ahead_ns: Option<u64>,
+    /// Time to prefetch the first batch, in nanoseconds, and its number of items; reset when the batch is used.
+    ahead: Option<(u64, usize)>,
 }
 
 impl<'a> Feed<'a> {
-    /// Prepares the items of `request`: reads tensor files, or creates a preprocessor for images and waits for the
-    /// `prefetch`.
-    pub fn new(request: &'a Request, session: &Session, prefetch: Option<Prefetch>) -> Result<Self, Error> {
-        let count = request.inputs.len();
+    /// Prepares the items of `request` for the session's inputs at `places`: reads tensor files, or creates a
+    /// preprocessor for images and waits for the `prefetch`.
+    pub fn new(
+        request: &'a Request,
+        session: &Session,
+        places: &[usize],
+        prefetch: Option<Prefetch>,
+    ) -> Result<Self, Error> {
         match &request.preprocess {
             Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
                 let mut feed = images(&request.inputs, preprocess, session)?;
@@ -72,8 +115,11 @@ impl<'a> Feed<'a> {
                 Ok(feed)
             }
             _ => {
-                let (source, inputs) = tensors(&request.inputs, session)?;
-                Ok(Self { source, inputs, batch: 0, count, ahead_ns: None })
+                let items = read_items(request, session, places)?;
+                let dtypes = items.first().into_iter().flatten().map(|raw| raw.dtype);
+                let inputs =
+                    places.iter().zip(dtypes).map(|(&place, dtype)| Input::new(session, place, dtype)).collect();
+                Ok(Self { count: items.len(), source: Source::Tensors(items), inputs, ahead: None })
             }
         }
     }
@@ -89,74 +135,52 @@ impl<'a> Feed<'a> {
 
     /// Loads the items in `range` into the tensors; returns the duration in nanoseconds.
     pub fn load(&mut self, session: &Session, range: Range<usize>) -> Result<u64, Error> {
-        if let Some(ahead_ns) = self.ahead_ns.take().filter(|_| range == (0..self.batch)) {
-            return Ok(ahead_ns);
+        if let Some((took_ns, _)) = self.ahead.take().filter(|(_, batch)| range == (0..*batch)) {
+            return Ok(took_ns);
         }
         let begun_ns = now_ns();
-        if range.len() != self.batch {
-            self.make_room(session, range.len())?;
-        }
-        for (row, item) in range.enumerate() {
-            self.load_item(row, item % self.count)?;
+        let items = self.items(range)?;
+        match &mut self.source {
+            Source::Images(preprocessor, paths) => {
+                let (len, side) = (preprocessor.tensor_len(), preprocessor.crop());
+                self.inputs[0].make_room(session, vec![items.len(), 3, side, side])?;
+                let rows = self.inputs[0].elements.floats_mut().chunks_exact_mut(len);
+                for (row, item) in rows.zip(items) {
+                    preprocessor.load(paths[item], row)?;
+                }
+            }
+            Source::Tensors(all) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    let rows: Vec<_> = items.iter().map(|&item| &all[item][index]).collect();
+                    input.load(session, &rows)?;
+                }
+            }
         }
         Ok(now_ns() - begun_ns)
     }
 
-    fn load_item(&mut self, row: usize, item: usize) -> Result<(), Error> {
-        match &mut self.source {
-            Source::Images(preprocessor, paths) => {
-                let len = preprocessor.tensor_len();
-                let elements = self.inputs[0].elements.floats_mut();
-                preprocessor.load(paths[item], &mut elements[row * len..(row + 1) * len])
-            }
-            Source::Tensors(items) => {
-                for (raw, input) in items[item].iter().zip(&mut self.inputs) {
-                    let len = raw.bytes.len();
-                    input.elements.bytes_mut()[row * len..(row + 1) * len].copy_from_slice(&raw.bytes);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn make_room(&mut self, session: &Session, batch: usize) -> Result<(), Error> {
-        self.check_room(session, batch)?;
-        for input in &mut self.inputs {
-            input.elements = Buffer::for_shape(input.dtype, &input.shape_of(batch))?;
-        }
-        self.batch = batch;
-        Ok(())
-    }
-
-    fn check_room(&self, session: &Session, batch: usize) -> Result<(), Error> {
-        for (place, input) in self.inputs.iter().enumerate() {
-            let dims = input.shape_of(batch).into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX));
-            session.check_tensor(place, input.dtype, &dims.collect::<Vec<_>>())?;
-        }
-        Ok(())
-    }
-
     fn take(&mut self, prefetch: Prefetch, session: &Session) -> Result<(), Error> {
         let begun = prefetch.wait()?;
-        self.check_room(session, begun.batch)?;
+        let side = begun.preprocessor.crop();
+        let (input, shape) = (&mut self.inputs[0], vec![begun.batch, 3, side, side]);
+        input.check(session, &shape)?;
+        (input.shape, input.elements) = (Some(shape), begun.elements);
         if let Source::Images(preprocessor, _) = &mut self.source {
             **preprocessor = begun.preprocessor;
         }
-        self.inputs[0].elements = begun.elements;
-        self.batch = begun.batch;
-        self.ahead_ns = Some(begun.took_ns);
+        self.ahead = Some((begun.took_ns, begun.batch));
         Ok(())
     }
 
     /// The current input tensors, in graph order.
     pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
-        self.inputs.iter().map(|input| input.value(self.batch)).collect()
+        self.inputs.iter().map(Input::value).collect()
     }
 
-    /// A copy of the current input tensors, for files called `input.<name>`.
+    /// A copy of the current input tensors of images, for files called `input.<name>`.
     pub fn capture(&self, items: &[usize]) -> Captured {
         let copy = |input: &Input| {
-            let (shape, bytes) = (input.shape_of(self.batch), input.elements.bytes().to_vec());
+            let (shape, bytes) = (input.shape.clone().unwrap_or_default(), input.elements.bytes().to_vec());
             (input.name.clone(), RawTensor { dtype: input.dtype, shape, bytes })
         };
         Captured { prefix: "input.", items: items.to_vec(), tensors: self.inputs.iter().map(copy).collect() }
@@ -164,56 +188,55 @@ impl<'a> Feed<'a> {
 }
 
 fn images<'a>(items: &'a [Item], preprocess: &Preprocess, session: &Session) -> Result<Feed<'a>, Error> {
-    let [input] = session.inputs() else {
+    let [_] = session.inputs() else {
         let message = format!("the model has {} inputs; classify needs a model with one", session.inputs().len());
         return Err(Error::new(Kind::ModelMismatch, message, "run it as a tensor workload"));
     };
-    let preprocessor = Preprocessor::new(preprocess)?;
-    let shape = vec![1, 3, preprocessor.crop(), preprocessor.crop()];
-    let input = Input { name: input.name.clone(), dtype: Dtype::Float32, shape, elements: Buffer::default() };
     let paths = items.iter().filter_map(|item| item.image.as_deref()).collect();
-    let source = Source::Images(Box::new(preprocessor), paths);
-    Ok(Feed { source, inputs: vec![input], batch: 0, count: items.len(), ahead_ns: None })
+    let source = Source::Images(Box::new(Preprocessor::new(preprocess)?), paths);
+    let inputs = vec![Input::new(session, 0, Dtype::Float32)];
+    Ok(Feed { source, inputs, count: items.len(), ahead: None })
 }
 
-fn tensors<'a>(items: &[Item], session: &Session) -> Result<(Source<'a>, Vec<Input>), Error> {
-    let mut rows: Vec<Vec<RawTensor>> = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
+/// Reads the tensors of all items, for the inputs at `places`.
+fn read_items(request: &Request, session: &Session, places: &[usize]) -> Result<Vec<Vec<RawTensor>>, Error> {
+    let (mut items, batch) = (Vec::<Vec<RawTensor>>::with_capacity(request.inputs.len()), request.settings.batch.get());
+    for (index, item) in request.inputs.iter().enumerate() {
         let files = item.tensors.as_ref();
-        let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, session))?;
-        let alike = rows.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));
-        if !alike {
-            let message = format!(
-                "inputs[{index}] has other shapes than inputs[0]: all items of a case must have the same shapes"
-            );
-            return Err(bad_request(message));
+        let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, batch, session, places))?;
+        let alike = items.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));
+        if batch > 1 && !alike {
+            let message = format!("inputs[{index}] has other shapes than inputs[0], and they are joined in a batch");
+            return Err(Error::new(Kind::BadRequest, message, "set batch = 1, or use items of the same shapes"));
         }
-        rows.push(row);
+        items.push(row);
     }
-    let shapes = rows.first().into_iter().flatten();
-    let inputs = session.inputs().iter().zip(shapes).map(|(input, raw)| Input {
-        name: input.name.clone(),
-        dtype: raw.dtype,
-        shape: raw.shape.clone(),
-        elements: Buffer::default(),
-    });
-    let inputs = inputs.collect();
-    Ok((Source::Tensors(rows), inputs))
+    Ok(items)
 }
 
-/// Reads the tensors of the item `index`, in graph order.
-fn read_item(index: usize, files: &BTreeMap<String, TensorFile>, session: &Session) -> Result<Vec<RawTensor>, Error> {
-    if let Some(unknown) = files.keys().find(|name| session.inputs().iter().all(|input| input.name != **name)) {
-        let message = format!("inputs[{index}].tensors.{unknown}: the model has no such input");
-        return Err(Error::new(Kind::ModelMismatch, message, "name the tensors as the model names its inputs"));
+/// Reads the tensors of the item `index`.
+fn read_item(
+    index: usize,
+    files: &BTreeMap<String, TensorFile>,
+    batch: usize,
+    session: &Session,
+    places: &[usize],
+) -> Result<Vec<RawTensor>, Error> {
+    let names = || places.iter().map(|&place| &session.inputs()[place].name);
+    let mismatch = |message: String| Error::new(Kind::ModelMismatch, message, "name the tensors as the model does");
+    if let Some(unknown) = files.keys().find(|name| names().all(|own| own != *name)) {
+        return Err(mismatch(format!("inputs[{index}].tensors.{unknown}: the model has no such input")));
     }
     let read = |name: &String| {
-        let file = files.get(name).ok_or_else(|| bad_request(format!("inputs[{index}].tensors.{name} is missing")))?;
-        if file.shape.first() != Some(&1) {
-            let message = format!("inputs[{index}].tensors.{name}.shape must begin with 1, a batch of one item");
-            return Err(bad_request(message));
+        let Some(file) = files.get(name) else {
+            return Err(mismatch(format!("inputs[{index}].tensors.{name}: is missing")));
+        };
+        if batch > 1 && file.shape.first() != Some(&1) {
+            let shape = &file.shape;
+            let one = format!("one item of a batch of {batch} has 1 in its first dimension");
+            return Err(mismatch(format!("inputs[{index}].tensors.{name}: has shape {shape:?}, and {one}")));
         }
-        tensor_file::read(file)
+        tensor_file::read(file, name)
     };
-    session.inputs().iter().map(|input| read(&input.name)).collect()
+    names().map(read).collect()
 }

@@ -1,5 +1,6 @@
 //! Executes a request with ONNX Runtime.
 
+mod chosen;
 mod denormals;
 mod feed;
 mod outputs;
@@ -9,6 +10,7 @@ mod samples;
 mod tests;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use runoff_core::clock::{Phases, now_ns};
@@ -24,6 +26,7 @@ use runoff_session::{
 };
 
 use crate::malloc::{allocator, keep_memory};
+use chosen::Chosen;
 use feed::Feed;
 use outputs::Captured;
 use prefetch::Prefetch;
@@ -101,6 +104,7 @@ struct Runner<'a> {
     /// Tensors in the memory of the session's device, if it has one, and the outputs of the latest inference on it.
     buffers: Option<(Buffers, Results)>,
     session: Session,
+    chosen: Chosen,
     feed: Feed<'a>,
     samples: Samples,
     /// Outputs of the latest inference on the host.
@@ -123,7 +127,9 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     let environment = runtime.make_environment()?;
     runtime.release_code();
     phases.mark("environment");
-    let buffers = |session: &Session| session.is_on_device().then(|| Buffers::new(session)).transpose();
+    let buffers = |session: &Session, chosen: &Chosen| {
+        session.is_on_device().then(|| Buffers::of(session, &chosen.inputs, &chosen.outputs)).transpose()
+    };
     let runner = Runner::open(request, &environment, phases, prefetch, buffers)?;
     runtime.release_code();
     runner.carry_out(runtime)
@@ -132,7 +138,15 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
 /// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU.
 fn session_settings(request: &Request) -> Settings {
     let force_spinning_stop = matches!(request.measure, Measure::Turns(_));
-    Settings { force_spinning_stop, ..request.settings.clone() }
+    Settings { force_spinning_stop, keep_batch_free: !rows_are_batch(request), ..request.settings.clone() }
+}
+
+/// Whether the first dimension of each input runs over the items of a batch. For `tensor` and one item at a time it is
+/// any dimension.
+fn rows_are_batch(request: &Request) -> bool {
+    let mut files = request.inputs.iter().flat_map(|item| item.tensors.iter().flat_map(BTreeMap::values));
+    let is_any = request.workload == Workload::Tensor && request.settings.batch.get() == 1;
+    !is_any || files.all(|file| file.shape.first() == Some(&1))
 }
 
 /// Checks that all batches are full, for a session with a fixed batch size.
@@ -166,16 +180,17 @@ impl<'a> Runner<'a> {
         environment: &Environment,
         mut phases: Phases,
         prefetch: Option<Prefetch>,
-        buffers: impl FnOnce(&Session) -> Result<Option<Buffers>, Error>,
+        buffers: impl FnOnce(&Session, &Chosen) -> Result<Option<Buffers>, Error>,
     ) -> Result<Self, Error> {
         let session = Session::open(environment, &request.model.path, &session_settings(request))?;
-        session.check_inputs(&request.model.inputs)?;
+        let chosen = Chosen::of(&session, &request.model, session.is_on_device())?;
         check_whole_batches(request)?;
-        let buffers = buffers(&session)?;
+        let buffers = buffers(&session, &chosen)?;
         phases.mark("load");
         Ok(Self {
-            feed: Feed::new(request, &session, prefetch)?,
+            feed: Feed::new(request, &session, &chosen.inputs, prefetch)?,
             request,
+            chosen,
             phases,
             buffers: buffers.map(|buffers| (buffers, Results::default())),
             session,
@@ -320,7 +335,8 @@ impl<'a> Runner<'a> {
             took.parts(buffers.run(&values, results)?);
             return Ok(());
         }
-        let (outputs, took_ns) = self.session.run_timed(&values)?;
+        let Chosen { inputs, outputs } = &self.chosen;
+        let (outputs, took_ns) = self.session.run_some_timed(inputs, &values, outputs)?;
         self.latest = outputs;
         took.inference(took_ns);
         Ok(())
@@ -334,7 +350,7 @@ impl<'a> Runner<'a> {
     /// Copies the outputs of the latest inference, on `items`.
     fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
         let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
-        Captured::of(self.session.outputs(), latest, items)
+        Captured::of(self.chosen.outputs(&self.session), latest, items)
     }
 
     /// Writes the outputs of an iteration, and for images also the inputs.

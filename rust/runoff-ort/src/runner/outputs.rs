@@ -19,23 +19,30 @@ pub struct Captured {
 
 impl Captured {
     /// Copies the outputs of an iteration over `items`; `infos` describes them.
-    pub fn of(infos: &[ValueInfo], outputs: &[Value<'_>], items: Vec<usize>) -> Result<Self, Error> {
+    pub fn of<'s>(
+        infos: impl Iterator<Item = &'s ValueInfo>,
+        outputs: &[Value<'_>],
+        items: Vec<usize>,
+    ) -> Result<Self, Error> {
         let copy =
             |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
-        let tensors = infos.iter().zip(outputs).map(copy).collect::<Result<_, Error>>()?;
+        let tensors = infos.zip(outputs).map(copy).collect::<Result<_, Error>>()?;
         Ok(Self { prefix: "", items, tensors })
     }
 
     /// Writes all tensors into `folder`.
     pub fn write(&self, folder: &Path) -> Result<Vec<WrittenTensor>, Error> {
         let first = self.items.first().copied().unwrap_or_default();
+        let mut taken = Vec::new();
         let write = |(name, raw): &(String, RawTensor)| {
+            let path = tensor_file::write(folder, &format!("{}{name}", self.prefix), first, raw, &taken)?;
+            taken.push(path.clone());
             Ok(WrittenTensor {
                 items: self.items.clone(),
                 name: name.clone(),
                 dtype: raw.dtype.name().to_owned(),
                 shape: raw.shape.clone(),
-                path: tensor_file::write(folder, &format!("{}{name}", self.prefix), first, raw)?,
+                path,
             })
         };
         self.tensors.iter().map(write).collect()

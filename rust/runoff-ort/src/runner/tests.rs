@@ -41,7 +41,7 @@ fn started() -> &'static (Runtime, Environment) {
 /// The number of warm samples of each part, and the items and bytes of each output.
 type Summary = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
 
-fn summarize(request: &Request, buffers: fn(&Session) -> Result<Option<Buffers>, Error>) -> Summary {
+fn summarize(request: &Request, buffers: fn(&Session, &Chosen) -> Result<Option<Buffers>, Error>) -> Summary {
     let (runtime, environment) = started();
     let runner = Runner::open(request, environment, Phases::begin(None, 0, false), None, buffers);
     let done = runner.and_then(|runner| runner.carry_out(runtime.clone()));
@@ -70,8 +70,8 @@ fn on_a_device_the_answers_are_the_same_and_the_parts_are_reported() {
         (json!({"kind": "accuracy"}), 2),
     ] {
         let request = request(folder.path(), &measure, batch);
-        let (parts, outputs) = summarize(&request, |session| Buffers::new(session).map(Some));
-        let (plain, expected) = summarize(&request, |_| Ok(None));
+        let (parts, outputs) = summarize(&request, |session, _| Buffers::new(session).map(Some));
+        let (plain, expected) = summarize(&request, |_, _| Ok(None));
         assert_eq!(outputs, expected, "{measure}");
         assert!(!outputs.is_empty());
         let [(inference, count)] = &plain[..] else { panic!("{plain:?}") };

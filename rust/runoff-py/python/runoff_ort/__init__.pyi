@@ -21,8 +21,9 @@ images are decoded. Subinterpreters cannot import this module.
 Tensors
 -------
 Bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are NumPy dtypes. bfloat16 is the dtype of the
-package `ml_dtypes`, which is imported when a model returns such a tensor. String inputs are arrays of ``str``,
-``object`` or ``numpy.dtypes.StringDType``; string outputs are arrays of ``object``.
+package `ml_dtypes`, which is imported when a model returns such a tensor; without it, two bytes of anything (``V2``),
+which is accepted as an input too. String inputs are arrays of ``str``, ``object`` or ``numpy.dtypes.StringDType``;
+string outputs are arrays of ``object``.
 
 An input is an array, any object on the CPU with ``__dlpack__`` (PyTorch, JAX, ...), or a number, a string or a list of
 them. Numbers, strings and lists are converted to the input's dtype: floats may be rounded, but a conversion that would

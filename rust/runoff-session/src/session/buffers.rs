@@ -90,7 +90,22 @@ impl Buffers {
     /// `model-mismatch` if an input or output is not a numeric tensor; `runtime-failed`, for instance if the device is
     /// out of memory.
     pub fn new(session: &Session) -> Result<Self, Error> {
-        let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
+        let all = |infos: &[ValueInfo]| (0..infos.len()).collect::<Vec<_>>();
+        Self::of(session, &all(session.inputs()), &all(session.outputs()))
+    }
+
+    /// As [`Self::new`], for the inputs at `inputs` and the outputs at `outputs` only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such input or output.
+    pub fn of(session: &Session, inputs: &[usize], outputs: &[usize]) -> Result<Self, Error> {
+        let at = |infos: &[ValueInfo], places: &[usize]| places.iter().map(|&place| infos[place].clone()).collect();
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (at(session.inputs(), inputs), at(session.outputs(), outputs));
         if let Some(info) = inputs.iter().chain(&outputs).find(|info| info.dtype.is_none_or(|own| own == Dtype::Str)) {
             let message = format!("{:?} is {}, which device memory cannot hold", info.name, info.kind);
             return Err(Error::new(Kind::ModelMismatch, message, "use a model whose inputs and outputs are numbers"));

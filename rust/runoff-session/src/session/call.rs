@@ -66,10 +66,32 @@ impl Session {
     ///
     /// As [`Self::run`]; `model-mismatch` when an output is not a tensor.
     pub fn run_timed(&self, values: &[Value<'_>]) -> Result<(Vec<Value<'static>>, u64), Error> {
+        let (inputs, outputs): (Vec<_>, Vec<_>) = ((0..self.needed).collect(), (0..self.outputs.len()).collect());
+        self.run_some_timed(&inputs, values, &outputs)
+    }
+
+    /// As [`Self::run_timed`], from `values` for the inputs at `inputs` to the outputs at `outputs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run_timed`].
+    ///
+    /// # Panics
+    ///
+    /// If the number of values differs from the number of places.
+    pub fn run_some_timed(
+        &self,
+        inputs: &[usize],
+        values: &[Value<'_>],
+        outputs: &[usize],
+    ) -> Result<(Vec<Value<'static>>, u64), Error> {
         let begun = Instant::now();
-        let outputs = self.run(values)?;
+        let mut results: Vec<Option<Value<'_>>> = outputs.iter().map(|_| None).collect();
+        let given = inputs.iter().map(|&place| &self.inputs[place]);
+        let wanted = outputs.iter().map(|&place| &self.outputs[place]);
+        run(self.loaded.session(), None, (given, values), (wanted.clone(), &mut results))?;
         let took_ns = nanoseconds(begun.elapsed());
-        let named = self.outputs.iter().zip(outputs);
+        let named = wanted.zip(results.into_iter().flatten());
         // SAFETY: these are the outputs of a run on these values.
         let lasting = named.map(|(info, output)| unsafe { output.apart_from(&info.name, values) });
         Ok((lasting.collect::<Result<_, _>>()?, took_ns))

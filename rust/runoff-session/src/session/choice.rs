@@ -132,7 +132,8 @@ pub(super) fn add(builder: SessionBuilder, settings: &Settings, choices: &[Choic
 
 fn alone(builder: SessionBuilder, settings: &Settings) -> ort::Result<SessionBuilder> {
     let batch = i64::try_from(settings.batch.get()).unwrap_or(i64::MAX);
-    Ok(builder.with_dimension_override(BATCH, batch)?.with_disable_cpu_fallback()?)
+    let builder = if settings.keep_batch_free { builder } else { builder.with_dimension_override(BATCH, batch)? };
+    Ok(builder.with_disable_cpu_fallback()?)
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl Session {
         Metadata::of(self.loaded.session())
     }
 
-    /// Checks that the model has exactly the `expected` inputs.
+    /// Checks that the model has exactly the `expected` inputs; optional ones may be missing.
     ///
     /// # Errors
     ///
@@ -198,7 +198,9 @@ impl Session {
                 return Err(mismatch(&format!("input {:?} has the shape {own_shape}, not {shape}", own.name)));
             }
         }
-        let unknown = self.inputs().iter().find(|own| expected.iter().all(|spec| spec.name != own.name));
+        let is_needed = |own: &&ValueInfo| !matches!(own.value, ValueType::Optional(_));
+        let needed = self.inputs().iter().filter(is_needed);
+        let unknown = needed.into_iter().find(|own| expected.iter().all(|spec| spec.name != own.name));
         unknown.map_or(Ok(()), |own| Err(missing(own)))
     }
 
@@ -306,5 +308,5 @@ fn missing(info: &ValueInfo) -> Error {
 }
 
 fn mismatch(message: &str) -> Error {
-    Error::new(Kind::ModelMismatch, message, "export the model again, or correct the request's model.inputs")
+    Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs and outputs")
 }

@@ -88,11 +88,12 @@ impl ValueInfo {
         self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(dim_fits)
     }
 
-    /// Whether the shapes of the model and of `spec` are compatible.
+    /// Whether the shapes of the model and of `spec` are compatible. An empty shape in the model may mean an unknown
+    /// rank.
     #[must_use]
     pub(super) fn agrees_with(&self, spec: &TensorSpec) -> bool {
-        self.shape.len() == spec.shape.len()
-            && self.shape.iter().zip(&spec.shape).all(|(a, b)| a.is_none() || b.is_none() || a == b)
+        let is_as_long = self.shape.is_empty() || self.shape.len() == spec.shape.len();
+        is_as_long && self.shape.iter().zip(&spec.shape).all(|(a, b)| a.is_none() || b.is_none() || a == b)
     }
 }
 
