@@ -2,7 +2,8 @@
 
 ``python rust/fuzz.py [SECONDS per target] [TARGET ...]``
 
-libFuzzer starts from ``rust/fuzz/corpus`` and stores inputs that reach new code in ``target/fuzz/found``. With nightly
+libFuzzer starts from ``rust/fuzz/corpus`` and ``rust/fuzz/corpus.tar.xz``, the smallest set of inputs that reach the
+code that was reached in an hour, and stores inputs that reach new code in ``target/fuzz/found``. With nightly
 Rust, the targets are built with AddressSanitizer; other toolchains work without it. The target ``ort`` needs the
 environment variable RUNOFF_ORT_DYLIB.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 from os import environ
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,7 +58,10 @@ def run(programs: Path, name: str, seconds: str) -> int:
     prints = (f"-artifact_prefix={BUILT}/{name}-", "-print_final_stats=1", "-verbosity=0")
     memory = MEMORY if Path(MEMORY).is_dir() else None
     with TemporaryDirectory(dir=memory) as scratch:
-        seeds = (FOLDER / "corpus" / name, *(ROOT / seed for seed in SEEDS.get(name, ())))
+        kept = Path(scratch) / "corpus"
+        with tarfile.open(FOLDER / "corpus.tar.xz") as archive:
+            archive.extractall(kept, filter="data")
+        seeds = (FOLDER / "corpus" / name, kept / name, *(ROOT / seed for seed in SEEDS.get(name, ())))
         command: tuple[str | Path, ...] = (
             programs / name,
             *limits,
