@@ -34,7 +34,13 @@ TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 # they test more in nox -s thorough
 FULL = (
-    *("integration/test_selftest", "integration/test_export", "integration/test_without_a_mac"),
+    *(
+        "integration/test_selftest",
+        "integration/test_export",
+        "integration/test_without_a_mac",
+        "integration/test_action",
+        "integration/test_own_model",
+    ),
     *("page/test_opening", "page/test_reading"),
 )
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
@@ -49,13 +55,14 @@ PLAIN = {
     RUNOFF_CUDA=1 requests the GPU build on any machine, RUNOFF_CUDA=0 the usual one.
     """,
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
+    "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
     "dev": "Create the environment of the tests and linters (15 s).",
     "extension": "Create the environment of the extension's own tests: onnxruntime, ONNX's models, FastAPI (10 s).",
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
-EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "hyperfine"]
+EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
 
 
 def define(name: str, about: str) -> None:
@@ -124,15 +131,20 @@ def docker(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def wheel(session: nox.Session) -> None:
-    """Build the extension's wheel as published, and test it in every installed Python (first time: 3 min)."""
+    """Build the wheels as published, test the extension's in every Python, and install runoff from all (5 min)."""
     install(session, "wheel")
     folder = HOME / "wheel"
     session.run("python", str(ROOT / "rust" / "wheel.py"), str(folder), env=need_rust(session))
-    (built,) = folder.glob("*.whl")
+    pins = str(ROOT / "requirements" / "runoff.txt")
+    session.run("uv", "build", "--quiet", "--wheel", "--build-constraints", pins, "--out-dir", str(folder), str(ROOT))
     if sys.platform == "linux":
-        session.run("auditwheel", "show", str(built))
-    check = str(ROOT / "tests" / "wheel" / "check_wheel.py")
-    session.run("python", "-P", check, str(built), str(folder / "environments"), env=clean_environment())
+        for built in folder.glob("*linux*.whl"):
+            session.run("auditwheel", "show", str(built))
+    (extension,) = folder.glob("runoff_ort-*.whl")
+    tests = ROOT / "tests" / "wheel"
+    options: dict[str, Any] = {"env": clean_environment()}
+    session.run("python", "-P", str(tests / "check_wheel.py"), str(extension), str(folder / "environments"), **options)
+    session.run("python", str(tests / "check_install.py"), str(folder), str(folder / "an install"), **options)
 
 
 @nox.session(requires=["build", "ort-python", "extension"], venv_backend="none")
@@ -210,7 +222,7 @@ def types(session: nox.Session) -> None:
     """Check types: mypy strict on all Python, and the extension's stubs against the built extension."""
     mypy = program("dev", "mypy")
     rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
-    scripts = ("noxfile.py", "docker/build.py", "requirements/install.py", *rust_scripts)
+    scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
     session.run(mypy, "python/runoff", "python/runoff_runners", "tests", "suites", "tools", *scripts)
     # apart from the tests, which break the types of the extension on purpose
     package = str(EXTENSION.parent / "python")
@@ -225,8 +237,9 @@ def types(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin requirements/*.in again, with hashes, for Python 3.11 and later."""
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
-    # ort-cuda comes last: it is constrained by the pins of torch
-    for source in sorted((ROOT / "requirements").glob("*.in"), key=lambda path: (path.stem == "ort-cuda", path.stem)):
+    # last come those that are constrained by the pins of others
+    order = {source: ("\n-c " in source.read_text(), source) for source in (ROOT / "requirements").glob("*.in")}
+    for source in sorted(order, key=order.__getitem__):
         overrides = source.with_suffix(".overrides")
         own = ["--override", str(overrides)] if overrides.exists() else []
         pins = str(source.with_suffix(".txt"))
@@ -235,8 +248,9 @@ def lock(session: nox.Session) -> None:
 
 def install(session: nox.Session, name: str) -> None:
     """Sync the environment of the session with its pins, unless it is up to date."""
-    script = str(ROOT / "requirements" / "install.py")
-    session.run(sys.executable, script, name, session.virtualenv.location, str(HOME), external=True, log=False)
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, session.virtualenv.location)
+    env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
+    session.run(*command, env=env, external=True, log=False)
 
 
 def run_runoff(session: nox.Session, *command: str) -> None:

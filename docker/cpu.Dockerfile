@@ -18,11 +18,13 @@ RUN python3 -m venv /opt/nox && pip install --quiet nox==2026.10.20 uv==0.13.9
 WORKDIR /opt/runoff
 COPY noxfile.py ./
 COPY python/runoff_runners/ python/runoff_runners/
+COPY python/runoff/__init__.py python/runoff/environments.py python/runoff/paths.py python/runoff/
+COPY python/runoff/records/__init__.py python/runoff/records/errors.py python/runoff/records/
 
 # The Rust programs and the extension.
 FROM tools AS rust
 COPY Cargo.lock Cargo.toml ./
-COPY requirements/install.py requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
+COPY requirements/build.txt requirements/ort-python.txt requirements/ort-pyo3.txt requirements/
 COPY rust/ rust/
 RUN RUNOFF_CUDA=0 nox -s build ort-pyo3
 RUN install -D --target-directory bin target/release/runoff-ort target/release/runoff-null
@@ -31,9 +33,12 @@ RUN install -D --target-directory bin target/release/runoff-ort target/release/r
 FROM tools AS python
 COPY LICENSE README.md pyproject.toml ./
 COPY requirements/ requirements/
-COPY python/runoff/__init__.py python/runoff/
-ARG RUNOFF_TORCH_INDEX
-RUN UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=0 nox -s runoff torch ort-python export hyperfine && rm -rf .uv
+COPY python/runoff.pth python/
+# PyTorch's CPU wheels if their index answers, else PyPI's, with CUDA
+ARG RUNOFF_TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python3 -c 'import os, urllib.request; urllib.request.urlopen(os.environ["RUNOFF_TORCH_INDEX"] + "/torch/", timeout=20)' 2>&1 \
+    || unset RUNOFF_TORCH_INDEX; \
+    UV_CACHE_DIR=/opt/runoff/.uv RUNOFF_CUDA=0 nox -s runoff torch ort-python export inspect hyperfine && rm -rf .uv
 COPY suites/ suites/
 COPY python/ python/
 RUN .nox/runoff/bin/runoff export efficientnet-lite0 --coreml

@@ -1,4 +1,4 @@
-"""Build the extension's wheel for publication: ``python rust/wheel.py FOLDER``; the last line is its path.
+"""Build the wheels of Rust code for publication: ``python rust/wheel.py FOLDER``; the last line is their paths.
 
 It runs in the environment of the nox session ``wheel``, with maturin and cargo on the PATH.
 """
@@ -12,23 +12,30 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
+# by crate, the feature that fails the build of a JPEG decoder without SIMD: such wheels are not published
+CRATES = {
+    "runoff-py": "require-simd",
+    "runoff-ort": "runoff-core/require-simd",
+    "runoff-capi": "turbojpeg/require-simd",
+}
 
 
 def main() -> int:
-    """Build the wheel in an empty folder; return maturin's exit code."""
+    """Build the wheels in an empty folder; return maturin's exit code."""
     folder = Path(sys.argv[1])
     shutil.rmtree(folder, ignore_errors=True)
     # zig links against the tag's glibc, which is older than this machine's
     tag = ["--zig", "--compatibility", "manylinux_2_28", "--auditwheel", "check"] if sys.platform == "linux" else []
-    where = ["--target-dir", str(ROOT / "target" / "wheel"), "--out", str(folder), "--manifest-path", str(EXTENSION)]
-    # wheels without SIMD are not published
-    where += ["--features", "require-simd"]
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    where = ["--target-dir", str(Path(target) / "wheel"), "--out", str(folder)]
     env = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(without_local_paths())}
-    built = subprocess.run(["maturin", "build", "--release", "--quiet", *tag, *where], env=env, check=False)
-    if built.returncode == 0:
-        print(*folder.glob("*.whl"))  # noqa: T201 (its output)
-    return built.returncode
+    for crate, simd in CRATES.items():
+        what = ["--manifest-path", str(ROOT / "rust" / crate / "Cargo.toml"), "--features", simd]
+        built = subprocess.run(["maturin", "build", "--release", "--quiet", *tag, *where, *what], env=env, check=False)
+        if built.returncode:
+            return built.returncode
+    print(*folder.glob("*.whl"))  # noqa: T201 (its output)
+    return 0
 
 
 def without_local_paths() -> list[str]:

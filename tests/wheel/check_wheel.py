@@ -72,15 +72,20 @@ def check_contents(wheel: Path) -> str:
     for needed in ("runoff_ort/py.typed", "runoff_ort/__init__.pyi"):
         if needed not in files:
             raise CheckFailedError(f"it has no {needed}")
+    check_paths(files)
+    (library,) = (len(content) for name, content in files.items() if name.endswith(".so"))
+    return (
+        f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, its library {library / 1e6:.2f} MB, typed, no local paths"
+    )
+
+
+def check_paths(files: dict[str, bytes]) -> None:
+    """Check that no file has a path of this machine."""
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     private = [f"{folder}/".encode() for folder in (ROOT, cargo_home, Path.home())]
     for name, content in files.items():
         if found := next(filter(None, (re.search(re.escape(path) + rb"[ -~]*", content) for path in private)), None):
             raise CheckFailedError(f"{name} holds a path of this machine: {found[0].decode()}")
-    (library,) = (len(content) for name, content in files.items() if name.endswith(".so"))
-    return (
-        f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, its library {library / 1e6:.2f} MB, typed, no local paths"
-    )
 
 
 def find_pythons() -> list[Python]:

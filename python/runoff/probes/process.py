@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from runoff.environments import setup_command
 from runoff.probes.base import Probe, Sample, Tool
 from runoff.records import untrusted
 from runoff.records.protocol import Once
@@ -56,7 +57,9 @@ def _read(scratch: Path) -> list[dict[str, Any]]:
     return measurements
 
 
-HYPERFINE = Tool(name="hyperfine", wrap=_wrap, read=_read, hint="run: nox -s hyperfine (installs the pinned release)")
+HYPERFINE = Tool(
+    name="hyperfine", wrap=_wrap, read=_read, hint=f"run: {setup_command('hyperfine')} (installs the pinned release)"
+)
 
 
 def _samples(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from runoff import paths
+from runoff.environments import ENVIRONMENTS
 from runoff.plan.target import Target
+from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from runoff.plan.suite import CustomTarget
+    from runoff.plan.suite import CustomTarget, Suite
 
 BUILT_IN: dict[str, Callable[[], Target]] = {
     "torch": torch,
@@ -34,7 +39,8 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: Path) -> dict[str, Target]:
     """Return the targets called `names`: the suite's `own`, else the built-in ones.
 
-    Relative commands start at `folder`, the suite's.
+    ``ort-python@NAME`` is the target ``ort-python`` on the version NAME of a model. Relative commands start at
+    `folder`, the suite's.
 
     Raises
     ------
@@ -43,10 +49,29 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     """
     targets = {}
     for name in names:
-        if name not in own and name not in BUILT_IN:
+        runner, _, version = name.partition("@")
+        if runner not in own and runner not in BUILT_IN:
             raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-        targets[name] = _custom_target(name, own[name], folder) if name in own else BUILT_IN[name]()
+        target = _custom_target(runner, own[runner], folder) if runner in own else BUILT_IN[runner]()
+        if version:
+            target = msgspec.structs.replace(target, name=name, format=f"onnx@{version}")
+        targets[name] = target
     return targets
+
+
+def needed_environments(suite: Suite, folder: Path) -> list[str]:
+    """Return the environments that a suite needs, for its targets and for the tools of its probes.
+
+    Environments of gigabytes are among them only if the suite, in `folder`, is the user's own, and not only of ONNX
+    files, which need none of them: who starts a suite of runoff has not asked for each of its targets.
+    """
+    targets = find_targets(suite.names("targets"), suite.targets, folder)
+    probes = [PROBES[name] for name in dict.fromkeys(probe for group in suite.groups for probe in group.probes or ())]
+    needed = [name for target in targets.values() for name in target.environments]
+    needed += [probe.tool.name for probe in probes if probe.tool and probe.tool.name in ENVIRONMENTS]
+    files = [own for own in suite.models.values() if not own.factory]
+    all_needed = folder != paths.suites() and len(files) < len(suite.names("models"))
+    return [name for name in needed if ENVIRONMENTS[name].automatic or all_needed]
 
 
 def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
@@ -54,8 +79,13 @@ def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
     resolved = [str((folder / word).absolute()) if (folder / word).is_file() else word for word in arguments]
     host = _host(name, table)
     executable = host.command[0] if host and program == "python" else _find_program(name, program, folder)
-    shared, missing = (host.env, host.missing) if host else ({}, None)
-    return Target(name=name, command=(executable, *resolved), env={**shared, **table.env}, missing=missing)
+    return Target(
+        name=name,
+        command=(executable, *resolved),
+        env={**(host.env if host else {}), **table.env},
+        environments=host.environments if host else (),
+        missing=host.missing if host else None,
+    )
 
 
 def _host(name: str, table: CustomTarget) -> Target | None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from runoff import paths
+from runoff.environments import setup_command
 from runoff.plan.target import Target
 from runoff.records.reason import Reason
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def python_target(name: str, runner: str, session: str | None = None, model_format: str | None = None) -> Target:
+def python_target(name: str, runner: str, environment: str | None = None, model_format: str | None = None) -> Target:
     """Return the target of the program `runner` of ``runoff_runners``.
 
-    Its environment is made by the nox `session`, by default of the same name; `model_format` is the only one to use.
+    Its `environment` is by default that of the same name; `model_format` is the only one to use.
     """
-    python = paths.environments() / (session or name) / "bin" / "python"
-    missing = _missing(python, f"environment not found: {python}", f"nox -s {session or name}")
-    return msgspec.structs.replace(runner_in(str(python), name, runner), missing=missing, format=model_format)
+    environment = environment or name
+    python = paths.environments() / environment / "bin" / "python"
+    return msgspec.structs.replace(
+        runner_in(str(python), name, runner),
+        environments=(environment,),
+        missing=None if python.exists() else _no_environment(environment),
+        format=model_format,
+    )
 
 
 def runner_in(python: str, name: str, runner: str) -> Target:
@@ -34,23 +35,32 @@ def runner_in(python: str, name: str, runner: str) -> Target:
     )
 
 
-def rust_target(name: str, binary: str, env: dict[str, str]) -> Target:
+def rust_target(name: str, binary: str, *, loads_onnxruntime: bool) -> Target:
     """Return the target of a program built from ``rust/``."""
     path = paths.binaries() / binary
-    missing = _missing(path, f"program not found: {path}", "nox -s build")
-    return Target(name=name, command=(str(path),), env=env, missing=missing)
+    command = "nox -s build" if paths.in_checkout() else "pip install runoff-programs runoff-capi"
+    reason = Reason("not-installed", f"program not found: {path}", f"run: {command}")
+    target = Target(name=name, command=(str(path),), missing=None if path.exists() else reason)
+    return with_onnxruntime(target) if loads_onnxruntime else target
 
 
-def onnxruntime_library() -> dict[str, str]:
-    """Return the variable that names the ONNX Runtime library of ``ort-python``'s wheel, for the Rust targets.
+def with_onnxruntime(target: Target) -> Target:
+    """Return a Rust target with the variable that names the ONNX Runtime library of ``ort-python``'s wheel.
 
     All targets use one release: the wheel links the engine into its Python module and also contains the same build
-    as a library for other languages. Empty without that environment; the runner then reports what is missing.
+    as a library for other languages.
     """
     wheel = paths.environments() / "ort-python"
     libraries = sorted(wheel.glob("lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.*"))
-    return {"RUNOFF_ORT_DYLIB": str(libraries[-1])} if libraries else {}
+    library = {"RUNOFF_ORT_DYLIB": str(libraries[-1])} if libraries else {}
+    return msgspec.structs.replace(
+        target,
+        env={**target.env, **library},
+        environments=(*target.environments, "ort-python"),
+        missing=target.missing or (None if libraries else _no_environment("ort-python")),
+    )
 
 
-def _missing(path: Path, message: str, command: str) -> Reason | None:
-    return None if path.exists() else Reason(kind="not-installed", message=message, hint=f"run: {command}")
+def _no_environment(name: str) -> Reason:
+    folder = paths.environments() / name
+    return Reason("not-installed", f"environment not found: {folder}", f"run: {setup_command(name)}")

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runoff import paths
 from runoff.records.reason import Reason
 from runoff.targets.base import python_target
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
 
-_NEEDS_MACOS = Reason("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")
-
 
 def coreml() -> Target:
     """Return the target."""
     target = python_target("coreml", "coreml_runner")
-    missing = target.missing if _is_macos() else _NEEDS_MACOS
-    return msgspec.structs.replace(target, packages=True, missing=missing)
+    if not _is_macos():
+        hint = f"run: {'nox -s bench' if paths.in_checkout() else 'runoff bench'}, on a Mac"
+        reason = Reason("needs-macos", "execution not run: needs macOS", hint)
+        target = msgspec.structs.replace(target, missing=reason, environments=())
+    return msgspec.structs.replace(target, packages=True)
 
 
 def _is_macos() -> bool:

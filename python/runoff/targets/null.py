@@ -18,4 +18,4 @@ def null_python() -> Target:
 
 def null_rust() -> Target:
     """Return the null runner in Rust."""
-    return rust_target("null-rust", "runoff-null", {})
+    return rust_target("null-rust", "runoff-null", loads_onnxruntime=False)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from runoff.targets.base import onnxruntime_library, python_target, rust_target
+from runoff.targets.base import python_target, rust_target, with_onnxruntime
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -19,15 +17,14 @@ def ort_python() -> Target:
 
 def ort_rust() -> Target:
     """Return the target of the standalone program on the ``ort`` crate."""
-    return rust_target("ort-rust", "runoff-ort", onnxruntime_library())
+    return rust_target("ort-rust", "runoff-ort", loads_onnxruntime=True)
 
 
 def ort_pyo3() -> Target:
     """Return the target of the extension ``runoff_ort``."""
-    target = python_target("ort-pyo3", "ort_pyo3_runner")
-    return msgspec.structs.replace(target, env={**target.env, **onnxruntime_library()})
+    return with_onnxruntime(python_target("ort-pyo3", "ort_pyo3_runner"))
 
 
 def capi_rust() -> Target:
     """Return the target on the bare C API, without a crate: the lower bound for a native process."""
-    return rust_target("capi-rust", "runoff-capi", onnxruntime_library())
+    return rust_target("capi-rust", "runoff-capi", loads_onnxruntime=True)

@@ -17,4 +17,4 @@ def torch() -> Target:
 
 def torch_export() -> Target:
     """Return the target that loads a ``torch.export`` program: the difference is the cost of importing torchvision."""
-    return python_target("torch-export", "torch_runner", session="torch", model_format="pt2")
+    return python_target("torch-export", "torch_runner", environment="torch", model_format="pt2")
