@@ -11,7 +11,7 @@ from runoff.plan.suite import Suite, parse_suite
 from runoff.plan.target import Target, TargetInfo
 from runoff.probes import PROBES
 from runoff.processes import Finished
-from runoff.records.manifest import Manifest, StoredFile
+from runoff.records.manifest import Example, Manifest, StoredFile, StoredTensor
 from runoff.records.protocol import Capabilities, Phase, Preprocess, Result, Settings
 from runoff.records.schema import Case, Record, RunInfo
 
@@ -107,6 +107,15 @@ def info_of(*cases: Case) -> RunInfo:
         seed=1,
         started="2026-11-22T10:15:00+00:00",
     )
+
+
+def example_of(name: str, image: StoredFile, tensor: StoredFile, reference: StoredFile) -> Example:
+    """Return an example with one input, called ``input``, and one output, called ``logits``."""
+    given, wanted = (
+        StoredTensor(file.path, file.sha256, file.bytes, "float32", (1, file.bytes // 4))
+        for file in (tensor, reference)
+    )
+    return Example(name, {"input": given}, {"logits": wanted}, image, "daisy")
 
 
 def manifest_of(**fields: Any) -> Manifest:

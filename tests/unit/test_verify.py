@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from orchestra import case_of, result_of
+from orchestra import case_of, example_of, result_of
 
 from runoff.measure.request import draw
 from runoff.measure.verify import check_result, check_turn
@@ -16,7 +16,7 @@ from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.life import LIFE
 from runoff.records import untrusted
-from runoff.records.manifest import Example, Manifest, StoredFile
+from runoff.records.manifest import Manifest, StoredFile
 from runoff.records.protocol import Effective, Preprocess, TensorSpec, WrittenTensor
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def model(tmp_path: Path) -> StoredModel:
     for number, answer in enumerate(ANSWERS):
         (tmp_path / f"{number}.bin").write_bytes(answer.tobytes())
         name = f"photo{number}"
-        examples.append(Example(name, stored(f"{name}.jpg"), stored(f"{name}.in"), stored(f"{number}.bin"), "label"))
+        examples.append(
+            example_of(
+                name, stored(f"{name}.jpg"), stored(f"{name}.in"), StoredFile(f"{number}.bin", "", answer.nbytes)
+            )
+        )
     manifest = Manifest(
         name="net",
         source="test",

@@ -122,4 +122,6 @@ def duration_left(seconds: float | None) -> str:
     """Return the time left as text."""
     if seconds is None:
         return ""
+    if seconds < 0:
+        return "out of time, finishing the block"
     return f"about {seconds / 60:.0f} min left" if seconds >= 120 else f"about {seconds:.0f} s left"  # noqa: PLR2004

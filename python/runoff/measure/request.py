@@ -75,7 +75,7 @@ def make_request(
         model=model.model_file(case.format, case.made_from),
         inputs=tuple(items[example] for example in order or range(len(items))),
         preprocess=manifest.preprocess if image else None,
-        labels=str(model.folder / manifest.labels.path) if image else None,
+        labels=str(model.folder / manifest.labels.path) if image and manifest.labels else None,
         settings=case.settings,
         measure=probe.measure,
         outputs_dir=str(outputs_dir),

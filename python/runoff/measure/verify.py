@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runoff.measure.parity import compare_inputs, difference, read_rows, tolerance, worst
+from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
 from runoff.records.protocol import Accuracy
 from runoff.records.reason import Reason
+from runoff.records.tensors import difference, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,14 +37,13 @@ def check_result(
     """
     try:
         parity, rows = _compare(model, order, result.outputs)
-        tensors = [model.tensor(example) for example in order]
-        inputs = compare_inputs(result.tensors, tensors, model.manifest.preprocess)
+        inputs = _compare_inputs(model, order, result.tensors)
     except (OSError, ValueError, LookupError) as error:
         return [], Reason("garbage", f"outputs cannot be compared: {error}")
     every = isinstance(probe.measure, Accuracy)
     fallback = check_provider(case, result)
     due = range(len(order) if every else case.settings.batch)
-    missing = _missing(due, result.outputs)
+    missing = _missing(due, model, order, result.outputs)
     reason = fallback or missing or _disagreement(case, model, parity, rows)
     by_example = {order[place]: found for place, found in inputs.items()}
     return [{**row, **by_example.get(row["item"], {})} for row in parity], reason
@@ -76,14 +76,26 @@ def _compare(
     model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]
 ) -> tuple[Parity, list[NDArray[np.float32]]]:
     """Return the rows of `outputs`, which are read only once, and before them their comparisons."""
-    rows = read_rows(outputs, [model.reference(example) for example in order])
-    parity = [{"item": order[item], **difference(row, reference)} for item, row, reference in rows]
+    if not model.checked:
+        return [], []
+    rows = read_rows(outputs, [model.references(example) for example in order])
+    parity = [{"item": order[item], **difference(row, read(reference))} for item, row, reference in rows]
     return parity, [row for _, row, _ in rows]
 
 
-def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | None:
+def _compare_inputs(
+    model: StoredModel, order: Sequence[int], tensors: Sequence[WrittenTensor]
+) -> dict[int, dict[str, float]]:
+    preprocess = model.manifest.preprocess
+    return compare_inputs(tensors, [model.inputs(example) for example in order], preprocess) if preprocess else {}
+
+
+def _missing(
+    due: Iterable[int], model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]
+) -> Reason | None:
     """Return the reason if outputs are missing: all are due in `accuracy`, else those of the first batch."""
-    missing = sorted(set(due) - {item for tensor in outputs for item in tensor.items})
+    written = {(item, tensor.name) for tensor in outputs for item in tensor.items}
+    missing = sorted({item for item in due for name in model.references(order[item]) if (item, name) not in written})
     if not missing:
         return None
     items = ", ".join(map(str, missing))
@@ -95,7 +107,7 @@ def _missing(due: Iterable[int], outputs: Sequence[WrittenTensor]) -> Reason | N
 
 
 def _disagreement(case: Case, model: StoredModel, parity: Parity, rows: Sequence[NDArray[np.float32]]) -> Reason | None:
-    limit = tolerance(case.workload, case.settings.precision)
+    limit = tolerance(case.workload, case.settings.precision, model.manifest.tolerance)
     if worst(parity) <= limit:
         return None
     wrong, row = max(zip(parity, rows, strict=True), key=lambda pair: pair[0]["max_rel_diff"])
@@ -113,6 +125,7 @@ def _whose(model: StoredModel, requested: int, row: NDArray[np.float32], limit: 
     """Return the other example whose output `row` is; empty if there is none."""
     for example, stored in enumerate(model.manifest.examples):
         with suppress(ValueError):  # of another shape
-            if example != requested and difference(row, model.reference(example))["max_rel_diff"] <= limit:
+            references = model.references(example).values() if example != requested else ()
+            if any(difference(row, read(reference))["max_rel_diff"] <= limit for reference in references):
                 return stored.name
     return ""

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 import platform
-import shutil
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -21,15 +18,24 @@ import msgspec
 
 from runoff.models import formats, zoo
 from runoff.models.photos import PHOTOS, write_photos
-from runoff.models.store import ModelStore
+from runoff.models.store import ModelStore, new_folder
 from runoff.models.weights import build, load_weights, weights_source
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.manifest import MANIFEST, Check, Example, Manifest, read_manifest, stored_file, write_manifest
+from runoff.records.manifest import (
+    MANIFEST,
+    Check,
+    Example,
+    Manifest,
+    read_manifest,
+    stored_file,
+    stored_tensor,
+    write_manifest,
+)
 from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
 
@@ -114,27 +120,11 @@ def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Exa
         tensor.write_bytes(pixels.astype("<f4").tobytes())
         reference_path = folder / f"{photo.name}.reference.bin"
         reference_path.write_bytes(reference.astype("<f4").tobytes())
+        inputs = {formats.INPUT: stored_tensor(tensor, "float32", (1, *pixels.shape))}
+        outputs = {formats.OUTPUT: stored_tensor(reference_path, "float32", (1, *reference.shape))}
         image = stored_file(folder / f"{photo.name}.jpg")
-        examples.append(
-            Example(photo.name, image, stored_file(tensor), stored_file(reference_path), labels[reference.argmax()])
-        )
+        examples.append(Example(photo.name, inputs, outputs, image, labels[reference.argmax()]))
     return tuple(examples)
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `target`, replacing an older one, if the block succeeds."""
-    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
-    temporary.mkdir(parents=True)
-    old = target.with_name(f"{temporary.name}.old")
-    try:
-        yield temporary
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-    finally:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def is_stored(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +13,7 @@ from msgspec import Struct
 from runoff.models.zoo import ZOO, same_name
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.files import sha256_of, write_atomically
-from runoff.records.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from runoff.records.manifest import MANIFEST, Manifest, StoredFile, StoredTensor, read_manifest
 from runoff.records.protocol import Item, ModelFile, TensorFile
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class StoredModel(Struct, frozen=True):
         """Names of the formats that the model is stored in."""
         return (*self.manifest.files, *self.manifest.packages)
 
+    @property
+    def checked(self) -> bool:
+        """Whether outputs are compared: the model has references."""
+        return any(example.references for example in self.manifest.examples)
+
     def model_file(self, form: str, made_from: str = "") -> ModelFile:
         """Return the model in the format `form` for a request; the prepared file if one is `made_from` that format.
 
@@ -95,11 +102,13 @@ class StoredModel(Struct, frozen=True):
         return ModelFile(
             name=manifest.name,
             path=path,
-            format=form,
+            # of a version, such as onnx@NAME, runners know the format only
+            format=form.partition("@")[0],
             sha256=sha256,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             builder=manifest.builder if form == "pt" else None,
+            builder_folder=manifest.builder_folder if form == "pt" else None,
         )
 
     def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
@@ -121,22 +130,24 @@ class StoredModel(Struct, frozen=True):
 
     def items(self, workload: Workload) -> tuple[Item, ...]:
         """Return the examples as inputs of `workload`: the photos, or the tensors made of them."""
+        examples = self.manifest.examples
         if workload == "classify":
-            return tuple(Item(image=str(self.folder / example.image.path)) for example in self.manifest.examples)
-        (spec,) = self.manifest.inputs
-        shape = tuple(size or 1 for size in spec.shape)
-        return tuple(
-            Item(tensors={spec.name: TensorFile(str(self.tensor(index)), spec.dtype, shape)})
-            for index in range(len(self.manifest.examples))
-        )
+            return tuple(Item(image=str(self.folder / example.image.path)) for example in examples if example.image)
+        return tuple(Item(tensors=self._tensor_files(example.inputs)) for example in examples)
 
-    def tensor(self, index: int) -> Path:
-        """Return the file of the tensor of example `index`."""
-        return self.folder / self.manifest.examples[index].tensor.path
+    def inputs(self, index: int) -> dict[str, TensorFile]:
+        """Return the input tensors of example `index`, by name."""
+        return self._tensor_files(self.manifest.examples[index].inputs)
 
-    def reference(self, index: int) -> Path:
-        """Return the file of PyTorch's output for the tensor of example `index`."""
-        return self.folder / self.manifest.examples[index].reference.path
+    def references(self, index: int) -> dict[str, TensorFile]:
+        """Return the outputs that a target must compute from example `index`, by name."""
+        return self._tensor_files(self.manifest.examples[index].references)
+
+    def _tensor_files(self, stored: Mapping[str, StoredTensor]) -> dict[str, TensorFile]:
+        return {
+            name: TensorFile(str(self.folder / tensor.path), tensor.dtype, tensor.shape)
+            for name, tensor in stored.items()
+        }
 
     def check_sizes(self) -> None:
         """Check that every file exists and has its recorded size.
@@ -226,13 +237,32 @@ class ModelStore:
         return model
 
 
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target`, replacing an older one, if the block succeeds."""
+    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+    temporary.mkdir(parents=True)
+    old = target.with_name(f"{temporary.name}.old")
+    try:
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+    finally:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _files(manifest: Manifest) -> Iterator[StoredFile]:
     yield from manifest.files.values()
     for package in manifest.packages.values():
         yield from package.parts
-    yield manifest.labels
+    yield from manifest.data
+    if manifest.labels:
+        yield manifest.labels
     for example in manifest.examples:
-        yield from (example.image, example.tensor, example.reference)
+        yield from (*([example.image] if example.image else []), *example.inputs.values())
+        yield from example.references.values()
 
 
 def _hash(path: Path, before: _Hashed | None) -> _Hashed:

@@ -12,29 +12,38 @@ from runoff.records.files import sha256_of, write_atomically
 from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MANIFEST = "manifest.json"
 
 
 class StoredFile(Struct, frozen=True):
-    """A file of the model's folder. `path` is relative to it."""
+    """A file of the model. `path` is relative to the model's folder, or absolute for a user's file used in place."""
 
     path: str
     sha256: str
     bytes: int
 
 
+class StoredTensor(StoredFile, frozen=True):
+    """A file with a tensor, as ``protocol/README.md`` defines it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
 class Example(Struct, frozen=True):
-    """A photo, the tensor that Pillow and NumPy make of it, and PyTorch's output for that tensor."""
+    """Inputs of the model, and the outputs that every target must compute from them."""
 
     name: str
-    image: StoredFile
-    tensor: StoredFile
-    """float32, the model's input shape with a batch of one; raw little-endian."""
-    reference: StoredFile
-    """float32, the model's output shape with a batch of one; raw little-endian."""
-    top1: str
+    inputs: dict[str, StoredTensor]
+    """By the model's input; of a photo, the tensor that Pillow and NumPy make of it."""
+    references: dict[str, StoredTensor]
+    """By the model's output: PyTorch's, or ONNX Runtime's without optimisation. Empty if outputs are not compared."""
+    image: StoredFile | None = None
+    """A photo, for the workload `classify`."""
+    top1: str = ""
     """Label of the reference's largest output."""
 
 
@@ -46,6 +55,27 @@ class Check(Struct, frozen=True):
     max_abs_diff: float
     max_rel_diff: float
     """`max_abs_diff` divided by the largest absolute output of PyTorch."""
+
+
+class Graph(Struct, frozen=True, kw_only=True):
+    """Description of an ONNX file that a user added."""
+
+    opsets: dict[str, int]
+    """Version by domain; the domain of ONNX's own operators is ``ai.onnx``."""
+    operators: dict[str, int]
+    """Number of nodes by operator, subgraphs included."""
+    parameters: int
+    """Elements of all initializers."""
+    bytes: int
+    """Size of the file and its external data."""
+    sizes: dict[str, str]
+    """By input: shape and dtype of the examples, as in ``--input``, with the reason for each chosen size."""
+    versions: dict[str, float] = {}
+    """By version: the largest difference of its outputs, relative to the largest output."""
+    largest_output: float | None = None
+    """Largest absolute value of all references; None without numbers."""
+    not_read: dict[str, str] = {}
+    """By output: the type of those that no runner reads."""
 
 
 class Package(Struct, frozen=True, kw_only=True):
@@ -67,7 +97,7 @@ class Package(Struct, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """The description of a stored model."""
 
-    version: int = 1
+    version: int = 2
     name: str
     source: str
     """Package and function that made the network, with versions."""
@@ -75,16 +105,27 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """``seeded:0``, ``default``, ``file:NAME`` or ``pypi:PACKAGE VERSION``."""
     builder: str
     """``module:function`` of the network without weights, for the formats that hold weights only."""
+    builder_folder: str | None = None
+    """Folder of the builder's module; None for a module of runoff or of an installed package."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    preprocess: Preprocess
+    preprocess: Preprocess | None = None
+    """For the workload `classify`; None for a model that takes no images."""
     files: dict[str, StoredFile]
     """By format: ``pt`` (state dict), ``onnx``, ..."""
     packages: dict[str, Package] = {}
     """By format: ``mlpackage``, ...; see `runoff.plan.coreml_packages`. Converted when first needed."""
-    labels: StoredFile
+    data: tuple[StoredFile, ...] = ()
+    """External data of the ONNX file."""
+    labels: StoredFile | None = None
     examples: tuple[Example, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = ()
+    batches: bool = True
+    """Whether examples can be joined along the first axis."""
+    tolerance: float | None = None
+    """Largest relative difference that counts as the same output; None for the tolerance of the workload."""
+    graph: Graph | None = None
+    """Of an ONNX file that a user added."""
     made_with: dict[str, str]
     """Library versions at the time of the export."""
 
@@ -92,6 +133,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
 def stored_file(path: Path) -> StoredFile:
     """Return the entry of the file at `path` for the manifest in the same folder."""
     return StoredFile(path.name, sha256_of(path), path.stat().st_size)
+
+
+def stored_tensor(path: Path, dtype: str, shape: Iterable[int]) -> StoredTensor:
+    """Return the entry of the tensor in the file at `path` for the manifest in the same folder."""
+    return StoredTensor(path.name, sha256_of(path), path.stat().st_size, dtype, tuple(shape))
 
 
 def read_manifest(folder: Path) -> Manifest:

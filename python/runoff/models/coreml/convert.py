@@ -91,8 +91,10 @@ def _examples(model: StoredModel) -> tuple[Batch, Batch]:
     (spec,) = model.manifest.inputs
     one = (1, *(size or 1 for size in spec.shape[1:]))
     places = range(len(model.manifest.examples))
-    photos = np.concatenate([np.fromfile(model.tensor(place), "<f4").reshape(one) for place in places])
-    return photos, np.stack([np.fromfile(model.reference(place), "<f4") for place in places])
+    photos = [np.fromfile(model.inputs(place)[spec.name].path, "<f4").reshape(one) for place in places]
+    return np.concatenate(photos), np.stack(
+        [np.fromfile(model.references(place)[OUTPUT].path, "<f4") for place in places]
+    )
 
 
 def write_package(network: torch.nn.Module, kind: PackageKind, image: torch.Tensor, path: Path) -> None:
