@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from runoff import __version__
 from runoff.analysis.validity import excluded
+from runoff.environments import ensure_environments
 from runoff.measure.discovery import discover, query_tools
 from runoff.measure.energy.meters import Meters, find_meters
 from runoff.measure.execute import counted_jobs, execute
@@ -22,11 +23,12 @@ from runoff.measure.job import ExecutionContext
 from runoff.measure.machine import describe_machine, variables_that_matter
 from runoff.measure.progress import Bar
 from runoff.measure.stopping import Sampling
+from runoff.models.own.find import own_models
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.paths import shown
 from runoff.plan.announcement import announcement
-from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_verifications
+from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_model_limits, with_verifications
 from runoff.plan.suite import parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
@@ -34,13 +36,14 @@ from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
-from runoff.targets import find_targets
+from runoff.targets import find_targets, needed_environments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
 
+    from runoff.models.store import StoredModel
     from runoff.plan.suite import Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.probes.base import Probe
@@ -104,20 +107,25 @@ class _Pipeline:
     def _plan(self, probes: tuple[Probe, ...], spawner: Spawner) -> _Plan:
         """Return the cases with A/A controls, the models with their prepared files, and the targets' capabilities."""
         suite = self.suite
-        targets = find_targets(suite.names("targets"), suite.targets, self.folder)
         with self._making():
+            ensure_environments(needed_environments(suite, self.folder), self._say)
+            targets = find_targets(suite.names("targets"), suite.targets, self.folder)
             packages = _package_models(suite, targets)
-            models = ensure_models(suite.names("models"), spawner, self.console.print, packages)
+            own = own_models(suite.models, self.folder, spawner, self._say)
+            names = [name for name in suite.names("models") if name not in own]
+            models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
         discovered = discover(targets, spawner)
         if self.earlier:
             info = self.earlier.info
+            _check_unchanged(own, info)
             with self._making():
                 ready = find_again(info, models, spawner, self._say)
             return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
-        planned = with_verifications(make_plan(suite, formats, discovered), discovered, manifests)
+        possible = with_model_limits(make_plan(suite, formats, discovered), discovered, manifests)
+        planned = with_verifications(possible, discovered, manifests)
         cases = with_controls(planned, discovered, suite.suite.baselines)
         everything = with_control_targets(cases, discovered)
         with self._making():
@@ -207,6 +215,11 @@ def bench(
     return _Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console).run(results)
 
 
+def bench_text(text: str, name: str, results: Path, console: Console) -> tuple[Path, ExitCode]:
+    """Measure the suite in `text`, called `name` in messages, as `bench` does; paths start at the current folder."""
+    return _Pipeline(parse_suite(text, name), text, Path.cwd(), console).run(results)
+
+
 def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
     """Resume an interrupted run: measure what is missing in its folder.
 
@@ -226,6 +239,13 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
     with measuring(folder):
         repair(folder)
         return _Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)
+
+
+def _check_unchanged(own: Mapping[str, StoredModel], info: RunInfo) -> None:
+    """Check that the user's models are those that the run began with."""
+    for name, model in own.items():
+        if model.provenance(None)["sha256"] != info.models[name].get("sha256"):
+            raise RunoffError(f"model {name!r} was changed after the run began", "start a new run")
 
 
 def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:

@@ -12,13 +12,14 @@ import msgspec
 
 from machine import skip_because
 from runoff import paths
-from runoff.records.protocol import Result
+from runoff.models.store import ModelStore
+from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from runoff.plan.target import Target
@@ -143,3 +144,10 @@ def tensor_request(runner: Runner, models: Path, folder: Path, *names: str) -> D
     stored = [str(models / MODEL / f"{name}.tensor.bin") for name in names]
     request["inputs"] = [{"tensors": {"input": {**tensor, "path": path}}} for path in stored]
     return {**request, "settings": {"threads": 1}, "measure": {"kind": "accuracy"}}
+
+
+def stored_tensors(kind: str, models: Path, names: Iterable[str]) -> list[dict[str, TensorFile]]:
+    """Return the `inputs`, or the `references`, of the photos called `names`, each by name of the tensor."""
+    model = ModelStore(models).get(MODEL)
+    places = {example.name: place for place, example in enumerate(model.manifest.examples)}
+    return [getattr(model, kind)(places[name]) for name in names]

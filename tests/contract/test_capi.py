@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import msgspec
-from runners_under_test import MODEL, Runner, execute, golden, launch, validate
+from runners_under_test import Runner, execute, golden, launch, stored_tensors, validate
 
 from runoff.measure.parity import TOLERANCE, compare_inputs, compare_outputs, worst
 from runoff.records.protocol import Preprocess
@@ -23,9 +23,7 @@ def test_outputs_and_inputs_equal_the_reference(models: Path, tmp_path: Path) ->
     outcome = execute(CAPI, {**request, "settings": {"batch": 1}}, tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     names = [item["image"].rpartition("/")[2].removesuffix(".jpg") for item in request["inputs"]]
-    references, tensors = (
-        [models / MODEL / f"{name}.{kind}.bin" for name in names] for kind in ("reference", "tensor")
-    )
+    references, tensors = (stored_tensors(kind, models, names) for kind in ("references", "inputs"))
     rows = compare_outputs(outcome.result.outputs, references)
     assert [row["item"] for row in rows] == list(range(len(names)))
     assert worst(rows) <= TOLERANCE["classify"]

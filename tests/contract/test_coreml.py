@@ -21,6 +21,7 @@ from runners_under_test import (
     execute,
     golden,
     launch,
+    stored_tensors,
     tensor_request,
     validate,
 )
@@ -151,7 +152,7 @@ def test_every_package_computes_the_right_outputs(form: str, models: Path, folde
     request["settings"] = {"provider": "coreml", "batch": 2}
     outcome = execute(runner, on_package(request, runner, folder), tmp_path)
     effective = effective_of(outcome)
-    references = [models / MODEL / f"{name}.reference.bin" for name in names]
+    references = stored_tensors("references", models, names)
     found = worst(compare_outputs(outcome.result.outputs, references))
     assert found <= tolerance("tensor", request["settings"]["precision"])
     assert (found > 1e-5) == ("fp16" in form)

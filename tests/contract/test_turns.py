@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from runners_under_test import IMPLEMENTATIONS, MODEL, PHOTOS, TURNS, Document, Runner, golden, tensor_request, validate
+from runners_under_test import (
+    IMPLEMENTATIONS,
+    PHOTOS,
+    TURNS,
+    Document,
+    Runner,
+    golden,
+    stored_tensors,
+    tensor_request,
+    validate,
+)
 
 from runoff.measure.parity import TOLERANCE, compare_outputs, worst
 from runoff.records.protocol import Result, WrittenTensor
@@ -105,7 +115,7 @@ def assert_right(outputs: list[WrittenTensor], first: int, batch: int, models: P
     """Assert that the outputs are the model's for the batch that starts with the item `first`."""
     assert [tensor.items for tensor in outputs] == [tuple((first + row) % len(PHOTOS) for row in range(batch))]
     assert Path(outputs[0].path).name == f"logits.{first}.bin"
-    references = [models / MODEL / f"{name}.reference.bin" for name in PHOTOS]
+    references = stored_tensors("references", models, PHOTOS)
     assert worst(compare_outputs(outputs, references)) <= TOLERANCE["tensor"]
 
 

@@ -38,8 +38,10 @@ class Stored:
         self.folder, self._model = stored.folder, find_model(name)
         self.builder, self.std = self._model.builder, self._model.preprocess.std
         examples = range(len(stored.manifest.examples))
-        self.photos = np.stack([np.fromfile(stored.tensor(i), "<f4").reshape(3, 224, 224) for i in examples])
-        self.references = np.stack([np.fromfile(stored.reference(i), "<f4") for i in examples])
+        self.photos = np.stack(
+            [np.fromfile(stored.inputs(i)["input"].path, "<f4").reshape(3, 224, 224) for i in examples]
+        )
+        self.references = np.stack([np.fromfile(stored.references(i)["logits"].path, "<f4") for i in examples])
 
     def network(self, choice: str, seed: int = 0) -> torch.nn.Module:
         """Return a network with the weights of `choice`."""

@@ -61,11 +61,12 @@ def test_stored_models_are_complete_and_verified(store: ModelStore, name: str) -
         (form, batch) for form in ("pt", "onnx", "pt2") for batch in (1, 4)
     }
     assert all(check.max_rel_diff <= 1e-4 for check in manifest.checks)
+    assert manifest.labels
     assert len((model.folder / manifest.labels.path).read_text(encoding="utf-8").splitlines()) == 1000
     assert not list(model.folder.glob("*.data"))
     for index in range(8):
-        assert np.fromfile(model.tensor(index), "<f4").size == math.prod((3, 224, 224))
-        assert np.fromfile(model.reference(index), "<f4").size == 1000
+        assert np.fromfile(model.inputs(index)["input"].path, "<f4").size == math.prod((3, 224, 224))
+        assert np.fromfile(model.references(index)["logits"].path, "<f4").size == 1000
 
 
 def test_real_weights_classify_the_photos(store: ModelStore) -> None:
@@ -217,7 +218,9 @@ reference = np.fromfile(sys.argv[3], "<f4")
 print(json.dumps([float(abs(answer - reference).max() / abs(reference).max()), "torchvision" in sys.modules]))
 """
     stored = store.get(NAME)
-    difference, imported = ask(code, stored.folder / "model.pt2", stored.tensor(0), stored.reference(0))
+    difference, imported = ask(
+        code, stored.folder / "model.pt2", stored.inputs(0)["input"].path, stored.references(0)["logits"].path
+    )
     assert difference < 1e-4
     assert imported is False
 

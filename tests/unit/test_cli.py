@@ -49,7 +49,21 @@ def test_help_imports_no_heavy_library() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["bench", "run", "export", "report", "compare", "gate", "convert", "history", "selftest", "list", "doctor"],
+    [
+        "bench",
+        "run",
+        "export",
+        "report",
+        "compare",
+        "gate",
+        "convert",
+        "history",
+        "selftest",
+        "list",
+        "doctor",
+        "setup",
+        "clean",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = runoff(capsys, command, "--help")

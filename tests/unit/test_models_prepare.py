@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from orchestra import finished, manifest_of
+from orchestra import example_of, finished, manifest_of
 
 from runoff.models.prepare import ensure_models
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.processes import Spawner
 from runoff.records.errors import RunoffError
-from runoff.records.manifest import Example, Package, StoredFile, read_manifest
+from runoff.records.manifest import Package, StoredFile, read_manifest
 from runoff.records.protocol import TensorSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Program(Spawner):
         self.commands.append(argv)
         if not self.exit_code:
             manifest = read_manifest(self.model)
-            part = StoredFile("labels.txt", manifest.labels.sha256, manifest.labels.bytes)
+            part = manifest.labels
+            assert part
             package = Package(
                 path="p", sha256="0" * 64, spec_version=7, precision="fp32", inputs=(), outputs=(), parts=(part,)
             )
@@ -68,7 +69,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         outputs=(spec,),
         files={"onnx": labels},
         labels=labels,
-        examples=tuple(Example(str(place), labels, labels, labels, "daisy") for place in range(8)),
+        examples=tuple(example_of(str(place), labels, labels, labels) for place in range(8)),
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     return Program(tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from orchestra import finished, info_of, target_info
+from orchestra import example_of, finished, info_of, target_info
 
 from runoff import paths
 from runoff.measure.request import make_request
@@ -19,7 +19,7 @@ from runoff.plan.settings import resolve
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
 from runoff.records.errors import RunoffError
-from runoff.records.manifest import Example, Manifest, StoredFile
+from runoff.records.manifest import Manifest, StoredFile
 from runoff.records.protocol import Preprocess, TensorSpec
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def model(*formats: str) -> StoredModel:
             preprocess=Preprocess(3, 2, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
             files={form: StoredFile(f"model.{form}", ONNX, 1) for form in formats or ("pt", "onnx")},
             labels=file,
-            examples=(Example("china", file, file, file, "daisy"),),
+            examples=(example_of("china", file, file, file),),
             checks=(),
             made_with={},
         ),

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 import pytest
+from orchestra import example_of
 
 from runoff.models.store import ModelStore
 from runoff.records.errors import RunoffError
@@ -28,7 +29,7 @@ def put(folder: Path, name: str, content: bytes) -> StoredFile:
 def put_example(folder: Path, name: str) -> Example:
     image = put(folder, f"{name}.jpg", b"jpeg of " + name.encode())
     tensor = put(folder, f"{name}.tensor.bin", bytes(48))
-    return Example(name, image, tensor, put(folder, f"{name}.reference.bin", bytes(16)), "daisy")
+    return example_of(name, image, tensor, put(folder, f"{name}.reference.bin", bytes(16)))
 
 
 @pytest.fixture
@@ -231,6 +232,6 @@ def test_items_are_the_examples_with_absolute_paths(store: ModelStore, folder: P
     images, tensors = model.items("classify"), model.items("tensor")
     files = [item.tensors["input"] for item in tensors if item.tensors]
     assert [item.image for item in images] == [str(folder / "china.jpg"), str(folder / "flower.jpg")]
-    assert [file.path for file in files] == [str(model.tensor(0)), str(model.tensor(1))]
-    assert {(file.dtype, file.shape) for file in files} == {("float32", (1, 3, 2, 2))}
-    assert model.reference(1) == folder / "flower.reference.bin"
+    assert [file.path for file in files] == [model.inputs(0)["input"].path, model.inputs(1)["input"].path]
+    assert {(file.dtype, file.shape) for file in files} == {("float32", (1, 12))}
+    assert model.references(1)["logits"].path == str(folder / "flower.reference.bin")

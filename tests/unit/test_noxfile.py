@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import nox.registry
 import pytest
 
-from runoff import paths
+from runoff import environments, paths
+from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,10 +84,8 @@ def test_the_variable_selects_the_gpu_build(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RUNOFF_CUDA", variable)
-    install = module("requirements/install.py")
-    assert install.wants_cuda() is wanted
-    assert install.pins_of("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
-    assert install.pins_of("torch").stem == "torch"
+    assert environments._pins("ort-python").stem == ("ort-cuda" if wanted else "ort-python")
+    assert environments._pins("torch").stem == "torch"
 
 
 def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
@@ -94,37 +93,45 @@ def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
     sessions = nox.registry.get()
     installed = {*noxfile.PLAIN, "coreml", "build", "wheel"}
     assert installed <= sessions.keys()
-    assert [name for name in sorted(installed) if not (paths.root() / "requirements" / f"{name}.txt").is_file()] == []
-    install = module("requirements/install.py")
-    assert {*install.EDITABLE, *install.WITH_WHEEL, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
+    assert [name for name in sorted(installed) if not paths.requirements(name).is_file()] == []
+    assert {*environments._EDITABLE, *environments._WITH_EXTENSION, *noxfile.NEEDS} <= noxfile.PLAIN.keys()
+    assert environments.ENVIRONMENTS.keys() <= installed
 
 
 def test_an_environment_is_synced_again_only_after_its_pins_or_its_wheel_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install = module("requirements/install.py")
-    commands: list[tuple[str, ...]] = []
-    code = 0
+    """In a checkout, the environment is the one that nox has created."""
+    commands: list[list[str]] = []
+    fails = False
 
-    def uv(_: Path, *command: str) -> int:
+    def uv(_name: str, _folder: Path, command: list[str], _lock: int) -> None:
         commands.append(command)
-        return code
+        if fails:
+            raise RunoffError("failed")
 
-    monkeypatch.setattr(install, "uv", uv)
-    wheel = tmp_path / "runoff_ort-1-py3-none-any.whl"
-    wheel.write_text("first")
-    for content, expected in [("first", 2), ("first", 0), ("second", 2)]:
+    def synced(content: str) -> list[str]:
         wheel.write_text(content)
-        assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
-        assert len(commands) == expected
         commands.clear()
-    code = 1
-    wheel.write_text("third")
-    assert install.main("ort-pyo3", tmp_path, tmp_path) == 1
-    code = 0
-    wheel.write_text("second")
-    assert install.main("ort-pyo3", tmp_path, tmp_path) == 0
-    assert len(commands) == 3, "a failed sync counts as done"
+        environments.install("ort-pyo3", tmp_path / "environment", lambda _: None)
+        return [command[1] for command in commands]
+
+    monkeypatch.setattr(environments, "_uv", uv)
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path))
+    python, wheel = tmp_path / "environment" / "bin" / "python", tmp_path / "wheels" / "runoff_ort-1-py3-none-any.whl"
+    for file in (python, wheel):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert [synced(content) for content in ("first", "first", "second")] == [
+        ["sync", "install"],
+        [],
+        ["sync", "install"],
+    ]
+    fails = True
+    with pytest.raises(RunoffError):
+        synced("third")
+    fails = False
+    assert synced("second") == ["sync", "install"], "a failed sync counts as done"
 
 
 def test_pins_of_the_gpu_build_equal_those_of_pytorch() -> None:

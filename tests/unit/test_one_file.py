@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from orchestra import case_of, info_of, manifest_of, record_of
+from orchestra import case_of, example_of, info_of, manifest_of, record_of
 from rich.console import Console
 
 import runoff.bench
@@ -21,7 +21,7 @@ from runoff.models.store import StoredModel
 from runoff.probes import PROBES
 from runoff.records.errors import ExitCode
 from runoff.records.files import read_run
-from runoff.records.manifest import Example, StoredFile
+from runoff.records.manifest import StoredFile
 from runoff.records.protocol import TensorSpec
 from runoff.records.reason import Reason
 from runoff.records.schema import Run
@@ -91,7 +91,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = StoredFile("file", "ab" * 32, 1)
     (tmp_path / "file").write_bytes(b"x")
     tensor = TensorSpec("tensor", "float32", (None, 3))
-    example = Example("photo", file, file, file, "label")
+    example = example_of("photo", file, file, file)
     manifest = manifest_of(files={"onnx": file}, examples=(example,), inputs=(tensor,), outputs=(tensor,))
     net = StoredModel(tmp_path, manifest)
     monkeypatch.setattr(runoff.bench, "ensure_models", lambda *_: {"net": net})

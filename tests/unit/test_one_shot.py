@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from orchestra import HEAD, case_of, info_of, manifest_of, record_of, suite_of, target_info
+from orchestra import HEAD, case_of, example_of, info_of, manifest_of, record_of, suite_of, target_info
 
 from runoff.measure.job import ExecutionContext, Job
 from runoff.measure.one_shot import measure_one_shot
@@ -18,7 +18,7 @@ from runoff.plan.target import Target
 from runoff.probes import PROBES
 from runoff.probes.base import Tool
 from runoff.processes import Spawner
-from runoff.records.manifest import Example, StoredFile
+from runoff.records.manifest import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ printf '{"protocol": 1, "case": "net.classify.mine", "status": "ok"}' >"$4"
 def context(tmp_path: Path) -> Iterator[ExecutionContext]:
     suite, info = suite_of(HEAD), target_info("mine", computes=False)
     file = StoredFile("file", "", 0)
-    manifest = manifest_of(examples=(Example("photo", file, file, file, "label"),), files={"onnx": file})
+    manifest = manifest_of(examples=(example_of("photo", file, file, file),), files={"onnx": file})
     with Spawner(tmp_path / "log") as spawner:
         yield ExecutionContext(
             suite=suite,

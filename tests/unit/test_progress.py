@@ -56,6 +56,7 @@ def test_a_failed_case_is_excluded() -> None:
     ("seconds", "words"),
     [
         (None, ""),
+        (-5.0, "out of time, finishing the block"),
         (0.4, "about 0 s left"),
         (119, "about 119 s left"),
         (120, "about 2 min left"),

@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         writer.append(record)
     (made.folder / "gate.md").write_text("passed")
     (root / "README.md").write_text(FRAME)
+    (root / "noxfile.py").touch()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RUNOFF_ROOT", str(root))
         assert publish(made.folder) == paths.results() / "reference" / "quick"

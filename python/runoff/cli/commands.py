@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from runoff import paths
 from runoff.cli.output import print_json
+from runoff.environments import ensure_environments
 from runoff.measure.discovery import query_capabilities
 from runoff.measure.one_shot import run_process
 from runoff.measure.request import make_request
@@ -40,31 +41,46 @@ _NS_PER_MS = 1e6
 
 
 def measure(
-    suite: str | None,
+    what: str | None,
     run: Path | None,
     results: Path | None,
     precision: str | None,
     budget: str | None,
+    write_suite: Path | None,
     *,
     as_json: bool,
+    **own: Any,
 ) -> ExitCode:
-    """Measure a suite or the rest of a run, write the report, print the table and return the exit code."""
+    """Measure a suite, a model or the rest of a run; write the report, print the table and return the exit code.
+
+    `own` has the options for a model, by the fields of `runoff.plan.own_suite.OwnOptions`.
+    """
     from rich.console import Console
 
-    from runoff.bench import bench, resume
+    from runoff.bench import bench, bench_text, resume
+    from runoff.plan.own_suite import OwnOptions, is_model, own_suite
     from runoff.plan.suite import find_suite
 
-    if run and (suite or precision or budget):
+    if run and (what or precision or budget):
         raise RunoffError(
             "--resume cannot be combined with SUITE, --precision or --time",
             "a resumed run keeps its suite and options",
         )
-    console = Console(stderr=as_json)
-    if run:
+    options, console = OwnOptions(**own, precision=precision, time=budget), Console(stderr=as_json)
+    results = results or paths.results()
+    if what and is_model(what):
+        text = own_suite(what, options)
+        if write_suite:
+            write_suite.write_text(text, encoding="utf-8")
+        folder, code = bench_text(text, f"the options for {what}", results, console)
+    elif write_suite or options != OwnOptions(precision=precision, time=budget):
+        raise RunoffError(
+            "options for a model were given, but no model", "pass an ONNX file; settings of a suite are in its file"
+        )
+    elif run:
         folder, code = resume(run, console)
     else:
-        path, results = find_suite(suite or "quick"), results or paths.results()
-        folder, code = bench(path, results, console, precision=precision, time=budget)
+        folder, code = bench(find_suite(what or "quick"), results, console, precision=precision, time=budget)
     finish(folder, as_json=as_json)
     if code == ExitCode.NOTHING_RUNS_HERE:
         raise _nothing_ran(folder)
@@ -123,6 +139,7 @@ def _nothing_ran(folder: Path) -> RunoffError:
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
     """Run one case once and print its output."""
     settings = resolve(parse_assignments(assignments))
+    ensure_environments(find_targets([target], {}, Path())[target].environments, _say)
     targets = find_targets([target], {}, Path())
     if image and not image.is_file():
         raise RunoffError(f"--image {image}: no such file")

@@ -48,15 +48,22 @@ def _models() -> Rows:
 
     store = ModelStore(paths.models())
     stored = set(store.names())
+    added = stored - {model.name for model in ZOO}
     return [
-        {
-            "model": model.name,
-            "stored": f"yes, weights {store.get(model.name).manifest.weights}"
-            if model.name in stored
-            else "no (exported when needed)",
-            "description": model.description,
-        }
-        for model in ZOO
+        *(
+            {"model": name, "stored": "yes, added by you", "description": store.get(name).manifest.source}
+            for name in sorted(added)
+        ),
+        *(
+            {
+                "model": model.name,
+                "stored": f"yes, weights {store.get(model.name).manifest.weights}"
+                if model.name in stored
+                else "no (exported when needed)",
+                "description": model.description,
+            }
+            for model in ZOO
+        ),
     ]
 
 

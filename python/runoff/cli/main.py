@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_TEXT = click.Path(dir_okay=False)
+"""A file whose path becomes part of a suite."""
 
 
 def _json(what: str = "") -> Callable[..., Any]:
@@ -44,13 +46,16 @@ def cli() -> None:
 @cli.command(
     epilog=_examples(
         "runoff bench",
+        "runoff bench model.onnx",
+        "runoff bench model.onnx --input ids=1,128 --inputs examples.npz --threads 1,all",
+        "runoff bench my_package.net:make --example my_package.net:example_inputs",
         "runoff bench seeds",
         "runoff bench my-suite.toml --results /data/runs",
         "runoff bench my-suite.toml --precision 2% --time 10m",
         "runoff bench --resume results/quick-20261122-101500",
     )
 )
-@click.argument("suite", required=False)
+@click.argument("what", metavar="[SUITE | MODEL]", required=False)
 @click.option("--resume", "run", type=_FOLDER, help="Resume the interrupted run in this folder.")
 @click.option("--results", type=_FOLDER, help="Folder that the run is written to.  [default: results]")
 @click.option(
@@ -66,9 +71,42 @@ def cli() -> None:
     metavar="10m",
     help="Time budget; sampling stops earlier if --precision is reached.",
 )
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=1,128", help="MODEL: shape of an input; can be repeated."
+)
+@click.option(
+    "--inputs",
+    "examples",
+    multiple=True,
+    metavar="FILE",
+    help="MODEL: .npz with an array per input; can be repeated.  [default: generated inputs]",
+)
+@click.option(
+    "--preprocess",
+    type=_FILE,
+    help="MODEL: TOML file with resize, crop, interpolation, mean, std; --inputs are images.",
+)
+@click.option("--labels", type=_TEXT, help="MODEL: file with a label per line, with --preprocess.")
+@click.option("--example", metavar="MODULE:FUNCTION", help="PyTorch MODEL: returns the network's inputs.")
+@click.option("--onnx", type=_TEXT, help="PyTorch MODEL: its ONNX file.  [default: it is exported]")
+@click.option("--python", type=_TEXT, help="PyTorch MODEL: interpreter with its packages.  [default: runoff's]")
+@click.option("--targets", default="", metavar="A,B", help="MODEL: what to compare.  [default: all that may take it]")
+@click.option("--threads", default="1", show_default=True, metavar="1,all", help="MODEL: numbers of threads.")
+@click.option("--batch", default="1", show_default=True, metavar="1,8", help="MODEL: batch sizes.")
+@click.option("--profile", default="default,cold", show_default=True, metavar="A,B", help="MODEL: settings profiles.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, min_open=True),
+    help="MODEL: difference of outputs, relative to the largest.",
+)
+@click.option("--no-compare", "compare", flag_value=False, default=True, help="MODEL: do not compare outputs.")
+@click.option("--write-suite", type=_FILE, help="MODEL: also write the suite that is measured to this file.")
 @_json("the table as ")
 def bench(**options: Any) -> None:
-    """Measure a suite: a name (quick, seeds) or a TOML file; by default, quick."""
+    """Measure a suite (quick, seeds, or a TOML file; by default, quick), or your own MODEL.
+
+    MODEL is an ONNX file, or module:function that returns a network in PyTorch.
+    """
     from runoff.cli.commands import measure
 
     sys.exit(measure(**options))
@@ -118,6 +156,21 @@ def export(**options: Any) -> None:
     export_models(**options)
 
 
+@cli.command(epilog=_examples("runoff add model.onnx --name detector", "runoff add model.onnx --input ids=1,128"))
+@click.argument("path", metavar="MODEL", type=_FILE)
+@click.option("--name", help="Name in suites.  [default: the file's]")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=1,128", help="Shape of an input; can be repeated.")
+@click.option("--inputs", "examples", multiple=True, metavar="FILE", help=".npz with an array per input.")
+@click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="Difference of outputs that is allowed.")
+@click.option("--no-compare", "compare", flag_value=False, default=True, help="Do not compare outputs.")
+@click.option("--force", is_flag=True, help="Replace a model of this name.")
+def add(**options: Any) -> None:
+    """Copy an ONNX model to the store, for suites: models = ["detector"]."""
+    from runoff.cli.own import add_model
+
+    add_model(**options)
+
+
 @cli.command(epilog=_examples("runoff report results/quick-20261122-101500"))
 @click.argument("folder", type=_FOLDER)
 @_json("the table as ")
@@ -133,6 +186,7 @@ def report(folder: Path, *, as_json: bool) -> None:
         "runoff compare ort-python ort-rust",
         "runoff compare results/before results/after --out comparison",
         "runoff compare before.json after.json",
+        "runoff compare detector-v1.onnx detector-v2.onnx",
     )
 )
 @click.argument("first", metavar="A")
@@ -143,16 +197,24 @@ def report(folder: Path, *, as_json: bool) -> None:
 @click.option("--raw", is_flag=True, help="Compare raw values, not ratios.")
 @_different_machines("Also compare runs of different machines.")
 @click.option("--out", type=_FOLDER, help="Write Markdown, JSON and a plot into this folder.")
+@click.option("--target", default="ort-python", show_default=True, help="ONNX files: the target that runs both.")
+@click.option("--time", "budget", metavar="5m", help="ONNX files: time budget.  [default: 5m]")
+@click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="ONNX files: difference that is allowed.")
 @_json("the table as ")
-def compare(**options: Any) -> None:
-    """Compare two runs (folders, or files of runoff, hyperfine and pyperf), or two targets of one run.
+def compare(first: str, second: str, **options: Any) -> None:
+    """Compare two runs (folders, or files of runoff, hyperfine and pyperf), two targets of one run, or two ONNX files.
 
     Ratios to the baseline are compared if both runs have the same, unchanged baseline: a slowdown of an entire run
-    cancels out.
+    cancels out. Two ONNX files are measured, interleaved, on the inputs of the first.
     """
     from runoff.cli import compare as commands
+    from runoff.cli.own import compare_models
+    from runoff.plan.own_suite import is_model
 
-    commands.compare(**options)
+    own = {name: options.pop(name) for name in ("target", "budget", "tolerance")}
+    if is_model(first) and is_model(second):
+        sys.exit(compare_models(first, second, **own, as_json=options["as_json"]))
+    commands.compare(first, second, **options)
 
 
 @cli.command(
@@ -289,6 +351,27 @@ def selftest(**options: Any) -> None:
     from runoff.cli.selftest import selftest as run_selftest
 
     sys.exit(run_selftest(**options))
+
+
+@cli.command(epilog=_examples("runoff setup", "runoff setup torch", "runoff setup ort-python hyperfine"))
+@click.argument("targets", nargs=-1)
+def setup(targets: tuple[str, ...]) -> None:
+    """Install the environments of TARGETS ahead; by default, of all that need no gigabytes.
+
+    bench and run also install what they need. PyTorch and the export of models are only installed by name.
+    """
+    from runoff.cli.setup import setup as make
+
+    make(targets)
+
+
+@cli.command(epilog=_examples("runoff clean", "runoff clean --all"))
+@click.option("--all", "everything", is_flag=True, help="Also remove exported models.")
+def clean(*, everything: bool) -> None:
+    """Remove environments, downloaded packages and prepared models; results stay."""
+    from runoff.cli.setup import clean as remove
+
+    remove(everything=everything)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

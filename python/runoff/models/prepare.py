@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runoff import paths
+from runoff.environments import setup_command
 from runoff.models.store import ModelStore, StoredModel
 from runoff.models.zoo import find_model, same_name
 from runoff.plan.coreml_packages import PACKAGES
@@ -84,7 +85,11 @@ def export_model(name: str, spawner: Spawner, *options: str) -> None:
     """
     python = paths.environments() / "export" / "bin" / "python"
     if not python.exists():
-        raise RunoffError(f"export environment not found: {python}", "run: nox -s export", ExitCode.NOTHING_RUNS_HERE)
+        raise RunoffError(
+            f"export environment not found: {python}",
+            f"run: {setup_command('export')} (PyTorch, 6 GB)",
+            ExitCode.NOTHING_RUNS_HERE,
+        )
     argv = (str(python), "-P", "-m", "runoff.models.export", name, "--store", str(paths.models()), *options)
     env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
     finished = spawner.run(argv, env, _TIMEOUT_S)

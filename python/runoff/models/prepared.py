@@ -116,14 +116,19 @@ def find_again(
 
 def _wants_prepared(case: Case, target_info: TargetInfo) -> bool:
     """Return whether the case uses a prepared file if it can be made."""
-    preparer, can = _PREPARERS.get(case.format), target_info.capabilities
+    preparer, can = _PREPARERS.get(_kind(case.format)), target_info.capabilities
     reads = (
         can is not None
         and preparer is not None
         and preparer.format in can.formats
-        and target_info.target.format is None
+        and (target_info.target.format is None or "@" in case.format)
     )
     return reads and case.skipped is None and case.settings.prepared is True
+
+
+def _kind(form: str) -> str:
+    """Return the format of a model's file; that of a version is ``onnx@NAME``."""
+    return form.partition("@")[0]
 
 
 def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
@@ -148,7 +153,7 @@ def prepare_file(
 
     `say` announces a file that is made.
     """
-    preparer, stored = _PREPARERS[source], model.model_file(source)
+    preparer, stored = _PREPARERS[_kind(source)], model.model_file(source)
     target = preparer.target()
     if target.missing:
         return target.missing

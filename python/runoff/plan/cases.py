@@ -87,6 +87,27 @@ def plan_case(
     )
 
 
+def with_model_limits(
+    cases: Iterable[Case], targets: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
+) -> tuple[Case, ...]:
+    """Return `cases`, with the reason for those that a user's model cannot take part in."""
+
+    def limited(case: Case) -> Case:
+        manifest, target = manifests[case.model], targets[case.target].target
+        reason = None
+        if manifest.graph and not manifest.builder and (target.packages or target.format in ("pt", "pt2")):
+            # whatever else is missing, it would not help
+            reason = Reason("network", f"{case.target} needs a network in PyTorch; the model is an ONNX file")
+            return msgspec.structs.replace(case, skipped=reason)
+        if case.workload == "classify" and manifest.preprocess is None:
+            reason = Reason("workload", f"the model {case.model!r} has no images", 'set workloads = ["tensor"]')
+        elif case.settings.batch > 1 and not manifest.batches:
+            reason = Reason("batch", f"examples of the model {case.model!r} cannot be joined to batches")
+        return case if case.skipped or reason is None else msgspec.structs.replace(case, skipped=reason)
+
+    return tuple(map(limited, cases))
+
+
 def with_verifications(
     cases: Iterable[Case], targets: Mapping[str, TargetInfo], manifests: Mapping[str, Manifest]
 ) -> tuple[Case, ...]:
@@ -94,7 +115,7 @@ def with_verifications(
     made = []
     for case in cases:
         reason = case.skipped
-        if reason and targets[case.target].target.packages:
+        if reason and targets[case.target].target.packages and reason.kind != "network":
             verification = verified(manifests[case.model], case.format) or "the store has no package for it"
             reason = Reason(reason.kind, f"{verification}; {reason.message}", reason.hint)
         made.append(msgspec.structs.replace(case, skipped=reason))

@@ -18,7 +18,7 @@ from runoff.probes import PROBES
 from runoff.probes.energy import EnergyOptions
 from runoff.probes.latency import LatencyOptions
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.protocol import Positive, Settings, Workload
+from runoff.records.protocol import Positive, Preprocess, Settings, Workload
 
 DEFAULT_BASELINES = ("torch", "ort-python")
 
@@ -93,6 +93,34 @@ class CustomTarget(_Table, frozen=True, kw_only=True):
     """Built-in target that provides the environment: its variables, and its interpreter for the command ``python``."""
 
 
+class OwnModel(_Table, frozen=True, kw_only=True):
+    """``[models.NAME]``: the user's own model."""
+
+    path: str = ""
+    """An ONNX file; a relative path starts at the suite's folder. With a `factory`, it is exported if it is missing."""
+    factory: str | None = None
+    """``module:function`` that returns the network in PyTorch."""
+    example: str | None = None
+    """``module:function`` that returns a tensor, or a tuple of the network's inputs. It is called eight times."""
+    python: str | None = None
+    """Interpreter with PyTorch and the factory's module; by default, those of runoff."""
+    inputs: dict[str, str] = {}
+    """By input: its shape, and optionally its dtype, as in ``1,128:int64``. Sizes of free dimensions are guessed."""
+    examples: tuple[str, ...] = ()
+    """``.npz`` files with an array per input, or ``.npy`` files for a model with one input; images with `preprocess`.
+    By default, inputs are generated."""
+    preprocess: Preprocess | None = None
+    """From an image to the model's input, for the workload `classify`."""
+    labels: str | None = None
+    """Text file with the label of each class on a line."""
+    compare: bool = True
+    """Whether outputs are compared; false for a model whose outputs are random."""
+    tolerance: Annotated[float, Meta(gt=0)] | None = None
+    """Largest difference of outputs, relative to the largest output; by default, derived from the model."""
+    versions: dict[Name, str] = {}
+    """Other ONNX files with the same inputs and outputs. The target ``ort-python@NAME`` runs the version NAME."""
+
+
 class Suite(_Table, frozen=True, kw_only=True):
     """A complete suite file."""
 
@@ -100,6 +128,7 @@ class Suite(_Table, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     measure: Measure = Measure()
     targets: dict[Name, CustomTarget] = {}
+    models: dict[Name, OwnModel] = {}
     group: tuple[Group, ...] = ()
 
     @property
@@ -173,12 +202,22 @@ def parse_suite(text: str, name: str) -> Suite:
     for group in suite.groups:
         _check_complete(group, name)
         _check_settings(group.settings, name)
+    for model, own in suite.models.items():
+        _check_own(own, f"{name}: [models.{model}]")
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
     _check_stopping_rule(suite.measure, name)
     targets = [target for group in suite.groups for target in group.targets or ()]
     if suite.suite.baselines != DEFAULT_BASELINES:
         _check_names(suite.suite.baselines, targets, f"{name}: [suite] baseline")
     return suite
+
+
+def _check_own(own: OwnModel, where: str) -> None:
+    if not own.path and not own.factory:
+        raise RunoffError(f"{where} has no path", 'add for example: path = "model.onnx"')
+    if bool(own.factory) != bool(own.example):
+        missing = "example" if own.factory else "factory"
+        raise RunoffError(f"{where} has no {missing}", 'add for example: example = "package.net:example_inputs"')
 
 
 def _check_stopping_rule(measure: Measure, name: str) -> None:
@@ -227,6 +266,7 @@ _TABLES = {
     "measure.energy": EnergyOptions,
     "group": Group,
     "targets": CustomTarget,
+    "models": OwnModel,
 }
 
 

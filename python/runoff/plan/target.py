@@ -29,6 +29,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """The only model format to use, for runners that read several."""
     packages: bool = False
     """Whether it reads CoreML packages, which are converted when a target first needs them."""
+    environments: tuple[str, ...] = ()
+    """Names of the environments that it needs."""
     missing: Reason | None = None
     """Reason why it cannot be started on this machine."""
 

@@ -36,7 +36,8 @@ STABILITY = (
     "docs/stability-and-fairness.md."
 )
 ACCURACY = (
-    "Outputs of each case compared with PyTorch's, which were stored with the model; the worst item counts. "
+    "Outputs of each case compared with the references that were stored with the model: PyTorch's, or for an ONNX file "
+    "those of ONNX Runtime without optimisation. The worst item counts. "
     "`max_rel_diff` is the largest difference divided by the largest output; `input_...` are differences of the input "
     "tensor in steps of 1/255; `top1_agrees` is the share of items with the same top class."
 )

@@ -1,0 +1,204 @@
+"""The user's models as stored models; each is described once, by a program in the environment ``inspect``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff import paths
+from runoff.environments import ensure_environments, setup_command
+from runoff.models.store import StoredModel
+from runoff.processes import describe_exit
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.manifest import MANIFEST, Manifest, read_manifest
+from runoff.records.tensors import SMALLEST_SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from runoff.plan.suite import OwnModel
+    from runoff.processes import Spawner
+
+    Say = Callable[[str], None]
+
+ENVIRONMENT = "inspect"
+_EXPORT = Path(__file__).with_name("export_torch.py")
+_TIMEOUT_S = 1800.0
+_LARGE = 10**6
+_MOST_OPERATORS = 8
+_VERSION = "1"
+"""Of the description: a change describes every model again."""
+
+
+class _Failure(msgspec.Struct):
+    """The output of the program if it fails."""
+
+    message: str
+    hint: str
+
+
+def own_models(models: Mapping[str, OwnModel], folder: Path, spawner: Spawner, say: Say) -> dict[str, StoredModel]:
+    """Return the user's models of a suite in `folder`, by name; see `own_model`."""
+    return {name: own_model(name, own, folder, spawner, say) for name, own in models.items()}
+
+
+def own_model(name: str, own: OwnModel, folder: Path, spawner: Spawner, say: Say) -> StoredModel:
+    """Return the user's model `own`, called `name` in the suite in `folder`; `say` prints what runoff understood of it.
+
+    Raises
+    ------
+    RunoffError
+        If a file is missing, or the model cannot be measured.
+    """
+    located = absolute(own, folder)
+    place = paths.own_models() / f"{name}-{_key(name, located)}"
+    model = _described(place, located)
+    if model is None:
+        say(f"reading {own.path or own.factory}")
+        describe(name, located, folder.absolute(), place, spawner, say)
+        model = StoredModel(place, read_manifest(place))
+    for line in summary(model.manifest):
+        say(line)
+    return model
+
+
+def describe(
+    name: str, own: OwnModel, folder: Path, place: Path, spawner: Spawner, say: Say, *, copy: bool = False
+) -> None:
+    """Write the folder `place` of a user's model, whose paths are absolute; `copy` also copies its files there.
+
+    Modules of the user's code are found in `folder`.
+
+    Raises
+    ------
+    RunoffError
+        Without the environment, or if the model cannot be measured.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        request, exported = Path(scratch) / "request.json", Path(scratch)
+        if own.factory:
+            torch = {"folder": str(folder), "factory": own.factory, "example": own.example, "onnx": not own.path}
+            request.write_bytes(msgspec.json.encode(torch))
+            python = Path(own.python) if own.python else _python("export", say)
+            _run(python, (str(_EXPORT), str(request), scratch), spawner, f"the export of {own.factory}")
+        wanted = {"name": name, "model": own, "copy": copy, "folder": str(folder), "exported": str(exported)}
+        request.write_bytes(msgspec.json.encode(wanted))
+        arguments = ("-m", "runoff.models.own.add", str(request), str(place))
+        _run(_python(ENVIRONMENT, say), arguments, spawner, f"reading {own.path or own.factory}")
+
+
+def _python(environment: str, say: Say) -> Path:
+    ensure_environments([environment], say)
+    python = paths.environments() / environment / "bin" / "python"
+    if not python.exists():
+        raise RunoffError(
+            f"environment not found: {python}", f"run: {setup_command(environment)}", ExitCode.NOTHING_RUNS_HERE
+        )
+    return python
+
+
+def _run(python: Path, arguments: Sequence[str], spawner: Spawner, what: str) -> None:
+    """Run a program that prints its failure as JSON."""
+    env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
+    try:
+        finished = spawner.run((str(python), "-P", *arguments), env, _TIMEOUT_S)
+    except OSError as error:
+        raise RunoffError(f"{python}: {error.strerror}", "pass an interpreter: --python PATH") from error
+    if finished.exit_code == 0:
+        return
+    try:
+        failure = msgspec.json.decode(finished.stdout, type=_Failure)
+    except msgspec.DecodeError:
+        raise RunoffError(f"{what} {describe_exit(finished)}", "check the file with onnx.checker") from None
+    raise RunoffError(failure.message, failure.hint)
+
+
+def absolute(own: OwnModel, folder: Path) -> OwnModel:
+    """Return `own` with absolute paths; relative ones start at `folder`.
+
+    Raises
+    ------
+    RunoffError
+        If a file is missing.
+    """
+
+    def found_at(path: str) -> str:
+        found = (folder / Path(path).expanduser()).absolute()
+        if not found.is_file():
+            raise RunoffError(f"{path}: no such file", f"a relative path starts at {folder.absolute()}")
+        return str(found)
+
+    return msgspec.structs.replace(
+        own,
+        path=found_at(own.path) if own.path else "",
+        examples=tuple(map(found_at, own.examples)),
+        labels=found_at(own.labels) if own.labels else None,
+        versions={name: found_at(path) for name, path in own.versions.items()},
+    )
+
+
+def summary(manifest: Manifest) -> Iterator[str]:
+    """Yield lines with what runoff understood of a user's model, and the flags that change it."""
+    graph = manifest.graph
+    if graph is None:
+        return
+    opsets = ", ".join(f"{domain} {version}" for domain, version in graph.opsets.items())
+    yield (
+        f"{manifest.name}: {manifest.source}, {graph.bytes / _LARGE:,.1f} MB, {graph.parameters:,} parameters, "
+        f"opset {opsets}"
+    )
+    operators = [f"{count} {name}" for name, count in graph.operators.items()]
+    rest = f" and {len(operators) - _MOST_OPERATORS} more" if len(operators) > _MOST_OPERATORS else ""
+    yield f"  operators: {', '.join(operators[:_MOST_OPERATORS])}{rest}"
+    for name, text in graph.sizes.items():
+        size, _, reason = text.partition("  ")
+        change = f"; {reason}; to change it: --input {name}={size.partition(':')[0]}" if reason else ""
+        yield f"  input {name}: {size}{change}"
+    for spec in manifest.outputs:
+        shape = ",".join("?" if size is None else str(size) for size in spec.shape)
+        yield f"  output {spec.name}: {shape or 'scalar'}:{spec.dtype}"
+    for name, kind in graph.not_read.items():
+        yield f"  output {name}: {kind}, which is neither read nor compared"
+    yield _references(manifest)
+    if graph.largest_output is not None and graph.largest_output < SMALLEST_SCALE:
+        largest = f"outputs are at most {graph.largest_output:.1g}"
+        yield f"  {largest}: the examples tell the model nothing; pass real ones with --inputs FILE.npz"
+    for name, difference in graph.versions.items():
+        differs = manifest.tolerance is not None and difference > manifest.tolerance
+        consequence = f": its speed is not compared; to allow it: --tolerance {difference * 1.1:.1g}" if differs else ""
+        yield f"  {name}: outputs differ from those of {manifest.name} by {difference:.2g} of the largest{consequence}"
+
+
+def _references(manifest: Manifest) -> str:
+    count, batches = len(manifest.examples), "" if manifest.batches else "; batches of 1 only"
+    if manifest.tolerance is None:
+        return f"  {count} examples; outputs are not compared{batches}"
+    source = "PyTorch" if manifest.builder else "ONNX Runtime without optimisation"
+    limit = f"within {manifest.tolerance:.2g} of the largest value"
+    return f"  {count} examples; outputs must agree with {source} {limit}{batches}"
+
+
+def _key(name: str, own: OwnModel) -> str:
+    """Return a digest of everything that the description depends on; files count by size and time of change."""
+    files = [path for path in (own.path, *own.examples, *own.versions.values()) if path]
+    stamps = [(status.st_size, status.st_mtime_ns) for status in (Path(path).stat() for path in files)]
+    return hashlib.sha256(msgspec.json.encode((_VERSION, name, own, stamps))).hexdigest()[:16]
+
+
+def _described(place: Path, own: OwnModel) -> StoredModel | None:
+    """Return the model that was described in `place`, unless it is missing or its files changed since."""
+    # the user's code may have changed in any module
+    if own.factory or not (place / MANIFEST).is_file():
+        return None
+    try:
+        model = StoredModel(place, read_manifest(place))
+        model.verify()
+    except RunoffError:
+        return None
+    return model

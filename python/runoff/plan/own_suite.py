@@ -1,0 +1,218 @@
+"""The suite that measures a user's model: what ``runoff bench MODEL`` runs and ``--write-suite`` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from runoff import paths
+from runoff.records.errors import RunoffError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+TARGETS = ("ort-python", "ort-rust", "ort-pyo3", "torch", "coreml")
+_PROBES = ("accuracy", "process", "life", "latency", "memory")
+_TIME, _PRECISION = "3m", "2%"
+# two versions of a model differ by less than two runtimes
+_VERSION_PROBES = ("accuracy", "process", "latency", "memory")
+_VERSION_TIME, _VERSION_PRECISION = "5m", "0.5%"
+
+
+class OwnOptions(Struct, frozen=True, kw_only=True):
+    """The options of ``runoff bench MODEL``, as on the command line."""
+
+    inputs: tuple[str, ...] = ()
+    """``NAME=1,128:int64``."""
+    examples: tuple[str, ...] = ()
+    threads: str = "1"
+    batch: str = "1"
+    profile: str = "default,cold"
+    targets: str = ""
+    precision: str | None = None
+    time: str | None = None
+    compare: bool = True
+    tolerance: float | None = None
+    version: str | None = None
+    """Another version of the model, to compare with."""
+    example: str | None = None
+    """``module:function`` that returns the inputs of a network in PyTorch."""
+    preprocess: str | None = None
+    """TOML file with the fields of `runoff.records.protocol.Preprocess`."""
+    labels: str | None = None
+    onnx: str | None = None
+    """ONNX file of this network; by default, it is exported."""
+    python: str | None = None
+    """Interpreter with PyTorch and the user's module."""
+
+
+def is_model(text: str) -> bool:
+    """Return whether the argument of ``runoff bench`` is a model, not a suite."""
+    return text.lower().endswith(".onnx") or _FACTORY.match(text) is not None
+
+
+def model_name(path: str) -> str:
+    """Return a name for the model in the file `path`, or of a factory, usable in file names."""
+    if _FACTORY.match(path):
+        path = path.partition(":")[0].rpartition(".")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).strip("-._") or "model"
+
+
+def own_suite(path: str, options: OwnOptions) -> str:
+    """Return the text of the suite for the model in the file `path`; relative paths start at the current folder.
+
+    Raises
+    ------
+    RunoffError
+        If an option cannot be read.
+    """
+    name, own, sets = model_name(path), _model(path, options), input_sets(options.inputs)
+    targets = _list(options.targets) or list(TARGETS)
+    if options.version:
+        targets += [f"{target}@{model_name(options.version)}" for target in targets]
+    models = {_sized(name, inputs, sets): inputs for inputs in sets}
+    tables: dict[str, dict[str, Any]] = {
+        "suite": {
+            "name": name,
+            "description": f"{Path(path).name}, the user's own model",
+            "models": list(models),
+            "targets": targets,
+            "workloads": ["classify" if options.preprocess else "tensor"],
+            "probes": list(_VERSION_PROBES if options.version else _PROBES),
+            "baselines": _baselines(targets, network="factory" in own),
+        },
+        "settings": {
+            "threads": _numbers("threads", options.threads, "all"),
+            "batch": _numbers("batch", options.batch),
+            "profile": _list(options.profile),
+        },
+        **_measure(options),
+    }
+    for model, inputs in models.items():
+        tables[f"models.{json.dumps(model)}"] = {**own, **({"inputs": inputs} if inputs else {})}
+    if options.python:
+        runners = paths.runners()
+        command = [own["python"], "-P", str(runners / "torch_runner.py")]
+        tables["targets.torch"] = {"command": command, "env": {"PYTHONPATH": str(runners.parent)}}
+    lines = [f"# Written by: runoff bench {path}"]
+    for title, table in tables.items():
+        lines += ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _measure(options: OwnOptions) -> dict[str, dict[str, Any]]:
+    """Return the tables of the measurement."""
+    precision, time = (_VERSION_PRECISION, _VERSION_TIME) if options.version else (_PRECISION, _TIME)
+    tables: dict[str, dict[str, Any]] = {
+        "measure": {"precision": options.precision or precision, "time": options.time or time}
+    }
+    if options.version:
+        # processes of one program then differ less for their whole life
+        tables["measure.latency"] = {"huge_pages": True}
+    return tables
+
+
+def _baselines(targets: Sequence[str], *, network: bool) -> list[str]:
+    """Return the targets that others are compared with; PyTorch only if the model is a `network` in PyTorch."""
+    usual = ["torch", "ort-python"] if network else ["ort-python"]
+    return [name for name in usual if name in targets] or [targets[0]]
+
+
+def _sized(name: str, inputs: dict[str, str], sets: Sequence[dict[str, str]]) -> str:
+    """Return the name of the model with these inputs; with several sets, the sizes that differ are part of it."""
+    different = [shape for key, shape in inputs.items() if any(other[key] != shape for other in sets)]
+    return "-".join((name, *(shape.partition(":")[0].replace(",", "x") for shape in different)))
+
+
+def _model(path: str, options: OwnOptions) -> dict[str, Any]:
+    """Return the table of the model: an ONNX file, or a factory with its example."""
+    network = _FACTORY.match(path) is not None
+    if network and options.example is None:
+        raise RunoffError(f"{path} needs an example of its inputs", "add: --example module:function")
+    if not network and (options.example or options.onnx or options.python):
+        raise RunoffError(
+            f"--example, --onnx and --python are for a network in PyTorch; {path} is a file", "remove the option"
+        )
+    table = {
+        "path": _absolute(options.onnx if network else path),
+        "factory": path if network else None,
+        "example": options.example,
+        "python": _absolute(options.python),
+        "examples": [_absolute(file) for file in options.examples],
+        "preprocess": _read_preprocess(options.preprocess) if options.preprocess else None,
+        "labels": _absolute(options.labels),
+        "tolerance": options.tolerance,
+        "versions": {model_name(options.version): _absolute(options.version)} if options.version else None,
+        **({} if options.compare else {"compare": False}),
+    }
+    return {key: value for key, value in table.items() if value or value is False}
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).expanduser().absolute()) if path else None
+
+
+def input_sets(texts: Iterable[str]) -> list[dict[str, str]]:
+    """Return the shapes in ``NAME=1,128:int64``, as text by input; an input that is named again begins another set.
+
+    Raises
+    ------
+    RunoffError
+        If a text has no shape, or two inputs have different numbers of shapes.
+    """
+    shapes: dict[str, list[str]] = {}
+    for text in texts:
+        name, shape = _input(text)
+        shapes.setdefault(name, []).append(shape)
+    count = max(map(len, shapes.values()), default=1)
+    for name, given in shapes.items():
+        if len(given) not in (1, count):
+            raise RunoffError(
+                f"--input {name} has {len(given)} shapes, another input has {count}",
+                "give each input one shape, or the same number",
+            )
+    return [{name: given[place % len(given)] for name, given in shapes.items()} for place in range(count)]
+
+
+def _input(text: str) -> tuple[str, str]:
+    name, equals, shape = text.rpartition("=")
+    if not equals:
+        raise RunoffError(f"--input {text}: no shape", "write it as --input NAME=1,128 or NAME=1,128:int64")
+    return name, shape
+
+
+def _read_preprocess(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunoffError(
+            f"--preprocess {path}: not readable as TOML: {error}", "fields: resize, crop, interpolation, mean, std"
+        ) from error
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str, *words: str) -> list[int | str]:
+    found: list[int | str] = []
+    for word in _list(text):
+        if word not in words and not word.isdecimal():
+            raise RunoffError(f"--{option} {text}: {word!r} is not a number", f"write it as --{option} 1,2")
+        found.append(word if word in words else int(word))
+    if not found:
+        raise RunoffError(f"--{option}: no value", f"write it as --{option} 1,2")
+    return found
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 (what a suite holds)
+    """Return a value in TOML, whose strings, numbers, booleans and lists are those of JSON."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,60 @@
+"""Small ONNX models for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+Value = tuple[str, int, Any]
+"""Name, element type and shape."""
+
+
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value | onnx.ValueInfoProto],
+    weights: Mapping[str, Any] = {},
+    opset: int = 17,
+    domains: Sequence[str] = (),
+    **options: Any,
+) -> Path:
+    """Save a model of the nodes at `path`, and return it."""
+    initializers = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) if isinstance(value, tuple) else value for value in outputs],
+        initializers,
+    )
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 2) for domain in domains)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path, **options)
+    return path
+
+
+def linear(path: Path, scale: float = 1.0) -> Path:
+    """Save a model with the input ``x``, float32 [batch, 4], and the output ``y``, float32 [batch, 3]."""
+    weights = np.arange(12, dtype=np.float32).reshape(4, 3) * np.float32(scale)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return save(path, [node], [("x", FLOAT, ["batch", 4])], [("y", FLOAT, ["batch", 3])], {"w": weights})
+
+
+def encoder(path: Path, scale: float = 1.0) -> Path:
+    """Save a model that looks up int64 ``ids`` in 7 rows, and multiplies them with a float32 ``mask``."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["rows", "column"], ["hidden"]),
+    ]
+    weights = {"table": np.eye(7, dtype=np.float32) * np.float32(scale), "last": np.array([2])}
+    shape = ["batch", "sequence"]
+    return save(path, nodes, [("ids", INT64, shape), ("mask", FLOAT, shape)], [("hidden", FLOAT, [*shape, 7])], weights)
