@@ -145,6 +145,7 @@ def test_a_network_in_pytorch(folder: Path) -> None:
         ("nothing:make", (), r"module 'nothing' raised ModuleNotFoundError"),
         ("network:inputs", (), r"returned a Tensor, not a torch\.nn\.Module"),
         ("network:make", ("--python", sys.executable), r"No module named 'torch'"),
+        ("network:make", ("--weights", "network.py"), r"weights .*network\.py: loading them raised"),
     ],
 )
 def test_a_factory_that_fails(factory: str, options: tuple[str, ...], message: str, folder: Path) -> None:

@@ -89,6 +89,9 @@ def cli() -> None:
 @click.option("--labels", type=_TEXT, help="MODEL: file with a label per line, with --preprocess.")
 @click.option("--example", metavar="MODULE:FUNCTION", help="PyTorch MODEL: returns the network's inputs.")
 @click.option("--onnx", type=_TEXT, help="PyTorch MODEL: its ONNX file.  [default: it is exported]")
+@click.option(
+    "--weights", type=_TEXT, help="PyTorch MODEL: file with its state dict.  [default: the factory's weights]"
+)
 @click.option("--python", type=_TEXT, help="PyTorch MODEL: interpreter with its packages.  [default: runoff's]")
 @click.option("--targets", default="", metavar="A,B", help="MODEL: what to compare.  [default: all that may take it]")
 @click.option("--threads", default="1", show_default=True, metavar="1,all", help="MODEL: numbers of threads.")

@@ -48,6 +48,8 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     labels: str | None = None
     onnx: str | None = None
     """ONNX file of this network; by default, it is exported."""
+    weights: str | None = None
+    """File with the state dict of this network."""
     python: str | None = None
     """Interpreter with PyTorch and the user's module."""
 
@@ -135,14 +137,16 @@ def _model(path: str, options: OwnOptions) -> dict[str, Any]:
     network = _FACTORY.match(path) is not None
     if network and options.example is None:
         raise RunoffError(f"{path} needs an example of its inputs", "add: --example module:function")
-    if not network and (options.example or options.onnx or options.python):
+    if not network and (options.example or options.onnx or options.weights or options.python):
         raise RunoffError(
-            f"--example, --onnx and --python are for a network in PyTorch; {path} is a file", "remove the option"
+            f"--example, --onnx, --weights and --python are for a network in PyTorch; {path} is a file",
+            "remove the option",
         )
     table = {
         "path": _absolute(options.onnx if network else path),
         "factory": path if network else None,
         "example": options.example,
+        "weights": _absolute(options.weights),
         "python": _absolute(options.python),
         "examples": [_absolute(file) for file in options.examples],
         "preprocess": _read_preprocess(options.preprocess) if options.preprocess else None,

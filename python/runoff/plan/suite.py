@@ -102,6 +102,8 @@ class OwnModel(_Table, frozen=True, kw_only=True):
     """``module:function`` that returns the network in PyTorch."""
     example: str | None = None
     """``module:function`` that returns a tensor, or a tuple of the network's inputs. It is called eight times."""
+    weights: str | None = None
+    """File with a state dict for the network; by default, it has its weights when the factory returns it."""
     python: str | None = None
     """Interpreter with PyTorch and the factory's module; by default, those of runoff."""
     inputs: dict[str, str] = {}

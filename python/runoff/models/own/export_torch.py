@@ -1,9 +1,10 @@
 """Runs the user's PyTorch code: ``python export_torch.py REQUEST FOLDER``, on the interpreter that the user chose.
 
 It needs PyTorch and NumPy only, since that may be the user's own environment. REQUEST is a JSON file with ``folder``
-(put first on the path), ``factory`` and ``example`` (``module:function``), and ``onnx`` (whether to export). FOLDER
-gets ``state.pt``, ``model.onnx``, and for each example its inputs and PyTorch's outputs: ``inputs-0.npz``,
-``outputs-0.npz``, with the arrays in order. A failure is a line of JSON on stdout with ``message`` and ``hint``.
+(put first on the path), ``factory`` and ``example`` (``module:function``), ``weights`` (a file with a state dict, or
+null), and ``onnx`` (whether to export). FOLDER gets ``state.pt``, ``model.onnx``, and for each example its inputs and
+PyTorch's outputs: ``inputs-0.npz``, ``outputs-0.npz``, with the arrays in order. A failure is a line of JSON on stdout
+with ``message`` and ``hint``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def main(request: dict[str, Any], folder: Path) -> None:
     if not isinstance(network, torch.nn.Module):
         found = type(network).__name__
         raise UserError(f"factory {request['factory']} returned a {found}, not a torch.nn.Module", "return the network")
+    if request["weights"]:
+        attempt(partial(_load, network, request["weights"]), f"weights {request['weights']}: loading them")
     network.eval()
     examples = [_inputs(request["example"]) for _ in range(_EXAMPLES)]
     torch.save(network.state_dict(), folder / "state.pt")
@@ -97,6 +100,12 @@ def flat(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 (a tensor, or a 
             yield from flat(part)
     elif value is not None:
         raise UserError(f"the network returned a {type(value).__name__}", "return tensors, in a tuple or dict")
+
+
+def _load(network: torch.nn.Module, path: str) -> None:
+    import torch
+
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _inputs(path: str) -> tuple[torch.Tensor, ...]:

@@ -83,7 +83,13 @@ def describe(
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
         request, exported = Path(scratch) / "request.json", Path(scratch)
         if own.factory:
-            torch = {"folder": str(folder), "factory": own.factory, "example": own.example, "onnx": not own.path}
+            torch = {
+                "folder": str(folder),
+                "factory": own.factory,
+                "example": own.example,
+                "weights": own.weights,
+                "onnx": not own.path,
+            }
             request.write_bytes(msgspec.json.encode(torch))
             python = Path(own.python) if own.python else _python("export", say)
             _run(python, (str(_EXPORT), str(request), scratch), spawner, f"the export of {own.factory}")
@@ -139,6 +145,7 @@ def absolute(own: OwnModel, folder: Path) -> OwnModel:
         path=found_at(own.path) if own.path else "",
         examples=tuple(map(found_at, own.examples)),
         labels=found_at(own.labels) if own.labels else None,
+        weights=found_at(own.weights) if own.weights else None,
         versions={name: found_at(path) for name, path in own.versions.items()},
     )
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Item, Preprocess, Request, TensorFile};
+use runoff_core::protocol::{Item, Measure, Preprocess, Request, TensorFile};
 use runoff_core::tensor_file;
 use runoff_session::{Buffer, Dimensions, Dtype, Error, Kind, RawTensor, Session, Value};
 
@@ -17,8 +17,10 @@ use super::prefetch::Prefetch;
 enum Source<'a> {
     /// Image files, preprocessed in each iteration.
     Images(Box<Preprocessor>, Vec<&'a Path>),
-    /// Tensor files, read once: for each item, the elements of each input.
-    Tensors(Vec<Vec<RawTensor>>),
+    /// Tensor files, read once, and joined to batches: for each item, the elements of each input.
+    Joined(Vec<Vec<RawTensor>>),
+    /// Tensor files, read once, and used where they are: the inputs of each item, and the index of the current item.
+    Single(Vec<Vec<Input>>, usize),
 }
 
 /// One of the model's inputs.
@@ -90,7 +92,7 @@ fn dimensions(shape: &[usize]) -> Dimensions {
 /// The model's input tensors, and the items to fill them with.
 pub struct Feed<'a> {
     source: Source<'a>,
-    /// Inputs, in graph order.
+    /// Inputs, in graph order, of images and of joined items.
     inputs: Vec<Input>,
     count: usize,
     /// Time to prefetch the first batch, in nanoseconds, and its number of items; reset when the batch is used.
@@ -116,10 +118,20 @@ impl<'a> Feed<'a> {
             }
             _ => {
                 let items = read_items(request, session, places)?;
-                let dtypes = items.first().into_iter().flatten().map(|raw| raw.dtype);
-                let inputs =
-                    places.iter().zip(dtypes).map(|(&place, dtype)| Input::new(session, place, dtype)).collect();
-                Ok(Self { count: items.len(), source: Source::Tensors(items), inputs, ahead: None })
+                let new = |(&place, raw): (&usize, &RawTensor)| Input::new(session, place, raw.dtype);
+                let inputs = |item: &Vec<RawTensor>| places.iter().zip(item).map(new).collect::<Vec<_>>();
+                let count = request.inputs.len();
+                if request.settings.batch.get() > 1 {
+                    let inputs = items.first().map(inputs).unwrap_or_default();
+                    return Ok(Self { count, source: Source::Joined(items), inputs, ahead: None });
+                }
+                let mut singles = Vec::with_capacity(items.len());
+                for item in items {
+                    let mut own = inputs(&item);
+                    own.iter_mut().zip(&item).try_for_each(|(input, raw)| input.load(session, &[raw]))?;
+                    singles.push(own);
+                }
+                Ok(Self { count, source: Source::Single(singles, 0), inputs: Vec::new(), ahead: None })
             }
         }
     }
@@ -149,7 +161,8 @@ impl<'a> Feed<'a> {
                     preprocessor.load(paths[item], row)?;
                 }
             }
-            Source::Tensors(all) => {
+            Source::Single(_, current) => *current = items[0],
+            Source::Joined(all) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     let rows: Vec<_> = items.iter().map(|&item| &all[item][index]).collect();
                     input.load(session, &rows)?;
@@ -174,7 +187,8 @@ impl<'a> Feed<'a> {
 
     /// The current input tensors, in graph order.
     pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
-        self.inputs.iter().map(Input::value).collect()
+        let inputs = if let Source::Single(items, current) = &self.source { &items[*current] } else { &self.inputs };
+        inputs.iter().map(Input::value).collect()
     }
 
     /// A copy of the current input tensors of images, for files called `input.<name>`.
@@ -198,10 +212,12 @@ fn images<'a>(items: &'a [Item], preprocess: &Preprocess, session: &Session) -> 
     Ok(Feed { source, inputs, count: items.len(), ahead: None })
 }
 
-/// Reads the tensors of all items, for the inputs at `places`.
+/// Reads the tensors of the items that the measure needs, for the inputs at `places`.
 fn read_items(request: &Request, session: &Session, places: &[usize]) -> Result<Vec<Vec<RawTensor>>, Error> {
-    let (mut items, batch) = (Vec::<Vec<RawTensor>>::with_capacity(request.inputs.len()), request.settings.batch.get());
-    for (index, item) in request.inputs.iter().enumerate() {
+    let batch = request.settings.batch.get();
+    let needed = if matches!(request.measure, Measure::Once(_)) { batch } else { request.inputs.len() };
+    let mut items = Vec::<Vec<RawTensor>>::new();
+    for (index, item) in request.inputs.iter().enumerate().take(needed) {
         let files = item.tensors.as_ref();
         let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, batch, session, places))?;
         let alike = items.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));

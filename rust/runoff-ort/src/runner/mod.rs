@@ -330,7 +330,9 @@ impl<'a> Runner<'a> {
 
     /// Runs the model on the loaded items.
     fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
+        let begun_ns = now_ns();
         let values = self.feed.values()?;
+        let made_ns = now_ns() - begun_ns;
         if let Some((buffers, results)) = &mut self.buffers {
             took.parts(buffers.run(&values, results)?);
             return Ok(());
@@ -338,7 +340,7 @@ impl<'a> Runner<'a> {
         let Chosen { inputs, outputs } = &self.chosen;
         let (outputs, took_ns) = self.session.run_some_timed(inputs, &values, outputs)?;
         self.latest = outputs;
-        took.inference(took_ns);
+        took.inference(made_ns + took_ns);
         Ok(())
     }
 
