@@ -135,7 +135,8 @@ def _export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], outputs
     except Exception as error:
         text = " ".join(str(error).split())[:_LINE]
         raise UserError(
-            f"torch.onnx.export failed: {text}", "export it yourself, and pair it with the network: --onnx model.onnx"
+            f"torch.onnx.export failed: {text}",
+            "it needs the package onnx next to PyTorch; or export the network yourself, and pair it: --onnx model.onnx",
         ) from error
 
 
