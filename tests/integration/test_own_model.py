@@ -110,6 +110,7 @@ def test_compare_says_first_that_outputs_differ(folder: Path) -> None:
         (["net.onnx", "--input", "idz=1,2"], r"--input idz: the model has no such input"),
         (["net.onnx", "--inputs", "no.npz"], r"no\.npz: no such file"),
         (["net.onnx", "--threads", "x"], r"--threads x: 'x' is not a number"),
+        (["net.onnx", "--write-suite", "no/such.toml"], r"--write-suite no/such\.toml: No such file"),
         (["network:make"], r"network:make needs an example"),
         (["--tolerance", "1"], r"options for a model were given, but no model"),
     ],

@@ -162,6 +162,7 @@ BAD_OPTIONS = {
     "no such input": ({"inputs": {"idz": "1,2"}}, "--input idz: the model has no such input", "did you mean 'ids'?"),
     "rank": ({"inputs": {"ids": "1,2,3"}}, "--input ids=1,2,3: the model takes int64 [batch, sequence]", "size"),
     "dtype": ({"inputs": {"ids": "1,2:int32"}}, "--input ids=1,2:int32: the input is int64", "int32"),
+    "negative": ({"inputs": {"ids": "-1,2"}}, "--input ids=-1,2: not a shape", "--input ids=1,128"),
     "text": ({"inputs": {"ids": "one"}}, "--input ids=one: not a shape", "--input ids=1,128"),
     "array missing": ({"examples": ["no-mask.npz"]}, "no array 'mask'; it has ids", "name each array"),
     "array dtype": ({"examples": ["int32.npz"]}, "array 'ids' is int32; the model takes int64", "astype('int64')"),

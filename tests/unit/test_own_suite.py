@@ -98,6 +98,7 @@ def test_names_are_names_of_files(path: str, name: str) -> None:
         ("a.onnx", {"inputs": ("x",)}, "--input x: no shape"),
         ("a.onnx", {"inputs": ("x=1", "x=2", "x=3", "y=1", "y=2")}, "--input y has 2 shapes, another input has 3"),
         ("a.onnx", {"example": "p:q"}, "--example, --onnx, --weights and --python are for a network in PyTorch"),
+        ("a.onnx", {"tolerance": float("nan")}, "--tolerance nan: not a number"),
         ("p:make", {}, "p:make needs an example of its inputs"),
         ("a.onnx", {"preprocess": "/no/such.toml"}, "--preprocess /no/such.toml: not readable"),
     ],

@@ -70,6 +70,20 @@ def written(folder: Path, place: int, answer: np.ndarray[tuple[int], np.dtype[np
 ORDER = (3, 1, 4, 0, 5, 2, 6, 7)
 
 
+def test_a_turn_that_leaves_out_one_of_several_outputs(model: StoredModel) -> None:
+    examples = tuple(
+        msgspec.structs.replace(one, references={**one.references, "boxes": one.references["logits"]})
+        for one in model.manifest.examples
+    )
+    two = StoredModel(model.folder, msgspec.structs.replace(model.manifest, examples=examples))
+    one = written(model.folder, 2, ANSWERS[ORDER[2]])
+    _, doubt = check_turn(CASE, two, ORDER, [2], [one])
+    assert doubt is not None
+    assert (doubt.kind, doubt.message) == ("garbage", "the result lists no outputs of item 2")
+    both = [one, msgspec.structs.replace(one, name="boxes")]
+    assert check_turn(CASE, two, ORDER, [2], both)[1] is None
+
+
 def test_a_right_output_is_accepted_in_any_order(model: StoredModel) -> None:
     for place, example in enumerate(ORDER):
         outputs = [written(model.folder, place, ANSWERS[example])]

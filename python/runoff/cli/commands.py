@@ -71,7 +71,7 @@ def measure(
     if what and is_model(what):
         text = own_suite(what, options)
         if write_suite:
-            write_suite.write_text(text, encoding="utf-8")
+            _write_suite(write_suite, text)
         folder, code = bench_text(text, f"the options for {what}", results, console)
     elif write_suite or options != OwnOptions(precision=precision, time=budget):
         raise RunoffError(
@@ -85,6 +85,13 @@ def measure(
     if code == ExitCode.NOTHING_RUNS_HERE:
         raise _nothing_ran(folder)
     return code
+
+
+def _write_suite(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunoffError(f"--write-suite {path}: {error.strerror}", "pass a file in an existing folder") from error
 
 
 def finish(folder: Path, *, as_json: bool) -> None:

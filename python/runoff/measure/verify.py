@@ -69,7 +69,8 @@ def check_turn(
     if not named or any(items != list(places) for items in named):
         requested = ", ".join(map(str, places))
         return parity, Reason("garbage", f"the outputs are of items {named}; requested: {requested}")
-    return parity, _disagreement(case, model, parity, rows)
+    # with several outputs, each one is due
+    return parity, _missing(places, model, order, outputs) or _disagreement(case, model, parity, rows)
 
 
 def _compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -142,6 +143,8 @@ def _model(path: str, options: OwnOptions) -> dict[str, Any]:
             f"--example, --onnx, --weights and --python are for a network in PyTorch; {path} is a file",
             "remove the option",
         )
+    if options.tolerance is not None and not math.isfinite(options.tolerance):
+        raise RunoffError(f"--tolerance {options.tolerance}: not a number", "write it as --tolerance 0.01")
     table = {
         "path": _absolute(options.onnx if network else path),
         "factory": path if network else None,

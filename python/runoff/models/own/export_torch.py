@@ -46,6 +46,8 @@ def main(request: dict[str, Any], folder: Path) -> None:
         raise UserError(f"{sys.executable}: {error}", "pass an interpreter with PyTorch: --python PATH") from error
 
     torch.set_num_threads(1)
+    # random weights and inputs are the same in the next run, which may resume this one or run beside it
+    torch.manual_seed(0)
     network = call(request["factory"], "factory")
     if not isinstance(network, torch.nn.Module):
         found = type(network).__name__

@@ -56,6 +56,8 @@ def parse_input(name: str, text: str, inputs: Sequence[Tensor]) -> tuple[int, ..
     sizes, _, dtype = text.partition(":")
     try:
         shape = tuple(int(size) for size in sizes.replace("scalar", "").split(",") if size.strip())
+        if any(size < 0 for size in shape):
+            raise ValueError(text)  # noqa: TRY301 (the same failure)
     except ValueError:
         raise RunoffError(f"--input {name}={text}: not a shape", f"write it as --input {name}=1,128") from None
     return _checked(known[name], shape, dtype, f"--input {name}={text}")

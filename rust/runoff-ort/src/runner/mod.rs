@@ -1,5 +1,6 @@
 //! Executes a request with ONNX Runtime.
 
+mod capabilities;
 mod chosen;
 mod denormals;
 mod feed;
@@ -17,15 +18,15 @@ use runoff_core::clock::{Phases, now_ns};
 use runoff_core::image::JPEG_DECODER;
 use runoff_core::memory;
 use runoff_core::protocol::{
-    Capabilities, Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Unavailable, VERSION, Workload,
-    WrittenTensor, bad_request,
+    Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Workload, WrittenTensor, bad_request,
 };
 use runoff_session::{
-    Buffers, CPU, Environment, Error, Kind, PRECISIONS, PREPARED, Results, Runtime, Session, Settings, Value,
-    library_from_env, providers, unavailable_providers,
+    Buffers, CPU, Environment, Error, Kind, PREPARED, Results, Runtime, Session, Settings, Value, library_from_env,
 };
 
 use crate::malloc::{allocator, keep_memory};
+use capabilities::FORMATS;
+pub use capabilities::capabilities;
 use chosen::Chosen;
 use feed::Feed;
 use outputs::Captured;
@@ -33,17 +34,11 @@ use prefetch::Prefetch;
 use samples::{IterationTimes, Samples};
 use turns::TurnCommand;
 
-/// Model formats that this runner supports.
-const FORMATS: [&str; 2] = ["onnx", PREPARED];
-
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
 const MAPPED_MODEL: &str = "mapped-model";
 
 /// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
 const RELEASED_CODE: &str = "released-code";
-
-/// Settings of this runner in addition to those of its session.
-const OWN_SETTINGS: [&str; 3] = ["teardown", "prepared", "overlap"];
 
 /// A result, and the session to free after the result is written.
 #[derive(Debug)]
@@ -63,38 +58,6 @@ pub fn execute(request: &Request, entry_ns: u64) -> Answer {
         Ok((result, session)) => Answer { result, session: Some(session) },
         Err(error) => Answer { result: RunResult::failed(&request.case, &error), session: None },
     }
-}
-
-/// Capabilities of the runner `name` on this machine.
-#[must_use]
-pub fn capabilities(name: &str) -> Capabilities {
-    let strings = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-    let mut capabilities = Capabilities {
-        protocol: vec![VERSION],
-        runner: name.into(),
-        language: "rust".into(),
-        runtime: "onnxruntime".into(),
-        workloads: strings(&["classify", "tensor"]),
-        formats: strings(&FORMATS),
-        precisions: strings(&PRECISIONS),
-        measures: strings(&["once", "latency", "accuracy", "turns"]),
-        settings: strings(&[&Settings::NAMES[..], &OWN_SETTINGS].concat()),
-        image_decoder: Some(JPEG_DECODER.into()),
-        computes: true,
-        ..Capabilities::default()
-    };
-    let loaded = library_from_env().and_then(|library| Runtime::load(&library));
-    match loaded.and_then(|runtime| Ok((runtime, providers()?, unavailable_providers()?))) {
-        Ok((runtime, providers, lacking)) => {
-            capabilities.providers = strings(&providers);
-            capabilities.lacking = lacking;
-            capabilities.version = runtime.version;
-            capabilities.build = Some(runtime.build);
-            capabilities.library = Some(runtime.library);
-        }
-        Err(Error { kind, message, hint, .. }) => capabilities.unavailable = Some(Unavailable { kind, message, hint }),
-    }
-    capabilities
 }
 
 /// The measurement in progress.
