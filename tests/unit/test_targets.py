@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runoff.plan.suite import CustomTarget
-from runoff.plan.target import Target
+from runoff.plan.target import Target, removed_variables
 from runoff.records.errors import RunoffError
 from runoff.targets import BUILT_IN, find_targets
 
@@ -43,6 +43,17 @@ def test_variables_that_change_the_measurement_do_not_reach_a_runner(monkeypatch
     assert "PYTHONDONTWRITEBYTECODE" not in environment
     assert "ORT_TENSORRT_FP16_ENABLE" not in environment
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_variables_that_resize_pools_do_not_reach_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ORT_INTRA_OP_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "MKL_CBWR"):
+        monkeypatch.setenv(name, "1")
+    environment = Target(name="mine", command=("/bin/true",), env={"OMP_NUM_THREADS": "7"}).environment()
+    assert environment["OMP_NUM_THREADS"] == "7", "a suite may set it"
+    assert environment["MKL_CBWR"] == "1", "it has nothing to do with threads"
+    assert "ORT_INTRA_OP_NUM_THREADS" not in environment
+    assert "OMP_WAIT_POLICY" not in environment
+    assert removed_variables({"MKL_DYNAMIC": "0", "PATH": "/bin"}) == {"MKL_DYNAMIC": "0"}
 
 
 def test_a_missing_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from runoff.plan.settings import cores_allowed
+from runoff.plan.cpu_quota import cpu_quota
+from runoff.plan.settings import cores_allowed, cores_in_affinity
+from runoff.plan.target import removed_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,8 @@ def describe_machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "cores_allowed": cores_allowed(),
+        "cores_in_affinity": cores_in_affinity(),
+        "cpu_quota": cpu_quota(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": platform.system(),
         "kernel": platform.release(),
@@ -41,6 +45,7 @@ def describe_machine() -> dict[str, Any]:
         "cgroup_memory_max": _cgroup("memory.max", "memory/memory.limit_in_bytes"),
         "load_1min": round(os.getloadavg()[0], 2),
         "environment": variables_that_matter(os.environ),
+        "removed_variables": removed_variables(os.environ),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.paths import shown
+from runoff.records.machine import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ def announcement(info: RunInfo, processes: int, folder: Path) -> str:
     rules += [f"for {info.time_s:.0f} s"] if info.time_s else []
     extent = ", or ".join(rules) or f"{processes} processes to measure"
     lines = [f"{len(runnable)} of {len(info.cases)} cases can run on this machine; {extent}, into {shown(folder)}"]
-    return "\n".join([*lines, *_unavailable(info), *_unread(info)])
+    return "\n".join([*limits(info.machine), *lines, *_unavailable(info), *_unread(info)])
 
 
 def _unavailable(info: RunInfo) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import tomllib
 from typing import Any
@@ -10,12 +11,19 @@ from typing import Any
 import msgspec
 
 from runoff import paths
+from runoff.plan.cpu_quota import cpu_quota
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Settings
 
 
 def cores_allowed() -> int:
-    """Return the number of cores that this process may use (its affinity, not the machine's size)."""
+    """Return the number of cores that this process may use: its affinity, or its CPU quota rounded up if smaller."""
+    quota = cpu_quota()
+    return cores_in_affinity() if quota is None else min(cores_in_affinity(), math.ceil(quota))
+
+
+def cores_in_affinity() -> int:
+    """Return the number of cores that this process may run on, whatever share of their time it may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from runoff.records.protocol import Capabilities  # noqa: TC001 (msgspec evaluates the annotations)
 from runoff.records.reason import Reason  # noqa: TC001
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _ADDED = {"ORT_DISABLE_TELEMETRY": "1", "NVIDIA_TF32_OVERRIDE": "0"}
 """ONNX Runtime's telemetry is on by default: a thread, a file and a connection that would be measured.
 Some of NVIDIA's libraries compute float32 in TF32 by default, others do not: here none does."""
-_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_")
+_POOLS = (
+    *("ORT_INTRA_OP_NUM_THREADS", "ORT_INTER_OP_NUM_THREADS", "OMP_", "GOMP_", "KMP_"),
+    *("MKL_NUM_THREADS", "MKL_DOMAIN_NUM_THREADS", "MKL_DYNAMIC", "MKL_THREADING_LAYER"),
+    *("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_"),
+    *("RAYON_NUM_THREADS", "RTEN_NUM_THREADS"),
+)
+"""Prefixes of variables with which a library sizes, binds or paces its threads, whatever a session's settings are."""
+_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_", *_POOLS)
 """Prefixes of variables that change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes every
-start slower), and the options of ONNX Runtime's TensorRT provider, its precision among them."""
+start slower), the options of ONNX Runtime's TensorRT provider, its precision among them, and `_POOLS`."""
+
+
+def removed_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `environment` that would resize or steer pools of threads: runners do not get them."""
+    return {key: value for key, value in sorted(environment.items()) if key.startswith(_POOLS)}
 
 
 class Target(Struct, frozen=True, kw_only=True):

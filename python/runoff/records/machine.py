@@ -22,3 +22,17 @@ def headline(machine: dict[str, Any]) -> str:
     virtual += f", in a container ({machine['container']})" if machine.get("container") else ""
     counted = f"{cores} core" if cores == 1 else f"{cores} cores"
     return f"{machine['cpu']}, {counted}{virtual}, {machine['system']} {machine['kernel']}"
+
+
+def limits(machine: dict[str, Any]) -> list[str]:
+    """Return a line for a CPU quota below the affinity, and one for the variables that runners do not get."""
+    lines = []
+    quota, affinity = machine.get("cpu_quota"), machine.get("cores_in_affinity")
+    if quota is not None and quota < affinity:
+        cores = machine["cores_allowed"]
+        lines.append(f'CPU quota {quota:g} of {affinity} cores: threads = "all" is {cores}')
+    removed = machine.get("removed_variables")
+    if removed:
+        named = ", ".join(f"{key}={value}" for key, value in removed.items())
+        lines.append(f"removed from the environment of all runners, since they resize or steer threads: {named}")
+    return lines

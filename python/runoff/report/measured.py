@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runoff.analysis.validity import TimingMode, timed_how, timing_mode
 from runoff.analysis.wording import percent
 from runoff.probes import is_interleaved
+from runoff.records.machine import limits
 from runoff.report.energy import source_words
 from runoff.report.text import Figure, number, plural
 
@@ -23,9 +24,9 @@ _HUGE_PAGES = "in huge pages, which make processes of one program more similar a
 
 
 def how_lines(run: Run) -> list[str]:
-    """Return sentences on the timing of warm inferences, the energy sources, and the end of each probe."""
+    """Return sentences on limits of threads, the timing of warm inferences, energy sources, and the end of probes."""
     stops = (stop_words(probe, stop, run.info) for probe, stop in run.info.stops.items())
-    return [*timing_words(run), *source_words(run), *stops]
+    return [*limits(run.info.machine), *timing_words(run), *source_words(run), *stops]
 
 
 def timing_words(run: Run) -> list[str]:
