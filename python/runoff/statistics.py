@@ -210,6 +210,36 @@ def spread_bounds(n: int) -> tuple[float, float]:
     return float(np.sqrt(freedom / high)), float(np.sqrt(freedom / low))
 
 
+def share(hits: NDArray[np.float64]) -> Estimate:
+    """Return the mean of `hits`, 0 or 1 each, shape ``(n,)``, with its 95% interval (Wilson 1927)."""
+    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(float(hits.mean()), float(found.low), float(found.high), len(hits))
+
+
+def share_difference(gained: int, lost: int, n: int) -> Estimate:
+    """Return the difference of two shares of the same `n` items, with its 95% interval.
+
+    Parameters
+    ----------
+    gained, lost
+        Number of items that only the second share, and that only the first share counts. The difference is
+        (`gained` - `lost`) / `n`; the interval is that of Bonett and Price (2012), which adds two items, one of each.
+    n
+        All items.
+    """
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    reach = _quantile((1 + CONFIDENCE) / 2, np.inf) * ((up + down - (up - down) ** 2) / (n + 2)) ** 0.5
+    return Estimate((gained - lost) / n, max(up - down - reach, -1.0), min(up - down + reach, 1.0), n)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the two-sided p-value of "both shares are equal", from the items that only one of them counts.
+
+    It is the exact test of McNemar (1947): binomial with probability 1/2, 1 without such items.
+    """
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
 def outliers(values: NDArray[np.float64]) -> Outliers:
     """Count the values, shape ``(n,)``, that lie beyond Tukey's fences (*Exploratory Data Analysis*, 1977)."""
     if not len(values):

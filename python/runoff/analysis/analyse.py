@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit import AuditPoint, audit
+from runoff.analysis.labelled import LabelledModel, labelled_models
 from runoff.analysis.phases import life_table
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import Stability, stability
@@ -28,6 +29,8 @@ class Analysis:
     audit: list[AuditPoint]
     stability: dict[str, Stability]
     """By case id; cases that could not run on this machine are omitted."""
+    labelled: list[LabelledModel]
+    """Models with labelled images."""
 
 
 def analyse(run: Run) -> Analysis:
@@ -37,4 +40,4 @@ def analyse(run: Run) -> Analysis:
     steadiness = stability(run, summary)
     verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
-    return Analysis(run, samples, summary, life_table(run), audit(run), steadiness)
+    return Analysis(run, samples, summary, life_table(run), audit(run), steadiness, labelled_models(run))

@@ -23,7 +23,7 @@ from runoff.analysis.wording import words
 from runoff.probes import PROBES
 from runoff.probes.base import Probe
 from runoff.records.protocol import Once
-from runoff.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile
+from runoff.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -136,6 +136,9 @@ class _Summary:
 def _estimate(probe: Probe, metric: str, cell: MetricSamples) -> Estimate:
     if metric not in probe.aggregates:
         return median(cell.processes)
+    if probe.aggregates[metric] == "share":
+        # further processes have the same items, so they add nothing
+        return share(cell.processes[0])
     values = cell.pooled()
     return Estimate(float(_AGGREGATES[probe.aggregates[metric]](values)), np.nan, np.nan, len(values))
 

@@ -85,7 +85,7 @@ def _analysed(run: FoundRun) -> Analysis:
     texts = [name for name in SUMMARY if name not in (*_NUMBERS, "n")]
     summary[texts] = summary[texts].fillna("")
     samples = pd.DataFrame(columns=SAMPLES)
-    return Analysis(Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], stability={})
+    return Analysis(Run(run.folder, run.info, ()), samples, summary, pd.DataFrame(), [], stability={}, labelled=[])
 
 
 def best(run_blocks: Sequence[Block]) -> str:

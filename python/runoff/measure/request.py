@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runoff.records.manifest import usual_examples
 from runoff.records.protocol import Accuracy, Request
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) 
     """Return the examples for one process, by their indices, filled up to full batches.
 
     All cases of a block get the same ones, so they do the same work. The order depends on `secret`, which no runner
-    knows; the probe ``accuracy`` goes through them in order.
+    knows; the probe ``accuracy`` goes through them in order, and with images through all labelled ones too.
     """
-    order = list(range(len(model.manifest.examples)))
-    if not isinstance(probe.measure, Accuracy):
+    order = list(usual_examples(model.manifest))
+    if isinstance(probe.measure, Accuracy):
+        order = list(range(len(model.manifest.examples))) if case.workload == "classify" else order
+    else:
         random.Random(f"{secret}.{model.manifest.name}.{probe.name}.{block}").shuffle(order)  # noqa: S311 (no cipher)
     batch = case.settings.batch
     batches = -(-len(order) // batch)
@@ -65,7 +68,7 @@ def make_request(
 ) -> Request:
     """Return the request of `case` in `probe`; the spawn time is filled in later.
 
-    `order` has the indices of the examples, from `draw`; by default, all of them as they are stored.
+    `order` has the indices of the examples, from `draw`; by default, the usual ones as they are stored.
     """
     manifest, image = model.manifest, case.workload == "classify"
     items = model.items(case.workload)
@@ -73,7 +76,7 @@ def make_request(
         case=case.id,
         workload=case.workload,
         model=model.model_file(case.format, case.made_from),
-        inputs=tuple(items[example] for example in order or range(len(items))),
+        inputs=tuple(items[example] for example in order or usual_examples(manifest)),
         preprocess=manifest.preprocess if image else None,
         labels=str(model.folder / manifest.labels.path) if image and manifest.labels else None,
         settings=case.settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runoff.measure.labelled import add_pictures, prediction
 from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
 from runoff.records.protocol import Accuracy
 from runoff.records.reason import Reason
@@ -32,15 +33,16 @@ def check_result(
     Returns
     -------
     tuple
-        The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; and the reason why the
-        case is excluded, if there is one.
+        The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; in `accuracy`, also the
+        prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
     """
+    every = isinstance(probe.measure, Accuracy)
     try:
-        parity, rows = _compare(model, order, result.outputs)
+        parity, rows = _compare(model, order, result.outputs, labelled=every and case.workload == "classify")
         inputs = _compare_inputs(model, order, result.tensors)
+        add_pictures(parity, model, order, result.tensors)
     except (OSError, ValueError, LookupError) as error:
         return [], Reason("garbage", f"outputs cannot be compared: {error}")
-    every = isinstance(probe.measure, Accuracy)
     fallback = check_provider(case, result)
     due = range(len(order) if every else case.settings.batch)
     missing = _missing(due, model, order, result.outputs)
@@ -74,21 +76,34 @@ def check_turn(
 
 
 def _compare(
-    model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor]
+    model: StoredModel, order: Sequence[int], outputs: Sequence[WrittenTensor], *, labelled: bool = False
 ) -> tuple[Parity, list[NDArray[np.float32]]]:
     """Return the rows of `outputs`, which are read only once, and before them their comparisons."""
     if not model.checked:
         return [], []
     rows = read_rows(outputs, [model.references(example) for example in order])
-    parity = [{"item": order[item], **difference(row, read(reference))} for item, row, reference in rows]
+    parity = [
+        {
+            "item": order[item],
+            **difference(row, read(reference)),
+            **(prediction(model, order[item], row, reference) if labelled else {}),
+        }
+        for item, row, reference in rows
+    ]
     return parity, [row for _, row, _ in rows]
 
 
 def _compare_inputs(
     model: StoredModel, order: Sequence[int], tensors: Sequence[WrittenTensor]
 ) -> dict[int, dict[str, float]]:
-    preprocess = model.manifest.preprocess
-    return compare_inputs(tensors, [model.inputs(example) for example in order], preprocess) if preprocess else {}
+    """Return the differences of the input tensors by item, for the examples that have stored ones."""
+    stored, preprocess = [model.inputs(example) for example in order], model.manifest.preprocess
+    if preprocess is None or not any(stored):
+        return {}
+    # one of the right shape stands in for those that are not stored
+    spare = next(filter(None, stored))
+    found = compare_inputs(tensors, [tensor or spare for tensor in stored], preprocess)
+    return {item: differences for item, differences in found.items() if stored[item]}
 
 
 def _missing(

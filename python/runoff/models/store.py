@@ -122,6 +122,10 @@ class StoredModel(Struct, frozen=True):
             "sha256": hashes,
             "made_with": manifest.made_with,
         }
+        if manifest.labels and any(example.label is not None for example in manifest.examples):
+            entry["classes"] = (self.folder / manifest.labels.path).read_text(encoding="utf-8").splitlines()
+        if manifest.training:
+            entry["training"] = manifest.training
         if self.prepared:
             entry["prepared"] = {form: {"sha256": file.sha256, "key": file.key} for form, file in self.prepared.items()}
         if not_prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runoff.probes.base import Aggregate, Probe, Sample
 from runoff.records.protocol import Accuracy
@@ -21,6 +21,8 @@ UNITS = {
     "input_mean_diff": "pixel",
 }
 """Metrics of `runoff.measure.parity`."""
+LABELLED = ("accuracy.top1", "accuracy.top5")
+"""Metrics of labelled images: whether the true class is the best one, or among the best five."""
 _WORST: dict[str, Aggregate] = {"cosine": "min", "top1_agrees": "mean"}
 
 
@@ -29,6 +31,14 @@ def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
         for metric, value in row.items():
             if metric in UNITS and value is not None:
                 yield Sample(metric, UNITS[metric], float(value), sample=sample)
+    for row in labelled_rows(record):
+        for metric, best in zip(LABELLED, (row["top5"][:1], row["top5"]), strict=True):
+            yield Sample(metric, "share", float(row["label"] in best), sample=row["item"])
+
+
+def labelled_rows(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of labelled images, each image once: the last batch may repeat some."""
+    return list({row["item"]: row for row in record.parity if "label" in row}.values())
 
 
 ACCURACY = Probe(
@@ -38,6 +48,7 @@ ACCURACY = Probe(
     checks_outputs=True,
     needs_model=True,
     headline=("max_rel_diff", "ratio"),
-    aggregates={name: _WORST.get(name, "max") for name in UNITS},
+    aliases={name.partition(".")[2]: name for name in LABELLED},
+    aggregates={name: _WORST.get(name, "max") for name in UNITS} | dict.fromkeys(LABELLED, "share"),
     read=_read,
 )

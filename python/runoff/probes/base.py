@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Accuracy, Latency, Once, Phase, Turns
     from runoff.records.schema import MeterInfo, Record
 
-Aggregate = Literal["min", "mean", "max"]
+Aggregate = Literal["min", "mean", "max", "share"]
 Engine = Literal["one-shot", "interleaved", "energy-windows"]
 """``one-shot``: a process from start to exit. ``interleaved``: live processes of a comparison take turns; one-shot for
 runners that cannot. ``energy-windows``: processes and inferences are repeated while energy is counted."""
@@ -110,7 +110,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, str] = {}
     """Short names of metrics on the command line; the empty one is for the probe's name without a metric."""
     aggregates: Mapping[str, Aggregate] = {}
-    """Metrics that are summarised by one number over all samples, without an interval."""
+    """Metrics that are summarised by one number over all samples, without an interval; a ``share`` of the items of one
+    process, 0 or 1 each, with Wilson's."""
 
     read: Callable[[Record, Sequence[MeterInfo]], Iterable[Sample]] = _nothing
     """(record, meters) -> the numbers in it."""

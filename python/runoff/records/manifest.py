@@ -45,6 +45,13 @@ class Example(Struct, frozen=True):
     """A photo, for the workload `classify`."""
     top1: str = ""
     """Label of the reference's largest output."""
+    label: int | None = None
+    """Its true class, as an index of the first output; None without a label."""
+
+    @property
+    def usual(self) -> bool:
+        """Whether every probe uses it; labelled examples beyond the first have no stored tensors."""
+        return self.label is None or bool(self.inputs)
 
 
 class Check(Struct, frozen=True):
@@ -76,6 +83,25 @@ class Graph(Struct, frozen=True, kw_only=True):
     """Largest absolute value of all references; None without numbers."""
     not_read: dict[str, str] = {}
     """By output: the type of those that no runner reads."""
+
+
+class Training(Struct, frozen=True, kw_only=True):
+    """How ``runoff train`` made a model."""
+
+    base: str
+    """Model of the zoo and its weights."""
+    data: str
+    images: dict[str, int]
+    """By part of the data: ``train``, ``validation`` and ``test``; the test images are the labelled examples."""
+    seed: int
+    """Of the split, of the new layer and of the order of the images."""
+    trained: str
+    """``last layer``, or ``all layers``."""
+    epochs: int
+    """Epochs that ran, the last layer's included; the weights are those with the lowest validation loss."""
+    accuracy: dict[str, float]
+    """Share of images with the right class, by part of the data."""
+    seconds: float
 
 
 class Package(Struct, frozen=True, kw_only=True):
@@ -126,8 +152,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Largest relative difference that counts as the same output; None for the tolerance of the workload."""
     graph: Graph | None = None
     """Of an ONNX file that a user added."""
+    training: Training | None = None
+    """Of a model that ``runoff train`` made."""
     made_with: dict[str, str]
     """Library versions at the time of the export."""
+
+
+def usual_examples(manifest: Manifest) -> tuple[int, ...]:
+    """Return the indices of the examples that every probe uses."""
+    return tuple(place for place, example in enumerate(manifest.examples) if example.usual)
 
 
 def stored_file(path: Path) -> StoredFile:

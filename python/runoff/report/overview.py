@@ -310,6 +310,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "ratios": ratios(analysis),
         "stability": analysis.stability,
         "outliers": outliers(analysis),
+        "accuracy": [replace(one, images=[replace(i, picture="") for i in one.images]) for one in analysis.labelled],
         "timed": timing_words(analysis.run),
         "footprints": info.footprints,
         "meters": info.meters,

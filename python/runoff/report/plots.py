@@ -10,7 +10,7 @@ import vl_convert
 from msgspec import Struct
 
 from runoff.records.machine import headline
-from runoff.report import curves, panels
+from runoff.report import confusion, curves, panels
 from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks
 from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE
@@ -36,7 +36,7 @@ class Plot(Struct, frozen=True, kw_only=True):
     name: str
     """Name of its files, without a suffix."""
     kind: str
-    """``life``, ``ratio``, ``warm``, ``pareto``, ``memory``, ``energy`` or ``batch``."""
+    """``life``, ``ratio``, ``warm``, ``pareto``, ``memory``, ``energy``, ``batch`` or ``confusion``."""
     title: str
     where: str
     """Title of its block."""
@@ -44,7 +44,7 @@ class Plot(Struct, frozen=True, kw_only=True):
     """How to read it, a line each."""
     machine: str
     block: Block | None
-    """None for a sweep, which has several blocks."""
+    """None for a sweep or a confusion matrix, which have several blocks."""
     wide: Any
     """The Altair chart for a page."""
     chart: Callable[[Frame], Any]
@@ -78,7 +78,7 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
     """Yield each figure of the run that has data."""
     machine = headline(analysis.run.info.machine)
     all_blocks = blocks(analysis)
-    for name, where, block, chart in (*_of_blocks(analysis, all_blocks), *_sweeps(all_blocks)):
+    for name, where, block, chart in (*_of_blocks(analysis, all_blocks), *_sweeps(all_blocks), *_confusions(analysis)):
         wide = chart(WIDE)
         if wide is not None:
             kind = name.partition("-")[0]
@@ -120,6 +120,7 @@ _TITLES = {
     "memory": "Peak memory of the process",
     "energy": "Energy per inference",
     "batch": "Time per item over the batch",
+    "confusion": "Confusion matrix",
 }
 _NOTES = {
     "life": "one process per target, the one with the median total",
@@ -129,6 +130,7 @@ _NOTES = {
     "memory": "peak RSS, median and 95% interval",
     "energy": "with preprocessing, idle power subtracted; median and 95% interval",
     "batch": "median warm inference divided by the batch; lower is faster",
+    "confusion": "labelled images by true class (rows) and predicted class (columns); orange: wrong",
 }
 
 
@@ -165,3 +167,11 @@ def _sweeps(all_blocks: list[Block]) -> Iterator[_Chart]:
     for (model, workload, threads), group in groups.items():
         where = f"{model}, {workload}, {plural(threads, 'thread')}"
         yield f"batch-{model}-{workload}-t{threads}", where, None, partial(curves.sweep, group)
+
+
+def _confusions(analysis: Analysis) -> Iterator[_Chart]:
+    """Yield a matrix for each group of cases with equal predictions."""
+    for labelled in analysis.labelled:
+        for group in labelled.groups:
+            where = confusion.where(analysis.run, labelled, group)
+            yield f"confusion-{labelled.model}-{group.name}", where, None, partial(confusion.matrix, labelled, group)

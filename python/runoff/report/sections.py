@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import details, device, energy
+from runoff.report import accuracy, details, device, energy
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -74,6 +74,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield from _shared(
         "Same output", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
     )
+    yield from _labelled(analysis)
     yield from _shared("Footprint", details.footprint(analysis, BY_ID), FOOTPRINT)
     yield from _shared("Machine and versions", details.machine(analysis))
     yield Section("The harness", harness_line(analysis.run.info) + ".")
@@ -102,6 +103,14 @@ def _energy(analysis: Analysis) -> Iterator[Section]:
     parts = [energy.NOTE, table(energy.HEAD, rows)] if rows else []
     if rows or missing:
         yield Section("Energy", "\n\n".join([*parts, *([missing] if missing else [])]))
+
+
+def _labelled(analysis: Analysis) -> Iterator[Section]:
+    """Yield the section on accuracy; none without labelled images."""
+    if analysis.labelled:
+        tables = (accuracy.cases_table(analysis, BY_ID), accuracy.pairs_table(analysis))
+        parts = [bullets(accuracy.lines(analysis)), accuracy.NOTE, *(markdown(one) for one in tables if one.lines)]
+        yield Section("Accuracy", "\n\n".join([*parts, bullets(accuracy.image_lines(analysis))]).strip())
 
 
 def _device(analysis: Analysis) -> Iterator[Section]:

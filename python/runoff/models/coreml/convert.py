@@ -20,7 +20,7 @@ from runoff.models.coreml.evaluate import check_package
 from runoff.models.coreml.package import read_package
 from runoff.models.formats import INPUT, OUTPUT, load_network, plain_attention
 from runoff.plan.coreml_packages import LARGEST_BATCH, PACKAGES
-from runoff.records.manifest import Package, stored_file, write_manifest
+from runoff.records.manifest import Package, stored_file, usual_examples, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ def _examples(model: StoredModel) -> tuple[Batch, Batch]:
     """Return the photos as tensors, float32 [N, 3, H, W], and PyTorch's outputs, float32 [N, classes]."""
     (spec,) = model.manifest.inputs
     one = (1, *(size or 1 for size in spec.shape[1:]))
-    places = range(len(model.manifest.examples))
+    places = usual_examples(model.manifest)
     photos = [np.fromfile(model.inputs(place)[spec.name].path, "<f4").reshape(one) for place in places]
     return np.concatenate(photos), np.stack(
         [np.fromfile(model.references(place)[OUTPUT].path, "<f4") for place in places]

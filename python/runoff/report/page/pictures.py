@@ -43,6 +43,8 @@ def pictures(analysis: Analysis, drawn: Sequence[Drawn]) -> dict[str, list[Pictu
 def describe(analysis: Analysis, plot: Plot) -> str:
     """Return the text alternative of a figure: its numbers, profile by profile."""
     block = plot.block
+    if plot.kind == "confusion":
+        return f"{'; '.join(plot.notes)}. The table of accuracy has the shares."
     if block is None:
         return f"{'; '.join(plot.notes)}. The table of all cases has the numbers."
     if plot.kind == "pareto":

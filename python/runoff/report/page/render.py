@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import details, device, energy
+from runoff.report import accuracy, details, device, energy
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
@@ -64,6 +64,9 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "unavailable": unavailable_lines(made),
         "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
         "pictures": pictures(analysis, drawn),
+        "labelled": accuracy.lines(analysis),
+        "labelled_note": accuracy.NOTE,
+        "differing": accuracy.pictures(analysis),
         "device_note": device.NOTE,
         "energy_note": energy.NOTE,
         "energy_unavailable": energy.unavailable(analysis.run),
@@ -90,6 +93,8 @@ def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
     if not analysis.life.empty:
         yield details.life(analysis, names)
     yield details.accuracy(analysis, names)
+    yield accuracy.cases_table(analysis, names)
+    yield accuracy.pairs_table(analysis)
     yield details.device_table(analysis, names)
     yield details.energy_table(analysis, names)
     yield details.footprint(analysis, names)
