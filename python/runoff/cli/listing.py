@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.plan.target import TargetInfo
+    from runoff.records.manifest import Manifest
 
     Rows = list[dict[str, Any]]
 
@@ -50,10 +51,7 @@ def _models() -> Rows:
     stored = set(store.names())
     added = stored - {model.name for model in ZOO}
     return [
-        *(
-            {"model": name, "stored": "yes, added by you", "description": store.get(name).manifest.source}
-            for name in sorted(added)
-        ),
+        *(_own_model(store.get(name).manifest) for name in sorted(added)),
         *(
             {
                 "model": model.name,
@@ -65,6 +63,14 @@ def _models() -> Rows:
             for model in ZOO
         ),
     ]
+
+
+def _own_model(manifest: Manifest) -> dict[str, Any]:
+    made = manifest.training
+    if made is None:
+        return {"model": manifest.name, "stored": "yes, added by you", "description": manifest.source}
+    about = f"{made.base}, {made.trained}, on {made.data}: {made.accuracy['test']:.1%} of {made.images['test']} images"
+    return {"model": manifest.name, "stored": "yes, trained by you", "description": about}
 
 
 def _targets() -> Rows:

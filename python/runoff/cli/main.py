@@ -87,6 +87,12 @@ def cli() -> None:
     help="MODEL: TOML file with resize, crop, interpolation, mean, std; --inputs are images.",
 )
 @click.option("--labels", type=_TEXT, help="MODEL: file with a label per line, with --preprocess.")
+@click.option(
+    "--labelled",
+    type=click.Path(),
+    metavar="DIR",
+    help="MODEL: images of known classes, a sub-folder per class, or .npz; with --preprocess.",
+)
 @click.option("--example", metavar="MODULE:FUNCTION", help="PyTorch MODEL: returns the network's inputs.")
 @click.option("--onnx", type=_TEXT, help="PyTorch MODEL: its ONNX file.  [default: it is exported]")
 @click.option(
@@ -157,6 +163,42 @@ def export(**options: Any) -> None:
     from runoff.cli.commands import export_models
 
     export_models(**options)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff train",
+        "runoff train mobilenet_v2 --data photos --name beans --limit-time 10m",
+        "runoff train mobilenet_v2 --data photos --full --epochs 5",
+    )
+)
+@click.argument("model", default="efficientnet-lite0")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    metavar="DIR|digits",
+    help="Folder with a sub-folder of images per class, .npz with images and labels, or scikit-learn's digits.",
+)
+@click.option("--name", help="Name of the trained model.  [default: the data's]")
+@click.option(
+    "--full/--frozen",
+    default=None,
+    help="Train all layers after the last one, or only that.  [default: all if images are small, which takes minutes]",
+)
+@click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="Most epochs; it stops early.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and the new layer.")
+@click.option("--limit-time", metavar="10m", help="Stop training then, and store the best weights so far.")
+@click.option("--force", is_flag=True, help="Replace a model of this name.")
+@_json("the result as ")
+def train(**options: Any) -> None:
+    """Fine-tune MODEL, one of the zoo, on labelled images, and store it with 128 held-out ones.
+
+    Every target can then be measured on it, and its accuracy compared: runoff bench digits
+    """
+    from runoff.cli.train import train as train_model
+
+    train_model(**options)
 
 
 @cli.command(epilog=_examples("runoff add model.onnx --name detector", "runoff add model.onnx --input ids=1,128"))

@@ -12,7 +12,7 @@ import platform
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from runoff.models.formats import Batch
 
 LABELS = "labels.txt"
+_WITH_TENSORS = 8
+"""Examples with stored tensors: those that every probe uses."""
 _TOOLS = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn", "scikit-image")
 
 
@@ -53,7 +55,6 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
     RunoffError
         If the weights are not available, or a format's outputs differ from PyTorch's.
     """
-    import numpy as np
     import torch
 
     from runoff_runners.preprocess import preprocess
@@ -65,42 +66,91 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
     say(f"{model.name}: creating the network with weights {weights!r}")
     network = build(model.builder)
     source = load_weights(network, model, weights, seed, torch.from_numpy(photos))
-    run = formats.runnable(network)
-    references = np.concatenate([run(photo[None]) for photo in photos])
-    _write_formats(model, folder, network, photos[:2])
-    del network, run
-    checks = _check_formats(model, folder, photos, references)
-    manifest = Manifest(
+    pictures = [Picture(photo.name, image) for photo, image in zip(PHOTOS, images, strict=True)]
+    return write_model(
+        network,
+        folder,
+        photos,
+        pictures,
         name=model.name,
-        source=f"{model.builder} ({model.package} {importlib.metadata.version(model.package)})",
+        source=package_source(model),
         weights=source,
         builder=model.builder,
+        preprocess=model.preprocess,
+    )
+
+
+class Picture(NamedTuple):
+    """An example: an image file in the model's folder."""
+
+    name: str
+    file: Path
+    label: int | None = None
+    """Its true class."""
+
+
+def package_source(model: zoo.ZooModel) -> str:
+    """Return the manifest's description of the package that defines a network."""
+    return f"{model.builder} ({model.package} {importlib.metadata.version(model.package)})"
+
+
+def write_model(
+    network: torch.nn.Module,
+    folder: Path,
+    photos: Batch,
+    pictures: Sequence[Picture],
+    *,
+    builder: str,
+    **described: Any,
+) -> Manifest:
+    """Write `network` in every format into `folder`, which has `LABELS` and `pictures`; check them against PyTorch.
+
+    Parameters
+    ----------
+    photos
+        float32 [N, 3, H, W]: `pictures`, preprocessed. Only the first have their tensors stored.
+    described
+        Further fields of the manifest, which is written last and returned.
+
+    Raises
+    ------
+    RunoffError
+        If a format's outputs differ from PyTorch's.
+    """
+    import numpy as np
+
+    run = formats.runnable(network)
+    references = np.concatenate([run(photo[None]) for photo in photos])
+    _write_formats(network, folder, photos[:2])
+    del network, run
+    manifest = Manifest(
+        builder=builder,
         inputs=(TensorSpec(formats.INPUT, "float32", (None, *photos.shape[1:])),),
         outputs=(TensorSpec(formats.OUTPUT, "float32", (None, *references.shape[1:])),),
-        preprocess=model.preprocess,
+        checks=_check_formats(builder, folder, photos[:_WITH_TENSORS], references[:_WITH_TENSORS]),
         files={form.name: stored_file(folder / form.file) for form in formats.FORMATS},
         labels=stored_file(folder / LABELS),
-        examples=_write_examples(folder, photos, references),
-        checks=checks,
+        examples=_write_examples(folder, pictures, photos, references),
         made_with={"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        **described,
     )
     write_manifest(manifest, folder)
     return manifest
 
 
-def _write_formats(model: zoo.ZooModel, folder: Path, network: torch.nn.Module, batch: Batch) -> None:
+def _write_formats(network: torch.nn.Module, folder: Path, batch: Batch) -> None:
     import torch
 
     for form in formats.FORMATS:
-        say(f"{model.name}: writing {form.file}")
+        say(f"writing {form.file}")
         form.write(network, folder / form.file, torch.from_numpy(batch))
 
 
-def _check_formats(model: zoo.ZooModel, folder: Path, photos: Batch, references: Batch) -> tuple[Check, ...]:
+def _check_formats(builder: str, folder: Path, photos: Batch, references: Batch) -> tuple[Check, ...]:
     checks: list[Check] = []
     for form in formats.FORMATS:
-        say(f"{model.name}: checking {form.file} against PyTorch")
-        checks += formats.check(form, folder / form.file, model.builder, photos, references)
+        say(f"checking {form.file} against PyTorch")
+        checks += formats.check(form, folder / form.file, builder, photos, references)
     return tuple(checks)
 
 
@@ -111,19 +161,21 @@ def _write_labels(path: Path) -> None:
     path.write_text("\n".join(_IMAGENET_CATEGORIES) + "\n", encoding="utf-8")
 
 
-def _write_examples(folder: Path, photos: Batch, references: Batch) -> tuple[Example, ...]:
-    """Write each photo's tensor and PyTorch's output for it."""
+def _write_examples(folder: Path, pictures: Sequence[Picture], photos: Batch, references: Batch) -> tuple[Example, ...]:
+    """Write PyTorch's output for each picture, and the tensors of the first."""
     labels = (folder / LABELS).read_text(encoding="utf-8").splitlines()
     examples = []
-    for photo, pixels, reference in zip(PHOTOS, photos, references, strict=True):
-        tensor = folder / f"{photo.name}.tensor.bin"
-        tensor.write_bytes(pixels.astype("<f4").tobytes())
-        reference_path = folder / f"{photo.name}.reference.bin"
+    for place, (picture, pixels, reference) in enumerate(zip(pictures, photos, references, strict=True)):
+        inputs = {}
+        if place < _WITH_TENSORS:
+            tensor = picture.file.with_suffix(".tensor.bin")
+            tensor.write_bytes(pixels.astype("<f4").tobytes())
+            inputs = {formats.INPUT: stored_tensor(tensor, "float32", (1, *pixels.shape))}
+        reference_path = picture.file.with_suffix(".reference.bin")
         reference_path.write_bytes(reference.astype("<f4").tobytes())
-        inputs = {formats.INPUT: stored_tensor(tensor, "float32", (1, *pixels.shape))}
         outputs = {formats.OUTPUT: stored_tensor(reference_path, "float32", (1, *reference.shape))}
-        image = stored_file(folder / f"{photo.name}.jpg")
-        examples.append(Example(photo.name, inputs, outputs, image, labels[reference.argmax()]))
+        best = labels[reference.argmax()]
+        examples.append(Example(picture.name, inputs, outputs, stored_file(picture.file), best, picture.label))
     return tuple(examples)
 
 

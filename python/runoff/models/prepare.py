@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from runoff import paths
 from runoff.environments import setup_command
+from runoff.models.labelled import DIGITS
 from runoff.models.store import ModelStore, StoredModel
 from runoff.models.zoo import find_model, same_name
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.manifest import usual_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -40,6 +42,8 @@ def ensure_models(
     models = {}
     for name in names:
         if same_name(name) not in stored:
+            if name == DIGITS:
+                raise RunoffError(f"model {name!r} is not trained yet", "run: runoff train (minutes, needs PyTorch)")
             say(f"exporting {name} (15 s to 2 min, once)")
             export_model(find_model(name).name, spawner)
         models[name] = store.get(name)
@@ -51,7 +55,7 @@ def ensure_models(
 
 
 def _check_examples(model: StoredModel) -> None:
-    name, count = model.manifest.name, len(model.manifest.examples)
+    name, count = model.manifest.name, len(usual_examples(model.manifest))
     if count < FEWEST_EXAMPLES:
         raise RunoffError(
             f"model {name!r} is stored with {count} examples; at least {FEWEST_EXAMPLES} are required",

@@ -47,6 +47,8 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     preprocess: str | None = None
     """TOML file with the fields of `runoff.records.protocol.Preprocess`."""
     labels: str | None = None
+    labelled: str | None = None
+    """Folder or ``.npz`` file of labelled images."""
     onnx: str | None = None
     """ONNX file of this network; by default, it is exported."""
     weights: str | None = None
@@ -154,6 +156,7 @@ def _model(path: str, options: OwnOptions) -> dict[str, Any]:
         "examples": [_absolute(file) for file in options.examples],
         "preprocess": _read_preprocess(options.preprocess) if options.preprocess else None,
         "labels": _absolute(options.labels),
+        "labelled": _absolute(options.labelled),
         "tolerance": options.tolerance,
         "versions": {model_name(options.version): _absolute(options.version)} if options.version else None,
         **({} if options.compare else {"compare": False}),

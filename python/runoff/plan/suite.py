@@ -115,6 +115,9 @@ class OwnModel(_Table, frozen=True, kw_only=True):
     """From an image to the model's input, for the workload `classify`."""
     labels: str | None = None
     """Text file with the label of each class on a line."""
+    labelled: str | None = None
+    """Labelled images, for the accuracy: a folder with a sub-folder per class, or an ``.npz`` with ``images`` and
+    ``labels``. Needs `preprocess`."""
     compare: bool = True
     """Whether outputs are compared; false for a model whose outputs are random."""
     tolerance: Annotated[float, Meta(gt=0)] | None = None
@@ -217,6 +220,12 @@ def parse_suite(text: str, name: str) -> Suite:
 def _check_own(own: OwnModel, where: str) -> None:
     if not own.path and not own.factory:
         raise RunoffError(f"{where} has no path", 'add for example: path = "model.onnx"')
+    if own.labelled and (own.preprocess is None or own.factory):
+        raise RunoffError(
+            f"{where}: labelled needs an ONNX file and its preprocess",
+            'add for example: preprocess = { resize = 256, crop = 224, interpolation = "bicubic", '
+            "mean = [127, 127, 127], std = [128, 128, 128] }",
+        )
     if bool(own.factory) != bool(own.example):
         missing = "example" if own.factory else "factory"
         raise RunoffError(f"{where} has no {missing}", 'add for example: example = "package.net:example_inputs"')

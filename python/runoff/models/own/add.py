@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 from msgspec import Struct
 
+from runoff.models.labelled import LabelledImages, read_labelled
 from runoff.models.own.examples import exported_arrays, read_examples, read_images
 from runoff.models.own.graph import OnnxFile, Tensor, read_onnx
 from runoff.models.own.reference import Reference, largest_difference, one_line
@@ -31,10 +32,11 @@ from runoff.records.protocol import TensorSpec
 from runoff.records.tensors import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runoff.models.own.values import Feed
     from runoff.records.manifest import StoredTensor
+    from runoff.records.protocol import Preprocess
 
 _EXAMPLES = 8
 """With fewer inputs to choose from, a runner that answers from a cache could pass for one that computes."""
@@ -69,7 +71,9 @@ def add(request: Request, folder: Path) -> None:
     own, exported = request.model, Path(request.exported)
     file = read_onnx(Path(own.path) if own.path else exported / "model.onnx")
     reference = Reference(file)
-    examples, sizes = _examples(request, file, reference)
+    labelled = _labelled(own, folder)
+    photos = [Path(path) for path in own.examples] or list(labelled.files[:_EXAMPLES] if labelled else [])
+    examples, sizes = _examples(request, file, reference, photos)
     feeds, outputs = list(examples.values()), [_run(reference, feed, name) for name, feed in examples.items()]
     if own.factory:
         outputs = _checked_against(file, outputs, list(exported_arrays(exported, "outputs", file.outputs)), own)
@@ -90,15 +94,19 @@ def add(request: Request, folder: Path) -> None:
             for path in (*file.data, *(path for version in versions.values() for path in version.data))
         ),
         preprocess=own.preprocess,
-        labels=_stored(Path(own.labels), folder, copy=request.copy) if own.labels else None,
-        examples=tuple(
-            Example(
-                name,
-                _write(folder, f"{place}.input", feeds[place]),
-                _write(folder, f"{place}.output", outputs[place] if own.compare else {}),
-                _stored(Path(own.examples[place]), folder, copy=request.copy) if own.preprocess else None,
-            )
-            for place, name in enumerate(examples)
+        labels=_labels(request, labelled, folder),
+        examples=(
+            *(
+                Example(
+                    name,
+                    _write(folder, f"{place}.input", feeds[place]),
+                    _write(folder, f"{place}.output", outputs[place] if own.compare else {}),
+                    _stored(photos[place], folder, copy=request.copy) if own.preprocess else None,
+                    label=labelled.labels[place] if labelled and not own.examples else None,
+                )
+                for place, name in enumerate(examples)
+            ),
+            *(_more_labelled(request, labelled, own.preprocess, file, folder) if labelled and own.preprocess else ()),
         ),
         batches=_batches(reference, feeds, outputs),
         tolerance=own.tolerance or (_tolerance(file, feeds, outputs) if own.compare else None),
@@ -119,7 +127,49 @@ def add(request: Request, folder: Path) -> None:
     write_manifest(manifest, folder)
 
 
-def _examples(request: Request, file: OnnxFile, reference: Reference) -> tuple[dict[str, Feed], Sizes]:
+def _labelled(own: OwnModel, folder: Path) -> LabelledImages | None:
+    """Return the labelled images; without other examples, the first are of different classes."""
+    if own.labelled is None:
+        return None
+    classes = Path(own.labels).read_text(encoding="utf-8").splitlines() if own.labels else []
+    found = read_labelled(own.labelled, folder, classes)
+    count = len(found.files)
+    first = [place * count // _EXAMPLES for place in range(_EXAMPLES)] if count >= _EXAMPLES else range(count)
+    return found.chosen([*first, *(place for place in range(count) if place not in first)])
+
+
+def _labels(request: Request, labelled: LabelledImages | None, folder: Path) -> StoredFile | None:
+    """Return the file with the names of the classes; without one, those of the labelled images."""
+    if request.model.labels:
+        return _stored(Path(request.model.labels), folder, copy=request.copy)
+    if labelled is None:
+        return None
+    (folder / "labels.txt").write_text("\n".join(labelled.classes) + "\n", encoding="utf-8")
+    return stored_file(folder / "labels.txt")
+
+
+def _more_labelled(
+    request: Request, labelled: LabelledImages, preprocess: Preprocess, file: OnnxFile, folder: Path
+) -> Iterator[Example]:
+    """Yield the labelled images that are not among the first examples, without their tensors."""
+    own, output, reference = request.model, file.outputs[0].name, Reference(file)
+    for place in range(0 if own.examples else _EXAMPLES, len(labelled.files)):
+        path, name = labelled.files[place], f"{place}-{labelled.name(place)}"
+        ((_, feed),) = read_images([path], preprocess, file.inputs)
+        outputs = _run(reference, feed, name)
+        if labelled.labels[place] >= outputs[output].size:
+            raise RunoffError(
+                f"{path}: its class is number {labelled.labels[place]}, the model has {outputs[output].size} outputs",
+                "pass the names of the model's classes in order: --labels FILE",
+            )
+        written = _write(folder, f"labelled-{place}.output", outputs if own.compare else {})
+        stored = _stored(path, folder, copy=request.copy, home=path.parent.parent)
+        yield Example(name, {}, written, stored, label=labelled.labels[place])
+
+
+def _examples(
+    request: Request, file: OnnxFile, reference: Reference, photos: Sequence[Path]
+) -> tuple[dict[str, Feed], Sizes]:
     """Return the inputs by the name of the example: the network's, the user's, or generated ones of some sizes."""
     own = request.model
     given = {name: parse_input(name, text, file.inputs) for name, text in own.inputs.items()}
@@ -127,7 +177,7 @@ def _examples(request: Request, file: OnnxFile, reference: Reference) -> tuple[d
         feeds = exported_arrays(Path(request.exported), "inputs", file.inputs)
         return {f"example-{place}": feed for place, feed in enumerate(feeds)}, Sizes({}, {})
     if own.preprocess:
-        return dict(read_images([Path(path) for path in own.examples], own.preprocess, file.inputs)), Sizes({}, {})
+        return dict(read_images(photos, own.preprocess, file.inputs)), Sizes({}, {})
     if own.examples:
         return dict(read_examples([Path(path) for path in own.examples], file.inputs)), Sizes({}, {})
     sizes, values = _find_sizes(file, reference, given)

@@ -91,15 +91,16 @@ def describe(
                 "onnx": not own.path,
             }
             request.write_bytes(msgspec.json.encode(torch))
-            python = Path(own.python) if own.python else _python("export", say)
+            python = Path(own.python) if own.python else environment_python("export", say)
             _run(python, (str(_EXPORT), str(request), scratch), spawner, f"the export of {own.factory}")
         wanted = {"name": name, "model": own, "copy": copy, "folder": str(folder), "exported": str(exported)}
         request.write_bytes(msgspec.json.encode(wanted))
         arguments = ("-m", "runoff.models.own.add", str(request), str(place))
-        _run(_python(ENVIRONMENT, say), arguments, spawner, f"reading {own.path or own.factory}")
+        _run(environment_python(ENVIRONMENT, say), arguments, spawner, f"reading {own.path or own.factory}")
 
 
-def _python(environment: str, say: Say) -> Path:
+def environment_python(environment: str, say: Say) -> Path:
+    """Return the interpreter of an environment, which is made if needed; in a checkout, nox makes it."""
     ensure_environments([environment], say)
     python = paths.environments() / environment / "bin" / "python"
     if not python.exists():
@@ -136,7 +137,7 @@ def absolute(own: OwnModel, folder: Path) -> OwnModel:
 
     def found_at(path: str) -> str:
         found = (folder / Path(path).expanduser()).absolute()
-        if not found.is_file():
+        if not found.exists():
             raise RunoffError(f"{path}: no such file", f"a relative path starts at {folder.absolute()}")
         return str(found)
 
@@ -145,6 +146,7 @@ def absolute(own: OwnModel, folder: Path) -> OwnModel:
         path=found_at(own.path) if own.path else "",
         examples=tuple(map(found_at, own.examples)),
         labels=found_at(own.labels) if own.labels else None,
+        labelled=found_at(own.labelled) if own.labelled else None,
         weights=found_at(own.weights) if own.weights else None,
         versions={name: found_at(path) for name, path in own.versions.items()},
     )
@@ -183,18 +185,21 @@ def summary(manifest: Manifest) -> Iterator[str]:
 
 
 def _references(manifest: Manifest) -> str:
-    count, batches = len(manifest.examples), "" if manifest.batches else "; batches of 1 only"
+    labelled = sum(example.label is not None for example in manifest.examples)
+    count = f"{len(manifest.examples)} examples" + (f", {labelled} of them labelled" if labelled else "")
+    batches = "" if manifest.batches else "; batches of 1 only"
     if manifest.tolerance is None:
-        return f"  {count} examples; outputs are not compared{batches}"
+        return f"  {count}; outputs are not compared{batches}"
     source = "PyTorch" if manifest.builder else "ONNX Runtime without optimisation"
     limit = f"within {manifest.tolerance:.2g} of the largest value"
-    return f"  {count} examples; outputs must agree with {source} {limit}{batches}"
+    return f"  {count}; outputs must agree with {source} {limit}{batches}"
 
 
 def _key(name: str, own: OwnModel) -> str:
     """Return a digest of everything that the description depends on; files count by size and time of change."""
-    files = [path for path in (own.path, *own.examples, *own.versions.values()) if path]
-    stamps = [(status.st_size, status.st_mtime_ns) for status in (Path(path).stat() for path in files)]
+    files = [Path(path) for path in (own.path, *own.examples, *own.versions.values(), own.labelled) if path]
+    files += sorted(Path(own.labelled).glob("*/*")) if own.labelled else []
+    stamps = [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in files)]
     return hashlib.sha256(msgspec.json.encode((_VERSION, name, own, stamps))).hexdigest()[:16]
 
 
