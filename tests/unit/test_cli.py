@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from orchestra import HEAD, info_of
 
 from runoff import __version__
 from runoff.cli import main as cli
+from runoff.cli.program_exit import run_program
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RunWriter
 
@@ -171,3 +173,17 @@ def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypat
     text = runoff(capsys, "list")[1]
     assert text.splitlines()[0] == "abacus, 2 cores, L 1"
     assert interrupted in text
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def command() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/new\nline")
+
+    with pytest.raises(SystemExit) as caught:
+        run_program(command, "runoff", [])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "runoff: /data/new line cannot be written: No space left on device",
+        "        free space there; results so far are saved",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run_program(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
@@ -26,13 +30,26 @@ def run_program(command: click.Command, name: str, arguments: Sequence[str] | No
         click.echo("runoff: interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except RunoffError as error:
-        click.echo(f"runoff: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"        {error.hint}", err=True)
+        _report(error.message, error.hint)
         sys.exit(error.code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(ExitCode.CASE_FAILED)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        what = f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+        _report(what, "free space there; results so far are saved")
+        sys.exit(ExitCode.CASE_FAILED)
+
+
+def _report(message: str, hint: str) -> None:
+    """Print an error and its hint, each on one line."""
+    from runoff.records.untrusted import clean  # late: ``--help`` needs no msgspec
+
+    click.echo(f"runoff: {clean(message)}", err=True)
+    if hint:
+        click.echo(f"        {clean(hint)}", err=True)
 
 
 def _terminate(_signal: int, _frame: object) -> None:

@@ -126,6 +126,8 @@ class StoredModel(Struct, frozen=True):
             entry["classes"] = (self.folder / manifest.labels.path).read_text(encoding="utf-8").splitlines()
         if manifest.training:
             entry["training"] = manifest.training
+        if manifest.graph and manifest.graph.not_read:
+            entry["not_read"] = manifest.graph.not_read
         if self.prepared:
             entry["prepared"] = {form: {"sha256": file.sha256, "key": file.key} for form, file in self.prepared.items()}
         if not_prepared:

@@ -83,6 +83,8 @@ class Graph(Struct, frozen=True, kw_only=True):
     """Largest absolute value of all references; None without numbers."""
     not_read: dict[str, str] = {}
     """By output: the type of those that no runner reads."""
+    inference_s: float | None = None
+    """Time of one inference without optimisation, on one thread; None for a network in PyTorch."""
 
 
 class Training(Struct, frozen=True, kw_only=True):

@@ -76,7 +76,11 @@ def outputs(group: AuditGroup) -> Found:
     }
     blind = sorted({case.target for case in group.cases} - worst.keys())
     detail = ", ".join(f"{target} {value:.1e}" for target, value in worst.items()) or "none compared"
-    return Found("unknown" if blind else "ok", f"largest relative difference: {detail}" + not_compared(blind))
+    not_read = group.run.info.models.get(group.cases[0].model, {}).get("not_read") or {}
+    others = "".join(
+        f"; output {name} is {kind}: computed, neither read nor compared" for name, kind in not_read.items()
+    )
+    return Found("unknown" if blind else "ok", f"largest relative difference: {detail}" + not_compared(blind) + others)
 
 
 def checked(group: AuditGroup) -> Found:

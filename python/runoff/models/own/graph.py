@@ -21,6 +21,8 @@ STANDARD = "ai.onnx"
 """The domain of ONNX's own operators, which a file leaves empty."""
 _KNOWN = {STANDARD, "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
 """Domains of the operators in ONNX Runtime's wheel."""
+_LONGEST_NAME = 200
+"""Bytes of the name of an input or output: it becomes part of file names."""
 _HALF = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 _SUPPORTED = {
     onnx.TensorProto.FLOAT: "float32",
@@ -100,6 +102,7 @@ def read_onnx(path: Path) -> OnnxFile:
     if not model.graph.output:
         raise RunoffError(f"{path} is not an ONNX file with a graph", "pass a model in ONNX's format (.onnx)")
     _check_domains(model, path)
+    _check_names(model, path)
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = tuple(_input(value, path) for value in model.graph.input if value.name not in initializers)
     tensors = [value for value in model.graph.output if _is_supported(value)]
@@ -166,6 +169,16 @@ def _input(value: onnx.ValueInfoProto, path: Path) -> Tensor:
     return _tensor(value)
 
 
+def _check_names(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse names that no file name or line of a message can contain."""
+    for value in (*model.graph.input, *model.graph.output):
+        if len(value.name.encode()) > _LONGEST_NAME or not value.name.isprintable():
+            raise RunoffError(
+                f"{path}: the name {value.name[:40]!r} has control characters or over {_LONGEST_NAME} bytes",
+                "rename this input or output",
+            )
+
+
 def _is_supported(value: onnx.ValueInfoProto) -> bool:
     return value.type.HasField("tensor_type") and value.type.tensor_type.elem_type in _SUPPORTED
 
@@ -192,7 +205,14 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _external_files(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
     names = {ExternalDataInfo(tensor).location for tensor in _tensors(model.graph) if uses_external_data(tensor)}
+    # a model and its data may both be links, as in the cache of Hugging Face
+    homes = path.parent.resolve(), path.resolve().parent
     for name in sorted(names):
+        if not any((path.parent / name).resolve().is_relative_to(home) for home in homes):
+            raise RunoffError(
+                f"{path}: its external data {name!r} is outside its folder, where ONNX Runtime does not read it",
+                f"move the file to {path.parent}, and save the model again with that location",
+            )
         if not (path.parent / name).is_file():
             raise RunoffError(
                 f"{path}: its external data {name!r} is missing", f"put the file next to the model, in {path.parent}"

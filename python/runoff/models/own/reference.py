@@ -47,7 +47,8 @@ class Reference:
             self._session = ort.InferenceSession(str(file.path), options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise RunoffError(
-                f"{file.path}: ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}", _hint(file)
+                f"{file.path}: ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}",
+                _hint(file, str(error)),
             ) from error
 
     def run(self, feed: Feed) -> Feed:
@@ -83,8 +84,10 @@ def one_line(error: Exception) -> str:
     return _PREFIX.sub("", " ".join(str(error).split()))[:_LINE]
 
 
-def _hint(file: OnnxFile) -> str:
+def _hint(file: OnnxFile, message: str) -> str:
     opsets = ", ".join(f"{domain} {version}" for domain, version in file.opsets.items())
+    if "xternal" in message:
+        return "copy the model with its external data again: the data does not belong to this file, or is cut off"
     return f"the file has opsets {opsets} and IR version {file.model.ir_version}; export it for an older one"
 
 
