@@ -22,6 +22,7 @@ from runoff.measure.footprint import footprints, library_hashes
 from runoff.measure.job import ExecutionContext
 from runoff.measure.machine import describe_machine, variables_that_matter
 from runoff.measure.progress import Bar
+from runoff.measure.room import alone, with_room
 from runoff.measure.stopping import Sampling
 from runoff.models.own.find import own_models
 from runoff.models.prepare import ensure_models
@@ -29,13 +30,14 @@ from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.paths import shown
 from runoff.plan.announcement import announcement
 from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_model_limits, with_verifications
-from runoff.plan.suite import parse_suite, read_suite
+from runoff.plan.suite import Suite, parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
+from runoff.records.untrusted import clean
 from runoff.targets import find_targets, needed_environments
 
 if TYPE_CHECKING:
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.models.store import StoredModel
-    from runoff.plan.suite import Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.probes.base import Probe
     from runoff.records.schema import Case, Run
@@ -99,6 +100,7 @@ class _Pipeline:
                     meters=_find_meters(plan.ready.cases, spawner, writer.info),
                 )
                 self._execute(context, plan, writer)
+                self._check_files(plan)
         run = read_run(writer.folder)
         writer.info.libraries = library_hashes(run)
         writer.save_info()
@@ -130,6 +132,7 @@ class _Pipeline:
         everything = with_control_targets(cases, discovered)
         with self._making():
             ready = prepare_models(cases, models, everything, spawner, self._say)
+        self.suite = with_room(suite, ready.cases, ready.models, everything, self._say)
         return _Plan(ready=ready, targets=everything, probes=probes)
 
     def _execute(self, context: ExecutionContext, plan: _Plan, writer: RunWriter) -> None:
@@ -140,6 +143,16 @@ class _Pipeline:
         with Bar(jobs, context.sampling, self.console) as bar:
             execute(context, cases, plan.probes, writer, bar)
         writer.info.finished = _now()
+
+    def _check_files(self, plan: _Plan) -> None:
+        """Check that no file of a user's model was changed while it was measured."""
+        for name in self.suite.models:
+            try:
+                plan.ready.models[name].verify()
+            except RunoffError as error:
+                raise RunoffError(
+                    f"{error.message}, during the run", "start a new run: its results are of two models"
+                ) from error
 
     @contextmanager
     def _making(self) -> Iterator[None]:
@@ -196,7 +209,7 @@ class _Pipeline:
         )
 
     def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(clean(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def bench(
@@ -236,6 +249,8 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
             "resume it there, or start a new run here",
         )
     suite = parse_suite(info.suite_text, f"{folder}: suite")
+    if msgspec.convert(info.suite, Suite).measure.latency.mode == "alone":
+        suite = alone(suite)  # for want of memory
     with measuring(folder):
         repair(folder)
         return _Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)

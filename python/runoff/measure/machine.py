@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -78,6 +79,12 @@ def _turbo() -> bool | None:
 def _virtualised() -> bool | None:
     info = _read("/proc/cpuinfo")
     return None if info is None else " hypervisor" in info
+
+
+def memory_limit() -> float:
+    """Return the limit of this process's memory in bytes; infinity if there is none."""
+    text = _cgroup("memory.max", "memory/memory.limit_in_bytes") or ""
+    return float(text) if text.isdecimal() else math.inf
 
 
 def _cgroup(second: str, first: str) -> str | None:
