@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,18 @@ def inputs():
 
 def broken():
     raise ValueError("no weights\\nhere")
+
+def leaves():
+    exit(0)
+
+def vanishes():
+    import os
+
+    print("gone")
+    os._exit(0)
+
+def random():
+    return torch.nn.Sequential(make(), type("Noise", (torch.nn.Module,), {"forward": lambda _, x: x + torch.rand(1)})())
 """
 
 
@@ -138,13 +151,60 @@ def test_a_network_in_pytorch(folder: Path) -> None:
     assert {case.format for case in run.info.cases} == {"pt", "onnx"}
 
 
+PROGRAM = """
+import torch
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(9, 4)
+
+    def forward(self, ids, mask):
+        return self.table(ids) * mask.unsqueeze(2), mask.sum()
+
+sizes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+torch.manual_seed(0)
+inputs = torch.randint(9, (2, 5)), torch.ones(2, 5)
+program = torch.export.export(Network().eval(), inputs, dynamic_shapes=(sizes, sizes))
+torch.export.save(program, "net.pt2")
+program.example_inputs = None
+torch.export.save(program, "bare.pt2")
+"""
+
+
+@pytest.mark.clock
+@thorough
+def test_a_program_of_torch_export(folder: Path) -> None:
+    python = paths.environments() / "export" / "bin" / "python"
+    subprocess.run([python, "-c", PROGRAM], cwd=folder, check=True, capture_output=True)
+    home = str(folder / "home")
+    options = ("--profile", "default", "--time", "2s", "--results", folder / "results")
+    chosen = ("--targets", "torch-export,ort-python", *options)
+    ended = runoff("bench", "net.pt2", *chosen, cwd=folder, RUNOFF_HOME=home)
+    assert ended.code == 0, ended.out + ended.err
+    assert "outputs must agree with PyTorch" in ended.out
+    run = only_run(folder / "results")
+    assert {record.status for record in run.records} == {"ok"}
+    assert {case.format for case in run.info.cases} == {"pt2", "onnx"}
+    bare = runoff("bench", "bare.pt2", *chosen, cwd=folder, RUNOFF_HOME=home)
+    assert (bare.code, "add: --input ids=1,128" in bare.err) == (2, True)
+    sized = runoff("bench", "bare.pt2", "--input", "ids=3,7", *chosen, cwd=folder, RUNOFF_HOME=home)
+    assert sized.code == 0, sized.out + sized.err
+    assert "input mask: 3,7:float32" in sized.out
+    other = runoff("bench", "net.pt2", *options, "--targets", "torch", cwd=folder, RUNOFF_HOME=home)
+    assert (other.code, "torch needs a network in PyTorch; the model is a program" in other.err) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("factory", "options", "message"),
     [
         ("network:broken", (), r"factory network:broken raised ValueError: no weights here \(network\.py:12\)"),
         ("network:missing", (), r"network has no 'missing'"),
         ("nothing:make", (), r"module 'nothing' raised ModuleNotFoundError"),
-        ("network:inputs", (), r"returned a Tensor, not a torch\.nn\.Module"),
+        ("network:leaves", (), r"factory network:leaves raised SystemExit: 0 \(network\.py:\d+\)"),
+        ("network:vanishes", (), r"the code of network:vanishes ended the program without an error"),
+        ("network:random", (), r"the network's outputs differ from call to call on the same input"),
+        ("network:inputs", (), r"returned Tensor, not a torch\.nn\.Module"),
         ("network:make", ("--python", sys.executable), r"No module named 'torch'"),
         ("network:make", ("--weights", "network.py"), r"weights .*network\.py: loading them raised"),
     ],

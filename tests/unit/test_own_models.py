@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
 from onnx_models import FLOAT, INT64, STRING, encoder, linear, save
+from runoff.models.own import add as describing
+from runoff.models.own import find
 from runoff.models.own.add import Request, add
 from runoff.models.own.find import summary
 from runoff.models.own.graph import read_onnx
@@ -137,6 +141,108 @@ def test_external_data_belongs_to_the_model(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(RunoffError, match=r"its external data 'weights.bin' is missing"):
         read_onnx(path)
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "link.bin", "/etc/hostname"])
+def test_external_data_outside_the_folder(location: str, tmp_path: Path) -> None:
+    path = with_data(tmp_path / "own" / "net.onnx")
+    (path.parent / "weights.bin").rename(tmp_path / "outside.bin")
+    (path.parent / "link.bin").symlink_to(tmp_path / "outside.bin")
+    path.write_bytes(relocated(path, location))
+    with pytest.raises(RunoffError, match=r"is outside its folder, where ONNX Runtime does not read it") as caught:
+        read_onnx(path)
+    assert str(path.parent) in caught.value.hint
+
+
+def test_a_model_and_its_data_may_both_be_links(tmp_path: Path) -> None:
+    path = with_data(tmp_path / "blobs" / "net.onnx")
+    (tmp_path / "snapshot").mkdir()
+    for name in ("net.onnx", "weights.bin"):
+        (tmp_path / "snapshot" / name).symlink_to(path.parent / name)
+    assert added(tmp_path / "snapshot" / "net.onnx", tmp_path).checked
+
+
+def test_data_that_is_cut_off(tmp_path: Path) -> None:
+    path = with_data(tmp_path / "own" / "net.onnx")
+    (path.parent / "weights.bin").write_bytes(b"short")
+    with pytest.raises(RunoffError, match=r"cannot load it: .*External initializer") as caught:
+        added(path, tmp_path)
+    assert "copy the model with its external data again" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["new\nline", "escape\x1b[2J", "x" * 201])
+def test_names_that_are_no_part_of_a_file_name(name: str, tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "net.onnx", [helper.make_node("Neg", ["x"], [name])], [("x", FLOAT, [1])], [(name, FLOAT, [1])]
+    )
+    with pytest.raises(RunoffError, match=r"has control characters or over 200 bytes") as caught:
+        read_onnx(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slow_model_gets_fewer_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describing, "_SLOW_S", 0.0)
+    manifest = added(linear(tmp_path / "net.onnx"), tmp_path).manifest
+    assert len(manifest.examples) == 2
+    assert manifest.graph is not None
+    slow = msgspec.structs.replace(manifest, graph=msgspec.structs.replace(manifest.graph, inference_s=60.0))
+    assert "  one inference took 60.0 s" in "\n".join(summary(slow))
+
+
+def test_what_is_not_read_is_in_the_run(tmp_path: Path) -> None:
+    both = helper.make_tensor_sequence_value_info("both", FLOAT, None)
+    nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("SequenceConstruct", ["y", "y"], ["both"])]
+    path = save(tmp_path / "net.onnx", nodes, [("x", FLOAT, [2])], [("y", FLOAT, [2]), both])
+    assert added(path, tmp_path).provenance(None)["not_read"] == {"both": "seq(tensor(float))"}
+
+
+def test_options_are_shown_as_a_shell_takes_them(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "net.onnx", [helper.make_node("Neg", ["a b"], ["y"])], [("a b", FLOAT, ["n"])], [("y", FLOAT, ["n"])]
+    )
+    assert "to change it: --input 'a b=1'" in "\n".join(summary(added(path, tmp_path).manifest))
+
+
+def test_two_runs_that_describe_one_model_share_it(tmp_path: Path) -> None:
+    linear(tmp_path / "net.onnx")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        added(tmp_path / "net.onnx", tmp_path / name)
+    used = find._settled(tmp_path / "first" / "described", tmp_path / "place")
+    before = (tmp_path / "place").stat().st_ino
+    again = find._settled(tmp_path / "second" / "described", tmp_path / "place")
+    assert (again.manifest.files, (tmp_path / "place").stat().st_ino) == (used.manifest.files, before)
+    next((tmp_path / "place").glob("*.bin")).unlink()
+    assert find._settled(tmp_path / "second" / "described", tmp_path / "place").manifest.files == used.manifest.files
+    again.verify()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("folder", "not a file"), ("pipe", "not a file"), ("/dev/zero", "not a file"), ("missing", "no such file")],
+)
+def test_paths_that_are_no_files(path: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunoffError, match=f"{path}: {message}"):
+        find.absolute(OwnModel(path=path), tmp_path)
+
+
+def with_data(path: Path) -> Path:
+    """Save a model with its weights in ``weights.bin`` at `path`, in a new folder; return the path."""
+    path.parent.mkdir()
+    node, shape = helper.make_node("MatMul", ["x", "w"], ["y"]), [1, 64]
+    weights = {"w": np.ones((64, 64), np.float32)}
+    options: dict[str, Any] = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    return save(path, [node], [("x", FLOAT, shape)], [("y", FLOAT, shape)], weights, **options)
+
+
+def relocated(path: Path, location: str) -> bytes:
+    """Return the model in `path`, with its external data at `location`."""
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        entry.value = location if entry.key == "location" else entry.value
+    return bytes(model.SerializeToString())
 
 
 def test_random_outputs_are_found_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,43 @@ def test_every_option_is_in_the_suite() -> None:
     assert suite.settings == {"threads": [1, "all"], "batch": [1, 8], "profile": ["latency"]}
     assert suite.suite.targets == ("ort-rust",)
     assert suite.measure.stopping_rule() == (0.05, 60.0)
+
+
+def test_a_program_of_torch_export() -> None:
+    suite = suite_of("net.pt2", inputs=("x=1,3",), onnx="net.onnx", python="bin/python")
+    own = suite.models["net"]
+    paths = (own.program, own.path, own.python)
+    assert paths == tuple(str(Path(name).absolute()) for name in ("net.pt2", "net.onnx", "bin/python"))
+    assert suite.suite.baselines == ("torch-export", "ort-python")
+    assert (suite.suite.targets or ())[-1] == "torch-export"
+    assert list(suite.targets) == ["torch-export"]
+    both = suite_of("net:make", example="net:inputs", program="net.pt2")
+    assert both.suite.baselines == ("torch", "ort-python")
+    assert both.models["net"].program == own.program
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "message"),
+    [
+        ("net.pt", "archive/code/", "net.pt is a TorchScript program, which no target runs"),
+        ("net.pth", "archive/data/", "net.pth has weights without their network"),
+        ("net.tflite", "", "net.tflite is neither an ONNX file nor a program of torch.export"),
+        ("missing.pt", None, "missing.pt not found"),
+    ],
+)
+def test_files_of_other_formats(
+    name: str, folder: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if folder:
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr(f"{folder}file", "")
+    elif folder is not None:
+        Path(name).write_text("model")
+    with pytest.raises(RunoffError) as caught:
+        is_model(name)
+    assert caught.value.message.startswith(message)
+    assert "pass" in caught.value.hint
 
 
 def test_several_shapes_are_several_models() -> None:
@@ -97,9 +135,11 @@ def test_names_are_names_of_files(path: str, name: str) -> None:
         ("a.onnx", {"batch": ""}, "--batch: no value"),
         ("a.onnx", {"inputs": ("x",)}, "--input x: no shape"),
         ("a.onnx", {"inputs": ("x=1", "x=2", "x=3", "y=1", "y=2")}, "--input y has 2 shapes, another input has 3"),
-        ("a.onnx", {"example": "p:q"}, "--example, --onnx, --weights and --python are for a network in PyTorch"),
+        ("a.onnx", {"example": "p:q"}, "--example is for a network in PyTorch; a.onnx is a file"),
         ("a.onnx", {"tolerance": float("nan")}, "--tolerance nan: not a number"),
         ("p:make", {}, "p:make needs an example of its inputs"),
+        ("p:make", {"example": "p:q", "inputs": ("x=1",)}, "inputs cannot be given to a network in PyTorch"),
+        ("p:make", {"example": "p:q", "examples": ("x.npz",)}, "examples cannot be given to a network in PyTorch"),
         ("a.onnx", {"preprocess": "/no/such.toml"}, "--preprocess /no/such.toml: not readable"),
     ],
 )

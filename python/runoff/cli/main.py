@@ -48,6 +48,7 @@ def cli() -> None:
         "runoff bench",
         "runoff bench model.onnx",
         "runoff bench model.onnx --input ids=1,128 --inputs examples.npz --threads 1,all",
+        "runoff bench program.pt2",
         "runoff bench my_package.net:make --example my_package.net:example_inputs",
         "runoff bench seeds",
         "runoff bench my-suite.toml --results /data/runs",
@@ -98,6 +99,7 @@ def cli() -> None:
 @click.option(
     "--weights", type=_TEXT, help="PyTorch MODEL: file with its state dict.  [default: the factory's weights]"
 )
+@click.option("--program", type=_TEXT, help="PyTorch MODEL: its program of torch.export (.pt2), also measured.")
 @click.option("--python", type=_TEXT, help="PyTorch MODEL: interpreter with its packages.  [default: runoff's]")
 @click.option("--targets", default="", metavar="A,B", help="MODEL: what to compare.  [default: all that may take it]")
 @click.option("--threads", default="1", show_default=True, metavar="1,all", help="MODEL: numbers of threads.")
@@ -114,7 +116,7 @@ def cli() -> None:
 def bench(**options: Any) -> None:
     """Measure a suite (quick, seeds, or a TOML file; by default, quick), or your own MODEL.
 
-    MODEL is an ONNX file, or module:function that returns a network in PyTorch.
+    MODEL is an ONNX file, a program of torch.export (.pt2), or module:function that returns a network in PyTorch.
     """
     from runoff.cli.commands import measure
 

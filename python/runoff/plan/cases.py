@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from runoff.plan.suite import Group, Suite
-    from runoff.plan.target import TargetInfo
+    from runoff.plan.target import Target, TargetInfo
     from runoff.records.manifest import Manifest
 
 
@@ -95,10 +95,9 @@ def with_model_limits(
     def limited(case: Case) -> Case:
         manifest, target = manifests[case.model], targets[case.target].target
         reason = None
-        if manifest.graph and not manifest.builder and (target.packages or target.format in ("pt", "pt2")):
+        if manifest.graph and (missing := _network(target, manifest)):
             # whatever else is missing, it would not help
-            reason = Reason("network", f"{case.target} needs a network in PyTorch; the model is an ONNX file")
-            return msgspec.structs.replace(case, skipped=reason)
+            return msgspec.structs.replace(case, skipped=Reason("network", f"{case.target} needs {missing}"))
         if case.workload == "classify" and manifest.preprocess is None:
             reason = Reason("workload", f"the model {case.model!r} has no images", 'set workloads = ["tensor"]')
         elif case.settings.batch > 1 and not manifest.batches:
@@ -106,6 +105,16 @@ def with_model_limits(
         return case if case.skipped or reason is None else msgspec.structs.replace(case, skipped=reason)
 
     return tuple(map(limited, cases))
+
+
+def _network(target: Target, manifest: Manifest) -> str:
+    """Return what a target reads that a user's model does not have; empty if that is an ONNX file, or nothing."""
+    found = "a program of torch.export" if "pt2" in manifest.files else "an ONNX file"
+    if target.format == "pt2" and target.format not in manifest.files:
+        return f"a program of torch.export (.pt2); the model is {'a network' if manifest.builder else found}"
+    if not manifest.builder and (target.packages or target.format == "pt"):
+        return f"a network in PyTorch; the model is {found}"
+    return ""
 
 
 def with_verifications(

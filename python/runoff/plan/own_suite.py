@@ -6,6 +6,7 @@ import json
 import math
 import re
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+_PROGRAM = ".pt2"
+_WEIGHTS = "pass its network: runoff bench module:function --example module:function --weights FILE; or FILE.pt2"
+_CONVERT = "convert it to ONNX, and pass that file"
+_OTHERS = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _WEIGHTS),
+    **dict.fromkeys((".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".mlmodel", ".gguf", ".engine"), _CONVERT),
+}
+"""What to pass instead of a file of this suffix."""
 TARGETS = ("ort-python", "ort-rust", "ort-pyo3", "torch", "coreml")
 _PROBES = ("accuracy", "process", "life", "latency", "memory")
 _TIME, _PRECISION = "3m", "2%"
@@ -55,11 +64,34 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     """File with the state dict of this network."""
     python: str | None = None
     """Interpreter with PyTorch and the user's module."""
+    program: str | None = None
+    """File of ``torch.export.save`` next to a factory."""
 
 
 def is_model(text: str) -> bool:
-    """Return whether the argument of ``runoff bench`` is a model, not a suite."""
-    return text.lower().endswith(".onnx") or _FACTORY.match(text) is not None
+    """Return whether the argument of ``runoff bench`` is a model, not a suite.
+
+    Raises
+    ------
+    RunoffError
+        If it is a file of another format.
+    """
+    suffix = Path(text).suffix.lower()
+    if suffix in _OTHERS:
+        raise RunoffError(f"{text} {_content(text)}", _OTHERS[suffix])
+    return suffix in (".onnx", _PROGRAM) or text.lower() in (".onnx", _PROGRAM) or _FACTORY.match(text) is not None
+
+
+def _content(path: str) -> str:
+    """Return what a file of PyTorch, or of another library, is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = {name.split("/", 2)[1] for name in archive.namelist() if "/" in name}
+    except FileNotFoundError:
+        return "not found, and is neither an ONNX file nor a program of torch.export"
+    except (OSError, zipfile.BadZipFile):
+        return "is neither an ONNX file nor a program of torch.export"
+    return "is a TorchScript program, which no target runs" if "code" in parts else "has weights without their network"
 
 
 def model_name(path: str) -> str:
@@ -78,7 +110,7 @@ def own_suite(path: str, options: OwnOptions) -> str:
         If an option cannot be read.
     """
     name, own, sets = model_name(path), _model(path, options), input_sets(options.inputs)
-    targets = _list(options.targets) or list(TARGETS)
+    targets = _list(options.targets) or [*TARGETS, *(["torch-export"] if "program" in own else [])]
     if options.version:
         targets += [f"{target}@{model_name(options.version)}" for target in targets]
     models = {_sized(name, inputs, sets): inputs for inputs in sets}
@@ -90,7 +122,7 @@ def own_suite(path: str, options: OwnOptions) -> str:
             "targets": targets,
             "workloads": ["classify" if options.preprocess else "tensor"],
             "probes": list(_VERSION_PROBES if options.version else _PROBES),
-            "baselines": _baselines(targets, network="factory" in own),
+            "baselines": _baselines(targets, own),
         },
         "settings": {
             "threads": _numbers("threads", options.threads, "all"),
@@ -104,8 +136,9 @@ def own_suite(path: str, options: OwnOptions) -> str:
     if options.python:
         runners = paths.runners()
         command = [own["python"], "-P", str(runners / "torch_runner.py")]
-        tables["targets.torch"] = {"command": command, "env": {"PYTHONPATH": str(runners.parent)}}
-    lines = [f"# Written by: runoff bench {path}"]
+        target = "torch" if "factory" in own else "torch-export"
+        tables[f"targets.{target}"] = {"command": command, "env": {"PYTHONPATH": str(runners.parent)}}
+    lines = [f"# Written by: runoff bench {json.dumps(path, ensure_ascii=False)}"]
     for title, table in tables.items():
         lines += ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
@@ -123,9 +156,10 @@ def _measure(options: OwnOptions) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def _baselines(targets: Sequence[str], *, network: bool) -> list[str]:
-    """Return the targets that others are compared with; PyTorch only if the model is a `network` in PyTorch."""
-    usual = ["torch", "ort-python"] if network else ["ort-python"]
+def _baselines(targets: Sequence[str], own: dict[str, Any]) -> list[str]:
+    """Return the targets that others are compared with; PyTorch only if the model is a network in PyTorch."""
+    network = ["torch"] if "factory" in own else ["torch-export"] if "program" in own else []
+    usual = [*network, "ort-python"]
     return [name for name in usual if name in targets] or [targets[0]]
 
 
@@ -137,19 +171,20 @@ def _sized(name: str, inputs: dict[str, str], sets: Sequence[dict[str, str]]) ->
 
 def _model(path: str, options: OwnOptions) -> dict[str, Any]:
     """Return the table of the model: an ONNX file, or a factory with its example."""
-    network = _FACTORY.match(path) is not None
+    network, program = _FACTORY.match(path) is not None, path.lower().endswith(_PROGRAM)
     if network and options.example is None:
         raise RunoffError(f"{path} needs an example of its inputs", "add: --example module:function")
-    if not network and (options.example or options.onnx or options.weights or options.python):
-        raise RunoffError(
-            f"--example, --onnx, --weights and --python are for a network in PyTorch; {path} is a file",
-            "remove the option",
-        )
+    code = {"--example": options.example, "--weights": options.weights, "--program": options.program}
+    usable = {} if network or program else {"--onnx": options.onnx, "--python": options.python}
+    unusable = [name for name, value in {**({} if network else code), **usable}.items() if value]
+    if unusable:
+        raise RunoffError(f"{unusable[0]} is for a network in PyTorch; {path} is a file", "remove the option")
     if options.tolerance is not None and not math.isfinite(options.tolerance):
         raise RunoffError(f"--tolerance {options.tolerance}: not a number", "write it as --tolerance 0.01")
     table = {
-        "path": _absolute(options.onnx if network else path),
+        "path": _absolute(options.onnx if network or program else path),
         "factory": path if network else None,
+        "program": _absolute(path if program else options.program),
         "example": options.example,
         "weights": _absolute(options.weights),
         "python": _absolute(options.python),

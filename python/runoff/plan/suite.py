@@ -100,6 +100,8 @@ class OwnModel(_Table, frozen=True, kw_only=True):
     """An ONNX file; a relative path starts at the suite's folder. With a `factory`, it is exported if it is missing."""
     factory: str | None = None
     """``module:function`` that returns the network in PyTorch."""
+    program: str | None = None
+    """A file of ``torch.export.save``, for the target ``torch-export``; without a `factory`, it is exported to ONNX."""
     example: str | None = None
     """``module:function`` that returns a tensor, or a tuple of the network's inputs. It is called eight times."""
     weights: str | None = None
@@ -124,6 +126,11 @@ class OwnModel(_Table, frozen=True, kw_only=True):
     """Largest difference of outputs, relative to the largest output; by default, derived from the model."""
     versions: dict[Name, str] = {}
     """Other ONNX files with the same inputs and outputs. The target ``ort-python@NAME`` runs the version NAME."""
+
+    @property
+    def network(self) -> str:
+        """Factory or file of the network in PyTorch; empty if there is none."""
+        return self.factory or self.program or ""
 
 
 class Suite(_Table, frozen=True, kw_only=True):
@@ -218,14 +225,22 @@ def parse_suite(text: str, name: str) -> Suite:
 
 
 def _check_own(own: OwnModel, where: str) -> None:
-    if not own.path and not own.factory:
+    if not own.path and not own.network:
         raise RunoffError(f"{where} has no path", 'add for example: path = "model.onnx"')
-    if own.labelled and (own.preprocess is None or own.factory):
+    if own.labelled and (own.preprocess is None or own.network):
         raise RunoffError(
             f"{where}: labelled needs an ONNX file and its preprocess",
             'add for example: preprocess = { resize = 256, crop = 224, interpolation = "bicubic", '
             "mean = [127, 127, 127], std = [128, 128, 128] }",
         )
+    unusable = {
+        "inputs": own.factory and own.inputs,
+        "examples": own.factory and own.examples,
+        "preprocess": own.network and own.preprocess,
+    }
+    for key in (key for key, value in unusable.items() if value):
+        hint = "its example returns them" if own.factory else "it takes the tensors that it was exported with"
+        raise RunoffError(f"{where}: {key} cannot be given to a network in PyTorch", f"remove {key}: {hint}")
     if bool(own.factory) != bool(own.example):
         missing = "example" if own.factory else "factory"
         raise RunoffError(f"{where} has no {missing}", 'add for example: example = "package.net:example_inputs"')

@@ -12,17 +12,22 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
-_EXAMPLES = 8
+DONE = "exported"
+"""File that says that the program came to its end: the user's code may exit without a failure."""
+EXAMPLES = 8
+"""Different inputs: with fewer, a runner that answers from a cache could pass for one that computes."""
 _OPSET = 17
 _LINE = 300
 
@@ -51,19 +56,55 @@ def main(request: dict[str, Any], folder: Path) -> None:
     network = call(request["factory"], "factory")
     if not isinstance(network, torch.nn.Module):
         found = type(network).__name__
-        raise UserError(f"factory {request['factory']} returned a {found}, not a torch.nn.Module", "return the network")
+        raise UserError(f"factory {request['factory']} returned {found}, not a torch.nn.Module", "return the network")
     if request["weights"]:
         attempt(partial(_load, network, request["weights"]), f"weights {request['weights']}: loading them")
     network.eval()
-    examples = [_inputs(request["example"]) for _ in range(_EXAMPLES)]
+    examples = [_inputs(request["example"]) for _ in range(EXAMPLES)]
     torch.save(network.state_dict(), folder / "state.pt")
+    outputs = save_examples(network, examples, folder, compare=request["compare"])
+    if request["onnx"]:
+        _export(network, examples[0], outputs, folder / "model.onnx")
+
+
+def save_examples(
+    network: Callable[..., Any], examples: Sequence[Sequence[torch.Tensor]], folder: Path, *, compare: bool
+) -> int:
+    """Write inputs and outputs of each example to `folder`; return the number of outputs.
+
+    Raises
+    ------
+    UserError
+        If the network raises, or `compare` is set and its outputs differ from call to call.
+    """
+    import torch
+
     with torch.inference_mode():
         for place, example in enumerate(examples):
-            outputs = list(flat(attempt(partial(network, *example), "the network, on its example,")))
+            outputs = _outputs(network, example)
+            if compare and place == 0 and not _same(outputs, _outputs(network, example)):
+                raise UserError(
+                    "the network's outputs differ from call to call on the same input, so targets cannot be checked",
+                    "to measure it without comparing outputs, use --no-compare",
+                )
             _save(folder / f"inputs-{place}.npz", example)
             _save(folder / f"outputs-{place}.npz", outputs)
-    if request["onnx"]:
-        _export(network, examples[0], len(outputs), folder / "model.onnx")
+    return len(outputs)
+
+
+def _outputs(network: Callable[..., Any], example: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the network's outputs; it gets copies, since it may write to its inputs."""
+    copies = [tensor.clone() for tensor in example]
+    return list(flat(attempt(partial(network, *copies), "the network, on its example,")))
+
+
+def _same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Return whether all values are equal; NaN equals NaN."""
+    import torch
+
+    shapes = [[tensor.shape for tensor in tensors] for tensors in (ours, theirs)]
+    equal = {"rtol": 0.0, "atol": 0.0, "equal_nan": True}
+    return shapes[0] == shapes[1] and all(map(partial(torch.allclose, **equal), ours, theirs))
 
 
 def call(path: str, what: str) -> Any:  # noqa: ANN401 (whatever the user's function returns)
@@ -79,16 +120,17 @@ def attempt(function: Callable[[], Any], what: str) -> Any:  # noqa: ANN401 (as 
     """Return the result of `function`; if it raises, the exception and its line in the user's code are reported."""
     try:
         return function()
-    except Exception as error:
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f" ({Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno})" if place else ""
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        found = [(file.name, line) for file, line in lines if file.is_file() and file != Path(__file__)]
+        where = " ({}:{})".format(*found[-1]) if found else ""
         text = " ".join(str(error).split())[:_LINE]
         raise UserError(f"{what} raised {type(error).__name__}: {text}{where}", "fix it, then run again") from error
 
 
-def flat(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 (a tensor, or a structure of tensors)
+def flat(value: Any, what: str = "the network") -> Iterator[torch.Tensor]:  # noqa: ANN401 (a tensor, or a structure of tensors)
     """Yield the tensors in a tuple, list or dict, nested or not, in order."""
     import torch
 
@@ -96,12 +138,12 @@ def flat(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 (a tensor, or a 
         yield value
     elif isinstance(value, dict):
         for part in value.values():
-            yield from flat(part)
+            yield from flat(part, what)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from flat(part)
+            yield from flat(part, what)
     elif value is not None:
-        raise UserError(f"the network returned a {type(value).__name__}", "return tensors, in a tuple or dict")
+        raise UserError(f"{what} returned {type(value).__name__}", "return tensors, in a tuple or dict")
 
 
 def _load(network: torch.nn.Module, path: str) -> None:
@@ -111,7 +153,7 @@ def _load(network: torch.nn.Module, path: str) -> None:
 
 
 def _inputs(path: str) -> tuple[torch.Tensor, ...]:
-    found = tuple(flat(call(path, "example")))
+    found = tuple(flat(call(path, "example"), f"example {path}"))
     if not found:
         raise UserError(f"example {path} returned no tensors", "return a tensor, or a tuple of the network's inputs")
     return found
@@ -120,7 +162,12 @@ def _inputs(path: str) -> tuple[torch.Tensor, ...]:
 def _save(path: Path, tensors: Any) -> None:  # noqa: ANN401 (a sequence of tensors)
     import numpy as np
 
-    np.savez(path, *(tensor.detach().numpy() for tensor in tensors))
+    try:
+        np.savez(path, *(tensor.detach().cpu().numpy() for tensor in tensors))
+    except TypeError as error:
+        raise UserError(
+            f"the network's inputs and outputs cannot be read as arrays: {error}", "convert them to float32 inside it"
+        ) from error
 
 
 def _export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], outputs: int, path: Path) -> None:
@@ -142,12 +189,23 @@ def _export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], outputs
         ) from error
 
 
-if __name__ == "__main__":
+def respond(carry_out: Callable[[dict[str, Any], Path], None]) -> None:
+    """Carry out the request named on the command line; a `UserError` is printed as JSON, and exits with 2."""
     # what the user's code prints is not part of the failure
-    response, sys.stdout = sys.stdout, sys.stderr
+    response = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     try:
-        main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+        carry_out(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
     except UserError as failure:
         message, hint = failure.args
         response.write(json.dumps({"message": message, "hint": hint}) + "\n")
+        response.close()
         sys.exit(2)
+    # processes and threads that the user's code left do not keep this one
+    Path(sys.argv[2], DONE).touch()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    respond(main)
