@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
 from numpy.typing import NDArray
 
@@ -69,6 +69,8 @@ class Settings(TypedDict):
     inter_threads: int | None
     optimization: str | None
     spinning: bool | None
+    spin_duration_us: int | None
+    spin_backoff_max: int | None
     arena: bool | None
     prepacking: bool | None
     execution: str | None
@@ -77,7 +79,7 @@ class Settings(TypedDict):
     batch: int
     profile: str
     teardown: str | None
-    prepared: bool | None
+    prepared: bool | Literal["onnx"] | None
     overlap: bool | None
 
 

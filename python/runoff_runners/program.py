@@ -125,7 +125,9 @@ class _Runner:
 
 def _ignored(request: Request, target: Target) -> list[str]:
     """Return the requested settings that are not applied; `prepared` needs the format of a prepared file."""
-    settings, is_prepared = request["settings"], request["model"]["format"] in (PREPARED, COMPILED)
+    settings = request["settings"]
+    formats = ("onnx",) if settings["prepared"] == "onnx" else (PREPARED, COMPILED)
+    is_prepared = request["model"]["format"] in formats
     requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
     return [name for name in requested if name not in target.SETTINGS or name in unprepared]

@@ -22,6 +22,8 @@ OPTIONAL_SETTINGS = (
     "inter_threads",
     "optimization",
     "spinning",
+    "spin_duration_us",
+    "spin_backoff_max",
     "arena",
     "prepacking",
     "execution",

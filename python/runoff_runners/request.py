@@ -30,6 +30,8 @@ _SETTINGS: dict[str, Shape] = {
     "inter_threads?": (_THREADS, _NONE),
     "optimization?": ({"disable", "basic", "extended", "all"}, _NONE),
     "spinning?": (bool, _NONE),
+    "spin_duration_us?": (range(1_000_001), _NONE),
+    "spin_backoff_max?": (range(1, 65), _NONE),
     "arena?": (bool, _NONE),
     "prepacking?": (bool, _NONE),
     "execution?": ({"sequential", "parallel"}, _NONE),
@@ -38,7 +40,7 @@ _SETTINGS: dict[str, Shape] = {
     "batch?": _POSITIVE,
     "profile?": str,
     "teardown?": ({"full", "skip"}, _NONE),
-    "prepared?": (bool, _NONE),
+    "prepared?": ({"onnx"}, bool, _NONE),
     "overlap?": (bool, _NONE),
 }
 _PREPROCESS: dict[str, Shape] = {

@@ -207,6 +207,10 @@ def _entries(request: Request) -> dict[str, str]:
     if settings["spinning"] is not None:
         value = "1" if settings["spinning"] else "0"
         entries |= {"session.intra_op.allow_spinning": value, "session.inter_op.allow_spinning": value}
+    for key in ("spin_duration_us", "spin_backoff_max"):
+        if settings[key] is not None:
+            value = str(settings[key])
+            entries |= {f"session.intra_op.{key}": value, f"session.inter_op.{key}": value}
     if settings["prepacking"] is not None:
         entries["session.disable_prepacking"] = "0" if settings["prepacking"] else "1"
     if request["measure"]["kind"] == "turns":

@@ -278,7 +278,7 @@ def _array(tensor: torch.Tensor) -> Array:
 
 def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """Create the network with the state dict in `path`; with `prepared`, the file is mapped and used in place."""
-    in_place = bool(request["settings"]["prepared"])
+    in_place = request["settings"]["prepared"] is True
     network = (_without_values(builder) if in_place else None) or builder()
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)

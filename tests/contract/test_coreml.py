@@ -165,7 +165,17 @@ def test_settings_that_are_not_core_mls_are_named(models: Path, folder: Path, tm
     runner = fake_runner("mlpackage-flexible")
     request = request_for(runner, "latency-tensor", models, folder, tmp_path)
     outcome = execute(runner, request, tmp_path)
-    known = {"threads", "inter_threads", "optimization", "spinning", "arena", "prepacking", "execution"}
+    known = {
+        "threads",
+        "inter_threads",
+        "optimization",
+        "spinning",
+        "spin_duration_us",
+        "spin_backoff_max",
+        "arena",
+        "prepacking",
+        "execution",
+    }
     assert set(effective_of(outcome).ignored) == known
     assert len(outcome.result.samples["inference"].warm_ns) >= request["measure"]["min_samples"]
 

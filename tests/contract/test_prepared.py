@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from runners_under_test import COMPUTING, MODEL, Runner, execute, golden
 
-from runoff.models.prepared import prepare_file
+from runoff.models.prepared import OPTIMIZER, prepare_file
 from runoff.models.store import ModelStore, PreparedFile
 from runoff.processes import Spawner
 
@@ -94,6 +94,25 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
     assert effective is not None
     assert effective.ignored == ("prepared",)
     assert "mapped-model" not in effective.practices
+
+
+@pytest.mark.parametrize("runner", READING, ids=lambda runner: runner.name)
+def test_an_optimized_onnx_file_gives_the_same_output(
+    runner: Runner, unprepared: Callable[[Runner], NDArray[np.float32]], models: Path, tmp_path: Path
+) -> None:
+    with Spawner(tmp_path) as spawner:
+        made = prepare_file(ModelStore(models).get(MODEL), spawner, print, "onnx", OPTIMIZER)
+    assert isinstance(made, PreparedFile), made
+    request = golden("once-classify", runner, models, tmp_path)
+    request["model"] |= {"path": made.path, "sha256": made.sha256}
+    request["settings"] |= {"prepared": "onnx", "threads": 2, "spin_duration_us": 100, "spin_backoff_max": 8}
+    outcome = execute(runner, request, tmp_path)
+    assert outcome.result.effective is not None, outcome.result.message
+    assert outcome.result.effective.ignored == ()
+    assert "mapped-model" not in outcome.result.effective.practices
+    answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
+    usual = unprepared(runner)
+    assert abs(answer - usual).max() < NOISE * abs(usual).max()
 
 
 def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...]) -> bytes:

@@ -145,6 +145,6 @@ def test_a_resumed_run_uses_its_compiled_package(program: Program) -> None:
 def test_older_runs_have_one_prepared_file() -> None:
     old = {"prepared": {"sha256": "ab", "key": {}}}
     new = {"prepared": {"onnx": {"sha256": "ab", "key": {}}}}
-    assert prepared_in(old, "onnx") == prepared_in(new, "onnx") == {"sha256": "ab", "key": {}}
-    assert prepared_in(new, "mlpackage") is None
-    assert prepared_in({}, "onnx") is None
+    assert prepared_in(old, "ort", "onnx") == prepared_in(new, "ort", "onnx") == {"sha256": "ab", "key": {}}
+    assert prepared_in(new, "mlmodelc", "mlpackage") is None
+    assert prepared_in({}, "ort", "onnx") is None

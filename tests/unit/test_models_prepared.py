@@ -83,7 +83,9 @@ def model(*formats: str) -> StoredModel:
 
 
 OFFERS = {
-    "native": target_info("native", formats=("onnx", "ort"), providers=("cpu", "cuda")),
+    "native": target_info(
+        "native", formats=("onnx", "ort"), providers=("cpu", "cuda"), settings=("threads", "prepared")
+    ),
     "torch": target_info("torch", formats=("pt",)),
     "narrow": target_info("narrow", formats=("onnx", "ort"), model_format="onnx"),
 }
@@ -196,3 +198,26 @@ def test_an_interrupted_run_does_not_resume_with_another_file(program: Program) 
 def test_a_run_started_without_a_prepared_file_resumes_without(program: Program) -> None:
     again = resume(program, Prepared(plan("native"), {}, {}), "")
     assert (again.cases[0].format, program.commands) == ("onnx", [])
+
+
+def test_an_optimized_onnx_file_stands_beside_the_other(program: Program) -> None:
+    planned = (*plan("native"), *plan("native", prepared="onnx"), *plan("torch", prepared="onnx"))
+    ready, _ = prepare(program, planned)
+    assert [(case.format, case.made_from) for case in ready.cases] == [("ort", "onnx"), ("onnx", "onnx"), ("pt", "")]
+    assert [command[-2:] for command in program.commands] == [(folder_of(program), "--json"), ("--format", "onnx")]
+    assert set(ready.models["net"].prepared) == {"onnx", "onnx of onnx"}
+    request = make_request(ready.cases[1], ready.models["net"], LIFE, Path("/out"))
+    assert (request.model.format, request.model.path) == ("onnx", str(program.file))
+    info = info_of(*ready.cases)
+    info.models = {"net": ready.models["net"].provenance(None)}
+    assert find_again(info, {"net": model()}, program, print).models["net"].prepared == ready.models["net"].prepared
+
+
+def test_without_an_optimized_onnx_file_the_case_is_skipped(program: Program) -> None:
+    program.ended = {"exit_code": 1}
+    ready, _ = prepare(program, plan("native", prepared="onnx"))
+    assert "runoff-ort prepare exited with code 1" in str(ready.cases[0].skipped)
+
+
+def folder_of(program: Program) -> str:
+    return str(program.commands[0][-2])

@@ -171,8 +171,9 @@ def engine_of(run: Run, case: Case, records: Iterable[Record]) -> tuple[str, str
 def model_sha256(run: Run, case: Case) -> str:
     """Return the SHA-256 of the model's file that a case loads; empty if unknown."""
     stored = run.info.models.get(case.model, {})
-    prepared = prepared_in(stored, case.made_from) or {}
-    return str((stored.get("sha256") or {}).get(case.format) or prepared.get("sha256") or "")
+    if case.made_from:
+        return str((prepared_in(stored, case.format, case.made_from) or {}).get("sha256") or "")
+    return str((stored.get("sha256") or {}).get(case.format) or "")
 
 
 def of_table(name: str, samples: pd.DataFrame, machine: dict[str, Any] | None = None) -> Measurements:

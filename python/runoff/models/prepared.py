@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in
+from runoff.models.store import PREPARED, PreparedFile, StoredModel, prepared_in, prepared_key
 from runoff.plan.coreml_packages import COMPILED, PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import RunoffError
@@ -30,18 +30,21 @@ _TIMEOUT_S = 600.0
 
 
 class _Preparer(Struct, frozen=True):
-    """A program that prepares models: ``PROGRAM prepare --model FILE --folder DIR --json``."""
+    """A program that prepares models: ``PROGRAM prepare --model FILE --folder DIR --json [OPTIONS]``."""
 
     name: str
     target: Callable[[], Target]
     """The target that has the program."""
     format: str
     """Format of the prepared file."""
+    options: tuple[str, ...] = ()
 
 
 _COREML = _Preparer("coreml_runner.py", coreml, COMPILED)
 _PREPARERS = {"onnx": _Preparer("runoff-ort", ort_rust, PREPARED), **{kind.name: _COREML for kind in PACKAGES}}
 """By source format."""
+OPTIMIZER = _Preparer("runoff-ort", ort_rust, "onnx", ("--format", "onnx"))
+"""Writes an ONNX file again, optimised: ``prepared = "onnx"``."""
 
 
 class _Report(Struct, frozen=True):
@@ -62,8 +65,8 @@ class Prepared(Struct, frozen=True):
     """By model, the reason why cases that request a prepared file run without it."""
 
 
-Files = dict[tuple[str, str], PreparedFile | Reason]
-"""By model and source format."""
+Files = dict[tuple[str, str, str], PreparedFile | Reason]
+"""By model, source format and format."""
 
 
 def prepare_models(
@@ -76,16 +79,19 @@ def prepare_models(
     """Prepare the models of the cases that request it, if their target reads such files.
 
     If a model cannot be prepared, its cases keep their format, and their runner lists ``prepared`` among the settings
-    that it ignored. `say` prints which models were prepared and which were not.
+    that it ignored; with ``prepared = "onnx"`` they are skipped, since a runner cannot see the difference. `say` prints
+    which models were prepared and which were not.
     """
-    wanted = {case.id: case for case in cases if _wants_prepared(case, targets[case.target])}
+    wanted = {case: made for case in cases if (made := _preparer(case, targets[case.target]))}
     files: Files = {}
-    for name, source in {(case.model, case.format): None for case in wanted.values()}:
-        files[name, source] = prepare_file(models[name], spawner, say, source)
+    for name, source, made in {(case.model, case.format, made): None for case, made in wanted.items()}:
+        files[name, source, made.format] = prepare_file(models[name], spawner, say, source, made)
     chosen, reasons = {}, {}
-    for case in wanted.values():
-        prepared = _fit(files[case.model, case.format], case)
-        if isinstance(prepared, Reason):
+    for case, made in wanted.items():
+        prepared = _fit(files[case.model, case.format, made.format], case)
+        if isinstance(prepared, Reason) and made is OPTIMIZER:
+            chosen[case.id] = msgspec.structs.replace(case, skipped=prepared)
+        elif isinstance(prepared, Reason):
             reasons[case.model] = prepared
         else:
             chosen[case.id] = msgspec.structs.replace(case, format=prepared.format, made_from=case.format)
@@ -105,25 +111,28 @@ def find_again(
         If a prepared file cannot be rebuilt, or differs from the one that the run began with.
     """
     files: Files = {}
-    for name, source in {(case.model, case.made_from): None for case in info.cases if case.made_from}:
-        file = files[name, source] = prepare_file(models[name], spawner, say, source)
+    for name, source, form in {
+        (case.model, case.made_from, case.format): None for case in info.cases if case.made_from
+    }:
+        preparer = OPTIMIZER if form == OPTIMIZER.format else _PREPARERS[_kind(source)]
+        file = files[name, source, form] = prepare_file(models[name], spawner, say, source, preparer)
         if isinstance(file, Reason):
             raise RunoffError(f"the prepared {name} of the run is missing: {file.message}", file.hint)
-        if file.sha256 != (prepared_in(info.models[name], source) or {}).get("sha256"):
+        if file.sha256 != (prepared_in(info.models[name], form, source) or {}).get("sha256"):
             raise RunoffError(f"the prepared {name} differs from that of the run ({file.path})", "start a new run")
     return Prepared(info.cases, _with_files(models, files), {})
 
 
-def _wants_prepared(case: Case, target_info: TargetInfo) -> bool:
-    """Return whether the case uses a prepared file if it can be made."""
-    preparer, can = _PREPARERS.get(_kind(case.format)), target_info.capabilities
-    reads = (
-        can is not None
-        and preparer is not None
-        and preparer.format in can.formats
-        and (target_info.target.format is None or "@" in case.format)
-    )
-    return reads and case.skipped is None and case.settings.prepared is True
+def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
+    """Return what prepares the file that the case requests, if its target reads such files."""
+    kind, can, target = _kind(case.format), target_info.capabilities, target_info.target
+    if can is None or case.skipped or not case.settings.prepared:
+        return None
+    if case.settings.prepared == "onnx":
+        return OPTIMIZER if kind == "onnx" and "prepared" in can.settings else None
+    preparer = _PREPARERS.get(kind)
+    reads = preparer and preparer.format in can.formats and (target.format is None or "@" in case.format)
+    return preparer if reads else None
 
 
 def _kind(form: str) -> str:
@@ -139,25 +148,38 @@ def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
 
 
 def _with_files(models: Mapping[str, StoredModel], files: Files) -> dict[str, StoredModel]:
-    prepared = [(name, source, file) for (name, source), file in files.items() if isinstance(file, PreparedFile)]
-    return {
-        name: msgspec.structs.replace(model, prepared={source: file for own, source, file in prepared if own == name})
-        for name, model in models.items()
-    }
+    prepared: dict[str, dict[str, PreparedFile]] = {name: {} for name in models}
+    for (name, source, form), file in files.items():
+        if isinstance(file, PreparedFile):
+            prepared[name][prepared_key(form, source)] = file
+    return {name: msgspec.structs.replace(model, prepared=prepared[name]) for name, model in models.items()}
 
 
 def prepare_file(
-    model: StoredModel, spawner: Spawner, say: Callable[[str], None], source: str = "onnx"
+    model: StoredModel,
+    spawner: Spawner,
+    say: Callable[[str], None],
+    source: str = "onnx",
+    preparer: _Preparer = _PREPARERS["onnx"],
 ) -> PreparedFile | Reason:
     """Return the file prepared from the format `source` of `model`, created if missing, or the reason for its absence.
 
     `say` announces a file that is made.
     """
-    preparer, stored = _PREPARERS[_kind(source)], model.model_file(source)
+    stored = model.model_file(source)
     target = preparer.target()
     if target.missing:
         return target.missing
-    argv = (*target.command, "prepare", "--model", stored.path, "--folder", str(paths.prepared()), "--json")
+    argv = (
+        *target.command,
+        "prepare",
+        "--model",
+        stored.path,
+        "--folder",
+        str(paths.prepared()),
+        "--json",
+        *preparer.options,
+    )
     try:
         finished = spawner.run(argv, target.environment(), _TIMEOUT_S)
         if finished.exit_code:

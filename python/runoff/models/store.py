@@ -40,7 +40,7 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
     """A file or folder that was prepared from one of the model's files on this machine, for this machine only."""
 
     format: str
-    """``ort``, or ``mlmodelc``."""
+    """``ort``, ``mlmodelc``, or ``onnx``: an optimised ONNX file."""
     path: str
     """Absolute."""
     sha256: str
@@ -65,7 +65,7 @@ class StoredModel(Struct, frozen=True):
     """Absolute."""
     manifest: Manifest
     prepared: dict[str, PreparedFile] = {}
-    """By source format. They are kept outside the store, which is the same on every machine."""
+    """By `prepared_key`. They are kept outside the store, which is the same on every machine."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class StoredModel(Struct, frozen=True):
             If the model is not stored in that format.
         """
         manifest = self.manifest
-        prepared = self.prepared.get(made_from)
+        prepared = self.prepared.get(prepared_key(form, made_from)) if made_from else None
         if prepared and prepared.format == form:
             return self._file(form, prepared.path, prepared.sha256)
         stored = manifest.files.get(form) or manifest.packages.get(form)
@@ -129,7 +129,7 @@ class StoredModel(Struct, frozen=True):
         if manifest.graph and manifest.graph.not_read:
             entry["not_read"] = manifest.graph.not_read
         if self.prepared:
-            entry["prepared"] = {form: {"sha256": file.sha256, "key": file.key} for form, file in self.prepared.items()}
+            entry["prepared"] = {key: {"sha256": file.sha256, "key": file.key} for key, file in self.prepared.items()}
         if not_prepared:
             entry["not_prepared"] = str(not_prepared)
         return entry
@@ -205,13 +205,18 @@ class StoredModel(Struct, frozen=True):
         return RunoffError(message, f"export the model again: runoff export --force {self.manifest.name}")
 
 
-def prepared_in(entry: Mapping[str, Any], made_from: str) -> dict[str, Any] | None:
-    """Return ``sha256`` and ``key`` of a run's file that was prepared from the format `made_from`.
+def prepared_key(form: str, made_from: str) -> str:
+    """Return the name of a prepared file among those of a model: its source format; ``onnx of ...`` if it is ONNX."""
+    return f"onnx of {made_from}" if form == "onnx" else made_from
+
+
+def prepared_in(entry: Mapping[str, Any], form: str, made_from: str) -> dict[str, Any] | None:
+    """Return ``sha256`` and ``key`` of a run's file in the format `form`, prepared from the format `made_from`.
 
     `entry` is the model's entry in ``run.json``; in older runs it has one prepared file, of ONNX Runtime.
     """
     prepared: dict[str, Any] = entry.get("prepared") or {}
-    return prepared if "sha256" in prepared else prepared.get(made_from)
+    return prepared if "sha256" in prepared else prepared.get(prepared_key(form, made_from))
 
 
 class ModelStore:

@@ -42,6 +42,10 @@ class Settings(_RequestPart, frozen=True, omit_defaults=True, kw_only=True):
     """Graph optimisation level."""
     spinning: bool | None = None
     """Whether waiting worker threads spin."""
+    spin_duration_us: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    """Microseconds that a waiting worker thread spins before it sleeps; 0: it does not spin."""
+    spin_backoff_max: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """Most pauses between two looks for work while spinning: 1, 2, 4 and so on up to it; 1: no backoff."""
     arena: bool | None = None
     """Whether the CPU memory arena is used."""
     prepacking: bool | None = None
@@ -55,9 +59,9 @@ class Settings(_RequestPart, frozen=True, omit_defaults=True, kw_only=True):
     """Name of the settings profile that these settings came from."""
     teardown: Literal["full", "skip"] | None = None
     """``skip``: exit without freeing the session, once the result is complete."""
-    prepared: bool | None = None
+    prepared: bool | Literal["onnx"] | None = None
     """Whether the model's file is one that was prepared on this machine: `ModelFile.format` is then ``ort`` or
-    ``mlmodelc``."""
+    ``mlmodelc``; ``onnx``: an ONNX file that ONNX Runtime optimised, which is not mapped."""
     overlap: bool | None = None
     """Whether the first batch of images is made in a thread while the runtime starts and the model loads."""
 

@@ -136,7 +136,7 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     fields["effective"] = json!({
         "runtime": "onnxruntime", "version": api.version(), "build": api.build(), "language": "rust", "provider": "cpu",
         "library": library, "denormals": denormals(), "allocator": allocator(), "threads": threads,
-        "ignored": settings.ignored(in_place),
+        "ignored": settings.ignored(&model.format),
         "practices": in_place.then_some("mapped-model").as_slice(),
     });
     write(result, &fields)?;

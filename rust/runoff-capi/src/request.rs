@@ -14,8 +14,18 @@ const MAX_CROP: u32 = 13_377;
 /// The supported protocol version.
 const VERSION: u32 = 1;
 /// Supported settings; `threads` is always set.
-pub const SETTINGS: [&str; 8] =
-    ["threads", "optimization", "spinning", "arena", "prepacking", "teardown", "prepared", "overlap"];
+pub const SETTINGS: [&str; 10] = [
+    "threads",
+    "optimization",
+    "spinning",
+    "spin_duration_us",
+    "spin_backoff_max",
+    "arena",
+    "prepacking",
+    "teardown",
+    "prepared",
+    "overlap",
+];
 
 /// A request, for the workload `classify` on the CPU with a batch of one.
 #[derive(Debug, Deserialize)]
@@ -94,10 +104,12 @@ pub struct Settings {
     threads: Option<NonZeroU16>,
     pub optimization: Option<Optimization>,
     pub spinning: Option<bool>,
+    pub spin_duration_us: Option<u32>,
+    pub spin_backoff_max: Option<NonZeroU32>,
     pub arena: Option<bool>,
     pub prepacking: Option<bool>,
     pub teardown: Option<Teardown>,
-    pub prepared: Option<bool>,
+    pub prepared: Option<Prepared>,
     pub overlap: Option<bool>,
     inter_threads: Option<NonZeroU32>,
     execution: Option<Execution>,
@@ -115,14 +127,33 @@ impl Settings {
     }
 
     /// Names of requested settings that are not applied.
-    pub fn ignored(&self, is_prepared: bool) -> Vec<&'static str> {
+    pub fn ignored(&self, format: &str) -> Vec<&'static str> {
+        let needed = match self.prepared {
+            Some(Prepared::Fastest(true)) => "ort",
+            Some(Prepared::Optimized(_)) => "onnx",
+            Some(Prepared::Fastest(false)) | None => format,
+        };
         let found = [
             ("inter_threads", self.inter_threads.is_some()),
             ("execution", self.execution.is_some()),
-            ("prepared", self.prepared == Some(true) && !is_prepared),
+            ("prepared", needed != format),
         ];
         found.into_iter().filter_map(|(name, is_ignored)| is_ignored.then_some(name)).collect()
     }
+}
+
+/// `false`, `true`, or `"onnx"`: the model was prepared, as an optimised ONNX file.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+pub enum Prepared {
+    Fastest(bool),
+    Optimized(OnnxWord),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnnxWord {
+    Onnx,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -211,6 +242,11 @@ fn check(request: &Request) -> Result<(), Failure> {
     if !request.outputs_dir.is_dir() {
         let shown = request.outputs_dir.display();
         return Err(Failure::bad_request(format!("outputs_dir: no such folder: {shown}")));
+    }
+    if settings.spin_duration_us.is_some_and(|spin_us| spin_us > 1_000_000)
+        || settings.spin_backoff_max.is_some_and(|most| most.get() > 64)
+    {
+        return Err(Failure::bad_request("settings: spin_duration_us is at most 1000000, spin_backoff_max at most 64"));
     }
     if other(&settings.provider, "cpu") || other(&settings.precision, "fp32") {
         let message = "settings: this runner computes on the provider cpu, in fp32";

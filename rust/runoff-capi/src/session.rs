@@ -60,6 +60,14 @@ impl Options {
             made.entry(c"session.intra_op.allow_spinning", spinning)?;
             made.entry(c"session.inter_op.allow_spinning", spinning)?;
         }
+        if let Some(spin_us) = settings.spin_duration_us {
+            made.number(c"session.intra_op.spin_duration_us", spin_us)?;
+            made.number(c"session.inter_op.spin_duration_us", spin_us)?;
+        }
+        if let Some(most) = settings.spin_backoff_max {
+            made.number(c"session.intra_op.spin_backoff_max", most.get())?;
+            made.number(c"session.inter_op.spin_backoff_max", most.get())?;
+        }
         if let Some(prepacking) = settings.prepacking {
             made.entry(c"session.disable_prepacking", !prepacking)?;
         }
@@ -73,9 +81,13 @@ impl Options {
     }
 
     fn entry(&self, key: &CStr, value: bool) -> Result<(), Failure> {
-        let text = if value { c"1" } else { c"0" };
+        self.number(key, value.into())
+    }
+
+    fn number(&self, key: &CStr, value: u32) -> Result<(), Failure> {
+        let text = CString::new(value.to_string()).unwrap_or_default();
         let add = self.api.table.AddSessionConfigEntry;
-        // SAFETY: the options are alive; key and value are static, terminated by NUL, and copied.
+        // SAFETY: the options, key and value are alive; the texts are terminated by NUL, and copied.
         let status = unsafe { add(self.object.pointer(), key.as_ptr(), text.as_ptr()) };
         self.api.check(status, &format!("setting {}", key.to_string_lossy()))
     }

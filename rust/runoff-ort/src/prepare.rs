@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use runoff_runner::{print, print_json};
-use runoff_session::prepare;
+use runoff_session::prepare::{self, Format};
 
 use crate::session::LibraryArgs;
 
@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   runoff-ort prepare --model model.onnx
   runoff-ort prepare --model model.onnx --folder prepared --json | jq -r .key.runtime
+  runoff-ort prepare --model model.onnx --format onnx
 
 The prepared model is optimised for this CPU by this release of ONNX Runtime. It is found again as long as the model,
 the release and the CPU are the same, and rebuilt when one of them changes.";
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Folder for the prepared model [default: the one that `RUNOFF_CACHE` names, else runoff in the user's cache].
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Format of the prepared model: ort loads fastest; onnx is the optimised graph as an ONNX file.
+    #[arg(long, value_name = "NAME", default_value = "ort", value_parser = ["ort", "onnx"])]
+    format: String,
     /// Print JSON: path, whether it was made just now, and all that it depends on.
     #[arg(long)]
     json: bool,
@@ -40,7 +44,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let folder = arguments.folder.clone().map_or_else(prepare::default_folder, Ok)?;
     let runtime = arguments.library.load()?;
-    let prepared = prepare::prepare(&runtime, || runtime.make_environment(), &arguments.model, &folder)?;
+    let format = if arguments.format == Format::Onnx.suffix() { Format::Onnx } else { Format::Ort };
+    let prepared = prepare::prepare(&runtime, || runtime.make_environment(), &arguments.model, &folder, format)?;
     if arguments.json {
         print_json(&prepared)?;
     } else {

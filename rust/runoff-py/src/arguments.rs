@@ -15,6 +15,10 @@ use crate::feeds::class;
 
 /// Threads of a pool: more than any machine has cores for.
 pub const THREADS: RangeInclusive<i64> = 1..=1024;
+/// Microseconds that a thread spins.
+pub const SPIN_US: RangeInclusive<i64> = 0..=1_000_000;
+/// Most pauses while spinning: ONNX Runtime's own maximum.
+pub const BACKOFF: RangeInclusive<i64> = 1..=64;
 /// Items of a batch.
 pub const BATCH: RangeInclusive<i64> = 1..=0x7fff_ffff;
 /// Classes that are returned.

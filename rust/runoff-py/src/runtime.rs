@@ -87,7 +87,7 @@ pub fn prepare(py: Python<'_>, path: PathBuf, folder: Option<PathBuf>) -> PyResu
     let environment = environment(py)?;
     let prepare = || {
         let folder = folder.map_or_else(core::default_folder, Ok)?;
-        core::prepare(&runtime, || Ok(environment), &path, &folder)
+        core::prepare(&runtime, || Ok(environment), &path, &folder, core::Format::Ort)
     };
     let prepared = py.detach(prepare).map_err(|error| to_python(py, &error))?;
     Ok(prepared.path.to_string_lossy().into_owned())

@@ -45,7 +45,7 @@ type Guesses = Vec<(usize, f64)>;
 impl Session {
     #[new]
     #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
-        spinning = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
+        spinning = None, spin_duration_us = None, spin_backoff_max = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
         batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None,
         providers = None, custom_op_libraries = None, denotations = None, initializers = None,
         external_initializers = None, session_options = None))]
@@ -59,6 +59,8 @@ impl Session {
         #[pyo3(from_py_with = optional_whole)] inter_threads: Option<i64>,
         optimization: Option<&str>,
         spinning: Option<bool>,
+        #[pyo3(from_py_with = optional_whole)] spin_duration_us: Option<i64>,
+        #[pyo3(from_py_with = optional_whole)] spin_backoff_max: Option<i64>,
         arena: Option<bool>,
         prepacking: Option<bool>,
         execution: Option<&str>,
@@ -83,6 +85,8 @@ impl Session {
             inter_threads,
             optimization,
             spinning,
+            spin_duration_us,
+            spin_backoff_max,
             arena,
             prepacking,
             execution,

@@ -7,7 +7,7 @@ use pyo3::types::PyDict;
 use runoff_core::protocol::parse_word;
 use runoff_session::{Builder, Error, Execution, LogLevel, Settings, profile};
 
-use crate::arguments::{BATCH, Listed, THREADS, absolute, positive, whole};
+use crate::arguments::{BACKOFF, BATCH, Listed, SPIN_US, THREADS, absolute, positive, whole, within};
 use crate::errors;
 use crate::feeds::{items, pairs, text};
 use crate::initializers::Initializers;
@@ -21,6 +21,8 @@ pub struct Given<'a> {
     pub inter_threads: Option<i64>,
     pub optimization: Option<&'a str>,
     pub spinning: Option<bool>,
+    pub spin_duration_us: Option<i64>,
+    pub spin_backoff_max: Option<i64>,
     pub arena: Option<bool>,
     pub prepacking: Option<bool>,
     pub execution: Option<&'a str>,
@@ -45,6 +47,8 @@ impl Given<'_> {
         all.set_item("inter_threads", self.inter_threads)?;
         all.set_item("optimization", self.optimization)?;
         all.set_item("spinning", self.spinning)?;
+        all.set_item("spin_duration_us", self.spin_duration_us)?;
+        all.set_item("spin_backoff_max", self.spin_backoff_max)?;
         all.set_item("arena", self.arena)?;
         all.set_item("prepacking", self.prepacking)?;
         all.set_item("execution", self.execution)?;
@@ -58,6 +62,10 @@ impl Given<'_> {
     fn over(&self, profile: Settings) -> Result<Settings, Error> {
         let inter_threads =
             self.inter_threads.map(|threads| positive(threads, "inter_threads", &THREADS)).transpose()?;
+        let spin_duration_us =
+            self.spin_duration_us.map(|spin_us| within(spin_us, "spin_duration_us", &SPIN_US)).transpose()?;
+        let spin_backoff_max =
+            self.spin_backoff_max.map(|most| positive(most, "spin_backoff_max", &BACKOFF)).transpose()?;
         let optimization = self.optimization.map(|word| parse_word("optimization", word)).transpose()?;
         let execution = self.execution.map(|word| parse_word("execution", word)).transpose()?;
         Ok(Settings {
@@ -65,6 +73,8 @@ impl Given<'_> {
             inter_threads: inter_threads.or(profile.inter_threads),
             optimization: optimization.or(profile.optimization),
             spinning: self.spinning.or(profile.spinning),
+            spin_duration_us: spin_duration_us.or(profile.spin_duration_us),
+            spin_backoff_max: spin_backoff_max.or(profile.spin_backoff_max),
             arena: self.arena.or(profile.arena),
             prepacking: self.prepacking.or(profile.prepacking),
             execution: execution.or(profile.execution),

@@ -64,7 +64,7 @@ pub use session::{
     Buffers, Builder, CPU, Choice, Initializer, Metadata, PRECISIONS, PREPARED, Parts, Results, RunOptions, Session,
     Source, TensorSpec, ValueInfo, ValueType, empty_sequence, providers, show_shape, unavailable_providers,
 };
-pub use settings::{Execution, Optimization, Settings, Teardown};
+pub use settings::{Execution, OnnxWord, Optimization, Prepared, Settings, Teardown};
 pub use tensor::{Buffer, RawTensor};
 pub use threads::HELPER_THREAD;
 pub use value::{Dimensions, Form, TensorView, Value};

@@ -58,6 +58,27 @@ impl Key {
     }
 }
 
+/// Format of a prepared model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// ONNX Runtime's own, which is mapped and used in place.
+    #[default]
+    Ort,
+    /// ONNX: the optimised graph, which is parsed like any ONNX file.
+    Onnx,
+}
+
+impl Format {
+    /// The suffix of its files.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Ort => PREPARED,
+            Self::Onnx => "onnx",
+        }
+    }
+}
+
 /// A prepared model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -70,7 +91,7 @@ pub struct Prepared {
     pub key: Key,
 }
 
-/// Finds the prepared form of the model `model` in `folder`, or creates it.
+/// Finds the prepared form of the model `model` in `folder`, a file in `format`, or creates it.
 ///
 /// Any number of threads, processes and containers may prepare and use the same model concurrently: each writes a
 /// separate file and renames it when it is complete, and a file is never written to after that. The last one stays in
@@ -84,6 +105,7 @@ pub fn prepare(
     environment: impl FnOnce() -> Result<Environment, Error>,
     model: &Path,
     folder: &Path,
+    format: Format,
 ) -> Result<Prepared, Error> {
     let settings = Settings { optimization: Some(Optimization::All), ..Settings::default() };
     // First, because it fails if there is not enough memory for the file, and for weights in other folders.
@@ -99,12 +121,12 @@ pub fn prepare(
         precision: settings.precision.clone(),
     };
     let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-    let path = folder.join(format!("{stem}-{}.{PREPARED}", key.digest()));
+    let path = folder.join(format!("{stem}-{}.{}", key.digest(), format.suffix()));
     if path.is_file() {
         return Ok(Prepared { path, made: false, key });
     }
     let unfinished = make_unfinished(folder).map_err(|error| Error::write(folder, &error))?;
-    let file = unfinished.path().join(format!("model.{PREPARED}"));
+    let file = unfinished.path().join(format!("model.{}", format.suffix()));
     save(&environment()?, model, &settings, &file)?;
     publish(&file, &path).map_err(|error| Error::write(&path, &error))?;
     Ok(Prepared { path, made: true, key })

@@ -56,6 +56,24 @@ pub enum Teardown {
     Skip,
 }
 
+/// Whether a model was prepared on this machine, and in which form. Serialised as `false`, `true` or `"onnx"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Prepared {
+    /// True: a file in the format that loads fastest here. False: the model as it is.
+    Fastest(bool),
+    /// An ONNX file that ONNX Runtime optimised.
+    Optimized(OnnxWord),
+}
+
+/// The word `onnx`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnnxWord {
+    /// `onnx`.
+    Onnx,
+}
+
 /// Settings of a session. `None` keeps ONNX Runtime's default.
 ///
 /// There will be more: end a literal with `..Settings::default()`, which leaves the others as they are.
@@ -77,6 +95,10 @@ pub struct Settings {
     pub optimization: Option<Optimization>,
     /// Whether idle worker threads spin, which lowers latency but burns CPU.
     pub spinning: Option<bool>,
+    /// Microseconds that an idle worker thread spins before it sleeps, at most 1,000,000; 0: it does not spin.
+    pub spin_duration_us: Option<usize>,
+    /// Most pauses between two looks for work while spinning, at most 64: 1, 2, 4 and so on; 1: no backoff.
+    pub spin_backoff_max: Option<NonZeroUsize>,
     /// Whether the CPU memory arena is used.
     pub arena: Option<bool>,
     /// Whether weights are repacked for the CPU when the model is loaded.
@@ -94,7 +116,7 @@ pub struct Settings {
     /// How the process exits. Sessions ignore this and the next two: they are a program's.
     pub teardown: Option<Teardown>,
     /// Whether the model was prepared on this machine.
-    pub prepared: Option<bool>,
+    pub prepared: Option<Prepared>,
     /// Whether the first images are preprocessed while the runtime starts and the model loads.
     pub overlap: Option<bool>,
     /// Whether worker threads stop spinning when the last run in progress ends. Not serialised, nor are the next two.
@@ -113,11 +135,13 @@ pub struct Settings {
 
 impl Settings {
     /// Names of the fields that decide how a session runs: those up to [`Self::batch`].
-    pub const NAMES: [&str; 10] = [
+    pub const NAMES: [&str; 12] = [
         "threads",
         "inter_threads",
         "optimization",
         "spinning",
+        "spin_duration_us",
+        "spin_backoff_max",
         "arena",
         "prepacking",
         "execution",
@@ -134,6 +158,8 @@ impl Default for Settings {
             inter_threads: None,
             optimization: None,
             spinning: None,
+            spin_duration_us: None,
+            spin_backoff_max: None,
             arena: None,
             prepacking: None,
             execution: None,
@@ -161,7 +187,7 @@ mod tests {
         let text = serde_json::to_string(&Settings::default()).expect("JSON");
         let places: Vec<_> = Settings::NAMES.iter().map(|name| text.find(&format!("\"{name}\":"))).collect();
         assert!(places.is_sorted() && places.iter().all(Option::is_some), "{text}");
-        assert!(text.find("\"profile\"") > places[9]);
+        assert!(text.find("\"profile\"") > places[11]);
         let levels = [Optimization::Disable, Optimization::Basic, Optimization::Extended, Optimization::All];
         for level in levels {
             assert_eq!(serde_json::to_value(level).expect("JSON"), level.as_str());

@@ -9,14 +9,27 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use common::{data, environment};
-use runoff_session::prepare::{Prepared, prepare};
+use runoff_session::prepare::{Format, Prepared, prepare};
 use runoff_session::{
     Buffer, Dtype, Error, Kind, RawTensor, Runtime, Session, Settings, Value, library_from_env, profile,
 };
 
 fn prepared(model: &Path, folder: &Path) -> Result<Prepared, Error> {
     let runtime = Runtime::load(&library_from_env()?)?;
-    prepare(&runtime, || Ok(environment().clone()), model, folder)
+    prepare(&runtime, || Ok(environment().clone()), model, folder, Format::Ort)
+}
+
+#[test]
+fn an_optimized_onnx_file_is_beside_the_other_and_answers_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = Runtime::load(&library_from_env().expect("a library")).expect("a runtime");
+    let model = data("means.onnx");
+    let made = prepare(&runtime, || Ok(environment().clone()), &model, folder.path(), Format::Onnx).expect("a model");
+    let other = prepared(&model, folder.path()).expect("a prepared model");
+    assert_eq!((made.path.extension(), &made.key), (Some("onnx".as_ref()), &other.key));
+    assert_ne!(made.path, other.path);
+    let settings = Settings::default();
+    assert_eq!(means(&made.path, &settings).to_f32(), means(&model, &settings).to_f32());
 }
 
 fn means(path: &Path, settings: &Settings) -> RawTensor {

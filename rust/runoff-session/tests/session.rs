@@ -203,6 +203,8 @@ fn every_setting_can_be_applied_and_none_changes_the_answer() {
     let basic = Settings {
         optimization: Some(Optimization::Basic),
         spinning: Some(true),
+        spin_duration_us: Some(500),
+        spin_backoff_max: NonZeroUsize::new(8),
         arena: Some(true),
         prepacking: Some(true),
         execution: Some(Execution::Sequential),

@@ -31,9 +31,11 @@ def model(group: AuditGroup) -> Found:
     kinds = sorted(kind for kind in hashes if kind in read or not kind.startswith("mlpackage"))
     detail = [f"{kind} {hashes[kind][:12]}" for kind in kinds]
     outcome: Outcome = "ok"
-    made = {(case.format, case.made_from) for case in group.cases if case.format in (PREPARED, COMPILED)}
+    made = {
+        (case.format, case.made_from) for case in group.cases if case.made_from or case.format in (PREPARED, COMPILED)
+    }
     for form, source in sorted(made):
-        prepared = prepared_in(stored, source)
+        prepared = prepared_in(stored, form, source)
         if prepared is not None:
             made_from = str(prepared["key"].get("model_sha256"))
             outcome = outcome if made_from in hashes.values() else "differs"

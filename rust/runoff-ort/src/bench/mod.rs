@@ -42,7 +42,7 @@ on a busy machine proves little: `runoff bench` compares many.
 
 --concurrency N: N threads call one session; each computes with --threads. Throughput is that of all.
 --set KEY=VALUE: threads, inter_threads, optimization (disable, basic, extended, all), spinning, arena, prepacking (true,
-false), execution (sequential, parallel), provider, precision, batch; every key with a dot goes to ONNX Runtime as it is,
+false), spin_duration_us, spin_backoff_max, execution (sequential, parallel), provider, precision, batch; every key with a dot goes to ONNX Runtime as it is,
 which ignores unknown ones.
 With --provider cuda or tensorrt, inputs and outputs are in the GPU's memory; an inference is still host to host, and the
 copies are shown apart. A free dimension called batch is then fixed: at --dim batch=N, at the first dimension of the first

@@ -21,7 +21,8 @@ use runoff_core::protocol::{
     Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Workload, WrittenTensor, bad_request,
 };
 use runoff_session::{
-    Buffers, CPU, Environment, Error, Kind, PREPARED, Results, Runtime, Session, Settings, Value, library_from_env,
+    Buffers, CPU, Environment, Error, Kind, PREPARED, Prepared, Results, Runtime, Session, Settings, Value,
+    library_from_env,
 };
 
 use crate::malloc::{allocator, keep_memory};
@@ -372,6 +373,10 @@ fn practices(session: &Session) -> Vec<String> {
 
 /// Requested settings that had no effect.
 fn ignored(request: &Request) -> Vec<String> {
-    let unprepared = request.settings.prepared == Some(true) && request.model.format != PREPARED;
-    unprepared.then(|| "prepared".to_owned()).into_iter().collect()
+    let needed = match request.settings.prepared {
+        Some(Prepared::Fastest(true)) => PREPARED,
+        Some(Prepared::Optimized(_)) => "onnx",
+        Some(Prepared::Fastest(false)) | None => return Vec::new(),
+    };
+    (request.model.format != needed).then(|| "prepared".to_owned()).into_iter().collect()
 }

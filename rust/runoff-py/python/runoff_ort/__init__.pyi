@@ -251,6 +251,10 @@ class Session:
         Graph optimisation level.
     spinning
         Whether idle worker threads spin, which lowers latency but burns CPU.
+    spin_duration_us
+        Microseconds that an idle worker thread spins before it sleeps, 0 to 1,000,000; 0: it does not spin.
+    spin_backoff_max
+        Most pauses between two looks for work while spinning, 1 to 64: 1, 2, 4 and so on up to it; 1: no backoff.
     arena
         Whether the CPU memory arena is used.
     prepacking
@@ -341,6 +345,8 @@ class Session:
         inter_threads: int | None = None,
         optimization: Literal["disable", "basic", "extended", "all"] | None = None,
         spinning: bool | None = None,
+        spin_duration_us: int | None = None,
+        spin_backoff_max: int | None = None,
         arena: bool | None = None,
         prepacking: bool | None = None,
         execution: Literal["sequential", "parallel"] | None = None,

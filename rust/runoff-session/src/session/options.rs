@@ -14,22 +14,31 @@ use crate::settings::{Execution, Optimization, Settings};
 /// the process if the system cannot start another thread.
 const MOST_THREADS: usize = 1024;
 
-/// Checks the numbers of threads.
+/// Maximum duration of spinning, in microseconds: a second. ONNX Runtime takes 32 bits.
+const MOST_SPIN_US: usize = 1_000_000;
+/// ONNX Runtime's own maximum.
+const MOST_BACKOFF: usize = 64;
+
+/// Checks the numbers of threads, and how long they spin.
 ///
 /// # Errors
 ///
 /// `bad-request` for too many.
 pub fn check_threads(settings: &Settings) -> Result<(), Error> {
-    check_number("threads", Some(settings.threads))?;
-    check_number("inter_threads", settings.inter_threads)
+    let cores = "use as many as this machine has cores: nproc";
+    check_number("threads", Some(settings.threads.get()), MOST_THREADS, cores)?;
+    check_number("inter_threads", settings.inter_threads.map(NonZeroUsize::get), MOST_THREADS, cores)?;
+    check_number("spin_duration_us", settings.spin_duration_us, MOST_SPIN_US, "1000 is usual")?;
+    let backoff = settings.spin_backoff_max.map(NonZeroUsize::get);
+    check_number("spin_backoff_max", backoff, MOST_BACKOFF, "8 is usual")
 }
 
-fn check_number(name: &str, threads: Option<NonZeroUsize>) -> Result<(), Error> {
-    let too_many = |threads| {
-        let message = format!("settings.{name} is {threads}, more than {MOST_THREADS}");
-        Err(Error::new(Kind::BadRequest, message, "use as many as this machine has cores: nproc"))
+fn check_number(name: &str, number: Option<usize>, most: usize, hint: &str) -> Result<(), Error> {
+    let too_many = |number| {
+        let message = format!("settings.{name} is {number}, more than {most}");
+        Err(Error::new(Kind::BadRequest, message, hint))
     };
-    threads.filter(|threads| threads.get() > MOST_THREADS).map_or(Ok(()), too_many)
+    number.filter(|&number| number > most).map_or(Ok(()), too_many)
 }
 
 /// Checks the precision.
@@ -56,6 +65,14 @@ pub fn configure(environment: &Environment, settings: &Settings) -> ort::Result<
     }
     if let Some(spinning) = settings.spinning {
         builder = builder.with_intra_op_spinning(spinning)?.with_inter_op_spinning(spinning)?;
+    }
+    for pool in ["intra_op", "inter_op"] {
+        if let Some(spin_us) = settings.spin_duration_us {
+            builder = builder.with_config_entry(format!("session.{pool}.spin_duration_us"), spin_us.to_string())?;
+        }
+        if let Some(backoff) = settings.spin_backoff_max {
+            builder = builder.with_config_entry(format!("session.{pool}.spin_backoff_max"), backoff.to_string())?;
+        }
     }
     if settings.force_spinning_stop {
         builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
