@@ -187,6 +187,8 @@ class _Pipeline:
     def _describe(self, run_id: str, plan: _Plan, versions: dict[str, str | None]) -> RunInfo:
         ready, measure = plan.ready, self.suite.measure
         precision, time_s = measure.stopping_rule()
+        with self._making():  # what is compressed is compressed once
+            sizes = footprints(ready.cases, plan.targets, ready.models, self._say)
         return RunInfo(
             run_id=run_id,
             suite=msgspec.to_builtins(self.suite),
@@ -201,7 +203,7 @@ class _Pipeline:
             baselines=self.suite.suite.baselines,
             precision=precision,
             time_s=time_s,
-            footprints=footprints(ready.cases, plan.targets, ready.models),
+            footprints=sizes,
             environments={
                 name: variables_that_matter(info.target.environment()) for name, info in plan.targets.items()
             },

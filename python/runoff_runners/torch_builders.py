@@ -5,6 +5,7 @@ Each builder imports only what its network needs: torchvision would double the i
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,18 @@ if TYPE_CHECKING:
     import torch
 
 _WITH = "_with_"
+_LAYERS = re.compile(r"layers_([1-9]\d{0,3})x([1-9]\d{0,3})$")
 
 
 def __getattr__(name: str) -> Callable[[], torch.nn.Module]:
-    """Return the builder of a classifier with another number of classes, such as ``mobilenet_v2_with_10_classes``.
+    """Return a builder that is named by its arguments.
 
-    The part in front is a builder of this module, or a network of torchvision.
+    ``layers_LxK`` is `layers` with L layers of K operations. ``mobilenet_v2_with_10_classes`` is a classifier with another
+    number of classes: the part in front is a builder of this module, or a network of torchvision.
     """
+    synthetic = _LAYERS.match(name)
+    if synthetic:
+        return partial(layers, *map(int, synthetic.groups()))
     network, found, classes = name.removesuffix("_classes").partition(_WITH)
     if not found or not classes.isdecimal():
         raise AttributeError(name)
@@ -69,3 +75,45 @@ def one_node() -> torch.nn.Module:
             return pixels * self.factor
 
     return Multiply()
+
+
+def layers(count: int, operations: int) -> torch.nn.Module:
+    """Return a network of `count` layers of `operations` each: float32 [N, 3, H, W] to the same shape.
+
+    A layer adds 0.25 (the next one: subtracts it), cuts at 0, multiplies by 1.25 (the next one: 0.8), and subtracts
+    what the addition became: of these four, the first `operations`, and again from the first. So two layers leave a
+    positive value as it is, however many there are.
+    """
+    import torch
+
+    class Layers(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
+        def __init__(self) -> None:
+            super().__init__()
+            # one value per channel, so channels cannot be exchanged
+            channels = torch.tensor([0.8, 1.0, 1.2]).reshape(3, 1, 1)
+            added = [0.25 * channels, -0.25 * channels]
+            factors = [torch.full((1,), 1.25), torch.full((1,), 0.8)]
+            weights = []
+            for layer in range(count):
+                turn = layer % 2
+                of_kind = (added[turn], None, factors[turn], added[turn] * factors[turn])
+                weights += [of_kind[place % 4] for place in range(operations)]
+            kept = (torch.nn.Parameter(weight.clone()) for weight in weights if weight is not None)
+            self.weights = torch.nn.ParameterList(kept)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            weights = iter(self.weights)
+            for _ in range(count):
+                for place in range(operations):
+                    kind = place % 4
+                    if kind == 0:
+                        pixels = pixels + next(weights)
+                    elif kind == 1:
+                        pixels = torch.relu(pixels)
+                    elif kind == 2:  # noqa: PLR2004 (the third of four)
+                        pixels = pixels * next(weights)
+                    else:
+                        pixels = pixels - next(weights)
+            return pixels
+
+    return Layers()

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from orchestra import capabilities, info_of
 
-from runoff.measure.footprint import disk_bytes, footprint, library_hashes
+from runoff.measure.footprint import disk_bytes, footprint, library_hashes, size_of
 from runoff.plan.target import Target
 from runoff.records.schema import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SIZE = partial(size_of, say=print)
+
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNOFF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path / "envs"))
     monkeypatch.setenv("RUNOFF_BIN", str(tmp_path / "bin"))
     for name, size in (("envs/torch/lib/a.so", 700), ("bin/runoff-ort", 300), ("lib.so", 50), ("model.onnx", 20)):
@@ -47,27 +51,26 @@ def test_names_of_one_file_count_once_and_links_are_not_followed(tmp_path: Path)
 
 
 def test_a_python_target_needs_its_environment(places: Path) -> None:
-    found = footprint(target(str(places / "envs/torch/bin/python"), "runner.py"), places / "model.onnx")
+    found = footprint(target(str(places / "envs/torch/bin/python"), "runner.py"), places / "model.onnx", SIZE)
     assert found.parts == {"environment": 700, "model": 20}
 
 
 def test_a_program_needs_its_library(places: Path) -> None:
     library = {"RUNOFF_ORT_DYLIB": str(places / "lib.so")}
-    found = footprint(target(str(places / "bin/runoff-ort"), **library), places / "model.onnx")
+    found = footprint(target(str(places / "bin/runoff-ort"), **library), places / "model.onnx", SIZE)
     assert found.parts == {"program": 300, "library": 50, "model": 20}
 
 
 def test_a_library_that_the_environment_holds_too_counts_once(places: Path) -> None:
     library = {"RUNOFF_ORT_DYLIB": str(places / "lib.so")}
     python = str(places / "envs/torch/bin/python")
-    assert footprint(target(python, **library), None).parts == {"environment": 700, "library": 50}
+    assert footprint(target(python, **library), None, SIZE).parts == {"environment": 700, "library": 50}
     (places / "envs/torch/lib/lib.so").write_bytes(bytes(50))
-    disk_bytes.cache_clear()
-    assert footprint(target(python, **library), None).parts == {"environment": 750}
+    assert footprint(target(python, **library), None, SIZE).parts == {"environment": 750}
 
 
 def test_a_custom_program_is_not_counted(places: Path) -> None:
-    found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx")
+    found = footprint(target("/usr/bin/docker", "run"), places / "model.onnx", SIZE)
     assert found.parts == {}
     assert found.reason == "runoff does not know what else docker needs"
 
@@ -81,3 +84,14 @@ def test_only_regular_files_are_hashed_as_libraries(tmp_path: Path) -> None:
     can = {path: capabilities(library=path) for path in named}
     run = Run(tmp_path, msgspec.structs.replace(info_of(), capabilities=can), ())
     assert library_hashes(run) == {named[0]: hashlib.sha256(b"machine code").hexdigest()}
+
+
+def test_files_packages_and_compressed_bytes(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (places / "envs/torch/lib/python3.11/site-packages/net-1.dist-info").mkdir(parents=True)
+    found = footprint(target(str(places / "envs/torch/bin/python")), places / "model.onnx", SIZE)
+    assert (found.files, found.packages) == (2, 1)
+    assert 0 < found.compressed["environment"] < 700, "zeros compress well"
+    (places / "envs/torch/lib/a.so").write_bytes(bytes(60_000_000))
+    for _ in range(2):
+        assert footprint(target(str(places / "envs/torch/bin/python")), None, SIZE).parts == {"environment": 60_000_000}
+    assert capsys.readouterr().out.count("60 MB, once") == 1

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runoff import paths
 from runoff.records import untrusted
+from runoff.records.errors import RunoffError
+from runoff.records.files import write_atomically
 from runoff.records.schema import Footprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target, TargetInfo
@@ -24,37 +30,68 @@ if TYPE_CHECKING:
 _LIBRARY = "RUNOFF_ORT_DYLIB"
 _MOST_BYTES = 8 * 2**30
 """Of a library; the largest of PyTorch for GPUs have 2 GiB."""
+_KEPT = "compressed.json"
+_PIECE = 8 * 2**20
+_ANNOUNCED = 50_000_000
+"""Bytes that take a noticeable time to compress."""
+
+
+class Size(Struct, frozen=True):
+    """The size of a file, or of all files below a folder; symbolic links are not followed."""
+
+    bytes: int
+    files: int
+    newest_ns: int
+    """Latest modification time: with the other two, it decides whether `compressed` still holds."""
+    compressed: int = 0
 
 
 def footprints(
-    cases: Iterable[Case], targets: Mapping[str, TargetInfo], models: Mapping[str, StoredModel]
+    cases: Iterable[Case],
+    targets: Mapping[str, TargetInfo],
+    models: Mapping[str, StoredModel],
+    say: Callable[[str], None],
 ) -> dict[str, Footprint]:
-    """Return the disk space of each case that can run, by its id."""
-    by_case = {}
+    """Return the disk space of each case that can run, by its id; `say` announces what is compressed, once."""
+    by_case, size = {}, cache(partial(size_of, say=say))
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            by_case[case.id] = footprint(targets[case.target].target, Path(model.path) if model else None)
+            by_case[case.id] = footprint(targets[case.target].target, Path(model.path) if model else None, size)
     return by_case
 
 
-def footprint(target: Target, model: Path | None) -> Footprint:
+def footprint(target: Target, model: Path | None, size: Callable[[Path], Size]) -> Footprint:
     """Return the disk space that `target` needs to run the model in the file or folder `model`."""
     program, library = Path(target.command[0]), target.env.get(_LIBRARY)
+    packages = None
     if program.is_relative_to(paths.environments()):
         top = paths.environments() / program.relative_to(paths.environments()).parts[0]
-        parts = {"environment": disk_bytes(top)}
+        parts, packages = {"environment": top}, len(list(top.glob("lib/python*/site-packages/*.dist-info")))
         # the environment of the extension contains the wheel of the same release: the library counts once
         library = None if library and any(top.rglob(Path(library).name)) else library
     elif program.parent == paths.binaries():
-        parts = {"program": disk_bytes(program)}
+        parts = {"program": program}
     else:
         return Footprint(reason=f"runoff does not know what else {program.name} needs")
     if library:
-        parts["library"] = disk_bytes(Path(library))
+        parts["library"] = Path(library)
     if model is not None:
-        parts["model"] = disk_bytes(model)
-    return Footprint(parts)
+        parts["model"] = model
+    sizes = {name: size(path) for name, path in parts.items()}
+    return Footprint(
+        {name: one.bytes for name, one in sizes.items()},
+        {name: one.compressed for name, one in sizes.items()},
+        sum(one.files for one in sizes.values()),
+        packages,
+    )
+
+
+def _files(path: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return a file, or all files below a folder; a file with several names counts once."""
+    found = ((one, one.lstat()) for one in (path.rglob("*") if path.is_dir() else [path]))
+    files = {(status.st_dev, status.st_ino): (one, status) for one, status in found if not S_ISDIR(status.st_mode)}
+    return list(files.values())
 
 
 @cache
@@ -63,8 +100,42 @@ def disk_bytes(path: Path) -> int:
 
     Symbolic links are not followed, and a file with several names counts once.
     """
-    statuses = [found.lstat() for found in (path.rglob("*") if path.is_dir() else [path])]
-    return sum({(one.st_dev, one.st_ino): one.st_size for one in statuses if not S_ISDIR(one.st_mode)}.values())
+    return sum(status.st_size for _, status in _files(path))
+
+
+def size_of(path: Path, say: Callable[[str], None]) -> Size:
+    """Return the size of a file or folder; what it has compressed is kept in runoff's folder until it changes."""
+    files = _files(path)
+    now = Size(
+        sum(status.st_size for _, status in files),
+        len(files),
+        max((status.st_mtime_ns for _, status in files), default=0),
+    )
+    kept: dict[str, Size] = {}
+    with suppress(OSError, msgspec.DecodeError):
+        kept = msgspec.json.decode((paths.home() / _KEPT).read_bytes(), type=dict[str, Size])
+    known = kept.get(str(path))
+    if known and known == replace(now, compressed=known.compressed):
+        return known
+    if now.bytes > _ANNOUNCED:
+        say(f"compressing {paths.shown(path)} to learn its size in a download ({now.bytes / 1e6:,.0f} MB, once)")
+    made = replace(now, compressed=sum(_zstd(one) for one, status in files if S_ISREG(status.st_mode)))
+    # a folder that cannot be written to costs the time again
+    with suppress(RunoffError, OSError):
+        paths.home().mkdir(parents=True, exist_ok=True)
+        write_atomically(paths.home() / _KEPT, msgspec.json.encode({**kept, str(path): made}))
+    return made
+
+
+def _zstd(path: Path) -> int:
+    """Return the bytes of a file compressed with zstd, level 3, in pieces; 0 if it cannot be read."""
+    from pyarrow import Codec  # late: it takes a while to import
+
+    codec, size = Codec("zstd", compression_level=3), 0
+    with suppress(OSError), path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            size += len(codec.compress(piece))
+    return size
 
 
 def library_hashes(run: Run) -> dict[str, str]:

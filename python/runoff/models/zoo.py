@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from runoff.records.errors import RunoffError, did_you_mean
@@ -12,7 +14,7 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class ZooModel(Struct, frozen=True, kw_only=True):
-    """A network that ``runoff export`` can create: image in, 1000 ImageNet logits out; `one_node`: 12."""
+    """A network that ``runoff export`` can create: image in, 1000 ImageNet logits out; of synthetic ones, the image."""
 
     name: str
     family: str
@@ -50,6 +52,33 @@ _BILINEAR_232 = Preprocess(232, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
 _BILINEAR_256 = Preprocess(256, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
 _BICUBIC_256 = Preprocess(256, 224, "bicubic", _IMAGENET_MEAN, _IMAGENET_STD)
 
+_LAYERS = re.compile(r"layers_([1-9]\d{0,3})x([1-9]\d{0,3})")
+
+
+def operations(name: str) -> int | None:
+    """Return the number of operations of the synthetic network ``layers_LxK``; None if it is another one."""
+    found = _LAYERS.fullmatch(same_name(name))
+    return int(found[1]) * int(found[2]) if found else None
+
+
+def same_name(name: str) -> str:
+    """Return `name` in the form in which names are compared: ``-`` and ``_`` mean the same."""
+    return name.lower().replace("-", "_")
+
+
+def _layers(name: str) -> ZooModel:
+    """Return the entry of the synthetic network ``layers_LxK``: L layers of K operations on 16 by 16 pixels."""
+    return ZooModel(
+        name=name,
+        family="synthetic",
+        description=f"{operations(name)} cheap operations: cost by the size of a graph (any layers_LxK)",
+        package="torch",
+        builder=f"runoff_runners.torch_builders:{name}",
+        preprocess=Preprocess(16, 16, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD),
+        published=False,
+    )
+
+
 ZOO = (
     ZooModel(
         name="efficientnet-lite0",
@@ -81,14 +110,11 @@ ZOO = (
         preprocess=Preprocess(2, 2, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD),
         published=False,
     ),
+    _layers("layers_10x2"),
+    _layers("layers_50x4"),
     _torchvision("regnet_y_16gf", "regnet", "large: 84 million weights, 16 billion multiplications", _BILINEAR_232),
 )
 DEFAULT_MODEL = ZOO[0].name
-
-
-def same_name(name: str) -> str:
-    """Return `name` in the form in which names are compared: ``-`` and ``_`` mean the same."""
-    return name.lower().replace("-", "_")
 
 
 def find_model(name: str) -> ZooModel:
@@ -102,4 +128,6 @@ def find_model(name: str) -> ZooModel:
     for model in ZOO:
         if same_name(model.name) == same_name(name):
             return model
+    if operations(name):
+        return _layers(same_name(name))
     raise RunoffError(f"unknown model {name!r}", did_you_mean(name, [model.name for model in ZOO]))

@@ -21,7 +21,7 @@ class Case(Struct, frozen=True, kw_only=True):
     settings: Settings
     probes: tuple[str, ...]
     format: str = ""
-    """The model format that the target reads; ``ort`` or ``mlmodelc`` for a prepared file."""
+    """The model format that the target reads; ``ort``, ``mlmodelc``, or an optimised ``onnx``, for a prepared file."""
     made_from: str = ""
     """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
@@ -43,6 +43,11 @@ class Footprint(Struct, frozen=True):
     parts: dict[str, int] = {}
     """``environment`` (a Python environment, without the interpreter it links to), ``program``, ``library``,
     ``model``."""
+    compressed: dict[str, int] = {}
+    """The same parts, compressed with zstd file by file: about what a download or a layer of an image weighs."""
+    files: int | None = None
+    packages: int | None = None
+    """Python packages in the environment; None without one."""
     reason: str = ""
     """Reason if there are no parts."""
 

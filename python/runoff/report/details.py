@@ -25,7 +25,7 @@ from runoff.report.tables import (
     verdict_cell,
     without_empty,
 )
-from runoff.report.text import Figure, plural
+from runoff.report.text import Figure, figure_of, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -245,24 +245,35 @@ def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: I
 
 
 def footprint(analysis: Analysis, naming: Naming) -> Table:
-    """Return the disk space of each case that computes, by part."""
+    """Return the disk space of each case that computes, by part, and the time that its imports take."""
     footprints = analysis.run.info.footprints
     cases = [case for case in analysis.run.info.cases if case.id in footprints and case.control_of is None]
     shown = [case for case in cases if computes(analysis.run, case.target)]
     parts = list(dict.fromkeys(part for case in shown for part in footprints[case.id].parts))
-    columns = [*naming.columns, *_numbers(*parts, "total"), Column("Not measured")]
+    names = (*parts, "total", "compressed", "files", "packages", "imports")
+    columns = [*naming.columns, *_numbers(*names), Column("Not measured")]
+    lived = analysis.summary[(analysis.summary["probe"] == "life") & (analysis.summary["metric"] == "imports")]
+    imports = {line["case"]: line for line in lived.to_dict("records")}
     lines = [
         Line(
             [
                 *naming.cells(case.id),
                 *(_megabytes(footprints[case.id].parts.get(part)) for part in parts),
                 _megabytes(sum(footprints[case.id].parts.values()) or None),
+                _megabytes(sum(footprints[case.id].compressed.values()) or None),
+                _count(footprints[case.id].files),
+                _count(footprints[case.id].packages),
+                figure_cell(figure_of(imports[case.id])) if case.id in imports else nothing(),
                 plain(footprints[case.id].reason),
             ]
         )
         for case in shown
     ]
     return without_empty(Table("footprint-table", "Disk space of each case", columns, lines))
+
+
+def _count(number: int | None) -> Cell:
+    return nothing() if number is None else Cell(f"{number:,}", "", number)
 
 
 def _megabytes(size: int | None) -> Cell:
