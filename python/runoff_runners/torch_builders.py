@@ -21,8 +21,8 @@ _LAYERS = re.compile(r"layers_([1-9]\d{0,3})x([1-9]\d{0,3})$")
 def __getattr__(name: str) -> Callable[[], torch.nn.Module]:
     """Return a builder that is named by its arguments.
 
-    ``layers_LxK`` is `layers` with L layers of K operations. ``mobilenet_v2_with_10_classes`` is a classifier with another
-    number of classes: the part in front is a builder of this module, or a network of torchvision.
+    ``layers_LxK`` is `layers` with L layers of K operations. ``mobilenet_v2_with_10_classes`` is a classifier with
+    another number of classes: the part in front is a builder of this module, or a network of torchvision.
     """
     synthetic = _LAYERS.match(name)
     if synthetic:

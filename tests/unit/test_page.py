@@ -338,7 +338,7 @@ def test_the_pareto_front_is_undominated(points: list[tuple[float, float]]) -> N
 
 
 def test_the_pareto_front_is_described(analysis: Analysis) -> None:
-    words = front_words(blocks(analysis)[0])
+    words = "; ".join(front_words(blocks(analysis)[0]))
     assert words.startswith("on the front, process time: ")
     assert "ort-rust" in words
     assert "again" not in words

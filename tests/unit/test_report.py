@@ -342,7 +342,7 @@ def test_report_writes_every_file_whole(tmp_path: Path) -> None:
     names = {str(path.relative_to(run.folder)) for path in paths}
     drawn = ("life", "ratio", "warm", "pareto", "memory")
     kinds = [f"{kind}-net-classify-t1-b{batch}" for kind in drawn for batch in (1, 4)]
-    kinds.append("batch-net-classify-t1")
+    kinds += ["batch-net-classify-t1", "sweep-batch-net-classify-0"]
     plots = {f"plots/{kind}.svg" for kind in kinds}
     assert names == plots | {"samples.csv", "summary.csv", "report.md", "report.html"}
     left = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}

@@ -70,12 +70,15 @@ def test_disk_use_of_a_case(analysis: Analysis) -> None:
     first, second = (case.id for case in analysis.run.info.cases[:2])
     info = msgspec.structs.replace(
         analysis.run.info,
-        footprints={first: Footprint({"program": 3_000_000, "model": 500_000}), second: Footprint(reason="not known")},
+        footprints={
+            first: Footprint({"program": 3_000_000, "model": 500_000}, {"program": 900_000}, 2, None),
+            second: Footprint(reason="not known"),
+        },
     )
     changed = dataclasses.replace(analysis, run=msgspec.structs.replace(analysis.run, info=info))
     (shown,) = (section.text for section in sections(changed, PLOTS) if section.title == "Footprint")
-    assert f"| {first} | 3.00 MB | 0.500 MB | 3.50 MB |  |" in shown
-    assert f"| {second} |  |  |  | not known |" in shown
+    assert f"| {first} | 3.00 MB | 0.500 MB | 3.50 MB | 0.900 MB | 2 | 2,5" in shown
+    assert re.search(rf"\| {second} \|  \|  \|  \|  \|  \| 18\d ms .* \| not known \|", shown)
 
 
 def test_controls_and_null_runners_have_no_footprint_and_details_of_the_audit_are_in_one_row(

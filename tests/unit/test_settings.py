@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runoff.plan.settings import cores_allowed, parse_assignments, read_profile, resolve, sweep
+from runoff.plan.settings import cores_allowed, parse_assignments, parse_lists, read_profile, resolve, sweep
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import Settings
 
@@ -106,3 +106,23 @@ def test_assignments() -> None:
     assert given == {"threads": 2, "spinning": False, "provider": "cuda", "profile": "cold"}
     with pytest.raises(RunoffError, match="--set threads=2"):
         parse_assignments(("threads",))
+
+
+def test_one_at_a_time_varies_each_setting_around_the_first_values() -> None:
+    swept = sweep({"threads": [1, 2], "batch": [1, 4, 8], "arena": False}, "one-at-a-time")
+    assert [(one.threads, one.batch, one.arena) for one in swept] == [
+        (1, 1, False),
+        (2, 1, False),
+        (1, 4, False),
+        (1, 8, False),
+    ]
+
+
+def test_lists_on_the_command_line() -> None:
+    assert parse_lists(("spinning=true,false", "optimization=all, basic", "batch=8")) == {
+        "spinning": [True, False],
+        "optimization": ["all", "basic"],
+        "batch": [8],
+    }
+    with pytest.raises(RunoffError, match="--set spinning: no value"):
+        parse_lists(("spinning",))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runoff.analysis.audit import AuditPoint, audit
+from runoff.analysis.growth import Growth, growth
 from runoff.analysis.labelled import LabelledModel, labelled_models
 from runoff.analysis.phases import life_table
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import Stability, stability
 from runoff.analysis.summary import summarise
+from runoff.analysis.sweeps import Sweep, sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +33,8 @@ class Analysis:
     """By case id; cases that could not run on this machine are omitted."""
     labelled: list[LabelledModel]
     """Models with labelled images."""
+    sweeps: list[Sweep] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
 
 
 def analyse(run: Run) -> Analysis:
@@ -40,4 +44,14 @@ def analyse(run: Run) -> Analysis:
     steadiness = stability(run, summary)
     verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
-    return Analysis(run, samples, summary, life_table(run), audit(run), steadiness, labelled_models(run))
+    return Analysis(
+        run,
+        samples,
+        summary,
+        life_table(run),
+        audit(run),
+        steadiness,
+        labelled_models(run),
+        sweeps(run, samples, summary),
+        growth(run, samples),
+    )

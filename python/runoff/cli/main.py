@@ -48,6 +48,7 @@ def cli() -> None:
         "runoff bench",
         "runoff bench model.onnx",
         "runoff bench model.onnx --input ids=1,128 --inputs examples.npz --threads 1,all",
+        "runoff bench model.onnx --set spinning=true,false --set optimization=all,basic --one-at-a-time",
         "runoff bench program.pt2",
         "runoff bench my_package.net:make --example my_package.net:example_inputs",
         "runoff bench seeds",
@@ -105,6 +106,10 @@ def cli() -> None:
 @click.option("--threads", default="1", show_default=True, metavar="1,all", help="MODEL: numbers of threads.")
 @click.option("--batch", default="1", show_default=True, metavar="1,8", help="MODEL: batch sizes.")
 @click.option("--profile", default="default,cold", show_default=True, metavar="A,B", help="MODEL: settings profiles.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=A,B", help="MODEL: another setting, swept; can be repeated."
+)
+@click.option("--one-at-a-time", is_flag=True, help="MODEL: vary one setting at a time, others at their first value.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),

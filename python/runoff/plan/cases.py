@@ -57,7 +57,7 @@ def _merged(one: Case, other: Case) -> Case:
 def _cases(group: Group, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]) -> Iterator[Case]:
     for model in group.models or ():
         for workload in group.workloads or ():
-            for settings in sweep(group.settings):
+            for settings in sweep(group.settings, group.sweep or "grid"):
                 for target in group.targets or ():
                     yield plan_case(model, workload, settings, group.probes or (), formats[model], targets[target])
 

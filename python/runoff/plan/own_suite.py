@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff import paths
+from runoff.plan.settings import parse_lists
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     threads: str = "1"
     batch: str = "1"
     profile: str = "default,cold"
+    settings: tuple[str, ...] = ()
+    """Further settings: ``KEY=VALUE,VALUE``."""
+    one_at_a_time: bool = False
+    """Whether settings vary one at a time around the first value of each."""
     targets: str = ""
     precision: str | None = None
     time: str | None = None
@@ -123,11 +128,13 @@ def own_suite(path: str, options: OwnOptions) -> str:
             "workloads": ["classify" if options.preprocess else "tensor"],
             "probes": list(_VERSION_PROBES if options.version else _PROBES),
             "baselines": _baselines(targets, own),
+            **({"sweep": "one-at-a-time"} if options.one_at_a_time else {}),
         },
         "settings": {
             "threads": _numbers("threads", options.threads, "all"),
             "batch": _numbers("batch", options.batch),
             "profile": _list(options.profile),
+            **parse_lists(options.settings),
         },
         **_measure(options),
     }

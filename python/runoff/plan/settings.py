@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import tomllib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,11 +65,23 @@ def resolve(wanted: dict[str, Any]) -> Settings:
         raise RunoffError(f"settings: {str(error).replace('$.', '')}", 'threads may also be "all"') from error
 
 
-def sweep(table: dict[str, Any]) -> list[Settings]:
-    """Return one `Settings` for each combination of a ``[settings]`` table, in which values may be lists."""
-    values = [value if isinstance(value, list) else [value] for value in table.values()]
-    combinations = [resolve(dict(zip(table, row, strict=True))) for row in itertools.product(*values)]
-    return list(dict.fromkeys(combinations))
+Sweep = Literal["grid", "one-at-a-time"]
+"""How lists of values are combined."""
+
+
+def sweep(table: dict[str, Any], how: Sweep = "grid") -> list[Settings]:
+    """Return one `Settings` for each combination of a ``[settings]`` table, in which values may be lists.
+
+    ``grid`` combines all values with all others. ``one-at-a-time`` varies one key and keeps the others at
+    their first value.
+    """
+    values = {key: value if isinstance(value, list) else [value] for key, value in table.items()}
+    if how == "grid" or not all(values.values()):
+        rows = [dict(zip(table, row, strict=True)) for row in itertools.product(*values.values())]
+    else:
+        first = {key: own[0] for key, own in values.items()}
+        rows = [first, *({**first, key: value} for key, own in values.items() for value in own[1:])]
+    return list(dict.fromkeys(resolve(row) for row in rows))
 
 
 def parse_assignments(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -81,6 +93,15 @@ def parse_assignments(texts: tuple[str, ...]) -> dict[str, Any]:
             raise RunoffError(f"--set {text}: no value", "write it as --set threads=2")
         settings[key.strip()] = _toml_value(value.strip())
     return settings
+
+
+def parse_lists(texts: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the lists of values of ``--set key=value,value``, each as `parse_assignments` reads it."""
+    return {
+        key: [_toml_value(word.strip()) for word in text.partition("=")[2].split(",")]
+        for text in texts
+        for key in parse_assignments((text,))
+    }
 
 
 def _toml_value(text: str) -> Any:  # noqa: ANN401 (whatever TOML holds)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from runoff import paths
 from runoff.plan.quantities import parse_duration, parse_percent
-from runoff.plan.settings import sweep
+from runoff.plan.settings import Sweep, sweep
 from runoff.probes import PROBES
 from runoff.probes.energy import EnergyOptions
 from runoff.probes.latency import LatencyOptions
@@ -37,6 +37,8 @@ class Matrix(_Table, frozen=True, kw_only=True):
     targets: tuple[str, ...] | None = None
     workloads: tuple[Workload, ...] | None = None
     probes: tuple[str, ...] | None = None
+    sweep: Sweep | None = None
+    """How lists in the settings are combined: all with all, or one at a time around the first value of each."""
 
 
 class SuiteTable(Matrix, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class SuiteTable(Matrix, frozen=True, kw_only=True):
     name: Name
     description: str = ""
     workloads: tuple[Workload, ...] | None = ("classify",)
+    sweep: Sweep | None = "grid"
     baselines: tuple[str, ...] = DEFAULT_BASELINES
     """Targets that the others are compared with. A comparison without any of them uses its first target."""
 

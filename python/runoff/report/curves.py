@@ -11,10 +11,10 @@ import pandas as pd
 from runoff.report.frame import legend, logarithmic, of_block, per_profile, target_colour, title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runoff.report.frame import Frame
-    from runoff.report.overview import Block
+    from runoff.report.overview import Block, Row
 
 SHARES = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
 """Shares at which distributions are drawn: a curve has this many points, whatever the number of samples."""
@@ -53,36 +53,50 @@ def _width(frame: Frame) -> int:
 
 
 def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
-    """Return the time per item over the batch; None if there are fewer than two batch sizes.
+    """Return time per item, items per second and peak memory over the batch; None below two batch sizes.
 
     `blocks` differ only in their batch.
     """
     points = pd.DataFrame(
-        {
-            "target": row.target,
-            "profile": row.profile,
-            "batch": block.batch,
-            "ms": row.warm.value / 1e6 / block.batch,
-        }
+        {"target": row.target, "profile": row.profile, "batch": block.batch, "quantity": quantity, "value": value}
         for block in blocks
         for row in block.rows
-        if row.warm.value is not None
+        if row.control_of is None
+        for quantity, value in _over_batch(row, block.batch)
     )
-    if points.empty or len(set(points["batch"])) == 1:
+    if points.empty:
+        return None
+    batches_of = points.groupby("profile", sort=False)["batch"]
+    points = points[batches_of.transform("nunique") > 1]
+    if points.empty:
         return None
     colour = target_colour(points, frame).legend(legend(frame, symbolType="stroke"))
-    top = float(points["ms"].max()) * 1.05
     targets = list(dict.fromkeys(points["target"]))
     dashes = alt.Scale(domain=targets, range=[_DASHES[place % len(_DASHES)] for place in range(len(targets))])
     batches = sorted(int(batch) for batch in points["batch"].unique())
     x = alt.X("batch:Q", title="batch (log scale)", axis=alt.Axis(values=batches, format="d"))
     x = x.scale(type="log", base=2, domain=[batches[0] / 1.15, batches[-1] * 1.15], nice=False)
 
-    def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
+    def panel(part: pd.DataFrame, quantity: str, words: str) -> Any:  # noqa: ANN401
         lines = alt.Chart(part).mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
-        y = alt.Y("ms:Q", title="milliseconds per item", scale=alt.Scale(domain=[0, top], nice=False))
+        top = float(points[points["quantity"] == quantity]["value"].max()) * 1.05
+        y = alt.Y("value:Q", title=quantity, scale=alt.Scale(domain=[0, top], nice=False))
         dash = alt.StrokeDash("target:N", scale=dashes, legend=legend(frame, symbolType="stroke"))
         lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash)
         return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
 
-    return per_profile(points, frame, panel)
+    profiles = points.groupby("profile", sort=False)
+    rows = [
+        [panel(of, str(quantity), f"profile {profile}") for quantity, of in part.groupby("quantity", sort=False)]
+        for profile, part in profiles
+    ]
+    return frame.joined([one for row in rows for one in row])
+
+
+def _over_batch(row: Row, batch: int) -> Iterator[tuple[str, float]]:
+    """Yield the quantities of a case that are plotted over the batch."""
+    if row.warm.value is not None:
+        yield "milliseconds per item", row.warm.value / 1e6 / batch
+        yield "items per second", batch * 1e9 / row.warm.value
+    if row.peak.value is not None:
+        yield "peak memory, megabytes", row.peak.value / 1e6

@@ -1,4 +1,4 @@
-"""Time and memory: the Pareto front, of cases that no other case beats in both."""
+"""Time against memory, cold against warm, size against time: Pareto fronts, of cases that no other beats in both."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import pandas as pd
+from msgspec import Struct
 
 from runoff.report.frame import legend, logarithmic, target_colour, title
 from runoff.report.palette import AXIS, INK, SURFACE
 from runoff.report.verdicts import PROCESS, WARM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from runoff.report.frame import Frame
     from runoff.report.overview import Block, Row
-    from runoff.report.text import Figure
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 _HEIGHT = 250
+_NAMED = 3
+"""Most cases of a front that are named; more are counted."""
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -37,60 +39,90 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def pareto(block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
-    """Return peak memory over process time and over a warm inference, with the front; None below two cases."""
-    curves = _sides(block)
-    if not curves:
+    """Return memory over process time and over a warm inference, and the one over the other; None below two cases."""
+    return _drawn(_sides(block), frame)
+
+
+def size_chart(block: Block, sizes: Mapping[str, float], frame: Frame) -> Any:  # noqa: ANN401
+    """Return the megabytes on disk over process time and over a warm inference; `sizes` is in bytes, by case."""
+    size = Axis("on disk, megabytes", lambda row: sizes[row.case] / 1e6 if row.case in sizes else None)
+    return _drawn(_sides(block, ((_TIME, size), (_WARM, size))), frame)
+
+
+def _drawn(sides: Sequence[Side], frame: Frame) -> Any:  # noqa: ANN401
+    if not sides:
         return None
-    every = pd.concat(table for _, table in curves)
+    every = pd.concat(table for _, table in sides)
     profiles = list(dict.fromkeys(every["profile"]))
     shape = alt.Scale(domain=profiles, range=[_SHAPES[place % len(_SHAPES)] for place in range(len(profiles))])
-    return frame.joined([_panel(table, what, every, shape, frame) for what, table in curves])
+    return frame.joined([_panel(table, axes, every, shape, frame) for axes, table in sides])
 
 
-def front_words(block: Block) -> str:
-    """Return the cases on the front, such as ``on the front, process time: ort-rust (cold); warm inference: ...``."""
+def front_words(block: Block) -> list[str]:
+    """Return the cases on each front, such as ``on the front, process time: ort-rust (cold)``."""
     parts = []
-    for what, table in _sides(block):
-        best = table[table["front"]].sort_values("ms")
-        cases = (f"{target} ({profile})" for target, profile in zip(best["target"], best["profile"], strict=True))
-        parts.append(f"{what}: {', '.join(cases)}")
-    return f"on the front, {'; '.join(parts)}"
+    for (across, up), table in _sides(block):
+        what = across.name if up is _MEMORY else f"{up.name} and {across.name}"
+        best = table[table["front"]].sort_values("x")
+        cases = [f"{target} ({profile})" for target, profile in zip(best["target"], best["profile"], strict=True)]
+        more = [f"{len(cases) - _NAMED} more"] if len(cases) > _NAMED else []
+        parts.append(f"{what}: {', '.join([*cases[:_NAMED], *more])}")
+    return [f"on the front, {part}" for part in parts]
 
 
-def _sides(block: Block) -> list[tuple[str, pd.DataFrame]]:
-    """Return the kinds of time to plot memory over, with their points; kinds with fewer than two are omitted."""
-    sides = ((PROCESS, lambda row: row.wall), (WARM, lambda row: row.warm))
-    return [(what, table) for what, read in sides if len(table := _points(block, read)) > 1]
+class Axis(Struct, frozen=True):
+    """A number of a case, in the unit of its title."""
+
+    title: str
+    read: Callable[[Row], float | None]
+
+    @property
+    def name(self) -> str:
+        """The title without its unit."""
+        return self.title.partition(",")[0]
 
 
-def _points(block: Block, read: Callable[[Row], Figure]) -> pd.DataFrame:
-    """Return a row for each case that computes and has both figures; `front` is whether no other beats it."""
+_TIME = Axis(f"{PROCESS}, milliseconds", lambda row: None if row.wall.value is None else row.wall.value / 1e6)
+_WARM = Axis(f"{WARM}, milliseconds", lambda row: None if row.warm.value is None else row.warm.value / 1e6)
+_MEMORY = Axis("peak memory, megabytes", lambda row: None if row.peak.value is None else row.peak.value / 1e6)
+_PAIRS = ((_TIME, _MEMORY), (_WARM, _MEMORY), (_WARM, _TIME))
+Side = tuple[tuple[Axis, Axis], pd.DataFrame]
+"""The axes of a panel, x first, and its points."""
+
+
+def _sides(block: Block, pairs: Sequence[tuple[Axis, Axis]] = _PAIRS) -> list[Side]:
+    """Return the panels of the fronts; those with fewer than two points are omitted."""
+    return [(pair, table) for pair in pairs if len(table := _points(block, *pair)) > 1]
+
+
+def _points(block: Block, across: Axis, up: Axis) -> pd.DataFrame:
+    """Return a row for each case that computes and has both numbers; `front` is whether no other beats it."""
     rows = [row for row in block.rows if row.computes and row.control_of is None]
     table = pd.DataFrame(
-        {"target": row.target, "profile": row.profile, "ms": time / 1e6, "mb": peak / 1e6}
+        {"target": row.target, "profile": row.profile, "x": x, "y": y}
         for row in rows
-        if (time := read(row).value) is not None and (peak := row.peak.value) is not None
+        if (x := across.read(row)) is not None and (y := up.read(row)) is not None
     )
     if not table.empty:
-        on_front = front(list(zip(table["ms"], table["mb"], strict=True)))
+        on_front = front(list(zip(table["x"], table["y"], strict=True)))
         table["front"] = [place in on_front for place in range(len(table))]
     return table
 
 
-def _panel(table: pd.DataFrame, what: str, every: pd.DataFrame, shape: Any, frame: Frame) -> Any:  # noqa: ANN401
+def _panel(table: pd.DataFrame, axes: tuple[Axis, Axis], every: pd.DataFrame, shape: Any, frame: Frame) -> Any:  # noqa: ANN401
     width = frame.panel + 40
-    across, up = _domain(table["ms"]), _domain(every["mb"])
-    x = logarithmic(alt.X, "ms:Q", across, f"{what}, milliseconds", frame)
-    y = logarithmic(alt.Y, "mb:Q", up, "peak memory, megabytes", frame)
+    across, up = axes
+    x = logarithmic(alt.X, "x:Q", _domain(table["x"]), across.title, frame)
+    y = logarithmic(alt.Y, "y:Q", _domain(table["y"]), up.title, frame)
     colour = target_colour(every, frame)
     mark = alt.Shape("profile:N", scale=shape, legend=legend(frame, symbolStrokeColor=INK, symbolFillColor=SURFACE))
-    best = table[table["front"]].sort_values("ms")
+    best = table[table["front"]].sort_values("x")
     line = alt.Chart(best).mark_line(interpolate="step-after", strokeDash=[4, 3], color=AXIS).encode(x=x, y=y)
     base = alt.Chart(table)
     rest = base.transform_filter("!datum.front").mark_point(size=75, strokeWidth=2, opacity=1)
     kept = base.transform_filter("datum.front").mark_point(size=110, filled=True, opacity=1)
     chart = alt.layer(line, *(points.encode(x=x, y=y, color=colour, shape=mark) for points in (rest, kept)))
-    return chart.properties(width=width, height=_HEIGHT, title=title(f"memory over {what}"))
+    return chart.properties(width=width, height=_HEIGHT, title=title(f"{up.name} over {across.name}"))
 
 
 def _domain(values: pd.Series[float]) -> list[float]:

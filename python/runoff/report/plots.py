@@ -10,11 +10,11 @@ import vl_convert
 from msgspec import Struct
 
 from runoff.records.machine import headline
-from runoff.report import confusion, curves, panels
+from runoff.report import confusion, curves, panels, sweep_plots
 from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks
 from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE
-from runoff.report.pareto import front_words, pareto
+from runoff.report.pareto import front_words, pareto, size_chart
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Plot(Struct, frozen=True, kw_only=True):
     name: str
     """Name of its files, without a suffix."""
     kind: str
-    """``life``, ``ratio``, ``warm``, ``pareto``, ``memory``, ``energy``, ``batch`` or ``confusion``."""
+    """A key of `_TITLES`."""
     title: str
     where: str
     """Title of its block."""
@@ -78,11 +78,12 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
     """Yield each figure of the run that has data."""
     machine = headline(analysis.run.info.machine)
     all_blocks = blocks(analysis)
-    for name, where, block, chart in (*_of_blocks(analysis, all_blocks), *_sweeps(all_blocks), *_confusions(analysis)):
+    charts = (*_of_blocks(analysis, all_blocks), *_batches(all_blocks), *_sweeps(analysis), *_confusions(analysis))
+    for name, where, block, chart in charts:
         wide = chart(WIDE)
         if wide is not None:
             kind = name.partition("-")[0]
-            more = [front_words(block)] if block and kind == "pareto" else []
+            more = front_words(block) if block and kind == "pareto" else []
             yield Plot(
                 name=name,
                 kind=kind,
@@ -108,6 +109,8 @@ def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[F
     yield "warm", partial(curves.warm, analysis.samples, block)
     yield "pareto", partial(pareto, block)
     yield "memory", partial(panels.memory, block)
+    sizes = {case: sum(one.parts.values()) for case, one in analysis.run.info.footprints.items() if one.parts}
+    yield "size", partial(size_chart, block, sizes)
     for domain in block.domains:
         yield f"energy-{domain}", partial(panels.energy, block, domain)
 
@@ -116,10 +119,13 @@ _TITLES = {
     "life": "Time from process start to exit, by phase",
     "ratio": "Process time, compared with the baselines",
     "warm": "Warm inference, all samples",
-    "pareto": "Time against memory",
+    "pareto": "Time against memory, and cold against warm",
     "memory": "Peak memory of the process",
     "energy": "Energy per inference",
-    "batch": "Time per item over the batch",
+    "batch": "Time per item, throughput and memory over the batch",
+    "size": "Size on disk against time",
+    "sweep": "One setting at a time, compared with its first value",
+    "growth": "Cost by the number of operations in the graph",
     "confusion": "Confusion matrix",
 }
 _NOTES = {
@@ -129,7 +135,10 @@ _NOTES = {
     "pareto": "further down and further left is better; filled: on the front, where no other case is better in both",
     "memory": "peak RSS, median and 95% interval",
     "energy": "with preprocessing, idle power subtracted; median and 95% interval",
-    "batch": "median warm inference divided by the batch; lower is faster",
+    "batch": "median warm inference by item: lower is faster; items per second: higher is faster; peak RSS",
+    "size": "environment or program, library and model; further down and further left is better; filled: on the front",
+    "sweep": "paired ratios with 95% intervals; above 1 takes less; dashed: as much faster as there are threads",
+    "growth": "points: medians over blocks; lines: fitted in each block, a fixed part and a cost per operation",
     "confusion": "labelled images by true class (rows) and predicted class (columns); orange: wrong",
 }
 
@@ -159,8 +168,16 @@ def styled(chart: Any) -> Any:  # noqa: ANN401 - Altair's charts share no type
     return copy
 
 
-def _sweeps(all_blocks: list[Block]) -> Iterator[_Chart]:
-    """Yield charts of the time per item over the batch, if several batches were measured."""
+def _sweeps(analysis: Analysis) -> Iterator[_Chart]:
+    """Yield a chart for each swept setting, and one of the size of synthetic graphs."""
+    for name, where, group in sweep_plots.by_setting(analysis.sweeps):
+        yield name, where, None, partial(sweep_plots.sweep_chart, group)
+    if analysis.growth:
+        yield "growth", "synthetic networks layers_LxK", None, partial(sweep_plots.growth_chart, analysis.growth)
+
+
+def _batches(all_blocks: list[Block]) -> Iterator[_Chart]:
+    """Yield charts of time per item, throughput and memory over the batch, if several batches were measured."""
     groups: dict[tuple[str, str, int], list[Block]] = {}
     for block in all_blocks:
         groups.setdefault((block.model, block.workload, block.threads), []).append(block)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, details, device, energy
+from runoff.report import accuracy, details, device, energy, sweeps
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -45,7 +45,10 @@ LIFE = (
     "Phases, in milliseconds, of one process per case: the one with the median total. They add up to the total. "
     "summary.csv has the median of each phase."
 )
-FOOTPRINT = "What a case needs on disk to run, without the Python interpreter and the system's libraries."
+FOOTPRINT = (
+    "What a case needs on disk to run, without the Python interpreter and the system's libraries. Compressed: "
+    "each file with zstd, about what a download or a layer of an image weighs; imports: the phase of that name."
+)
 OUTLIERS = (
     "Samples beyond 1.5 (mild) and 3 (severe) interquartile ranges from the quartiles. All are included in every "
     "estimate and plot."
@@ -71,6 +74,8 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
     yield from _plots(plots)
+    yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
+    yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)
     yield from _shared(
         "Same output", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
     )

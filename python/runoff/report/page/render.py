@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import accuracy, details, device, energy
+from runoff.report import accuracy, details, device, energy, sweeps
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
@@ -69,6 +69,8 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "differing": accuracy.pictures(analysis),
         "device_note": device.NOTE,
         "energy_note": energy.NOTE,
+        "sweep_note": sweeps.SWEEP_NOTE,
+        "growth_note": sweeps.GROWTH_NOTE,
         "energy_unavailable": energy.unavailable(analysis.run),
         "timed": timing_words(analysis.run),
         "how": how_lines(analysis.run),
@@ -90,6 +92,8 @@ def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
     yield compared.comparison(shown, names)
     yield details.ratio_table(analysis, names)
     yield compared.percentiles(analysis, names)
+    yield sweeps.sweep_table(analysis.sweeps)
+    yield sweeps.growth_table(analysis.growth)
     if not analysis.life.empty:
         yield details.life(analysis, names)
     yield details.accuracy(analysis, names)
