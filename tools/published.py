@@ -1,0 +1,180 @@
+"""Put a run of the suite ``full`` beside published comparisons: each claim, their figure, ours, and whether it holds.
+
+``python tools/published.py results/full-...`` prints Markdown. A claim holds here if our interval says so, does
+not if it says the opposite, and cannot be told if the interval leaves it open or the machine has no such device.
+"""
+
+from __future__ import annotations
+
+import sys
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runoff.analysis.analyse import Analysis, analyse
+from runoff.records.files import read_run
+from runoff.report.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Found = tuple[str, str]
+"""Our figure, and the verdict."""
+HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
+WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
+REGNET = "regnet_x_400mf.classify"
+
+
+class Lines:
+    """The summary of a run, by case, probe and metric."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self._lines: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
+        for line in analysis.summary.to_dict("records"):
+            self._lines.setdefault((line["case"], line["probe"], line["metric"]), []).append(line)
+
+    def value(self, case: str, metric: tuple[str, str]) -> dict[Any, Any] | None:
+        """Return the line of a case's number; None if it was not measured."""
+        found = self._lines.get((case, *metric), [])
+        return found[0] if found and not isnan(found[0]["estimate"]) else None
+
+    def ratio(self, case: str, metric: tuple[str, str], baseline: str) -> dict[Any, Any] | None:
+        """Return the line with the ratio of a case to the target `baseline`; None without an interval."""
+        found = [one for one in self._lines.get((case, *metric), []) if one["baseline"] == baseline]
+        return found[0] if found and not isnan(found[0]["ratio_low"]) else None
+
+
+def times(line: dict[Any, Any]) -> str:
+    """Return a ratio with its interval."""
+    return f"{line['ratio']:.2f}x ({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
+
+
+def milliseconds(line: dict[Any, Any], items: int = 1) -> str:
+    """Return a time, of one of `items`, with its interval."""
+    middle, low, high = (line[name] / 1e6 / items for name in ("estimate", "low", "high"))
+    return f"{middle:.2f} ms ({low:.2f} to {high:.2f})"
+
+
+def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
+    """Return whether a ratio is the published one, or more."""
+    line = lines.ratio(case, metric, baseline)
+    if line is None:
+        return "not measured", OPEN
+    verdict = HOLDS if line["ratio_low"] >= published else NOT if line["ratio_high"] < published else OPEN
+    return times(line), verdict
+
+
+def batches(lines: Lines, claim: str) -> Found:
+    """Return whether batches make PyTorch fastest per image (A2), or raise throughput and latency (A3)."""
+    head = f"efficientnet_b0.tensor.{{}}.default.t{lines.analysis.run.info.machine['cores_allowed']}.b{{}}"
+    one, many = (lines.value(head.format("torch", size), WARM) for size in (1, 32))
+    other = lines.value(head.format("ort-python", 1), WARM)
+    if one is None or many is None or other is None:
+        return "not measured", OPEN
+    if claim == "A2":
+        says = f"PyTorch, an image of 32: {milliseconds(many, 32)}; ONNX Runtime, one: {milliseconds(other)}"
+        lower, higher = many["high"] / 32 < other["low"], many["low"] / 32 > other["high"]
+        return says, HOLDS if lower else NOT if higher else OPEN
+    says = (
+        f"PyTorch, an image alone: {milliseconds(one)}; of 32: {milliseconds(many, 32)}; all 32: {milliseconds(many)}"
+    )
+    lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
+    return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
+
+
+def first_run(lines: Lines, claim: str) -> Found:
+    """Return how the first run grows with the graph (D1), and how much ONNX Runtime warms up (D2, D3)."""
+    if claim == "D1":
+        grown = [one for one in lines.analysis.growth if one.target == "ort-python" and one.metric == "first inference"]
+        if not grown:
+            return "not measured", OPEN
+        slope = grown[0].per_operation
+        says = f"{slope.value / 1e3:.2f} us an operation ({slope.low / 1e3:.2f} to {slope.high / 1e3:.2f})"
+        return says, HOLDS if slope.low > 0 else NOT if slope.high < 0 else OPEN
+    case, name = "layers_10x2.tensor.ort-python.default.t1.b1", "first" if claim == "D2" else "second"
+    early, warm = (lines.value(case, ("latency", f"inference.{part}")) for part in (name, "warm"))
+    if early is None or warm is None:
+        return "not measured", OPEN
+    low, high = early["low"] / warm["high"], early["high"] / warm["low"]
+    says = f"{name} / warm: {early['estimate'] / warm['estimate']:.2f}x ({low:.2f} to {high:.2f})"
+    return says, HOLDS if high < 1.5 else NOT if low > 1.5 else OPEN  # noqa: PLR2004 (half as much again)
+
+
+def alike(lines: Lines, cores: str) -> Found:
+    """Return whether the inference alone does not differ between Python and Rust (E2)."""
+    line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", WARM, "ort-python")
+    if line is None:
+        return "not measured", OPEN
+    verdicts = {"no difference": HOLDS, "better": NOT, "worse": NOT}
+    return times(line), verdicts.get(line["verdict_kind"], OPEN)
+
+
+def less(lines: Lines, cores: str, metric: tuple[str, str]) -> Found:
+    """Return whether Rust needs less than Python (E3, E5)."""
+    line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", metric, "ort-python")
+    if line is None:
+        return "no counter here" if metric[0] == "counters" else "not measured", OPEN
+    return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
+
+
+def cpus(lines: Lines, cores: str) -> Found:
+    """Return whether ONNX Runtime keeps more CPUs busy than PyTorch (E4): user and system time by wall time."""
+    used = {}
+    for target in ("torch", "ort-python"):
+        case = f"{REGNET}.{target}.default.{cores}.b1"
+        parts = [lines.value(case, ("process", name)) for name in ("user", "system", "wall")]
+        if None in parts:
+            return "not measured", OPEN
+        user, system, wall = (float(part["estimate"]) for part in parts if part)
+        used[target] = (user + system) / wall
+    says = f"PyTorch {used['torch']:.2f}, ONNX Runtime {used['ort-python']:.2f} (of {cores[1:]}; no interval)"
+    return says, HOLDS if used["ort-python"] > used["torch"] else NOT
+
+
+def graph_level(lines: Lines) -> Found:
+    """Return whether no optimisation is faster for one image (E6), as a whole Rust process on 4 threads."""
+    for sweep in lines.analysis.sweeps:
+        if (sweep.setting, sweep.target, sweep.metric.probe) == ("optimization", "ort-rust", "process"):
+            step = next((one for one in sweep.steps if one.value == "disable"), None)
+            if sweep.workload == "classify" and "threads 4" in sweep.others and step:
+                verdict = step.verdict
+                says = f"{verdict.ratio:.2f}x ({verdict.low:.2f} to {verdict.high:.2f})"
+                return says, {"better": HOLDS, "worse": NOT}.get(verdict.kind, OPEN)
+    return "not measured", OPEN
+
+
+def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield each claim with its text, the published figure, ours and the verdict."""
+    cores = f"t{lines.analysis.run.info.machine['cores_allowed']}"
+    rust, no_device = f"{REGNET}.ort-rust.default.{cores}.b1", ("no Neural Engine", OPEN)
+    rows: tuple[tuple[str, str, str, Callable[[], Found]], ...] = (
+        ("A2", "batches make PyTorch fastest per image", "2.63 ms, ONNX 4.77", lambda: batches(lines, "A2")),
+        ("A3", "larger batches raise throughput and latency", "15 to 2.76 ms", lambda: batches(lines, "A3")),
+        ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),
+        ("B2", "it takes less power", "2x to 4x", lambda: no_device),
+        ("B3", "it takes less energy", "75x to 450x", lambda: no_device),
+        ("D1", "the first run costs more the larger the model", "25, 64 ms", lambda: first_run(lines, "D1")),
+        ("D2", "small models hardly warm up", "25, 24 ms", lambda: first_run(lines, "D2")),
+        ("D3", "no warm-up after ONNX Runtime's first run", "24.8, 24.8 ms", lambda: first_run(lines, "D3")),
+        ("D4", "low power is slower", "2.4x", lambda: no_device),
+        ("E1", "Rust is faster than Python", "2.87x", lambda: at_least(lines, rust, WALL, "ort-python", 2.87)),
+        ("E1", "Rust is faster than PyTorch", "35.2x", lambda: at_least(lines, rust, WALL, "torch", 35.2)),
+        ("E2", "the inference does not differ", "no figure", lambda: alike(lines, cores)),
+        ("E3", "Rust needs the fewest instructions", "3.6x", lambda: less(lines, cores, ("counters", "instructions"))),
+        ("E4", "ONNX Runtime uses more CPUs than PyTorch", "5.65, 1.39", lambda: cpus(lines, cores)),
+        ("E5", "Rust's memory is below Python's", "53, 47.9 MB", lambda: less(lines, cores, PEAK)),
+        ("E6", "no graph optimisation is faster for one image", "1.11x", lambda: graph_level(lines)),
+    )
+    for name, text, published, read in rows:
+        yield (name, text, published, *read())
+
+
+def main() -> None:
+    """Print the table for the run in the folder on the command line."""
+    lines = Lines(analyse(read_run(Path(sys.argv[1]))))
+    sys.stdout.write(table(["claim", "", "published", "here", "verdict"], claims(lines)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
