@@ -84,13 +84,14 @@ class Settings(TypedDict):
 
 
 class Measure(TypedDict):
-    """`runoff.records.protocol.Once`, `Latency`, `Accuracy` or `Turns`."""
+    """`runoff.records.protocol.Once`, `Latency`, `Accuracy`, `Turns` or `Operators`."""
 
     kind: str
     memory: NotRequired[bool]
     min_samples: NotRequired[int]
     min_ns: NotRequired[int]
     warmup: NotRequired[int]
+    inferences: NotRequired[int]
 
 
 class Request(TypedDict):
@@ -129,6 +130,13 @@ class Session(Protocol):
 
     def effective(self) -> Fields:
         """Return `runoff.records.protocol.Effective` as the runtime reports it, without the fields the program adds."""
+
+
+class ProfiledSession(Session, Protocol):
+    """A loaded model whose runtime has a profiler, for the measure `operators`."""
+
+    def nodes(self, inferences: int) -> list[Fields]:
+        """Return `runoff.records.protocol.Node` for each node of the latest `inferences`."""
 
 
 class Images(Protocol):

@@ -1,4 +1,4 @@
-"""The loops of the measures `once`, `latency`, `accuracy` and `turns`, shared by all runtimes."""
+"""The loops of the measures `once`, `latency`, `accuracy`, `turns` and `operators`, shared by all runtimes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, ModelFile, Request, Session
+    from runoff_runners.interfaces import (
+        Array,
+        Feed,
+        Fields,
+        Images,
+        Marks,
+        ModelFile,
+        ProfiledSession,
+        Request,
+        Session,
+    )
     from runoff_runners.prefetch import Prefetch
 
 
@@ -48,6 +58,8 @@ def measure(
         loop.accuracy()
     elif kind == "turns":
         loop.turns()
+    elif kind == "operators":
+        loop.operators()
     else:
         loop.first()
     found = {"denormals": denormals(), "allocator": allocator(), "practices": practices(request["model"])}
@@ -156,6 +168,7 @@ class _Loop:
         self._outputs: Feed = {}
         self._written: dict[str, Fields] = {}
         self._written_inputs: list[Fields] = []
+        self._nodes: list[Fields] = []
 
     def first(self) -> None:
         """Run the first iteration and end the phases ``preprocess`` and ``inference``."""
@@ -189,6 +202,20 @@ class _Loop:
             _tell(dumps(answer))
         self._phases.end("warm")
 
+    def operators(self) -> None:
+        """Run the first and second iteration, the warm-up, then those whose nodes are reported."""
+        first, count, batch = (
+            self._warm_up(),
+            self._request["measure"]["inferences"],
+            self._request["settings"]["batch"],
+        )
+        for begin in range(first, first + count * batch, batch):
+            self._iterate(_batch_items(self._request, begin))
+        self._phases.end("warm")
+        # only runners with a profiler declare this measure
+        session: ProfiledSession = self._session  # type: ignore[assignment]
+        self._nodes = session.nodes(count)
+
     def accuracy(self) -> None:
         """Run every item once, in order; the last batch may be smaller."""
         batch, count = self._request["settings"]["batch"], len(self._request["inputs"])
@@ -214,7 +241,13 @@ class _Loop:
             labels = read_labels(self._request["labels"])
             top = top_classes(next(iter(self._outputs.values())), self._request["top_k"], labels)
         outputs = list(self._written.values())
-        return {"samples": samples, "outputs": outputs, "tensors": self._written_inputs, "top": top}
+        return {
+            "samples": samples,
+            "outputs": outputs,
+            "tensors": self._written_inputs,
+            "top": top,
+            "nodes": self._nodes,
+        }
 
     def _turn(self, firsts: list[int]) -> Fields:
         """Run one iteration starting at each item of `firsts`; return the durations in nanoseconds by part."""

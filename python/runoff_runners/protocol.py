@@ -32,6 +32,8 @@ OPTIONAL_SETTINGS = (
     "overlap",
 )
 """Settings that may be null, which means the runtime's default."""
+ONNX_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-static")
+"""Precisions that an ONNX file may be in. The file decides what is computed; the setting names it."""
 PREPARED = "ort"
 COMPILED = "mlmodelc"
 """Formats of files prepared on the machine that runs them, by ONNX Runtime and Core ML."""

@@ -65,6 +65,7 @@ _MEASURES: dict[str, Shape] = {
     "latency": {"kind": {"latency"}, "min_samples": _POSITIVE, "min_ns": _COUNT, "warmup": _COUNT},
     "accuracy": {"kind": {"accuracy"}},
     "turns": {"kind": {"turns"}, "warmup": _COUNT},
+    "operators": {"kind": {"operators"}, "inferences": _POSITIVE, "warmup": _COUNT},
 }
 _REQUEST: dict[str, Shape] = {
     "protocol?": {VERSION},

@@ -17,7 +17,7 @@ from runoff_runners.model import (
     output_names,
     unsupported,
 )
-from runoff_runners.protocol import OPTIONAL_SETTINGS, RunnerError, one_line
+from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
 # settings that the program applies, not the session

@@ -19,7 +19,7 @@ from runoff_runners.model import (
     unreadable,
 )
 from runoff_runners.process import mapped_library, thread_count
-from runoff_runners.protocol import OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line, ort_reason
+from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, PREPARED, RunnerError, one_line, ort_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators")
+PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # Sends the model to a server instead of running it locally.
 _REMOTE = "AzureExecutionProvider"
@@ -130,6 +131,12 @@ class _Session:
         except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
+    def nodes(self, inferences: int) -> list[Fields]:
+        """Return the nodes of the latest `inferences`, profiled; there is nothing to profile afterwards."""
+        from runoff_runners.ort_profile import read_nodes
+
+        return read_nodes(self._session.end_profiling(), inferences)
+
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""
         first = self._session.get_providers()[0]
@@ -195,6 +202,9 @@ def _options(request: Request) -> ort.SessionOptions:
         check_whole_batches(request)
         if rows_are_batch(request):
             options.add_free_dimension_override_by_name(_BATCH, settings["batch"])
+    if request["measure"]["kind"] == "operators":
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{request['outputs_dir']}/profile"
     for key, value in _entries(request).items():
         options.add_session_config_entry(key, value)
     return options

@@ -152,7 +152,7 @@ def test_lists_as_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(out)
     assert code == 0
     assert all(list(row) == list(rows[0]) for row in rows)
-    assert {"quick", "seeds"} <= {row.get("suite") for row in rows} or len(rows) == 7
+    assert {"quick", "seeds"} <= {row.get("suite") for row in rows} or len(rows) == 8
 
 
 def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,16 @@ def test_a_mistake_is_named_with_a_hint(mistake: str) -> None:
 
 def test_defaults() -> None:
     suite = suite_of(HEAD)
-    blocks = {"accuracy": 1, "process": 10, "life": 5, "latency": 6, "memory": 3, "counters": 3, "energy": 3}
+    blocks = {
+        "accuracy": 1,
+        "process": 10,
+        "life": 5,
+        "latency": 6,
+        "memory": 3,
+        "counters": 3,
+        "energy": 3,
+        "operators": 3,
+    }
     assert {probe: suite.blocks(probe) for probe in PROBES} == blocks
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (1, 0.0, 600.0)
     minima = suite.measure.latency

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runoff.probes import accuracy, counters, energy, latency, life, memory, process
+from runoff.probes import accuracy, counters, energy, latency, life, memory, operators, process
 
 if TYPE_CHECKING:
     from runoff.probes.base import Probe
@@ -21,6 +21,7 @@ PROBES: dict[str, Probe] = {
         memory.MEMORY,
         counters.COUNTERS,
         energy.ENERGY,
+        operators.OPERATORS,
     )
 }
 """By name, in the order of their passes over the cases."""

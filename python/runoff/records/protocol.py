@@ -149,6 +149,15 @@ class Turns(_RequestPart, frozen=True, tag_field="kind", tag="turns"):
     """Inferences after the second that are not stored."""
 
 
+class Operators(_RequestPart, frozen=True, tag_field="kind", tag="operators"):
+    """Inferences with the runtime's own profiler on, going round the items."""
+
+    inferences: Positive
+    """Inferences whose nodes are reported."""
+    warmup: Annotated[int, Meta(ge=0)]
+    """Inferences after the second that are not stored."""
+
+
 class Request(_RequestPart, frozen=True, kw_only=True):
     """A request to a runner."""
 
@@ -161,7 +170,7 @@ class Request(_RequestPart, frozen=True, kw_only=True):
     labels: str | None = None
     """Text file with a label per line; line `i` names output index `i`."""
     settings: Settings = Settings()
-    measure: Once | Latency | Accuracy | Turns = Once()
+    measure: Once | Latency | Accuracy | Turns | Operators = Once()
     top_k: Positive = 5
     outputs_dir: str
     """Existing folder for the tensors that the runner writes."""
@@ -212,6 +221,21 @@ class Guess(_ResultPart, frozen=True):
     label: str | None = None
 
 
+class Node(_ResultPart, frozen=True, kw_only=True):
+    """A node of the graph that the runtime computed, after its optimisation."""
+
+    name: str
+    operator: str
+    """As in ``Conv``."""
+    provider: str
+    inputs: tuple[str, ...]
+    """The runtime's names of the types of its inputs, as in ``float16``."""
+    kernel_ns: tuple[Nanoseconds, ...]
+    """Time in its kernel in each of the inferences."""
+    calls: Annotated[int, Meta(ge=0)]
+    """In all these inferences: in a loop, more than one for each."""
+
+
 class Effective(_ResultPart, frozen=True):
     """What was in effect, read back from the runtime, not repeated from the request."""
 
@@ -258,6 +282,8 @@ class Result(_ResultPart, frozen=True, kw_only=True):
     """What went into the model (`accuracy` only)."""
     top: tuple[tuple[Guess, ...], ...] = ()
     """For each item of the last batch, best first (`classify` only)."""
+    nodes: tuple[Node, ...] = ()
+    """In the order in which they were first computed (`operators` only)."""
     memory: Memory | None = None
     effective: Effective | None = None
 

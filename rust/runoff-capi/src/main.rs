@@ -67,6 +67,7 @@ fn print_capabilities() -> ExitCode {
         "protocol": [1], "runner": "runoff-capi", "language": "rust", "runtime": "onnxruntime",
         "workloads": ["classify"], "formats": ["onnx", "ort"], "providers": ["cpu"],
         "measures": ["once", "accuracy", "turns"], "settings": request::SETTINGS, "max_batch": 1,
+        "precisions": request::PRECISIONS,
     });
     let code = match library() {
         Ok((api, path)) => {

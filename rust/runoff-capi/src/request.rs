@@ -26,6 +26,8 @@ pub const SETTINGS: [&str; 10] = [
     "prepared",
     "overlap",
 ];
+/// Precisions that a model's file may be in.
+pub const PRECISIONS: [&str; 5] = ["fp32", "fp16", "bf16", "int8", "int8-static"];
 
 /// A request, for the workload `classify` on the CPU with a batch of one.
 #[derive(Debug, Deserialize)]
@@ -220,7 +222,6 @@ pub fn read(path: &Path) -> Result<Request, Failure> {
 
 fn check(request: &Request) -> Result<(), Failure> {
     let (settings, spec) = (&request.settings, &request.preprocess);
-    let other = |given: &Option<String>, known: &str| given.as_deref().is_some_and(|given| given != known);
     if request.protocol != VERSION {
         return Err(Failure::bad_request(format!("protocol: {}, this runner speaks {VERSION}", request.protocol)));
     }
@@ -248,9 +249,13 @@ fn check(request: &Request) -> Result<(), Failure> {
     {
         return Err(Failure::bad_request("settings: spin_duration_us is at most 1000000, spin_backoff_max at most 64"));
     }
-    if other(&settings.provider, "cpu") || other(&settings.precision, "fp32") {
-        let message = "settings: this runner computes on the provider cpu, in fp32";
-        return Err(Failure::new("provider-unavailable", message, "set provider = \"cpu\", precision = \"fp32\""));
+    if settings.provider.as_deref().is_some_and(|provider| provider != "cpu") {
+        let message = "settings.provider: this runner computes on the provider cpu";
+        return Err(Failure::new("provider-unavailable", message, "set provider = \"cpu\""));
+    }
+    if settings.precision.as_deref().is_some_and(|precision| !PRECISIONS.contains(&precision)) {
+        let message = format!("settings.precision: is not one of {}", PRECISIONS.join(", "));
+        return Err(Failure::new("provider-unavailable", message, "set precision = \"fp32\""));
     }
     Ok(())
 }

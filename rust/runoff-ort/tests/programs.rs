@@ -250,7 +250,7 @@ fn failures_have_kinds_exit_codes_and_one_line() {
     bench.fail(&with("/model/format", json!("pt")), Kind::BadRequest);
     bench.fail(&with("/inputs", json!([])), Kind::BadRequest);
     bench.fail(&with("/outputs_dir", json!("/nowhere")), Kind::Internal);
-    bench.fail(&with("/settings", json!({"precision": "fp16"})), Kind::ProviderUnavailable);
+    bench.fail(&with("/settings", json!({"precision": "fp8"})), Kind::ProviderUnavailable);
     fs::write(bench.path("x.bin"), [0; 5]).expect("a file");
     let mut request = bench.tensor();
     fs::write(bench.path("x.bin"), [0; 5]).expect("a file");

@@ -107,7 +107,7 @@ pub struct Settings {
     pub execution: Option<Execution>,
     /// Execution provider: one of [`providers`](crate::providers).
     pub provider: String,
-    /// Numeric precision of the computation: one of [`PRECISIONS`](crate::PRECISIONS).
+    /// Numeric precision of the model's file: one of [`PRECISIONS`](crate::PRECISIONS).
     pub precision: String,
     /// Items per inference. Providers other than the CPU's fix the free dimension `batch` of a model at this.
     pub batch: NonZeroUsize,

@@ -292,7 +292,7 @@ fn bad_model_files_are_told_apart() {
 fn what_is_not_in_this_build_is_refused() {
     for settings in [
         Settings { provider: "coreml-tpu".into(), ..Settings::default() },
-        Settings { precision: "fp16".into(), ..Settings::default() },
+        Settings { precision: "fp8".into(), ..Settings::default() },
     ] {
         let error = open(&data("add.onnx"), &settings).expect_err("not in this build");
         assert_eq!(error.kind, Kind::ProviderUnavailable);

@@ -8,10 +8,11 @@ use runoff_session::{Error, Kind};
 
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
-    Accuracy, Interpolation, Item, Latency, Measure, ModelFile, Once, Preprocess, Request, TensorFile, Turns, Workload,
+    Accuracy, Interpolation, Item, Latency, Measure, ModelFile, Once, Operators, Preprocess, Request, TensorFile,
+    Turns, Workload,
 };
 pub use result::{
-    Capabilities, Effective, Guess, Memory, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
+    Capabilities, Effective, Guess, Memory, Node, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
 };
 
 /// The protocol version that this crate supports.

@@ -149,6 +149,16 @@ pub struct Turns {
     pub warmup: u64,
 }
 
+/// Inferences with the runtime's own profiler on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operators {
+    /// Number of inferences whose nodes are reported.
+    pub inferences: NonZeroUsize,
+    /// Number of inferences after the second that are not kept.
+    pub warmup: u64,
+}
+
 /// The measurement to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -161,6 +171,8 @@ pub enum Measure {
     Accuracy(Accuracy),
     /// Inferences on demand.
     Turns(Turns),
+    /// Time by node.
+    Operators(Operators),
 }
 
 impl Default for Measure {

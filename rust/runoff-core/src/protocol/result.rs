@@ -80,6 +80,23 @@ pub struct Guess {
     pub label: Option<String>,
 }
 
+/// A node of the graph that the runtime computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The node's name.
+    pub name: String,
+    /// Its operator, such as `Conv`.
+    pub operator: String,
+    /// What computed it.
+    pub provider: String,
+    /// Types of its inputs.
+    pub inputs: Vec<String>,
+    /// Time in its kernel, for each inference.
+    pub kernel_ns: Vec<u64>,
+    /// Number of calls in all these inferences.
+    pub calls: u64,
+}
+
 /// Settings and runtime in effect, as read back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effective {
@@ -158,6 +175,9 @@ pub struct RunResult {
     /// Best classes of each item of the last batch, best first (`classify` only).
     #[serde(default)]
     pub top: Vec<Vec<Guess>>,
+    /// Nodes of the graph (`operators` only).
+    #[serde(default)]
+    pub nodes: Vec<Node>,
     /// Memory of this process.
     #[serde(default)]
     pub memory: Option<Memory>,
@@ -182,6 +202,7 @@ impl RunResult {
             outputs: Vec::new(),
             tensors: Vec::new(),
             top: Vec::new(),
+            nodes: Vec::new(),
             memory: None,
             effective: None,
         }

@@ -171,6 +171,7 @@ impl<'a> Runner<'a> {
             Measure::Latency(latency) => self.latency(latency)?,
             Measure::Accuracy(_) => self.accuracy()?,
             Measure::Turns(turns) => self.turns(turns)?,
+            Measure::Operators(_) => return Err(bad_request("measure.kind: this runner has no profiler")),
         };
         self.finish(&last, runtime)
     }

@@ -269,7 +269,7 @@ class Session:
         ``NVIDIA_TF32_OVERRIDE=0`` before the first session. NVIDIA's libraries are loaded from the NVIDIA packages next
         to onnxruntime, or else from the system's search path.
     precision
-        Numeric precision of the computation.
+        Numeric precision of the model's file: fp32, fp16, bf16, int8 or int8-static. It changes nothing.
     batch
         Items per call, 1 to 2^31 - 1, for providers other than ``cpu``: dimensions named ``batch`` are fixed at this
         size, so no shape operations remain for the CPU. With ``cpu``, a session takes any number of items.

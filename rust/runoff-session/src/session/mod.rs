@@ -43,8 +43,8 @@ pub use source::Source;
 pub(crate) use source::{check_file, unreadable};
 pub use value_info::{TensorSpec, ValueInfo, ValueType, show_shape};
 
-/// Precisions that sessions support.
-pub const PRECISIONS: [&str; 1] = ["fp32"];
+/// Precisions that a model's file may be in. The file decides what is computed; the setting names it.
+pub const PRECISIONS: [&str; 5] = ["fp32", "fp16", "bf16", "int8", "int8-static"];
 
 /// Extension of files in ONNX Runtime's own format.
 pub const PREPARED: &str = "ort";

@@ -45,10 +45,10 @@ fn check_number(name: &str, number: Option<usize>, most: usize, hint: &str) -> R
 ///
 /// # Errors
 ///
-/// `provider-unavailable` for one that no provider computes in.
+/// `provider-unavailable` for an unknown one.
 pub fn check_precision(settings: &Settings) -> Result<(), Error> {
     if !PRECISIONS.contains(&settings.precision.as_str()) {
-        let message = format!("provider {:?} computes in fp32, not {:?}", settings.provider, settings.precision);
+        let message = format!("settings.precision is {:?}, not one of {}", settings.precision, PRECISIONS.join(", "));
         return Err(Error::new(Kind::ProviderUnavailable, message, "set precision = \"fp32\""));
     }
     Ok(())
