@@ -27,9 +27,17 @@ from runoff.measure.stopping import Sampling
 from runoff.models.own.find import own_models
 from runoff.models.prepare import ensure_models
 from runoff.models.prepared import Prepared, find_again, prepare_models
+from runoff.models.variants import ensure_variants, wanted_variants
 from runoff.paths import shown
 from runoff.plan.announcement import announcement
-from runoff.plan.cases import make_plan, with_control_targets, with_controls, with_model_limits, with_verifications
+from runoff.plan.cases import (
+    make_plan,
+    with_control_targets,
+    with_controls,
+    with_model_limits,
+    with_variant_reasons,
+    with_verifications,
+)
 from runoff.plan.suite import Suite, parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
@@ -118,15 +126,18 @@ class _Pipeline:
             models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
         discovered = discover(targets, spawner)
+        with self._making():
+            models, reasons = ensure_variants(models, wanted_variants(suite, discovered), spawner, self._say)
         if self.earlier:
             info = self.earlier.info
-            _check_unchanged(own, info)
+            _check_unchanged({name: models[name] for name in own}, info)
             with self._making():
                 ready = find_again(info, models, spawner, self._say)
             return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
-        possible = with_model_limits(make_plan(suite, formats, discovered), discovered, manifests)
+        explained = with_variant_reasons(make_plan(suite, formats, discovered), reasons)
+        possible = with_model_limits(explained, discovered, manifests)
         planned = with_verifications(possible, discovered, manifests)
         cases = with_controls(planned, discovered, suite.suite.baselines)
         everything = with_control_targets(cases, discovered)
@@ -261,7 +272,7 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
 def _check_unchanged(own: Mapping[str, StoredModel], info: RunInfo) -> None:
     """Check that the user's models are those that the run began with."""
     for name, model in own.items():
-        if model.provenance(None)["sha256"] != info.models[name].get("sha256"):
+        if (info.models[name].get("sha256") or {}).items() - model.hashes.items():
             raise RunoffError(f"model {name!r} was changed after the run began", "start a new run")
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMATS: tuple[str, ...] = ("pt", "pt2")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 _DEVICES = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
 """PyTorch's name for the device of each provider."""
@@ -74,6 +75,10 @@ class _Session:
         network = _load_program(path, request) if builder is None else _load_weights(path, request, builder)
         self._device = _DEVICES[provider]
         self._network = self._moved(network)
+        if settings["precision"] != "fp32":
+            from runoff_runners.torch_precision import reduced
+
+            self._network = reduced(self._network, settings)
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
         # NumPy has no bfloat16: its bits are passed
         self._tensor = _tensor if _has_bfloat16(request["model"]["inputs"]) else torch.from_numpy

@@ -35,6 +35,7 @@ def doubled(): return Network(lambda factor, x: x + x)
 def raising(): raise ValueError("no such size\\nof a network")
 def failing(): return Network(lambda factor, x: {}["missing"])
 def nothing(): return None
+def linear(): return Network(lambda factor, x: torch.nn.functional.linear(x, torch.eye(2) * factor))
 def nested(): return Network(lambda factor, x: (x, [x]))
 """
 FLOATS = {"dtype": "float32", "shape": [2], "bytes": struct.pack("<2f", 1, -2)}
@@ -98,6 +99,26 @@ def test_the_factory_at_fault_is_named(factory: str, weights: Path, tmp_path: Pa
     outcome = execute(TORCH, request_of(factory, given, [FLOATS], weights, tmp_path), tmp_path)
     outcome.assert_failed(kind, exit_code)
     assert words in (outcome.result.message or "")
+
+
+@pytest.mark.parametrize(("precision", "tripled"), [("fp32", 3.003), ("fp16", 3.00390625), ("bf16", 3.0)])
+def test_a_network_in_fewer_bits_has_outputs_in_float32(
+    precision: str, tripled: float, weights: Path, tmp_path: Path
+) -> None:
+    given = {**FLOATS, "bytes": struct.pack("<2f", 1.001, -2)}
+    request = request_of("network:linear", [given], [FLOATS], weights, tmp_path)
+    outcome = execute(TORCH, {**request, "settings": {"precision": precision}}, tmp_path)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.result.outputs[0].dtype == "float32"
+    found = struct.unpack("<2f", (tmp_path / "out" / "output0.0.bin").read_bytes())
+    assert found == pytest.approx((tripled, -6.0), abs=1e-4)
+
+
+def test_a_network_that_nothing_of_can_be_quantised_is_refused(weights: Path, tmp_path: Path) -> None:
+    request = request_of("network:linear", [FLOATS], [FLOATS], weights, tmp_path)
+    outcome = execute(TORCH, {**request, "settings": {"precision": "int8"}}, tmp_path)
+    outcome.assert_failed("provider-unavailable", 3)
+    assert "no layer that quantize_dynamic converts" in (outcome.result.message or "")
 
 
 def request_of(factory: str, given: list[Document], expected: list[Document], weights: Path, folder: Path) -> Document:

@@ -40,7 +40,7 @@ def test_unreported_values_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     machine = describe_machine()
     unknown = {key for key, value in machine.items() if value is None}
     limits = {"cpu_quota", "cgroup_cpu_max", "cgroup_memory_max"}
-    assert unknown == {"governor", "turbo", "virtualised", "container", *limits}
+    assert unknown == {"instructions", "governor", "turbo", "virtualised", "container", *limits}
     assert machine["cpu"]
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from runoff.analysis.audit import AuditPoint, audit
 from runoff.analysis.growth import Growth, growth
 from runoff.analysis.labelled import LabelledModel, labelled_models
+from runoff.analysis.measurements import measured
 from runoff.analysis.phases import life_table
+from runoff.analysis.precision import FULL, Precision, precisions
 from runoff.analysis.samples import tidy
 from runoff.analysis.stability import Stability, stability
 from runoff.analysis.summary import summarise
@@ -35,6 +37,8 @@ class Analysis:
     """Models with labelled images."""
     sweeps: list[Sweep] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
+    precisions: list[Precision] = field(default_factory=list)
+    """The cases of targets in a precision other than fp32, and their counterparts in fp32."""
 
 
 def analyse(run: Run) -> Analysis:
@@ -44,6 +48,7 @@ def analyse(run: Run) -> Analysis:
     steadiness = stability(run, summary)
     verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
+    compared = precisions(run, measured(run, samples)) if _has_precisions(run) else []
     return Analysis(
         run,
         samples,
@@ -54,4 +59,9 @@ def analyse(run: Run) -> Analysis:
         labelled_models(run),
         sweeps(run, samples, summary),
         growth(run, samples),
+        compared,
     )
+
+
+def _has_precisions(run: Run) -> bool:
+    return any(case.settings.precision != FULL for case in run.info.cases)

@@ -53,7 +53,8 @@ def cli() -> None:
         "runoff bench my_package.net:make --example my_package.net:example_inputs",
         "runoff bench seeds",
         "runoff bench my-suite.toml --results /data/runs",
-        "runoff bench my-suite.toml --precision 2% --time 10m",
+        "runoff bench model.onnx --precisions fp32,fp16,int8,int8-static",
+        "runoff bench my-suite.toml --max-error 2% --time 10m",
         "runoff bench --resume results/quick-20261122-101500",
     )
 )
@@ -61,8 +62,9 @@ def cli() -> None:
 @click.option("--resume", "run", type=_FOLDER, help="Resume the interrupted run in this folder.")
 @click.option("--results", type=_FOLDER, help="Folder that the run is written to.  [default: results]")
 @click.option(
-    "--precision",
     "--max-error",
+    "--precision",
+    "precision",
     metavar="2%",
     help="Stop when every 95% interval is within this share of its estimate, or --time runs out.",
 )
@@ -71,7 +73,7 @@ def cli() -> None:
     "--measurement-time",
     "budget",
     metavar="10m",
-    help="Time budget; sampling stops earlier if --precision is reached.",
+    help="Time budget; sampling stops earlier if --max-error is reached.",
 )
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=1,128", help="MODEL: shape of an input; can be repeated."
@@ -110,6 +112,18 @@ def cli() -> None:
     "--set", "settings", multiple=True, metavar="KEY=A,B", help="MODEL: another setting, swept; can be repeated."
 )
 @click.option("--one-at-a-time", is_flag=True, help="MODEL: vary one setting at a time, others at their first value.")
+@click.option(
+    "--precisions",
+    default="fp32",
+    show_default=True,
+    metavar="A,B",
+    help="MODEL: fp32 (as it is), fp16, bf16, int8, int8-static; converted when needed.",
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0),
+    help="MODEL: difference from fp32 that is not marked, relative to the largest.",
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),

@@ -67,14 +67,14 @@ def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe)
 def _groups(
     suite: Suite, cases: Sequence[Case], targets: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
-    """Return the cases that are started together: those of a comparison that can be interleaved, if the probe does."""
+    """Return the cases that are started together: those that can be interleaved, if the probe does."""
     if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
         return [(case,) for case in cases]
-    comparisons: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
+    together: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in cases:
-        comparisons[case.comparison].append(case)
+        together[case.interleaving].append(case)
     made: list[tuple[Case, ...]] = []
-    for members in comparisons.values():
+    for members in together.values():
         able = tuple(case for case in members if takes_turns(targets[case.target]))
         made += [*([able] if able else []), *((case,) for case in members if case not in able)]
     return made

@@ -88,7 +88,7 @@ class LiveProcess:
         self._order = draw(case, self._model, job.probe, job.block, context.secret)
         self.items = len(self._order)
         """Number of items in its request."""
-        folder, probe = fresh(context.scratch / "set" / case.target), turns(context.suite.measure.latency.warmup)
+        folder, probe = fresh(context.scratch / "set" / case.id), turns(context.suite.measure.latency.warmup)
         self._files = RequestFiles(make_request(case, self._model, probe, folder, self._order), folder)
         target = context.target(case, job.probe)
         self._live = context.spawner.start(self._files.command(target), target.environment(), self._files.write)

@@ -13,6 +13,7 @@ import psutil
 from runoff.plan.cpu_quota import cpu_quota
 from runoff.plan.settings import cores_allowed, cores_in_affinity
 from runoff.plan.target import removed_variables
+from runoff.records.machine import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
+        "instructions": instructions(),
         "python": platform.python_version(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "turbo": _turbo(),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from runoff.measure.labelled import add_pictures, prediction
 from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
+from runoff.records.manifest import usual_examples
 from runoff.records.protocol import Accuracy
 from runoff.records.reason import Reason
 from runoff.records.tensors import difference, read
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from runoff.models.store import StoredModel
     from runoff.probes.base import Probe
-    from runoff.records.protocol import Result, WrittenTensor
+    from runoff.records.protocol import Result, TensorFile, WrittenTensor
     from runoff.records.schema import Case
 
 Parity = list[dict[str, Any]]
@@ -37,6 +39,7 @@ def check_result(
         prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
     """
     every = isinstance(probe.measure, Accuracy)
+    model = model.computing(case.made_from or case.format)
     try:
         parity, rows = _compare(model, order, result.outputs, labelled=every and case.workload == "classify")
         inputs = _compare_inputs(model, order, result.tensors)
@@ -63,6 +66,7 @@ def check_turn(
     case: Case, model: StoredModel, order: Sequence[int], places: Sequence[int], outputs: Sequence[WrittenTensor]
 ) -> tuple[Parity, Reason | None]:
     """Compare the outputs of one inference, on the items at `places` of the request, as `check_result` does."""
+    model = model.computing(case.made_from or case.format)
     try:
         parity, rows = _compare(model, order, outputs)
     except (OSError, ValueError, LookupError) as error:
@@ -123,7 +127,7 @@ def _missing(
 
 
 def _disagreement(case: Case, model: StoredModel, parity: Parity, rows: Sequence[NDArray[np.float32]]) -> Reason | None:
-    limit = tolerance(case.workload, case.settings.precision, model.manifest.tolerance)
+    limit = _limit(case, model)
     if worst(parity) <= limit:
         return None
     wrong, row = max(zip(parity, rows, strict=True), key=lambda pair: pair[0]["max_rel_diff"])
@@ -135,6 +139,38 @@ def _disagreement(case: Case, model: StoredModel, parity: Parity, rows: Sequence
     other = _whose(model, wrong["item"], row, limit)
     source = f"; they are the outputs of {other}: an earlier input, or a cache" if other else ""
     return Reason("outputs-differ", message + source)
+
+
+def _limit(case: Case, model: StoredModel) -> float:
+    """Return the largest difference that still counts as the same output.
+
+    PyTorch converts its own networks, so their reference is the one in fp32, and the difference contains what the
+    precision loses: by the triangle inequality, an output within half of the smallest distance between two examples
+    is of no other example.
+    """
+    precision = case.settings.precision
+    usual = tolerance(case.workload, precision, model.manifest.tolerance)
+    if model.variant(case.made_from or case.format):
+        return tolerance(case.workload, "fp32", model.manifest.tolerance)
+    if precision != "fp32" and case.format in ("pt", "pt2"):
+        references = tuple(tuple(model.references(place).values()) for place in usual_examples(model.manifest))
+        return max(usual, _separation(references) / 2)
+    return usual
+
+
+@lru_cache(maxsize=16)
+def _separation(examples: tuple[tuple[TensorFile, ...], ...]) -> float:
+    """Return the smallest difference between the references of two examples, which have the same outputs."""
+    pairs = [(one, other) for place, one in enumerate(examples) for other in examples[:place]]
+    alike = [pair for pair in pairs if [file.shape for file in pair[0]] == [file.shape for file in pair[1]]]
+    return min((max(_distance(a, b) for a, b in zip(*pair, strict=True)) for pair in alike), default=0.0)
+
+
+def _distance(one: TensorFile, other: TensorFile) -> float:
+    try:
+        return float(difference(read(one), read(other))["max_rel_diff"])
+    except ValueError:  # infinity or NaN in other places
+        return 1.0
 
 
 def _whose(model: StoredModel, requested: int, row: NDArray[np.float32], limit: float) -> str:

@@ -15,6 +15,7 @@ from runoff.plan.coreml_packages import COMPILED, PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
+from runoff.records.manifest import base_format, variant_precision
 from runoff.records.reason import Reason
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
@@ -114,7 +115,7 @@ def find_again(
     for name, source, form in {
         (case.model, case.made_from, case.format): None for case in info.cases if case.made_from
     }:
-        preparer = OPTIMIZER if form == OPTIMIZER.format else _PREPARERS[_kind(source)]
+        preparer = OPTIMIZER if form == OPTIMIZER.format else _PREPARERS[base_format(source)]
         file = files[name, source, form] = prepare_file(models[name], spawner, say, source, preparer)
         if isinstance(file, Reason):
             raise RunoffError(f"the prepared {name} of the run is missing: {file.message}", file.hint)
@@ -125,7 +126,7 @@ def find_again(
 
 def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
     """Return what prepares the file that the case requests, if its target reads such files."""
-    kind, can, target = _kind(case.format), target_info.capabilities, target_info.target
+    kind, can, target = base_format(case.format), target_info.capabilities, target_info.target
     if can is None or case.skipped or not case.settings.prepared:
         return None
     if case.settings.prepared == "onnx":
@@ -135,14 +136,11 @@ def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
     return preparer if reads else None
 
 
-def _kind(form: str) -> str:
-    """Return the format of a model's file; that of a version is ``onnx@NAME``."""
-    return form.partition("@")[0]
-
-
 def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
     """Return the file, unless it was prepared for another provider or precision than the case's."""
-    if isinstance(file, Reason) or file.fits(case.settings.provider, case.settings.precision):
+    # a variant's file is in its precision, whatever the program that prepares it was told
+    precision = "fp32" if variant_precision(case.format) else case.settings.precision
+    if isinstance(file, Reason) or file.fits(case.settings.provider, precision):
         return file
     return Reason("prepare-failed", f"models are prepared for {file.kind} only")
 

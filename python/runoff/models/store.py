@@ -13,7 +13,17 @@ from msgspec import Struct
 from runoff.models.zoo import ZOO, same_name
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.files import sha256_of, write_atomically
-from runoff.records.manifest import MANIFEST, Manifest, StoredFile, StoredTensor, read_manifest
+from runoff.records.manifest import (
+    MANIFEST,
+    Manifest,
+    StoredFile,
+    StoredTensor,
+    Variant,
+    base_format,
+    read_manifest,
+    variant_format,
+    variant_precision,
+)
 from runoff.records.protocol import Item, ModelFile, TensorFile
 
 if TYPE_CHECKING:
@@ -70,12 +80,26 @@ class StoredModel(Struct, frozen=True):
     @property
     def formats(self) -> tuple[str, ...]:
         """Names of the formats that the model is stored in."""
-        return (*self.manifest.files, *self.manifest.packages)
+        return (*self.manifest.files, *map(variant_format, self.manifest.variants), *self.manifest.packages)
 
     @property
     def checked(self) -> bool:
         """Whether outputs are compared: the model has references."""
         return any(example.references for example in self.manifest.examples)
+
+    def variant(self, form: str) -> Variant | None:
+        """Return the variant whose format is `form`; None if that is another kind of file."""
+        return self.manifest.variants.get(variant_precision(form))
+
+    def computing(self, form: str) -> StoredModel:
+        """Return the model with the references and the tolerance of its file in the format `form`."""
+        variant = self.variant(form)
+        if variant is None or not variant.references:
+            return self
+        pairs = zip(self.manifest.examples, variant.references, strict=True)
+        examples = tuple(msgspec.structs.replace(example, references=outputs) for example, outputs in pairs)
+        manifest = msgspec.structs.replace(self.manifest, examples=examples, tolerance=variant.tolerance)
+        return msgspec.structs.replace(self, manifest=manifest)
 
     def model_file(self, form: str, made_from: str = "") -> ModelFile:
         """Return the model in the format `form` for a request; the prepared file if one is `made_from` that format.
@@ -89,7 +113,8 @@ class StoredModel(Struct, frozen=True):
         prepared = self.prepared.get(prepared_key(form, made_from)) if made_from else None
         if prepared and prepared.format == form:
             return self._file(form, prepared.path, prepared.sha256)
-        stored = manifest.files.get(form) or manifest.packages.get(form)
+        variant = self.variant(form)
+        stored = variant.file if variant else manifest.files.get(form) or manifest.packages.get(form)
         if stored is None:
             raise RunoffError(
                 f"model {manifest.name!r} is not stored in the format {form!r}",
@@ -102,8 +127,7 @@ class StoredModel(Struct, frozen=True):
         return ModelFile(
             name=manifest.name,
             path=path,
-            # of a version, such as onnx@NAME, runners know the format only
-            format=form.partition("@")[0],
+            format=base_format(form),
             sha256=sha256,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
@@ -111,15 +135,21 @@ class StoredModel(Struct, frozen=True):
             builder_folder=manifest.builder_folder if form == "pt" else None,
         )
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the model's files, by format."""
+        manifest = self.manifest
+        hashes = {name: file.sha256 for name, file in manifest.files.items()}
+        hashes |= {variant_format(name): variant.file.sha256 for name, variant in manifest.variants.items()}
+        return hashes | {name: package.sha256 for name, package in manifest.packages.items()}
+
     def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
         """Return the model's entry in ``run.json``; `not_prepared` is the reason for a missing prepared file."""
         manifest = self.manifest
-        hashes = {name: file.sha256 for name, file in manifest.files.items()}
-        hashes |= {name: package.sha256 for name, package in manifest.packages.items()}
         entry: dict[str, object] = {
             "source": manifest.source,
             "weights": manifest.weights,
-            "sha256": hashes,
+            "sha256": self.hashes,
             "made_with": manifest.made_with,
         }
         if manifest.labels and any(example.label is not None for example in manifest.examples):
@@ -128,6 +158,11 @@ class StoredModel(Struct, frozen=True):
             entry["training"] = manifest.training
         if manifest.graph and manifest.graph.not_read:
             entry["not_read"] = manifest.graph.not_read
+        if manifest.variants:
+            entry["variants"] = {
+                name: {"bytes": variant.file.bytes, "loss": msgspec.to_builtins(variant.loss), "facts": variant.facts}
+                for name, variant in manifest.variants.items()
+            }
         if self.prepared:
             entry["prepared"] = {key: {"sha256": file.sha256, "key": file.key} for key, file in self.prepared.items()}
         if not_prepared:
@@ -268,6 +303,9 @@ def _files(manifest: Manifest) -> Iterator[StoredFile]:
     yield from manifest.files.values()
     for package in manifest.packages.values():
         yield from package.parts
+    for variant in manifest.variants.values():
+        yield variant.file
+        yield from (tensor for outputs in variant.references for tensor in outputs.values())
     yield from manifest.data
     if manifest.labels:
         yield manifest.labels

@@ -13,6 +13,7 @@ from runoff.plan.coreml_packages import PACKAGES, serves, verified
 from runoff.plan.settings import resolve, sweep
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
+from runoff.records.manifest import base_format, variant_precision
 from runoff.records.protocol import PROTOCOL_VERSION, Capabilities, Settings, Workload
 from runoff.records.reason import Reason
 from runoff.records.schema import Case
@@ -72,8 +73,9 @@ def plan_case(
 ) -> Case:
     """Return one case, with the reason if the target cannot run it."""
     name, variant = target_info.target.name, settings_words(settings)
-    readable = (form for form in _readable(target_info, formats) if form in formats and serves(form, settings))
-    model_format = next(readable, None)
+    known = _readable(target_info, formats)
+    named = (form for name in known for form in (name, f"{name}:{settings.precision}"))
+    model_format = next((form for form in named if form in formats and _serves(form, settings)), None)
     return Case(
         id=".".join((model, workload, name, *variant)),
         model=model,
@@ -115,6 +117,20 @@ def _network(target: Target, manifest: Manifest) -> str:
     if not manifest.builder and (target.packages or target.format == "pt"):
         return f"a network in PyTorch; the model is {found}"
     return ""
+
+
+def with_variant_reasons(cases: Iterable[Case], reasons: Mapping[tuple[str, str], Reason]) -> tuple[Case, ...]:
+    """Return `cases`; those without a file in their precision have the reason why it could not be made.
+
+    `reasons` are by model and precision.
+    """
+
+    def explained(case: Case) -> Case:
+        reason = reasons.get((case.model, case.settings.precision))
+        lacks_file = case.skipped is not None and case.skipped.kind == "format"
+        return msgspec.structs.replace(case, skipped=reason) if reason and lacks_file else case
+
+    return tuple(map(explained, cases))
 
 
 def with_verifications(
@@ -187,6 +203,16 @@ def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[s
     return (target.format,) if target.format else can.formats or formats
 
 
+def _serves(form: str, settings: Settings) -> bool:
+    """Return whether a file of this format can be used with the settings.
+
+    An ONNX file is in one precision: ``fp32`` is the model as it is. PyTorch converts its own when it loads them.
+    """
+    if base_format(form) in ("onnx", "ort"):
+        return settings.precision == (variant_precision(form) or "fp32")
+    return serves(form, settings)
+
+
 def _obstacle(
     target_info: TargetInfo, workload: str, settings: Settings, model_format: str | None, formats: Collection[str]
 ) -> Reason | None:
@@ -196,13 +222,13 @@ def _obstacle(
     checks = (
         (PROTOCOL_VERSION in can.protocol, "protocol", f"speaks protocol {can.protocol}, not {PROTOCOL_VERSION}"),
         (workload in can.workloads, "workload", f"workload {workload!r} is unsupported"),
+        (settings.precision in can.precisions, "precision", f"precision {settings.precision!r} is unsupported"),
         (model_format, "format", _no_format(settings, can, formats)),
         (
             settings.provider in can.providers or settings.provider in can.unavailable_providers,
             "provider-unavailable",
             f"provider {settings.provider!r} is unavailable (available: {', '.join(can.providers) or 'none'})",
         ),
-        (settings.precision in can.precisions, "precision", f"precision {settings.precision!r} is unsupported"),
         (can.max_batch is None or settings.batch <= can.max_batch, "batch", f"the largest batch is {can.max_batch}"),
     )
     failed = (Reason(kind, f"{can.runner}: {message}") for fine, kind, message in checks if not fine)
@@ -220,6 +246,6 @@ def _unavailable_provider(settings: Settings, can: Capabilities) -> Reason | Non
 
 def _no_format(settings: Settings, can: Capabilities, formats: Collection[str]) -> str:
     message = f"reads {', '.join(can.formats)}; the store has {', '.join(formats)}"
-    if any(name in formats and not serves(name, settings) for name in can.formats):
+    if any(name in formats and not _serves(name, settings) for name in can.formats):
         return f"{message}, none of them in {settings.precision} for batch {settings.batch}"
     return message

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.plan.settings import parse_lists
+from runoff.plan.suite import MAX_LOSS
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     """Further settings: ``KEY=VALUE,VALUE``."""
     one_at_a_time: bool = False
     """Whether settings vary one at a time around the first value of each."""
+    precisions: str = "fp32"
+    max_loss: float | None = None
+    """Largest difference of another precision from fp32 that is not marked."""
     targets: str = ""
     precision: str | None = None
     time: str | None = None
@@ -118,6 +122,8 @@ def own_suite(path: str, options: OwnOptions) -> str:
     targets = _list(options.targets) or [*TARGETS, *(["torch-export"] if "program" in own else [])]
     if options.version:
         targets += [f"{target}@{model_name(options.version)}" for target in targets]
+    precisions = _precisions(options.precisions)
+    reduced = [name for name in precisions if name in MAX_LOSS]
     models = {_sized(name, inputs, sets): inputs for inputs in sets}
     tables: dict[str, dict[str, Any]] = {
         "suite": {
@@ -126,7 +132,7 @@ def own_suite(path: str, options: OwnOptions) -> str:
             "models": list(models),
             "targets": targets,
             "workloads": ["classify" if options.preprocess else "tensor"],
-            "probes": list(_VERSION_PROBES if options.version else _PROBES),
+            "probes": [*(_VERSION_PROBES if options.version else _PROBES), *(["operators"] if reduced else [])],
             "baselines": _baselines(targets, own),
             **({"sweep": "one-at-a-time"} if options.one_at_a_time else {}),
         },
@@ -135,8 +141,9 @@ def own_suite(path: str, options: OwnOptions) -> str:
             "batch": _numbers("batch", options.batch),
             "profile": _list(options.profile),
             **parse_lists(options.settings),
+            **({"precision": precisions} if reduced else {}),
         },
-        **_measure(options),
+        **_measure(options, reduced),
     }
     for model, inputs in models.items():
         tables[f"models.{json.dumps(model)}"] = {**own, **({"inputs": inputs} if inputs else {})}
@@ -151,12 +158,22 @@ def own_suite(path: str, options: OwnOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _measure(options: OwnOptions) -> dict[str, dict[str, Any]]:
+def _precisions(text: str) -> list[str]:
+    found, known = _list(text), ["fp32", *MAX_LOSS]
+    for word in found or [text]:
+        if word not in known:
+            raise RunoffError(f"--precisions {text}: {word!r} is unknown", f"known: {', '.join(known)}")
+    return found
+
+
+def _measure(options: OwnOptions, reduced: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the tables of the measurement."""
     precision, time = (_VERSION_PRECISION, _VERSION_TIME) if options.version else (_PRECISION, _TIME)
     tables: dict[str, dict[str, Any]] = {
         "measure": {"precision": options.precision or precision, "time": options.time or time}
     }
+    if options.max_loss is not None:
+        tables["measure.max_loss"] = dict.fromkeys(reduced, options.max_loss)
     if options.version:
         # processes of one program then differ less for their whole life
         tables["measure.latency"] = {"huge_pages": True}

@@ -6,6 +6,7 @@ import re
 
 from runoff.records.errors import RunoffError
 
+_PERCENT_HINT = "write it as 2% or 0.5%; for the precision of a model: --precisions fp32,int8"
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -21,7 +22,7 @@ def parse_percent(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
     if not match or not 0 < float(match[1]) < 100:  # noqa: PLR2004 (per cent)
-        raise RunoffError(f"precision {text!r} is not a percentage", "write it as 2% or 0.5%")
+        raise RunoffError(f"precision {text!r} is not a percentage", _PERCENT_HINT)
     return float(match[1]) / 100
 
 

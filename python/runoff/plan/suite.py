@@ -22,6 +22,9 @@ from runoff.records.protocol import Positive, Preprocess, Settings, Workload
 
 DEFAULT_BASELINES = ("torch", "ort-python")
 
+MAX_LOSS = {"fp16": 0.01, "bf16": 0.05, "int8": 0.1, "int8-static": 0.1}
+"""Limits on what a precision may lose, see ``docs/precision.md``."""
+
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that becomes part of file names."""
 
@@ -57,6 +60,12 @@ class Group(Matrix, frozen=True, kw_only=True):
 
     settings: dict[str, Any] = {}
 
+    @property
+    def precisions(self) -> list[str]:
+        """The precisions that are swept."""
+        given = self.settings.get("precision", [])
+        return given if isinstance(given, list) else [given]
+
 
 class Measure(_Table, frozen=True, kw_only=True):
     """``[measure]``."""
@@ -75,6 +84,9 @@ class Measure(_Table, frozen=True, kw_only=True):
     """Budget of sampling, such as ``10m``: shared by the probes that are sampled."""
     seed: int = 1
     """Of the random order."""
+    max_loss: dict[str, Annotated[float, Meta(ge=0)]] = {}
+    """By precision: largest difference from the model in fp32, relative to the largest output, that is not marked; by
+    default, that of `MAX_LOSS`."""
 
     def stopping_rule(self) -> tuple[float | None, float | None]:
         """Return `precision` as a share and `time` in seconds.
@@ -220,6 +232,7 @@ def parse_suite(text: str, name: str) -> Suite:
     for model, own in suite.models.items():
         _check_own(own, f"{name}: [models.{model}]")
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
+    _check_names(suite.measure.max_loss, MAX_LOSS, f"{name}: [measure.max_loss] precision")
     _check_stopping_rule(suite.measure, name)
     targets = [target for group in suite.groups for target in group.targets or ()]
     if suite.suite.baselines != DEFAULT_BASELINES:

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+"""x86-64: products of 8 bits are added up in 32 bits, by one instruction."""
+INSTRUCTIONS = (
+    *("avx2", "avx512f", *sorted(VNNI), "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("asimddp", "i8mm", "bf16", "asimdhp"),
+)
+"""Of x86-64 and Arm, by Linux's names: those that decide how fast 8 and 16 bits are."""
+
+
+def instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str] | None:
+    """Return those of `INSTRUCTIONS` that this CPU has; None if the system does not list them."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    lines = (line.partition(":") for line in text.splitlines())
+    found = next((set(words.split()) for name, _, words in lines if name.strip() in ("flags", "Features")), None)
+    return None if found is None else [name for name in INSTRUCTIONS if name in found]
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:

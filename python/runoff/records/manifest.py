@@ -122,6 +122,30 @@ class Package(Struct, frozen=True, kw_only=True):
     """The files in it, sorted, relative to the model's folder."""
 
 
+class Loss(Struct, frozen=True, kw_only=True):
+    """Difference between a variant's outputs and the model's references, over all examples."""
+
+    max_rel_diff: float
+    """Largest difference, relative to the largest absolute value of its reference."""
+    cosine: float
+    """Smallest cosine of the angle between an output and its reference."""
+    top1_agrees: float | None = None
+    """Share of outputs with the same largest element, 0 to 1."""
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """The model's ONNX file in another precision, with float32 inputs and outputs; see `runoff.models.make_variant`."""
+
+    file: StoredFile
+    references: tuple[dict[str, StoredTensor], ...] = ()
+    """By example and output: ONNX Runtime's without optimisation, on one thread. Empty if outputs are not compared."""
+    tolerance: float | None = None
+    """Largest relative difference from `references` that counts as the same output."""
+    loss: Loss | None = None
+    facts: dict[str, str]
+    """How it was made."""
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """The description of a stored model."""
 
@@ -143,6 +167,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """By format: ``pt`` (state dict), ``onnx``, ..."""
     packages: dict[str, Package] = {}
     """By format: ``mlpackage``, ...; see `runoff.plan.coreml_packages`. Converted when first needed."""
+    variants: dict[str, Variant] = {}
+    """By precision. Made when first needed."""
     data: tuple[StoredFile, ...] = ()
     """External data of the ONNX file."""
     labels: StoredFile | None = None
@@ -163,6 +189,21 @@ class Manifest(Struct, frozen=True, kw_only=True):
 def usual_examples(manifest: Manifest) -> tuple[int, ...]:
     """Return the indices of the examples that every probe uses."""
     return tuple(place for place, example in enumerate(manifest.examples) if example.usual)
+
+
+def base_format(name: str) -> str:
+    """Return the format that runners know: ``onnx`` for the version ``onnx@NAME`` and the variant ``onnx:int8``."""
+    return name.partition("@")[0].partition(":")[0]
+
+
+def variant_format(precision: str) -> str:
+    """Return the format of the variant in `precision`."""
+    return f"onnx:{precision}"
+
+
+def variant_precision(name: str) -> str:
+    """Return the precision of the variant whose format is `name`; empty for any other format."""
+    return name.partition(":")[2]
 
 
 def stored_file(path: Path) -> StoredFile:

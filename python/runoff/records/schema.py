@@ -36,6 +36,11 @@ class Case(Struct, frozen=True, kw_only=True):
         """The values that comparable cases share: all but the target."""
         return (self.model, self.workload, *self.variant)
 
+    @property
+    def interleaving(self) -> tuple[str, ...]:
+        """The values that interleaved cases share: all but the target and the precision, which are compared too."""
+        return tuple(word for word in self.comparison if word != f"precision-{self.settings.precision}")
+
 
 class Footprint(Struct, frozen=True):
     """Bytes on disk of one case."""

@@ -35,6 +35,8 @@ def _fact(name: str, value: object) -> str:
         return "no limit"
     if name in _BYTES and str(value).isdecimal():
         return f"{int(str(value)) / 1e9:.1f} GB"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{key}={word}" for key, word in value.items()) or "none"
     return "unknown" if value is None else str(value)

@@ -32,6 +32,7 @@ PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
 """The runner's own high-water mark if there is one, else that of hyperfine."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
 """Optional metrics, without which a case still counts as measured: percentiles."""
+ABOVE = "outputs lose more than the limit of their precision"
 _WORST_FIRST = ("error", "unsupported", "not-measured", "ok")
 
 
@@ -180,11 +181,15 @@ def _baselines(info: RunInfo) -> dict[tuple[str, ...], list[str]]:
 
 
 def _unfair(analysis: Analysis) -> dict[str, list[str]]:
-    """Return, by case, the points of the audit that differ in its comparison."""
+    """Return, by case, the points of the audit that differ in its comparison, and a loss above its limit."""
     points: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for point in analysis.audit:
         if point.outcome == "differs":
             points[point.comparison].append(point.point)
+    above = {one.case for one in analysis.precisions if one.above}
+    for case in analysis.run.info.cases:
+        if case.id in above and ABOVE not in points[case.comparison]:
+            points[case.comparison].append(ABOVE)
     return {case.id: points[case.comparison] for case in analysis.run.info.cases if case.comparison in points}
 
 
@@ -309,6 +314,7 @@ def as_dict(analysis: Analysis) -> dict[str, Any]:
         "audit": analysis.audit,
         "ratios": ratios(analysis),
         "stability": analysis.stability,
+        "precisions": _in_words(analysis.precisions),
         "outliers": outliers(analysis),
         "accuracy": [replace(one, images=[replace(i, picture="") for i in one.images]) for one in analysis.labelled],
         "timed": timing_words(analysis.run),

@@ -32,6 +32,14 @@ TARGETS = {
     "null-rust": "#777777",
 }
 """Okabe and Ito's scheme."""
+PRECISIONS = {
+    "fp32": "#777777",
+    "fp16": "#0072B2",
+    "bf16": "#56B4E9",
+    "int8": "#D55E00",
+    "int8-static": "#009E73",
+}
+"""Of the same scheme."""
 _SPARE = ("#56B4E9", "#000000", "#F0E442")
 
 

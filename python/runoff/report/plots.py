@@ -15,6 +15,7 @@ from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks
 from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE
 from runoff.report.pareto import front_words, pareto, size_chart
+from runoff.report.precision_plot import precision
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[F
     yield "life", partial(panels.life, analysis.life, block)
     yield "ratio", partial(panels.ratios, analysis.summary, block)
     yield "warm", partial(curves.warm, analysis.samples, block)
+    yield "precision", partial(precision, analysis, block)
     yield "pareto", partial(pareto, block)
     yield "memory", partial(panels.memory, block)
     sizes = {case: sum(one.parts.values()) for case, one in analysis.run.info.footprints.items() if one.parts}
@@ -119,6 +121,7 @@ _TITLES = {
     "life": "Time from process start to exit, by phase",
     "ratio": "Process time, compared with the baselines",
     "warm": "Warm inference, all samples",
+    "precision": "Warm inference in each precision",
     "pareto": "Time against memory, and cold against warm",
     "memory": "Peak memory of the process",
     "energy": "Energy per inference",
@@ -132,6 +135,7 @@ _NOTES = {
     "life": "one process per target, the one with the median total",
     "ratio": "paired ratios with 95% intervals; right of 1 is faster; band: noise floor; grey: A/A control",
     "warm": "share of inferences within a time; further left is faster; outliers are included",
+    "precision": "median and 95% interval; in words: compared with fp32, and the largest difference of outputs from it",
     "pareto": "further down and further left is better; filled: on the front, where no other case is better in both",
     "memory": "peak RSS, median and 95% interval",
     "energy": "with preprocessing, idle power subtracted; median and 95% interval",

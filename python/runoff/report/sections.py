@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, details, device, energy, sweeps
+from runoff.report import accuracy, details, device, energy, precision, sweeps
 from runoff.report.measured import how_lines
-from runoff.report.overview import DETAIL
+from runoff.report.overview import DETAIL, blocks
 from runoff.report.tables import BY_ID, bullets, markdown, table
 from runoff.report.terminal import harness_line, missing_lines
 from runoff.report.text import figure_of, full
@@ -73,6 +73,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     """Yield the other non-empty sections, the most useful first; `plots` are relative to the report."""
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
+    yield from _precision(analysis)
     yield from _plots(plots)
     yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
     yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)
@@ -116,6 +117,16 @@ def _labelled(analysis: Analysis) -> Iterator[Section]:
         tables = (accuracy.cases_table(analysis, BY_ID), accuracy.pairs_table(analysis))
         parts = [bullets(accuracy.lines(analysis)), accuracy.NOTE, *(markdown(one) for one in tables if one.lines)]
         yield Section("Accuracy", "\n\n".join([*parts, bullets(accuracy.image_lines(analysis))]).strip())
+
+
+def _precision(analysis: Analysis) -> Iterator[Section]:
+    """Yield the section on precisions; none if all cases are in fp32."""
+    rows = precision.table(analysis, BY_ID, blocks(analysis))
+    if rows.lines:
+        nodes = precision.nodes_table(analysis, BY_ID)
+        parts = [precision.NOTE, bullets(precision.sentences(analysis)), markdown(rows)]
+        parts += [precision.NODES_NOTE, markdown(nodes)] if nodes.lines else []
+        yield Section("Precision", "\n\n".join(filter(None, parts)))
 
 
 def _device(analysis: Analysis) -> Iterator[Section]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
-from runoff.report import accuracy, device
+from runoff.report import accuracy, device, precision
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
@@ -46,9 +46,7 @@ def show(analysis: Analysis, console: Console) -> None:
     for block in (block for block in all_blocks if block.present):
         console.print(block_table(block))
         console.print()
-    for line in accuracy.lines(analysis):
-        console.print(Text(line), soft_wrap=True)
-    for line in device.lines(analysis):
+    for line in (*accuracy.lines(analysis), *device.lines(analysis), *precision.sentences(analysis)):
         console.print(Text(line), soft_wrap=True)
     for line in how_lines(analysis.run):
         console.print(Text(line))

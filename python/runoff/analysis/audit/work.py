@@ -27,8 +27,8 @@ def model(group: AuditGroup) -> Found:
     if not hashes:
         return Found("unknown", f"run.json has no SHA-256 of {name}")
     read = {case.made_from or case.format for case in group.cases}
-    # packages that no case of the comparison reads do not matter
-    kinds = sorted(kind for kind in hashes if kind in read or not kind.startswith("mlpackage"))
+    # packages and variants that no case of the comparison reads do not matter
+    kinds = sorted(kind for kind in hashes if kind in read or not kind.startswith(("mlpackage", "onnx:")))
     detail = [f"{kind} {hashes[kind][:12]}" for kind in kinds]
     outcome: Outcome = "ok"
     made = {

@@ -109,8 +109,8 @@ def add(request: Request, folder: Path) -> None:
             *(
                 Example(
                     name,
-                    _write(folder, f"{place}.input", feeds[place]),
-                    _write(folder, f"{place}.output", outputs[place] if own.compare else {}),
+                    write_arrays(folder, f"{place}.input", feeds[place]),
+                    write_arrays(folder, f"{place}.output", outputs[place] if own.compare else {}),
                     _stored(photos[place], folder, copy=request.copy) if own.preprocess else None,
                     label=labelled.labels[place] if labelled and not own.examples else None,
                 )
@@ -173,7 +173,7 @@ def _more_labelled(
                 f"{path}: its class is number {labelled.labels[place]}, the model has {outputs[output].size} outputs",
                 "pass the names of the model's classes in order: --labels FILE",
             )
-        written = _write(folder, f"labelled-{place}.output", outputs if own.compare else {})
+        written = write_arrays(folder, f"labelled-{place}.output", outputs if own.compare else {})
         stored = _stored(path, folder, copy=request.copy, home=path.parent.parent)
         yield Example(name, {}, written, stored, label=labelled.labels[place])
 
@@ -350,8 +350,11 @@ def _stored(path: Path, folder: Path, *, copy: bool, home: Path | None = None) -
     return msgspec.structs.replace(stored_file(folder / relative), path=str(relative))
 
 
-def _write(folder: Path, prefix: str, arrays: Feed) -> dict[str, StoredTensor]:
-    """Write tensors as ``protocol/README.md`` defines; names of tensors are not always good names of files."""
+def write_arrays(folder: Path, prefix: str, arrays: Feed) -> dict[str, StoredTensor]:
+    """Write tensors to `folder` as ``protocol/README.md`` defines; return their entries for the manifest, by name.
+
+    Names of tensors are not always good names of files.
+    """
     stored = {}
     for number, (name, array) in enumerate(arrays.items()):
         path = folder / f"{prefix}-{number}.bin"

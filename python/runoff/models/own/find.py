@@ -95,7 +95,7 @@ def describe(
         wanted = {"name": name, "model": own, "copy": copy, "folder": str(folder), "exported": str(scratch)}
         request.write_bytes(msgspec.json.encode(wanted))
         arguments = ("-m", "runoff.models.own.add", str(request), str(place))
-        _run(environment_python(ENVIRONMENT, say), arguments, spawner, f"reading {own.network or own.path}")
+        run_program(environment_python(ENVIRONMENT, say), arguments, spawner, f"reading {own.network or own.path}")
 
 
 def _export(own: OwnModel, folder: Path, exported: Path, spawner: Spawner, say: Say) -> None:
@@ -107,7 +107,7 @@ def _export(own: OwnModel, folder: Path, exported: Path, spawner: Spawner, say: 
     python = Path(own.python) if own.python else environment_python("export", say)
     program = "export_torch" if own.factory else "export_program"
     arguments = ("-m", f"runoff.models.own.{program}", str(request), str(exported))
-    _run(python, arguments, spawner, f"the export of {own.network}")
+    run_program(python, arguments, spawner, f"the export of {own.network}")
     if not (exported / DONE).exists():
         raise RunoffError(f"the code of {own.network} ended the program without an error", "remove its call of exit()")
 
@@ -143,7 +143,13 @@ def _settled(made: Path, place: Path) -> StoredModel:
 
 
 def environment_python(environment: str, say: Say) -> Path:
-    """Return the interpreter of an environment, which is made if needed; in a checkout, nox makes it."""
+    """Return the interpreter of an environment, which is made if it is missing.
+
+    Raises
+    ------
+    RunoffError
+        If it is missing and cannot be made.
+    """
     ensure_environments([environment], say)
     python = paths.environments() / environment / "bin" / "python"
     if not python.exists():
@@ -153,8 +159,20 @@ def environment_python(environment: str, say: Say) -> Path:
     return python
 
 
-def _run(python: Path, arguments: Sequence[str], spawner: Spawner, what: str) -> None:
-    """Run a program that prints its failure as JSON."""
+def run_program(
+    python: Path,
+    arguments: Sequence[str],
+    spawner: Spawner,
+    what: str,
+    hint: str = "run it on its own to see why: the process did not end by itself, or crashed",
+) -> None:
+    """Run a program whose last line of output is its failure as JSON; `what` is used in messages, `hint` if it crashes.
+
+    Raises
+    ------
+    RunoffError
+        The failure.
+    """
     env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
     try:
         finished = spawner.run((str(python), "-P", *arguments), env, _TIMEOUT_S)
@@ -163,9 +181,8 @@ def _run(python: Path, arguments: Sequence[str], spawner: Spawner, what: str) ->
     if finished.exit_code == 0:
         return
     try:
-        failure = msgspec.json.decode(finished.stdout, type=_Failure)
+        failure = msgspec.json.decode(finished.stdout.strip().rpartition("\n")[2], type=_Failure)
     except msgspec.DecodeError:
-        hint = "run it on its own to see why: the process did not end by itself, or crashed"
         raise RunoffError(f"{what} {describe_exit(finished)}", hint) from None
     raise RunoffError(failure.message, failure.hint)
 

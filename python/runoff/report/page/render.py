@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import accuracy, details, device, energy, sweeps
+from runoff.report import accuracy, details, device, energy, precision, sweeps
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
@@ -71,6 +71,9 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "energy_note": energy.NOTE,
         "sweep_note": sweeps.SWEEP_NOTE,
         "growth_note": sweeps.GROWTH_NOTE,
+        "precision_note": precision.NOTE,
+        "precision_sentences": list(precision.sentences(analysis)),
+        "nodes_note": precision.NODES_NOTE,
         "energy_unavailable": energy.unavailable(analysis.run),
         "timed": timing_words(analysis.run),
         "how": how_lines(analysis.run),
@@ -94,6 +97,8 @@ def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
     yield compared.percentiles(analysis, names)
     yield sweeps.sweep_table(analysis.sweeps)
     yield sweeps.growth_table(analysis.growth)
+    yield precision.table(analysis, names, all_blocks)
+    yield precision.nodes_table(analysis, names)
     if not analysis.life.empty:
         yield details.life(analysis, names)
     yield details.accuracy(analysis, names)

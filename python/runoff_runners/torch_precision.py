@@ -1,0 +1,69 @@
+"""PyTorch's own ways to compute in fewer bits, for networks whose inputs and outputs stay in float32.
+
+16 bits: ``torch.autocast`` around all inferences, as in "CPU Inference Example" of its documentation
+(https://docs.pytorch.org/docs/stable/amp.html); entered once, it keeps the converted weights. 8 bits:
+``torch.ao.quantization.quantize_dynamic``, which converts linear and recurrent layers only
+(https://docs.pytorch.org/docs/stable/quantization.html).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from runoff_runners.protocol import RunnerError, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runoff_runners.interfaces import Settings
+
+_HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def reduced(network: torch.nn.Module, settings: Settings) -> torch.nn.Module:
+    """Return a module that computes `network` in ``settings["precision"]``, or autocasts this thread from now on.
+
+    Raises
+    ------
+    RunnerError
+        ``provider-unavailable``: not on this device, or nothing of the network can be converted.
+    """
+    precision = settings["precision"]
+    if settings["provider"] != "cpu":
+        raise _unavailable(f"{precision!r} is for the provider cpu only")
+    if precision in _HALF:
+        torch.autocast("cpu", dtype=_HALF[precision]).__enter__()
+        return _Float32Outputs(network)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(network, dtype=torch.qint8)
+    except Exception as error:  # whatever a network of the user's raises
+        raise _unavailable(f"'int8': torch.ao.quantization.quantize_dynamic: {one_line(error)}") from error
+    if not any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in quantized.modules()):
+        raise _unavailable("'int8': the network has no layer that quantize_dynamic converts (Linear, LSTM, GRU)")
+    return quantized
+
+
+def _unavailable(message: str) -> RunnerError:
+    return RunnerError("provider-unavailable", f"settings.precision: {message}", 'set precision = "fp32"')
+
+
+class _Float32Outputs(torch.nn.Module):  # type: ignore[misc]
+    """A network whose half-precision outputs are converted to float32."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, *inputs: torch.Tensor) -> object:
+        return _float32(self._network(*inputs))
+
+
+def _float32(answer: object) -> object:
+    if isinstance(answer, torch.Tensor):
+        return answer.float() if answer.dtype in _HALF.values() else answer
+    if isinstance(answer, dict):
+        return {name: _float32(value) for name, value in answer.items()}
+    return [_float32(value) for value in answer] if isinstance(answer, (tuple, list)) else answer
