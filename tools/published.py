@@ -23,6 +23,7 @@ Found = tuple[str, str]
 HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
 WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
 REGNET = "regnet_x_400mf.classify"
+QUANTISED = "efficientnet-lite0.tensor.ort-python."
 
 
 class Lines:
@@ -81,6 +82,28 @@ def batches(lines: Lines, claim: str) -> Found:
     )
     lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
     return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
+
+
+def predictions(lines: Lines) -> Found:
+    """Return whether all paths in fp32 predict the same class for every labelled image (A1)."""
+    for model in lines.analysis.labelled:
+        groups = [(group, [case for case in group.cases if "precision-" not in case]) for group in model.groups]
+        full = [(group, cases) for group, cases in groups if cases]
+        says = "; ".join(f"{len(cases)} cases: {group.top1.value:.2%}" for group, cases in full)
+        return f"{says}, {full[0][0].images} images", HOLDS if len(full) == 1 else NOT
+    return "not measured", OPEN
+
+
+def quantised(lines: Lines, precision: str) -> Found:
+    """Return whether ONNX Runtime in Python is smaller and faster in `precision` than in fp32 (A6)."""
+    found = {one.precision: one for one in lines.analysis.precisions if one.case.startswith(QUANTISED)}
+    one, full = found.get(precision), found.get("fp32")
+    if one is None or full is None or not one.bytes or not full.bytes or isnan(one.warm.ratio):
+        return "not measured", OPEN
+    says = (
+        f"{full.bytes / one.bytes:.1f}x smaller, warm {one.warm.ratio:.2f}x ({one.warm.low:.2f} to {one.warm.high:.2f})"
+    )
+    return says, {"better": HOLDS, "worse": NOT}.get(one.warm.kind, OPEN) if one.bytes < full.bytes else NOT
 
 
 def first_run(lines: Lines, claim: str) -> Found:
@@ -149,8 +172,11 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
     cores = f"t{lines.analysis.run.info.machine['cores_allowed']}"
     rust, no_device = f"{REGNET}.ort-rust.default.{cores}.b1", ("no Neural Engine", OPEN)
     rows: tuple[tuple[str, str, str, Callable[[], Found]], ...] = (
+        ("A1", "all paths give the same predictions", "97.66 % on each", lambda: predictions(lines)),
         ("A2", "batches make PyTorch fastest per image", "2.63 ms, ONNX 4.77", lambda: batches(lines, "A2")),
         ("A3", "larger batches raise throughput and latency", "15 to 2.76 ms", lambda: batches(lines, "A3")),
+        ("A6", "int8 is smaller and faster", "no figure", lambda: quantised(lines, "int8")),
+        ("A6", "static int8 is smaller and faster", "no figure", lambda: quantised(lines, "int8-static")),
         ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),
         ("B2", "it takes less power", "2x to 4x", lambda: no_device),
         ("B3", "it takes less energy", "75x to 450x", lambda: no_device),

@@ -1,4 +1,4 @@
-"""Exports models that a suite needs and that are not in the store, with a program in the export environment."""
+"""Makes models that a suite needs and that are not in the store, with programs in the export environment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from runoff import paths
 from runoff.environments import setup_command
 from runoff.models.labelled import DIGITS
 from runoff.models.store import ModelStore, StoredModel
+from runoff.models.training import TrainRequest, train_model
 from runoff.models.zoo import find_model, same_name
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.processes import describe_exit
@@ -28,7 +29,7 @@ FEWEST_EXAMPLES = 8
 def ensure_models(
     names: Iterable[str], spawner: Spawner, say: Callable[[str], None], packages: Collection[str] = ()
 ) -> dict[str, StoredModel]:
-    """Return the models called `names`; those that are not in the store are exported, which `say` announces.
+    """Return the models called `names`; those that are not in the store are exported or trained, which `say` announces.
 
     Those in `packages` also get CoreML packages if these can be made.
 
@@ -42,16 +43,24 @@ def ensure_models(
     models = {}
     for name in names:
         if same_name(name) not in stored:
-            if name == DIGITS:
-                raise RunoffError(f"model {name!r} is not trained yet", "run: runoff train (minutes, needs PyTorch)")
-            say(f"exporting {name} (15 s to 2 min, once)")
-            export_model(find_model(name).name, spawner)
+            _make(name, spawner, say)
         models[name] = store.get(name)
         models[name].verify()
         _check_examples(models[name])
         if name in packages:
             models[name] = _with_packages(models[name], spawner, say)
     return models
+
+
+def _make(name: str, spawner: Spawner, say: Callable[[str], None]) -> None:
+    """Export a model of the zoo, or train `DIGITS`."""
+    if name == DIGITS:
+        say(f"training {name} (5 to 15 min, once)")
+        request = TrainRequest(name=DIGITS, store=str(paths.models()))
+        train_model(request, spawner, say, lambda _: None)
+        return
+    say(f"exporting {name} (15 s to 2 min, once)")
+    export_model(find_model(name).name, spawner)
 
 
 def _check_examples(model: StoredModel) -> None:
