@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("torch", "torch-export", "ort-python", "ort-rust", "ort-pyo3")
 SUITE = Path(__file__).with_name("suite.toml")
+MODEL = "/opt/runoff/home/models/efficientnet-lite0/model.onnx"
 BUILD_TOOLS = ("cargo", "rustc", "cc", "g++", "make", "cmake", "nasm", "maturin", "uv", "nox", "pip")
 
 
@@ -32,7 +33,13 @@ def test_doctor_reports_only_what_an_image_cannot_contain(image: Image) -> None:
 def test_a_container_has_no_privilege_and_no_build_tools(image: Image) -> None:
     assert image.shell("id -u").strip() == "10001"
     assert image.shell(f"command -v {' '.join(BUILD_TOOLS)} || true") == ""
-    assert image.shell("ls -d /ca /opt/nox /opt/runoff/rust 2>/dev/null || true") == ""
+    assert image.shell("ls -d /ca /wheels /src /opt/build /opt/runoff/environments/export 2>/dev/null || true") == ""
+
+
+def test_an_image_has_the_wheels_installed_and_no_checkout(image: Image) -> None:
+    program = "from runoff import paths; print(paths.in_checkout(), paths.root(), paths.binaries())"
+    found = image.shell(f"/opt/runoff/venv/bin/python -c '{program}'").split()
+    assert found == ["False", "/opt/runoff/venv/lib/python3.11/site-packages/_runoff", "/opt/runoff/venv/bin"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -46,7 +53,7 @@ def test_every_target_works_without_a_network_for_any_user(image: Image, target:
 
 def test_the_extension_can_be_imported(image: Image) -> None:
     program = "import runoff_ort; print(runoff_ort.__name__)"
-    assert image.shell(f"/opt/runoff/.nox/ort-pyo3/bin/python -c '{program}'").strip() == "runoff_ort"
+    assert image.shell(f"/opt/runoff/environments/ort-pyo3/bin/python -c '{program}'").strip() == "runoff_ort"
 
 
 def test_results_of_a_bench_belong_to_the_caller(image: Image, mounted: Path, caller: str) -> None:
@@ -61,6 +68,13 @@ def test_results_of_a_bench_belong_to_the_caller(image: Image, mounted: Path, ca
     assert names >= {"run.json", "raw", "summary.csv", "samples.csv", "report.md", "report.html", "plots"}
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in (folder, *folder.rglob("*"))}
     assert owners == {tuple(map(int, caller.split(":")))}
+
+
+def test_a_users_model_is_measured(image: Image, mounted: Path, caller: str) -> None:
+    options = ("--time", "5s", "--profile", "default", "--targets", "ort-python,ort-rust,ort-pyo3")
+    ran = image.run("bench", MODEL, *options, options=("--user", caller, "--volume", f"{mounted}:/results"))
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert len(list(mounted.glob("model-*/report.html"))) == 1
 
 
 def test_a_folder_of_another_user_is_named(image: Image, tmp_path: Path) -> None:
