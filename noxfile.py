@@ -44,6 +44,13 @@ FULL = (
     *("page/test_opening", "page/test_reading"),
 )
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
+# pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
+SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export")
+PLATFORMS = {
+    "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
+    "aarch64-manylinux_2_28": SHIPPED,
+    "aarch64-apple-darwin": (*SHIPPED, "coreml"),
+}
 
 # environments that differ by their pins, requirements/NAME.txt
 PLAIN = {
@@ -235,7 +242,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Pin requirements/*.in again, with hashes, for Python 3.11 and later."""
+    """Pin requirements/*.in again, with hashes, for Python 3.11 and later; check for wheels on every platform."""
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
     # last come those that are constrained by the pins of others
     order = {source: ("\n-c " in source.read_text(), source) for source in (ROOT / "requirements").glob("*.in")}
@@ -244,6 +251,12 @@ def lock(session: nox.Session) -> None:
         own = ["--override", str(overrides)] if overrides.exists() else []
         pins = str(source.with_suffix(".txt"))
         session.run("uv", "pip", "compile", *options, *own, str(source), "-o", pins, external=True)
+    env = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    for platform, names in PLATFORMS.items():
+        where = ("--python-platform", platform, "--python-version", "3.11", "--target", str(HOME / "none"))
+        for pins in (str(ROOT / "requirements" / f"{name}.txt") for name in names):
+            install = ("pip", "install", "--dry-run", "--quiet", "--no-build", "--require-hashes", *where, "-r", pins)
+            session.run("uv", *install, env=env, external=True)
 
 
 def install(session: nox.Session, name: str) -> None:

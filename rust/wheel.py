@@ -6,6 +6,7 @@ It runs in the environment of the nox session ``wheel``, with maturin and cargo 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,24 +19,39 @@ CRATES = {
     "runoff-ort": "runoff-core/require-simd",
     "runoff-capi": "turbojpeg/require-simd",
 }
+# by system and machine, the oldest glibc or macOS that the wheels run on; the markers in pyproject.toml name the same
+PLATFORMS = {
+    ("linux", "x86_64"): "manylinux_2_28",
+    ("linux", "aarch64"): "manylinux_2_28",
+    ("darwin", "arm64"): "macosx_11_0",
+}
+UNAVAILABLE = 3
 
 
 def main() -> int:
-    """Build the wheels in an empty folder; return maturin's exit code."""
-    folder = Path(sys.argv[1])
+    """Build the wheels in an empty folder; return maturin's exit code, or 3 if none are published for this platform."""
+    folder, machine = Path(sys.argv[1]), platform.machine()
+    oldest = PLATFORMS.get((sys.platform, machine))
+    if oldest is None:
+        print(f"no wheels are published for {sys.platform} on {machine}")  # noqa: T201 (its output)
+        return UNAVAILABLE
     shutil.rmtree(folder, ignore_errors=True)
-    # zig links against the tag's glibc, which is older than this machine's
-    tag = ["--zig", "--compatibility", "manylinux_2_28", "--auditwheel", "check"] if sys.platform == "linux" else []
+    # zig links against that glibc, which is older than this machine's
+    tag = ["--zig", "--compatibility", oldest, "--auditwheel", "check"] if sys.platform == "linux" else []
     target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
     where = ["--target-dir", str(Path(target) / "wheel"), "--out", str(folder)]
     env = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(without_local_paths())}
+    if sys.platform == "darwin":
+        env["MACOSX_DEPLOYMENT_TARGET"] = ".".join(oldest.split("_")[1:])
     for crate, simd in CRATES.items():
         what = ["--manifest-path", str(ROOT / "rust" / crate / "Cargo.toml"), "--features", simd]
         built = subprocess.run(["maturin", "build", "--release", "--quiet", *tag, *where, *what], env=env, check=False)
         if built.returncode:
             return built.returncode
-    print(*folder.glob("*.whl"))  # noqa: T201 (its output)
-    return 0
+    wheels = list(folder.glob(f"*-{oldest}_{machine}.whl"))
+    print(*wheels)  # noqa: T201 (its output)
+    # another tag would promise another platform
+    return int(len(wheels) != len(CRATES))
 
 
 def without_local_paths() -> list[str]:

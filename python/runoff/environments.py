@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
 
 _BYTES_PER_MB = 10**6
+WHEEL_PLATFORMS = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")}
+"""Systems and machines that the wheels of the Rust code are for."""
+_HAS_WHEELS = (sys.platform, platform.machine()) in WHEEL_PLATFORMS
 # contain runoff itself, from the checkout, or the extension's wheel
 _EDITABLE = {"runoff", "dev"}
 _WITH_EXTENSION = {"ort-pyo3", "extension"}
@@ -47,7 +50,7 @@ class Environment(NamedTuple):
 
 ENVIRONMENTS = {
     "ort-python": Environment("onnxruntime", 180),
-    "ort-pyo3": Environment("runoff-ort", 160, automatic=(sys.platform, platform.machine()) == ("linux", "x86_64")),
+    "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
@@ -108,7 +111,7 @@ def describe(name: str) -> str:
     advice = ""
     if environment is _GPU_BUILD:
         advice = "; RUNOFF_CUDA=0 installs the build without CUDA"
-    elif name == "torch":
+    elif environment.package == "torch":
         advice = f" or less, from {index}" if index else "; RUNOFF_TORCH_INDEX=URL takes smaller wheels, without CUDA"
     return f"{name}: {short} {version}, {size_text(size)}{advice}"
 
@@ -221,7 +224,7 @@ def _wanted(name: str) -> list[str]:
 
 
 def _torch_index(name: str) -> str | None:
-    return os.environ.get("RUNOFF_TORCH_INDEX") if name == "torch" else None
+    return os.environ.get("RUNOFF_TORCH_INDEX") if name in {"torch", "export"} else None
 
 
 def _environment(name: str) -> Environment | None:

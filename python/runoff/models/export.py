@@ -221,7 +221,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def convert(arguments: argparse.Namespace) -> None:
     """Convert the stored model named on the command line to CoreML packages."""
-    from runoff.models.coreml.convert import add_packages
+    try:
+        from runoff.models.coreml.convert import add_packages
+    except ModuleNotFoundError as error:
+        if error.name != "coremltools":
+            raise
+        hint = f"with Python 3.13 or older, on x86-64 Linux or a Mac, run: runoff export {arguments.name} --coreml"
+        raise RunoffError("coremltools has no wheel for this platform and Python", hint) from error
 
     began = monotonic()
     model = ModelStore(arguments.store).get(arguments.name)
