@@ -199,7 +199,7 @@ class _Pipeline:
         ready, measure = plan.ready, self.suite.measure
         precision, time_s = measure.stopping_rule()
         with self._making():  # what is compressed is compressed once
-            sizes = footprints(ready.cases, plan.targets, ready.models, self._say)
+            sizes = footprints(ready.cases, plan.targets, ready.models, self._say, compressed=measure.compressed)
         return RunInfo(
             run_id=run_id,
             suite=msgspec.to_builtins(self.suite),

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from orchestra import capabilities, info_of
 
-from runoff.measure.footprint import disk_bytes, footprint, library_hashes, size_of
+from runoff.measure.footprint import compressed_size, disk_bytes, footprint, library_hashes, size_of
 from runoff.plan.target import Target
 from runoff.records.schema import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIZE = partial(size_of, say=print)
+SIZE = partial(compressed_size, say=print)
 
 
 @pytest.fixture
@@ -95,3 +95,4 @@ def test_files_packages_and_compressed_bytes(places: Path, capsys: pytest.Captur
     for _ in range(2):
         assert footprint(target(str(places / "envs/torch/bin/python")), None, SIZE).parts == {"environment": 60_000_000}
     assert capsys.readouterr().out.count("60 MB, once") == 1
+    assert footprint(target(str(places / "envs/torch/bin/python")), None, size_of).compressed == {}

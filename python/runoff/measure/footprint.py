@@ -51,9 +51,14 @@ def footprints(
     targets: Mapping[str, TargetInfo],
     models: Mapping[str, StoredModel],
     say: Callable[[str], None],
+    *,
+    compressed: bool,
 ) -> dict[str, Footprint]:
-    """Return the disk space of each case that can run, by its id; `say` announces what is compressed, once."""
-    by_case, size = {}, cache(partial(size_of, say=say))
+    """Return the disk space of each case that can run, by its id.
+
+    If the `compressed` sizes are requested, `say` announces what is compressed, once: gigabytes take minutes.
+    """
+    by_case, size = {}, cache(partial(compressed_size, say=say) if compressed else size_of)
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
@@ -81,7 +86,7 @@ def footprint(target: Target, model: Path | None, size: Callable[[Path], Size]) 
     sizes = {name: size(path) for name, path in parts.items()}
     return Footprint(
         {name: one.bytes for name, one in sizes.items()},
-        {name: one.compressed for name, one in sizes.items()},
+        {name: one.compressed for name, one in sizes.items() if one.compressed},
         sum(one.files for one in sizes.values()),
         packages,
     )
@@ -103,14 +108,19 @@ def disk_bytes(path: Path) -> int:
     return sum(status.st_size for _, status in _files(path))
 
 
-def size_of(path: Path, say: Callable[[str], None]) -> Size:
-    """Return the size of a file or folder; what it has compressed is kept in runoff's folder until it changes."""
+def size_of(path: Path) -> Size:
+    """Return the size of a file or folder as it is on disk."""
     files = _files(path)
-    now = Size(
+    return Size(
         sum(status.st_size for _, status in files),
         len(files),
         max((status.st_mtime_ns for _, status in files), default=0),
     )
+
+
+def compressed_size(path: Path, say: Callable[[str], None]) -> Size:
+    """Return the size of a file or folder, also compressed; that is kept in runoff's folder until it changes."""
+    now = size_of(path)
     kept: dict[str, Size] = {}
     with suppress(OSError, msgspec.DecodeError):
         kept = msgspec.json.decode((paths.home() / _KEPT).read_bytes(), type=dict[str, Size])
@@ -119,7 +129,7 @@ def size_of(path: Path, say: Callable[[str], None]) -> Size:
         return known
     if now.bytes > _ANNOUNCED:
         say(f"compressing {paths.shown(path)} to learn its size in a download ({now.bytes / 1e6:,.0f} MB, once)")
-    made = replace(now, compressed=sum(_zstd(one) for one, status in files if S_ISREG(status.st_mode)))
+    made = replace(now, compressed=sum(_zstd(one) for one, status in _files(path) if S_ISREG(status.st_mode)))
     # a folder that cannot be written to costs the time again
     with suppress(RunoffError, OSError):
         paths.home().mkdir(parents=True, exist_ok=True)

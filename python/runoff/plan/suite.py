@@ -84,6 +84,8 @@ class Measure(_Table, frozen=True, kw_only=True):
     """Budget of sampling, such as ``10m``: shared by the probes that are sampled."""
     seed: int = 1
     """Of the random order."""
+    compressed: bool = False
+    """Whether the size of each case on disk is also measured compressed, which takes minutes once for gigabytes."""
     max_loss: dict[str, Annotated[float, Meta(ge=0)]] = {}
     """By precision: largest difference from the model in fp32, relative to the largest output, that is not marked; by
     default, that of `MAX_LOSS`."""

@@ -49,7 +49,8 @@ class Footprint(Struct, frozen=True):
     """``environment`` (a Python environment, without the interpreter it links to), ``program``, ``library``,
     ``model``."""
     compressed: dict[str, int] = {}
-    """The same parts, compressed with zstd file by file: about what a download or a layer of an image weighs."""
+    """The same parts, compressed with zstd file by file: about what a download or a layer of an image weighs.
+    Empty if not requested."""
     files: int | None = None
     packages: int | None = None
     """Python packages in the environment; None without one."""
