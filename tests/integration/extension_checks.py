@@ -221,6 +221,34 @@ def prepared_models_give_the_same_outputs(folder: Path) -> None:
     assert np.allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+def a_file_of_settings_is_a_profile(folder: Path) -> None:
+    """Open a model with a profile that `runoff tune` could have written; a model that is not prepared is a warning."""
+    import pickle
+    import warnings
+
+    import runoff_ort
+
+    path = FOLDER / "tuned.toml"
+    path.write_text('threads = 2  # 1.4x faster\nspinning = false\nprepared = true\nteardown = "skip"\n')
+    model = folder / "model.onnx"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        session = runoff_ort.Session(model, profile=str(path))
+    assert session.threads == 2
+    assert [str(one.message).partition(": ")[2][:28] for one in caught] == ["not applied: prepared = true"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepared = runoff_ort.prepare(model, FOLDER / "prepared")
+        assert runoff_ort.Session(prepared, profile=str(path), threads=1).threads == 1
+        again = pickle.loads(pickle.dumps(runoff_ort.Session(prepared, profile=str(path))))  # noqa: S301 (our own)
+    assert again.threads == 2
+    path.write_text("spining = false\n")
+    error = raises(
+        runoff_ort.RunoffOrtError, "unknown field `spining`", partial(runoff_ort.Session, model, profile=str(path))
+    )
+    assert error.kind == "bad-request"
+
+
 def profiles_are_printed(_: Path) -> None:
     """Print the profiles, for the test to compare with the files."""
     import runoff_ort
@@ -327,6 +355,7 @@ CHECKS = (
     fixed_batches_are_filled,
     model_is_described,
     prepared_models_give_the_same_outputs,
+    a_file_of_settings_is_a_profile,
     profiles_are_printed,
     examples_in_the_stubs_run,
     threads_share_a_session,

@@ -10,7 +10,7 @@ use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Guess;
 use runoff_core::{classify, topk};
 use runoff_runner::{fail, print, print_json};
-use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind, Session, Source};
+use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind, Session, Settings, Source, Teardown};
 use serde::Serialize;
 
 use crate::process::leave_at_once;
@@ -26,7 +26,7 @@ Examples:
       --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 photo.jpg
 
 With --profile cold the first images are read while the runtime starts, and the process ends without tidying up; the
-model is best one that `prepare` made. An image that cannot be read is one line on stderr: the others are still
+model is best one that `prepare` made. --profile FILE.toml takes what `runoff tune --write FILE.toml` found. An image that cannot be read is one line on stderr: the others are still
 classified, and the exit code is 1.";
 
 /// The command line of `classify`.
@@ -123,8 +123,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let labels = arguments.labels.clone().or(stored).map(|path| topk::read_labels(&path)).transpose()?;
     let labels = labels.unwrap_or_default();
     let images = Images::new(&arguments.images, Preprocessor::new(&preprocess)?);
-    let (session, mut images) = open(arguments, images)?;
-    let batch = batch_size(arguments.batch, &session)?;
+    let settings = arguments.session.settings(arguments.batch)?;
+    session::note_unprepared(&settings, &arguments.model);
+    let of_profile = Some(settings.batch).filter(|batch| batch.get() > 1);
+    let (session, mut images) = open(arguments, &settings, images)?;
+    let batch = batch_size(arguments.batch.or(of_profile), &session)?;
     let (side, top) = (images.preprocessor.crop(), arguments.top.get());
     classify::check(&session, batch, side)?;
     let mut first = true;
@@ -143,27 +146,30 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         }
     }
     let code = u8::from(images.failed);
-    if arguments.session.is_cold() {
+    if settings.teardown == Some(Teardown::Skip) {
         leave_at_once(code);
     }
     Ok(code)
 }
 
-/// Opens the session; for the profile `cold`, another thread reads the first batch meanwhile.
-fn open<'a>(arguments: &Arguments, mut images: Images<'a>) -> Result<(Session, Images<'a>), Error> {
-    let settings = arguments.session.settings(arguments.batch.unwrap_or(NonZeroUsize::MIN))?;
+/// Opens the session; with the setting `overlap`, another thread reads the first batch meanwhile.
+fn open<'a>(
+    arguments: &Arguments,
+    settings: &Settings,
+    mut images: Images<'a>,
+) -> Result<(Session, Images<'a>), Error> {
     let (library, model) = (&arguments.session.library, Source::File(&arguments.model));
-    if !arguments.session.is_cold() {
-        return Ok((session::open(library, model, &settings)?.1, images));
+    if settings.overlap != Some(true) {
+        return Ok((session::open(library, model, settings)?.1, images));
     }
-    let size = arguments.batch.map_or(1, NonZeroUsize::get);
+    let size = settings.batch.get();
     thread::scope(|scope| {
         let prefetch = thread::Builder::new()
             .name(HELPER_THREAD.to_owned())
             .spawn_scoped(scope, move || images.fill(size).map(|()| images));
         let failed = |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "remove --profile");
         let prefetch = prefetch.map_err(failed)?;
-        let (_, session) = session::open(library, model, &settings)?;
+        let (_, session) = session::open(library, model, settings)?;
         let images = prefetch.join().map_err(|_| Error::new(Kind::Internal, "reading images failed", "report this"))?;
         Ok((session, images?))
     })

@@ -1,10 +1,10 @@
 //! Flags for the runtime, and for how a model becomes a session.
 
+use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValuesParser;
-use runoff_session::{CPU, Error, Kind, Runtime, Session, Settings, Source, find_library, profile};
+use runoff_session::{CPU, Error, Kind, PREPARED, Prepared, Runtime, Session, Settings, Source, find_library, profile};
 
 use crate::allocator;
 
@@ -30,12 +30,12 @@ impl LibraryArgs {
 /// How a model is run.
 #[derive(Debug, clap::Args)]
 pub struct SessionArgs {
-    /// Threads that compute.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub threads: NonZeroUsize,
-    /// Settings profile.
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = PossibleValuesParser::new(profile::NAMES))]
-    pub profile: String,
+    /// Threads that compute [default: those of a profile's file, else 1].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Settings profile: default, cold, latency, or a file that `runoff tune` wrote.
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "default")]
+    profile: String,
     /// Execution provider; `runoff-ort --capabilities` lists those available, and why others are not.
     #[arg(long, value_name = "NAME", default_value = CPU)]
     pub provider: String,
@@ -47,19 +47,15 @@ pub struct SessionArgs {
 }
 
 impl SessionArgs {
-    /// Whether the process is to be over soonest.
-    pub fn is_cold(&self) -> bool {
-        self.profile == "cold"
-    }
-
-    /// The settings of the profile, with `batch` items at a time, over which the flags are laid.
+    /// The settings of the profile, over which `batch` items at a time and the flags are laid.
     ///
     /// # Errors
     ///
     /// Those of [`profile::find`], and `bad-request` for `--set`.
-    pub fn settings(&self, batch: NonZeroUsize) -> Result<Settings, Error> {
-        let provider = self.provider.clone();
-        let plain = Settings { threads: self.threads, provider, batch, ..profile::find(&self.profile)? };
+    pub fn settings(&self, batch: Option<NonZeroUsize>) -> Result<Settings, Error> {
+        let (profile, provider) = (profile::find(&self.profile)?, self.provider.clone());
+        let (threads, batch) = (self.threads.unwrap_or(profile.threads), batch.unwrap_or(profile.batch));
+        let plain = Settings { threads, provider, batch, ..profile };
         // All of ONNX Runtime's keys have a dot, and no setting has.
         let (config, own): (Vec<_>, Vec<_>) = self.set.iter().cloned().partition(|(key, _)| key.contains('.'));
         let settings = own.iter().try_fold(plain, |settings, (key, value)| set(&settings, key, value))?;
@@ -85,6 +81,23 @@ fn set(settings: &Settings, key: &str, value: &str) -> Result<Settings, Error> {
     let mut fields = serde_json::to_value(settings).map_err(|error| unfit(error.to_string()))?;
     fields[key] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     serde_json::from_value(fields).map_err(|error| unfit(error.to_string()))
+}
+
+/// Reports on stderr that the profile asks for a prepared model, and `model` is none.
+pub fn note_unprepared(settings: &Settings, model: &Path) {
+    if settings.prepared == Some(Prepared::Fastest(true))
+        && model.extension().is_none_or(|extension| extension != PREPARED)
+    {
+        let model = model.display();
+        note(&format!(
+            "not applied: prepared = true: pass the file that this prints: runoff-ort prepare --model {model}"
+        ));
+    }
+}
+
+/// Prints a line to stderr; a closed stderr is no reason to fail.
+pub fn note(message: &str) {
+    let _ = writeln!(io::stderr(), "note: {message}");
 }
 
 /// Loads the library, and the model.

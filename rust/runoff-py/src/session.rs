@@ -21,7 +21,7 @@ use crate::order::{self, Order};
 use crate::output::to_object;
 use crate::preprocess::Spec;
 use crate::quick::{Outcome, Quick};
-use crate::settings::{Extras, Given, copy_tables};
+use crate::settings::{Extras, Given, Threads, copy_tables, threads};
 use crate::{call, runtime, targets};
 
 #[doc = stub!("Session")]
@@ -44,7 +44,7 @@ type Guesses = Vec<(usize, f64)>;
 #[pymethods]
 impl Session {
     #[new]
-    #[pyo3(signature = (path, *, profile = "default", threads = 1, inter_threads = None, optimization = None,
+    #[pyo3(signature = (path, *, profile = "default", threads = Threads::OfProfile, inter_threads = None, optimization = None,
         spinning = None, spin_duration_us = None, spin_backoff_max = None, arena = None, prepacking = None, execution = None, provider = "cpu", precision = "fp32",
         batch = 1, force_spinning_stop = false, config = None, dimensions = None, log_level = None, profiling = None,
         providers = None, custom_op_libraries = None, denotations = None, initializers = None,
@@ -55,7 +55,7 @@ impl Session {
         py: Python<'_>,
         path: Model<'_>,
         profile: &str,
-        #[pyo3(from_py_with = optional_whole)] threads: Option<i64>,
+        #[pyo3(from_py_with = threads)] threads: Threads,
         #[pyo3(from_py_with = optional_whole)] inter_threads: Option<i64>,
         optimization: Option<&str>,
         spinning: Option<bool>,
@@ -96,6 +96,7 @@ impl Session {
             force_spinning_stop,
         };
         let settings = given.settings(py)?;
+        given.warn(py, &settings, path.path().as_deref())?;
         let tables = copy_tables(
             py,
             [

@@ -1,23 +1,40 @@
 //! Settings of a session, from Python's words.
 
-use std::path::PathBuf;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
 
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use runoff_core::protocol::parse_word;
-use runoff_session::{Builder, Error, Execution, LogLevel, Settings, profile};
+use runoff_session::{Builder, Error, Execution, LogLevel, PREPARED, Prepared, Settings, profile};
 
-use crate::arguments::{BACKOFF, BATCH, Listed, SPIN_US, THREADS, absolute, positive, whole, within};
+use crate::arguments::{BACKOFF, BATCH, Listed, SPIN_US, THREADS, absolute, optional_whole, positive, whole, within};
 use crate::errors;
 use crate::feeds::{items, pairs, text};
 use crate::initializers::Initializers;
 use crate::named::Named;
 use crate::options::{entries, level};
 
+/// Threads per operation, as they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// They were not.
+    OfProfile,
+    /// As many as ONNX Runtime chooses.
+    All,
+    Count(i64),
+}
+
+/// Reads a number of threads, or None for all.
+pub fn threads(object: &Bound<'_, PyAny>) -> PyResult<Threads> {
+    Ok(optional_whole(object)?.map_or(Threads::All, Threads::Count))
+}
+
 /// What was given by name; `None` takes the profile's value.
 pub struct Given<'a> {
     pub profile: &'a str,
-    pub threads: Option<i64>,
+    pub threads: Threads,
     pub inter_threads: Option<i64>,
     pub optimization: Option<&'a str>,
     pub spinning: Option<bool>,
@@ -39,11 +56,30 @@ impl Given<'_> {
         self.over(profile).map_err(|error| errors::argument(py, &error))
     }
 
+    /// Warns if the profile asks for a prepared model, and `model` is none.
+    pub fn warn(&self, py: Python<'_>, settings: &Settings, model: Option<&Path>) -> PyResult<()> {
+        let is_prepared = model.is_some_and(|path| path.extension().is_some_and(|extension| extension == PREPARED));
+        if settings.prepared != Some(Prepared::Fastest(true)) || is_prepared {
+            return Ok(());
+        }
+        let profile = self.profile;
+        let text = format!("{profile}: not applied: prepared = true: pass runoff_ort.prepare(path) in place of path");
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, 1)
+    }
+
     /// By the names of a session's parameters.
     pub fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = PyDict::new(py);
-        all.set_item("profile", self.profile)?;
-        all.set_item("threads", self.threads)?;
+        if profile::is_file(self.profile) {
+            all.set_item("profile", absolute(Path::new(self.profile)).to_string_lossy())?;
+        } else {
+            all.set_item("profile", self.profile)?;
+        }
+        match self.threads {
+            Threads::OfProfile => {}
+            Threads::All => all.set_item("threads", py.None())?,
+            Threads::Count(count) => all.set_item("threads", count)?,
+        }
         all.set_item("inter_threads", self.inter_threads)?;
         all.set_item("optimization", self.optimization)?;
         all.set_item("spinning", self.spinning)?;
@@ -69,7 +105,10 @@ impl Given<'_> {
         let optimization = self.optimization.map(|word| parse_word("optimization", word)).transpose()?;
         let execution = self.execution.map(|word| parse_word("execution", word)).transpose()?;
         Ok(Settings {
-            threads: positive(self.threads.unwrap_or(1), "threads", &THREADS)?,
+            threads: match self.threads {
+                Threads::Count(count) => positive(count, "threads", &THREADS)?,
+                Threads::OfProfile | Threads::All => profile.threads,
+            },
             inter_threads: inter_threads.or(profile.inter_threads),
             optimization: optimization.or(profile.optimization),
             spinning: self.spinning.or(profile.spinning),
@@ -122,7 +161,7 @@ impl Extras {
     /// Reads them.
     pub fn of(
         py: Python<'_>,
-        threads: Option<i64>,
+        threads: Threads,
         tables: &Tables<'_>,
         log_level: Option<&str>,
         profiling: Option<PathBuf>,
@@ -131,7 +170,7 @@ impl Extras {
         let [(_, config), dimensions, denotations, (_, options), (_, own), (_, external)] = tables;
         let log_level = log_level.map(|word| level(py, word).map(|level| (word.to_owned(), level))).transpose()?;
         Ok(Self {
-            are_threads_free: threads.is_none(),
+            are_threads_free: threads == Threads::All,
             config: entries(Some(config))?,
             dimensions: sides(dimensions)?,
             denotations: sides(denotations)?,

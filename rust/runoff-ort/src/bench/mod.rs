@@ -96,6 +96,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     arguments.exports.check()?;
     let settings = settings(arguments, paths.len())?;
+    paths.iter().for_each(|path| session::note_unprepared(&settings, path));
     let runtime = arguments.session.library.load()?;
     let models = load(arguments, &paths, &settings, &runtime)?;
     let conditions = Conditions {
@@ -126,7 +127,11 @@ fn settings(arguments: &Arguments, models: usize) -> Result<Settings, Error> {
     let inputs = &arguments.inputs;
     // Threads of one model that wait for work must not take the CPU from another whose turn it is.
     let force_spinning_stop = models > 1;
-    let settings = arguments.session.settings(inputs.batch())?;
+    let of_profile = arguments.session.settings(None)?.batch;
+    if of_profile > inputs.batch() {
+        session::note(&format!("not applied: batch = {of_profile} of the profile: add --dim batch={of_profile}"));
+    }
+    let settings = arguments.session.settings(Some(inputs.batch()))?;
     Ok(Settings { dimensions: inputs.dimensions(), force_spinning_stop, ..settings })
 }
 
