@@ -132,7 +132,7 @@ def test_names_are_names_of_files(path: str, name: str) -> None:
     ("path", "options", "message"),
     [
         ("a.onnx", {"threads": "two"}, "--threads two: 'two' is not a number"),
-        ("a.onnx", {"batch": ""}, "--batch: no value"),
+        ("a.onnx", {"batch": ","}, "--batch: no value"),
         ("a.onnx", {"inputs": ("x",)}, "--input x: no shape"),
         ("a.onnx", {"inputs": ("x=1", "x=2", "x=3", "y=1", "y=2")}, "--input y has 2 shapes, another input has 3"),
         ("a.onnx", {"example": "p:q"}, "--example is for a network in PyTorch; a.onnx is a file"),

@@ -43,8 +43,9 @@ class OwnOptions(Struct, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
     """``NAME=1,128:int64``."""
     examples: tuple[str, ...] = ()
-    threads: str = "1"
-    batch: str = "1"
+    threads: str = ""
+    batch: str = ""
+    """Empty for those of the profile, else 1; the same holds for `threads`."""
     profile: str = "default,cold"
     settings: tuple[str, ...] = ()
     """Further settings: ``KEY=VALUE,VALUE``."""
@@ -137,9 +138,9 @@ def own_suite(path: str, options: OwnOptions) -> str:
             **({"sweep": "one-at-a-time"} if options.one_at_a_time else {}),
         },
         "settings": {
-            "threads": _numbers("threads", options.threads, "all"),
-            "batch": _numbers("batch", options.batch),
-            "profile": _list(options.profile),
+            **({"threads": _numbers("threads", options.threads, "all")} if options.threads else {}),
+            **({"batch": _numbers("batch", options.batch)} if options.batch else {}),
+            "profile": [_absolute(name) if name.endswith(".toml") else name for name in _list(options.profile)],
             **parse_lists(options.settings),
             **({"precision": precisions} if reduced else {}),
         },
