@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, Run
 
 
-class _Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True):
     """Everything that the run measures and needs for it."""
 
     ready: Prepared
@@ -68,15 +68,17 @@ class _Plan(Struct, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
 
 
-class _Pipeline:
+class Pipeline:
     """The pipeline of a suite, new or resumed, from plan to records."""
+
+    resumable = True
 
     def __init__(self, suite: Suite, text: str, folder: Path, console: Console, earlier: Run | None = None) -> None:
         self.suite = suite
         self.text = text
         """Of the suite's file."""
         self.folder = folder
-        """Of the suite's file."""
+        """Where the suite's relative paths start."""
         self.console = console
         self.earlier = earlier
         """The run to resume."""
@@ -107,55 +109,62 @@ class _Pipeline:
                     before=before,
                     meters=_find_meters(plan.ready.cases, spawner, writer.info),
                 )
-                self._execute(context, plan, writer)
+                self.execute(context, plan, writer)
                 self._check_files(plan)
         run = read_run(writer.folder)
         writer.info.libraries = library_hashes(run)
         writer.save_info()
         return writer.folder, _exit_code(run)
 
-    def _plan(self, probes: tuple[Probe, ...], spawner: Spawner) -> _Plan:
+    def _plan(self, probes: tuple[Probe, ...], spawner: Spawner) -> Plan:
         """Return the cases with A/A controls, the models with their prepared files, and the targets' capabilities."""
         suite = self.suite
         with self._making():
-            ensure_environments(needed_environments(suite, self.folder), self._say)
+            ensure_environments(needed_environments(suite, self.folder), self.say)
             targets = find_targets(suite.names("targets"), suite.targets, self.folder)
             packages = _package_models(suite, targets)
-            own = own_models(suite.models, self.folder, spawner, self._say)
+            own = own_models(suite.models, self.folder, spawner, self.say)
             names = [name for name in suite.names("models") if name not in own]
             models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
         discovered = discover(targets, spawner)
         with self._making():
-            models, reasons = ensure_variants(models, wanted_variants(suite, discovered), spawner, self._say)
+            models, reasons = ensure_variants(models, wanted_variants(suite, discovered), spawner, self.say)
         if self.earlier:
             info = self.earlier.info
             _check_unchanged({name: models[name] for name in own}, info)
             with self._making():
-                ready = find_again(info, models, spawner, self._say)
-            return _Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
+                ready = find_again(info, models, spawner, self.say)
+            return Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
         explained = with_variant_reasons(make_plan(suite, formats, discovered), reasons)
         possible = with_model_limits(explained, discovered, manifests)
         planned = with_verifications(possible, discovered, manifests)
-        cases = with_controls(planned, discovered, suite.suite.baselines)
-        everything = with_control_targets(cases, discovered)
+        cases, everything = self.complete(planned, discovered)
         with self._making():
-            ready = prepare_models(cases, models, everything, spawner, self._say)
-        self.suite = with_room(suite, ready.cases, ready.models, everything, self._say)
-        return _Plan(ready=ready, targets=everything, probes=probes)
+            ready = prepare_models(cases, models, everything, spawner, self.say)
+        self.suite = with_room(suite, ready.cases, ready.models, everything, self.say)
+        return Plan(ready=ready, targets=everything, probes=probes)
 
-    def _execute(self, context: ExecutionContext, plan: _Plan, writer: RunWriter) -> None:
+    def complete(
+        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
+    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+        """Return the planned `cases` with A/A controls, and `targets` with theirs."""
+        cases = with_controls(cases, targets, self.suite.suite.baselines)
+        return cases, with_control_targets(cases, targets)
+
+    def execute(self, context: ExecutionContext, plan: Plan, writer: RunWriter) -> None:
+        """Measure the plan's cases."""
         cases = plan.ready.cases
         started = [probe for probe in plan.probes if not probe.uses_meters or context.meters.found]
         jobs = [job for probe in started for job in counted_jobs(context, cases, probe)]
-        self._say(announcement(writer.info, sum(len(job.cases) for job in jobs), writer.folder))
+        self.say(announcement(writer.info, sum(len(job.cases) for job in jobs), writer.folder))
         with Bar(jobs, context.sampling, self.console) as bar:
             execute(context, cases, plan.probes, writer, bar)
         writer.info.finished = _now()
 
-    def _check_files(self, plan: _Plan) -> None:
+    def _check_files(self, plan: Plan) -> None:
         """Check that no file of a user's model was changed while it was measured."""
         for name in self.suite.models:
             try:
@@ -178,14 +187,15 @@ class _Pipeline:
         try:
             yield
         except KeyboardInterrupt:
-            again = f"runoff bench --resume {shown(writer.folder)}"
-            self._say(f"interrupted; results are saved. Resume with: {again}")
+            folder = shown(writer.folder)
+            again = f"Resume with: runoff bench --resume {folder}" if self.resumable else f"See: runoff report {folder}"
+            self.say(f"interrupted; results are saved. {again}")
             raise
         finally:
             writer.info.elapsed_ns += time.monotonic_ns() - began_ns
             writer.save_info()
 
-    def _open(self, results: Path, plan: _Plan, versions: dict[str, str | None]) -> RunWriter:
+    def _open(self, results: Path, plan: Plan, versions: dict[str, str | None]) -> RunWriter:
         """Return the writer of the resumed run, or of a new one in `results`."""
         if self.earlier:
             return RunWriter(self.earlier.folder, self.earlier.info)
@@ -195,11 +205,11 @@ class _Pipeline:
         except OSError as error:
             raise RunoffError(f"cannot write results to {results}: {error}", "pass another --results DIR") from error
 
-    def _describe(self, run_id: str, plan: _Plan, versions: dict[str, str | None]) -> RunInfo:
+    def _describe(self, run_id: str, plan: Plan, versions: dict[str, str | None]) -> RunInfo:
         ready, measure = plan.ready, self.suite.measure
         precision, time_s = measure.stopping_rule()
         with self._making():  # what is compressed is compressed once
-            sizes = footprints(ready.cases, plan.targets, ready.models, self._say, compressed=measure.compressed)
+            sizes = footprints(ready.cases, plan.targets, ready.models, self.say, compressed=measure.compressed)
         return RunInfo(
             run_id=run_id,
             suite=msgspec.to_builtins(self.suite),
@@ -221,7 +231,8 @@ class _Pipeline:
             started=_now(),
         )
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line."""
         self.console.print(clean(line), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -238,12 +249,12 @@ def bench(
         For bad input, before anything is measured.
     """
     parsed, text = read_suite(suite)
-    return _Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console).run(results)
+    return Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console).run(results)
 
 
 def bench_text(text: str, name: str, results: Path, console: Console) -> tuple[Path, ExitCode]:
     """Measure the suite in `text`, called `name` in messages, as `bench` does; paths start at the current folder."""
-    return _Pipeline(parse_suite(text, name), text, Path.cwd(), console).run(results)
+    return Pipeline(parse_suite(text, name), text, Path.cwd(), console).run(results)
 
 
 def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
@@ -266,7 +277,7 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
         suite = alone(suite)  # for want of memory
     with measuring(folder):
         repair(folder)
-        return _Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)
+        return Pipeline(suite, info.suite_text, Path(info.suite_folder), console, earlier).run(folder.parent)
 
 
 def _check_unchanged(own: Mapping[str, StoredModel], info: RunInfo) -> None:

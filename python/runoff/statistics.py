@@ -104,8 +104,8 @@ def mean(processes: Sequence[NDArray[np.float64]]) -> Estimate:
     return _plain(np.array([iterations.mean() for iterations in processes]), trim=False)
 
 
-def paired(logs: Sequence[NDArray[np.float64]]) -> Ratio:
-    """Return the ratio baseline / case with its 95% interval.
+def paired(logs: Sequence[NDArray[np.float64]], confidence: float = CONFIDENCE) -> Ratio:
+    """Return the ratio baseline / case with its interval, by default of 95%.
 
     It is the exponential of the trimmed mean of the units' median log ratios. A disturbance that slows both sides of
     a pair alike cancels out.
@@ -116,7 +116,7 @@ def paired(logs: Sequence[NDArray[np.float64]]) -> Ratio:
         For each unit (a set of live processes, or a block of one process each) the logarithms of baseline /
         case, float64 of shape ``(pairs,)``, none of them empty. One unit gives no interval.
     """
-    return _ratio(_centre(_condensed(logs)), len(logs))
+    return _ratio(_centre(_condensed(logs)), len(logs), confidence)
 
 
 def unpaired(baseline: Sequence[NDArray[np.float64]], case: Sequence[NDArray[np.float64]]) -> Ratio:
@@ -155,8 +155,8 @@ def _centre(values: NDArray[np.float64], *, trim: bool = True) -> _Centre:
     return _Centre(centre, error, kept - 1)
 
 
-def _bounds(centre: _Centre) -> tuple[float, float]:
-    reach = _quantile((1 + CONFIDENCE) / 2, centre.freedom) * centre.error
+def _bounds(centre: _Centre, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    reach = _quantile((1 + confidence) / 2, centre.freedom) * centre.error
     return centre.value - reach, centre.value + reach
 
 
@@ -165,8 +165,8 @@ def _quantile(share: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, share))
 
 
-def _ratio(centre: _Centre, n: int) -> Ratio:
-    low, high = _bounds(centre)
+def _ratio(centre: _Centre, n: int, confidence: float = CONFIDENCE) -> Ratio:
+    low, high = _bounds(centre, confidence)
     if centre.error:
         p = float(2 * special.stdtr(centre.freedom, -abs(centre.value) / centre.error))
     else:

@@ -105,9 +105,17 @@ def cli() -> None:
 @click.option("--program", type=_TEXT, help="PyTorch MODEL: its program of torch.export (.pt2), also measured.")
 @click.option("--python", type=_TEXT, help="PyTorch MODEL: interpreter with its packages.  [default: runoff's]")
 @click.option("--targets", default="", metavar="A,B", help="MODEL: what to compare.  [default: all that may take it]")
-@click.option("--threads", default="1", show_default=True, metavar="1,all", help="MODEL: numbers of threads.")
-@click.option("--batch", default="1", show_default=True, metavar="1,8", help="MODEL: batch sizes.")
-@click.option("--profile", default="default,cold", show_default=True, metavar="A,B", help="MODEL: settings profiles.")
+@click.option(
+    "--threads", default="", metavar="1,all", help="MODEL: numbers of threads.  [default: the profile's, else 1]"
+)
+@click.option("--batch", default="", metavar="1,8", help="MODEL: batch sizes.  [default: the profile's, else 1]")
+@click.option(
+    "--profile",
+    default="default,cold",
+    show_default=True,
+    metavar="A,B",
+    help="MODEL: settings profiles, or .toml files of runoff tune.",
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=A,B", help="MODEL: another setting, swept; can be repeated."
 )
@@ -400,6 +408,59 @@ def doctor(*, as_json: bool) -> None:
     from runoff.cli.doctor import examine
 
     examine(as_json=as_json)
+
+
+@cli.command(
+    epilog=_examples(
+        "runoff tune efficientnet-lite0 --objective cold",
+        "runoff tune model.onnx --target ort-pyo3 --objective latency --write tuned.toml",
+        "runoff tune model.onnx --objective throughput --limit 'memory < 200MB' --time 10m",
+        "runoff bench model.onnx --profile default,tuned.toml",
+    )
+)
+@click.argument("model")
+@click.option("--target", default="ort-rust", show_default=True, help="The target whose settings are searched.")
+@click.option(
+    "--objective",
+    type=click.Choice(["cold", "latency", "throughput", "memory", "cpu", "energy"]),
+    required=True,
+    help="What must become least: time, memory, CPU time or energy of a process; warm inference, or it per item.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LIMIT",
+    help="A bound on another objective, e.g. 'memory < 200MB'; can be repeated.",
+)
+@click.option("--time", "budget", default="5m", show_default=True, help="Time budget of the search.")
+@click.option("--write", "write_to", type=_FILE, help="Write the profile to this file.  [default: in the run's folder]")
+@click.option("--results", type=_FOLDER, help="Folder that the run is written to.  [default: results]")
+@_json("the result as ")
+def tune(**options: Any) -> None:
+    """Find the settings of a target that are best for one objective on this machine.
+
+    MODEL is a model of the zoo or the store, or your own as runoff bench takes it, with its options. What is found is
+    checked in fresh processes; unless it is better than the default there, the profile is the default.
+    """
+    from runoff.cli.tune import tune as find
+
+    sys.exit(find(**options))
+
+
+_OF_MODEL = {
+    "inputs",
+    "examples",
+    "preprocess",
+    "labels",
+    "tolerance",
+    "compare",
+    "example",
+    "onnx",
+    "weights",
+    "python",
+}
+tune.params += [option for option in bench.params if option.name in _OF_MODEL]
 
 
 @cli.command(

@@ -29,7 +29,7 @@ GRAMMAR = (
 _LIMIT = re.compile(
     r"\s*(?P<metric>[\w.-]+)(?:\s+of\s+(?P<over>[\w.-]+)\s*/\s*(?P<under>[\w.-]+))?\s*(?P<operator>[<>])\s*(?P<sign>[+-]?)(?P<value>\d+\.?\d*(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-zµ]*)\s*"
 )
-_UNITS = {
+UNITS = {
     "ns": ("ns", 1.0),
     "us": ("ns", 1e3),
     "µs": ("ns", 1e3),
@@ -110,13 +110,13 @@ def parse_limit(text: str, targets: Sequence[str] = (), cases: Sequence[str] = (
         raise RunoffError(f"limit {text!r}: a change needs a sign: +{match['value']}% or -{match['value']}%", GRAMMAR)
     if match["sign"] and not relative:
         raise RunoffError(f"limit {text!r}: only a change in % takes a sign", GRAMMAR)
-    if not relative and match["unit"] not in _UNITS:
+    if not relative and match["unit"] not in UNITS:
         raise RunoffError(
-            f"limit {text!r}: unit {match['unit']!r} is not one of {', '.join(filter(None, _UNITS))}", GRAMMAR
+            f"limit {text!r}: unit {match['unit']!r} is not one of {', '.join(filter(None, UNITS))}", GRAMMAR
         )
     if match["over"] and (match["unit"] or targets):
         raise RunoffError(f"limit {text!r}: a ratio names both of its targets and has no unit", GRAMMAR)
-    unit, scale = ("", 0.01) if relative else _UNITS[match["unit"]]
+    unit, scale = ("", 0.01) if relative else UNITS[match["unit"]]
     sign = -1.0 if match["sign"] == "-" else 1.0
     try:
         metric = parse_metric(match["metric"])

@@ -94,7 +94,6 @@ def execute(
     how an interrupted run is resumed.
     """
     sampling, done = context.sampling, list(context.before)
-    order = max((record.order for record in done), default=-1) + 1
 
     def records_of(probe: Probe) -> list[Record]:
         return [record for record in done if record.probe == probe.name]
@@ -104,12 +103,7 @@ def execute(
         block = 0
         sampling.begin(probe.name)
         while measured and sampling.needs_block(probe.name, block, records_of(probe)):
-            for job in make_block(context.suite, cases, context.targets, probe, block):
-                left = _cases_left(job, done)
-                if left:
-                    records = _measured(context, msgspec.structs.replace(job, cases=left), order, writer, listener)
-                    order += len(records)
-                    done += records
+            done += measure_block(context, cases, probe, block, done, writer, listener)
             block += 1
             if sampling.until is not None and not _cases_left(Job(tuple(_runnable(cases, probe)), probe, -1), done):
                 sampling.abandon()
@@ -117,6 +111,29 @@ def execute(
         if measured:
             writer.info.stops[probe.name] = sampling.end(probe.name, block, records_of(probe))
             writer.save_info()
+
+
+def measure_block(
+    context: ExecutionContext,
+    cases: Iterable[Case],
+    probe: Probe,
+    block: int,
+    done: Sequence[Record],
+    writer: RunWriter,
+    listener: Listener,
+) -> list[Record]:
+    """Measure one block of `probe`, append its records to the run, and return them.
+
+    Cases that failed in `done`, the records so far, or that it has in this block, are not started.
+    """
+    records: list[Record] = []
+    order = max((record.order for record in done), default=-1) + 1
+    for job in make_block(context.suite, cases, context.targets, probe, block):
+        left = _cases_left(job, done)
+        if left:
+            replaced = msgspec.structs.replace(job, cases=left)
+            records += _measured(context, replaced, order + len(records), writer, listener)
+    return records
 
 
 def _cases_left(job: Job, done: Iterable[Record]) -> tuple[Case, ...]:
