@@ -96,7 +96,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     arguments.exports.check()?;
     let settings = settings(arguments, paths.len())?;
-    paths.iter().for_each(|path| session::note_unprepared(&settings, path));
+    for path in &paths {
+        session::note_unprepared(&settings, path);
+    }
     let runtime = arguments.session.library.load()?;
     let models = load(arguments, &paths, &settings, &runtime)?;
     let conditions = Conditions {

@@ -242,9 +242,10 @@ class Session:
         the session exists. External weights must be in the model's folder. Alternatively the content of such a file, as
         bytes or another buffer, which is copied.
     profile
-        Name of a profile, see `PROFILES`, or the path of a file written by ``runoff tune``, which ends in ``.toml``. The
-        arguments below override it. A file with ``prepared = true`` needs a model from `prepare`, or a `UserWarning` says
-        that this is not applied. ``teardown``, ``overlap`` and ``batch`` in it are a program's, and have no effect here.
+        Name of a profile, see `PROFILES`, or the path of a file written by ``runoff tune``, which ends in ``.toml``.
+        The arguments below override it. A file with ``prepared = true`` needs a model from `prepare`, or a
+        `UserWarning` says that this is not applied. ``teardown``, ``overlap`` and ``batch`` in it are a program's, and
+        have no effect here.
     threads
         Threads per operation (intra-op), 1 to 1024. None lets ONNX Runtime use all cores. By default, those of the
         profile's file, else 1.
