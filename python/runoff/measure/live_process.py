@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
+from runoff.measure.core_waits import CoreWaits, Exchange, exchange_between
 from runoff.measure.huge_pages import huge_bytes
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
@@ -69,13 +70,13 @@ class LiveProcess:
         """Wall time that runoff waited for it."""
         self.inference_ns: list[int] = []
         """All reported times, the warm-up included."""
-        self.roundtrip_ns: list[int] = []
         self.checked = 0
         self._parity: dict[int, dict[str, Any]] = {}
         """By example, the worst comparison."""
         self._unreported_ns: list[int] = []
-        self._empty_ns: list[int] = []
-        self._outputs_ns: list[int] = []
+        self._turns: list[Exchange] = []
+        self._empty: list[Exchange] = []
+        self._outputs: list[Exchange] = []
         self._written: list[WrittenTensor] = []
         """The latest outputs."""
         self._single_ns: list[int] = []
@@ -92,6 +93,7 @@ class LiveProcess:
         self._files = RequestFiles(make_request(case, self._model, probe, folder, self._order), folder)
         target = context.target(case, job.probe)
         self._live = context.spawner.start(self._files.command(target), target.environment(), self._files.write)
+        self._waits = CoreWaits(self._live.pid)
 
     @property
     def parity(self) -> list[dict[str, Any]]:
@@ -111,37 +113,35 @@ class LiveProcess:
         TurnError
             If the process is gone, its response is invalid, or its outputs are wrong.
         """
-        began = time.monotonic_ns()
-        line = self._ask(" ".join(map(str, firsts)) + "\n")
-        roundtrip_ns = time.monotonic_ns() - began
+        line, asked = self._exchange(" ".join(map(str, firsts)) + "\n")
         times = _decode(line, dict[str, list[Nanoseconds]])
         if "inference" not in times or any(len(part) != len(firsts) for part in times.values()):
             raise _protocol_error(f"{len(firsts)} inferences requested, response {line[:80]!r}")
-        self._record_times(firsts, times, roundtrip_ns)
+        self._record_times(firsts, times, asked)
         if firsts:
             self._check_outputs(firsts[-1])
 
-    def _record_times(self, firsts: list[int], times: dict[str, list[int]], roundtrip_ns: int) -> None:
+    def _record_times(self, firsts: list[int], times: dict[str, list[int]], asked: Exchange) -> None:
         reason = check_parts(times, self.case.workload)
         if reason:
             raise TurnError(reason)
         reported_ns = sum(sum(ns) for part, ns in times.items() if part not in WITHIN)
-        if reported_ns > roundtrip_ns:
-            message = f"the runner reports {reported_ns} ns for a turn of {roundtrip_ns} ns by runoff's clock"
+        if reported_ns > asked.took_ns:
+            message = f"the runner reports {reported_ns} ns for a turn of {asked.took_ns} ns by runoff's clock"
             raise TurnError(Reason("clock", message))
         if not firsts:
-            self._empty_ns.append(roundtrip_ns)
+            self._empty.append(asked)
             return
         self.inference_ns += times["inference"]
-        self.roundtrip_ns.append(roundtrip_ns)
-        self._unreported_ns.append(roundtrip_ns - reported_ns)
+        self._turns.append(asked)
+        # the waits of the runner may lie within the time that it reports
+        self._unreported_ns.append(asked.woken_ns - reported_ns)
 
     def _check_outputs(self, first: int) -> None:
         batch = self.case.settings.batch
         places = [(first + offset) % self.items for offset in range(batch)]
-        began = time.monotonic_ns()
-        line = self._ask("outputs\n")
-        self._outputs_ns.append(time.monotonic_ns() - began)
+        line, asked = self._exchange("outputs\n")
+        self._outputs.append(asked)
         outputs = self._written = _decode(line, list[WrittenTensor])
         parity, reason = check_turn(self.case, self._model, self._order, places, outputs)
         self.checked += 1
@@ -159,7 +159,7 @@ class LiveProcess:
     def begin(self) -> None:
         """Begin the measured turns: CPU time used before does not count."""
         self._single_ns, self._warmup = self.inference_ns[-WINDOW * WINDOWS :], len(self.inference_ns)
-        self.roundtrip_ns, self._unreported_ns, self._empty_ns, self._outputs_ns = [], [], [], []
+        self._turns, self._unreported_ns, self._empty, self._outputs = [], [], [], []
         self._threads, self._began_ns, self._before_ns = self._cpu_s(), time.monotonic_ns(), self.waited_ns
 
     def end(self) -> None:
@@ -174,8 +174,9 @@ class LiveProcess:
         self._huge_bytes = huge_bytes(self._live.pid) if self._huge else None
         self._in_turns_ns, self._lasted_ns = self.waited_ns - self._before_ns, time.monotonic_ns() - self._began_ns
         self._take_empty_turns()
-        reason = check_clock(self.roundtrip_ns, self._unreported_ns, self._empty_ns, self.case.settings.batch)
-        count = len(self.inference_ns[self._warmup :]) // len(self.roundtrip_ns) if self.roundtrip_ns else 1
+        turns, empty = ([asked.woken_ns for asked in exchanges] for exchanges in (self._turns, self._empty))
+        reason = check_clock(turns, self._unreported_ns, empty, self.case.settings.batch)
+        count = len(self.inference_ns[self._warmup :]) // len(self._turns) if self._turns else 1
         reason = reason or check_first(self._single_ns, self.inference_ns[self._warmup :: count])
         if reason:
             raise TurnError(reason)
@@ -189,17 +190,18 @@ class LiveProcess:
         TurnError
             If the runner computed only when the outputs were requested.
         """
-        if len(self._outputs_ns) < FEWEST_OUTPUTS:
+        if len(self._outputs) < FEWEST_OUTPUTS:
             return
         self._take_empty_turns()
         writing_ns = _writing_ns([Path(tensor.path).stat().st_size for tensor in self._written], self._files.folder)
-        reason = check_outputs(self._outputs_ns, self._empty_ns, writing_ns, median(self.inference_ns))
+        outputs, empty = ([asked.net_ns for asked in exchanges] for exchanges in (self._outputs, self._empty))
+        reason = check_outputs(outputs, empty, writing_ns, median(self.inference_ns))
         if reason:
             raise TurnError(reason)
 
     def _take_empty_turns(self) -> None:
         """Take turns without an inference, if there were none: a short measurement has none."""
-        for _ in range(0 if self._empty_ns else _TRIALS):
+        for _ in range(0 if self._empty else _TRIALS):
             self.turn([])
 
     def stats(self, *, group_size: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
@@ -215,9 +217,9 @@ class LiveProcess:
             warmup=warmup,
             steady=steady,
             checked=self.checked,
-            roundtrip_ns=tuple(self.roundtrip_ns),
-            empty_ns=tuple(self._empty_ns),
-            outputs_ns=tuple(self._outputs_ns),
+            roundtrip_ns=tuple(asked.took_ns for asked in self._turns),
+            empty_ns=tuple(asked.took_ns for asked in self._empty),
+            outputs_ns=tuple(asked.took_ns for asked in self._outputs),
             busy_threads=busy,
             huge_bytes=self._huge_bytes,
             waiting_share=round(max(0.0, idle_s) / waiting_s, 3) if busy and waiting_s > 0 else None,
@@ -232,6 +234,7 @@ class LiveProcess:
             began = time.monotonic_ns()
             finished = self._live.close(self._timeout_s)
             self.waited_ns += time.monotonic_ns() - began
+            self._waits.close()
             result, reason = read_result(finished, self._files.result, self.case.id, watched=False)
             reason = failure or reason or (self._check_result(result) if result else None)
             self.outcome = Outcome(finished, result, reason)
@@ -244,6 +247,13 @@ class LiveProcess:
         parity, reason = check_result(self.case, self._model, turns(0), self._order, result)
         self._keep(parity)
         return reason
+
+    def _exchange(self, text: str) -> tuple[str, Exchange]:
+        """Return the response to `text`, and how long it took and waited for a core."""
+        before, began = self._waits.read(), time.monotonic_ns()
+        line = self._ask(text)
+        took_ns = time.monotonic_ns() - began
+        return line, exchange_between(before, self._waits.read(), took_ns)
 
     def _ask(self, text: str) -> str:
         began = time.monotonic_ns()
@@ -304,8 +314,9 @@ def check_parts(times: dict[str, list[int]], workload: Workload) -> Reason | Non
 def check_clock(roundtrips: list[int], unreported: list[int], empty: list[int], batch: int) -> Reason | None:
     """Return the reason if turns lasted longer, by runoff's clock, than the runner reports. All times are in ns.
 
-    `roundtrips` are the turns from the command to the response, `unreported` the part of each that the runner does not
-    report, `empty` turns without an inference: the cost of the exchange alone. `batch` is the items in an inference.
+    `roundtrips` are the turns from the command to the response, without the time that runoff waited for a core to read
+    it; `unreported` is the part of each that the runner does not report, `empty` turns without an inference: the cost
+    of the exchange alone. `batch` is the items in an inference.
     """
     if not roundtrips:
         return None
@@ -325,9 +336,9 @@ def check_clock(roundtrips: list[int], unreported: list[int], empty: list[int], 
 def check_outputs(outputs: list[int], empty: list[int], writing_ns: float, inference_ns: float) -> Reason | None:
     """Return the reason if the outputs took so long that they were computed when they were requested. Times are in ns.
 
-    `outputs` are the requests of outputs, `empty` the turns without an inference, which on a busy machine take long
-    too; the shortest counts, because every request would compute. `writing_ns` is what runoff takes to write files of
-    the same sizes, so that large outputs and slow disks are no reason. `inference_ns` is reported.
+    `outputs` are the requests of outputs, `empty` the turns without an inference, both without the waits for a core.
+    The shortest counts: a busy machine delays some, and every request would compute. `writing_ns` is what runoff takes
+    to write files of the same sizes, so that large outputs and slow disks are no reason. `inference_ns` is reported.
     """
     excess_ns = min(outputs) - 2 * min(empty)
     if excess_ns <= OUTPUTS_SHARE * inference_ns + WRITES * writing_ns + OUTPUTS_NS:
