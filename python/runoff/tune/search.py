@@ -131,15 +131,17 @@ class Search:
     def _round(self, best: Candidate, race_until: float, until: float) -> Candidate:
         """Return `best` with the changes that were found to help."""
         harmful = {one.move for one in self._tried if one.standing.state == "failed" or one.standing.ratio.high < 1}
-        moves = [one for one in self._moves if one not in harmful and extended(best, *one)]
+        left = dict.fromkeys(_rest(move, best) for move in self._moves)
+        moves = [move for move in left if move and move not in harmful and extended(best, *move)]
         if not moves or self._lab.spent() >= race_until:
             return best
         beside = f"beside {words_of(best)}" if best else "each alone"
         self._say(f"racing {len(moves)} changes of the default, {beside}")
         winners = self._race(best, moves, race_until)
         best = (*best, *(winners[0] if winners else ()))
-        for move in winners[1:]:
-            if extended(best, *move) and self._race(best, [move], until):
+        for winner in winners[1:]:
+            move = _rest(winner, best)
+            if move and extended(best, *move) and self._race(best, [move], until):
                 best = (*best, *move)
         return best
 
@@ -212,6 +214,11 @@ class Search:
             tried=tuple(self._tried),
             refusal=reason,
         )
+
+
+def _rest(move: Candidate, best: Candidate) -> Candidate:
+    """Return the changes of `move` that `best` does not have: of a profile, some may be found first."""
+    return tuple(one for one in move if one not in best)
 
 
 def words_of(candidate: Candidate) -> str:
