@@ -53,7 +53,8 @@ impl SessionArgs {
     ///
     /// Those of [`profile::find`], and `bad-request` for `--set`.
     pub fn settings(&self, batch: Option<NonZeroUsize>) -> Result<Settings, Error> {
-        let (profile, provider) = (profile::find(&self.profile)?, self.provider.clone());
+        let flagged = |error: Error| Error::new(error.kind, format!("--profile: {}", error.message), error.hint);
+        let (profile, provider) = (profile::find(&self.profile).map_err(flagged)?, self.provider.clone());
         let (threads, batch) = (self.threads.unwrap_or(profile.threads), batch.unwrap_or(profile.batch));
         let plain = Settings { threads, provider, batch, ..profile };
         // All of ONNX Runtime's keys have a dot, and no setting has.
