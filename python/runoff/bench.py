@@ -159,7 +159,8 @@ class Pipeline:
         cases = plan.ready.cases
         started = [probe for probe in plan.probes if not probe.uses_meters or context.meters.found]
         jobs = [job for probe in started for job in counted_jobs(context, cases, probe)]
-        self.say(announcement(writer.info, sum(len(job.cases) for job in jobs), writer.folder))
+        for line in announcement(writer.info, sum(len(job.cases) for job in jobs), writer.folder):
+            self.say(line)
         with Bar(jobs, context.sampling, self.console) as bar:
             execute(context, cases, plan.probes, writer, bar)
         writer.info.finished = _now()

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from runoff.records.schema import RunInfo
 
 
-def announcement(info: RunInfo, processes: int, folder: Path) -> str:
+def announcement(info: RunInfo, processes: int, folder: Path) -> list[str]:
     """Return the number of cases, the stopping rule or the number of processes, and the unavailable cases by reason."""
     runnable = [case for case in info.cases if case.skipped is None]
     rules = [f"until intervals are within {info.precision:.2g} of the value"] if info.precision else []
     rules += [f"for {info.time_s:.0f} s"] if info.time_s else []
     extent = ", or ".join(rules) or f"{processes} processes to measure"
     lines = [f"{len(runnable)} of {len(info.cases)} cases can run on this machine; {extent}, into {shown(folder)}"]
-    return "\n".join([*limits(info.machine), *lines, *_unavailable(info), *_unread(info)])
+    return [*limits(info.machine), *lines, *_unavailable(info), *_unread(info)]
 
 
 def _unavailable(info: RunInfo) -> Sequence[str]:
