@@ -85,6 +85,7 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
         if wide is not None:
             kind = name.partition("-")[0]
             more = front_words(block) if block and kind == "pareto" else []
+            more += ["dashed: as much faster as there are threads"] if name.startswith("sweep-threads-") else []
             yield Plot(
                 name=name,
                 kind=kind,
@@ -141,7 +142,7 @@ _NOTES = {
     "energy": "with preprocessing, idle power subtracted; median and 95% interval",
     "batch": "median warm inference by item: lower is faster; items per second: higher is faster; peak RSS",
     "size": "environment or program, library and model; further down and further left is better; filled: on the front",
-    "sweep": "paired ratios with 95% intervals; above 1 takes less; dashed: as much faster as there are threads",
+    "sweep": "paired ratios with 95% intervals; above 1 takes less",
     "growth": "points: medians over blocks; lines: fitted in each block, a fixed part and a cost per operation",
     "confusion": "labelled images by true class (rows) and predicted class (columns); orange: wrong",
 }

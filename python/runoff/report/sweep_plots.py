@@ -80,7 +80,7 @@ def _sweep_panel(part: pd.DataFrame, words: str, order: list[str], setting: str,
     seen = pd.concat([part["ratio"], part["ideal"].dropna()])
     domain = [float(seen.min()) / 1.4, float(seen.max()) * 1.4]
     scale = alt.Scale(type="log", nice=False, domain=domain)
-    height = {"title": "times less than the first (log scale)", "scale": scale}
+    height = {"title": "first value / this one (log scale)", "scale": scale}
     y = alt.Y("ratio:Q", **height)
     base = alt.Chart(part)
     one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(color=AXIS).encode(y="ratio:Q")
