@@ -9,7 +9,6 @@ import click
 from runoff import paths
 from runoff.models.own.find import absolute, describe, summary
 from runoff.models.store import ModelStore
-from runoff.models.zoo import ZOO, same_name
 from runoff.plan.own_suite import OwnOptions, input_sets, model_name, own_suite
 from runoff.plan.suite import OwnModel
 from runoff.processes import workspace
@@ -29,12 +28,7 @@ def add_model(
     """Copy a model to the store under `name`, with its examples and references."""
     name = name or model_name(str(path))
     store = ModelStore(paths.models())
-    if same_name(name) in {same_name(model.name) for model in ZOO}:
-        raise RunoffError(f"--name {name}: a model of the zoo has this name", "choose another name")
-    if name != model_name(f"{name}.onnx"):
-        raise RunoffError(f"--name {name}: not a name for files", f"for example: --name {model_name(name)}")
-    if name in store.names() and not force:
-        raise RunoffError(f"the store already has a model {name!r}", "replace it with --force, or choose --name")
+    store.check_new(name, force=force)
     shapes, *others = input_sets(inputs)
     if others:
         raise RunoffError("--input: an input has several shapes", "a model in the store has one; bench takes several")

@@ -54,8 +54,6 @@ def train(
         limit_s=parse_duration(limit_time),
         store=str(paths.models()),
     )
-    if request.name != model_name(f"{request.name}.onnx"):
-        raise RunoffError(f"--name {name}: not a name for files", f"for example: --name {model_name(request.name)}")
     console = Console(stderr=True)
     with workspace() as (spawner, _), _Bar(console) as bar:
         stored = train_model(request, spawner, console.print, bar.show, force=force)

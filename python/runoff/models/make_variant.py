@@ -26,9 +26,10 @@ from onnx import TensorProto, numpy_helper
 from runoff.models.own.add import write_arrays
 from runoff.models.own.graph import read_onnx
 from runoff.models.own.reference import Reference, largest_difference, one_line
-from runoff.models.store import StoredModel, new_folder
+from runoff.models.respond import make_folder
+from runoff.models.store import StoredModel
 from runoff.models.variants import DESCRIPTION
-from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.errors import RunoffError
 from runoff.records.machine import VNNI, instructions
 from runoff.records.manifest import Loss, StoredFile, Variant, read_manifest, stored_file, usual_examples
 from runoff.records.tensors import difference, read
@@ -256,18 +257,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the program and return its exit code."""
     logging.disable(logging.WARNING)
     source, precision, folder = Path(arguments[0]), arguments[1], Path(arguments[2])
-    try:
-        with new_folder(folder) as temporary:
-            made = make(StoredModel(source, read_manifest(source)), precision, temporary)
-            (temporary / DESCRIPTION).write_bytes(msgspec.json.encode(_placed(made, folder.name)))
-    except RunoffError as error:
-        sys.stdout.write(msgspec.json.encode({"message": error.message, "hint": error.hint}).decode() + "\n")
-        return error.code
-    except OSError as error:
-        failure = {"message": str(error), "hint": f"check that {folder.parent} can be written to and has space"}
-        sys.stdout.write(msgspec.json.encode(failure).decode() + "\n")
-        return ExitCode.BAD_INPUT
-    return ExitCode.OK
+
+    def write(temporary: Path) -> None:
+        made = make(StoredModel(source, read_manifest(source)), precision, temporary)
+        (temporary / DESCRIPTION).write_bytes(msgspec.json.encode(_placed(made, folder.name)))
+
+    return make_folder(folder, write)
 
 
 def _placed(variant: Variant, folder: str) -> Variant:

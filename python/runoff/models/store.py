@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.models.zoo import ZOO, same_name
+from runoff.plan.own_suite import model_name
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.files import sha256_of, write_atomically
 from runoff.records.manifest import (
@@ -265,6 +266,21 @@ class ModelStore:
         # The folder of an export in progress has ".tmp-" in its name.
         folders = [path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")]
         return tuple(sorted(name for name in folders if ".tmp-" not in name))
+
+    def check_new(self, name: str, *, force: bool) -> None:
+        """Check that a user's model can be stored as `name`; with `force`, it may replace another one of theirs.
+
+        Raises
+        ------
+        RunoffError
+            If it cannot.
+        """
+        if same_name(name) in {same_name(model.name) for model in ZOO}:
+            raise RunoffError(f"--name {name}: a model of the zoo has this name", "choose another name")
+        if name != model_name(f"{name}.onnx"):
+            raise RunoffError(f"--name {name}: not a name for files", f"for example: --name {model_name(name)}")
+        if name in self.names() and not force:
+            raise RunoffError(f"the store already has a model {name!r}", "replace it with --force, or choose --name")
 
     def get(self, name: str) -> StoredModel:
         """Return the model called `name`, written with ``-`` or ``_``, with its files' sizes checked.

@@ -11,7 +11,7 @@ from msgspec import Struct
 from runoff import paths
 from runoff.models.own.find import environment_python
 from runoff.models.store import ModelStore
-from runoff.models.zoo import DEFAULT_MODEL, ZOO, same_name
+from runoff.models.zoo import DEFAULT_MODEL
 from runoff.processes import describe_exit
 from runoff.records.errors import ExitCode, RunoffError
 
@@ -72,12 +72,7 @@ def train_model(
         If the name is taken, the environment cannot be made, or the data or the training fails.
     """
     store = ModelStore(paths.models())
-    if same_name(request.name) in {same_name(model.name) for model in ZOO}:
-        raise RunoffError(f"--name {request.name}: a model of the zoo has this name", "choose another name")
-    if request.name in store.names() and not force:
-        raise RunoffError(
-            f"the store already has a model {request.name!r}", "replace it with --force, or choose --name"
-        )
+    store.check_new(request.name, force=force)
     python = environment_python("export", say)
     argv = (str(python), "-P", "-m", "runoff.models.train", msgspec.json.encode(request).decode())
     live, last = spawner.start(argv, {**os.environ, "PYTHONPATH": str(paths.runners().parent)}), Progress()

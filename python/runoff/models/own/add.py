@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,9 @@ from runoff.models.own.graph import OnnxFile, Tensor, read_onnx
 from runoff.models.own.reference import Reference, largest_difference, one_line
 from runoff.models.own.sizes import Sizes, candidates, parse_input, shown
 from runoff.models.own.values import Values, generate, understand
-from runoff.models.store import new_folder
+from runoff.models.respond import make_folder
 from runoff.plan.suite import OwnModel  # noqa: TC001 (msgspec evaluates the annotations)
-from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.errors import RunoffError
 from runoff.records.manifest import Example, Graph, Manifest, StoredFile, stored_file, stored_tensor, write_manifest
 from runoff.records.protocol import TensorSpec
 from runoff.records.tensors import encode
@@ -366,18 +367,8 @@ def write_arrays(folder: Path, prefix: str, arrays: Feed) -> dict[str, StoredTen
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program and return its exit code."""
-    request, folder = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Request), Path(arguments[1])
-    try:
-        with new_folder(folder) as temporary:
-            add(request, temporary)
-    except RunoffError as error:
-        sys.stdout.write(msgspec.json.encode({"message": error.message, "hint": error.hint}).decode() + "\n")
-        return error.code
-    except OSError as error:
-        failure = {"message": str(error), "hint": f"check that {folder.parent} can be written to and has space"}
-        sys.stdout.write(msgspec.json.encode(failure).decode() + "\n")
-        return ExitCode.BAD_INPUT
-    return ExitCode.OK
+    request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Request)
+    return make_folder(Path(arguments[1]), partial(add, request))
 
 
 if __name__ == "__main__":

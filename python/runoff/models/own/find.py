@@ -15,6 +15,7 @@ import msgspec
 from runoff import paths
 from runoff.environments import ensure_environments, setup_command
 from runoff.models.own.export_torch import DONE
+from runoff.models.respond import Failure
 from runoff.models.store import StoredModel
 from runoff.processes import describe_exit
 from runoff.records.errors import ExitCode, RunoffError
@@ -37,13 +38,6 @@ _LARGE = 10**6
 _MOST_OPERATORS = 8
 _VERSION = "2"
 """Of the description: a change describes every model again."""
-
-
-class _Failure(msgspec.Struct):
-    """The output of the program if it fails."""
-
-    message: str
-    hint: str
 
 
 def own_models(models: Mapping[str, OwnModel], folder: Path, spawner: Spawner, say: Say) -> dict[str, StoredModel]:
@@ -181,7 +175,7 @@ def run_program(
     if finished.exit_code == 0:
         return
     try:
-        failure = msgspec.json.decode(finished.stdout.strip().rpartition("\n")[2], type=_Failure)
+        failure = msgspec.json.decode(finished.stdout.strip().rpartition("\n")[2], type=Failure)
     except msgspec.DecodeError:
         raise RunoffError(f"{what} {describe_exit(finished)}", hint) from None
     raise RunoffError(failure.message, failure.hint)

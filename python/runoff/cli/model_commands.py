@@ -1,0 +1,119 @@
+"""The commands that make or tune a model: ``export``, ``train``, ``add``, ``tune``; the others are in `cli.main`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from runoff.cli.options import FILE, FOLDER, examples, json_option, of_model
+
+
+@click.command(
+    epilog=examples(
+        "runoff export efficientnet-lite0",
+        "runoff export mobilenet_v2 --weights default --force",
+        "runoff export regnet_x_400mf --weights my-weights.pt --force",
+        "runoff export mobilenet_v2 --coreml",
+    )
+)
+@click.argument("models", nargs=-1, required=True)
+@click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
+@click.option("--force", is_flag=True, help="Export again even if the store already has it.")
+@click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
+def export(**options: Any) -> None:
+    """Export models of the zoo to the store, each checked against PyTorch."""
+    from runoff.cli.commands import export_models
+
+    export_models(**options)
+
+
+@click.command(
+    epilog=examples(
+        "runoff train",
+        "runoff train mobilenet_v2 --data photos --name beans --limit-time 10m",
+        "runoff train mobilenet_v2 --data photos --full --epochs 5",
+    )
+)
+@click.argument("model", default="efficientnet-lite0")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    metavar="DIR|digits",
+    help="Folder with a sub-folder of images per class, .npz with images and labels, or scikit-learn's digits.",
+)
+@click.option("--name", help="Name of the trained model.  [default: the data's]")
+@click.option(
+    "--full/--frozen",
+    default=None,
+    help="Train all layers after the last one, or only that.  [default: all if images are small, which takes minutes]",
+)
+@click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="Most epochs; it stops early.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and the new layer.")
+@click.option("--limit-time", metavar="10m", help="Stop training then, and store the best weights so far.")
+@click.option("--force", is_flag=True, help="Replace a model of this name.")
+@json_option("the result as ")
+def train(**options: Any) -> None:
+    """Fine-tune MODEL, one of the zoo, on labelled images, and store it with 128 held-out ones.
+
+    Every target can then be measured on it, and its accuracy compared: runoff bench digits
+    """
+    from runoff.cli.train import train as train_model
+
+    train_model(**options)
+
+
+@click.command(epilog=examples("runoff add model.onnx --name detector", "runoff add model.onnx --input ids=1,128"))
+@click.argument("path", metavar="MODEL", type=FILE)
+@click.option("--name", help="Name in suites.  [default: the file's]")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=1,128", help="Shape of an input; can be repeated.")
+@click.option("--inputs", "examples", multiple=True, metavar="FILE", help=".npz with an array per input.")
+@click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="Difference of outputs that is allowed.")
+@click.option("--no-compare", "compare", flag_value=False, default=True, help="Do not compare outputs.")
+@click.option("--force", is_flag=True, help="Replace a model of this name.")
+def add(**options: Any) -> None:
+    """Copy an ONNX model to the store, for suites: models = ["detector"]."""
+    from runoff.cli.own import add_model
+
+    add_model(**options)
+
+
+@click.command(
+    epilog=examples(
+        "runoff tune efficientnet-lite0 --objective cold",
+        "runoff tune model.onnx --target ort-pyo3 --objective latency --write tuned.toml",
+        "runoff tune model.onnx --objective throughput --limit 'memory < 200MB' --time 10m",
+        "runoff bench model.onnx --profile default,tuned.toml",
+    )
+)
+@click.argument("model")
+@click.option("--target", default="ort-rust", show_default=True, help="The target whose settings are searched.")
+@click.option(
+    "--objective",
+    type=click.Choice(["cold", "latency", "throughput", "memory", "cpu", "energy"]),
+    required=True,
+    help="What must become least: time, memory, CPU time or energy of a process; warm inference, or it per item.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LIMIT",
+    help="A bound on another objective, e.g. 'memory < 200MB'; can be repeated.",
+)
+@click.option("--time", "budget", default="5m", show_default=True, help="Time budget of the search.")
+@click.option("--write", "write_to", type=FILE, help="Write the profile to this file.  [default: in the run's folder]")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the result as ")
+def tune(**options: Any) -> None:
+    """Find the settings of a target that are best for one objective on this machine.
+
+    MODEL is a model of the zoo or the store, or your own as runoff bench takes it, with its options. What is found is
+    checked in fresh processes; unless it is better than the default there, the profile is the default.
+    """
+    from runoff.cli.tune import tune as find
+
+    sys.exit(find(**options))
