@@ -106,3 +106,10 @@ def test_bad_input_is_one_line(options: tuple[str, ...], what: str, tmp_path: Pa
     ended = runoff("tune", "net.onnx", *options, "--results", tmp_path, cwd=tmp_path)
     assert ended.code == 2
     assert what in ended.err
+
+
+def test_a_target_that_computes_nothing_is_refused(tmp_path: Path) -> None:
+    options = ("--objective", "cold", "--target", "null-python", "--results", tmp_path)
+    ended = runoff("tune", "efficientnet-lite0", *options)
+    assert ended.code == 2
+    assert "null-python has no settings to tune" in ended.err

@@ -129,3 +129,10 @@ def test_labelled_images_need_a_preprocessing() -> None:
     text = '[suite]\nname = "s"\nmodels = ["m"]\ntargets = ["ort-python"]\nprobes = ["accuracy"]\n'
     with pytest.raises(RunoffError, match=r"\[models.m\]: labelled needs an ONNX file and its preprocess"):
         parse_suite(f'{text}[models.m]\npath = "a.onnx"\nlabelled = "data"\n', "mine.toml")
+
+
+def test_what_is_not_an_npz_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    for path in (str(tmp_path / "text.npz"), "/dev/zero", str(tmp_path / "missing.npz")):
+        with pytest.raises(RunoffError, match=r"not an \.npz file"):
+            read_labelled(path, tmp_path)

@@ -76,6 +76,17 @@ def test_a_custom_profile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "what"), [("spining = true", "unknown setting 'spining'"), ("threads = 0", "Expected `int` >= 1")]
+)
+def test_a_bad_profile_is_named(text: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RunoffError, match=r"^settings profile .*mine\.toml: ") as raised:
+        resolve({"profile": str(path)})
+    assert what in raised.value.message
+
+
+@pytest.mark.parametrize(
     ("wanted", "message"),
     [
         ({"thread": 1}, "did you mean 'threads'"),

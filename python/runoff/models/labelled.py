@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import is_zipfile
 
 from msgspec import Struct
 
@@ -90,6 +91,8 @@ def _indices(names: Sequence[str], classes: Sequence[str], path: Path) -> tuple[
 def _load(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     import numpy as np
 
+    if not (path.is_file() and is_zipfile(path)):
+        raise RunoffError(f"{path}: not an .npz file", _LAYOUT)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["images"], arrays["labels"]

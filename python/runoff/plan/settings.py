@@ -53,16 +53,22 @@ def resolve(wanted: dict[str, Any]) -> Settings:
     RunoffError
         If a key or a value is unknown.
     """
-    for key in wanted:
-        if key not in Settings.__struct_fields__:
-            raise RunoffError(f"unknown setting {key!r}", did_you_mean(key, Settings.__struct_fields__))
-    merged = {**read_profile(str(wanted.get("profile", "default"))), **wanted}
+    profile = str(wanted.get("profile", "default"))
+    given, known = read_profile(profile), Settings.__struct_fields__
+    for where, key in (*(("", key) for key in wanted), *((f"settings profile {profile}: ", key) for key in given)):
+        if key not in known:
+            raise RunoffError(f"{where}unknown setting {key!r}", did_you_mean(key, known))
+    merged = {**given, **wanted}
     if merged.get("threads") == "all":
         merged["threads"] = cores_allowed()
     try:
         return msgspec.convert(merged, Settings)
     except msgspec.ValidationError as error:
-        raise RunoffError(f"settings: {str(error).replace('$.', '')}", 'threads may also be "all"') from error
+        message = str(error).replace("$.", "")
+        where = "settings" if any(f"`{key}`" in message for key in wanted) else f"settings profile {profile}"
+        raise RunoffError(
+            f"{where}: {message}", 'threads may also be "all"' if "`threads`" in message else ""
+        ) from error
 
 
 Sweep = Literal["grid", "one-at-a-time"]

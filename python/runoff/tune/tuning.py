@@ -107,6 +107,8 @@ class _Tuning(Pipeline):
             batches=self._objective.per_item and manifest.batches,
         )
         space = [one for one in space if one != _PREPARED or prepared]
+        if not space or not (can and can.computes):
+            raise RunoffError(f"{default.target} has no settings to tune", "choose another: --target ort-rust")
         with Bar([], context.sampling, self.console) as bar:
             probes = {probe.name: probe for probe in plan.probes}
             cases = (default, control, prepared)
