@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.report.tables import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell
-from runoff.report.text import Figure, finite
+from runoff.report.text import estimated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runoff.analysis.growth import Growth
     from runoff.analysis.sweeps import Sweep
-    from runoff.statistics import Estimate
 
 SWEEP_NOTE = (
     "Each row changes one setting of its target and leaves the others. A ratio is the first value's number divided by "
@@ -24,11 +23,6 @@ GROWTH_NOTE = (
 )
 
 
-def figure_of(estimate: Estimate, unit: str) -> Figure:
-    """Return an estimate for readers."""
-    return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
-
-
 def sweep_table(found: Sequence[Sweep]) -> Table:
     """Return a row for each value of each swept setting: its numbers, and how they compare with the first value's."""
     words = list(dict.fromkeys(sweep.words for sweep in found))
@@ -38,7 +32,7 @@ def sweep_table(found: Sequence[Sweep]) -> Table:
     for sweep in found:
         for one in sweep.steps:
             place = (sweep.setting, one.value, sweep.target, f"{sweep.model}, {sweep.workload}", sweep.others)
-            cells = [figure_cell(figure_of(one.estimate, sweep.unit)), verdict_cell(one.verdict)]
+            cells = [figure_cell(estimated(one.estimate, sweep.unit)), verdict_cell(one.verdict)]
             rows.setdefault(place, {})[sweep.words] = cells
     lines = [
         Line([*map(plain, place), *(cell for word in words for cell in cells.get(word, [nothing(), nothing()]))])
@@ -55,8 +49,8 @@ def growth_table(found: Sequence[Growth]) -> Table:
         Line(
             [
                 *(plain(text) for text in (line.target, line.metric, f"{line.workload}, {line.setting}")),
-                figure_cell(figure_of(line.fixed, "ns")),
-                figure_cell(figure_of(line.per_operation, "ns")),
+                figure_cell(estimated(line.fixed, "ns")),
+                figure_cell(estimated(line.per_operation, "ns")),
                 Cell(str(line.fixed.n), "", line.fixed.n),
             ]
         )

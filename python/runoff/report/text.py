@@ -12,6 +12,8 @@ from runoff.analysis.wording import decimals
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runoff.statistics import Estimate
+
 _SCALES = {
     "ns": ((1e10, 1e9, "s"), (1e5, 1e6, "ms"), (0.0, 1e3, "µs")),
     "bytes": ((0.0, 1e6, "MB"),),
@@ -57,6 +59,11 @@ def figure_of(line: Mapping[Any, Any]) -> Figure:
     """Return the estimate in a row of ``summary.csv``, as columns by name."""
     value, low, high = (finite(line[column]) for column in ("estimate", "low", "high"))
     return Figure(value, low, high, str(line["unit"]), int(line["n"]))
+
+
+def estimated(estimate: Estimate, unit: str) -> Figure:
+    """Return an estimate in `unit` for readers."""
+    return Figure(finite(estimate.value), finite(estimate.low), finite(estimate.high), unit, estimate.n)
 
 
 def figure_or_reason(line: Mapping[Any, Any] | None) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from runoff.analysis.comparisons import MetricComparison
 from runoff.analysis.wording import percent, words
 from runoff.compare.pairing import RunComparison
-from runoff.report.text import Figure, full, plural
+from runoff.report.text import estimated, full, plural
 from runoff.statistics import Ratio
 from runoff.tune.search import words_of
 
@@ -45,7 +45,7 @@ def show(tuned: Tuned, objective: Objective, console: Console) -> None:
     found = tuned.found
     lines = [sentence(tuned, objective)]
     if tuned.default and tuned.best and found.suggested:
-        values = [full(_figure(one, objective)) for one in (tuned.default, tuned.best)]
+        values = [full(estimated(one, objective.unit)) for one in (tuned.default, tuned.best)]
         lines.append(f"{objective.what}: {values[0]} with the default, {values[1]} with the changes below")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -108,10 +108,6 @@ def _compared(what: str, ratio: Ratio, found: Found) -> MetricComparison:
     return MetricComparison(
         label="", metric=what, unit=unit, ratio=ratio, floor=floor, p_adjusted=ratio.p, reason=reason
     )
-
-
-def _figure(estimate: Estimate, objective: Objective) -> Figure:
-    return Figure(estimate.value, estimate.low, estimate.high, objective.unit, estimate.n)
 
 
 def _value(estimate: Estimate | None) -> dict[str, float] | None:
