@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 NOTE = (
     "Images with known classes. Shares have Wilson's 95% intervals. Cases with equal predictions for every image share "
     "a letter. The letters of a model are compared image by image: the gain in accuracy from the first to the second "
-    "has the interval of Bonett and Price, p is that of McNemar's exact test, corrected for the number of pairs."
+    "has the interval of Bonett and Price, p is that of McNemar's exact test, corrected for the number of pairs. "
+    "The reference is PyTorch or ONNX Runtime without optimisation; of an ONNX file in another precision, that file's "
+    "own outputs."
 )
 _MOST_IMAGES = 12
 
