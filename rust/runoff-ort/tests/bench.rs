@@ -318,7 +318,9 @@ fn what_was_measured_until_ctrl_c_is_printed() {
         sleep(Duration::from_millis(10));
     }
     sleep(Duration::from_secs(1));
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    // the shell's own: not every machine has the program
+    let kill = format!("kill -INT {}", child.id());
+    let killed = std::process::Command::new("sh").args(["-c", &kill]).status().expect("a shell");
     assert!(killed.success());
     let ended = Ended::of(&child.wait_with_output().expect("an end"));
     assert_eq!((ended.code, ended.stderr.lines().count()), (Some(130), 1), "{}", ended.stderr);
