@@ -45,11 +45,14 @@ def show(what: str, *, as_json: bool, results: Path | None = None) -> None:
 
 def _models() -> Rows:
     from runoff.models.store import ModelStore
-    from runoff.models.zoo import ZOO
+    from runoff.models.zoo import ZOO, find_model, operations
 
     store = ModelStore(paths.models())
     stored = set(store.names())
-    added = stored - {model.name for model in ZOO}
+    # synthetic networks of any size are the zoo's too
+    synthetic = [find_model(name) for name in sorted(stored) if operations(name) is not None]
+    zoo = list(dict.fromkeys([*ZOO, *synthetic]))
+    added = stored - {model.name for model in zoo}
     return [
         *(_own_model(store.get(name).manifest) for name in sorted(added)),
         *(
@@ -60,7 +63,7 @@ def _models() -> Rows:
                 else "no (exported when needed)",
                 "description": model.description,
             }
-            for model in ZOO
+            for model in zoo
         ),
     ]
 

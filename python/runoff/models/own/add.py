@@ -73,24 +73,22 @@ def add(request: Request, folder: Path) -> None:
         If the model cannot be read or run, or does not fit what the user said of it.
     """
     own, exported = request.model, Path(request.exported)
-    copy = request.copy or not own.path
     file = read_onnx(Path(own.path) if own.path else exported / "model.onnx")
     reference = Reference(file)
     labelled = _labelled(own, folder)
     photos = [Path(path) for path in own.examples] or list(labelled.files[:_EXAMPLES] if labelled else [])
     examples, sizes = _examples(request, file, reference, photos)
-    began = time.monotonic()
-    outputs = [_run(reference, examples[name], name) for name in list(examples)[:1]]
-    inference_s = time.monotonic() - began
-    if inference_s > _SLOW_S and sizes.shapes:  # generated
-        examples = dict(list(examples.items())[:_FEW])
+    examples, outputs, inference_s = _outputs(reference, examples, shorten=bool(sizes.shapes))
     feeds = list(examples.values())
-    outputs += [_run(reference, examples[name], name) for name in list(examples)[1:]]
     if own.network:
         outputs = _checked_against(file, outputs, list(exported_arrays(exported, "outputs", file.outputs)), own)
     elif own.compare:
         _check_deterministic(file, feeds[0], outputs[0])
     versions = {name: _version(name, path, file) for name, path in own.versions.items()}
+    changed = {name: _changed(Reference(version), feeds, outputs) for name, version in versions.items()}
+    entries = list(_entries(request, examples, outputs, photos, labelled, folder))
+    if labelled and own.preprocess:
+        entries += _more_labelled(request, labelled, own.preprocess, file, folder)
     manifest = Manifest(
         name=request.name,
         source=own.network or own.path,
@@ -100,43 +98,58 @@ def add(request: Request, folder: Path) -> None:
         inputs=tuple(_spec(tensor, feeds[0]) for tensor in file.inputs),
         outputs=tuple(_spec(tensor, outputs[0]) for tensor in file.outputs),
         files=_files(request, file, versions, folder),
-        data=tuple(
-            _stored(path, folder, copy=copy, home=file.path.parent)
-            for path in (*file.data, *(path for version in versions.values() for path in version.data))
-        ),
+        data=tuple(_data(request, file, versions, folder)),
         preprocess=own.preprocess,
         labels=_labels(request, labelled, folder),
-        examples=(
-            *(
-                Example(
-                    name,
-                    write_arrays(folder, f"{place}.input", feeds[place]),
-                    write_arrays(folder, f"{place}.output", outputs[place] if own.compare else {}),
-                    _stored(photos[place], folder, copy=request.copy) if own.preprocess else None,
-                    label=labelled.labels[place] if labelled and not own.examples else None,
-                )
-                for place, name in enumerate(examples)
-            ),
-            *(_more_labelled(request, labelled, own.preprocess, file, folder) if labelled and own.preprocess else ()),
-        ),
+        examples=tuple(entries),
         batches=_batches(reference, feeds, outputs),
         tolerance=own.tolerance or (_tolerance(file, feeds, outputs) if own.compare else None),
-        graph=_graph(
-            file,
-            feeds,
-            outputs,
-            sizes,
-            None if own.network else inference_s,
-            {name: _changed(Reference(version), feeds, outputs) for name, version in versions.items()},
-        ),
-        made_with={
-            "python": platform.python_version(),
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": np.__version__,
-        },
+        graph=_graph(file, feeds, outputs, sizes, None if own.network else inference_s, changed),
+        made_with={"python": platform.python_version()}
+        | {module.__name__: module.__version__ for module in (onnx, onnxruntime, np)},
     )
     write_manifest(manifest, folder)
+
+
+def _outputs(
+    reference: Reference, examples: dict[str, Feed], *, shorten: bool
+) -> tuple[dict[str, Feed], list[Feed], float]:
+    """Return the examples, their outputs, and the seconds of one inference; a slow model gets fewer, if `shorten`."""
+    names = list(examples)
+    began = time.monotonic()
+    first = _run(reference, examples[names[0]], names[0])
+    inference_s = time.monotonic() - began
+    if inference_s > _SLOW_S and shorten:
+        names = names[:_FEW]
+    outputs = [first, *(_run(reference, examples[name], name) for name in names[1:])]
+    return {name: examples[name] for name in names}, outputs, inference_s
+
+
+def _entries(
+    request: Request,
+    examples: dict[str, Feed],
+    outputs: Sequence[Feed],
+    photos: Sequence[Path],
+    labelled: LabelledImages | None,
+    folder: Path,
+) -> Iterator[Example]:
+    """Write the tensors of the examples and yield their entries."""
+    own = request.model
+    for place, (name, feed) in enumerate(examples.items()):
+        yield Example(
+            name,
+            write_arrays(folder, f"{place}.input", feed),
+            write_arrays(folder, f"{place}.output", outputs[place] if own.compare else {}),
+            _stored(photos[place], folder, copy=request.copy) if own.preprocess else None,
+            label=labelled.labels[place] if labelled and not own.examples else None,
+        )
+
+
+def _data(request: Request, file: OnnxFile, versions: dict[str, OnnxFile], folder: Path) -> Iterator[StoredFile]:
+    """Yield the entries of the files with the weights of the model and of its versions."""
+    copy = request.copy or not request.model.path
+    for path in (*file.data, *(path for version in versions.values() for path in version.data)):
+        yield _stored(path, folder, copy=copy, home=file.path.parent)
 
 
 def _labelled(own: OwnModel, folder: Path) -> LabelledImages | None:
