@@ -285,6 +285,17 @@ def test_threads_are_counted_and_not_assumed(busy: int | None, outcome: str, det
     assert found(run)["threads"] == (outcome, detail)
 
 
+@pytest.mark.parametrize(("reported", "outcome"), [(3, "ok"), (4, "differs")])
+def test_parallel_execution_has_the_threads_of_a_second_pool(reported: int, outcome: str) -> None:
+    cases = [case_of(target, threads=2, execution="parallel", inter_threads=2) for target in ("ort-python", "ort-rust")]
+    effective = [msgspec.structs.replace(effective_of(case.target, case.settings), threads=reported) for case in cases]
+    records = [
+        record(case, "latency", 0, result=result_of(case, effective=own))
+        for case, own in zip(cases, effective, strict=True)
+    ]
+    assert found(run_of(cases, records))["threads"][0] == outcome
+
+
 def test_a_thread_without_work_makes_the_point_unknown() -> None:
     cases = [case_of(target, threads=2) for target in ("ort-python", "ort-rust")]
     records = [

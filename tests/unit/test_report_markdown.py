@@ -19,7 +19,7 @@ from runoff.records.schema import Footprint
 from runoff.report import markdown
 from runoff.report.markdown import MOST, overview, report
 from runoff.report.overview import blocks
-from runoff.report.sections import IN_FILES, Section, sections, validity
+from runoff.report.sections import IN_FILES, Section, sections, validity, varied
 from runoff.report.text import Figure
 from runoff.report.verdicts import answers
 
@@ -53,9 +53,8 @@ def test_the_first_screen_has_verdicts_table_and_missing_values(analysis: Analys
 def test_all_the_rest_is_folded_with_the_empty_lines_that_github_needs(analysis: Analysis) -> None:
     text = report(analysis, PLOTS)
     folded = dict(FOLDED.findall(text))
-    assert [*(part.title for part in validity(analysis)), *(part.title for part in sections(analysis, PLOTS))] == list(
-        folded
-    )
+    parts = (*validity(analysis), *varied(analysis), *sections(analysis, PLOTS))
+    assert [part.title for part in parts] == list(folded)
     assert list(folded)[:2] == ["Fairness audit", "Stability"]
     assert folded["Plots"] == f"{IN_FILES}\n\n![life](plots/life.svg)"
     assert text.count("![") == 1
@@ -155,7 +154,7 @@ def test_sections_that_do_not_fit_into_a_comment_are_omitted_and_named(wide: Ana
     assert "Probe latency" in end
     assert "[report.html](report.html) (a file next to this one) has everything." in end
     titles = [title for title, _ in FOLDED.findall(text)]
-    whole = {part.title: part.text for part in (*validity(wide), *sections(wide, PLOTS))}
+    whole = {part.title: part.text for part in (*validity(wide), *varied(wide), *sections(wide, PLOTS))}
     assert all(part == whole[title] for title, part in FOLDED.findall(text) if title in whole)
     assert set(whole) == {title for title in whole if title in titles or title in end}
     assert not re.search(r"(?m)^\|(?!.*\|$)", text)

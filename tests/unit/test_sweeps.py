@@ -18,7 +18,7 @@ from runoff.analysis.sweeps import settings_of
 from runoff.models.zoo import find_model, operations
 from runoff.report.frame import NARROW, WIDE
 from runoff.report.plots import figures
-from runoff.report.sections import sections
+from runoff.report.sections import varied
 from runoff.report.sweep_plots import growth_chart
 from runoff.report.sweeps import growth_table, sweep_table
 from runoff_runners import torch_builders
@@ -88,7 +88,7 @@ def test_one_size_has_no_line() -> None:
 
 
 def test_the_report_has_tables_and_figures() -> None:
-    assert "Sweeps" in [section.title for section in sections(analysis(), [])]
+    assert "Sweeps" in [section.title for section in varied(analysis())]
     table = sweep_table(analysis().sweeps)
     assert {line.cells[0].text for line in table.lines} == {"batch", "profile"}
     kinds: dict[str, str] = {}

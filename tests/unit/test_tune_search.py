@@ -181,7 +181,7 @@ def test_the_space_is_what_the_target_has() -> None:
     names = {name for one in SPACE for name in one.settings}
     assert names == {
         *("prepared", "teardown", "overlap", "optimization", "arena", "prepacking", "threads", "spinning"),
-        *("execution", "inter_threads"),
+        *("execution", "inter_threads", "spin_duration_us", "spin_backoff_max"),
     }
     torch = changes(("threads", "teardown"), cores=1, images=False, process=True, batches=False)
     assert list(map(str, torch)) == ['teardown = "skip"']
@@ -197,6 +197,7 @@ def test_changes_that_have_no_effect_beside_others_are_left_out() -> None:
     assert not extended(prepared, change(prepared=True))
     assert not extended(prepared, change(spinning=False))
     assert extended((change(threads=2),), change(spinning=False))
+    assert not extended((change(threads=2), change(spinning=False)), change(spin_duration_us=100))
     candidate = (change(threads=2), change(spinning=False), change(teardown="skip"))
     assert name_of("ort-rust", candidate) == "ort-rust+no-spinning+teardown-skip+threads-2"
     assert applied(candidate, Settings()) == Settings(threads=2, spinning=False, teardown="skip")

@@ -62,9 +62,7 @@ def growth(run: Run, samples: pd.DataFrame) -> list[Growth]:
             blocks = _by_block({size: cell for size, cell in of_size.items() if cell is not None})
             if blocks:
                 fixed, slope = _line(blocks)
-                points = {
-                    size: float(np.median([block[size] for block in blocks if size in block])) for size in of_size
-                }
+                points = {size: float(np.median([block[size] for block in blocks])) for size in sorted(blocks[0])}
                 line = Growth(
                     target=target,
                     workload=workload,

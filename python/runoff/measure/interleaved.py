@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 TURN_NS = 4_000_000
 """Approximate least duration of a turn: a shorter turn would mostly measure the wake-up, and hide a wrong clock."""
+THREADED_TURN_NS = 50_000_000
+"""The same with several threads: those of a pool that wakes up after a pause often share a core, above all on a virtual
+machine, until the scheduler spreads them some milliseconds later."""
 MOST_INFERENCES = 64
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
@@ -49,8 +52,8 @@ def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, Int
     """Take the measured turns, until every process has met both minima; return the statistics by case."""
     if not group.active:
         return {}
-    group_size, warmup = len(group.active), group.rounds
-    count, minima = group.inferences(TURN_NS, MOST_INFERENCES), context.suite.measure.latency
+    group_size, warmup = len(group.active), group.warmup
+    count, minima = group.inferences(group.turn_ns, MOST_INFERENCES), context.suite.measure.latency
     group.each(LiveProcess.begin)
     rounds = 0
     while group.active:
@@ -93,8 +96,11 @@ class ProcessGroup:
         """By case: the reason why a process left the group."""
         self.steady: set[str] = set()
         """Cases whose times became steady in the warm-up."""
-        self.rounds = 0
-        """Rounds of the warm-up, of one inference each."""
+        self.warmup = 0
+        """Inferences of each process in the warm-up."""
+        threaded = any(case.settings.threads > 1 for case in cases)
+        self.turn_ns = THREADED_TURN_NS if threaded else TURN_NS
+        """Least duration of a measured turn."""
         self._order = random.Random(f"{context.suite.measure.seed}.set.{job.block}.{job.cases[0].id}")  # noqa: S311
         # no seed: a runner could know it
         self._items = random.SystemRandom()
@@ -128,14 +134,18 @@ class ProcessGroup:
     def warm_up(self) -> None:
         """Take turns until each process was steady once or the time for it is over.
 
+        They are of one inference each, with several threads at first: those that follow are as long as measured ones.
         A process whose outputs took too long leaves the group, before its times decide the length of the turns.
         """
         until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
+        few = WINDOW * WINDOWS
         while self.active:
-            self.round(1)
-            self.rounds += 1
+            long = self.turn_ns > TURN_NS and self.warmup >= few
+            count = self.inferences(self.turn_ns, MOST_INFERENCES) if long else 1
+            self.round(count)
+            self.warmup += count
             self.steady |= {name for name, process in self.active.items() if is_steady(process.inference_ns)}
-            late = self.rounds >= WINDOW * WINDOWS and time.monotonic() > until
+            late = self.warmup >= few and time.monotonic() > until
             if late or self.steady >= self.active.keys():
                 break
         self.each(LiveProcess.check_outputs_time)

@@ -80,7 +80,9 @@ class LiveProcess:
         self._written: list[WrittenTensor] = []
         """The latest outputs."""
         self._single_ns: list[int] = []
-        """The latest inferences of the warm-up: each had a turn of its own."""
+        """Inferences of the warm-up that had a turn of their own."""
+        self._warmup = 0
+        """Inferences of the warm-up, if it has ended."""
         self._threads: dict[int, float] = {}
         self._began_ns = self._before_ns = 0
         self._huge = context.suite.measure.latency.huge_pages
@@ -132,6 +134,8 @@ class LiveProcess:
         if not firsts:
             self._empty.append(asked)
             return
+        if len(firsts) == 1 and not self._warmup:
+            self._single_ns += times["inference"]
         self.inference_ns += times["inference"]
         self._turns.append(asked)
         # the waits of the runner may lie within the time that it reports
@@ -158,7 +162,7 @@ class LiveProcess:
 
     def begin(self) -> None:
         """Begin the measured turns: CPU time used before does not count."""
-        self._single_ns, self._warmup = self.inference_ns[-WINDOW * WINDOWS :], len(self.inference_ns)
+        self._single_ns, self._warmup = self._single_ns[-WINDOW * WINDOWS :], len(self.inference_ns)
         self._turns, self._unreported_ns, self._empty, self._outputs = [], [], [], []
         self._threads, self._began_ns, self._before_ns = self._cpu_s(), time.monotonic_ns(), self.waited_ns
 

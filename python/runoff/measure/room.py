@@ -33,21 +33,26 @@ def with_room(
 
     Each process is taken to need the size of its model's files; `say` prints the reason for a change.
     """
-    available = min(psutil.virtual_memory().available, memory_limit())
     groups = [job.cases for job in make_block(suite, cases, targets, LATENCY, 0)]
-    needed = {(len(group), group[0].model): sum(_bytes(models[case.model]) for case in group) for group in groups}
-    (count, model), most = max(needed.items(), key=lambda item: item[1], default=((0, ""), 0))
-    if count < 2 or most <= available:  # noqa: PLR2004 (one process is not interleaved)
+    needed = [(sum(model_bytes(models[case.model]) for case in group), len(group), group[0].model) for group in groups]
+    most, count, model = max(needed, default=(0, 0, ""))
+    return with_room_for(suite, count, model, most, say)
+
+
+def with_room_for(suite: Suite, count: int, model: str, needed: int, say: Callable[[str], None]) -> Suite:
+    """Return `suite` as `with_room` does, for `count` processes of `model` that need `needed` bytes together."""
+    available = min(psutil.virtual_memory().available, memory_limit())
+    if count < 2 or needed <= available:  # noqa: PLR2004 (one process is not interleaved)
         return suite
     say(
-        f"{count} live processes of {model} need about {most / _BYTES_PER_GB:.1f} GB, and "
+        f"{count} live processes of {model} need about {needed / _BYTES_PER_GB:.1f} GB, and "
         f"{available / _BYTES_PER_GB:.1f} GB are available: warm inferences are measured one process after the other, "
         'as with [measure.latency] mode = "alone"; fewer --targets need less'
     )
     return alone(suite)
 
 
-def _bytes(model: StoredModel) -> int:
+def model_bytes(model: StoredModel) -> int:
     """Return the size of the model in its largest format."""
     manifest = model.manifest
     return max((file.bytes for file in manifest.files.values()), default=0) + sum(file.bytes for file in manifest.data)

@@ -155,8 +155,13 @@ def audit(analysis: Analysis) -> Table:
 def _said(details: dict[str, list[str]]) -> Cell:
     """Return the detail that most comparisons share; the others are folded, with their names."""
     first, *others = sorted(details, key=lambda detail: -len(details[detail]))
-    more = [f"{'; '.join(details[detail])}: {detail}" for detail in others]
+    more = [f"{_some(details[detail])}: {detail}" for detail in others]
     return Cell(first, key=first, more=more, fold=plural(len(others), "other detail"))
+
+
+def _some(names: list[str]) -> str:
+    """Return the names of comparisons; of many, the first and the number of the others."""
+    return "; ".join(names) if len(names) <= _NAMED else f"{names[0]} and {len(names) - 1} others"
 
 
 def _comparisons(where: list[str], count: int) -> Cell:

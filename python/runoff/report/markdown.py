@@ -10,7 +10,7 @@ from runoff.analysis.wording import words
 from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
 from runoff.report.overview import DETAIL, blocks
-from runoff.report.sections import Section, sections, validity
+from runoff.report.sections import Section, sections, validity, varied
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
@@ -50,7 +50,10 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     top += ["## Verdicts", *([_board(all_blocks)] if several else map(_compared, all_blocks))]
     gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
     top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
-    rest = [*validity(analysis), *(map(_folded, all_blocks) if several else ()), *sections(analysis, plots)]
+    rest = [*validity(analysis), *varied(analysis), *(map(_folded, all_blocks) if several else ())]
+    # one section must not take the room of all others
+    rest.sort(key=lambda part: len(part.text) > MOST / 2)
+    rest += sections(analysis, plots)
     folded, dropped = _fitting(rest, MOST - _NOTE - sum(len(part) + len(_GAP) for part in top))
     files = ", ".join(f"[{name}]({name})" for name in ("report.html", samples, SUMMARY, RUN_FILE))
     return _GAP.join([*top, *folded, *_omitted_note(dropped), f"Files: {files}."]) + "\n"

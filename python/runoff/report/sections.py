@@ -69,18 +69,22 @@ def validity(analysis: Analysis) -> Iterator[Section]:
     yield from _shared("Stability", details.stability(analysis, BY_ID), STABILITY)
 
 
+def varied(analysis: Analysis) -> Iterator[Section]:
+    """Yield the sections on what a suite varies besides targets: precision, settings, size of the graph, labels."""
+    yield from _precision(analysis)
+    yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
+    yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)
+    yield from _labelled(analysis)
+
+
 def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
     """Yield the other non-empty sections, the most useful first; `plots` are relative to the report."""
     yield Section("How to read this", HOW_TO_READ)
     yield Section("How it was measured", bullets(how_lines(analysis.run)) or "No inferences were timed.")
-    yield from _precision(analysis)
     yield from _plots(plots)
-    yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
-    yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)
     yield from _shared(
         "Same output", details.accuracy(analysis, BY_ID), ACCURACY, "No outputs were compared with a reference."
     )
-    yield from _labelled(analysis)
     yield from _shared("Footprint", details.footprint(analysis, BY_ID), FOOTPRINT)
     yield from _shared("Machine and versions", details.machine(analysis))
     yield Section("The harness", harness_line(analysis.run.info) + ".")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NOTHING = "\N{EN DASH}"
 _TAG = re.compile("<(?=[A-Za-z/!?])")
+_UNFOLDED = 3
+"""Most folded lines of a cell that are listed in Markdown; the rest are counted."""
 
 
 class Cell(Struct, frozen=True):
@@ -119,7 +121,7 @@ BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
 
 
 def markdown(content: Table) -> str:
-    """Return a table in Markdown, with nothing folded."""
+    """Return a table in Markdown; of what the page folds, the first lines."""
     head = (column.exact or column.name[:1].lower() + column.name[1:] for column in content.columns)
     return table(list(head), (map(_words, line.cells) for line in content.lines))
 
@@ -128,7 +130,8 @@ def _words(cell: Cell) -> str:
     if cell.exact or cell.text == _NOTHING:
         return cell.exact or cell.note
     note = f" ({cell.note})" if cell.note else ""
-    return "; ".join([cell.text + note, *cell.more])
+    rest = [f"{len(cell.more) - _UNFOLDED} more"] if len(cell.more) > _UNFOLDED else []
+    return "; ".join([cell.text + note, *cell.more[:_UNFOLDED], *rest])
 
 
 def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OF_PROCESS = ("prepared", "overlap", "teardown")
 """Settings that change the beginning and the end of a process, not its warm inferences."""
+_SPINNING = ("spinning", "spin_duration_us", "spin_backoff_max")
 _BATCHES = (2, 4, 8, 16, 32)
 
 
@@ -76,6 +77,8 @@ def changes(known: Iterable[str], *, cores: int, images: bool, process: bool, ba
         change(prepacking=False),
         *(change(threads=count) for count in counts),
         change(spinning=False),
+        change(spin_duration_us=100),
+        change(spin_backoff_max=8),
         *([change(execution="parallel", inter_threads=min(2, cores))] if counts else []),
         *(change(batch=size) for size in _BATCHES if batches),
     ]
@@ -105,7 +108,8 @@ def extended(candidate: Candidate, *changes: Change) -> bool:
 def _fits(candidate: Candidate, one: Change) -> bool:
     values = {name: value for other in candidate for name, value in other.values}
     # nobody waits for work, and so nobody spins, if there is one thread; a prepared model is optimised already
-    idle = "spinning" in one.settings and values.get("threads", 1) == 1 and "inter_threads" not in values
+    alone = values.get("threads", 1) == 1 and "inter_threads" not in values
+    idle = one.settings & {*_SPINNING} and (alone or values.keys() & {*_SPINNING})
     useless = "optimization" in one.settings and "prepared" in values
     return not (one.settings & values.keys() or idle or useless)
 

@@ -12,6 +12,7 @@ from runoff import paths
 from runoff.analysis.validity import excluded
 from runoff.bench import Pipeline
 from runoff.measure.progress import Bar
+from runoff.measure.room import model_bytes, with_room_for
 from runoff.models.store import ModelStore
 from runoff.plan.baselines import control_name
 from runoff.plan.own_suite import OwnOptions, is_model, own_suite
@@ -109,6 +110,11 @@ class _Tuning(Pipeline):
         space = [one for one in space if one != _PREPARED or prepared]
         if not space or not (can and can.computes):
             raise RunoffError(f"{default.target} has no settings to tune", "choose another: --target ort-rust")
+        if any(probe.name == self._objective.probe and probe.engine == "interleaved" for probe in plan.probes):
+            count = len(space) + 1
+            needed = count * model_bytes(plan.ready.models[default.model])
+            suite = with_room_for(context.suite, count, default.model, needed, self.say)
+            context = msgspec.structs.replace(context, suite=suite)
         with Bar([], context.sampling, self.console) as bar:
             probes = {probe.name: probe for probe in plan.probes}
             cases = (default, control, prepared)

@@ -70,16 +70,25 @@ def requested(group: AuditGroup, field: Literal["threads", "provider"]) -> Found
     differing, blind = {}, []
     for case in group.cases:
         wanted = getattr(case.settings, field)
+        allowed = {wanted, None, *([most_threads(group, case)] if field == "threads" else [])}
         got = {getattr(effective, field) for effective in group.effective[case.id]}
         if not got or None in got:
             blind.append(case.target)
-        if got - {wanted, None}:
+        if got - allowed:
             differing[case.target] = f"{case.target} requested {wanted}, got {', '.join(sorted(map(str, got)))}"
     if differing:
         return Found("differs", "; ".join(differing.values()), tuple(differing))
     if blind:
         return Found("unknown", f"{', '.join(sorted(blind))} did not report it")
     return Found("ok", f"{getattr(group.cases[0].settings, field)} in effect in all")
+
+
+def most_threads(group: AuditGroup, case: Case) -> int:
+    """Return the number of threads that a case may have: parallel execution adds ONNX Runtime's inter-op pool."""
+    settings = case.settings
+    if settings.execution != "parallel":
+        return settings.threads
+    return settings.threads + (settings.inter_threads or group.run.info.machine["cores_allowed"]) - 1
 
 
 def not_compared(blind: Iterable[str]) -> str:

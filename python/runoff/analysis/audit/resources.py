@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.analysis.audit.group import Found, requested, same
+from runoff.analysis.audit.group import Found, most_threads, requested, same
 
 if TYPE_CHECKING:
     from runoff.analysis.audit.group import AuditGroup
@@ -22,15 +22,15 @@ def threads(group: AuditGroup) -> Found:
     """
     outcome, detail, blamed = requested(group, "threads")
     counted = {
-        case.target: (case.settings.threads, max(counts))
+        case.target: (case.settings.threads, most_threads(group, case), max(counts))
         for case in group.cases
         if (counts := [live.busy_threads for live in group.turned(case) if live and live.busy_threads is not None])
     }
-    more = {name: f"{name} requested {most}, kept {busy} busy" for name, (most, busy) in counted.items() if busy > most}
+    more = {name: f"{name} requested {n}, kept {busy} busy" for name, (n, most, busy) in counted.items() if busy > most}
     if more:
         both = tuple(dict.fromkeys((*blamed, *more)))
         return Found("differs", "; ".join([detail] * (outcome == "differs") + [*more.values()]), both)
-    fewer = [f"{target} kept {busy} of {most} busy" for target, (most, busy) in counted.items() if busy < most]
+    fewer = [f"{target} kept {busy} of {n} busy" for target, (n, _, busy) in counted.items() if busy < n]
     if outcome == "ok" and fewer:
         return Found("unknown", "; ".join([detail, *fewer]))
     blind = ", ".join(case.target for case in group.cases if case.target not in counted)
