@@ -85,6 +85,16 @@ def test_in_mode_alone_each_has_a_separate_group(tmp_path: Path) -> None:
     assert {record.turned.group_size for record in run.records if record.turned} == {1}
 
 
+def test_with_several_threads_turns_are_longer(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, "bad-turn-ok", probes='"latency"', more=SUITE + "[settings]\nthreads = [1, 2]\n")
+    assert runoff("bench", suite, "--results", tmp_path / "results").code in (0, 1)
+    turned = {record.case: record.turned for record in only_run(tmp_path / "results").records if record.turned}
+    one, two = (
+        [interleaving.inferences for case, interleaving in turned.items() if f".t{count}." in case] for count in (1, 2)
+    )
+    assert max(one) < min(two)
+
+
 def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-lies", probes='"latency"', more=SUITE)
     command = ("bench", suite, "--results", tmp_path / "results", "--precision", "40%", "--time", "60s")

@@ -31,6 +31,8 @@ TURN_NS = 4_000_000
 THREADED_TURN_NS = 50_000_000
 """The same with several threads: those of a pool that wakes up after a pause often share a core, above all on a virtual
 machine, until the scheduler spreads them some milliseconds later."""
+LONGEST = 4
+"""Times its least duration that a turn may take in the slowest process."""
 MOST_INFERENCES = 64
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
@@ -151,9 +153,13 @@ class ProcessGroup:
         self.each(LiveProcess.check_outputs_time)
 
     def inferences(self, turn_ns: float, most: int) -> int:
-        """Return the inferences in a turn, at most `most`, that make the fastest process take `turn_ns`."""
-        fastest = min(median(process.inference_ns[-WINDOW * WINDOWS :]) for process in self.active.values())
-        return max(1, min(most, -int(-turn_ns // max(fastest, 1))))
+        """Return the inferences in a turn, at most `most`, that make the fastest process take `turn_ns`.
+
+        The slowest takes at most `LONGEST` times as long, unless that is less than one inference.
+        """
+        took = [median(process.inference_ns[-WINDOW * WINDOWS :]) for process in self.active.values()]
+        fastest, slowest = max(1, min(took)), max(1, *took)
+        return max(1, min(most, -int(-turn_ns // fastest), int(LONGEST * turn_ns // slowest)))
 
     def round(self, count: int) -> None:
         """Request `count` inferences from every process on the same inputs, in random order of the processes."""
