@@ -70,6 +70,7 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
+WEBNN = ["runoff", "webnn", "build", "ort-python", "export", "hyperfine"]
 
 
 def define(name: str, about: str) -> None:
@@ -106,6 +107,19 @@ def coreml(session: nox.Session) -> None:
         session.log("coreml needs macOS: the report lists its cases with that reason")
     else:
         install(session, "coreml")
+
+
+# created with its pins, as its Python is another one
+@nox.session(venv_backend="none")
+def webnn(session: nox.Session) -> None:
+    """Create the environment of the targets webnn-compute and webnn-ort, with Python 3.12 (10 s, 200 MB)."""
+    install(session, "webnn", str(ENVIRONMENTS / "webnn"))
+
+
+@nox.session(name="bench-webnn", requires=WEBNN, venv_backend="none")
+def bench_webnn(session: nox.Session) -> None:
+    """Measure the suite webnn and write its report: nox -s bench-webnn [-- options of runoff bench]."""
+    run_runoff(session, program("runoff", "runoff"), "bench", "webnn")
 
 
 @nox.session
@@ -259,9 +273,9 @@ def lock(session: nox.Session) -> None:
             session.run("uv", *install, env=env, external=True)
 
 
-def install(session: nox.Session, name: str) -> None:
-    """Sync the environment of the session with its pins, unless it is up to date."""
-    command = (sys.executable, "-P", "-m", "runoff.environments", name, session.virtualenv.location)
+def install(session: nox.Session, name: str, folder: str = "") -> None:
+    """Sync the environment of the session, or in `folder`, with its pins, unless it is up to date."""
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder or session.virtualenv.location)
     env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
     session.run(*command, env=env, external=True, log=False)
 

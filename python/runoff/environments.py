@@ -46,6 +46,8 @@ class Environment(NamedTuple):
     """Size on disk, measured on x86-64 Linux."""
     automatic: bool = True
     """Whether it is made when it is first needed, else only by name."""
+    python: str | None = None
+    """The version of Python that its package has wheels for; None if that of runoff will do."""
 
 
 ENVIRONMENTS = {
@@ -54,6 +56,7 @@ ENVIRONMENTS = {
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
+    "webnn": Environment("pywebnn", 200, python="3.12"),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),
 }
@@ -127,7 +130,7 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
     # until all is installed, the environment is that of no pins
     stamp = folder / ".installed"
     stamp.unlink(missing_ok=True)
-    if not paths.in_checkout():
+    if not paths.in_checkout() or _own_python(name):
         shutil.rmtree(folder, ignore_errors=True)
     for command in _commands(name, folder):
         _uv(name, folder, command, lock)
@@ -135,10 +138,10 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
 
 
 def _commands(name: str, folder: Path) -> Iterator[list[str]]:
-    """Yield the uv commands that make an environment; nox has created the empty one already."""
-    pins, index, in_checkout = _pins(name), _torch_index(name), paths.in_checkout()
-    if not in_checkout:
-        yield ["venv", "--python", sys.executable, str(folder)]
+    """Yield the uv commands that make an environment; nox has created the empty one already, with its own Python."""
+    pins, index, in_checkout, own = _pins(name), _torch_index(name), paths.in_checkout(), _own_python(name)
+    if own or not in_checkout:
+        yield ["venv", "--python", own or sys.executable, str(folder)]
     if index:
         # hashes differ in a separate index, so none are required
         torch = re.findall(r"^(?:torch|torchvision)==[^ ;\\]+", pins.read_text(encoding="utf-8"), re.MULTILINE)
@@ -163,6 +166,12 @@ def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
     links = variables.get("UV_FIND_LINKS")
     if links and Path(links).is_dir():
         variables["UV_FIND_LINKS"] = str(Path(links).absolute())
+    own = _own_python(name)
+    if own:
+        # pyenv's shims fail for versions that are not the active one
+        pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+        found = map(str, pyenv.glob(f"versions/{own}*/bin"))
+        variables["PATH"] = os.pathsep.join([*found, variables.get("PATH", os.defpath)])
     # by option: VIRTUAL_ENV gives way to the user's UV_PYTHON
     where = ["--python", str(folder)] if arguments[0] == "pip" else []
     ended = subprocess.run(
@@ -177,9 +186,11 @@ def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
         check=False,
     )
     if ended.returncode:
+        check = "network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
+        hint = f"install Python {own}" if own and arguments[0] == "venv" else f"check {check}"
         raise RunoffError(
             f"cannot install {name}: {_summary(ended.stderr)}",
-            f"check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS), then run: {setup_command(name)}",
+            f"{hint}, then run: {setup_command(name)}",
             ExitCode.NOTHING_RUNS_HERE,
         )
 
@@ -230,6 +241,12 @@ def _torch_index(name: str) -> str | None:
 def _environment(name: str) -> Environment | None:
     """Return the entry of `ENVIRONMENTS`; None for those that only nox makes."""
     return _GPU_BUILD if _pins(name).stem == "ort-cuda" else ENVIRONMENTS.get(name)
+
+
+def _own_python(name: str) -> str | None:
+    """Return the version of Python that an environment needs, if runoff's will not do."""
+    environment = ENVIRONMENTS.get(name)
+    return environment.python if environment else None
 
 
 def _pins(name: str) -> Path:

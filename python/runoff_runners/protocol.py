@@ -37,7 +37,7 @@ ONNX_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-static")
 PREPARED = "ort"
 COMPILED = "mlmodelc"
 """Formats of files prepared on the machine that runs them, by ONNX Runtime and Core ML."""
-_UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos", "type-unsupported")
+_UNSUPPORTED = ("provider-unavailable", "runtime-missing", "needs-macos", "type-unsupported", "model-unsupported")
 
 
 class RunnerError(Exception):

@@ -83,12 +83,12 @@ def perform(request: Request, phases: Marks) -> Fields:
     phases.end("imports")
     # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
-    session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
+    session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else Session(request)
     phases.end("load")
     return measure(request, session, images, phases, prefetch)
 
 
-class _Session:
+class Session:
     """A model in ONNX Runtime."""
 
     DTYPES: AbstractSet[str] = DTYPES
@@ -151,7 +151,7 @@ class _Session:
         }
 
 
-class _DeviceSession(_Session):
+class _DeviceSession(Session):
     """A model whose inputs and outputs stay in the memory of an NVIDIA GPU."""
 
     # strings have no fixed size, and buffers are made by NumPy's dtypes

@@ -17,6 +17,7 @@ from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.webnn import webnn_compute, webnn_ort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,14 +61,17 @@ RUNNERS = (
     Runner("ort-python", ort_python, "onnx"),
     Runner("ort-rust", ort_rust, "onnx"),
     Runner("ort-pyo3", ort_pyo3, "onnx"),
+    Runner("webnn-compute", webnn_compute, "onnx"),
+    Runner("webnn-ort", webnn_ort, "onnx"),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
-PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
-"""One runner per program: torch-export is torch's with a different format, and slow to start."""
+PROGRAMS = tuple(runner for runner in RUNNERS if runner.name not in ("torch-export", "webnn-ort"))
+"""One runner per program: torch-export is torch's with a different format, and slow to start; webnn-ort converts as
+webnn-compute does, and computes as ort-python does."""
 IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust"))
 """Two implementations read requests and items: the Python programs share a module, the Rust programs a crate."""
-ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust"))
-"""Three implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute"))
+"""Four implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -30,7 +30,8 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-ON_GPU = [runner for runner in PROGRAMS if runner.computes]
+# pywebnn has no backend for a GPU
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and runner.name != "webnn-compute"]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:

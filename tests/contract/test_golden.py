@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runoff.records.protocol import WrittenTensor
 
-PHASES = ("start", "imports", "runtime", "environment", "load", "preprocess", "inference", "warm", "output")
+PHASES = ("start", "imports", "runtime", "environment", "convert", "load", "preprocess", "inference", "warm", "output")
 
 
 class Answer(msgspec.Struct, frozen=True):

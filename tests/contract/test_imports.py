@@ -30,6 +30,8 @@ FOREIGN = {
     "torch": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
     "torch-export": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
     "ort-python": {"torch", "onnx", "runoff", "msgspec", "argparse", "dataclasses", "pathlib"},
+    "webnn-compute": {"torch", "runoff", "msgspec"},
+    "webnn-ort": {"torch", "runoff", "msgspec"},
     "ort-pyo3": {"PIL", "torch", "onnxruntime", "onnx", "runoff", "msgspec", "argparse", "dataclasses"},
 }
 

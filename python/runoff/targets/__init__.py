@@ -16,6 +16,7 @@ from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.webnn import webnn_compute, webnn_ort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,8 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "ort-pyo3": ort_pyo3,
     "capi-rust": capi_rust,
     "coreml": coreml,
+    "webnn-compute": webnn_compute,
+    "webnn-ort": webnn_ort,
     "null-python": null_python,
     "null-rust": null_rust,
 }

@@ -1,0 +1,146 @@
+"""An ONNX model as graphs of pywebnn: one for each set of input shapes, as WebNN's shapes are static."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from runoff_runners.model import DTYPES as TENSORS
+from runoff_runners.protocol import RunnerError, one_line
+from runoff_runners.webnn_operators import DTYPES, Node, convert
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runoff_runners.interfaces import Array, Request, TensorSpec
+
+    Value = Any  # a constant, an Array, or a webnn.MLOperand
+    Shapes = tuple[tuple[int, ...], ...]
+
+
+def input_shapes(request: Request) -> set[Shapes]:
+    """Return the shapes of the inputs, in the model's order, in every batch of the request."""
+    batch, count = request["settings"]["batch"], len(request["inputs"])
+    rest = count % batch if request["measure"]["kind"] == "accuracy" else 0
+    sizes = [*([batch] if count >= batch or not rest else []), *([rest] if rest else [])]
+    if request["workload"] == "classify":
+        crop = request["preprocess"]["crop"]
+        return {((size, 3, crop, crop),) for size in sizes}
+    names = [spec["name"] for spec in request["model"]["inputs"]]
+    items = [[item["tensors"][name]["shape"] for name in names] for item in request["inputs"]]
+    if batch == 1:
+        return {tuple(map(tuple, shapes)) for shapes in items}
+    # the items of a batch are joined along their first dimension, and have the same shapes
+    return {tuple((size, *shape[1:]) for shape in items[0]) for size in sizes}
+
+
+class Model:
+    """A model file, read.
+
+    Parameters
+    ----------
+    path
+        The ONNX file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._model = onnx.load(path)
+        graph = self._model.graph
+        self._opset = next((one.version for one in self._model.opset_import if one.domain in {"", "ai.onnx"}), 1)
+        self._constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        self.inputs = [_spec(value) for value in graph.input if value.name not in self._constants]
+        self.outputs = [_spec(value) for value in graph.output]
+
+    def build(self, builder: Any, shapes: dict[str, tuple[int, ...]], outputs: list[str]) -> Any:  # noqa: ANN401 (pywebnn's)
+        """Return the graph for inputs of these `shapes`, with the `outputs`.
+
+        Raises
+        ------
+        RunnerError
+            ``model-unsupported``, with the operator and the node.
+        """
+        dtypes = {spec["name"]: spec["dtype"] for spec in self.inputs}
+        inputs = {name: builder.input(name, [*shape], dtypes[name]) for name, shape in shapes.items()}
+        values: dict[str, Value] = {**self._constants, **inputs}
+        operands: dict[int, Value] = {}
+
+        def as_operand(value: Value) -> Value:
+            if not isinstance(value, np.ndarray):
+                return value
+            if id(value) not in operands:
+                operands[id(value)] = builder.constant(_in_webnn(value))
+            return operands[id(value)]
+
+        for proto in self._model.graph.node:
+            given = [values[name] if name else None for name in proto.input]
+            node = Node(proto, builder, given, as_operand, self._opset)
+            made = self._fold(proto, node) if _is_constant(proto, given) else _converted(proto, node)
+            values |= {name: value for name, value in zip(proto.output, made, strict=False) if name}
+        named: dict[str, Value] = {}
+        for name in outputs:
+            operand = as_operand(values[name])
+            # an output needs an operation, and each one its own
+            plain = isinstance(values[name], np.ndarray) or any(
+                operand is one for one in (*inputs.values(), *named.values())
+            )
+            named[name] = builder.identity(operand) if plain else operand
+        return builder.build(named)
+
+    def _fold(self, proto: Any, node: Node) -> list[Array]:  # noqa: ANN401 (onnx has no types here)
+        """Return the outputs of a node whose inputs are constants, computed by ONNX's own implementation."""
+        if proto.op_type == "Constant" and proto.attribute[0].name == "value":
+            return [numpy_helper.to_array(proto.attribute[0].t)]
+        from onnx.reference import ReferenceEvaluator
+
+        names = [[onnx.ValueInfoProto(name=name) for name in some if name] for some in (proto.input, proto.output)]
+        graph = helper.make_graph([proto], "constants", *names)
+        opsets = {one.domain: one.version for one in self._model.opset_import}
+        feed = {name: value for name, value in zip(proto.input, node.inputs, strict=True) if name}
+        try:
+            found: list[Array] = ReferenceEvaluator(graph, opsets).run(None, feed)
+        except Exception as error:  # noqa: BLE001 (whatever the implementation raises)
+            node.refuse(one_line(error))
+        return [np.asarray(one) for one in found]
+
+
+def _is_constant(proto: Any, given: list[Value]) -> bool:  # noqa: ANN401 (onnx has no types here)
+    arrays = all(value is None or isinstance(value, np.ndarray) for value in given)
+    # a shared weight passes through Identity: it needs no implementation
+    return proto.op_type == "Constant" or (arrays and bool(given) and proto.op_type != "Identity")
+
+
+def _converted(proto: Any, node: Node) -> list[Value]:  # noqa: ANN401 (as above)
+    if proto.domain not in {"", "ai.onnx"}:
+        node.refuse(f"it is of the domain {proto.domain}")
+    try:
+        return convert(node)
+    except RunnerError:
+        raise
+    except Exception as error:  # noqa: BLE001 (pywebnn has no exceptions of its own)
+        node.refuse(one_line(error))
+
+
+def _in_webnn(value: Array) -> Array:
+    """Return a constant in a dtype of WebNN.
+
+    Raises
+    ------
+    RunnerError
+        ``model-unsupported``.
+    """
+    value = value.astype(np.uint8) if value.dtype == np.bool_ else value
+    if value.dtype.name not in DTYPES:
+        raise RunnerError("model-unsupported", f"WebNN has no constants of the dtype {value.dtype}", "use fp32 weights")
+    return np.ascontiguousarray(value)
+
+
+def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 (onnx has no types here)
+    """Return an input or output as the protocol describes it; the dtype of what is not a tensor is its kind."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        return {"name": value.name, "dtype": str(value.type.WhichOneof("value")), "shape": []}
+    tensor = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
+    return {"name": value.name, "dtype": dtype if dtype in TENSORS else f"tensor({dtype})", "shape": shape}
