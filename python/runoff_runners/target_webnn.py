@@ -69,33 +69,39 @@ class Graphs:
         if not model.outputs:
             raise unreadable(request, "it is not an ONNX model")
         check_inputs(model.inputs, request, DTYPES)
-        self.outputs = output_names(request, model.outputs, DTYPES | {"bool"})
-        self.dtypes = {spec["name"]: spec["dtype"] for spec in model.outputs}
+        outputs = output_names(request, model.outputs, DTYPES | {"bool"})
+        dtypes = {spec["name"]: spec["dtype"] for spec in model.outputs}
+        self._outputs = {name: dtypes[name] for name in outputs}
         self.context = create_context()
         self.by_shapes: dict[Shapes, Any] = {}
         names = [spec["name"] for spec in request["model"]["inputs"]]
         for shapes in input_shapes(request):
             builder = self.context.create_graph_builder()
-            self.by_shapes[shapes] = model.build(builder, dict(zip(names, shapes, strict=True)), self.outputs)
+            self.by_shapes[shapes] = model.build(builder, dict(zip(names, shapes, strict=True)), outputs)
+
+    def as_declared(self, found: Feed) -> Feed:
+        """Return the outputs in the order and with the dtypes of the ONNX model.
+
+        `compute` returns float64 whatever the dtype, and WebNN has no bool.
+        """
+        return {name: found[name].astype(dtype, copy=False) for name, dtype in self._outputs.items()}
 
 
 class Session:
     """Graphs that pywebnn computes itself."""
 
     def __init__(self, graphs: Graphs) -> None:
+        self._graphs = graphs
         self._compute = graphs.context.compute
-        self._graphs = graphs.by_shapes
-        self._outputs = {name: graphs.dtypes[name] for name in graphs.outputs}
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
-        graph = self._graphs[tuple(array.shape for array in feed.values())]
+        graph = self._graphs.by_shapes[tuple(array.shape for array in feed.values())]
         try:
             found = self._compute(graph, feed)
         except Exception as error:  # pywebnn has no exceptions of its own
             raise RunnerError("runtime-failed", one_line(error)) from error
-        # every output arrives in float64
-        return {name: found[name].astype(dtype) for name, dtype in self._outputs.items()}
+        return self._graphs.as_declared(found)
 
     def effective(self) -> Fields:
         """Return the settings in effect; the threads of a session that ends with `compute` cannot be counted."""

@@ -43,6 +43,7 @@ class _Session:
     """Converted graphs, each in a session of ONNX Runtime."""
 
     def __init__(self, request: Request, graphs: Graphs) -> None:
+        self._graphs = graphs
         self._sessions = {}
         batched = request["workload"] == "classify" or request["settings"]["batch"] > 1
         for shapes, graph in graphs.by_shapes.items():
@@ -59,7 +60,8 @@ class _Session:
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
-        return self._sessions[tuple(array.shape for array in feed.values())].run(feed)
+        session = self._sessions[tuple(array.shape for array in feed.values())]
+        return self._graphs.as_declared(session.run(feed))
 
     def effective(self) -> Fields:
         """Return the settings in effect, as ONNX Runtime reports them."""

@@ -239,14 +239,18 @@ def _flatten(node: Node) -> Converted:
 
 
 def _gather(node: Node) -> Converted:
-    axis = node.attribute("axis", 0) % len(node.shape())
-    indices = node.inputs[1]
+    axis, indices = node.attribute("axis", 0) % len(node.shape()), node.inputs[1]
     if isinstance(indices, np.ndarray):
         # WebNN clamps negative indices
-        taken = node.builder.constant(np.where(indices < 0, indices + node.shape()[axis], indices).astype(np.int64))
-    else:
-        taken = node.operand(1)
-    return node.builder.gather(node.operand(0), taken, axis=axis)
+        indices = node.builder.constant(np.where(indices < 0, indices + node.shape()[axis], indices).astype(np.int64))
+    return _take(node, node.operand(0), indices, axis)
+
+
+def _take(node: Node, x: Operand, indices: Operand, axis: int) -> Operand:
+    """Return the `indices` of `x` along an axis."""
+    taken = node.builder.gather(x, indices, axis=axis)
+    # pywebnn 0.5 converts what follows a gather as if it had one dimension less
+    return node.builder.reshape(taken, taken.shape)
 
 
 def _gelu(node: Node) -> Converted:
@@ -328,15 +332,18 @@ def _reshape(node: Node) -> Converted:
 def _slice(node: Node) -> Converted:
     shape, starts, ends = node.shape(), node.numbers(1, "starts"), node.numbers(2, "ends")
     axes, steps = node.constant(3, "axes"), node.constant(4)
-    if steps is not None and (steps < 1).any():
-        node.refuse("it steps backwards")
     places = range(len(starts)) if axes is None else [int(axis) % len(shape) for axis in axes]
-    first, sizes, strides = [0] * len(shape), [*shape], [1] * len(shape)
+    made, first, sizes = node.operand(0), [0] * len(shape), [*shape]
     for number, place in enumerate(places):
         step = 1 if steps is None else int(steps[number])
-        begin, end, step = slice(starts[number], ends[number], step).indices(shape[place])
-        first[place], sizes[place], strides[place] = begin, max(end - begin, 0), step
-    return node.builder.slice(node.operand(0), first, sizes, strides)
+        taken = range(shape[place])[starts[number] : ends[number] : step]
+        if step == 1:
+            first[place], sizes[place] = taken.start, len(taken)
+        else:
+            # not the strides of `slice`, which pywebnn 0.5 leaves out of the shape
+            made = _take(node, made, node.builder.constant(np.array(taken, np.int64)), place)
+            sizes[place] = len(taken)
+    return node.builder.slice(made, first, sizes)
 
 
 def _softmax(node: Node) -> Converted:

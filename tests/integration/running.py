@@ -21,8 +21,10 @@ RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
-# torch is slow to start, so it has a short run of its own, and stands for torch-export; coreml needs a Mac
-TARGETS = tuple(name for name in BUILT_IN if name not in ("torch", "torch-export", "coreml"))
+# torch is slow to start, so it has a short run of its own, and stands for torch-export; so has webnn-compute; coreml
+# needs a Mac
+ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort")
+TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -155,6 +155,21 @@ def test_without_network_the_error_names_the_index(monkeypatch: pytest.MonkeyPat
     assert error.code == ExitCode.NOTHING_RUNS_HERE
 
 
+@pytest.mark.usefixtures("installed")
+def test_an_environment_may_need_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for version, hint in (("3.99", "install Python 3.99, then run: runoff setup hyperfine"), (here, "")):
+        monkeypatch.setitem(ENVIRONMENTS, NAME, ENVIRONMENTS[NAME]._replace(python=version))
+        monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+        if hint:
+            error = failure()
+            assert error.hint == hint
+            assert "3.99" in error.message
+        else:
+            assert len(ensure()) == 1
+            assert (paths.environments() / NAME / "bin" / f"python{version}").exists()
+
+
 def test_other_content_than_pinned_is_refused(installed: Path) -> None:
     pins = (installed / "requirements" / f"{NAME}.txt").read_text()
     make_wheel(installed, "second")

@@ -63,6 +63,8 @@ def test_a_missing_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("torch", "torch"),
         ("torch-export", "torch"),
         ("ort-pyo3", "ort-pyo3"),
+        ("webnn-compute", "webnn"),
+        ("webnn-ort", "webnn"),
         ("ort-rust", "build"),
     ):
         missing = BUILT_IN[name]().missing
