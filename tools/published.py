@@ -1,7 +1,8 @@
-"""Put a run of the suite ``full`` beside published comparisons: each claim, their figure, ours, and whether it holds.
+"""Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown. A claim holds here if our interval says so, does
-not if it says the opposite, and cannot be told if the interval leaves it open or the machine has no such device.
+``python tools/published.py results/full-...`` prints Markdown, of the suite ``full`` or ``webnn``. A claim holds here if
+our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open or the machine
+has no such device. A run with rustnn also gets the figures of table D: the first, second and warm inference.
 """
 
 from __future__ import annotations
@@ -24,6 +25,22 @@ HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
 WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
 REGNET = "regnet_x_400mf.classify"
 QUANTISED = "efficientnet-lite0.tensor.ort-python."
+RUSTNN = "webnn-compute"
+TABLE_D = {
+    "layers_10x2": (
+        ("ONNX CPU", "72.0 ms", "24.8 ms", "24.8 ms"),
+        ("Core ML", "24.5 ms", "24.5 ms", "24.1 ms"),
+        ("Core ML, low power", "133.3 ms", "61.0 ms", "59.3 ms"),
+        ("Core ML, high performance", "23.8 ms", "23.9 ms", "23.9 ms"),
+    ),
+    "layers_50x4": (("backend not named", "63.77 ms", "19.95 ms", "19.00 ms"),),
+    "mobilenet_v2": (
+        ("ONNX CPU", "71.65 ms", "", "71.65 ms (expected)"),
+        ("ONNX GPU", "44.49 ms", "", "44.49 ms (expected)"),
+        ("Core ML", "11,093 ms", "", "50 to 100 ms (expected)"),
+    ),
+}
+"""Published first, second and warm inference of rustnn 0.2.0, by model and backend, on Apple silicon."""
 
 
 class Lines:
@@ -54,7 +71,8 @@ def times(line: dict[Any, Any]) -> str:
 def milliseconds(line: dict[Any, Any], items: int = 1) -> str:
     """Return a time, of one of `items`, with its interval."""
     middle, low, high = (line[name] / 1e6 / items for name in ("estimate", "low", "high"))
-    return f"{middle:.2f} ms ({low:.2f} to {high:.2f})"
+    digits = 2 if middle >= 1 else 4
+    return f"{middle:.{digits}f} ms ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
@@ -107,15 +125,20 @@ def quantised(lines: Lines, precision: str) -> Found:
 
 
 def first_run(lines: Lines, claim: str) -> Found:
-    """Return how the first run grows with the graph (D1), and how much ONNX Runtime warms up (D2, D3)."""
+    """Return how the first run grows with the graph (D1), and how much it warms up (D2, D3).
+
+    Of rustnn if the run has it, else of ONNX Runtime from Python.
+    """
+    targets = {case.target for case in lines.analysis.run.info.cases}
+    target = RUSTNN if RUSTNN in targets else "ort-python"
     if claim == "D1":
-        grown = [one for one in lines.analysis.growth if one.target == "ort-python" and one.metric == "first inference"]
+        grown = [one for one in lines.analysis.growth if one.target == target and one.metric == "first inference"]
         if not grown:
             return "not measured", OPEN
         slope = grown[0].per_operation
         says = f"{slope.value / 1e3:.2f} us an operation ({slope.low / 1e3:.2f} to {slope.high / 1e3:.2f})"
         return says, HOLDS if slope.low > 0 else NOT if slope.high < 0 else OPEN
-    case, name = "layers_10x2.tensor.ort-python.default.t1.b1", "first" if claim == "D2" else "second"
+    case, name = f"layers_10x2.tensor.{target}.default.t1.b1", "first" if claim == "D2" else "second"
     early, warm = (lines.value(case, ("latency", f"inference.{part}")) for part in (name, "warm"))
     if early is None or warm is None:
         return "not measured", OPEN
@@ -196,10 +219,25 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         yield (name, text, published, *read())
 
 
+def rustnn(lines: Lines) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of table D: the published ones of each model, then those of this run."""
+    for model, published in TABLE_D.items():
+        for backend, *figures in published:
+            yield model, f"published: {backend}", *figures
+        for case in lines.analysis.run.info.cases:
+            found = [lines.value(case.id, ("latency", f"inference.{part}")) for part in ("first", "second", "warm")]
+            if case.model == model and case.control_of is None and any(found):
+                yield model, case.target, *(milliseconds(line) if line else "not measured" for line in found)
+
+
 def main() -> None:
-    """Print the table for the run in the folder on the command line."""
+    """Print the tables for the run in the folder on the command line."""
     lines = Lines(analyse(read_run(Path(sys.argv[1]))))
-    sys.stdout.write(table(["claim", "", "published", "here", "verdict"], claims(lines)) + "\n")
+    rows = [*claims(lines)]
+    if any(case.target == RUSTNN for case in lines.analysis.run.info.cases):
+        rows = [row for row in rows if row[0].startswith("D")]
+        sys.stdout.write(table(["model", "target", "first inference", "second", "warm"], rustnn(lines)) + "\n\n")
+    sys.stdout.write(table(["claim", "", "published", "here", "verdict"], rows) + "\n")
 
 
 if __name__ == "__main__":

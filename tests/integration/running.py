@@ -23,7 +23,7 @@ MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
 # torch is slow to start, so it has a short run of its own, and stands for torch-export; so has webnn-compute; coreml
 # needs a Mac
-ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort")
+ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort", "webnn-rust")
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 

@@ -91,7 +91,7 @@ def test_the_variable_selects_the_gpu_build(
 def test_every_environment_has_its_pins(noxfile: ModuleType) -> None:
     """Check the table, and the sessions that install additional packages."""
     sessions = nox.registry.get()
-    installed = {*noxfile.PLAIN, "coreml", "webnn", "build", "wheel"}
+    installed = {*noxfile.PLAIN, "coreml", "webnn", "webnn-rust", "build", "wheel"}
     assert installed <= sessions.keys()
     assert [name for name in sorted(installed) if not paths.requirements(name).is_file()] == []
     assert {*environments._EDITABLE, *environments._WITH_EXTENSION, *noxfile.NEEDS} <= noxfile.PLAIN.keys()

@@ -65,6 +65,7 @@ def test_a_missing_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("ort-pyo3", "ort-pyo3"),
         ("webnn-compute", "webnn"),
         ("webnn-ort", "webnn"),
+        ("webnn-rust", "webnn-rust"),
         ("ort-rust", "build"),
     ):
         missing = BUILT_IN[name]().missing

@@ -16,7 +16,7 @@ from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
-from runoff.targets.webnn import webnn_compute, webnn_ort
+from runoff.targets.webnn import webnn_compute, webnn_ort, webnn_rust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +34,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "coreml": coreml,
     "webnn-compute": webnn_compute,
     "webnn-ort": webnn_ort,
+    "webnn-rust": webnn_rust,
     "null-python": null_python,
     "null-rust": null_rust,
 }

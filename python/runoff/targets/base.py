@@ -35,10 +35,10 @@ def runner_in(python: str, name: str, runner: str) -> Target:
     )
 
 
-def rust_target(name: str, binary: str, *, loads_onnxruntime: bool) -> Target:
-    """Return the target of a program built from ``rust/``."""
+def rust_target(name: str, binary: str, *, loads_onnxruntime: bool, command: str = "") -> Target:
+    """Return the target of a program built from ``rust/``; `command` is what builds one that no wheel has."""
     path = paths.binaries() / binary
-    command = "nox -s build" if paths.in_checkout() else "pip install runoff-programs runoff-capi"
+    command = command or ("nox -s build" if paths.in_checkout() else "pip install runoff-programs runoff-capi")
     reason = Reason("not-installed", f"program not found: {path}", f"run: {command}")
     target = Target(name=name, command=(str(path),), missing=None if path.exists() else reason)
     return with_onnxruntime(target) if loads_onnxruntime else target

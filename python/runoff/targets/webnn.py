@@ -1,10 +1,12 @@
-"""WebNN through rustnn's Python package pywebnn: its own ``compute``, and its graph in a session of ONNX Runtime."""
+"""WebNN through rustnn: the Python package pywebnn, its graph in a session of ONNX Runtime, and the crate."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runoff.targets.base import python_target
+import msgspec
+
+from runoff.targets.base import python_target, rust_target
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -18,3 +20,11 @@ def webnn_compute() -> Target:
 def webnn_ort() -> Target:
     """Return the target of the same graph, converted once and kept in one session of ONNX Runtime."""
     return python_target("webnn-ort", "webnn_ort_runner", environment="webnn", model_format="onnx")
+
+
+def webnn_rust() -> Target:
+    """Return the target of the program on the crate rustnn, which keeps a session for a graph."""
+    target = rust_target("webnn-rust", "runoff-webnn", loads_onnxruntime=True, command="nox -s webnn-rust")
+    # the name by which rustnn finds it
+    library = {"ORT_DYLIB_PATH": target.env[name] for name in ("RUNOFF_ORT_DYLIB",) if name in target.env}
+    return msgspec.structs.replace(target, env={**target.env, **library}, format="onnx")

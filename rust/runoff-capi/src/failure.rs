@@ -22,7 +22,7 @@ impl Failure {
         Self::new("bad-request", message, "see protocol/request.schema.json")
     }
 
-    /// `unsupported` if ONNX Runtime or the provider is unavailable on this machine, else `error`.
+    /// `unsupported` if the runtime does not have what was requested, on this machine or at all, else `error`.
     pub fn status(&self) -> &'static str {
         if self.exit_code() == 3 { "unsupported" } else { "error" }
     }
@@ -31,7 +31,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             "bad-request" => 2,
-            "runtime-missing" | "provider-unavailable" => 3,
+            "runtime-missing" | "provider-unavailable" | "type-unsupported" | "model-unsupported" => 3,
             _ => 1,
         }
     }
