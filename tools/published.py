@@ -1,8 +1,8 @@
 """Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown, of the suite ``full`` or ``webnn``. A claim holds here if
-our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open or the machine
-has no such device. A run with rustnn also gets the figures of table D: the first, second and warm inference.
+``python tools/published.py results/full-...`` prints Markdown, for the suite ``full`` or ``webnn``. A claim holds here
+if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open or the
+machine has no such device. A run with rustnn also gets the figures of table D: the first, second and warm inference.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
 
 
 def _commands(name: str, folder: Path) -> Iterator[list[str]]:
-    """Yield the uv commands that make an environment; nox has already created the empty one, unless it needs a Python."""
+    """Yield the uv commands that make an environment; nox has created the empty one, unless it needs a Python."""
     pins, index, in_checkout, own = _pins(name), _torch_index(name), paths.in_checkout(), _own_python(name)
     if own or not in_checkout:
         yield ["venv", "--python", own or sys.executable, str(folder)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from runners_under_test import RUNNERS, Runner, execute
@@ -49,7 +50,7 @@ RUST = Runner("webnn-rust", webnn_rust, "onnx")
 SIZED = "mobilenet_v2"
 
 
-def on_photos(folder: Path) -> tuple[Document, list[bytes]]:
+def on_photos(folder: Path) -> tuple[Document, list[str]]:
     """Return a request on the stored tensors of two photos, and the references."""
     if not (paths.models() / SIZED / "manifest.json").exists():
         skip_because(f"{SIZED} is not stored; run: runoff export {SIZED}")
@@ -57,8 +58,14 @@ def on_photos(folder: Path) -> tuple[Document, list[bytes]]:
     model = ModelStore(paths.models()).get(SIZED)
     file = {"name": SIZED, "path": str(model.folder / "model.onnx"), "format": "onnx", "sha256": "0" * 64}
     outer = [None, 3, 224, 224], [None, 1000]
-    inputs, outputs = ([{"name": name, "dtype": "float32", "shape": shape}] for name, shape in zip(("input", "logits"), outer, strict=True))
-    items = [{"input": {"path": str(model.inputs(place)["input"].path), "dtype": "float32", "shape": [1, 3, 224, 224]}} for place in (0, 1)]
+    inputs, outputs = (
+        [{"name": name, "dtype": "float32", "shape": shape}]
+        for name, shape in zip(("input", "logits"), outer, strict=True)
+    )
+    items = [
+        {"input": {"path": str(model.inputs(place)["input"].path), "dtype": "float32", "shape": [1, 3, 224, 224]}}
+        for place in (0, 1)
+    ]
     request = {
         "case": "rust",
         "workload": "tensor",
@@ -99,3 +106,10 @@ def test_the_program_on_the_crate_takes_turns(tmp_path: Path) -> None:
 @thorough
 def test_the_program_on_the_crate_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     execute(RUST, request_of(CASES["external-data"], tmp_path), tmp_path).assert_failed("model-unsupported", 3)
+
+
+@thorough
+def test_the_program_on_the_crate_without_the_library(tmp_path: Path) -> None:
+    request, _ = on_photos(tmp_path)
+    without = msgspec.structs.replace(webnn_rust(), env={"ORT_DYLIB_PATH": str(tmp_path / "none.so")})
+    execute(Runner("webnn-rust", lambda: without, "onnx"), request, tmp_path).assert_failed("runtime-missing", 3)

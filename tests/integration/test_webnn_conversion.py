@@ -73,7 +73,9 @@ def test_what_webnn_lacks_is_refused_with_the_operator_and_the_node(findings: di
 def test_a_bench_has_the_rows_and_the_reason_for_a_model_without_equivalent(tmp_path: Path) -> None:
     skip_because(str(webnn_compute().missing or ""))
     models = {
-        "fits": onnx_files.write(tmp_path / "fits.onnx", [("Relu", ["x"], ["y"])], {"x": (1, 4)}, {"y": (FLOAT, (1, 4))}),
+        "fits": onnx_files.write(
+            tmp_path / "fits.onnx", [("Relu", ["x"], ["y"])], {"x": (1, 4)}, {"y": (FLOAT, (1, 4))}
+        ),
         "strange": onnx_files.write(
             tmp_path / "strange.onnx", [("Trilu", ["x"], ["y"])], {"x": (4, 4)}, {"y": (FLOAT, (4, 4))}
         ),
@@ -85,8 +87,15 @@ def test_a_bench_has_the_rows_and_the_reason_for_a_model_without_equivalent(tmp_
     assert ended.code == 0, ended.err
     run = only_run(tmp_path / "results")
     found = {case: {record.status for record in records} for case, records in run.by_case().items()}
-    assert {case.split(".")[2] for case, statuses in found.items() if statuses == {"ok"}} >= {"webnn-compute", "webnn-ort"}
+    assert {case.split(".")[2] for case, statuses in found.items() if statuses == {"ok"}} >= {
+        "webnn-compute",
+        "webnn-ort",
+    }
     strange = [one for one in run.records if one.case.startswith("strange.tensor.webnn")]
-    assert {(one.status, one.reason.kind if one.reason else None) for one in strange} == {("unsupported", "model-unsupported")}
-    phases = next(one.result.phases for one in run.records if one.case.startswith("fits.tensor.webnn-compute") and one.result)
+    assert {(one.status, one.reason.kind if one.reason else None) for one in strange} == {
+        ("unsupported", "model-unsupported")
+    }
+    phases = next(
+        one.result.phases for one in run.records if one.case.startswith("fits.tensor.webnn-compute") and one.result
+    )
     assert [phase.name for phase in phases][:4] == ["start", "imports", "convert", "preprocess"]

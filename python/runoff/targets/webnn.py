@@ -25,6 +25,7 @@ def webnn_ort() -> Target:
 def webnn_rust() -> Target:
     """Return the target of the program on the crate rustnn, which keeps a session for a graph."""
     target = rust_target("webnn-rust", "runoff-webnn", loads_onnxruntime=True, command="nox -s webnn-rust")
+    library = target.env.get("RUNOFF_ORT_DYLIB")
     # the name by which rustnn finds it
-    library = {"ORT_DYLIB_PATH": target.env[name] for name in ("RUNOFF_ORT_DYLIB",) if name in target.env}
-    return msgspec.structs.replace(target, env={**target.env, **library}, format="onnx")
+    env = {**target.env, **({"ORT_DYLIB_PATH": library} if library else {})}
+    return msgspec.structs.replace(target, env=env, format="onnx")

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prost::Message;
+use rustnn::error::GraphBuilderError;
 use rustnn::mlcontext::{MLGraphBuilder, MLNamedOperands, MLOperand, MLOperandDescriptor};
 use rustnn::operator_enums::MLOperandDataType::Float32;
 use rustnn::operator_options::{MLClampOptions, MLConv2dOptions, MLDimension, MLGemmOptions};
@@ -86,7 +87,7 @@ struct Node<'a> {
     values: &'a mut HashMap<String, Value>,
 }
 
-type Made = rustnn::error::Result<MLOperand>;
+type Made = Result<MLOperand, GraphBuilderError>;
 
 impl Node<'_> {
     fn convert(&mut self) -> Result<Value, Failure> {

@@ -60,8 +60,7 @@ impl<'a> Loop<'a> {
     pub fn fields(&mut self) -> Result<Value, Failure> {
         self.keep()?;
         let ns = &self.inference_ns;
-        let timings =
-            json!({"first_ns": ns[0], "second_ns": ns.get(1), "warm_ns": ns.get(2..).unwrap_or_default()});
+        let timings = json!({"first_ns": ns[0], "second_ns": ns.get(1), "warm_ns": ns.get(2..).unwrap_or_default()});
         let outputs: Vec<&Value> = self.written.values().collect();
         Ok(json!({"samples": {"inference": timings}, "outputs": outputs}))
     }

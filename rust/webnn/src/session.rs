@@ -1,5 +1,7 @@
 //! A model in rustnn: its context, its compiled graph, and a tensor for each input and output.
 
+use std::path::Path;
+
 use rustnn::mlcontext::{
     MLContext, MLContextOptions, MLGraph, MLGraphBuilder, MLNamedTensors, MLPowerPreference, MLTensor,
     MLTensorDescriptor,
@@ -16,6 +18,12 @@ use crate::request::Tensor;
 ///
 /// `runtime-missing`.
 pub fn context() -> Result<MLContext<'static>, Failure> {
+    // without it, the crate `ort` panics
+    let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_default();
+    if !Path::new(&library).is_file() {
+        let message = format!("ORT_DYLIB_PATH: no such file: {:?}", library.display());
+        return Err(Failure::new("runtime-missing", message, "run: nox -s ort-python"));
+    }
     let options = MLContextOptions::new(MLPowerPreference::Default, false);
     MLContext::create(&options).map_err(|error| failure("runtime-missing", &error))
 }
