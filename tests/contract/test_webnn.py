@@ -43,6 +43,9 @@ def test_each_shape_of_an_item_has_a_graph(runner: Runner, tmp_path: Path) -> No
     outcome = execute(runner, request_of(case, tmp_path), tmp_path)
     assert outcome.exit_code == 0, outcome.stderr
     assert len({written.shape for written in outcome.result.outputs}) > 1
+    loaded = ["load"] if runner.name == "webnn-ort" else []
+    names = [phase.name for phase in outcome.result.phases]
+    assert names == ["start", "imports", "convert", *loaded, "preprocess", "inference", "warm", "output"]
     assert [path.name for path in (tmp_path / "out").glob("webnn-*")] == []
 
 
