@@ -72,7 +72,8 @@ def milliseconds(line: dict[Any, Any], items: int = 1) -> str:
     """Return a time, of one of `items`, with its interval."""
     middle, low, high = (line[name] / 1e6 / items for name in ("estimate", "low", "high"))
     digits = 2 if middle >= 1 else 4
-    return f"{middle:.{digits}f} ms ({low:.{digits}f} to {high:.{digits}f})"
+    bounds = "no interval" if isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+    return f"{middle:.{digits}f} ms ({bounds})"
 
 
 def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
