@@ -45,7 +45,7 @@ FULL = (
 )
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export")
+SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export", "web")
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
@@ -62,6 +62,7 @@ PLAIN = {
     RUNOFF_CUDA=1 requests the GPU build on any machine, RUNOFF_CUDA=0 the usual one.
     """,
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
+    "web": "Create the environment of the targets ort-web-* and ort-node-wasm: Node.js and npm packages (30 s, 450 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",

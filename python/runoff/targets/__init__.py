@@ -16,6 +16,7 @@ from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.web import WEB_TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "coreml": coreml,
     "null-python": null_python,
     "null-rust": null_rust,
+    **WEB_TARGETS,
 }
 
 

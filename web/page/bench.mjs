@@ -1,0 +1,246 @@
+/**
+ * One model in ONNX Runtime Web: the session, its iterations and their times. The page and Node use the same code; the
+ * host gives it ONNX Runtime, the files of the request and a decoder of images.
+ */
+
+import { RunnerError, oneLine } from "./failure.mjs";
+import { damaged, inspect, preprocess } from "./images.mjs";
+import { content, dtypeOf, join, readTensor } from "./tensors.mjs";
+
+/** An ONNX model of one Relu: its session makes the runtime fetch, compile and start everything. */
+const SMALLEST = "CAg6MwoMCgF4EgF5IgRSZWx1EgFyWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQDQ==";
+const LEVELS = { disable: "disabled", basic: "basic", extended: "extended", all: "all" };
+/** Name of the free dimension in the models that runoff exports. */
+const BATCH = "batch";
+
+export class Bench {
+  #ort;
+  #host;
+  #session;
+  #request;
+  #held = [];
+  #feed = {};
+  #outputs = {};
+  #batch;
+
+  /**
+   * @param {{ort: object, read: (name: string) => Promise<ArrayBuffer>,
+   *          decode: (bytes: Uint8Array, format: string) => Promise<object>}} host
+   */
+  constructor(host) {
+    this.#ort = host.ort;
+    this.#host = host;
+  }
+
+  /** Start the runtime with `threads` on `provider`. */
+  async start({ provider, threads }) {
+    const { env, InferenceSession } = this.#ort;
+    env.logLevel = "error";
+    env.wasm.numThreads = threads;
+    const model = Uint8Array.from(atob(SMALLEST), (letter) => letter.charCodeAt(0));
+    try {
+      const session = await InferenceSession.create(model, { executionProviders: [provider] });
+      await session.release();
+    } catch (error) {
+      throw unusable(provider, error);
+    }
+  }
+
+  /**
+   * Load the model; return its inputs and outputs, as far as the runtime names them.
+   *
+   * @param {object} request what the page needs of it
+   * @param {object} options `provider`, and `fixed`: whether the free dimension is fixed
+   */
+  async load(request, { provider, fixed }) {
+    this.#request = request;
+    const model = new Uint8Array(await this.#host.read("model"));
+    try {
+      this.#session = await this.#ort.InferenceSession.create(model, sessionOptions(request, provider, fixed));
+    } catch (error) {
+      throw loadFailure(request, provider, error);
+    }
+    return { inputs: specs(this.#session, "input"), outputs: specs(this.#session, "output") };
+  }
+
+  /** Fetch the outputs called `names`. */
+  fetch(names) {
+    this.#request.fetched = names;
+  }
+
+  /** Read all items, so that iterations do not (`tensor` only). */
+  async hold() {
+    this.#held = await Promise.all(this.#request.inputs.map((_, item) => this.#readItem(item)));
+  }
+
+  /** Prepare the first batch; return the time in nanoseconds. */
+  async prepare(items) {
+    const began = performance.now();
+    this.#feed = await this.#makeFeed(items);
+    return nanoseconds(began, performance.now());
+  }
+
+  /** Run the model on the prepared batch; return the time in nanoseconds. */
+  async infer() {
+    const began = performance.now();
+    try {
+      this.#outputs = await this.#session.run(this.#feed, this.#request.fetched);
+    } catch (error) {
+      throw new RunnerError("runtime-failed", oneLine(error.message ?? error));
+    }
+    return nanoseconds(began, performance.now());
+  }
+
+  /** Run an iteration on each of `batches`; return the times by part. */
+  async iterate(batches) {
+    const took = { inference: [], preprocess: [] };
+    for (const items of batches) {
+      took.preprocess.push(await this.prepare(items));
+      took.inference.push(await this.infer());
+    }
+    return took;
+  }
+
+  /** Iterate from item `first` on until there are `samples` and `ns` nanoseconds have passed. */
+  async repeat(first, samples, ns) {
+    const took = { inference: [], preprocess: [] };
+    const { batch } = this.#request.settings;
+    const until = performance.now() + ns / 1e6;
+    for (let begin = first; took.inference.length < samples || performance.now() < until; begin += batch) {
+      const one = await this.iterate([batchOf(this.#request, begin)]);
+      took.preprocess.push(...one.preprocess);
+      took.inference.push(...one.inference);
+    }
+    return took;
+  }
+
+  /** Return the outputs of the latest iteration. */
+  outputs() {
+    return written(this.#request.fetched.map((name) => [name, this.#outputs[name]]));
+  }
+
+  /** Return the inputs of the latest iteration. */
+  inputs() {
+    return written(Object.entries(this.#feed));
+  }
+
+  /** Return what is in effect. */
+  facts() {
+    const half = new Float32Array([2 ** -126]);
+    half[0] *= 0.5;
+    return {
+      version: this.#ort.env.versions.web,
+      threads: this.#ort.env.wasm.numThreads,
+      denormals: half[0] ? "kept" : "flushed",
+      resolution: resolution(),
+    };
+  }
+
+  async #makeFeed(items) {
+    const { inputs } = this.#request.model;
+    if (this.#request.workload === "classify") return { [inputs[0].name]: await this.#images(items) };
+    const feeds = await Promise.all(items.map((item) => this.#held[item] ?? this.#readItem(item)));
+    if (feeds.length === 1) return feeds[0];
+    return Object.fromEntries(inputs.map(({ name }) => [name, join(this.#ort, feeds.map((feed) => feed[name]))]));
+  }
+
+  async #readItem(item) {
+    const files = this.#request.inputs[item].tensors;
+    const reads = this.#request.model.inputs.map(async ({ name }, place) => {
+      const bytes = await this.#host.read(`tensor/${item}/${place}`);
+      return [name, readTensor(this.#ort, files[name], bytes, `inputs[${item}].tensors.${name}`)];
+    });
+    return Object.fromEntries(await Promise.all(reads));
+  }
+
+  async #images(items) {
+    const spec = this.#request.preprocess;
+    const side = 3 * spec.crop * spec.crop;
+    // every inference gets the same memory, as in the other runners
+    if (this.#batch?.length !== items.length * side) this.#batch = new Float32Array(items.length * side);
+    for (const [row, item] of items.entries()) {
+      const { image: path } = this.#request.inputs[item];
+      const bytes = new Uint8Array(await this.#host.read(`image/${item}`));
+      const { format } = inspect(bytes, path);
+      let decoded;
+      try {
+        decoded = await this.#host.decode(bytes, format);
+      } catch {
+        throw damaged(path, format);
+      }
+      preprocess(decoded, spec, this.#batch.subarray(row * side, (row + 1) * side));
+    }
+    return new this.#ort.Tensor("float32", this.#batch, [items.length, 3, spec.crop, spec.crop]);
+  }
+}
+
+/** Return the items of a batch that starts with `first` and wraps around. */
+export function batchOf(request, first) {
+  const count = request.inputs.length;
+  return Array.from({ length: request.settings.batch }, (_, offset) => (first + offset) % count);
+}
+
+function sessionOptions({ settings }, provider, fixed) {
+  const entries = provider === "wasm" ? {} : { disable_cpu_ep_fallback: "1" };
+  if (settings.prepacking !== null) entries.disable_prepacking = settings.prepacking ? "0" : "1";
+  const options = { executionProviders: [provider], extra: { session: entries } };
+  if (settings.optimization !== null) options.graphOptimizationLevel = LEVELS[settings.optimization];
+  if (settings.arena !== null) options.enableCpuMemArena = settings.arena;
+  if (fixed) options.freeDimensionOverrides = { [BATCH]: settings.batch };
+  return options;
+}
+
+/** Return the inputs or outputs (`what`) in the protocol's form; dtype null if the runtime does not name it (WebGL). */
+function specs(session, what) {
+  const names = session[`${what}Names`];
+  let known = [];
+  try {
+    known = session[`${what}Metadata`] ?? [];
+  } catch {
+    // the WebGL backend has none
+  }
+  return names.map((name, place) => {
+    const { type = null, shape = [], isTensor = true } = known[place] ?? {};
+    const sides = shape.map((side) => (typeof side === "number" && side >= 0 ? side : null));
+    return { name, dtype: isTensor ? dtypeOf(type) : "not a tensor", shape: sides };
+  });
+}
+
+function unusable(provider, error) {
+  const message = `settings.provider: '${provider}' cannot be used: ${oneLine(error.message ?? error)}`;
+  return new RunnerError("provider-unavailable", message, "use the target ort-web-wasm");
+}
+
+function loadFailure(request, provider, error) {
+  const text = oneLine(error.message ?? error);
+  if (text.includes("fallback to CPU EP has been explicitly disabled")) {
+    const message = `settings.provider: '${provider}' does not take every operation of this model, and CPU fallback is off`;
+    return new RunnerError("provider-unavailable", message, "use the target ort-web-wasm");
+  }
+  const message = `model.path: ${request.model.path} cannot be loaded: ${text}`;
+  return new RunnerError("model-unreadable", message, "export or add the model again (runoff list models)");
+}
+
+function written(tensors) {
+  return tensors.map(([name, tensor]) => ({
+    name,
+    dtype: dtypeOf(tensor.type),
+    shape: [...tensor.dims],
+    data: content(tensor),
+  }));
+}
+
+function nanoseconds(began, ended) {
+  return Math.round((ended - began) * 1e6);
+}
+
+/** Return the smallest step of the clock in nanoseconds. */
+function resolution() {
+  const steps = [];
+  for (let before = performance.now(); steps.length < 20; ) {
+    const now = performance.now();
+    if (now > before) steps.push(now - before);
+    before = now;
+  }
+  return Math.round(Math.min(...steps) * 1e6);
+}

@@ -1,0 +1,155 @@
+/** Image files to a tensor: the header, and the resizing of Pillow. Decoding belongs to the browser, or to sharp in Node. */
+
+import { RunnerError } from "./failure.mjs";
+
+const MAX_PIXELS = 178_956_970;
+/** Fixed-point digits of Pillow's coefficients. */
+const BITS = 22;
+
+const CUBIC = -0.5;
+const FILTERS = {
+  bilinear: { support: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
+  bicubic: { support: 2, at: cubic },
+};
+
+function cubic(signed) {
+  const x = Math.abs(signed);
+  if (x < 1) return ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * CUBIC : 0;
+}
+
+/**
+ * Return the format and size of an image file.
+ *
+ * @param {Uint8Array} bytes content of the file
+ * @param {string} path its name in messages
+ * @returns {{format: string, width: number, height: number}}
+ */
+export function inspect(bytes, path) {
+  const format = formatOf(bytes);
+  if (!format) throw unreadable(`image ${path}: not a JPEG, PNG or WebP file, which this runner reads`);
+  const [width, height] = SIZES[format](bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  if (width * height > MAX_PIXELS) {
+    const message = `image ${path}: ${width} x ${height} is more than ${MAX_PIXELS} pixels`;
+    throw new RunnerError("image-too-large", message, "scale it down first");
+  }
+  return { format, width, height };
+}
+
+/** Return the failure for a file that its decoder refuses. */
+export function damaged(path, format) {
+  return unreadable(`image ${path}: damaged, truncated or unsupported ${format} file`);
+}
+
+/**
+ * Resize, crop and normalise an image as Pillow does, into `tensor`.
+ *
+ * @param {{data: Uint8Array, width: number, height: number, channels: number}} image
+ * @param {{resize: number, crop: number, interpolation: string, mean: number[], std: number[]}} spec
+ * @param {Float32Array} tensor [3, crop, crop], written
+ */
+export function preprocess(image, spec, tensor) {
+  const { resize, crop, interpolation } = spec;
+  const shorter = Math.min(image.width, image.height);
+  const [across, down] = [image.width, image.height].map((side) => {
+    const scaled = Math.floor((resize * side) / shorter);
+    const begin = (Math.floor((scaled - crop) / 2) * side) / scaled;
+    return weights(side, begin, Math.min(begin + (crop * side) / scaled, side), crop, FILTERS[interpolation]);
+  });
+  const rows = resizeAcross(image, across, down.first, down.last);
+  resizeDown(rows, down, crop, (place, channel, value) => {
+    const centred = Math.fround(value - Math.fround(spec.mean[channel]));
+    tensor[channel * crop * crop + place] = centred / Math.fround(spec.std[channel]);
+  });
+}
+
+/** Return, for each of `size` output pixels, the input pixels from `begin` to `end` that it is made of (Pillow's precompute_coeffs). */
+function weights(side, begin, end, size, filter) {
+  const scale = (end - begin) / size;
+  const stretch = Math.max(scale, 1);
+  const support = filter.support * stretch;
+  const pixels = Array.from({ length: size }, (_, place) => {
+    const centre = begin + (place + 0.5) * scale;
+    const from = Math.max(Math.trunc(centre - support + 0.5), 0);
+    const to = Math.min(Math.trunc(centre + support + 0.5), side);
+    const shares = Float64Array.from({ length: to - from }, (_, tap) => filter.at((from + tap - centre + 0.5) / stretch));
+    const total = shares.reduce((sum, share) => sum + share, 0);
+    const fixed = Int32Array.from(shares, (share) => {
+      const scaled = (share / total) * (1 << BITS);
+      return scaled < 0 ? Math.trunc(scaled - 0.5) : Math.trunc(scaled + 0.5);
+    });
+    return { from, fixed };
+  });
+  const last = pixels.at(-1);
+  return { pixels, first: pixels[0].from, last: last.from + last.fixed.length };
+}
+
+/** Resize the rows from `first` to `last`; return them as RGB with `first`. */
+function resizeAcross({ data, width, channels }, { pixels }, first, last) {
+  const size = pixels.length;
+  const made = new Uint8Array((last - first) * size * 3);
+  let target = 0;
+  for (let row = first; row < last; row += 1) {
+    for (const { from, fixed } of pixels) {
+      let [red, green, blue] = [1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1)];
+      let source = (row * width + from) * channels;
+      for (let tap = 0; tap < fixed.length; tap += 1, source += channels) {
+        red += data[source] * fixed[tap];
+        green += data[source + 1] * fixed[tap];
+        blue += data[source + 2] * fixed[tap];
+      }
+      made[target] = clip(red);
+      made[target + 1] = clip(green);
+      made[target + 2] = clip(blue);
+      target += 3;
+    }
+  }
+  return { data: made, first };
+}
+
+function resizeDown({ data, first }, { pixels }, size, write) {
+  pixels.forEach(({ from, fixed }, row) => {
+    for (let column = 0; column < size; column += 1) {
+      for (let channel = 0; channel < 3; channel += 1) {
+        let sum = 1 << (BITS - 1);
+        let source = ((from - first) * size + column) * 3 + channel;
+        for (let tap = 0; tap < fixed.length; tap += 1, source += size * 3) sum += data[source] * fixed[tap];
+        write(row * size + column, channel, clip(sum));
+      }
+    }
+  });
+}
+
+function clip(sum) {
+  const value = sum >> BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+function formatOf(bytes) {
+  const text = String.fromCharCode(...bytes.subarray(0, 12));
+  if (text.startsWith("\xff\xd8\xff")) return "JPEG";
+  if (text.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
+  return text.startsWith("RIFF") && text.endsWith("WEBP") ? "WebP" : null;
+}
+
+/** Width and height in the header, 0 if it has none. */
+const SIZES = {
+  PNG: (bytes, view) => (bytes.length < 24 ? [0, 0] : [view.getUint32(16), view.getUint32(20)]),
+  // a canvas of WebP has at most 16384 pixels a side: the decoder checks
+  WebP: () => [0, 0],
+  JPEG: (bytes, view) => {
+    let place = 2;
+    while (place + 9 < bytes.length) {
+      const marker = bytes[place + 1];
+      if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+        return [view.getUint16(place + 7), view.getUint16(place + 5)];
+      }
+      place += bytes[place + 1] === 0xff ? 1 : 2 + view.getUint16(place + 2);
+    }
+    return [0, 0];
+  },
+};
+
+function unreadable(message) {
+  return new RunnerError("image-unreadable", message, "convert it to an RGB JPEG or PNG file");
+}
