@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -17,6 +18,7 @@ from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.web import ort_node_wasm, web_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,14 +62,17 @@ RUNNERS = (
     Runner("ort-python", ort_python, "onnx"),
     Runner("ort-rust", ort_rust, "onnx"),
     Runner("ort-pyo3", ort_pyo3, "onnx"),
+    Runner("ort-web-wasm", partial(web_target, "ort-web-wasm"), "onnx"),
+    Runner("ort-node-wasm", ort_node_wasm, "onnx"),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
 """One runner per program: torch-export is torch's with a different format, and slow to start."""
-IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust"))
-"""Two implementations read requests and items: the Python programs share a module, the Rust programs a crate."""
-ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust"))
-"""Three implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-node-wasm"))
+"""Three implementations read requests and items: the Python programs share a module, the Rust programs a crate, the
+targets in the browser and in Node.js a program in JavaScript."""
+ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "ort-node-wasm"))
+"""Four implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

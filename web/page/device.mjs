@@ -1,6 +1,6 @@
 /** The device behind a provider. A GPU that is emulated on the CPU is called software. */
 
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
+const SOFTWARE = /SwiftShader|llvmpipe|lavapipe|Microsoft Basic Render/i;
 
 /**
  * Return the device that `provider` would compute on, or the reason why it cannot be used.
@@ -41,5 +41,6 @@ const DEVICES = {
 };
 
 function named(name, fallback = false) {
-  return fallback || SOFTWARE.test(name) ? `${name} (software)` : name;
+  const [emulator] = SOFTWARE.exec(name) ?? [];
+  return emulator || fallback ? `${emulator ?? name} (software)` : name;
 }

@@ -19,21 +19,22 @@ function cubic(signed) {
 }
 
 /**
- * Return the format and size of an image file.
+ * Return the format of an image file, if its pixels can be had as they are: see protocol/README.md, Images.
  *
  * @param {Uint8Array} bytes content of the file
  * @param {string} path its name in messages
- * @returns {{format: string, width: number, height: number}}
  */
 export function inspect(bytes, path) {
   const format = formatOf(bytes);
   if (!format) throw unreadable(`image ${path}: not a JPEG, PNG or WebP file, which this runner reads`);
-  const [width, height] = SIZES[format](bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { width, height, plain } = HEADERS[format](bytes, view);
   if (width * height > MAX_PIXELS) {
     const message = `image ${path}: ${width} x ${height} is more than ${MAX_PIXELS} pixels`;
     throw new RunnerError("image-too-large", message, "scale it down first");
   }
-  return { format, width, height };
+  if (!plain) throw damaged(path, format);
+  return format;
 }
 
 /** Return the failure for a file that its decoder refuses. */
@@ -126,29 +127,47 @@ function clip(sum) {
 }
 
 function formatOf(bytes) {
-  const text = String.fromCharCode(...bytes.subarray(0, 12));
+  const text = textOf(bytes, 0, 12);
   if (text.startsWith("\xff\xd8\xff")) return "JPEG";
   if (text.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
   return text.startsWith("RIFF") && text.endsWith("WEBP") ? "WebP" : null;
 }
 
-/** Width and height in the header, 0 if it has none. */
-const SIZES = {
-  PNG: (bytes, view) => (bytes.length < 24 ? [0, 0] : [view.getUint32(16), view.getUint32(20)]),
-  // a canvas of WebP has at most 16384 pixels a side: the decoder checks
-  WebP: () => [0, 0],
-  JPEG: (bytes, view) => {
+/** By format: width and height in the header, 0 if unknown, and whether it is of a kind that a canvas keeps as it is. */
+const HEADERS = {
+  JPEG(bytes, view) {
     let place = 2;
     while (place + 9 < bytes.length) {
       const marker = bytes[place + 1];
       if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-        return [view.getUint16(place + 7), view.getUint16(place + 5)];
+        const plain = bytes[place + 9] !== 4; // no CMYK
+        return { width: view.getUint16(place + 7), height: view.getUint16(place + 5), plain };
       }
-      place += bytes[place + 1] === 0xff ? 1 : 2 + view.getUint16(place + 2);
+      place += marker === 0xff ? 1 : 2 + view.getUint16(place + 2);
     }
-    return [0, 0];
+    return { width: 0, height: 0, plain: true };
+  },
+
+  PNG(bytes, view) {
+    if (bytes.length < 26) return { width: 0, height: 0, plain: false };
+    let plain = !(bytes[25] & 4); // no alpha
+    for (let place = 8; plain && place + 12 <= bytes.length && textOf(bytes, place + 4, 4) !== "IDAT"; ) {
+      if (textOf(bytes, place + 4, 4) === "tRNS") plain = false;
+      place += 12 + view.getUint32(place);
+    }
+    return { width: view.getUint32(16), height: view.getUint32(20), plain };
+  },
+
+  // its sides have at most 16384 pixels; the extended header has alpha, frames, or an orientation, which Chromium ignores
+  WebP(bytes) {
+    const kind = textOf(bytes, 12, 4);
+    return { width: 0, height: 0, plain: kind === "VP8 " || (kind === "VP8L" && !(bytes[24] & 0x10)) };
   },
 };
+
+function textOf(bytes, begin, length) {
+  return String.fromCharCode(...bytes.subarray(begin, begin + length));
+}
 
 function unreadable(message) {
   return new RunnerError("image-unreadable", message, "convert it to an RGB JPEG or PNG file");
