@@ -48,7 +48,7 @@ async function decoder(threads) {
   sharp.concurrency(threads);
   sharp.cache(false);
   return async (bytes) => {
-    const image = sharp(bytes, { failOn: "truncated", limitInputPixels: false }).autoOrient();
+    const image = sharp(bytes, { failOn: "truncated", ignoreIcc: true, limitInputPixels: false }).autoOrient();
     const options = { resolveWithObject: true };
     const { data, info } = await image.removeAlpha().toColourspace("srgb").raw().toBuffer(options);
     return { data, ...info };
