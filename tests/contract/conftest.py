@@ -40,5 +40,7 @@ program = one_of(PROGRAMS)
 computing_program = one_of([runner for runner in PROGRAMS if runner.computes])
 implementation = one_of(IMPLEMENTATIONS)
 """A runner of each implementation of the protocol."""
+overlapping = one_of([runner for runner in IMPLEMENTATIONS if runner.overlaps])
+overlapping_program = one_of([runner for runner in PROGRAMS if runner.computes and runner.overlaps])
 engine = one_of(ENGINES)
 """A runner of each implementation of loading and running."""

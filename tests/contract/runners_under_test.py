@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from functools import partial
@@ -33,6 +34,7 @@ BUILDER = "runoff_runners.torch_builders:efficientnet_lite0"
 GOLDEN = ("once-classify", "latency-tensor", "accuracy-classify")
 TURNS = "turns-classify"
 """Golden too, but needs a writer on stdin."""
+_NOT_PLAIN = re.compile("alpha|cmyk|rgba|frames.webp|turned..webp", re.IGNORECASE)
 PHOTOS = ("china", "flower", "chelsea", "coffee", "rocket", "motorcycle")
 
 
@@ -45,6 +47,16 @@ class Runner(msgspec.Struct, frozen=True):
     computes: bool = True
     names_inputs: bool = True
     """Whether the model file stores the names of its inputs."""
+    overlaps: bool = True
+    """Whether it has the setting `overlap`."""
+    plain_images: bool = False
+    """Whether it reads only images that a canvas of a browser keeps as they are."""
+    is_process: bool = True
+    """Whether it is one process, which can report its own peak memory at no cost."""
+
+    def reads_image(self, name: str) -> bool:
+        """Return whether it reads the image that a test calls `name`."""
+        return not self.plain_images or name.endswith((".jpg", ".png", ".webp")) and not _NOT_PLAIN.search(name)
 
     def make(self) -> Target:
         """Return the target; a missing environment skips the test."""
@@ -62,10 +74,19 @@ RUNNERS = (
     Runner("ort-python", ort_python, "onnx"),
     Runner("ort-rust", ort_rust, "onnx"),
     Runner("ort-pyo3", ort_pyo3, "onnx"),
-    Runner("ort-web-wasm", partial(web_target, "ort-web-wasm"), "onnx"),
-    Runner("ort-node-wasm", ort_node_wasm, "onnx"),
+    Runner(
+        "ort-web-wasm",
+        partial(web_target, "ort-web-wasm"),
+        "onnx",
+        overlaps=False,
+        plain_images=True,
+        is_process=False,
+    ),
+    Runner("ort-node-wasm", ort_node_wasm, "onnx", overlaps=False, plain_images=True),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
+NATIVE = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3"))
+"""ONNX Runtime without WebAssembly."""
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name != "torch-export")
 """One runner per program: torch-export is torch's with a different format, and slow to start."""
 IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-node-wasm"))

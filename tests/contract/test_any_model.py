@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import RUNNERS, Document, Runner, execute
+from runners_under_test import NATIVE, Document, Runner, execute
 
 if TYPE_CHECKING:
     from runoff.records.protocol import WrittenTensor
 
 MODELS = Path(__file__).parent / "any_models"
 CASES: dict[str, Document] = json.loads((MODELS / "cases.json").read_text(encoding="utf-8"))
-ONNX = [runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3")]
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("runner", ONNX, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
 def test_any_model(name: str, runner: Runner, tmp_path: Path) -> None:
     case = CASES[name]
     fails = case["fails"]
@@ -39,7 +38,7 @@ def test_any_model(name: str, runner: Runner, tmp_path: Path) -> None:
     assert [written.items for written in outcome.result.outputs] == owners
 
 
-@pytest.mark.parametrize("runner", ONNX, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
 @pytest.mark.parametrize(
     ("name", "content"),
     [("numbers", b"\0\1\2"), ("strings", b"\2\0\0\0a"), ("strings", b"\1\0\0\0\xff\0\0\0\0"), ("strings", b"\0\0\0\0")],

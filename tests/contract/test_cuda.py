@@ -30,7 +30,7 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-ON_GPU = [runner for runner in PROGRAMS if runner.computes]
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith("wasm")]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:

@@ -42,7 +42,7 @@ warmup = 1
 @pytest.fixture(scope="session")
 def complete() -> None:
     """Skip the tests with a hint unless everything that they measure is installed."""
-    missing = {name: make().missing for name, make in BUILT_IN.items()}
+    missing = {name: BUILT_IN[name]().missing for name in (*TARGETS, "torch", "torch-export", "coreml")}
     reasons = [f"{name}: {reason}" for name, reason in missing.items() if reason and reason.kind != "needs-macos"]
     if not (paths.models() / MODEL / "manifest.json").is_file():
         reasons.append(f"{MODEL} is not stored: runoff export {MODEL}")

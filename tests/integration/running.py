@@ -13,6 +13,7 @@ import msgspec
 from runoff import paths
 from runoff.records.files import read_run
 from runoff.targets import BUILT_IN
+from runoff.targets.web import WEB_TARGETS
 
 if TYPE_CHECKING:
     from runoff.records.schema import Record, Run
@@ -21,8 +22,9 @@ RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
-# torch is slow to start, so it has a short run of its own, and stands for torch-export; coreml needs a Mac
-TARGETS = tuple(name for name in BUILT_IN if name not in ("torch", "torch-export", "coreml"))
+# torch is slow to start, so it has a short run of its own, and stands for torch-export; coreml needs a Mac, and those
+# in a browser, which test_web measures, need one
+TARGETS = tuple(name for name in BUILT_IN if name not in ("torch", "torch-export", "coreml", *WEB_TARGETS))
 
 
 class Ended(msgspec.Struct, frozen=True):

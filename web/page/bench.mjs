@@ -134,7 +134,6 @@ export class Bench {
       version: this.#ort.env.versions.web,
       threads: this.#ort.env.wasm.numThreads,
       denormals: half[0] ? "kept" : "flushed",
-      resolution: resolution(),
     };
   }
 
@@ -246,15 +245,4 @@ function written(tensors) {
 
 function nanoseconds(began, ended) {
   return Math.round((ended - began) * 1e6);
-}
-
-/** Return the smallest step of the clock in nanoseconds. */
-function resolution() {
-  const steps = [];
-  for (let before = performance.now(); steps.length < 20; ) {
-    const now = performance.now();
-    if (now > before) steps.push(now - before);
-    before = now;
-  }
-  return Math.round(Math.min(...steps) * 1e6);
 }

@@ -64,16 +64,20 @@ export function preprocess(image, spec, tensor) {
   });
 }
 
-/** Return, for each of `size` output pixels, the input pixels from `begin` to `end` that it is made of (Pillow's precompute_coeffs). */
-function weights(side, begin, end, size, filter) {
-  const scale = (end - begin) / size;
+/**
+ * Return, for each of `size` output pixels, the input pixels from `left` to `right` that it is made of, as Pillow's
+ * precompute_coeffs does: the edges are float32.
+ */
+function weights(side, left, right, size, filter) {
+  const begin = Math.fround(left);
+  const scale = Math.fround(Math.fround(right) - begin) / size;
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
   const pixels = Array.from({ length: size }, (_, place) => {
     const centre = begin + (place + 0.5) * scale;
     const from = Math.max(Math.trunc(centre - support + 0.5), 0);
     const to = Math.min(Math.trunc(centre + support + 0.5), side);
-    const shares = Float64Array.from({ length: to - from }, (_, tap) => filter.at((from + tap - centre + 0.5) / stretch));
+    const shares = Float64Array.from({ length: to - from }, (_, tap) => filter.at((from + tap - centre + 0.5) * (1 / stretch)));
     const total = shares.reduce((sum, share) => sum + share, 0);
     const fixed = Int32Array.from(shares, (share) => {
       const scaled = (share / total) * (1 << BITS);

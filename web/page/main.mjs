@@ -22,7 +22,7 @@ const steps = {
     await bench.start(settings);
   },
   device,
-  facts: () => ({ ...bench.facts(), threads: 1 + workers, isolated: crossOriginIsolated }),
+  facts: () => ({ ...bench.facts(), threads: 1 + workers, isolated: crossOriginIsolated, clock: clockStep() }),
 };
 
 /** Carry out a call of the runner; return its value or its failure as JSON. Bytes are in base64. */
@@ -51,4 +51,15 @@ async function decode(bytes) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
+}
+
+/** Return the smallest step of the clock in nanoseconds. */
+function clockStep() {
+  const steps = [];
+  for (let before = performance.now(); steps.length < 20; ) {
+    const now = performance.now();
+    if (now > before) steps.push(now - before);
+    before = now;
+  }
+  return Math.round(Math.min(...steps) * 1e6);
 }

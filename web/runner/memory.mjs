@@ -18,6 +18,7 @@ export function ownBytes(field) {
 /** Samples the memory of this process and its descendants: the sum of their proportional set sizes (PSS). */
 export class TreeMemory {
   peak = null;
+  method = `sum of the PSS of the browser's processes and the runner, read every ${PAUSE_MS} ms`;
   #timer = null;
 
   /** Sample at intervals until `stop`. */

@@ -12,7 +12,7 @@ import { Phases, VERSION, writeJson } from "./protocol.mjs";
 import { checkRequest, readRequest, reasonOf } from "./request.mjs";
 import { ROWS } from "./rows.mjs";
 
-const FORMATS = ["onnx", "ort"];
+const FORMATS = ["onnx"];
 const PRECISIONS = ["fp32", "fp16", "int8", "int8-static"];
 const SETTINGS = [
   ...["threads", "inter_threads", "optimization", "spinning", "spin_duration_us", "spin_backoff_max"],
@@ -89,14 +89,14 @@ class Runner {
     const resident = this.#memory?.sample ?? (() => ownBytes("VmRSS"));
     this.#phases.begin(request.spawn_ns, request.measure.memory ? resident : null);
     await this.#open(request);
-    const fetched = await this.#load(request);
+    await this.#load(request);
     const fields = await measure(request, this.#call, this.#phases);
     const effective = await this.#effective(request);
     await this.#phases.end("output");
     this.#leaves = request.settings.teardown === "skip";
     const peak = this.#row.node ? ownBytes("VmHWM") : (this.#memory?.peak ?? null);
-    const memory = { peak_bytes: peak, after: this.#phases.resident };
-    return { ...this.#head(), status: "ok", phases: this.#phases.done, ...fields, memory, effective, fetched };
+    const memory = { peak_bytes: peak, after: this.#phases.resident, method: this.#memory?.method ?? null };
+    return { ...this.#head(), status: "ok", phases: this.#phases.done, ...fields, memory, effective };
   }
 
   #check(request) {
@@ -128,18 +128,23 @@ class Runner {
   async #open(request) {
     const engine = await engineOf(this.#row);
     this.#engine = await engine.open(this.#row, reader(request), this.#phases, request);
-    await this.#engine.call("start", this.#row.bundle, { provider: this.#row.provider, threads: request.settings.threads });
+    const { bundle, provider } = this.#row;
+    try {
+      await this.#engine.call("start", bundle, { provider, threads: request.settings.threads });
+    } catch (error) {
+      const { missing = null } = await this.#engine.call("device", provider);
+      throw missing ? new RunnerError("provider-unavailable", missing, "use the target ort-web-wasm") : error;
+    }
     await this.#phases.end("runtime");
   }
 
-  /** Load the model; return the bytes that the page has fetched by then. */
+  /** Load the model and check it against the request. */
   async #load(request) {
     const fixed = Boolean(this.#row.fixed) && rowsAreBatch(request);
     const found = await this.#engine.call("load", request, { provider: this.#row.provider, fixed });
     checkInputs(found.inputs, request);
     await this.#engine.call("fetch", outputNames(found.outputs, request));
     await this.#phases.end("load");
-    return this.#engine.sent ?? null;
   }
 
   /** Call the engine; tensors come as bytes. */
@@ -147,13 +152,10 @@ class Runner {
     ["inputs", "outputs"].includes(method) ? this.#engine.tensors(method) : this.#engine.call(method, ...parameters);
 
   /** Return the settings in effect, as read back. */
-  async #effective({ settings, model }) {
-    const { version, threads, denormals, resolution, isolated = null } = await this.#engine.call("facts");
+  async #effective({ settings }) {
+    const { version, threads, denormals, isolated = null, clock = null } = await this.#engine.call("facts");
     const { name: device } = await this.#engine.call("device", this.#row.provider);
-    const prepared = settings.prepared === "onnx" ? "onnx" : "ort";
-    const ignored = SETTINGS.filter((name) => ![null, undefined].includes(settings[name])).filter(
-      (name) => !this.#row.settings.includes(name) && !(name === "prepared" && model.format === prepared),
-    );
+    const ignored = SETTINGS.filter((name) => settings[name] !== null && !this.#row.settings.includes(name));
     return {
       runtime: "onnxruntime-web",
       version,
@@ -163,8 +165,9 @@ class Runner {
       build: await this.#engine.version(),
       denormals,
       device,
-      clock_ns: resolution,
       isolated,
+      clock_step_ns: clock,
+      fetched: this.#engine.sent ?? null,
       ignored,
     };
   }
@@ -183,7 +186,6 @@ async function printCapabilities(target, row) {
   const capabilities = { protocol: [VERSION], runner: target, language: "javascript", runtime: "onnxruntime-web" };
   try {
     capabilities.version = runtimeVersion();
-    if (row.provider !== "wasm") await checkDevice(row);
     Object.assign(capabilities, {
       workloads: ["classify", "tensor"],
       formats: FORMATS,
@@ -198,17 +200,6 @@ async function printCapabilities(target, row) {
   }
   process.stdout.write(`${JSON.stringify(capabilities)}\n`);
   return capabilities.unavailable ? 3 : 0;
-}
-
-/** Start the browser and check that it has the provider's device. */
-async function checkDevice(row) {
-  const page = await (await engineOf(row)).open(row, null, new Phases(process.hrtime.bigint()));
-  try {
-    const { missing } = await page.call("device", row.provider);
-    if (missing) throw new RunnerError("provider-unavailable", missing, "use the target ort-web-wasm");
-  } finally {
-    await page.close();
-  }
 }
 
 function unforeseen(error) {

@@ -87,6 +87,7 @@ def plan_case(
         probes=_applicable_probes(probes, target_info),
         format=model_format or "",
         variant=variant,
+        tolerance=target_info.target.tolerance,
         skipped=_obstacle(target_info, workload, settings, model_format, formats),
     )
 
