@@ -40,8 +40,8 @@ warmup = 1
 def convs(path: Path) -> Path:
     """Save ``relu(x) - 0.5`` as two equal convolutions, of which only the first has a Relu that is fused into it.
 
-    The WebGL backend uses the program of the first for both, and so computes ``relu(relu(x) - 0.5)``: the largest element
-    stays where it is.
+    The WebGL backend uses the program of the first for both, and so computes ``relu(relu(x) - 0.5)``: the largest
+    element stays where it is.
     """
     kernel = np.zeros((1, 1, 3, 3), np.float32)
     kernel[0, 0, 1, 1] = 1

@@ -1,4 +1,4 @@
-/** Image files to a tensor: the header, and the resizing of Pillow. Decoding belongs to the browser, or to sharp in Node. */
+/** Image files to a tensor: the header, and the resizing of Pillow. The host decodes: a browser, or sharp in Node. */
 
 import { RunnerError } from "./failure.mjs";
 
@@ -77,10 +77,11 @@ function weights(side, left, right, size, filter) {
     const centre = begin + (place + 0.5) * scale;
     const from = Math.max(Math.trunc(centre - support + 0.5), 0);
     const to = Math.min(Math.trunc(centre + support + 0.5), side);
-    const shares = Float64Array.from({ length: to - from }, (_, tap) => filter.at((from + tap - centre + 0.5) * (1 / stretch)));
-    const total = shares.reduce((sum, share) => sum + share, 0);
-    const fixed = Int32Array.from(shares, (share) => {
-      const scaled = (share / total) * (1 << BITS);
+    const share = (_, tap) => filter.at((from + tap - centre + 0.5) * (1 / stretch));
+    const shares = Float64Array.from({ length: to - from }, share);
+    const total = shares.reduce((sum, one) => sum + one, 0);
+    const fixed = Int32Array.from(shares, (one) => {
+      const scaled = (one / total) * (1 << BITS);
       return scaled < 0 ? Math.trunc(scaled - 0.5) : Math.trunc(scaled + 0.5);
     });
     return { from, fixed };
@@ -137,7 +138,7 @@ function formatOf(bytes) {
   return text.startsWith("RIFF") && text.endsWith("WEBP") ? "WebP" : null;
 }
 
-/** By format: width and height in the header, 0 if unknown, and whether it is of a kind that a canvas keeps as it is. */
+/** By format: width and height in the header, 0 if unknown, and whether a canvas keeps such an image as it is. */
 const HEADERS = {
   JPEG(bytes, view) {
     let place = 2;
@@ -162,7 +163,7 @@ const HEADERS = {
     return { width: view.getUint32(16), height: view.getUint32(20), plain };
   },
 
-  // its sides have at most 16384 pixels; the extended header has alpha, frames, or an orientation, which Chromium ignores
+  // sides have at most 16384 pixels; an extended header has alpha, frames, or an orientation, which Chromium ignores
   WebP(bytes) {
     const kind = textOf(bytes, 12, 4);
     return { width: 0, height: 0, plain: kind === "VP8 " || (kind === "VP8L" && !(bytes[24] & 0x10)) };

@@ -1,7 +1,6 @@
 /** ONNX Runtime Web in a page of Chromium. */
 
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -9,8 +8,8 @@ import { RunnerError } from "../page/failure.mjs";
 import { moduleFile } from "./modules.mjs";
 import { serve } from "./server.mjs";
 
-/** No GPU process of its own, no sandbox for root: see docs/web.md. */
-const QUIET = ["--no-default-browser-check", "--disable-features=Translate,OptimizationHints,MediaRouter"];
+/** Puppeteer's own switches already turn off sync, background networking and the like. */
+const QUIET = ["--no-default-browser-check", "--disable-component-update"];
 
 /** A page of `Bench` in a browser of its own. */
 export class Page {
@@ -18,14 +17,15 @@ export class Page {
   #client;
   #server;
   #profile;
+  #crash;
 
   /** Start the browser and open the page; end the phases imports, browser and page. */
-  static async open(row, read, phases) {
+  static async open(row, read, phases, request) {
     const page = new Page();
     const { default: puppeteer } = await import(pathToFileURL(moduleFile("puppeteer-core")));
     await phases.end("imports");
     page.#server = await serve(moduleFile("onnxruntime-web"), read);
-    page.#profile = fs.mkdtempSync(path.join(os.tmpdir(), "runoff-chromium-"));
+    page.#profile = fs.mkdtempSync(path.join(request.outputs_dir, ".chromium-"));
     try {
       page.#browser = await puppeteer.launch({
         executablePath: executable(),
@@ -38,6 +38,8 @@ export class Page {
       const [tab] = await page.#browser.pages();
       await tab.goto(page.#server.address);
       page.#client = await tab.createCDPSession();
+      page.#crash = new Promise((_, reject) => tab.once("error", reject));
+      page.#crash.catch(() => {});
     } catch (error) {
       await page.close();
       const hint = "install Chromium, or set RUNOFF_CHROMIUM to the path of another one";
@@ -53,7 +55,7 @@ export class Page {
     let answer;
     try {
       const options = { expression, awaitPromise: true, returnByValue: true };
-      answer = await this.#client.send("Runtime.evaluate", options);
+      answer = await Promise.race([this.#client.send("Runtime.evaluate", options), this.#crash]);
     } catch (error) {
       throw new RunnerError("runtime-failed", `the page ended: ${error.message}`, "see the memory of the machine");
     }

@@ -11,7 +11,8 @@ export function reader({ model, inputs }) {
   inputs.forEach(({ image, tensors }, item) => {
     if (image) reads[`image/${item}`] = () => readImage(image);
     model.inputs.forEach(({ name }, place) => {
-      if (tensors) reads[`tensor/${item}/${place}`] = () => readTensorFile(tensors[name].path, `inputs[${item}].tensors.${name}`);
+      const where = `inputs[${item}].tensors.${name}`;
+      if (tensors) reads[`tensor/${item}/${place}`] = () => readTensorFile(tensors[name].path, where);
     });
   });
   return (name) => {

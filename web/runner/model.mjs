@@ -50,7 +50,7 @@ export function rowsAreBatch({ workload, settings, inputs }) {
 /** Check the inputs that the runtime found in the model's file against the request. */
 export function checkInputs(found, { model, workload, settings }) {
   const wanted = new Map(model.inputs.map((spec) => [spec.name, spec]));
-  for (const { name, dtype } of found) if (dtype !== null && !(dtype in ARRAYS)) throw unsupported("input", name, dtype);
+  for (const { name, dtype } of found) if (!isKnown(dtype)) throw unsupported("input", name, dtype);
   if (found.length !== wanted.size || !found.every(({ name }) => wanted.has(name))) {
     throw mismatch(`model.inputs: names ${[...wanted.keys()].join(", ")}; the file has ${listed(found)}`);
   }
@@ -76,11 +76,11 @@ export function outputNames(found, { model }) {
   if (!wanted.every((name) => known.has(name))) {
     throw mismatch(`model.outputs: names ${wanted.join(", ")}; the file has ${listed(found)}`);
   }
-  const tensors = found.filter(({ dtype }) => dtype === null || dtype in ARRAYS).map(({ name }) => name);
+  const tensors = found.filter(({ dtype }) => isKnown(dtype)).map(({ name }) => name);
   const names = wanted.length ? wanted : tensors.length ? tensors : [found[0].name];
   for (const name of names) {
     const { dtype } = known.get(name);
-    if (dtype !== null && !(dtype in ARRAYS)) throw unsupported("output", name, dtype);
+    if (!isKnown(dtype)) throw unsupported("output", name, dtype);
   }
   return names;
 }
@@ -95,8 +95,14 @@ function checkItem(file, spec, batch, where) {
   }
 }
 
+/** Return whether a tensor of this dtype is read and written; null is one that the runtime does not name. */
+function isKnown(dtype) {
+  return dtype === null || dtype in ARRAYS;
+}
+
 function agree(one, other) {
-  return one.length === other.length && one.every((side, place) => [side, null].includes(other[place]) || side === null);
+  const fits = (side, place) => side === null || [side, null].includes(other[place]);
+  return one.length === other.length && one.every(fits);
 }
 
 function listed(specs) {

@@ -27,7 +27,8 @@ export async function main([target, ...options], began) {
   }
   const [request, file, result, to] = options;
   if (!row || options.length !== 4 || request !== "--request" || result !== "--result") {
-    process.stderr.write(`usage: main.mjs ${Object.keys(ROWS).join("|")} --request FILE --result FILE | --capabilities\n`);
+    const names = Object.keys(ROWS).join("|");
+    process.stderr.write(`usage: main.mjs ${names} --request FILE --result FILE | --capabilities\n`);
     process.exit(2);
   }
   const runner = new Runner(target, row, began);
@@ -104,7 +105,8 @@ class Runner {
     this.#supports("model.format", model.format, FORMATS);
     this.#supports("measure.kind", kind, MEASURES);
     if (!PRECISIONS.includes(settings.precision)) {
-      const message = `settings.precision: ${this.#name} computes in ${PRECISIONS.join(" or ")}, not '${settings.precision}'`;
+      const known = PRECISIONS.join(" or ");
+      const message = `settings.precision: ${this.#name} computes in ${known}, not '${settings.precision}'`;
       throw new RunnerError("provider-unavailable", message, 'set precision = "fp32"');
     }
     if (settings.provider !== this.#row.name) {
@@ -141,7 +143,9 @@ class Runner {
   /** Load the model and check it against the request. */
   async #load(request) {
     const fixed = Boolean(this.#row.fixed) && rowsAreBatch(request);
-    const found = await this.#engine.call("load", request, { provider: this.#row.provider, fixed });
+    const { workload, model, inputs, preprocess, settings } = request;
+    const needed = { workload, model, inputs, preprocess, settings };
+    const found = await this.#engine.call("load", needed, { provider: this.#row.provider, fixed });
     checkInputs(found.inputs, request);
     await this.#engine.call("fetch", outputNames(found.outputs, request));
     await this.#phases.end("load");

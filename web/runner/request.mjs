@@ -102,7 +102,9 @@ function checkAny(value, schemas, where) {
 }
 
 function checkItems(list, { items, prefixItems, minItems = 0, maxItems = Infinity }, where) {
-  if (list.length < minItems || list.length > maxItems) throw bad(`${where}: has ${list.length} numbers, not ${minItems}`);
+  if (list.length < minItems || list.length > maxItems) {
+    throw bad(`${where}: has ${list.length} numbers, not ${minItems}`);
+  }
   return list.map((item, place) => check(item, prefixItems?.[place] ?? items, `${where}[${place}]`));
 }
 

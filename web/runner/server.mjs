@@ -1,4 +1,4 @@
-/** The loopback server of the page, of ONNX Runtime Web and of the request's files; it counts the bytes that it sends. */
+/** The loopback server of the page, ONNX Runtime Web and the files of the request; it counts the bytes it sends. */
 
 import { readFile } from "node:fs/promises";
 import http from "node:http";
@@ -18,12 +18,13 @@ const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
  */
 export async function serve(dist, read) {
   const sent = { page: 0, runtime: 0, model: 0 };
+  const folders = { page: PAGE, ort: dist };
   const respond = async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     const [, top, ...rest] = pathname.split("/");
     try {
       const name = rest.join("/") || "index.html";
-      const body = top === "files" ? await read(name) : await readFile(path.join(FOLDERS(dist)[top], path.basename(name)));
+      const body = top === "files" ? await read(name) : await readFile(path.join(folders[top], path.basename(name)));
       const part = { page: "page", ort: "runtime" }[top] ?? (name === "model" ? "model" : null);
       if (part) sent[part] += body.length;
       const type = TYPES[path.extname(name)] ?? "application/octet-stream";
@@ -44,5 +45,3 @@ export async function serve(dist, read) {
     },
   };
 }
-
-const FOLDERS = (dist) => ({ page: PAGE, ort: dist });

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 HEAD = ("case", "browser", "device", "threads", "isolated", "clock step", "loaded", "of it runtime", "of it model")
+_PARTS = ("runtime", "model")
 NOTE = """\
 A page loads the runtime and the model from a server on this machine, uncompressed. A page that is not isolated from
 other origins has one thread and a clock in steps of 100 us. Details: docs/web.md."""
@@ -32,5 +33,5 @@ def rows(run: Run) -> Iterator[list[str]]:
             str(effective.threads or ""),
             "yes" if effective.isolated else "no",
             f"{(effective.clock_step_ns or 0) / 1e3:g} us",
-            *(f"{size / 1e6:.1f} MB" for size in (sum(loaded.values()), loaded.get("runtime", 0), loaded.get("model", 0))),
+            *(f"{size / 1e6:.1f} MB" for size in (sum(loaded.values()), *(loaded.get(part, 0) for part in _PARTS))),
         ]
