@@ -37,7 +37,7 @@ export function checkRequest(document) {
     const message = `protocol: the request speaks version ${kindOf(version)}, this runner speaks ${VERSION}`;
     throw new RunnerError("bad-request", message, "use the runoff and the runners of one release");
   }
-  definitions ??= JSON.parse(fs.readFileSync(SCHEMA, "utf8")).$defs;
+  definitions ??= parse(fs.readFileSync(SCHEMA, "utf8")).$defs;
   const request = check(document, definitions.Request, "");
   checkWorkload(request);
   return request;
