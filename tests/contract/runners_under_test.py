@@ -56,7 +56,8 @@ class Runner(msgspec.Struct, frozen=True):
 
     def reads_image(self, name: str) -> bool:
         """Return whether it reads the image that a test calls `name`."""
-        return not self.plain_images or name.endswith((".jpg", ".png", ".webp")) and not _NOT_PLAIN.search(name)
+        known = name.endswith((".jpg", ".png", ".webp")) and not _NOT_PLAIN.search(name)
+        return known or not self.plain_images
 
     def make(self) -> Target:
         """Return the target; a missing environment skips the test."""

@@ -4,6 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 import { RunnerError } from "../page/failure.mjs";
+import { ARRAYS } from "../page/tensors.mjs";
 
 /** Write the tensors of a batch into `folder`; return a WrittenTensor of the protocol for each. */
 export function writeTensors(folder, items, tensors, prefix = "") {
@@ -34,8 +35,7 @@ export function topClasses({ dtype, shape, data }, count, labels) {
     const message = `model.outputs: the first has shape [${shape.join(", ")}]; workload 'classify' needs [N, classes]`;
     throw new RunnerError("model-mismatch", message, "use workload 'tensor'");
   }
-  const bytes = new Uint8Array(data).buffer;
-  const logits = dtype === "float64" ? new Float64Array(bytes) : new Float32Array(bytes);
+  const logits = new ARRAYS[dtype](new Uint8Array(data).buffer);
   if (!logits.every(Number.isFinite)) {
     throw new RunnerError("runtime-failed", "the model's output holds numbers that are not finite");
   }
