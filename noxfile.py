@@ -275,7 +275,7 @@ def install(session: nox.Session, name: str) -> None:
     session.run(*command, env=env, external=True, log=False)
 
 
-def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:  # noqa: ANN401 (nox's own options)
+def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:
     """Run a command with the session's arguments; after Ctrl-C it has time to save."""
     options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10, **more}
     session.run(*command, *session.posargs, env=clean_environment(), **options)

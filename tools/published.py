@@ -1,4 +1,4 @@
-"""Put a run of the suite ``full`` or ``web`` beside published comparisons: each claim, their figure, ours, and whether it holds.
+"""Put a run of the suite ``full`` or ``web`` beside published comparisons: each claim, their figure, ours, a verdict.
 
 ``python tools/published.py results/full-...`` prints Markdown. A claim holds here if our interval says so, does
 not if it says the opposite, and cannot be told if the interval leaves it open or the machine has no such device.

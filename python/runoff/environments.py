@@ -224,7 +224,10 @@ def _find_uv() -> str:
 
 def _summary(stderr: str) -> str:
     """Return uv's error in one line: the failure and its first and last cause."""
-    lines = [line.strip().removeprefix("error: ").removeprefix("cause: ").removeprefix("npm error ") for line in stderr.splitlines()]
+    lines = [
+        line.strip().removeprefix("error: ").removeprefix("cause: ").removeprefix("npm error ")
+        for line in stderr.splitlines()
+    ]
     lines = [line for line in lines if line and not line.startswith("hint:")] or ["uv gives no reason"]
     return "; ".join(dict.fromkeys([*lines[:2], lines[-1]]))
 

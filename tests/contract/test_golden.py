@@ -58,7 +58,8 @@ def test_golden_request(name: str, computing_program: Runner, answer: Callable[[
         _assert_written(tensor, folder / "out")
     memory, effective = outcome.result.memory, outcome.result.effective
     assert memory is not None
-    assert (memory.peak_bytes or 0) > 1_000_000 * computing_program.is_process
+    if computing_program.is_process:
+        assert (memory.peak_bytes or 0) > 1_000_000
     assert effective is not None
     assert effective.provider == "cpu"
     assert effective.threads in (None, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from runners_under_test import MODEL, NATIVE, Runner, execute, golden
+from runners_under_test import COMPUTING, MODEL, NATIVE, Runner, execute, golden
 
 from runoff.models.prepared import OPTIMIZER, prepare_file
 from runoff.models.store import ModelStore, PreparedFile

@@ -191,8 +191,10 @@ function fixBatch(model, size) {
   }
 }
 
-function sessionOptions({ settings }, provider, fixed) {
+function sessionOptions({ settings, measure }, provider, fixed) {
   const entries = provider === "wasm" ? {} : { disable_cpu_ep_fallback: "1" };
+  // while a process waits for its turn, it must not take CPU from the active one
+  if (measure.kind === "turns") entries.force_spinning_stop = "1";
   if (settings.prepacking !== null) entries.disable_prepacking = settings.prepacking ? "0" : "1";
   const options = { executionProviders: [provider], extra: { session: entries } };
   if (settings.optimization !== null) options.graphOptimizationLevel = LEVELS[settings.optimization];

@@ -57,11 +57,18 @@ export function preprocess(image, spec, tensor) {
     const begin = (Math.floor((scaled - crop) / 2) * side) / scaled;
     return weights(side, begin, Math.min(begin + (crop * side) / scaled, side), crop, FILTERS[interpolation]);
   });
-  const rows = resizeAcross(image, across, down.first, down.last);
-  resizeDown(rows, down, crop, (place, channel, value) => {
-    const centred = Math.fround(value - Math.fround(spec.mean[channel]));
-    tensor[channel * crop * crop + place] = centred / Math.fround(spec.std[channel]);
-  });
+  // Pillow's order, which decides where overshoots are clipped
+  const downFirst = image.height > crop && image.height - crop > 2 * (image.width - crop);
+  const [leading, trailing] = downFirst ? [down, across] : [across, down];
+  const narrowed = resizeOneWay(image, leading, downFirst, trailing.first, trailing.last, 0);
+  const { data } = resizeOneWay(narrowed, trailing, !downFirst, 0, crop, trailing.first);
+  for (let channel = 0; channel < 3; channel += 1) {
+    const [mean, std] = [Math.fround(spec.mean[channel]), Math.fround(spec.std[channel])];
+    const plane = channel * crop * crop;
+    for (let place = 0; place < crop * crop; place += 1) {
+      tensor[plane + place] = Math.fround(data[place * 3 + channel] - mean) / std;
+    }
+  }
 }
 
 /**
@@ -90,40 +97,29 @@ function weights(side, left, right, size, filter) {
   return { pixels, first: pixels[0].from, last: last.from + last.fixed.length };
 }
 
-/** Resize the rows from `first` to `last`; return them as RGB with `first`. */
-function resizeAcross({ data, width, channels }, { pixels }, first, last) {
-  const size = pixels.length;
-  const made = new Uint8Array((last - first) * size * 3);
-  let target = 0;
-  for (let row = first; row < last; row += 1) {
-    for (const { from, fixed } of pixels) {
+/** Resize the lines from `begin` to `end` of an image along one axis, whose first pixel is `origin`; return RGB. */
+function resizeOneWay({ data, width, channels }, { pixels }, vertical, begin, end, origin) {
+  const [size, count] = [pixels.length, end - begin];
+  const [step, pitch] = vertical ? [width * channels, channels] : [channels, width * channels];
+  const [madeStep, madePitch] = vertical ? [count * 3, 3] : [3, size * 3];
+  const made = new Uint8Array(size * count * 3);
+  for (let line = begin; line < end; line += 1) {
+    for (let place = 0; place < size; place += 1) {
+      const { from, fixed } = pixels[place];
       let [red, green, blue] = [1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1)];
-      let source = (row * width + from) * channels;
-      for (let tap = 0; tap < fixed.length; tap += 1, source += channels) {
+      let source = line * pitch + (from - origin) * step;
+      for (let tap = 0; tap < fixed.length; tap += 1, source += step) {
         red += data[source] * fixed[tap];
         green += data[source + 1] * fixed[tap];
         blue += data[source + 2] * fixed[tap];
       }
+      const target = (line - begin) * madePitch + place * madeStep;
       made[target] = clip(red);
       made[target + 1] = clip(green);
       made[target + 2] = clip(blue);
-      target += 3;
     }
   }
-  return { data: made, first };
-}
-
-function resizeDown({ data, first }, { pixels }, size, write) {
-  pixels.forEach(({ from, fixed }, row) => {
-    for (let column = 0; column < size; column += 1) {
-      for (let channel = 0; channel < 3; channel += 1) {
-        let sum = 1 << (BITS - 1);
-        let source = ((from - first) * size + column) * 3 + channel;
-        for (let tap = 0; tap < fixed.length; tap += 1, source += size * 3) sum += data[source] * fixed[tap];
-        write(row * size + column, channel, clip(sum));
-      }
-    }
-  });
+  return { data: made, width: vertical ? count : size, height: vertical ? size : count, channels: 3 };
 }
 
 function clip(sum) {

@@ -143,8 +143,8 @@ class Runner {
   /** Load the model and check it against the request. */
   async #load(request) {
     const fixed = Boolean(this.#row.fixed) && rowsAreBatch(request);
-    const { workload, model, inputs, preprocess, settings } = request;
-    const needed = { workload, model, inputs, preprocess, settings };
+    const { workload, model, inputs, preprocess, settings, measure: { kind } } = request;
+    const needed = { workload, model, inputs, preprocess, settings, measure: { kind } };
     const found = await this.#engine.call("load", needed, { provider: this.#row.provider, fixed });
     checkInputs(found.inputs, request);
     await this.#engine.call("fetch", outputNames(found.outputs, request));
