@@ -57,12 +57,30 @@ export class Bench {
     const model = new Uint8Array(await this.#host.read("model"));
     // the WebGL backend ignores the option for that
     if (fixed && provider === "webgl") fixBatch(model, request.settings.batch);
+    const options = sessionOptions(request, provider, fixed);
+    const create = () => this.#ort.InferenceSession.create(model, options);
     try {
-      this.#session = await this.#ort.InferenceSession.create(model, sessionOptions(request, provider, fixed));
+      this.#session = await create().catch(async (error) => {
+        options.externalData = await this.#external(model);
+        if (!options.externalData.length) throw error;
+        return create();
+      });
     } catch (error) {
-      throw loadFailure(request, provider, error);
+      throw error instanceof RunnerError ? error : loadFailure(request, provider, error);
     }
     return { inputs: specs(this.#session, "input"), outputs: specs(this.#session, "output") };
+  }
+
+  /** Return the files next to the model that it has its weights in, by the names that it has for them. */
+  #external(model) {
+    const names = new Set();
+    const text = new TextDecoder("latin1").decode(model);
+    for (const { 1: length, index, 0: found } of text.matchAll(/\n\x08location\x12([\s\S])/g)) {
+      const begin = index + found.length;
+      names.add(new TextDecoder().decode(model.subarray(begin, begin + length.charCodeAt(0))));
+    }
+    const read = async (path) => ({ path, data: new Uint8Array(await this.#host.read(`external/${path}`)) });
+    return Promise.all(Array.from(names, read));
   }
 
   /** Fetch the outputs called `names`. */

@@ -1,6 +1,7 @@
 /** The files of a request, by the names that the page uses: model, image/ITEM, tensor/ITEM/INPUT. */
 
 import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import { RunnerError } from "../page/failure.mjs";
 import { reasonOf } from "./request.mjs";
@@ -15,9 +16,12 @@ export function reader({ model, inputs }) {
       if (tensors) reads[`tensor/${item}/${place}`] = () => readTensorFile(tensors[name].path, where);
     });
   });
-  return (name) => {
-    if (!Object.hasOwn(reads, name)) throw new RunnerError("internal", `no file ${name} in the request`);
-    return reads[name]();
+  return async (name) => {
+    if (Object.hasOwn(reads, name)) return reads[name]();
+    const [, external] = name.match(/^external\/([\w.-]+)$/) ?? [];
+    if (external) return readModel(join(dirname(model.path), external));
+    const message = `model.path: ${model.path} names the file ${name}, which is not next to it`;
+    throw new RunnerError("model-unreadable", message, "export the model again, into one folder");
   };
 }
 
