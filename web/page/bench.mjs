@@ -103,21 +103,22 @@ export class Bench {
   /** Run the model on the prepared batch; return the time in nanoseconds. */
   async infer() {
     const began = performance.now();
-    try {
-      this.#outputs = await this.#session.run(this.#feed, this.#request.fetched);
-    } catch (error) {
-      throw new RunnerError("runtime-failed", oneLine(error.message ?? error));
-    }
+    await this.#run();
     return nanoseconds(began, performance.now());
   }
 
-  /** Run an iteration on each of `batches`; return the times by part. */
-  async iterate(batches) {
+  /** Run an iteration from each of the items `firsts` on; return the times by part. */
+  async iterate(firsts) {
     const took = { inference: [], preprocess: [] };
-    for (const items of batches) {
-      took.preprocess.push(await this.prepare(items));
-      took.inference.push(await this.infer());
-    }
+    let now = performance.now();
+    for (const first of firsts) now = await this.#iterate(batchOf(this.#request, first), took, now);
+    return took;
+  }
+
+  /** Run an iteration on `items`, fewer than a batch; return the times by part. */
+  async iterateOver(items) {
+    const took = { inference: [], preprocess: [] };
+    await this.#iterate(items, took, performance.now());
     return took;
   }
 
@@ -125,11 +126,10 @@ export class Bench {
   async repeat(first, samples, ns) {
     const took = { inference: [], preprocess: [] };
     const { batch } = this.#request.settings;
-    const until = performance.now() + ns / 1e6;
-    for (let begin = first; took.inference.length < samples || performance.now() < until; begin += batch) {
-      const one = await this.iterate([batchOf(this.#request, begin)]);
-      took.preprocess.push(...one.preprocess);
-      took.inference.push(...one.inference);
+    let now = performance.now();
+    const until = now + ns / 1e6;
+    for (let begin = first; took.inference.length < samples || now < until; begin += batch) {
+      now = await this.#iterate(batchOf(this.#request, begin), took, now);
     }
     return took;
   }
@@ -153,6 +153,26 @@ export class Bench {
       threads: this.#ort.env.wasm.numThreads,
       denormals: half[0] ? "kept" : "flushed",
     };
+  }
+
+  /** Run an iteration, add its times to `took` and return the time at its end: the next one begins there. */
+  async #iterate(items, took, began) {
+    const held = items.length === 1 ? this.#held[items[0]] : undefined;
+    this.#feed = held ?? (await this.#makeFeed(items));
+    const ready = held ? began : performance.now();
+    await this.#run();
+    const done = performance.now();
+    took.preprocess.push(nanoseconds(began, ready));
+    took.inference.push(nanoseconds(ready, done));
+    return done;
+  }
+
+  async #run() {
+    try {
+      this.#outputs = await this.#session.run(this.#feed, this.#request.fetched);
+    } catch (error) {
+      throw new RunnerError("runtime-failed", oneLine(error.message ?? error));
+    }
   }
 
   async #makeFeed(items) {

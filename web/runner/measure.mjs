@@ -64,7 +64,7 @@ class Loop {
     for (let begin = 0; begin < inputs.length; begin += batch) {
       const items = batchOf(this.#request, begin).slice(0, inputs.length - begin);
       if (begin === 0) await this.once();
-      else await this.#iterate([items]);
+      else await this.#iterate("iterateOver", items, items);
       await this.#write();
       if (workload === "classify") {
         this.#inputs.push(...writeTensors(folder, this.#items, await this.#call("inputs"), "input."));
@@ -99,7 +99,7 @@ class Loop {
 
   async #turn(line) {
     const firsts = readItems(line, this.#request.inputs.length);
-    const took = await this.#iterate(firsts.map((first) => batchOf(this.#request, first)));
+    const took = await this.#iterateFrom(firsts);
     return this.#request.workload === "classify" ? took : { inference: took.inference };
   }
 
@@ -109,16 +109,20 @@ class Loop {
     if (workload === "tensor") await this.#call("hold");
     await this.once();
     await this.#write();
-    const batches = Array.from({ length: 1 + warmup }, (_, place) => batchOf(this.#request, (place + 1) * batch));
-    await this.#iterate(batches);
+    await this.#iterateFrom(Array.from({ length: 1 + warmup }, (_, place) => (place + 1) * batch));
     for (const part of Object.values(this.#took)) part.length = 2;
     return (2 + warmup) * batch;
   }
 
-  async #iterate(batches) {
-    const took = await this.#call("iterate", batches);
+  #iterateFrom(firsts) {
+    return this.#iterate("iterate", firsts, firsts.length ? batchOf(this.#request, firsts.at(-1)) : this.#items);
+  }
+
+  /** Run iterations, of which the last is on `items`. */
+  async #iterate(method, which, items) {
+    const took = await this.#call(method, which);
     this.#keep(took);
-    this.#items = batches.at(-1) ?? this.#items;
+    this.#items = items;
     return took;
   }
 
