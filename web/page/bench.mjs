@@ -42,7 +42,7 @@ export class Bench {
       const session = await InferenceSession.create(model, { executionProviders: [provider] });
       await session.release();
     } catch (error) {
-      throw unusable(provider, oneLine(error.message ?? error));
+      throw unusable(provider, reasonOf(error));
     }
   }
 
@@ -171,7 +171,7 @@ export class Bench {
     try {
       this.#outputs = await this.#session.run(this.#feed, this.#request.fetched);
     } catch (error) {
-      throw new RunnerError("runtime-failed", oneLine(error.message ?? error));
+      throw new RunnerError("runtime-failed", reasonOf(error));
     }
   }
 
@@ -263,15 +263,26 @@ function unusable(provider, reason) {
 }
 
 function loadFailure(request, provider, error) {
-  const text = oneLine(error.message ?? error);
+  const text = reasonOf(error);
   const refused = text.includes("fallback to CPU EP has been explicitly disabled");
   // the reader of the WebGL backend is not ONNX Runtime's: it knows fewer types and operators
   if (refused || provider === "webgl") {
     const reason = refused ? "not every operation of this model runs on it, and CPU fallback is off" : text;
     return unusable(provider, reason);
   }
+  if (text.startsWith("unsupported data type")) {
+    const message = `model.path: ${request.model.path}: this runner does not read or write an input or output: ${text}`;
+    return new RunnerError("type-unsupported", message, "see 'Tensors on disk' in protocol/README.md");
+  }
   const message = `model.path: ${request.model.path} cannot be loaded: ${text}`;
   return new RunnerError("model-unreadable", message, "export or add the model again (runoff list models)");
+}
+
+/** Return ONNX Runtime's reason without its codes, the path of the model and its source location. */
+function reasonOf(error) {
+  const text = String(error.message ?? error).replace(/^[^]*ERROR_MESSAGE: /, "");
+  const reason = text.replace(/^Load model from .* failed:/, "").replace(/^\/.*?\) (const )?/, "");
+  return oneLine(reason);
 }
 
 function written(tensors) {
