@@ -88,6 +88,7 @@ def record_of(case: Case, device: str | None) -> Record:
     assert result.effective
     effective = msgspec.structs.replace(
         result.effective,
+        provider=case.settings.provider,
         build="Chrome/156",
         device=device,
         isolated=True,
@@ -101,10 +102,14 @@ def record_of(case: Case, device: str | None) -> Record:
 
 def test_a_software_adapter_is_named_in_every_row() -> None:
     gpu, cpu = case_of("ort-web-webgpu", ["memory"]), case_of("ort-web-wasm", ["memory"])
+    gpu = msgspec.structs.replace(gpu, settings=msgspec.structs.replace(gpu.settings, provider="webgpu"))
     run = run_of([gpu, cpu], [record_of(gpu, "SwiftShader (software)"), record_of(cpu, None)])
     (block,) = blocks(analyse(run))
     assert [row.software for row in block.rows] == ["SwiftShader (software)", ""]
     assert "ort-web-webgpu on SwiftShader (software)" in overview(block)
+    points = {point.point: point for point in analyse(run).audit}
+    assert points["same settings"].outcome == "ok"
+    assert points["provider"].detail == "in effect as requested: ort-web-webgpu webgpu, ort-web-wasm cpu"
     rows = list(browser.rows(run))
     assert rows[0][1:] == [
         *("Chrome/156", "SwiftShader (software)", "1", "yes"),

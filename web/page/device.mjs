@@ -1,6 +1,6 @@
 /** The device behind a provider. A GPU that is emulated on the CPU is called software. */
 
-const SOFTWARE = /SwiftShader|llvmpipe|lavapipe|Microsoft Basic Render/i;
+const EMULATORS = ["SwiftShader", "llvmpipe", "lavapipe", "Microsoft Basic Render"];
 
 /**
  * Return the device that `provider` would compute on, or the reason why it cannot be used.
@@ -41,6 +41,6 @@ const DEVICES = {
 };
 
 function named(name, fallback = false) {
-  const [emulator] = SOFTWARE.exec(name) ?? [];
+  const emulator = EMULATORS.find((known) => name.toLowerCase().includes(known.toLowerCase()));
   return emulator || fallback ? `${emulator ?? name} (software)` : name;
 }
