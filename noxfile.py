@@ -46,7 +46,7 @@ FULL = (
 )
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export")
+SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export", "web")
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
@@ -63,6 +63,7 @@ PLAIN = {
     RUNOFF_CUDA=1 requests the GPU build on any machine, RUNOFF_CUDA=0 the usual one.
     """,
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
+    "web": "Create the environment of the targets ort-web-* and ort-node-wasm: Node.js, npm packages (10 s, 450 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
@@ -92,6 +93,14 @@ for _name, _about in PLAIN.items():
 def bench(session: nox.Session) -> None:
     """Measure a suite and write its report: nox -s bench [-- seeds | my-suite.toml | --resume RUN]."""
     run_runoff(session, program("runoff", "runoff"), "bench")
+
+
+@nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
+def bench_web(session: nox.Session) -> None:
+    """Measure ONNX Runtime Web in Chromium and Node.js (20 min): nox -s bench-web [-- web-gpu | --resume RUN]."""
+    suite = () if session.posargs else ("web",)
+    # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
 
 
 @nox.session(requires=EVERYTHING, venv_backend="none")
@@ -200,7 +209,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(requires=[*EVERYTHING, "webnn", "dev", "extension"], venv_backend="none")
+@nox.session(requires=[*EVERYTHING, "web", "webnn", "dev", "extension"], venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
@@ -300,9 +309,9 @@ def install(session: nox.Session, name: str, folder: str = "") -> None:
     session.run(*command, env=env, external=True, log=False, success_codes=[0, NOTHING_RUNS_HERE] if folder else [0])
 
 
-def run_runoff(session: nox.Session, *command: str) -> None:
+def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:
     """Run a command with the session's arguments; after Ctrl-C it has time to save."""
-    options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10}
+    options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10, **more}
     session.run(*command, *session.posargs, env=clean_environment(), **options)
 
 

@@ -1,8 +1,9 @@
 """Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown, for the suite ``full`` or ``webnn``. A claim holds here
-if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open or the
-machine has no such device. A run with rustnn also gets the figures of table D: the first, second and warm inference.
+``python tools/published.py results/full-...`` prints Markdown, for the suite ``full``, ``web`` or ``webnn``. A claim
+holds here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open
+or the machine has no such device. A run with rustnn also gets the figures of table D: the first, second and warm
+inference.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ Found = tuple[str, str]
 HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
 WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
 REGNET = "regnet_x_400mf.classify"
+WEB = "mobilenet_v2.tensor.ort-web-{}.default.t1.b1"
+ABOUT = 2
+"""A ratio is "about" a published one within this factor."""
 QUANTISED = "efficientnet-lite0.tensor.ort-python."
 RUSTNN = "webnn-compute"
 TABLE_D = {
@@ -101,6 +105,27 @@ def batches(lines: Lines, claim: str) -> Found:
     )
     lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
     return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
+
+
+def browser(lines: Lines) -> Found:
+    """Return whether WebAssembly in a browser takes about ten times as long as ONNX Runtime in Python (A4)."""
+    line = lines.ratio(WEB.format("wasm"), WARM, "ort-python")
+    if line is None:
+        return "not measured", OPEN
+    middle, low, high = (1 / line[name] for name in ("ratio", "ratio_high", "ratio_low"))
+    outside = high < 10 / ABOUT or low > 10 * ABOUT
+    inside = low >= 10 / ABOUT and high <= 10 * ABOUT
+    return f"{middle:.2f}x ({low:.2f} to {high:.2f})", HOLDS if inside else NOT if outside else OPEN
+
+
+def webgpu(lines: Lines) -> Found:
+    """Return whether WebGPU takes a tenth of WebAssembly's time, or less (A5)."""
+    wasm, gpu = (lines.value(WEB.format(name), WARM) for name in ("wasm", "webgpu"))
+    if wasm is None or gpu is None:
+        return "not measured", OPEN
+    low, high = wasm["low"] / gpu["high"], wasm["high"] / gpu["low"]
+    says = f"{wasm['estimate'] / gpu['estimate']:.2f}x ({low:.2f} to {high:.2f})"
+    return says, HOLDS if low >= 10 else NOT if high < 10 else OPEN  # noqa: PLR2004 (the published ratio)
 
 
 def predictions(lines: Lines) -> Found:
@@ -199,6 +224,8 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         ("A1", "all paths give the same predictions", "97.66 % on each", lambda: predictions(lines)),
         ("A2", "batches make PyTorch fastest per image", "2.63 ms, ONNX 4.77", lambda: batches(lines, "A2")),
         ("A3", "larger batches raise throughput and latency", "15 to 2.76 ms", lambda: batches(lines, "A3")),
+        ("A4", "the browser is slower than native", "about 10x", lambda: browser(lines)),
+        ("A5", "WebGPU is faster than WebAssembly", "10x to 20x", lambda: webgpu(lines)),
         ("A6", "int8 is smaller and faster", "no figure", lambda: quantised(lines, "int8")),
         ("A6", "static int8 is smaller and faster", "no figure", lambda: quantised(lines, "int8-static")),
         ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),

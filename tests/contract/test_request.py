@@ -1,15 +1,17 @@
-"""The Python runners' reading of a request agrees with the schema that defines it."""
+"""How the runners in Python and in JavaScript read a request agrees with the schema that defines it."""
 
 from __future__ import annotations
 
 import copy
 import json
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import msgspec
 import pytest
-from runners_under_test import BUILDER, GOLDEN, PROTOCOL, TURNS, Document
+from runners_under_test import BUILDER, GOLDEN, PROTOCOL, RUNNERS, TURNS, Document
 
 from runoff.records.protocol import Request, Settings
 from runoff_runners.protocol import RunnerError
@@ -64,6 +66,23 @@ def test_every_change_is_decoded_as_the_schema_says(name: str) -> None:
         tried += 1
         assert _is_read(changed) == validator.is_valid(changed), f"{path}: {json.dumps(changed)[:2000]}"
     assert tried > 300
+
+
+def test_javascript_decodes_every_change_as_the_schema_says() -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    changes = [change for name in (*GOLDEN, TURNS) for change in _changes(SCHEMA, _golden(name))]
+    changes = [(path, changed) for path, changed in changes if path not in LEFT_TO_THE_RUNNER]
+    (runner,) = (runner for runner in RUNNERS if runner.name == "ort-node-wasm")
+    answered = subprocess.run(
+        [runner.make().command[0], str(Path(__file__).with_name("read_requests.mjs"))],
+        input="\n".join(json.dumps(changed) for _, changed in changes),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for (path, changed), read in zip(changes, answered.stdout.splitlines(), strict=True):
+        assert "TypeError" not in read
+        assert (read == "read") == validator.is_valid(changed), f"{path}: {read}: {json.dumps(changed)[:2000]}"
 
 
 def _golden(name: str) -> Document:

@@ -13,6 +13,7 @@ import msgspec
 from runoff import paths
 from runoff.records.files import read_run
 from runoff.targets import BUILT_IN
+from runoff.targets.web import WEB_TARGETS
 
 if TYPE_CHECKING:
     from runoff.records.schema import Record, Run
@@ -22,8 +23,8 @@ RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
 # torch is slow to start, so it has a short run of its own, and stands for torch-export; so has webnn-compute; coreml
-# needs a Mac
-ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort", "webnn-rust")
+# needs a Mac, and those in a browser, which test_web measures, need one
+ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 

@@ -39,7 +39,7 @@ def setup(names: tuple[str, ...]) -> None:
     total = disk_bytes(paths.environments()) / _BYTES_PER_MB
     click.echo(f"ready: {', '.join(wanted)} ({size_text(total)} in {paths.environments()})")
     if not names:
-        for name in ("torch", "export"):
+        for name in ("torch", "export", "web"):
             if not (paths.environments() / name / "bin" / "python").exists():
                 click.echo(f"not installed: {describe(name)}; run: runoff setup {name}")
 

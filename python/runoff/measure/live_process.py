@@ -278,9 +278,13 @@ class LiveProcess:
         return round(sum(threads.values()) * 1e9) if threads else None
 
     def _cpu_s(self) -> dict[int, float]:
-        """Return the CPU time of each thread so far, if the system reports it."""
+        """Return the CPU time of each thread so far; empty if the system does not report it.
+
+        It is also empty if others compute for the process: a browser has threads of many kinds.
+        """
         try:
-            threads = psutil.Process(self._live.pid).threads()
+            process = psutil.Process(self._live.pid)
+            threads = [] if process.children() else process.threads()
         except psutil.Error:
             return {}
         return {thread.id: thread.user_time + thread.system_time for thread in threads}

@@ -40,7 +40,7 @@ _DTYPES = (
 def tolerance(workload: str, precision: str, own: float | None = None) -> float:
     """Return the largest `max_rel_diff` that still counts as the same output in the precision of the arithmetic.
 
-    `own` is the tolerance of the model, if it has one; from an image, decoders differ by more.
+    `own` is the tolerance of the model or of the target, if it has one; from an image, decoders differ by more.
     """
     usual = max(own or 0, TOLERANCE[workload]) if workload == "classify" else own or TOLERANCE[workload]
     return max(usual, HALF_TOLERANCE) if precision == "fp16" else usual

@@ -149,7 +149,7 @@ def _limit(case: Case, model: StoredModel) -> float:
     is of no other example.
     """
     precision = case.settings.precision
-    usual = tolerance(case.workload, precision, model.manifest.tolerance)
+    usual = tolerance(case.workload, precision, model.manifest.tolerance or case.tolerance)
     if model.variant(case.made_from or case.format):
         return tolerance(case.workload, "fp32", model.manifest.tolerance)
     if precision != "fp32" and case.format in ("pt", "pt2"):

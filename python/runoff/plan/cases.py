@@ -73,6 +73,8 @@ def plan_case(
 ) -> Case:
     """Return one case, with the reason if the target cannot run it."""
     name, variant = target_info.target.name, settings_words(settings)
+    if target_info.target.provider and settings.provider == Settings().provider:
+        settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
     named = (form for name in known for form in (name, f"{name}:{settings.precision}"))
     model_format = next((form for form in named if form in formats and _serves(form, settings)), None)
@@ -85,6 +87,7 @@ def plan_case(
         probes=_applicable_probes(probes, target_info),
         format=model_format or "",
         variant=variant,
+        tolerance=target_info.target.tolerance,
         skipped=_obstacle(target_info, workload, settings, model_format, formats),
     )
 

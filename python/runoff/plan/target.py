@@ -43,6 +43,10 @@ class Target(Struct, frozen=True, kw_only=True):
     """Added to the caller's environment."""
     format: str | None = None
     """The only model format to use, for runners that read several."""
+    provider: str | None = None
+    """Provider that it computes on, which is its own: a suite that names none means this one. None: as settings say."""
+    tolerance: float | None = None
+    """Largest difference from the reference that counts as the same output from the same tensor, if not the usual."""
     packages: bool = False
     """Whether it reads CoreML packages, which are converted when a target first needs them."""
     environments: tuple[str, ...] = ()

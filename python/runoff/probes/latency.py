@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import MeterInfo, Record
 
-SETUP = ("start", "imports", "runtime", "environment", "convert", "compile", "load")
+SETUP = ("start", "imports", "browser", "page", "runtime", "environment", "convert", "compile", "load")
 """Phases that a process goes through once."""
 DEVICE_PARTS = ("copy_in", "compute", "copy_out")
 """Parts of an inference on a device with its own memory."""

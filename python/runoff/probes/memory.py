@@ -1,5 +1,7 @@
 """``memory``: resident memory by phase and its peak, read by the process itself (``VmRSS``, ``VmHWM``).
 
+A runner in a browser reports the sum over all its processes, and runoff its distance from that of an empty page.
+
 On NVIDIA's GPUs also the peak of their memory, by NVML: see `runoff.measure.device_memory`.
 """
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 DEVICE_PEAK = "device.peak_memory"
 """Peak memory of a process on NVIDIA's GPUs."""
+OVER_PAGE = "over_page"
+"""Peak memory of a browser, less that with an empty page."""
+_PAGE = "page"
+"""Phase at whose end the page is open and empty."""
 
 
 def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
@@ -27,6 +33,8 @@ def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
         return
     if memory.peak_bytes is not None:
         yield Sample("peak_memory", "bytes", memory.peak_bytes)
+        if _PAGE in memory.after:
+            yield Sample(OVER_PAGE, "bytes", memory.peak_bytes - memory.after[_PAGE])
     for phase, resident in memory.after.items():
         yield Sample("resident", "bytes", resident, phase)
 
@@ -43,7 +51,10 @@ def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Iter
 
 def _notes(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> dict[str, str]:
     methods = dict.fromkeys(memory.how for memory in _on_device(records) if memory.peak_bytes is not None)
-    return {DEVICE_PEAK: f"NVML: {'; '.join(methods)}"} if methods else {}
+    notes = {DEVICE_PEAK: f"NVML: {'; '.join(methods)}"} if methods else {}
+    found = (record.result.memory.method for record in records if record.result and record.result.memory)
+    own = dict.fromkeys(filter(None, found))
+    return notes | (dict.fromkeys(("peak_memory", OVER_PAGE), "; ".join(own)) if own else {})
 
 
 MEMORY = Probe(

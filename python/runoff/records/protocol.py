@@ -201,6 +201,8 @@ class Memory(_ResultPart, frozen=True):
     """High-water mark at the end (``VmHWM`` on Linux)."""
     after: dict[str, Bytes] = {}
     """Resident set after each phase, by name; only if requested."""
+    method: str | None = None
+    """What was measured if not the resident set of the runner's process, as for a browser with its processes."""
 
 
 class WrittenTensor(_ResultPart, frozen=True):
@@ -258,6 +260,12 @@ class Effective(_ResultPart, frozen=True):
     """Operations by the device that the runtime plans to run them on (`accuracy` only); planned is not observed."""
     device: str | None = None
     """The GPU that computed, with its index and its driver's version, if known."""
+    isolated: bool | None = None
+    """Whether the page is isolated from other origins, without which it has no threads (in a browser only)."""
+    clock_step_ns: int | None = None
+    """Smallest step of the clock that timed the inferences, if it is coarser than nanoseconds (in a browser only)."""
+    fetched: dict[str, int] | None = None
+    """Bytes that the page loaded over HTTP, uncompressed: ``page``, ``runtime`` and ``model`` (in a browser only)."""
     ignored: tuple[str, ...] = ()
     """Requested settings that this target cannot apply."""
     practices: tuple[str, ...] = ()

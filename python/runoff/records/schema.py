@@ -28,6 +28,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """The settings as text: profile, threads, batch, then the differences from the profile."""
     control_of: str | None = field(default=None, name="twin_of")
     """Set for an A/A control: the baseline that it measures again. Its spread is the noise floor."""
+    tolerance: float | None = None
+    """Largest difference from the reference that counts as the same output, if the target has one of its own."""
     skipped: Reason | None = None
     """Set if the case cannot run on this machine: its rows stay, with this reason."""
 

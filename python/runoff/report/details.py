@@ -9,7 +9,7 @@ import numpy as np
 from runoff.analysis.validity import computes
 from runoff.analysis.verdict import read_verdict
 from runoff.analysis.wording import percent
-from runoff.report import device, energy
+from runoff.report import browser, device, energy
 from runoff.report.facts import facts
 from runoff.report.overview import missing, outliers, ratios
 from runoff.report.palette import PHASES
@@ -241,6 +241,12 @@ def energy_table(analysis: Analysis, naming: Naming) -> Table:
 def device_table(analysis: Analysis, naming: Naming) -> Table:
     """Return the parts of an inference on GPUs with dedicated memory, and the peak of that memory."""
     return _texts("device-table", "Warm inferences on the GPU", naming, device.HEAD, device.rows(analysis))
+
+
+def browser_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return what computed in a browser, and what its page loaded."""
+    rows = browser.rows(analysis.run)
+    return _texts("browser-table", "Pages in a browser", naming, browser.HEAD, rows)
 
 
 def _texts(name: str, caption: str, naming: Naming, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -49,6 +49,11 @@ def _devices(run: Run) -> dict[str, str]:
     return {case: ", ".join(names) for case, names in named.items()}
 
 
+def software(run: Run) -> dict[str, str]:
+    """Return, by case, the GPU that its runner reported, if that is emulated on the CPU."""
+    return {case: names for case, names in _devices(run).items() if "(software)" in names}
+
+
 def lines(analysis: Analysis) -> list[str]:
     """Return a sentence for each row, for the terminal."""
     sentences = []

@@ -149,7 +149,8 @@ def overview(block: Block) -> str:
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:
-    yield from (row.profile, f"*{row.target}*" if row.control_of else row.target, full(row.wall))
+    device = f" on {row.software}" if row.software else ""
+    yield from (row.profile, f"*{row.target}*" if row.control_of else f"{row.target}{device}", full(row.wall))
     yield from _versus(row.wall_vs, block)
     yield full(row.warm)
     yield from _versus(row.warm_vs, block)

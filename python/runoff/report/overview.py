@@ -17,6 +17,7 @@ from runoff.analysis.wording import words
 from runoff.plan.baselines import baselines_of
 from runoff.probes import PROBES
 from runoff.probes.energy import ENERGY, PARTS, shown_domains
+from runoff.report.device import software
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, figure_of, finite, plural
 
@@ -69,6 +70,8 @@ class Row(Struct, frozen=True, kw_only=True):
     energy: dict[str, Energy] = {}
     """By domain: those of the block that were measured."""
     status: str
+    software: str = ""
+    """The device that computed, if it is a GPU that is emulated on the CPU."""
     reason: str = ""
     """Reason why it cannot run on this machine; empty if it can."""
 
@@ -145,6 +148,7 @@ def blocks(analysis: Analysis) -> list[Block]:
     unfair = _unfair(analysis)
     domains = shown_domains(analysis.run.info.meters)
     compared = _baselines(analysis.run.info)
+    emulated = software(analysis.run)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
@@ -155,7 +159,7 @@ def blocks(analysis: Analysis) -> list[Block]:
         settings = case.settings
         key = (case.model, case.workload, settings.threads, settings.batch)
         status = next((worst for worst in _WORST_FIRST if worst in statuses[case.id]), "not-measured")
-        grouped[key].append(_row(case, lines, status, analysis))
+        grouped[key].append(_row(case, lines, status, analysis, emulated.get(case.id, "")))
         baselines[key] |= dict.fromkeys(compared[case.comparison])
     return [
         Block(
@@ -209,7 +213,7 @@ def _profile(case: Case) -> str:
     return ", ".join((profile, *others))
 
 
-def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
+def _row(case: Case, lines: _Lines, status: str, analysis: Analysis, emulated: str) -> Row:
     peak = next((name for name in PEAK if _figure(lines, case.id, name).value is not None), PEAK[0])
     steadiness = analysis.stability.get(case.id)
     return Row(
@@ -222,6 +226,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis) -> Row:
         **_measured(lines, case, wall=WALL, warm=WARM, peak=peak),
         energy=_energy(case, lines, shown_domains(analysis.run.info.meters)),
         status=status,
+        software=emulated,
         reason=say(case.skipped) if case.skipped else "",
     )
 

@@ -7,6 +7,8 @@ from runoff.plan.baselines import repeated_target
 PHASES = {
     "start": "#BBBBBB",
     "imports": "#332288",
+    "browser": "#56B4E9",
+    "page": "#0072B2",
     "runtime": "#88CCEE",
     "environment": "#117733",
     "convert": "#FFAABB",
@@ -41,7 +43,7 @@ PRECISIONS = {
     "int8-static": "#009E73",
 }
 """Of the same scheme."""
-_SPARE = ("#56B4E9", "#000000", "#F0E442")
+_SPARE = ("#56B4E9", "#000000", "#F0E442", "#882255", "#44AA99", "#999933")
 
 
 CONTROL = "#A6A6A6"

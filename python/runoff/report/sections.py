@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, details, device, energy, precision, sweeps
+from runoff.report import accuracy, browser, details, device, energy, precision, sweeps
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -92,6 +92,7 @@ def sections(analysis: Analysis, plots: Sequence[Path]) -> Iterator[Section]:
         yield from _shared("Phases of a process", details.life(analysis, BY_ID), LIFE)
     yield from _energy(analysis)
     yield from _device(analysis)
+    yield from _shared("In a browser", details.browser_table(analysis, BY_ID), browser.NOTE)
     yield from _shared("Ratios", details.ratio_table(analysis, BY_ID))
     yield from _probes(analysis)
     yield from _shared("Outliers", details.outlier_table(analysis, BY_ID), OUTLIERS)

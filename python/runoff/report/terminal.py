@@ -174,6 +174,8 @@ def _target(row: Row) -> Text:
     """Return the target's name, with warnings about its numbers below it."""
     name = row.target.replace(f"{row.control_of}-", f"{row.control_of}-\n") if row.control_of else row.target
     text = Text(name, style="" if row.computes else "dim")
+    if row.software:
+        text.append(f"\n{row.software}", style="yellow")
     if row.status != "ok":
         text.append(f"\n{row.status}", style="yellow")
     elif row.stability not in ("stable", ""):

@@ -16,6 +16,7 @@ from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
+from runoff.targets.web import WEB_TARGETS
 from runoff.targets.webnn import webnn_compute, webnn_ort, webnn_rust
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "webnn-rust": webnn_rust,
     "null-python": null_python,
     "null-rust": null_rust,
+    **WEB_TARGETS,
 }
 
 

@@ -20,7 +20,7 @@ def python_target(name: str, runner: str, environment: str | None = None, model_
     return msgspec.structs.replace(
         runner_in(str(python), name, runner),
         environments=(environment,),
-        missing=None if python.exists() else _no_environment(environment),
+        missing=None if python.exists() else no_environment(environment),
         format=model_format,
     )
 
@@ -57,10 +57,11 @@ def with_onnxruntime(target: Target) -> Target:
         target,
         env={**target.env, **library},
         environments=(*target.environments, "ort-python"),
-        missing=target.missing or (None if libraries else _no_environment("ort-python")),
+        missing=target.missing or (None if libraries else no_environment("ort-python")),
     )
 
 
-def _no_environment(name: str) -> Reason:
+def no_environment(name: str) -> Reason:
+    """Return the reason for a target whose environment `name` is missing."""
     folder = paths.environments() / name
     return Reason("not-installed", f"environment not found: {folder}", f"run: {setup_command(name)}")

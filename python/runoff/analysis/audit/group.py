@@ -80,6 +80,9 @@ def requested(group: AuditGroup, field: Literal["threads", "provider"]) -> Found
         return Found("differs", "; ".join(differing.values()), tuple(differing))
     if blind:
         return Found("unknown", f"{', '.join(sorted(blind))} did not report it")
+    values = {case.target: getattr(case.settings, field) for case in group.cases}
+    if len(set(values.values())) > 1:  # targets that compute on a provider of their own
+        return Found("ok", "in effect as requested: " + ", ".join(f"{target} {one}" for target, one in values.items()))
     return Found("ok", f"{getattr(group.cases[0].settings, field)} in effect in all")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runoff.analysis.audit.group import Found, most_threads, requested, same
 
 if TYPE_CHECKING:
@@ -56,9 +58,15 @@ def profile(group: AuditGroup) -> Found:
 
 
 def settings(group: AuditGroup) -> Found:
-    """Return whether all requested the same session settings."""
+    """Return whether all requested the same session settings; the provider is a point of its own."""
     first = group.cases[0]
-    others = sorted({case.target for case in group.cases if case.settings != first.settings})
+    others = sorted(
+        {
+            case.target
+            for case in group.cases
+            if replace(case.settings, provider=first.settings.provider) != first.settings
+        }
+    )
     if others:
         return Found("differs", f"different from {first.target}: {', '.join(others)}")
     return Found("ok", f"threads {first.settings.threads}, batch {first.settings.batch}")

@@ -32,7 +32,7 @@ def _cells(block: Block, row: Row, *, several: bool) -> list[Cell]:
 
 
 def _target(row: Row) -> Cell:
-    note = "A/A: the noise floor" if row.control_of else "" if row.computes else "runs no model"
+    note = "A/A: the noise floor" if row.control_of else row.software if row.computes else "runs no model"
     failed = f"{row.status}; " if row.status == "error" else ""
     return Cell(row.target, failed + note, row.target, "warn" if failed else "", swatch(row.target))
 
