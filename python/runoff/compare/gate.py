@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 Outcome = Literal["passed", "exceeded", "failed"]
+INCLUDED = "the interval includes the limit"
 
 
 class LimitResult(Struct, frozen=True, kw_only=True):
@@ -209,16 +210,20 @@ def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> Limit
         return replace(check, note=words(line.verdict))
     value, low, high = line.change
     change = f"{signed(value)} % ({signed(low)} to {signed(high)})"
-    beyond = limit.beyond(value)
-    outcome: Outcome = "exceeded" if beyond and line.verdict.differs else "passed"
+    outcome: Outcome = "exceeded" if exceeds(limit, line) else "passed"
     notes = []
     if low <= limit.value <= high:
-        notes.append("the interval includes the limit")
-    if beyond and not line.verdict.differs:
+        notes.append(INCLUDED)
+    if limit.beyond(value) and outcome == "passed":
         notes.append("beyond the limit, but not distinguishable from noise")
     elif line.floor is not None and line.floor >= abs(limit.value) > 0:
         notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit; measure longer")
     return replace(check, outcome=outcome, change=change, verdict=words(line.verdict), note="; ".join(notes))
+
+
+def exceeds(limit: Limit, line: MetricComparison) -> bool:
+    """Return whether a change is beyond its limit, and distinguishable from noise."""
+    return limit.beyond(line.change[0]) and line.verdict.differs
 
 
 def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
@@ -226,7 +231,7 @@ def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
         return replace(check, note=f"{limit.metric} was not measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
     outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
-    return replace(check, outcome=outcome, note="the interval includes the limit" if holds else "")
+    return replace(check, outcome=outcome, note=INCLUDED if holds else "")
 
 
 def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
