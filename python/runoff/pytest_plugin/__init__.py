@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "runoff"
 """Property of a test's report: the text of a check, and the marker of tests with the fixture."""
+TIME = "20s"
 _MEASURING: pytest.StashKey[Measuring] = pytest.StashKey()
 
 
@@ -26,9 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("runoff", "benchmarks of runoff")
     group.addoption(
         "--runoff-time",
-        default="20s",
         metavar="TIME",
-        help="Time budget of a check; sampling stops earlier if its interval is narrow enough.  [default: 20s]",
+        help=f"Time budget of a check; sampling stops earlier if its interval is narrow enough.  [default: {TIME}]",
     )
     group.addoption(
         "--runoff-results", type=Path, metavar="DIR", help="Folder of the runs.  [default: that of runoff bench]"
@@ -64,7 +64,7 @@ def runoff(request: pytest.FixtureRequest) -> Runoff:
     if _MEASURING not in config.stash:
         options = config.option
         config.stash[_MEASURING] = Measuring(
-            config.rootpath, options.runoff_results, options.runoff_time, save=options.runoff_save_baselines
+            config.rootpath, options.runoff_results, options.runoff_time or TIME, save=options.runoff_save_baselines
         )
     return Runoff(config.stash[_MEASURING], request.node)
 

@@ -36,6 +36,8 @@ ERROR = 0.02
 """Sampling stops when the interval of a value is within this of its estimate."""
 _ERRORS = (0.005, 0.1)
 """The same for a comparison: smallest and largest."""
+_MIN_TIME_S = 0.05
+"""Least time of inferences in a process: even a small model then takes enough turns to check its clock."""
 _SAVE = "save it on this machine: pytest --runoff-save-baselines"
 
 
@@ -134,7 +136,7 @@ def suite_text(cases: Sequence[PlannedCase], metric: Metric, error: float, time:
         raise RunoffError(
             f"{cases[0].id} is compared with itself", "for an A/A, give the same command to two targets of other names"
         )
-    latency = {**SHORT_SETS, "huge_pages": len(cases) > 1}
+    latency = {**SHORT_SETS, "min_time_s": _MIN_TIME_S, "huge_pages": len(cases) > 1}
     if metric.quantile is not None:
         latency["min_samples"] = max(SHORT_SETS["min_samples"], ceil(fewest_samples(metric.quantile) / FEWEST))
     tables: list[tuple[str, dict[str, Any]]] = [
