@@ -180,8 +180,8 @@ class _Gate:
         if limit.over and peer is not None:
             return _ratio(done, limit, within(self.data, member, peer, limit.metric, member.case))
         if limit.relative:
-            return _relative(done, limit, lines[member.case, str(limit.metric)])
-        return _absolute(done, limit, figure_of(row.to_dict()))
+            return check_change(done, limit, lines[member.case, str(limit.metric)])
+        return check_value(done, limit, figure_of(row.to_dict()))
 
     def _failure(self, limit: Limit, member: Member) -> str:
         """Return the reason why no result of a case counts; empty if they do."""
@@ -205,28 +205,26 @@ def _scope(limit: Limit, data: Measurements) -> str:
     return "check targets, cases and models of the limit; for those of the run: runoff report RUN"
 
 
-def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
+def check_change(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
+    """Return the check of a limit on a change, which exceeds it only if it is distinguishable from noise."""
     if line.reason or not isfinite(line.ratio.low):
         return replace(check, note=words(line.verdict))
     value, low, high = line.change
     change = f"{signed(value)} % ({signed(low)} to {signed(high)})"
-    outcome: Outcome = "exceeded" if exceeds(limit, line) else "passed"
+    beyond = limit.beyond(value)
+    outcome: Outcome = "exceeded" if beyond and line.verdict.differs else "passed"
     notes = []
     if low <= limit.value <= high:
         notes.append(INCLUDED)
-    if limit.beyond(value) and outcome == "passed":
+    if beyond and not line.verdict.differs:
         notes.append("beyond the limit, but not distinguishable from noise")
     elif line.floor is not None and line.floor >= abs(limit.value) > 0:
         notes.append(f"the noise floor ({percent(line.floor)}) is not below the limit; measure longer")
     return replace(check, outcome=outcome, change=change, verdict=words(line.verdict), note="; ".join(notes))
 
 
-def exceeds(limit: Limit, line: MetricComparison) -> bool:
-    """Return whether a change is beyond its limit, and distinguishable from noise."""
-    return limit.beyond(line.change[0]) and line.verdict.differs
-
-
-def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
+def check_value(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
+    """Return the check of a limit on a value; the estimate decides."""
     if figure.value is None:
         return replace(check, note=f"{limit.metric} was not measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
@@ -239,7 +237,7 @@ def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitRes
     ratio = line.ratio
     if line.reason or not isfinite(ratio.low):
         return replace(check, note=words(line.verdict))
-    checked = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
+    checked = check_value(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
     return replace(checked, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
 
 

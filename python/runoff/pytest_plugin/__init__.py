@@ -82,4 +82,4 @@ def _checks(reporter: pytest.TerminalReporter) -> Iterator[str]:
     for outcome in ("passed", "failed"):
         for report in reporter.getreports(outcome):
             texts = dict.fromkeys(text for name, text in report.user_properties if name == PROPERTY)
-            yield from (f"{report.nodeid}: {text}" for text in texts)
+            yield from (f"{outcome}: {report.nodeid}: {text}" for text in texts)

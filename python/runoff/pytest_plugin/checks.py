@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from math import nan
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from runoff.analysis.comparisons import adjusted, estimate, within
 from runoff.analysis.wording import against, decimals, words
 from runoff.compare import saved
-from runoff.compare.gate import INCLUDED, exceeds
+from runoff.compare.gate import INCLUDED, LimitResult, check_change, check_value
 from runoff.records.errors import RunoffError
 from runoff.report.text import Figure, estimated, full
 
@@ -27,31 +28,24 @@ class Check(Struct, frozen=True):
 
     passed: bool
     text: str
-    """What was measured, the limit, and the distance from it with its interval."""
+    """What was measured, the limit, the distance from it with its interval, and why that may be inconclusive."""
 
 
 def below(data: Measurements, case: PlannedCase, metric: Metric, limit: Limit) -> Check:
-    """Return the check that a value is at most `limit`; the estimate decides."""
+    """Return the check that a value is at most `limit`."""
     (member, figure), wanted = measured(data, case, metric), limit.text.partition("> ")[2]
     if limit.relative:
         raise RunoffError(f"below takes a value, not a change: {wanted}", "for a change: not_slower_than")
     limit.check_unit(figure.unit)
-    passed = figure.value is not None and not limit.beyond(figure.value)
-    return Check(passed, f"{member.case}: {metric} {full(figure)}, limit {wanted}: {distance(figure, limit.value)}")
-
-
-def faster(data: Measurements, first: PlannedCase, second: PlannedCase, metric: Metric, limit: Limit) -> Check:
-    """Return the check that `second` is faster than `first`: distinguishably, and by the share in `limit` or more."""
-    line = _comparison(data, first, second, metric)
-    passed = line.verdict.kind == "better" and line.ratio.value >= 1 + limit.value
-    figure = Figure(line.ratio.value, line.ratio.low, line.ratio.high)
-    wanted = f"at least {_wanted(limit)} faster required"
-    return Check(passed, f"{_compared(line, _name(first, second))}, {wanted}: {distance(figure, 1 + limit.value)}")
+    result = check_value(_unchecked(member, limit), limit, figure)
+    text = f"{member.case}: {metric} {full(figure)}, limit {wanted}: {distance(figure, limit.value)}"
+    return _concluded(text, result.note, passed=result.outcome == "passed")
 
 
 def not_slower(data: Measurements, first: PlannedCase, second: PlannedCase, metric: Metric, limit: Limit) -> Check:
-    """Return the check that `second` is slower than `first` by at most the share in `limit`, as in ``runoff gate``."""
-    return _within_margin(_comparison(data, first, second, metric), limit, _name(first, second))
+    """Return the check that `second` is slower than `first` by at most the share in `limit`."""
+    member, line = _comparison(data, first, second, metric)
+    return _within_margin(member, line, limit, _name(first, second))
 
 
 def not_slower_than_saved(
@@ -63,9 +57,18 @@ def not_slower_than_saved(
     """
     member, _ = measured(data, case, metric)
     (line,) = adjusted([saved.against(earlier[0], data, member, metric)])
-    check = _within_margin(line, limit, earlier[1])
-    basis = f"relative to {line.relative_to} in both runs" if line.relative_to else "raw values of two runs"
-    return Check(check.passed, f"{check.text} ({basis})")
+    basis = f"relative to {line.relative_to}" if line.relative_to else "in raw values"
+    return _within_margin(member, line, limit, f"{earlier[1]} {basis}")
+
+
+def faster(data: Measurements, first: PlannedCase, second: PlannedCase, metric: Metric, limit: Limit) -> Check:
+    """Return the check that `second` is distinguishably faster than `first`, by the share in `limit` or more."""
+    _, line = _comparison(data, first, second, metric)
+    ratio, least = line.ratio, 1 + limit.value
+    text = f"{_compared(line, _name(first, second))}, at least {_share(limit)} faster required"
+    distant = distance(Figure(ratio.value, ratio.low, ratio.high), least)
+    note = INCLUDED if ratio.low <= least <= ratio.high else ""
+    return _concluded(f"{text}: {distant}", note, passed=line.verdict.kind == "better" and ratio.value >= least)
 
 
 def saved_as(data: Measurements, case: PlannedCase, metric: Metric, file: str) -> Check:
@@ -83,60 +86,67 @@ def measured(data: Measurements, case: PlannedCase, metric: Metric) -> tuple[Mem
         If it has none, or one that does not count.
     """
     member = next(member for member in data.members if member.case == case.id)
-    cell = data.cell(member, metric)
-    unfair = data.unfair.get(member.comparison, ())
-    why = (
-        member.failures.get(metric.probe)
-        or member.failed
-        or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
-    )
-    if not why:
-        why = metric.shortage(cell) if cell else f"no {metric} was measured"
+    cell, unfair = data.cell(member, metric), data.unfair.get(member.comparison, ())
+    why = member.failures.get(metric.probe) or member.failed
+    why = why or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
+    why = why or (metric.shortage(cell) if cell else f"no {metric} was measured")
     if why or cell is None:
         raise RunoffError(f"{case.id}: {why}", f"details: runoff report {data.name}")
     return member, estimated(estimate(cell, metric), cell.unit)
 
 
-def _comparison(data: Measurements, first: PlannedCase, second: PlannedCase, metric: Metric) -> MetricComparison:
-    """Return the comparison of `second` with `first`, in one run."""
+def distance(figure: Figure, limit: float) -> str:
+    """Return how far a value is from its limit, such as ``16% over (12% to 20%)``."""
+    over = figure.value is not None and figure.value > limit
+
+    def share(value: float | None) -> float:
+        return nan if value is None or not limit else 100 * (value / limit - 1) * (1 if over else -1)
+
+    value, low, high = share(figure.value), *sorted((share(figure.low), share(figure.high)))
+    places = decimals(value, low, high)
+    interval = "" if figure.low is None else f" ({low:.{places}f}% to {high:.{places}f}%)"
+    return f"{value:.{places}f}% {'over' if over else 'under'}{interval}"
+
+
+def _comparison(
+    data: Measurements, first: PlannedCase, second: PlannedCase, metric: Metric
+) -> tuple[Member, MetricComparison]:
+    """Return the case `second` and its comparison with `first`, in one run."""
     (one, _), (other, _) = (measured(data, case, metric) for case in (first, second))
     (line,) = adjusted([within(data, one, other, metric, other.case)])
-    return line
-
-
-def _within_margin(line: MetricComparison, limit: Limit, name: str) -> Check:
     if line.verdict.kind == "not comparable":
         raise RunoffError(f"{line.label}: {words(line.verdict)}", "measure longer: --runoff-time")
+    return other, line
+
+
+def _within_margin(member: Member, line: MetricComparison, limit: Limit, name: str) -> Check:
+    result = check_change(_unchecked(member, limit), limit, line)
+    if result.outcome == "failed":
+        raise RunoffError(f"{line.label}: {result.note}", "measure longer: --runoff-time")
     value, low, high = (1 + change for change in line.change)
-    text = f"{_compared(line, name)}, margin {_wanted(limit)}: {distance(Figure(value, low, high), 1 + limit.value)}"
-    return Check(not exceeds(limit, line), text)
+    distant = distance(Figure(value, low, high), 1 + limit.value)
+    text = f"{_compared(line, name)}, margin {_share(limit)}: {distant}"
+    return _concluded(text, result.note, passed=result.outcome == "passed")
+
+
+def _unchecked(member: Member, limit: Limit) -> LimitResult:
+    return LimitResult(
+        outcome="failed", case=member.case, target=member.target, comparison=member.comparison, limit=limit.text
+    )
+
+
+def _concluded(text: str, note: str, *, passed: bool) -> Check:
+    return Check(passed, f"{text} [inconclusive: {note}]" if note else text)
 
 
 def _compared(line: MetricComparison, name: str) -> str:
-    value = full(estimated(line.second, line.unit))
-    return f"{line.label}: {line.metric} {value}, {against(line.verdict, name)}"
+    return f"{line.label}: {line.metric} {full(estimated(line.second, line.unit))}, {against(line.verdict, name)}"
 
 
-def _wanted(limit: Limit) -> str:
+def _share(limit: Limit) -> str:
     return limit.text.partition("+")[2]
 
 
 def _name(first: PlannedCase, second: PlannedCase) -> str:
     """Return what distinguishes the first of two cases."""
     return first.target if first.target != second.target else first.id
-
-
-def distance(figure: Figure, limit: float) -> str:
-    """Return how far a value is from its limit: ``16% over (12% to 20%)``; then, whether the interval includes it."""
-    if figure.value is None or not limit:
-        return "over" if (figure.value or 0) > limit else "within"
-    sign = 1 if figure.value > limit else -1
-    side: Literal["over", "under"] = "over" if sign > 0 else "under"
-    bounds = [figure.low, figure.high][::sign]
-    value = 100 * sign * (figure.value / limit - 1)
-    if None in bounds:
-        return f"{value:.{decimals(value, 0, 0)}f}% {side}"
-    low, high = (100 * sign * (bound / limit - 1) for bound in bounds if bound is not None)
-    places = decimals(value, low, high)
-    note = f"; {INCLUDED}" if low <= 0 <= high else ""
-    return f"{value:.{places}f}% {side} ({low:.{places}f}% to {high:.{places}f}%){note}"
