@@ -186,7 +186,7 @@ def test_a_baseline_file_collects_the_cases_of_several_checks(data: Measurements
     check = checks.not_slower_than_saved(data, (earlier, "it.json"), case("ort-rust"), LATENCY, limit("+5%"))
     assert check.passed
     assert "no difference from it.json relative to ort-python (floor " in check.text
-    other = msgspec.structs.replace(earlier, machine={"cpu": "another"})
+    other = msgspec.structs.replace(earlier, machine={**(data.machine or {}), "cpu": "Another CPU"})
     file.write_bytes(msgspec.json.encode(other))
     with pytest.raises(RunoffError, match="saved on a different machine"):
         measuring.load_baseline(data, file)

@@ -5,6 +5,8 @@ pytest's tracebacks end at the line of the test: each public method hides its ow
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,8 +22,7 @@ from runoff.pytest_plugin.measuring import ERROR, PlannedCase, max_error
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from os import PathLike
+    from collections.abc import Callable
 
     from runoff.analysis.measurements import Measurements
     from runoff.analysis.metric_samples import Metric
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Model = str | Path | Mapping[str, Any]
 
 
 def _reported(method: Callable[P, R]) -> Callable[P, R]:
@@ -49,22 +51,15 @@ def _reported(method: Callable[P, R]) -> Callable[P, R]:
     return reporting
 
 
+@dataclass(frozen=True)
 class Runoff:
     """The fixture ``runoff``."""
 
-    def __init__(self, measuring: Measuring, test: pytest.Item) -> None:
-        self._measuring = measuring
-        self._test = test
+    measuring: Measuring
+    test: pytest.Item
 
     @_reported
-    def case(
-        self,
-        model: str | Mapping[str, Any],
-        target: str | Mapping[str, Any],
-        *,
-        workload: Workload = "tensor",
-        **settings: Any,
-    ) -> Case:
+    def case(self, model: Model, target: str | Mapping[str, Any], *, workload: Workload = "tensor", **settings: Any) -> Case:
         """Return a case; it is measured by its checks.
 
         Parameters
@@ -81,16 +76,15 @@ class Runoff:
             As in a suite's ``[settings]``: ``threads=1``, ``profile="cold"``.
         """
         resolve(settings)  # a wrong setting is reported before anything is measured
-        return Case(self._measuring, self._test, PlannedCase(*_model(model), *_target(target), workload, settings))
+        return Case(self, PlannedCase(*_model(model), *_target(target), workload, settings))
 
 
+@dataclass(frozen=True)
 class Case:
     """One thing to measure: a model on a target, with settings."""
 
-    def __init__(self, measuring: Measuring, test: pytest.Item, planned: PlannedCase) -> None:
-        self._measuring = measuring
-        self._test = test
-        self.planned = planned
+    fixture: Runoff
+    planned: PlannedCase
 
     def latency(self, statistic: str = "median") -> Quantity:
         """Return the time of a warm inference: its ``median``, ``mean``, ``p90``, ``p95``, ``p99`` or ``p99.9``."""
@@ -107,24 +101,22 @@ class Case:
     @_reported
     def metric(self, name: str) -> Quantity:
         """Return any metric of ``summary.csv``, such as ``life.load`` or ``latency.inference.first``."""
-        return Quantity(self._measuring, self._test, self.planned, parse_metric(name))
+        return Quantity(self, parse_metric(name))
 
 
+@dataclass(frozen=True)
 class Quantity:
     """A metric of a case."""
 
-    def __init__(self, measuring: Measuring, test: pytest.Item, planned: PlannedCase, metric: Metric) -> None:
-        self._measuring = measuring
-        self._test = test
-        self._case = planned
-        self._metric = metric
+    case: Case
+    metric: Metric
 
     @_reported
     def below(self, limit: str) -> None:
         """Check that the value is at most `limit`, such as ``5 ms``, ``120 MB`` or ``50 mJ``. The estimate decides."""
         __tracebackhide__ = True
-        parsed = _limit(self._metric, limit)
-        self._conclude(checks.below(self._measure(None, ERROR), self._case, self._metric, parsed))
+        parsed = _limit(self.metric, limit)
+        self._conclude(checks.below(self._measure(None, ERROR), self.case.planned, self.metric, parsed))
 
     @_reported
     def faster_than(self, other: Case, by: str = "0%") -> None:
@@ -133,14 +125,12 @@ class Quantity:
         The difference must be distinguishable from noise, and its estimate at least `by`.
         """
         __tracebackhide__ = True
-        limit = _limit(self._metric, f"+{by}")
+        limit = _limit(self.metric, f"+{by}")
         data = self._measure(other, max_error(limit.value))
-        self._conclude(checks.faster(data, other.planned, self._case, self._metric, limit))
+        self._conclude(checks.faster(data, other.planned, self.case.planned, self.metric, limit))
 
     @_reported
-    def not_slower_than(
-        self, other: Case | str | PathLike[str], margin: str = "5%", *, relative_to: Case | None = None
-    ) -> None:
+    def not_slower_than(self, other: Case | Path | str, margin: str = "5%", *, relative_to: Case | None = None) -> None:
         """Check that the case is at most `margin` slower than `other`: a case, or a baseline file.
 
         The check fails if the estimate is beyond the margin, and the difference is distinguishable from noise.
@@ -149,28 +139,27 @@ class Quantity:
         file is saved, and ratios to it are compared: a machine that became slower cancels out.
         """
         __tracebackhide__ = True
-        limit = _limit(self._metric, f"+{margin}")
+        mine, limit = self.case.planned, _limit(self.metric, f"+{margin}")
+        data = self._measure(other if isinstance(other, Case) else relative_to, max_error(limit.value))
+        measuring = self.case.fixture.measuring
         if isinstance(other, Case):
-            data = self._measure(other, max_error(limit.value))
-            self._conclude(checks.not_slower(data, other.planned, self._case, self._metric, limit))
-            return
-        file, data = Path(other), self._measure(relative_to, max_error(limit.value))
-        if self._measuring.save:
-            self._measuring.save_baseline(data, file)
-            self._conclude(checks.saved_as(data, self._case, self._metric, file.name))
+            self._conclude(checks.not_slower(data, other.planned, mine, self.metric, limit))
+        elif measuring.save:
+            measuring.save_baseline(data, Path(other))
+            self._conclude(checks.saved_as(data, mine, self.metric, Path(other).name))
         else:
-            earlier = self._measuring.load_baseline(data, file)
-            self._conclude(checks.not_slower_than_saved(data, (earlier, file.name), self._case, self._metric, limit))
+            earlier = measuring.load_baseline(data, Path(other))
+            self._conclude(checks.not_slower_than_saved(data, (earlier, Path(other).name), mine, self.metric, limit))
 
     def _measure(self, other: Case | None, error: float) -> Measurements:
         """Return the measurements of this case, and of `other` as its baseline."""
-        cases = [*([other.planned] if other else []), self._case]
-        return self._measuring.measure(cases, self._metric, error, self._test.name)
+        cases, fixture = [*([other.planned] if other else []), self.case.planned], self.case.fixture
+        return fixture.measuring.measure(cases, self.metric, error, fixture.test.name)
 
     def _conclude(self, check: Check) -> None:
         """Add the check to the test's report; fail if it did not pass."""
         __tracebackhide__ = True
-        self._test.user_properties.append((PROPERTY, check.text))
+        self.case.fixture.test.user_properties.append((PROPERTY, check.text))
         if not check.passed:
             pytest.fail(check.text)
 
@@ -183,12 +172,13 @@ def _limit(metric: Metric, text: str) -> Limit:
         raise RunoffError(error.message, 'below takes "5 ms" or "120 MB"; by and margin take "5%"') from error
 
 
-def _model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
+def _model(model: Model) -> tuple[str, dict[str, Any] | None]:
     """Return the name of a model, and its table unless it is in the zoo or the store."""
-    if isinstance(model, str):
-        if not is_model(model):
-            return model, None
-        model = {"program" if model.endswith(".pt2") else "path": model}
+    if not isinstance(model, Mapping):
+        path = str(model)
+        if not is_model(path):
+            return path, None
+        model = {"program" if path.endswith(".pt2") else "path": path}
     table = dict(model)
     source = table.get("factory") or table.get("program") or table.get("path") or ""
     return str(table.pop("name", None) or model_name(str(source))), table

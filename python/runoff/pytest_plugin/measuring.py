@@ -60,7 +60,7 @@ class PlannedCase(NamedTuple):
 
 
 class Measuring:
-    """Measures the cases of a pytest session; the same cases and metric only once.
+    """Measures the cases of a pytest session; the same suite only once.
 
     Relative paths start at `folder`. `results` is the folder of the runs, `time` the budget of each. With `save`,
     baseline files are written, not compared with.
@@ -83,9 +83,8 @@ class Measuring:
         RunoffError
             If the suite of these cases is not valid, or cannot be measured.
         """
-        key = repr((cases, metric, error))
+        key, text = (suite_text(cases, metric, error, self._time, name) for name in ("", test))
         if key not in self._measured:
-            text = suite_text(cases, metric, error, self._time, test)
             suite = parse_suite(text, f"the suite of {test}")
             folder, _ = Pipeline(suite, text, self._folder, Console(stderr=True)).run(self._results)
             self._measured[key] = of_run(read_run(folder))
