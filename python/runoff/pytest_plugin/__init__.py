@@ -69,13 +69,13 @@ def runoff(request: pytest.FixtureRequest) -> Runoff:
     return Runoff(config.stash[_MEASURING], request.node)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print every check: what was measured, and whether its interval includes the limit."""
-    lines = list(_checks(terminalreporter))
-    if lines:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print every check: what was measured, and whether that is conclusive."""
+    if _MEASURING in config.stash:
         terminalreporter.section("runoff")
-        for line in lines:
+        for line in _checks(terminalreporter):
             terminalreporter.write_line(line)
+        terminalreporter.write_line(f"runs: {config.stash[_MEASURING].results}")
 
 
 def _checks(reporter: pytest.TerminalReporter) -> Iterator[str]:

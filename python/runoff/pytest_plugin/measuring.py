@@ -68,7 +68,7 @@ class Measuring:
 
     def __init__(self, folder: Path, results: Path | None, time: str, *, save: bool) -> None:
         self._folder = folder
-        self._results = results or paths.results()
+        self.results = results or paths.results()
         self._time = time
         self._measured: dict[str, Measurements] = {}
         self.save = save
@@ -86,7 +86,7 @@ class Measuring:
         key, text = (suite_text(cases, metric, error, self._time, name) for name in ("", test))
         if key not in self._measured:
             suite = parse_suite(text, f"the suite of {test}")
-            folder, _ = Pipeline(suite, text, self._folder, Console(stderr=True)).run(self._results)
+            folder, _ = Pipeline(suite, text, self._folder, Console(stderr=True)).run(self.results)
             self._measured[key] = of_run(read_run(folder))
         return self._measured[key]
 
