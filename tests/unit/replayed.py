@@ -32,4 +32,4 @@ def measure(_: Measuring, cases: Sequence[PlannedCase], *_rest: Any) -> Measurem
 @pytest.fixture(autouse=True, scope="session")
 def synthetic_measurements() -> None:
     """Replace the measuring of a session."""
-    Measuring.measure = measure  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Measuring, "measure", measure)

@@ -49,7 +49,7 @@ def test_each_round_is_a_measured_time(benchmark_runs: Benchmark) -> None:
     assert cold["stats"]["median"] == pytest.approx(0.067, rel=0.1)
     assert cold["extra_info"]["low_s"] < cold["extra_info"]["typical_s"] < cold["extra_info"]["high_s"]
     assert warm["extra_info"]["processes"] == 6
-    assert warm["options"]["timer"] == "test_runs.runner_clock"
+    assert warm["options"]["timer"] == "runner_clock"
     table = printed.partition("layers_10x2, 1 thread, batch 1")[2]
     assert [line.split()[0] for line in table.splitlines() if line.startswith("ort-")] == [
         "ort-python",

@@ -59,7 +59,9 @@ class Runoff:
     test: pytest.Item
 
     @_reported
-    def case(self, model: Model, target: str | Mapping[str, Any], *, workload: Workload = "tensor", **settings: Any) -> Case:
+    def case(
+        self, model: Model, target: str | Mapping[str, Any], *, workload: Workload = "tensor", **settings: Any
+    ) -> Case:
         """Return a case; it is measured by its checks.
 
         Parameters
