@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "runoff"
 """Property of a test's report: the text of a check, and the marker of tests with the fixture."""
-TIME = "20s"
+TIME = "1m"
 _MEASURING: pytest.StashKey[Measuring] = pytest.StashKey()
 
 
