@@ -270,7 +270,7 @@ def types(session: nox.Session) -> None:
     mypy = program("dev", "mypy")
     rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
     scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
-    session.run(mypy, "python/runoff", "python/runoff_runners", "tests", "suites", "tools", *scripts)
+    session.run(mypy, "python/runoff", "python/runoff_runners", "tests", "benchmarks", "suites", "tools", *scripts)
     # apart from the tests, which break the types of the extension on purpose
     package = str(EXTENSION.parent / "python")
     session.run(mypy, package, env={"MYPYPATH": package})

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 README = paths.root() / "README.md"
-PAGES = [README, *(page for page in sorted((paths.root() / "docs").glob("*.md")) if page.name != "history.md")]
-"""test_history_process.py runs the commands of docs/history.md, which need runs of several days."""
+OTHERS = {"history.md", "pytest.md"}
+"""Tested by test_history_process.py, as its commands need runs of several days, and by test_pytest_fixture.py."""
+PAGES = [README, *(page for page in sorted((paths.root() / "docs").glob("*.md")) if page.name not in OTHERS)]
 
 
 def test_there_are_tested_commands() -> None:

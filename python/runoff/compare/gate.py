@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 Outcome = Literal["passed", "exceeded", "failed"]
+INCLUDED = "the interval includes the limit"
 
 
 class LimitResult(Struct, frozen=True, kw_only=True):
@@ -179,8 +180,8 @@ class _Gate:
         if limit.over and peer is not None:
             return _ratio(done, limit, within(self.data, member, peer, limit.metric, member.case))
         if limit.relative:
-            return _relative(done, limit, lines[member.case, str(limit.metric)])
-        return _absolute(done, limit, figure_of(row.to_dict()))
+            return check_change(done, limit, lines[member.case, str(limit.metric)])
+        return check_value(done, limit, figure_of(row.to_dict()))
 
     def _failure(self, limit: Limit, member: Member) -> str:
         """Return the reason why no result of a case counts; empty if they do."""
@@ -204,7 +205,8 @@ def _scope(limit: Limit, data: Measurements) -> str:
     return "check targets, cases and models of the limit; for those of the run: runoff report RUN"
 
 
-def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
+def check_change(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
+    """Return the check of a limit on a change, which exceeds it only if it is distinguishable from noise."""
     if line.reason or not isfinite(line.ratio.low):
         return replace(check, note=words(line.verdict))
     value, low, high = line.change
@@ -213,7 +215,7 @@ def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> Limit
     outcome: Outcome = "exceeded" if beyond and line.verdict.differs else "passed"
     notes = []
     if low <= limit.value <= high:
-        notes.append("the interval includes the limit")
+        notes.append(INCLUDED)
     if beyond and not line.verdict.differs:
         notes.append("beyond the limit, but not distinguishable from noise")
     elif line.floor is not None and line.floor >= abs(limit.value) > 0:
@@ -221,12 +223,13 @@ def _relative(check: LimitResult, limit: Limit, line: MetricComparison) -> Limit
     return replace(check, outcome=outcome, change=change, verdict=words(line.verdict), note="; ".join(notes))
 
 
-def _absolute(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
+def check_value(check: LimitResult, limit: Limit, figure: Figure) -> LimitResult:
+    """Return the check of a limit on a value; the estimate decides."""
     if figure.value is None:
         return replace(check, note=f"{limit.metric} was not measured")
     holds = figure.low is not None and figure.high is not None and figure.low <= limit.value <= figure.high
     outcome: Outcome = "exceeded" if limit.beyond(figure.value) else "passed"
-    return replace(check, outcome=outcome, note="the interval includes the limit" if holds else "")
+    return replace(check, outcome=outcome, note=INCLUDED if holds else "")
 
 
 def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitResult:
@@ -234,7 +237,7 @@ def _ratio(check: LimitResult, limit: Limit, line: MetricComparison) -> LimitRes
     ratio = line.ratio
     if line.reason or not isfinite(ratio.low):
         return replace(check, note=words(line.verdict))
-    checked = _absolute(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
+    checked = check_value(check, limit, Figure(ratio.value, ratio.low, ratio.high, "", ratio.n))
     return replace(checked, measured=full(Figure(ratio.value, ratio.low, ratio.high, "")))
 
 

@@ -57,8 +57,8 @@ class Saved(Struct, frozen=True, kw_only=True):
     cases: dict[str, SavedCase]
 
 
-def save(data: Measurements, path: Path) -> None:
-    """Write the baseline file of `data`.
+def save(data: Measurements, path: Path, earlier: Saved | None = None) -> None:
+    """Write the baseline file of `data`, with the cases of `earlier` that `data` does not have.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def save(data: Measurements, path: Path) -> None:
         raise RunoffError(
             f"{data.name} has no result to save", "see its report for the reason", ExitCode.NOTHING_RUNS_HERE
         )
-    file = Saved(run=data.name, machine=data.machine, cases=cases)
+    file = Saved(run=data.name, machine=data.machine, cases={**(earlier.cases if earlier else {}), **cases})
     write_atomically(path, msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
 
 

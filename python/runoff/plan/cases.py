@@ -79,7 +79,7 @@ def plan_case(
     named = (form for name in known for form in (name, f"{name}:{settings.precision}"))
     model_format = next((form for form in named if form in formats and _serves(form, settings)), None)
     return Case(
-        id=".".join((model, workload, name, *variant)),
+        id=case_id(model, workload, name, variant),
         model=model,
         workload=workload,
         target=name,
@@ -167,7 +167,7 @@ def with_controls(
         baseline = baseline_of(members, baselines)
         if baseline and len(members) > 1:
             name = control_name(baseline.target)
-            identity = ".".join((baseline.model, baseline.workload, name, *baseline.variant))
+            identity = case_id(baseline.model, baseline.workload, name, baseline.variant)
             control = msgspec.structs.replace(baseline, id=identity, target=name, control_of=baseline.target)
             made.insert(made.index(baseline) + 1, control)
     return tuple(made)
@@ -185,6 +185,11 @@ def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[
     if can is None or can.computes:
         return tuple(names)
     return tuple(name for name in names if not PROBES[name].needs_model or set(PROBES[name].kinds) & set(can.measures))
+
+
+def case_id(model: str, workload: str, target: str, variant: Iterable[str]) -> str:
+    """Return the identity of a case; `variant` is from `settings_words`."""
+    return ".".join((model, workload, target, *variant))
 
 
 def settings_words(settings: Settings) -> tuple[str, ...]:

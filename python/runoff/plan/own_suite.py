@@ -18,7 +18,7 @@ from runoff.plan.suite import MAX_LOSS
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 _PROGRAM = ".pt2"
@@ -153,10 +153,8 @@ def own_suite(path: str, options: OwnOptions) -> str:
         command = [own["python"], "-P", str(runners / "torch_runner.py")]
         target = "torch" if "factory" in own else "torch-export"
         tables[f"targets.{target}"] = {"command": command, "env": {"PYTHONPATH": str(runners.parent)}}
-    lines = [f"# Written by: runoff bench {json.dumps(path, ensure_ascii=False)}"]
-    for title, table in tables.items():
-        lines += ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    head = f"# Written by: runoff bench {json.dumps(path, ensure_ascii=False)}\n"
+    return "\n".join([head, *(toml_table(f"[{title}]", table) for title, table in tables.items())])
 
 
 def _precisions(text: str) -> list[str]:
@@ -279,6 +277,11 @@ def _numbers(option: str, text: str, *words: str) -> list[int | str]:
     if not found:
         raise RunoffError(f"--{option}: no value", f"write it as --{option} 1,2")
     return found
+
+
+def toml_table(header: str, table: Mapping[str, Any]) -> str:
+    """Return a table in TOML, with its `header` in brackets."""
+    return "".join([f"{header}\n", *(f"{key} = {_toml(value)}\n" for key, value in table.items())])
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 (what a suite holds)
