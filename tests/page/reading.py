@@ -28,12 +28,12 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def started_chromium() -> Iterator[Browser]:
+def started_chromium(*switches: str) -> Iterator[Browser]:
     """Start Chromium, headless."""
     with sync_playwright() as playwright:
         # the sandbox refuses to start for root
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with playwright.chromium.launch(executable_path=find_chromium(), args=arguments) as browser:
+        with playwright.chromium.launch(executable_path=find_chromium(), args=[*arguments, *switches]) as browser:
             yield browser
 
 
