@@ -3,10 +3,6 @@
 import { RunnerError } from "../page/failure.mjs";
 import { ARRAYS, sizeOf } from "../page/tensors.mjs";
 
-const COLOURS = [1, 3, 4];
-/** Squares along each side of a generated image: a network sees nothing in noise. */
-const SQUARES = 8;
-
 /**
  * An input: `name`, `model` (a name and the file or its address), `image` (a file or its address; null for tensors),
  * `tensors` by name (null if they are generated), and `references` by the name of the output, if there are any.
@@ -52,33 +48,17 @@ function values(name, dtype, shape, random) {
   const made = new ARRAYS[dtype](sizeOf(shape));
   const convert = /^u?int64$/.test(dtype) ? BigInt : Number;
   if (/mask/i.test(name)) return made.fill(convert(1));
-  if (dtype === "bool" || /int/.test(dtype)) return made.map(() => convert(Math.floor(2 * random())));
-  if (shape.length === 4 && (COLOURS.includes(shape[1]) || COLOURS.includes(shape[3]))) return squares(made, shape, random);
-  return made.map(() => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()));
+  if (dtype === "bool" || /int/.test(dtype)) return made.map(() => convert(Math.round(random())));
+  // stripes: a network sees nothing in noise, and its outputs would be tiny
+  if (shape.length === 4) return made.map((_, place) => (1 + Math.sin(place / 3)) / 2);
+  return made.map(() => 2 * random() - 1);
 }
 
-/** Fill an image with coloured squares, 0 to 1. */
-function squares(made, shape, random) {
-  const palette = Float32Array.from({ length: shape.reduce((size, side) => size * Math.min(side, SQUARES), 1) }, random);
-  return made.map((_, place) => {
-    let [at, rest, step] = [0, place, 1];
-    for (const side of shape.toReversed()) {
-      const few = Math.min(side, SQUARES);
-      at += step * Math.floor(((rest % side) * few) / side);
-      rest = Math.floor(rest / side);
-      step *= few;
-    }
-    return palette[at];
-  });
-}
-
-/** Return a function that gives numbers from 0 to 1, by the method of mulberry32. */
+/** Return a function that gives numbers from 0 to 1: Park and Miller's generator. */
 function generator(seed) {
   let state = seed;
   return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    state = (48271 * state) % 2147483647;
+    return state / 2147483647;
   };
 }

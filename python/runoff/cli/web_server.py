@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePath
@@ -65,12 +66,13 @@ def serve(name: str, port: int) -> None:
     RunoffError
         If the environment or the model cannot be made, or the port is not available.
     """
-    ensure_environments(ort_node_wasm().environments, _say)
+    say = partial(click.echo, err=True)
+    ensure_environments(ort_node_wasm().environments, say)
     target = ort_node_wasm()
     if target.missing:
         raise RunoffError(target.missing.message, target.missing.hint, ExitCode.NOTHING_RUNS_HERE)
     with workspace() as (spawner, _):
-        model = ensure_models([name], spawner, _say)[name]
+        model = ensure_models([name], spawner, say)[name]
     with PageServer(page_files(model, Path(target.env["RUNOFF_WEB_MODULES"])), port) as server, suppress(KeyboardInterrupt):
         click.echo(f"{model.manifest.name} in the browser: {server.address}   (Ctrl-C ends it)")
         server.serve_forever()
@@ -201,7 +203,3 @@ def _address(path: str) -> str:
 def _folder(prefix: str, folder: Path, *patterns: str) -> Iterator[tuple[str, Path]]:
     for pattern in patterns:
         yield from ((prefix + path.name, path) for path in folder.glob(pattern))
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
