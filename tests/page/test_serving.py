@@ -1,8 +1,7 @@
-"""``runoff web serve`` in a real Chromium: images and ONNX files, on a desktop and on a phone, by mouse and keyboard."""
+"""``runoff web serve`` in a real Chromium: images and ONNX files, on screens and phones, by mouse and keyboard."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
-from reading import Opened, find_chromium, started_chromium
+from reading import find_chromium, opened_page, started_chromium
 
 from machine import skip_because
 from onnx_models import convs, encoder
@@ -28,10 +27,14 @@ from runoff.targets.web import ort_node_wasm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from playwright.sync_api import Browser, Page
+    from reading import Opened
 
     from runoff.models.store import StoredModel
+
+    Serving = Callable[..., AbstractContextManager[Opened]]
 
 MODEL, PHOTO, LABEL = "efficientnet-lite0", "china.jpg", "palace"
 TIMEOUT_MS = 30_000
@@ -72,20 +75,14 @@ def browser(model: StoredModel) -> Iterator[Browser]:  # noqa: ARG001 (skips)
 
 
 @pytest.fixture
-def serving(browser: Browser, server: PageServer) -> Callable[..., Opened]:
+def serving(browser: Browser, server: PageServer) -> Serving:
     """Return a function that opens the page; its keywords are those of a Playwright context."""
 
     @contextmanager
-    def opened(width: int = 1280, **options: object) -> Iterator[Opened]:
-        context = browser.new_context(viewport={"width": width, "height": 844}, **options)
-        page, logged, requests = context.new_page(), [], []
-        page.on("console", lambda message: logged.append(message.text))
-        page.on("pageerror", lambda error: logged.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(server.address)
-        page.wait_for_selector("body[data-ready]")
-        yield Opened(page, logged, requests)
-        context.close()
+    def opened(width: int = 1280, **options: str) -> Iterator[Opened]:
+        with opened_page(browser, server.address, width, **options) as found:
+            found.page.locator("#providers input").first.wait_for()
+            yield found
 
     return opened
 
@@ -99,12 +96,15 @@ def violations(page: Page) -> list[object]:
     """Return what axe finds."""
     found = Axe().run(page).response
     assert len(found["passes"]) > 15
-    return [(fault["id"], fault["help"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in found["violations"]]
+    return [
+        (fault["id"], fault["help"], [node["html"][:160] for node in fault["nodes"][:3]])
+        for fault in found["violations"]
+    ]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_a_dropped_image_gets_a_label_latency_and_parity(
-    serving: Callable[..., Opened], server: PageServer, model: StoredModel, width: int, scheme: str
+    serving: Serving, server: PageServer, model: StoredModel, width: int, scheme: str
 ) -> None:
     with serving(width, color_scheme=scheme) as opened:
         page = opened.page
@@ -118,16 +118,16 @@ def test_a_dropped_image_gets_a_label_latency_and_parity(
         assert page.locator(".classes li").count() == 5
         assert page.locator(".classes li").first.inner_text().startswith(LABEL)
         assert page.locator(".histogram").get_attribute("aria-label", timeout=1000)
-        assert "100 runs, p90 " in page.locator(".card", has_text="Latency").inner_text()
+        assert re.search(r"median of \d+ runs, ", page.locator(".card", has_text="Latency").inner_text())
         assert "Nothing to compare with" in page.locator(".card", has_text="Parity").inner_text()
         expect(page.locator("#cold .legend li")).to_have_count(4)
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert opened.logged == []
+        assert opened.logged == ["No available adapters."] * 2  # of WebGPU
         assert [url for url in opened.requests if not url.startswith((server.address, "blob:", "data:"))] == []
 
 
-def test_an_example_by_the_keyboard_alone_is_compared_with_its_reference(serving: Callable[..., Opened]) -> None:
+def test_an_example_by_the_keyboard_alone_is_compared_with_its_reference(serving: Serving) -> None:
     with serving() as opened:
         page = opened.page
         page.keyboard.press("Tab")
@@ -140,18 +140,9 @@ def test_an_example_by_the_keyboard_alone_is_compared_with_its_reference(serving
         parity = page.locator(".card", has_text="Parity")
         assert "from: reference stored with the model" in parity.inner_text()
         assert "Same output: limit 0.05" in parity.inner_text()
-        if (os.cpu_count() or 1) > 1:
-            page.locator("input[name=provider]:checked").focus()
-            page.keyboard.press("ArrowDown")
-            expect(page.locator("#again")).to_have_text("Stop")
-            ended(page)
-            assert "from: WebAssembly, 1 thread, same input" in parity.inner_text()
-            assert "Same output: limit 1e-5" in parity.inner_text()
-            assert f"threads in effect: {os.cpu_count()}" in page.locator("#where").inner_text()
-            assert page.locator("#runs tbody tr").count() == 2
 
 
-def test_an_onnx_file_runs_on_generated_inputs(serving: Callable[..., Opened], tmp_path: Path) -> None:
+def test_an_onnx_file_runs_on_generated_inputs(serving: Serving, tmp_path: Path) -> None:
     with serving() as opened:
         page = opened.page
         page.set_input_files("#file", encoder(tmp_path / "encoder.onnx"))
@@ -159,10 +150,18 @@ def test_an_onnx_file_runs_on_generated_inputs(serving: Callable[..., Opened], t
         outputs = page.locator(".card", has_text="Outputs").inner_text()
         assert "hidden: float32 [1, 1, 7]" in outputs
         assert "ids: int64 [1, 1]" in outputs
-        assert page.locator("#runs tbody tr").count() == 1
+        cores = page.evaluate("navigator.hardwareConcurrency")
+        if cores > 1:
+            page.locator("input[name=provider]:checked").focus()
+            page.keyboard.press("ArrowDown")
+            expect(page.locator("#where")).to_contain_text(f"threads in effect: {cores}", timeout=TIMEOUT_MS)
+            parity = page.locator(".card", has_text="Parity").inner_text()
+            assert "from: WebAssembly, 1 thread, same input" in parity
+            assert "Same output: limit 1e-5" in parity
+            assert page.locator("#runs tbody tr").count() == 2
 
 
-def test_a_wrong_output_gets_no_latency(serving: Callable[..., Opened], tmp_path: Path) -> None:
+def test_a_wrong_output_gets_no_latency(serving: Serving, tmp_path: Path) -> None:
     with serving() as opened:
         page = opened.page
         page.locator("input[value=ort-web-webgl]").check()
@@ -174,7 +173,7 @@ def test_a_wrong_output_gets_no_latency(serving: Callable[..., Opened], tmp_path
         assert "(software)" in page.locator("label", has=page.locator("[value=ort-web-webgl]")).inner_text()
 
 
-def test_what_this_browser_lacks_is_listed_with_the_reason(serving: Callable[..., Opened]) -> None:
+def test_what_this_browser_lacks_is_listed_with_the_reason(serving: Serving) -> None:
     with serving() as opened:
         for name in ("ort-web-webgpu", "ort-web-webgpu-jsep", "ort-web-webnn"):
             radio = opened.page.locator(f"input[value={name}]")
@@ -182,26 +181,21 @@ def test_what_this_browser_lacks_is_listed_with_the_reason(serving: Callable[...
             assert "Unavailable: " in opened.page.locator("label", has=radio).inner_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("broken.jpg", b"\xff\xd8\xff\xe0 no more", "Image broken.jpg: damaged, truncated or unsupported JPEG file."),
-        ("broken.onnx", b"no model", "Broken.onnx cannot be loaded: "),
-        ("notes.txt", b"text", "Image notes.txt: not a JPEG, PNG or WebP file"),
-    ],
-)
-def test_a_broken_file_gives_one_line(
-    serving: Callable[..., Opened], tmp_path: Path, name: str, content: bytes, expected: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_broken_files_give_one_line(serving: Serving, tmp_path: Path) -> None:
+    files = {
+        "broken.jpg": (b"\xff\xd8\xff\xe0 no more", "Image broken.jpg: damaged, truncated or unsupported JPEG file."),
+        "broken.onnx": (b"no model", "Broken.onnx cannot be loaded: "),
+        "notes.txt": (b"text", "Image notes.txt: not a JPEG, PNG or WebP file"),
+    }
     with serving() as opened:
         page = opened.page
-        page.set_input_files("#file", tmp_path / name)
-        ended(page)
-        line = page.locator("#error").inner_text()
-        assert line.startswith(expected)
-        assert "\n" not in line
-        assert page.locator("#cards *").count() == 0
+        for name, (content, expected) in files.items():
+            (tmp_path / name).write_bytes(content)
+            page.set_input_files("#file", tmp_path / name)
+            expect(page.locator("#error")).to_contain_text(expected, timeout=TIMEOUT_MS)
+            ended(page)
+            assert "\n" not in page.locator("#error").inner_text()
+            assert page.locator("#cards *").count() == 0
 
 
 def test_ctrl_c_ends_the_command_quietly(model: StoredModel) -> None:
@@ -210,7 +204,7 @@ def test_ctrl_c_ends_the_command_quietly(model: StoredModel) -> None:
         assert process.stdout
         address = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
         assert address
-        with urllib.request.urlopen(f"{address[0]}model.json") as response:
+        with urllib.request.urlopen(f"{address[0]}model.json") as response:  # noqa: S310 (our own)
             assert response.headers["Content-Type"] == "application/json"
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=10)

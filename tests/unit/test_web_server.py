@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from runoff.cli.web_server import Files
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PageServer]:
     """Serve two files and a content; a third file is not listed."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     (tmp_path / "secret").write_text("secret")
-    files = {"/": tmp_path / "index.html", "/a.wasm": b"\0asm", "/gone": tmp_path / "gone"}
+    files: Files = {"/": tmp_path / "index.html", "/a.wasm": b"\0asm", "/gone": tmp_path / "gone"}
     with PageServer(files, 0) as started:
         threading.Thread(target=started.serve_forever, daemon=True).start()
         yield started

@@ -76,4 +76,3 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     if (name === "drop") take(event.dataTransfer.files[0]);
   });
 }
-document.body.dataset.ready = "true";

@@ -11,14 +11,14 @@ const PHASES = {
   inference: ["first run", "--c882255"],
 };
 
-/** Return the card of the best classes of an image. */
-export function labelCard(classes) {
+/** Return the card of the best classes of the image at `address`. */
+export function labelCard(classes, address) {
   const lines = classes.map(({ index, label, confidence }) => {
     const bar = make("i", { ariaHidden: "true" });
     bar.style.width = percent(confidence);
     return make("li", {}, make("span", {}, label ?? `class ${index}`), make("b", {}, percent(confidence)), bar);
   });
-  return card("Label", make("ol", { className: "classes" }, ...lines));
+  return card("Label", make("ol", { className: "classes" }, ...lines), make("img", { src: address, alt: "" }));
 }
 
 /** Return the card of the outputs of a model that takes generated inputs. */

@@ -4,10 +4,10 @@ import { RunnerError } from "../page/failure.mjs";
 import { ARRAYS, sizeOf } from "../page/tensors.mjs";
 
 /**
- * An input: `name`, `model` (a name and the file or its address), `image` (a file or its address; null for tensors),
- * `tensors` by name (null if they are generated), and `references` by the name of the output, if there are any.
+ * An input: `name`, `model` (a name and the file or its address), `image` (the address; null for tensors), `tensors` by
+ * name (null if they are generated), and `references` by the name of the output, if there are any.
  *
- * @typedef {{name: string, model: {name: string, file: Blob | string}, image: Blob | string | null,
+ * @typedef {{name: string, model: {name: string, file: Blob | string}, image: string | null,
  *            tensors: object | null, references: object | null}} Input
  */
 
@@ -19,7 +19,7 @@ export function fromFile(file, served) {
   if (!served.preprocess) {
     throw new RunnerError("image-unreadable", `${file.name}: ${served.name} takes no images`, "Drop an .onnx file.");
   }
-  return { name: file.name, model: stored(served), image: file, tensors: null, references: null };
+  return { name: file.name, model: stored(served), image: URL.createObjectURL(file), tensors: null, references: null };
 }
 
 /** Return one of the examples that are stored with the `served` model. */

@@ -54,7 +54,8 @@ export function showFailure({ kind, message, hint }, input, provider) {
 
 /** Show the labels or outputs of the first run. */
 export function showFirst({ outputs: [first], specs }, input, { labels }) {
-  byId("cards").replaceChildren(input.image ? labelCard(topClasses(first[0], BEST, labels)[0]) : outputCard(first, specs));
+  if (!input.image) byId("cards").replaceChildren(outputCard(first, specs));
+  else byId("cards").replaceChildren(labelCard(topClasses(first[0], BEST, labels)[0], input.image));
 }
 
 /** Show the result of `input` with `provider`. */
@@ -72,7 +73,7 @@ export function showResult(result, input, provider, served) {
   const cold = showCold(byId("cold"), phases);
   addRow(provider.title, [input.name, output], [
     same ? time(times.median) : "omitted",
-    same && times.p90 !== null ? time(times.p90) : "omitted",
+    same && times.p90 !== null ? time(times.p90) : same ? "too few" : "omitted",
     time(phases.inference),
     time(cold),
     result.parity.length ? relative(result.parity[0].difference) : "none",

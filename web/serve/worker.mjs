@@ -9,7 +9,7 @@ import { generate } from "./inputs.mjs";
 const WARM_UP = 20;
 const RUNS = 100;
 /** Of the warm-up, and of the runs: an emulated GPU takes seconds for one. */
-const LIMIT_MS = 5000;
+const LIMIT_MS = 3000;
 const SAID_EVERY_MS = 200;
 
 addEventListener("message", async ({ data: job }) => {

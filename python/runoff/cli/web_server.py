@@ -51,7 +51,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-    "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:",
+    "connect-src 'self' blob:; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:",
     # every cold start loads everything
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -73,7 +73,10 @@ def serve(name: str, port: int) -> None:
         raise RunoffError(target.missing.message, target.missing.hint, ExitCode.NOTHING_RUNS_HERE)
     with workspace() as (spawner, _):
         model = ensure_models([name], spawner, say)[name]
-    with PageServer(page_files(model, Path(target.env["RUNOFF_WEB_MODULES"])), port) as server, suppress(KeyboardInterrupt):
+    with (
+        PageServer(page_files(model, Path(target.env["RUNOFF_WEB_MODULES"])), port) as server,
+        suppress(KeyboardInterrupt),
+    ):
         click.echo(f"{model.manifest.name} in the browser: {server.address}   (Ctrl-C ends it)")
         server.serve_forever()
 
@@ -133,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: PageServer
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+    def do_GET(self) -> None:
         """Respond with the file at the requested address."""
         address = self.path.partition("?")[0]
         try:
