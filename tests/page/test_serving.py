@@ -184,7 +184,7 @@ def test_what_this_browser_lacks_is_listed_with_the_reason(serving: Serving) -> 
 def test_broken_files_give_one_line(serving: Serving, tmp_path: Path) -> None:
     files = {
         "broken.jpg": (b"\xff\xd8\xff\xe0 no more", "Image broken.jpg: damaged, truncated or unsupported JPEG file."),
-        "broken.onnx": (b"no model", "Broken.onnx cannot be loaded: "),
+        "broken.onnx": (b"no model", "broken.onnx cannot be loaded: "),
         "notes.txt": (b"text", "Image notes.txt: not a JPEG, PNG or WebP file"),
     }
     with serving() as opened:

@@ -5,7 +5,7 @@ import { byId } from "./dom.mjs";
 import { fromExample, fromFile } from "./inputs.mjs";
 import { measure } from "./measure.mjs";
 import { providers } from "./providers.mjs";
-import { showFailure, showFirst, showIdle, showProgress, showResult, showStart } from "./results.mjs";
+import { showFailure, showFirst, showHead, showIdle, showProgress, showResult, showStart } from "./results.mjs";
 
 const [served, offered] = await Promise.all([fetch("model.json").then((response) => response.json()), providers()]);
 const usable = offered.filter(({ missing }) => !missing);
@@ -19,6 +19,7 @@ let running = new AbortController();
 async function run(...chosen) {
   const { signal } = restart();
   if (NARROW.matches) byId("result").scrollIntoView();
+  let failed = false;
   for (const one of chosen) {
     showStart(input, one);
     const said = (step) => (step.outputs ? showFirst(step, input, served) : showProgress(step));
@@ -27,10 +28,15 @@ async function run(...chosen) {
       if (!signal.aborted) showResult(result, input, one, served);
     } catch (error) {
       if (!signal.aborted) showFailure(error, input, one);
+      // others would fail too
+      failed = error.kind !== "provider-unavailable";
     }
-    if (signal.aborted) break;
+    if (signal.aborted || failed) break;
   }
-  if (running.signal === signal) showIdle({ stopped: signal.aborted });
+  if (running.signal !== signal) return;
+  if (signal.aborted) showHead("Stopped");
+  else if (chosen.length > 1 && !failed) showHead("Measured with all providers", `${input.name}, ${input.model.name}`);
+  showIdle();
 }
 
 /** Stop what runs; return the controller of what runs next. */
@@ -48,6 +54,7 @@ function take(file) {
   } catch (error) {
     restart();
     showFailure(error);
+    showIdle();
   }
 }
 

@@ -13,12 +13,18 @@ const HINTS = {
   "type-unsupported": "With inputs of any type: runoff bench FILE",
 };
 
-/** Announce a measurement, and clear the last one. */
-export function showStart(input, provider) {
-  byId("title").textContent = `Measuring ${input.name}`;
-  byId("where").textContent = `${input.model.name} with ${provider.title}`;
+/** Show a title, with what it is about below it if that is another, and nothing else. */
+export function showHead(title, where = byId("where").textContent) {
+  byId("title").textContent = title;
+  byId("where").textContent = where;
   byId("cards").replaceChildren();
-  for (const id of ["error", "cold", "all"]) byId(id).hidden = true;
+  for (const id of ["error", "cold"]) byId(id).hidden = true;
+}
+
+/** Announce a measurement. */
+export function showStart(input, provider) {
+  showHead(`Measuring ${input.name}`, `${input.model.name} with ${provider.title}`);
+  byId("all").hidden = true;
   Object.assign(byId("again"), { hidden: false, textContent: "Stop" }).dataset.stops = "yes";
 }
 
@@ -31,25 +37,21 @@ export function showProgress({ step, done = null }) {
 }
 
 /** Show that nothing runs any more. */
-export function showIdle({ stopped }) {
+export function showIdle() {
   byId("progress").hidden = true;
   byId("status").textContent = "";
-  if (stopped) byId("title").textContent = "Stopped";
   byId("again").textContent = "Measure again";
   delete byId("again").dataset.stops;
-  byId("all").hidden = false;
+  byId("all").hidden = byId("again").hidden;
 }
 
-/** Show a failure in one line; one of `provider` alone is a row of the table too. */
+/** Show a failure in one line; if the provider is the cause, also as a row of the table. */
 export function showFailure({ kind, message, hint }, input, provider) {
   const cause = message.replace(/^(model|settings|inputs)[\w.[\]]*: /, "");
-  const text = [cause, HINTS[kind] ?? hint].filter(Boolean).map(sentence).join(" ");
-  byId("title").textContent = "Not measured";
-  Object.assign(byId("error"), { textContent: text, hidden: false });
-  byId("cards").replaceChildren();
-  for (const id of ["cold", "progress"]) byId(id).hidden = true;
-  byId("status").textContent = "";
-  if (kind === "provider-unavailable") addRow(provider.title, [input.name, sentence(cause)], ["", "", "", "", ""]);
+  showHead("Not measured");
+  byId("error").textContent = [cause, HINTS[kind] ?? hint].filter(Boolean).map(sentence).join(" ");
+  byId("error").hidden = false;
+  if (kind === "provider-unavailable") addRow(provider, [input.name, sentence(cause)], ["", "", "", "", ""]);
 }
 
 /** Show the labels or outputs of the first run. */
@@ -68,15 +70,17 @@ export function showResult(result, input, provider, served) {
   byId("cards").append(same ? latencyCard(times, phases.inference) : withheldCard(), parityCard(result.parity));
   const what = input.image ? output : "Outputs";
   byId("title").textContent = same ? `${what} in ${time(times.median)}` : `${what}, but not the same output`;
-  const threads = provider.row.provider === "wasm" ? `, threads in effect: ${effective.threads}` : "";
-  byId("where").textContent = `${input.name}, ${input.model.name}, ${provider.title}, ONNX Runtime Web ${effective.version}${threads}`;
+  const device = provider.row.provider === "wasm" ? `threads in effect: ${effective.threads}` : provider.detail;
+  const where = [input.name, input.model.name, provider.title, device, `ONNX Runtime Web ${effective.version}`];
+  byId("where").textContent = where.join(", ");
   const cold = showCold(byId("cold"), phases);
-  addRow(provider.title, [input.name, output], [
+  const [parity] = result.parity;
+  addRow(provider, [input.name, output], [
     same ? time(times.median) : "omitted",
-    same && times.p90 !== null ? time(times.p90) : same ? "too few" : "omitted",
+    same ? (times.p90 === null ? "too few" : time(times.p90)) : "omitted",
     time(phases.inference),
     time(cold),
-    result.parity.length ? relative(result.parity[0].difference) : "none",
+    ...(parity ? [relative(parity.difference), `from ${parity.against}`] : ["none"]),
   ]);
 }
 
@@ -85,13 +89,21 @@ function labelOf(logits, { labels }) {
   return label ?? `class ${index}`;
 }
 
-function addRow(head, texts, numbers) {
-  const cells = [...texts.map((text) => make("td", {}, text)), ...numbers.map((text) => make("td", { className: "n" }, text))];
-  byId("runs").querySelector("tbody").prepend(make("tr", {}, make("th", { scope: "row" }, head), ...cells));
+function addRow({ title, detail }, texts, [median, p90, first, cold, difference, against = ""]) {
+  const head = make("th", { scope: "row" }, title, make("small", {}, detail));
+  const cells = [...texts.map((text) => make("td", {}, text)), ...[median, p90, first, cold].map(number)];
+  const last = number(difference);
+  last.append(make("small", {}, against));
+  byId("runs").querySelector("tbody").prepend(make("tr", {}, head, ...cells, last));
   byId("runs").hidden = false;
 }
 
+function number(text) {
+  return make("td", { className: "n" }, text);
+}
+
+/** Return a message as a sentence; the name of a file at its begin stays as it is. */
 function sentence(text) {
-  const capital = text[0].toUpperCase() + text.slice(1);
+  const capital = /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
   return /[.!?]$|: runoff /.test(capital) ? capital : `${capital}.`;
 }
