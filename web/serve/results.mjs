@@ -8,7 +8,7 @@ import { distribution, relative, time } from "./numbers.mjs";
 const BEST = 5;
 const HINTS = {
   "provider-unavailable": "Choose another provider.",
-  "model-unreadable": "Check the file: runoff add FILE",
+  "model-unreadable": "To measure it with other runtimes: runoff bench FILE",
   "runtime-failed": "Free dimensions are 1 in this page; with other sizes: runoff bench FILE",
   "type-unsupported": "With inputs of any type: runoff bench FILE",
 };

@@ -1,6 +1,7 @@
 /** One measurement, in a worker of its own: a new runtime, one model, one input. The page stays responsive. */
 
 import { Bench } from "../page/bench.mjs";
+import { RunnerError } from "../page/failure.mjs";
 import { decode, threads } from "../page/host.mjs";
 import { ARRAYS } from "../page/tensors.mjs";
 import { generate } from "./inputs.mjs";
@@ -34,6 +35,7 @@ async function measure(job) {
     inputs: [{ image: job.name }],
     preprocess: job.preprocess,
     settings: { batch: 1, optimization: null, arena: null, prepacking: null },
+    measure: { kind: "latency" },
   };
   const bench = new Bench({ ort, decode, read: reader(job, request) });
   await bench.start({ provider: row.provider, threads: job.threads });
@@ -91,12 +93,18 @@ function phaseClock() {
 /** Return what reads a file of the request for `Bench`, by its name there. */
 function reader(job, request) {
   return async (name) => {
-    const [what, , place] = name.split("/");
+    const [what, file, place] = name.split("/");
     if (what === "model") return bytes(job.model.file);
+    if (what === "external") return external(job.model, file);
     if (what === "image") return bytes(job.image);
     const { data, path } = request.inputs[0].tensors[request.model.inputs[place].name];
     return data ?? bytes(path);
   };
+}
+
+function external({ name, file: main }, file) {
+  if (typeof main === "string") return bytes(`model/${file}`);
+  throw new RunnerError("model-unreadable", `${name} has weights in a second file, ${file}, which the page cannot read`);
 }
 
 async function bytes(file) {

@@ -87,14 +87,12 @@ def page_files(model: StoredModel, modules: Path) -> Files:
     Raises
     ------
     RunoffError
-        If the page cannot load the model.
+        If the model has no ONNX file.
     """
     manifest, web = model.manifest, paths.web()
-    if manifest.data:
-        raise RunoffError(f"model {manifest.name!r} has external data, which the page does not load", "choose another")
     examples = [manifest.examples[index] for index in usual_examples(manifest)]
     tensors = [tensor for one in examples for tensor in (*one.inputs.values(), *one.references.values())]
-    stored = [*(example.image for example in examples if example.image), *tensors]
+    stored = [*(example.image for example in examples if example.image), *tensors, *manifest.data]
     return {
         "/": web / "serve" / "index.html",
         **dict(_folder("/", web / "serve", "*.css", "*.mjs")),
