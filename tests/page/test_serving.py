@@ -138,7 +138,7 @@ def test_an_example_by_the_keyboard_alone_is_compared_with_its_reference(serving
         page.keyboard.press("Enter")
         ended(page)
         parity = page.locator(".card", has_text="Parity")
-        assert "from: reference stored with the model" in parity.inner_text()
+        assert "difference from reference stored with the model" in parity.inner_text()
         assert "Same output: limit 0.05" in parity.inner_text()
 
 
@@ -156,7 +156,7 @@ def test_an_onnx_file_runs_on_generated_inputs(serving: Serving, tmp_path: Path)
             page.keyboard.press("ArrowDown")
             expect(page.locator("#where")).to_contain_text(f"threads in effect: {cores}", timeout=TIMEOUT_MS)
             parity = page.locator(".card", has_text="Parity").inner_text()
-            assert "from: WebAssembly, 1 thread, same input" in parity
+            assert "difference from WebAssembly, 1 thread, same input" in parity
             assert "Same output: limit 1e-5" in parity
             assert page.locator("#runs tbody tr").count() == 2
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from runoff.cli.web_server import Files
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[PageServer]:
-    """Serve two files and a content; a third file is not listed."""
-    (tmp_path / "index.html").write_text("<!doctype html>")
-    (tmp_path / "secret").write_text("secret")
-    files: Files = {"/": tmp_path / "index.html", "/a.wasm": b"\0asm", "/gone": tmp_path / "gone"}
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    """Serve a file, a content, and a file that is gone; one more file is not listed."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "index.html").write_text("<!doctype html>")
+    (folder / "secret").write_text("secret")
+    files: Files = {"/": folder / "index.html", "/a.wasm": b"\0asm", "/gone": folder / "gone"}
     with PageServer(files, 0) as started:
         threading.Thread(target=started.serve_forever, daemon=True).start()
         yield started

@@ -60,7 +60,9 @@ function take(file) {
 
 function choose(chosen) {
   input = chosen;
-  for (const button of byId("examples").querySelectorAll("button")) button.ariaPressed = String(button.input === chosen);
+  for (const button of document.querySelectorAll("#examples button")) {
+    button.ariaPressed = String(button.input === chosen);
+  }
   run(provider);
 }
 

@@ -22,10 +22,11 @@ export function showExamples(examples, choose) {
 export function showProviders(providers, choose) {
   const lines = providers.map((provider, place) => {
     const { id, title, detail, missing } = provider;
-    const radio = make("input", { type: "radio", name: "provider", value: id, disabled: Boolean(missing), checked: !place });
+    const state = { disabled: Boolean(missing), checked: place === 0 };
+    const radio = make("input", { type: "radio", name: "provider", value: id, ...state });
     radio.addEventListener("change", () => choose(provider));
     const words = make("small", {}, missing ? `Unavailable: ${missing}` : detail);
-    return make("label", { className: missing ? "missing" : "" }, radio, make("span", {}, title, words));
+    return make(missing ? "label.missing" : "label", {}, radio, make("span", {}, title, words));
   });
   byId("providers").append(...lines);
 }

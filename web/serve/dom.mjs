@@ -1,8 +1,9 @@
 /** Elements of the page. */
 
-/** Return a new element with `properties` and `children`. */
-export function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
+/** Return a new element with `properties` and `children`; `name` is that of the tag, and a class as in `p.what`. */
+export function make(name, properties = {}, ...children) {
+  const [tag, className = ""] = name.split(".");
+  const element = Object.assign(document.createElement(tag), { className, ...properties });
   element.append(...children);
   return element;
 }

@@ -33,7 +33,7 @@ export function generate(specs) {
   const random = generator(1);
   return Object.fromEntries(
     specs.map(({ name, dtype, shape: sides }) => {
-      if (!ARRAYS[dtype]) throw new RunnerError("type-unsupported", `input '${name}' is ${dtype ?? "of an unknown type"}`);
+      if (!ARRAYS[dtype]) throw new RunnerError("type-unsupported", `input '${name}' is ${dtype ?? "of unknown type"}`);
       const shape = sides.map((side) => side ?? 1);
       return [name, { path: "generated", dtype, shape, data: values(name, dtype, shape, random).buffer }];
     }),

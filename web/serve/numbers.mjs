@@ -14,7 +14,8 @@ export function time(ms) {
 /** Return a relative difference as text. */
 export function relative(value) {
   if (!Number.isFinite(value)) return "infinite";
-  return value === 0 || value >= 0.001 ? String(Number(value.toPrecision(2))) : value.toExponential(1).replace(".0e", "e");
+  if (value === 0 || value >= 0.001) return String(Number(value.toPrecision(2)));
+  return value.toExponential(1).replace(".0e", "e");
 }
 
 /** Return a share from 0 to 1 in percent. */
@@ -32,7 +33,8 @@ export function quantile(sorted, q) {
  *
  * @param {number[]} samples at least one
  * @param {number} fewest samples that a 90th percentile needs
- * @returns {{count: number, median: number, p90: number | null, low: number, high: number, bins: number[], beyond: number}}
+ * @returns {object} `count`, `median`, `p90` (null with too few samples), the `bins` from `low` to `high`, and how many
+ *   samples are `beyond`
  */
 export function distribution(samples, fewest) {
   const sorted = samples.toSorted((one, other) => one - other);
@@ -42,6 +44,7 @@ export function distribution(samples, fewest) {
   for (const value of sorted) {
     if (value <= high) bins[Math.min(BINS - 1, Math.floor(((value - low) / (high - low || 1)) * BINS))] += 1;
   }
+  const count = sorted.length;
   const beyond = sorted.filter((value) => value > high).length;
-  return { count: sorted.length, median: quantile(sorted, 0.5), p90: sorted.length < fewest ? null : p90, low, high, bins, beyond };
+  return { count, median: quantile(sorted, 0.5), p90: count < fewest ? null : p90, low, high, bins, beyond };
 }

@@ -92,14 +92,13 @@ function labelOf(logits, { labels }) {
 function addRow({ title, detail }, texts, [median, p90, first, cold, difference, against = ""]) {
   const head = make("th", { scope: "row" }, title, make("small", {}, detail));
   const cells = [...texts.map((text) => make("td", {}, text)), ...[median, p90, first, cold].map(number)];
-  const last = number(difference);
-  last.append(make("small", {}, against));
+  const last = make("td.n", {}, difference, make("small", {}, against));
   byId("runs").querySelector("tbody").prepend(make("tr", {}, head, ...cells, last));
   byId("runs").hidden = false;
 }
 
 function number(text) {
-  return make("td", { className: "n" }, text);
+  return make("td.n", {}, text);
 }
 
 /** Return a message as a sentence; the name of a file at its begin stays as it is. */

@@ -22,8 +22,8 @@ addEventListener("message", async ({ data: job }) => {
 });
 
 /**
- * Measure `job`: an input, `row` and `threads` of the provider, `preprocess` of the model, `specs` of its inputs if they
- * are known, and `warm`: whether there are more runs than the first.
+ * Measure `job`: an input, `row` and `threads` of the provider, `preprocess` of the model, `specs` of its inputs if
+ * they are known, and `warm`: whether there are more runs than the first.
  */
 async function measure(job) {
   const { row, model, image } = job;
@@ -104,7 +104,7 @@ function reader(job, request) {
 
 function external({ name, file: main }, file) {
   if (typeof main === "string") return bytes(`model/${file}`);
-  throw new RunnerError("model-unreadable", `${name} has weights in a second file, ${file}, which the page cannot read`);
+  throw new RunnerError("model-unreadable", `${name} has weights in another file, ${file}; the page reads only one`);
 }
 
 async function bytes(file) {
