@@ -167,7 +167,7 @@ def test_a_wrong_output_gets_no_latency(serving: Serving, tmp_path: Path) -> Non
         page.locator("input[value=ort-web-webgl]").check()
         page.set_input_files("#file", convs(tmp_path / "convs.onnx"))
         ended(page)
-        expect(page.locator("#title")).to_have_text("Outputs, but not the same output")
+        expect(page.locator("#title")).to_have_text("One inference, but not the same output")
         assert "Omitted: the outputs differ." in page.locator(".card", has_text="Latency").inner_text()
         assert "Different output: limit 1e-5" in page.locator(".card", has_text="Parity").inner_text()
         assert "(software)" in page.locator("label", has=page.locator("[value=ort-web-webgl]")).inner_text()

@@ -7,7 +7,7 @@ import { percent, relative, time } from "./numbers.mjs";
 const PHASES = {
   runtime: ["runtime: fetched, compiled, started", "var(--c88ccee)"],
   load: ["model: fetched, loaded", "var(--cddcc77)"],
-  preprocess: ["preprocessing", "var(--ccc6677)"],
+  preprocess: ["input: read, prepared", "var(--ccc6677)"],
   inference: ["first run", "var(--c882255)"],
 };
 
@@ -20,11 +20,10 @@ export function labelCard(classes, address) {
   return card("Label", make("ol.classes", {}, ...lines), make("img", { src: address, alt: "" }));
 }
 
-/** Return the card of the outputs of a model, for the generated inputs of `specs`. */
-export function outputCard(outputs, specs) {
-  const inputs = specs.map(({ shape, ...spec }) => ({ ...spec, shape: shape.map((side) => side ?? 1) }));
+/** Return the card of the outputs of a model for its inputs. */
+export function outputCard(outputs, inputs) {
   const list = (tensors) => make("ul.tensors", {}, ...tensors.map((tensor) => make("li", {}, describe(tensor))));
-  return card("Outputs", list(outputs), words("what", "Inputs, generated:"), list(inputs));
+  return card("Outputs", list(outputs), words("what", "Inputs"), list(inputs));
 }
 
 /** Return name, dtype and shape of a tensor as text. */

@@ -5,8 +5,9 @@ const BINS = 28;
 /** The histogram ends at so many times the 90th percentile; runs beyond it are counted. */
 const TAIL = 2;
 
-/** Return a time in milliseconds as text. */
+/** Return a time in milliseconds as text; the clock has steps of 5 us. */
 export function time(ms) {
+  if (ms < 1) return `${Math.round(1000 * ms)}${NO_BREAK}us`;
   if (ms >= 10_000) return `${(ms / 1000).toFixed(1)}${NO_BREAK}s`;
   return `${ms >= 100 ? Math.round(ms).toLocaleString("en") : ms.toPrecision(3)}${NO_BREAK}ms`;
 }

@@ -55,8 +55,8 @@ export function showFailure({ kind, message, hint }, input, provider) {
 }
 
 /** Show the labels or outputs of the first run. */
-export function showFirst({ outputs: [first], specs }, input, { labels }) {
-  if (!input.image) byId("cards").replaceChildren(outputCard(first, specs));
+export function showFirst({ outputs: [first], inputs }, input, { labels }) {
+  if (!input.image) byId("cards").replaceChildren(outputCard(first, inputs));
   else byId("cards").replaceChildren(labelCard(topClasses(first[0], BEST, labels)[0], input.image));
 }
 
@@ -68,11 +68,11 @@ export function showResult(result, input, provider, served) {
   const output = input.image ? labelOf(outputs[0][0], served) : outputs[0].map(describe).join(", ");
   showFirst(result, input, served);
   byId("cards").append(same ? latencyCard(times, phases.inference) : withheldCard(), parityCard(result.parity));
-  const what = input.image ? output : "Outputs";
+  const what = input.image ? output : "One inference";
   byId("title").textContent = same ? `${what} in ${time(times.median)}` : `${what}, but not the same output`;
   const device = provider.row.provider === "wasm" ? `threads in effect: ${effective.threads}` : provider.detail;
-  const where = [input.name, input.model.name, provider.title, device, `ONNX Runtime Web ${effective.version}`];
-  byId("where").textContent = where.join(", ");
+  const names = new Set([input.name, input.model.name, provider.title, device]);
+  byId("where").textContent = [...names, `ONNX Runtime Web ${effective.version}`].join(", ");
   const cold = showCold(byId("cold"), phases);
   const [parity] = result.parity;
   addRow(provider, [input.name, output], [

@@ -52,7 +52,9 @@ async function measure(job) {
   phases.end("preprocess");
   await bench.infer();
   phases.end("inference");
-  const result = { phases: phases.took, outputs: [bench.outputs()], specs: request.model.inputs };
+  const tensors = Object.entries(request.inputs[0].tensors ?? {});
+  const inputs = tensors.map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const result = { phases: phases.took, outputs: [bench.outputs()], inputs, specs: request.model.inputs };
   if (!job.warm) return result;
   postMessage(result);
   await repeat(bench, WARM_UP, "warming up");
