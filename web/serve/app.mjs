@@ -66,6 +66,7 @@ function choose(chosen) {
   run(provider);
 }
 
+if (!served.preprocess) document.querySelector("#drop b").textContent = "Choose or drop an .onnx file";
 byId("browser").textContent = `${served.name}, ${navigator.hardwareConcurrency} cores`;
 showExamples(served.examples.map((example) => fromExample(example, served)), choose);
 showProviders(offered, (chosen) => {
