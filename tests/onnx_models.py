@@ -58,3 +58,21 @@ def encoder(path: Path, scale: float = 1.0) -> Path:
     weights = {"table": np.eye(7, dtype=np.float32) * np.float32(scale), "last": np.array([2])}
     shape = ["batch", "sequence"]
     return save(path, nodes, [("ids", INT64, shape), ("mask", FLOAT, shape)], [("hidden", FLOAT, [*shape, 7])], weights)
+
+
+def convs(path: Path) -> Path:
+    """Save ``relu(x) - 0.5`` as two equal convolutions, of which only the first has a Relu that is fused into it.
+
+    The WebGL backend uses the program of the first for both, and so computes ``relu(relu(x) - 0.5)``: the largest
+    element stays where it is.
+    """
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    kernel[0, 0, 1, 1] = 1
+    nodes = [
+        helper.make_node("Conv", ["x", "k", "zero"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "k", "less"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weights = {"k": kernel, "zero": np.zeros(1, np.float32), "less": np.full(1, -0.5, np.float32)}
+    shape = ["batch", 1, 4, 4]
+    return save(path, nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)], weights)

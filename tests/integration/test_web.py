@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from onnx import helper
 from running import Whole, only_run, runoff
 
 from machine import skip_because
-from onnx_models import FLOAT, save
+from onnx_models import convs
 from runoff.targets.onnxruntime import ort_python
 from runoff.targets.web import web_target
 
@@ -35,24 +33,6 @@ min_samples = 5
 min_time_s = 0
 warmup = 1
 """
-
-
-def convs(path: Path) -> Path:
-    """Save ``relu(x) - 0.5`` as two equal convolutions, of which only the first has a Relu that is fused into it.
-
-    The WebGL backend uses the program of the first for both, and so computes ``relu(relu(x) - 0.5)``: the largest
-    element stays where it is.
-    """
-    kernel = np.zeros((1, 1, 3, 3), np.float32)
-    kernel[0, 0, 1, 1] = 1
-    nodes = [
-        helper.make_node("Conv", ["x", "k", "zero"], ["a"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "k", "less"], ["y"], pads=[1, 1, 1, 1]),
-    ]
-    weights = {"k": kernel, "zero": np.zeros(1, np.float32), "less": np.full(1, -0.5, np.float32)}
-    shape = ["batch", 1, 4, 4]
-    return save(path, nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)], weights)
 
 
 @pytest.fixture(scope="module")

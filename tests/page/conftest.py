@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pytest
 # the synthetic run is that of the unit tests
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
-from reading import Opened, find_chromium, started_chromium
+from reading import find_chromium, opened_page, started_chromium
 from synthetic import case_of, synthetic_run
 
 from machine import skip_because
@@ -22,8 +22,10 @@ from runoff.report.build import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from playwright.sync_api import Browser
+    from reading import Opened
 
 
 @pytest.fixture(scope="session")
@@ -52,18 +54,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def reading(browser: Browser, report: Path) -> Callable[..., Opened]:
+def reading(browser: Browser, report: Path) -> Callable[..., AbstractContextManager[Opened]]:
     """Return a function that opens the page; its keywords are those of a Playwright context."""
-
-    @contextmanager
-    def opened(width: int = 1280, **options: object) -> Iterator[Opened]:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        page, logged, requests = context.new_page(), [], []
-        page.on("console", lambda message: logged.append(message.text))
-        page.on("pageerror", lambda error: logged.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(report.as_uri())
-        yield Opened(page, logged, requests)
-        context.close()
-
-    return opened
+    return partial(opened_page, browser, report.as_uri())

@@ -14,7 +14,7 @@ export async function device(provider) {
 const DEVICES = {
   async webgpu() {
     const adapter = await navigator.gpu?.requestAdapter();
-    if (!adapter) return { missing: "this Chromium finds no adapter for WebGPU" };
+    if (!adapter) return { missing: "this browser finds no adapter for WebGPU" };
     const { vendor, architecture, device: model, description } = adapter.info;
     const words = [description || model, vendor, architecture].filter(Boolean);
     return { name: named(words.join(", ") || "unnamed adapter", adapter.info.isFallbackAdapter) };
@@ -22,7 +22,7 @@ const DEVICES = {
 
   async webgl() {
     const context = new OffscreenCanvas(1, 1).getContext("webgl2");
-    if (!context) return { missing: "this Chromium has no WebGL 2" };
+    if (!context) return { missing: "this browser has no WebGL 2" };
     const extension = context.getExtension("WEBGL_debug_renderer_info");
     const name = context.getParameter(extension ? extension.UNMASKED_RENDERER_WEBGL : context.RENDERER);
     context.getExtension("WEBGL_lose_context")?.loseContext();
@@ -34,7 +34,7 @@ const DEVICES = {
       const context = await navigator.ml.createContext({ deviceType: "cpu" });
       context.destroy?.();
     } catch (error) {
-      return { missing: navigator.ml ? `WebNN: ${error.message}` : "this Chromium has no WebNN" };
+      return { missing: navigator.ml ? `WebNN: ${error.message}` : "this browser has no WebNN" };
     }
     return { name: "WebNN on the CPU" };
   },

@@ -3,8 +3,9 @@
 import readline from "node:readline";
 
 import { batchOf } from "../page/bench.mjs";
+import { topClasses } from "../page/classes.mjs";
 import { RunnerError } from "../page/failure.mjs";
-import { readLabels, topClasses, writeTensors } from "./results.mjs";
+import { readLabels, writeTensors } from "./results.mjs";
 
 export const MEASURES = ["once", "latency", "accuracy", "turns"];
 

@@ -11,6 +11,7 @@ from runoff import __version__
 from runoff.cli import model_commands
 from runoff.cli.options import FILE, FOLDER, TEXT, different_machines, examples, json_option, of_model
 from runoff.cli.program_exit import run_program
+from runoff.cli.web import web
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -334,7 +335,7 @@ def clean(*, everything: bool) -> None:
     remove(everything=everything)
 
 
-for command in (model_commands.export, model_commands.train, model_commands.add, model_commands.tune):
+for command in (model_commands.export, model_commands.train, model_commands.add, model_commands.tune, web):
     cli.add_command(command)
 
 

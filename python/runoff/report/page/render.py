@@ -16,8 +16,7 @@ from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
 from runoff.report.page.cases import naming
 from runoff.report.page.pictures import pictures
-from runoff.report.page.svg import variable
-from runoff.report.palette import DARK
+from runoff.report.page.style import style_sheet
 from runoff.report.terminal import audit_lines, harness_line, unavailable_lines
 
 if TYPE_CHECKING:
@@ -82,8 +81,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "facets": _facets(shown),
         "links": [link for link in links if not link.startswith("raw/")],
         "raw": [link for link in links if link.startswith("raw/")],
-        "colours": _colours(),
-        "style": _own("page.css"),
+        "style": Markup(style_sheet()),  # noqa: S704 - a file of this package
         "script": _own("page.js"),
     }
 
@@ -129,16 +127,6 @@ def _facets(shown: Sequence[Block]) -> dict[str, list[str]]:
             for name, value in (("model", block.model), ("target", row.target), ("profile", row.profile)):
                 values[name][value] = None
     return {name: list(found) for name, found in values.items() if len(found) > 1}
-
-
-def _colours() -> Markup:
-    """Return the style sheet's variables for light and for dark mode."""
-    light, dark = (
-        "".join(f"{variable(code)}:{shown};" for code, shown in pairs.items())
-        for pairs in ({code: code for code in DARK}, DARK)
-    )
-    screen = "@media screen and (prefers-color-scheme:dark)"
-    return Markup(f":root{{{light}}}{screen}{{:root{{{dark}}}}}")  # noqa: S704 - colours of runoff.report.palette
 
 
 def _own(name: str) -> Markup:
