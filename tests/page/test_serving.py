@@ -173,7 +173,7 @@ def test_a_wrong_output_gets_no_latency(serving: Serving, tmp_path: Path) -> Non
         assert "(software)" in page.locator("label", has=page.locator("[value=ort-web-webgl]")).inner_text()
 
 
-def test_what_this_browser_lacks_is_listed_with_the_reason(serving: Serving) -> None:
+def test_unavailable_providers_are_listed_with_the_reason(serving: Serving) -> None:
     with serving() as opened:
         for name in ("ort-web-webgpu", "ort-web-webgpu-jsep", "ort-web-webnn"):
             radio = opened.page.locator(f"input[value={name}]")

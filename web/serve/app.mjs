@@ -22,9 +22,9 @@ async function run(...chosen) {
   let failed = false;
   for (const one of chosen) {
     showStart(input, one);
-    const said = (step) => (step.outputs ? showFirst(step, input, served) : showProgress(step));
+    const onStep = (step) => (step.outputs ? showFirst(step, input, served) : showProgress(step));
     try {
-      const result = await measure(input, one, { served, reference: offered[0], signal, said });
+      const result = await measure(input, one, { served, reference: offered[0], signal, onStep });
       if (!signal.aborted) showResult(result, input, one, served);
     } catch (error) {
       if (!signal.aborted) showFailure(error, input, one);

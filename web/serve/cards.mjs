@@ -55,7 +55,7 @@ export function latencyCard(times, first) {
 }
 
 /** Return the card in place of latencies whose outputs are wrong. */
-export function withheldCard() {
+export function omittedCard() {
   return card("Latency", words("who bad", "Omitted: the outputs differ."));
 }
 

@@ -11,18 +11,18 @@ const references = new WeakMap();
  *
  * @param {import("./inputs.mjs").Input} input
  * @param {object} provider one of `providers()`; `reference` is the first of them
- * @param {{served: object, reference: object, signal: AbortSignal, said: (step: object) => void}} context
+ * @param {{served: object, reference: object, signal: AbortSignal, onStep: (step: object) => void}} context
  * @returns {Promise<object>} the result of the worker, and `parity`: what was compared with what
  */
 export async function measure(input, provider, context) {
-  const { served, reference, said } = context;
+  const { served, reference, onStep } = context;
   let known = references.get(input);
   if (!known && provider !== reference) {
-    said({ step: `computing the same with ${reference.title}` });
+    onStep({ step: `computing the same with ${reference.title}` });
     known = await work({ ...input, ...reference, preprocess: served.preprocess, warm: false }, context);
     references.set(input, known);
   }
-  said({ step: "starting" });
+  onStep({ step: "starting" });
   const job = { ...input, ...provider, preprocess: served.preprocess, specs: known?.specs, warm: true };
   const result = await work(job, context);
   if (provider === reference) references.set(input, result);
@@ -47,7 +47,7 @@ async function readStored([name, { path, dtype, shape }]) {
 }
 
 /** Let a new worker do `job`; it ends with the job, or with the signal. */
-async function work(job, { signal, said }) {
+async function work(job, { signal, onStep }) {
   signal.throwIfAborted();
   const worker = new Worker(new URL("worker.mjs", import.meta.url), { type: "module" });
   try {
@@ -59,7 +59,7 @@ async function work(job, { signal, said }) {
       worker.addEventListener("message", ({ data }) => {
         if (data.error) reject(Object.assign(new Error(data.error.message), data.error));
         else if (data.ended) resolve(data.ended);
-        else said(data);
+        else onStep(data);
       });
       worker.postMessage(job);
     });

@@ -1,4 +1,4 @@
-/** How far outputs are apart, as runoff computes it (`runoff.records.tensors`). */
+/** The difference of outputs, as runoff computes it (`runoff.records.tensors`). */
 
 import { ARRAYS } from "../page/tensors.mjs";
 
@@ -14,10 +14,10 @@ const SMALLEST_SCALE = 1e-3;
  */
 export function difference(outputs, expected) {
   const found = new Map(outputs.map((tensor) => [tensor.name, tensor]));
-  return Math.max(...expected.map((tensor) => apart(found.get(tensor.name), tensor)));
+  return Math.max(...expected.map((tensor) => largestDifference(found.get(tensor.name), tensor)));
 }
 
-function apart(output, expected) {
+function largestDifference(output, expected) {
   if (!output) return Infinity;
   const [found, wanted] = [elements(output), elements(expected)];
   if (found.length !== wanted.length) return Infinity;

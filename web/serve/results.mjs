@@ -1,7 +1,7 @@
 /** What is shown while something is measured, and after it. */
 
 import { topClasses } from "../page/classes.mjs";
-import { describe, labelCard, latencyCard, outputCard, parityCard, showCold, withheldCard } from "./cards.mjs";
+import { describe, labelCard, latencyCard, outputCard, parityCard, showCold, omittedCard } from "./cards.mjs";
 import { byId, make } from "./dom.mjs";
 import { distribution, relative, time } from "./numbers.mjs";
 
@@ -67,7 +67,7 @@ export function showResult(result, input, provider, served) {
   const times = distribution(result.samples, served.fewest_for_p90);
   const output = input.image ? labelOf(outputs[0][0], served) : outputs[0].map(describe).join(", ");
   showFirst(result, input, served);
-  byId("cards").append(same ? latencyCard(times, phases.inference) : withheldCard(), parityCard(result.parity));
+  byId("cards").append(same ? latencyCard(times, phases.inference) : omittedCard(), parityCard(result.parity));
   const what = input.image ? output : "One inference";
   byId("title").textContent = same ? `${what} in ${time(times.median)}` : `${what}, but not the same output`;
   const device = provider.row.provider === "wasm" ? `threads in effect: ${effective.threads}` : provider.detail;

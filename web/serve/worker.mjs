@@ -11,7 +11,7 @@ const WARM_UP = 20;
 const RUNS = 100;
 /** Of the warm-up, and of the runs: an emulated GPU takes seconds for one. */
 const LIMIT_MS = 3000;
-const SAID_EVERY_MS = 200;
+const PROGRESS_EVERY_MS = 200;
 
 addEventListener("message", async ({ data: job }) => {
   try {
@@ -68,11 +68,11 @@ async function measure(job) {
 async function repeat(bench, count, step) {
   const times = [];
   const began = performance.now();
-  let said = 0;
+  let reported = 0;
   for (let now = began; times.length < count && now - began < LIMIT_MS; now = performance.now()) {
-    if (now - said > SAID_EVERY_MS) {
+    if (now - reported > PROGRESS_EVERY_MS) {
       postMessage({ step, done: times.length / count });
-      said = now;
+      reported = now;
     }
     times.push((await bench.infer()) / 1e6);
   }
