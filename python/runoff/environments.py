@@ -180,7 +180,9 @@ def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
         variables["PATH"] = os.pathsep.join([*found, variables.get("PATH", os.defpath)])
     # by option: VIRTUAL_ENV gives way to the user's UV_PYTHON
     where = ["--python", str(folder)] if arguments[0] == "pip" else []
-    _run(name, [_find_uv(), *arguments, "--quiet", *where], folder.parent, variables, lock)
+    check = "check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
+    hint = f"install Python {own}" if own and arguments[0] == "venv" else check
+    _run(name, [_find_uv(), *arguments, "--quiet", *where], folder.parent, variables, lock, hint)
 
 
 def _npm(name: str, folder: Path, lock: int) -> None:
@@ -194,10 +196,17 @@ def _npm(name: str, folder: Path, lock: int) -> None:
     variables = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     # no package of the lock file needs its scripts
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    _run(name, [str(node), str(npm), "ci", *options], packages, variables, lock)
+    _run(
+        name,
+        [str(node), str(npm), "ci", *options],
+        packages,
+        variables,
+        lock,
+        "check network, space and npm's registry",
+    )
 
 
-def _run(name: str, command: list[str], folder: Path, variables: Mapping[str, str], lock: int) -> None:
+def _run(name: str, command: list[str], folder: Path, variables: Mapping[str, str], lock: int, hint: str) -> None:
     """Run a command that installs packages in `folder`; it keeps the lock if it outlives runoff."""
     ended = subprocess.run(
         command,
@@ -212,8 +221,6 @@ def _run(name: str, command: list[str], folder: Path, variables: Mapping[str, st
         check=False,
     )
     if ended.returncode:
-        check = "check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
-        hint = f"install Python {_own_python(name)}" if _own_python(name) and "venv" in command else check
         raise RunoffError(
             f"cannot install {name}: {_summary(ended.stderr)}",
             f"{hint}, then run: {setup_command(name)}",

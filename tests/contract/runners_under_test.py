@@ -100,7 +100,7 @@ targets in the browser and in Node.js a program in JavaScript."""
 ENGINES = tuple(
     runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute", "ort-node-wasm")
 )
-"""Four implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+"""Five implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

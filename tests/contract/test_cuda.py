@@ -30,9 +30,8 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-# pywebnn and WebAssembly have no backend for a GPU
-NO_BACKEND = ("webnn-compute", "ort-web-wasm", "ort-node-wasm")
-ON_GPU = [runner for runner in PROGRAMS if runner.computes and runner.name not in NO_BACKEND]
+# pywebnn and WebAssembly have no backend for these GPUs
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(("webnn-compute", "wasm"))]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:

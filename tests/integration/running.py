@@ -22,8 +22,8 @@ RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
-# torch is slow to start, so it has a short run of its own, and stands for torch-export; so has webnn-compute; coreml
-# needs a Mac, and those in a browser, which test_web measures, need one
+# torch is slow to start, so it has a short run of its own, and stands for torch-export; so have webnn-compute, and
+# those in a browser (test_web); coreml needs a Mac
 ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 

@@ -30,7 +30,8 @@ latency = 1
 memory = 1
 [measure.latency]
 min_samples = 5
-min_time_s = 0
+min_time_s = 0.2
+warmup_time_s = 0.5
 warmup = 1
 """
 
