@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def benchmark_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Benchmark:
     """Return a function that runs the benchmarks with options, and returns what it prints and the JSON."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    # in a worker of pytest-xdist, pytest-benchmark would measure nothing
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
     def run(*options: str) -> tuple[str, list[dict[str, Any]]]:
         file = tmp_path / "runs.json"
