@@ -34,6 +34,8 @@ machine, until the scheduler spreads them some milliseconds later."""
 LONGEST = 4
 """Times its least duration that a turn may take in the slowest process."""
 MOST_INFERENCES = 64
+FEWEST_ROUNDS = 5
+"""Turns of each process, if that many inferences are requested: a single one cannot show whether its clock is right."""
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
 EMPTY_EVERY = 5
@@ -64,7 +66,7 @@ def _take_turns(context: ExecutionContext, group: ProcessGroup) -> dict[str, Int
         measured = [process.inference_ns[warmup:] for process in group.active.values()]
         enough = all(len(ns) >= minima.min_samples and sum(ns) >= minima.min_time_s * 1e9 for ns in measured)
         out_of_time = rounds * count * 2 >= minima.min_samples and context.sampling.out_of_time()
-        if enough or out_of_time:
+        if (enough or out_of_time) and rounds >= min(FEWEST_ROUNDS, minima.min_samples):
             break
         if rounds % EMPTY_EVERY == 0:
             group.each(lambda process: process.turn([]))
