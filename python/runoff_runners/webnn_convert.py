@@ -8,7 +8,8 @@ from onnx import helper, numpy_helper
 
 from runoff_runners.model import DTYPES as TENSORS
 from runoff_runners.protocol import RunnerError, one_line
-from runoff_runners.webnn_operators import DTYPES, Node, convert
+from runoff_runners.webnn_node import Node
+from runoff_runners.webnn_operators import DTYPES, convert
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
