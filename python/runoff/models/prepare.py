@@ -59,8 +59,9 @@ def _make(name: str, spawner: Spawner, say: Callable[[str], None]) -> None:
         request = TrainRequest(name=DIGITS, store=str(paths.models()))
         train_model(request, spawner, say, lambda _: None)
         return
+    model = find_model(name)
     say(f"exporting {name} (15 s to 2 min, once)")
-    export_model(find_model(name).name, spawner)
+    export_model(model.name, spawner)
 
 
 def _check_examples(model: StoredModel) -> None:
