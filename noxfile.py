@@ -29,6 +29,7 @@ HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 WHEELS = HOME / "wheels"
 NOTHING_RUNS_HERE = 3  # exit code of an installation that cannot succeed on this machine
+OPTIONAL = {"web", "webnn"}  # they need npm's registry, and a Python 3.12
 # cargo's profile for tests and lints; CI uses that of the programs, so shared crates are built once
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
@@ -124,8 +125,6 @@ def coreml(session: nox.Session) -> None:
 def webnn(session: nox.Session) -> None:
     """Create the environment of the targets webnn-compute and webnn-ort, with Python 3.12 (10 s, 200 MB)."""
     install(session, "webnn", str(ENVIRONMENTS / "webnn"))
-    if not (ENVIRONMENTS / "webnn" / ".installed").exists():
-        session.warn("the targets webnn-compute and webnn-ort are skipped")
 
 
 @nox.session(name="webnn-rust", requires=["build"])
@@ -302,11 +301,15 @@ def lock(session: nox.Session) -> None:
 def install(session: nox.Session, name: str, folder: str = "") -> None:
     """Sync the environment of the session with its pins, unless it is up to date.
 
-    One in a `folder` of its own may be missing: it needs another Python.
+    Without one of `OPTIONAL`, its targets are skipped.
     """
-    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder or session.virtualenv.location)
+    folder = folder or session.virtualenv.location
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder)
     env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
-    session.run(*command, env=env, external=True, log=False, success_codes=[0, NOTHING_RUNS_HERE] if folder else [0])
+    codes = [0, NOTHING_RUNS_HERE] if name in OPTIONAL else [0]
+    session.run(*command, env=env, external=True, log=False, success_codes=codes)
+    if name in OPTIONAL and not (Path(folder) / ".installed").exists():
+        session.warn(f"the targets that need the environment {name} are skipped")
 
 
 def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:

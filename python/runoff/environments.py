@@ -194,6 +194,10 @@ def _npm(name: str, folder: Path, lock: int) -> None:
     node = paths.node(folder)
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     variables = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    # Node.js knows the variables neither of pip nor of OpenSSL
+    certificates = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
+    if certificates:
+        variables.setdefault("NODE_EXTRA_CA_CERTS", certificates)
     # no package of the lock file needs its scripts
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     _run(
