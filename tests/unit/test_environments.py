@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import fcntl
 import os
 import re
 import shutil
@@ -128,6 +129,9 @@ def test_a_killed_installation_is_done_again() -> None:
         time.sleep(0.001)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
+    # uv, killed too, keeps the lock until the kernel has ended it
+    with folder.with_name(f".{NAME}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
     assert not (folder / ".installed").exists()
     assert len(ensure()) == 1
     assert text_in(folder) == "first"
