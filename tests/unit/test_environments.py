@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
