@@ -218,15 +218,15 @@ def tests(session: nox.Session) -> None:
     if env is not None:
         options = ("--locked", "--quiet", "--workspace", "--exclude", "runoff-py")
         cargo(session, {**env, **runtime_library()}, "test", *TEST_PROFILE, *options)
-    session.log("exporting the model for the tests if it is missing (15 s)")
-    session.run(program("dev", "runoff"), "export", "efficientnet-lite0", env=clean_environment())
+    session.log("exporting the models for the tests if they are missing (1 min)")
+    session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "sam_tiny", env=clean_environment())
     pytest(session, "-m", "not clock", *PARALLEL)
     pytest(session, "-m", "clock")
     # a machine without Rust has no extension
     if any(WHEELS.glob("*.whl")):
         pytest(session, "tests/extension", *PARALLEL, environment="extension")
     # coremltools triggers deprecation warnings of its libraries
-    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export")
+    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", "tests/promptable", *PARALLEL, environment="export")
 
 
 @nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust"], venv_backend="none")

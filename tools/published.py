@@ -1,9 +1,9 @@
 """Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown, for the suite ``full``, ``web`` or ``webnn``. A claim
-holds here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open
-or the machine has no such device. A run with rustnn also gets the figures of table D: the first, second and warm
-inference.
+``python tools/published.py results/full-...`` prints Markdown, for the suite ``full``, ``web``, ``webnn``, ``segment``
+or ``segment-large``. A claim holds here if our interval says so, does not if it says the opposite, and cannot be told if
+the interval leaves it open or the machine has no such device. A run with rustnn also gets the figures of table D: the
+first, second and warm inference; a run with Segment Anything those of table C.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ TABLE_D = {
     ),
 }
 """Published first, second and warm inference of rustnn 0.2.0, by model and backend, on Apple silicon."""
+TABLE_C = (
+    ("sam_vit_h", "published: PyTorch on a GPU with CUDA", "4.17 s", "129.74 s", "5"),
+    ("sam_vit_h", "published: ONNX Runtime on the CPU", "2.87 s", "failed: decoder fed six inputs, takes four", "0"),
+)
+"""Published initialisation, inference and masks of Segment Anything, on a 512 x 512 geometric picture."""
+GEOMETRIC = "geometric"
 
 
 class Lines:
@@ -216,6 +222,44 @@ def graph_level(lines: Lines) -> Found:
     return "not measured", OPEN
 
 
+def segments(lines: Lines, metric: tuple[str, str], published: float | None) -> Found:
+    """Return whether ONNX Runtime in Python takes less of `metric` than PyTorch to segment (C1, C2, C4).
+
+    With `published`, it must take that many times less.
+    """
+    for case in lines.analysis.run.info.cases:
+        line = lines.ratio(case.id, metric, "torch")
+        if case.workload == "segment" and (case.target, case.example) == ("ort-python", GEOMETRIC) and line:
+            if published is not None:
+                return at_least(lines, case.id, metric, "torch", published)
+            return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
+    return "not measured", OPEN
+
+
+def has_segments(lines: Lines) -> bool:
+    """Return whether the run has Segment Anything."""
+    return any(case.workload == "segment" for case in lines.analysis.run.info.cases)
+
+
+def sam(lines: Lines) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of table C: the published ones, then those of this run."""
+    yield from TABLE_C
+    for case in lines.analysis.run.info.cases:
+        if case.workload != "segment" or case.example != GEOMETRIC or case.control_of or case.segment:
+            continue
+        shown = [lines.value(case.id, metric) for metric in (("life", "load"), WARM)]
+        kept = lines.value(case.id, ("accuracy", "masks_kept"))
+        if any(shown):
+            settings = ", ".join(word for word in case.variant if not word.startswith("example-"))
+            figures = (milliseconds(line) if line else "not measured" for line in shown)
+            yield (
+                case.model,
+                f"{case.target}, {settings}",
+                *figures,
+                f"{kept['estimate']:.0f}" if kept else "not compared",
+            )
+
+
 def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield each claim with its text, the published figure, ours and the verdict."""
     cores = f"t{lines.analysis.run.info.machine['cores_allowed']}"
@@ -231,6 +275,10 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),
         ("B2", "it takes less power", "2x to 4x", lambda: no_device),
         ("B3", "it takes less energy", "75x to 450x", lambda: no_device),
+        ("C1", "ONNX loads the model faster", "1.45x", lambda: segments(lines, ("life", "load"), 1.45)),
+        ("C2", "ONNX infers faster on a CPU", "2x to 5x", lambda: segments(lines, WARM, 2)),
+        ("C3", "ONNX infers faster on a GPU", "1.5x to 3x", lambda: ("no GPU", OPEN)),
+        ("C4", "ONNX needs less memory", "no figure", lambda: segments(lines, PEAK, None)),
         ("D1", "the first run costs more the larger the model", "25, 64 ms", lambda: first_run(lines, "D1")),
         ("D2", "small models hardly warm up", "25, 24 ms", lambda: first_run(lines, "D2")),
         ("D3", "no warm-up after ONNX Runtime's first run", "24.8, 24.8 ms", lambda: first_run(lines, "D3")),
@@ -265,6 +313,9 @@ def main() -> None:
     if any(case.target == RUSTNN for case in lines.analysis.run.info.cases):
         rows = [row for row in rows if row[0].startswith("D")]
         sys.stdout.write(table(["model", "target", "first inference", "second", "warm"], rustnn(lines)) + "\n\n")
+    if has_segments(lines):
+        rows = [row for row in rows if row[0].startswith("C")]
+        sys.stdout.write(table(["model", "target", "initialisation", "inference", "masks kept"], sam(lines)) + "\n\n")
     sys.stdout.write(table(["claim", "", "published", "here", "verdict"], rows) + "\n")
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Array = NDArray[Any]
 Feed = dict[str, Array]
@@ -43,6 +40,16 @@ class ModelFile(TypedDict):
     outputs: list[TensorSpec]
     builder: NotRequired[str | None]
     builder_folder: NotRequired[str | None]
+    decoder: NotRequired[ModelFile | None]
+
+
+class Prompt(TypedDict):
+    """`runoff.records.protocol.Prompt`."""
+
+    points: NotRequired[list[list[float]]]
+    labels: NotRequired[list[int]]
+    box: NotRequired[list[float] | None]
+    mask: NotRequired[TensorFile | None]
 
 
 class Item(TypedDict):
@@ -50,6 +57,7 @@ class Item(TypedDict):
 
     image: str
     tensors: dict[str, TensorFile]
+    prompts: NotRequired[list[Prompt] | None]
 
 
 class Preprocess(TypedDict):
@@ -60,6 +68,27 @@ class Preprocess(TypedDict):
     interpolation: str
     mean: list[float]
     std: list[float]
+
+
+class Segment(TypedDict):
+    """`runoff.records.protocol.Segment`, with its defaults filled in."""
+
+    size: int
+    mean: list[float]
+    std: list[float]
+    mask_threshold: float
+    multimask: bool
+    points_per_side: int
+    points_per_batch: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    stability_score_offset: float
+    box_nms_thresh: float
+    crop_n_layers: int
+    crop_nms_thresh: float
+    crop_overlap_ratio: float
+    crop_n_points_downscale_factor: int
+    min_mask_region_area: int
 
 
 class Settings(TypedDict):
@@ -103,6 +132,7 @@ class Request(TypedDict):
     model: ModelFile
     inputs: list[Item]
     preprocess: Preprocess
+    segment: Segment
     labels: str | None
     settings: Settings
     measure: Measure
@@ -121,8 +151,8 @@ class Marks(Protocol):
 class Session(Protocol):
     """A loaded model.
 
-    On a device with separate memory, the session also has the attribute ``parts``: the durations of each inference in
-    nanoseconds, for ``copy_in``, ``compute`` and ``copy_out``, in this order.
+    On a device with separate memory, and for `segment`, the session also has the attribute ``parts``: the durations of
+    each inference in nanoseconds, by the names of its parts.
     """
 
     def run(self, feed: Feed) -> Feed:
@@ -130,6 +160,14 @@ class Session(Protocol):
 
     def effective(self) -> Fields:
         """Return `runoff.records.protocol.Effective` as the runtime reports it, without the fields the program adds."""
+
+
+class SegmentSession(Session, Protocol):
+    """A loaded model for `segment`: `run` gets a `runoff_runners.pictures.Picture` as the value of its input."""
+
+    parts: dict[str, list[int]]
+    segmentation: Fields
+    """`runoff.records.protocol.Segmentation` of the latest inference."""
 
 
 class ProfiledSession(Session, Protocol):
@@ -140,10 +178,13 @@ class ProfiledSession(Session, Protocol):
 
 
 class Images(Protocol):
-    """A function that turns image files into a batch."""
+    """A function that turns image files into what `Session.run` takes for the model's first input."""
 
-    def __call__(self, paths: list[str]) -> NDArray[np.float32]:
-        """Return float32 [len(paths), 3, crop, crop]."""
+    def __call__(self, sources: list[Any], /) -> Any:  # noqa: ANN401 (an array, or a picture)
+        """Return float32 [len(sources), 3, crop, crop]; for `segment`, the `runoff_runners.pictures.Picture` of one item.
+
+        `sources` are paths; for `segment`, indices into the request's inputs.
+        """
 
 
 class Target(Protocol):

@@ -17,9 +17,9 @@ from runoff_runners.topk import read_labels, top_classes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from runoff_runners.interfaces import (
-        Array,
         Feed,
         Fields,
         Images,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ModelFile,
         ProfiledSession,
         Request,
+        SegmentSession,
         Session,
     )
     from runoff_runners.prefetch import Prefetch
@@ -113,8 +114,12 @@ def image_decoder() -> str | None:
 
 
 def pillow_images(request: Request) -> Images | None:
-    """Return the function that preprocesses images with Pillow, which is imported for `classify` only."""
-    if request["workload"] != "classify":
+    """Return the function that preprocesses images with Pillow, which is not imported for `tensor`."""
+    if request["workload"] == "segment":
+        from runoff_runners.pictures import read_picture
+
+        return lambda items: read_picture(request, *items)
+    if request["workload"] == "tensor":
         return None
     from runoff_runners.preprocess import preprocess
 
@@ -128,10 +133,13 @@ def begin_prefetch(request: Request, images: Images | None) -> Prefetch | None:
         return None
     from runoff_runners.prefetch import Prefetch
 
-    return Prefetch(images, _image_paths(request, _first_items(request)))
+    return Prefetch(images, _image_sources(request, _first_items(request)))
 
 
-def _image_paths(request: Request, items: list[int]) -> list[str]:
+def _image_sources(request: Request, items: list[int]) -> list[Any]:
+    """Return what `Images` takes: paths; or for `segment`, whose items also have prompts, the indices."""
+    if request["workload"] == "segment":
+        return items
     return [request["inputs"][number]["image"] for number in items]
 
 
@@ -161,8 +169,9 @@ class _Loop:
         self._read: dict[int, Feed] = {}
         self._preprocess_ns: list[int] = []
         self._inference_ns: list[int] = []
-        # durations of the parts of each inference on a device
+        # durations of the parts of each inference on a device, or of a segmentation
         self._parts: dict[str, list[int]] = getattr(session, "parts", {})
+        self._classifies = request["workload"] == "classify"
         self._items: list[int] = []
         self._feed: Feed = {}
         self._outputs: Feed = {}
@@ -225,7 +234,7 @@ class _Loop:
             else:
                 self._iterate(list(range(begin, min(begin + batch, count))))
             self._write()
-            if self._images is not None:
+            if self._classifies:
                 folder = self._request["outputs_dir"]
                 self._written_inputs += write_tensors(folder, self._items, self._feed, "input.")
         self._phases.end("warm")
@@ -235,17 +244,21 @@ class _Loop:
         self._write()
         samples = {"inference": _timings(self._inference_ns)}
         samples |= {name: _timings(ns) for name, ns in self._parts.items()}
-        top: list[list[Fields]] = []
+        found: Fields = {"top": []}
         if self._images is not None:
             samples["preprocess"] = _timings(self._preprocess_ns)
+        if self._classifies:
             labels = read_labels(self._request["labels"])
-            top = top_classes(next(iter(self._outputs.values())), self._request["top_k"], labels)
+            found["top"] = top_classes(next(iter(self._outputs.values())), self._request["top_k"], labels)
+        elif self._request["workload"] == "segment":
+            session: SegmentSession = self._session  # type: ignore[assignment]
+            found["segmentations"] = [session.segmentation]
         outputs = list(self._written.values())
         return {
             "samples": samples,
             "outputs": outputs,
             "tensors": self._written_inputs,
-            "top": top,
+            **found,
             "nodes": self._nodes,
         }
 
@@ -294,11 +307,11 @@ class _Loop:
 
     def _make_feed(self, items: list[int]) -> Feed:
         if self._images is not None:
-            return self._image_feed(self._images(_image_paths(self._request, items)))
+            return self._image_feed(self._images(_image_sources(self._request, items)))
         feeds = [self._read.get(number) or self._read_item(number) for number in items]
         return feeds[0] if len(feeds) == 1 else _join(feeds)
 
-    def _image_feed(self, batch: Array) -> Feed:
+    def _image_feed(self, batch: Any) -> Feed:  # noqa: ANN401 (an array, or a picture)
         return {self._request["model"]["inputs"][0]["name"]: batch}
 
     def _read_item(self, number: int) -> Feed:

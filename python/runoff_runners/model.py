@@ -124,7 +124,7 @@ def check_inputs(found: Sequence[TensorSpec], request: Request, readable: Abstra
         # without dimensions, it may be a scalar, or of unknown rank
         if spec["shape"] and not _agree(spec["shape"], wanted_spec["shape"]):
             raise mismatch(f"model.inputs: {spec['name']} is {wanted_spec['shape']}; in the file {spec['shape']}")
-        if request["workload"] != "tensor" or request["settings"]["batch"] > 1:
+        if request["workload"] == "classify" or request["settings"]["batch"] > 1:
             _check_batch(spec, request["settings"]["batch"])
 
 

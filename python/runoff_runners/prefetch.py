@@ -8,8 +8,7 @@ from time import monotonic_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from typing import Any
 
     from runoff_runners.interfaces import Images
 
@@ -23,20 +22,20 @@ class Prefetch:
     ----------
     images
         Reads and preprocesses image files.
-    paths
-        Image files of the batch.
+    sources
+        What `images` takes for the batch.
     """
 
-    def __init__(self, images: Images, paths: list[str]) -> None:
+    def __init__(self, images: Images, sources: list[Any]) -> None:
         self._images = images
-        self._paths = paths
+        self._sources = sources
         self._error: BaseException | None = None
         self._made, self._taken = allocate_lock(), allocate_lock()
         self._made.acquire()
         self._taken.acquire()
         start_new_thread(self._make, ())
 
-    def take(self) -> tuple[NDArray[np.float32], int]:
+    def take(self) -> tuple[Any, int]:
         """Wait for the batch; return it, and the time to prepare it in nanoseconds.
 
         Raises
@@ -53,7 +52,7 @@ class Prefetch:
     def _make(self) -> None:
         began = monotonic_ns()
         try:
-            self._batch = self._images(self._paths)
+            self._batch = self._images(self._sources)
         except BaseException as error:  # noqa: BLE001 (raised again by `take`)
             self._error = error
         self._took_ns = monotonic_ns() - began

@@ -16,7 +16,7 @@ from runoff_runners.protocol import RunnerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from PIL import ImageFile
@@ -60,8 +60,14 @@ def preprocess(paths: Sequence[str], spec: Preprocess) -> NDArray[np.float32]:
     batch = np.empty((len(paths), 3, crop, crop), np.float32)
     mean = np.array(spec["mean"], np.float32)[:, None, None]
     std = np.array(spec["std"], np.float32)[:, None, None]
+    size, filter_ = (crop, crop), _FILTERS[spec["interpolation"]]
+
+    def finish(image: Image.Image) -> Image.Image:
+        box = crop_box(image.width, image.height, spec["resize"], crop)
+        return image.resize(size, filter_, box=box)
+
     for path, tensor in zip(paths, batch, strict=True):
-        tensor[...] = np.asarray(_read(path, spec)).transpose(2, 0, 1)
+        tensor[...] = np.asarray(read_image(path, finish)).transpose(2, 0, 1)
         np.subtract(tensor, mean, out=tensor)
         np.divide(tensor, std, out=tensor)
     return batch
@@ -85,8 +91,14 @@ def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, fl
     return left * across, upper * down, min((left + crop) * across, width), min((upper + crop) * down, height)
 
 
-def _read(path: str, spec: Preprocess) -> Image.Image:
-    """Return the image in RGB, resized and cropped."""
+def read_image(path: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Return what `finish` makes of the upright image in RGB.
+
+    Raises
+    ------
+    RunnerError
+        ``image-missing``, ``image-unreadable`` or ``image-too-large``.
+    """
     try:
         with open(path, "rb") as file:
             head = file.read(34)
@@ -99,14 +111,14 @@ def _read(path: str, spec: Preprocess) -> Image.Image:
         raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
     try:
         _check_bmp(head, name)
-        return _decode(path, name, spec)
+        return _decode(path, name, finish)
     except RunnerError:
         raise
     except Exception as error:  # Pillow's plugins raise all kinds of exceptions
         raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
 
 
-def _decode(path: str, name: str, spec: Preprocess) -> Image.Image:
+def _decode(path: str, name: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
     # if the file has another extension, Pillow would import all of its plugins to find the right one
     import_module(f"PIL.{name if name == 'WebP' else name.capitalize()}ImagePlugin")
     # open by path: for an open file, Pillow does not see the name and imports five plugins
@@ -116,10 +128,7 @@ def _decode(path: str, name: str, spec: Preprocess) -> Image.Image:
             raise RunnerError("image-too-large", message, "scale it down first")
         if name == "TIFF":
             _check_tiff(image)
-        upright = _upright(image)
-        box = crop_box(upright.width, upright.height, spec["resize"], spec["crop"])
-        size = (spec["crop"], spec["crop"])
-        return upright.convert("RGB").resize(size, _FILTERS[spec["interpolation"]], box=box)
+        return finish(_upright(image).convert("RGB"))
 
 
 def _format_of(head: bytes) -> str | None:

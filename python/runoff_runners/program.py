@@ -138,6 +138,7 @@ def _check_capabilities(request: Request, target: Target, name: str) -> None:
     requested = (
         ("model.format", request["model"]["format"], target.FORMATS),
         ("measure.kind", request["measure"]["kind"], target.MEASURES),
+        ("workload", request["workload"], _workloads(target)),
     )
     for field, value, known in requested:
         if known and value not in known:
@@ -156,6 +157,11 @@ def _precisions(target: Target) -> tuple[str, ...]:
     return precisions
 
 
+def _workloads(target: Target) -> tuple[str, ...]:
+    workloads: tuple[str, ...] = getattr(target, "WORKLOADS", ("classify", "tensor"))
+    return workloads
+
+
 def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
     """Print the runner's capabilities on this machine as JSON; return 0, or 3 if it cannot run."""
     capabilities: Fields = {"protocol": [VERSION], "runner": name, "language": "python", "runtime": "none"}
@@ -164,7 +170,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
         _check_preloaded()
         target = load_target()
         capabilities |= {
-            "workloads": ["classify", "tensor"],
+            "workloads": _workloads(target),
             "formats": target.FORMATS,
             "measures": target.MEASURES,
             "settings": target.SETTINGS,

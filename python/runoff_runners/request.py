@@ -60,6 +60,31 @@ _MODEL: dict[str, Shape] = {
     "builder?": (str, _NONE),
     "builder_folder?": (str, _NONE),
 }
+_MODEL["decoder?"] = (_MODEL, _NONE)
+_SEGMENT: dict[str, Shape] = {
+    "size": _POSITIVE,
+    "mean": [float],
+    "std": [float],
+    "mask_threshold?": float,
+    "multimask?": bool,
+    "points_per_side?": _POSITIVE,
+    "points_per_batch?": _POSITIVE,
+    "pred_iou_thresh?": float,
+    "stability_score_thresh?": float,
+    "stability_score_offset?": float,
+    "box_nms_thresh?": float,
+    "crop_n_layers?": range(9),
+    "crop_nms_thresh?": float,
+    "crop_overlap_ratio?": float,
+    "crop_n_points_downscale_factor?": _POSITIVE,
+    "min_mask_region_area?": _COUNT,
+}
+_PROMPT: dict[str, Shape] = {
+    "points?": [[float]],
+    "labels?": [{0, 1}],
+    "box?": ([float], _NONE),
+    "mask?": (_FILE, _NONE),
+}
 _MEASURES: dict[str, Shape] = {
     "once": {"kind": {"once"}, "memory?": bool},
     "latency": {"kind": {"latency"}, "min_samples": _POSITIVE, "min_ns": _COUNT, "warmup": _COUNT},
@@ -70,10 +95,11 @@ _MEASURES: dict[str, Shape] = {
 _REQUEST: dict[str, Shape] = {
     "protocol?": {VERSION},
     "case": str,
-    "workload": {"classify", "tensor"},
+    "workload": {"classify", "tensor", "segment"},
     "model": _MODEL,
-    "inputs": [{"image?": (str, _NONE), "tensors?": ({"*": _FILE}, _NONE)}],
+    "inputs": [{"image?": (str, _NONE), "tensors?": ({"*": _FILE}, _NONE), "prompts?": ([_PROMPT], _NONE)}],
     "preprocess?": (_PREPROCESS, _NONE),
+    "segment?": (_SEGMENT, _NONE),
     "labels?": (str, _NONE),
     "settings?": _SETTINGS,
     "measure?": dict,
@@ -89,9 +115,25 @@ _DEFAULT_SETTINGS = {
     "batch": 1,
     "profile": "default",
 }
+_DEFAULT_SEGMENT = {
+    "mask_threshold": 0.0,
+    "multimask": True,
+    "points_per_side": 32,
+    "points_per_batch": 64,
+    "pred_iou_thresh": 0.88,
+    "stability_score_thresh": 0.95,
+    "stability_score_offset": 1.0,
+    "box_nms_thresh": 0.7,
+    "crop_n_layers": 0,
+    "crop_nms_thresh": 0.7,
+    "crop_overlap_ratio": 512 / 1500,
+    "crop_n_points_downscale_factor": 1,
+    "min_mask_region_area": 0,
+}
 _DEFAULTS = {
     "protocol": VERSION,
     "preprocess": None,
+    "segment": None,
     "labels": None,
     "settings": {},
     "measure": {"kind": "once"},
@@ -138,6 +180,8 @@ def check_request(document: dict[str, Any]) -> Request:
     _check(document, _REQUEST, "")
     filled: dict[str, Any] = {**_DEFAULTS, **document}
     filled["settings"] = {**_DEFAULT_SETTINGS, **filled["settings"]}
+    if filled["segment"] is not None:
+        filled["segment"] = {**_DEFAULT_SEGMENT, **filled["segment"]}
     measure = filled["measure"]
     _check(measure.get("kind"), set(_MEASURES), "measure.kind")
     _check(measure, _MEASURES[measure["kind"]], "measure")
@@ -149,14 +193,17 @@ def check_request(document: dict[str, Any]) -> Request:
 
 def _check_workload(request: Request) -> None:
     """Check that each item has the field that the workload reads."""
-    needed = "image" if request["workload"] == "classify" else "tensors"
+    workload = request["workload"]
+    needed = "tensors" if workload == "tensor" else "image"
     if not request["inputs"]:
         raise _bad("inputs: is empty", "name at least one item")
     for number, item in enumerate(request["inputs"]):
         if item.get(needed) is None:
-            raise _bad(f"inputs[{number}].{needed}: is missing, workload {request['workload']!r} needs it")
-    if needed == "image":
+            raise _bad(f"inputs[{number}].{needed}: is missing, workload {workload!r} needs it")
+    if workload == "classify":
         _check_preprocess(request)
+    elif workload == "segment":
+        _check_segment(request)
 
 
 def _check_preprocess(request: Request) -> None:
@@ -166,13 +213,56 @@ def _check_preprocess(request: Request) -> None:
         raise _bad("preprocess: is missing, workload 'classify' needs it")
     if preprocess["crop"] > preprocess["resize"]:
         raise _bad(f"preprocess.crop: {preprocess['crop']} is larger than resize, {preprocess['resize']}")
-    for name in ("mean", "std"):
-        if len(preprocess[name]) != 3:  # noqa: PLR2004 (red, green, blue)
-            raise _bad(f"preprocess.{name}: has {len(preprocess[name])} numbers, not 3")
-    if 0 in preprocess["std"]:
-        raise _bad("preprocess.std: a zero cannot be divided by")
+    _check_channels(request, "preprocess", preprocess["mean"], preprocess["std"])
+
+
+def _check_segment(request: Request) -> None:
+    """Check the requirements of `segment`: its field, a picture at a time, and prompts that say something."""
+    segment = request["segment"]
+    if segment is None:
+        raise _bad("segment: is missing, workload 'segment' needs it")
+    _check_channels(request, "segment", segment["mean"], segment["std"])
+    if request["settings"]["batch"] != 1:
+        raise _bad(f"settings.batch: is {request['settings']['batch']}; workload 'segment' takes one picture at a time")
+    if request["measure"]["kind"] == "operators":
+        raise _bad("measure.kind: 'operators' is for workloads with one network, not for 'segment'")
+    for number, item in enumerate(request["inputs"]):
+        prompts = item.get("prompts")
+        if prompts == []:
+            raise _bad(f"inputs[{number}].prompts: is empty", "name a prompt; null segments everything")
+        for place, prompt in enumerate(prompts or ()):
+            _check_prompt(prompt, f"inputs[{number}].prompts[{place}]")
+
+
+def _check_prompt(prompt: Prompt, where: str) -> None:
+    """Check a prompt, except that it lies within its picture."""
+    points, labels, box = prompt.get("points") or [], prompt.get("labels") or [], prompt.get("box")
+    if not points and box is None and prompt.get("mask") is None:
+        raise _bad(f"{where}: is empty", "give points with labels, a box or a mask")
+    if len(points) != len(labels):
+        raise _bad(f"{where}.labels: has {len(labels)} for {len(points)} points", "a label is 1 on the object, else 0")
+    for place, point in enumerate(points):
+        if len(point) != 2:  # noqa: PLR2004 (x, y)
+            raise _bad(f"{where}.points[{place}]: has {len(point)} numbers, not 2")
+    if box is None:
+        return
+    if len(box) != 4:  # noqa: PLR2004 (four edges)
+        raise _bad(f"{where}.box: has {len(box)} numbers, not 4")
+    if not (box[0] < box[2] and box[1] < box[3]):
+        edges = ", ".join(f"{edge:g}" for edge in box)
+        raise _bad(f"{where}.box: {edges} is inside out", "the order is left, upper, right, lower edge")
+
+
+def _check_channels(request: Request, name: str, mean: list[float], std: list[float]) -> None:
+    """Check the three channels in the field `name`, and that the model has one input for them."""
+    for field, values in (("mean", mean), ("std", std)):
+        if len(values) != 3:  # noqa: PLR2004 (red, green, blue)
+            raise _bad(f"{name}.{field}: has {len(values)} numbers, not 3")
+    if 0 in std:
+        raise _bad(f"{name}.std: a zero cannot be divided by")
     if len(request["model"]["inputs"]) != 1:
-        raise _bad("model.inputs: workload 'classify' needs a model with one input", "use workload 'tensor'")
+        workload = request["workload"]
+        raise _bad(f"model.inputs: workload {workload!r} needs a model with one input", "use workload 'tensor'")
 
 
 def _check(value: object, shape: Shape, where: str) -> None:

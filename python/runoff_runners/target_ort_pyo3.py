@@ -22,11 +22,13 @@ from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, RunnerEr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from typing import Any
 
-    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, TensorSpec
+    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, Session, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 
@@ -52,6 +54,8 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
+    if request["workload"] == "segment":
+        import runoff_runners.segment_pyo3  # noqa: F401 (in the phase of the imports)
     phases.end("imports")
     images = _images(request)
     prefetch = begin_prefetch(request, images)
@@ -60,7 +64,7 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("runtime")
         runoff_ort.create_environment()
         phases.end("environment")
-        session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
+        session = _open(request)
         phases.end("load")
         fields = measure(request, session, images, phases, prefetch)
     except runoff_ort.RunoffOrtError as error:
@@ -70,6 +74,29 @@ def perform(request: Request, phases: Marks) -> Fields:
     return fields
 
 
+def _open(request: Request) -> Session:
+    """Return the session of the request's workload and provider."""
+    if request["workload"] == "segment":
+        from runoff_runners.segment_pyo3 import ExtensionSegmenter
+
+        provider = request["settings"]["provider"]
+        return ExtensionSegmenter(request, _session_options(request), lambda threads: _effective(provider, threads))
+    return _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
+
+
+def _session_options(request: Request) -> dict[str, Any]:
+    """Return the keyword arguments of a session."""
+    options: dict[str, Any] = {name: request["settings"][name] for name in _OPTIONS}  # type: ignore[literal-required]
+    # while a process waits for its turn, it must not take CPU from the active one
+    return {**options, "force_spinning_stop": request["measure"]["kind"] == "turns"}
+
+
+def _effective(provider: str, threads: int | None) -> Fields:
+    """Return the settings in effect, as read back."""
+    found = {"language": "python", "provider": provider, "threads": threads}
+    return {**_runtime(), **found, "library": runoff_ort.library_path()}
+
+
 class _Session:
     """A model in the Rust core."""
 
@@ -77,13 +104,9 @@ class _Session:
     """Dtypes of inputs and outputs."""
 
     def __init__(self, request: Request) -> None:
-        settings = request["settings"]
-        options = {name: settings[name] for name in _OPTIONS}  # type: ignore[literal-required]
-        # while a process waits for its turn, it must not take CPU from the active one
-        options["force_spinning_stop"] = request["measure"]["kind"] == "turns"
-        self._session = runoff_ort.Session(model_path(request), **options)
+        self._session = runoff_ort.Session(model_path(request), **_session_options(request))
         # without this provider, creating the session fails
-        self._provider = settings["provider"]
+        self._provider = request["settings"]["provider"]
         check_inputs([_spec(info) for info in self._session.inputs], request, self.DTYPES)
         outputs = [_spec(info) for info in self._session.outputs]
         self._outputs = output_names(request, outputs, self.DTYPES)
@@ -97,8 +120,7 @@ class _Session:
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""
-        found = {"language": "python", "provider": self._provider, "threads": self._session.threads}
-        return {**_runtime(), **found, "library": runoff_ort.library_path()}
+        return _effective(self._provider, self._session.threads)
 
 
 class _DeviceSession(_Session):
@@ -135,8 +157,10 @@ class _DeviceSession(_Session):
 
 
 def _images(request: Request) -> Images | None:
-    """Return the function that preprocesses images in Rust (`classify` only)."""
-    if request["workload"] != "classify":
+    """Return the function that preprocesses images in Rust; for `segment`, the segmenter does that itself."""
+    if request["workload"] == "segment":
+        return lambda items: items[0]
+    if request["workload"] == "tensor":
         return None
     spec = request["preprocess"]
     return lambda paths: runoff_ort.preprocess(paths, **spec)

@@ -23,12 +23,15 @@ from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, PREPARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
+    from typing import Any
 
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators")
+WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # Sends the model to a server instead of running it locally.
@@ -80,12 +83,21 @@ def capabilities() -> Fields:
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
     images = pillow_images(request)
+    load: Callable[[Request], Any] = _load
+    if request["workload"] == "segment":
+        from runoff_runners.segment_onnx import OnnxSegmenter
+
+        load = partial(OnnxSegmenter, open_session=_load)
     phases.end("imports")
     # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
-    session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else Session(request)
+    session = load(request)
     phases.end("load")
     return measure(request, session, images, phases, prefetch)
+
+
+def _load(request: Request) -> Session:
+    return _DeviceSession(request) if request["settings"]["provider"] in _CUDA else Session(request)
 
 
 class Session:
@@ -116,10 +128,11 @@ class Session:
         check_inputs(inputs, request, self.DTYPES)
         self._outputs = output_names(request, outputs, self.DTYPES)
         # without an optional input that is left out
-        self._inputs = [spec for spec in inputs if spec["dtype"] in DTYPES]
+        self.inputs = [spec for spec in inputs if spec["dtype"] in DTYPES]
+        """Inputs of the file."""
         self._fetched = [spec for spec in outputs if spec["name"] in self._outputs]
         self._run = self._session.run
-        if BFLOAT16 in {spec["dtype"] for spec in (*self._inputs, *self._fetched)}:
+        if BFLOAT16 in {spec["dtype"] for spec in (*self.inputs, *self._fetched)}:
             from runoff_runners import ort_bfloat16
 
             self._run = partial(ort_bfloat16.run, self._session)
@@ -164,7 +177,7 @@ class _DeviceSession(Session):
         fetched = sorted(self._fetched, key=lambda spec: self._outputs.index(spec["name"]))
         try:
             check_assignment(self._session, self._requested)
-            self._model = DeviceModel(self._session, self._inputs, fetched, DEVICE)
+            self._model = DeviceModel(self._session, self.inputs, fetched, DEVICE)
         except RunnerError:
             raise
         except Exception as error:  # as above

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
@@ -52,10 +53,15 @@ def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
     builder = find_builder(request) if request["model"]["format"] == "pt" else None
     images = pillow_images(request)
+    kind: type[_Session] = _CudaSession if request["settings"]["provider"] == "cuda" else _Session
+    if request["workload"] == "segment":
+        import runoff_runners.segment_torch  # noqa: F401 (in the phase of the imports)
+
+        kind = _SegmentSession
     phases.end("imports")
     # not earlier: imports hold the GIL, and a thread waiting for it slows them down
     prefetch = begin_prefetch(request, images)
-    session = (_CudaSession if request["settings"]["provider"] == "cuda" else _Session)(request, builder)
+    session = kind(request, builder)
     phases.end("load")
     return measure(request, session, images, phases, prefetch)
 
@@ -137,6 +143,33 @@ class _Session:
         provider = None if first is None else first.device.type
         threads = torch.get_num_threads()
         return {**_runtime(), "language": "python", "provider": provider, "threads": threads}
+
+
+class _SegmentSession(_Session):
+    """A promptable network, as segment_anything uses it."""
+
+    def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
+        from runoff_runners.segment_torch import TorchSegmenter
+
+        if builder is None:
+            raise mismatch("model.format: a promptable network has no exported program; use 'pt'")
+        super().__init__(request, builder)
+        wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(self._device)
+        self._segmenter = TorchSegmenter(request["segment"], self._network, wait)
+        self.parts = self._segmenter.parts
+
+    @property
+    def segmentation(self) -> Fields:
+        """The masks of the latest picture."""
+        return self._segmenter.segmentation
+
+    def run(self, feed: Feed) -> Feed:
+        """Segment one picture."""
+        (picture,) = feed.values()
+        try:
+            return self._segmenter.run(picture)  # type: ignore[arg-type]  # of this workload, feeds are pictures
+        except Exception as error:  # the network may be the user's code
+            raise self._failed(error) from error
 
 
 class _CudaSession(_Session):

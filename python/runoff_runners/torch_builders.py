@@ -117,3 +117,19 @@ def layers(count: int, operations: int) -> torch.nn.Module:
             return pixels
 
     return Layers()
+
+
+def sam_tiny() -> torch.nn.Module:
+    """Return Segment Anything with an encoder of one block, for tests: float32 [1, 3, 256, 256] to masks."""
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    size, channels = 256, 256
+    patches = size // 16
+    encoder = ImageEncoderViT(
+        img_size=size, embed_dim=64, depth=1, num_heads=2, out_chans=channels, use_rel_pos=True, window_size=7
+    )
+    prompts = PromptEncoder(channels, (patches, patches), (size, size), mask_in_chans=16)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=channels, mlp_dim=256, num_heads=8)
+    decoder = MaskDecoder(transformer_dim=channels, transformer=transformer)
+    network: torch.nn.Module = Sam(encoder, prompts, decoder).eval()
+    return network

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VALUES: tuple[object, ...] = (None, True, 0, 1, -1, 1.5, "text", [], {})
+SEGMENT = "once-segment"
 SCHEMA: Document = json.loads((PROTOCOL / "request.schema.json").read_text(encoding="utf-8"))
 # Not in the schema: the runner checks that the items fit the workload.
 LEFT_TO_THE_RUNNER = {
@@ -28,16 +29,22 @@ LEFT_TO_THE_RUNNER = {
     "inputs.0",
     "inputs.0.image",
     "inputs.0.tensors",
+    "inputs.0.prompts",
+    "inputs.0.prompts.0",
+    "inputs.0.prompts.0.points",
+    "inputs.0.prompts.0.labels",
     "model.inputs",
     "model.inputs.0",
     "preprocess",
     "preprocess.resize",
     "preprocess.std.0",
+    "segment",
+    "segment.std.0",
     "workload",
 }
 
 
-@pytest.mark.parametrize("name", [*GOLDEN, TURNS])
+@pytest.mark.parametrize("name", [*GOLDEN, TURNS, SEGMENT])
 def test_golden_requests_are_read_alike(name: str) -> None:
     document = _golden(name)
     known = msgspec.json.decode(json.dumps(document), type=Request)
@@ -55,7 +62,7 @@ def test_defaults_equal_those_of_the_classes() -> None:
     assert read["top_k"] == 5
 
 
-@pytest.mark.parametrize("name", [*GOLDEN, TURNS])
+@pytest.mark.parametrize("name", [*GOLDEN, TURNS, SEGMENT])
 def test_every_change_is_decoded_as_the_schema_says(name: str) -> None:
     """Each field of the schema in turn is removed, set to values of every kind, and given an unknown sibling."""
     validator = jsonschema.Draft202012Validator(SCHEMA)

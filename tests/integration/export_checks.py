@@ -36,6 +36,7 @@ class Stored:
     def __init__(self, folder: Path, name: str) -> None:
         stored: StoredModel = ModelStore(folder).get(name)
         self.folder, self._model = stored.folder, find_model(name)
+        assert self._model.preprocess
         self.builder, self.std = self._model.builder, self._model.preprocess.std
         examples = range(len(stored.manifest.examples))
         self.photos = np.stack(

@@ -49,8 +49,9 @@ export function reasonOf(error) {
 }
 
 function checkWorkload({ workload, inputs, preprocess, model }) {
-  const needed = workload === "classify" ? "image" : "tensors";
+  const needed = workload === "tensor" ? "tensors" : "image";
   if (!inputs.length) throw bad("inputs: is empty", "name at least one item");
+  if (workload === "segment") throw bad("workload: 'segment' is not among what this runner can do (classify, tensor)");
   inputs.forEach((item, number) => {
     if (item[needed] === null) throw bad(`inputs[${number}].${needed}: is missing, workload '${workload}' needs it`);
   });

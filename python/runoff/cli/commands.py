@@ -19,7 +19,7 @@ from runoff.models.prepared import prepare_models
 from runoff.models.store import ModelStore
 from runoff.models.zoo import find_model
 from runoff.paths import shown
-from runoff.plan.cases import plan_case
+from runoff.plan.cases import plan_case, with_model_limits
 from runoff.plan.coreml_packages import verified
 from runoff.plan.settings import parse_assignments, resolve
 from runoff.probes.life import LIFE
@@ -30,10 +30,11 @@ from runoff.records.protocol import Item
 from runoff.targets import find_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runoff.measure.result import Outcome
-    from runoff.models.store import StoredModel
     from runoff.processes import Finished
-    from runoff.records.protocol import Request, Result
+    from runoff.records.protocol import Request, Result, Workload
     from runoff.records.schema import Case
 
 _TIMEOUT_S = 600.0
@@ -145,63 +146,79 @@ def _nothing_ran(folder: Path) -> RunoffError:
 
 def run_once(target: str, model: str, image: Path | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
     """Run one case once and print its output."""
-    settings = resolve(parse_assignments(assignments))
-    ensure_environments(find_targets([target], {}, Path())[target].environments, _say)
-    targets = find_targets([target], {}, Path())
     if image and not image.is_file():
         raise RunoffError(f"--image {image}: no such file")
-    name = find_model(model).name
-    # no conversion for a target that cannot run
-    packages = [name] if targets[target].packages and not targets[target].missing else []
-    with workspace() as (spawner, scratch):
-        stored = ensure_models([name], spawner, _say, packages)[name]
-        target_info = query_capabilities(targets[target], spawner)
-        case = plan_case(stored.manifest.name, "classify", settings, (), stored.formats, target_info)
-        if case.skipped:
-            raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
-        ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, _say)
-        request = _request(ready.cases[0], ready.models[case.model], scratch, image)
-        outcome = run_process(request, target_info.target, spawner, scratch, _TIMEOUT_S)
+    case, outcome = run_alone(target, model, "classify", assignments, lambda request: _with_image(request, image))
     if outcome.reason:
-        raise RunoffError(f"{target}: {outcome.reason.message}", outcome.reason.hint, _exit_code(outcome))
+        raise RunoffError(f"{target}: {outcome.reason.message}", outcome.reason.hint, exit_code(outcome))
     if as_json:
         print_json({**msgspec.to_builtins(outcome.result), "wall_ns": outcome.finished.elapsed_ns})
     elif outcome.result:
         _print_result(outcome.result, outcome.finished, case)
 
 
+def run_alone(
+    target: str, model: str, workload: Workload, assignments: tuple[str, ...], edit: Callable[[Request], Request]
+) -> tuple[Case, Outcome]:
+    """Run one case once, with the request that `edit` makes of the usual one; return the case and its outcome.
+
+    Raises
+    ------
+    RunoffError
+        For bad input, and if the target cannot run the case.
+    """
+    settings = resolve(parse_assignments(assignments))
+    ensure_environments(find_targets([target], {}, Path())[target].environments, say)
+    targets = find_targets([target], {}, Path())
+    name = find_model(model).name
+    # no conversion for a target that cannot run
+    packages = [name] if targets[target].packages and not targets[target].missing else []
+    with workspace() as (spawner, scratch):
+        stored = ensure_models([name], spawner, say, packages)[name]
+        target_info = query_capabilities(targets[target], spawner)
+        case = plan_case(stored.manifest.name, workload, settings, (), stored.formats, target_info)
+        (case,) = with_model_limits((case,), {target: target_info}, {name: stored.manifest})
+        if case.skipped:
+            raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
+        ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, say)
+        request = edit(make_request(ready.cases[0], ready.models[case.model], LIFE, scratch))
+        return case, run_process(request, target_info.target, spawner, scratch, _TIMEOUT_S)
+
+
 def export_models(models: tuple[str, ...], weights: str | None, *, force: bool, coreml: bool) -> None:
     """Export models by name; if `coreml` is set, also convert them to CoreML packages."""
     options = [*(["--weights", _absolute(weights)] if weights else []), *(["--force"] if force else [])]
-    names = [find_model(name).name for name in models]
+    found = [find_model(name) for name in models]
     with workspace() as (spawner, _):
-        for name in names:
-            _say(f"exporting {name} (15 s to 2 min)")
+        for model in found:
+            name = model.name
+            say(f"exporting {name} ({model.takes})")
             export_model(name, spawner, *options)
             if coreml:
-                _say(f"converting {name} to CoreML packages (30 s)")
+                say(f"converting {name} to CoreML packages (30 s)")
                 export_model(name, spawner, "--coreml")
                 manifest = ModelStore(paths.models()).get(name).manifest
                 for form, package in manifest.packages.items():
-                    _say(f"{package.path}: {verified(manifest, form)}")
+                    say(f"{package.path}: {verified(manifest, form)}")
 
 
 def _absolute(weights: str) -> str:
-    return weights if weights in ("seeded", "default") else str(Path(weights).absolute())
+    return weights if weights in ("seeded", "fitted", "default") else str(Path(weights).absolute())
 
 
-def _request(case: Case, model: StoredModel, scratch: Path, image: Path | None) -> Request:
-    request = make_request(case, model, LIFE, scratch)
+def _with_image(request: Request, image: Path | None) -> Request:
+    batch = request.settings.batch
     if image is None:
-        return msgspec.structs.replace(request, inputs=request.inputs[: case.settings.batch])
-    return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * case.settings.batch)
+        return msgspec.structs.replace(request, inputs=request.inputs[:batch])
+    return msgspec.structs.replace(request, inputs=(Item(image=str(image.absolute())),) * batch)
 
 
-def _exit_code(outcome: Outcome) -> ExitCode:
+def exit_code(outcome: Outcome) -> ExitCode:
+    """Return the exit code for a process that failed."""
     if outcome.status == "unsupported":
         return ExitCode.NOTHING_RUNS_HERE
-    bad_image = outcome.result is not None and (outcome.result.kind or "").startswith("image-")
-    return ExitCode.BAD_INPUT if bad_image else ExitCode.CASE_FAILED
+    kind = (outcome.result.kind or "") if outcome.result else ""
+    return ExitCode.BAD_INPUT if kind.startswith(("image-", "bad-request")) else ExitCode.CASE_FAILED
 
 
 def _print_result(result: Result, finished: Finished, case: Case) -> None:
@@ -217,5 +234,6 @@ def _print_result(result: Result, finished: Finished, case: Case) -> None:
     click.echo("a single process is not a measurement; to measure: runoff bench")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line of progress."""
     click.echo(text, err=True)

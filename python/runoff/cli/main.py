@@ -335,7 +335,14 @@ def clean(*, everything: bool) -> None:
     remove(everything=everything)
 
 
-for command in (model_commands.export, model_commands.train, model_commands.add, model_commands.tune, web):
+for command in (
+    model_commands.export,
+    model_commands.train,
+    model_commands.add,
+    model_commands.tune,
+    model_commands.segment,
+    web,
+):
     cli.add_command(command)
 
 

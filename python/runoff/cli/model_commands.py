@@ -1,4 +1,4 @@
-"""The commands that make or tune a model: ``export``, ``train``, ``add``, ``tune``; the others are in `cli.main`."""
+"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``segment``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from runoff.cli.options import FILE, FOLDER, examples, json_option, of_model
         "runoff export mobilenet_v2 --weights default --force",
         "runoff export regnet_x_400mf --weights my-weights.pt --force",
         "runoff export mobilenet_v2 --coreml",
+        "runoff export sam_vit_b --checkpoint sam_vit_b_01ec64.pth --force",
     )
 )
 @click.argument("models", nargs=-1, required=True)
-@click.option("--weights", help="seeded, default (torchvision's, downloaded), or a file with a state dict.")
+@click.option(
+    "--weights",
+    "--checkpoint",
+    "weights",
+    help="seeded, fitted (promptable models), default (torchvision's, downloaded), or a file with a state dict.",
+)
 @click.option("--force", is_flag=True, help="Export again even if the store already has it.")
 @click.option("--coreml", is_flag=True, help="Also convert it to CoreML packages, on any system.")
 def export(**options: Any) -> None:
@@ -117,3 +123,32 @@ def tune(**options: Any) -> None:
     from runoff.cli.tune import tune as find
 
     sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
+        "runoff segment photo.jpg",
+        "runoff segment photo.jpg --point 420,180 --target ort-python",
+        "runoff segment photo.jpg --box 100,80,460,300 --background 120,290 --model sam_vit_b",
+        "runoff segment photo.jpg --grid 16 --output masks --json",
+    )
+)
+@click.argument("image", type=FILE)
+@click.option("--model", default="sam_vit_b", show_default=True, help="A promptable model of the zoo.")
+@click.option("--target", default="ort-rust", show_default=True, help="torch, ort-python, ort-rust or ort-pyo3.")
+@click.option("--point", "points", multiple=True, metavar="X,Y", help="A pixel of what is wanted; can be repeated.")
+@click.option("--background", multiple=True, metavar="X,Y", help="A pixel of what is not wanted; can be repeated.")
+@click.option("--box", metavar="X0,Y0,X1,Y1", help="Left, upper, right and lower edge of what is wanted.")
+@click.option("--grid", type=click.IntRange(1, 256), help="Without a prompt: points a side.  [default: the model's, 8]")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting, as in a suite.")
+@click.option("--output", type=FOLDER, help="Folder for the masks.  [default: NAME-masks]")
+@json_option("the masks as ")
+def segment(**options: Any) -> None:
+    """Segment IMAGE: write its masks as PNG files, over the image, and as run lengths in JSON.
+
+    Points and a box make one prompt; without any, everything is segmented. The weights of the zoo's promptable models
+    are fitted to flat shapes, unless the model was exported with --checkpoint.
+    """
+    from runoff.cli.segment import segment as segment_image
+
+    segment_image(**options)

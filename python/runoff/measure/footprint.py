@@ -18,6 +18,7 @@ from runoff import paths
 from runoff.records import untrusted
 from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
+from runoff.records.manifest import base_format
 from runoff.records.schema import Footprint
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target, TargetInfo
+    from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
 _LIBRARY = "RUNOFF_ORT_DYLIB"
@@ -62,8 +64,21 @@ def footprints(
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            by_case[case.id] = footprint(targets[case.target].target, Path(model.path) if model else None, size)
+            found = footprint(targets[case.target].target, Path(model.path) if model else None, size)
+            by_case[case.id] = _with_files(found, models[case.model], model) if model and found.parts else found
     return by_case
+
+
+def _with_files(found: Footprint, stored: StoredModel, model: ModelFile) -> Footprint:
+    """Return a footprint with the external data and the decoder of a model that has them."""
+    data = stored.manifest.data if base_format(model.format) == "onnx" else ()
+    paths = [stored.folder / file.path for file in data] + ([Path(model.decoder.path)] if model.decoder else [])
+    # compressed sizes of these files are not measured: weights hardly shrink
+    more = {"model": found.parts["model"] + sum(map(disk_bytes, paths))}
+    compressed = found.compressed
+    if compressed and paths:
+        compressed = {**compressed, "model": compressed["model"] + sum(map(disk_bytes, paths))}
+    return replace(found, parts=found.parts | more, compressed=compressed, files=(found.files or 0) + len(paths))
 
 
 def footprint(target: Target, model: Path | None, size: Callable[[Path], Size]) -> Footprint:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runoff.measure.masks import png_url
 from runoff.measure.parity import read_rows
 from runoff.records.tensors import read
 
@@ -60,7 +58,7 @@ def add_pictures(
     for place, pixels, _ in read_rows(tensors, [stored] * len(order)):
         row = wanted.pop(order[place], None)
         if row is not None:
-            row["image"] = _png(_pixels(pixels, preprocess))
+            row["image"] = png_url(_pixels(pixels, preprocess))
         if not wanted or sum("image" in one for one in parity) == _MOST_PICTURES:
             return
 
@@ -72,16 +70,3 @@ def _pixels(tensor: NDArray[Any], preprocess: Preprocess) -> NDArray[np.uint8]:
     values = side.transpose(1, 2, 0) * preprocess.std + np.array(preprocess.mean)
     pixels: NDArray[np.uint8] = np.nan_to_num(values).clip(0, 255).round().astype(np.uint8)
     return pixels
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    """Return RGB pixels as a PNG file (ISO/IEC 15948) in a ``data:`` URL."""
-    height, width, _ = pixels.shape
-    # each line begins with its filter: none
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-    header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

@@ -16,7 +16,7 @@ from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_result, check_turn
 from runoff.measure.warmup import WINDOW, WINDOWS
-from runoff.probes.latency import turns
+from runoff.probes.latency import DEVICE_PARTS, SEGMENT_PARTS, turns
 from runoff.processes import LINE_BYTES
 from runoff.records import untrusted
 from runoff.records.protocol import Nanoseconds, WrittenTensor
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Result, Workload
     from runoff.records.schema import Case
 
-WITHIN = ("copy_in", "compute", "copy_out")
-"""Parts of an inference on a device with dedicated memory; they are reported next to it."""
+WITHIN = (*DEVICE_PARTS, *SEGMENT_PARTS)
+"""Parts of an inference, on a device with dedicated memory, or of a segmentation; they are reported next to it."""
 UNREPORTED_SHARE = 0.05
 UNREPORTED_NS = 300_000
 """A turn may last this much longer than the runner reports, beyond an empty turn: copies into its tensors."""
@@ -308,7 +308,7 @@ def _protocol_error(message: str) -> TurnError:
 
 def check_parts(times: dict[str, list[int]], workload: Workload) -> Reason | None:
     """Return the reason if the response to a turn has an unknown part, or parts that are longer than the inference."""
-    known = {"inference", *WITHIN} | ({"preprocess"} if workload == "classify" else set())
+    known = {"inference", *WITHIN} | ({"preprocess"} if workload != "tensor" else set())
     if unknown := sorted(times.keys() - known):
         return Reason("garbage", f"the workload {workload} has no part {unknown[0]!r}", "see protocol/README.md")
     parts = [times[name] for name in WITHIN if name in times]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runoff.models.store import StoredModel
     from runoff.plan.target import Target
     from runoff.probes.base import Probe
+    from runoff.records.manifest import Manifest
     from runoff.records.schema import Case
 
 
@@ -37,7 +38,11 @@ class RequestFiles:
 
     def write(self, spawn_ns: int | None) -> None:
         """Write the request; `spawn_ns` is None if a tool starts the runner, at a time that runoff does not know."""
-        self._path.write_bytes(msgspec.json.encode(msgspec.structs.replace(self._request, spawn_ns=spawn_ns)))
+        fields = msgspec.to_builtins(msgspec.structs.replace(self._request, spawn_ns=spawn_ns))
+        if fields["segment"] is None:
+            # a custom runner may be older than this field
+            del fields["segment"]
+        self._path.write_bytes(msgspec.json.encode(fields))
 
 
 def fresh(folder: Path) -> Path:
@@ -53,7 +58,7 @@ def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) 
     All cases of a block get the same ones, so they do the same work. The order depends on `secret`, which no runner
     knows; the probe ``accuracy`` goes through them in order, and with images through all labelled ones too.
     """
-    order = list(usual_examples(model.manifest))
+    order = list(_examples(case, model.manifest))
     if isinstance(probe.measure, Accuracy):
         order = list(range(len(model.manifest.examples))) if case.workload == "classify" else order
     else:
@@ -61,6 +66,12 @@ def draw(case: Case, model: StoredModel, probe: Probe, block: int, secret: str) 
     batch = case.settings.batch
     batches = -(-len(order) // batch)
     return tuple(order[place % len(order)] for place in range(batches * batch))
+
+
+def _examples(case: Case, manifest: Manifest) -> tuple[int, ...]:
+    """Return the examples of a case: all that every probe uses, or the one that it names."""
+    usual = usual_examples(manifest)
+    return tuple(place for place in usual if case.example in ("", manifest.examples[place].name))
 
 
 def make_request(
@@ -72,12 +83,14 @@ def make_request(
     """
     manifest, image = model.manifest, case.workload == "classify"
     items = model.items(case.workload)
+    segment = manifest.segment if case.workload == "segment" else None
     return Request(
         case=case.id,
         workload=case.workload,
         model=model.model_file(case.format, case.made_from),
-        inputs=tuple(items[example] for example in order or usual_examples(manifest)),
+        inputs=tuple(items[example] for example in order or _examples(case, manifest)),
         preprocess=manifest.preprocess if image else None,
+        segment=msgspec.structs.replace(segment, **dict(case.segment)) if segment else None,
         labels=str(model.folder / manifest.labels.path) if image and manifest.labels else None,
         settings=case.settings,
         measure=probe.measure,

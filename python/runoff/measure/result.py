@@ -36,13 +36,17 @@ class Outcome(Struct, frozen=True):
 
     def record(self, blank: Record, **fields: Any) -> Record:
         """Return `blank` with this outcome and with `fields`."""
+        result = self.result
+        if result and result.segmentations and blank.probe != "accuracy":
+            # each has been compared, and is large
+            result = msgspec.structs.replace(result, segmentations=())
         own: dict[str, Any] = {
             "status": self.status,
             "reason": self.reason,
             "spawn_ns": self.finished.spawn_ns,
             "exit_ns": self.finished.exit_ns,
             "exit_code": self.finished.exit_code,
-            "result": self.result,
+            "result": result,
         }
         return msgspec.structs.replace(blank, **{**own, **fields})
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from runoff.measure.labelled import add_pictures, prediction
+from runoff.measure.masks import compare_masks
 from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
 from runoff.records.manifest import usual_examples
 from runoff.records.protocol import Accuracy
@@ -40,18 +41,33 @@ def check_result(
     """
     every = isinstance(probe.measure, Accuracy)
     model = model.computing(case.made_from or case.format)
+    different = None
     try:
         parity, rows = _compare(model, order, result.outputs, labelled=every and case.workload == "classify")
         inputs = _compare_inputs(model, order, result.tensors)
         add_pictures(parity, model, order, result.tensors)
+        if case.workload == "segment":
+            different = _add_masks(case, model, order, result, parity, draw=every)
     except (OSError, ValueError, LookupError) as error:
         return [], Reason("garbage", f"outputs cannot be compared: {error}")
     fallback = check_provider(case, result)
     due = range(len(order) if every else case.settings.batch)
     missing = _missing(due, model, order, result.outputs)
-    reason = fallback or missing or _disagreement(case, model, parity, rows)
+    reason = fallback or missing or _disagreement(case, model, parity, rows) or different
     by_example = {order[place]: found for place, found in inputs.items()}
     return [{**row, **by_example.get(row["item"], {})} for row in parity], reason
+
+
+def _add_masks(
+    case: Case, model: StoredModel, order: Sequence[int], result: Result, parity: Parity, *, draw: bool
+) -> Reason | None:
+    """Add the comparison of the masks to a row of their example in `parity`; return the reason if they differ."""
+    example, found, reason = compare_masks(case, model, order, result, draw=draw)
+    for row in parity:
+        if row["item"] == example:
+            row |= found
+            break
+    return reason
 
 
 def check_provider(case: Case, result: Result) -> Reason | None:

@@ -19,7 +19,7 @@ import msgspec
 from runoff.models import formats, zoo
 from runoff.models.photos import PHOTOS, write_photos
 from runoff.models.store import ModelStore, new_folder
-from runoff.models.weights import build, load_weights, weights_source
+from runoff.models.weights import FITTED, build, load_weights, weights_source
 from runoff.plan.coreml_packages import PACKAGES
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.manifest import (
@@ -57,6 +57,8 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
     """
     import torch
 
+    if model.segment:
+        return _export_promptable(model, folder, weights, seed)
     from runoff_runners.preprocess import preprocess
 
     say(f"{model.name}: writing photos and labels")
@@ -77,6 +79,18 @@ def export(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manife
         weights=source,
         builder=model.builder,
         preprocess=model.preprocess,
+    )
+
+
+def _export_promptable(model: zoo.ZooModel, folder: Path, weights: str, seed: int) -> Manifest:
+    if weights in ("seeded", "default"):
+        message = f"{model.name} has no {weights} weights that segment anything"
+        raise RunoffError(message, f"use --weights {FITTED}, or --checkpoint FILE with the published ones")
+    from runoff.models.promptable.export import export_promptable
+
+    tools = (*(tool for tool in _TOOLS if tool != "scikit-image"), "onnxscript", "segment-anything")
+    return export_promptable(
+        model, folder, weights, seed, say, source=package_source(model), made_with=_made_with(tools)
     )
 
 
@@ -131,11 +145,15 @@ def write_model(
         files={form.name: stored_file(folder / form.file) for form in formats.FORMATS},
         labels=stored_file(folder / LABELS),
         examples=_write_examples(folder, pictures, photos, references),
-        made_with={"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        made_with=_made_with(_TOOLS),
         **described,
     )
     write_manifest(manifest, folder)
     return manifest
+
+
+def _made_with(tools: Sequence[str]) -> dict[str, str]:
+    return {"python": platform.python_version()} | {tool: importlib.metadata.version(tool) for tool in tools}
 
 
 def _write_formats(network: torch.nn.Module, folder: Path, batch: Batch) -> None:
@@ -246,7 +264,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ", ".join(model.name for model in zoo.ZOO)
     parser.add_argument("name", help=f"the model: {names}")
     parser.add_argument("--store", type=Path, required=True, help="folder of the model store")
-    parser.add_argument("--weights", help="seeded, default (the published ones), or a file with a state dict")
+    parser.add_argument(
+        "--weights",
+        "--checkpoint",
+        help=f"seeded, {FITTED} (promptable models), default (the published ones), or a file with a state dict",
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="of seeded weights, 0 or more")
     parser.add_argument("--force", action="store_true", help="replace a model that is already in the store")
     parser.add_argument("--coreml", action="store_true", help="convert the stored model to CoreML packages instead")

@@ -46,6 +46,17 @@ def write_photos(folder: Path) -> tuple[Path, ...]:
     return tuple(_write_photo(photo, folder / f"{photo.name}.jpg") for photo in PHOTOS)
 
 
+def photo_file(name: str) -> Path:
+    """Return the file of a photo in its package, by its name in `PHOTOS`.
+
+    Raises
+    ------
+    RunoffError
+        If it is not installed.
+    """
+    return _source(next(photo for photo in PHOTOS if photo.name == name))
+
+
 def _write_photo(photo: Photo, target: Path) -> Path:
     source = _source(photo)
     if source.suffix == ".jpg":

@@ -60,7 +60,7 @@ def _make(name: str, spawner: Spawner, say: Callable[[str], None]) -> None:
         train_model(request, spawner, say, lambda _: None)
         return
     model = find_model(name)
-    say(f"exporting {name} (15 s to 2 min, once)")
+    say(f"exporting {name} ({model.takes}, once)")
     export_model(model.name, spawner)
 
 

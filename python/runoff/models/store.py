@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 PREPARED = "ort"
 """The format of ONNX Runtime's prepared files; Core ML's is `runoff.plan.coreml_packages.COMPILED`."""
 _HASHED = ".hashed.json"
+_DECODER = "lean"
+"""The decoder of a promptable model unless its format is a version."""
 
 
 class _Hashed(Struct, frozen=True):
@@ -113,7 +115,7 @@ class StoredModel(Struct, frozen=True):
         manifest = self.manifest
         prepared = self.prepared.get(prepared_key(form, made_from)) if made_from else None
         if prepared and prepared.format == form:
-            return self._file(form, prepared.path, prepared.sha256)
+            return self._file(form, prepared.path, prepared.sha256, self._decoder(made_from))
         variant = self.variant(form)
         stored = variant.file if variant else manifest.files.get(form) or manifest.packages.get(form)
         if stored is None:
@@ -121,9 +123,9 @@ class StoredModel(Struct, frozen=True):
                 f"model {manifest.name!r} is not stored in the format {form!r}",
                 did_you_mean(form, self.formats),
             )
-        return self._file(form, str(self.folder / stored.path), stored.sha256)
+        return self._file(form, str(self.folder / stored.path), stored.sha256, self._decoder(form))
 
-    def _file(self, form: str, path: str, sha256: str) -> ModelFile:
+    def _file(self, form: str, path: str, sha256: str, decoder: ModelFile | None) -> ModelFile:
         manifest = self.manifest
         return ModelFile(
             name=manifest.name,
@@ -134,6 +136,21 @@ class StoredModel(Struct, frozen=True):
             outputs=manifest.outputs,
             builder=manifest.builder if form == "pt" else None,
             builder_folder=manifest.builder_folder if form == "pt" else None,
+            decoder=decoder,
+        )
+
+    def _decoder(self, form: str) -> ModelFile | None:
+        """Return the decoder that belongs to an encoder in the format `form`; None if there is none."""
+        found = self.manifest.decoders.get(form.partition("@")[2] or _DECODER)
+        if found is None or base_format(form) != "onnx":
+            return None
+        return ModelFile(
+            name=self.manifest.name,
+            path=str(self.folder / found.file.path),
+            format="onnx",
+            sha256=found.file.sha256,
+            inputs=found.inputs,
+            outputs=found.outputs,
         )
 
     @property
@@ -142,6 +159,7 @@ class StoredModel(Struct, frozen=True):
         manifest = self.manifest
         hashes = {name: file.sha256 for name, file in manifest.files.items()}
         hashes |= {variant_format(name): variant.file.sha256 for name, variant in manifest.variants.items()}
+        hashes |= {f"decoder-{name}": decoder.file.sha256 for name, decoder in manifest.decoders.items()}
         return hashes | {name: package.sha256 for name, package in manifest.packages.items()}
 
     def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
@@ -171,11 +189,15 @@ class StoredModel(Struct, frozen=True):
         return entry
 
     def items(self, workload: Workload) -> tuple[Item, ...]:
-        """Return the examples as inputs of `workload`: the photos, or the tensors made of them."""
+        """Return the examples as inputs of `workload`: the photos, with their prompts; or the tensors made of them."""
         examples = self.manifest.examples
-        if workload == "classify":
-            return tuple(Item(image=str(self.folder / example.image.path)) for example in examples if example.image)
-        return tuple(Item(tensors=self._tensor_files(example.inputs)) for example in examples)
+        if workload == "tensor":
+            return tuple(Item(tensors=self._tensor_files(example.inputs)) for example in examples)
+        return tuple(
+            Item(image=str(self.folder / example.image.path), prompts=example.prompts)
+            for example in examples
+            if example.image
+        )
 
     def inputs(self, index: int) -> dict[str, TensorFile]:
         """Return the input tensors of example `index`, by name."""
@@ -184,6 +206,13 @@ class StoredModel(Struct, frozen=True):
     def references(self, index: int) -> dict[str, TensorFile]:
         """Return the outputs that a target must compute from example `index`, by name."""
         return self._tensor_files(self.manifest.examples[index].references)
+
+    def thumbnail(self, index: int) -> TensorFile:
+        """Return the picture for reports of example `index`, which has one: uint8 [height, width, 3]."""
+        stored = self.manifest.examples[index].thumbnail
+        if stored is None:
+            raise LookupError(f"example {index} has no thumbnail")
+        return self._tensor_files({"": stored})[""]
 
     def _tensor_files(self, stored: Mapping[str, StoredTensor]) -> dict[str, TensorFile]:
         return {
@@ -323,10 +352,12 @@ def _files(manifest: Manifest) -> Iterator[StoredFile]:
         yield variant.file
         yield from (tensor for outputs in variant.references for tensor in outputs.values())
     yield from manifest.data
+    yield from (decoder.file for decoder in manifest.decoders.values())
     if manifest.labels:
         yield manifest.labels
     for example in manifest.examples:
-        yield from (*([example.image] if example.image else []), *example.inputs.values())
+        yield from filter(None, (example.image, example.masks, example.thumbnail))
+        yield from example.inputs.values()
         yield from example.references.values()
 
 

@@ -220,14 +220,17 @@ class Trainer:
 
 def _preprocess(model: ZooModel, example: Path) -> Preprocess:
     """Return the preprocessing of `model`; small images make its input smaller, and have no margin to cut off."""
+    usual = model.preprocess
+    if usual is None:
+        raise RunoffError(f"{model.name} takes prompts and knows no classes", "train for example efficientnet-lite0")
     with Image.open(example) as image:
         side = min(image.size)
-    crop = model.preprocess.crop
+    crop = usual.crop
     if side >= crop:
-        return model.preprocess
+        return usual
     if model.family != "vision-transformer":
         crop = min(crop, max(1, side * _ENLARGED // _STRIDE) * _STRIDE)
-    return msgspec.structs.replace(model.preprocess, resize=crop, crop=crop)
+    return msgspec.structs.replace(usual, resize=crop, crop=crop)
 
 
 def store(trainer: Trainer, folder: Path, began: float) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     State = dict[str, torch.Tensor]
 
+FITTED = "fitted"
+"""Weights of promptable models, see `runoff.models.promptable.fit`."""
 LOGIT_STD = 1.2
 """Spread of the seeded logits over classes and photos; EfficientNet-Lite0's real ones have 1.1."""
 LOGIT_OFFSET_STD = 0.1
@@ -78,8 +80,8 @@ def load_weights(network: torch.nn.Module, model: ZooModel, choice: str, seed: i
 
 def weights_source(model: ZooModel, choice: str, seed: int) -> str:
     """Return the manifest's description of the weights that `choice` names."""
-    if choice == "seeded":
-        return f"seeded:{seed}"
+    if choice in ("seeded", FITTED):
+        return f"{choice}:{seed}"
     if choice != "default":
         return f"file:{Path(choice).name}"
     package = model.weights_package

@@ -7,14 +7,16 @@ import re
 from msgspec import Struct
 
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.protocol import Preprocess
+from runoff.records.protocol import Preprocess, Segment
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
+_POINTS = 8
+"""Grid points a side of the promptable models: the default of 32 would take minutes a picture."""
 
 
 class ZooModel(Struct, frozen=True, kw_only=True):
-    """A network that ``runoff export`` can create: image in, 1000 ImageNet logits out; of synthetic ones, the image."""
+    """A network that ``runoff export`` can create: from an image to 1000 ImageNet logits, an image, or masks."""
 
     name: str
     family: str
@@ -23,16 +25,22 @@ class ZooModel(Struct, frozen=True, kw_only=True):
     """Package that defines the network."""
     builder: str
     """``module:function`` that makes the network without weights when called with no arguments."""
-    preprocess: Preprocess
-    """Preprocessing with which the publisher of the default weights evaluates them."""
+    preprocess: Preprocess | None = None
+    """Preprocessing with which the publisher of the default weights evaluates them; None for a promptable network."""
+    segment: Segment | None = None
+    """For a promptable network, with the interface of segment_anything's ``Sam``."""
     weights_package: str | None = None
     """Package that contains the default weights; if None, torchvision downloads them."""
     published: bool = True
     """Whether there are default weights."""
+    takes: str = "15 s to 2 min"
+    """Time of the export."""
 
     @property
     def weights(self) -> str:
         """The weights used by default: the best that need no download."""
+        if self.segment:
+            return "fitted"
         return "default" if self.weights_package else "seeded"
 
 
@@ -79,6 +87,26 @@ def _layers(name: str) -> ZooModel:
     )
 
 
+def _promptable(
+    name: str, family: str, description: str, package: str, builder: str, takes: str, size: int = 1024
+) -> ZooModel:
+    """Return the entry of a promptable network that takes pictures of `size` pixels a side."""
+    return ZooModel(
+        name=name,
+        family=family,
+        description=description,
+        package=package,
+        builder=builder,
+        segment=Segment(size=size, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, points_per_side=_POINTS),
+        published=False,
+        takes=takes,
+    )
+
+
+_SAM, _PACKAGE, _MOBILE = "segment-anything", "segment_anything", "mobilesam-mirror"
+_TINY = "runoff_runners.torch_builders:sam_tiny"
+
+
 ZOO = (
     ZooModel(
         name="efficientnet-lite0",
@@ -113,6 +141,11 @@ ZOO = (
     _layers("layers_10x2"),
     _layers("layers_50x4"),
     _torchvision("regnet_y_16gf", "regnet", "large: 84 million weights, 16 billion multiplications", _BILINEAR_232),
+    _promptable("sam_vit_b", "sam", "Segment Anything, base", _SAM, f"{_PACKAGE}:build_sam_vit_b", "3 to 6 min"),
+    _promptable("sam_vit_l", "sam", "Segment Anything, large", _SAM, f"{_PACKAGE}:build_sam_vit_l", "5 to 12 min"),
+    _promptable("sam_vit_h", "sam", "Segment Anything, huge", _SAM, f"{_PACKAGE}:build_sam_vit_h", "8 to 20 min"),
+    _promptable("mobile_sam", "sam", "MobileSAM: a tiny encoder", _MOBILE, "mobile_sam:build_sam_vit_t", "3 to 6 min"),
+    _promptable("sam_tiny", "test", "Segment Anything of one block", _SAM, _TINY, "30 s to 1 min", 256),
 )
 DEFAULT_MODEL = ZOO[0].name
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runoff.plan.baselines import baseline_of, control_name
 from runoff.plan.coreml_packages import PACKAGES, serves, verified
+from runoff.plan.segments import EXAMPLE, segment_options
 from runoff.plan.settings import resolve, sweep
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from runoff.plan.suite import Group, Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.records.manifest import Manifest
+
+
+_SPECIAL = r"[^A-Za-z0-9._-]"
 
 
 def make_plan(
@@ -58,9 +64,11 @@ def _merged(one: Case, other: Case) -> Case:
 def _cases(group: Group, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]) -> Iterator[Case]:
     for model in group.models or ():
         for workload in group.workloads or ():
-            for settings in sweep(group.settings, group.sweep or "grid"):
+            options = segment_options(group.segment if workload == "segment" else {})
+            for settings, segment in itertools.product(sweep(group.settings, group.sweep or "grid"), options):
                 for target in group.targets or ():
-                    yield plan_case(model, workload, settings, group.probes or (), formats[model], targets[target])
+                    probes, info = group.probes or (), targets[target]
+                    yield plan_case(model, workload, settings, probes, formats[model], info, segment)
 
 
 def plan_case(
@@ -70,9 +78,11 @@ def plan_case(
     probes: tuple[str, ...],
     formats: Collection[str],
     target_info: TargetInfo,
+    segment: Mapping[str, Any] = MappingProxyType({}),
 ) -> Case:
-    """Return one case, with the reason if the target cannot run it."""
-    name, variant = target_info.target.name, settings_words(settings)
+    """Return one case, with the reason if the target cannot run it; `segment` has the options of that workload."""
+    name = target_info.target.name
+    variant = (*settings_words(settings), *(_word(key, value) for key, value in segment.items()))
     if target_info.target.provider and settings.provider == Settings().provider:
         settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
@@ -87,6 +97,8 @@ def plan_case(
         probes=_applicable_probes(probes, target_info),
         format=model_format or "",
         variant=variant,
+        segment=tuple((key, value) for key, value in segment.items() if key != EXAMPLE),
+        example=segment.get(EXAMPLE, ""),
         tolerance=target_info.target.tolerance,
         skipped=_obstacle(target_info, workload, settings, model_format, formats),
     )
@@ -104,12 +116,27 @@ def with_model_limits(
             # whatever else is missing, it would not help
             return msgspec.structs.replace(case, skipped=Reason("network", f"{case.target} needs {missing}"))
         if case.workload == "classify" and manifest.preprocess is None:
-            reason = Reason("workload", f"the model {case.model!r} has no images", 'set workloads = ["tensor"]')
+            reason = Reason("workload", f"the model {case.model!r} has no images", f"set workloads = [{_other(manifest)}]")
+        elif bool(manifest.segment) != (case.workload == "segment"):
+            reason = Reason("workload", _prompts(case, manifest), f"set workloads = [{_other(manifest)}]")
+        elif case.example and case.example not in {example.name for example in manifest.examples}:
+            names = ", ".join(example.name for example in manifest.examples)
+            reason = Reason("example", f"the model {case.model!r} has no example {case.example!r}", f"it has: {names}")
         elif case.settings.batch > 1 and not manifest.batches:
             reason = Reason("batch", f"examples of the model {case.model!r} cannot be joined to batches")
         return case if case.skipped or reason is None else msgspec.structs.replace(case, skipped=reason)
 
     return tuple(map(limited, cases))
+
+
+def _other(manifest: Manifest) -> str:
+    """Return the workload that fits a model, in quotes."""
+    return '"segment"' if manifest.segment else '"tensor"'
+
+
+def _prompts(case: Case, manifest: Manifest) -> str:
+    takes = "takes prompts" if manifest.segment else "takes no prompts"
+    return f"the model {case.model!r} {takes}: workload {case.workload!r} is unsupported"
 
 
 def _network(target: Target, manifest: Manifest) -> str:
@@ -199,7 +226,11 @@ def settings_words(settings: Settings) -> tuple[str, ...]:
     fields = msgspec.structs.asdict(settings)
     others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
     words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
-    return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words)
+    return tuple(re.sub(_SPECIAL, "_", word) for word in words)
+
+
+def _word(key: str, value: object) -> str:
+    return re.sub(_SPECIAL, "_", f"{key}-{value}")
 
 
 def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[str]:

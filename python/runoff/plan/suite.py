@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runoff import paths
 from runoff.plan.quantities import parse_duration, parse_percent
+from runoff.plan.segments import check_segment
 from runoff.plan.settings import Sweep, sweep
 from runoff.probes import PROBES
 from runoff.probes.energy import EnergyOptions
@@ -59,6 +60,8 @@ class Group(Matrix, frozen=True, kw_only=True):
     """``[[group]]``: a separate cross product."""
 
     settings: dict[str, Any] = {}
+    segment: dict[str, Any] = {}
+    """For `segment`: the grid and the filters that differ from the model's, and `example`; lists are swept."""
 
     @property
     def precisions(self) -> list[str]:
@@ -168,7 +171,7 @@ class Suite(_Table, frozen=True, kw_only=True):
     def _filled(self, group: Group) -> Group:
         own = {key: getattr(group, key) for key in Matrix.__struct_fields__ if getattr(group, key) is not None}
         shared = {key: getattr(self.suite, key) for key in Matrix.__struct_fields__}
-        return Group(**{**shared, **own}, settings={**self.settings, **group.settings})
+        return Group(**{**shared, **own}, settings={**self.settings, **group.settings}, segment=group.segment)
 
     def names(self, key: Literal["models", "targets"]) -> list[str]:
         """Return all models, or all targets, each once."""
@@ -231,6 +234,7 @@ def parse_suite(text: str, name: str) -> Suite:
     for group in suite.groups:
         _check_complete(group, name)
         _check_settings(group.settings, name)
+        check_segment(group.segment, name)
     for model, own in suite.models.items():
         _check_own(own, f"{name}: [models.{model}]")
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")

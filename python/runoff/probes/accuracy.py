@@ -19,11 +19,15 @@ UNITS = {
     "top1_agrees": "share",
     "input_max_diff": "pixel",
     "input_mean_diff": "pixel",
+    "mask_iou": "ratio",
+    "score_diff": "ratio",
+    "masks_raw": "count",
+    "masks_kept": "count",
 }
-"""Metrics of `runoff.measure.parity`."""
+"""Metrics of `runoff.measure.parity` and `runoff.measure.masks`."""
 LABELLED = ("accuracy.top1", "accuracy.top5")
 """Metrics of labelled images: whether the true class is the best one, or among the best five."""
-_WORST: dict[str, Aggregate] = {"cosine": "min", "top1_agrees": "mean"}
+_WORST: dict[str, Aggregate] = {"cosine": "min", "top1_agrees": "mean", "mask_iou": "min"}
 
 
 def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:

@@ -19,6 +19,8 @@ SETUP = ("start", "imports", "browser", "page", "runtime", "environment", "conve
 """Phases that a process goes through once."""
 DEVICE_PARTS = ("copy_in", "compute", "copy_out")
 """Parts of an inference on a device with its own memory."""
+SEGMENT_PARTS = ("encode", "decode", "postprocess")
+"""Parts of a segmentation."""
 
 
 class LatencyOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,7 +71,7 @@ LATENCY = Probe(
     headline=("inference.warm", "ns"),
     timed="warm inference",
     main_metrics=("inference.warm", "preprocess.warm"),
-    aliases={"": "inference.warm"} | {part: f"{part}.warm" for part in ("preprocess", *DEVICE_PARTS)},
+    aliases={"": "inference.warm"} | {part: f"{part}.warm" for part in ("preprocess", *DEVICE_PARTS, *SEGMENT_PARTS)},
     read=_read,
 )
 

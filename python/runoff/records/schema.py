@@ -25,7 +25,11 @@ class Case(Struct, frozen=True, kw_only=True):
     made_from: str = ""
     """Set for a prepared file: the stored format that it was made from."""
     variant: tuple[str, ...] = ()
-    """The settings as text: profile, threads, batch, then the differences from the profile."""
+    """The settings as text: profile, threads, batch, then the differences from the profile, then what follows here."""
+    segment: tuple[tuple[str, Any], ...] = ()
+    """For `segment`: names and values of fields of `runoff.records.protocol.Segment` that differ from the model's."""
+    example: str = ""
+    """For `segment`: the only example of the model; empty for all."""
     control_of: str | None = field(default=None, name="twin_of")
     """Set for an A/A control: the baseline that it measures again. Its spread is the noise floor."""
     tolerance: float | None = None

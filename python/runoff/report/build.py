@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runoff.records.files import PUBLISHED_SAMPLES, RAW, RUN_FILE, SAMPLES, SUMMARY, write_atomically
 from runoff.report.markdown import report
+from runoff.report.segmentation import overlays
 
 if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
@@ -31,12 +32,14 @@ def write_report(analysis: Analysis, published: Path | None = None) -> list[Path
     samples = PUBLISHED_SAMPLES if published else SAMPLES
     drawn = list(draw(analysis))
     plots = {f"{PLOTS}/{figure.plot.name}.svg": small(figure.svg).encode() for figure in drawn}
+    pictures = {f"{PLOTS}/{overlay.name}.png": overlay.data for overlay in overlays(analysis)}
     links = [samples, SUMMARY, "report.md", RUN_FILE, *_raw(folder)]
     files = {
         samples: _samples(analysis, parquet=published is not None),
         SUMMARY: analysis.summary.to_csv(index=False, float_format=_DIGITS).encode(),
         **plots,
-        "report.md": report(analysis, [Path(name) for name in plots], samples).encode(),
+        **pictures,
+        "report.md": report(analysis, [Path(name) for name in (*plots, *pictures)], samples).encode(),
         "report.html": page(analysis, drawn, links).encode(),
     }
     for name, data in files.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, browser, details, device, energy, precision, sweeps
+from runoff.report import accuracy, browser, details, device, energy, precision, segmentation, sweeps
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -72,6 +72,7 @@ def validity(analysis: Analysis) -> Iterator[Section]:
 def varied(analysis: Analysis) -> Iterator[Section]:
     """Yield the sections on what a suite varies besides targets: precision, settings, size of the graph, labels."""
     yield from _precision(analysis)
+    yield from _shared("Segmentation", details.segmentation_table(analysis, BY_ID), segmentation.NOTE)
     yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
     yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)
     yield from _labelled(analysis)

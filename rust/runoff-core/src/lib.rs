@@ -12,5 +12,8 @@ pub mod image;
 pub mod memory;
 pub mod preprocess;
 pub mod protocol;
+mod resize;
+pub mod segment;
+pub mod segmenter;
 pub mod tensor_file;
 pub mod topk;

@@ -3,14 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageView};
 use runoff_session::{Error, Kind};
 
 use crate::image::{Decoder, MAX_PIXELS, Part, Pixels};
 use crate::memory::try_resize;
 use crate::protocol::{Interpolation, Preprocess};
+use crate::resize::{TwoPass, is_down_first};
 
 /// A range along one side of the source image, in source pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,11 +45,8 @@ fn to_f64(pixels: u64) -> f64 {
 #[derive(Debug)]
 pub struct Preprocessor {
     decoder: Decoder,
-    resizer: Resizer,
-    algorithm: ResizeAlg,
+    passes: TwoPass,
     shorter: u32,
-    /// Result of the first of two passes: resized in one direction, source pixels in the other.
-    narrowed: Vec<u8>,
     cropped: TypedImage<'static, U8x3>,
     /// `(value - mean) / std` for every byte value of every channel.
     normalised: Box<[[f32; 256]; 3]>,
@@ -73,12 +71,10 @@ impl Preprocessor {
         })?;
         Ok(Self {
             decoder: Decoder::default(),
-            resizer: Resizer::new(),
-            algorithm: ResizeAlg::Convolution(filter),
+            passes: TwoPass::new(filter),
             shorter: spec.resize.get(),
-            narrowed: Vec::new(),
             cropped,
-            normalised: Box::new(normalisation(spec)),
+            normalised: Box::new(normalisation(&spec.mean, &spec.std)),
         })
     }
 
@@ -91,7 +87,7 @@ impl Preprocessor {
     /// Size of the reused buffers, in bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.decoder.buffered_bytes() + self.narrowed.capacity() + self.resizer.size_of_internal_buffers()
+        self.decoder.buffered_bytes() + self.passes.buffered_bytes()
     }
 
     /// Side of the cropped square, in pixels.
@@ -123,9 +119,6 @@ impl Preprocessor {
     /// The two directions are resized one after the other, rounded to bytes, in Pillow's order. The other order clips
     /// overshoots of the bicubic filter at other pixels, and differs by up to 20 of 255.
     fn resize(&mut self, path: &Path) -> Result<(), Error> {
-        let internal = |error: &dyn std::error::Error| {
-            Error::new(Kind::Internal, format!("cannot resize {}: {error}", path.display()), "report this")
-        };
         let (shorter, crop) = (self.shorter, self.cropped.width());
         let keep = |width, height| kept_part(width, height, shorter, crop);
         let Pixels { width, height, part, bytes } = self.decoder.open(path, keep)?;
@@ -135,7 +128,7 @@ impl Preprocessor {
             Span { start, length: span.length.min(f64::from(count) - start) }
         };
         let (across, down) = (kept(width, part.left, part.width), kept(height, part.top, part.height));
-        let down_first = is_down_first(width, height, crop);
+        let down_first = is_down_first((width, height), (crop, crop));
         let (leading, trailing, side) =
             if down_first { (down, across, part.width) } else { (across, down, part.height) };
         let seen = reach(trailing, crop, side);
@@ -149,18 +142,9 @@ impl Preprocessor {
         } else {
             ((leading, all), (full, rest), (crop, count))
         };
-
-        // Typed, so the compiler instantiates the resizer for one pixel type only.
-        let source = TypedImageRef::<U8x3>::from_buffer(part.width, part.height, bytes);
-        let source = source.map_err(|error| internal(&error))?;
-        let len = usize::try_from(u64::from(crop) * u64::from(count) * 3).unwrap_or(usize::MAX);
-        try_resize(&mut self.narrowed, len, 0).map_err(|_| Error::memory(&format!("resizing {}", path.display())))?;
-        let narrowed = TypedImage::<U8x3>::from_buffer(narrow.0, narrow.1, &mut self.narrowed);
-        let mut narrowed = narrowed.map_err(|error| internal(&error))?;
-        let options = ResizeOptions::new().resize_alg(self.algorithm);
-        let part = |(across, down): (Span, Span)| options.crop(across.start, down.start, across.length, down.length);
-        self.resizer.resize_typed(&source, &mut narrowed, &part(first)).map_err(|error| internal(&error))?;
-        self.resizer.resize_typed(&narrowed, &mut self.cropped, &part(second)).map_err(|error| internal(&error))
+        let source = (part.width, part.height, bytes);
+        let resized = self.passes.run(source, first, narrow, second, &mut self.cropped);
+        resized.map_err(|error| Error::new(error.kind, format!("{}: {}", path.display(), error.message), error.hint))
     }
 }
 
@@ -179,13 +163,6 @@ fn empty(side: u32) -> Option<TypedImage<'static, U8x3>> {
     TypedImage::from_pixels(side, side, pixels).ok()
 }
 
-/// Whether Pillow resizes an image of this size vertically first.
-///
-/// Determined with Pillow 13.0 and noise images of many sizes: the order shows in which pixels are clipped.
-fn is_down_first(width: u32, height: u32, crop: u32) -> bool {
-    let beyond = |side: u32| i64::from(side) - i64::from(crop);
-    height > crop && beyond(height) > 2 * beyond(width)
-}
 
 /// The source pixels that a filter reads to resize `span` to `crop` pixels; `side` limits them.
 ///
@@ -200,9 +177,9 @@ fn reach(span: Span, crop: u32, side: u32) -> Range<u32> {
 
 /// Table of `(value - mean) / std` in float32, with the same rounding as `NumPy`.
 #[expect(clippy::cast_possible_truncation, reason = "tensors are float32")]
-fn normalisation(spec: &Preprocess) -> [[f32; 256]; 3] {
+pub(crate) fn normalisation(mean: &[f64; 3], std: &[f64; 3]) -> [[f32; 256]; 3] {
     let mut table = [[0.0; 256]; 3];
-    for ((row, &mean), &std) in table.iter_mut().zip(&spec.mean).zip(&spec.std) {
+    for ((row, &mean), &std) in table.iter_mut().zip(mean).zip(std) {
         for (entry, value) in row.iter_mut().zip(0..=u8::MAX) {
             *entry = (f32::from(value) - mean as f32) / std as f32;
         }
@@ -253,7 +230,8 @@ mod tests {
     #[test]
     fn normalised_values_are_planar() {
         let mut tensor = [0.0; 6];
-        normalise(&[U8x3::new([10, 20, 30]), U8x3::new([12, 28, 46])], &normalisation(&spec(2, 1)), &mut tensor);
+        let Preprocess { mean, std, .. } = spec(2, 1);
+        normalise(&[U8x3::new([10, 20, 30]), U8x3::new([12, 28, 46])], &normalisation(&mean, &std), &mut tensor);
         assert_eq!(tensor.map(f32::to_bits), [0.0_f32, 1.0, 0.0, 2.0, 0.0, 2.0].map(f32::to_bits));
     }
 

@@ -10,8 +10,18 @@ use serde_json::Value;
 
 mod schema;
 
-/// Fields that depend on others: the kind of items and `preprocess` on the workload, the crop on the size.
-const DEPENDS: [&str; 5] = ["workload", "preprocess", "preprocess.resize", "inputs.0.image", "inputs.0.tensors"];
+/// Fields that depend on others: the kind of items, `preprocess` and `segment` on the workload, the crop on the size, labels on points.
+const DEPENDS: [&str; 9] = [
+    "workload",
+    "preprocess",
+    "preprocess.resize",
+    "segment",
+    "inputs.0.image",
+    "inputs.0.tensors",
+    "inputs.0.prompts.0.points",
+    "inputs.0.prompts.0.labels",
+    "inputs.0.prompts.0.box",
+];
 
 fn golden(suffix: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/golden");

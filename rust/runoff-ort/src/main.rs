@@ -77,12 +77,12 @@ fn run(request: &Path, result: &Path, entry_ns: u64) -> ExitCode {
     };
     allocator::populate();
     let answer = runner::execute(&request, entry_ns);
-    let succeeded = answer.session.is_some();
+    let succeeded = answer.sessions.is_some();
     let code = write_result(result, &answer.result);
     if succeeded && code == ExitCode::SUCCESS && request.settings.teardown == Some(Teardown::Skip) {
         process::leave_at_once(0);
     }
-    drop(answer.session);
+    drop(answer.sessions);
     code
 }
 

@@ -29,6 +29,7 @@ mod output;
 mod preprocess;
 mod quick;
 mod runtime;
+mod segmenter;
 mod session;
 mod settings;
 mod targets;
@@ -55,6 +56,7 @@ fn runoff_ort(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<dlpack::DeviceTensor>()?;
     module.add_class::<describe::TensorInfo>()?;
     module.add_class::<options::RunOptions>()?;
+    module.add_class::<segmenter::Segmenter>()?;
     module.add_class::<session::Session>()?;
     module.add_function(wrap_pyfunction!(preprocess::preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::create_environment, module)?)?;

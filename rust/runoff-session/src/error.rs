@@ -16,6 +16,8 @@ pub enum Kind {
     ModelUnreadable,
     /// The given inputs do not match the model's.
     ModelMismatch,
+    /// The model needs what the program does not have, such as an input that it does not know.
+    ModelUnsupported,
     /// An input or output of the model is not a tensor, or of a type that the program does not read or write.
     TypeUnsupported,
     /// The image file was not found.
@@ -47,6 +49,7 @@ impl Kind {
             Self::ModelMissing => "model-missing",
             Self::ModelUnreadable => "model-unreadable",
             Self::ModelMismatch => "model-mismatch",
+            Self::ModelUnsupported => "model-unsupported",
             Self::TypeUnsupported => "type-unsupported",
             Self::ImageMissing => "image-missing",
             Self::ImageUnreadable => "image-unreadable",
@@ -63,7 +66,8 @@ impl Kind {
     /// Whether what was requested is unsupported here, as opposed to failed.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
-        matches!(self, Self::ProviderUnavailable | Self::RuntimeMissing | Self::TypeUnsupported)
+        use Kind::{ModelUnsupported, ProviderUnavailable, RuntimeMissing, TypeUnsupported};
+        matches!(self, ProviderUnavailable | RuntimeMissing | ModelUnsupported | TypeUnsupported)
     }
 
     /// Exit code of a program for this kind: 2 for a bad request, 3 if unsupported here, otherwise 1.

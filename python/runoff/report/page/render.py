@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import accuracy, browser, details, device, energy, precision, sweeps
+from runoff.report import accuracy, browser, details, device, energy, precision, segmentation, sweeps
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
@@ -66,6 +66,8 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "labelled": accuracy.lines(analysis),
         "labelled_note": accuracy.NOTE,
         "differing": accuracy.pictures(analysis),
+        "segmentation_note": segmentation.NOTE,
+        "overlays": segmentation.overlays(analysis),
         "device_note": device.NOTE,
         "browser_note": browser.NOTE,
         "energy_note": energy.NOTE,
@@ -103,6 +105,7 @@ def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
     yield details.accuracy(analysis, names)
     yield accuracy.cases_table(analysis, names)
     yield accuracy.pairs_table(analysis)
+    yield details.segmentation_table(analysis, names)
     yield details.device_table(analysis, names)
     yield details.browser_table(analysis, names)
     yield details.energy_table(analysis, names)

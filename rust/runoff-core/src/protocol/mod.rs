@@ -3,6 +3,7 @@
 mod files;
 mod request;
 mod result;
+mod segment;
 
 use runoff_session::{Error, Kind};
 
@@ -14,6 +15,7 @@ pub use request::{
 pub use result::{
     Capabilities, Effective, Guess, Memory, Node, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
 };
+pub use segment::{Mask, Prompt, Segment, Segmentation};
 
 /// The protocol version that this crate supports.
 pub const VERSION: u32 = 1;

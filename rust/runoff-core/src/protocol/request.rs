@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use runoff_session::{Error, Settings, TensorSpec};
 use serde::{Deserialize, Serialize};
 
-use super::bad_request;
+use super::{Prompt, Segment, bad_request};
 
 /// The task of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Workload {
     Classify,
     /// Any inputs to any outputs.
     Tensor,
+    /// Image, and prompts if there are any, to masks.
+    Segment,
 }
 
 /// Resampling filter.
@@ -102,10 +104,13 @@ pub struct ModelFile {
     /// Folder that the builder's module is imported from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder_folder: Option<String>,
+    /// The second network of `segment`, from embeddings and prompts to masks; the first is the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<Box<ModelFile>>,
 }
 
-/// One item: an image (`classify`), or a tensor for each model input (`tensor`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One item: an image (`classify`, `segment`), or a tensor for each model input (`tensor`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Item {
     /// Image file.
@@ -114,6 +119,9 @@ pub struct Item {
     /// Tensors, by input name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<BTreeMap<String, TensorFile>>,
+    /// Prompts (`segment`); without them the whole picture is segmented, with a grid of points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Vec<Prompt>>,
 }
 
 /// One inference on the first batch of items.
@@ -199,6 +207,9 @@ pub struct Request {
     /// Preprocessing of images; required for `classify`.
     #[serde(default)]
     pub preprocess: Option<Preprocess>,
+    /// How pictures become masks; required for `segment`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
     /// Text file with one label per line; line `i` is the label of output index `i`.
     #[serde(default)]
     pub labels: Option<PathBuf>,
@@ -243,22 +254,35 @@ impl Request {
         for (index, item) in self.inputs.iter().enumerate() {
             self.check_item(index, item)?;
         }
-        match (&self.preprocess, self.workload) {
-            (None, Workload::Classify) => Err(bad_request("preprocess is missing: classify needs it")),
-            (Some(preprocess), Workload::Classify) => preprocess.check(),
-            (_, Workload::Tensor) => Ok(()),
+        match (&self.preprocess, &self.segment, self.workload) {
+            (None, _, Workload::Classify) => Err(bad_request("preprocess is missing: classify needs it")),
+            (Some(preprocess), _, Workload::Classify) => preprocess.check(),
+            (_, None, Workload::Segment) => Err(bad_request("segment is missing: segment needs it")),
+            (_, Some(segment), Workload::Segment) => segment.check(),
+            (_, _, Workload::Tensor) => Ok(()),
         }
     }
 
     fn check_item(&self, index: usize, item: &Item) -> Result<(), Error> {
+        let missing = |field: &str, workload: &str| {
+            Err(bad_request(format!("inputs[{index}].{field} is missing: {workload} needs it")))
+        };
         match self.workload {
-            Workload::Classify if item.image.is_none() => {
-                Err(bad_request(format!("inputs[{index}].image is missing: classify needs it")))
-            }
-            Workload::Tensor if item.tensors.is_none() => {
-                Err(bad_request(format!("inputs[{index}].tensors is missing: tensor needs it")))
-            }
-            _ => Ok(()),
+            Workload::Classify if item.image.is_none() => missing("image", "classify"),
+            Workload::Segment if item.image.is_none() => missing("image", "segment"),
+            Workload::Tensor if item.tensors.is_none() => missing("tensors", "tensor"),
+            Workload::Segment => check_prompts(index, item.prompts.as_deref()),
+            Workload::Classify | Workload::Tensor => Ok(()),
         }
     }
+}
+
+fn check_prompts(index: usize, prompts: Option<&[Prompt]>) -> Result<(), Error> {
+    if prompts.is_some_and(<[_]>::is_empty) {
+        return Err(bad_request(format!("inputs[{index}].prompts is empty: remove it to segment the whole picture")));
+    }
+    let mut prompts = prompts.unwrap_or_default().iter().enumerate();
+    prompts.try_for_each(|(place, prompt)| {
+        prompt.check(&format!("inputs[{index}].prompts[{place}]"), prompt.mask.is_some())
+    })
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use runoff_session::{Error, Kind};
 use serde::{Deserialize, Serialize};
 
+use super::Segmentation;
+
 /// Outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,7 +126,7 @@ pub struct Effective {
     /// Allocator behind `malloc`, also for the runtime, such as `glibc 2.36`.
     #[serde(default)]
     pub allocator: Option<String>,
-    /// JPEG decoder and how it was built, such as `libjpeg-turbo 3.1.0, SIMD` (`classify` only).
+    /// JPEG decoder and how it was built, such as `libjpeg-turbo 3.1.0, SIMD` (for images only).
     #[serde(default)]
     pub image_decoder: Option<String>,
     /// Number of operations planned for each device, if the runtime reports it.
@@ -162,8 +164,8 @@ pub struct RunResult {
     /// Phases, in chronological order.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// Durations by part of an iteration: `inference`, and `preprocess` for images; on a GPU also the parts of
-    /// `inference`: `copy_in`, `compute` and `copy_out`.
+    /// Durations by part of an iteration: `inference`, and `preprocess` for images; also the parts of `inference`, on a GPU
+    /// `copy_in`, `compute` and `copy_out`, for `segment` `encode`, `decode` and `postprocess`.
     #[serde(default)]
     pub samples: BTreeMap<String, Timings>,
     /// Outputs of the model.
@@ -175,6 +177,9 @@ pub struct RunResult {
     /// Best classes of each item of the last batch, best first (`classify` only).
     #[serde(default)]
     pub top: Vec<Vec<Guess>>,
+    /// Masks of each item of the last iteration (`segment` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segmentations: Vec<Segmentation>,
     /// Nodes of the graph (`operators` only).
     #[serde(default)]
     pub nodes: Vec<Node>,
@@ -202,6 +207,7 @@ impl RunResult {
             outputs: Vec::new(),
             tensors: Vec::new(),
             top: Vec::new(),
+            segmentations: Vec::new(),
             nodes: Vec::new(),
             memory: None,
             effective: None,

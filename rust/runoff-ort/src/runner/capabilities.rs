@@ -21,7 +21,7 @@ pub fn capabilities(name: &str) -> Capabilities {
         runner: name.into(),
         language: "rust".into(),
         runtime: "onnxruntime".into(),
-        workloads: strings(&["classify", "tensor"]),
+        workloads: strings(&["classify", "tensor", "segment"]),
         formats: strings(&FORMATS),
         precisions: strings(&PRECISIONS),
         measures: strings(&["once", "latency", "accuracy", "turns"]),

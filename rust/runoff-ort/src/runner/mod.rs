@@ -4,35 +4,35 @@ mod capabilities;
 mod chosen;
 mod denormals;
 mod feed;
+mod model;
 mod outputs;
 mod prefetch;
 mod samples;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::image::JPEG_DECODER;
 use runoff_core::memory;
 use runoff_core::protocol::{
-    Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Workload, WrittenTensor, bad_request,
+    Effective, Latency, Measure, Memory, ModelFile, Once, Request, RunResult, Turns, Workload, WrittenTensor,
+    bad_request,
 };
-use runoff_session::{
-    Buffers, CPU, Environment, Error, Kind, PREPARED, Prepared, Results, Runtime, Session, Settings, Value,
-    library_from_env,
-};
+use runoff_session::{Buffers, Error, PREPARED, Prepared, Runtime, Session, Settings, library_from_env};
 
 use crate::malloc::{allocator, keep_memory};
 use capabilities::FORMATS;
 pub use capabilities::capabilities;
 use chosen::Chosen;
-use feed::Feed;
+use model::Model;
 use outputs::Captured;
 use prefetch::Prefetch;
 use samples::{IterationTimes, Samples};
+use segment::Segmentations;
 use turns::TurnCommand;
 
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
@@ -41,13 +41,13 @@ const MAPPED_MODEL: &str = "mapped-model";
 /// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
 const RELEASED_CODE: &str = "released-code";
 
-/// A result, and the session to free after the result is written.
+/// A result, and the sessions to free after the result is written.
 #[derive(Debug)]
 pub struct Answer {
     /// The runner's result.
     pub result: RunResult,
-    /// The session, which keeps its environment alive; `None` if the case failed.
-    pub session: Option<Session>,
+    /// The sessions, which keep their environment alive; `None` if the case failed.
+    pub sessions: Option<Vec<Session>>,
 }
 
 /// Executes `request`. `entry_ns` is the time of the first line of `main`.
@@ -56,34 +56,52 @@ pub struct Answer {
 #[must_use]
 pub fn execute(request: &Request, entry_ns: u64) -> Answer {
     match measure(request, entry_ns) {
-        Ok((result, session)) => Answer { result, session: Some(session) },
-        Err(error) => Answer { result: RunResult::failed(&request.case, &error), session: None },
+        Ok((result, sessions)) => Answer { result, sessions: Some(sessions) },
+        Err(error) => Answer { result: RunResult::failed(&request.case, &error), sessions: None },
     }
+}
+
+/// The parts of a measurement that depend on the workload.
+trait Work {
+    /// Loads the items in `range`.
+    fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error>;
+
+    /// Computes the outputs of the loaded items.
+    fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error>;
+
+    /// Indices of the items in `range`, wrapping around.
+    fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error>;
+
+    /// Frees the latest outputs, if that saves memory.
+    fn forget(&mut self) {}
+
+    /// Copies the latest outputs, of `items`.
+    fn capture(&self, items: Vec<usize>) -> Result<Captured, Error>;
+
+    /// Copies the model's inputs, made of the images `items`, if they are written.
+    fn inputs(&self, items: &[usize]) -> Option<Captured>;
+
+    /// Adds to the result what only this workload has; `last` are the outputs of the last iteration.
+    fn complete(&mut self, last: &Captured, result: &mut RunResult) -> Result<(), Error>;
+
+    /// The sessions, at least one.
+    fn into_sessions(self: Box<Self>) -> Vec<Session>;
 }
 
 /// The measurement in progress.
 struct Runner<'a> {
     request: &'a Request,
     phases: Phases,
-    /// Tensors in the memory of the session's device, if it has one, and the outputs of the latest inference on it.
-    buffers: Option<(Buffers, Results)>,
-    session: Session,
-    chosen: Chosen,
-    feed: Feed<'a>,
+    work: Box<dyn Work + 'a>,
     samples: Samples,
-    /// Outputs of the latest inference on the host.
-    latest: Vec<Value<'static>>,
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
 }
 
-fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Error> {
-    if !FORMATS.contains(&request.model.format.as_str()) {
-        let message = format!("model.format is {:?}, this runner reads {}", request.model.format, FORMATS.join(", "));
-        return Err(bad_request(message));
-    }
-    let prefetch =
-        if request.settings.overlap == Some(true) { Prefetch::begin(request, first_batch(request))? } else { None };
+fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Vec<Session>), Error> {
+    check_format("model", &request.model)?;
+    let is_ahead = request.settings.overlap == Some(true) && request.workload != Workload::Segment;
+    let prefetch = if is_ahead { Prefetch::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
     let runtime = Runtime::load(&library_from_env()?)?;
@@ -94,35 +112,28 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Session), Err
     let buffers = |session: &Session, chosen: &Chosen| {
         session.is_on_device().then(|| Buffers::of(session, &chosen.inputs, &chosen.outputs)).transpose()
     };
-    let runner = Runner::open(request, &environment, phases, prefetch, buffers)?;
+    let work: Box<dyn Work + '_> = if request.workload == Workload::Segment {
+        Box::new(Segmentations::open(request, &environment, &mut phases)?)
+    } else {
+        Box::new(Model::open(request, &environment, &mut phases, prefetch, buffers)?)
+    };
     runtime.release_code();
-    runner.carry_out(runtime)
+    Runner::new(request, phases, work).carry_out(runtime)
+}
+
+/// Checks that this runner reads the format of `model`, which messages call `field`.
+fn check_format(field: &str, model: &ModelFile) -> Result<(), Error> {
+    if FORMATS.contains(&model.format.as_str()) {
+        return Ok(());
+    }
+    let formats = FORMATS.join(", ");
+    Err(bad_request(format!("{field}.format is {:?}, this runner reads {formats}", model.format)))
 }
 
 /// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU.
 fn session_settings(request: &Request) -> Settings {
     let force_spinning_stop = matches!(request.measure, Measure::Turns(_));
-    Settings { force_spinning_stop, keep_batch_free: !rows_are_batch(request), ..request.settings.clone() }
-}
-
-/// Whether the first dimension of each input runs over the items of a batch. For `tensor` and one item at a time it is
-/// any dimension.
-fn rows_are_batch(request: &Request) -> bool {
-    let mut files = request.inputs.iter().flat_map(|item| item.tensors.iter().flat_map(BTreeMap::values));
-    let is_any = request.workload == Workload::Tensor && request.settings.batch.get() == 1;
-    !is_any || files.all(|file| file.shape.first() == Some(&1))
-}
-
-/// Checks that all batches are full, for a session with a fixed batch size.
-fn check_whole_batches(request: &Request) -> Result<(), Error> {
-    let (count, Settings { batch, provider, .. }) = (request.inputs.len(), &request.settings);
-    if provider == CPU || !matches!(request.measure, Measure::Accuracy(_)) || count.is_multiple_of(batch.get()) {
-        return Ok(());
-    }
-    let message = format!(
-        "settings.batch: {count} items do not fill batches of {batch}, and provider '{provider}' needs whole batches"
-    );
-    Err(Error::new(Kind::BadRequest, message, "use a multiple of the batch size"))
+    Settings { force_spinning_stop, ..request.settings.clone() }
 }
 
 /// Number of items in the first inference.
@@ -138,34 +149,11 @@ struct Iteration {
 }
 
 impl<'a> Runner<'a> {
-    /// Loads the model; `buffers` allocates its tensors if it runs on a device.
-    fn open(
-        request: &'a Request,
-        environment: &Environment,
-        mut phases: Phases,
-        prefetch: Option<Prefetch>,
-        buffers: impl FnOnce(&Session, &Chosen) -> Result<Option<Buffers>, Error>,
-    ) -> Result<Self, Error> {
-        let session = Session::open(environment, &request.model.path, &session_settings(request))?;
-        let chosen = Chosen::of(&session, &request.model, session.is_on_device())?;
-        check_whole_batches(request)?;
-        let buffers = buffers(&session, &chosen)?;
-        phases.mark("load");
-        Ok(Self {
-            feed: Feed::new(request, &session, &chosen.inputs, prefetch)?,
-            request,
-            chosen,
-            phases,
-            buffers: buffers.map(|buffers| (buffers, Results::default())),
-            session,
-            samples: Samples::default(),
-            latest: Vec::new(),
-            outputs: Vec::new(),
-            tensors: Vec::new(),
-        })
+    fn new(request: &'a Request, phases: Phases, work: Box<dyn Work + 'a>) -> Self {
+        Self { request, phases, work, samples: Samples::default(), outputs: Vec::new(), tensors: Vec::new() }
     }
 
-    fn carry_out(mut self, runtime: Runtime) -> Result<(RunResult, Session), Error> {
+    fn carry_out(mut self, runtime: Runtime) -> Result<(RunResult, Vec<Session>), Error> {
         let last = match self.request.measure {
             Measure::Once(_) => self.once()?,
             Measure::Latency(latency) => self.latency(latency)?,
@@ -196,9 +184,9 @@ impl<'a> Runner<'a> {
         let (mut latest, _) = self.warm_up(turns.warmup)?;
         turns::serve(self.request.inputs.len(), |command| match command {
             TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
-            TurnCommand::Outputs => turns::json(&self.capture(latest.items.clone())?.write(&self.request.outputs_dir)?),
+            TurnCommand::Outputs => turns::json(&self.work.capture(latest.items.clone())?.write(&self.request.outputs_dir)?),
         })?;
-        let last = self.capture(latest.items)?;
+        let last = self.work.capture(latest.items)?;
         self.close(&first, last)
     }
 
@@ -232,12 +220,12 @@ impl<'a> Runner<'a> {
         self.samples.reserve(latency.min_samples.get())?;
         let begun_ns = now_ns();
         loop {
-            self.forget();
+            self.work.forget();
             let iteration = self.iterate(next())?;
             self.samples.keep(&iteration.took);
             let enough = self.samples.warm() >= latency.min_samples.get();
             if enough && now_ns() - begun_ns >= latency.min_ns {
-                return self.capture(iteration.items);
+                return self.work.capture(iteration.items);
             }
         }
     }
@@ -258,10 +246,10 @@ impl<'a> Runner<'a> {
         let mut last = self.first()?;
         self.record(&last)?;
         for start in (batch..count).step_by(batch) {
-            self.forget();
+            self.work.forget();
             let iteration = self.iterate(start..count.min(start + batch))?;
             self.samples.keep(&iteration.took);
-            last = self.capture(iteration.items)?;
+            last = self.work.capture(iteration.items)?;
             self.record(&last)?;
         }
         self.phases.mark("warm");
@@ -271,71 +259,35 @@ impl<'a> Runner<'a> {
     /// Runs the first iteration and marks its phases.
     fn first(&mut self) -> Result<Captured, Error> {
         let range = 0..first_batch(self.request);
-        let mut took = self.load(range.clone())?;
+        let mut took = self.work.load(range.clone())?;
         self.phases.mark("preprocess");
-        self.infer(&mut took)?;
+        self.work.infer(&mut took)?;
         self.phases.mark("inference");
         self.samples.first(&took);
-        let captured = self.capture(self.feed.items(range)?);
-        self.forget();
+        let captured = self.work.capture(self.work.items(range)?);
+        self.work.forget();
         captured
     }
 
     fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
-        let mut took = self.load(range.clone())?;
-        self.infer(&mut took)?;
-        Ok(Iteration { items: self.feed.items(range)?, took })
+        let mut took = self.work.load(range.clone())?;
+        self.work.infer(&mut took)?;
+        Ok(Iteration { items: self.work.items(range)?, took })
     }
 
-    /// Loads the items in `range` into the input tensors.
-    fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
-        let took_ns = self.feed.load(&self.session, range)?;
-        Ok(IterationTimes::preprocessing((self.request.workload == Workload::Classify).then_some(took_ns)))
-    }
-
-    /// Runs the model on the loaded items.
-    fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
-        let begun_ns = now_ns();
-        let values = self.feed.values()?;
-        let made_ns = now_ns() - begun_ns;
-        if let Some((buffers, results)) = &mut self.buffers {
-            took.parts(buffers.run(&values, results)?);
-            return Ok(());
-        }
-        let Chosen { inputs, outputs } = &self.chosen;
-        let (outputs, took_ns) = self.session.run_some_timed(inputs, &values, outputs)?;
-        self.latest = outputs;
-        took.inference(made_ns + took_ns);
-        Ok(())
-    }
-
-    /// Frees the latest outputs on the host; outputs of a device are overwritten by the next inference.
-    fn forget(&mut self) {
-        self.latest.clear();
-    }
-
-    /// Copies the outputs of the latest inference, on `items`.
-    fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
-        let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
-        Captured::of(self.chosen.outputs(&self.session), latest, items)
-    }
-
-    /// Writes the outputs of an iteration, and for images also the inputs.
+    /// Writes the outputs of an iteration, and inputs made of images.
     fn record(&mut self, captured: &Captured) -> Result<(), Error> {
         let folder = &self.request.outputs_dir;
         self.outputs.extend(captured.write(folder)?);
-        if self.request.workload == Workload::Classify {
-            self.tensors.extend(self.feed.capture(&captured.items).write(folder)?);
-        }
+        let inputs = self.work.inputs(&captured.items).map(|inputs| inputs.write(folder)).transpose()?;
+        self.tensors.extend(inputs.into_iter().flatten());
         Ok(())
     }
 
-    fn finish(mut self, last: &Captured, runtime: Runtime) -> Result<(RunResult, Session), Error> {
+    fn finish(mut self, last: &Captured, runtime: Runtime) -> Result<(RunResult, Vec<Session>), Error> {
         let request = self.request;
         let mut result = RunResult::ok(&request.case);
-        if request.workload == Workload::Classify {
-            result.top = last.rank(request)?;
-        }
+        self.work.complete(last, &mut result)?;
         result.samples = self.samples.into_parts();
         self.phases.mark("output");
         let (phases, after) = self.phases.finish();
@@ -345,29 +297,30 @@ impl<'a> Runner<'a> {
         // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
         let peak_bytes = memory::peak_bytes().max(after.values().max().copied());
         result.memory = Some(Memory { peak_bytes, after });
+        let sessions = self.work.into_sessions();
         result.effective = Some(Effective {
             runtime: "onnxruntime".into(),
             version: runtime.version,
             language: "rust".into(),
             provider: Some(request.settings.provider.clone()),
-            threads: self.session.threads(),
+            threads: sessions[0].threads(),
             build: Some(runtime.build),
             library: Some(runtime.library),
             denormals: Some(denormals::denormals().into()),
             allocator: allocator(),
-            image_decoder: (request.workload == Workload::Classify).then(|| JPEG_DECODER.into()),
+            image_decoder: (request.workload != Workload::Tensor).then(|| JPEG_DECODER.into()),
             planned: None,
-            device: self.session.device(),
+            device: sessions[0].device(),
             ignored: ignored(request),
-            practices: practices(&self.session),
+            practices: practices(&sessions),
         });
-        Ok((result, self.session))
+        Ok((result, sessions))
     }
 }
 
 /// The practices in effect.
-fn practices(session: &Session) -> Vec<String> {
-    let mapped = session.is_mapped().then_some(MAPPED_MODEL);
+fn practices(sessions: &[Session]) -> Vec<String> {
+    let mapped = sessions.iter().all(Session::is_mapped).then_some(MAPPED_MODEL);
     let released = cfg!(all(target_os = "linux", target_env = "gnu")).then_some(RELEASED_CODE);
     mapped.into_iter().chain(released).map(str::to_owned).collect()
 }
@@ -375,9 +328,13 @@ fn practices(session: &Session) -> Vec<String> {
 /// Requested settings that had no effect.
 fn ignored(request: &Request) -> Vec<String> {
     let needed = match request.settings.prepared {
-        Some(Prepared::Fastest(true)) => PREPARED,
-        Some(Prepared::Optimized(_)) => "onnx",
-        Some(Prepared::Fastest(false)) | None => return Vec::new(),
+        Some(Prepared::Fastest(true)) => Some(PREPARED),
+        Some(Prepared::Optimized(_)) => Some("onnx"),
+        Some(Prepared::Fastest(false)) | None => None,
     };
-    (request.model.format != needed).then(|| "prepared".to_owned()).into_iter().collect()
+    let mut models = [Some(&request.model), request.model.decoder.as_deref()].into_iter().flatten();
+    let is_prepared = needed.is_none_or(|needed| models.all(|model| model.format == needed));
+    let is_overlapped = request.workload != Workload::Segment || request.settings.overlap != Some(true);
+    let ignored = [("prepared", is_prepared), ("overlap", is_overlapped)];
+    ignored.into_iter().filter(|(_, is_applied)| !is_applied).map(|(name, _)| name.to_owned()).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use runoff_core::protocol::Timings;
+use runoff_core::segmenter::Times;
 use runoff_session::{Error, Parts};
 use smallvec::SmallVec;
 
@@ -25,6 +26,13 @@ impl IterationTimes {
     pub fn parts(&mut self, parts: Parts) {
         self.inference(parts.total_ns());
         self.0.extend(parts.named());
+    }
+
+    /// Adds the parts of a segmentation, which add up to it.
+    pub fn segmentation(&mut self, times: Times) {
+        let Times { encode_ns, decode_ns, postprocess_ns, .. } = times;
+        self.inference(encode_ns + decode_ns + postprocess_ns);
+        self.0.extend([("encode", encode_ns), ("decode", decode_ns), ("postprocess", postprocess_ns)]);
     }
 }
 

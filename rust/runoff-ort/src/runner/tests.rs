@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use runoff_core::protocol::read_request;
+
+use runoff_session::{Environment, Kind};
 use serde_json::{Value, json};
 
+use super::model::check_whole_batches;
 use super::*;
 
 fn request(folder: &Path, measure: &Value, batch: usize) -> Request {
@@ -43,10 +46,12 @@ type Summary = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
 
 fn summarize(request: &Request, buffers: fn(&Session, &Chosen) -> Result<Option<Buffers>, Error>) -> Summary {
     let (runtime, environment) = started();
-    let runner = Runner::open(request, environment, Phases::begin(None, 0, false), None, buffers);
+    let mut phases = Phases::begin(None, 0, false);
+    let model = Model::open(request, environment, &mut phases, None, buffers);
+    let runner = model.map(|model| Runner::new(request, phases, Box::new(model)));
     let done = runner.and_then(|runner| runner.carry_out(runtime.clone()));
-    let (result, session) = done.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((result.effective.expect("effective").device, session.device()), (None, None));
+    let (result, sessions) = done.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((result.effective.expect("effective").device, sessions[0].device()), (None, None));
     if let Some(copy_in) = result.samples.get("copy_in") {
         let (all, parts) =
             (&result.samples["inference"], [copy_in, &result.samples["compute"], &result.samples["copy_out"]]);

@@ -66,6 +66,7 @@ __all__ = [
     "RunTimeoutError",
     "RunoffOrtError",
     "RuntimeMissingError",
+    "Segmenter",
     "Session",
     "TensorInfo",
     "__version__",
@@ -92,6 +93,7 @@ _Kind: TypeAlias = Literal[
     "model-missing",
     "model-unreadable",
     "model-mismatch",
+    "model-unsupported",
     "image-missing",
     "image-unreadable",
     "image-too-large",
@@ -635,6 +637,199 @@ class Session:
         RunoffOrtError
             See `classify`; raised for the first image that fails.
         """
+
+@final
+class Segmenter:
+    """Promptable segmentation with two models, such as those of Segment Anything, and postprocessing in Rust.
+
+    Masks are those of the package segment-anything 1.0 with the same models, in the same order. Calls of several threads
+    wait for each other.
+
+    Parameters
+    ----------
+    encoder
+        Model from a picture, float32 of shape ``[1, 3, size, size]``, to its embeddings. A path or bytes, as for `Session`.
+    decoder
+        Model from embeddings and prompts to masks. Its inputs are among ``image_embeddings``, ``point_coords`` ``[n, p, 2]``,
+        ``point_labels`` ``[n, p]``, ``mask_input`` ``[n, 1, s, s]``, ``has_mask_input`` ``[n]`` and ``orig_im_size`` ``[2]``.
+        Its outputs are ``iou_predictions`` ``[n, m]`` and ``low_res_masks`` ``[n, m, s, s]``; ``masks`` ``[n, m, h, w]``, at
+        the size of the picture, is used if there is one. With four masks for a prompt, the first is for unambiguous
+        prompts, the others are for ambiguous ones.
+    size
+        Side of the encoder's input in pixels: the longer side of a picture is resized to it, the rest is zero.
+    mean, std
+        What is subtracted from each channel, and what it is divided by, in pixel units (0 to 255). By default those of
+        Segment Anything.
+    mask_threshold
+        Logits above it belong to a mask.
+    settings
+        The keyword arguments of `Session`, for both models. Postprocessing uses as many threads as the encoder.
+
+    Raises
+    ------
+    TypeError
+        An argument is of the wrong type.
+    RunoffOrtError
+        See `Session`. `kind` is ``model-mismatch`` or ``model-unsupported`` if a model is not one of those.
+
+    Examples
+    --------
+    ::
+
+        segmenter = runoff_ort.Segmenter("encoder.onnx", "decoder.onnx", threads=2)
+        segmenter.set_image("photo.jpg")
+        masks, ious, low_res = segmenter.predict(points=[[320, 240]], labels=[1])
+        better, _, _ = segmenter.predict(points=[[320, 240]], labels=[1], mask=low_res[ious.argmax()], multimask=False)
+        everything = segmenter.generate(points_per_side=16)
+    """
+
+    def __new__(
+        cls,
+        encoder: _Path | bytes | bytearray | memoryview | _Array,
+        decoder: _Path | bytes | bytearray | memoryview | _Array,
+        *,
+        size: int = 1024,
+        mean: Sequence[float] = ...,
+        std: Sequence[float] = ...,
+        mask_threshold: float = 0.0,
+        **settings: Any,
+    ) -> Segmenter: ...
+    @property
+    def encoder(self) -> Session:
+        """The session of the encoder."""
+
+    @property
+    def decoder(self) -> Session:
+        """The session of the decoder."""
+
+    def set_image(self, image: _Path | NDArray[np.uint8]) -> None:
+        """Preprocess a picture and run the encoder on it.
+
+        Parameters
+        ----------
+        image
+            RGB pixels, uint8 of shape ``[h, w, 3]``, or the path of a JPEG, PNG, WebP, BMP or TIFF file, see `preprocess`.
+
+        Raises
+        ------
+        TypeError
+            `image` is neither.
+        RunoffOrtError
+            See `preprocess` and `Session.run`.
+        """
+
+    def predict(
+        self,
+        points: Sequence[Sequence[float]] | _Array | None = None,
+        labels: Sequence[int] | _Array | None = None,
+        box: Sequence[float] | _Array | None = None,
+        mask: NDArray[np.float32] | None = None,
+        multimask: bool = True,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the masks of a prompt in the current picture.
+
+        Parameters
+        ----------
+        points
+            x and y of each point, in pixels of the picture.
+        labels
+            For each point: 1 on the object, 0 off it.
+        box
+            Left, top, right and bottom of a box around the object, in pixels of the picture.
+        mask
+            Low-resolution logits of an earlier prediction, of one mask.
+        multimask
+            Whether to return all masks of an ambiguous prompt, or one.
+
+        Returns
+        -------
+        tuple
+            Masks, bool of shape ``[m, h, w]``; the model's estimates of their quality, float32 of shape ``[m]``; and their
+            low-resolution logits, float32 of shape ``[m, s, s]``.
+
+        Raises
+        ------
+        TypeError
+            An argument is of the wrong type.
+        RunoffOrtError
+            `kind` is ``bad-request`` if the prompt is empty, contradicts itself or is outside the picture, or there is no
+            picture; ``model-unsupported`` if the decoder takes no masks; ``model-mismatch`` or ``runtime-failed``.
+        """
+
+    def generate(
+        self,
+        *,
+        points_per_side: int = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = ...,
+        crop_n_points_downscale_factor: int = 1,
+        min_mask_region_area: int = 0,
+        output_mode: Literal["binary_mask", "uncompressed_rle"] = "binary_mask",
+    ) -> list[dict[str, Any]]:
+        """Return the masks of everything in the current picture, with a grid of points as prompts.
+
+        Parameters
+        ----------
+        points_per_side
+            Points of the grid along each side, 1 to 1024.
+        points_per_batch
+            Points that the decoder gets at once; memory use grows with it.
+        pred_iou_thresh
+            Masks with at most this predicted IoU are dropped.
+        stability_score_thresh
+            Masks with a lower stability score are dropped: the IoU of the masks at two thresholds.
+        stability_score_offset
+            Distance of these two thresholds from `mask_threshold`.
+        box_nms_thresh
+            IoU of boxes above which the worse of two masks is dropped.
+        crop_n_layers
+            Layers of crops of the picture, in which masks are searched too: the i-th layer has ``4 ** i``.
+        crop_nms_thresh
+            As `box_nms_thresh`, for masks of different crops.
+        crop_overlap_ratio
+            Overlap of crops, as a share of the picture's shorter side; 512 / 1500 by default.
+        crop_n_points_downscale_factor
+            Factor by which each layer of crops has fewer points along a side.
+        min_mask_region_area
+            Holes and islands of fewer pixels are removed.
+        output_mode
+            Masks as arrays, bool of shape ``[h, w]``, or as COCO's uncompressed RLE: a dict with ``size`` and ``counts``.
+
+        Returns
+        -------
+        list
+            For each mask a dict with the keys ``segmentation``, ``area``, ``bbox`` (left, top, width, height),
+            ``predicted_iou``, ``point_coords``, ``stability_score`` and ``crop_box``.
+
+        Raises
+        ------
+        TypeError
+            An argument is of the wrong type.
+        RunoffOrtError
+            `kind` is ``bad-request`` if an argument is out of range or there is no picture; ``model-mismatch`` or
+            ``runtime-failed``.
+        """
+
+    @property
+    def image_embeddings(self) -> _Array:
+        """A copy of the embeddings of the current picture."""
+
+    @property
+    def timings(self) -> dict[str, int]:
+        """Nanoseconds since the current picture was set: ``preprocess``, ``encode``, ``decode``, ``postprocess``.
+
+        The parts of all calls are added up. ``encode`` includes the preprocessing of crops.
+        """
+
+    @property
+    def raw_masks(self) -> int:
+        """Number of masks that the decoder returned since the current picture was set, before any filter."""
 
 @final
 class RunOptions:

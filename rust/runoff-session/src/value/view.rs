@@ -29,6 +29,13 @@ impl<'v> TensorView<'v> {
         unsafe { std::slice::from_raw_parts(self.data.cast(), self.len) }
     }
 
+    /// The elements as float32; `None` if they have another type.
+    #[must_use]
+    pub fn floats(&self) -> Option<&'v [f32]> {
+        let bytes = Some(self.bytes()).filter(|_| self.dtype == Dtype::Float32)?;
+        if bytes.is_empty() { Some(&[]) } else { bytemuck::try_cast_slice(bytes).ok() }
+    }
+
     /// Whether the tensors share memory.
     pub(super) fn overlaps(&self, other: &TensorView<'_>) -> bool {
         let (start, end) = (self.data.addr(), other.data.addr());

@@ -74,9 +74,44 @@ def outside() -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def embed() -> ModelProto:
+    """``embeddings`` [1, 3, 2, 2]: the means of 4 x 4 pixels of ``image`` [1, 3, 8, 8]."""
+    node = helper.make_node("AveragePool", ["image"], ["embeddings"], kernel_shape=[4, 4], strides=[4, 4])
+    return model([node], [tensor("image", [1, 3, 8, 8])], [tensor("embeddings", [1, 3, 2, 2])], [])
+
+
+def masks() -> ModelProto:
+    """A decoder whose masks are the left half, and whose predicted IoU is the first label times 0.9."""
+    weights = {
+        "first": np.array([0]),
+        "scale": np.array(0.9, np.float32),
+        "zero": np.array(0, np.float32),
+        "shape": np.array([-1, 1, 1, 1]),
+        "half": np.tile(np.array([9, -9], np.float32).repeat(4), (1, 1, 8, 1)),
+    }
+    nodes = [
+        helper.make_node("Gather", ["point_labels", "first"], ["label"], axis=1),
+        helper.make_node("Mul", ["label", "scale"], ["iou_predictions"]),
+        helper.make_node("Mul", ["label", "zero"], ["nothing"]),
+        helper.make_node("Reshape", ["nothing", "shape"], ["column"]),
+        helper.make_node("Add", ["column", "half"], ["low_res_masks"]),
+    ]
+    inputs = [
+        tensor("image_embeddings", [1, 3, 2, 2]),
+        tensor("point_coords", ["n", "p", 2]),
+        tensor("point_labels", ["n", "p"]),
+        tensor("mask_input", ["n", 1, 8, 8]),
+        tensor("has_mask_input", ["n"]),
+    ]
+    outputs = [tensor("iou_predictions", ["n", 1]), tensor("low_res_masks", ["n", 1, 8, 8])]
+    return model(nodes, inputs, outputs, [numpy_helper.from_array(array, name) for name, array in weights.items()])
+
+
 if __name__ == "__main__":
     save(add(), FOLDER / "add.onnx")
     save(means(), FOLDER / "means.onnx")
     save(found(), FOLDER / "found.onnx")
     save(passed(), FOLDER / "passed.onnx")
     (FOLDER / "outside.onnx").write_bytes(outside().SerializeToString())
+    save(embed(), FOLDER / "embed.onnx")
+    save(masks(), FOLDER / "masks.onnx")

@@ -1,0 +1,129 @@
+//! The workloads `classify` and `tensor`: one model, from items to outputs.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use runoff_core::clock::{Phases, now_ns};
+use runoff_core::protocol::{Measure, Request, RunResult, Workload};
+use runoff_session::{Buffers, CPU, Environment, Error, Kind, Results, Session, Settings, Value};
+
+use super::chosen::Chosen;
+use super::feed::Feed;
+use super::outputs::Captured;
+use super::prefetch::Prefetch;
+use super::samples::IterationTimes;
+use super::{Work, session_settings};
+
+/// A model, its inputs and its latest outputs.
+pub struct Model<'a> {
+    request: &'a Request,
+    /// Tensors in the memory of the session's device, if it has one, and the outputs of the latest inference on it.
+    buffers: Option<(Buffers, Results)>,
+    session: Session,
+    chosen: Chosen,
+    feed: Feed<'a>,
+    /// Outputs of the latest inference on the host.
+    latest: Vec<Value<'static>>,
+}
+
+impl<'a> Model<'a> {
+    /// Loads the model; `buffers` allocates its tensors if it runs on a device.
+    pub fn open(
+        request: &'a Request,
+        environment: &Environment,
+        phases: &mut Phases,
+        prefetch: Option<Prefetch>,
+        buffers: impl FnOnce(&Session, &Chosen) -> Result<Option<Buffers>, Error>,
+    ) -> Result<Self, Error> {
+        let settings = Settings { keep_batch_free: !rows_are_batch(request), ..session_settings(request) };
+        let session = Session::open(environment, &request.model.path, &settings)?;
+        let chosen = Chosen::of(&session, &request.model, session.is_on_device())?;
+        check_whole_batches(request)?;
+        let buffers = buffers(&session, &chosen)?;
+        phases.mark("load");
+        Ok(Self {
+            feed: Feed::new(request, &session, &chosen.inputs, prefetch)?,
+            request,
+            chosen,
+            buffers: buffers.map(|buffers| (buffers, Results::default())),
+            session,
+            latest: Vec::new(),
+        })
+    }
+
+    fn is_of_images(&self) -> bool {
+        self.request.workload == Workload::Classify
+    }
+}
+
+impl Work for Model<'_> {
+    fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
+        let took_ns = self.feed.load(&self.session, range)?;
+        Ok(IterationTimes::preprocessing(self.is_of_images().then_some(took_ns)))
+    }
+
+    fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
+        let begun_ns = now_ns();
+        let values = self.feed.values()?;
+        let made_ns = now_ns() - begun_ns;
+        if let Some((buffers, results)) = &mut self.buffers {
+            took.parts(buffers.run(&values, results)?);
+            return Ok(());
+        }
+        let Chosen { inputs, outputs } = &self.chosen;
+        let (outputs, took_ns) = self.session.run_some_timed(inputs, &values, outputs)?;
+        self.latest = outputs;
+        took.inference(made_ns + took_ns);
+        Ok(())
+    }
+
+    fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error> {
+        self.feed.items(range)
+    }
+
+    /// Frees the latest outputs on the host; outputs of a device are overwritten by the next inference.
+    fn forget(&mut self) {
+        self.latest.clear();
+    }
+
+    fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
+        let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
+        Captured::of(self.chosen.outputs(&self.session), latest, items)
+    }
+
+    fn inputs(&self, items: &[usize]) -> Option<Captured> {
+        self.is_of_images().then(|| self.feed.capture(items))
+    }
+
+    fn complete(&mut self, last: &Captured, result: &mut RunResult) -> Result<(), Error> {
+        if self.is_of_images() {
+            result.top = last.rank(self.request)?;
+        }
+        Ok(())
+    }
+
+
+    fn into_sessions(self: Box<Self>) -> Vec<Session> {
+        vec![self.session]
+    }
+}
+
+/// Whether the first dimension of each input runs over the items of a batch. For `tensor` and one item at a time it is
+/// any dimension.
+fn rows_are_batch(request: &Request) -> bool {
+    let mut files = request.inputs.iter().flat_map(|item| item.tensors.iter().flat_map(BTreeMap::values));
+    let is_any = request.workload == Workload::Tensor && request.settings.batch.get() == 1;
+    !is_any || files.all(|file| file.shape.first() == Some(&1))
+}
+
+/// Checks that all batches are full, for a session with a fixed batch size.
+pub fn check_whole_batches(request: &Request) -> Result<(), Error> {
+    let (count, Settings { batch, provider, .. }) = (request.inputs.len(), &request.settings);
+    if provider == CPU || !matches!(request.measure, Measure::Accuracy(_)) || count.is_multiple_of(batch.get()) {
+        return Ok(());
+    }
+    let message = format!(
+        "settings.batch: {count} items do not fill batches of {batch}, and provider '{provider}' needs whole batches"
+    );
+    Err(Error::new(Kind::BadRequest, message, "use a multiple of the batch size"))
+}
