@@ -1,9 +1,8 @@
-"""Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
+"""Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown, for the suite ``full``, ``web`` or ``webnn``. A claim
-holds here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open
-or the machine has no such device. A run with rustnn also gets the figures of table D: the first, second and warm
-inference.
+``python tools/published.py results/full-... results/runs-...`` prints Markdown, for runs of the suites ``full``,
+``runs``, ``web`` and ``webnn``. A claim holds here if our interval says so, does not if it says the opposite, and cannot
+be told if the interval leaves it open.
 """
 
 from __future__ import annotations
@@ -11,97 +10,50 @@ from __future__ import annotations
 import sys
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runoff.analysis.analyse import Analysis, analyse
+from published_tables import PEAK, REGNET, RUSTNN, WALL, WARM, Lines, number, tables, times
+
+from runoff.analysis.analyse import analyse
 from runoff.records.files import read_run
+from runoff.records.machine import headline
 from runoff.report.tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 Found = tuple[str, str]
 """Our figure, and the verdict."""
 HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
-WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
-REGNET = "regnet_x_400mf.classify"
+NOT_MEASURED = ("not measured", OPEN)
 WEB = "mobilenet_v2.tensor.ort-web-{}.default.t1.b1"
 ABOUT = 2
 """A ratio is "about" a published one within this factor."""
 QUANTISED = "efficientnet-lite0.tensor.ort-python."
-RUSTNN = "webnn-compute"
-TABLE_D = {
-    "layers_10x2": (
-        ("ONNX CPU", "72.0 ms", "24.8 ms", "24.8 ms"),
-        ("Core ML", "24.5 ms", "24.5 ms", "24.1 ms"),
-        ("Core ML, low power", "133.3 ms", "61.0 ms", "59.3 ms"),
-        ("Core ML, high performance", "23.8 ms", "23.9 ms", "23.9 ms"),
-    ),
-    "layers_50x4": (("backend not named", "63.77 ms", "19.95 ms", "19.00 ms"),),
-    "mobilenet_v2": (
-        ("ONNX CPU", "71.65 ms", "", "71.65 ms (expected)"),
-        ("ONNX GPU", "44.49 ms", "", "44.49 ms (expected)"),
-        ("Core ML", "11,093 ms", "", "50 to 100 ms (expected)"),
-    ),
-}
-"""Published first, second and warm inference of rustnn 0.2.0, by model and backend, on Apple silicon."""
-
-
-class Lines:
-    """The summary of a run, by case, probe and metric."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self._lines: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
-        for line in analysis.summary.to_dict("records"):
-            self._lines.setdefault((line["case"], line["probe"], line["metric"]), []).append(line)
-
-    def value(self, case: str, metric: tuple[str, str]) -> dict[Any, Any] | None:
-        """Return the line of a case's number; None if it was not measured."""
-        found = self._lines.get((case, *metric), [])
-        return found[0] if found and not isnan(found[0]["estimate"]) else None
-
-    def ratio(self, case: str, metric: tuple[str, str], baseline: str) -> dict[Any, Any] | None:
-        """Return the line with the ratio of a case to the target `baseline`; None without an interval."""
-        found = [one for one in self._lines.get((case, *metric), []) if one["baseline"] == baseline]
-        return found[0] if found and not isnan(found[0]["ratio_low"]) else None
-
-
-def times(line: dict[Any, Any]) -> str:
-    """Return a ratio with its interval."""
-    return f"{line['ratio']:.2f}x ({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
-
-
-def milliseconds(line: dict[Any, Any], items: int = 1) -> str:
-    """Return a time, of one of `items`, with its interval."""
-    middle, low, high = (line[name] / 1e6 / items for name in ("estimate", "low", "high"))
-    digits = 2 if middle >= 1 else 4
-    bounds = "no interval" if isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-    return f"{middle:.{digits}f} ms ({bounds})"
 
 
 def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
     """Return whether a ratio is the published one, or more."""
     line = lines.ratio(case, metric, baseline)
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     verdict = HOLDS if line["ratio_low"] >= published else NOT if line["ratio_high"] < published else OPEN
     return times(line), verdict
 
 
 def batches(lines: Lines, claim: str) -> Found:
     """Return whether batches make PyTorch fastest per image (A2), or raise throughput and latency (A3)."""
-    head = f"efficientnet_b0.tensor.{{}}.default.t{lines.analysis.run.info.machine['cores_allowed']}.b{{}}"
+    head = f"efficientnet_b0.tensor.{{}}.default.t{lines.cores}.b{{}}"
     one, many = (lines.value(head.format("torch", size), WARM) for size in (1, 32))
     other = lines.value(head.format("ort-python", 1), WARM)
     if one is None or many is None or other is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     if claim == "A2":
-        says = f"PyTorch, an image of 32: {milliseconds(many, 32)}; ONNX Runtime, one: {milliseconds(other)}"
+        says = f"PyTorch, an image of 32: {number(many, 32)}; ONNX Runtime, one: {number(other)}"
         lower, higher = many["high"] / 32 < other["low"], many["low"] / 32 > other["high"]
         return says, HOLDS if lower else NOT if higher else OPEN
     says = (
-        f"PyTorch, an image alone: {milliseconds(one)}; of 32: {milliseconds(many, 32)}; all 32: {milliseconds(many)}"
+        f"PyTorch, an image alone: {number(one)}; of 32: {number(many, 32)}; all 32: {number(many)}"
     )
     lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
     return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
@@ -111,7 +63,7 @@ def browser(lines: Lines) -> Found:
     """Return whether WebAssembly in a browser takes about ten times as long as ONNX Runtime in Python (A4)."""
     line = lines.ratio(WEB.format("wasm"), WARM, "ort-python")
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     middle, low, high = (1 / line[name] for name in ("ratio", "ratio_high", "ratio_low"))
     outside = high < 10 / ABOUT or low > 10 * ABOUT
     inside = low >= 10 / ABOUT and high <= 10 * ABOUT
@@ -122,7 +74,7 @@ def webgpu(lines: Lines) -> Found:
     """Return whether WebGPU takes a tenth of WebAssembly's time, or less (A5)."""
     wasm, gpu = (lines.value(WEB.format(name), WARM) for name in ("wasm", "webgpu"))
     if wasm is None or gpu is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     low, high = wasm["low"] / gpu["high"], wasm["high"] / gpu["low"]
     says = f"{wasm['estimate'] / gpu['estimate']:.2f}x ({low:.2f} to {high:.2f})"
     return says, HOLDS if low >= 10 else NOT if high < 10 else OPEN  # noqa: PLR2004 (the published ratio)
@@ -135,7 +87,7 @@ def predictions(lines: Lines) -> Found:
         full = [(group, cases) for group, cases in groups if cases]
         says = "; ".join(f"{len(cases)} cases: {group.top1.value:.2%}" for group, cases in full)
         return f"{says}, {full[0][0].images} images", HOLDS if len(full) == 1 else NOT
-    return "not measured", OPEN
+    return NOT_MEASURED
 
 
 def quantised(lines: Lines, precision: str) -> Found:
@@ -143,7 +95,7 @@ def quantised(lines: Lines, precision: str) -> Found:
     found = {one.precision: one for one in lines.analysis.precisions if one.case.startswith(QUANTISED)}
     one, full = found.get(precision), found.get("fp32")
     if one is None or full is None or not one.bytes or not full.bytes or isnan(one.warm.ratio):
-        return "not measured", OPEN
+        return NOT_MEASURED
     says = (
         f"{full.bytes / one.bytes:.1f}x smaller, warm {one.warm.ratio:.2f}x ({one.warm.low:.2f} to {one.warm.high:.2f})"
     )
@@ -160,14 +112,14 @@ def first_run(lines: Lines, claim: str) -> Found:
     if claim == "D1":
         grown = [one for one in lines.analysis.growth if one.target == target and one.metric == "first inference"]
         if not grown:
-            return "not measured", OPEN
+            return NOT_MEASURED
         slope = grown[0].per_operation
         says = f"{slope.value / 1e3:.2f} us an operation ({slope.low / 1e3:.2f} to {slope.high / 1e3:.2f})"
         return says, HOLDS if slope.low > 0 else NOT if slope.high < 0 else OPEN
     case, name = f"layers_10x2.tensor.{target}.default.t1.b1", "first" if claim == "D2" else "second"
     early, warm = (lines.value(case, ("latency", f"inference.{part}")) for part in (name, "warm"))
     if early is None or warm is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     low, high = early["low"] / warm["high"], early["high"] / warm["low"]
     says = f"{name} / warm: {early['estimate'] / warm['estimate']:.2f}x ({low:.2f} to {high:.2f})"
     return says, HOLDS if high < 1.5 else NOT if low > 1.5 else OPEN  # noqa: PLR2004 (half as much again)
@@ -177,16 +129,18 @@ def alike(lines: Lines, cores: str) -> Found:
     """Return whether the inference alone does not differ between Python and Rust (E2)."""
     line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", WARM, "ort-python")
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     verdicts = {"no difference": HOLDS, "better": NOT, "worse": NOT}
     return times(line), verdicts.get(line["verdict_kind"], OPEN)
 
 
 def less(lines: Lines, cores: str, metric: tuple[str, str]) -> Found:
     """Return whether Rust needs less than Python (E3, E5)."""
-    line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", metric, "ort-python")
+    case = f"{REGNET}.ort-rust.default.{cores}.b1"
+    line = lines.ratio(case, metric, "ort-python")
     if line is None:
-        return "no counter here" if metric[0] == "counters" else "not measured", OPEN
+        counted = metric[0] == "counters" and lines.value(case, ("counters", "page_faults"))
+        return ("no counter here", OPEN) if counted else NOT_MEASURED
     return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
 
 
@@ -197,7 +151,7 @@ def cpus(lines: Lines, cores: str) -> Found:
         case = f"{REGNET}.{target}.default.{cores}.b1"
         parts = [lines.value(case, ("process", name)) for name in ("user", "system", "wall")]
         if None in parts:
-            return "not measured", OPEN
+            return NOT_MEASURED
         user, system, wall = (float(part["estimate"]) for part in parts if part)
         used[target] = (user + system) / wall
     says = f"PyTorch {used['torch']:.2f}, ONNX Runtime {used['ort-python']:.2f} (of {cores[1:]}; no interval)"
@@ -213,12 +167,12 @@ def graph_level(lines: Lines) -> Found:
                 verdict = step.verdict
                 says = f"{verdict.ratio:.2f}x ({verdict.low:.2f} to {verdict.high:.2f})"
                 return says, {"better": HOLDS, "worse": NOT}.get(verdict.kind, OPEN)
-    return "not measured", OPEN
+    return NOT_MEASURED
 
 
 def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield each claim with its text, the published figure, ours and the verdict."""
-    cores = f"t{lines.analysis.run.info.machine['cores_allowed']}"
+    cores = f"t{lines.cores}"
     rust, no_device = f"{REGNET}.ort-rust.default.{cores}.b1", ("no Neural Engine", OPEN)
     rows: tuple[tuple[str, str, str, Callable[[], Found]], ...] = (
         ("A1", "all paths give the same predictions", "97.66 % on each", lambda: predictions(lines)),
@@ -247,25 +201,27 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         yield (name, text, published, *read())
 
 
-def rustnn(lines: Lines) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of table D: the published ones of each model, then those of this run."""
-    for model, published in TABLE_D.items():
-        for backend, *figures in published:
-            yield model, f"published: {backend}", *figures
-        for case in lines.analysis.run.info.cases:
-            found = [lines.value(case.id, ("latency", f"inference.{part}")) for part in ("first", "second", "warm")]
-            if case.model == model and case.control_of is None and any(found):
-                yield model, case.target, *(milliseconds(line) if line else "not measured" for line in found)
+def told(runs: Sequence[tuple[str, Lines]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of all claims in order, with the runs that have a figure; once if none has."""
+    for same in zip(*(claims(lines) for _, lines in runs), strict=True):
+        found = {row: name for row, (name, _) in zip(same, runs, strict=True) if row[3] != NOT_MEASURED[0]}
+        yield from ((*row, name) for row, name in found.items())
+        if not found:
+            yield *same[0], ""
 
 
 def main() -> None:
-    """Print the tables for the run in the folder on the command line."""
-    lines = Lines(analyse(read_run(Path(sys.argv[1]))))
-    rows = [*claims(lines)]
-    if any(case.target == RUSTNN for case in lines.analysis.run.info.cases):
-        rows = [row for row in rows if row[0].startswith("D")]
-        sys.stdout.write(table(["model", "target", "first inference", "second", "warm"], rustnn(lines)) + "\n\n")
-    sys.stdout.write(table(["claim", "", "published", "here", "verdict"], rows) + "\n")
+    """Print the tables for the runs in the folders on the command line."""
+    runs = []
+    for folder in sys.argv[1:]:
+        lines = Lines(analyse(read_run(Path(folder))))
+        info = lines.analysis.run.info
+        runs.append((info.suite["suite"]["name"], lines))
+        sys.stdout.write(f"## {runs[-1][0]}\n\n{headline(info.machine)}\n\n")
+        for heading, head, rows in tables(lines):
+            sys.stdout.write(f"### {heading}\n\n{table(head, rows)}\n\n")
+    head = ("claim", "", "published", "here", "verdict", "run")
+    sys.stdout.write(f"## Claims\n\n{table(head, told(runs))}\n")
 
 
 if __name__ == "__main__":
