@@ -1,8 +1,8 @@
 """Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
 ``python tools/published.py results/full-... results/runs-...`` prints Markdown, for runs of the suites ``full``,
-``runs``, ``web`` and ``webnn``. A claim holds here if our interval says so, does not if it says the opposite, and cannot
-be told if the interval leaves it open.
+``runs``, ``web`` and ``webnn``. A claim holds here if our interval says so, does not if it says the opposite, and
+cannot be told if the interval leaves it open.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def batches(lines: Lines, claim: str) -> Found:
         says = f"PyTorch, an image of 32: {number(many, 32)}; ONNX Runtime, one: {number(other)}"
         lower, higher = many["high"] / 32 < other["low"], many["low"] / 32 > other["high"]
         return says, HOLDS if lower else NOT if higher else OPEN
-    says = (
-        f"PyTorch, an image alone: {number(one)}; of 32: {number(many, 32)}; all 32: {number(many)}"
-    )
+    says = f"PyTorch, an image alone: {number(one)}; of 32: {number(many, 32)}; all 32: {number(many)}"
     lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
     return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from runoff.report.text import figure_of, full
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -85,27 +87,35 @@ def times(line: dict[Any, Any]) -> str:
 
 
 def number(line: dict[Any, Any] | None, items: int = 1) -> str:
-    """Return a value, of one of `items`, with its interval; times in milliseconds, bytes in megabytes."""
+    """Return a value, of one of `items`, with its interval."""
     if line is None:
         return "not measured"
-    scale, unit = {"ns": (1e6, " ms"), "bytes": (1e6, " MB")}.get(line["unit"], (1, ""))
-    middle, low, high = (line[name] / scale / items for name in ("estimate", "low", "high"))
-    digits = 4 if middle < 1 else 2 if middle < 1000 else 0  # noqa: PLR2004 (five figures or so)
-    bounds = "no interval" if isnan(low) else f"{low:,.{digits}f} to {high:,.{digits}f}"
-    return f"{middle:,.{digits}f}{unit} ({bounds})"
+    return full(figure_of({**line, **{name: line[name] / items for name in ("estimate", "low", "high")}}))
 
 
 def batches(lines: Lines, model: str, published: dict[tuple[str, int], str]) -> Iterator[Sequence[str]]:
-    """Yield a row for each target and batch of `model`: published, ours, and ours for an item and in a second."""
+    """Yield a row for each target, number of threads and batch of `model`: published, ours, ours for an item.
+
+    Where an inference takes seconds, only the first was measured.
+    """
     cases = [case for case in lines.analysis.run.info.cases if case.model == model and case.workload == "tensor"]
-    for case in cases:
-        found = lines.value(case.id, WARM)
+    for case in sorted(cases, key=lambda case: (case.settings.threads, case.target, case.settings.batch)):
+        warm, first = lines.value(case.id, WARM), lines.value(case.id, ("life", "inference"))
+        found = warm or first
         if found is None or case.control_of or case.settings.precision != "fp32":
             continue
         threads, batch = case.settings.threads, case.settings.batch
-        known = published.get((case.target, batch), "")
-        per_item, rate = number(found, batch), f"{batch * 1e9 / found['estimate']:,.0f}"
-        yield case.target, str(threads), str(batch), known, number(found), per_item, rate
+        ours, per_item, rate = number(found), number(found, batch), f"{batch * 1e9 / found['estimate']:,.1f}"
+        note = "" if warm else "the first: "
+        yield (
+            case.target,
+            str(threads),
+            str(batch),
+            published.get((case.target, batch), ""),
+            note + ours,
+            per_item,
+            rate,
+        )
 
 
 def graphs(lines: Lines) -> Iterator[Sequence[str]]:
