@@ -1,6 +1,6 @@
 """Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
-``python tools/published.py results/full-... results/runs-...`` prints Markdown, for runs of the suites ``full``,
+``python tools/published.py results/full-... results/reference/runs`` prints Markdown, for runs, published or not, of the suites ``full``,
 ``runs``, ``web`` and ``webnn``. A claim holds here if our interval says so, does not if it says the opposite, and
 cannot be told if the interval leaves it open.
 """
@@ -8,14 +8,11 @@ cannot be told if the interval leaves it open.
 from __future__ import annotations
 
 import sys
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from published_tables import PEAK, REGNET, RUSTNN, WALL, WARM, Lines, number, tables, times
+from published_tables import PEAK, REGNET, RUSTNN, WALL, WARM, Lines, between, number, tables, times
 
-from runoff.analysis.analyse import analyse
-from runoff.records.files import read_run
 from runoff.records.machine import headline
 from runoff.report.tables import table
 
@@ -29,7 +26,7 @@ NOT_MEASURED = ("not measured", OPEN)
 WEB = "mobilenet_v2.tensor.ort-web-{}.default.t1.b1"
 ABOUT = 2
 """A ratio is "about" a published one within this factor."""
-QUANTISED = "efficientnet-lite0.tensor.ort-python."
+QUANTISED = "efficientnet-lite0.tensor.ort-python.default.t1.b1{}"
 
 
 def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
@@ -71,33 +68,39 @@ def browser(lines: Lines) -> Found:
 def webgpu(lines: Lines) -> Found:
     """Return whether WebGPU takes a tenth of WebAssembly's time, or less (A5)."""
     wasm, gpu = (lines.value(WEB.format(name), WARM) for name in ("wasm", "webgpu"))
-    if wasm is None or gpu is None:
+    return above(10, between(wasm, gpu))
+
+
+def above(limit: float, found: tuple[float, float, float] | None) -> Found:
+    """Return whether a ratio is above `limit`."""
+    if found is None:
         return NOT_MEASURED
-    low, high = wasm["low"] / gpu["high"], wasm["high"] / gpu["low"]
-    says = f"{wasm['estimate'] / gpu['estimate']:.2f}x ({low:.2f} to {high:.2f})"
-    return says, HOLDS if low >= 10 else NOT if high < 10 else OPEN  # noqa: PLR2004 (the published ratio)
+    ratio, low, high = found
+    return f"{ratio:.2f}x ({low:.2f} to {high:.2f})", HOLDS if low >= limit else NOT if high < limit else OPEN
 
 
 def predictions(lines: Lines) -> Found:
-    """Return whether all paths in fp32 predict the same class for every labelled image (A1)."""
-    for model in lines.analysis.labelled:
-        groups = [(group, [case for case in group.cases if "precision-" not in case]) for group in model.groups]
-        full = [(group, cases) for group, cases in groups if cases]
-        says = "; ".join(f"{len(cases)} cases: {group.top1.value:.2%}" for group, cases in full)
-        return f"{says}, {full[0][0].images} images", HOLDS if len(full) == 1 else NOT
-    return NOT_MEASURED
+    """Return whether all paths in fp32 predict the same classes for the labelled images (A1).
+
+    From the table of the run's report, where cases with equal predictions share a letter.
+    """
+    rows = [line.split(" | ") for line in lines.report.splitlines() if line.startswith("| digits.classify.")]
+    full = {(letter, top1) for case, letter, _, top1, *_ in rows if len(letter) == 1 and "precision-" not in case}
+    if not full:
+        return NOT_MEASURED
+    return "; ".join(sorted(top1 for _, top1 in full)), HOLDS if len(full) == 1 else NOT
 
 
 def quantised(lines: Lines, precision: str) -> Found:
     """Return whether ONNX Runtime in Python is smaller and faster in `precision` than in fp32 (A6)."""
-    found = {one.precision: one for one in lines.analysis.precisions if one.case.startswith(QUANTISED)}
-    one, full = found.get(precision), found.get("fp32")
-    if one is None or full is None or not one.bytes or not full.bytes or isnan(one.warm.ratio):
+    cases = [QUANTISED.format(name) for name in (f".precision-{precision}", "")]
+    small, large = (lines.info.footprints.get(case) for case in cases)
+    found = between(*(lines.value(case, WARM) for case in reversed(cases)))
+    if small is None or large is None or found is None:
         return NOT_MEASURED
-    says = (
-        f"{full.bytes / one.bytes:.1f}x smaller, warm {one.warm.ratio:.2f}x ({one.warm.low:.2f} to {one.warm.high:.2f})"
-    )
-    return says, {"better": HOLDS, "worse": NOT}.get(one.warm.kind, OPEN) if one.bytes < full.bytes else NOT
+    ratio, verdict = above(1, found)
+    size = large.parts["model"] / small.parts["model"]
+    return f"{size:.1f}x smaller, warm {ratio}", verdict if size > 1 else NOT
 
 
 def first_run(lines: Lines, claim: str) -> Found:
@@ -105,22 +108,18 @@ def first_run(lines: Lines, claim: str) -> Found:
 
     Of rustnn if the run has it, else of ONNX Runtime from Python.
     """
-    targets = {case.target for case in lines.analysis.run.info.cases}
-    target = RUSTNN if RUSTNN in targets else "ort-python"
-    if claim == "D1":
-        grown = [one for one in lines.analysis.growth if one.target == target and one.metric == "first inference"]
-        if not grown:
-            return NOT_MEASURED
-        slope = grown[0].per_operation
-        says = f"{slope.value / 1e3:.2f} us an operation ({slope.low / 1e3:.2f} to {slope.high / 1e3:.2f})"
-        return says, HOLDS if slope.low > 0 else NOT if slope.high < 0 else OPEN
-    case, name = f"layers_10x2.tensor.{target}.default.t1.b1", "first" if claim == "D2" else "second"
-    early, warm = (lines.value(case, ("latency", f"inference.{part}")) for part in (name, "warm"))
-    if early is None or warm is None:
+    target = RUSTNN if RUSTNN in {case.target for case in lines.info.cases} else "ort-python"
+    small, large = (f"layers_{size}.tensor.{target}.default.t1.b1" for size in ("10x2", "50x4"))
+    first, second, warm = (lines.value(small, ("latency", f"inference.{part}")) for part in ("first", "second", "warm"))
+    text, found, limit = {
+        "D1": ("200 operations / 20", between(lines.value(large, ("latency", "inference.first")), first), 1),
+        "D2": ("first / warm", between(first, warm), 1.5),
+        "D3": ("second / warm", between(second, warm), 1.5),
+    }[claim]
+    if found is None:
         return NOT_MEASURED
-    low, high = early["low"] / warm["high"], early["high"] / warm["low"]
-    says = f"{name} / warm: {early['estimate'] / warm['estimate']:.2f}x ({low:.2f} to {high:.2f})"
-    return says, HOLDS if high < 1.5 else NOT if low > 1.5 else OPEN  # noqa: PLR2004 (half as much again)
+    ratio, verdict = above(limit, found)
+    return f"{text}: {ratio}", verdict if claim == "D1" else {HOLDS: NOT, NOT: HOLDS}.get(verdict, verdict)
 
 
 def alike(lines: Lines, cores: str) -> Found:
@@ -158,14 +157,8 @@ def cpus(lines: Lines, cores: str) -> Found:
 
 def graph_level(lines: Lines) -> Found:
     """Return whether no optimisation is faster for one image (E6), as a whole Rust process on 4 threads."""
-    for sweep in lines.analysis.sweeps:
-        if (sweep.setting, sweep.target, sweep.metric.probe) == ("optimization", "ort-rust", "process"):
-            step = next((one for one in sweep.steps if one.value == "disable"), None)
-            if sweep.workload == "classify" and "threads 4" in sweep.others and step:
-                verdict = step.verdict
-                says = f"{verdict.ratio:.2f}x ({verdict.low:.2f} to {verdict.high:.2f})"
-                return says, {"better": HOLDS, "worse": NOT}.get(verdict.kind, OPEN)
-    return NOT_MEASURED
+    case = f"{REGNET}.ort-rust.default.t4.b1.optimization-{{}}"
+    return above(1, between(*(lines.value(case.format(level), WALL) for level in ("all", "disable"))))
 
 
 def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
@@ -199,7 +192,7 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         yield (name, text, published, *read())
 
 
-def told(runs: Sequence[tuple[str, Lines]]) -> Iterator[tuple[str, ...]]:
+def rows_of_all(runs: Sequence[tuple[str, Lines]]) -> Iterator[tuple[str, ...]]:
     """Yield the rows of all claims in order, with the runs that have a figure; once if none has."""
     for same in zip(*(claims(lines) for _, lines in runs), strict=True):
         found = {row: name for row, (name, _) in zip(same, runs, strict=True) if row[3] != NOT_MEASURED[0]}
@@ -211,15 +204,15 @@ def told(runs: Sequence[tuple[str, Lines]]) -> Iterator[tuple[str, ...]]:
 def main() -> None:
     """Print the tables for the runs in the folders on the command line."""
     runs = []
+    sys.stdout.write("# Published figures\n\nMade by `tools/published.py` from the published runs of this folder.\n\n")
     for folder in sys.argv[1:]:
-        lines = Lines(analyse(read_run(Path(folder))))
-        info = lines.analysis.run.info
-        runs.append((info.suite["suite"]["name"], lines))
-        sys.stdout.write(f"## {runs[-1][0]}\n\n{headline(info.machine)}\n\n")
+        lines = Lines(Path(folder))
+        runs.append((lines.info.suite["suite"]["name"], lines))
+        sys.stdout.write(f"## {runs[-1][0]}\n\n{headline(lines.info.machine)}\n\n")
         for heading, head, rows in tables(lines):
             sys.stdout.write(f"### {heading}\n\n{table(head, rows)}\n\n")
     head = ("claim", "", "published", "here", "verdict", "run")
-    sys.stdout.write(f"## Claims\n\n{table(head, told(runs))}\n")
+    sys.stdout.write(f"## Claims\n\n{table(head, rows_of_all(runs))}\n")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from runoff.records.files import SUMMARY, read_info
 from runoff.report.text import figure_of, full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from runoff.analysis.analyse import Analysis
+    from pathlib import Path
 
 WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
 REGNET = "regnet_x_400mf.classify"
@@ -61,13 +63,14 @@ LEVELS = {(4, "all"): "260.4 ms", (4, "disable"): "234.4 ms", (8, "disable"): "2
 
 
 class Lines:
-    """The summary of a run, by case, probe and metric."""
+    """The summary of a run, or of a published run, by case, probe and metric."""
 
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self.cores = int(analysis.run.info.machine["cores_allowed"])
+    def __init__(self, folder: Path) -> None:
+        self.info = read_info(folder)
+        self.report = (folder / "report.md").read_text(encoding="utf-8")
+        self.cores = int(self.info.machine["cores_allowed"])
         self._lines: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
-        for line in analysis.summary.to_dict("records"):
+        for line in pd.read_csv(folder / SUMMARY).to_dict("records"):
             self._lines.setdefault((line["case"], line["probe"], line["metric"]), []).append(line)
 
     def value(self, case: str, metric: tuple[str, str]) -> dict[Any, Any] | None:
@@ -79,6 +82,13 @@ class Lines:
         """Return the line with the ratio of a case to the target `baseline`; None without an interval."""
         found = [one for one in self._lines.get((case, *metric), []) if one["baseline"] == baseline]
         return found[0] if found and not isnan(found[0]["ratio_low"]) else None
+
+
+def between(first: dict[Any, Any] | None, second: dict[Any, Any] | None) -> tuple[float, float, float] | None:
+    """Return how many times `second` `first` is, with the widest bounds that both intervals allow."""
+    if first is None or second is None:
+        return None
+    return first["estimate"] / second["estimate"], first["low"] / second["high"], first["high"] / second["low"]
 
 
 def times(line: dict[Any, Any]) -> str:
@@ -98,7 +108,7 @@ def batches(lines: Lines, model: str, published: dict[tuple[str, int], str]) -> 
 
     Where an inference takes seconds, only the first was measured.
     """
-    cases = [case for case in lines.analysis.run.info.cases if case.model == model and case.workload == "tensor"]
+    cases = [case for case in lines.info.cases if case.model == model and case.workload == "tensor"]
     for case in sorted(cases, key=lambda case: (case.settings.threads, case.target, case.settings.batch)):
         warm, first = lines.value(case.id, WARM), lines.value(case.id, ("life", "inference"))
         found = warm or first
@@ -123,7 +133,7 @@ def graphs(lines: Lines) -> Iterator[Sequence[str]]:
     for model, published in GRAPHS.items():
         for backend, *figures in published:
             yield model, f"published: {backend}", *figures
-        for case in lines.analysis.run.info.cases:
+        for case in lines.info.cases:
             found = [lines.value(case.id, ("latency", f"inference.{part}")) for part in ("first", "second", "warm")]
             if case.model == model and case.control_of is None and any(found):
                 yield model, case.target, *map(number, found)
@@ -139,7 +149,7 @@ def processes(lines: Lines) -> Iterator[Sequence[str]]:
 
 def levels(lines: Lines) -> Iterator[Sequence[str]]:
     """Yield whole Rust processes by threads and graph level, as published and ours."""
-    for case in lines.analysis.run.info.cases:
+    for case in lines.info.cases:
         found = lines.value(case.id, WALL)
         level = case.settings.optimization
         if case.id.startswith(f"{REGNET}.ort-rust.default.") and level and found and case.control_of is None:
@@ -149,8 +159,8 @@ def levels(lines: Lines) -> Iterator[Sequence[str]]:
 def tables(lines: Lines) -> Iterator[tuple[str, Sequence[str], list[Sequence[str]]]]:
     """Yield heading, column names and rows of each published table that the run has figures for."""
     batch = ("target", "threads", "batch", "published, a batch", "here, a batch", "here, an item", "items per second")
-    models = {case.model for case in lines.analysis.run.info.cases}
-    targets = {case.target for case in lines.analysis.run.info.cases}
+    models = {case.model for case in lines.info.cases}
+    targets = {case.target for case in lines.info.cases}
     if "efficientnet_b0" in models:
         yield "A: EfficientNet-B0, warm inference", batch, [*batches(lines, "efficientnet_b0", BATCHES)]
     if "mobilenet_v2" in models and targets.isdisjoint((RUSTNN, "ort-web-wasm")):
