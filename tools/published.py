@@ -1,8 +1,8 @@
 """Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
 ``python tools/published.py results/full-... results/reference/runs`` prints Markdown, for runs, published or not, of
-the suites ``full``, ``runs``, ``web`` and ``webnn``. A claim holds here if our interval says so, does not if it says the opposite, and
-cannot be told if the interval leaves it open.
+the suites ``full``, ``runs``, ``web`` and ``webnn``. A claim holds
+here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open.
 """
 
 from __future__ import annotations
