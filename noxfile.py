@@ -98,7 +98,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
 def bench_web(session: nox.Session) -> None:
-    """Measure ONNX Runtime Web in Chromium and Node.js (20 min): nox -s bench-web [-- web-gpu | --resume RUN]."""
+    """Measure ONNX Runtime Web in Chromium and Node.js (30 min): nox -s bench-web [-- web-gpu | --resume RUN]."""
     suite = () if session.posargs else ("web",)
     # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
     run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))

@@ -27,6 +27,9 @@ TARGETS = {
     "ort-rust": "onnx",
     "ort-pyo3": "onnx",
     "torch": "torch",
+    "webnn-compute": "webnn",
+    "webnn-ort": "webnn",
+    "webnn-rust": "webnn",
 }
 
 

@@ -1,114 +1,55 @@
-"""Put a run beside published comparisons: each claim, their figure, ours, and whether it holds.
+"""Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
-``python tools/published.py results/full-...`` prints Markdown, for the suite ``full``, ``web``, ``webnn``, ``segment``
-or ``segment-large``. A claim holds here if our interval says so, does not if it says the opposite, and cannot be told if
-the interval leaves it open or the machine has no such device. A run with rustnn also gets the figures of table D: the
-first, second and warm inference; a run with Segment Anything those of table C.
+``python tools/published.py results/full-... results/reference/runs`` prints Markdown, for runs, published or not, of
+the suites ``full``, ``runs``, ``web`` and ``webnn``. A claim holds
+here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open.
 """
 
 from __future__ import annotations
 
 import sys
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runoff.analysis.analyse import Analysis, analyse
-from runoff.records.files import read_run
+from published_tables import PEAK, REGNET, RUSTNN, WALL, WARM, Lines, between, number, tables, times
+
+from runoff.records.machine import headline
 from runoff.report.tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 Found = tuple[str, str]
 """Our figure, and the verdict."""
 HOLDS, NOT, OPEN = "holds here", "does not hold here", "cannot be told here"
-WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
-REGNET = "regnet_x_400mf.classify"
+NOT_MEASURED = ("not measured", OPEN)
 WEB = "mobilenet_v2.tensor.ort-web-{}.default.t1.b1"
 ABOUT = 2
 """A ratio is "about" a published one within this factor."""
-QUANTISED = "efficientnet-lite0.tensor.ort-python."
-RUSTNN = "webnn-compute"
-TABLE_D = {
-    "layers_10x2": (
-        ("ONNX CPU", "72.0 ms", "24.8 ms", "24.8 ms"),
-        ("Core ML", "24.5 ms", "24.5 ms", "24.1 ms"),
-        ("Core ML, low power", "133.3 ms", "61.0 ms", "59.3 ms"),
-        ("Core ML, high performance", "23.8 ms", "23.9 ms", "23.9 ms"),
-    ),
-    "layers_50x4": (("backend not named", "63.77 ms", "19.95 ms", "19.00 ms"),),
-    "mobilenet_v2": (
-        ("ONNX CPU", "71.65 ms", "", "71.65 ms (expected)"),
-        ("ONNX GPU", "44.49 ms", "", "44.49 ms (expected)"),
-        ("Core ML", "11,093 ms", "", "50 to 100 ms (expected)"),
-    ),
-}
-"""Published first, second and warm inference of rustnn 0.2.0, by model and backend, on Apple silicon."""
-TABLE_C = (
-    ("sam_vit_h", "published: PyTorch on a GPU with CUDA", "4.17 s", "129.74 s", "5"),
-    ("sam_vit_h", "published: ONNX Runtime on the CPU", "2.87 s", "failed: decoder fed six inputs, takes four", "0"),
-)
-"""Published initialisation, inference and masks of Segment Anything, on a 512 x 512 geometric picture."""
-GEOMETRIC = "geometric"
-
-
-class Lines:
-    """The summary of a run, by case, probe and metric."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self._lines: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
-        for line in analysis.summary.to_dict("records"):
-            self._lines.setdefault((line["case"], line["probe"], line["metric"]), []).append(line)
-
-    def value(self, case: str, metric: tuple[str, str]) -> dict[Any, Any] | None:
-        """Return the line of a case's number; None if it was not measured."""
-        found = self._lines.get((case, *metric), [])
-        return found[0] if found and not isnan(found[0]["estimate"]) else None
-
-    def ratio(self, case: str, metric: tuple[str, str], baseline: str) -> dict[Any, Any] | None:
-        """Return the line with the ratio of a case to the target `baseline`; None without an interval."""
-        found = [one for one in self._lines.get((case, *metric), []) if one["baseline"] == baseline]
-        return found[0] if found and not isnan(found[0]["ratio_low"]) else None
-
-
-def times(line: dict[Any, Any]) -> str:
-    """Return a ratio with its interval."""
-    return f"{line['ratio']:.2f}x ({line['ratio_low']:.2f} to {line['ratio_high']:.2f})"
-
-
-def milliseconds(line: dict[Any, Any], items: int = 1) -> str:
-    """Return a time, of one of `items`, with its interval."""
-    middle, low, high = (line[name] / 1e6 / items for name in ("estimate", "low", "high"))
-    digits = 2 if middle >= 1 else 4
-    bounds = "no interval" if isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-    return f"{middle:.{digits}f} ms ({bounds})"
+QUANTISED = "efficientnet-lite0.tensor.ort-python.default.t1.b1{}"
 
 
 def at_least(lines: Lines, case: str, metric: tuple[str, str], baseline: str, published: float) -> Found:
     """Return whether a ratio is the published one, or more."""
     line = lines.ratio(case, metric, baseline)
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     verdict = HOLDS if line["ratio_low"] >= published else NOT if line["ratio_high"] < published else OPEN
     return times(line), verdict
 
 
 def batches(lines: Lines, claim: str) -> Found:
     """Return whether batches make PyTorch fastest per image (A2), or raise throughput and latency (A3)."""
-    head = f"efficientnet_b0.tensor.{{}}.default.t{lines.analysis.run.info.machine['cores_allowed']}.b{{}}"
+    head = f"efficientnet_b0.tensor.{{}}.default.t{lines.cores}.b{{}}"
     one, many = (lines.value(head.format("torch", size), WARM) for size in (1, 32))
     other = lines.value(head.format("ort-python", 1), WARM)
     if one is None or many is None or other is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     if claim == "A2":
-        says = f"PyTorch, an image of 32: {milliseconds(many, 32)}; ONNX Runtime, one: {milliseconds(other)}"
+        says = f"PyTorch, an image of 32: {number(many, 32)}; ONNX Runtime, one: {number(other)}"
         lower, higher = many["high"] / 32 < other["low"], many["low"] / 32 > other["high"]
         return says, HOLDS if lower else NOT if higher else OPEN
-    says = (
-        f"PyTorch, an image alone: {milliseconds(one)}; of 32: {milliseconds(many, 32)}; all 32: {milliseconds(many)}"
-    )
+    says = f"PyTorch, an image alone: {number(one)}; of 32: {number(many, 32)}; all 32: {number(many)}"
     lower, higher = many["high"] / 32 < one["low"], many["low"] / 32 > one["high"]
     return says, HOLDS if lower and many["low"] > one["high"] else NOT if higher else OPEN
 
@@ -117,7 +58,7 @@ def browser(lines: Lines) -> Found:
     """Return whether WebAssembly in a browser takes about ten times as long as ONNX Runtime in Python (A4)."""
     line = lines.ratio(WEB.format("wasm"), WARM, "ort-python")
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     middle, low, high = (1 / line[name] for name in ("ratio", "ratio_high", "ratio_low"))
     outside = high < 10 / ABOUT or low > 10 * ABOUT
     inside = low >= 10 / ABOUT and high <= 10 * ABOUT
@@ -127,33 +68,39 @@ def browser(lines: Lines) -> Found:
 def webgpu(lines: Lines) -> Found:
     """Return whether WebGPU takes a tenth of WebAssembly's time, or less (A5)."""
     wasm, gpu = (lines.value(WEB.format(name), WARM) for name in ("wasm", "webgpu"))
-    if wasm is None or gpu is None:
-        return "not measured", OPEN
-    low, high = wasm["low"] / gpu["high"], wasm["high"] / gpu["low"]
-    says = f"{wasm['estimate'] / gpu['estimate']:.2f}x ({low:.2f} to {high:.2f})"
-    return says, HOLDS if low >= 10 else NOT if high < 10 else OPEN  # noqa: PLR2004 (the published ratio)
+    return above(10, between(wasm, gpu))
+
+
+def above(limit: float, found: tuple[float, float, float] | None) -> Found:
+    """Return whether a ratio is above `limit`."""
+    if found is None:
+        return NOT_MEASURED
+    ratio, low, high = found
+    return f"{ratio:.2f}x ({low:.2f} to {high:.2f})", HOLDS if low >= limit else NOT if high < limit else OPEN
 
 
 def predictions(lines: Lines) -> Found:
-    """Return whether all paths in fp32 predict the same class for every labelled image (A1)."""
-    for model in lines.analysis.labelled:
-        groups = [(group, [case for case in group.cases if "precision-" not in case]) for group in model.groups]
-        full = [(group, cases) for group, cases in groups if cases]
-        says = "; ".join(f"{len(cases)} cases: {group.top1.value:.2%}" for group, cases in full)
-        return f"{says}, {full[0][0].images} images", HOLDS if len(full) == 1 else NOT
-    return "not measured", OPEN
+    """Return whether all paths in fp32 predict the same classes for the labelled images (A1).
+
+    From the table of the run's report, where cases with equal predictions share a letter.
+    """
+    rows = [line.split(" | ") for line in lines.report.splitlines() if line.startswith("| digits.classify.")]
+    full = {(letter, top1) for case, letter, _, top1, *_ in rows if len(letter) == 1 and "precision-" not in case}
+    if not full:
+        return NOT_MEASURED
+    return "; ".join(sorted(top1 for _, top1 in full)), HOLDS if len(full) == 1 else NOT
 
 
 def quantised(lines: Lines, precision: str) -> Found:
     """Return whether ONNX Runtime in Python is smaller and faster in `precision` than in fp32 (A6)."""
-    found = {one.precision: one for one in lines.analysis.precisions if one.case.startswith(QUANTISED)}
-    one, full = found.get(precision), found.get("fp32")
-    if one is None or full is None or not one.bytes or not full.bytes or isnan(one.warm.ratio):
-        return "not measured", OPEN
-    says = (
-        f"{full.bytes / one.bytes:.1f}x smaller, warm {one.warm.ratio:.2f}x ({one.warm.low:.2f} to {one.warm.high:.2f})"
-    )
-    return says, {"better": HOLDS, "worse": NOT}.get(one.warm.kind, OPEN) if one.bytes < full.bytes else NOT
+    cases = [QUANTISED.format(name) for name in (f".precision-{precision}", "")]
+    small, large = (lines.info.footprints.get(case) for case in cases)
+    found = between(*(lines.value(case, WARM) for case in reversed(cases)))
+    if small is None or large is None or found is None:
+        return NOT_MEASURED
+    ratio, verdict = above(1, found)
+    size = large.parts["model"] / small.parts["model"]
+    return f"{size:.1f}x smaller, warm {ratio}", verdict if size > 1 else NOT
 
 
 def first_run(lines: Lines, claim: str) -> Found:
@@ -161,38 +108,36 @@ def first_run(lines: Lines, claim: str) -> Found:
 
     Of rustnn if the run has it, else of ONNX Runtime from Python.
     """
-    targets = {case.target for case in lines.analysis.run.info.cases}
-    target = RUSTNN if RUSTNN in targets else "ort-python"
-    if claim == "D1":
-        grown = [one for one in lines.analysis.growth if one.target == target and one.metric == "first inference"]
-        if not grown:
-            return "not measured", OPEN
-        slope = grown[0].per_operation
-        says = f"{slope.value / 1e3:.2f} us an operation ({slope.low / 1e3:.2f} to {slope.high / 1e3:.2f})"
-        return says, HOLDS if slope.low > 0 else NOT if slope.high < 0 else OPEN
-    case, name = f"layers_10x2.tensor.{target}.default.t1.b1", "first" if claim == "D2" else "second"
-    early, warm = (lines.value(case, ("latency", f"inference.{part}")) for part in (name, "warm"))
-    if early is None or warm is None:
-        return "not measured", OPEN
-    low, high = early["low"] / warm["high"], early["high"] / warm["low"]
-    says = f"{name} / warm: {early['estimate'] / warm['estimate']:.2f}x ({low:.2f} to {high:.2f})"
-    return says, HOLDS if high < 1.5 else NOT if low > 1.5 else OPEN  # noqa: PLR2004 (half as much again)
+    target = RUSTNN if RUSTNN in {case.target for case in lines.info.cases} else "ort-python"
+    small, large = (f"layers_{size}.tensor.{target}.default.t1.b1" for size in ("10x2", "50x4"))
+    first, second, warm = (lines.value(small, ("latency", f"inference.{part}")) for part in ("first", "second", "warm"))
+    text, found, limit = {
+        "D1": ("200 operations / 20", between(lines.value(large, ("latency", "inference.first")), first), 1),
+        "D2": ("first / warm", between(first, warm), 1.5),
+        "D3": ("second / warm", between(second, warm), 1.5),
+    }[claim]
+    if found is None:
+        return NOT_MEASURED
+    ratio, verdict = above(limit, found)
+    return f"{text}: {ratio}", verdict if claim == "D1" else {HOLDS: NOT, NOT: HOLDS}.get(verdict, verdict)
 
 
 def alike(lines: Lines, cores: str) -> Found:
     """Return whether the inference alone does not differ between Python and Rust (E2)."""
     line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", WARM, "ort-python")
     if line is None:
-        return "not measured", OPEN
+        return NOT_MEASURED
     verdicts = {"no difference": HOLDS, "better": NOT, "worse": NOT}
     return times(line), verdicts.get(line["verdict_kind"], OPEN)
 
 
 def less(lines: Lines, cores: str, metric: tuple[str, str]) -> Found:
     """Return whether Rust needs less than Python (E3, E5)."""
-    line = lines.ratio(f"{REGNET}.ort-rust.default.{cores}.b1", metric, "ort-python")
+    case = f"{REGNET}.ort-rust.default.{cores}.b1"
+    line = lines.ratio(case, metric, "ort-python")
     if line is None:
-        return "no counter here" if metric[0] == "counters" else "not measured", OPEN
+        counted = metric[0] == "counters" and lines.value(case, ("counters", "page_faults"))
+        return ("no counter here", OPEN) if counted else NOT_MEASURED
     return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
 
 
@@ -203,7 +148,7 @@ def cpus(lines: Lines, cores: str) -> Found:
         case = f"{REGNET}.{target}.default.{cores}.b1"
         parts = [lines.value(case, ("process", name)) for name in ("user", "system", "wall")]
         if None in parts:
-            return "not measured", OPEN
+            return NOT_MEASURED
         user, system, wall = (float(part["estimate"]) for part in parts if part)
         used[target] = (user + system) / wall
     says = f"PyTorch {used['torch']:.2f}, ONNX Runtime {used['ort-python']:.2f} (of {cores[1:]}; no interval)"
@@ -212,57 +157,13 @@ def cpus(lines: Lines, cores: str) -> Found:
 
 def graph_level(lines: Lines) -> Found:
     """Return whether no optimisation is faster for one image (E6), as a whole Rust process on 4 threads."""
-    for sweep in lines.analysis.sweeps:
-        if (sweep.setting, sweep.target, sweep.metric.probe) == ("optimization", "ort-rust", "process"):
-            step = next((one for one in sweep.steps if one.value == "disable"), None)
-            if sweep.workload == "classify" and "threads 4" in sweep.others and step:
-                verdict = step.verdict
-                says = f"{verdict.ratio:.2f}x ({verdict.low:.2f} to {verdict.high:.2f})"
-                return says, {"better": HOLDS, "worse": NOT}.get(verdict.kind, OPEN)
-    return "not measured", OPEN
-
-
-def segments(lines: Lines, metric: tuple[str, str], published: float | None) -> Found:
-    """Return whether ONNX Runtime in Python takes less of `metric` than PyTorch to segment (C1, C2, C4).
-
-    With `published`, it must take that many times less.
-    """
-    for case in lines.analysis.run.info.cases:
-        line = lines.ratio(case.id, metric, "torch")
-        if case.workload == "segment" and (case.target, case.example) == ("ort-python", GEOMETRIC) and line:
-            if published is not None:
-                return at_least(lines, case.id, metric, "torch", published)
-            return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
-    return "not measured", OPEN
-
-
-def has_segments(lines: Lines) -> bool:
-    """Return whether the run has Segment Anything."""
-    return any(case.workload == "segment" for case in lines.analysis.run.info.cases)
-
-
-def sam(lines: Lines) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of table C: the published ones, then those of this run."""
-    yield from TABLE_C
-    for case in lines.analysis.run.info.cases:
-        if case.workload != "segment" or case.example != GEOMETRIC or case.control_of or case.segment:
-            continue
-        shown = [lines.value(case.id, metric) for metric in (("life", "load"), WARM)]
-        kept = lines.value(case.id, ("accuracy", "masks_kept"))
-        if any(shown):
-            settings = ", ".join(word for word in case.variant if not word.startswith("example-"))
-            figures = (milliseconds(line) if line else "not measured" for line in shown)
-            yield (
-                case.model,
-                f"{case.target}, {settings}",
-                *figures,
-                f"{kept['estimate']:.0f}" if kept else "not compared",
-            )
+    case = f"{REGNET}.ort-rust.default.t4.b1.optimization-{{}}"
+    return above(1, between(*(lines.value(case.format(level), WALL) for level in ("all", "disable"))))
 
 
 def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield each claim with its text, the published figure, ours and the verdict."""
-    cores = f"t{lines.analysis.run.info.machine['cores_allowed']}"
+    cores = f"t{lines.cores}"
     rust, no_device = f"{REGNET}.ort-rust.default.{cores}.b1", ("no Neural Engine", OPEN)
     rows: tuple[tuple[str, str, str, Callable[[], Found]], ...] = (
         ("A1", "all paths give the same predictions", "97.66 % on each", lambda: predictions(lines)),
@@ -275,10 +176,6 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),
         ("B2", "it takes less power", "2x to 4x", lambda: no_device),
         ("B3", "it takes less energy", "75x to 450x", lambda: no_device),
-        ("C1", "ONNX loads the model faster", "1.45x", lambda: segments(lines, ("life", "load"), 1.45)),
-        ("C2", "ONNX infers faster on a CPU", "2x to 5x", lambda: segments(lines, WARM, 2)),
-        ("C3", "ONNX infers faster on a GPU", "1.5x to 3x", lambda: ("no GPU", OPEN)),
-        ("C4", "ONNX needs less memory", "no figure", lambda: segments(lines, PEAK, None)),
         ("D1", "the first run costs more the larger the model", "25, 64 ms", lambda: first_run(lines, "D1")),
         ("D2", "small models hardly warm up", "25, 24 ms", lambda: first_run(lines, "D2")),
         ("D3", "no warm-up after ONNX Runtime's first run", "24.8, 24.8 ms", lambda: first_run(lines, "D3")),
@@ -295,28 +192,27 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         yield (name, text, published, *read())
 
 
-def rustnn(lines: Lines) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of table D: the published ones of each model, then those of this run."""
-    for model, published in TABLE_D.items():
-        for backend, *figures in published:
-            yield model, f"published: {backend}", *figures
-        for case in lines.analysis.run.info.cases:
-            found = [lines.value(case.id, ("latency", f"inference.{part}")) for part in ("first", "second", "warm")]
-            if case.model == model and case.control_of is None and any(found):
-                yield model, case.target, *(milliseconds(line) if line else "not measured" for line in found)
+def rows_of_all(runs: Sequence[tuple[str, Lines]]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of all claims in order, with the runs that have a figure; once if none has."""
+    for same in zip(*(claims(lines) for _, lines in runs), strict=True):
+        found = {row: name for row, (name, _) in zip(same, runs, strict=True) if row[3] != NOT_MEASURED[0]}
+        yield from ((*row, name) for row, name in found.items())
+        if not found:
+            yield *same[0], ""
 
 
 def main() -> None:
-    """Print the tables for the run in the folder on the command line."""
-    lines = Lines(analyse(read_run(Path(sys.argv[1]))))
-    rows = [*claims(lines)]
-    if any(case.target == RUSTNN for case in lines.analysis.run.info.cases):
-        rows = [row for row in rows if row[0].startswith("D")]
-        sys.stdout.write(table(["model", "target", "first inference", "second", "warm"], rustnn(lines)) + "\n\n")
-    if has_segments(lines):
-        rows = [row for row in rows if row[0].startswith("C")]
-        sys.stdout.write(table(["model", "target", "initialisation", "inference", "masks kept"], sam(lines)) + "\n\n")
-    sys.stdout.write(table(["claim", "", "published", "here", "verdict"], rows) + "\n")
+    """Print the tables for the runs in the folders on the command line."""
+    runs = []
+    sys.stdout.write("# Published figures\n\nMade by `tools/published.py` from the published runs of this folder.\n\n")
+    for folder in sys.argv[1:]:
+        lines = Lines(Path(folder))
+        runs.append((lines.info.suite["suite"]["name"], lines))
+        sys.stdout.write(f"## {runs[-1][0]}\n\n{headline(lines.info.machine)}\n\n")
+        for heading, head, rows in tables(lines):
+            sys.stdout.write(f"### {heading}\n\n{table(head, rows)}\n\n")
+    head = ("claim", "", "published", "here", "verdict", "run")
+    sys.stdout.write(f"## Claims\n\n{table(head, rows_of_all(runs))}\n")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 
 def measure(_: Measuring, cases: Sequence[PlannedCase], *_rest: Any) -> Measurements:
-    """Return a run of all targets on the models of `cases`."""
+    """Return a run of all targets on the models of `cases`; those of WebNN have the times of PyTorch."""
     run = synthetic_run(profiles=("default",), blocks=6, live=True)
     made, records = [], []
     for model in dict.fromkeys(case.model for case in cases):
         head = ("net.classify.", f"{model}.tensor.")
         made += [replace(c, id=c.id.replace(*head), model=model, workload="tensor") for c in run.info.cases]
         records += [replace(record, case=record.case.replace(*head)) for record in run.records]
+    for target in ("webnn-compute", "webnn-ort", "webnn-rust"):
+        name = (".torch.", f".{target}.")
+        made += [replace(c, id=c.id.replace(*name), target=target) for c in made if c.target == "torch"]
+        records += [replace(r, case=r.case.replace(*name)) for r in records if name[0] in r.case]
     return of_run(run_of(made, records))
 
 

@@ -313,7 +313,8 @@ def test_variables_that_differ_between_targets_are_named() -> None:
     assert found(run)["environment"] == ("unknown", "not recorded: ort-python, ort-rust")
     run.info.environments = {"ort-python": {}, "ort-rust": {}}
     assert found(run)["environment"] == ("ok", "none of the variables is set")
-    run.info.environments = {"ort-python": {"OMP_NUM_THREADS": "4"}, "ort-rust": {"OMP_NUM_THREADS": "4"}}
+    threads = {"OMP_NUM_THREADS": "4"}
+    run.info.environments = {"ort-python": threads, "ort-rust": {**threads, "ORT_DYLIB_PATH": "ort.so"}}
     assert found(run)["environment"] == ("ok", "OMP_NUM_THREADS=4")
     run.info.environments["ort-rust"] = {"OMP_NUM_THREADS": "4", "LD_PRELOAD": "fast.so"}
     assert found(run)["environment"] == ("differs", "LD_PRELOAD: ort-python unset, ort-rust fast.so")

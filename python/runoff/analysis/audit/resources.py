@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _WORDS = {"prepared": "prepared model", "overlap": "overlapped preprocessing"}
 """Words for settings that are not named like the missing feature."""
+_LIBRARY = "ORT_DYLIB_PATH"
+"""Names a library, as an argument would; `same library file` compares the files."""
 
 
 def threads(group: AuditGroup) -> Found:
@@ -98,7 +100,7 @@ def environment(group: AuditGroup) -> Found:
         return Found("unknown", f"not recorded: {', '.join(blind)}")
     declared = {case.target: _declared(group, case.target) for case in group.cases}
     values = {
-        target: {name: value for name, value in recorded[target].items() if name not in of_suite}
+        target: {name: value for name, value in recorded[target].items() if name not in {*of_suite, _LIBRARY}}
         for target, of_suite in declared.items()
     }
     names = sorted({name for variables in values.values() for name in variables})
