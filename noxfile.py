@@ -47,7 +47,7 @@ FULL = (
 )
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "torch", "export", "web")
+SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "opencv", "torch", "export", "web")
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
@@ -66,6 +66,7 @@ PLAIN = {
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
     "web": "Create the environment of the targets ort-web-* and ort-node-wasm: Node.js, npm packages (10 s, 450 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
+    "opencv": "Create the environment that ort-python needs to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
     "dev": "Create the environment of the tests and linters (15 s).",
@@ -102,6 +103,13 @@ def bench_web(session: nox.Session) -> None:
     suite = () if session.posargs else ("web",)
     # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
     run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
+
+
+@nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv"], venv_backend="none")
+def bench_segment(session: nox.Session) -> None:
+    """Measure Segment Anything (50 min): nox -s bench-segment [-- segment-large | --resume RUN]."""
+    suite = () if session.posargs else ("segment",)
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
 
 @nox.session(requires=EVERYTHING, venv_backend="none")
@@ -208,7 +216,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(requires=[*EVERYTHING, "web", "webnn", "dev", "extension"], venv_backend="none")
+@nox.session(requires=[*EVERYTHING, "opencv", "web", "webnn", "dev", "extension"], venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:

@@ -1,7 +1,7 @@
 """Put runs beside published comparisons: each figure and ours, each claim and whether it holds.
 
 ``python tools/published.py results/full-... results/reference/runs`` prints Markdown, for runs, published or not, of
-the suites ``full``, ``runs``, ``web`` and ``webnn``. A claim holds
+the suites ``full``, ``runs``, ``web``, ``webnn``, ``segment`` and ``segment-large``. A claim holds
 here if our interval says so, does not if it says the opposite, and cannot be told if the interval leaves it open.
 """
 
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from published_tables import PEAK, REGNET, RUSTNN, WALL, WARM, Lines, between, number, tables, times
+from published_tables import GEOMETRIC, PEAK, REGNET, RUSTNN, WALL, WARM, Lines, between, number, tables, times
 
 from runoff.records.machine import headline
 from runoff.report.tables import table
@@ -161,6 +161,20 @@ def graph_level(lines: Lines) -> Found:
     return above(1, between(*(lines.value(case.format(level), WALL) for level in ("all", "disable"))))
 
 
+def segments(lines: Lines, metric: tuple[str, str], published: float | None) -> Found:
+    """Return whether ONNX Runtime in Python takes less of `metric` than PyTorch to segment (C1, C2, C4).
+
+    With `published`, it must take that many times less.
+    """
+    for case in lines.info.cases:
+        line = lines.ratio(case.id, metric, "torch")
+        if case.workload == "segment" and (case.target, case.example) == ("ort-python", GEOMETRIC) and line:
+            if published is not None:
+                return at_least(lines, case.id, metric, "torch", published)
+            return times(line), {"better": HOLDS, "worse": NOT}.get(line["verdict_kind"], OPEN)
+    return NOT_MEASURED
+
+
 def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield each claim with its text, the published figure, ours and the verdict."""
     cores = f"t{lines.cores}"
@@ -176,6 +190,10 @@ def claims(lines: Lines) -> Iterator[tuple[str, str, str, str, str]]:
         ("B1", "Core ML on the Neural Engine is faster", "57x", lambda: no_device),
         ("B2", "it takes less power", "2x to 4x", lambda: no_device),
         ("B3", "it takes less energy", "75x to 450x", lambda: no_device),
+        ("C1", "ONNX loads the model faster", "1.45x", lambda: segments(lines, ("life", "load"), 1.45)),
+        ("C2", "ONNX infers faster on a CPU", "2x to 5x", lambda: segments(lines, WARM, 2)),
+        ("C3", "ONNX infers faster on a GPU", "1.5x to 3x", lambda: ("no GPU", OPEN)),
+        ("C4", "ONNX needs less memory", "no figure", lambda: segments(lines, PEAK, None)),
         ("D1", "the first run costs more the larger the model", "25, 64 ms", lambda: first_run(lines, "D1")),
         ("D2", "small models hardly warm up", "25, 24 ms", lambda: first_run(lines, "D2")),
         ("D3", "no warm-up after ONNX Runtime's first run", "24.8, 24.8 ms", lambda: first_run(lines, "D3")),

@@ -1,4 +1,4 @@
-"""Figures of a run beside those of the published tables A, B, D and E, row by row."""
+"""Figures of a run beside those of the published tables A to E, row by row."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WALL, WARM, PEAK = ("process", "wall"), ("latency", "inference.warm"), ("memory", "peak_memory")
 REGNET = "regnet_x_400mf.classify"
+GEOMETRIC = "geometric"
 RUSTNN = "webnn-compute"
 BATCHES = {
     ("torch", 1): "about 15 ms",
@@ -44,6 +45,17 @@ GRAPHS = {
     ),
 }
 """Table D: first, second and warm inference of rustnn 0.2.0, by model and backend, on Apple silicon."""
+SEGMENTED = (
+    ("sam_vit_h", "published: PyTorch on a GPU with CUDA", "4.17 s", "129.74 s", "5"),
+    (
+        "sam_vit_h",
+        "published: ONNX Runtime on the CPU",
+        "2.87 s",
+        "failed: the decoder takes four inputs, not six",
+        "0",
+    ),
+)
+"""Table C: initialisation, inference and masks of Segment Anything, on a 512 x 512 geometric picture."""
 PROCESS = (
     ("start to exit", "process", "wall", ("3,214 ms", "262.3 ms", "91.4 ms")),
     ("user", "process", "user", ("3,863 ms", "1,433.6 ms", "272.9 ms")),
@@ -139,6 +151,19 @@ def graphs(lines: Lines) -> Iterator[Sequence[str]]:
                 yield model, case.target, *map(number, found)
 
 
+def segmented(lines: Lines) -> Iterator[Sequence[str]]:
+    """Yield the rows of table C: the published ones, then ours, with peak memory."""
+    for row in SEGMENTED:
+        yield *row, ""
+    for case in lines.info.cases:
+        if case.workload == "segment" and case.example == GEOMETRIC and not (case.control_of or case.segment):
+            names = [word for word in case.variant if not word.startswith("example-")]
+            found = [
+                lines.value(case.id, metric) for metric in (("life", "load"), WARM, ("accuracy", "masks_kept"), PEAK)
+            ]
+            yield case.model, ", ".join([case.target, *names]), *map(number, found)
+
+
 def processes(lines: Lines) -> Iterator[Sequence[str]]:
     """Yield the rows of table E: each number as published and ours, on one thread and on all."""
     for name, probe, metric, published in PROCESS:
@@ -166,8 +191,11 @@ def tables(lines: Lines) -> Iterator[tuple[str, Sequence[str], list[Sequence[str
     if "mobilenet_v2" in models and targets.isdisjoint((RUSTNN, "ort-web-wasm")):
         yield "B: MobileNetV2, warm inference", batch, [*batches(lines, "mobilenet_v2", RUNS)]
     if RUSTNN in targets:
-        head = ("model", "target", "first inference", "second", "warm")
+        head: tuple[str, ...] = ("model", "target", "first inference", "second", "warm")
         yield "D: WebNN through rustnn", head, [*graphs(lines)]
+    if "segment" in {case.workload for case in lines.info.cases}:
+        head = ("model", "target", "initialisation", "inference", "masks kept", "peak memory")
+        yield "C: Segment Anything, everything in a 512 x 512 picture", head, [*segmented(lines)]
     if lines.value(f"{REGNET}.torch.default.t1.b1", ("counters", "page_faults")):
         head = ("", "target", "published", f"here, {lines.cores} threads", "here, 1 thread")
         yield "E: RegNetX-400MF, one image, whole process", head, [*processes(lines)]

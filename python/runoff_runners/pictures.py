@@ -113,7 +113,8 @@ def prompt_points(prompt: PromptArrays, picture: Picture) -> tuple[Floats, Float
 def in_frame(points: NDArray[np.float64], picture: Picture) -> NDArray[np.float64]:
     """Return points, float64 [..., 2] in pixels of the picture, in its frame."""
     (height, width), (rows, columns) = picture.size, picture.frame
-    return points * np.array([columns / width, rows / height])
+    framed: NDArray[np.float64] = points * np.array([columns / width, rows / height])
+    return framed
 
 
 def _picture(

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from runoff_runners.interfaces import Request
+    from runoff_runners.interfaces import Prompt, Request
 
     Alternatives: TypeAlias = "tuple[Shape, ...]"
     Shape: TypeAlias = "type | range | set[str] | set[int] | Alternatives | list[Shape] | dict[str, Shape]"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from runoff_runners.model import mismatch
+from runoff_runners.opencv import cv2
 from runoff_runners.protocol import RunnerError
 from runoff_runners.segmentation import SCORES
 from runoff_runners.segmenting import Decoded, Segmenter
@@ -80,7 +80,9 @@ class OnnxSegmenter:
         self, embedding: Floats, points: Floats, labels: Floats, mask: Floats | None, size: tuple[int, int]
     ) -> Decoded:
         if self._specs["point_coords"]["shape"][0] == 1:
-            return _joined([self._call(embedding, points[i : i + 1], labels[i : i + 1], mask, size) for i in _range(points)])
+            return _joined(
+                [self._call(embedding, points[i : i + 1], labels[i : i + 1], mask, size) for i in _range(points)]
+            )
         return self._call(embedding, points, labels, mask, size)
 
     def _call(

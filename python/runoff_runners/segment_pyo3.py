@@ -38,15 +38,13 @@ class ExtensionSegmenter:
         ``model-missing``, ``model-mismatch``: no decoder, or inputs that differ from the request's.
     """
 
-    def __init__(
-        self, request: Request, options: dict[str, Any], effective: Callable[[int | None], Fields]
-    ) -> None:
+    def __init__(self, request: Request, options: dict[str, Any], effective: Callable[[int | None], Fields]) -> None:
         self._request, self._spec, self._effective = request, request["segment"], effective
         decoder = request["model"].get("decoder")
         if decoder is None:
             raise mismatch("model.decoder: is missing; an encoder alone segments nothing")
         wanted: list[Request] = [request, {**request, "model": decoder}]
-        frame = {name: self._spec[name] for name in ("size", "mean", "std", "mask_threshold")}  # type: ignore[literal-required]
+        frame = {name: self._spec[name] for name in ("size", "mean", "std", "mask_threshold")}
         self._segmenter = runoff_ort.Segmenter(*map(model_path, wanted), **frame, **options)
         for session, part in zip((self._segmenter.encoder, self._segmenter.decoder), wanted, strict=True):
             check_inputs([_spec(info) for info in session.inputs], part)
@@ -63,12 +61,18 @@ class ExtensionSegmenter:
         """Return the settings in effect, with the threads of the encoder's session."""
         return self._effective(self._segmenter.encoder.threads)
 
+    def read(self, items: list[int]) -> int:
+        """Read and preprocess the picture of an item; return the item."""
+        (number,) = items
+        self._segmenter.set_image(self._request["inputs"][number]["image"], encode=False)
+        return number
+
     def run(self, feed: Feed) -> Feed:
-        """Segment the item whose index is the only value; the encoder's part includes the reading of the picture."""
+        """Segment the picture that was read last, of the item that is the only value."""
         began = monotonic_ns()
         number = int(next(iter(feed.values())))
         item, segmenter = self._request["inputs"][number], self._segmenter
-        segmenter.set_image(item["image"])
+        segmenter.encode()
         outputs: Feed = {EMBEDDINGS: segmenter.image_embeddings}
         if item.get("prompts"):
             found, outputs[SCORES] = self._prompted(number, item)
@@ -78,9 +82,8 @@ class ExtensionSegmenter:
             found = [{**one.pop("segmentation"), **one} for one in generated]
         self.segmentation = {"raw": segmenter.raw_masks, "masks": found}
         times = segmenter.timings
-        encode, decode = times["preprocess"] + times["encode"], times["decode"]
-        rest = monotonic_ns() - began - encode - decode
-        for part, took in zip(self.parts, (encode, decode, max(0, rest)), strict=True):
+        encode, decode = times["encode"], times["decode"]
+        for part, took in zip(self.parts, (encode, decode, monotonic_ns() - began - encode - decode), strict=True):
             self.parts[part].append(took)
         return outputs
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from runoff_runners import grid, masks
+from runoff_runners.opencv import cv2
 from runoff_runners.pictures import in_frame, part_of, prompt_points
 from runoff_runners.segmentation import EMBEDDINGS, SCORES, Stopwatch
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Segment
     from runoff_runners.masks import Bools
     from runoff_runners.pictures import Floats, Picture
-
-
 
 _BOTH = 4
 """Masks of a decoder that has one for an unambiguous prompt, then those for an ambiguous one."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, Session, TensorSpec
+    from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
@@ -64,7 +65,12 @@ def perform(request: Request, phases: Marks) -> Fields:
         phases.end("runtime")
         runoff_ort.create_environment()
         phases.end("environment")
-        session = _open(request)
+        session: Session
+        if request["workload"] == "segment":
+            session = segmenter = _segmenter(request)
+            images = segmenter.read
+        else:
+            session = _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
         phases.end("load")
         fields = measure(request, session, images, phases, prefetch)
     except runoff_ort.RunoffOrtError as error:
@@ -74,14 +80,11 @@ def perform(request: Request, phases: Marks) -> Fields:
     return fields
 
 
-def _open(request: Request) -> Session:
-    """Return the session of the request's workload and provider."""
-    if request["workload"] == "segment":
-        from runoff_runners.segment_pyo3 import ExtensionSegmenter
+def _segmenter(request: Request) -> ExtensionSegmenter:
+    from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
-        provider = request["settings"]["provider"]
-        return ExtensionSegmenter(request, _session_options(request), lambda threads: _effective(provider, threads))
-    return _DeviceSession(request) if request["settings"]["provider"] in _CUDA else _Session(request)
+    provider = request["settings"]["provider"]
+    return ExtensionSegmenter(request, _session_options(request), lambda threads: _effective(provider, threads))
 
 
 def _session_options(request: Request) -> dict[str, Any]:
@@ -157,10 +160,8 @@ class _DeviceSession(_Session):
 
 
 def _images(request: Request) -> Images | None:
-    """Return the function that preprocesses images in Rust; for `segment`, the segmenter does that itself."""
-    if request["workload"] == "segment":
-        return lambda items: items[0]
-    if request["workload"] == "tensor":
+    """Return the function that preprocesses images in Rust (`classify` only)."""
+    if request["workload"] != "classify":
         return None
     spec = request["preprocess"]
     return lambda paths: runoff_ort.preprocess(paths, **spec)

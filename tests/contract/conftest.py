@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from runners_under_test import COMPUTING, ENGINES, IMPLEMENTATIONS, MODEL, PROGRAMS, RUNNERS, Runner
+from runners_under_test import COMPUTING, ENGINES, IMPLEMENTATIONS, MODEL, PROGRAMS, RUNNERS, one_of
 
 from machine import skip_because
 from runoff import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -22,16 +21,6 @@ def models() -> Path:
     if not (store / MODEL / "manifest.json").exists():
         skip_because(f"{store / MODEL} is missing; run: runoff export {MODEL}")
     return store
-
-
-def one_of(runners: Sequence[Runner]) -> object:
-    """Return a fixture that is each of `runners` in turn."""
-
-    def chosen(request: pytest.FixtureRequest) -> Runner:
-        found: Runner = request.param
-        return found
-
-    return pytest.fixture(chosen, params=runners, ids=[runner.name for runner in runners])
 
 
 runner = one_of(RUNNERS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import msgspec
+import pytest
 
 from machine import skip_because
 from runoff import paths
@@ -23,7 +24,7 @@ from runoff.targets.web import ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from runoff.plan.target import Target
@@ -121,6 +122,16 @@ class Outcome(msgspec.Struct, frozen=True):
         assert self.result.message
         assert "\n" not in self.result.message
         assert "Traceback" not in self.stderr
+
+
+def one_of(runners: Sequence[Runner]) -> object:
+    """Return a fixture that is each of `runners` in turn."""
+
+    def chosen(request: pytest.FixtureRequest) -> Runner:
+        found: Runner = request.param
+        return found
+
+    return pytest.fixture(chosen, params=runners, ids=[runner.name for runner in runners])
 
 
 def launch(runner: Runner, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,7 @@ def blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def taps(source: int, target: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
     """Return the two positions of each target position, and the weight of the second, as torch's interpolation does."""
     if source == target:
-        place = np.arange(target, dtype=F32)
+        place: NDArray[Any] = np.arange(target, dtype=F32)
     else:
         place = np.maximum(F32(source) / F32(target) * (np.arange(target, dtype=F32) + F32(0.5)) - F32(0.5), 0)
     low = place.astype(int)
@@ -176,7 +176,7 @@ def generate(
         found += [own[index] for index in kept]
     if layers:
         areas = [(right - left) * (bottom - top) for left, top, right, bottom in (record["crop"] for record in found)]
-        kept = suppress([record["box"] for record in found], [F32(1) / F32(area) for area in areas], 0.7)
+        kept = suppress([record["box"] for record in found], [float(F32(1) / F32(area)) for area in areas], 0.7)
         found = [found[index] for index in kept]
     if least:
         scores = []

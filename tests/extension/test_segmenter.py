@@ -9,7 +9,21 @@ import pytest
 import runoff_ort
 from onnx import helper
 from PIL import Image
-from segmenting import F32, GRID, LOW, MASKS, SIZE, blobs, encoder, generate, inputs, lookup, save_model, tensor, upscale
+from segmenting import (
+    F32,
+    GRID,
+    LOW,
+    MASKS,
+    SIZE,
+    blobs,
+    encoder,
+    generate,
+    inputs,
+    lookup,
+    save_model,
+    tensor,
+    upscale,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,9 +101,7 @@ def test_masks_as_runs(tmp_path: Path) -> None:
     low, ious = blobs(5)
     made = segmenter(tmp_path, lookup(tmp_path / "decoder.onnx", low, ious))
     made.set_image(picture(50, 70))
-    for mask, rle in zip(
-        made.generate(**STEADY), made.generate(**STEADY, output_mode="uncompressed_rle"), strict=True
-    ):
+    for mask, rle in zip(made.generate(**STEADY), made.generate(**STEADY, output_mode="uncompressed_rle"), strict=True):
         counts = rle["segmentation"]["counts"]
         values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
         np.testing.assert_array_equal(values.reshape(70, 50).T, mask["segmentation"])
@@ -145,7 +157,8 @@ def test_what_reaches_the_decoder(tmp_path: Path) -> None:
     made.set_image(picture(32, 32))
 
     def sums(**prompt: Any) -> list[float]:
-        return made.predict(**prompt)[1].tolist()
+        found: list[float] = made.predict(**prompt)[1].tolist()
+        return found
 
     # coordinates are doubled; a box has the labels 2 and 3, and no padding with the label -1
     assert sums(points=[[1, 2], [3, 4]], labels=[1, 0]) == [20, 0, 0]

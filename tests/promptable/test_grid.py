@@ -20,7 +20,8 @@ def blobs(seed: int) -> np.ndarray:
     small = torch.from_numpy(rng.normal(size=(1, 1, 9, 11)).astype(np.float32))
     smooth = torch.nn.functional.interpolate(small, (height, width), mode="bicubic")[0, 0].numpy()
     noise = rng.normal(size=(height, width)) * (rng.random((height, width)) < 0.02) * 9
-    return (smooth + noise).astype(np.float32)
+    logits: np.ndarray = (smooth + noise).astype(np.float32)
+    return logits
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -62,9 +63,7 @@ def test_duplicates_by_boxes_with_ties(seed: int) -> None:
     corners = rng.integers(0, 60, (count, 2))
     boxes = np.concatenate([corners, corners + rng.integers(0, 40, (count, 2))], axis=1)
     scores = rng.integers(0, 12, count).astype(np.float32) / 12
-    kept = batched_nms(
-        torch.from_numpy(boxes).float(), torch.from_numpy(scores), torch.zeros(count), iou_threshold=0.7
-    )
+    kept = batched_nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores), torch.zeros(count), iou_threshold=0.7)
     assert grid.best_boxes(boxes.tolist(), scores.tolist(), 0.7) == kept.tolist()
 
 

@@ -1,4 +1,4 @@
-"""The whole of it: NumPy and OpenCV around PyTorch's networks, compared with segment_anything's predictor and generator."""
+"""NumPy and OpenCV around PyTorch's networks, compared with segment_anything's predictor and generator."""
 
 from __future__ import annotations
 

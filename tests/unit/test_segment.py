@@ -251,5 +251,3 @@ def test_options_of_the_command() -> None:
         with pytest.raises(RunoffError, match="not X,Y") as caught:
             _prompt([wrong], (), None)
         assert "--point 120,80" in (caught.value.hint or "")
-
-

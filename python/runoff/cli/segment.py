@@ -64,6 +64,8 @@ def segment(
             spec = msgspec.structs.replace(spec, points_per_side=grid)
         return msgspec.structs.replace(request, inputs=(item,), segment=spec)
 
+    if target == "ort-python":
+        ensure_environments(["opencv"], say)
     case, outcome = run_alone(target, model, "segment", assignments, edit)
     if outcome.reason or outcome.result is None:
         reason = outcome.reason

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
-_LIBRARY = "RUNOFF_ORT_DYLIB"
+_LIBRARY, _OPENCV = "RUNOFF_ORT_DYLIB", "RUNOFF_OPENCV"
 _MOST_BYTES = 8 * 2**30
 """Of a library; the largest of PyTorch for GPUs have 2 GiB."""
 _KEPT = "compressed.json"
@@ -64,7 +64,11 @@ def footprints(
     for case in cases:
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
-            found = footprint(targets[case.target].target, Path(model.path) if model else None, size)
+            target = targets[case.target].target
+            others = (
+                {"opencv": Path(target.env[_OPENCV])} if case.workload == "segment" and _OPENCV in target.env else {}
+            )
+            found = footprint(target, Path(model.path) if model else None, size, others)
             by_case[case.id] = _with_files(found, models[case.model], model) if model and found.parts else found
     return by_case
 
@@ -81,8 +85,10 @@ def _with_files(found: Footprint, stored: StoredModel, model: ModelFile) -> Foot
     return replace(found, parts=found.parts | more, compressed=compressed, files=(found.files or 0) + len(paths))
 
 
-def footprint(target: Target, model: Path | None, size: Callable[[Path], Size]) -> Footprint:
-    """Return the disk space that `target` needs to run the model in the file or folder `model`."""
+def footprint(
+    target: Target, model: Path | None, size: Callable[[Path], Size], others: Mapping[str, Path] | None = None
+) -> Footprint:
+    """Return the disk space that `target` needs to run the model in the file or folder `model`, with `others`."""
     program, library = Path(target.command[0]), target.env.get(_LIBRARY)
     packages = None
     if program.is_relative_to(paths.environments()):
@@ -98,6 +104,7 @@ def footprint(target: Target, model: Path | None, size: Callable[[Path], Size]) 
         parts["library"] = Path(library)
     if model is not None:
         parts["model"] = model
+    parts |= others or {}
     sizes = {name: size(path) for name, path in parts.items()}
     return Footprint(
         {name: one.bytes for name, one in sizes.items()},

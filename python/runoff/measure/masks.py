@@ -47,8 +47,8 @@ def compare_masks(
     -------
     tuple
         The example. ``masks_raw``, ``masks_kept``; if the case has the filters of the reference also ``mask_iou`` (the
-        smallest, of masks at the same place) and ``score_diff`` (of the first mask); if drawn ``overlay``, a ``data:`` URL.
-        And the reason why the case is excluded, if any.
+        smallest, of masks at the same place) and ``score_diff`` (of the first mask); if drawn ``overlay``, a ``data:``
+        URL. And the reason why the case is excluded, if any.
 
     Raises
     ------

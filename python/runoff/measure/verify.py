@@ -65,7 +65,7 @@ def _add_masks(
     example, found, reason = compare_masks(case, model, order, result, draw=draw)
     for row in parity:
         if row["item"] == example:
-            row |= found
+            row.update(found)
             break
     return reason
 

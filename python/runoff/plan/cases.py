@@ -116,7 +116,9 @@ def with_model_limits(
             # whatever else is missing, it would not help
             return msgspec.structs.replace(case, skipped=Reason("network", f"{case.target} needs {missing}"))
         if case.workload == "classify" and manifest.preprocess is None:
-            reason = Reason("workload", f"the model {case.model!r} has no images", f"set workloads = [{_other(manifest)}]")
+            reason = Reason(
+                "workload", f"the model {case.model!r} has no images", f"set workloads = [{_other(manifest)}]"
+            )
         elif bool(manifest.segment) != (case.workload == "segment"):
             reason = Reason("workload", _prompts(case, manifest), f"set workloads = [{_other(manifest)}]")
         elif case.example and case.example not in {example.name for example in manifest.examples}:

@@ -100,8 +100,9 @@ class Preprocess(_RequestPart, frozen=True):
 class Segment(_RequestPart, frozen=True, kw_only=True):
     """From pixels to masks (`segment`).
 
-    The longer side is resized to `size`, every channel becomes ``(pixel - mean) / std`` in float32, NCHW, RGB, and zeros
-    are added to the right and below, to a square. The other fields have the names and defaults of segment_anything 1.0.
+    The longer side is resized to `size`, every channel becomes ``(pixel - mean) / std`` in float32, NCHW, RGB, and
+    zeros are added to the right and below, to a square. The other fields have the names and defaults of
+    segment_anything 1.0.
     """
 
     size: Positive
@@ -353,8 +354,9 @@ class Result(_ResultPart, frozen=True, kw_only=True):
     hint: str | None = None
     phases: tuple[Phase, ...] = ()
     samples: dict[str, Timings] = {}
-    """By part of an iteration: `inference`, and `preprocess` if images are read; also the parts of `inference`: on a GPU
-    with dedicated memory `copy_in`, `compute` and `copy_out`; for `segment` `encode`, `decode` and `postprocess`."""
+    """By part of an iteration: `inference`, and `preprocess` if images are read; also the parts of `inference`: on a
+    GPU with dedicated memory `copy_in`, `compute` and `copy_out`; for `segment` `encode`, `decode` and
+    `postprocess`."""
     outputs: tuple[WrittenTensor, ...] = ()
     tensors: tuple[WrittenTensor, ...] = ()
     """What went into the model (`accuracy` only)."""

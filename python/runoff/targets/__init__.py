@@ -75,6 +75,8 @@ def needed_environments(suite: Suite, folder: Path) -> list[str]:
     probes = [PROBES[name] for name in dict.fromkeys(probe for group in suite.groups for probe in group.probes or ())]
     needed = [name for target in targets.values() for name in target.environments]
     needed += [probe.tool.name for probe in probes if probe.tool and probe.tool.name in ENVIRONMENTS]
+    if "ort-python" in targets and any("segment" in (group.workloads or ()) for group in suite.groups):
+        needed.append("opencv")
     files = [own for own in suite.models.values() if not own.network]
     all_needed = folder != paths.suites() and len(files) < len(suite.names("models"))
     return [name for name in needed if ENVIRONMENTS[name].automatic or all_needed]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from runoff import paths
 from runoff.targets.base import python_target, rust_target, with_onnxruntime
 
 if TYPE_CHECKING:
@@ -11,8 +14,11 @@ if TYPE_CHECKING:
 
 
 def ort_python() -> Target:
-    """Return the target on the wheel's Python module."""
-    return python_target("ort-python", "ort_python_runner")
+    """Return the target on the wheel's Python module; for segmentation it also imports OpenCV."""
+    target = python_target("ort-python", "ort_python_runner")
+    found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
+    packages = {"RUNOFF_OPENCV": str(found[-1])} if found else {}
+    return replace(target, env={**target.env, **packages})
 
 
 def ort_rust() -> Target:

@@ -163,7 +163,6 @@ fn empty(side: u32) -> Option<TypedImage<'static, U8x3>> {
     TypedImage::from_pixels(side, side, pixels).ok()
 }
 
-
 /// The source pixels that a filter reads to resize `span` to `crop` pixels; `side` limits them.
 ///
 /// The widest filter has a radius of two target pixels, or two source pixels if the image is enlarged. One pixel is

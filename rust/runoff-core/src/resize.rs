@@ -68,12 +68,11 @@ impl TwoPass {
         target: &mut TypedImage<'_, U8x3>,
     ) -> Result<(), Error> {
         let all = |side: u32| Span { start: 0.0, length: f64::from(side) };
-        let narrow =
-            if is_down_first((width, height), (target.width(), target.height())) {
-                (width, target.height())
-            } else {
-                (target.width(), height)
-            };
+        let narrow = if is_down_first((width, height), (target.width(), target.height())) {
+            (width, target.height())
+        } else {
+            (target.width(), height)
+        };
         self.run((width, height, bytes), (all(width), all(height)), narrow, (all(narrow.0), all(narrow.1)), target)
     }
 }

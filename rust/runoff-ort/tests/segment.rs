@@ -167,8 +167,16 @@ fn failures_name_the_field() {
     bad("/segment", Value::Null, "segment is missing");
     bad("/segment/points", json!(3), "segment.points: unknown field");
     bad("/inputs/0/prompts", json!([]), "inputs[0].prompts is empty");
-    bad("/inputs/0/prompts", json!([{"box": [1, 2, 3, 13]}]), "inputs[0].prompts[0].box: [1.0, 2.0, 3.0, 13.0] is outside");
-    bench.fail(&with("/model/decoder/path", json!(data("means.onnx"))), Kind::ModelUnsupported, "needs the input \"input\"");
+    bad(
+        "/inputs/0/prompts",
+        json!([{"box": [1, 2, 3, 13]}]),
+        "inputs[0].prompts[0].box: [1.0, 2.0, 3.0, 13.0] is outside",
+    );
+    bench.fail(
+        &with("/model/decoder/path", json!(data("means.onnx"))),
+        Kind::ModelUnsupported,
+        "needs the input \"input\"",
+    );
     bench.fail(&with("/segment/size", json!(16)), Kind::ModelMismatch, "not float32 of shape [1, 3, 16, 16]");
     bench.fail(&with("/inputs/0/image", json!("/nowhere.png")), Kind::ImageMissing, "/nowhere.png");
     let ignored = bench.run(&with("/settings", json!({"overlap": true}))).effective.expect("effective").ignored;

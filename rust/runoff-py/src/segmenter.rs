@@ -84,10 +84,12 @@ impl Segmenter {
     }
 
     #[doc = stub!("Segmenter.set_image")]
-    fn set_image(&self, py: Python<'_>, image: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (image, *, encode = true))]
+    fn set_image(&self, py: Python<'_>, image: &Bound<'_, PyAny>, encode: bool) -> PyResult<()> {
+        let encoded = |core: &mut core::Segmenter<Shared>| if encode { core.encode() } else { Ok(()) };
         if image.is_instance_of::<PyString>() || image.hasattr("__fspath__")? {
             let path: PathBuf = image.extract()?;
-            return self.work(py, |core| core.read(&path, true).and_then(|()| core.encode()));
+            return self.work(py, |core| core.read(&path, true).and_then(|()| encoded(core)));
         }
         let wrong = |given: String| PyTypeError::new_err(format!("an image is uint8 of shape [h, w, 3], not {given}"));
         let array = array::cast(image)?.ok_or_else(|| wrong(class(image)))?;
@@ -96,7 +98,12 @@ impl Segmenter {
         let pixels = pixels.ok().filter(|pixels| pixels.shape()[2] == 3).ok_or_else(|| wrong(shown(&array)))?;
         let side = |index: usize| u32::try_from(pixels.shape()[index]).unwrap_or(u32::MAX);
         let (bytes, height, width) = (pixels.as_slice()?, side(0), side(1));
-        self.work(py, |core| core.set_pixels(bytes, width, height).and_then(|()| core.encode()))
+        self.work(py, |core| core.set_pixels(bytes, width, height).and_then(|()| encoded(core)))
+    }
+
+    #[doc = stub!("Segmenter.encode")]
+    fn encode(&self, py: Python<'_>) -> PyResult<()> {
+        self.work(py, core::Segmenter::encode)
     }
 
     #[doc = stub!("Segmenter.predict")]

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from runoff.models.zoo import ZooModel
 
-    Session = onnxruntime.InferenceSession
-
 THUMBNAIL = 320
 """Pixels of the longer side of the pictures in reports."""
 TOLERANCE = 1e-3
@@ -195,9 +193,7 @@ def _examples(network: Any, folder: Path, model: ZooModel, say: Callable[[str], 
     return tuple(examples)
 
 
-def _references(
-    folder: Path, wanted: Wanted, outputs: dict[str, NDArray[Any]]
-) -> Iterator[tuple[str, StoredTensor]]:
+def _references(folder: Path, wanted: Wanted, outputs: dict[str, NDArray[Any]]) -> Iterator[tuple[str, StoredTensor]]:
     """Write the outputs of an example; embeddings once a picture."""
     for name, array in outputs.items():
         stem = wanted.picture if name == EMBEDDINGS else wanted.name
@@ -271,5 +267,5 @@ def _expected(
     return feed, {name: tensor.expand(2, *tensor.shape[1:]).numpy() for name, tensor in wanted.items()}
 
 
-def _session(path: Path) -> Session:
+def _session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

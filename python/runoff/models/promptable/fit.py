@@ -2,8 +2,8 @@
 
 Random weights give no masks at all. Here the encoder is seeded, its residual branches scaled down so that each patch
 keeps its own content; the decoder's attention is set so that every mask token looks up the content at the prompt; and
-only the heads behind it (upscaling, masks, quality) are fitted, on random shapes. The result finds areas of the colour at
-the prompt. It says nothing about the quality of published weights, and is always labelled ``fitted``.
+only the heads behind it (upscaling, masks, quality) are fitted, on random shapes. The result finds areas of the colour
+at the prompt. It says nothing about the quality of published weights, and is always labelled ``fitted``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from runoff.models.promptable.pictures import random_shapes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runoff.models.promptable.pictures import Pixels
+    from torch import Tensor
 
-    Tensor = torch.Tensor
+    from runoff.models.promptable.pictures import Pixels
 
 CALM = 0.02
 """Factor of residual branches."""
@@ -158,7 +158,7 @@ def _clear(attention: Any) -> None:  # noqa: ANN401
         parameter.zero_()
 
 
-def _calm(*layers: Any) -> None:  # noqa: ANN401
+def _calm(*layers: Any) -> None:
     for layer in layers:
         layer.weight.mul_(CALM)
         layer.bias.mul_(CALM)

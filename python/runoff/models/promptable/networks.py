@@ -62,7 +62,7 @@ class FullDecoder(LeanDecoder):
         super().__init__(network)
         self._scale_up = SamOnnxModel(network, return_single_mask=False).mask_postprocessing
 
-    def forward(
+    def forward(  # type: ignore[override]  # it takes the size of the picture too
         self,
         image_embeddings: torch.Tensor,
         point_coords: torch.Tensor,

@@ -65,7 +65,8 @@ impl Prompt {
     /// `bad-request`.
     pub fn check_within(&self, field: &str, width: u32, height: u32) -> Result<(), Error> {
         let (width, height) = (f64::from(width), f64::from(height));
-        let outside = |what: String| bad_request(format!("{field}.{what} is outside the picture of {width} x {height}"));
+        let outside =
+            |what: String| bad_request(format!("{field}.{what} is outside the picture of {width} x {height}"));
         if let Some(point) = self.points.iter().find(|[x, y]| !(0.0..width).contains(x) || !(0.0..height).contains(y)) {
             return Err(outside(format!("points: {point:?}")));
         }
@@ -281,10 +282,7 @@ mod tests {
     #[test]
     fn prompts_are_inside_the_picture() {
         let outside = |text: &str| prompt(text).check_within("p", 8, 4).expect_err(text).message;
-        assert_eq!(
-            outside(r#"{"points": [[0, 0], [8, 1]]}"#),
-            "p.points: [8.0, 1.0] is outside the picture of 8 x 4"
-        );
+        assert_eq!(outside(r#"{"points": [[0, 0], [8, 1]]}"#), "p.points: [8.0, 1.0] is outside the picture of 8 x 4");
         assert_eq!(outside(r#"{"box": [0, 0, 8, 5]}"#), "p.box: [0.0, 0.0, 8.0, 5.0] is outside the picture of 8 x 4");
         prompt(r#"{"points": [[7.9, 0]], "box": [0, 0, 8, 4]}"#).check_within("p", 8, 4).expect("inside");
     }

@@ -98,7 +98,6 @@ fn runs(mut word: u64) -> impl Iterator<Item = Range<u32>> {
     })
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +124,4 @@ mod tests {
         assert_eq!(bits.encode((0, 0), 4, 105).counts, [420]);
         assert_eq!(bits.stability().to_bits(), 0);
     }
-
 }

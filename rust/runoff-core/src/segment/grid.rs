@@ -42,7 +42,7 @@ fn overlap(ratio: f64, shorter: u32, count: u32) -> u32 {
 /// Start and length of `count` spans along a side.
 fn spans(side: u32, count: u32, overlap: u32) -> Vec<(u32, u32)> {
     let length = (overlap * (count - 1) + side).div_ceil(count);
-    let span = |index| {
+    let span = |index: u32| {
         let start = (length - overlap) * index;
         (start, (start + length).min(side).saturating_sub(start))
     };

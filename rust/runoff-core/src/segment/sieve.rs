@@ -221,9 +221,9 @@ fn spread<T: Send>(count: usize, meters: &mut [Meter], work: impl Fn(&mut Meter,
         indices.filter_map(|index| work(meter, index).map(|done| (index, done))).collect::<Vec<_>>()
     };
     let Some((own, others)) = meters.split_first_mut() else { return Vec::new() };
-    let others = &mut others[..count.saturating_sub(1).min(others.len())];
+    let helpers = count.saturating_sub(1).min(others.len());
     let mut all = thread::scope(|scope| {
-        let threads: Vec<_> = others.iter_mut().map(|meter| scope.spawn(move || some(meter))).collect();
+        let threads: Vec<_> = others[..helpers].iter_mut().map(|meter| scope.spawn(move || some(meter))).collect();
         let mut all = some(own);
         for thread in threads {
             all.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

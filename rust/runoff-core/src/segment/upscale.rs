@@ -78,7 +78,12 @@ impl Side {
 }
 
 /// Taps of `F.interpolate` from `from` to `to` positions.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as torch does")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as torch does"
+)]
 fn taps(from: usize, to: usize) -> impl Iterator<Item = Tap> {
     let scale = from as f32 / to as f32;
     (0..to).map(move |target| {
@@ -182,7 +187,8 @@ mod tests {
         let at = |y: usize, column: &Tap| {
             source[y * width + column.low] * (1.0 - column.weight) + source[y * width + column.high] * column.weight
         };
-        let pixel = |row: &Tap, column: &Tap| at(row.low, column) * (1.0 - row.weight) + at(row.high, column) * row.weight;
+        let pixel =
+            |row: &Tap, column: &Tap| at(row.low, column) * (1.0 - row.weight) + at(row.high, column) * row.weight;
         rows.iter().flat_map(|row| columns.iter().map(move |column| pixel(row, column))).collect()
     }
 
@@ -214,7 +220,10 @@ mod tests {
         let frame = Frame { width: 4, height: 4, size: 4 };
         let window = Window { columns: 0..4, rows: 0..4 };
         let row = |first: f32| [first, first + 0.25, first + 0.75, first + 1.0];
-        assert_eq!(upscaled(&[0.0, 1.0, 2.0, 3.0], 2, frame, &window), [row(0.0), row(0.5), row(1.5), row(2.0)].concat());
+        assert_eq!(
+            upscaled(&[0.0, 1.0, 2.0, 3.0], 2, frame, &window),
+            [row(0.0), row(0.5), row(1.5), row(2.0)].concat()
+        );
     }
 
     proptest! {

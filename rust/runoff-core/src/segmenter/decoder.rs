@@ -135,11 +135,11 @@ impl<S: Deref<Target = Session>> Decoder<S> {
             }
         }
         self.holds_mask = mask.is_some();
-        let value = |input: &Input| match input.role {
+        let values = self.inputs.iter().map(|input| match input.role {
             Role::Embeddings => Value::over(embedded.dtype, &dims, embedded.bytes()),
             _ => Value::over(Dtype::Float32, &input.shape, &input.elements.bytes()[..4 * input.len()]),
-        };
-        let values = self.inputs.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        });
+        let values = values.collect::<Result<Vec<_>, _>>()?;
         let places: Vec<_> = self.inputs.iter().map(|input| input.place).collect();
         let (values, _) = self.session.run_some_timed(&places, &values, &self.outputs)?;
         Ok(Outputs { values, frame })

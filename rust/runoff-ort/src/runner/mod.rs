@@ -184,7 +184,9 @@ impl<'a> Runner<'a> {
         let (mut latest, _) = self.warm_up(turns.warmup)?;
         turns::serve(self.request.inputs.len(), |command| match command {
             TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
-            TurnCommand::Outputs => turns::json(&self.work.capture(latest.items.clone())?.write(&self.request.outputs_dir)?),
+            TurnCommand::Outputs => {
+                turns::json(&self.work.capture(latest.items.clone())?.write(&self.request.outputs_dir)?)
+            }
         })?;
         let last = self.work.capture(latest.items)?;
         self.close(&first, last)

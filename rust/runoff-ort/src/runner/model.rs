@@ -102,7 +102,6 @@ impl Work for Model<'_> {
         Ok(())
     }
 
-
     fn into_sessions(self: Box<Self>) -> Vec<Session> {
         vec![self.session]
     }

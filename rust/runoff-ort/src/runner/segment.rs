@@ -113,7 +113,6 @@ impl Work for Segmentations<'_> {
         Ok(())
     }
 
-
     fn into_sessions(self: Box<Self>) -> Vec<Session> {
         self.segmenter.into_sessions().into_iter().map(|session| *session).collect()
     }

@@ -642,19 +642,20 @@ class Session:
 class Segmenter:
     """Promptable segmentation with two models, such as those of Segment Anything, and postprocessing in Rust.
 
-    Masks are those of the package segment-anything 1.0 with the same models, in the same order. Calls of several threads
-    wait for each other.
+    Masks are those of the package segment-anything 1.0 with the same models, in the same order. Calls of several
+    threads wait for each other.
 
     Parameters
     ----------
     encoder
-        Model from a picture, float32 of shape ``[1, 3, size, size]``, to its embeddings. A path or bytes, as for `Session`.
+        Model from a picture, float32 of shape ``[1, 3, size, size]``, to its embeddings. A path or bytes, as for
+        `Session`.
     decoder
-        Model from embeddings and prompts to masks. Its inputs are among ``image_embeddings``, ``point_coords`` ``[n, p, 2]``,
-        ``point_labels`` ``[n, p]``, ``mask_input`` ``[n, 1, s, s]``, ``has_mask_input`` ``[n]`` and ``orig_im_size`` ``[2]``.
-        Its outputs are ``iou_predictions`` ``[n, m]`` and ``low_res_masks`` ``[n, m, s, s]``; ``masks`` ``[n, m, h, w]``, at
-        the size of the picture, is used if there is one. With four masks for a prompt, the first is for unambiguous
-        prompts, the others are for ambiguous ones.
+        Model from embeddings and prompts to masks. Its inputs are among ``image_embeddings``, ``point_coords``
+        ``[n, p, 2]``, ``point_labels`` ``[n, p]``, ``mask_input`` ``[n, 1, s, s]``, ``has_mask_input`` ``[n]`` and
+        ``orig_im_size`` ``[2]``. Its outputs are ``iou_predictions`` ``[n, m]`` and ``low_res_masks`` ``[n, m, s, s]``;
+        ``masks`` ``[n, m, h, w]``, at the size of the picture, is used if there is one. With four masks for a prompt,
+        the first is for unambiguous prompts, the others are for ambiguous ones.
     size
         Side of the encoder's input in pixels: the longer side of a picture is resized to it, the rest is zero.
     mean, std
@@ -702,13 +703,16 @@ class Segmenter:
     def decoder(self) -> Session:
         """The session of the decoder."""
 
-    def set_image(self, image: _Path | NDArray[np.uint8]) -> None:
+    def set_image(self, image: _Path | NDArray[np.uint8], *, encode: bool = True) -> None:
         """Preprocess a picture and run the encoder on it.
 
         Parameters
         ----------
         image
-            RGB pixels, uint8 of shape ``[h, w, 3]``, or the path of a JPEG, PNG, WebP, BMP or TIFF file, see `preprocess`.
+            RGB pixels, uint8 of shape ``[h, w, 3]``, or the path of a JPEG, PNG, WebP, BMP or TIFF file, see
+            `preprocess`.
+        encode
+            Whether to run the encoder now; if not, call `encode` before the next method.
 
         Raises
         ------
@@ -716,6 +720,15 @@ class Segmenter:
             `image` is neither.
         RunoffOrtError
             See `preprocess` and `Session.run`.
+        """
+
+    def encode(self) -> None:
+        """Run the encoder on the current picture.
+
+        Raises
+        ------
+        RunoffOrtError
+            See `Session.run`.
         """
 
     def predict(
@@ -744,16 +757,16 @@ class Segmenter:
         Returns
         -------
         tuple
-            Masks, bool of shape ``[m, h, w]``; the model's estimates of their quality, float32 of shape ``[m]``; and their
-            low-resolution logits, float32 of shape ``[m, s, s]``.
+            Masks, bool of shape ``[m, h, w]``; the model's estimates of their quality, float32 of shape ``[m]``; and
+            their low-resolution logits, float32 of shape ``[m, s, s]``.
 
         Raises
         ------
         TypeError
             An argument is of the wrong type.
         RunoffOrtError
-            `kind` is ``bad-request`` if the prompt is empty, contradicts itself or is outside the picture, or there is no
-            picture; ``model-unsupported`` if the decoder takes no masks; ``model-mismatch`` or ``runtime-failed``.
+            `kind` is ``bad-request`` if the prompt is empty, contradicts itself or is outside the picture, or there is
+            no picture; ``model-unsupported`` if the decoder takes no masks; ``model-mismatch`` or ``runtime-failed``.
         """
 
     def generate(
@@ -799,7 +812,8 @@ class Segmenter:
         min_mask_region_area
             Holes and islands of fewer pixels are removed.
         output_mode
-            Masks as arrays, bool of shape ``[h, w]``, or as COCO's uncompressed RLE: a dict with ``size`` and ``counts``.
+            Masks as arrays, bool of shape ``[h, w]``, or as COCO's uncompressed RLE: a dict with ``size`` and
+            ``counts``.
 
         Returns
         -------

@@ -81,7 +81,7 @@ def embed() -> ModelProto:
 
 
 def masks() -> ModelProto:
-    """A decoder whose masks are the left half, and whose predicted IoU is the first label times 0.9."""
+    """Make a decoder whose masks are the left half, and whose predicted IoU is the first label times 0.9."""
     weights = {
         "first": np.array([0]),
         "scale": np.array(0.9, np.float32),

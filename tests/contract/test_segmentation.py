@@ -1,4 +1,4 @@
-"""The workload `segment` on every path: the masks of segment_anything, parts that add up, and bad prompts in one line."""
+"""The workload `segment` on every path: the masks of segment_anything, parts that add up, bad prompts in one line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
-from conftest import one_of
-from runners_under_test import PROTOCOL, RUNNERS, Document, Outcome, Runner, execute
+from runners_under_test import PROTOCOL, RUNNERS, Document, Outcome, Runner, execute, one_of
 
 from machine import skip_because
 from runoff.models.store import ModelStore
@@ -74,9 +73,9 @@ def test_the_masks_are_those_of_segment_anything(path: Runner, tiny: StoredModel
         assert ours.area == sum(ours.counts[1::2])
     for tensor in outcome.result.outputs:
         stored = example.references[tensor.name]
-        ours, theirs = (np.fromfile(file, "<f4") for file in (tensor.path, tiny.folder / stored.path))
+        actual, expected = (np.fromfile(file, "<f4") for file in (tensor.path, tiny.folder / stored.path))
         assert tensor.shape == stored.shape
-        assert abs(ours - theirs).max() <= 0.02 * abs(theirs).max()
+        assert abs(actual - expected).max() <= 0.02 * abs(expected).max()
     assert {tensor.name for tensor in outcome.result.outputs} == set(example.references)
 
 
@@ -118,9 +117,7 @@ def test_one_mask_of_an_unambiguous_prompt(path: Runner, tiny: StoredModel, tmp_
     ],
     ids=str,
 )
-def test_bad_prompts_are_one_line(
-    path: Runner, tiny: StoredModel, tmp_path: Path, prompt: Document, said: str
-) -> None:
+def test_bad_prompts_are_one_line(path: Runner, tiny: StoredModel, tmp_path: Path, prompt: Document, said: str) -> None:
     outcome = ask(path, tiny, tmp_path, {"prompts": [prompt]})
     outcome.assert_failed("bad-request", 2)
     assert said in (outcome.result.message or "")
