@@ -84,7 +84,7 @@ def blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def taps(source: int, target: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
     """Return the two positions of each target position, and the weight of the second, as torch's interpolation does."""
     if source == target:
-        place: NDArray[Any] = np.arange(target, dtype=F32)
+        place = np.arange(target, dtype=F32)
     else:
         place = np.maximum(F32(source) / F32(target) * (np.arange(target, dtype=F32) + F32(0.5)) - F32(0.5), 0)
     low = place.astype(int)
@@ -96,7 +96,7 @@ def interpolate(masks: NDArray[np.float32], height: int, width: int) -> NDArray[
     low, high, weight = taps(masks.shape[-1], width)
     across = masks[..., low] * (1 - weight) + masks[..., high] * weight
     low, high, weight = taps(masks.shape[-2], height)
-    column = weight[:, None]
+    column: Any = weight[:, None]
     down: NDArray[np.float32] = across[..., low, :] * (1 - column) + across[..., high, :] * column
     return down
 
