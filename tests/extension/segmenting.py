@@ -76,7 +76,7 @@ def blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     y, x = np.mgrid[:LOW, :LOW]
     left, top, radius = random.uniform(0, LOW, count), random.uniform(0, LOW, count), random.uniform(1, LOW / 2, count)
     distance = np.hypot(x - left, y - top)
-    steep = random.uniform(0.5, 5, count)
+    steep = random.uniform(2, 40, count)
     noise = random.normal(0, 0.3, (GRID * GRID, MASKS, LOW, LOW))
     return ((radius - distance) * steep + noise).astype(F32), random.uniform(0.7, 1, count[:2]).astype(F32)
 
@@ -130,7 +130,8 @@ def suppress(boxes: list[list[int]], scores: list[float], threshold: float) -> l
             across = max(F32(0), min(right, own[2]) - max(left, own[0]))
             down = max(F32(0), min(bottom, own[3]) - max(top, own[1]))
             areas = (own[2] - own[0]) * (own[3] - own[1]) + (right - left) * (bottom - top)
-            if float(across * down / (areas - across * down)) > threshold:
+            union = areas - across * down
+            if union and float(across * down / union) > threshold:
                 break
         else:
             kept.append(index)
