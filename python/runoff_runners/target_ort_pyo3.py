@@ -90,8 +90,9 @@ def _segmenter(request: Request) -> ExtensionSegmenter:
 def _session_options(request: Request) -> dict[str, Any]:
     """Return the keyword arguments of a session."""
     options: dict[str, Any] = {name: request["settings"][name] for name in _OPTIONS}  # type: ignore[literal-required]
-    # while a process waits for its turn, it must not take CPU from the active one
-    return {**options, "force_spinning_stop": request["measure"]["kind"] == "turns"}
+    # a process that waits for its turn must not take CPU from the active one, nor a session from what makes masks
+    stop = request["measure"]["kind"] == "turns" or request["workload"] == "segment"
+    return {**options, "force_spinning_stop": stop}
 
 
 def _effective(provider: str, threads: int | None) -> Fields:

@@ -236,8 +236,8 @@ def _entries(request: Request) -> dict[str, str]:
             entries |= {f"session.intra_op.{key}": value, f"session.inter_op.{key}": value}
     if settings["prepacking"] is not None:
         entries["session.disable_prepacking"] = "0" if settings["prepacking"] else "1"
-    if request["measure"]["kind"] == "turns":
-        # while a process waits for its turn, it must not take CPU from the active one
+    if request["measure"]["kind"] == "turns" or request["workload"] == "segment":
+        # a process that waits for its turn must not take CPU from the active one, nor a session from what makes masks
         entries["session.force_spinning_stop"] = "1"
     if settings["provider"] in _COREML_UNITS or settings["provider"] in _CUDA:
         entries["session.disable_cpu_ep_fallback"] = "1"

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::bits::{Bits, Cuts};
 use super::frame::Frame;
 use super::nms::{nms, select};
 use super::regions::{fill_holes, remove_islands};
 use super::rle::{Bounds, Rle};
-use super::upscale::{Rows, Scaling};
+pub use super::upscale::Meter;
+use super::upscale::{Cuts, Scaling};
 use crate::image::Part;
 use crate::protocol::{Mask, Segment};
 
@@ -50,13 +50,6 @@ pub struct Found {
     pub crop: Part,
 }
 
-/// Buffers of one thread.
-#[derive(Debug, Default)]
-pub struct Meter {
-    rows: Rows,
-    bits: Bits,
-}
-
 /// Makes masks of a picture or a crop of it.
 #[derive(Debug)]
 pub struct Sieve<'s> {
@@ -65,7 +58,8 @@ pub struct Sieve<'s> {
     width: u32,
     height: u32,
     crop: Part,
-    scaling: Scaling,
+    /// Of low-resolution logits, and of those at the size of the picture.
+    scalings: [Scaling; 2],
 }
 
 impl<'s> Sieve<'s> {
@@ -73,7 +67,8 @@ impl<'s> Sieve<'s> {
     #[must_use]
     pub fn new(spec: &'s Segment, (width, height): (u32, u32), crop: Part, low_side: usize) -> Self {
         let frame = Frame { width: crop.width, height: crop.height, size: spec.size.get() };
-        Self { spec, cuts: Cuts::new(spec), width, height, crop, scaling: Scaling::new(low_side, frame) }
+        let scalings = [Scaling::new(low_side, frame), Scaling::none(crop.width as usize, crop.height as usize)];
+        Self { spec, cuts: Cuts::new(spec), width, height, crop, scalings }
     }
 
     /// Makes the masks of a prompt, or of several, without a filter.
@@ -81,8 +76,8 @@ impl<'s> Sieve<'s> {
         let places: Vec<_> = decoded.places().collect();
         spread(places.len(), meters, |meter, index| {
             let (_, place) = places[index];
-            let (corner, stability) = self.measure(decoded, place, meter);
-            Some(self.found(decoded.ious[place], meter.bits.encode(corner, self.width, self.height), stability, None))
+            self.measure(decoded, place, meter);
+            Some(self.found(decoded.ious[place], meter, None))
         })
     }
 
@@ -93,14 +88,13 @@ impl<'s> Sieve<'s> {
         let places: Vec<_> = decoded.places().filter(|&(_, place)| is_good(decoded.ious[place])).collect();
         spread(places.len(), meters, |meter, index| {
             let (prompt, place) = places[index];
-            let (corner, stability) = self.measure(decoded, place, meter);
-            if !passes(stability, self.spec.stability_score_thresh, |stability, least| stability >= least) {
+            self.measure(decoded, place, meter);
+            if !passes(meter.stability(), self.spec.stability_score_thresh, |stability, least| stability >= least) {
                 return None;
             }
-            let rle = meter.bits.encode(corner, self.width, self.height);
             let [x, y] = points[prompt];
             let point = [x + f64::from(self.crop.left), y + f64::from(self.crop.top)];
-            let found = self.found(decoded.ious[place], rle, stability, Some(point));
+            let found = self.found(decoded.ious[place], meter, Some(point));
             Some(found).filter(|found| !is_cut_off(found.bounds, self.crop, self.width, self.height))
         })
     }
@@ -112,30 +106,23 @@ impl<'s> Sieve<'s> {
         drop_duplicates(found, &scores, self.spec.box_nms_thresh)
     }
 
-    /// Thresholds a mask; returns where its first pixel is in the picture, and the stability score.
-    fn measure(&self, decoded: &Decoded<'_>, place: usize, meter: &mut Meter) -> ((u32, u32), f32) {
-        let (Part { left, top, width, height }, Meter { rows, bits }) = (self.crop, meter);
-        if let Some(full) = decoded.full {
-            let (width, height) = (width as usize, height as usize);
-            bits.begin(width, height);
-            for (index, row) in full[place * width * height..][..width * height].chunks_exact(width).enumerate() {
-                bits.add(index, row, self.cuts);
-            }
-            return ((left, top), bits.stability());
-        }
-        let count = decoded.low_side * decoded.low_side;
-        let logits = &decoded.low[place * count..][..count];
-        let window = self.scaling.window(logits, self.cuts.lowest()).unwrap_or_default();
-        bits.begin(window.columns.len(), window.rows.len());
-        rows.each(&self.scaling, logits, &window, |index, row| bits.add(index, row, self.cuts));
-        let first = |start: usize| u32::try_from(start).unwrap_or(u32::MAX);
-        ((left + first(window.columns.start), top + first(window.rows.start)), bits.stability())
+    fn measure(&self, decoded: &Decoded<'_>, place: usize, meter: &mut Meter) {
+        let [low, none] = &self.scalings;
+        let (all, scaling) = decoded.full.map_or((decoded.low, low), |full| (full, none));
+        let count = all.len() / decoded.ious.len();
+        meter.measure(scaling, &all[place * count..][..count], &self.cuts);
     }
 
-    fn found(&self, predicted_iou: f32, rle: Rle, stability: f32, point: Option<[f64; 2]>) -> Found {
+    /// The mask in `meter`, in the picture.
+    fn found(&self, predicted_iou: f32, meter: &Meter, point: Option<[f64; 2]>) -> Found {
         let Part { left, top, .. } = self.crop;
+        let runs = meter.runs.iter().map(|(column, rows)| {
+            let first = (left + column) * self.height + top;
+            first + rows.start..first + rows.end
+        });
+        let rle = Rle::of(self.height, self.width, runs);
         let bounds = rle.bounds().unwrap_or(Bounds { left, top, right: left, bottom: top });
-        Found { rle, bounds, predicted_iou, stability, point, crop: self.crop }
+        Found { rle, bounds, predicted_iou, stability: meter.stability(), point, crop: self.crop }
     }
 }
 

@@ -236,6 +236,9 @@ impl Outputs {
                 return Err(mismatch(&format!("{name:?} has the shape {dims:?}, not {expected:?}")));
             }
         }
+        if low_side > self.frame.size as usize {
+            return Err(mismatch(&format!("masks of {low_side} x {low_side} are larger than pictures")));
+        }
         let full = rest.first().map(|(_, _, full)| *full);
         Ok(Decoded { masks, kept: kept(masks, multimask), ious, low, low_side, full })
     }

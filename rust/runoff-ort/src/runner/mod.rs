@@ -130,9 +130,10 @@ fn check_format(field: &str, model: &ModelFile) -> Result<(), Error> {
     Err(bad_request(format!("{field}.format is {:?}, this runner reads {formats}", model.format)))
 }
 
-/// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU.
+/// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU; nor must threads of
+/// a session while masks are made.
 fn session_settings(request: &Request) -> Settings {
-    let force_spinning_stop = matches!(request.measure, Measure::Turns(_));
+    let force_spinning_stop = matches!(request.measure, Measure::Turns(_)) || request.segment.is_some();
     Settings { force_spinning_stop, ..request.settings.clone() }
 }
 
