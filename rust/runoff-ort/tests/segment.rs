@@ -29,7 +29,7 @@ impl Bench {
         self.0.path().join(name)
     }
 
-    fn request(&self, measure: Value) -> Value {
+    fn request(&self, measure: &Value) -> Value {
         let tensor = |name: &str, shape: Value| json!({"name": name, "dtype": "float32", "shape": shape});
         json!({
             "case": "c", "workload": "segment", "outputs_dir": self.0.path(), "measure": measure,
@@ -84,7 +84,7 @@ fn floats(tensor: &WrittenTensor) -> Vec<f32> {
 #[test]
 fn once_segments_the_whole_picture() {
     let bench = Bench::new();
-    let result = bench.run(&bench.request(json!({"kind": "once"})));
+    let result = bench.run(&bench.request(&json!({"kind": "once"})));
     let phases: Vec<_> = result.phases.iter().map(|phase| phase.name.as_str()).collect();
     assert_eq!(phases, ["runtime", "environment", "load", "preprocess", "inference", "output"]);
     let [segmentation] = &result.segmentations[..] else { panic!("{:?}", result.segmentations) };
@@ -108,7 +108,7 @@ fn once_segments_the_whole_picture() {
 #[test]
 fn prompts_give_masks_in_their_order() {
     let bench = Bench::new();
-    let mut request = bench.request(json!({"kind": "accuracy"}));
+    let mut request = bench.request(&json!({"kind": "accuracy"}));
     let elements: Vec<u8> = [1.0_f32; 64].iter().flat_map(|element| element.to_le_bytes()).collect();
     fs::write(bench.path("mask.bin"), elements).expect("a file");
     let mask = json!({"path": bench.path("mask.bin"), "dtype": "float32", "shape": [1, 8, 8]});
@@ -131,11 +131,11 @@ fn prompts_give_masks_in_their_order() {
 fn turns_and_latency_report_the_parts() {
     let bench = Bench::new();
     let parts = ["preprocess", "inference", "encode", "decode", "postprocess"];
-    let result = bench.run(&bench.request(json!({"kind": "latency", "min_samples": 3, "min_ns": 0, "warmup": 1})));
+    let result = bench.run(&bench.request(&json!({"kind": "latency", "min_samples": 3, "min_ns": 0, "warmup": 1})));
     for part in parts {
         assert_eq!(result.samples[part].warm_ns.len(), 3);
     }
-    let mut command = bench.command(&bench.request(json!({"kind": "turns", "warmup": 0})));
+    let mut command = bench.command(&bench.request(&json!({"kind": "turns", "warmup": 0})));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
     child.stdin.take().expect("stdin").write_all(b"1 0 1\noutputs\n").expect("a reader");
     let output = child.wait_with_output().expect("an end");
@@ -154,7 +154,7 @@ fn turns_and_latency_report_the_parts() {
 fn failures_name_the_field() {
     let bench = Bench::new();
     let with = |field: &str, value: Value| {
-        let mut request = bench.request(json!({"kind": "once"}));
+        let mut request = bench.request(&json!({"kind": "once"}));
         request["settings"] = json!({});
         let (parent, name) = field.rsplit_once('/').expect("a path");
         request.pointer_mut(parent).expect(parent)[name] = value;

@@ -80,15 +80,15 @@ impl Scaling {
     }
 }
 
-/// Taps of both scalings: from `low` positions to `size`, and from the first `scaled` of these to `side`.
-fn both(low: usize, size: usize, scaled: usize, side: usize) -> Vec<Tap> {
-    let square: Vec<_> = interpolation(low, size).collect();
-    let joined = |(first, second, weight): (usize, usize, f32)| {
+/// Taps of both scalings: from `low` positions to `square`, and from the first `scaled` of these to `side`.
+fn both(low: usize, square: usize, scaled: usize, side: usize) -> Vec<Tap> {
+    let square: Vec<_> = interpolation(low, square).collect();
+    let joined = |(first, second, share): (usize, usize, f32)| {
         let start = square[first].0;
         let mut weights = [0.0; REACH];
-        for (share, (low, high, weight)) in [(1.0 - weight, square[first]), (weight, square[second])] {
-            weights[low - start] += share * (1.0 - weight);
-            weights[high - start] += share * weight;
+        for (share, (above, below, weight)) in [(1.0 - share, square[first]), (share, square[second])] {
+            weights[above - start] += share * (1.0 - weight);
+            weights[below - start] += share * weight;
         }
         Tap { start, weights }
     };
