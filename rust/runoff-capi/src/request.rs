@@ -50,6 +50,8 @@ pub struct Request {
     pub outputs_dir: PathBuf,
     #[serde(default, rename = "spawn_ns")]
     _spawn_ns: Option<u64>,
+    #[serde(default, rename = "segment")]
+    _segment: IgnoredAny,
 }
 
 /// The model file.
@@ -70,6 +72,8 @@ pub struct Model {
     _builder: Option<String>,
     #[serde(default, rename = "builder_folder")]
     _builder_folder: Option<String>,
+    #[serde(default, rename = "decoder")]
+    _decoder: IgnoredAny,
 }
 
 /// An image file.
@@ -79,6 +83,8 @@ pub struct Item {
     pub image: PathBuf,
     #[serde(default, rename = "tensors")]
     _tensors: IgnoredAny,
+    #[serde(default, rename = "prompts")]
+    _prompts: IgnoredAny,
 }
 
 /// Preprocessing, from the image to the model's input.
@@ -292,7 +298,8 @@ mod tests {
     fn is_of_this_runner(place: &str, message: &Value, is_valid: bool) -> bool {
         let needs = ["workload", "preprocess", "preprocess.resize", "inputs.0.image"];
         let is_null = message.pointer(&format!("/{}", place.replace('.', "/"))) == Some(&Value::Null);
-        let is_unseen = place.starts_with("model.inputs") || place.starts_with("model.outputs");
+        let unseen = ["model.inputs", "model.outputs", "model.decoder", "inputs.0.prompts", "segment"];
+        let is_unseen = unseen.iter().any(|unseen| place.starts_with(unseen));
         if is_valid { needs.contains(&place) } else { is_unseen || is_null && place.starts_with("settings.") }
     }
 }
