@@ -268,6 +268,15 @@ def test_outliers_are_counted_and_stay_in_the_plot(live: Analysis) -> None:
     assert largest == 1000.0
 
 
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_inferences_shorter_than_a_browsers_clock_are_drawn_as_far_as_possible(live: Analysis, share: float) -> None:
+    samples = live.samples.copy()
+    warm = samples.index[(samples["phase"] == "warm") & (samples["metric"] == "inference")]
+    samples.loc[warm[: int(share * len(warm))], "value"] = 0.0
+    drawn = curves.warm(samples, blocks(live)[0], WIDE)
+    assert (drawn is None) == (share == 1)
+
+
 def test_a_suite_may_define_its_baselines(tmp_path: Path) -> None:
     run = synthetic_run(tmp_path, profiles=("default",), blocks=6)
     run.info.baselines = ("ort-rust",)
