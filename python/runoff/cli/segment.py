@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ _DRAWS = "ort-python"
 """Environment with Pillow."""
 _TIMEOUT_S = 300.0
 _ITEM = "inputs[0].prompts[0]."
+_REQUEST = re.compile(r"^\S*request\.json: ")
 _LISTED = 20
 _NS_PER_MS = 1e6
 
@@ -66,11 +68,12 @@ def segment(
 
     if target == "ort-python":
         ensure_environments(["opencv"], say)
-    case, outcome = run_alone(target, model, "segment", assignments, edit)
+    # a person waits for it
+    case, outcome = run_alone(target, model, "segment", ("threads=all", *assignments), edit)
     if outcome.reason or outcome.result is None:
         reason = outcome.reason
-        message, hint = (reason.message.replace(_ITEM, "prompt, "), reason.hint) if reason else ("no result", "")
-        raise RunoffError(f"{target}: {message}", hint, exit_code(outcome))
+        message, hint = (_REQUEST.sub("", reason.message), reason.hint) if reason else ("no result", "")
+        raise RunoffError(f"{target}: {message.replace(_ITEM, 'prompt, ')}", hint, exit_code(outcome))
     folder = (output or Path(f"{image.stem}-masks")).absolute()
     found = outcome.result.segmentations[-1].masks
     _write(image, found, folder)

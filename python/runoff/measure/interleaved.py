@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case, Conditions, InterleavingStats, Record
 
 TURN_NS = 6_000_000
-"""Approximate least duration of a turn. A shorter turn would mostly measure the wake-up, and hide a wrong clock: of a turn
-of 5 ms, the 3% that a clock is fast are little more than the 0.1 ms that runners may differ by."""
+"""Approximate least duration of a turn. A shorter turn would mostly measure the wake-up, and hide a wrong clock: of a
+turn of 5 ms, the 3% that a clock is fast are little more than the 0.1 ms that runners may differ by."""
 THREADED_TURN_NS = 50_000_000
 """The same with several threads: those of a pool that wakes up after a pause often share a core, above all on a virtual
 machine, until the scheduler spreads them some milliseconds later."""
