@@ -182,6 +182,14 @@ def test_masks_of_the_wrong_length_are_garbage(model: StoredModel, counts: tuple
         compare_masks(case, model, (0,), found(wrong, mask_of(SQUARE)), draw=False)
 
 
+@pytest.mark.parametrize("size", [(30_000, 30_000), (-6, -8), (0, 8)])
+def test_masks_of_an_impossible_size_are_garbage(model: StoredModel, size: tuple[int, int]) -> None:
+    (case,) = plan(model, SUITE)
+    wrong = msgspec.structs.replace(mask_of(SQUARE), size=size, counts=(size[0] * size[1],))
+    with pytest.raises(ValueError, match=r"pixels|size"):
+        compare_masks(case, model, (0,), found(wrong, wrong), draw=False)
+
+
 def test_a_picture_of_masks_shows_each(tmp_path: Path) -> None:
     from PIL import Image
 
