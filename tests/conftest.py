@@ -19,10 +19,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def is_gone() -> Callable[[int], bool]:
-    """Return a function that checks whether a process ends within a second; a zombie counts as ended."""
+    """Return a function that checks whether a process ends within five seconds; a zombie counts as ended."""
 
     def gone(pid: int) -> bool:
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline:
             if not is_running(pid):
                 return True
