@@ -145,8 +145,18 @@ def webnn_rust(session: nox.Session) -> None:
         return
     # rustnn's build compiles messages; it asks for Rust 1.97 and builds with 1.95
     env["PROTOC"] = program("webnn-rust", "protoc")
-    where = ("--manifest-path", str(ROOT / "rust" / "webnn" / "Cargo.toml"), "--target-dir", str(ROOT / "target"))
-    cargo(session, env, "build", "--release", "--locked", "--quiet", "--ignore-rust-version", *where)
+    cargo(session, env, "build", "--release", "--locked", "--quiet", "--ignore-rust-version", *separate("webnn"))
+
+
+@nox.session(requires=["build"])
+def engines(session: nox.Session) -> None:
+    """Build the programs of the targets openvino-rust, tract-rust and rten (first time: 4 to 8 min)."""
+    install(session, "build")
+    env = rust(session)
+    if env is None:
+        session.warn("the targets openvino-rust, tract-rust and rten are skipped: no Rust toolchain")
+        return
+    cargo(session, env, "build", "--release", "--locked", "--quiet", *separate("engines"))
 
 
 @nox.session(name="bench-webnn", requires=WEBNN, venv_backend="none")
@@ -364,6 +374,11 @@ def rust(session: nox.Session) -> dict[str, str | None] | None:
 def need_rust(session: nox.Session) -> dict[str, str | None]:
     """Return the variables that cargo needs, or end the session."""
     return rust(session) or session.error("this session needs Rust: https://rustup.rs")
+
+
+def separate(workspace: str) -> tuple[str, ...]:
+    """Return the options of cargo for a workspace of its own in ``rust/``; the programs go where all others are."""
+    return ("--manifest-path", str(ROOT / "rust" / workspace / "Cargo.toml"), "--target-dir", str(ROOT / "target"))
 
 
 def cargo(session: nox.Session, env: dict[str, str | None], *arguments: str) -> None:

@@ -15,6 +15,7 @@ from runoff.records.errors import RunoffError, did_you_mean
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
+from runoff.targets.rust_engines import openvino_rust, rten, tract_rust
 from runoff.targets.torch import torch, torch_export
 from runoff.targets.web import WEB_TARGETS
 from runoff.targets.webnn import webnn_compute, webnn_ort, webnn_rust
@@ -33,6 +34,9 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "ort-pyo3": ort_pyo3,
     "capi-rust": capi_rust,
     "coreml": coreml,
+    "openvino-rust": openvino_rust,
+    "tract-rust": tract_rust,
+    "rten": rten,
     "webnn-compute": webnn_compute,
     "webnn-ort": webnn_ort,
     "webnn-rust": webnn_rust,

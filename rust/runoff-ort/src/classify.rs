@@ -9,11 +9,10 @@ use std::thread;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Guess;
 use runoff_core::{classify, topk};
-use runoff_runner::{fail, print, print_json};
+use runoff_runner::{fail, leave_at_once, print, print_json};
 use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind, Session, Settings, Source, Teardown};
 use serde::Serialize;
 
-use crate::process::leave_at_once;
 use crate::{preprocessing, session};
 
 const EXAMPLES: &str = "\

@@ -2,24 +2,25 @@
 
 #![deny(unsafe_code)]
 
-mod allocator;
 mod bench;
 mod classify;
 mod info;
 mod prepare;
 mod preprocessing;
 mod process;
+mod runner;
 mod session;
 mod statistics;
 mod stdin;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use runoff_allocator as allocator;
 use runoff_core::clock::now_ns;
-use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, runner, write_result};
-use runoff_session::Teardown;
+use runoff_runner::{
+    RunnerArgs, carry_out_request, is_reader_gone, print, print_json, report_error,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,27 +64,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.command, arguments.runner.request, arguments.runner.result) {
         (Some(command), _, _) => finish(carry_out(&command)),
-        (None, Some(request), Some(result)) => run(&request, &result, entry_ns),
+        (None, Some(request), Some(result)) => carry_out_request(&request, &result, |request| {
+            allocator::populate();
+            runner::execute(request, entry_ns)
+        }),
         (None, _, _) if arguments.runner.capabilities => finish(capabilities()),
         (None, _, _) => finish(help()),
     }
-}
-
-/// Carries out the request in the file `request`.
-fn run(request: &Path, result: &Path, entry_ns: u64) -> ExitCode {
-    let request = match read_request(request, result) {
-        Ok(request) => request,
-        Err(code) => return code,
-    };
-    allocator::populate();
-    let answer = runner::execute(&request, entry_ns);
-    let succeeded = answer.sessions.is_some();
-    let code = write_result(result, &answer.result);
-    if succeeded && code == ExitCode::SUCCESS && request.settings.teardown == Some(Teardown::Skip) {
-        process::leave_at_once(0);
-    }
-    drop(answer.sessions);
-    code
 }
 
 fn carry_out(command: &Command) -> anyhow::Result<u8> {

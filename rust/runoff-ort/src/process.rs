@@ -1,4 +1,4 @@
-//! What concerns the whole process: its environment, and how it is left.
+//! What concerns the whole process: its environment, and Ctrl-C.
 
 #![allow(unsafe_code)]
 
@@ -41,11 +41,4 @@ extern "C" fn interrupt(signal: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
     // SAFETY: signal(3) may be called in a handler (signal-safety(7)).
     unsafe { libc::signal(signal, libc::SIG_DFL) };
-}
-
-/// Ends the process with `code` without freeing anything.
-pub fn leave_at_once(code: u8) -> ! {
-    // SAFETY: `_exit` takes no pointers and does not return. What it leaves out (destructors, `atexit` handlers,
-    // buffers of stdio) is the meaning of `teardown = "skip"`: what was written is flushed, and stderr is not buffered.
-    unsafe { libc::_exit(code.into()) }
 }

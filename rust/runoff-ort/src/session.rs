@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use runoff_session::{CPU, Error, Kind, PREPARED, Prepared, Runtime, Session, Settings, Source, find_library, profile};
 
-use crate::allocator;
-
 /// ONNX Runtime's library.
 #[derive(Debug, clap::Args)]
 pub struct LibraryArgs {
@@ -107,7 +105,7 @@ pub fn note(message: &str) {
 ///
 /// Those of [`LibraryArgs::load`] and [`Session::open`].
 pub fn open(library: &LibraryArgs, model: Source<'_>, settings: &Settings) -> Result<(Runtime, Session), Error> {
-    allocator::populate();
+    runoff_allocator::populate();
     let runtime = library.load()?;
     let environment = runtime.make_environment()?;
     runtime.release_code();

@@ -66,5 +66,5 @@ pub use session::{
 };
 pub use settings::{Execution, OnnxWord, Optimization, Prepared, Settings, Teardown};
 pub use tensor::{Buffer, RawTensor};
-pub use threads::HELPER_THREAD;
+pub use threads::{HELPER_THREAD, thread_count};
 pub use value::{Dimensions, Form, TensorView, Value};

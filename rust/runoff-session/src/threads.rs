@@ -7,6 +7,7 @@ use std::fs;
 pub const HELPER_THREAD: &str = "runoff-ahead";
 
 /// Number of threads of this process, without helper threads; `None` if the kernel does not report it.
+#[must_use]
 pub fn thread_count() -> Option<usize> {
     let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
     let is_helper = |name: String| name.trim_end() == HELPER_THREAD;

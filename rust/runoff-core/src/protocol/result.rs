@@ -111,6 +111,9 @@ pub struct Effective {
     /// The execution provider.
     #[serde(default)]
     pub provider: Option<String>,
+    /// The precision that the runtime reports that it computes in, if it reports one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Compute threads, counted when the session was created.
     #[serde(default)]
     pub threads: Option<usize>,

@@ -97,11 +97,6 @@ impl<S: Deref<Target = Session>> Decoder<S> {
         &self.session
     }
 
-    /// Takes the session.
-    pub fn into_session(self) -> S {
-        self.session
-    }
-
     /// Number of prompts that the model takes at once, if that is fixed.
     pub fn fixed_prompts(&self) -> Option<usize> {
         let coords = self.inputs.iter().find(|input| input.role == Role::Coords)?;

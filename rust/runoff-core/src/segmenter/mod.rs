@@ -112,12 +112,6 @@ impl<S: Deref<Target = Session>> Segmenter<S> {
         self.decoder.session()
     }
 
-    /// Both sessions.
-    #[must_use]
-    pub fn into_sessions(self) -> [S; 2] {
-        [self.encoder, self.decoder.into_session()]
-    }
-
     /// Durations since the current picture was given.
     #[must_use]
     pub const fn times(&self) -> Times {

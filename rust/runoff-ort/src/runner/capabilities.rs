@@ -12,6 +12,11 @@ pub(super) const FORMATS: [&str; 2] = ["onnx", PREPARED];
 /// Settings of this runner in addition to those of its session.
 const OWN_SETTINGS: [&str; 3] = ["teardown", "prepared", "overlap"];
 
+/// All settings that have an effect.
+pub(super) fn known_settings() -> Vec<&'static str> {
+    [&Settings::NAMES[..], &OWN_SETTINGS].concat()
+}
+
 /// Capabilities of the runner `name` on this machine.
 #[must_use]
 pub fn capabilities(name: &str) -> Capabilities {
@@ -25,7 +30,7 @@ pub fn capabilities(name: &str) -> Capabilities {
         formats: strings(&FORMATS),
         precisions: strings(&PRECISIONS),
         measures: strings(&["once", "latency", "accuracy", "turns"]),
-        settings: strings(&[&Settings::NAMES[..], &OWN_SETTINGS].concat()),
+        settings: strings(&known_settings()),
         image_decoder: Some(JPEG_DECODER.into()),
         computes: true,
         ..Capabilities::default()

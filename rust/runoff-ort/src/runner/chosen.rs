@@ -2,7 +2,7 @@
 
 use runoff_core::protocol::ModelFile;
 use runoff_core::tensor_file;
-use runoff_session::{Dtype, Error, Session, ValueInfo, ValueType};
+use runoff_session::{Dtype, Error, Session, TensorSpec, ValueInfo, ValueType};
 
 /// Places of inputs, in graph order, and of outputs, in the order in which the request names them.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ impl Chosen {
         let outputs = [named, tensors, first].into_iter().find(|places| !places.is_empty()).unwrap_or_default();
         outputs.iter().try_for_each(|&place| check("output", &session.outputs()[place]))?;
         Ok(Self { inputs, outputs })
+    }
+
+    /// The inputs, as the model's file has them.
+    pub fn inputs(&self, session: &Session) -> Vec<TensorSpec> {
+        self.inputs.iter().map(|&place| session.inputs()[place].spec()).collect()
     }
 
     /// Descriptions of the outputs.

@@ -2,38 +2,21 @@
 
 mod capabilities;
 mod chosen;
-mod denormals;
-mod feed;
 mod model;
-mod outputs;
-mod prefetch;
-mod samples;
 mod segment;
 #[cfg(test)]
 mod tests;
-mod turns;
 
-use std::ops::Range;
+use runoff_core::clock::Phases;
+use runoff_core::protocol::{Effective, Measure, Request, Workload};
+use runoff_runner::{Answer, Prefetch, Work, ignored};
+use runoff_session::{Buffers, Error, PREPARED, Runtime, Session, Settings, library_from_env};
 
-use runoff_core::clock::{Phases, now_ns};
-use runoff_core::image::JPEG_DECODER;
-use runoff_core::memory;
-use runoff_core::protocol::{
-    Effective, Latency, Measure, Memory, ModelFile, Once, Request, RunResult, Turns, Workload, WrittenTensor,
-    bad_request,
-};
-use runoff_session::{Buffers, Error, PREPARED, Prepared, Runtime, Session, Settings, library_from_env};
-
-use crate::malloc::{allocator, keep_memory};
-use capabilities::FORMATS;
 pub use capabilities::capabilities;
+use capabilities::{FORMATS, known_settings};
 use chosen::Chosen;
 use model::Model;
-use outputs::Captured;
-use prefetch::Prefetch;
-use samples::{IterationTimes, Samples};
 use segment::Segmentations;
-use turns::TurnCommand;
 
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
 const MAPPED_MODEL: &str = "mapped-model";
@@ -41,69 +24,20 @@ const MAPPED_MODEL: &str = "mapped-model";
 /// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
 const RELEASED_CODE: &str = "released-code";
 
-/// A result, and the sessions to free after the result is written.
-#[derive(Debug)]
-pub struct Answer {
-    /// The runner's result.
-    pub result: RunResult,
-    /// The sessions, which keep their environment alive; `None` if the case failed.
-    pub sessions: Option<Vec<Session>>,
-}
-
 /// Executes `request`. `entry_ns` is the time of the first line of `main`.
 ///
 /// Failures are reported in the result.
 #[must_use]
-pub fn execute(request: &Request, entry_ns: u64) -> Answer {
-    match measure(request, entry_ns) {
-        Ok((result, sessions)) => Answer { result, sessions: Some(sessions) },
-        Err(error) => Answer { result: RunResult::failed(&request.case, &error), sessions: None },
-    }
+pub fn execute(request: &Request, entry_ns: u64) -> Answer<'_> {
+    runoff_runner::execute(request, entry_ns, &FORMATS, |phases, prefetch| open(request, phases, prefetch))
 }
 
-/// The parts of a measurement that depend on the workload.
-trait Work {
-    /// Loads the items in `range`.
-    fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error>;
-
-    /// Computes the outputs of the loaded items.
-    fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error>;
-
-    /// Indices of the items in `range`, wrapping around.
-    fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error>;
-
-    /// Frees the latest outputs, if that saves memory.
-    fn forget(&mut self) {}
-
-    /// Copies the latest outputs, of `items`.
-    fn capture(&self, items: Vec<usize>) -> Result<Captured, Error>;
-
-    /// Copies the model's inputs, made of the images `items`, if they are written.
-    fn inputs(&self, items: &[usize]) -> Option<Captured>;
-
-    /// Adds to the result what only this workload has; `last` are the outputs of the last iteration.
-    fn complete(&mut self, last: &Captured, result: &mut RunResult) -> Result<(), Error>;
-
-    /// The sessions, at least one.
-    fn into_sessions(self: Box<Self>) -> Vec<Session>;
-}
-
-/// The measurement in progress.
-struct Runner<'a> {
+/// Loads ONNX Runtime and the model.
+fn open<'a>(
     request: &'a Request,
-    phases: Phases,
-    work: Box<dyn Work + 'a>,
-    samples: Samples,
-    outputs: Vec<WrittenTensor>,
-    tensors: Vec<WrittenTensor>,
-}
-
-fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Vec<Session>), Error> {
-    check_format("model", &request.model)?;
-    let is_ahead = request.settings.overlap == Some(true) && request.workload != Workload::Segment;
-    let prefetch = if is_ahead { Prefetch::begin(request, first_batch(request))? } else { None };
-    let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
-    let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
+    phases: &mut Phases,
+    prefetch: Option<Prefetch>,
+) -> Result<Box<dyn Work + 'a>, Error> {
     let runtime = Runtime::load(&library_from_env()?)?;
     phases.mark("runtime");
     let environment = runtime.make_environment()?;
@@ -112,22 +46,13 @@ fn measure(request: &Request, entry_ns: u64) -> Result<(RunResult, Vec<Session>)
     let buffers = |session: &Session, chosen: &Chosen| {
         session.is_on_device().then(|| Buffers::of(session, &chosen.inputs, &chosen.outputs)).transpose()
     };
-    let work: Box<dyn Work + '_> = if request.workload == Workload::Segment {
-        Box::new(Segmentations::open(request, &environment, &mut phases)?)
+    let opened: Box<dyn Work + '_> = if request.workload == Workload::Segment {
+        Box::new(Segmentations::open(request, runtime.clone(), &environment, phases)?)
     } else {
-        Box::new(Model::open(request, &environment, &mut phases, prefetch, buffers)?)
+        Box::new(Model::open(request, runtime.clone(), &environment, phases, prefetch, buffers)?)
     };
     runtime.release_code();
-    Runner::new(request, phases, work).carry_out(runtime)
-}
-
-/// Checks that this runner reads the format of `model`, which messages call `field`.
-fn check_format(field: &str, model: &ModelFile) -> Result<(), Error> {
-    if FORMATS.contains(&model.format.as_str()) {
-        return Ok(());
-    }
-    let formats = FORMATS.join(", ");
-    Err(bad_request(format!("{field}.format is {:?}, this runner reads {formats}", model.format)))
+    Ok(opened)
 }
 
 /// The request's settings. In interleaved runs, a process that waits for its turn must not use the CPU; nor must threads of
@@ -137,207 +62,29 @@ fn session_settings(request: &Request) -> Settings {
     Settings { force_spinning_stop, ..request.settings.clone() }
 }
 
-/// Number of items in the first inference.
-fn first_batch(request: &Request) -> usize {
-    let batch = request.settings.batch.get();
-    if matches!(request.measure, Measure::Accuracy(_)) { batch.min(request.inputs.len()) } else { batch }
-}
-
-/// A finished iteration: its items and durations.
-struct Iteration {
-    items: Vec<usize>,
-    took: IterationTimes,
-}
-
-impl<'a> Runner<'a> {
-    fn new(request: &'a Request, phases: Phases, work: Box<dyn Work + 'a>) -> Self {
-        Self { request, phases, work, samples: Samples::default(), outputs: Vec::new(), tensors: Vec::new() }
-    }
-
-    fn carry_out(mut self, runtime: Runtime) -> Result<(RunResult, Vec<Session>), Error> {
-        let last = match self.request.measure {
-            Measure::Once(_) => self.once()?,
-            Measure::Latency(latency) => self.latency(latency)?,
-            Measure::Accuracy(_) => self.accuracy()?,
-            Measure::Turns(turns) => self.turns(turns)?,
-            Measure::Operators(_) => return Err(bad_request("measure.kind: this runner has no profiler")),
-        };
-        self.finish(&last, runtime)
-    }
-
-    fn once(&mut self) -> Result<Captured, Error> {
-        let captured = self.first()?;
-        self.outputs.extend(captured.write(&self.request.outputs_dir)?);
-        Ok(captured)
-    }
-
-    /// Runs the first and second iteration, the warm-up, and the warm iterations.
-    fn latency(&mut self, latency: Latency) -> Result<Captured, Error> {
-        let first = self.first()?;
-        let (_, mut next) = self.warm_up(latency.warmup)?;
-        let last = self.warm(latency, &mut next)?;
-        self.close(&first, last)
-    }
-
-    /// As `latency`, but warm iterations are requested on stdin.
-    fn turns(&mut self, turns: Turns) -> Result<Captured, Error> {
-        let first = self.first()?;
-        let (mut latest, _) = self.warm_up(turns.warmup)?;
-        turns::serve(self.request.inputs.len(), |command| match command {
-            TurnCommand::Turn(firsts) => self.turn(&firsts, &mut latest),
-            TurnCommand::Outputs => {
-                turns::json(&self.work.capture(latest.items.clone())?.write(&self.request.outputs_dir)?)
-            }
-        })?;
-        let last = self.work.capture(latest.items)?;
-        self.close(&first, last)
-    }
-
-    /// Runs one iteration starting at each item of `firsts`; returns the durations by part, as JSON.
-    fn turn(&mut self, firsts: &[usize], latest: &mut Iteration) -> Result<String, Error> {
-        let (batch, before) = (self.request.settings.batch.get(), self.samples.warm());
-        for &first in firsts {
-            *latest = self.iterate(first..first + batch)?;
-            self.samples.keep(&latest.took);
-        }
-        turns::json(&self.samples.since(before))
-    }
-
-    /// Runs the second iteration and the warm-up, which is not kept. Returns the last iteration, and the ranges of the
-    /// items that follow.
-    fn warm_up(&mut self, warmup: u64) -> Result<(Iteration, impl FnMut() -> Range<usize> + use<>), Error> {
-        keep_memory();
-        let batch = self.request.settings.batch.get();
-        let mut ranges = (1..).map(move |iteration| iteration * batch..(iteration + 1) * batch);
-        let mut next = move || ranges.next().unwrap_or_default();
-        let mut latest = self.iterate(next())?;
-        self.samples.keep(&latest.took);
-        for _ in 0..warmup {
-            latest = self.iterate(next())?;
-        }
-        Ok((latest, next))
-    }
-
-    /// Runs warm iterations until both minima are met; returns the outputs of the last one.
-    fn warm(&mut self, latency: Latency, mut next: impl FnMut() -> Range<usize>) -> Result<Captured, Error> {
-        self.samples.reserve(latency.min_samples.get())?;
-        let begun_ns = now_ns();
-        loop {
-            self.work.forget();
-            let iteration = self.iterate(next())?;
-            self.samples.keep(&iteration.took);
-            let enough = self.samples.warm() >= latency.min_samples.get();
-            if enough && now_ns() - begun_ns >= latency.min_ns {
-                return self.work.capture(iteration.items);
-            }
-        }
-    }
-
-    /// Ends the warm phase: writes the outputs of the first and the last iteration.
-    fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
-        self.phases.mark("warm");
-        if first.items[0] != last.items[0] {
-            self.outputs.extend(first.write(&self.request.outputs_dir)?);
-        }
-        self.outputs.extend(last.write(&self.request.outputs_dir)?);
-        Ok(last)
-    }
-
-    /// Runs every item once, and writes inputs and outputs after each iteration.
-    fn accuracy(&mut self) -> Result<Captured, Error> {
-        let (batch, count) = (first_batch(self.request), self.request.inputs.len());
-        let mut last = self.first()?;
-        self.record(&last)?;
-        for start in (batch..count).step_by(batch) {
-            self.work.forget();
-            let iteration = self.iterate(start..count.min(start + batch))?;
-            self.samples.keep(&iteration.took);
-            last = self.work.capture(iteration.items)?;
-            self.record(&last)?;
-        }
-        self.phases.mark("warm");
-        Ok(last)
-    }
-
-    /// Runs the first iteration and marks its phases.
-    fn first(&mut self) -> Result<Captured, Error> {
-        let range = 0..first_batch(self.request);
-        let mut took = self.work.load(range.clone())?;
-        self.phases.mark("preprocess");
-        self.work.infer(&mut took)?;
-        self.phases.mark("inference");
-        self.samples.first(&took);
-        let captured = self.work.capture(self.work.items(range)?);
-        self.work.forget();
-        captured
-    }
-
-    fn iterate(&mut self, range: Range<usize>) -> Result<Iteration, Error> {
-        let mut took = self.work.load(range.clone())?;
-        self.work.infer(&mut took)?;
-        Ok(Iteration { items: self.work.items(range)?, took })
-    }
-
-    /// Writes the outputs of an iteration, and inputs made of images.
-    fn record(&mut self, captured: &Captured) -> Result<(), Error> {
-        let folder = &self.request.outputs_dir;
-        self.outputs.extend(captured.write(folder)?);
-        let inputs = self.work.inputs(&captured.items).map(|inputs| inputs.write(folder)).transpose()?;
-        self.tensors.extend(inputs.into_iter().flatten());
-        Ok(())
-    }
-
-    fn finish(mut self, last: &Captured, runtime: Runtime) -> Result<(RunResult, Vec<Session>), Error> {
-        let request = self.request;
-        let mut result = RunResult::ok(&request.case);
-        self.work.complete(last, &mut result)?;
-        result.samples = self.samples.into_parts();
-        self.phases.mark("output");
-        let (phases, after) = self.phases.finish();
-        result.phases = phases;
-        result.outputs = self.outputs;
-        result.tensors = self.tensors;
-        // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
-        let peak_bytes = memory::peak_bytes().max(after.values().max().copied());
-        result.memory = Some(Memory { peak_bytes, after });
-        let sessions = self.work.into_sessions();
-        result.effective = Some(Effective {
-            runtime: "onnxruntime".into(),
-            version: runtime.version,
-            language: "rust".into(),
-            provider: Some(request.settings.provider.clone()),
-            threads: sessions[0].threads(),
-            build: Some(runtime.build),
-            library: Some(runtime.library),
-            denormals: Some(denormals::denormals().into()),
-            allocator: allocator(),
-            image_decoder: (request.workload != Workload::Tensor).then(|| JPEG_DECODER.into()),
-            planned: None,
-            device: sessions[0].device(),
-            ignored: ignored(request),
-            practices: practices(&sessions),
-        });
-        Ok((result, sessions))
+/// Settings and runtime in effect.
+fn effective(request: &Request, runtime: &Runtime, sessions: &[&Session]) -> Effective {
+    let is_overlapped = request.workload != Workload::Segment || request.settings.overlap != Some(true);
+    let mut ignored = ignored(request, &known_settings(), PREPARED);
+    ignored.extend((!is_overlapped).then(|| "overlap".to_owned()));
+    Effective {
+        runtime: "onnxruntime".into(),
+        version: runtime.version.clone(),
+        language: "rust".into(),
+        provider: Some(request.settings.provider.clone()),
+        threads: sessions[0].threads(),
+        build: Some(runtime.build.clone()),
+        library: Some(runtime.library.clone()),
+        device: sessions[0].device(),
+        ignored,
+        practices: practices(sessions),
+        ..Effective::default()
     }
 }
 
 /// The practices in effect.
-fn practices(sessions: &[Session]) -> Vec<String> {
-    let mapped = sessions.iter().all(Session::is_mapped).then_some(MAPPED_MODEL);
+fn practices(sessions: &[&Session]) -> Vec<String> {
+    let mapped = sessions.iter().all(|session| session.is_mapped()).then_some(MAPPED_MODEL);
     let released = cfg!(all(target_os = "linux", target_env = "gnu")).then_some(RELEASED_CODE);
     mapped.into_iter().chain(released).map(str::to_owned).collect()
-}
-
-/// Requested settings that had no effect.
-fn ignored(request: &Request) -> Vec<String> {
-    let needed = match request.settings.prepared {
-        Some(Prepared::Fastest(true)) => Some(PREPARED),
-        Some(Prepared::Optimized(_)) => Some("onnx"),
-        Some(Prepared::Fastest(false)) | None => None,
-    };
-    let mut models = [Some(&request.model), request.model.decoder.as_deref()].into_iter().flatten();
-    let is_prepared = needed.is_none_or(|needed| models.all(|model| model.format == needed));
-    let is_overlapped = request.workload != Workload::Segment || request.settings.overlap != Some(true);
-    let ignored = [("prepared", is_prepared), ("overlap", is_overlapped)];
-    ignored.into_iter().filter(|(_, is_applied)| !is_applied).map(|(name, _)| name.to_owned()).collect()
 }

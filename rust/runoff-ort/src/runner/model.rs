@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use runoff_core::clock::{Phases, now_ns};
-use runoff_core::protocol::{Measure, Request, RunResult, Workload};
-use runoff_session::{Buffers, CPU, Environment, Error, Kind, Results, Session, Settings, Value};
+use runoff_core::protocol::{Effective, Measure, Request, RunResult, Workload};
+use runoff_runner::{Captured, Feed, Input, IterationTimes, Prefetch, Work};
+use runoff_session::{
+    Buffers, CPU, Dimensions, Dtype, Environment, Error, Kind, RawTensor, Results, Runtime, Session, Settings, Value,
+};
 
 use super::chosen::Chosen;
-use super::feed::Feed;
-use super::outputs::Captured;
-use super::prefetch::Prefetch;
-use super::samples::IterationTimes;
-use super::{Work, session_settings};
+use super::{effective, session_settings};
 
 /// A model, its inputs and its latest outputs.
 pub struct Model<'a> {
     request: &'a Request,
+    runtime: Runtime,
     /// Tensors in the memory of the session's device, if it has one, and the outputs of the latest inference on it.
     buffers: Option<(Buffers, Results)>,
     session: Session,
@@ -30,6 +30,7 @@ impl<'a> Model<'a> {
     /// Loads the model; `buffers` allocates its tensors if it runs on a device.
     pub fn open(
         request: &'a Request,
+        runtime: Runtime,
         environment: &Environment,
         phases: &mut Phases,
         prefetch: Option<Prefetch>,
@@ -42,8 +43,9 @@ impl<'a> Model<'a> {
         let buffers = buffers(&session, &chosen)?;
         phases.mark("load");
         Ok(Self {
-            feed: Feed::new(request, &session, &chosen.inputs, prefetch)?,
+            feed: Feed::new(request, &chosen.inputs(&session), prefetch)?,
             request,
+            runtime,
             chosen,
             buffers: buffers.map(|buffers| (buffers, Results::default())),
             session,
@@ -58,13 +60,13 @@ impl<'a> Model<'a> {
 
 impl Work for Model<'_> {
     fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
-        let took_ns = self.feed.load(&self.session, range)?;
+        let took_ns = self.feed.load(range)?;
         Ok(IterationTimes::preprocessing(self.is_of_images().then_some(took_ns)))
     }
 
     fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
         let begun_ns = now_ns();
-        let values = self.feed.values()?;
+        let values = self.feed.inputs().iter().map(value).collect::<Result<Vec<_>, _>>()?;
         let made_ns = now_ns() - begun_ns;
         if let Some((buffers, results)) = &mut self.buffers {
             took.parts(buffers.run(&values, results)?);
@@ -88,7 +90,9 @@ impl Work for Model<'_> {
 
     fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
         let latest = self.buffers.as_ref().map_or(&*self.latest, |(_, results)| &**results);
-        Captured::of(self.chosen.outputs(&self.session), latest, items)
+        let named = self.chosen.outputs(&self.session).zip(latest);
+        let tensors = named.map(|(info, value)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?)));
+        Ok(Captured::outputs(items, tensors.collect::<Result<_, Error>>()?))
     }
 
     fn inputs(&self, items: &[usize]) -> Option<Captured> {
@@ -102,8 +106,19 @@ impl Work for Model<'_> {
         Ok(())
     }
 
-    fn into_sessions(self: Box<Self>) -> Vec<Session> {
-        vec![self.session]
+    fn effective(&self) -> Effective {
+        effective(self.request, &self.runtime, &[&self.session])
+    }
+}
+
+/// The current elements of an input, in place.
+fn value(input: &Input) -> Result<Value<'_>, Error> {
+    match input.dtype() {
+        Dtype::Str => {
+            let dims: Dimensions = input.shape().iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
+            Value::strings(&dims, input.texts())
+        }
+        dtype => Value::over(dtype, input.shape(), input.bytes()),
     }
 }
 

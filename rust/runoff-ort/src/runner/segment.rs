@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use runoff_core::clock::Phases;
-use runoff_core::protocol::{ModelFile, Prompt, Request, RunResult, Segment, Segmentation, bad_request};
+use runoff_core::protocol::{Effective, ModelFile, Prompt, Request, RunResult, Segment, Segmentation, bad_request};
 use runoff_core::segment::sieve::Found;
 use runoff_core::segmenter::Segmenter;
 use runoff_core::tensor_file;
-use runoff_session::{Dtype, Environment, Error, Kind, RawTensor, Session, Settings};
+use runoff_runner::{Captured, IterationTimes, Work, check_format};
+use runoff_session::{Dtype, Environment, Error, Kind, RawTensor, Runtime, Session, Settings};
 
-use super::outputs::Captured;
-use super::samples::IterationTimes;
-use super::{Work, check_format, session_settings};
+use super::capabilities::FORMATS;
+use super::{effective, session_settings};
 
 /// Names of the outputs that are written.
 const EMBEDDINGS: &str = "image_embeddings";
@@ -23,6 +23,7 @@ type MaskPrompt = Option<Vec<f32>>;
 /// Both sessions, the current picture and its masks.
 pub struct Segmentations<'a> {
     request: &'a Request,
+    runtime: Runtime,
     spec: &'a Segment,
     segmenter: Segmenter<Box<Session>>,
     /// For each prompt of each item.
@@ -35,7 +36,12 @@ pub struct Segmentations<'a> {
 
 impl<'a> Segmentations<'a> {
     /// Loads both models, and reads the masks of prompts.
-    pub fn open(request: &'a Request, environment: &Environment, phases: &mut Phases) -> Result<Self, Error> {
+    pub fn open(
+        request: &'a Request,
+        runtime: Runtime,
+        environment: &Environment,
+        phases: &mut Phases,
+    ) -> Result<Self, Error> {
         let spec = request.segment.as_ref().ok_or_else(|| bad_request("segment is missing: segment needs it"))?;
         if request.settings.batch.get() > 1 {
             let batch = request.settings.batch;
@@ -43,7 +49,7 @@ impl<'a> Segmentations<'a> {
         }
         let decoder = request.model.decoder.as_deref();
         let decoder = decoder.ok_or_else(|| bad_request("model.decoder is missing: this runner needs it"))?;
-        check_format("model.decoder", decoder)?;
+        check_format("model.decoder", &decoder.format, &FORMATS)?;
         let settings = Settings { keep_batch_free: true, ..session_settings(request) };
         let open = |model: &ModelFile| Session::open(environment, &model.path, &settings).map(Box::new);
         let segmenter = Segmenter::new(open(&request.model)?, open(decoder)?, spec, settings.threads.get())?;
@@ -52,7 +58,7 @@ impl<'a> Segmentations<'a> {
         phases.mark("load");
         let mask_prompts = request.inputs.iter().map(|item| item.prompts.iter().flatten().map(read_mask).collect());
         let mask_prompts = mask_prompts.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { request, spec, segmenter, mask_prompts, item: 0, latest: (Vec::new(), 0) })
+        Ok(Self { request, runtime, spec, segmenter, mask_prompts, item: 0, latest: (Vec::new(), 0) })
     }
 
     /// Makes the masks of the current picture.
@@ -100,7 +106,7 @@ impl Work for Segmentations<'_> {
             let bytes = masks.iter().flat_map(|mask| mask.predicted_iou.to_le_bytes()).collect();
             tensors.push((IOUS.to_owned(), RawTensor { dtype: Dtype::Float32, shape: vec![prompts, *each], bytes }));
         }
-        Ok(Captured { prefix: "", items, tensors })
+        Ok(Captured::outputs(items, tensors))
     }
 
     fn inputs(&self, _items: &[usize]) -> Option<Captured> {
@@ -113,8 +119,8 @@ impl Work for Segmentations<'_> {
         Ok(())
     }
 
-    fn into_sessions(self: Box<Self>) -> Vec<Session> {
-        self.segmenter.into_sessions().into_iter().map(|session| *session).collect()
+    fn effective(&self) -> Effective {
+        effective(self.request, &self.runtime, &[self.segmenter.encoder(), self.segmenter.decoder()])
     }
 }
 

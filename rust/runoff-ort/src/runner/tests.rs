@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use runoff_core::protocol::read_request;
-
+use runoff_core::protocol::{WrittenTensor, read_request};
 use runoff_session::{Environment, Kind};
 use serde_json::{Value, json};
 
@@ -46,12 +45,12 @@ type Summary = (Vec<(String, usize)>, Vec<(Vec<usize>, Vec<u8>)>);
 
 fn summarize(request: &Request, buffers: fn(&Session, &Chosen) -> Result<Option<Buffers>, Error>) -> Summary {
     let (runtime, environment) = started();
-    let mut phases = Phases::begin(None, 0, false);
-    let model = Model::open(request, environment, &mut phases, None, buffers);
-    let runner = model.map(|model| Runner::new(request, phases, Box::new(model)));
-    let done = runner.and_then(|runner| runner.carry_out(runtime.clone()));
-    let (result, sessions) = done.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((result.effective.expect("effective").device, sessions[0].device()), (None, None));
+    let Answer { result, work } = runoff_runner::execute(request, 0, &FORMATS, |phases, _| {
+        let model = Model::open(request, runtime.clone(), environment, phases, None, buffers)?;
+        Ok(Box::new(model))
+    });
+    assert!(work.is_some(), "{:?}", result.message);
+    assert_eq!(result.effective.expect("effective").device, None);
     if let Some(copy_in) = result.samples.get("copy_in") {
         let (all, parts) =
             (&result.samples["inference"], [copy_in, &result.samples["compute"], &result.samples["copy_out"]]);

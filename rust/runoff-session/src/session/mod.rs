@@ -193,7 +193,7 @@ impl Session {
             if own.kind != spec.dtype {
                 return Err(mismatch(&format!("input {:?} is {}, not {}", own.name, own.kind, spec.dtype)));
             }
-            if !own.agrees_with(spec) {
+            if !own.spec().agrees_with(spec) {
                 let (own_shape, shape) = (show_shape(&own.shape), show_shape(&spec.shape));
                 return Err(mismatch(&format!("input {:?} has the shape {own_shape}, not {shape}", own.name)));
             }
@@ -244,10 +244,7 @@ impl Session {
         if own.dtype == Some(dtype) && own.takes(shape) {
             return Ok(());
         }
-        let shown = if own.shape.is_empty() { String::new() } else { format!(" of shape {}", show_shape(&own.shape)) };
-        let message =
-            format!("input {:?} takes {}{shown}, not {} of shape {shape:?}", own.name, own.kind, dtype.name());
-        Err(mismatch(&message))
+        Err(own.spec().unfit(dtype, &format!("{shape:?}")))
     }
 
     /// Checks that `places` contain every input that is not optional.

@@ -6,6 +6,7 @@ use ort::value::{Outlet, TensorElementType, ValueType as Description};
 use serde::{Deserialize, Serialize};
 
 use crate::dtype::Dtype;
+use crate::error::{Error, Kind};
 
 /// The type of an input or output. Element types are `None` if this crate has none for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,19 +82,17 @@ impl ValueInfo {
         }
     }
 
+    /// Name, type and dimensions.
+    #[must_use]
+    pub fn spec(&self) -> TensorSpec {
+        TensorSpec { name: self.name.clone(), dtype: self.kind.clone(), shape: self.shape.clone() }
+    }
+
     /// Whether a tensor of these dimensions matches. An empty shape in the model may mean an unknown rank.
     #[must_use]
     pub fn takes(&self, shape: &[i64]) -> bool {
         let dim_fits = |(own, &given): (&Option<usize>, &i64)| own.is_none_or(|own| usize::try_from(given) == Ok(own));
         self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(dim_fits)
-    }
-
-    /// Whether the shapes of the model and of `spec` are compatible. An empty shape in the model may mean an unknown
-    /// rank.
-    #[must_use]
-    pub(super) fn agrees_with(&self, spec: &TensorSpec) -> bool {
-        let is_as_long = self.shape.is_empty() || self.shape.len() == spec.shape.len();
-        is_as_long && self.shape.iter().zip(&spec.shape).all(|(a, b)| a.is_none() || b.is_none() || a == b)
     }
 }
 
@@ -128,6 +127,37 @@ pub struct TensorSpec {
     pub dtype: String,
     /// Dimensions.
     pub shape: Vec<Option<usize>>,
+}
+
+impl TensorSpec {
+    /// Checks that a tensor matches this input of a model. An empty shape in the model may mean an unknown rank.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, with the expected type and shape.
+    pub fn check(&self, dtype: Dtype, shape: &[usize]) -> Result<(), Error> {
+        let fits = |(own, given): (&Option<usize>, &usize)| own.is_none_or(|own| own == *given);
+        let is_as_long = self.shape.is_empty() || self.shape.len() == shape.len();
+        if self.dtype == dtype.name() && is_as_long && self.shape.iter().zip(shape).all(fits) {
+            return Ok(());
+        }
+        Err(self.unfit(dtype, &format!("{shape:?}")))
+    }
+
+    /// The failure for a tensor of another type or shape.
+    pub(super) fn unfit(&self, dtype: Dtype, shape: &str) -> Error {
+        let own = if self.shape.is_empty() { String::new() } else { format!(" of shape {}", show_shape(&self.shape)) };
+        let (name, dtype) = (&self.name, dtype.name());
+        let message = format!("input {name:?} takes {}{own}, not {dtype} of shape {shape}", self.dtype);
+        Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs and outputs")
+    }
+
+    /// Whether the shapes of the model and of `other` are compatible. An empty shape may mean an unknown rank.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let is_as_long = self.shape.is_empty() || self.shape.len() == other.shape.len();
+        is_as_long && self.shape.iter().zip(&other.shape).all(|(a, b)| a.is_none() || b.is_none() || a == b)
+    }
 }
 
 /// Formats dimensions for messages, with `?` for dynamic ones.

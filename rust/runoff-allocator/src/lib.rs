@@ -1,7 +1,7 @@
-//! The allocator of this program: mimalloc, on Linux with glibc.
+//! The allocator of the program that links this crate: mimalloc, on Linux with glibc.
 //!
-//! It serves `malloc` in the libraries that are loaded later too, ONNX Runtime among them: the loader looks in the program
-//! first. Thousands of small allocations while ONNX Runtime starts, and large ones, cost less than with glibc's.
+//! It serves `malloc` in the libraries that are loaded later too, the runtime's among them: the loader looks in the program
+//! first. Thousands of small allocations while a runtime starts, and large ones, cost less than with glibc's.
 
 #![allow(unsafe_code)]
 

@@ -1,10 +1,21 @@
-//! The runner on ONNX Runtime, and what the two runner programs of this package share: their command line and how they
-//! end.
+//! What a runner in Rust is made of, whatever its runtime is: the protocol's command line, the measurements, the model's
+//! inputs and outputs.
+//!
+//! A runtime that only computes tensors implements [`Engine`], and [`main`] is its program. One with more workloads
+//! implements [`Work`], for [`execute`].
 
 #![deny(unsafe_code)]
 
+mod denormals;
+mod engine;
+mod feed;
 pub mod malloc;
-pub mod runner;
+mod outputs;
+mod prefetch;
+mod process;
+mod run;
+mod samples;
+mod turns;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +23,16 @@ use std::process::ExitCode;
 
 use runoff_core::protocol;
 use runoff_core::protocol::{Request, RunResult, Status};
-use runoff_session::Error;
+use runoff_session::{Error, Teardown};
 use serde::Serialize;
+
+pub use engine::{Description, Engine, choose_outputs, main};
+pub use feed::{Feed, Input};
+pub use outputs::Captured;
+pub use prefetch::Prefetch;
+pub use process::leave_at_once;
+pub use run::{Answer, Work, check_format, execute, ignored};
+pub use samples::IterationTimes;
 
 /// The runner protocol's command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, clap::Args)]
@@ -36,6 +55,26 @@ pub struct RunnerArgs {
 /// The exit code 2.
 pub fn read_request(request: &Path, result: &std::path::Path) -> Result<Request, ExitCode> {
     protocol::read_request(request).map_err(|error| write_result(result, &RunResult::failed("", &error)))
+}
+
+/// Carries out the request in the file `request` with `execute`, and writes its result to the file `result`.
+///
+/// Returns the exit code. With the setting `teardown = "skip"`, a process that succeeded ends here.
+pub fn carry_out_request(
+    request: &Path,
+    result: &Path,
+    execute: impl for<'a> FnOnce(&'a Request) -> Answer<'a>,
+) -> ExitCode {
+    let request = match read_request(request, result) {
+        Ok(request) => request,
+        Err(code) => return code,
+    };
+    let answer = execute(&request);
+    let code = write_result(result, &answer.result);
+    if answer.work.is_some() && code == ExitCode::SUCCESS && request.settings.teardown == Some(Teardown::Skip) {
+        leave_at_once(0);
+    }
+    code
 }
 
 /// Writes `answer` to `path`; returns the exit code of its status, or 1 when it cannot be written.

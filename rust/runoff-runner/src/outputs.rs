@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runoff_core::protocol::{Guess, Request, WrittenTensor};
 use runoff_core::{tensor_file, topk};
-use runoff_session::{Error, Kind, RawTensor, Value, ValueInfo};
+use runoff_session::{Error, Kind, RawTensor};
 
 /// Tensors of one iteration, by name.
 #[derive(Debug, Clone)]
@@ -18,19 +18,17 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Copies the outputs of an iteration over `items`; `infos` describes them.
-    pub fn of<'s>(
-        infos: impl Iterator<Item = &'s ValueInfo>,
-        outputs: &[Value<'_>],
-        items: Vec<usize>,
-    ) -> Result<Self, Error> {
-        let copy =
-            |(info, value): (&ValueInfo, &Value<'_>)| Ok((info.name.clone(), RawTensor::copy_of(value, &info.name)?));
-        let tensors = infos.zip(outputs).map(copy).collect::<Result<_, Error>>()?;
-        Ok(Self { prefix: "", items, tensors })
+    /// The outputs of an iteration over `items`.
+    #[must_use]
+    pub const fn outputs(items: Vec<usize>, tensors: Vec<(String, RawTensor)>) -> Self {
+        Self { prefix: "", items, tensors }
     }
 
     /// Writes all tensors into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<Vec<WrittenTensor>, Error> {
         let first = self.items.first().copied().unwrap_or_default();
         let mut taken = Vec::new();
@@ -49,6 +47,10 @@ impl Captured {
     }
 
     /// The best classes of each item, from the logits in the request's first output.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch` if the output has no float32 row for each item; those of reading labels.
     pub fn rank(&self, request: &Request) -> Result<Vec<Vec<Guess>>, Error> {
         let labels = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
         let name = request.model.outputs.first().map(|output| output.name.as_str());
@@ -56,7 +58,7 @@ impl Captured {
     }
 
     /// The rows of the output `name`, or of the first output: float32, one row for each item.
-    pub fn rows(&self, name: Option<&str>) -> Result<Vec<Vec<f32>>, Error> {
+    fn rows(&self, name: Option<&str>) -> Result<Vec<Vec<f32>>, Error> {
         let named = self.tensors.iter().find(|(own, _)| Some(own.as_str()) == name);
         let (name, raw) = named.or(self.tensors.first()).ok_or_else(|| unrankable("the model has no output"))?;
         let logits = raw

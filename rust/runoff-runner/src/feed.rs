@@ -8,10 +8,10 @@ use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::{Item, Measure, Preprocess, Request, TensorFile};
 use runoff_core::tensor_file;
-use runoff_session::{Buffer, Dimensions, Dtype, Error, Kind, RawTensor, Session, Value};
+use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, TensorSpec};
 
-use super::outputs::Captured;
-use super::prefetch::Prefetch;
+use crate::outputs::Captured;
+use crate::prefetch::Prefetch;
 
 /// Source of the elements of an item.
 enum Source<'a> {
@@ -23,11 +23,9 @@ enum Source<'a> {
     Single(Vec<Vec<Input>>, usize),
 }
 
-/// One of the model's inputs.
-struct Input {
-    name: String,
-    /// Index among the session's inputs.
-    place: usize,
+/// One of the model's inputs, with the elements of the current batch.
+pub struct Input {
+    spec: TensorSpec,
     dtype: Dtype,
     /// Shape of the current batch; `None` before the first.
     shape: Option<Vec<usize>>,
@@ -37,32 +35,57 @@ struct Input {
 }
 
 impl Input {
-    fn new(session: &Session, place: usize, dtype: Dtype) -> Self {
-        let name = session.inputs()[place].name.clone();
-        Self { name, place, dtype, shape: None, elements: Buffer::default(), texts: Vec::new() }
+    fn new(spec: &TensorSpec, dtype: Dtype) -> Self {
+        Self { spec: spec.clone(), dtype, shape: None, elements: Buffer::default(), texts: Vec::new() }
+    }
+
+    /// Name in the graph.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Element type.
+    #[must_use]
+    pub const fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Dimensions of the current batch.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        self.shape.as_deref().unwrap_or_default()
+    }
+
+    /// Elements of the current batch, in C order, aligned to 8 bytes; empty for strings.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.elements.bytes()
+    }
+
+    /// Elements of the current batch that are strings.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// Makes room for a batch of `shape`.
-    fn make_room(&mut self, session: &Session, shape: Vec<usize>) -> Result<(), Error> {
+    fn make_room(&mut self, shape: Vec<usize>) -> Result<(), Error> {
         if self.shape.as_ref() != Some(&shape) {
-            self.check(session, &shape)?;
+            self.spec.check(self.dtype, &shape)?;
             self.elements = Buffer::for_shape(self.dtype, &shape)?;
             self.shape = Some(shape);
         }
         Ok(())
     }
 
-    fn check(&self, session: &Session, shape: &[usize]) -> Result<(), Error> {
-        session.check_tensor(self.place, self.dtype, &dimensions(shape))
-    }
-
     /// Loads `rows`, the tensors of one item, or of items to be joined along the first dimension, which is 1 in each.
-    fn load(&mut self, session: &Session, rows: &[&RawTensor]) -> Result<(), Error> {
+    fn load(&mut self, rows: &[&RawTensor]) -> Result<(), Error> {
         let mut shape = rows[0].shape.clone();
         if let (Some(first), 2..) = (shape.first_mut(), rows.len()) {
             *first = rows.len();
         }
-        self.make_room(session, shape)?;
+        self.make_room(shape)?;
         if self.dtype == Dtype::Str {
             self.texts = rows.iter().filter_map(|row| row.texts()).flatten().map(str::to_owned).collect();
             return Ok(());
@@ -75,18 +98,6 @@ impl Input {
         }
         Ok(())
     }
-
-    fn value(&self) -> Result<Value<'_>, Error> {
-        let shape = self.shape.as_deref().unwrap_or_default();
-        match self.dtype {
-            Dtype::Str => Value::strings(&dimensions(shape), &self.texts),
-            dtype => Value::over(dtype, shape, self.elements.bytes()),
-        }
-    }
-}
-
-fn dimensions(shape: &[usize]) -> Dimensions {
-    shape.iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect()
 }
 
 /// The model's input tensors, and the items to fill them with.
@@ -100,26 +111,25 @@ pub struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// Prepares the items of `request` for the session's inputs at `places`: reads tensor files, or creates a
-    /// preprocessor for images and waits for the `prefetch`.
-    pub fn new(
-        request: &'a Request,
-        session: &Session,
-        places: &[usize],
-        prefetch: Option<Prefetch>,
-    ) -> Result<Self, Error> {
+    /// Prepares the items of `request` for the inputs `specs` of a model: reads tensor files, or creates a preprocessor for
+    /// images and waits for the `prefetch`.
+    ///
+    /// # Errors
+    ///
+    /// `model-mismatch`, `bad-request` for items that cannot be joined, and those of reading files and images.
+    pub fn new(request: &'a Request, specs: &[TensorSpec], prefetch: Option<Prefetch>) -> Result<Self, Error> {
         match &request.preprocess {
             Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
-                let mut feed = images(&request.inputs, preprocess, session)?;
+                let mut feed = images(&request.inputs, preprocess, specs)?;
                 if let Some(prefetch) = prefetch {
-                    feed.take(prefetch, session)?;
+                    feed.take(prefetch)?;
                 }
                 Ok(feed)
             }
             _ => {
-                let items = read_items(request, session, places)?;
-                let new = |(&place, raw): (&usize, &RawTensor)| Input::new(session, place, raw.dtype);
-                let inputs = |item: &Vec<RawTensor>| places.iter().zip(item).map(new).collect::<Vec<_>>();
+                let items = read_items(request, specs)?;
+                let new = |(spec, raw): (&TensorSpec, &RawTensor)| Input::new(spec, raw.dtype);
+                let inputs = |item: &Vec<RawTensor>| specs.iter().zip(item).map(new).collect::<Vec<_>>();
                 let count = request.inputs.len();
                 if request.settings.batch.get() > 1 {
                     let inputs = items.first().map(inputs).unwrap_or_default();
@@ -128,7 +138,7 @@ impl<'a> Feed<'a> {
                 let mut singles = Vec::with_capacity(items.len());
                 for item in items {
                     let mut own = inputs(&item);
-                    own.iter_mut().zip(&item).try_for_each(|(input, raw)| input.load(session, &[raw]))?;
+                    own.iter_mut().zip(&item).try_for_each(|(input, raw)| input.load(&[raw]))?;
                     singles.push(own);
                 }
                 Ok(Self { count, source: Source::Single(singles, 0), inputs: Vec::new(), ahead: None })
@@ -137,6 +147,10 @@ impl<'a> Feed<'a> {
     }
 
     /// Indices of the items in `range`, wrapping around.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` if there is not enough memory.
     pub fn items(&self, range: Range<usize>) -> Result<Vec<usize>, Error> {
         let mut items = Vec::new();
         let no_memory = |_| Error::memory(&format!("settings.batch: {} items", range.len()));
@@ -146,7 +160,11 @@ impl<'a> Feed<'a> {
     }
 
     /// Loads the items in `range` into the tensors; returns the duration in nanoseconds.
-    pub fn load(&mut self, session: &Session, range: Range<usize>) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    ///
+    /// Those of preprocessing images; `model-mismatch` for tensors of a shape that the model does not take.
+    pub fn load(&mut self, range: Range<usize>) -> Result<u64, Error> {
         if let Some((took_ns, _)) = self.ahead.take().filter(|(_, batch)| range == (0..*batch)) {
             return Ok(took_ns);
         }
@@ -155,7 +173,7 @@ impl<'a> Feed<'a> {
         match &mut self.source {
             Source::Images(preprocessor, paths) => {
                 let (len, side) = (preprocessor.tensor_len(), preprocessor.crop());
-                self.inputs[0].make_room(session, vec![items.len(), 3, side, side])?;
+                self.inputs[0].make_room(vec![items.len(), 3, side, side])?;
                 let rows = self.inputs[0].elements.floats_mut().chunks_exact_mut(len);
                 for (row, item) in rows.zip(items) {
                     preprocessor.load(paths[item], row)?;
@@ -165,18 +183,18 @@ impl<'a> Feed<'a> {
             Source::Joined(all) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     let rows: Vec<_> = items.iter().map(|&item| &all[item][index]).collect();
-                    input.load(session, &rows)?;
+                    input.load(&rows)?;
                 }
             }
         }
         Ok(now_ns() - begun_ns)
     }
 
-    fn take(&mut self, prefetch: Prefetch, session: &Session) -> Result<(), Error> {
+    fn take(&mut self, prefetch: Prefetch) -> Result<(), Error> {
         let begun = prefetch.wait()?;
         let side = begun.preprocessor.crop();
         let (input, shape) = (&mut self.inputs[0], vec![begun.batch, 3, side, side]);
-        input.check(session, &shape)?;
+        input.spec.check(input.dtype, &shape)?;
         (input.shape, input.elements) = (Some(shape), begun.elements);
         if let Source::Images(preprocessor, _) = &mut self.source {
             **preprocessor = begun.preprocessor;
@@ -185,41 +203,42 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The current input tensors, in graph order.
-    pub fn values(&self) -> Result<Vec<Value<'_>>, Error> {
-        let inputs = if let Source::Single(items, current) = &self.source { &items[*current] } else { &self.inputs };
-        inputs.iter().map(Input::value).collect()
+    /// The current input tensors, in the order of the specs.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        if let Source::Single(items, current) = &self.source { &items[*current] } else { &self.inputs }
     }
 
     /// A copy of the current input tensors of images, for files called `input.<name>`.
+    #[must_use]
     pub fn capture(&self, items: &[usize]) -> Captured {
         let copy = |input: &Input| {
-            let (shape, bytes) = (input.shape.clone().unwrap_or_default(), input.elements.bytes().to_vec());
-            (input.name.clone(), RawTensor { dtype: input.dtype, shape, bytes })
+            let (shape, bytes) = (input.shape().to_vec(), input.bytes().to_vec());
+            (input.name().to_owned(), RawTensor { dtype: input.dtype, shape, bytes })
         };
         Captured { prefix: "input.", items: items.to_vec(), tensors: self.inputs.iter().map(copy).collect() }
     }
 }
 
-fn images<'a>(items: &'a [Item], preprocess: &Preprocess, session: &Session) -> Result<Feed<'a>, Error> {
-    let [_] = session.inputs() else {
-        let message = format!("the model has {} inputs; classify needs a model with one", session.inputs().len());
+fn images<'a>(items: &'a [Item], preprocess: &Preprocess, specs: &[TensorSpec]) -> Result<Feed<'a>, Error> {
+    let [spec] = specs else {
+        let message = format!("the model has {} inputs; classify needs a model with one", specs.len());
         return Err(Error::new(Kind::ModelMismatch, message, "run it as a tensor workload"));
     };
     let paths = items.iter().filter_map(|item| item.image.as_deref()).collect();
     let source = Source::Images(Box::new(Preprocessor::new(preprocess)?), paths);
-    let inputs = vec![Input::new(session, 0, Dtype::Float32)];
+    let inputs = vec![Input::new(spec, Dtype::Float32)];
     Ok(Feed { source, inputs, count: items.len(), ahead: None })
 }
 
-/// Reads the tensors of the items that the measure needs, for the inputs at `places`.
-fn read_items(request: &Request, session: &Session, places: &[usize]) -> Result<Vec<Vec<RawTensor>>, Error> {
+/// Reads the tensors of the items that the measure needs, for the inputs `specs`.
+fn read_items(request: &Request, specs: &[TensorSpec]) -> Result<Vec<Vec<RawTensor>>, Error> {
     let batch = request.settings.batch.get();
     let needed = if matches!(request.measure, Measure::Once(_)) { batch } else { request.inputs.len() };
     let mut items = Vec::<Vec<RawTensor>>::new();
     for (index, item) in request.inputs.iter().enumerate().take(needed) {
         let files = item.tensors.as_ref();
-        let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, batch, session, places))?;
+        let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, batch, specs))?;
         let alike = items.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));
         if batch > 1 && !alike {
             let message = format!("inputs[{index}] has other shapes than inputs[0], and they are joined in a batch");
@@ -235,10 +254,9 @@ fn read_item(
     index: usize,
     files: &BTreeMap<String, TensorFile>,
     batch: usize,
-    session: &Session,
-    places: &[usize],
+    specs: &[TensorSpec],
 ) -> Result<Vec<RawTensor>, Error> {
-    let names = || places.iter().map(|&place| &session.inputs()[place].name);
+    let names = || specs.iter().map(|spec| &spec.name);
     let mismatch = |message: String| Error::new(Kind::ModelMismatch, message, "name the tensors as the model does");
     if let Some(unknown) = files.keys().find(|name| names().all(|own| own != *name)) {
         return Err(mismatch(format!("inputs[{index}].tensors.{unknown}: the model has no such input")));

@@ -1,0 +1,38 @@
+"""Engines other than ONNX Runtime, in Rust: the programs of ``rust/engines``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runoff import paths
+from runoff.targets.base import no_environment, rust_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
+
+_BUILD = "nox -s engines"
+
+
+def openvino_rust() -> Target:
+    """Return the target of the crate ``openvino``, on the library of ``openvino-python``'s wheel."""
+    target = rust_target("openvino-rust", "runoff-openvino", loads_onnxruntime=False, command=_BUILD)
+    wheel = paths.environments() / "openvino"
+    libraries = sorted(wheel.glob("lib/python3*/site-packages/openvino/libs/libopenvino_c.*"))
+    return replace(
+        target,
+        env={"RUNOFF_OPENVINO_DYLIB": str(libraries[-1])} if libraries else {},
+        environments=("openvino",),
+        missing=target.missing or (None if libraries else no_environment("openvino")),
+    )
+
+
+def tract_rust() -> Target:
+    """Return the target of the crate ``tract-onnx``."""
+    return rust_target("tract-rust", "runoff-tract", loads_onnxruntime=False, command=_BUILD)
+
+
+def rten() -> Target:
+    """Return the target of the crate ``rten``."""
+    return rust_target("rten", "runoff-rten", loads_onnxruntime=False, command=_BUILD)

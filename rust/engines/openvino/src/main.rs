@@ -1,0 +1,218 @@
+//! `runoff-openvino`: a runner on OpenVINO, whose library is loaded from the wheel of `openvino-python`.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use openvino::{
+    CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, Model, PartialShape, PropertyKey,
+    RwPropertyKey, Shape, Tensor,
+};
+use runoff_core::clock::Phases;
+use runoff_core::protocol::{Effective, Request};
+use runoff_runner::{Description, Engine, Input};
+use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+
+/// The variable with the path of OpenVINO's C library.
+const LIBRARY: &str = "RUNOFF_OPENVINO_DYLIB";
+
+/// A compiled model and its request.
+struct OpenVino {
+    inputs: Vec<TensorSpec>,
+    /// Names and places of the outputs to report.
+    outputs: Vec<(String, usize)>,
+    request: InferRequest,
+    compiled: CompiledModel,
+    /// Threads of the process before OpenVINO was loaded.
+    threads_before: Option<usize>,
+    _core: Core,
+}
+
+impl Engine for OpenVino {
+    const RUNNER: &'static str = "openvino-rust";
+    const RUNTIME: &'static str = "openvino";
+    const FORMATS: &'static [&'static str] = &["onnx"];
+
+    fn describe() -> Result<Description, Error> {
+        let library = load_library()?;
+        let version = openvino::version().build_number;
+        // 2026.4.1-22070-0f1f0ab5a0f-releases/2026/4
+        let number = version.split('-').next().unwrap_or_default().to_owned();
+        Ok(Description { version: number, build: Some(version), library: Some(library) })
+    }
+
+    fn open(request: &Request, inputs: &[TensorSpec], phases: &mut Phases) -> Result<Self, Error> {
+        let threads_before = thread_count();
+        load_library()?;
+        phases.mark("runtime");
+        let mut core = Core::new().map_err(|error| {
+            let hint = "create its environment again: nox -s openvino";
+            Error::new(Kind::RuntimeMissing, format!("OpenVINO does not start: {error}"), hint)
+        })?;
+        phases.mark("environment");
+        let unreadable = |error: openvino::InferenceError| unreadable(request, &error);
+        set_properties(&mut core, request).map_err(unreadable)?;
+        let path = request.model.path.to_string_lossy();
+        let mut model = core.read_model_from_file(&path, "").map_err(unreadable)?;
+        let found = specs(&model).map_err(unreadable)?;
+        fix_shapes(&mut model, inputs).map_err(unreadable)?;
+        let mut compiled = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
+        let outputs = outputs(&model, request)?;
+        let request = compiled.create_infer_request().map_err(unreadable)?;
+        Ok(Self { inputs: found, outputs, request, compiled, threads_before, _core: core })
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
+        for input in inputs {
+            let mut tensor = self.request.get_tensor(input.name()).map_err(|error| failed(&error))?;
+            if dims(&tensor)? != input.shape() {
+                let sizes: Vec<_> = input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+                tensor = element_type(input.dtype())
+                    .ok_or(openvino::InferenceErrorKind::ParameterMismatch)
+                    .map_err(|_| unsupported("input", input.name(), input.dtype().name()))
+                    .and_then(|kind| {
+                        Shape::new(&sizes).and_then(|shape| Tensor::new(kind, &shape)).map_err(|error| failed(&error))
+                    })?;
+                self.request.set_tensor(input.name(), &tensor).map_err(|error| failed(&error))?;
+            }
+            tensor.get_raw_data_mut().map_err(|error| failed(&error))?.copy_from_slice(input.bytes());
+        }
+        self.request.infer().map_err(|error| failed(&error))
+    }
+
+    fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error> {
+        let copy = |(name, place): &(String, usize)| {
+            let tensor = self.request.get_output_tensor_by_index(*place).map_err(|error| failed(&error))?;
+            let kind = tensor.get_element_type().map_err(|error| failed(&error))?;
+            let dtype = dtype(kind).ok_or_else(|| unsupported("output", name, &format!("{kind:?}")))?;
+            let bytes = tensor.get_raw_data().map_err(|error| failed(&error))?.to_vec();
+            Ok((name.clone(), RawTensor { dtype, shape: dims(&tensor)?, bytes }))
+        };
+        self.outputs.iter().map(copy).collect()
+    }
+
+    fn effective(&self) -> Effective {
+        let hint = self.compiled.get_property(&PropertyKey::Rw(RwPropertyKey::HintInferencePrecision));
+        let precision = hint.ok().map(|hint| hint.replace("f32", "fp32").replace("f16", "fp16").replace("bfp16", "bf16"));
+        let threads = thread_count().zip(self.threads_before).map(|(now, before)| now.saturating_sub(before) + 1);
+        Effective { precision, threads, ..Effective::default() }
+    }
+}
+
+/// Loads OpenVINO's C library; returns its path.
+fn load_library() -> Result<PathBuf, Error> {
+    let missing = |message: String| Error::new(Kind::RuntimeMissing, message, "create its environment: nox -s openvino");
+    let path = env::var_os(LIBRARY).map(PathBuf::from).ok_or_else(|| missing(format!("{LIBRARY} is not set")))?;
+    openvino_sys::library::load_from(&path).map_err(|error| missing(format!("{LIBRARY}: {error}")))?;
+    Ok(path)
+}
+
+/// One stream on as many threads as requested, in float32 products: on CPUs with AMX or AVX-512 BF16 the default is
+/// bfloat16. `LATENCY` is OpenVINO's hint for one inference at a time.
+fn set_properties(core: &mut Core, request: &Request) -> Result<(), openvino::InferenceError> {
+    let threads = request.settings.threads.to_string();
+    core.set_properties(
+        &DeviceType::CPU,
+        [
+            (RwPropertyKey::HintPerformanceMode, "LATENCY"),
+            (RwPropertyKey::HintInferencePrecision, "f32"),
+            (RwPropertyKey::NumStreams, "1"),
+            (RwPropertyKey::InferenceNumThreads, &threads),
+        ],
+    )
+}
+
+/// Fixes the dimensions of the inputs.
+fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), openvino::InferenceError> {
+    let shape = |spec: &TensorSpec| {
+        let size = |dim: &Option<usize>| dim.and_then(|dim| i64::try_from(dim).ok());
+        let dims: Vec<_> = spec.shape.iter().map(|dim| Dimension::new(size(dim).unwrap_or(0), size(dim).unwrap_or(-1)));
+        PartialShape::new(i64::try_from(dims.len()).unwrap_or_default(), &dims)
+    };
+    let shapes = inputs.iter().map(shape).collect::<Result<Vec<_>, _>>()?;
+    let named: Vec<_> = inputs.iter().map(|spec| spec.name.as_str()).zip(&shapes).collect();
+    model.reshape(&named)
+}
+
+/// The inputs of the file.
+fn specs(model: &Model) -> Result<Vec<TensorSpec>, openvino::InferenceError> {
+    let spec = |place| {
+        let node = model.get_input_by_index(place)?;
+        let kind = node.get_element_type()?;
+        let shape = node.get_partial_shape()?;
+        let size = |dim: &Dimension| if dim.is_dynamic() { None } else { usize::try_from(dim.get_min()).ok() };
+        Ok(TensorSpec {
+            name: node.get_name()?,
+            dtype: dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
+            shape: shape.get_dimensions().iter().map(size).collect(),
+        })
+    };
+    (0..model.get_inputs_len()?).map(spec).collect()
+}
+
+/// Names and places of the outputs that the request names, or of all.
+fn outputs(model: &Model, request: &Request) -> Result<Vec<(String, usize)>, Error> {
+    let name = |place| model.get_output_by_index(place)?.get_name();
+    let count = model.get_outputs_len().map_err(|error| unreadable(request, &error))?;
+    let names = (0..count).map(name).collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(request, &error))?;
+    runoff_runner::choose_outputs(&request.model.outputs, &names)
+}
+
+fn dims(tensor: &Tensor) -> Result<Vec<usize>, Error> {
+    let shape = tensor.get_shape().map_err(|error| failed(&error))?;
+    Ok(shape.get_dimensions().iter().map(|&size| usize::try_from(size).unwrap_or_default()).collect())
+}
+
+/// OpenVINO's element types, and those of tensors on disk.
+const TYPES: [(ElementType, Dtype); 12] = [
+    (ElementType::Boolean, Dtype::Bool),
+    (ElementType::F16, Dtype::Float16),
+    (ElementType::F32, Dtype::Float32),
+    (ElementType::F64, Dtype::Float64),
+    (ElementType::I8, Dtype::Int8),
+    (ElementType::I16, Dtype::Int16),
+    (ElementType::I32, Dtype::Int32),
+    (ElementType::I64, Dtype::Int64),
+    (ElementType::U8, Dtype::Uint8),
+    (ElementType::U16, Dtype::Uint16),
+    (ElementType::U32, Dtype::Uint32),
+    (ElementType::U64, Dtype::Uint64),
+];
+
+fn dtype(kind: ElementType) -> Option<Dtype> {
+    TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
+}
+
+fn element_type(dtype: Dtype) -> Option<ElementType> {
+    TYPES.iter().find(|(_, own)| *own == dtype).map(|(kind, _)| *kind)
+}
+
+fn unreadable(request: &Request, error: &openvino::InferenceError) -> Error {
+    let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
+    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+}
+
+fn unsupported(what: &str, name: &str, kind: &str) -> Error {
+    runoff_core::tensor_file::unsupported(what, name, kind)
+}
+
+fn failed(error: &openvino::InferenceError) -> Error {
+    Error::new(Kind::RuntimeFailed, format!("OpenVINO failed: {}", reason(error)), "try another target on this model")
+}
+
+/// OpenVINO's message; its first lines name places in its source.
+fn reason(error: &openvino::InferenceError) -> String {
+    let text = error.message.clone().unwrap_or_else(|| format!("{:?}", error.kind));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.filter(|line| !line.starts_with("Exception from") && !line.starts_with("Check '")).next_back().unwrap_or(&text).to_owned()
+}
+
+fn main() -> ExitCode {
+    runoff_runner::main::<OpenVino>(runoff_allocator::prepare, runoff_allocator::populate)
+}

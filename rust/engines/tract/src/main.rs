@@ -1,0 +1,193 @@
+//! `runoff-tract`: a runner on tract.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use bytemuck::cast_slice;
+use runoff_core::clock::Phases;
+use runoff_core::protocol::{Effective, Request};
+use runoff_core::tensor_file::unsupported;
+use runoff_runner::{Description, Engine, Input};
+use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+use tract_linalg::multithread::{Executor, set_default_executor};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::SimpleState;
+
+/// tract's version, which it does not report.
+const VERSION: &str = "0.23.9";
+
+/// A model and its latest outputs.
+struct Tract {
+    state: SimpleState<TypedFact, Box<dyn TypedOp>>,
+    inputs: Vec<TensorSpec>,
+    /// Names and places of the outputs to report.
+    outputs: Vec<(String, usize)>,
+    latest: TVec<TValue>,
+    threads: Option<usize>,
+}
+
+impl Engine for Tract {
+    const RUNNER: &'static str = "tract-rust";
+    const RUNTIME: &'static str = "tract";
+    const FORMATS: &'static [&'static str] = &["onnx"];
+
+    fn describe() -> Result<Description, Error> {
+        Ok(Description { version: VERSION.to_owned(), ..Description::default() })
+    }
+
+    fn open(request: &Request, inputs: &[TensorSpec], _phases: &mut Phases) -> Result<Self, Error> {
+        let before = thread_count();
+        let threads = request.settings.threads.get();
+        if threads > 1 {
+            set_default_executor(Executor::multithread(threads));
+        }
+        let started = thread_count().zip(before).map(|(now, before)| now.saturating_sub(before).max(1));
+        let mut model = tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
+        let found = specs(&model);
+        fix_shapes(&mut model, inputs).map_err(|error| unreadable(request, &error))?;
+        let names: Vec<_> = model.outputs.iter().map(|&outlet| output_name(&model, outlet)).collect();
+        let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
+        let optimized = model.into_optimized().and_then(IntoRunnable::into_runnable);
+        let state = optimized.and_then(|plan| plan.spawn()).map_err(|error| {
+            let message = format!("tract does not take the model: {}", reason(&error));
+            Error::new(Kind::ModelUnsupported, message, "use another target for this model")
+        })?;
+        Ok(Self { state, inputs: found, outputs, latest: TVec::new(), threads: started })
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
+        let values = inputs.iter().map(value).collect::<Result<TVec<_>, _>>()?;
+        self.latest = self.state.run(values).map_err(|error| {
+            Error::new(Kind::RuntimeFailed, format!("tract failed: {}", reason(&error)), "use another target")
+        })?;
+        Ok(())
+    }
+
+    fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error> {
+        self.outputs.iter().map(|(name, place)| Ok((name.clone(), copy(name, &self.latest[*place])?))).collect()
+    }
+
+    fn effective(&self) -> Effective {
+        Effective { threads: self.threads, ..Effective::default() }
+    }
+}
+
+/// The inputs of the file.
+fn specs(model: &InferenceModel) -> Vec<TensorSpec> {
+    let spec = |&outlet: &OutletId| {
+        let fact = model.outlet_fact(outlet).cloned().unwrap_or_default();
+        let kind = fact.datum_type.concretize();
+        let size = |dim: &TDim| dim.to_i64().ok().and_then(|size| usize::try_from(size).ok());
+        let shape = fact.shape.dims().map(|dim| dim.concretize().as_ref().and_then(size)).collect();
+        let dtype = kind.and_then(dtype).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned());
+        TensorSpec { name: model.node(outlet.node).name.clone(), dtype, shape }
+    };
+    model.inputs.iter().map(spec).collect()
+}
+
+/// Fixes the dimensions of the inputs; those that differ between batches become symbols.
+fn fix_shapes(model: &mut InferenceModel, inputs: &[TensorSpec]) -> TractResult<()> {
+    let places: Vec<_> = model.inputs.iter().map(|outlet| model.node(outlet.node).name.clone()).collect();
+    for (place, name) in places.iter().enumerate() {
+        let Some(spec) = inputs.iter().find(|spec| spec.name == *name) else { continue };
+        let Some(kind) = Dtype::parse(&spec.dtype).and_then(datum_type) else { continue };
+        let dim = |(axis, dim): (usize, &Option<usize>)| match dim {
+            Some(dim) => dim.to_dim(),
+            None => model.symbols.sym(&format!("input{place}_{axis}")).into(),
+        };
+        let shape: TVec<TDim> = spec.shape.iter().enumerate().map(dim).collect();
+        model.set_input_fact(place, InferenceFact::dt_shape(kind, shape))?;
+    }
+    Ok(())
+}
+
+/// The tensor's name, which the outlet of the node has if there is one.
+fn output_name(model: &InferenceModel, outlet: OutletId) -> String {
+    model.outlet_label(outlet).unwrap_or_else(|| &model.node(outlet.node).name).to_owned()
+}
+
+/// tract's element types, and those of tensors on disk.
+const TYPES: [(DatumType, Dtype); 12] = [
+    (DatumType::Bool, Dtype::Bool),
+    (DatumType::F16, Dtype::Float16),
+    (DatumType::F32, Dtype::Float32),
+    (DatumType::F64, Dtype::Float64),
+    (DatumType::I8, Dtype::Int8),
+    (DatumType::I16, Dtype::Int16),
+    (DatumType::I32, Dtype::Int32),
+    (DatumType::I64, Dtype::Int64),
+    (DatumType::U8, Dtype::Uint8),
+    (DatumType::U16, Dtype::Uint16),
+    (DatumType::U32, Dtype::Uint32),
+    (DatumType::U64, Dtype::Uint64),
+];
+
+fn dtype(kind: DatumType) -> Option<Dtype> {
+    TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
+}
+
+fn datum_type(dtype: Dtype) -> Option<DatumType> {
+    TYPES.iter().find(|(_, own)| *own == dtype).map(|(kind, _)| *kind)
+}
+
+/// An input as tract takes it: a copy, since its tensors own their elements.
+fn value(input: &Input) -> Result<TValue, Error> {
+    let (shape, bytes) = (input.shape(), input.bytes());
+    let tensor = match input.dtype() {
+        Dtype::Bool => Tensor::from_shape(shape, &bytes.iter().map(|&byte| byte != 0).collect::<Vec<_>>()),
+        Dtype::Float32 => Tensor::from_shape(shape, cast_slice::<u8, f32>(bytes)),
+        Dtype::Float64 => Tensor::from_shape(shape, cast_slice::<u8, f64>(bytes)),
+        Dtype::Int8 => Tensor::from_shape(shape, cast_slice::<u8, i8>(bytes)),
+        Dtype::Int16 => Tensor::from_shape(shape, cast_slice::<u8, i16>(bytes)),
+        Dtype::Int32 => Tensor::from_shape(shape, cast_slice::<u8, i32>(bytes)),
+        Dtype::Int64 => Tensor::from_shape(shape, cast_slice::<u8, i64>(bytes)),
+        Dtype::Uint8 => Tensor::from_shape(shape, bytes),
+        Dtype::Uint16 => Tensor::from_shape(shape, cast_slice::<u8, u16>(bytes)),
+        Dtype::Uint32 => Tensor::from_shape(shape, cast_slice::<u8, u32>(bytes)),
+        Dtype::Uint64 => Tensor::from_shape(shape, cast_slice::<u8, u64>(bytes)),
+        other => return Err(unsupported("input", input.name(), other.name())),
+    };
+    let failed = |error| Error::new(Kind::RuntimeFailed, format!("input {}: {error}", input.name()), "use another target");
+    tensor.map(Tensor::into_tvalue).map_err(failed)
+}
+
+/// A copy of an output; dimensions, a type of tract's own, are int64 in the model.
+fn copy(name: &str, value: &TValue) -> Result<RawTensor, Error> {
+    let kind = if value.datum_type() == TDim::datum_type() { DatumType::I64 } else { value.datum_type() };
+    let dtype = dtype(kind).ok_or_else(|| unsupported("output", name, &format!("{kind:?}")))?;
+    let failed = |error| Error::new(Kind::RuntimeFailed, format!("output {name}: {error}"), "use another target");
+    let tensor = value.cast_to_dt(kind).map_err(failed)?;
+    let bytes = tensor.try_as_plain_ram().map_err(failed)?.as_bytes().to_vec();
+    Ok(RawTensor { dtype, shape: tensor.shape().to_vec(), bytes })
+}
+
+fn unreadable(request: &Request, error: &TractError) -> Error {
+    let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
+    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+}
+
+/// The outermost and the innermost cause.
+fn reason(error: &TractError) -> String {
+    let (first, last) = (error.to_string(), error.root_cause().to_string());
+    if first == last { first } else { format!("{first}: {last}") }
+}
+
+fn main() -> ExitCode {
+    runoff_runner::main::<Tract>(runoff_allocator::prepare, runoff_allocator::populate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_manifest() {
+        let manifest = include_str!("../Cargo.toml");
+        assert!(manifest.lines().any(|line| line.starts_with("tract-onnx = ") && line.contains(&format!("\"={VERSION}\""))));
+    }
+}
