@@ -18,9 +18,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use runoff_allocator as allocator;
 use runoff_core::clock::now_ns;
-use runoff_runner::{
-    RunnerArgs, carry_out_request, is_reader_gone, print, print_json, report_error,
-};
+use runoff_runner::{RunnerArgs, carry_out_request, is_reader_gone, print, print_json, report_error};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::image::JPEG_DECODER;
-use runoff_core::protocol::{Capabilities, Effective, Measure, Request, RunResult, Unavailable, VERSION, Workload, bad_request};
+use runoff_core::protocol::{
+    Capabilities, Effective, Item, Measure, Request, RunResult, Unavailable, VERSION, Workload, bad_request,
+};
 use runoff_session::{CPU, Error, Kind, RawTensor, TensorSpec};
 
 use crate::feed::{Feed, Input};
@@ -21,7 +23,7 @@ use crate::{RunnerArgs, carry_out_request, is_reader_gone, print, print_json, re
 const OWN_SETTINGS: [&str; 2] = ["teardown", "overlap"];
 
 /// A model in a runtime on the CPU.
-pub trait Engine: Sized {
+pub trait Engine: Sized + 'static {
     /// Name of the target.
     const RUNNER: &'static str;
     /// Name of the runtime.
@@ -40,13 +42,12 @@ pub trait Engine: Sized {
     /// `runtime-missing`.
     fn describe() -> Result<Description, Error>;
 
-    /// Loads the request's model for its `inputs`, with the dimensions that they have in every batch of the request; `None`
-    /// are those that differ.
+    /// Loads the request's model for its inputs, in each set of shapes that they have in batches of the request.
     ///
     /// # Errors
     ///
     /// `model-missing`, `model-unreadable`, `model-mismatch`, `model-unsupported`, `runtime-missing`.
-    fn open(request: &Request, inputs: &[TensorSpec], phases: &mut Phases) -> Result<Self, Error>;
+    fn open(request: &Request, shapes: &[Vec<TensorSpec>], phases: &mut Phases) -> Result<Self, Error>;
 
     /// The model's inputs, in the file's order.
     fn inputs(&self) -> &[TensorSpec];
@@ -172,35 +173,41 @@ fn carry_out<E: Engine>(request: &Request, entry_ns: u64) -> Answer<'_> {
     })
 }
 
-/// The request's inputs, with the dimensions that they have in every batch of the request.
-fn fixed_inputs(request: &Request) -> Vec<TensorSpec> {
+/// The request's inputs, with the shapes of each kind of batch in the request.
+fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
     let (batch, count) = (request.settings.batch.get(), request.inputs.len());
-    let is_partial = matches!(request.measure, Measure::Accuracy(_)) && !count.is_multiple_of(batch);
-    let rows = (!is_partial).then_some(batch);
-    let shape = |spec: &TensorSpec| {
-        if let Some(preprocess) = request.preprocess.as_ref().filter(|_| request.workload == Workload::Classify) {
-            let side = usize::try_from(preprocess.crop.get()).ok();
-            return vec![rows, Some(3), side, side];
+    let rest = if matches!(request.measure, Measure::Accuracy(_)) { count % batch } else { 0 };
+    let sizes = [batch, rest].into_iter().filter(|&size| size > 0 && (size < batch || count >= batch || rest == 0));
+    let image = request.preprocess.as_ref().filter(|_| request.workload == Workload::Classify);
+    let side = image.and_then(|preprocess| usize::try_from(preprocess.crop.get()).ok());
+    let shape = |spec: &TensorSpec, item: &Item, size: usize| {
+        let file = item.tensors.as_ref().and_then(|tensors| tensors.get(&spec.name));
+        let mut shape = side.map_or_else(
+            || file.map_or_else(|| spec.shape.clone(), |file| file.shape.iter().copied().map(Some).collect()),
+            |side| vec![Some(size), Some(3), Some(side), Some(side)],
+        );
+        if let (Some(first), 2..) = (shape.first_mut(), batch) {
+            *first = Some(size);
         }
-        let mut shapes = request.inputs.iter().filter_map(|item| Some(&item.tensors.as_ref()?.get(&spec.name)?.shape));
-        let Some(first) = shapes.next() else { return spec.shape.clone() };
-        let mut shape: Vec<_> = first.iter().copied().map(Some).collect();
-        for other in shapes {
-            for (dim, &other) in shape.iter_mut().zip(other) {
-                *dim = dim.filter(|&dim| dim == other);
+        TensorSpec { shape, ..spec.clone() }
+    };
+    let mut all = Vec::new();
+    for size in sizes {
+        // the items of a batch have the same shapes
+        for item in request.inputs.iter().take(if batch > 1 || side.is_some() { 1 } else { count }) {
+            let inputs: Vec<_> = request.model.inputs.iter().map(|spec| shape(spec, item, size)).collect();
+            if !all.contains(&inputs) {
+                all.push(inputs);
             }
         }
-        if let (Some(first), 2..) = (shape.first_mut(), batch) {
-            *first = rows;
-        }
-        shape
-    };
-    request.model.inputs.iter().map(|spec| TensorSpec { shape: shape(spec), ..spec.clone() }).collect()
+    }
+    all
 }
 
 /// Checks that the model has exactly the request's inputs.
 fn check_inputs(found: &[TensorSpec], expected: &[TensorSpec]) -> Result<(), Error> {
-    let mismatch = |message| Err(Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs"));
+    let mismatch =
+        |message| Err(Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs"));
     let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>().join(", ");
     for spec in expected {
         let Some(own) = found.iter().find(|own| own.name == spec.name) else {
@@ -212,9 +219,30 @@ fn check_inputs(found: &[TensorSpec], expected: &[TensorSpec]) -> Result<(), Err
         }
     }
     if found.len() > expected.len() {
-        return mismatch(format!("the model also needs other inputs than {} (it has: {})", names(expected), names(found)));
+        return mismatch(format!(
+            "the model also needs other inputs than {} (it has: {})",
+            names(expected),
+            names(found)
+        ));
     }
     Ok(())
+}
+
+/// What was made for inputs of the shapes that `inputs` have now.
+///
+/// # Errors
+///
+/// `model-mismatch`.
+pub fn of_shapes<'m, T>(made: &'m mut [(Vec<TensorSpec>, T)], inputs: &[Input]) -> Result<&'m mut T, Error> {
+    let is_same = |spec: &TensorSpec, input: &Input| spec.shape.iter().flatten().eq(input.shape());
+    let fits = |specs: &[TensorSpec]| {
+        inputs.iter().all(|input| specs.iter().any(|spec| spec.name == input.name() && is_same(spec, input)))
+    };
+    made.iter_mut().find(|(specs, _)| fits(specs)).map(|(_, made)| made).ok_or_else(|| {
+        let shapes: Vec<_> = inputs.iter().map(|input| format!("{} {:?}", input.name(), input.shape())).collect();
+        let message = format!("the model was loaded for other shapes than {}", shapes.join(", "));
+        Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs")
+    })
 }
 
 /// Names and places of the outputs that a request names, or if it names none, of all: `names` are those of the file.
@@ -246,7 +274,7 @@ struct EngineModel<'a, E> {
 impl<'a, E: Engine> EngineModel<'a, E> {
     fn open(request: &'a Request, phases: &mut Phases, prefetch: Option<Prefetch>) -> Result<Self, Error> {
         check_file(&request.model.path)?;
-        let engine = E::open(request, &fixed_inputs(request), phases)?;
+        let engine = E::open(request, &input_shapes(request), phases)?;
         check_inputs(engine.inputs(), &request.model.inputs)?;
         phases.mark("load");
         let feed = Feed::new(request, engine.inputs(), prefetch)?;

@@ -8,26 +8,31 @@ use std::process::ExitCode;
 
 use openvino::{
     CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, Model, PartialShape, PropertyKey,
-    RwPropertyKey, Shape, Tensor,
+    RwPropertyKey, Tensor,
 };
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
-use runoff_runner::{Description, Engine, Input};
-use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+use runoff_runner::{Description, Engine, Input, of_shapes};
+use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec};
 
 /// The variable with the path of OpenVINO's C library.
 const LIBRARY: &str = "RUNOFF_OPENVINO_DYLIB";
 
-/// A compiled model and its request.
+/// A model, compiled for each set of shapes.
 struct OpenVino {
     inputs: Vec<TensorSpec>,
     /// Names and places of the outputs to report.
     outputs: Vec<(String, usize)>,
-    request: InferRequest,
-    compiled: CompiledModel,
-    /// Threads of the process before OpenVINO was loaded.
-    threads_before: Option<usize>,
+    compiled: Vec<(Vec<TensorSpec>, Compiled)>,
+    /// Index of the one that computed last.
+    latest: usize,
     _core: Core,
+}
+
+struct Compiled {
+    request: InferRequest,
+    model: CompiledModel,
+    place: usize,
 }
 
 impl Engine for OpenVino {
@@ -43,8 +48,7 @@ impl Engine for OpenVino {
         Ok(Description { version: number, build: Some(version), library: Some(library) })
     }
 
-    fn open(request: &Request, inputs: &[TensorSpec], phases: &mut Phases) -> Result<Self, Error> {
-        let threads_before = thread_count();
+    fn open(request: &Request, shapes: &[Vec<TensorSpec>], phases: &mut Phases) -> Result<Self, Error> {
         load_library()?;
         phases.mark("runtime");
         let mut core = Core::new().map_err(|error| {
@@ -57,11 +61,16 @@ impl Engine for OpenVino {
         let path = request.model.path.to_string_lossy();
         let mut model = core.read_model_from_file(&path, "").map_err(unreadable)?;
         let found = specs(&model).map_err(unreadable)?;
-        fix_shapes(&mut model, inputs).map_err(unreadable)?;
-        let mut compiled = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
         let outputs = outputs(&model, request)?;
-        let request = compiled.create_infer_request().map_err(unreadable)?;
-        Ok(Self { inputs: found, outputs, request, compiled, threads_before, _core: core })
+        let mut compiled = Vec::with_capacity(shapes.len());
+        for (place, specs) in shapes.iter().enumerate() {
+            // as its users do: a model of fixed shapes is optimised further
+            fix_shapes(&mut model, specs).map_err(unreadable)?;
+            let mut model = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
+            let request = model.create_infer_request().map_err(unreadable)?;
+            compiled.push((specs.clone(), Compiled { request, model, place }));
+        }
+        Ok(Self { inputs: found, outputs, compiled, latest: 0, _core: core })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -69,26 +78,20 @@ impl Engine for OpenVino {
     }
 
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
+        let Compiled { request, place, .. } = of_shapes(&mut self.compiled, inputs)?;
         for input in inputs {
-            let mut tensor = self.request.get_tensor(input.name()).map_err(|error| failed(&error))?;
-            if dims(&tensor)? != input.shape() {
-                let sizes: Vec<_> = input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-                tensor = element_type(input.dtype())
-                    .ok_or(openvino::InferenceErrorKind::ParameterMismatch)
-                    .map_err(|_| unsupported("input", input.name(), input.dtype().name()))
-                    .and_then(|kind| {
-                        Shape::new(&sizes).and_then(|shape| Tensor::new(kind, &shape)).map_err(|error| failed(&error))
-                    })?;
-                self.request.set_tensor(input.name(), &tensor).map_err(|error| failed(&error))?;
-            }
+            let mut tensor = request.get_tensor(input.name()).map_err(|error| failed(&error))?;
             tensor.get_raw_data_mut().map_err(|error| failed(&error))?.copy_from_slice(input.bytes());
         }
-        self.request.infer().map_err(|error| failed(&error))
+        let done = request.infer().map_err(|error| failed(&error));
+        self.latest = *place;
+        done
     }
 
     fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error> {
+        let request = &self.compiled[self.latest].1.request;
         let copy = |(name, place): &(String, usize)| {
-            let tensor = self.request.get_output_tensor_by_index(*place).map_err(|error| failed(&error))?;
+            let tensor = request.get_output_tensor_by_index(*place).map_err(|error| failed(&error))?;
             let kind = tensor.get_element_type().map_err(|error| failed(&error))?;
             let dtype = dtype(kind).ok_or_else(|| unsupported("output", name, &format!("{kind:?}")))?;
             let bytes = tensor.get_raw_data().map_err(|error| failed(&error))?.to_vec();
@@ -98,16 +101,23 @@ impl Engine for OpenVino {
     }
 
     fn effective(&self) -> Effective {
-        let hint = self.compiled.get_property(&PropertyKey::Rw(RwPropertyKey::HintInferencePrecision));
-        let precision = hint.ok().map(|hint| hint.replace("f32", "fp32").replace("f16", "fp16").replace("bfp16", "bf16"));
-        let threads = thread_count().zip(self.threads_before).map(|(now, before)| now.saturating_sub(before) + 1);
+        let model = &self.compiled[self.latest].1.model;
+        let property = |key| model.get_property(&PropertyKey::Rw(key)).ok();
+        let precision = property(RwPropertyKey::HintInferencePrecision).map(|hint| match &*hint {
+            "f32" => "fp32".to_owned(),
+            "f16" => "fp16".to_owned(),
+            other => other.to_owned(),
+        });
+        // two more threads wait: the caller, and one that would call back
+        let threads = property(RwPropertyKey::InferenceNumThreads).and_then(|threads| threads.parse().ok());
         Effective { precision, threads, ..Effective::default() }
     }
 }
 
 /// Loads OpenVINO's C library; returns its path.
 fn load_library() -> Result<PathBuf, Error> {
-    let missing = |message: String| Error::new(Kind::RuntimeMissing, message, "create its environment: nox -s openvino");
+    let missing =
+        |message: String| Error::new(Kind::RuntimeMissing, message, "create its environment: nox -s openvino");
     let path = env::var_os(LIBRARY).map(PathBuf::from).ok_or_else(|| missing(format!("{LIBRARY} is not set")))?;
     openvino_sys::library::load_from(&path).map_err(|error| missing(format!("{LIBRARY}: {error}")))?;
     Ok(path)
@@ -124,6 +134,8 @@ fn set_properties(core: &mut Core, request: &Request) -> Result<(), openvino::In
             (RwPropertyKey::HintInferencePrecision, "f32"),
             (RwPropertyKey::NumStreams, "1"),
             (RwPropertyKey::InferenceNumThreads, &threads),
+            // as in all other runtimes
+            (RwPropertyKey::Other("CPU_DENORMALS_OPTIMIZATION".into()), "NO"),
         ],
     )
 }
@@ -131,9 +143,8 @@ fn set_properties(core: &mut Core, request: &Request) -> Result<(), openvino::In
 /// Fixes the dimensions of the inputs.
 fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), openvino::InferenceError> {
     let shape = |spec: &TensorSpec| {
-        let size = |dim: &Option<usize>| dim.and_then(|dim| i64::try_from(dim).ok());
-        let dims: Vec<_> = spec.shape.iter().map(|dim| Dimension::new(size(dim).unwrap_or(0), size(dim).unwrap_or(-1)));
-        PartialShape::new(i64::try_from(dims.len()).unwrap_or_default(), &dims)
+        let sizes: Vec<_> = spec.shape.iter().flatten().map(|&size| i64::try_from(size).unwrap_or_default()).collect();
+        PartialShape::new_static(i64::try_from(sizes.len()).unwrap_or_default(), &sizes)
     };
     let shapes = inputs.iter().map(shape).collect::<Result<Vec<_>, _>>()?;
     let named: Vec<_> = inputs.iter().map(|spec| spec.name.as_str()).zip(&shapes).collect();
@@ -189,10 +200,6 @@ fn dtype(kind: ElementType) -> Option<Dtype> {
     TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
 }
 
-fn element_type(dtype: Dtype) -> Option<ElementType> {
-    TYPES.iter().find(|(_, own)| *own == dtype).map(|(kind, _)| *kind)
-}
-
 fn unreadable(request: &Request, error: &openvino::InferenceError) -> Error {
     let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
     Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
@@ -210,9 +217,15 @@ fn failed(error: &openvino::InferenceError) -> Error {
 fn reason(error: &openvino::InferenceError) -> String {
     let text = error.message.clone().unwrap_or_else(|| format!("{:?}", error.kind));
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.filter(|line| !line.starts_with("Exception from") && !line.starts_with("Check '")).next_back().unwrap_or(&text).to_owned()
+    lines
+        .filter(|line| !line.starts_with("Exception from") && !line.starts_with("Check '"))
+        .next_back()
+        .unwrap_or(&text)
+        .to_owned()
 }
 
+// With mimalloc behind `malloc`, OpenVINO 2026.4.1 ends with "free(): invalid pointer": this program has the system's
+// allocator.
 fn main() -> ExitCode {
-    runoff_runner::main::<OpenVino>(runoff_allocator::prepare, runoff_allocator::populate)
+    runoff_runner::main::<OpenVino>(|| (), || ())
 }

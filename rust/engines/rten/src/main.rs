@@ -5,12 +5,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bytemuck::{cast_slice, try_cast_slice};
+use bytemuck::{AnyBitPattern, cast_slice};
 use rten::{
-    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueType,
-    ValueView,
+    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView,
+    ValueType, ValueView,
 };
-use rten_tensor::{AsView, Layout};
+use rten_tensor::{AsView, Layout, TensorView};
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
@@ -50,7 +50,7 @@ impl Engine for Rten {
         Ok(Description { version: VERSION.to_owned(), ..Description::default() })
     }
 
-    fn open(request: &Request, _inputs: &[TensorSpec], _phases: &mut Phases) -> Result<Self, Error> {
+    fn open(request: &Request, _shapes: &[Vec<TensorSpec>], _phases: &mut Phases) -> Result<Self, Error> {
         let path = &request.model.path;
         let mut options = ModelOptions::with_all_ops();
         if let Some(prepack) = request.settings.prepacking {
@@ -122,7 +122,9 @@ fn outputs(model: &Model, request: &Request) -> Result<Vec<Output>, Error> {
     let ids = model.output_ids();
     let name = |id: &NodeId| model.node_info(*id).and_then(|info| info.name()).unwrap_or_default().to_owned();
     let names: Vec<_> = ids.iter().map(name).collect();
-    let dtype = |name: &str| request.model.outputs.iter().find(|spec| spec.name == name).and_then(|spec| Dtype::parse(&spec.dtype));
+    let dtype = |name: &str| {
+        request.model.outputs.iter().find(|spec| spec.name == name).and_then(|spec| Dtype::parse(&spec.dtype))
+    };
     let chosen = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
     Ok(chosen.into_iter().map(|(name, place)| Output { dtype: dtype(&name), name, id: ids[place] }).collect())
 }
@@ -130,24 +132,32 @@ fn outputs(model: &Model, request: &Request) -> Result<Vec<Output>, Error> {
 /// An input as RTen takes it: in place, except int64 and bool, which become int32.
 fn value(input: &Input) -> Result<ValueOrView<'_>, Error> {
     let (shape, bytes) = (input.shape(), input.bytes());
-    let unfit = |reason: String| Error::new(Kind::RuntimeFailed, format!("input {}: {reason}", input.name()), "use another target");
-    let view = match input.dtype() {
-        Dtype::Float32 => ValueView::from_shape::<f32>(shape, cast_slice(bytes)),
-        Dtype::Int32 => ValueView::from_shape::<i32>(shape, cast_slice(bytes)),
-        Dtype::Int8 => ValueView::from_shape::<i8>(shape, cast_slice(bytes)),
-        Dtype::Uint8 => ValueView::from_shape::<u8>(shape, bytes),
+    let value = match input.dtype() {
+        Dtype::Float32 => view::<f32>(shape, bytes),
+        Dtype::Int32 => view::<i32>(shape, bytes),
+        Dtype::Int8 => view::<i8>(shape, bytes),
+        Dtype::Uint8 => view::<u8>(shape, bytes),
         Dtype::Int64 => {
             let clamp = |&value: &i64| i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX });
-            let numbers: Vec<i32> = cast_slice::<u8, i64>(bytes).iter().map(clamp).collect();
-            return Value::from_shape(shape, numbers).map(Into::into).map_err(|error| unfit(error.to_string()));
+            owned(shape, cast_slice::<u8, i64>(bytes).iter().map(clamp).collect())
         }
-        Dtype::Bool => {
-            let numbers: Vec<i32> = bytes.iter().map(|&byte| i32::from(byte != 0)).collect();
-            return Value::from_shape(shape, numbers).map(Into::into).map_err(|error| unfit(error.to_string()));
-        }
+        Dtype::Bool => owned(shape, bytes.iter().map(|&byte| i32::from(byte != 0)).collect()),
         other => return Err(unsupported("input", input.name(), other.name())),
     };
-    view.map(Into::into).map_err(|error| unfit(error.to_string()))
+    let failed =
+        |reason| Error::new(Kind::RuntimeFailed, format!("input {}: {reason}", input.name()), "use another target");
+    value.map_err(failed)
+}
+
+fn view<'a, T: AnyBitPattern>(shape: &[usize], bytes: &'a [u8]) -> Result<ValueOrView<'a>, String>
+where
+    ValueView<'a>: From<TensorView<'a, T>>,
+{
+    ValueView::from_shape::<T>(shape, cast_slice(bytes)).map(Into::into).map_err(|error| error.to_string())
+}
+
+fn owned(shape: &[usize], numbers: Vec<i32>) -> Result<ValueOrView<'static>, String> {
+    Value::from_shape(shape, numbers).map(Into::into).map_err(|error| error.to_string())
 }
 
 /// A copy of an output, in the type of the model.
@@ -162,7 +172,9 @@ fn copy(output: &Output, value: &Value) -> Result<RawTensor, Error> {
                 Some(Dtype::Int64) => {
                     (Dtype::Int64, shape, bytes(&numbers.iter().map(|&number| i64::from(number)).collect::<Vec<_>>()))
                 }
-                Some(Dtype::Bool) => (Dtype::Bool, shape, numbers.iter().map(|&number| u8::from(number != 0)).collect()),
+                Some(Dtype::Bool) => {
+                    (Dtype::Bool, shape, numbers.iter().map(|&number| u8::from(number != 0)).collect())
+                }
                 _ => (Dtype::Int32, shape, bytes(&numbers)),
             }
         }
@@ -172,7 +184,7 @@ fn copy(output: &Output, value: &Value) -> Result<RawTensor, Error> {
 }
 
 fn bytes<T: bytemuck::NoUninit>(numbers: &[T]) -> Vec<u8> {
-    try_cast_slice(numbers).unwrap_or_default().to_vec()
+    cast_slice(numbers).to_vec()
 }
 
 fn main() -> ExitCode {

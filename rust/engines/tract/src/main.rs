@@ -8,18 +8,22 @@ use bytemuck::cast_slice;
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
-use runoff_runner::{Description, Engine, Input};
+use runoff_runner::{Description, Engine, Input, of_shapes};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
 use tract_linalg::multithread::{Executor, set_default_executor};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
+use tract_onnx::tract_hir::infer::Factoid;
 
 /// tract's version, which it does not report.
 const VERSION: &str = "0.23.9";
 
+type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+
 /// A model and its latest outputs.
 struct Tract {
-    state: SimpleState<TypedFact, Box<dyn TypedOp>>,
+    /// By the shapes of the inputs.
+    states: Vec<(Vec<TensorSpec>, State)>,
     inputs: Vec<TensorSpec>,
     /// Names and places of the outputs to report.
     outputs: Vec<(String, usize)>,
@@ -36,24 +40,24 @@ impl Engine for Tract {
         Ok(Description { version: VERSION.to_owned(), ..Description::default() })
     }
 
-    fn open(request: &Request, inputs: &[TensorSpec], _phases: &mut Phases) -> Result<Self, Error> {
+    fn open(request: &Request, shapes: &[Vec<TensorSpec>], _phases: &mut Phases) -> Result<Self, Error> {
         let before = thread_count();
         let threads = request.settings.threads.get();
         if threads > 1 {
             set_default_executor(Executor::multithread(threads));
         }
         let started = thread_count().zip(before).map(|(now, before)| now.saturating_sub(before).max(1));
-        let mut model = tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
+        let model =
+            tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
         let found = specs(&model);
-        fix_shapes(&mut model, inputs).map_err(|error| unreadable(request, &error))?;
         let names: Vec<_> = model.outputs.iter().map(|&outlet| output_name(&model, outlet)).collect();
         let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
-        let optimized = model.into_optimized().and_then(IntoRunnable::into_runnable);
-        let state = optimized.and_then(|plan| plan.spawn()).map_err(|error| {
+        let state = |specs: &Vec<TensorSpec>| Ok((specs.clone(), optimize(model.clone(), specs)?));
+        let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| {
             let message = format!("tract does not take the model: {}", reason(&error));
             Error::new(Kind::ModelUnsupported, message, "use another target for this model")
         })?;
-        Ok(Self { state, inputs: found, outputs, latest: TVec::new(), threads: started })
+        Ok(Self { states, inputs: found, outputs, latest: TVec::new(), threads: started })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -62,7 +66,7 @@ impl Engine for Tract {
 
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
         let values = inputs.iter().map(value).collect::<Result<TVec<_>, _>>()?;
-        self.latest = self.state.run(values).map_err(|error| {
+        self.latest = of_shapes(&mut self.states, inputs)?.run(values).map_err(|error| {
             Error::new(Kind::RuntimeFailed, format!("tract failed: {}", reason(&error)), "use another target")
         })?;
         Ok(())
@@ -90,20 +94,16 @@ fn specs(model: &InferenceModel) -> Vec<TensorSpec> {
     model.inputs.iter().map(spec).collect()
 }
 
-/// Fixes the dimensions of the inputs; those that differ between batches become symbols.
-fn fix_shapes(model: &mut InferenceModel, inputs: &[TensorSpec]) -> TractResult<()> {
-    let places: Vec<_> = model.inputs.iter().map(|outlet| model.node(outlet.node).name.clone()).collect();
-    for (place, name) in places.iter().enumerate() {
+/// Optimises the model for inputs of these shapes.
+fn optimize(mut model: InferenceModel, inputs: &[TensorSpec]) -> TractResult<State> {
+    for place in 0..model.inputs.len() {
+        let name = &model.node(model.inputs[place].node).name;
         let Some(spec) = inputs.iter().find(|spec| spec.name == *name) else { continue };
         let Some(kind) = Dtype::parse(&spec.dtype).and_then(datum_type) else { continue };
-        let dim = |(axis, dim): (usize, &Option<usize>)| match dim {
-            Some(dim) => dim.to_dim(),
-            None => model.symbols.sym(&format!("input{place}_{axis}")).into(),
-        };
-        let shape: TVec<TDim> = spec.shape.iter().enumerate().map(dim).collect();
+        let shape: TVec<TDim> = spec.shape.iter().flatten().map(ToDim::to_dim).collect();
         model.set_input_fact(place, InferenceFact::dt_shape(kind, shape))?;
     }
-    Ok(())
+    model.into_optimized()?.into_runnable()?.spawn()
 }
 
 /// The tensor's name, which the outlet of the node has if there is one.
@@ -152,7 +152,8 @@ fn value(input: &Input) -> Result<TValue, Error> {
         Dtype::Uint64 => Tensor::from_shape(shape, cast_slice::<u8, u64>(bytes)),
         other => return Err(unsupported("input", input.name(), other.name())),
     };
-    let failed = |error| Error::new(Kind::RuntimeFailed, format!("input {}: {error}", input.name()), "use another target");
+    let failed =
+        |error| Error::new(Kind::RuntimeFailed, format!("input {}: {error}", input.name()), "use another target");
     tensor.map(Tensor::into_tvalue).map_err(failed)
 }
 
@@ -188,6 +189,8 @@ mod tests {
     #[test]
     fn the_version_is_that_of_the_manifest() {
         let manifest = include_str!("../Cargo.toml");
-        assert!(manifest.lines().any(|line| line.starts_with("tract-onnx = ") && line.contains(&format!("\"={VERSION}\""))));
+        assert!(
+            manifest.lines().any(|line| line.starts_with("tract-onnx = ") && line.contains(&format!("\"={VERSION}\"")))
+        );
     }
 }
