@@ -12,7 +12,7 @@ use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind};
 pub struct Prefetch(JoinHandle<Result<Begun, Error>>);
 
 /// A preprocessed batch.
-pub struct Begun {
+pub(crate) struct Begun {
     /// The preprocessor, for reuse.
     pub preprocessor: Preprocessor,
     /// float32, NCHW.
@@ -25,7 +25,7 @@ pub struct Begun {
 
 impl Prefetch {
     /// Starts a thread for the first `batch` images of `request`; `None` if the request has no images.
-    pub fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
+    pub(crate) fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
         let paths: Vec<PathBuf> = request.inputs.iter().filter_map(|item| item.image.clone()).collect();
         let Some(preprocess) = request.preprocess.clone().filter(|_| !paths.is_empty()) else { return Ok(None) };
         let thread = Builder::new().name(HELPER_THREAD.to_owned()).spawn(move || read(&preprocess, &paths, batch));
@@ -35,7 +35,7 @@ impl Prefetch {
     }
 
     /// Waits for the batch.
-    pub fn wait(self) -> Result<Begun, Error> {
+    pub(crate) fn wait(self) -> Result<Begun, Error> {
         self.0.join().unwrap_or_else(|_| Err(Error::new(Kind::Internal, "prefetching images failed", "report this")))
     }
 }

@@ -13,6 +13,7 @@ pub struct IterationTimes(SmallVec<[(&'static str, u64); 5]>);
 
 impl IterationTimes {
     /// Creates one with the part `preprocess`, or without parts.
+    #[must_use]
     pub fn preprocessing(took_ns: Option<u64>) -> Self {
         Self(took_ns.map(|took_ns| ("preprocess", took_ns)).into_iter().collect())
     }
