@@ -43,8 +43,8 @@ def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
     # its runs have no turns without an inference
     assert {point.outcome for point in points if point.point != "clocks compared"} == {"ok"}
-    # except energy, which this run does not have
-    assert len(points) == 2 * (len(POINTS) - 1)
+    # except energy, which this run does not have, and the precision, which no runtime reports in it
+    assert len(points) == 2 * (len(POINTS) - 2)
 
 
 def test_an_old_run_was_timed_by_the_runners_and_has_no_noise_floor() -> None:
@@ -75,6 +75,7 @@ def _audited(effective: Effective, field: str) -> tuple[str, str]:
         ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
         ("threads", {"threads": 2}),
         ("provider", {"provider": "cuda"}),
+        ("precision", {"precision": "bf16"}),
     ],
 )
 def test_audit_finds_differences_and_names_the_target(point: str, change: dict[str, object]) -> None:
