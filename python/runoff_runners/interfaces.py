@@ -205,7 +205,7 @@ class Spec(TypedDict, total=False):
 class Target(Protocol):
     """A runner's interface to its runtime, often a module. Without ``PRECISIONS``, it computes in fp32 only.
 
-    ``PREPARED`` has the formats of the prepared files that it reads, if not those of ONNX Runtime and Core ML, and
+    ``PREPARED_FORMATS`` are those of the prepared files that it reads, if not ONNX Runtime's and Core ML's, and
     ``MOST_THREADS`` the number that it can use, if that is limited.
     """
 

@@ -128,7 +128,7 @@ def _ignored(request: Request, target: Target) -> list[str]:
     settings = request["settings"]
     formats = ("onnx",) if settings["prepared"] == "onnx" else (PREPARED, COMPILED)
     # a target with formats of its own takes no file that ONNX Runtime optimised for itself
-    is_prepared = request["model"]["format"] in getattr(target, "PREPARED", formats)
+    is_prepared = request["model"]["format"] in getattr(target, "PREPARED_FORMATS", formats)
     requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
     most: int | None = getattr(target, "MOST_THREADS", None)

@@ -176,7 +176,7 @@ def test_other_providers_do_not_get_the_file_prepared_for_the_cpu(program: Progr
 def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
     info = info_of(*ready.cases)
     info.models = {"net": {"prepared": {"onnx": {"sha256": sha256}}}}
-    return find_again(info, {"net": model()}, program, print)
+    return find_again(info, {"net": model()}, OFFERS, program, print)
 
 
 def test_an_interrupted_run_resumes_with_the_same_file(program: Program) -> None:
@@ -210,7 +210,10 @@ def test_an_optimized_onnx_file_stands_beside_the_other(program: Program) -> Non
     assert (request.model.format, request.model.path) == ("onnx", str(program.file))
     info = info_of(*ready.cases)
     info.models = {"net": ready.models["net"].provenance(None)}
-    assert find_again(info, {"net": model()}, program, print).models["net"].prepared == ready.models["net"].prepared
+    assert (
+        find_again(info, {"net": model()}, OFFERS, program, print).models["net"].prepared
+        == ready.models["net"].prepared
+    )
 
 
 def test_without_an_optimized_onnx_file_the_case_is_skipped(program: Program) -> None:
