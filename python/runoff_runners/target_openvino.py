@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runoff_runners.interfaces import Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
+    from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
 
 PREPARES = "openvino"
 PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
@@ -38,6 +38,8 @@ _NEEDS = {"bf16": "BF16"}
 """The capability of the device that a precision needs: without it, OpenVINO would silently use float32."""
 _DTYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "boolean": "bool", "bf16": "bfloat16", "string": "str"}
 _INTEGERS = {"i": "int", "u": "uint"}
+_MAPPED: list[Array] = []
+"""Prepared files in use: OpenVINO does not keep them mapped by itself."""
 _UNSUPPORTED = "does not support the following ONNX operations"
 
 
@@ -108,9 +110,9 @@ class Session:
     def _load(self, request: Request) -> None:
         """Make an infer request for each set of shapes."""
         if request["model"]["format"] == PREPARES:
-            # mapped, and its weights are used in place
-            file = np.memmap(self._path, np.uint8, "c")
-            compiled = self._core.import_model(ov.Tensor(file, shared_memory=True), _DEVICE, self._config)
+            # its weights are used in place
+            _MAPPED.append(np.memmap(self._path, np.uint8, "c"))
+            compiled = self._core.import_model(ov.Tensor(_MAPPED[-1], shared_memory=True), _DEVICE, self._config)
             self._read_ports(request, compiled)
             shapes = tuple(tuple(port.get_shape()) for port in (compiled.inputs[place] for place in self._inputs))
             self._requests[shapes] = compiled.create_infer_request()
