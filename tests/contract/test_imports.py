@@ -70,7 +70,14 @@ def test_openvino_loads_no_telemetry(models: Path, tmp_path: Path) -> None:
 
 def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:
     for runner in PYTHON:
-        assert not _imported(runner, {}, tmp_path) & {"numpy", "torch", "onnxruntime", "runoff_ort", "openvino", "tract"}
+        assert not _imported(runner, {}, tmp_path) & {
+            "numpy",
+            "torch",
+            "onnxruntime",
+            "runoff_ort",
+            "openvino",
+            "tract",
+        }
 
 
 def _imported(runner: Runner, request: Document, folder: Path) -> set[str]:

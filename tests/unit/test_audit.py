@@ -86,6 +86,18 @@ def test_audit_finds_differences_and_names_the_target(point: str, change: dict[s
     assert "ort-rust" in detail
 
 
+def test_the_precision_of_those_that_report_it_is_listed() -> None:
+    fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {"precision": "fp32"}}
+    assert found(compared(fields))["precision"] == (
+        "ok",
+        "fp32 in effect in all that report it; not reported by ort-python",
+    )
+    fields["ort-python"] = {"precision": "fp32"}
+    assert found(compared(fields))["precision"] == ("ok", "fp32 in effect in all")
+    fields["ort-rust"] = {"precision": "bf16"}
+    assert found(compared(fields))["precision"] == ("differs", "ort-rust requested fp32, got bf16")
+
+
 def test_values_that_a_runner_does_not_report_are_unknown() -> None:
     silent = Effective("onnxruntime", "1.32.0", "rust")
     assert _audited(silent, "threads") == ("unknown", "ort-rust did not report it; not counted from outside")
