@@ -66,6 +66,7 @@ PLAIN = {
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
     "web": "Create the environment of the targets ort-web-* and ort-node-wasm: Node.js, npm packages (10 s, 450 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
+    "openvino": "Create the environment of the target openvino-python (5 s, 260 MB).",
     "opencv": "Create the environment that ort-python needs to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
@@ -95,6 +96,22 @@ for _name, _about in PLAIN.items():
 def bench(session: nox.Session) -> None:
     """Measure a suite and write its report: nox -s bench [-- seeds | my-suite.toml | --resume RUN]."""
     run_runoff(session, program("runoff", "runoff"), "bench")
+
+
+@nox.session(requires=["runoff", "dev"])
+def tract(session: nox.Session) -> None:
+    """Create the environment of the target tract-python, and install that plug-in into runoff's environments (5 s)."""
+    plugin = ROOT / "python" / "runoff-tract"
+    install(session, "tract", pins=plugin / "runoff_tract" / "requirements.txt")
+    for name in ("runoff", "dev"):
+        into = ("--python", program(name, "python"), "--no-deps", "--no-build-isolation", "--quiet", "--editable")
+        session.run("uv", "pip", "install", *into, str(plugin), external=True)
+
+
+@nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract"], venv_backend="none")
+def bench_engines(session: nox.Session) -> None:
+    """Measure one model on every engine (1 h): nox -s bench-engines [-- options of runoff bench]."""
+    run_runoff(session, program("runoff", "runoff"), "bench", "engines")
 
 
 @nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
@@ -226,7 +243,9 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(requires=[*EVERYTHING, "opencv", "web", "webnn", "dev", "extension"], venv_backend="none")
+@nox.session(
+    requires=[*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"], venv_backend="none"
+)
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
@@ -287,7 +306,17 @@ def types(session: nox.Session) -> None:
     mypy = program("dev", "mypy")
     rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
     scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
-    session.run(mypy, "python/runoff", "python/runoff_runners", "tests", "benchmarks", "suites", "tools", *scripts)
+    session.run(
+        mypy,
+        "python/runoff",
+        "python/runoff_runners",
+        "python/runoff-tract",
+        "tests",
+        "benchmarks",
+        "suites",
+        "tools",
+        *scripts,
+    )
     # apart from the tests, which break the types of the extension on purpose
     package = str(EXTENSION.parent / "python")
     session.run(mypy, package, env={"MYPYPATH": package})
@@ -302,7 +331,8 @@ def lock(session: nox.Session) -> None:
     """Pin requirements/*.in again, with hashes, for Python 3.11 and later; check for wheels on every platform."""
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--upgrade", "--quiet"]
     # last come those that are constrained by the pins of others
-    order = {source: ("\n-c " in source.read_text(), source) for source in (ROOT / "requirements").glob("*.in")}
+    sources = [*(ROOT / "requirements").glob("*.in"), *(ROOT / "python").glob("runoff-*/*/requirements.in")]
+    order = {source: ("\n-c " in source.read_text(), source) for source in sources}
     for source in sorted(order, key=order.__getitem__):
         overrides = source.with_suffix(".overrides")
         own = ["--override", str(overrides)] if overrides.exists() else []
@@ -316,13 +346,14 @@ def lock(session: nox.Session) -> None:
             session.run("uv", *install, env=env, external=True)
 
 
-def install(session: nox.Session, name: str, folder: str = "") -> None:
-    """Sync the environment of the session with its pins, unless it is up to date.
+def install(session: nox.Session, name: str, folder: str = "", pins: Path | None = None) -> None:
+    """Sync the environment of the session with its pins, those of a plug-in if given, unless it is up to date.
 
     Without one of `OPTIONAL`, its targets are skipped.
     """
     folder = folder or session.virtualenv.location
-    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder)
+    of_plugin = (str(pins),) if pins else ()
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *of_plugin)
     env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
     codes = [0, NOTHING_RUNS_HERE] if name in OPTIONAL else [0]
     session.run(*command, env=env, external=True, log=False, success_codes=codes)

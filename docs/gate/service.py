@@ -6,7 +6,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from runoff_runners.measure import measure, pillow_images
+from runoff_runners.measure import carry_out
 from runoff_runners.process import thread_count
 
 FORMATS = ("onnx",)
@@ -50,8 +50,4 @@ def capabilities() -> dict[str, Any]:
 
 def perform(request: dict[str, Any], phases: Any) -> dict[str, Any]:  # noqa: ANN401 (runoff's stop-watch)
     """Execute the request."""
-    images = pillow_images(request)
-    phases.end("imports")
-    session = Session(request)
-    phases.end("load")
-    return measure(request, session, images, phases)
+    return carry_out(request, phases, lambda: Session(request))

@@ -133,9 +133,10 @@ class Pipeline:
         if self.earlier:
             info = self.earlier.info
             _check_unchanged({name: models[name] for name in own}, info)
+            everything = with_control_targets(info.cases, discovered)
             with self._making():
-                ready = find_again(info, models, spawner, self.say)
-            return Plan(ready=ready, targets=with_control_targets(info.cases, discovered), probes=probes)
+                ready = find_again(info, models, everything, spawner, self.say)
+            return Plan(ready=ready, targets=everything, probes=probes)
         formats = {name: model.formats for name, model in models.items()}
         manifests = {name: model.manifest for name, model in models.items()}
         explained = with_variant_reasons(make_plan(suite, formats, discovered), reasons)

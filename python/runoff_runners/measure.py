@@ -16,7 +16,7 @@ from runoff_runners.topk import read_labels, top_classes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from runoff_runners.interfaces import (
@@ -31,6 +31,24 @@ if TYPE_CHECKING:
         Session,
     )
     from runoff_runners.prefetch import Prefetch
+
+
+def carry_out(request: Request, phases: Marks, open_session: Callable[[], Session], phase: str = "load") -> Fields:
+    """Carry out the request with the session that `open_session` makes; return the target's fields of the result.
+
+    Images are read by Pillow. What is imported before belongs to the phase ``imports``, what `open_session` does to the
+    phase called `phase`; it may end phases before that one.
+    """
+    images = pillow_images(request)
+    phases.end("imports")
+    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
+    prefetch = begin_prefetch(request, images)
+    session = open_session()
+    phases.end(phase)
+    return measure(request, session, images, phases, prefetch)
+
+
+_IN_PLACE = (PREPARED, "openvino", "pt")
 
 
 def measure(
@@ -74,7 +92,7 @@ def practices(model: ModelFile) -> list[str]:
 
     Only formats that a runtime can use in place are checked.
     """
-    return ["mapped-model"] if model["format"] in (PREPARED, "pt") and is_mapped(model["path"]) else []
+    return ["mapped-model"] if model["format"] in _IN_PLACE and is_mapped(model["path"]) else []
 
 
 def denormals() -> str:

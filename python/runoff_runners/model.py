@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
-    from runoff_runners.interfaces import Request, TensorFile, TensorSpec
+    from runoff_runners.interfaces import Request, Shapes, TensorFile, TensorSpec
 
 _SIGNED, _UNSIGNED = {"int8", "int16", "int32", "int64"}, {"uint8", "uint16", "uint32", "uint64"}
 NUMBERS = frozenset({"bool", *_SIGNED, *_UNSIGNED, "float16", "float32", "float64"})
@@ -66,6 +66,22 @@ def rows_are_batch(request: Request) -> bool:
     if request["workload"] != "tensor" or request["settings"]["batch"] > 1:
         return True
     return all(file["shape"][:1] == [1] for item in request["inputs"] for file in item["tensors"].values())
+
+
+def input_shapes(request: Request) -> set[Shapes]:
+    """Return the shapes of the inputs, in the model's order, in every batch of the request."""
+    batch, count = request["settings"]["batch"], len(request["inputs"])
+    rest = count % batch if request["measure"]["kind"] == "accuracy" else 0
+    sizes = [*([batch] if count >= batch or not rest else []), *([rest] if rest else [])]
+    if request["workload"] == "classify":
+        crop = request["preprocess"]["crop"]
+        return {((size, 3, crop, crop),) for size in sizes}
+    names = [spec["name"] for spec in request["model"]["inputs"]]
+    items = [[item["tensors"][name]["shape"] for name in names] for item in request["inputs"]]
+    if batch == 1:
+        return {tuple(map(tuple, shapes)) for shapes in items}
+    # the items of a batch are joined along their first dimension, and have the same shapes
+    return {tuple((size, *shape[1:]) for shape in items[0]) for size in sizes}
 
 
 def check_items(request: Request) -> None:

@@ -127,10 +127,13 @@ def _ignored(request: Request, target: Target) -> list[str]:
     """Return the requested settings that are not applied; `prepared` needs the format of a prepared file."""
     settings = request["settings"]
     formats = ("onnx",) if settings["prepared"] == "onnx" else (PREPARED, COMPILED)
-    is_prepared = request["model"]["format"] in formats
+    # a target with formats of its own takes no file that ONNX Runtime optimised for itself
+    is_prepared = request["model"]["format"] in getattr(target, "PREPARED_FORMATS", formats)
     requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
-    return [name for name in requested if name not in target.SETTINGS or name in unprepared]
+    most: int | None = getattr(target, "MOST_THREADS", None)
+    too_many = {"threads"} if most and settings["threads"] > most else set()
+    return [name for name in requested if name not in target.SETTINGS or name in unprepared | too_many]
 
 
 def _check_capabilities(request: Request, target: Target, name: str) -> None:
@@ -205,9 +208,9 @@ def _check_preloaded() -> None:
 
 def _runtime_missing(name: str, error: ImportError) -> RunnerError:
     """Return the failure for a module missing from the runner's environment."""
-    return RunnerError(
-        "runtime-missing", one_line(error), f"make the environment: nox -s {name}, or runoff setup {name}"
-    )
+    session = "torch" if name.startswith("torch") else name
+    hint = f"make the environment: nox -s {session}, or runoff setup {session}"
+    return RunnerError("runtime-missing", one_line(error), hint)
 
 
 def _unforeseen(error: Exception) -> RunnerError:

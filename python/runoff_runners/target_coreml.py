@@ -1,5 +1,5 @@
 """Core ML as used from Python: coremltools compiles a package, loads it and predicts."""
-# pathlib would add milliseconds to every process:
+# pathlib would add milliseconds to every process, and other systems import nothing:
 # ruff: noqa: PTH118
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import re
 import shutil
 import sys
 
-from runoff_runners import coreml_native as native
-from runoff_runners.measure import begin_prefetch, measure, pillow_images
-from runoff_runners.model import mismatch, model_path, unreadable
 from runoff_runners.protocol import COMPILED, RunnerError
+
+if not platform.mac_ver()[0]:
+    raise RunnerError("needs-macos", "execution not run: needs macOS", "run: nox -s bench, on a Mac")
+
+from runoff_runners import coreml_native as native
+from runoff_runners.measure import carry_out
+from runoff_runners.model import mismatch, model_path, unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runoff_runners.interfaces import Feed, Fields, Marks, Request
+    from runoff_runners.interfaces import Feed, Fields, Marks, Request, Spec
 
 PACKAGES: tuple[str, ...] = ("mlpackage", "mlpackage-fp16", "mlpackage-flexible", "mlpackage-fp16-flexible")
 FORMATS: tuple[str, ...] = (*PACKAGES, COMPILED)
+PREPARES = COMPILED
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("teardown", "prepared", "overlap")
 PRECISIONS: tuple[str, ...] = ("fp32", "fp16")
@@ -50,14 +55,30 @@ def capabilities() -> Fields:
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
     _check_settings(request)
-    images = pillow_images(request)
-    phases.end("imports")
-    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
-    prefetch = begin_prefetch(request, images)
-    compiled = _compiled(request, phases)
-    session = _Session(request, compiled)
-    phases.end("load")
-    return measure(request, session, images, phases, prefetch)
+    return carry_out(request, phases, lambda: _Session(request, _compiled(request, phases)))
+
+
+def prepared_key(spec: Spec) -> Fields:  # noqa: ARG001 (a package has its shapes)
+    """Return what a compiled package depends on, except the package."""
+    return {
+        "runtime": ".".join(map(str, native.system())),
+        "tools": native.TOOLS,
+        "machine": platform.machine(),
+    }
+
+
+def write_prepared(model: str, path: str, spec: Spec) -> None:  # noqa: ARG001 (as above)
+    """Compile the package `model` into the folder `path`.
+
+    Raises
+    ------
+    RunnerError
+        ``model-unreadable``.
+    """
+    try:
+        native.compile_package(model, path)
+    except Exception as error:  # coremltools raises bare Exceptions, Core ML RuntimeErrors
+        raise RunnerError("model-unreadable", f"{model} cannot be compiled: {reason(error)}") from error
 
 
 class _Session:

@@ -6,7 +6,7 @@ from functools import partial
 
 import onnxruntime as ort
 
-from runoff_runners.measure import begin_prefetch, measure, pillow_images
+from runoff_runners.measure import carry_out
 from runoff_runners.model import (
     BFLOAT16,
     DTYPES,
@@ -82,18 +82,12 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    images = pillow_images(request)
     load: Callable[[Request], Any] = _load
     if request["workload"] == "segment":
         from runoff_runners.segment_onnx import OnnxSegmenter
 
         load = partial(OnnxSegmenter, open_session=_load)
-    phases.end("imports")
-    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
-    prefetch = begin_prefetch(request, images)
-    session = load(request)
-    phases.end("load")
-    return measure(request, session, images, phases, prefetch)
+    return carry_out(request, phases, partial(load, request))
 
 
 def _load(request: Request) -> Session:

@@ -8,7 +8,7 @@ from zipfile import is_zipfile
 import numpy as np
 import torch
 
-from runoff_runners.measure import begin_prefetch, measure, pillow_images
+from runoff_runners.measure import carry_out
 from runoff_runners.model import (
     BFLOAT16,
     NUMBERS,
@@ -37,6 +37,8 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 _DEVICES = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
 """PyTorch's name for the device of each provider."""
+_FLOAT32 = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
+"""The precision of products of float32 matrices, by PyTorch's name."""
 
 
 def capabilities() -> Fields:
@@ -52,21 +54,15 @@ def capabilities() -> Fields:
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
     builder = find_builder(request) if request["model"]["format"] == "pt" else None
-    images = pillow_images(request)
-    kind: type[_Session] = _CudaSession if request["settings"]["provider"] == "cuda" else _Session
+    kind: type[Session] = _CudaSession if request["settings"]["provider"] == "cuda" else Session
     if request["workload"] == "segment":
         import runoff_runners.segment_torch  # noqa: F401 (in the phase of the imports)
 
         kind = _SegmentSession
-    phases.end("imports")
-    # not earlier: imports hold the GIL, and a thread waiting for it slows them down
-    prefetch = begin_prefetch(request, images)
-    session = kind(request, builder)
-    phases.end("load")
-    return measure(request, session, images, phases, prefetch)
+    return carry_out(request, phases, lambda: kind(request, builder))
 
 
-class _Session:
+class Session:
     """A network with its weights, on its device, in evaluation mode."""
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
@@ -77,20 +73,25 @@ class _Session:
         _set_threads(settings)
         _check_dtypes(request["model"])
         self._code = request["model"].get("builder") or "the exported program"
-        path = model_path(request)
-        network = _load_program(path, request) if builder is None else _load_weights(path, request, builder)
+        self._settings = settings
         self._device = _DEVICES[provider]
-        self._network = self._moved(network)
+        self._network = self._moved(self._load(model_path(request), request, builder))
         if settings["precision"] != "fp32":
             from runoff_runners.torch_precision import reduced
 
             self._network = reduced(self._network, settings)
+        is_whole = settings["precision"] == "fp32" and provider == "cpu"
+        self._precision = _FLOAT32[torch.get_float32_matmul_precision()] if is_whole else None
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
         # NumPy has no bfloat16: its bits are passed
         self._tensor = _tensor if _has_bfloat16(request["model"]["inputs"]) else torch.from_numpy
         self._array = _array if _has_bfloat16(request["model"]["outputs"]) else torch.Tensor.numpy
         if provider == "mps":
             torch.mps.synchronize()
+
+    def _load(self, path: str, request: Request, builder: Callable[[], torch.nn.Module] | None) -> torch.nn.Module:
+        """Return the network in the file `path`; only weights need a `builder`."""
+        return _load_program(path, request) if builder is None else load_weights(path, request, builder)
 
     def _moved(self, network: torch.nn.Module) -> torch.nn.Module:
         """Move the network to the device; return it when the copy is done."""
@@ -139,13 +140,16 @@ class _Session:
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""
+        found = {"language": "python", "provider": self._provider(), "threads": torch.get_num_threads()}
+        return {**_runtime(), **found, "precision": self._precision}
+
+    def _provider(self) -> str | None:
+        """Return the device that has the network."""
         first = next(self._network.parameters(), None)
-        provider = None if first is None else first.device.type
-        threads = torch.get_num_threads()
-        return {**_runtime(), "language": "python", "provider": provider, "threads": threads}
+        return None if first is None else first.device.type
 
 
-class _SegmentSession(_Session):
+class _SegmentSession(Session):
     """A promptable network, as segment_anything uses it."""
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
@@ -172,7 +176,7 @@ class _SegmentSession(_Session):
             raise self._failed(error) from error
 
 
-class _CudaSession(_Session):
+class _CudaSession(Session):
     """A network on an NVIDIA GPU, with input buffers on the GPU. Copies and computation are timed separately."""
 
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
@@ -314,7 +318,7 @@ def _array(tensor: torch.Tensor) -> Array:
     return array.view(BITS) if is_bfloat16 else array
 
 
-def _load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+def load_weights(path: str, request: Request, builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     """Create the network with the state dict in `path`; with `prepared`, the file is mapped and used in place."""
     in_place = request["settings"]["prepared"] is True
     network = (_without_values(builder) if in_place else None) or builder()

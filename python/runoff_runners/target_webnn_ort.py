@@ -8,9 +8,9 @@ import os
 import tempfile
 
 from runoff_runners import target_ort_python as ort
-from runoff_runners.measure import begin_prefetch, measure, pillow_images
+from runoff_runners.measure import carry_out
 from runoff_runners.protocol import RunnerError, one_line
-from runoff_runners.target_webnn import Graphs, runtime
+from runoff_runners.target_webnn_compute import Graphs, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    images = pillow_images(request)
-    phases.end("imports")
-    prefetch = begin_prefetch(request, images)
-    graphs = Graphs(request)
-    phases.end("convert")
-    session = _Session(request, graphs)
-    phases.end("load")
-    return measure(request, session, images, phases, prefetch)
+
+    def open_session() -> _Session:
+        graphs = Graphs(request)
+        phases.end("convert")
+        return _Session(request, graphs)
+
+    return carry_out(request, phases, open_session)
 
 
 class _Session:

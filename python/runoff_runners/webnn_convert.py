@@ -15,26 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runoff_runners.interfaces import Array, Request, TensorSpec
+    from runoff_runners.interfaces import Array, TensorSpec
 
     Value = Any  # a constant, an Array, or a webnn.MLOperand
-    Shapes = tuple[tuple[int, ...], ...]
-
-
-def input_shapes(request: Request) -> set[Shapes]:
-    """Return the shapes of the inputs, in the model's order, in every batch of the request."""
-    batch, count = request["settings"]["batch"], len(request["inputs"])
-    rest = count % batch if request["measure"]["kind"] == "accuracy" else 0
-    sizes = [*([batch] if count >= batch or not rest else []), *([rest] if rest else [])]
-    if request["workload"] == "classify":
-        crop = request["preprocess"]["crop"]
-        return {((size, 3, crop, crop),) for size in sizes}
-    names = [spec["name"] for spec in request["model"]["inputs"]]
-    items = [[item["tensors"][name]["shape"] for name in names] for item in request["inputs"]]
-    if batch == 1:
-        return {tuple(map(tuple, shapes)) for shapes in items}
-    # the items of a batch are joined along their first dimension, and have the same shapes
-    return {tuple((size, *shape[1:]) for shape in items[0]) for size in sizes}
 
 
 _ONNX = ("", "ai.onnx")

@@ -171,7 +171,7 @@ def load_target() -> "Target":
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["prepare"]:
-        from runoff_runners.coreml_prepare import prepare
+        from runoff_runners.prepare import prepare
 
-        sys.exit(prepare(sys.argv[2:], load_target))
+        sys.exit(prepare("coreml", sys.argv[2:], load_target))
     sys.exit(main("coreml", load_target, BEGAN_NS))

@@ -42,10 +42,10 @@ def load_target() -> "Target":
         # the pass moves nothing on the CPU
         target_torch._DEVICES["cuda"] = "meta"
         passes.move_to_device_pass = fail
-    effective = target_torch._Session.effective
+    effective = target_torch.Session.effective
     # parameters on the CPU report the CPU
     with_device = lambda session: {**effective(session), "provider": "cuda"}  # noqa: E731
-    setattr(target_torch._Session, "effective", with_device)  # noqa: B010
+    setattr(target_torch.Session, "effective", with_device)  # noqa: B010
     return target_torch
 
 

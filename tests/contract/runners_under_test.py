@@ -19,9 +19,11 @@ from runoff.models.store import ModelStore
 from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
+from runoff.targets.openvino import openvino_python
 from runoff.targets.torch import torch, torch_export
 from runoff.targets.web import ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
+from runoff_tract import tract_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,6 +57,8 @@ class Runner(msgspec.Struct, frozen=True):
     """Whether it reads only images that a canvas of a browser keeps as they are."""
     is_process: bool = True
     """Whether it is one process, which can report its own peak memory at no cost."""
+    most_threads: int | None = None
+    """Number of threads that it can use, if that is limited."""
 
     def reads_image(self, name: str) -> bool:
         """Return whether it reads the image that a test calls `name`."""
@@ -77,6 +81,8 @@ RUNNERS = (
     Runner("ort-python", ort_python, "onnx"),
     Runner("ort-rust", ort_rust, "onnx"),
     Runner("ort-pyo3", ort_pyo3, "onnx"),
+    Runner("openvino-python", openvino_python, "onnx"),
+    Runner("tract-python", tract_python, "onnx", most_threads=1),
     Runner("webnn-compute", webnn_compute, "onnx"),
     Runner("webnn-ort", webnn_ort, "onnx"),
     Runner(
@@ -99,9 +105,12 @@ IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-pyt
 """Three implementations read requests and items: the Python programs share a module, the Rust programs a crate, the
 targets in the browser and in Node.js a program in JavaScript."""
 ENGINES = tuple(
-    runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute", "ort-node-wasm")
+    runner
+    for runner in RUNNERS
+    if runner.name
+    in ("torch", "ort-python", "ort-rust", "openvino-python", "tract-python", "webnn-compute", "ort-node-wasm")
 )
-"""Five implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+"""Seven implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

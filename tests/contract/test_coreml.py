@@ -43,7 +43,7 @@ PACKAGES = ("model", "model-fp16", "model-flexible", "model-fp16-flexible")
 
 def on_this_system() -> Runner:
     """Return the real runner, which is unavailable on Linux."""
-    return Runner("coreml", lambda: runner_in(sys.executable, "coreml", "coreml_runner"), "mlpackage")
+    return Runner("coreml", lambda: runner_in(sys.executable, "coreml", "coreml"), "mlpackage")
 
 
 def fake_runner(form: str = "mlpackage", **variables: str) -> Runner:
@@ -304,7 +304,10 @@ def test_an_unknown_provider_is_reported(models: Path, folder: Path, tmp_path: P
 def test_preparing_an_unreadable_package_is_a_one_line_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mlpackage").mkdir()
     options = ("--folder", str(tmp_path / "prepared"), "--json")
-    for name, code, words in (("broken", 1, "cannot be compiled: Failed to open"), ("none", 1, "no such folder")):
+    for name, code, words in (
+        ("broken", 1, "cannot be compiled: Failed to open"),
+        ("none", 1, "no such file or folder"),
+    ):
         process = launch(fake_runner(), "prepare", "--model", str(tmp_path / f"{name}.mlpackage"), *options)
         assert (process.returncode, process.stdout) == (code, "")
         last = process.stderr.splitlines()[-1]

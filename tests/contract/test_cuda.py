@@ -30,8 +30,9 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-# pywebnn and WebAssembly have no backend for these GPUs
-ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(("webnn-compute", "wasm"))]
+# these runners have no backend for these GPUs
+NOT_ON_GPU = ("openvino-python", "tract-python", "webnn-compute", "wasm")
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(NOT_ON_GPU)]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:

@@ -219,14 +219,13 @@ def test_disk_full(implementation: Runner, models: Path, tmp_path: Path) -> None
     execute(implementation, request, tmp_path).assert_failed("no-space", 1)
 
 
-@pytest.mark.parametrize("program", ["torch_runner", "ort_python_runner", "ort_pyo3_runner"])
-def test_runtime_missing(program: str, models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["torch", "ort-python", "ort-pyo3", "openvino"])
+def test_runtime_missing(name: str, models: Path, tmp_path: Path) -> None:
     """On an interpreter without any library the runner prints a hint."""
-    name = program.removesuffix("_runner").replace("_", "-")
     model_format = "pt" if name == "torch" else "onnx"
 
     def bare() -> Target:
-        target = runner_in(sys.executable, name, program)
+        target = runner_in(sys.executable, name, name)
         command = (target.command[0], "-S", *target.command[1:])
         return msgspec.structs.replace(target, command=command)
 

@@ -30,6 +30,8 @@ FOREIGN = {
     "torch": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
     "torch-export": {"torchvision", "onnxruntime", "onnx", "runoff", "msgspec"},
     "ort-python": {"torch", "onnx", "runoff", "msgspec", "argparse", "dataclasses", "pathlib"},
+    "openvino-python": {"torch", "onnxruntime", "runoff", "msgspec"},
+    "tract-python": {"torch", "onnxruntime", "onnx", "runoff", "runoff_tract", "msgspec"},
     "webnn-compute": {"torch", "runoff", "msgspec"},
     "webnn-ort": {"torch", "runoff", "msgspec"},
     "ort-pyo3": {"PIL", "torch", "onnxruntime", "onnx", "runoff", "msgspec", "argparse", "dataclasses"},
@@ -58,9 +60,24 @@ def test_a_jpeg_needs_no_plugin_of_pillow_for_another_format(models: Path, tmp_p
     assert {name for name in modules if name.endswith("ImagePlugin")} <= {"PIL.JpegImagePlugin"}
 
 
+def test_openvino_loads_no_telemetry(models: Path, tmp_path: Path) -> None:
+    """Importing OpenVINO would send an event: docs/engines.md."""
+    (runner,) = (runner for runner in RUNNERS if runner.name == "openvino-python")
+    modules = _modules(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
+    assert "openvino.tools.ovc.telemetry_stub" in modules
+    assert not [name for name in modules if name.startswith("openvino_telemetry.")]
+
+
 def test_a_bad_request_loads_no_runtime(tmp_path: Path) -> None:
     for runner in PYTHON:
-        assert not _imported(runner, {}, tmp_path) & {"numpy", "torch", "onnxruntime", "runoff_ort"}
+        assert not _imported(runner, {}, tmp_path) & {
+            "numpy",
+            "torch",
+            "onnxruntime",
+            "runoff_ort",
+            "openvino",
+            "tract",
+        }
 
 
 def _imported(runner: Runner, request: Document, folder: Path) -> set[str]:

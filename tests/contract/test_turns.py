@@ -187,7 +187,7 @@ def test_a_last_line_without_a_newline_is_a_turn(implementation: Runner, models:
 @pytest.mark.clock
 def test_a_waiting_runner_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
     # threads of OpenMP, which torch uses, spin for some milliseconds more and cannot be stopped
-    threads = 1 if computing_program.name == "torch" else 2
+    threads = 1 if computing_program.name == "torch" else computing_program.most_threads or 2
     request = photos(computing_program, models, tmp_path)
     request["settings"]["threads"] = threads
     with started(computing_program, request, tmp_path) as live:

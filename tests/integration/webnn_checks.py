@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper, load, numpy_helper, save
 
 from runoff_runners.protocol import RunnerError
-from runoff_runners.target_webnn import create_context
+from runoff_runners.target_webnn_compute import create_context
 from runoff_runners.webnn_convert import Model
 from runoff_runners.webnn_operators import _METHODS, _OPERATORS, _REDUCTIONS
 

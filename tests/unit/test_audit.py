@@ -43,8 +43,8 @@ def test_audit_of_a_fair_run_has_no_difference() -> None:
     points = audit(synthetic_run(blocks=1, live=True))
     # its runs have no turns without an inference
     assert {point.outcome for point in points if point.point != "clocks compared"} == {"ok"}
-    # except energy, which this run does not have
-    assert len(points) == 2 * (len(POINTS) - 1)
+    # except energy, which this run does not have, and the precision, which no runtime reports in it
+    assert len(points) == 2 * (len(POINTS) - 2)
 
 
 def test_an_old_run_was_timed_by_the_runners_and_has_no_noise_floor() -> None:
@@ -75,6 +75,7 @@ def _audited(effective: Effective, field: str) -> tuple[str, str]:
         ("same library file", {"library": "/env/libonnxruntime.so.1.31.1"}),
         ("threads", {"threads": 2}),
         ("provider", {"provider": "cuda"}),
+        ("precision", {"precision": "bf16"}),
     ],
 )
 def test_audit_finds_differences_and_names_the_target(point: str, change: dict[str, object]) -> None:
@@ -83,6 +84,18 @@ def test_audit_finds_differences_and_names_the_target(point: str, change: dict[s
     outcome, detail = _audited(msgspec.structs.replace(usual, **change), point)
     assert outcome == "differs"
     assert "ort-rust" in detail
+
+
+def test_the_precision_of_those_that_report_it_is_listed() -> None:
+    fields: dict[str, dict[str, Any]] = {"ort-python": {}, "ort-rust": {"precision": "fp32"}}
+    assert found(compared(fields))["precision"] == (
+        "ok",
+        "fp32 in effect in all that report it; not reported by ort-python",
+    )
+    fields["ort-python"] = {"precision": "fp32"}
+    assert found(compared(fields))["precision"] == ("ok", "fp32 in effect in all")
+    fields["ort-rust"] = {"precision": "bf16"}
+    assert found(compared(fields))["precision"] == ("differs", "ort-rust requested fp32, got bf16")
 
 
 def test_values_that_a_runner_does_not_report_are_unknown() -> None:

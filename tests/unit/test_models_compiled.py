@@ -34,7 +34,7 @@ OFFERS = {"coreml": APPLE, "native": target_info("native", formats=("onnx", "ort
 
 
 class Program(Spawner):
-    """Fake of ``coreml_runner.py prepare``: a folder for each package."""
+    """Fake of ``runner.py coreml prepare``: a folder for each package."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -135,11 +135,11 @@ def test_a_resumed_run_uses_its_compiled_package(program: Program) -> None:
     info = info_of(*ready.cases)
     response = {form: {"sha256": file.sha256} for form, file in ready.models["net"].prepared.items()}
     info.models = {"net": {"prepared": response}}
-    again = find_again(info, {"net": model()}, program, print)
+    again = find_again(info, {"net": model()}, OFFERS, program, print)
     assert again.models["net"].prepared == ready.models["net"].prepared
     program.content = b"otherwise"
     with pytest.raises(RunoffError, match="differs from that of the run"):
-        find_again(info, {"net": model()}, program, print)
+        find_again(info, {"net": model()}, OFFERS, program, print)
 
 
 def test_older_runs_have_one_prepared_file() -> None:

@@ -16,6 +16,7 @@ from runoff.models.prepared import Prepared, find_again, prepare_models
 from runoff.models.store import StoredModel
 from runoff.plan.cases import plan_case
 from runoff.plan.settings import resolve
+from runoff.plan.target import Preparation
 from runoff.probes.life import LIFE
 from runoff.processes import Spawner
 from runoff.records.errors import RunoffError
@@ -25,6 +26,7 @@ from runoff.records.protocol import Preprocess, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runoff.plan.target import TargetInfo
     from runoff.processes import Finished
     from runoff.records.schema import Case
 
@@ -82,12 +84,20 @@ def model(*formats: str) -> StoredModel:
     )
 
 
+def with_preparation(info: TargetInfo, form: str, *, always: bool = False) -> TargetInfo:
+    """Return a target whose own program prepares files."""
+    target = msgspec.structs.replace(info.target, prepares=Preparation(form, always=always))
+    return msgspec.structs.replace(info, target=target)
+
+
 OFFERS = {
     "native": target_info(
         "native", formats=("onnx", "ort"), providers=("cpu", "cuda"), settings=("threads", "prepared")
     ),
     "torch": target_info("torch", formats=("pt",)),
     "narrow": target_info("narrow", formats=("onnx", "ort"), model_format="onnx"),
+    "own": with_preparation(target_info("own", formats=("onnx", "engine"), settings=("threads", "prepared")), "engine"),
+    "saved": with_preparation(target_info("saved", formats=("engine",), model_format="pt"), "engine", always=True),
 }
 
 
@@ -176,7 +186,7 @@ def test_other_providers_do_not_get_the_file_prepared_for_the_cpu(program: Progr
 def resume(program: Program, ready: Prepared, sha256: str) -> Prepared:
     info = info_of(*ready.cases)
     info.models = {"net": {"prepared": {"onnx": {"sha256": sha256}}}}
-    return find_again(info, {"net": model()}, program, print)
+    return find_again(info, {"net": model()}, OFFERS, program, print)
 
 
 def test_an_interrupted_run_resumes_with_the_same_file(program: Program) -> None:
@@ -210,7 +220,10 @@ def test_an_optimized_onnx_file_stands_beside_the_other(program: Program) -> Non
     assert (request.model.format, request.model.path) == ("onnx", str(program.file))
     info = info_of(*ready.cases)
     info.models = {"net": ready.models["net"].provenance(None)}
-    assert find_again(info, {"net": model()}, program, print).models["net"].prepared == ready.models["net"].prepared
+    assert (
+        find_again(info, {"net": model()}, OFFERS, program, print).models["net"].prepared
+        == ready.models["net"].prepared
+    )
 
 
 def test_without_an_optimized_onnx_file_the_case_is_skipped(program: Program) -> None:
@@ -221,3 +234,50 @@ def test_without_an_optimized_onnx_file_the_case_is_skipped(program: Program) ->
 
 def folder_of(program: Program) -> str:
     return str(program.commands[0][-2])
+
+
+def test_a_target_prepares_files_of_its_own_next_to_those_of_onnxruntime(program: Program) -> None:
+    ready, _ = prepare(program, (*plan("native", "own"), *plan("own", threads=2)))
+    assert [(case.format, case.made_from) for case in ready.cases] == [("ort", "onnx"), *[("engine", "onnx")] * 2]
+    assert set(ready.models["net"].prepared) == {"onnx", "engine of onnx"}
+    _, command = program.commands
+    assert command[:2] == ("/bin/true", "prepare")
+    spec = msgspec.json.decode(command[command.index("--spec") + 1])
+    assert spec["inputs"] == [{"name": "input", "dtype": "float32", "shape": [1, 0]}]
+    assert (spec["batch"], spec["builder"]) == (1, None)
+    info = info_of(*ready.cases)
+    info.models = {"net": ready.models["net"].provenance(None)}
+    again = find_again(info, {"net": model()}, OFFERS, program, print)
+    assert again.models["net"].prepared == ready.models["net"].prepared
+
+
+def test_a_file_for_one_batch_is_not_used_for_another(program: Program) -> None:
+    program.key |= {"batch": 1}
+    ready, messages = prepare(program, (*plan("own"), *plan("own", batch=4)))
+    assert [case.format for case in ready.cases] == ["engine", "onnx"]
+    assert messages[-1].endswith("models are prepared for cpu in fp32, batch 1 only")
+
+
+def test_others_do_not_read_what_onnxruntime_optimized_for_itself(program: Program) -> None:
+    ready, _ = prepare(program, plan("own", prepared="onnx"))
+    assert (ready.cases[0].format, program.commands) == ("onnx", [])
+
+
+def test_a_target_that_reads_nothing_else_is_prepared_in_every_profile(program: Program) -> None:
+    ready, _ = prepare(program, plan("saved", prepared=None))
+    (case,) = ready.cases
+    assert (case.format, case.made_from) == ("engine", "pt")
+    request = make_request(case, ready.models["net"], LIFE, Path("/out"))
+    assert (request.model.format, request.model.builder) == ("engine", "package:function")
+    program.ended = {"exit_code": 1, "stderr": "saved: runtime-missing: no compiler"}
+    (skipped,) = prepare(program, plan("saved", prepared=None))[0].cases
+    assert "no compiler" in str(skipped.skipped)
+
+
+def test_examples_of_several_shapes_are_not_prepared_for(program: Program) -> None:
+    stored = model()
+    file = StoredFile("other", "cd" * 32, 8)
+    examples = (*stored.manifest.examples, example_of("wider", file, file, file))
+    both = StoredModel(stored.folder, msgspec.structs.replace(stored.manifest, examples=examples))
+    ready = prepare_models(plan("own"), {"net": both}, OFFERS, program, print)
+    assert "the examples of net differ in shape" in str(ready.reasons["net"])

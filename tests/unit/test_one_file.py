@@ -62,7 +62,7 @@ import sys
 from runoff.targets.base import runner_in
 
 def mine():
-    return runner_in(sys.executable, "mine", "null_runner")
+    return runner_in(sys.executable, "mine", "null-python")
 """
 SUITE = """
 [suite]

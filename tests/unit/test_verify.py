@@ -168,6 +168,28 @@ def test_another_provider_is_a_fallback(provider: str | None, kind: str | None, 
 
 
 @pytest.mark.parametrize(
+    ("requested", "reported", "kind"),
+    [
+        ("fp32", "fp32", None),
+        ("fp32", None, None),
+        ("fp32", "bf16", "precision-differs"),
+        ("bf16", "fp32", "precision-differs"),
+    ],
+)
+def test_a_runtime_that_computes_in_another_precision_is_excluded(
+    requested: str, reported: str | None, kind: str | None, model: StoredModel
+) -> None:
+    """The outputs are right: in bf16 they may well be within the tolerance."""
+    outputs = (written(model.folder, 0, ANSWERS[ORDER[0]]),)
+    case = msgspec.structs.replace(CASE, settings=msgspec.structs.replace(CASE.settings, precision=requested))
+    effective = Effective("any", "1", "any", precision=reported)
+    _, doubt = check_result(case, model, LIFE, ORDER, result_of(outputs=outputs, effective=effective))
+    assert (doubt.kind if doubt else None) == kind
+    if doubt:
+        assert doubt.message == f"precision {requested!r} was requested, the runtime computes in {reported!r}"
+
+
+@pytest.mark.parametrize(
     ("workload", "precision", "apart", "kind"),
     [
         ("tensor", "fp32", 9e-5, None),

@@ -93,8 +93,8 @@ def network(change: "Callable[[Any, Any], Any]") -> "Callable[[], None]":
 
     def way() -> None:
         target = module(MODULES["torch"])
-        usual = target._load_weights
-        target._load_weights = lambda *given: change(target.torch, usual(*given))
+        usual = target.load_weights
+        target.load_weights = lambda *given: change(target.torch, usual(*given))
 
     return way
 

@@ -14,11 +14,12 @@ from runoff.cli.output import print_json
 from runoff.measure.discovery import discover, query_tool
 from runoff.measure.energy.meters import find_meters
 from runoff.measure.machine import describe_machine
+from runoff.plugins import plugins
 from runoff.probes import PROBES
 from runoff.probes.counters import PERF
 from runoff.processes import workspace
 from runoff.records.machine import headline
-from runoff.targets import BUILT_IN
+from runoff.targets import all_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +70,10 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
         if probe.tool:
             yield _tool(probe.tool, probe.name, spawner)
     yield from _counters(spawner, scratch)
-    for name, target_info in discover({name: make() for name, make in BUILT_IN.items()}, spawner).items():
+    for name, target_info in discover({name: make() for name, make in all_targets().items()}, spawner).items():
         yield from _target(f"target {name}", target_info)
+    for package, why in plugins().broken.items():
+        yield Finding("plug-in", "missing", why, f"update it, or run: pip uninstall {package}")
     yield _energy(spawner)
     yield _room()
 

@@ -78,12 +78,14 @@ def _own_model(manifest: Manifest) -> dict[str, Any]:
 
 def _targets() -> Rows:
     from runoff.measure.discovery import discover
+    from runoff.plugins import plugins
     from runoff.processes import workspace
-    from runoff.targets import BUILT_IN
+    from runoff.targets import all_targets
 
     with workspace() as (spawner, _):
-        targets = discover({name: make() for name, make in BUILT_IN.items()}, spawner)
-    return [{"target": name, **_abilities(target_info)} for name, target_info in targets.items()]
+        targets = discover({name: make() for name, make in all_targets().items()}, spawner)
+    broken = [{"target": "", "language": "", "runtime": why, "providers": ""} for why in plugins().broken.values()]
+    return [{"target": name, **_abilities(target_info)} for name, target_info in targets.items()] + broken
 
 
 def _abilities(target_info: TargetInfo) -> dict[str, str]:

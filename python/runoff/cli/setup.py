@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from runoff import paths
-from runoff.environments import ENVIRONMENTS, describe, ensure_environments, size_text
+from runoff.environments import describe, ensure_environments, environments, size_text
 from runoff.measure.footprint import disk_bytes
-from runoff.records.errors import RunoffError, did_you_mean
-from runoff.targets import BUILT_IN
+from runoff.records.errors import RunoffError
+from runoff.targets import target_maker, unknown_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ def setup(names: tuple[str, ...]) -> None:
     RunoffError
         If a name is unknown, an environment cannot be made, or this is a checkout.
     """
-    light = [name for name, environment in ENVIRONMENTS.items() if environment.automatic]
+    light = [name for name, environment in environments().items() if environment.automatic]
     wanted = list(dict.fromkeys(name for given in names for name in _environments(given))) if names else light
     if not wanted:
         click.echo(f"nothing to install for {', '.join(names)} on this machine")
@@ -51,7 +51,7 @@ def clean(*, everything: bool) -> None:
         folders.append(paths.models())
     if not paths.in_checkout():
         folders += [paths.home() / "environments", paths.home() / "uv"]
-        folders += [paths.environments() / name for name in ENVIRONMENTS]
+        folders += [paths.environments() / name for name in environments()]
     removed = _remove(folders)
     click.echo(f"removed {size_text(removed / _BYTES_PER_MB)} from {paths.home()}")
     if paths.in_checkout():
@@ -59,11 +59,12 @@ def clean(*, everything: bool) -> None:
 
 
 def _environments(name: str) -> tuple[str, ...]:
-    if name in BUILT_IN:
-        return BUILT_IN[name]().environments
-    if name in ENVIRONMENTS:
+    make = target_maker(name)
+    if make:
+        return make().environments
+    if name in environments():
         return (name,)
-    raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *ENVIRONMENTS]))
+    raise unknown_target(name, environments())
 
 
 def _remove(folders: Iterable[Path]) -> int:

@@ -50,7 +50,7 @@ def check_result(
             different = _add_masks(case, model, order, result, parity, draw=every)
     except (OSError, ValueError, LookupError) as error:
         return [], Reason("garbage", f"outputs cannot be compared: {error}")
-    fallback = check_provider(case, result)
+    fallback = check_provider(case, result) or check_precision(case, result)
     due = range(len(order) if every else case.settings.batch)
     missing = _missing(due, model, order, result.outputs)
     reason = fallback or missing or _disagreement(case, model, parity, rows) or different
@@ -76,6 +76,14 @@ def check_provider(case: Case, result: Result) -> Reason | None:
     if actual in (None, requested):
         return None
     return Reason("provider-fallback", f"provider {requested!r} was requested, the runner computed on {actual!r}")
+
+
+def check_precision(case: Case, result: Result) -> Reason | None:
+    """Return the reason if the runtime computes in another precision than requested, which may well be faster."""
+    actual, requested = result.effective.precision if result.effective else None, case.settings.precision
+    if actual in (None, requested):
+        return None
+    return Reason("precision-differs", f"precision {requested!r} was requested, the runtime computes in {actual!r}")
 
 
 def check_turn(

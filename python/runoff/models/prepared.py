@@ -1,8 +1,9 @@
-"""Models prepared on this machine, once: optimised for ONNX Runtime, or compiled for Core ML."""
+"""Models prepared on this machine, once: optimised for ONNX Runtime, compiled for Core ML, or a target's own form."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,18 @@ from runoff.plan.coreml_packages import COMPILED, PACKAGES
 from runoff.processes import describe_exit
 from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
-from runoff.records.manifest import base_format, variant_precision
+from runoff.records.manifest import base_format, usual_examples, variant_precision
 from runoff.records.reason import Reason
+from runoff.targets import BUILT_IN
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runoff.plan.target import Target, TargetInfo
+    from runoff.plan.target import Preparation, Target, TargetInfo
     from runoff.processes import Spawner
+    from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, RunInfo
 
 _TIMEOUT_S = 600.0
@@ -39,9 +42,13 @@ class _Preparer(Struct, frozen=True):
     format: str
     """Format of the prepared file."""
     options: tuple[str, ...] = ()
+    for_shapes: bool = False
+    """Whether its files are for the shapes of one inference on one item, which it has to be given."""
+    always: bool = False
+    """Whether the target reads nothing else."""
 
 
-_COREML = _Preparer("coreml_runner.py", coreml, COMPILED)
+_COREML = _Preparer("runner.py coreml", coreml, COMPILED)
 _PREPARERS = {"onnx": _Preparer("runoff-ort", ort_rust, PREPARED), **{kind.name: _COREML for kind in PACKAGES}}
 """By source format."""
 OPTIMIZER = _Preparer("runoff-ort", ort_rust, "onnx", ("--format", "onnx"))
@@ -85,12 +92,14 @@ def prepare_models(
     """
     wanted = {case: made for case in cases if (made := _preparer(case, targets[case.target]))}
     files: Files = {}
-    for name, source, made in {(case.model, case.format, made): None for case, made in wanted.items()}:
-        files[name, source, made.format] = prepare_file(models[name], spawner, say, source, made)
+    for case, made in wanted.items():
+        key = (case.model, case.format, made.format)
+        if key not in files:
+            files[key] = prepare_file(models[case.model], spawner, say, case.format, made)
     chosen, reasons = {}, {}
     for case, made in wanted.items():
         prepared = _fit(files[case.model, case.format, made.format], case)
-        if isinstance(prepared, Reason) and made is OPTIMIZER:
+        if isinstance(prepared, Reason) and (made is OPTIMIZER or made.always):
             chosen[case.id] = msgspec.structs.replace(case, skipped=prepared)
         elif isinstance(prepared, Reason):
             reasons[case.model] = prepared
@@ -102,7 +111,11 @@ def prepare_models(
 
 
 def find_again(
-    info: RunInfo, models: Mapping[str, StoredModel], spawner: Spawner, say: Callable[[str], None]
+    info: RunInfo,
+    models: Mapping[str, StoredModel],
+    targets: Mapping[str, TargetInfo],
+    spawner: Spawner,
+    say: Callable[[str], None],
 ) -> Prepared:
     """Return cases and models of a run to resume, with the same prepared files, which are rebuilt if missing.
 
@@ -112,10 +125,13 @@ def find_again(
         If a prepared file cannot be rebuilt, or differs from the one that the run began with.
     """
     files: Files = {}
-    for name, source, form in {
-        (case.model, case.made_from, case.format): None for case in info.cases if case.made_from
-    }:
-        preparer = OPTIMIZER if form == OPTIMIZER.format else _PREPARERS[base_format(source)]
+    made = {(case.model, case.made_from, case.format): case.target for case in info.cases if case.made_from}
+    for (name, source, form), target in made.items():
+        own = targets[target].target.prepares
+        usual = OPTIMIZER if form == OPTIMIZER.format else _PREPARERS.get(base_format(source))
+        preparer = _own_preparer(targets[target].target, own) if own and own.format == form else usual
+        if preparer is None:
+            raise RunoffError(f"nothing prepares {form} files from {source} for {target}", "start a new run")
         file = files[name, source, form] = prepare_file(models[name], spawner, say, source, preparer)
         if isinstance(file, Reason):
             raise RunoffError(f"the prepared {name} of the run is missing: {file.message}", file.hint)
@@ -127,8 +143,13 @@ def find_again(
 def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
     """Return what prepares the file that the case requests, if its target reads such files."""
     kind, can, target = base_format(case.format), target_info.capabilities, target_info.target
-    if can is None or case.skipped or not case.settings.prepared:
+    own = target.prepares
+    if can is None or case.skipped or not (case.settings.prepared or (own and own.always)):
         return None
+    if own:
+        # what ONNX Runtime optimised for itself is nothing for others
+        wanted = own.always or case.settings.prepared != "onnx"
+        return _own_preparer(target, own) if wanted and own.format in can.formats else None
     if case.settings.prepared == "onnx":
         return OPTIMIZER if kind == "onnx" and "prepared" in can.settings else None
     preparer = _PREPARERS.get(kind)
@@ -136,11 +157,17 @@ def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
     return preparer if reads else None
 
 
+def _own_preparer(target: Target, own: Preparation) -> _Preparer:
+    """Return what prepares files of the target's own format."""
+    program = BUILT_IN[own.target] if own.target else lambda: target
+    return _Preparer(own.target or target.name, program, own.format, for_shapes=True, always=own.always)
+
+
 def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
-    """Return the file, unless it was prepared for another provider or precision than the case's."""
+    """Return the file, unless it was prepared for another provider, precision or batch than the case's."""
     # a variant's file is in its precision, whatever the program that prepares it was told
     precision = "fp32" if variant_precision(case.format) else case.settings.precision
-    if isinstance(file, Reason) or file.fits(case.settings.provider, precision):
+    if isinstance(file, Reason) or file.fits(case.settings.provider, precision, case.settings.batch):
         return file
     return Reason("prepare-failed", f"models are prepared for {file.kind} only")
 
@@ -164,20 +191,10 @@ def prepare_file(
 
     `say` announces a file that is made.
     """
-    stored = model.model_file(source)
-    target = preparer.target()
-    if target.missing:
-        return target.missing
-    argv = (
-        *target.command,
-        "prepare",
-        "--model",
-        stored.path,
-        "--folder",
-        str(paths.prepared()),
-        "--json",
-        *preparer.options,
-    )
+    stored, target = model.model_file(source), preparer.target()
+    argv = target.missing or _command(model, stored, target, preparer)
+    if isinstance(argv, Reason):
+        return argv
     try:
         finished = spawner.run(argv, target.environment(), _TIMEOUT_S)
         if finished.exit_code:
@@ -194,6 +211,26 @@ def prepare_file(
     if report.made:
         say(f"prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)")
     return PreparedFile(format=preparer.format, path=report.path, sha256=digest, key=report.key)
+
+
+def _command(model: StoredModel, stored: ModelFile, target: Target, preparer: _Preparer) -> tuple[str, ...] | Reason:
+    """Return the command that prepares the file `stored`, or the reason why it cannot be given the shapes."""
+    spec = _spec(model, stored) if preparer.for_shapes else {}
+    if isinstance(spec, Reason):
+        return spec
+    files = ("--model", stored.path, "--folder", str(paths.prepared()))
+    shapes = ("--spec", json.dumps(spec)) if spec else ()
+    return (*target.command, "prepare", *files, *shapes, "--json", *preparer.options)
+
+
+def _spec(model: StoredModel, stored: ModelFile) -> dict[str, Any] | Reason:
+    """Return `runoff_runners.interfaces.Spec`: the inputs of one example, which all examples have the shapes of."""
+    examples = [model.manifest.examples[place].inputs for place in usual_examples(model.manifest)]
+    shapes = {tuple((name, tensor.shape) for name, tensor in inputs.items()) for inputs in examples}
+    if len(shapes) != 1:
+        return Reason("prepare-failed", f"the examples of {model.manifest.name} differ in shape")
+    inputs = [{"name": name, "dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in examples[0].items()]
+    return {"inputs": inputs, "batch": 1, "builder": stored.builder, "builder_folder": stored.builder_folder}
 
 
 def _digest(path: Path) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff.models.zoo import ZOO, same_name
+from runoff.plan.coreml_packages import COMPILED
 from runoff.plan.own_suite import model_name
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.files import sha256_of, write_atomically
@@ -53,7 +54,7 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
     """A file or folder that was prepared from one of the model's files on this machine, for this machine only."""
 
     format: str
-    """``ort``, ``mlmodelc``, or ``onnx``: an optimised ONNX file."""
+    """``ort``, ``mlmodelc``, a target's own, or ``onnx``: an optimised ONNX file."""
     path: str
     """Absolute."""
     sha256: str
@@ -62,12 +63,13 @@ class PreparedFile(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> str:
-        """Provider and precision that it was prepared for."""
-        return f"{self.key.get('provider')} in {self.key.get('precision')}"
+        """Provider, precision and batch that it was prepared for."""
+        batch = f", batch {self.key['batch']}" if "batch" in self.key else ""
+        return f"{self.key.get('provider')} in {self.key.get('precision')}{batch}"
 
-    def fits(self, provider: str, precision: str) -> bool:
-        """Return whether it was prepared for the provider and the precision, if it depends on them."""
-        needed = {"provider": provider, "precision": precision}
+    def fits(self, provider: str, precision: str, batch: int = 1) -> bool:
+        """Return whether it was prepared for the provider, the precision and the batch, if it depends on them."""
+        needed = {"provider": provider, "precision": precision, "batch": batch}
         return all(self.key.get(name, value) == value for name, value in needed.items())
 
 
@@ -115,7 +117,7 @@ class StoredModel(Struct, frozen=True):
         manifest = self.manifest
         prepared = self.prepared.get(prepared_key(form, made_from)) if made_from else None
         if prepared and prepared.format == form:
-            return self._file(form, prepared.path, prepared.sha256, self._decoder(made_from))
+            return self._file(form, prepared.path, prepared.sha256, self._decoder(made_from), builder=made_from == "pt")
         variant = self.variant(form)
         stored = variant.file if variant else manifest.files.get(form) or manifest.packages.get(form)
         if stored is None:
@@ -123,9 +125,11 @@ class StoredModel(Struct, frozen=True):
                 f"model {manifest.name!r} is not stored in the format {form!r}",
                 did_you_mean(form, self.formats),
             )
-        return self._file(form, str(self.folder / stored.path), stored.sha256, self._decoder(form))
+        return self._file(
+            form, str(self.folder / stored.path), stored.sha256, self._decoder(form), builder=form == "pt"
+        )
 
-    def _file(self, form: str, path: str, sha256: str, decoder: ModelFile | None) -> ModelFile:
+    def _file(self, form: str, path: str, sha256: str, decoder: ModelFile | None, *, builder: bool) -> ModelFile:
         manifest = self.manifest
         return ModelFile(
             name=manifest.name,
@@ -134,8 +138,8 @@ class StoredModel(Struct, frozen=True):
             sha256=sha256,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            builder=manifest.builder if form == "pt" else None,
-            builder_folder=manifest.builder_folder if form == "pt" else None,
+            builder=manifest.builder if builder else None,
+            builder_folder=manifest.builder_folder if builder else None,
             decoder=decoder,
         )
 
@@ -271,8 +275,11 @@ class StoredModel(Struct, frozen=True):
 
 
 def prepared_key(form: str, made_from: str) -> str:
-    """Return the name of a prepared file among those of a model: its source format; ``onnx of ...`` if it is ONNX."""
-    return f"onnx of {made_from}" if form == "onnx" else made_from
+    """Return the name of a prepared file among those of a model.
+
+    That is its source format for the usual kind, as in older runs, else ``FORMAT of SOURCE``.
+    """
+    return made_from if form in (PREPARED, COMPILED) else f"{form} of {made_from}"
 
 
 def prepared_in(entry: Mapping[str, Any], form: str, made_from: str) -> dict[str, Any] | None:

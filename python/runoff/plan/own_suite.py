@@ -150,7 +150,7 @@ def own_suite(path: str, options: OwnOptions) -> str:
         tables[f"models.{json.dumps(model)}"] = {**own, **({"inputs": inputs} if inputs else {})}
     if options.python:
         runners = paths.runners()
-        command = [own["python"], "-P", str(runners / "torch_runner.py")]
+        command = [own["python"], "-P", str(runners / "runner.py"), "torch"]
         target = "torch" if "factory" in own else "torch-export"
         tables[f"targets.{target}"] = {"command": command, "env": {"PYTHONPATH": str(runners.parent)}}
     head = f"# Written by: runoff bench {json.dumps(path, ensure_ascii=False)}\n"

@@ -33,6 +33,16 @@ def removed_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in sorted(environment.items()) if key.startswith(_POOLS)}
 
 
+class Preparation(Struct, frozen=True):
+    """Files that are prepared on this machine, for one target's runtime: ``PROGRAM prepare`` makes them."""
+
+    format: str
+    target: str = ""
+    """Built-in target whose program makes them; empty: the target's own."""
+    always: bool = False
+    """Whether the target reads nothing else, so a case needs no setting for it."""
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A runner as runoff starts it."""
 
@@ -47,6 +57,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Provider that it computes on, which is its own: a suite that names none means this one. None: as settings say."""
     tolerance: float | None = None
     """Largest difference from the reference that counts as the same output from the same tensor, if not the usual."""
+    prepares: Preparation | None = None
+    """What the setting `prepared` means for it, if not a file of ONNX Runtime or Core ML."""
     packages: bool = False
     """Whether it reads CoreML packages, which are converted when a target first needs them."""
     environments: tuple[str, ...] = ()

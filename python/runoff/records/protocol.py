@@ -341,6 +341,8 @@ class Effective(_ResultPart, frozen=True):
     """Requested settings that this target cannot apply."""
     practices: tuple[str, ...] = ()
     """Ways to be faster that no setting names, in effect: see ``docs/best-practice.md``."""
+    precision: str | None = None
+    """Precision of its floating-point arithmetic, in the words of `Settings.precision`, if the runtime reports it."""
 
 
 class Result(_ResultPart, frozen=True, kw_only=True):

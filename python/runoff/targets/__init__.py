@@ -1,4 +1,4 @@
-"""The targets, one file per runtime. To add one: a file here, a runner, a dependency group, a line in a suite."""
+"""The targets, one file per runtime, and those of plug-ins. docs/add-an-engine.md adds one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runoff import paths
-from runoff.environments import ENVIRONMENTS
+from runoff.environments import ENVIRONMENTS, find_environment
 from runoff.plan.target import Target
+from runoff.plugins import plugins
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
+from runoff.targets.openvino import openvino_python
 from runoff.targets.rust_engines import openvino_rust, rten, tract_rust
-from runoff.targets.torch import torch, torch_export
+from runoff.targets.torch import torch, torch_aoti, torch_compile, torch_export, torchscript
 from runoff.targets.web import WEB_TARGETS
 from runoff.targets.webnn import webnn_compute, webnn_ort, webnn_rust
 
@@ -29,14 +31,18 @@ if TYPE_CHECKING:
 BUILT_IN: dict[str, Callable[[], Target]] = {
     "torch": torch,
     "torch-export": torch_export,
+    "torch-compile": torch_compile,
+    "torchscript": torchscript,
+    "torch-aoti": torch_aoti,
     "ort-python": ort_python,
     "ort-rust": ort_rust,
     "ort-pyo3": ort_pyo3,
     "capi-rust": capi_rust,
-    "coreml": coreml,
+    "openvino-python": openvino_python,
     "openvino-rust": openvino_rust,
     "tract-rust": tract_rust,
     "rten": rten,
+    "coreml": coreml,
     "webnn-compute": webnn_compute,
     "webnn-ort": webnn_ort,
     "webnn-rust": webnn_rust,
@@ -46,8 +52,24 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 }
 
 
+def all_targets() -> dict[str, Callable[[], Target]]:
+    """Return all targets by name, those of plug-ins last; a plug-in cannot replace a built-in one."""
+    return {**BUILT_IN, **{name: make for name, make in plugins().targets.items() if name not in BUILT_IN}}
+
+
+def target_maker(name: str) -> Callable[[], Target] | None:
+    """Return what makes the target called `name`, of runoff or of a plug-in; None if there is none."""
+    return BUILT_IN.get(name) or plugins().targets.get(name)
+
+
+def unknown_target(name: str, own: Iterable[str] = (), where: str = "") -> RunoffError:
+    """Return the error for a target that does not exist; a broken plug-in may be the one that has it."""
+    hint = did_you_mean(name, [*all_targets(), *own])
+    return RunoffError(f"{where}unknown target {name!r}", "; ".join([*plugins().broken.values(), hint]))
+
+
 def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: Path) -> dict[str, Target]:
-    """Return the targets called `names`: the suite's `own`, else the built-in ones.
+    """Return the targets called `names`: the suite's `own`, else the built-in ones, else those of plug-ins.
 
     ``ort-python@NAME`` is the target ``ort-python`` on the version NAME of a model. Relative commands start at
     `folder`, the suite's.
@@ -60,9 +82,10 @@ def find_targets(names: Iterable[str], own: Mapping[str, CustomTarget], folder: 
     targets = {}
     for name in names:
         runner, _, version = name.partition("@")
-        if runner not in own and runner not in BUILT_IN:
-            raise RunoffError(f"unknown target {name!r}", did_you_mean(name, [*BUILT_IN, *own]))
-        target = _custom_target(runner, own[runner], folder) if runner in own else BUILT_IN[runner]()
+        make = None if runner in own else target_maker(runner)
+        if make is None and runner not in own:
+            raise unknown_target(name, own)
+        target = make() if make else _custom_target(runner, own[runner], folder)
         if version:
             target = msgspec.structs.replace(target, name=name, format=f"onnx@{version}")
         targets[name] = target
@@ -83,7 +106,7 @@ def needed_environments(suite: Suite, folder: Path) -> list[str]:
         needed.append("opencv")
     files = [own for own in suite.models.values() if not own.network]
     all_needed = folder != paths.suites() and len(files) < len(suite.names("models"))
-    return [name for name in needed if ENVIRONMENTS[name].automatic or all_needed]
+    return [name for name in needed if all_needed or ((found := find_environment(name)) and found.automatic)]
 
 
 def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
@@ -101,13 +124,13 @@ def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:
 
 
 def _host(name: str, table: CustomTarget) -> Target | None:
-    """Return the built-in target that provides the environment of a custom target; None if it names none."""
+    """Return the target that provides the environment of a custom target; None if it names none."""
     if table.environment is None:
         return None
-    if table.environment not in BUILT_IN:
-        hint = did_you_mean(table.environment, BUILT_IN)
-        raise RunoffError(f"[targets.{name}] environment: unknown target {table.environment!r}", hint)
-    return BUILT_IN[table.environment]()
+    make = target_maker(table.environment)
+    if make is None:
+        raise unknown_target(table.environment, where=f"[targets.{name}] environment: ")
+    return make()
 
 
 def _find_program(name: str, program: str, folder: Path) -> str:

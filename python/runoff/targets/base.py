@@ -6,31 +6,38 @@ import msgspec
 
 from runoff import paths
 from runoff.environments import setup_command
-from runoff.plan.target import Target
+from runoff.plan.target import Preparation, Target
 from runoff.records.reason import Reason
 
 
-def python_target(name: str, runner: str, environment: str | None = None, model_format: str | None = None) -> Target:
-    """Return the target of the program `runner` of ``runoff_runners``.
+def python_target(
+    name: str,
+    runner: str | None = None,
+    environment: str | None = None,
+    model_format: str | None = None,
+    prepares: Preparation | None = None,
+) -> Target:
+    """Return the target of the module ``target_RUNNER`` of ``runoff_runners``, or of the file `runner` of a plug-in.
 
-    Its `environment` is by default that of the same name; `model_format` is the only one to use.
+    `runner` and `environment` are by default of the same name as the target; `model_format` is the only one to use.
     """
     environment = environment or name
     python = paths.environments() / environment / "bin" / "python"
     return msgspec.structs.replace(
-        runner_in(str(python), name, runner),
+        runner_in(str(python), name, runner or name),
         environments=(environment,),
         missing=None if python.exists() else no_environment(environment),
         format=model_format,
+        prepares=prepares,
     )
 
 
 def runner_in(python: str, name: str, runner: str) -> Target:
-    """Return the target of a program of ``runoff_runners`` on the interpreter `python`."""
+    """Return the target of the module ``target_RUNNER`` of ``runoff_runners`` on the interpreter `python`."""
     return Target(
         name=name,
         # -P: keep the program's folder off the path, where its neighbours would shadow libraries
-        command=(python, "-P", str(paths.runners() / f"{runner}.py")),
+        command=(python, "-P", str(paths.runners() / "runner.py"), runner),
         env={"PYTHONPATH": str(paths.runners().parent)},
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def coreml() -> Target:
     """Return the target."""
-    target = python_target("coreml", "coreml_runner")
+    target = python_target("coreml")
     if not _is_macos():
         hint = f"run: {'nox -s bench' if paths.in_checkout() else 'runoff bench'}, on a Mac"
         reason = Reason("needs-macos", "execution not run: needs macOS", hint)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def null_python() -> Target:
     """Return the null runner on runoff's own interpreter."""
-    return runner_in(sys.executable, "null-python", "null_runner")
+    return runner_in(sys.executable, "null-python", "null-python")
 
 
 def null_rust() -> Target:

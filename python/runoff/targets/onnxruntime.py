@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def ort_python() -> Target:
     """Return the target on the wheel's Python module; for segmentation it also imports OpenCV."""
-    target = python_target("ort-python", "ort_python_runner")
+    target = python_target("ort-python")
     found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
     packages = {"RUNOFF_OPENCV": str(found[-1])} if found else {}
     return replace(target, env={**target.env, **packages})
@@ -28,7 +28,7 @@ def ort_rust() -> Target:
 
 def ort_pyo3() -> Target:
     """Return the target of the extension ``runoff_ort``."""
-    return with_onnxruntime(python_target("ort-pyo3", "ort_pyo3_runner"))
+    return with_onnxruntime(python_target("ort-pyo3"))
 
 
 def capi_rust() -> Target:

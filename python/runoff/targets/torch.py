@@ -1,9 +1,13 @@
-"""PyTorch: eager, as its users write it (``torch``), and an exported program without torchvision (``torch-export``)."""
+"""PyTorch: eager, as its users write it (``torch``), and its other ways to run a network."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from runoff import paths
+from runoff.plan.target import Preparation
 from runoff.targets.base import python_target
 
 if TYPE_CHECKING:
@@ -12,9 +16,31 @@ if TYPE_CHECKING:
 
 def torch() -> Target:
     """Return the target of eager PyTorch."""
-    return python_target("torch", "torch_runner", model_format="pt")
+    return python_target("torch", model_format="pt")
 
 
 def torch_export() -> Target:
     """Return the target that loads a ``torch.export`` program: the difference is the cost of importing torchvision."""
-    return python_target("torch-export", "torch_runner", environment="torch", model_format="pt2")
+    return python_target("torch-export", "torch", environment="torch", model_format="pt2")
+
+
+def torch_compile() -> Target:
+    """Return the target of ``torch.compile``; what it compiles is kept, as by default, but in runoff's own folder."""
+    target = python_target("torch-compile", environment="torch", model_format="pt")
+    return replace(target, env={**target.env, "TORCHINDUCTOR_CACHE_DIR": str(paths.prepared() / "inductor")})
+
+
+def torchscript() -> Target:
+    """Return the target that loads a traced and frozen TorchScript program."""
+    return _saved("torchscript")
+
+
+def torch_aoti() -> Target:
+    """Return the target that loads a package that AOTInductor compiled."""
+    return _saved("torch-aoti")
+
+
+def _saved(name: str) -> Target:
+    """Return a target that reads nothing but what it wrote on this machine."""
+    prepares = Preparation(name.removeprefix("torch-"), always=True)
+    return python_target(name, environment="torch", model_format="pt", prepares=prepares)

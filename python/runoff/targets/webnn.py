@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def webnn_compute() -> Target:
     """Return the target of ``compute`` as it ships: ONNX Runtime without optimisation, a new session in every call."""
-    return python_target("webnn-compute", "webnn_runner", environment="webnn", model_format="onnx")
+    return python_target("webnn-compute", environment="webnn", model_format="onnx")
 
 
 def webnn_ort() -> Target:
     """Return the target of the same graph, converted once and kept in one session of ONNX Runtime."""
-    return python_target("webnn-ort", "webnn_ort_runner", environment="webnn", model_format="onnx")
+    return python_target("webnn-ort", environment="webnn", model_format="onnx")
 
 
 def webnn_rust() -> Target:

@@ -26,6 +26,7 @@ POINTS: dict[str, Callable[[AuditGroup], Found | None]] = {
     "outputs checked while timed": work.checked,
     "threads": resources.threads,
     "provider": resources.provider,
+    "precision": resources.precision,
     "denormals": software.denormals,
     "allocator": software.allocator,
     "image decoder": software.image_decoder,

@@ -65,7 +65,7 @@ def same(values: Mapping[str, str | None], what: str) -> Found:
     return Found("ok", f"{what}: {distinct.pop()}") if distinct else Found("unknown", f"no {what} in this comparison")
 
 
-def requested(group: AuditGroup, field: Literal["threads", "provider"]) -> Found:
+def requested(group: AuditGroup, field: Literal["threads", "provider", "precision"]) -> Found:
     """Return whether `field`, as it was in effect, is the one that each case requested."""
     differing, blind = {}, []
     for case in group.cases:

@@ -49,6 +49,25 @@ def provider(group: AuditGroup) -> Found:
     return checked._replace(detail="; ".join([checked.detail, *planned]))
 
 
+def precision(group: AuditGroup) -> Found | None:
+    """Return whether each computed in the requested precision; None if no runtime reports it.
+
+    Some reduce it by themselves on a CPU that is faster in fewer bits.
+    """
+    reported = {
+        case.target: {effective.precision for effective in group.effective[case.id]} - {None} for case in group.cases
+    }
+    if not any(reported.values()):
+        return None
+    checked = requested(group, "precision")
+    blind = ", ".join(target for target, found in reported.items() if not found)
+    if checked.outcome == "unknown":
+        # most runtimes have one precision, and their outputs are compared
+        wanted = group.cases[0].settings.precision
+        return Found("ok", f"{wanted} in effect in all that report it; not reported by {blind}")
+    return checked
+
+
 def _plan(group: AuditGroup, case: Case) -> str:
     plan = next((effective.planned for effective in group.effective[case.id] if effective.planned), {})
     return ", ".join(f"{count} operations for {device}" for device, count in plan.items())

@@ -216,12 +216,9 @@ fn failed(error: &openvino::InferenceError) -> Error {
 /// OpenVINO's message; its first lines name places in its source.
 fn reason(error: &openvino::InferenceError) -> String {
     let text = error.message.clone().unwrap_or_else(|| format!("{:?}", error.kind));
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .filter(|line| !line.starts_with("Exception from") && !line.starts_with("Check '"))
-        .next_back()
-        .unwrap_or(&text)
-        .to_owned()
+    let is_reason =
+        |line: &&str| !line.is_empty() && !line.starts_with("Exception from") && !line.starts_with("Check '");
+    text.lines().map(str::trim).rfind(is_reason).unwrap_or(&text).to_owned()
 }
 
 // With mimalloc behind `malloc`, OpenVINO 2026.4.1 ends with "free(): invalid pointer": this program has the system's

@@ -8,8 +8,8 @@ from importlib.metadata import version
 import onnxruntime
 import webnn
 
-from runoff_runners.measure import begin_prefetch, measure, pillow_images
-from runoff_runners.model import check_inputs, model_path, output_names, unreadable
+from runoff_runners.measure import carry_out
+from runoff_runners.model import check_inputs, input_shapes, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -17,8 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runoff_runners.interfaces import Feed, Fields, Marks, Request
-    from runoff_runners.webnn_convert import Shapes
+    from runoff_runners.interfaces import Feed, Fields, Marks, Request, Shapes
 
 FORMATS: tuple[str, ...] = ("onnx",)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
@@ -33,14 +32,9 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    images = pillow_images(request)
     # a session of `compute` has no other setting
     os.environ["ORT_INTRA_OP_NUM_THREADS"] = str(request["settings"]["threads"])
-    phases.end("imports")
-    prefetch = begin_prefetch(request, images)
-    graphs = Graphs(request)
-    phases.end("convert")
-    return measure(request, Session(graphs), images, phases, prefetch)
+    return carry_out(request, phases, lambda: Session(Graphs(request)), "convert")
 
 
 class Graphs:
@@ -58,7 +52,7 @@ class Graphs:
         # a program that builds its graph itself needs no ONNX: its import is part of the conversion
         from google.protobuf.message import DecodeError
 
-        from runoff_runners.webnn_convert import Model, input_shapes
+        from runoff_runners.webnn_convert import Model
         from runoff_runners.webnn_operators import DTYPES
 
         path = model_path(request)

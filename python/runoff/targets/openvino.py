@@ -1,0 +1,18 @@
+"""OpenVINO on the CPU, from its Python wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runoff.plan.target import Preparation
+from runoff.targets.base import python_target
+
+if TYPE_CHECKING:
+    from runoff.plan.target import Target
+
+PREPARATION = Preparation("openvino", "openvino-python")
+
+
+def openvino_python() -> Target:
+    """Return the target on the wheel's Python module."""
+    return python_target("openvino-python", "openvino", environment="openvino", prepares=PREPARATION)
