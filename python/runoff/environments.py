@@ -194,7 +194,9 @@ def _npm(name: str, folder: Path, lock: int) -> None:
         shutil.copyfile(paths.web() / file, packages / file)
     node = paths.node(folder)
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    variables = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    path = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # onnxruntime-node contains its CPU library; what its script would download is for GPUs
+    variables = os.environ | {"PATH": path, "ONNXRUNTIME_NODE_INSTALL": "skip"}
     # Node.js knows the variables neither of pip nor of OpenSSL
     certificates = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
     if certificates:

@@ -20,7 +20,7 @@ from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.torch import torch, torch_export
-from runoff.targets.web import ort_node_wasm, web_target
+from runoff.targets.web import ort_node, ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
 
 if TYPE_CHECKING:
@@ -88,10 +88,15 @@ RUNNERS = (
         is_process=False,
     ),
     Runner("ort-node-wasm", ort_node_wasm, "onnx", overlaps=False, plain_images=True),
+    Runner("ort-node", ort_node, "onnx", overlaps=False, plain_images=True),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
 NATIVE = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3"))
-"""ONNX Runtime without WebAssembly."""
+"""ONNX Runtime without JavaScript."""
+IN_JAVASCRIPT = tuple(runner for runner in RUNNERS if runner.name in ("ort-node-wasm", "ort-node"))
+"""ONNX Runtime in Node.js: WebAssembly, and a native library."""
+READ_PREPARED = (*NATIVE, IN_JAVASCRIPT[-1])
+"""Runners that map a prepared model."""
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name not in ("torch-export", "webnn-ort"))
 """One runner per program: torch-export is torch's with a different format, and slow to start; webnn-ort converts as
 webnn-compute does, and computes as ort-python does."""
@@ -99,9 +104,11 @@ IMPLEMENTATIONS = tuple(runner for runner in RUNNERS if runner.name in ("ort-pyt
 """Three implementations read requests and items: the Python programs share a module, the Rust programs a crate, the
 targets in the browser and in Node.js a program in JavaScript."""
 ENGINES = tuple(
-    runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute", "ort-node-wasm")
+    runner
+    for runner in RUNNERS
+    if runner.name in ("torch", "ort-python", "ort-rust", "webnn-compute", "ort-node-wasm", "ort-node")
 )
-"""Five implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+"""Six implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

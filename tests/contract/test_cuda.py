@@ -30,8 +30,9 @@ PARTS = ("copy_in", "compute", "copy_out")
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
-# pywebnn and WebAssembly have no backend for these GPUs
-ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(("webnn-compute", "wasm"))]
+# pywebnn, WebAssembly and the package for Node.js have no backend for these GPUs
+_CPU_ONLY = ("webnn-compute", "wasm", "node")
+ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(_CPU_ONLY)]
 
 
 def fake_ort(session_file: Path, took: str = TENSORRT) -> Runner:
