@@ -68,7 +68,7 @@ def busy_threads(used: Iterable[Spent], passed_s: float, requested: int) -> int 
 
 
 def _waited_s(pid: int, thread: int) -> float:
-    """Return the time in which a thread waited for a core, from the second field of its ``schedstat``, in ns (Linux)."""
+    """Return the time in which a thread waited for a core: the second field of its ``schedstat``, in ns (Linux)."""
     with suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     return 0.0

@@ -33,6 +33,19 @@ def removed_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in sorted(environment.items()) if key.startswith(_POOLS)}
 
 
+_FAMILIES = {"capi": "ort", "torchscript": "torch"}
+"""Families of targets whose names begin with another word, by that word."""
+
+
+def family_of(target: str) -> str:
+    """Return the family of the target called `target`: its engine, whichever language or device it is used from.
+
+    It is the name's part before the first hyphen: ``ort`` for ``ort-python`` and ``ort-node-wasm``.
+    """
+    word = target.partition("@")[0].partition("-")[0]
+    return _FAMILIES.get(word, word)
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A runner as runoff starts it."""
 

@@ -34,7 +34,8 @@ def engine(group: AuditGroup) -> Found:
     versions = same({target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
     if versions.outcome != "ok":
         return versions
-    builds = same({target: _all(e.build for e in had) or _build(group, target) for target, had in seen.items()}, "build")
+    known = {target: _all(e.build for e in had) or _build(group, target) for target, had in seen.items()}
+    builds = same(known, "build")
     return builds._replace(detail=f"{versions.detail}; {builds.detail}")
 
 

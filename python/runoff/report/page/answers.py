@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runoff.report.overview import Block
+    from runoff.report.page.cases import Colours
     from runoff.report.verdicts import BestTarget
 
 COUNTED = (
@@ -26,6 +27,11 @@ COUNTED = (
     "with one value each, in which it is the smallest"
 )
 """Explanation of the counts in `lead`."""
+_OF_MANY = (
+    "Number of comparisons in which the target is better than all others; "
+    "with one value each, in which it is the smallest"
+)
+"""The same for many targets, which are all compared with the best one."""
 _QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
 """Shown in bold; the style sheet keeps it on one line."""
@@ -63,6 +69,11 @@ def lead(blocks: Sequence[Block]) -> Markup:
     for finding in measured[0]:
         parts.setdefault(_either(finding), []).append(_respect(finding))
     return Markup("; ").join(escape("{} for {}").format(who, _joined(what, "and")) for who, what in parts.items()) + "."
+
+
+def counted(blocks: Sequence[Block]) -> str:
+    """Return the explanation of the counts in `lead`."""
+    return _OF_MANY if any(block.crowded for block in blocks) else COUNTED
 
 
 def _tally(findings: Sequence[BestTarget]) -> Markup:
@@ -110,21 +121,21 @@ def _question(found: BestTarget) -> str:
     return _QUESTIONS.get(found.what, f"Least {found.what}")
 
 
-def cards(block: Block) -> list[Answer]:
+def cards(block: Block, colours: Colours | None = None) -> list[Answer]:
     """Return the headline numbers of one block."""
-    return [_card(found) for found in answers(block)]
+    return [_card(found, swatch(found.winner.target, colours)) for found in answers(block)]
 
 
-def _card(found: BestTarget) -> Answer:
+def _card(found: BestTarget, colour: str) -> Answer:
     return Answer(
         question=_question(found),
         targets=[found.winner.target, *found.level],
-        swatch=swatch(found.winner.target),
+        swatch=colour,
         figure=number(found.figure),
         between="one value, no interval" if found.single else f"95% interval {interval(found.figure)}",
         profile=found.profile,
         where=_MEANS.get(found.what, found.what),
-        comparisons=[against(verdict, name) for name, verdict in found.versus.items()],
+        comparisons=[against(verdict, name) for name, verdict in found.versus.items()] + _others(found),
         costs=_costs(found),
         unfair=", ".join(found.unfair),
     )
@@ -144,23 +155,44 @@ def _costs(found: BestTarget) -> str:
     return f"It also takes {_joined(other_figures, 'and')}." if other_figures else ""
 
 
-def board(blocks: Sequence[Block]) -> Table:
+def _others(found: BestTarget) -> list[str]:
+    """Return a sentence on targets that are not distinguishable from the best, and neither named nor compared."""
+    names = [name for name in found.far if found.rivals and name not in found.versus]
+    return [f"not distinguishable from {_joined(names, 'and')}"] if names else []
+
+
+def board(blocks: Sequence[Block], colours: Colours | None = None) -> Table:
     """Return a row for each block with the best target in each respect; for runs of several blocks."""
     respects, found = verdicts.board(blocks)
     columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
     lines = [
-        Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)]) for title, line in found.items()
+        Line([Cell(title, "", title), *(_place(line.get(what), colours) for what in respects)])
+        for title, line in found.items()
     ]
     return Table("board", "Best targets, by model and setting", columns, lines)
 
 
-def _place(found: BestTarget | None) -> Cell:
+def by_profile(blocks: Sequence[Block], colours: Colours | None = None) -> Table:
+    """Return a row for each profile of each block with the best target in each respect."""
+    best = [found for block in blocks for found in verdicts.findings(block)]
+    respects = list(dict.fromkeys(found.what for found in best))
+    grouped: dict[tuple[str, str], dict[str, BestTarget]] = {}
+    for found in best:
+        grouped.setdefault((found.block.title, found.profile), {})[found.what] = found
+    columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
+    lines = [
+        Line([Cell(title, f"profile {profile}", title), *(_place(line.get(what), colours) for what in respects)])
+        for (title, profile), line in grouped.items()
+    ]
+    return Table("profiles", "Best targets, by model, setting and profile", columns, lines)
+
+
+def _place(found: BestTarget | None, colours: Colours | None) -> Cell:
     if found is None:
         return nothing()
     who, last = _joined([found.winner.target, *found.level], "or") + _far(found), list(found.versus.items())[-1:]
     one = ", one value" if found.single else ""
     notes = [f"{full(found.figure)}{one}, profile {found.profile}", *(against(verdict, name) for name, verdict in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
-    return Cell(
-        who, "; ".join([*notes, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)
-    )
+    colour = swatch(found.winner.target, colours)
+    return Cell(who, "; ".join([*notes, *([unfair] if unfair else [])]), found.figure.value, "", colour)
