@@ -28,7 +28,7 @@ _MOST = 64
 """Characters of a reason."""
 Outcome = Literal["ran", "cannot", "disagrees", "failed"]
 _WORST_FIRST: tuple[Outcome, ...] = ("disagrees", "failed", "cannot", "ran")
-_TONES = {"disagrees": "bad", "failed": "bad", "cannot": "warn", "ran": "good", "in part": "warn"}
+_TONES = {"disagrees": "bad", "failed": "bad", "cannot": "warn", "ran": "dim", "in part": "warn"}
 _COUNTED = {
     "ran": "ran",
     "in part": "ran in part",
@@ -90,9 +90,9 @@ def matrix_table(analysis: Analysis) -> Table:
     """Return the matrix; without lines if all targets do the same on every model."""
     made = pairs(analysis)
     models = list(dict.fromkeys(model for row in made.values() for model in row))
-    columns = [Column("Target"), Column("Family"), *map(Column, models)]
+    columns = [Column("Target"), *map(Column, models)]
     lines = [
-        Line([plain(target), plain(name_of(target)), *(_cell(row.get(model)) for model in models)])
+        Line([plain(target, name_of(target)), *(_cell(row.get(model)) for model in models)])
         for target, row in made.items()
     ]
     return Table(NAME, "Targets by models", columns, lines if is_telling(analysis, made) else [], sortable=False)

@@ -107,9 +107,9 @@ DARK = {
 }
 """By the colour on white: with the same contrast to its neighbours and to a dark background."""
 
-_TINTS = ((0.0, 0.0), (0.4, -0.12), (-0.4, 0.4), (0.2, -0.06), (-0.62, 0.65))
-"""Shades of a colour, on white and in dark mode: the part of the way to white, or if negative, to black. What stands
-out most on white is the darkest, and on dark the lightest."""
+_TINTS = ((0.0, 0.0), (0.4, 0.35), (-0.4, 0.65), (0.2, -0.15), (-0.62, 0.18), (0.55, 0.5), (-0.2, -0.08))
+"""Shades of a colour, on white and in dark mode, where the darkest would not be seen: the part of the way to white, or
+if negative, to black."""
 
 
 def _tinted(colour: str, tint: float) -> str:
@@ -144,7 +144,7 @@ def _family_colours(targets: list[str]) -> dict[str, str]:
     families = by_family(target for target in targets if not repeated_target(target))
     unknown = [family for family in families if family not in FAMILIES]
     spare = {family: _SPARE_FAMILIES[place % len(_SPARE_FAMILIES)] for place, family in enumerate(unknown)}
-    colours = {}
+    colours: dict[str, str] = {}
     for family, members in families.items():
         own = list(shades(FAMILIES.get(family) or spare[family]))
         colours |= {target: own[place % len(own)] for place, target in enumerate(members)}

@@ -34,15 +34,8 @@ def engine(group: AuditGroup) -> Found:
     versions = same({target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
     if versions.outcome != "ok":
         return versions
-    known = {target: _all(e.build for e in had) or _build(group, target) for target, had in seen.items()}
-    builds = same(known, "build")
+    builds = same({target: _all(e.build for e in had) for target, had in seen.items()}, "build")
     return builds._replace(detail=f"{versions.detail}; {builds.detail}")
-
-
-def _build(group: AuditGroup, target: str) -> str | None:
-    """Return the build that the target's runner named before it was measured: an interface may not have it."""
-    can = group.run.info.capabilities.get(target)
-    return can.build if can is not None else None
 
 
 def _all(values: Iterable[str | None]) -> str | None:

@@ -28,8 +28,7 @@ COUNTED = (
 )
 """Explanation of the counts in `lead`."""
 _OF_MANY = (
-    "Number of comparisons in which the target is better than all others; "
-    "with one value each, in which it is the smallest"
+    "Number of comparisons in which the target is the best, or as good: near the best, and not distinguishable from it"
 )
 """The same for many targets, which are all compared with the best one."""
 _QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
@@ -79,29 +78,41 @@ def counted(blocks: Sequence[Block]) -> str:
 def _tally(findings: Sequence[BestTarget]) -> Markup:
     """Return, in each respect, the target that is most often better than every baseline.
 
-    With a single value each nothing is distinguishable: the target that is most often smallest is named, and marked.
+    With a single value each nothing is distinguishable: the target that is most often smallest is named, and marked. Of
+    many targets, those are named that are most often the best or as good.
     """
     phrases = []
     for what in dict.fromkeys(finding.what for finding in findings):
         of_respect = [finding for finding in findings if finding.what == what]
         question = _question(of_respect[0]).lower()
         single = all(finding.single for finding in of_respect)
-        counts = Counter(finding.winner.target for finding in of_respect if finding.clear or single)
-        (who, count), *_ = counts.most_common(1) or [("", 0)]
+        counts = Counter(name for finding in of_respect for name in _counted(finding, single=single))
+        count = max(counts.values(), default=0)
         if 2 * count > len(of_respect):
+            names = [name for name in counts if counts[name] == count]
             words = ", one value each" if single else ""
-            phrases.append(
-                _NAME.format(who) + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})")
-            )
+            who = _either_of(names if of_respect[0].block.crowded else names[:1])
+            phrases.append(who + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})"))
         else:
             phrases.append(escape(f"no clear best for {question}"))
     return Markup("; ").join(phrases) + "."
 
 
+def _counted(found: BestTarget, *, single: bool) -> list[str]:
+    """Return the targets that a comparison counts for in `_tally`."""
+    if found.block.crowded:
+        return [found.winner.target, *found.level]
+    return [found.winner.target] if found.clear or single else []
+
+
 def _either(found: BestTarget) -> Markup:
     """Return the best target and those that are as good, and in brackets others that are not distinguishable."""
-    *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
-    return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
+    return _either_of([found.winner.target, *found.level]) + _far(found)
+
+
+def _either_of(names: Sequence[str]) -> Markup:
+    *others, last = [_NAME.format(name) for name in names]
+    return Markup(", ").join(others) + " or " + last if others else last
 
 
 def _far(found: BestTarget) -> str:
