@@ -64,7 +64,7 @@ PLAIN = {
     RUNOFF_CUDA=1 requests the GPU build on any machine, RUNOFF_CUDA=0 the usual one.
     """,
     "ort-pyo3": "Create the environment of the target ort-pyo3: the Rust core as a Python extension (5 s).",
-    "web": "Create the environment of the targets ort-web-* and ort-node-wasm: Node.js, npm packages (10 s, 450 MB).",
+    "web": "Create the environment of the targets ort-web-* and ort-node*: Node.js, npm packages (30 s, 750 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "openvino": "Create the environment of the target openvino-python (5 s, 260 MB).",
     "opencv": "Create the environment that ort-python needs to segment: OpenCV (2 s).",

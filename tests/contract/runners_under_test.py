@@ -21,7 +21,7 @@ from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.openvino import openvino_python
 from runoff.targets.torch import torch, torch_export
-from runoff.targets.web import ort_node_wasm, web_target
+from runoff.targets.web import ort_node, ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
 from runoff_tract import tract_python
 
@@ -94,10 +94,15 @@ RUNNERS = (
         is_process=False,
     ),
     Runner("ort-node-wasm", ort_node_wasm, "onnx", overlaps=False, plain_images=True),
+    Runner("ort-node", ort_node, "onnx", overlaps=False, plain_images=True),
 )
 COMPUTING = tuple(runner for runner in RUNNERS if runner.computes)
 NATIVE = tuple(runner for runner in RUNNERS if runner.name in ("ort-python", "ort-rust", "ort-pyo3"))
-"""ONNX Runtime without WebAssembly."""
+"""ONNX Runtime without JavaScript."""
+IN_JAVASCRIPT = tuple(runner for runner in RUNNERS if runner.name in ("ort-node-wasm", "ort-node"))
+"""ONNX Runtime in Node.js: WebAssembly, and a native library."""
+READ_PREPARED = (*NATIVE, IN_JAVASCRIPT[-1])
+"""Runners that map a prepared model."""
 PROGRAMS = tuple(runner for runner in RUNNERS if runner.name not in ("torch-export", "webnn-ort"))
 """One runner per program: torch-export is torch's with a different format, and slow to start; webnn-ort converts as
 webnn-compute does, and computes as ort-python does."""
@@ -108,9 +113,18 @@ ENGINES = tuple(
     runner
     for runner in RUNNERS
     if runner.name
-    in ("torch", "ort-python", "ort-rust", "openvino-python", "tract-python", "webnn-compute", "ort-node-wasm")
+    in (
+        "torch",
+        "ort-python",
+        "ort-rust",
+        "openvino-python",
+        "tract-python",
+        "webnn-compute",
+        "ort-node-wasm",
+        "ort-node",
+    )
 )
-"""Seven implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+"""Eight implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

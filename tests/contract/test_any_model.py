@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import IMPLEMENTATIONS, NATIVE, Document, Runner, execute
+from runners_under_test import IN_JAVASCRIPT, NATIVE, Document, Runner, execute
 
 if TYPE_CHECKING:
     from runoff.records.protocol import WrittenTensor
 
 MODELS = Path(__file__).parent / "any_models"
-IN_JAVASCRIPT = IMPLEMENTATIONS[-1]
 SOME = ("numbers", "scalar", "external-data", "two-inputs", "names-alike", "beside-a-sequence", "new-ir", "new-opset")
-"""Models for the runner in JavaScript, whose runtime names neither sequences nor optional inputs."""
+"""Models for the runners in JavaScript, whose runtimes name neither sequences nor optional inputs."""
 CASES: dict[str, Document] = json.loads((MODELS / "cases.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("runner", "name"),
-    [(runner, name) for runner in NATIVE for name in CASES] + [(IN_JAVASCRIPT, name) for name in SOME],
+    [
+        *((runner, name) for runner in NATIVE for name in CASES),
+        *((runner, name) for runner in IN_JAVASCRIPT for name in SOME),
+    ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_any_model(runner: Runner, name: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
 # these runners have no backend for these GPUs
-NOT_ON_GPU = ("openvino-python", "tract-python", "webnn-compute", "wasm")
+NOT_ON_GPU = ("openvino-python", "tract-python", "webnn-compute", "wasm", "node")
 ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(NOT_ON_GPU)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from runners_under_test import COMPUTING, MODEL, NATIVE, Runner, execute, golden
+from runners_under_test import COMPUTING, MODEL, READ_PREPARED, Runner, execute, golden
 
 from runoff.models.prepared import OPTIMIZER, prepare_file
 from runoff.models.store import ModelStore, PreparedFile
@@ -61,7 +61,7 @@ def request_for(runner: Runner, models: Path, folder: Path, prepared: PreparedFi
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", READ_PREPARED, ids=lambda runner: runner.name)
 def test_a_prepared_model_gives_the_same_output(
     runner: Runner,
     settings: Document,
@@ -95,7 +95,7 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
     assert "mapped-model" not in effective.practices
 
 
-@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", READ_PREPARED, ids=lambda runner: runner.name)
 def test_an_optimized_onnx_file_gives_the_same_output(
     runner: Runner, unprepared: Callable[[Runner], NDArray[np.float32]], models: Path, tmp_path: Path
 ) -> None:

@@ -73,14 +73,15 @@ def case_of(
     probes: Iterable[str] = PROBES,
     skipped: Reason | None = None,
     control_of: str | None = None,
+    model: str = "net",
     **settings: Any,
 ) -> Case:
-    """Return a case of `target` on a model called ``net``."""
+    """Return a case of `target` on `model`."""
     made = resolve(settings)
-    name = f"net.classify.{target}.{made.profile}.t{made.threads}.b{made.batch}"
+    name = f"{model}.classify.{target}.{made.profile}.t{made.threads}.b{made.batch}"
     return Case(
         id=name,
-        model="net",
+        model=model,
         workload="classify",
         target=target,
         settings=made,
@@ -139,6 +140,7 @@ class Maker:
         self.rng = np.random.default_rng(seed)
         self.warm = warm
         self.group_size = group_size
+        self.phases, self.warm_ms, self.peak_mb = PHASES, WARM_MS, PEAK_MB
 
     def noisy(self, value: float, spread: float = 0.05) -> int:
         """Return `value` with log-normal noise."""
@@ -146,7 +148,7 @@ class Maker:
 
     def spent(self, case: Case) -> dict[str, int]:
         """Return nanoseconds by phase of one process."""
-        return {name: self.noisy(ms * MS) for name, ms in PHASES[original(case)].items()}
+        return {name: self.noisy(ms * MS) for name, ms in self.phases[original(case)].items()}
 
     def life(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``life``."""
@@ -167,7 +169,7 @@ class Maker:
         wall = sum(self.spent(case).values()) / 1e9
         seconds = {"time_wall_clock": wall, "time_user": wall * 0.8, "time_system": wall * 0.15}
         tool: dict[str, Any] = {name: {"value": value, "unit": "second"} for name, value in seconds.items()}
-        tool["memory_peak_resident"] = {"value": PEAK_MB[original(case)] * 1e6, "unit": "byte"}
+        tool["memory_peak_resident"] = {"value": self.peak_mb[original(case)] * 1e6, "unit": "byte"}
         return record(case, "process", block, tool=[tool | {"exit_code": 0}])
 
     def latency(self, case: Case, block: int) -> Record:
@@ -175,8 +177,8 @@ class Maker:
         spent = self.spent(case)
         spent.pop("exit")
         samples, live = {}, self.group_size > 1
-        if original(case) in WARM_MS:
-            warm_ns = WARM_MS[original(case)] * MS * self.rng.lognormal(0, 0.01)
+        if original(case) in self.warm_ms:
+            warm_ns = self.warm_ms[original(case)] * MS * self.rng.lognormal(0, 0.01)
             warm = tuple(self.noisy(warm_ns, 0.04) for _ in range(self.warm))
             if live:
                 warm = tuple(int(warm_ns * 2) for _ in range(WARM_UP)) + _drifting(warm, block)
@@ -196,13 +198,13 @@ class Maker:
 
     def memory(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``memory``."""
-        peak = self.noisy(PEAK_MB[original(case)] * 1e6, 0.002)
-        after = {name: int(peak * 0.7) for name in PHASES[original(case)] if name != "exit"}
+        peak = self.noisy(self.peak_mb[original(case)] * 1e6, 0.002)
+        after = {name: int(peak * 0.7) for name in self.phases[original(case)] if name != "exit"}
         return record(case, "memory", block, result=result_of(case, memory=Memory(peak, after)))
 
     def accuracy(self, case: Case, block: int) -> Record:
         """Return a record of the probe ``accuracy``."""
-        if original(case) not in WARM_MS:
+        if original(case) not in self.warm_ms:
             return record(case, "accuracy", block, result=result_of(case))
         parity = [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -53,6 +54,22 @@ def make_wheel(folder: Path, text: str = "first") -> None:
     (folder / "requirements").mkdir(exist_ok=True)
     pin = f"{PACKAGE.replace('_', '-')}==2.0.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
     (folder / "requirements" / f"{NAME}.txt").write_text(pin)
+
+
+def test_npm_runs_no_scripts_and_downloads_only_pinned_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(environments, "_run", lambda *call: calls.append((call[1], call[3])))
+    environments._npm("web", tmp_path, 0)
+    ((command, variables),) = calls
+    assert {"ci", "--ignore-scripts"} <= set(command)
+    assert variables["ONNXRUNTIME_NODE_INSTALL"] == "skip"
+    lock = json.loads((tmp_path / "web" / "package-lock.json").read_bytes())["packages"]
+    pinned = json.loads((tmp_path / "web" / "package.json").read_bytes())["dependencies"]
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in pinned} == pinned
+    packages = [package for name, package in lock.items() if name]
+    assert all("integrity" in package and "resolved" not in package for package in packages)
 
 
 @pytest.fixture

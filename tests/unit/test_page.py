@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from contrast import contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import case_of, run_of, synthetic_run
@@ -372,14 +373,6 @@ def test_every_colour_of_a_figure_has_one_for_the_dark(analysis: Analysis) -> No
     assert {paint(colour) for colour in known} & known == set()
 
 
-def luminance(code: str) -> float:
-    """Return the relative luminance of WCAG 2.2."""
-    parts = [int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_dark_colours_can_be_seen_on_dark() -> None:
-    paper = luminance(DARK["#FFFFFF"])
     for light in {*PHASES.values(), *TARGETS.values()}:
-        assert (luminance(DARK[light]) + 0.05) / (paper + 0.05) > 3, light
+        assert contrast(DARK[light], DARK["#FFFFFF"]) > 3, light

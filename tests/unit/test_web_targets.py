@@ -52,6 +52,13 @@ def test_a_target_computes_on_its_own_provider_in_the_comparison_of_the_others()
     assert gpu.tolerance == cpu.tolerance == TOLERANCE
 
 
+def test_the_native_library_has_the_usual_tolerance_and_reads_prepared_models() -> None:
+    made = WEB_TARGETS["ort-node"]()
+    assert (made.tolerance, made.provider, made.format) == (None, None, None)
+    assert made.command[1:] == (str(paths.web() / "runner" / "main.mjs"), "ort-node")
+    assert made.environments == WEB_TARGETS["ort-node-wasm"]().environments
+
+
 def test_another_provider_is_unavailable() -> None:
     case = planned("ort-web-webgpu", provider="cuda")
     assert case.skipped

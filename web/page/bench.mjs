@@ -1,5 +1,5 @@
 /**
- * One model in ONNX Runtime Web: the session, its iterations and their times. The page and Node use the same code; the
+ * One model in ONNX Runtime: the session, its iterations and their times. The page and Node use the same code; the
  * host gives it ONNX Runtime, the files of the request and a decoder of images.
  */
 
@@ -9,7 +9,8 @@ import { content, dtypeOf, join, readTensor } from "./tensors.mjs";
 
 /** An ONNX model of one Relu: its session makes the runtime fetch, compile and start everything. */
 const SMALLEST = "CAg6MwoMCgF4EgF5IgRSZWx1EgFyWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQDQ==";
-const LEVELS = { disable: "disabled", basic: "basic", extended: "extended", all: "all" };
+/** ONNX Runtime's names of the protocol's optimisation levels. */
+export const LEVELS = { disable: "disabled", basic: "basic", extended: "extended", all: "all" };
 /** Name of the free dimension in the models that runoff exports. */
 const BATCH = "batch";
 
@@ -25,7 +26,9 @@ export class Bench {
 
   /**
    * @param {{ort: object, read: (name: string) => Promise<ArrayBuffer>,
-   *          decode: (bytes: Uint8Array) => Promise<object>}} host
+   *          decode: (bytes: Uint8Array) => Promise<object>,
+   *          open: ((request: object) => Promise<object>) | undefined}} host
+   *        `open` creates the session; without it, one of ONNX Runtime Web is created
    */
   constructor(host) {
     this.#ort = host.ort;
@@ -54,21 +57,32 @@ export class Bench {
    */
   async load(request, { provider, fixed }) {
     this.#request = request;
-    const model = new Uint8Array(await this.#host.read("model"));
-    // the WebGL backend ignores the option for that
-    if (fixed && provider === "webgl") fixBatch(model, request.settings.batch);
-    const options = sessionOptions(request, provider, fixed);
-    const create = () => this.#ort.InferenceSession.create(model, options);
+    const open = this.#host.open ?? (() => this.#open(provider, fixed));
     try {
-      this.#session = await create().catch(async (error) => {
-        options.externalData = await this.#external(model);
-        if (!options.externalData.length) throw error;
-        return create();
-      });
+      this.#session = await open(request);
     } catch (error) {
       throw error instanceof RunnerError ? error : loadFailure(request, provider, error);
     }
     return { inputs: specs(this.#session, "input"), outputs: specs(this.#session, "output") };
+  }
+
+  /** Create a session of ONNX Runtime Web from the bytes of the model and, if needed, of the files next to it. */
+  async #open(provider, fixed) {
+    const model = new Uint8Array(await this.#host.read("model"));
+    // the WebGL backend ignores the option for that
+    if (fixed && provider === "webgl") fixBatch(model, this.#request.settings.batch);
+    const options = sessionOptions(this.#request, provider, fixed);
+    const create = () => this.#ort.InferenceSession.create(model, options);
+    return create().catch(async (error) => {
+      options.externalData = await this.#external(model);
+      if (!options.externalData.length) throw error;
+      return create();
+    });
+  }
+
+  /** Free the session, if there is one. */
+  async release() {
+    await this.#session?.release();
   }
 
   /** Return the files next to the model that it has its weights in, by the names that it has for them. */
@@ -150,7 +164,7 @@ export class Bench {
     half[0] *= 0.5;
     return {
       version: this.#ort.env.versions.web,
-      threads: this.#ort.env.wasm.numThreads,
+      threads: this.#ort.env.wasm?.numThreads,
       denormals: half[0] ? "kept" : "flushed",
     };
   }
@@ -270,7 +284,7 @@ function loadFailure(request, provider, error) {
     const reason = refused ? "not every operation of this model runs on it, and CPU fallback is off" : text;
     return unusable(provider, reason);
   }
-  if (text.startsWith("unsupported data type")) {
+  if (/^unsupported data type/i.test(text)) {
     const message = `model.path: ${request.model.path}: this runner does not read or write an input or output: ${text}`;
     return new RunnerError("type-unsupported", message, "see 'Tensors on disk' in protocol/README.md");
   }

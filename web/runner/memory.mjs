@@ -1,19 +1,10 @@
-/** Memory of this process, and of a tree of processes (Linux). */
+/** Memory of a tree of processes (Linux). */
 
 import fs from "node:fs";
 import { readFile } from "node:fs/promises";
 
 const KIB = 1024;
 const PAUSE_MS = 50;
-
-/** Return a field of /proc/self/status in bytes, null on other systems. */
-export function ownBytes(field) {
-  try {
-    return KIB * Number(fs.readFileSync("/proc/self/status", "utf8").match(new RegExp(`^${field}:\\s+(\\d+)`, "m"))[1]);
-  } catch {
-    return null;
-  }
-}
 
 /** Samples the memory of this process and its descendants: the sum of their proportional set sizes (PSS). */
 export class TreeMemory {

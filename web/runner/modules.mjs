@@ -6,6 +6,7 @@ import path from "node:path";
 import { RunnerError } from "../page/failure.mjs";
 
 const ENTRIES = {
+  "onnxruntime-node": "dist/index.js",
   "onnxruntime-web": "dist",
   "puppeteer-core": "lib/esm/puppeteer/puppeteer-core.js",
   sharp: "dist/index.mjs",
@@ -22,7 +23,8 @@ export function moduleFile(name) {
   return file;
 }
 
-/** Return the version of ONNX Runtime Web. */
-export function runtimeVersion() {
-  return JSON.parse(fs.readFileSync(path.join(moduleFile("onnxruntime-web"), "../package.json"), "utf8")).version;
+/** Return the version of the package `name`. */
+export function versionOf(name) {
+  moduleFile(name);
+  return JSON.parse(fs.readFileSync(path.join(process.env.RUNOFF_WEB_MODULES, name, "package.json"), "utf8")).version;
 }

@@ -5,14 +5,14 @@ import fs from "node:fs";
 import { RunnerError, oneLine } from "../page/failure.mjs";
 import { reader } from "./files.mjs";
 import { MEASURES, measure } from "./measure.mjs";
-import { TreeMemory, ownBytes } from "./memory.mjs";
+import { TreeMemory } from "./memory.mjs";
 import { checkFile, checkInputs, checkItems, checkWholeBatches, outputNames, rowsAreBatch } from "./model.mjs";
-import { runtimeVersion } from "./modules.mjs";
+import { versionOf } from "./modules.mjs";
 import { Phases, VERSION, writeJson } from "./protocol.mjs";
 import { checkRequest, readRequest, reasonOf } from "./request.mjs";
 import { ROWS } from "./rows.mjs";
+import { ownBytes } from "./system.mjs";
 
-const FORMATS = ["onnx"];
 const PRECISIONS = ["fp32", "fp16", "int8", "int8-static"];
 const SETTINGS = [
   ...["threads", "inter_threads", "optimization", "spinning", "spin_duration_us", "spin_backoff_max"],
@@ -102,7 +102,7 @@ class Runner {
 
   #check(request) {
     const { settings, model, measure: { kind } } = request;
-    this.#supports("model.format", model.format, FORMATS);
+    this.#supports("model.format", model.format, this.#row.formats);
     this.#supports("measure.kind", kind, MEASURES);
     if (!PRECISIONS.includes(settings.precision)) {
       const known = PRECISIONS.join(" or ");
@@ -131,6 +131,8 @@ class Runner {
     const engine = await engineOf(this.#row);
     this.#engine = await engine.open(this.#row, reader(request), this.#phases, request);
     const { bundle, provider } = this.#row;
+    // a native library starts with its first session
+    if (!bundle) return;
     try {
       await this.#engine.call("start", bundle, { provider, threads: request.settings.threads });
     } catch (error) {
@@ -156,24 +158,34 @@ class Runner {
     ["inputs", "outputs"].includes(method) ? this.#engine.tensors(method) : this.#engine.call(method, ...parameters);
 
   /** Return the settings in effect, as read back. */
-  async #effective({ settings }) {
-    const { version, threads, denormals, isolated = null, clock = null } = await this.#engine.call("facts");
+  async #effective(request) {
+    const facts = await this.#engine.call("facts");
     const { name: device } = await this.#engine.call("device", this.#row.provider);
-    const ignored = SETTINGS.filter((name) => settings[name] !== null && !this.#row.settings.includes(name));
     return {
-      runtime: "onnxruntime-web",
-      version,
+      runtime: this.#row.runtime,
+      version: facts.version,
       language: "javascript",
       provider: this.#row.name,
-      threads: this.#row.settings.includes("threads") ? threads : null,
+      threads: this.#row.settings.includes("threads") ? facts.threads : null,
       build: await this.#engine.version(),
-      denormals,
+      library: facts.library ?? null,
+      denormals: facts.denormals,
+      allocator: facts.allocator ?? null,
+      image_decoder: facts.decoder ?? null,
       device,
-      isolated,
-      clock_step_ns: clock,
+      isolated: facts.isolated ?? null,
+      clock_step_ns: facts.clock ?? null,
       fetched: this.#engine.sent ?? null,
-      ignored,
+      ignored: this.#ignored(request),
+      practices: facts.practices ?? [],
     };
+  }
+
+  /** Return the requested settings that are not applied; `prepared` needs the format of a prepared file. */
+  #ignored({ settings, model }) {
+    const unprepared = settings.prepared && model.format !== (settings.prepared === "onnx" ? "onnx" : "ort");
+    const isApplied = (name) => this.#row.settings.includes(name) && !(name === "prepared" && unprepared);
+    return SETTINGS.filter((name) => settings[name] !== null && !isApplied(name));
   }
 
   #head() {
@@ -182,17 +194,18 @@ class Runner {
 }
 
 async function engineOf(row) {
+  if (!row.bundle) return (await import("./native.mjs")).Native;
   return row.node ? (await import("./node.mjs")).InProcess : (await import("./browser.mjs")).Page;
 }
 
 /** Print the capabilities on this machine; return 0, or 3 if the runner cannot run. */
 async function printCapabilities(target, row) {
-  const capabilities = { protocol: [VERSION], runner: target, language: "javascript", runtime: "onnxruntime-web" };
+  const capabilities = { protocol: [VERSION], runner: target, language: "javascript", runtime: row.runtime };
   try {
-    capabilities.version = runtimeVersion();
-    Object.assign(capabilities, {
+    capabilities.version = versionOf(row.bundle ? "onnxruntime-web" : "onnxruntime-node");
+    Object.assign(capabilities, row.bundle ? {} : (await import("./native.mjs")).libraryOf(), {
       workloads: ["classify", "tensor"],
-      formats: FORMATS,
+      formats: row.formats,
       measures: MEASURES,
       settings: row.settings,
       precisions: PRECISIONS,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runoff.analysis.audit import AuditPoint, audit
 from runoff.analysis.growth import Growth, growth
 from runoff.analysis.labelled import LabelledModel, labelled_models
+from runoff.analysis.leaders import leaders
 from runoff.analysis.measurements import measured
 from runoff.analysis.phases import life_table
 from runoff.analysis.precision import FULL, Precision, precisions
@@ -19,6 +20,8 @@ from runoff.analysis.sweeps import Sweep, sweeps
 if TYPE_CHECKING:
     import pandas as pd
 
+    from runoff.analysis.metric_samples import Key
+    from runoff.analysis.verdict import Verdict
     from runoff.records.schema import Run
 
 
@@ -39,6 +42,8 @@ class Analysis:
     growth: list[Growth] = field(default_factory=list)
     precisions: list[Precision] = field(default_factory=list)
     """The cases of targets in a precision other than fp32, and their counterparts in fp32."""
+    leaders: dict[Key, dict[str, Verdict]] = field(default_factory=dict)
+    """By the best case of each comparison on each headline metric: the verdict on each other case, by its target."""
 
 
 def analyse(run: Run) -> Analysis:
@@ -48,7 +53,7 @@ def analyse(run: Run) -> Analysis:
     steadiness = stability(run, summary)
     verdicts = {case: found.verdict for case, found in steadiness.items()}
     summary["stability"] = [verdicts.get(case, "") for case in summary["case"]]
-    compared = precisions(run, measured(run, samples)) if _has_precisions(run) else []
+    data = measured(run, samples)
     return Analysis(
         run,
         samples,
@@ -59,7 +64,8 @@ def analyse(run: Run) -> Analysis:
         labelled_models(run),
         sweeps(run, samples, summary),
         growth(run, samples),
-        compared,
+        precisions(run, data) if _has_precisions(run) else [],
+        leaders(data),
     )
 
 

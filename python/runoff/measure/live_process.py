@@ -8,12 +8,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil
 
 from runoff.measure.core_waits import CoreWaits, Exchange, exchange_between
 from runoff.measure.huge_pages import huge_bytes
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
+from runoff.measure.thread_times import Spent, busy_threads, since, thread_times
 from runoff.measure.verify import check_result, check_turn
 from runoff.measure.warmup import WINDOW, WINDOWS
 from runoff.probes.latency import DEVICE_PARTS, SEGMENT_PARTS, turns
@@ -47,12 +47,7 @@ FEWEST_OUTPUTS = WINDOW * WINDOWS
 """Requests of outputs, as many as a warm-up has: on a busy machine a single one proves nothing."""
 SKIPPED = 3
 """An inference alone may take this many times as long as the first of several, which had to wake up like it."""
-BUSY = 0.1
-"""A thread computes if it uses at least this share of the CPU time of the busiest thread of the process."""
 _TRIALS = 5
-_TICKS = 20
-"""Fewer ticks of CPU time do not show which threads compute."""
-_TICK_S = 0.01
 
 
 class TurnError(ReasonError):
@@ -83,7 +78,7 @@ class LiveProcess:
         """Inferences of the warm-up that had a turn of their own."""
         self._warmup = 0
         """Inferences of the warm-up, if it has ended."""
-        self._threads: dict[int, float] = {}
+        self._threads: dict[int, Spent] = {}
         self._began_ns = self._before_ns = 0
         self._huge = context.suite.measure.latency.huge_pages
         self._timeout_s = context.suite.measure.timeout_s
@@ -164,7 +159,8 @@ class LiveProcess:
         """Begin the measured turns: CPU time used before does not count."""
         self._single_ns, self._warmup = self._single_ns[-WINDOW * WINDOWS :], len(self.inference_ns)
         self._turns, self._unreported_ns, self._empty, self._outputs = [], [], [], []
-        self._threads, self._began_ns, self._before_ns = self._cpu_s(), time.monotonic_ns(), self.waited_ns
+        self._threads, self._began_ns = thread_times(self._live.pid), time.monotonic_ns()
+        self._before_ns = self.waited_ns
 
     def end(self) -> None:
         """End the measured turns: record the CPU time of the threads, and check the runner's clock.
@@ -174,7 +170,7 @@ class LiveProcess:
         TurnError
             If the turns lasted longer than the runner reports, or work was put off or left out.
         """
-        self._used = {thread: spent - self._threads.get(thread, 0.0) for thread, spent in self._cpu_s().items()}
+        self._used = since(thread_times(self._live.pid), self._threads)
         self._huge_bytes = huge_bytes(self._live.pid) if self._huge else None
         self._in_turns_ns, self._lasted_ns = self.waited_ns - self._before_ns, time.monotonic_ns() - self._began_ns
         self._take_empty_turns()
@@ -210,11 +206,10 @@ class LiveProcess:
 
     def stats(self, *, group_size: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
         """Return the statistics of its measured turns."""
-        busiest, total = max(self._used.values(), default=0.0), sum(self._used.values())
-        enough = total >= _TICKS * _TICK_S
-        busy = sum(spent >= BUSY * busiest for spent in self._used.values()) if enough else None
-        waiting_s = (self._lasted_ns - self._in_turns_ns) / 1e9
-        idle_s = total - (busy or 0) * self._in_turns_ns / 1e9
+        in_turns_s = self._in_turns_ns / 1e9
+        busy = busy_threads(self._used, in_turns_s, self.case.settings.threads)
+        waiting_s = self._lasted_ns / 1e9 - in_turns_s
+        idle_s = sum(spent.cpu_s for spent in self._used) - (busy or 0) * in_turns_s
         return InterleavingStats(
             group_size=group_size,
             inferences=inferences,
@@ -274,20 +269,8 @@ class LiveProcess:
 
     def cpu_ns(self) -> int | None:
         """Return the CPU time of the process so far; None if the system does not report it."""
-        threads = self._cpu_s()
-        return round(sum(threads.values()) * 1e9) if threads else None
-
-    def _cpu_s(self) -> dict[int, float]:
-        """Return the CPU time of each thread so far; empty if the system does not report it.
-
-        It is also empty if others compute for the process: a browser has threads of many kinds.
-        """
-        try:
-            process = psutil.Process(self._live.pid)
-            threads = [] if process.children() else process.threads()
-        except psutil.Error:
-            return {}
-        return {thread.id: thread.user_time + thread.system_time for thread in threads}
+        threads = thread_times(self._live.pid).values()
+        return round(sum(spent.cpu_s for spent in threads) * 1e9) if threads else None
 
 
 def _decode(line: str, kind: Any) -> Any:  # noqa: ANN401 (a type of msgspec's, and a value of it)

@@ -43,6 +43,19 @@ class Preparation(Struct, frozen=True):
     """Whether the target reads nothing else, so a case needs no setting for it."""
 
 
+_FAMILIES = {"capi": "ort", "torchscript": "torch"}
+"""Families of targets whose names begin with another word, by that word."""
+
+
+def family_of(target: str) -> str:
+    """Return the family of the target called `target`: its engine, whichever language or device it is used from.
+
+    It is the name's part before the first hyphen: ``ort`` for ``ort-python`` and ``ort-node-wasm``.
+    """
+    word = target.partition("@")[0].partition("-")[0]
+    return _FAMILIES.get(word, word)
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A runner as runoff starts it."""
 

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from runoff.report.frame import legend, logarithmic, of_block, per_profile, target_colour, title
+from runoff.report.frame import DASHES, family_dash, legend, logarithmic, of_block, per_profile, target_colour, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SHARES = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
 """Shares at which distributions are drawn: a curve has this many points, whatever the number of samples."""
 _HEIGHT = 200
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 
 def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN401 - Altair's charts share no type
@@ -40,12 +39,14 @@ def warm(samples: pd.DataFrame, block: Block, frame: Frame) -> Any:  # noqa: ANN
         return None
     domain = [float(curves["ms"].min()) / 1.05, float(curves["ms"].max()) * 1.05]
     x = logarithmic(alt.X, "ms:Q", domain, "milliseconds", frame)
-    colour = target_colour(curves, frame)
+    colour, dash = target_colour(curves, frame), family_dash(curves, frame)
+    if dash:
+        colour = colour.legend(legend(frame, symbolType="stroke"))
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
         lines = alt.Chart(part).mark_line(strokeWidth=2)
         y = alt.Y("share:Q", title="share of inferences", axis=alt.Axis(format="%", tickCount=5))
-        lines = lines.encode(x=x, y=y, order="share:Q", color=colour)
+        lines = lines.encode(x=x, y=y, order="share:Q", color=colour, **dash)
         return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
 
     return per_profile(curves, frame, panel)
@@ -75,8 +76,7 @@ def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
     if points.empty:
         return None
     colour = target_colour(points, frame).legend(legend(frame, symbolType="stroke"))
-    targets = list(dict.fromkeys(points["target"]))
-    dashes = alt.Scale(domain=targets, range=[_DASHES[place % len(_DASHES)] for place in range(len(targets))])
+    dash = family_dash(points, frame) or _dashes(list(dict.fromkeys(points["target"])), frame)
     batches = sorted(int(batch) for batch in points["batch"].unique())
     x = alt.X("batch:Q", title="batch (log scale)", axis=alt.Axis(values=batches, format="d"))
     x = x.scale(type="log", base=2, domain=[batches[0] / 1.15, batches[-1] * 1.15], nice=False)
@@ -85,8 +85,7 @@ def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
         lines = alt.Chart(part).mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
         top = float(points[points["quantity"] == quantity]["value"].max()) * 1.05
         y = alt.Y("value:Q", title=quantity, scale=alt.Scale(domain=[0, top], nice=False))
-        dash = alt.StrokeDash("target:N", scale=dashes, legend=legend(frame, symbolType="stroke"))
-        lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash)
+        lines = lines.encode(x=x, y=y, color=colour, **dash)
         return lines.properties(width=_width(frame), height=_HEIGHT, title=title(words))
 
     profiles = points.groupby("profile", sort=False)
@@ -95,6 +94,12 @@ def sweep(blocks: Sequence[Block], frame: Frame) -> Any:  # noqa: ANN401
         for profile, part in profiles
     ]
     return frame.joined([one for row in rows for one in row])
+
+
+def _dashes(targets: list[str], frame: Frame) -> dict[str, Any]:
+    """Return the encoding that gives each of `targets` a dash."""
+    scale = alt.Scale(domain=targets, range=[DASHES[place % len(DASHES)] for place in range(len(targets))])
+    return {"strokeDash": alt.StrokeDash("target:N", scale=scale, legend=legend(frame, symbolType="stroke"))}
 
 
 def _over_batch(row: Row, batch: int) -> Iterator[tuple[str, float]]:

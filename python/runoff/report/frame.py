@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
+from runoff.plan.target import family_of
 from runoff.report.palette import target_colours
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ BAR = 26
 """Height of a bar with its gap, in pixels."""
 _GAP = 22
 """Between panels."""
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+"""Of lines of different targets."""
 
 
 class Frame(Struct, frozen=True, kw_only=True):
@@ -34,6 +38,10 @@ class Frame(Struct, frozen=True, kw_only=True):
     """Whether two panels are placed side by side."""
     columns: int
     """Entries in a line of the legend."""
+    colours: dict[str, str] = {}
+    """Of the run's targets, in the order of legends; without any, those of a chart's own targets."""
+    crowded: bool = False
+    """Whether the run has many targets: bars go by their values, and lines of a family are told apart by dashes."""
 
     def joined(self, panels: list[Any]) -> Any:  # noqa: ANN401 - Altair's charts share no type
         """Return `panels` as one chart, side by side if the frame is wide enough."""
@@ -46,6 +54,10 @@ class Frame(Struct, frozen=True, kw_only=True):
         if all(len(row) == 2 for row in rows):  # noqa: PLR2004
             return self.joined([panel for row in rows for panel in row])
         return alt.vconcat(*map(self.joined, rows), spacing=_GAP)
+
+    def crowd(self, colours: dict[str, str]) -> Frame:
+        """Return the frame for a run of many targets with these colours: their legend has more lines."""
+        return replace(self, colours=colours, crowded=True, columns=(self.columns + 1) // 2)
 
 
 WIDE = Frame(panel=370, names=150, side_by_side=True, columns=12)
@@ -80,9 +92,32 @@ def names(targets: list[str], frame: Frame, **more: Any) -> Any:  # noqa: ANN401
 
 def target_colour(table: pd.DataFrame, frame: Frame) -> Any:  # noqa: ANN401
     """Return the colours of the targets of `table`, with a legend above the panels."""
-    colours = target_colours(list(dict.fromkeys(table["target"])))
+    colours = _colours(table, frame)
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
     return alt.Color("target:N", scale=scale, legend=legend(frame))
+
+
+def family_dash(table: pd.DataFrame, frame: Frame) -> dict[str, Any]:
+    """Return the encoding that dashes lines, other for each target of a family; none if the frame is not crowded."""
+    if not frame.crowded:
+        return {}
+    families = [family_of(target) for target in _colours(table, frame)]
+    dashes = [DASHES[families[:place].count(family) % len(DASHES)] for place, family in enumerate(families)]
+    scale = alt.Scale(domain=list(_colours(table, frame)), range=dashes)
+    return {"strokeDash": alt.StrokeDash("target:N", scale=scale, legend=legend(frame, symbolType="stroke"))}
+
+
+def ranked(table: pd.DataFrame, field: str, frame: Frame, *, ascending: bool = True) -> pd.DataFrame:
+    """Return the rows by the values of `field` if the frame is crowded, else in the order of the plan."""
+    return table.sort_values(field, ascending=ascending, kind="stable") if frame.crowded else table
+
+
+def _colours(table: pd.DataFrame, frame: Frame) -> dict[str, str]:
+    """Return the colours of the targets of `table`, by target."""
+    drawn = list(dict.fromkeys(table["target"]))
+    if not frame.colours:
+        return target_colours(drawn)
+    return {target: colour for target, colour in frame.colours.items() if target in drawn}
 
 
 def legend(frame: Frame, **more: Any) -> Any:  # noqa: ANN401

@@ -14,7 +14,7 @@ from runoff.report.sections import Section, sections, validity, varied
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, headlines
+from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, findings, headlines, joules_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ _LINES = 30
 """Most warnings, or reasons for missing values, that are listed; the rest are counted."""
 _NAMED = 20
 """Most omitted sections that are named; the rest are counted."""
+BOLD = "Bold: the best of its profile, and all that cannot be distinguished from it. By process time."
 _PAGE = "[report.html](report.html) (a file next to this one)"
 _RESPECTS = {PROCESS: "one short process", WARM: "many calls", MEMORY: "least memory"}
 
@@ -45,7 +46,7 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     is folded. Sections that would make it longer than `MOST` characters are omitted, and named at the end.
     """
     all_blocks = blocks(analysis)
-    several = len(all_blocks) > 1
+    several = len(all_blocks) > 1 or any(block.crowded for block in all_blocks)
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
     top += ["## Verdicts", *([_board(all_blocks)] if several else map(_compared, all_blocks))]
     gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
@@ -71,7 +72,9 @@ def _some(lines: Sequence[str]) -> list[str]:
 
 
 def _compared(block: Block) -> str:
-    """Return the verdicts and the table of one block."""
+    """Return the verdicts and the table of one block; of many targets, a table in which the best are bold."""
+    if block.crowded:
+        return _GAP.join([BOLD, ranking(block)]) if block.present else "Nothing was measured."
     parts = [f"### {block.title}", bullets(headlines(block)) or "Nothing was measured."]
     return _GAP.join([*parts, *([overview(block)] if block.present else [])])
 
@@ -98,7 +101,8 @@ def _first(found: BestTarget | None) -> str:
     """Return the best target, those that are as good, its figure, and others not distinguishable from it."""
     if found is None:
         return ""
-    words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}"]
+    profile = f", profile {found.profile}" if found.block.crowded else ""
+    words = [f"{' or '.join([found.winner.target, *found.level])}: {number(found.figure)}{profile}"]
     words += ["one value"] if found.single else []
     words += [f"not distinguishable from {', '.join(found.far)}"] if found.far else []
     words += [f"not a fair comparison: {', '.join(found.unfair)}"] if found.unfair else []
@@ -146,6 +150,25 @@ def overview(block: Block) -> str:
     rows = [list(_cells(row, block)) for row in block.present]
     filled = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]
     return table([head[place] for place in filled], ([row[place] for place in filled] for row in rows))
+
+
+def ranking(block: Block) -> str:
+    """Return the table of a block of many targets by process time, profile by profile, without ratios.
+
+    The best of a profile in each respect, and all that cannot be distinguished from it, are bold.
+    """
+    best = {(found.profile, found.what): {found.winner.target, *found.tied} for found in findings(block)}
+    joules = [f"energy per inference ({name})" for name in block.domains]
+    rows = []
+    for row in ranked(block):
+        figures = [row.wall, row.warm, *(joules_of(row, name) for name in block.domains), row.peak]
+        shown = (
+            f"**{full(figure)}**" if row.target in best.get((row.profile, what), ()) else full(figure)
+            for what, figure in zip((PROCESS, WARM, *joules, MEMORY), figures, strict=True)
+        )
+        name = f"*{row.target}*" if row.control_of else row.target
+        rows.append([row.profile, name, *shown, row.stability or row.status])
+    return table(["profile", "target", "process time", "warm inference", *joules, "peak memory", "stability"], rows)
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import fields, replace
 
+from runoff.analysis.metric_samples import Key
 from runoff.analysis.validity import computes, say
 from runoff.analysis.verdict import Verdict, read_verdict
 from runoff.analysis.wording import words
@@ -18,6 +19,7 @@ from runoff.plan.baselines import baselines_of
 from runoff.probes import PROBES
 from runoff.probes.energy import ENERGY, PARTS, shown_domains
 from runoff.report.device import software
+from runoff.report.families import is_crowded
 from runoff.report.measured import timing_words
 from runoff.report.text import Figure, figure_of, finite, plural
 
@@ -69,6 +71,9 @@ class Row(Struct, frozen=True, kw_only=True):
     peak_vs: dict[str, Verdict]
     energy: dict[str, Energy] = {}
     """By domain: those of the block that were measured."""
+    rivals: dict[str, dict[str, Verdict]] = {}
+    """If it is the best of a comparison of many targets: the verdict on each other target, by target, in each respect:
+    ``wall``, ``warm``, ``peak``, or a domain of energy."""
     status: str
     software: str = ""
     """The device that computed, if it is a GPU that is emulated on the CPU."""
@@ -90,6 +95,8 @@ class Block(Struct, frozen=True, kw_only=True):
     """By profile: the points of the fairness audit that differ."""
     domains: list[str] = []
     """Domains for which energy is shown: the entire processor, and GPUs."""
+    crowded: bool = False
+    """Whether the run has so many targets that the best are shown first, and the others folded."""
 
     @property
     def title(self) -> str:
@@ -149,6 +156,7 @@ def blocks(analysis: Analysis) -> list[Block]:
     domains = shown_domains(analysis.run.info.meters)
     compared = _baselines(analysis.run.info)
     emulated = software(analysis.run)
+    crowded = is_crowded(analysis.run)
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
@@ -159,7 +167,8 @@ def blocks(analysis: Analysis) -> list[Block]:
         settings = case.settings
         key = (case.model, case.workload, settings.threads, settings.batch)
         status = next((worst for worst in _WORST_FIRST if worst in statuses[case.id]), "not-measured")
-        grouped[key].append(_row(case, lines, status, analysis, emulated.get(case.id, "")))
+        row = _row(case, lines, status, analysis, emulated.get(case.id, ""))
+        grouped[key].append(replace(row, rivals=_rivals(case, domains, analysis)) if crowded else row)
         baselines[key] |= dict.fromkeys(compared[case.comparison])
     return [
         Block(
@@ -171,6 +180,7 @@ def blocks(analysis: Analysis) -> list[Block]:
             baselines=list(baselines[key]),
             unfair={row.profile: unfair[row.case] for row in rows if row.case in unfair},
             domains=[name for name in domains if any(name in row.energy for row in rows)],
+            crowded=crowded,
         )
         for key, rows in grouped.items()
     ]
@@ -229,6 +239,17 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis, emulated: s
         software=emulated,
         reason=say(case.skipped) if case.skipped else "",
     )
+
+
+def _rivals(case: Case, domains: list[str], analysis: Analysis) -> dict[str, dict[str, Verdict]]:
+    """Return the verdicts on the others of a comparison in the respects in which `case` is the best."""
+    names = {"wall": (WALL,), "warm": (WARM,), "peak": PEAK}
+    names |= {domain: ((ENERGY.name, f"inference.{domain}"),) for domain in domains}
+    found = {
+        respect: [analysis.leaders[key] for name in of if (key := Key(case.id, *name)) in analysis.leaders]
+        for respect, of in names.items()
+    }
+    return {respect: verdicts[0] for respect, verdicts in found.items() if verdicts}
 
 
 def _energy(case: Case, lines: _Lines, domains: list[str]) -> dict[str, Energy]:

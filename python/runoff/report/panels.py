@@ -16,6 +16,7 @@ from runoff.report.frame import (
     names,
     of_block,
     per_profile,
+    ranked,
     sparse_axis,
     target_colour,
     title,
@@ -71,12 +72,12 @@ def _life_panels(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> l
 
 
 def _life_panel(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
-    y = names(list(dict.fromkeys(table["target"])), frame)
+    totals = ranked(table.groupby("target", sort=False)["to"].max().reset_index(), "to", frame)
+    y = names(list(totals["target"]), frame)
     x = alt.X("from:Q", title="milliseconds", scale=_room(table["to"], frame), axis=sparse_axis(frame))
     phase = alt.Color("phase:N", scale=scale, sort=list(scale.domain), legend=legend(frame))
     bars = alt.Chart(table).mark_bar(stroke=SURFACE, strokeWidth=0.6, height=BAR * 0.72)
-    totals = table.groupby("target", sort=False)["to"].max().reset_index()
-    totals["text"] = [number(Figure(value * 1e6, unit="ns")) for value in totals["to"]]
+    totals = totals.assign(text=[number(Figure(value * 1e6, unit="ns")) for value in totals["to"]])
     labels = (
         alt.Chart(totals).mark_text(align="left", dx=5, fontSize=12, color=INK).encode(y=y, x="to:Q", text="text:N")
     )
@@ -119,7 +120,8 @@ def _around_one(lines: pd.DataFrame) -> list[float]:
 
 def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
     width = frame.panel - (_NEIGHBOUR if frame.side_by_side else _VERDICT)
-    y = names(list(lines["target"]), frame, scale=alt.Scale(paddingOuter=0.2))
+    order = ranked(lines, "ratio", frame, ascending=False)["target"]
+    y = names(list(order), frame, scale=alt.Scale(paddingOuter=0.2))
     x = logarithmic(
         alt.X, "ratio:Q", domain, "times faster than the baseline" if frame.side_by_side else "times faster", frame
     )
@@ -172,7 +174,7 @@ def _bars(block: Block, figure_of: Callable[[Row], Figure], divisor: float, axis
     room, colour = _room(table["high"], frame), target_colour(table, frame).legend(None)
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
-        base = alt.Chart(part).encode(y=names(list(part["target"]), frame))
+        base = alt.Chart(part).encode(y=names(list(ranked(part, "value", frame)["target"]), frame))
         bars = base.mark_bar(height=BAR * 0.72).encode(
             x=alt.X("value:Q", title=axis, scale=room, axis=sparse_axis(frame)), color=colour
         )

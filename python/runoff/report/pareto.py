@@ -121,7 +121,12 @@ def _panel(table: pd.DataFrame, axes: tuple[Axis, Axis], every: pd.DataFrame, sh
     base = alt.Chart(table)
     rest = base.transform_filter("!datum.front").mark_point(size=75, strokeWidth=2, opacity=1)
     kept = base.transform_filter("datum.front").mark_point(size=110, filled=True, opacity=1)
-    chart = alt.layer(line, *(points.encode(x=x, y=y, color=colour, shape=mark) for points in (rest, kept)))
+    layers = [line, *(points.encode(x=x, y=y, color=colour, shape=mark) for points in (rest, kept))]
+    if frame.crowded:
+        # a legend of many colours is not enough to read a front
+        names = alt.Chart(best.drop_duplicates("target")).mark_text(align="left", dx=9, dy=-7, fontSize=11, color=INK)
+        layers.append(names.encode(x=x, y=y, text="target:N"))
+    chart = alt.layer(*layers)
     return chart.properties(width=width, height=_HEIGHT, title=title(f"{up.name} over {across.name}"))
 
 

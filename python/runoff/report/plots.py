@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from runoff.records.machine import headline
 from runoff.report import confusion, curves, panels, sweep_plots
+from runoff.report.families import is_crowded
 from runoff.report.frame import NARROW, WIDE
 from runoff.report.overview import blocks
-from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE
+from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE, target_colours
 from runoff.report.pareto import front_words, pareto, size_chart
 from runoff.report.precision_plot import precision
 from runoff.report.text import plural
@@ -69,19 +70,20 @@ class Drawn(Struct, frozen=True, kw_only=True):
 
 def draw(analysis: Analysis) -> Iterator[Drawn]:
     """Yield each figure, drawn."""
+    _, narrow_frame = _frames(analysis)
     for plot in figures(analysis):
         svg = vl_convert.vegalite_to_svg(plot.titled().to_json())
-        narrow = vl_convert.vegalite_to_svg(styled(plot.chart(NARROW)).to_json())
+        narrow = vl_convert.vegalite_to_svg(styled(plot.chart(narrow_frame)).to_json())
         yield Drawn(plot=plot, svg=svg, narrow=narrow)
 
 
 def figures(analysis: Analysis) -> Iterator[Plot]:
     """Yield each figure of the run that has data."""
-    machine = headline(analysis.run.info.machine)
+    machine, (frame, _) = headline(analysis.run.info.machine), _frames(analysis)
     all_blocks = blocks(analysis)
     charts = (*_of_blocks(analysis, all_blocks), *_batches(all_blocks), *_sweeps(analysis), *_confusions(analysis))
     for name, where, block, chart in charts:
-        wide = chart(WIDE)
+        wide = chart(frame)
         if wide is not None:
             kind = name.partition("-")[0]
             more = front_words(block) if block and kind == "pareto" else []
@@ -97,6 +99,14 @@ def figures(analysis: Analysis) -> Iterator[Plot]:
                 wide=wide,
                 chart=chart,
             )
+
+
+def _frames(analysis: Analysis) -> tuple[Frame, Frame]:
+    """Return the frames of figures for a page and for a phone."""
+    if not is_crowded(analysis.run):
+        return WIDE, NARROW
+    colours = target_colours((case.target for case in analysis.run.info.cases), crowded=True)
+    return WIDE.crowd(colours), NARROW.crowd(colours)
 
 
 def _of_blocks(analysis: Analysis, all_blocks: list[Block]) -> Iterator[_Chart]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, browser, details, device, energy, precision, segmentation, sweeps
+from runoff.report import accuracy, browser, details, device, energy, matrix, precision, segmentation, sweeps
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -70,7 +70,10 @@ def validity(analysis: Analysis) -> Iterator[Section]:
 
 
 def varied(analysis: Analysis) -> Iterator[Section]:
-    """Yield the sections on what a suite varies besides targets: precision, settings, size of the graph, labels."""
+    """Yield the sections on what a suite varies: models, precision, settings, size of the graph, labels."""
+    found = matrix.matrix_table(analysis)
+    if found.lines:
+        yield from _shared(matrix.title(analysis), found, matrix.NOTE)
     yield from _precision(analysis)
     yield from _shared("Segmentation", details.segmentation_table(analysis, BY_ID), segmentation.NOTE)
     yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)

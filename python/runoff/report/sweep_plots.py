@@ -76,6 +76,8 @@ def _ordered(values: list[str]) -> list[str]:
 def _sweep_panel(part: pd.DataFrame, words: str, order: list[str], setting: str, colour: Any, frame: Frame) -> Any:  # noqa: ANN401
     shift = alt.XOffset("target:N")
     x = alt.X("value:N", sort=order, title=setting, axis=alt.Axis(labelAngle=0))
+    if frame.crowded:
+        x = x.scale(paddingInner=0.3, paddingOuter=0.1)
     # from the points: an interval of few blocks may be so wide that nothing else would be seen
     seen = pd.concat([part["ratio"], part["ideal"].dropna()])
     domain = [float(seen.min()) / 1.4, float(seen.max()) * 1.4]

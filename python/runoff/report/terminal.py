@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +14,7 @@ from runoff.report import accuracy, device, precision
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
+from runoff.report.verdicts import MEMORY, PROCESS, WARM, findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
     from runoff.analysis.verdict import Verdict
     from runoff.records.schema import RunInfo
+    from runoff.report.verdicts import BestTarget
 
+_BEST = {PROCESS: "fastest process", WARM: "fastest warm call", MEMORY: "least memory"}
+"""Headings of the best targets in each respect."""
 _WIDE = 8
 """Longer names are broken at their first hyphen."""
 COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
@@ -34,6 +39,8 @@ MADE_NS = 1e9
 """Models that took less to make are not mentioned: they were there."""
 MOST_HARNESS = 0.10
 """Permitted overhead of runoff itself, as a share of a run's wall time."""
+_ALONE = 4
+"""Most comparisons with the same finding of the audit that have a line each; of more, their number is printed."""
 _MOST_BASELINES = 2
 """Baselines next to the process time; more do not fit into 80 columns. The report has all."""
 
@@ -44,8 +51,11 @@ def show(analysis: Analysis, console: Console) -> None:
         console.print(Text(line, style="bold red"))
     all_blocks = blocks(analysis)
     for block in (block for block in all_blocks if block.present):
-        console.print(block_table(block))
+        console.print(leaders_table(block) if block.crowded else block_table(block))
         console.print()
+    if any(block.crowded for block in all_blocks):
+        count = sum(len(block.present) for block in all_blocks)
+        console.print(Text(f"the best of {plural(count, 'case')}; the report has all"))
     for line in (*accuracy.lines(analysis), *device.lines(analysis), *precision.sentences(analysis)):
         console.print(Text(line), soft_wrap=True)
     for line in how_lines(analysis.run):
@@ -56,12 +66,15 @@ def show(analysis: Analysis, console: Console) -> None:
 
 
 def audit_lines(analysis: Analysis) -> list[str]:
-    """Return a line for each point of the fairness audit that differs."""
-    return [
-        f"not a fair comparison: {', '.join(point.comparison)}: {point.point}: {point.detail}"
-        for point in analysis.audit
-        if point.outcome == "differs"
-    ]
+    """Return a line for each point of the fairness audit that differs; many comparisons with one detail share it."""
+    differing = [point for point in analysis.audit if point.outcome == "differs"]
+    counts = Counter((point.point, point.detail) for point in differing)
+    lines = []
+    for point in differing:
+        count = counts[point.point, point.detail]
+        where = f"{count} comparisons" if count > _ALONE else ", ".join(point.comparison)
+        lines.append(f"not a fair comparison: {where}: {point.point}: {point.detail}")
+    return list(dict.fromkeys(lines))
 
 
 def gap_lines(analysis: Analysis, all_blocks: list[Block]) -> list[str]:
@@ -143,6 +156,32 @@ def block_table(block: Block) -> Table:
             for domain, drawn in row.energy.items():
                 table.add_row(*_joules(domain, drawn, shown), style=style)
     return table
+
+
+def leaders_table(block: Block) -> Table:
+    """Return the best of a block of many targets: a row for each profile, with all that cannot be distinguished."""
+    best = findings(block)
+    table = titled_table(block.title)
+    table.add_column("profile")
+    respects = list(dict.fromkeys(found.what for found in best))
+    for what in respects:
+        table.add_column(_BEST.get(what, f"least {what}"), ratio=1)
+    for profile in block.profiles:
+        by_respect = {found.what: found for found in best if found.profile == profile}
+        if by_respect:
+            table.add_row(profile, *(_leader(by_respect.get(what)) for what in respects))
+            table.add_section()
+    return table
+
+
+def _leader(found: BestTarget | None) -> Text:
+    """Return the best target, its figure, and the targets that cannot be distinguished from it."""
+    if found is None:
+        return Text("")
+    text = Text(found.winner.target, style="bold").append(f"\n{number(found.figure)} ", style="not bold")
+    text.append(_short(interval(found.figure)), style="not bold dim")
+    text.append(f"\nas good: {', '.join(found.level)}" if found.level else "", style="not bold")
+    return text.append(f"\nnot distinguishable: {', '.join(found.far)}" if found.far else "", style="not bold yellow")
 
 
 def _add_versus(table: Table, baselines: list[str]) -> None:

@@ -32,6 +32,8 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     """Superlative of the best: ``fastest``, ``smallest`` or ``most frugal``."""
     versus: dict[str, Verdict]
     """Verdict by baseline, and by each target that is not distinguishable from it."""
+    rivals: dict[str, Verdict] = {}
+    """Of many targets: the verdict on each other, by target, relative to this one. Ties are then read from these."""
     level: list[str] = []
     """Targets with a figure near its own that are not distinguishable from it, or from a baseline it ties with."""
     unfair: list[str]
@@ -40,7 +42,7 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     @property
     def tied(self) -> list[str]:
         """Targets that are not distinguishable from it."""
-        return _tied(self.versus)
+        return _tied(self.rivals or self.versus)
 
     @property
     def far(self) -> list[str]:
@@ -54,8 +56,9 @@ class BestTarget(Struct, frozen=True, kw_only=True):
 
     @property
     def clear(self) -> bool:
-        """Whether it differs from every baseline."""
-        return bool(self.versus) and all(verdict.differs for verdict in self.versus.values())
+        """Whether it differs from every baseline; of many targets, from every other."""
+        compared = self.rivals or self.versus
+        return bool(compared) and all(verdict.differs for verdict in compared.values())
 
 
 def headlines(block: Block) -> list[str]:
@@ -72,33 +75,39 @@ def findings(block: Block) -> list[BestTarget]:
     for profile in block.profiles:
         # an A/A control cannot win
         rows = [row for row in block.rows if row.profile == profile and row.computes and row.control_of is None]
-        for what, best, read in _contests(block):
-            measured = {row.target: (row, *read(row)) for row in rows if read(row)[0].value is not None}
+        for contest in _contests(block):
+            measured = {row.target: (row, *contest.read(row)) for row in rows if contest.read(row)[0].value is not None}
             if measured:
-                best_targets.append(_finding(block, what, best, measured))
+                best_targets.append(_finding(block, contest, measured))
     return best_targets
 
 
 def _finding(
-    block: Block, what: str, best: str, measured: Mapping[str, tuple[Row, Figure, dict[str, Verdict]]]
+    block: Block, contest: _Contest, measured: Mapping[str, tuple[Row, Figure, dict[str, Verdict]]]
 ) -> BestTarget:
     winner, figure, verdicts = min(measured.values(), key=lambda entry: entry[1].value or 0.0)
-    ties = _ties(winner.target, {name: entry[2] for name, entry in measured.items()})
+    compared = winner.rivals.get(contest.respect, {})
+    by_figure = sorted(measured, key=lambda name: measured[name][1].value or 0.0)
+    rivals = {name: compared[name] for name in by_figure if name in compared}
+    ties = {} if rivals else _ties(winner.target, {name: entry[2] for name, entry in measured.items()})
     near = {name for name, (_, other, _) in measured.items() if (other.value or 0.0) < ALIKE * (figure.value or 0.0)}
     versus = {name: verdict for name, verdict in (verdicts | ties).items() if verdict.kind != "baseline"}
-    tied = _tied(versus)
-    # a target that ties with the same baseline as the winner is as good
+    tied = _tied(rivals or versus)
+    # a target that ties with the same baseline as the winner is as good, if it was not compared with the winner itself
     also_tied = [
-        name for name, (_, _, other) in measured.items() if name not in versus and set(_tied(other)) & set(tied)
+        name
+        for name, (_, _, other) in measured.items()
+        if not rivals and name not in versus and set(_tied(other)) & set(tied)
     ]
     return BestTarget(
         block=block,
         profile=winner.profile,
-        what=what,
+        what=contest.what,
         winner=winner,
         figure=figure,
-        best=best,
+        best=contest.best,
         versus=versus,
+        rivals=rivals,
         level=[name for name in (*tied, *also_tied) if name in near and name != winner.target],
         unfair=block.unfair.get(winner.profile, []),
     )
@@ -140,18 +149,47 @@ _Result = tuple[Figure, dict[str, Verdict]]
 """A figure, and its verdicts by baseline."""
 
 
-def _contests(block: Block) -> Iterator[tuple[str, str, Callable[[Row], _Result]]]:
-    """Yield each respect for ranking, the superlative for its best target, and a function that reads it from a row."""
-    yield PROCESS, "fastest", lambda row: (row.wall, row.wall_vs)
-    yield WARM, "fastest", lambda row: (row.warm, row.warm_vs)
-    yield MEMORY, "smallest", lambda row: (row.peak, row.peak_vs)
+class _Contest(Struct, frozen=True):
+    """A respect in which targets are ranked."""
+
+    what: str
+    respect: str
+    """A key of `Row.rivals`."""
+    best: str
+    """Superlative of the best."""
+    read: Callable[[Row], _Result]
+
+
+def _contests(block: Block) -> Iterator[_Contest]:
+    """Yield each respect for ranking."""
+    yield _Contest(PROCESS, "wall", "fastest", lambda row: (row.wall, row.wall_vs))
+    yield _Contest(WARM, "warm", "fastest", lambda row: (row.warm, row.warm_vs))
+    yield _Contest(MEMORY, "peak", "smallest", lambda row: (row.peak, row.peak_vs))
     for domain in block.domains:
-        yield f"energy per inference ({domain})", "most frugal", partial(_inference, domain)
+        yield _Contest(f"energy per inference ({domain})", domain, "most frugal", partial(_inference, domain))
 
 
 def _inference(domain: str, row: Row) -> _Result:
     drawn = row.energy.get(domain)
     return (drawn.inference, drawn.inference_vs) if drawn else (Figure(), {})
+
+
+def joules_of(row: Row, domain: str) -> Figure:
+    """Return the energy of an inference in `domain`; an empty figure if it was not measured."""
+    return _inference(domain, row)[0]
+
+
+def ranked(block: Block) -> list[Row]:
+    """Return the rows that can run on this machine: profile by profile, and in crowded blocks by their process time."""
+    if not block.crowded:
+        return block.present
+    order = {profile: place for place, profile in enumerate(block.profiles)}
+    return sorted(block.present, key=lambda row: (order[row.profile], _last(row.wall), _last(row.warm)))
+
+
+def _last(figure: Figure) -> float:
+    """Return the value by which a figure is sorted; a missing one comes last."""
+    return float("inf") if figure.value is None else figure.value
 
 
 def _ties(winner: str, verdicts: Mapping[str, dict[str, Verdict]]) -> dict[str, Verdict]:
@@ -163,6 +201,8 @@ def _sentence(found: BestTarget) -> str:
     points = ", ".join(found.unfair)
     unfair = f" (not a fair comparison; differs: {points})" if points else ""
     place = "comes first" if found.tied else f"is the {found.best}"
-    verdicts = "; ".join(against(verdict, name) for name, verdict in found.versus.items())
-    ending = f": {verdicts}" if verdicts else ""
+    verdicts = [against(verdict, name) for name, verdict in found.versus.items()]
+    others = [name for name in found.tied if name not in found.versus]
+    verdicts += [f"not distinguishable from {', '.join(others)}"] if others else []
+    ending = f": {'; '.join(verdicts)}" if verdicts else ""
     return f"{found.profile}, {found.what}{unfair}: {found.winner.target} {place}, {full(found.figure)}{ending}."

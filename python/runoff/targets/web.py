@@ -1,4 +1,7 @@
-"""ONNX Runtime Web, in a page of Chromium and in Node.js. The names say what computes."""
+"""ONNX Runtime in JavaScript: Web, in a page of Chromium and in Node.js, and Node.js's own package.
+
+The names say what computes.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,15 @@ def ort_node_wasm() -> Target:
     return _target("ort-node-wasm", None)
 
 
+def ort_node() -> Target:
+    """Return the target on the native library of ``onnxruntime-node``, with the usual tolerance of such libraries."""
+    return replace(_target("ort-node", None), tolerance=None)
+
+
 WEB_TARGETS: dict[str, Callable[[], Target]] = {
     **{name: partial(web_target, name) for name in PROVIDERS},
     "ort-node-wasm": ort_node_wasm,
+    "ort-node": ort_node,
 }
 
 

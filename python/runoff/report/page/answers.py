@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runoff.report.overview import Block
+    from runoff.report.page.cases import Colours
     from runoff.report.verdicts import BestTarget
 
 COUNTED = (
@@ -26,6 +27,10 @@ COUNTED = (
     "with one value each, in which it is the smallest"
 )
 """Explanation of the counts in `lead`."""
+_OF_MANY = (
+    "Number of comparisons in which the target is the best, or as good: near the best, and not distinguishable from it"
+)
+"""The same for many targets, which are all compared with the best one."""
 _QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
 """Shown in bold; the style sheet keeps it on one line."""
@@ -65,32 +70,49 @@ def lead(blocks: Sequence[Block]) -> Markup:
     return Markup("; ").join(escape("{} for {}").format(who, _joined(what, "and")) for who, what in parts.items()) + "."
 
 
+def counted(blocks: Sequence[Block]) -> str:
+    """Return the explanation of the counts in `lead`."""
+    return _OF_MANY if any(block.crowded for block in blocks) else COUNTED
+
+
 def _tally(findings: Sequence[BestTarget]) -> Markup:
     """Return, in each respect, the target that is most often better than every baseline.
 
-    With a single value each nothing is distinguishable: the target that is most often smallest is named, and marked.
+    With a single value each nothing is distinguishable: the target that is most often smallest is named, and marked. Of
+    many targets, those are named that are most often the best or as good.
     """
     phrases = []
     for what in dict.fromkeys(finding.what for finding in findings):
         of_respect = [finding for finding in findings if finding.what == what]
         question = _question(of_respect[0]).lower()
         single = all(finding.single for finding in of_respect)
-        counts = Counter(finding.winner.target for finding in of_respect if finding.clear or single)
-        (who, count), *_ = counts.most_common(1) or [("", 0)]
+        counts = Counter(name for finding in of_respect for name in _counted(finding, single=single))
+        count = max(counts.values(), default=0)
         if 2 * count > len(of_respect):
+            names = [name for name in counts if counts[name] == count]
             words = ", one value each" if single else ""
-            phrases.append(
-                _NAME.format(who) + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})")
-            )
+            who = _either_of(names if of_respect[0].block.crowded else names[:1])
+            phrases.append(who + f" for {question}" + _NAME.format(f" ({count} of {len(of_respect)}{words})"))
         else:
             phrases.append(escape(f"no clear best for {question}"))
     return Markup("; ").join(phrases) + "."
 
 
+def _counted(found: BestTarget, *, single: bool) -> list[str]:
+    """Return the targets that a comparison counts for in `_tally`."""
+    if found.block.crowded:
+        return [found.winner.target, *found.level]
+    return [found.winner.target] if found.clear or single else []
+
+
 def _either(found: BestTarget) -> Markup:
     """Return the best target and those that are as good, and in brackets others that are not distinguishable."""
-    *others, last = [_NAME.format(name) for name in (found.winner.target, *found.level)]
-    return (Markup(", ").join(others) + " or " + last if others else last) + _far(found)
+    return _either_of([found.winner.target, *found.level]) + _far(found)
+
+
+def _either_of(names: Sequence[str]) -> Markup:
+    *others, last = [_NAME.format(name) for name in names]
+    return Markup(", ").join(others) + " or " + last if others else last
 
 
 def _far(found: BestTarget) -> str:
@@ -110,21 +132,21 @@ def _question(found: BestTarget) -> str:
     return _QUESTIONS.get(found.what, f"Least {found.what}")
 
 
-def cards(block: Block) -> list[Answer]:
+def cards(block: Block, colours: Colours | None = None) -> list[Answer]:
     """Return the headline numbers of one block."""
-    return [_card(found) for found in answers(block)]
+    return [_card(found, swatch(found.winner.target, colours)) for found in answers(block)]
 
 
-def _card(found: BestTarget) -> Answer:
+def _card(found: BestTarget, colour: str) -> Answer:
     return Answer(
         question=_question(found),
         targets=[found.winner.target, *found.level],
-        swatch=swatch(found.winner.target),
+        swatch=colour,
         figure=number(found.figure),
         between="one value, no interval" if found.single else f"95% interval {interval(found.figure)}",
         profile=found.profile,
         where=_MEANS.get(found.what, found.what),
-        comparisons=[against(verdict, name) for name, verdict in found.versus.items()],
+        comparisons=[against(verdict, name) for name, verdict in found.versus.items()] + _others(found),
         costs=_costs(found),
         unfair=", ".join(found.unfair),
     )
@@ -144,23 +166,44 @@ def _costs(found: BestTarget) -> str:
     return f"It also takes {_joined(other_figures, 'and')}." if other_figures else ""
 
 
-def board(blocks: Sequence[Block]) -> Table:
+def _others(found: BestTarget) -> list[str]:
+    """Return a sentence on targets that are not distinguishable from the best, and neither named nor compared."""
+    names = [name for name in found.far if found.rivals and name not in found.versus]
+    return [f"not distinguishable from {_joined(names, 'and')}"] if names else []
+
+
+def board(blocks: Sequence[Block], colours: Colours | None = None) -> Table:
     """Return a row for each block with the best target in each respect; for runs of several blocks."""
     respects, found = verdicts.board(blocks)
     columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
     lines = [
-        Line([Cell(title, "", title), *(_place(line.get(what)) for what in respects)]) for title, line in found.items()
+        Line([Cell(title, "", title), *(_place(line.get(what), colours) for what in respects)])
+        for title, line in found.items()
     ]
     return Table("board", "Best targets, by model and setting", columns, lines)
 
 
-def _place(found: BestTarget | None) -> Cell:
+def by_profile(blocks: Sequence[Block], colours: Colours | None = None) -> Table:
+    """Return a row for each profile of each block with the best target in each respect."""
+    best = [found for block in blocks for found in verdicts.findings(block)]
+    respects = list(dict.fromkeys(found.what for found in best))
+    grouped: dict[tuple[str, str], dict[str, BestTarget]] = {}
+    for found in best:
+        grouped.setdefault((found.block.title, found.profile), {})[found.what] = found
+    columns = [Column("Model and setting"), *(Column(_QUESTIONS.get(what, what)) for what in respects)]
+    lines = [
+        Line([Cell(title, f"profile {profile}", title), *(_place(line.get(what), colours) for what in respects)])
+        for (title, profile), line in grouped.items()
+    ]
+    return Table("profiles", "Best targets, by model, setting and profile", columns, lines)
+
+
+def _place(found: BestTarget | None, colours: Colours | None) -> Cell:
     if found is None:
         return nothing()
     who, last = _joined([found.winner.target, *found.level], "or") + _far(found), list(found.versus.items())[-1:]
     one = ", one value" if found.single else ""
     notes = [f"{full(found.figure)}{one}, profile {found.profile}", *(against(verdict, name) for name, verdict in last)]
     unfair = f"not a fair comparison: {', '.join(found.unfair)}" if found.unfair else ""
-    return Cell(
-        who, "; ".join([*notes, *([unfair] if unfair else [])]), found.figure.value, "", swatch(found.winner.target)
-    )
+    colour = swatch(found.winner.target, colours)
+    return Cell(who, "; ".join([*notes, *([unfair] if unfair else [])]), found.figure.value, "", colour)

@@ -8,8 +8,10 @@ import msgspec
 
 from runoff.analysis.summary import QUANTILES
 from runoff.report import device
+from runoff.report.families import name_of
 from runoff.report.tables import Cell, Column, Line, Table, figure_cell, nothing, plain, verdict_cell, without_empty
 from runoff.report.text import figure_of
+from runoff.report.verdicts import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,10 +47,11 @@ def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
                 "profile": row.profile,
                 "setting": block.title,
                 "case": row.case,
-            },
+            }
+            | ({"family": name_of(row.target)} if block.crowded else {}),
         )
         for block in blocks
-        for row in block.present
+        for row in ranked(block)
     ]
     return Table("compare", "All cases that ran", columns, lines)
 

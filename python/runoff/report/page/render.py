@@ -10,13 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import accuracy, browser, details, device, energy, precision, segmentation, sweeps
+from runoff.report import accuracy, browser, details, device, energy, matrix, precision, segmentation, sweeps
+from runoff.report.families import name_of
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
 from runoff.report.page import answers, compared
 from runoff.report.page.cases import naming
 from runoff.report.page.pictures import pictures
 from runoff.report.page.style import style_sheet
+from runoff.report.palette import target_colours
 from runoff.report.terminal import audit_lines, harness_line, unavailable_lines
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from runoff.analysis.analyse import Analysis
     from runoff.report.overview import Block
+    from runoff.report.page.cases import Colours
     from runoff.report.plots import Drawn
     from runoff.report.tables import Table
 
@@ -49,6 +52,8 @@ def page(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> st
 def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) -> dict[str, Any]:
     info, made = analysis.run.info, blocks(analysis)
     shown = [block for block in made if block.present]
+    crowded = any(block.crowded for block in made)
+    colours = target_colours((case.target for case in info.cases), crowded=crowded)
     return {
         "title": info.run_id,
         "suite": info.suite.get("suite", {}).get("name", ""),
@@ -56,18 +61,20 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "started": info.started,
         "started_words": info.started[:16].replace("T", " ") + " UTC",
         "lead": answers.lead(shown),
-        "where": shown[0].title if len(shown) == 1 else answers.COUNTED,
-        "cards": answers.cards(shown[0]) if len(shown) == 1 else [],
+        "where": shown[0].title if len(shown) == 1 else answers.counted(shown),
+        "cards": answers.cards(shown[0], colours) if len(shown) == 1 else [],
+        "crowded": crowded,
         "warnings": audit_lines(analysis),
         "unsteady": [case for case, one in analysis.stability.items() if one.verdict not in ("stable", "unknown")],
         "unavailable": unavailable_lines(made),
-        "tables": {table.name: table for table in _tables(analysis, made) if table.lines},
+        "tables": {table.name: table for table in _tables(analysis, made, colours) if table.lines},
         "pictures": pictures(analysis, drawn),
         "labelled": accuracy.lines(analysis),
         "labelled_note": accuracy.NOTE,
         "differing": accuracy.pictures(analysis),
         "segmentation_note": segmentation.NOTE,
         "overlays": segmentation.overlays(analysis),
+        "matrix_note": matrix.NOTE,
         "device_note": device.NOTE,
         "browser_note": browser.NOTE,
         "energy_note": energy.NOTE,
@@ -83,16 +90,19 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "facets": _facets(shown),
         "links": [link for link in links if not link.startswith("raw/")],
         "raw": [link for link in links if link.startswith("raw/")],
-        "style": Markup(style_sheet()),  # noqa: S704 - a file of this package
+        "style": Markup(style_sheet(crowded=crowded)),  # noqa: S704 - a file of this package
         "script": _own("page.js"),
     }
 
 
-def _tables(analysis: Analysis, all_blocks: Sequence[Block]) -> Iterator[Table]:
+def _tables(analysis: Analysis, all_blocks: Sequence[Block], colours: Colours) -> Iterator[Table]:
     shown = [block for block in all_blocks if block.present]
-    names = naming(all_blocks)
+    names = naming(all_blocks, colours)
     if len(shown) > 1:
-        yield answers.board(shown)
+        yield answers.board(shown, colours)
+    if any(block.crowded for block in shown):
+        yield answers.by_profile(shown, colours)
+    yield matrix.matrix_table(analysis)
     yield compared.comparison(shown, names)
     yield details.ratio_table(analysis, names)
     yield compared.percentiles(analysis, names)
@@ -124,10 +134,12 @@ def _unbroken(value: object) -> object:
 
 def _facets(shown: Sequence[Block]) -> dict[str, list[str]]:
     """Return the facets by which the comparison can be filtered: those with several values."""
-    values: dict[str, dict[str, None]] = {"model": {}, "target": {}, "profile": {}}
+    values: dict[str, dict[str, None]] = {"model": {}, "family": {}, "target": {}, "profile": {}}
     for block in shown:
         for row in block.present:
-            for name, value in (("model", block.model), ("target", row.target), ("profile", row.profile)):
+            facets = {"model": block.model, "target": row.target, "profile": row.profile}
+            facets |= {"family": name_of(row.target)} if block.crowded else {}
+            for name, value in facets.items():
                 values[name][value] = None
     return {name: list(found) for name, found in values.items() if len(found) > 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from runoff.report.palette import DARK
+from runoff.report.palette import DARK, SHADES
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _NAMED = {"white": "#FFFFFF", "black": "#000000"}
@@ -136,7 +136,7 @@ def paint(colour: str) -> str:
     code = _NAMED.get(colour, colour).upper()
     if len(code) == len("#000"):
         code = "#" + "".join(digit * 2 for digit in code[1:])
-    return f"var({variable(code)})" if code in DARK else colour
+    return f"var({variable(code)})" if code in DARK or code in SHADES else colour
 
 
 def variable(code: str) -> str:

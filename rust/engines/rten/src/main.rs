@@ -101,7 +101,7 @@ impl Engine for Rten {
 /// An input of the file; int64 and bool are those of the request, as RTen knows them as int32.
 fn spec(model: &Model, id: NodeId, request: &Request) -> TensorSpec {
     let info = model.node_info(id);
-    let name = info.as_ref().and_then(|info| info.name()).unwrap_or_default().to_owned();
+    let name = info.as_ref().and_then(rten::NodeInfo::name).unwrap_or_default().to_owned();
     let size = |dim: &Dimension| if let Dimension::Fixed(size) = dim { Some(*size) } else { None };
     let shape = info.as_ref().and_then(|info| info.shape()).unwrap_or_default().iter().map(size).collect();
     let requested = request.model.inputs.iter().find(|spec| spec.name == name).map(|spec| spec.dtype.clone());
@@ -120,7 +120,7 @@ fn spec(model: &Model, id: NodeId, request: &Request) -> TensorSpec {
 /// The outputs that the request names, or all.
 fn outputs(model: &Model, request: &Request) -> Result<Vec<Output>, Error> {
     let ids = model.output_ids();
-    let name = |id: &NodeId| model.node_info(*id).and_then(|info| info.name()).unwrap_or_default().to_owned();
+    let name = |id: &NodeId| model.node_info(*id).and_then(rten::NodeInfo::name).unwrap_or_default().to_owned();
     let names: Vec<_> = ids.iter().map(name).collect();
     let dtype = |name: &str| {
         request.model.outputs.iter().find(|spec| spec.name == name).and_then(|spec| Dtype::parse(&spec.dtype))
