@@ -45,6 +45,7 @@ FULL = (
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn"),
 )
+ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
 SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "opencv", "torch", "export", "web")
@@ -266,11 +267,12 @@ def tests(session: nox.Session) -> None:
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", "tests/promptable", *PARALLEL, environment="export")
 
 
-@nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust"], venv_backend="none")
+@nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust", "engines"], venv_backend="none")
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
     pytest(session, *(f"tests/{name}.py" for name in FULL), env=full)
+    pytest(session, "tests/contract", "-k", " or ".join(ENGINES_IN_RUST), *PARALLEL, env=full)
     pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
     if shutil.which("docker"):

@@ -13,13 +13,14 @@ import jsonschema
 import msgspec
 import pytest
 
-from machine import skip_because
+from machine import FULL, skip_because
 from runoff import paths
 from runoff.models.store import ModelStore
 from runoff.records.protocol import Result, TensorFile
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import ort_pyo3, ort_python, ort_rust
 from runoff.targets.openvino import openvino_python
+from runoff.targets.rust_engines import openvino_rust, rten, tract_rust
 from runoff.targets.torch import torch, torch_export
 from runoff.targets.web import ort_node, ort_node_wasm, web_target
 from runoff.targets.webnn import webnn_compute, webnn_ort
@@ -73,6 +74,16 @@ class Runner(msgspec.Struct, frozen=True):
         return target
 
 
+IN_RUST = tuple(
+    runner
+    for runner in (
+        Runner("openvino-rust", openvino_rust, "onnx"),
+        Runner("tract-rust", tract_rust, "onnx"),
+        Runner("rten", rten, "onnx"),
+    )
+    if FULL or runner.target().missing is None
+)
+"""The programs of ``nox -s engines``: if they are not built, only ``nox -s thorough`` needs them."""
 RUNNERS = (
     Runner("null-python", null_python, "onnx", computes=False),
     Runner("null-rust", null_rust, "onnx", computes=False),
@@ -83,6 +94,7 @@ RUNNERS = (
     Runner("ort-pyo3", ort_pyo3, "onnx"),
     Runner("openvino-python", openvino_python, "onnx"),
     Runner("tract-python", tract_python, "onnx", most_threads=1),
+    *IN_RUST,
     Runner("webnn-compute", webnn_compute, "onnx"),
     Runner("webnn-ort", webnn_ort, "onnx"),
     Runner(
@@ -119,12 +131,13 @@ ENGINES = tuple(
         "ort-rust",
         "openvino-python",
         "tract-python",
+        *(runner.name for runner in IN_RUST),
         "webnn-compute",
         "ort-node-wasm",
         "ort-node",
     )
 )
-"""Eight implementations load and run models: ort-pyo3 calls the crate of ort-rust."""
+"""Each implementation that loads and runs models: ort-pyo3 calls the crate of ort-rust."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from runners_under_test import PHOTOS, PROGRAMS, Document, Outcome, Runner, execute, golden, launch
+from runners_under_test import IN_RUST, PHOTOS, PROGRAMS, Document, Outcome, Runner, execute, golden, launch
 from test_turns import assert_right, photos, started
 
 from runoff import paths
@@ -31,7 +31,7 @@ CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 UNUSABLE = "settings.provider: '{}' cannot be used: "
 # these runners have no backend for these GPUs
-NOT_ON_GPU = ("openvino-python", "tract-python", "webnn-compute", "wasm", "node")
+NOT_ON_GPU = ("openvino-python", "tract-python", *(runner.name for runner in IN_RUST), "webnn-compute", "wasm", "node")
 ON_GPU = [runner for runner in PROGRAMS if runner.computes and not runner.name.endswith(NOT_ON_GPU)]
 
 

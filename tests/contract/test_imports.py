@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runners_under_test import Document
 
-PYTHON = tuple(runner for runner in RUNNERS if not runner.name.endswith(("rust", "wasm", "node")))
+PYTHON = tuple(runner for runner in RUNNERS if not runner.name.endswith(("rust", "rten", "wasm", "node")))
 FOREIGN = {
     "null-python": {
         "numpy",

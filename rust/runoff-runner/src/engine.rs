@@ -204,8 +204,12 @@ fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
     all
 }
 
-/// Checks that the model has exactly the request's inputs.
-fn check_inputs(found: &[TensorSpec], expected: &[TensorSpec]) -> Result<(), Error> {
+/// Checks that a model, whose inputs were `found` in its file, has exactly the `expected` ones of the request.
+///
+/// # Errors
+///
+/// `model-mismatch`.
+pub fn check_inputs(found: &[TensorSpec], expected: &[TensorSpec]) -> Result<(), Error> {
     let mismatch =
         |message| Err(Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs"));
     let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>().join(", ");

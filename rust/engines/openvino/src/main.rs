@@ -61,6 +61,7 @@ impl Engine for OpenVino {
         let path = request.model.path.to_string_lossy();
         let mut model = core.read_model_from_file(&path, "").map_err(unreadable)?;
         let found = specs(&model).map_err(unreadable)?;
+        runoff_runner::check_inputs(&found, &request.model.inputs)?;
         let outputs = outputs(&model, request)?;
         let mut compiled = Vec::with_capacity(shapes.len());
         for (place, specs) in shapes.iter().enumerate() {

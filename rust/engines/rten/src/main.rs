@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, cast_slice};
 use rten::{
-    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView,
-    ValueType, ValueView,
+    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, NodeInfo, RunOptions, ThreadPool, Value,
+    ValueOrView, ValueType, ValueView,
 };
 use rten_tensor::{AsView, Layout, TensorView};
 use runoff_core::clock::Phases;
@@ -63,6 +63,14 @@ impl Engine for Rten {
             }
             Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
         })?;
+        if model.output_ids().is_empty() {
+            let message = format!("model.path: {} cannot be loaded: it has no outputs", path.display());
+            return Err(Error::new(
+                Kind::ModelUnreadable,
+                message,
+                "export or add the model again (runoff list models)",
+            ));
+        }
         let before = thread_count();
         let pool = ThreadPool::with_num_threads(request.settings.threads.get());
         pool.run(|| ());
@@ -101,9 +109,9 @@ impl Engine for Rten {
 /// An input of the file; int64 and bool are those of the request, as RTen knows them as int32.
 fn spec(model: &Model, id: NodeId, request: &Request) -> TensorSpec {
     let info = model.node_info(id);
-    let name = info.as_ref().and_then(rten::NodeInfo::name).unwrap_or_default().to_owned();
+    let name = info.as_ref().and_then(NodeInfo::name).unwrap_or_default().to_owned();
     let size = |dim: &Dimension| if let Dimension::Fixed(size) = dim { Some(*size) } else { None };
-    let shape = info.as_ref().and_then(|info| info.shape()).unwrap_or_default().iter().map(size).collect();
+    let shape = info.as_ref().and_then(NodeInfo::shape).unwrap_or_default().iter().map(size).collect();
     let requested = request.model.inputs.iter().find(|spec| spec.name == name).map(|spec| spec.dtype.clone());
     let dtype = match info.and_then(|info| info.dtype()) {
         Some(ValueType::Tensor(DataType::Float)) => "float32".to_owned(),
@@ -120,8 +128,8 @@ fn spec(model: &Model, id: NodeId, request: &Request) -> TensorSpec {
 /// The outputs that the request names, or all.
 fn outputs(model: &Model, request: &Request) -> Result<Vec<Output>, Error> {
     let ids = model.output_ids();
-    let name = |id: &NodeId| model.node_info(*id).and_then(rten::NodeInfo::name).unwrap_or_default().to_owned();
-    let names: Vec<_> = ids.iter().map(name).collect();
+    let infos = ids.iter().map(|&id| model.node_info(id));
+    let names: Vec<_> = infos.map(|info| info.and_then(|info| info.name()).unwrap_or_default().to_owned()).collect();
     let dtype = |name: &str| {
         request.model.outputs.iter().find(|spec| spec.name == name).and_then(|spec| Dtype::parse(&spec.dtype))
     };
