@@ -43,7 +43,7 @@ FULL = (
         "integration/test_action",
         "integration/test_own_model",
     ),
-    *("page/test_opening", "page/test_reading", "contract/test_webnn"),
+    *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
@@ -111,7 +111,7 @@ def tract(session: nox.Session) -> None:
 
 @nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract"], venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
-    """Measure one model on every engine (1 h): nox -s bench-engines [-- options of runoff bench]."""
+    """Measure four models on every engine (1 h): nox -s bench-engines [-- options of runoff bench]."""
     run_runoff(session, program("runoff", "runoff"), "bench", "engines")
 
 

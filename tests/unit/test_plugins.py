@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -132,3 +133,11 @@ def test_pins_of_a_plugin_are_given_to_the_program_that_nox_calls(
     (tmp_path / "engine").mkdir()
     assert environments.main("engine", tmp_path / "engine", pins) == 0
     assert commands == [["pip", "sync", "--require-hashes", str(pins)]]
+
+
+def test_the_page_quotes_the_files_of_the_example() -> None:
+    page = (paths.root() / "docs" / "add-an-engine.md").read_text(encoding="utf-8")
+    quoted = dict(re.findall(r"^`(python/\S+)`:\n\n```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert [Path(name).name for name in quoted] == ["pyproject.toml", "__init__.py"]
+    for name, text in quoted.items():
+        assert text == (paths.root() / name).read_text(encoding="utf-8")

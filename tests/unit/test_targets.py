@@ -37,11 +37,13 @@ def test_every_built_in_target_starts_or_has_a_hint(name: str, tmp_path: Path) -
 
 
 def test_variables_that_change_the_measurement_do_not_reach_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PYTHONDONTWRITEBYTECODE", "ORT_TENSORRT_FP16_ENABLE", "CUDA_VISIBLE_DEVICES"):
+    names = ("PYTHONDONTWRITEBYTECODE", "ORT_TENSORRT_FP16_ENABLE", "TORCHINDUCTOR_FREEZING", "CUDA_VISIBLE_DEVICES")
+    for name in names:
         monkeypatch.setenv(name, "1")
     environment = Target(name="mine", command=("/bin/true",)).environment()
     assert "PYTHONDONTWRITEBYTECODE" not in environment
     assert "ORT_TENSORRT_FP16_ENABLE" not in environment
+    assert "TORCHINDUCTOR_FREEZING" not in environment
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
 
 
@@ -62,6 +64,8 @@ def test_a_missing_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name, session in (
         ("torch", "torch"),
         ("torch-export", "torch"),
+        ("torch-aoti", "torch"),
+        ("openvino-python", "openvino"),
         ("ort-pyo3", "ort-pyo3"),
         ("webnn-compute", "webnn"),
         ("webnn-ort", "webnn"),

@@ -23,9 +23,10 @@ _POOLS = (
     *("RAYON_NUM_THREADS", "RTEN_NUM_THREADS"),
 )
 """Prefixes of variables with which a library sizes, binds or paces its threads, whatever a session's settings are."""
-_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_", *_POOLS)
+_DROPPED = ("PYTHON", "VIRTUAL_ENV", "NOX_", "RUNOFF_", "ORT_TENSORRT_", "TORCHINDUCTOR_", *_POOLS)
 """Prefixes of variables that change what is measured: Python's own switches (PYTHONDONTWRITEBYTECODE alone makes every
-start slower), the options of ONNX Runtime's TensorRT provider, its precision among them, and `_POOLS`."""
+start slower), the options of ONNX Runtime's TensorRT provider and of PyTorch's compiler, precision and caches among
+them, and `_POOLS`."""
 
 
 def removed_variables(environment: Mapping[str, str]) -> dict[str, str]:
