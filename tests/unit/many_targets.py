@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from synthetic import CONTROL, MS, PROBES, Maker, case_of, run_of
 
+from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.validity import DISAGREES
 from runoff.records.reason import Reason
 
@@ -97,3 +99,10 @@ def many_targets(
     models_of: dict[str, Any] = dict.fromkeys(models, run.info.models["net"])
     run.info.models, run.info.elapsed_ns = models_of, 600_000 * MS
     return run
+
+
+@cache
+def analysis_of_many() -> Analysis:
+    """Return the analysis of two models and two profiles, on one thread."""
+    models, profiles = ("regnet_x_400mf", "vit_b_16"), ("default", "cold")
+    return analyse(many_targets(models=models, profiles=profiles, threads=(1,), blocks=5, warm=8))
