@@ -18,7 +18,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
 from runoff.records.manifest import base_format, usual_examples, variant_precision
 from runoff.records.reason import Reason
-from runoff.targets import BUILT_IN
+from runoff.targets import target_maker
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
 
@@ -159,7 +159,15 @@ def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
 
 def _own_preparer(target: Target, own: Preparation) -> _Preparer:
     """Return what prepares files of the target's own format."""
-    program = BUILT_IN[own.target] if own.target else lambda: target
+
+    def program() -> Target:
+        """Return the target that has the program; one of a plug-in may be missing."""
+        if not own.target:
+            return target
+        make = target_maker(own.target)
+        missing = Reason("not-installed", f"{own.target} not found, which prepares {own.format} files")
+        return make() if make else msgspec.structs.replace(target, missing=missing)
+
     return _Preparer(own.target or target.name, program, own.format, for_shapes=True, always=own.always)
 
 

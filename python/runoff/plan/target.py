@@ -39,7 +39,7 @@ class Preparation(Struct, frozen=True):
 
     format: str
     target: str = ""
-    """Built-in target whose program makes them; empty: the target's own."""
+    """Target whose program makes them; empty: the target's own."""
     always: bool = False
     """Whether the target reads nothing else, so a case needs no setting for it."""
 

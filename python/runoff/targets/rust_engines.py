@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runoff import paths
+from runoff.plan.target import Preparation
 from runoff.targets.base import no_environment, rust_target
+from runoff.targets.openvino import PREPARATION
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -22,6 +24,7 @@ def openvino_rust() -> Target:
     libraries = sorted(wheel.glob("lib/python3*/site-packages/openvino/libs/libopenvino_c.*"))
     return replace(
         target,
+        prepares=PREPARATION,
         env={"RUNOFF_OPENVINO_DYLIB": str(libraries[-1])} if libraries else {},
         environments=("openvino",),
         missing=target.missing or (None if libraries else no_environment("openvino")),
@@ -30,7 +33,8 @@ def openvino_rust() -> Target:
 
 def tract_rust() -> Target:
     """Return the target of the crate ``tract-onnx``."""
-    return rust_target("tract-rust", "runoff-tract", loads_onnxruntime=False, command=_BUILD)
+    target = rust_target("tract-rust", "runoff-tract", loads_onnxruntime=False, command=_BUILD)
+    return replace(target, prepares=Preparation("nnef", "tract-python"))
 
 
 def rten() -> Target:

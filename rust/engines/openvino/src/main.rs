@@ -1,14 +1,17 @@
 //! `runoff-openvino`: a runner on OpenVINO, whose library is loaded from the wheel of `openvino-python`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+mod import;
 
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use memmap2::Mmap;
 use openvino::{
-    CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, Model, PartialShape, PropertyKey,
-    RwPropertyKey, Tensor,
+    CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, InferenceError, Model, Node, PartialShape,
+    PropertyKey, RwPropertyKey, Tensor,
 };
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
@@ -17,6 +20,9 @@ use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec};
 
 /// The variable with the path of OpenVINO's C library.
 const LIBRARY: &str = "RUNOFF_OPENVINO_DYLIB";
+
+/// The format of files that `openvino-python` prepares: the compiled model, for fixed shapes.
+const COMPILED: &str = "openvino";
 
 /// A model, compiled for each set of shapes.
 struct OpenVino {
@@ -27,6 +33,8 @@ struct OpenVino {
     /// Index of the one that computed last.
     latest: usize,
     _core: Core,
+    /// The file that a prepared model uses in place.
+    _mapped: Option<Mmap>,
 }
 
 struct Compiled {
@@ -38,7 +46,7 @@ struct Compiled {
 impl Engine for OpenVino {
     const RUNNER: &'static str = "openvino-rust";
     const RUNTIME: &'static str = "openvino";
-    const FORMATS: &'static [&'static str] = &["onnx"];
+    const FORMATS: &'static [&'static str] = &["onnx", COMPILED];
 
     fn describe() -> Result<Description, Error> {
         let library = load_library()?;
@@ -56,22 +64,12 @@ impl Engine for OpenVino {
             Error::new(Kind::RuntimeMissing, format!("OpenVINO does not start: {error}"), hint)
         })?;
         phases.mark("environment");
-        let unreadable = |error: openvino::InferenceError| unreadable(request, &error);
-        set_properties(&mut core, request).map_err(unreadable)?;
-        let path = request.model.path.to_string_lossy();
-        let mut model = core.read_model_from_file(&path, "").map_err(unreadable)?;
-        let found = specs(&model).map_err(unreadable)?;
-        runoff_runner::check_inputs(&found, &request.model.inputs)?;
-        let outputs = outputs(&model, request)?;
-        let mut compiled = Vec::with_capacity(shapes.len());
-        for (place, specs) in shapes.iter().enumerate() {
-            // as its users do: a model of fixed shapes is optimised further
-            fix_shapes(&mut model, specs).map_err(unreadable)?;
-            let mut model = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
-            let request = model.create_infer_request().map_err(unreadable)?;
-            compiled.push((specs.clone(), Compiled { request, model, place }));
+        set_properties(&mut core, request).map_err(|error| unreadable(request, &error))?;
+        if request.model.format == COMPILED {
+            open_compiled(core, request, shapes)
+        } else {
+            compile(core, request, shapes)
         }
-        Ok(Self { inputs: found, outputs, compiled, latest: 0, _core: core })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -115,6 +113,54 @@ impl Engine for OpenVino {
     }
 }
 
+/// Reads an ONNX file, and compiles it for each set of shapes.
+fn compile(mut core: Core, request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<OpenVino, Error> {
+    let unreadable = |error: InferenceError| unreadable(request, &error);
+    let mut model = core.read_model_from_file(&request.model.path.to_string_lossy(), "").map_err(unreadable)?;
+    let count = model.get_inputs_len().map_err(unreadable)?;
+    let inputs = (0..count).map(|place| spec(&model.get_input_by_index(place)?));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    runoff_runner::check_inputs(&inputs, &request.model.inputs)?;
+    let count = model.get_outputs_len().map_err(unreadable)?;
+    let names = (0..count).map(|place| model.get_output_by_index(place)?.get_name()).collect::<Result<Vec<_>, _>>();
+    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names.map_err(unreadable)?)?;
+    let mut compiled = Vec::with_capacity(shapes.len());
+    for (place, specs) in shapes.iter().enumerate() {
+        // as its users do: a model of fixed shapes is optimised further
+        fix_shapes(&mut model, specs).map_err(unreadable)?;
+        let mut model = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
+        let request = model.create_infer_request().map_err(unreadable)?;
+        compiled.push((specs.clone(), Compiled { request, model, place }));
+    }
+    Ok(OpenVino { inputs, outputs, compiled, latest: 0, _core: core, _mapped: None })
+}
+
+/// Loads a compiled model, which is for one set of shapes.
+fn open_compiled(core: Core, request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<OpenVino, Error> {
+    let unreadable = |error: InferenceError| unreadable(request, &error);
+    let [shapes] = shapes else {
+        let message = "model.path: was compiled for one set of shapes, and the request has more";
+        return Err(Error::new(Kind::ModelMismatch, message, "set prepared = false"));
+    };
+    let (mut model, mapped) = import::import(&core, &request.model.path).map_err(unreadable)?;
+    let count = model.get_input_size().map_err(unreadable)?;
+    let inputs = (0..count).map(|place| spec(&model.get_input_by_index(place)?));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    runoff_runner::check_inputs(&inputs, shapes)?;
+    let count = model.get_output_size().map_err(unreadable)?;
+    let names = (0..count).map(|place| model.get_output_by_index(place)?.get_name()).collect::<Result<Vec<_>, _>>();
+    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names.map_err(unreadable)?)?;
+    let compiled = Compiled { request: model.create_infer_request().map_err(unreadable)?, model, place: 0 };
+    Ok(OpenVino {
+        inputs,
+        outputs,
+        compiled: vec![(shapes.clone(), compiled)],
+        latest: 0,
+        _core: core,
+        _mapped: Some(mapped),
+    })
+}
+
 /// Loads OpenVINO's C library; returns its path.
 fn load_library() -> Result<PathBuf, Error> {
     let missing =
@@ -126,7 +172,7 @@ fn load_library() -> Result<PathBuf, Error> {
 
 /// One stream on as many threads as requested, in float32 products: on CPUs with AMX or AVX-512 BF16 the default is
 /// bfloat16. `LATENCY` is OpenVINO's hint for one inference at a time.
-fn set_properties(core: &mut Core, request: &Request) -> Result<(), openvino::InferenceError> {
+fn set_properties(core: &mut Core, request: &Request) -> Result<(), InferenceError> {
     let threads = request.settings.threads.to_string();
     core.set_properties(
         &DeviceType::CPU,
@@ -142,7 +188,7 @@ fn set_properties(core: &mut Core, request: &Request) -> Result<(), openvino::In
 }
 
 /// Fixes the dimensions of the inputs.
-fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), openvino::InferenceError> {
+fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), InferenceError> {
     let shape = |spec: &TensorSpec| {
         let sizes: Vec<_> = spec.shape.iter().flatten().map(|&size| i64::try_from(size).unwrap_or_default()).collect();
         PartialShape::new_static(i64::try_from(sizes.len()).unwrap_or_default(), &sizes)
@@ -152,28 +198,15 @@ fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), openvino::
     model.reshape(&named)
 }
 
-/// The inputs of the file.
-fn specs(model: &Model) -> Result<Vec<TensorSpec>, openvino::InferenceError> {
-    let spec = |place| {
-        let node = model.get_input_by_index(place)?;
-        let kind = node.get_element_type()?;
-        let shape = node.get_partial_shape()?;
-        let size = |dim: &Dimension| if dim.is_dynamic() { None } else { usize::try_from(dim.get_min()).ok() };
-        Ok(TensorSpec {
-            name: node.get_name()?,
-            dtype: dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
-            shape: shape.get_dimensions().iter().map(size).collect(),
-        })
-    };
-    (0..model.get_inputs_len()?).map(spec).collect()
-}
-
-/// Names and places of the outputs that the request names, or of all.
-fn outputs(model: &Model, request: &Request) -> Result<Vec<(String, usize)>, Error> {
-    let name = |place| model.get_output_by_index(place)?.get_name();
-    let count = model.get_outputs_len().map_err(|error| unreadable(request, &error))?;
-    let names = (0..count).map(name).collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(request, &error))?;
-    runoff_runner::choose_outputs(&request.model.outputs, &names)
+/// An input of a model.
+fn spec(node: &Node) -> Result<TensorSpec, InferenceError> {
+    let kind = node.get_element_type()?;
+    let size = |dim: &Dimension| if dim.is_dynamic() { None } else { usize::try_from(dim.get_min()).ok() };
+    Ok(TensorSpec {
+        name: node.get_name()?,
+        dtype: dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
+        shape: node.get_partial_shape()?.get_dimensions().iter().map(size).collect(),
+    })
 }
 
 fn dims(tensor: &Tensor) -> Result<Vec<usize>, Error> {
@@ -201,7 +234,7 @@ fn dtype(kind: ElementType) -> Option<Dtype> {
     TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
 }
 
-fn unreadable(request: &Request, error: &openvino::InferenceError) -> Error {
+fn unreadable(request: &Request, error: &InferenceError) -> Error {
     let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
     Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
 }
@@ -210,12 +243,12 @@ fn unsupported(what: &str, name: &str, kind: &str) -> Error {
     runoff_core::tensor_file::unsupported(what, name, kind)
 }
 
-fn failed(error: &openvino::InferenceError) -> Error {
+fn failed(error: &InferenceError) -> Error {
     Error::new(Kind::RuntimeFailed, format!("OpenVINO failed: {}", reason(error)), "try another target on this model")
 }
 
 /// OpenVINO's message; its first lines name places in its source.
-fn reason(error: &openvino::InferenceError) -> String {
+fn reason(error: &InferenceError) -> String {
     let text = error.message.clone().unwrap_or_else(|| format!("{:?}", error.kind));
     let is_reason =
         |line: &&str| !line.is_empty() && !line.starts_with("Exception from") && !line.starts_with("Check '");

@@ -10,13 +10,19 @@ use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
 use runoff_runner::{Description, Engine, Input, of_shapes};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+use tract_extra::WithTractExtra;
 use tract_linalg::multithread::{Executor, set_default_executor};
+use tract_onnx::WithOnnx;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::Factoid;
+use tract_transformers::WithTractTransformers;
 
 /// tract's version, which it does not report.
 const VERSION: &str = "0.23.9";
+
+/// The format of files that `tract-python` prepares: the simplified model, for fixed shapes.
+const NNEF: &str = "nnef";
 
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 
@@ -34,7 +40,7 @@ struct Tract {
 impl Engine for Tract {
     const RUNNER: &'static str = "tract-rust";
     const RUNTIME: &'static str = "tract";
-    const FORMATS: &'static [&'static str] = &["onnx"];
+    const FORMATS: &'static [&'static str] = &["onnx", NNEF];
 
     fn describe() -> Result<Description, Error> {
         Ok(Description { version: VERSION.to_owned(), ..Description::default() })
@@ -47,17 +53,9 @@ impl Engine for Tract {
             set_default_executor(Executor::multithread(threads));
         }
         let started = thread_count().zip(before).map(|(now, before)| now.saturating_sub(before).max(1));
-        let model =
-            tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
-        let found = specs(&model);
-        let names: Vec<_> = model.outputs.iter().map(|&outlet| output_name(&model, outlet)).collect();
-        let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
-        let state = |specs: &Vec<TensorSpec>| Ok((specs.clone(), optimize(model.clone(), specs)?));
-        let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| {
-            let message = format!("tract does not take the model: {}", reason(&error));
-            Error::new(Kind::ModelUnsupported, message, "use another target for this model")
-        })?;
-        Ok(Self { states, inputs: found, outputs, latest: TVec::new(), threads: started })
+        let (inputs, outputs, states) =
+            if request.model.format == NNEF { load_nnef(request, shapes)? } else { load_onnx(request, shapes)? };
+        Ok(Self { states, inputs, outputs, latest: TVec::new(), threads: started })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -78,6 +76,54 @@ impl Engine for Tract {
 
     fn effective(&self) -> Effective {
         Effective { threads: self.threads, ..Effective::default() }
+    }
+}
+
+/// Inputs, outputs with their places, and a state for each set of shapes.
+type Loaded = (Vec<TensorSpec>, Vec<(String, usize)>, Vec<(Vec<TensorSpec>, State)>);
+
+/// Loads an ONNX file, and optimises it for each set of shapes.
+fn load_onnx(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Error> {
+    let model = tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
+    let names: Vec<_> = model.outputs.iter().map(|&outlet| output_name(&model, outlet)).collect();
+    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
+    let state = |specs: &Vec<TensorSpec>| Ok((specs.clone(), optimize(model.clone(), specs)?));
+    let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| unsupported_model(&error))?;
+    Ok((specs(&model), outputs, states))
+}
+
+/// Loads a prepared file, which is for one set of shapes. It has all outputs of the model, in its order.
+fn load_nnef(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Error> {
+    let nnef = tract_nnef::nnef().with_onnx().with_tract_extra().with_tract_transformers();
+    let model = nnef.model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
+    let mismatch = |message: String| Error::new(Kind::ModelMismatch, message, "set prepared = false");
+    let (wanted, found) = (&request.model.outputs, model.outputs.len());
+    if wanted.len() != found {
+        return Err(mismatch(format!("model.outputs: names {}; the prepared file has {found}", wanted.len())));
+    }
+    let [shapes] = shapes else {
+        return Err(mismatch("model.path: was prepared for one set of shapes, and the request has more".to_owned()));
+    };
+    let outputs = wanted.iter().map(|spec| spec.name.clone()).zip(0..).collect();
+    let specs = model.inputs.iter().map(|&outlet| typed_spec(&model, outlet)).collect();
+    let state = model.into_optimized().and_then(IntoRunnable::into_runnable).and_then(|plan| plan.spawn());
+    Ok((specs, outputs, vec![(shapes.clone(), state.map_err(|error| unsupported_model(&error))?)]))
+}
+
+fn unsupported_model(error: &TractError) -> Error {
+    let message = format!("tract does not take the model: {}", reason(error));
+    Error::new(Kind::ModelUnsupported, message, "use another target for this model")
+}
+
+/// An input of a prepared file.
+fn typed_spec(model: &TypedModel, outlet: OutletId) -> TensorSpec {
+    let fact = model.outlet_fact(outlet).ok();
+    let kind = fact.map(|fact| fact.datum_type);
+    let size = |dim: &TDim| dim.to_i64().ok().and_then(|size| usize::try_from(size).ok());
+    TensorSpec {
+        name: model.node(outlet.node).name.clone(),
+        dtype: kind.and_then(dtype).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
+        shape: fact.map(|fact| fact.shape.iter().map(size).collect()).unwrap_or_default(),
     }
 }
 
