@@ -337,10 +337,7 @@ def lock(session: nox.Session) -> None:
 
 
 def install(session: nox.Session, name: str, folder: str = "", pins: Path | None = None) -> None:
-    """Sync the environment of the session with its pins, those of a plug-in if given, unless it is up to date.
-
-    Without one of `OPTIONAL`, its targets are skipped.
-    """
+    """Sync the environment of the session with its pins, unless it is up to date; `pins` are those of a plug-in."""
     folder = folder or session.virtualenv.location
     of_plugin = (str(pins),) if pins else ()
     command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *of_plugin)
