@@ -49,9 +49,9 @@ EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
 SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "opencv", "torch", "export", "web")
 PLATFORMS = {
-    "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
+    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
-    "aarch64-apple-darwin": (*SHIPPED, "coreml"),
+    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml"),
 }
 
 # environments that differ by their pins, requirements/NAME.txt
