@@ -123,7 +123,7 @@ def describe(name: str) -> str:
         advice = "; RUNOFF_CUDA=0 installs the build without CUDA"
     elif environment.package == "torch":
         advice = f" or less, from {index}" if index else "; RUNOFF_TORCH_INDEX=URL takes smaller wheels, without CUDA"
-    return f"{name}: {short} {version}, {size_text(size)}{advice}"
+    return f"{name}: {short} {version}{f', {size_text(size)}' if size else ''}{advice}"
 
 
 def size_text(megabytes: float) -> str:
