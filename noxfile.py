@@ -75,6 +75,7 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
+TESTED = [*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
 
@@ -207,7 +208,9 @@ def wheel(session: nox.Session) -> None:
     folder = HOME / "wheel"
     session.run("python", str(ROOT / "rust" / "wheel.py"), str(folder), env=need_rust(session))
     pins = str(ROOT / "requirements" / "runoff.txt")
-    session.run("uv", "build", "--quiet", "--wheel", "--build-constraints", pins, "--out-dir", str(folder), str(ROOT))
+    build_wheel = ("uv", "build", "--quiet", "--wheel", "--build-constraints", pins, "--out-dir", str(folder))
+    for project in (ROOT, ROOT / "python" / "runoff-tract"):
+        session.run(*build_wheel, str(project))
     if sys.platform == "linux":
         for built in folder.glob("*linux*.whl"):
             session.run("auditwheel", "show", str(built))
@@ -233,9 +236,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(
-    requires=[*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"], venv_backend="none"
-)
+@nox.session(requires=TESTED, venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
