@@ -340,8 +340,7 @@ def lock(session: nox.Session) -> None:
 def install(session: nox.Session, name: str, folder: str = "", pins: Path | None = None) -> None:
     """Sync the environment of the session with its pins, unless it is up to date; `pins` are those of a plug-in."""
     folder = folder or session.virtualenv.location
-    of_plugin = (str(pins),) if pins else ()
-    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *of_plugin)
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *([str(pins)] if pins else []))
     env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
     codes = [0, NOTHING_RUNS_HERE] if name in OPTIONAL else [0]
     session.run(*command, env=env, external=True, log=False, success_codes=codes)
