@@ -50,9 +50,9 @@ EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
 SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "opencv", "torch", "export", "web")
 PLATFORMS = {
-    "x86_64-manylinux_2_28": (*SHIPPED, "ort-cuda"),
+    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
-    "aarch64-apple-darwin": (*SHIPPED, "coreml"),
+    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml"),
 }
 
 # environments that differ by their pins, requirements/NAME.txt
@@ -76,6 +76,7 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
+TESTED = [*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
 
@@ -218,7 +219,9 @@ def wheel(session: nox.Session) -> None:
     folder = HOME / "wheel"
     session.run("python", str(ROOT / "rust" / "wheel.py"), str(folder), env=need_rust(session))
     pins = str(ROOT / "requirements" / "runoff.txt")
-    session.run("uv", "build", "--quiet", "--wheel", "--build-constraints", pins, "--out-dir", str(folder), str(ROOT))
+    build_wheel = ("uv", "build", "--quiet", "--wheel", "--build-constraints", pins, "--out-dir", str(folder))
+    for project in (ROOT, ROOT / "python" / "runoff-tract"):
+        session.run(*build_wheel, str(project))
     if sys.platform == "linux":
         for built in folder.glob("*linux*.whl"):
             session.run("auditwheel", "show", str(built))
@@ -244,9 +247,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(program("build", "python"), str(ROOT / "rust" / "fuzz.py"), *session.posargs, env=env)
 
 
-@nox.session(
-    requires=[*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"], venv_backend="none"
-)
+@nox.session(requires=TESTED, venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run every test, Rust's and Python's; with arguments, only pytest: nox -s tests -- tests/unit -k plan."""
     if session.posargs:
@@ -349,13 +350,9 @@ def lock(session: nox.Session) -> None:
 
 
 def install(session: nox.Session, name: str, folder: str = "", pins: Path | None = None) -> None:
-    """Sync the environment of the session with its pins, those of a plug-in if given, unless it is up to date.
-
-    Without one of `OPTIONAL`, its targets are skipped.
-    """
+    """Sync the environment of the session with its pins, unless it is up to date; `pins` are those of a plug-in."""
     folder = folder or session.virtualenv.location
-    of_plugin = (str(pins),) if pins else ()
-    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *of_plugin)
+    command = (sys.executable, "-P", "-m", "runoff.environments", name, folder, *([str(pins)] if pins else []))
     env = {"PYTHONPATH": str(ROOT / "python"), "RUNOFF_ROOT": None}
     codes = [0, NOTHING_RUNS_HERE] if name in OPTIONAL else [0]
     session.run(*command, env=env, external=True, log=False, success_codes=codes)

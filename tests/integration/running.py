@@ -22,9 +22,10 @@ RUNOFF = Path(sys.executable).with_name("runoff")
 RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
-# torch is slow to start, so it has a short run of its own, and stands for torch-export; so have webnn-compute, and
+# torch is slow to start, so it has a short run of its own, and stands for its other ways; so have webnn-compute, and
 # those in a browser (test_web); coreml needs a Mac
-ALONE = ("torch", "torch-export", "coreml", "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
+TORCH = ("torch", "torch-export", "torch-compile", "torchscript", "torch-aoti")
+ALONE = (*TORCH, "coreml", "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 

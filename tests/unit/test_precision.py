@@ -91,6 +91,17 @@ def planned(stored: tuple[str, ...], precision: str, **changes: Any) -> Case:
     return plan_case("net", "classify", resolve({"precision": precision}), (), stored, info)
 
 
+def test_a_runtime_may_compute_the_file_in_fp32_in_another_precision() -> None:
+    can = target_info(formats=("onnx",), precisions=("fp32", "bf16", "int8"))
+    info = msgspec.structs.replace(can, target=msgspec.structs.replace(can.target, converts=("bf16",)))
+    stored = ("onnx", "onnx:int8", "onnx:bf16")
+    for precision, form in (("fp32", "onnx"), ("bf16", "onnx"), ("int8", "onnx:int8")):
+        case = plan_case("net", "classify", resolve({"precision": precision}), (), stored, info)
+        assert (case.format, case.skipped) == (form, None)
+    suite = suite_of(HEAD + '[settings]\nprecision = ["fp32", "bf16", "int8"]\n')
+    assert list(wanted_variants(suite, {"mine": info})) == [("net", "int8")]
+
+
 def test_the_precision_chooses_the_file() -> None:
     stored = ("pt", "onnx", "onnx:int8", "onnx:fp16")
     assert planned(stored, "fp32").format == "onnx"

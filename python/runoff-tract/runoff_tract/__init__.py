@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
     from runoff.plan.target import Target
 
 FOLDER = Path(__file__).parent
+HAS_WHEEL = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("darwin", "arm64"), ("darwin", "x86_64")}
 
 
 def plugin() -> Plugin:
     """Return the target and its environment."""
     return Plugin(
         targets={"tract-python": tract_python},
-        environments={"tract": Environment("tract", 100, pins=FOLDER / "requirements.txt")},
+        environments={"tract": Environment("tract", 40, automatic=HAS_WHEEL, pins=FOLDER / "requirements.txt")},
     )
 
 

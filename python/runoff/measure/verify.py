@@ -168,15 +168,15 @@ def _disagreement(case: Case, model: StoredModel, parity: Parity, rows: Sequence
 def _limit(case: Case, model: StoredModel) -> float:
     """Return the largest difference that still counts as the same output.
 
-    PyTorch converts its own networks, so their reference is the one in fp32, and the difference contains what the
-    precision loses: by the triangle inequality, an output within half of the smallest distance between two examples
-    is of no other example.
+    PyTorch converts its own networks, and OpenVINO computes an ONNX file in fp32 in other precisions: their reference
+    is the one in fp32, and the difference contains what the precision loses. By the triangle inequality, an output
+    within half of the smallest distance between two examples is of no other example.
     """
     precision = case.settings.precision
     usual = tolerance(case.workload, precision, model.manifest.tolerance or case.tolerance)
     if model.variant(case.made_from or case.format):
         return tolerance(case.workload, "fp32", model.manifest.tolerance)
-    if precision != "fp32" and case.format in ("pt", "pt2"):
+    if precision != "fp32" and case.format in ("pt", "pt2", "onnx"):
         references = tuple(tuple(model.references(place).values()) for place in usual_examples(model.manifest))
         return max(usual, _separation(references) / 2)
     return usual

@@ -42,6 +42,7 @@ def _reads(target: TargetInfo, precision: str) -> bool:
         can is not None
         and precision in PRECISIONS
         and precision in can.precisions
+        and precision not in target.target.converts
         and ("onnx" in can.formats and (only is None or base_format(only) == "onnx"))
     )
 

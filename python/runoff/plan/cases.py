@@ -87,7 +87,8 @@ def plan_case(
         settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
     named = (form for name in known for form in (name, f"{name}:{settings.precision}"))
-    model_format = next((form for form in named if form in formats and _serves(form, settings)), None)
+    converts = target_info.target.converts
+    model_format = next((form for form in named if form in formats and _serves(form, settings, converts)), None)
     return Case(
         id=case_id(model, workload, name, variant),
         model=model,
@@ -244,13 +245,14 @@ def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[s
     return (target.format,) if target.format else can.formats or formats
 
 
-def _serves(form: str, settings: Settings) -> bool:
+def _serves(form: str, settings: Settings, converts: Collection[str] = ()) -> bool:
     """Return whether a file of this format can be used with the settings.
 
-    An ONNX file is in one precision: ``fp32`` is the model as it is. PyTorch converts its own when it loads them.
+    An ONNX file is in one precision: ``fp32`` is the model as it is, which a runtime may compute in those of
+    `converts`. PyTorch converts its own when it loads them.
     """
     if base_format(form) in ("onnx", "ort"):
-        return settings.precision == (variant_precision(form) or "fp32")
+        return settings.precision in ((variant_precision(form),) if variant_precision(form) else ("fp32", *converts))
     return serves(form, settings)
 
 

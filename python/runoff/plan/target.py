@@ -71,6 +71,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Provider that it computes on, which is its own: a suite that names none means this one. None: as settings say."""
     tolerance: float | None = None
     """Largest difference from the reference that counts as the same output from the same tensor, if not the usual."""
+    converts: tuple[str, ...] = ()
+    """Precisions in which its runtime computes the ONNX file in fp32 if asked to; others need a file in them."""
     prepares: Preparation | None = None
     """What the setting `prepared` means for it, if not a file of ONNX Runtime or Core ML."""
     packages: bool = False

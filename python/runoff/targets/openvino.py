@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runoff.plan.target import Preparation
 from runoff.targets.base import python_target
 
@@ -15,4 +17,5 @@ PREPARATION = Preparation("openvino", "openvino-python")
 
 def openvino_python() -> Target:
     """Return the target on the wheel's Python module."""
-    return python_target("openvino-python", "openvino", environment="openvino", prepares=PREPARATION)
+    target = python_target("openvino-python", "openvino", environment="openvino", prepares=PREPARATION)
+    return replace(target, converts=("bf16",))
