@@ -1,4 +1,4 @@
-"""A synthetic run of thirteen targets and four models, of which some pairs did not run or computed something else."""
+"""A synthetic run of thirteen targets and four models: some pairs did not run, or computed something else."""
 
 from __future__ import annotations
 

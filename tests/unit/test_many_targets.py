@@ -214,7 +214,7 @@ def test_bars_go_by_their_values(analysis: Analysis) -> None:
     assert ratios.index("ort-rust") < ratios.index("ort-python") < ratios.index("torch-compile")
 
 
-def test_lines_of_a_family_are_told_apart_by_dashes(analysis: Analysis) -> None:
+def test_dashes_distinguish_lines_of_a_family(analysis: Analysis) -> None:
     block, colours = blocks(analysis)[0], target_colours(TARGETS, crowded=True)
     chart = curves.warm(analysis.samples, block, NARROW.crowd(colours)).to_dict()
     encoding = chart["vconcat"][0]["encoding"]

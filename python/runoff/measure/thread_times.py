@@ -54,7 +54,7 @@ def busy_threads(used: Iterable[Spent], passed_s: float, requested: int) -> int 
     """Return the number of threads that computed within `passed_s` seconds of turns; None if that is unknown.
 
     Threads that took turns count as one: a library may decode images in a thread that the main one waits for. Above
-    the `requested` number, as many count as used or waited for a core at once, on average.
+    the `requested` number, as many count as used or waited for a core concurrently, on average.
     """
     used = list(used)
     busiest, total = max((spent.cpu_s for spent in used), default=0.0), sum(spent.cpu_s for spent in used)

@@ -41,7 +41,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     colours: dict[str, str] = {}
     """Of the run's targets, in the order of legends; without any, those of a chart's own targets."""
     crowded: bool = False
-    """Whether the run has many targets: bars go by their values, and lines of a family are told apart by dashes."""
+    """Whether the run has many targets: bars go by their values, and dashes distinguish lines of a family."""
 
     def joined(self, panels: list[Any]) -> Any:  # noqa: ANN401 - Altair's charts share no type
         """Return `panels` as one chart, side by side if the frame is wide enough."""
