@@ -110,7 +110,7 @@ def tract(session: nox.Session) -> None:
         session.run("uv", "pip", "install", *into, str(plugin), external=True)
 
 
-@nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract"], venv_backend="none")
+@nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract", "engines", "web"], venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
     """Measure four models on every engine (1 h): nox -s bench-engines [-- options of runoff bench]."""
     run_runoff(session, program("runoff", "runoff"), "bench", "engines")
@@ -276,6 +276,18 @@ def thorough(session: nox.Session) -> None:
     pytest(session, "tests/contract", "-k", " or ".join(ENGINES_IN_RUST), *PARALLEL, env=full)
     pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
+    clippy = (
+        "clippy",
+        "--release",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        *separate("engines"),
+        "--",
+        "-D",
+        "warnings",
+    )
+    cargo(session, need_rust(session), *clippy)
     if shutil.which("docker"):
         session.notify("docker")
     else:
