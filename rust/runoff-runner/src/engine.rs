@@ -1,6 +1,8 @@
 //! Runners of runtimes that load a model and compute tensors: the workloads `classify` and `tensor`.
 
+use std::any::Any;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,7 +93,8 @@ pub fn main<E: Engine>(prepare: fn(), populate: fn()) -> ExitCode {
         (Some(request), Some(result)) => {
             return carry_out_request(&request, &result, |request| {
                 populate();
-                carry_out::<E>(request, entry_ns)
+                let carry_out = || carry_out::<E>(request, entry_ns);
+                catch_unwind(AssertUnwindSafe(carry_out)).unwrap_or_else(|panic| panicked::<E>(request, &*panic))
             });
         }
         _ if runner.capabilities => {
@@ -171,6 +174,14 @@ fn carry_out<E: Engine>(request: &Request, entry_ns: u64) -> Answer<'_> {
         }
         Ok(Box::new(EngineModel::<E>::open(request, phases, prefetch)?))
     })
+}
+
+/// The failure of an engine that panicked, as some do on models that they do not support.
+fn panicked<E: Engine>(request: &Request, panic: &(dyn Any + Send)) -> Answer<'static> {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    let message = format!("{} panicked: {}", E::RUNTIME, text.unwrap_or("no message"));
+    let error = Error::new(Kind::RuntimeFailed, message, "use another target for this model");
+    Answer { result: RunResult::failed(&request.case, &error), work: None }
 }
 
 /// The request's inputs, with the shapes of each kind of batch in the request.
