@@ -23,9 +23,10 @@ RUNNERS = Path(__file__).with_name("runners")
 MODEL = "efficientnet-lite0"
 PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
 # torch is slow to start, so it has a short run of its own, and stands for its other ways; so have webnn-compute, and
-# those in a browser (test_web); coreml needs a Mac
+# those in a browser (test_web); coreml needs a Mac, and the engines in Rust take minutes to build (contract tests)
 TORCH = ("torch", "torch-export", "torch-compile", "torchscript", "torch-aoti")
-ALONE = (*TORCH, "coreml", "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
+IN_RUST = ("openvino-rust", "tract-rust", "rten")
+ALONE = (*TORCH, "coreml", *IN_RUST, "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 
