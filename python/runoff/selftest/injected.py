@@ -181,8 +181,13 @@ class Injected:
 
 def _wrap_sessions(target: "Target", wrap: "Callable[[Session], Session]") -> None:
     """Let the loops of `target` run on wrapped sessions."""
-    loops = target.measure  # type: ignore[attr-defined]
-    target.measure = lambda request, session, *rest: loops(request, wrap(session), *rest)  # type: ignore[attr-defined]
+    usual = target.carry_out  # type: ignore[attr-defined]
+
+    def carry_out(request: "Request", phases: "Marks", open_session: "Callable[[], Session]") -> "Fields":
+        fields: Fields = usual(request, phases, lambda: wrap(open_session()))
+        return fields
+
+    target.carry_out = carry_out  # type: ignore[attr-defined]
 
 
 def _set_clock(clock: "Callable[[], int]") -> None:
