@@ -169,7 +169,7 @@ def webnn_rust(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def engines(session: nox.Session) -> None:
-    """Build the programs of the targets openvino-rust, tract-rust and rten (first time: 4 to 8 min)."""
+    """Build the programs of the targets openvino-rust, tract-rust and rten (first time: 5 to 15 min)."""
     install(session, "build")
     env = rust(session)
     if env is None:
