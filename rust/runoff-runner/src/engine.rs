@@ -301,6 +301,13 @@ impl<'a, E: Engine> EngineModel<'a, E> {
     }
 }
 
+/// The failure for a model's file that the engine cannot load.
+#[must_use]
+pub fn unreadable(request: &Request, reason: &str) -> Error {
+    let message = format!("model.path: {} cannot be loaded: {reason}", request.model.path.display());
+    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+}
+
 /// Checks that the model's file exists.
 fn check_file(path: &Path) -> Result<(), Error> {
     if path.exists() {

@@ -26,7 +26,7 @@ use runoff_core::protocol::{Request, RunResult, Status};
 use runoff_session::{Error, Teardown};
 use serde::Serialize;
 
-pub use engine::{Description, Engine, check_inputs, choose_outputs, main, of_shapes};
+pub use engine::{Description, Engine, check_inputs, choose_outputs, main, of_shapes, unreadable};
 pub use feed::{Feed, Input};
 pub use outputs::Captured;
 pub use prefetch::Prefetch;

@@ -235,8 +235,7 @@ fn dtype(kind: ElementType) -> Option<Dtype> {
 }
 
 fn unreadable(request: &Request, error: &InferenceError) -> Error {
-    let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
-    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+    runoff_runner::unreadable(request, &reason(error))
 }
 
 fn unsupported(what: &str, name: &str, kind: &str) -> Error {

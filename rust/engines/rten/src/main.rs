@@ -14,7 +14,7 @@ use rten_tensor::{AsView, Layout, TensorView};
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
-use runoff_runner::{Description, Engine, Input};
+use runoff_runner::{Description, Engine, Input, unreadable};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
 
 /// RTen's version, which it does not report.
@@ -57,19 +57,14 @@ impl Engine for Rten {
             options.prepack_weights(prepack);
         }
         let model = options.load_file(path).map_err(|error| {
-            let message = format!("model.path: {} cannot be loaded: {error}", path.display());
+            let failure = unreadable(request, &error.to_string());
             if matches!(error.kind(), LoadErrorKind::OperatorInvalid) {
-                return Error::new(Kind::ModelUnsupported, message, "use another target for this model");
+                return Error::new(Kind::ModelUnsupported, failure.message, "use another target for this model");
             }
-            Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+            failure
         })?;
         if model.output_ids().is_empty() {
-            let message = format!("model.path: {} cannot be loaded: it has no outputs", path.display());
-            return Err(Error::new(
-                Kind::ModelUnreadable,
-                message,
-                "export or add the model again (runoff list models)",
-            ));
+            return Err(unreadable(request, "it has no outputs"));
         }
         let before = thread_count();
         let pool = ThreadPool::with_num_threads(request.settings.threads.get());

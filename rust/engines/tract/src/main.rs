@@ -214,8 +214,7 @@ fn copy(name: &str, value: &TValue) -> Result<RawTensor, Error> {
 }
 
 fn unreadable(request: &Request, error: &TractError) -> Error {
-    let message = format!("model.path: {} cannot be loaded: {}", request.model.path.display(), reason(error));
-    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
+    runoff_runner::unreadable(request, &reason(error))
 }
 
 /// The outermost and the innermost cause.
