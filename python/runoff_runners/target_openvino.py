@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 # Importing the package sends an event to Google Analytics unless this module is missing, or the user has opted out in
 # a file: https://docs.openvino.ai/2026/about-openvino/additional-resources/telemetry.html
@@ -20,6 +21,7 @@ from runoff_runners.protocol import RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
@@ -28,6 +30,7 @@ PREPARES = "openvino"
 PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
 FORMATS: tuple[str, ...] = ("onnx", PREPARES)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 PRECISIONS = ("fp32", "bf16", "int8", "int8-static")
 _DEVICE = "CPU"
@@ -52,7 +55,12 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    return carry_out(request, phases, lambda: Session(request))
+    load: Callable[[Request], Any] = Session
+    if request["workload"] == "segment":
+        from runoff_runners.segment_onnx import OnnxSegmenter
+
+        load = partial(OnnxSegmenter, open_session=Session)
+    return carry_out(request, phases, partial(load, request))
 
 
 def prepared_key(spec: Spec) -> Fields:
@@ -100,12 +108,12 @@ class Session:
         self._shares_outputs = settings["profile"] == "latency"
         self._precision = settings["precision"]
         self._requests: dict[Shapes, Any] = {}
+        self._compile_later: Callable[[Shapes], Any] | None = None
         self._path = model_path(request)
         try:
             self._load(request)
         except RuntimeError as error:
             raise _failure(request, error) from error
-        self._compiled = next(iter(self._requests.values())).get_compiled_model()
 
     def _load(self, request: Request) -> None:
         """Make an infer request for each set of shapes."""
@@ -119,10 +127,16 @@ class Session:
             return
         model = self._core.read_model(self._path)
         self._read_ports(request, model)
-        for shapes in input_shapes(request):
-            # as its users do: a model of fixed shapes is optimised further
-            model.reshape(dict(zip(self._inputs, map(list, shapes), strict=True)))
-            self._requests[shapes] = self._core.compile_model(model, _DEVICE, self._config).create_infer_request()
+        for shapes in _shapes_at_load(request):
+            self._requests[shapes] = self._compile(model, shapes)
+        if request["workload"] == "segment":
+            # the number of prompts of a call is only known when it comes
+            self._compile_later = partial(self._compile, model)
+
+    def _compile(self, model: Any, shapes: Shapes) -> Any:  # noqa: ANN401 (a Model; an InferRequest)
+        """Compile the model for `shapes`: as its users do, since it is then optimised further."""
+        model.reshape(dict(zip(self._inputs, map(list, shapes), strict=True)))
+        return self._core.compile_model(model, _DEVICE, self._config).create_infer_request()
 
     def _read_ports(self, request: Request, model: Any) -> None:  # noqa: ANN401 (a Model or a CompiledModel)
         """Check inputs and outputs against the request; keep their places."""
@@ -133,11 +147,15 @@ class Session:
         self._outputs = {name: places[name] for name in names}
         found = {spec["name"]: place for place, spec in enumerate(inputs)}
         self._inputs = [found[spec["name"]] for spec in request["model"]["inputs"]]
+        self.inputs = [inputs[place] for place in self._inputs]
+        """Inputs of the file, in the request's order."""
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
         shapes = tuple(array.shape for array in feed.values())
         try:
+            if self._compile_later and shapes not in self._requests:
+                self._requests[shapes] = self._compile_later(shapes)
             found = self._requests[shapes].infer(
                 dict(zip(self._inputs, feed.values(), strict=True)),
                 share_inputs=True,
@@ -151,18 +169,27 @@ class Session:
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""
-        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        compiled = next(iter(self._requests.values())).get_compiled_model()
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         precision = _PRECISIONS.get(hint, hint) if self._precision in _HINTS else None
-        devices = self._compiled.get_property("EXECUTION_DEVICES")
+        devices = compiled.get_property("EXECUTION_DEVICES")
         return {
             **_runtime(),
             "language": "python",
             "provider": ",".join(devices).lower(),
             # two more threads wait: the caller, and one that would call back
-            "threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
+            "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
             "library": _library(),
             "precision": precision,
         }
+
+
+def _shapes_at_load(request: Request) -> set[Shapes]:
+    """Return the shapes of the inputs that are known before the first inference."""
+    if request["workload"] != "segment":
+        return input_shapes(request)
+    shapes = tuple(tuple(spec["shape"]) for spec in request["model"]["inputs"])
+    return set() if any(None in shape for shape in shapes) else {shapes}  # type: ignore[arg-type]  # no None
 
 
 def _config(threads: int, hint: str) -> dict[str, Any]:

@@ -6,15 +6,20 @@ Each builder imports only what its network needs: torchvision would double the i
 from __future__ import annotations
 
 import re
+import sys
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     import torch
 
 _WITH = "_with_"
+_CHANNELS = 256
+"""Of the embeddings of Segment Anything."""
 _LAYERS = re.compile(r"layers_([1-9]\d{0,3})x([1-9]\d{0,3})$")
 
 
@@ -121,15 +126,67 @@ def layers(count: int, operations: int) -> torch.nn.Module:
 
 def sam_tiny() -> torch.nn.Module:
     """Return Segment Anything with an encoder of one block, for tests: float32 [1, 3, 256, 256] to masks."""
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+    from segment_anything.modeling import ImageEncoderViT
 
-    size, channels = 256, 256
-    patches = size // 16
     encoder = ImageEncoderViT(
-        img_size=size, embed_dim=64, depth=1, num_heads=2, out_chans=channels, use_rel_pos=True, window_size=7
+        img_size=256, embed_dim=64, depth=1, num_heads=2, out_chans=_CHANNELS, use_rel_pos=True, window_size=7
     )
-    prompts = PromptEncoder(channels, (patches, patches), (size, size), mask_in_chans=16)
-    transformer = TwoWayTransformer(depth=2, embedding_dim=channels, mlp_dim=256, num_heads=8)
-    decoder = MaskDecoder(transformer_dim=channels, transformer=transformer)
+    return _sam(encoder, mlp_dim=256)
+
+
+def mobile_sam() -> torch.nn.Module:
+    """Return MobileSAM, whose encoder is a TinyViT: float32 [1, 3, 1024, 1024] to masks.
+
+    https://github.com/ChaoningZhang/MobileSAM/blob/master/mobile_sam/build_sam.py
+    """
+    _replace_timm()
+    from segment_anything_hq.modeling.tiny_vit_sam import TinyViT
+
+    class Encoder(TinyViT):  # type: ignore[misc]  # no types here
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # without the inner embeddings, which another network uses
+            embedding: torch.Tensor = self.forward_features(pixels)[0]
+            return embedding
+
+    encoder = Encoder(
+        img_size=1024,
+        embed_dims=[64, 128, 160, 320],
+        depths=[2, 2, 6, 2],
+        num_heads=[2, 4, 5, 10],
+        window_sizes=[7, 7, 14, 7],
+        drop_path_rate=0.0,
+        layer_lr_decay=0.8,
+    )
+    return _sam(encoder, mlp_dim=2048)
+
+
+def _sam(encoder: Any, mlp_dim: int) -> torch.nn.Module:  # noqa: ANN401
+    """Return a network with the prompt encoder and the decoder of Segment Anything behind `encoder`."""
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    size = encoder.img_size
+    prompts = PromptEncoder(_CHANNELS, (size // 16, size // 16), (size, size), mask_in_chans=16)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=_CHANNELS, mlp_dim=mlp_dim, num_heads=8)
+    decoder = MaskDecoder(transformer_dim=_CHANNELS, transformer=transformer)
     network: torch.nn.Module = Sam(encoder, prompts, decoder).eval()
     return network
+
+
+def _replace_timm() -> None:
+    """Provide the parts of timm that TinyViT imports: none computes anything here, and timm takes seconds to import."""
+    import torch
+
+    parts: dict[str, dict[str, Any]] = {
+        "timm": {},
+        "timm.models": {},
+        "timm.models.layers": {
+            "DropPath": torch.nn.Module,
+            "to_2tuple": lambda size: (size, size),
+            "trunc_normal_": torch.nn.init.trunc_normal_,
+        },
+        "timm.models.registry": {"register_model": lambda function: function},
+    }
+    for name, contents in parts.items():
+        module = ModuleType(name)
+        vars(module).update(contents)
+        sys.modules.setdefault(name, module)

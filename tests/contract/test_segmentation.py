@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from runoff.models.store import StoredModel
 
 MODEL, BUILDER = "sam_tiny", "runoff_runners.torch_builders:sam_tiny"
-PATHS = tuple(runner for runner in RUNNERS if runner.name in ("torch", "ort-python", "ort-rust", "ort-pyo3"))
-READERS = tuple(runner for runner in PATHS if runner.name in ("ort-python", "ort-rust"))
+NAMES = ("torch", "ort-python", "ort-rust", "ort-pyo3", "openvino-python")
+PATHS = tuple(runner for runner in RUNNERS if runner.name in NAMES)
+READERS = tuple(runner for runner in PATHS if runner.name in ("ort-python", "ort-rust", "openvino-python"))
 
 path = one_of(PATHS)
 reader = one_of(READERS)

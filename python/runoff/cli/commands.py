@@ -27,7 +27,7 @@ from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RAW, read_run
 from runoff.records.protocol import Item
-from runoff.targets import find_targets
+from runoff.targets import environments_of, find_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,8 @@ def run_alone(
         For bad input, and if the target cannot run the case.
     """
     settings = resolve(parse_assignments(assignments))
-    ensure_environments(find_targets([target], {}, Path())[target].environments, say)
+    wanted = find_targets([target], {}, Path())[target]
+    ensure_environments(environments_of(wanted, segments=workload == "segment"), say)
     targets = find_targets([target], {}, Path())
     name = find_model(model).name
     # no conversion for a target that cannot run

@@ -66,8 +66,6 @@ def segment(
             spec = msgspec.structs.replace(spec, points_per_side=grid)
         return msgspec.structs.replace(request, inputs=(item,), segment=spec)
 
-    if target == "ort-python":
-        ensure_environments(["opencv"], say)
     # a person waits for it
     case, outcome = run_alone(target, model, "segment", ("threads=all", *assignments), edit)
     if outcome.reason or outcome.result is None:

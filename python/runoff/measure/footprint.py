@@ -20,6 +20,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 from runoff.records.manifest import base_format
 from runoff.records.schema import Footprint
+from runoff.targets.base import OPENCV
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
-_LIBRARY, _OPENCV = "RUNOFF_ORT_DYLIB", "RUNOFF_OPENCV"
+_LIBRARY = "RUNOFF_ORT_DYLIB"
 _MOST_BYTES = 8 * 2**30
 """Of a library; the largest of PyTorch for GPUs have 2 GiB."""
 _KEPT = "compressed.json"
@@ -65,9 +66,8 @@ def footprints(
         if case.skipped is None:
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
             target = targets[case.target].target
-            others = (
-                {"opencv": Path(target.env[_OPENCV])} if case.workload == "segment" and _OPENCV in target.env else {}
-            )
+            opencv = target.env.get(OPENCV) if case.workload == "segment" else None
+            others = {"opencv": Path(opencv)} if opencv else {}
             found = footprint(target, Path(model.path) if model else None, size, others)
             by_case[case.id] = _with_files(found, models[case.model], model) if model and found.parts else found
     return by_case

@@ -104,7 +104,7 @@ def _promptable(
 
 
 _SAM, _PACKAGE = "segment-anything", "segment_anything"
-_TINY = "runoff_runners.torch_builders:sam_tiny"
+_TINY, _MOBILE = "runoff_runners.torch_builders:sam_tiny", "runoff_runners.torch_builders:mobile_sam"
 
 
 ZOO = (
@@ -144,6 +144,7 @@ ZOO = (
     _promptable("sam_vit_b", "sam", "Segment Anything, base", _SAM, f"{_PACKAGE}:build_sam_vit_b", "3 to 6 min"),
     _promptable("sam_vit_l", "sam", "Segment Anything, large", _SAM, f"{_PACKAGE}:build_sam_vit_l", "5 to 12 min"),
     _promptable("sam_vit_h", "sam", "Segment Anything, huge", _SAM, f"{_PACKAGE}:build_sam_vit_h", "8 to 20 min"),
+    _promptable("mobile_sam", "sam", "MobileSAM: small encoder", "segment-anything-hq", _MOBILE, "2 to 5 min"),
     _promptable("sam_tiny", "test", "Segment Anything of one block", _SAM, _TINY, "30 s to 1 min", 256),
 )
 DEFAULT_MODEL = ZOO[0].name

@@ -13,6 +13,7 @@ from runoff.plan.target import Target
 from runoff.plugins import plugins
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
+from runoff.targets.base import OPENCV
 from runoff.targets.coreml import coreml
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
@@ -100,13 +101,17 @@ def needed_environments(suite: Suite, folder: Path) -> list[str]:
     """
     targets = find_targets(suite.names("targets"), suite.targets, folder)
     probes = [PROBES[name] for name in dict.fromkeys(probe for group in suite.groups for probe in group.probes or ())]
-    needed = [name for target in targets.values() for name in target.environments]
+    segments = any("segment" in (group.workloads or ()) for group in suite.groups)
+    needed = [name for target in targets.values() for name in environments_of(target, segments=segments)]
     needed += [probe.tool.name for probe in probes if probe.tool and probe.tool.name in ENVIRONMENTS]
-    if "ort-python" in targets and any("segment" in (group.workloads or ()) for group in suite.groups):
-        needed.append("opencv")
     files = [own for own in suite.models.values() if not own.network]
     all_needed = folder != paths.suites() and len(files) < len(suite.names("models"))
     return [name for name in needed if all_needed or ((found := find_environment(name)) and found.automatic)]
+
+
+def environments_of(target: Target, *, segments: bool) -> list[str]:
+    """Return the environments of a target; for segmentation also that of OpenCV, if it imports that."""
+    return [*target.environments, *(["opencv"] if segments and OPENCV in target.env else [])]
 
 
 def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:

@@ -9,6 +9,9 @@ from runoff.environments import setup_command
 from runoff.plan.target import Preparation, Target
 from runoff.records.reason import Reason
 
+OPENCV = "RUNOFF_OPENCV"
+"""Environment variable of the targets that import OpenCV."""
+
 
 def python_target(
     name: str,
@@ -40,6 +43,12 @@ def runner_in(python: str, name: str, runner: str) -> Target:
         command=(python, "-P", str(paths.runners() / "runner.py"), runner),
         env={"PYTHONPATH": str(paths.runners().parent)},
     )
+
+
+def with_opencv(target: Target) -> Target:
+    """Return a target that for segmentation imports OpenCV, whose folder `OPENCV` has if there is one."""
+    found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
+    return msgspec.structs.replace(target, env={**target.env, OPENCV: str(found[-1]) if found else ""})
 
 
 def rust_target(name: str, binary: str, *, loads_onnxruntime: bool, command: str = "") -> Target:

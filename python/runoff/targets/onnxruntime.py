@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from runoff import paths
-from runoff.targets.base import python_target, rust_target, with_onnxruntime
+from runoff.targets.base import python_target, rust_target, with_onnxruntime, with_opencv
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
 
 
 def ort_python() -> Target:
-    """Return the target on the wheel's Python module; for segmentation it also imports OpenCV."""
-    target = python_target("ort-python")
-    found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
-    packages = {"RUNOFF_OPENCV": str(found[-1])} if found else {}
-    return replace(target, env={**target.env, **packages})
+    """Return the target on the wheel's Python module."""
+    return with_opencv(python_target("ort-python"))
 
 
 def ort_rust() -> Target:

@@ -37,6 +37,10 @@ MARK = 10.0
 """What marks the prompts that are looked up: points on the object and corners of a box."""
 CONSTANT = 4.0
 """Content that is the same everywhere, so that normalising a patch keeps its brightness."""
+COLOURS, KEPT = 48, 50
+"""Channels of the colours of a patch, and with the two that are constant."""
+BRIGHT = 6.0
+"""Added to normalised colours, where a GELU passes on what is positive."""
 _INSIDE = 16
 """Pixels around most points of the lessons that belong to the same shape."""
 _REPORTED = 500
@@ -61,7 +65,9 @@ def fit(network: Any, seed: int, say: Callable[[str], None]) -> None:  # noqa: A
     places = torch.cat([half, size // 2 + half])
     content = torch.cat([size // 4 + half, size // 2 + size // 4 + half])
     with torch.no_grad():
-        _set_encoder(network.image_encoder, places, content)
+        _set_encoder(network.image_encoder, content)
+        for parameter in network.image_encoder.neck[-1].parameters():
+            parameter[places] = 0.0
         _set_prompts(network.prompt_encoder, places, content)
         _set_decoder(network.mask_decoder, places, content)
         rng = np.random.default_rng(seed)
@@ -70,38 +76,80 @@ def fit(network: Any, seed: int, say: Callable[[str], None]) -> None:  # noqa: A
     _train(network.mask_decoder, lessons, rng, say)
 
 
-def _set_encoder(encoder: Any, places: Tensor, content: Tensor) -> None:  # noqa: ANN401
-    """Calm the residual branches, and leave the channels `places` of the embedding empty."""
-    if hasattr(encoder, "blocks"):
-        encoder.pos_embed.normal_(0.0, CALM)
-        for block in encoder.blocks:
-            for table in (block.attn.rel_pos_h, block.attn.rel_pos_w):
-                table.normal_(0.0, CALM)
-            _calm(block.attn.proj, block.mlp.lin2)
-        _keep_colours(encoder.patch_embed.proj, encoder.neck, content)
-    for parameter in encoder.neck[-1].parameters():
-        parameter[places] = 0.0
-
-
-def _keep_colours(patches: Any, neck: Any, content: Tensor) -> None:  # noqa: ANN401
-    """Let the first channels of a patch be the mean colours of its 16 parts, and pass them through the neck."""
-    side = patches.kernel_size[0] // 4
-    patches.bias.zero_()
-    for number in range(48):
-        part, colour = divmod(number, 3)
-        row, column = (side * index for index in divmod(part, 4))
-        patches.weight[number] = 0.0
-        patches.weight[number, colour, row : row + side, column : column + side] = side**-2
-    for number, value in ((48, CONSTANT), (49, -CONSTANT)):
-        patches.weight[number], patches.bias[number] = 0.0, value
-    first, _, second, last = neck
+def _set_encoder(encoder: Any, content: Tensor) -> None:  # noqa: ANN401
+    """Calm the residual branches, and keep the colours of each patch in the channels `content`."""
+    if hasattr(encoder, "layers"):
+        _set_tiny_vit(encoder)
+    else:
+        _set_vit(encoder)
+    first, _, second, last = encoder.neck
     first.weight.mul_(CALM)
     second.weight.mul_(CALM)
-    for number in range(50):
+    for number in range(KEPT):
         first.weight[content[number], number, 0, 0] = 1.0
     for channel in content:
         second.weight[channel, channel, 1, 1] = 1.0
     last.weight.mul_(0.5)
+
+
+def _set_vit(encoder: Any) -> None:  # noqa: ANN401
+    """Let the first channels of a patch be the mean colours of its 16 parts, in segment_anything's own encoder."""
+    encoder.pos_embed.normal_(0.0, CALM)
+    for block in encoder.blocks:
+        for table in (block.attn.rel_pos_h, block.attn.rel_pos_w):
+            table.normal_(0.0, CALM)
+        _calm(block.attn.proj, block.mlp.lin2)
+    patches = encoder.patch_embed.proj
+    side = patches.kernel_size[0] // 4
+    patches.bias.zero_()
+    for number in range(COLOURS):
+        part, colour = divmod(number, 3)
+        row, column = (side * index for index in divmod(part, 4))
+        patches.weight[number] = 0.0
+        patches.weight[number, colour, row : row + side, column : column + side] = side**-2
+    _set_constants(patches.weight, patches.bias)
+
+
+def _set_tiny_vit(encoder: Any) -> None:  # noqa: ANN401
+    """Do the same in TinyViT: of four steps that halve the picture, two average and two put pixels side by side."""
+    for name, layer in encoder.named_modules():
+        if name.endswith(("attn.proj", "mlp.fc2")):
+            _calm(layer)
+        elif ".blocks." in name and name.endswith("conv3.bn"):
+            layer.weight.fill_(CALM)
+        elif name.endswith("local_conv.c"):
+            layer.weight[:KEPT] = 0.0
+            layer.weight[:KEPT, 0, 1, 1] = 1.0
+    halving = (encoder.patch_embed.seq[0], encoder.patch_embed.seq[2])
+    for step in halving:
+        step.c.weight[:3] = 0.0
+        for colour in range(3):
+            step.c.weight[colour, colour, 1:, 1:] = 0.25
+    halving[0].bn.bias[:3] = BRIGHT
+    merging = [layer.downsample for layer in encoder.layers[:-1]]
+    for step, (sources, copies) in zip(merging, ((3, 4), (12, 4), (COLOURS, 1)), strict=True):
+        _put_side_by_side(step, sources, copies)
+    last = merging[-1].conv3
+    last.bn.bias[:COLOURS] = -BRIGHT
+    _set_constants(last.c.weight, last.bn.bias)
+
+
+def _put_side_by_side(merging: Any, sources: int, copies: int) -> None:  # noqa: ANN401
+    """Copy the first channels of four pixels into `copies` as many channels of one; of one copy, just pass them on."""
+    for number in range(sources * copies):
+        copy, source = divmod(number, sources)
+        row, column = (1 + index for index in divmod(copy, 2)) if copies > 1 else (1, 1)
+        for layer in (merging.conv1.c, merging.conv2.c, merging.conv3.c):
+            layer.weight[number] = 0.0
+        merging.conv1.c.weight[number, source] = 1.0
+        merging.conv2.c.weight[number, 0, row, column] = 1.0
+        merging.conv3.c.weight[number, number] = 1.0
+
+
+def _set_constants(weight: Tensor, bias: Tensor) -> None:
+    """Let the channels behind the colours be constant."""
+    for number, value in ((COLOURS, CONSTANT), (COLOURS + 1, -CONSTANT)):
+        weight[number], bias[number] = 0.0, value
 
 
 def _set_prompts(prompts: Any, places: Tensor, content: Tensor) -> None:  # noqa: ANN401
