@@ -39,6 +39,8 @@ FEWEST_ROUNDS = 5
 """Turns of each process, if that many inferences are requested: a single one cannot show whether its clock is right."""
 SETTLE_S = 0.012
 """Pause after a turn of several threads: OpenMP's spin for 3 to 11 ms when there is nothing left to do."""
+PATIENCE_S = 20.0
+"""A warm-up that takes longer ends with its time, even if there were too few inferences to show a steady state."""
 EMPTY_EVERY = 5
 """Rounds between two turns without an inference, which measure the pipe itself."""
 
@@ -139,10 +141,11 @@ class ProcessGroup:
     def warm_up(self) -> None:
         """Take turns until each process was steady once or the time for it is over.
 
-        They are of one inference each, with several threads at first: those that follow are as long as measured ones.
-        A process whose outputs took too long leaves the group, before its times decide the length of the turns.
+        The windows that show it are completed, unless that takes longer than `PATIENCE_S`. Turns are of one inference
+        each, with several threads at first: those that follow are as long as measured ones. A process whose outputs
+        took too long leaves the group, before its times decide the length of the turns.
         """
-        until = time.monotonic() + self._context.suite.measure.latency.warmup_time_s
+        began, most_s = time.monotonic(), self._context.suite.measure.latency.warmup_time_s
         few = WINDOW * WINDOWS
         while self.active:
             long = self.turn_ns > TURN_NS and self.warmup >= few
@@ -150,7 +153,8 @@ class ProcessGroup:
             self.round(count)
             self.warmup += count
             self.steady |= {name for name, process in self.active.items() if is_steady(process.inference_ns)}
-            late = self.warmup >= few and time.monotonic() > until
+            passed_s = time.monotonic() - began
+            late = passed_s > most_s and (self.warmup >= few or passed_s > PATIENCE_S)
             if late or self.steady >= self.active.keys():
                 break
         self.each(LiveProcess.check_outputs_time)
