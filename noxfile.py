@@ -29,7 +29,7 @@ HOME = Path(os.environ.get("RUNOFF_HOME", ROOT / ".runoff"))
 ENVIRONMENTS = Path(os.environ.get("RUNOFF_ENVS", ROOT / ".nox"))
 WHEELS = HOME / "wheels"
 NOTHING_RUNS_HERE = 3  # exit code of an installation that cannot succeed on this machine
-OPTIONAL = {"web", "webnn"}  # they need npm's registry, and a Python 3.12
+OPTIONAL = {"web", "webnn", "openvino", "tract"}  # they need npm's registry, a Python 3.12, wheels for this machine
 # cargo's profile for tests and lints; CI uses that of the programs, so shared crates are built once
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
@@ -68,7 +68,10 @@ PLAIN = {
     "web": "Create the environment of the targets ort-web-* and ort-node*: Node.js, npm packages (30 s, 750 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "openvino": "Create the environment of the target openvino-python (5 s, 260 MB).",
-    "opencv": "Create the environment that ort-python needs to segment: OpenCV (2 s).",
+    "litert": "Create the environment of the target litert (5 s, 150 MB); litert-convert has its converter.",
+    "litert-convert": "Create the environment that converts networks for the target litert (2 to 5 min, 6 GB).",
+    "executorch": "Create the environment of the target executorch (2 to 5 min, 6 GB).",
+    "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
     "dev": "Create the environment of the tests and linters (15 s).",
@@ -112,8 +115,9 @@ def tract(session: nox.Session) -> None:
 
 @nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract", "engines", "web"], venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
-    """Measure four models on every engine (1 h): nox -s bench-engines [-- options of runoff bench]."""
-    run_runoff(session, program("runoff", "runoff"), "bench", "engines")
+    """Measure four models on every engine (1 h): nox -s bench-engines [-- engines-others | --resume RUN]."""
+    suite = () if session.posargs else ("engines",)
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
 
 @nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
@@ -124,7 +128,7 @@ def bench_web(session: nox.Session) -> None:
     run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
 
 
-@nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv"], venv_backend="none")
+@nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")
 def bench_segment(session: nox.Session) -> None:
     """Measure Segment Anything (45 min): nox -s bench-segment [-- segment-large | --resume RUN]."""
     suite = () if session.posargs else ("segment",)
@@ -158,24 +162,15 @@ def webnn(session: nox.Session) -> None:
 def webnn_rust(session: nox.Session) -> None:
     """Build the program of the target webnn-rust, on the crate rustnn (first time: 2 to 4 min)."""
     install(session, "webnn-rust")
-    env = rust(session)
-    if env is None:
-        session.warn("the target webnn-rust is skipped: no Rust toolchain")
-        return
     # rustnn's build compiles messages; it asks for Rust 1.97 and builds with 1.95
-    env["PROTOC"] = program("webnn-rust", "protoc")
-    cargo(session, env, "build", "--release", "--locked", "--quiet", "--ignore-rust-version", *separate("webnn"))
+    build_separate(session, "webnn", "--ignore-rust-version", PROTOC=program("webnn-rust", "protoc"))
 
 
 @nox.session(requires=["build"])
 def engines(session: nox.Session) -> None:
     """Build the programs of the targets openvino-rust, tract-rust and rten (first time: 5 to 15 min)."""
     install(session, "build")
-    env = rust(session)
-    if env is None:
-        session.warn("the targets openvino-rust, tract-rust and rten are skipped: no Rust toolchain")
-        return
-    cargo(session, env, "build", "--release", "--locked", "--quiet", *separate("engines"))
+    build_separate(session, "engines")
 
 
 @nox.session(name="bench-webnn", requires=WEBNN, venv_backend="none")
@@ -276,18 +271,8 @@ def thorough(session: nox.Session) -> None:
     pytest(session, "tests/contract", "-k", " or ".join(ENGINES_IN_RUST), *PARALLEL, env=full)
     pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
-    clippy = (
-        "clippy",
-        "--release",
-        "--all-targets",
-        "--locked",
-        "--quiet",
-        *separate("engines"),
-        "--",
-        "-D",
-        "warnings",
-    )
-    cargo(session, need_rust(session), *clippy)
+    clippy = ("--release", "--all-targets", "--locked", "--quiet", *separate("engines"), "--", "-D", "warnings")
+    cargo(session, need_rust(session), "clippy", *clippy)
     if shutil.which("docker"):
         session.notify("docker")
     else:
@@ -321,24 +306,15 @@ def types(session: nox.Session) -> None:
     mypy = program("dev", "mypy")
     rust_scripts = (f"rust/{name}.py" for name in ("fuzz", "sanitize", "toolchain", "wheel"))
     scripts = ("noxfile.py", "docker/build.py", *rust_scripts)
-    session.run(
-        mypy,
-        "python/runoff",
-        "python/runoff_runners",
-        "python/runoff-tract",
-        "tests",
-        "benchmarks",
-        "suites",
-        "tools",
-        *scripts,
-    )
+    packages = ("python/runoff", "python/runoff_runners", "python/runoff-tract")
+    session.run(mypy, *packages, "tests", "benchmarks", "suites", "tools", *scripts)
     # apart from the tests, which break the types of the extension on purpose
     package = str(EXTENSION.parent / "python")
     session.run(mypy, package, env={"MYPYPATH": package})
-    (packages,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
+    (installed,) = (ENVIRONMENTS / "ort-pyo3").glob("lib/python3*/site-packages")
     allowed = str(ROOT / "rust" / "runoff-py" / "stubtest-allowlist.txt")
     stubtest = (program("dev", "python"), "-m", "mypy.stubtest", "runoff_ort", "--allowlist", allowed)
-    session.run(*stubtest, env={"PYTHONPATH": str(packages)})
+    session.run(*stubtest, env={"PYTHONPATH": str(installed)})
 
 
 @nox.session(venv_backend="none")
@@ -418,8 +394,16 @@ def need_rust(session: nox.Session) -> dict[str, str | None]:
     return rust(session) or session.error("this session needs Rust: https://rustup.rs")
 
 
+def build_separate(session: nox.Session, workspace: str, *options: str, **variables: str) -> None:
+    """Build the programs of a separate workspace in ``rust/``; without Rust, only print why not."""
+    env = rust(session)
+    if env is not None:
+        command = ("build", "--release", "--locked", "--quiet", *options, *separate(workspace))
+        cargo(session, {**env, **variables}, *command)
+
+
 def separate(workspace: str) -> tuple[str, ...]:
-    """Return the options of cargo for a workspace of its own in ``rust/``; the programs go where all others are."""
+    """Return the options of cargo for a separate workspace in ``rust/``; the programs go where all others are."""
     return ("--manifest-path", str(ROOT / "rust" / workspace / "Cargo.toml"), "--target-dir", str(ROOT / "target"))
 
 

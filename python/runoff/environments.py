@@ -54,6 +54,9 @@ ENVIRONMENTS = {
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),
     "openvino": Environment("openvino", 260, automatic=_HAS_OPENVINO),
+    "litert": Environment("ai-edge-litert", 150, automatic=False),
+    "litert-convert": Environment("litert-torch", 6000, automatic=False),
+    "executorch": Environment("executorch", 6000, automatic=False),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),
 }

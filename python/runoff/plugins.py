@@ -64,12 +64,11 @@ def plugins() -> Plugins:
         package = entry.dist.name if entry.dist else entry.module
         try:
             made = _load(entry)
+            targets |= made.targets
+            environments |= made.environments
         except Exception as error:  # noqa: BLE001 (the code of others)
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             broken[package] = f"plug-in {package} is broken: {reason}"
-            continue
-        targets |= made.targets
-        environments |= made.environments
     return Plugins(targets, environments, broken)
 
 

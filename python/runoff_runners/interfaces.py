@@ -205,8 +205,8 @@ class Spec(TypedDict, total=False):
 class Target(Protocol):
     """A runner's interface to its runtime, often a module. Without ``PRECISIONS``, it computes in fp32 only.
 
-    ``PREPARED_FORMATS`` are those of the prepared files that it reads, if not ONNX Runtime's and Core ML's, and
-    ``MOST_THREADS`` the number that it can use, if that is limited.
+    ``MOST_THREADS`` is the number that it can use, if that is limited; ``APPLIED`` has the values of a setting that
+    have an effect, if not all do.
     """
 
     FORMATS: tuple[str, ...]

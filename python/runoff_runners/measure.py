@@ -48,6 +48,15 @@ def carry_out(request: Request, phases: Marks, open_session: Callable[[], Sessio
     return measure(request, session, images, phases, prefetch)
 
 
+def opener(request: Request, open_session: Callable[[Request], Any]) -> Callable[[], Any]:
+    """Return what loads the request's ONNX model: a session, or to segment, a pair of them; imports what that needs."""
+    if request["workload"] == "segment":
+        from runoff_runners.segment_onnx import OnnxSegmenter
+
+        return lambda: OnnxSegmenter(request, open_session)
+    return lambda: open_session(request)
+
+
 _IN_PLACE = (PREPARED, "openvino", "pt")
 
 

@@ -68,6 +68,20 @@ def rows_are_batch(request: Request) -> bool:
     return all(file["shape"][:1] == [1] for item in request["inputs"] for file in item["tensors"].values())
 
 
+def check_cpu(request: Request, why: str) -> None:
+    """Check that the request is for the CPU; `why` says what the runner does on it.
+
+    Raises
+    ------
+    RunnerError
+        ``provider-unavailable``.
+    """
+    provider = request["settings"]["provider"]
+    if provider != "cpu":
+        message = f"settings.provider: {provider!r} is unavailable ({why})"
+        raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
+
+
 def input_shapes(request: Request) -> set[Shapes]:
     """Return the shapes of the inputs, in the model's order, in every batch of the request."""
     batch, count = request["settings"]["batch"], len(request["inputs"])
@@ -78,6 +92,8 @@ def input_shapes(request: Request) -> set[Shapes]:
         return {((size, 3, crop, crop),) for size in sizes}
     names = [spec["name"] for spec in request["model"]["inputs"]]
     items = [[item["tensors"][name]["shape"] for name in names] for item in request["inputs"]]
+    if request["measure"]["kind"] == "once":
+        items = items[:batch]
     if batch == 1:
         return {tuple(map(tuple, shapes)) for shapes in items}
     # the items of a batch are joined along their first dimension, and have the same shapes

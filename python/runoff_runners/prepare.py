@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from runoff_runners.protocol import RunnerError, one_line
+from runoff_runners.protocol import RunnerError, environment_hint, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def prepare(name: str, arguments: list[str], load_target: Callable[[], Target]) 
             target: PreparingTarget = load_target()  # type: ignore[assignment]  # runoff asks no other target
             made = _prepare(target, Path(named["--model"]).absolute(), Path(named["--folder"]).absolute(), named)
     except RunnerError as error:
-        sys.stderr.write(f"{name}: {error.kind}: {one_line(error.message)}\n")
+        sys.stderr.write(f"{name}: {error.kind}: {one_line(error.message)}; {error.hint}\n")
         return error.exit_code
     except ImportError as error:
-        sys.stderr.write(f"{name}: runtime-missing: {one_line(error)}; make the environment: nox -s {name}\n")
+        sys.stderr.write(f"{name}: runtime-missing: {one_line(error)}; {environment_hint()}\n")
         return 3
     except OSError as error:
         sys.stderr.write(f"{name}: {one_line(error)}\n")
@@ -80,6 +81,11 @@ def _prepare(target: PreparingTarget, model: Path, folder: Path, named: dict[str
     folder.mkdir(parents=True, exist_ok=True)
     # renamed when it is complete
     temporary = folder / f".{model.stem}-{short}-{os.getpid()}.{target.PREPARES}"
-    target.write_prepared(str(model), str(temporary), spec)
-    temporary.rename(path)
+    try:
+        target.write_prepared(str(model), str(temporary), spec)
+        temporary.rename(path)
+    except BaseException:
+        for left in folder.glob(f"{temporary.name}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        raise
     return {"path": str(path), "made": True, "key": key}

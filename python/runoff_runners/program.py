@@ -13,12 +13,12 @@ import sys
 from runoff_runners.model import check_items
 from runoff_runners.process import mapped_library, peak_bytes
 from runoff_runners.protocol import (
-    COMPILED,
     OPTIONAL_SETTINGS,
     PREPARED,
     VERSION,
     Phases,
     RunnerError,
+    environment_hint,
     one_line,
     write_json,
 )
@@ -84,7 +84,7 @@ class _Runner:
         except RunnerError as error:
             failure = error
         except ImportError as error:
-            failure = _runtime_missing(self._name, error)
+            failure = _runtime_missing(error)
         except Exception as error:  # noqa: BLE001 (the last resort of a program whose failures are results)
             failure = _unforeseen(error)
         else:
@@ -126,14 +126,17 @@ class _Runner:
 def _ignored(request: Request, target: Target) -> list[str]:
     """Return the requested settings that are not applied; `prepared` needs the format of a prepared file."""
     settings = request["settings"]
-    formats = ("onnx",) if settings["prepared"] == "onnx" else (PREPARED, COMPILED)
-    # a target with formats of its own takes no file that ONNX Runtime optimised for itself
-    is_prepared = request["model"]["format"] in getattr(target, "PREPARED_FORMATS", formats)
+    # a target with a format of its own takes no file that ONNX Runtime optimised for itself
+    own = getattr(target, "PREPARES", None)
+    usual = "onnx" if settings["prepared"] == "onnx" else PREPARED
+    is_prepared = request["model"]["format"] == (own or usual)
     requested = [name for name in ("threads", *OPTIONAL_SETTINGS) if settings[name] is not None]  # type: ignore[literal-required]
     unprepared = {"prepared"} if settings["prepared"] and not is_prepared else set()
     most: int | None = getattr(target, "MOST_THREADS", None)
     too_many = {"threads"} if most and settings["threads"] > most else set()
-    return [name for name in requested if name not in target.SETTINGS or name in unprepared | too_many]
+    applied: dict[str, tuple[str, ...]] = getattr(target, "APPLIED", {})
+    other = {name for name, values in applied.items() if settings[name] not in values}  # type: ignore[literal-required]
+    return [name for name in requested if name not in target.SETTINGS or name in unprepared | too_many | other]
 
 
 def _check_capabilities(request: Request, target: Target, name: str) -> None:
@@ -181,7 +184,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
             **target.capabilities(),
         }
     except (ImportError, RunnerError) as error:
-        failure = error if isinstance(error, RunnerError) else _runtime_missing(name, error)
+        failure = error if isinstance(error, RunnerError) else _runtime_missing(error)
         code = 3
         capabilities["unavailable"] = {
             "kind": failure.kind,
@@ -206,11 +209,9 @@ def _check_preloaded() -> None:
             raise RunnerError("runtime-missing", message, "install the library, or unset LD_PRELOAD")
 
 
-def _runtime_missing(name: str, error: ImportError) -> RunnerError:
+def _runtime_missing(error: ImportError) -> RunnerError:
     """Return the failure for a module missing from the runner's environment."""
-    session = "torch" if name.startswith("torch") else name
-    hint = f"make the environment: nox -s {session}, or runoff setup {session}"
-    return RunnerError("runtime-missing", one_line(error), hint)
+    return RunnerError("runtime-missing", one_line(error), environment_hint())
 
 
 def _unforeseen(error: Exception) -> RunnerError:

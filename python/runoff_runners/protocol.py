@@ -3,12 +3,13 @@
 Standard library only, and as little of it as possible: imports are part of the measured time.
 """
 # pathlib would add milliseconds to every process:
-# ruff: noqa: PTH105, PTH108, PTH110, PTH123
+# ruff: noqa: PTH105, PTH108, PTH110, PTH119, PTH123
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from time import monotonic_ns
 
 from runoff_runners.process import resident_bytes
@@ -103,6 +104,12 @@ class Phases:
             if resident is not None:
                 self.resident[name] = resident
         return now
+
+
+def environment_hint() -> str:
+    """Return the command that makes the environment of this interpreter again."""
+    name = os.path.basename(sys.prefix)
+    return f"make the environment: nox -s {name}, or runoff setup {name}"
 
 
 def one_line(text: object) -> str:

@@ -14,8 +14,8 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import numpy as np
 import openvino as ov
 
-from runoff_runners.measure import carry_out
-from runoff_runners.model import NUMBERS, check_inputs, input_shapes, model_path, output_names, unreadable
+from runoff_runners.measure import carry_out, opener
+from runoff_runners.model import NUMBERS, check_cpu, check_inputs, input_shapes, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
 
 PREPARES = "openvino"
-PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
 FORMATS: tuple[str, ...] = ("onnx", PREPARES)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 WORKLOADS = ("classify", "tensor", "segment")
@@ -55,12 +54,7 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    load: Callable[[Request], Any] = Session
-    if request["workload"] == "segment":
-        from runoff_runners.segment_onnx import OnnxSegmenter
-
-        load = partial(OnnxSegmenter, open_session=Session)
-    return carry_out(request, phases, partial(load, request))
+    return carry_out(request, phases, opener(request, Session))
 
 
 def prepared_key(spec: Spec) -> Fields:
@@ -102,10 +96,11 @@ class Session:
     def __init__(self, request: Request) -> None:
         settings = request["settings"]
         self._core = ov.Core()
-        _check(settings["provider"], settings["precision"], self._core)
+        check_cpu(request, "this runner uses OpenVINO on the CPU")
+        _check_precision(settings["precision"], self._core)
         self._config = _config(settings["threads"], _HINTS.get(settings["precision"], "f32"))
-        # the outputs stay in OpenVINO's memory until the next inference, when the program has written them
-        self._shares_outputs = settings["profile"] == "latency"
+        # the outputs stay in OpenVINO's memory until the next inference: a segmentation keeps those of several
+        self._shares_outputs = settings["profile"] == "latency" and request["workload"] != "segment"
         self._precision = settings["precision"]
         self._requests: dict[Shapes, Any] = {}
         self._compile_later: Callable[[Shapes], Any] | None = None
@@ -207,7 +202,7 @@ def _config(threads: int, hint: str) -> dict[str, Any]:
     }
 
 
-def _check(provider: str, precision: str, core: ov.Core) -> None:
+def _check_precision(precision: str, core: ov.Core) -> None:
     """Check that this device computes in the precision.
 
     Raises
@@ -215,9 +210,6 @@ def _check(provider: str, precision: str, core: ov.Core) -> None:
     RunnerError
         ``provider-unavailable``.
     """
-    if provider != "cpu":
-        message = f"settings.provider: {provider!r} is unavailable (this runner uses OpenVINO on the CPU)"
-        raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
     needed = _NEEDS.get(precision)
     if needed and needed not in _device_capabilities(core):
         message = f"settings.precision: OpenVINO does not compute in {precision!r} on this CPU"
@@ -253,8 +245,8 @@ def _failure(request: Request, error: RuntimeError) -> RunnerError:
 def _reason(error: RuntimeError) -> str:
     """Return OpenVINO's reason in one line, without the places in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '", "[ "))]
-    return " ".join(said or lines)[:500]
+    reasons = [line for line in lines if line and not line.startswith(("Exception from ", "Check '", "[ "))]
+    return " ".join(reasons or lines)[:500]
 
 
 def _library() -> str | None:

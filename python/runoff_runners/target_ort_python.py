@@ -6,7 +6,7 @@ from functools import partial
 
 import onnxruntime as ort
 
-from runoff_runners.measure import carry_out
+from runoff_runners.measure import carry_out, opener
 from runoff_runners.model import (
     BFLOAT16,
     DTYPES,
@@ -23,9 +23,7 @@ from runoff_runners.protocol import ONNX_PRECISIONS, OPTIONAL_SETTINGS, PREPARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
-    from typing import Any
 
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
@@ -82,12 +80,7 @@ def capabilities() -> Fields:
 
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
-    load: Callable[[Request], Any] = _load
-    if request["workload"] == "segment":
-        from runoff_runners.segment_onnx import OnnxSegmenter
-
-        load = partial(OnnxSegmenter, open_session=_load)
-    return carry_out(request, phases, partial(load, request))
+    return carry_out(request, phases, opener(request, _load))
 
 
 def _load(request: Request) -> Session:

@@ -65,6 +65,9 @@ def perform(request: Request, phases: Marks) -> Fields:
 class Session:
     """A network with its weights, on its device, in evaluation mode."""
 
+    folder = False
+    """Whether the model is a folder."""
+
     def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None) -> None:
         settings = request["settings"]
         provider = settings["provider"]
@@ -75,7 +78,7 @@ class Session:
         self._code = request["model"].get("builder") or "the exported program"
         self._settings = settings
         self._device = _DEVICES[provider]
-        self._network = self._moved(self._load(model_path(request), request, builder))
+        self._network = self._moved(self._load(model_path(request, folder=self.folder), request, builder))
         if settings["precision"] != "fp32":
             from runoff_runners.torch_precision import reduced
 

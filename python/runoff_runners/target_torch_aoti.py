@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Fields, Marks, Request, Spec
 
 PREPARES = "aoti"
-PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
 FORMATS: tuple[str, ...] = (PREPARES,)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "prepared", "overlap")

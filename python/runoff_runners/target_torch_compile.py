@@ -14,6 +14,7 @@ from runoff_runners.measure import carry_out
 from runoff_runners.model import BFLOAT16, input_shapes
 from runoff_runners.tensors import BITS
 from runoff_runners.torch_compiled import CompiledSession, check_compiler
+from runoff_runners.torch_factory import find_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Fields, Marks, Request
 
 FORMATS: tuple[str, ...] = ("pt",)
-PREPARED_FORMATS: tuple[str, ...] = ()
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "optimization", "prepacking", "teardown", "overlap")
+APPLIED = {"optimization": ("all",)}
 
 
 def capabilities() -> Fields:
@@ -36,9 +37,11 @@ def capabilities() -> Fields:
 def perform(request: Request, phases: Marks) -> Fields:
     """Carry out the request; return the target's fields of the result."""
     check_compiler("torch.compile")
+    # in the phase of the imports
+    builder = find_builder(request)
 
     def open_session() -> _Session:
-        session = _Session(request)
+        session = _Session(request, builder)
         session.compile(request)
         return session
 

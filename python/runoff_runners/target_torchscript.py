@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Fields, Marks, Request, Spec
 
 PREPARES = "torchscript"
-PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
 FORMATS: tuple[str, ...] = (PREPARES,)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "optimization", "teardown", "prepared", "overlap")
+APPLIED = {"optimization": ("all",)}
 
 capabilities = torch_compiled.capabilities
 prepared_key = torch_compiled.prepared_key

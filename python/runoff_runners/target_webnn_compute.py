@@ -9,7 +9,7 @@ import onnxruntime
 import webnn
 
 from runoff_runners.measure import carry_out
-from runoff_runners.model import check_inputs, input_shapes, model_path, output_names, unreadable
+from runoff_runners.model import check_cpu, check_inputs, input_shapes, model_path, output_names, unreadable
 from runoff_runners.process import mapped_library
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -48,7 +48,7 @@ class Graphs:
     """
 
     def __init__(self, request: Request) -> None:
-        _check_provider(request)
+        check_cpu(request, "pywebnn computes on the CPU on this machine")
         # a program that builds its graph itself needs no ONNX: its import is part of the conversion
         from google.protobuf.message import DecodeError
 
@@ -116,10 +116,3 @@ def runtime(how: str = _HOW) -> Fields:
         "version": version("pywebnn"),
         "build": f"backend {backend}: {how.format(onnxruntime.__version__)}",
     }
-
-
-def _check_provider(request: Request) -> None:
-    provider = request["settings"]["provider"]
-    if provider != "cpu":
-        message = f"settings.provider: {provider!r} is unavailable (pywebnn computes on the CPU on this machine)"
-        raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')

@@ -8,12 +8,14 @@ from shutil import which
 import torch
 
 from runoff_runners import target_torch as eager
+from runoff_runners.model import check_cpu
 from runoff_runners.protocol import RunnerError
 from runoff_runners.target_torch import Session, load_weights
 from runoff_runners.torch_factory import described, find_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runoff_runners.interfaces import Fields, Request, Spec
@@ -22,12 +24,9 @@ if TYPE_CHECKING:
 class CompiledSession(Session):
     """A network that was compiled for the CPU."""
 
-    def __init__(self, request: Request) -> None:
-        provider = request["settings"]["provider"]
-        if provider != "cpu":
-            message = f"settings.provider: {provider!r} is unavailable (this runner compiles for the CPU)"
-            raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
-        super().__init__(request, find_builder(request) if request["model"]["format"] == "pt" else None)
+    def __init__(self, request: Request, builder: Callable[[], torch.nn.Module] | None = None) -> None:
+        check_cpu(request, "this runner compiles for the CPU")
+        super().__init__(request, builder)
 
 
 def capabilities() -> Fields:
@@ -68,9 +67,13 @@ def network_of(model: str, spec: Spec) -> tuple[torch.nn.Module, tuple[torch.Ten
 
 def prepared_key(spec: Spec) -> Fields:
     """Return what a compiled network depends on, except its weights."""
+    return {**network_key(spec), "cpu": torch.backends.cpu.get_cpu_capability()}
+
+
+def network_key(spec: Spec) -> Fields:
+    """Return what an exported network depends on, except its weights."""
     return {
         "runtime": torch.__version__,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
         "builder": spec["builder"],
         "code": _code(spec),
         "inputs": [[one["dtype"], *one["shape"]] for one in spec["inputs"]],

@@ -1,4 +1,4 @@
-"""PyTorch's ways to compile a network: on a small one, as a C++ compiler takes half a minute for a real one."""
+"""Ways to compile or convert a network of PyTorch: on a small one, as some take half a minute for a real one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from runners_under_test import Document, Outcome, Runner, execute, launch
 
 from machine import thorough
 from runoff.records.protocol import Capabilities
+from runoff.targets.base import in_environment
+from runoff.targets.mobile import executorch, litert
 from runoff.targets.torch import torch, torch_aoti, torch_compile, torchscript
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ SHAPE = [1, 3, 8, 8]
 SPEC = {"name": "input", "dtype": "float32", "shape": SHAPE}
 EAGER = Runner("torch", torch, "pt")
 COMPILE = Runner("torch-compile", torch_compile, "pt")
-SAVED = (Runner("torchscript", torchscript, "torchscript"), Runner("torch-aoti", torch_aoti, "aoti"))
+SCRIPT, AOTI = Runner("torchscript", torchscript, "torchscript"), Runner("torch-aoti", torch_aoti, "aoti")
+MOBILE = (Runner("litert", litert, "tflite"), Runner("executorch", executorch, "pte"))
+SAVED = (SCRIPT, *(pytest.param(runner, marks=thorough) for runner in (AOTI, *MOBILE)))
+RUNTIMES = {"torchscript": "torch", "torch-aoti": "torch"}
 WITHOUT_COMPILER = {"CXX": "no-such-compiler"}
 
 
@@ -58,7 +63,11 @@ def prepared(runner: Runner, store: Path, **variables: str) -> subprocess.Comple
     """Return the finished program that prepares the network."""
     spec = json.dumps({"inputs": [SPEC], "batch": 1, "builder": BUILDER, "builder_folder": None})
     files = ("--model", str(store / "model.pt"), "--folder", str(store / "prepared"))
-    return launch(runner, "prepare", *files, "--spec", spec, "--json", **variables)
+    target = runner.make()
+    if target.prepares and target.prepares.environment:
+        target = in_environment(target, target.prepares.environment)
+    preparer = msgspec.structs.replace(runner, target=lambda: target)
+    return launch(preparer, "prepare", *files, "--spec", spec, "--json", **variables)
 
 
 def output_of(outcome: Outcome) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -80,7 +89,7 @@ def eager(store: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray[A
     return output_of(outcome)
 
 
-@pytest.mark.parametrize("runner", [SAVED[0], pytest.param(SAVED[1], marks=thorough)], ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", SAVED, ids=lambda runner: runner.name)
 def test_a_saved_program_computes_the_same(
     runner: Runner, store: Path, eager: np.ndarray[Any, np.dtype[np.float32]], tmp_path: Path
 ) -> None:
@@ -93,7 +102,8 @@ def test_a_saved_program_computes_the_same(
     assert phases_of(outcome) == ["start", "imports", "load", "preprocess", "inference", "output"]
     effective = outcome.result.effective
     assert effective is not None
-    assert (effective.runtime, effective.provider, effective.threads, effective.ignored) == ("torch", "cpu", 1, ())
+    assert effective.runtime == RUNTIMES.get(runner.name, runner.name)
+    assert (effective.provider, effective.threads, effective.ignored) == ("cpu", 1, ())
 
 
 def test_torch_compile_has_a_phase_for_it(
@@ -126,11 +136,10 @@ def test_without_a_compiler_torch_compile_is_unavailable(store: Path, tmp_path: 
 
 
 def test_without_a_compiler_no_package_is_made(store: Path) -> None:
-    (runner,) = (runner for runner in SAVED if runner.name == "torch-aoti")
-    process = prepared(runner, store / "..", **WITHOUT_COMPILER)
+    process = prepared(AOTI, store / "..", **WITHOUT_COMPILER)
     assert (process.returncode, process.stdout) == (1, "")
     process = launch(
-        runner,
+        AOTI,
         *("prepare", "--model", str(store / "input.bin"), "--folder", str(store / "none")),
         *("--spec", json.dumps({"inputs": [SPEC], "batch": 1, "builder": BUILDER, "builder_folder": None}), "--json"),
         **WITHOUT_COMPILER,
@@ -139,7 +148,7 @@ def test_without_a_compiler_no_package_is_made(store: Path) -> None:
     assert "torch-aoti: runtime-missing: AOTInductor needs a C++ compiler" in process.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("runner", SAVED, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", [SCRIPT, AOTI, MOBILE[0]], ids=lambda runner: runner.name)
 def test_a_damaged_program_is_unreadable(runner: Runner, store: Path, tmp_path: Path) -> None:
     broken = tmp_path / f"broken.{runner.format}"
     broken.write_bytes((store / "model.pt").read_bytes()[:100])
@@ -149,7 +158,7 @@ def test_a_damaged_program_is_unreadable(runner: Runner, store: Path, tmp_path: 
     outcome.assert_failed("model-unreadable", 1)
 
 
-@pytest.mark.parametrize("runner", [COMPILE, *SAVED], ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", [COMPILE, SCRIPT, AOTI], ids=lambda runner: runner.name)
 def test_another_provider_is_unavailable(runner: Runner, store: Path, tmp_path: Path) -> None:
     request = request_for(runner.format, store / "model.pt", store, tmp_path, provider="cuda")
     execute(runner, request, tmp_path).assert_failed("provider-unavailable", 3)

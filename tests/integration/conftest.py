@@ -36,6 +36,7 @@ counters = 1
 min_samples = 5
 min_time_s = 0.1
 warmup = 1
+warmup_time_s = 1
 """
 
 

@@ -59,6 +59,7 @@ def test_a_single_run_is_one_line_and_exit_code_3() -> None:
     ]
 
 
+@thorough
 def test_the_pipeline_measures_a_runner_that_reads_packages(tmp_path: Path) -> None:
     """Run the fake as a custom target: its times are never results, but the pipeline is the same."""
     python, runner = paths.environments() / "export" / "bin" / "python", paths.root() / "tests" / "contract" / FAKE

@@ -17,9 +17,8 @@ from synthetic import CONTROL, case_of, run_of, synthetic_run
 from runoff.analysis.analyse import Analysis, analyse
 from runoff.analysis.metric_samples import Key
 from runoff.analysis.verdict import Verdict
-from runoff.plan.target import family_of
 from runoff.report import curves, matrix, panels, pareto
-from runoff.report.families import FEW, by_family, is_crowded, name_of
+from runoff.report.families import FEW, by_family, family_of, is_crowded, name_of
 from runoff.report.frame import DASHES, NARROW, WIDE
 from runoff.report.markdown import MOST, ranking, report
 from runoff.report.overview import as_dict, blocks

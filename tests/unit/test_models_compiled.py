@@ -127,7 +127,7 @@ def test_without_a_mac_nothing_is_compiled(program: Program, monkeypatch: pytest
     monkeypatch.setattr(import_module("runoff.targets.coreml"), "_is_macos", lambda: False)
     ready = prepare(program, plan({}))
     assert (ready.cases[0].format, program.commands) == ("mlpackage", [])
-    assert ready.reasons["net"].kind == "needs-macos"
+    assert "needs macOS" in ready.reasons["net"]
 
 
 def test_a_resumed_run_uses_its_compiled_package(program: Program) -> None:

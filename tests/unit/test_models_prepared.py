@@ -120,7 +120,7 @@ def test_targets_that_support_it_get_the_prepared_file(program: Program) -> None
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert (request.model.format, request.model.path, request.model.sha256) == ("ort", str(program.file), digest)
     assert make_request(ready.cases[1], ready.models["net"], LIFE, Path("/out")).model.path == "/store/net/model.pt"
-    assert messages == ["prepared net for this machine (0.0 s, once)"]
+    assert messages == ["runoff-ort prepared net for this machine (0.0 s, once)"]
     assert ready.reasons == {}
 
 
@@ -160,7 +160,7 @@ def test_a_failing_program_falls_back_to_the_usual_format(ended: dict[str, Any],
     assert [case.format for case in ready.cases] == ["onnx", "pt"]
     assert ready.models["net"].prepared == {}
     assert words in str(ready.reasons["net"])
-    assert messages == [f"net is measured without a prepared file: {ready.reasons['net']}"]
+    assert messages == [f"net is measured without a prepared file by {ready.reasons['net']}"]
 
 
 def test_a_missing_program_falls_back_to_the_usual_format(program: Program, tmp_path: Path) -> None:

@@ -38,7 +38,13 @@ from runoff.measure.thread_times import Spent, busy_threads, since, thread_times
     ],
 )
 def test_threads_that_take_turns_count_as_one(used: list[Spent], requested: int, expected: int | None) -> None:
-    assert busy_threads(used, 1.0, requested) == expected
+    assert busy_threads(used, 1.0, requested, inference_s=0.9) == expected
+
+
+def test_threads_are_unknown_if_little_of_the_time_is_inference() -> None:
+    used = [Spent(0.4), Spent(0.3)]
+    assert busy_threads(used, 1.0, 1, inference_s=0.3) is None
+    assert busy_threads(used, 1.0, 2, inference_s=0.3) == 2
 
 
 def test_times_are_those_between_two_reads() -> None:

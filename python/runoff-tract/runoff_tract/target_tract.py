@@ -6,7 +6,7 @@ import tract
 from tract.bindings import TractError
 
 from runoff_runners.measure import carry_out
-from runoff_runners.model import NUMBERS, check_inputs, input_shapes, mismatch, model_path, unreadable
+from runoff_runners.model import NUMBERS, check_cpu, check_inputs, input_shapes, mismatch, model_path, unreadable
 from runoff_runners.process import mapped_library
 from runoff_runners.protocol import RunnerError, one_line
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
 
 PREPARES = "nnef"
-PREPARED_FORMATS: tuple[str, ...] = (PREPARES,)
 FORMATS: tuple[str, ...] = ("onnx", PREPARES)
 MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
@@ -56,12 +55,14 @@ def write_prepared(model: str, path: str, spec: Spec) -> None:
     Raises
     ------
     RunnerError
-        ``model-unreadable``, ``model-unsupported``.
+        ``model-unreadable``, ``model-mismatch``.
     """
     try:
         read = tract.onnx().load(model)
         places = {read.input_name(place): place for place in range(read.input_count())}
         for one in spec["inputs"]:
+            if one["name"] not in places:
+                raise mismatch(f"--spec: names the input {one['name']!r}; {model} has {', '.join(places)}")
             read.set_input_fact(places[one["name"]], _fact(one["shape"], one["dtype"]))
         _nnef().write_model_to_tar(read.into_model(), path)
     except TractError as error:
@@ -72,19 +73,14 @@ class _Session:
     """A model in tract, ready to run for each set of input shapes of the request."""
 
     def __init__(self, request: Request) -> None:
-        provider = request["settings"]["provider"]
-        if provider != "cpu":
-            message = f"settings.provider: {provider!r} is unavailable (tract computes on the CPU in this runner)"
-            raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
+        check_cpu(request, "tract computes on the CPU in this runner")
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
         self._by_shapes: dict[Shapes, Any] = {}
         path = model_path(request)
         try:
             for shapes in input_shapes(request):
-                runnable = self._model(path, request, shapes).into_runnable()
-                # a state is what a call of the runnable would make each time
-                keeps_state = request["settings"]["profile"] == "latency"
-                self._by_shapes[shapes] = runnable.spawn_state() if keeps_state else runnable
+                # a call of the runnable would make a state each time
+                self._by_shapes[shapes] = self._model(path, request, shapes).into_runnable().spawn_state()
         except TractError as error:
             raise _failure(request, error) from error
 

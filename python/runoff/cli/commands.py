@@ -179,10 +179,12 @@ def run_alone(
         target_info = query_capabilities(targets[target], spawner)
         case = plan_case(stored.manifest.name, workload, settings, (), stored.formats, target_info)
         (case,) = with_model_limits((case,), {target: target_info}, {name: stored.manifest})
+        if not case.skipped:
+            ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, say)
+            (case,) = ready.cases
         if case.skipped:
             raise RunoffError(f"{target}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
-        ready = prepare_models((case,), {case.model: stored}, {case.target: target_info}, spawner, say)
-        request = edit(make_request(ready.cases[0], ready.models[case.model], LIFE, scratch))
+        request = edit(make_request(case, ready.models[case.model], LIFE, scratch))
         return case, run_process(request, target_info.target, spawner, scratch, _TIMEOUT_S)
 
 

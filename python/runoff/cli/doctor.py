@@ -19,7 +19,7 @@ from runoff.probes import PROBES
 from runoff.probes.counters import PERF
 from runoff.processes import workspace
 from runoff.records.machine import headline
-from runoff.targets import all_targets
+from runoff.targets import make_all_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def _findings(spawner: Spawner, scratch: Path) -> Iterator[Finding]:
         if probe.tool:
             yield _tool(probe.tool, probe.name, spawner)
     yield from _counters(spawner, scratch)
-    for name, target_info in discover({name: make() for name, make in all_targets().items()}, spawner).items():
+    for name, target_info in discover(make_all_targets(), spawner).items():
         yield from _target(f"target {name}", target_info)
     for package, why in plugins().broken.items():
         yield Finding("plug-in", "missing", why, f"update it, or run: pip uninstall {package}")

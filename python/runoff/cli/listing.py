@@ -80,11 +80,14 @@ def _targets() -> Rows:
     from runoff.measure.discovery import discover
     from runoff.plugins import plugins
     from runoff.processes import workspace
-    from runoff.targets import all_targets
+    from runoff.targets import make_all_targets
 
     with workspace() as (spawner, _):
-        targets = discover({name: make() for name, make in all_targets().items()}, spawner)
-    broken = [{"target": "", "language": "", "runtime": why, "providers": ""} for why in plugins().broken.values()]
+        targets = discover(make_all_targets(), spawner)
+    unavailable = {"language": "", "providers": ""}
+    broken = [
+        {"target": name, "runtime": f"unavailable: {why}", **unavailable} for name, why in plugins().broken.items()
+    ]
     return [{"target": name, **_abilities(target_info)} for name, target_info in targets.items()] + broken
 
 

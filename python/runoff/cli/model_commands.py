@@ -135,7 +135,12 @@ def tune(**options: Any) -> None:
 )
 @click.argument("image", type=FILE)
 @click.option("--model", default="sam_vit_b", show_default=True, help="A promptable model of the zoo.")
-@click.option("--target", default="ort-rust", show_default=True, help="torch, ort-python, ort-rust, ort-pyo3 or openvino-python.")
+@click.option(
+    "--target",
+    default="ort-rust",
+    show_default=True,
+    help="torch, ort-python, ort-rust, ort-pyo3 or openvino-python.",
+)
 @click.option("--point", "points", multiple=True, metavar="X,Y", help="A pixel of what is wanted; can be repeated.")
 @click.option("--background", multiple=True, metavar="X,Y", help="A pixel of what is not wanted; can be repeated.")
 @click.option("--box", metavar="X0,Y0,X1,Y1", help="Left, upper, right and lower edge of what is wanted.")

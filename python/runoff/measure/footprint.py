@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
-_LIBRARY = "RUNOFF_ORT_DYLIB"
+_LIBRARY, _OPENVINO = "RUNOFF_ORT_DYLIB", "RUNOFF_OPENVINO_DYLIB"
 _MOST_BYTES = 8 * 2**30
 """Of a library; the largest of PyTorch for GPUs have 2 GiB."""
 _KEPT = "compressed.json"
@@ -102,6 +102,9 @@ def footprint(
         return Footprint(reason=f"runoff does not know what else {program.name} needs")
     if library:
         parts["library"] = Path(library)
+    elif _OPENVINO in target.env:
+        # next to it are the libraries that it loads
+        parts["library"] = Path(target.env[_OPENVINO]).parent
     if model is not None:
         parts["model"] = model
     parts |= others or {}

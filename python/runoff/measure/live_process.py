@@ -207,7 +207,7 @@ class LiveProcess:
     def stats(self, *, group_size: int, inferences: int, warmup: int, steady: bool) -> InterleavingStats:
         """Return the statistics of its measured turns."""
         in_turns_s = self._in_turns_ns / 1e9
-        busy = busy_threads(self._used, in_turns_s, self.case.settings.threads)
+        busy = busy_threads(self._used, in_turns_s, self.case.settings.threads, sum(self.inference_ns) / 1e9)
         waiting_s = self._lasted_ns / 1e9 - in_turns_s
         idle_s = sum(spent.cpu_s for spent in self._used) - (busy or 0) * in_turns_s
         return InterleavingStats(

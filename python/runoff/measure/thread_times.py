@@ -50,11 +50,12 @@ def since(now: Mapping[int, Spent], before: Mapping[int, Spent]) -> list[Spent]:
     ]
 
 
-def busy_threads(used: Iterable[Spent], passed_s: float, requested: int) -> int | None:
+def busy_threads(used: Iterable[Spent], passed_s: float, requested: int, inference_s: float) -> int | None:
     """Return the number of threads that computed within `passed_s` seconds of turns; None if that is unknown.
 
     Threads that took turns count as one: a library may decode images in a thread that the main one waits for. Above
-    the `requested` number, as many count as used or waited for a core concurrently, on average.
+    the `requested` number, as many count as used or waited for a core concurrently, on average. It is unknown if the
+    inferences took less than half of the turns, since the rest would hide those that computed concurrently in them.
     """
     used = list(used)
     busiest, total = max((spent.cpu_s for spent in used), default=0.0), sum(spent.cpu_s for spent in used)
@@ -63,8 +64,10 @@ def busy_threads(used: Iterable[Spent], passed_s: float, requested: int) -> int 
     busy = sum(spent.cpu_s >= BUSY * busiest for spent in used)
     if busy <= requested or passed_s <= 0:
         return busy
-    at_once = ceil(sum(spent.cpu_s + spent.waited_s for spent in used) / passed_s - BUSY)
-    return max(requested, min(busy, at_once))
+    if inference_s < passed_s / 2:
+        return None
+    concurrent = ceil(sum(spent.cpu_s + spent.waited_s for spent in used) / passed_s - BUSY)
+    return max(requested, min(busy, concurrent))
 
 
 def _waited_s(pid: int, thread: int) -> float:

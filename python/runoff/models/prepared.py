@@ -19,6 +19,7 @@ from runoff.records.files import sha256_of
 from runoff.records.manifest import base_format, usual_examples, variant_precision
 from runoff.records.reason import Reason
 from runoff.targets import target_maker
+from runoff.targets.base import in_environment
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
 
@@ -69,8 +70,8 @@ class Prepared(Struct, frozen=True):
     cases: tuple[Case, ...]
     """Cases that use a prepared file have its format and its source format."""
     models: dict[str, StoredModel]
-    reasons: dict[str, Reason]
-    """By model, the reason why cases that request a prepared file run without it."""
+    reasons: dict[str, str]
+    """By model, the targets that run without a prepared file though their cases request it, and why."""
 
 
 Files = dict[tuple[str, str, str], PreparedFile | Reason]
@@ -96,17 +97,22 @@ def prepare_models(
         key = (case.model, case.format, made.format)
         if key not in files:
             files[key] = prepare_file(models[case.model], spawner, say, case.format, made)
-    chosen, reasons = {}, {}
+    chosen: dict[str, Case] = {}
+    without: dict[str, dict[Reason, dict[str, None]]] = {}
     for case, made in wanted.items():
         prepared = _fit(files[case.model, case.format, made.format], case)
         if isinstance(prepared, Reason) and (made is OPTIMIZER or made.always):
             chosen[case.id] = msgspec.structs.replace(case, skipped=prepared)
         elif isinstance(prepared, Reason):
-            reasons[case.model] = prepared
+            without.setdefault(case.model, {}).setdefault(prepared, {})[case.target] = None
         else:
             chosen[case.id] = msgspec.structs.replace(case, format=prepared.format, made_from=case.format)
-    for name, reason in reasons.items():
-        say(f"{name} is measured without a prepared file: {reason}")
+    reasons = {
+        name: "; ".join(f"{', '.join(targets)}: {reason}" for reason, targets in found.items())
+        for name, found in without.items()
+    }
+    for name, why in reasons.items():
+        say(f"{name} is measured without a prepared file by {why}")
     return Prepared(tuple(chosen.get(case.id, case) for case in cases), _with_files(models, files), reasons)
 
 
@@ -147,7 +153,7 @@ def _preparer(case: Case, target_info: TargetInfo) -> _Preparer | None:
     if can is None or case.skipped or not (case.settings.prepared or (own and own.always)):
         return None
     if own:
-        # what ONNX Runtime optimised for itself is nothing for others
+        # other runtimes cannot use a file that ONNX Runtime optimised for itself
         wanted = own.always or case.settings.prepared != "onnx"
         return _own_preparer(target, own) if wanted and own.format in can.formats else None
     if case.settings.prepared == "onnx":
@@ -162,10 +168,14 @@ def _own_preparer(target: Target, own: Preparation) -> _Preparer:
 
     def program() -> Target:
         """Return the target that has the program; one of a plug-in may be missing."""
+        if own.environment:
+            return in_environment(target, own.environment)
         if not own.target:
             return target
         make = target_maker(own.target)
-        missing = Reason("not-installed", f"{own.target} not found, which prepares {own.format} files")
+        missing = Reason(
+            "not-installed", f"{own.target} not found, which prepares {own.format} files", "install its plug-in"
+        )
         return make() if make else msgspec.structs.replace(target, missing=missing)
 
     return _Preparer(own.target or target.name, program, own.format, for_shapes=True, always=own.always)
@@ -173,7 +183,7 @@ def _own_preparer(target: Target, own: Preparation) -> _Preparer:
 
 def _fit(file: PreparedFile | Reason, case: Case) -> PreparedFile | Reason:
     """Return the file, unless it was prepared for another provider, precision or batch than the case's."""
-    # a variant's file is in its precision, whatever the program that prepares it was told
+    # a variant's file is in its precision, whatever precision the preparer was given
     precision = "fp32" if variant_precision(case.format) else case.settings.precision
     if isinstance(file, Reason) or file.fits(case.settings.provider, precision, case.settings.batch):
         return file
@@ -205,19 +215,22 @@ def prepare_file(
         return argv
     try:
         finished = spawner.run(argv, target.environment(), _TIMEOUT_S)
-        if finished.exit_code:
-            return Reason("prepare-failed", f"{preparer.name} prepare {describe_exit(finished)}")
+        if finished.timed_out or finished.exit_code:
+            why = f"took longer than {_TIMEOUT_S:.0f} s" if finished.timed_out else describe_exit(finished)
+            return Reason("prepare-failed", f"{preparer.name} prepare {why}")
         report = msgspec.json.decode(finished.stdout, type=_Report)
         digest = _digest(Path(report.path))
     except OSError as error:
         return Reason("prepare-failed", f"{preparer.name} prepare: {error}")
     except msgspec.DecodeError as error:
         message = f"{preparer.name} prepare did not report the file that it made: {error}"
-        return Reason("prepare-failed", message, "run: nox -s build")
+        return Reason("prepare-failed", message, "its output may have been changed: create its environment again")
     if report.key.get("model_sha256") != stored.sha256:
         return Reason("prepare-failed", f"{report.path} was prepared from a file other than {stored.path}")
     if report.made:
-        say(f"prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)")
+        say(
+            f"{preparer.name} prepared {model.manifest.name} for this machine ({finished.elapsed_ns / 1e9:.1f} s, once)"
+        )
     return PreparedFile(format=preparer.format, path=report.path, sha256=digest, key=report.key)
 
 

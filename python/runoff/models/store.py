@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runoff.records.protocol import Workload
-    from runoff.records.reason import Reason
 
 PREPARED = "ort"
 """The format of ONNX Runtime's prepared files; Core ML's is `runoff.plan.coreml_packages.COMPILED`."""
@@ -166,8 +165,8 @@ class StoredModel(Struct, frozen=True):
         hashes |= {f"decoder-{name}": decoder.file.sha256 for name, decoder in manifest.decoders.items()}
         return hashes | {name: package.sha256 for name, package in manifest.packages.items()}
 
-    def provenance(self, not_prepared: Reason | None) -> dict[str, object]:
-        """Return the model's entry in ``run.json``; `not_prepared` is the reason for a missing prepared file."""
+    def provenance(self, not_prepared: str | None) -> dict[str, object]:
+        """Return the model's entry in ``run.json``; `not_prepared` says which targets lack a prepared file."""
         manifest = self.manifest
         entry: dict[str, object] = {
             "source": manifest.source,
@@ -189,7 +188,7 @@ class StoredModel(Struct, frozen=True):
         if self.prepared:
             entry["prepared"] = {key: {"sha256": file.sha256, "key": file.key} for key, file in self.prepared.items()}
         if not_prepared:
-            entry["not_prepared"] = str(not_prepared)
+            entry["not_prepared"] = not_prepared
         return entry
 
     def items(self, workload: Workload) -> tuple[Item, ...]:

@@ -40,21 +40,10 @@ class Preparation(Struct, frozen=True):
     format: str
     target: str = ""
     """Target whose program makes them; empty: the target's own."""
+    environment: str = ""
+    """Environment in which the program makes them; empty: the target's own."""
     always: bool = False
     """Whether the target reads nothing else, so a case needs no setting for it."""
-
-
-_FAMILIES = {"capi": "ort", "torchscript": "torch"}
-"""Families of targets whose names begin with another word, by that word."""
-
-
-def family_of(target: str) -> str:
-    """Return the family of the target called `target`: its engine, whichever language or device it is used from.
-
-    It is the name's part before the first hyphen: ``ort`` for ``ort-python`` and ``ort-node-wasm``.
-    """
-    word = target.partition("@")[0].partition("-")[0]
-    return _FAMILIES.get(word, word)
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -72,7 +61,7 @@ class Target(Struct, frozen=True, kw_only=True):
     tolerance: float | None = None
     """Largest difference from the reference that counts as the same output from the same tensor, if not the usual."""
     converts: tuple[str, ...] = ()
-    """Precisions in which its runtime computes the ONNX file in fp32 if asked to; others need a file in them."""
+    """Precisions in which its runtime computes the ONNX file in fp32 if requested; others need a file in them."""
     prepares: Preparation | None = None
     """What the setting `prepared` means for it, if not a file of ONNX Runtime or Core ML."""
     packages: bool = False

@@ -212,7 +212,7 @@ class RunInfo(Struct, kw_only=True):
     capabilities: dict[str, Capabilities]
     models: dict[str, dict[str, Any]]
     """Name to: source, weights, sha256 by format; if requested, `prepared` (by the format that it was made from:
-    sha256, key) or `not_prepared` (the reason)."""
+    sha256, key) or `not_prepared` (targets, with the reason)."""
     machine: dict[str, Any]
     tools: dict[str, str | None]
     """Name to version of hyperfine, perf, runoff; null when the tool is missing."""

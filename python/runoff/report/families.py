@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runoff.analysis.validity import computes
-from runoff.plan.target import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +24,17 @@ NAMES = {
     "null": "no engine",
 }
 """Names of families; others are called as in the names of their targets."""
+_FAMILIES = {"capi": "ort", "torchscript": "torch"}
+"""Families of targets whose names begin with another word, by that word."""
+
+
+def family_of(target: str) -> str:
+    """Return the family of the target called `target`: its engine, whichever language or device it is used from.
+
+    It is the name's part before the first hyphen: ``ort`` for ``ort-python`` and ``ort-node-wasm``.
+    """
+    word = target.partition("@")[0].partition("-")[0]
+    return _FAMILIES.get(word, word)
 
 
 def name_of(target: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runoff.plan.target import family_of
+from runoff.report.families import family_of
 from runoff.report.palette import target_colours
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def family_dash(table: pd.DataFrame, frame: Frame) -> dict[str, Any]:
     return {"strokeDash": alt.StrokeDash("target:N", scale=scale, legend=legend(frame, symbolType="stroke"))}
 
 
-def ranked(table: pd.DataFrame, field: str, frame: Frame, *, ascending: bool = True) -> pd.DataFrame:
+def in_order_of(table: pd.DataFrame, field: str, frame: Frame, *, ascending: bool = True) -> pd.DataFrame:
     """Return the rows by the values of `field` if the frame is crowded, else in the order of the plan."""
     return table.sort_values(field, ascending=ascending, kind="stable") if frame.crowded else table
 

@@ -14,7 +14,7 @@ from runoff.report.sections import Section, sections, validity, varied
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, findings, headlines, joules_of, ranked
+from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, energy_in, findings, headlines, joules_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +144,7 @@ def _omitted_note(titles: Sequence[str]) -> list[str]:
 def overview(block: Block) -> str:
     """Return the table of one block, without empty columns."""
     against = [f"vs {name}" for name in block.baselines]
-    joules = [word for name in block.domains for word in (f"energy per inference ({name})", *against)]
+    joules = [word for name in block.domains for word in (energy_in(name), *against)]
     head = ["profile", "target", "process time", *against, "warm inference", *against, *joules, "peak memory"]
     head += ["stability", "status"]
     rows = [list(_cells(row, block)) for row in block.present]
@@ -158,7 +158,7 @@ def ranking(block: Block) -> str:
     The best of a profile in each respect, and all that cannot be distinguished from it, are bold.
     """
     best = {(found.profile, found.what): {found.winner.target, *found.tied} for found in findings(block)}
-    joules = [f"energy per inference ({name})" for name in block.domains]
+    joules = [energy_in(name) for name in block.domains]
     rows = []
     for row in ranked(block):
         figures = [row.wall, row.warm, *(joules_of(row, name) for name in block.domains), row.peak]

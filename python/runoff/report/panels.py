@@ -11,12 +11,12 @@ from runoff.analysis.verdict import read_verdict
 from runoff.analysis.wording import headline
 from runoff.report.frame import (
     BAR,
+    in_order_of,
     legend,
     logarithmic,
     names,
     of_block,
     per_profile,
-    ranked,
     sparse_axis,
     target_colour,
     title,
@@ -72,7 +72,7 @@ def _life_panels(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> l
 
 
 def _life_panel(table: pd.DataFrame, scale: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
-    totals = ranked(table.groupby("target", sort=False)["to"].max().reset_index(), "to", frame)
+    totals = in_order_of(table.groupby("target", sort=False)["to"].max().reset_index(), "to", frame)
     y = names(list(totals["target"]), frame)
     x = alt.X("from:Q", title="milliseconds", scale=_room(table["to"], frame), axis=sparse_axis(frame))
     phase = alt.Color("phase:N", scale=scale, sort=list(scale.domain), legend=legend(frame))
@@ -120,7 +120,7 @@ def _around_one(lines: pd.DataFrame) -> list[float]:
 
 def _ratio_panel(lines: pd.DataFrame, domain: list[float], colour: Any, words: str, frame: Frame) -> Any:  # noqa: ANN401
     width = frame.panel - (_NEIGHBOUR if frame.side_by_side else _VERDICT)
-    order = ranked(lines, "ratio", frame, ascending=False)["target"]
+    order = in_order_of(lines, "ratio", frame, ascending=False)["target"]
     y = names(list(order), frame, scale=alt.Scale(paddingOuter=0.2))
     x = logarithmic(
         alt.X, "ratio:Q", domain, "times faster than the baseline" if frame.side_by_side else "times faster", frame
@@ -174,7 +174,7 @@ def _bars(block: Block, figure_of: Callable[[Row], Figure], divisor: float, axis
     room, colour = _room(table["high"], frame), target_colour(table, frame).legend(None)
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
-        base = alt.Chart(part).encode(y=names(list(ranked(part, "value", frame)["target"]), frame))
+        base = alt.Chart(part).encode(y=names(list(in_order_of(part, "value", frame)["target"]), frame))
         bars = base.mark_bar(height=BAR * 0.72).encode(
             x=alt.X("value:Q", title=axis, scale=room, axis=sparse_axis(frame)), color=colour
         )

@@ -166,7 +166,12 @@ def _contests(block: Block) -> Iterator[_Contest]:
     yield _Contest(WARM, "warm", "fastest", lambda row: (row.warm, row.warm_vs))
     yield _Contest(MEMORY, "peak", "smallest", lambda row: (row.peak, row.peak_vs))
     for domain in block.domains:
-        yield _Contest(f"energy per inference ({domain})", domain, "most frugal", partial(_inference, domain))
+        yield _Contest(energy_in(domain), domain, "most frugal", partial(_inference, domain))
+
+
+def energy_in(domain: str) -> str:
+    """Return the name of the energy of an inference in `domain`."""
+    return f"energy per inference ({domain})"
 
 
 def _inference(domain: str, row: Row) -> _Result:

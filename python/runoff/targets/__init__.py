@@ -13,8 +13,10 @@ from runoff.plan.target import Target
 from runoff.plugins import plugins
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
+from runoff.records.reason import Reason
 from runoff.targets.base import OPENCV
 from runoff.targets.coreml import coreml
+from runoff.targets.mobile import executorch, litert
 from runoff.targets.null import null_python, null_rust
 from runoff.targets.onnxruntime import capi_rust, ort_pyo3, ort_python, ort_rust
 from runoff.targets.openvino import openvino_python
@@ -41,6 +43,8 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "capi-rust": capi_rust,
     "openvino-python": openvino_python,
     "openvino-rust": openvino_rust,
+    "litert": litert,
+    "executorch": executorch,
     "tract-rust": tract_rust,
     "rten": rten,
     "coreml": coreml,
@@ -56,6 +60,20 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 def all_targets() -> dict[str, Callable[[], Target]]:
     """Return all targets by name, those of plug-ins last; a plug-in cannot replace a built-in one."""
     return {**BUILT_IN, **{name: make for name, make in plugins().targets.items() if name not in BUILT_IN}}
+
+
+def make_all_targets() -> dict[str, Target]:
+    """Return all targets, made; one of a plug-in that fails is unavailable, with the reason."""
+
+    def made(name: str, make: Callable[[], Target]) -> Target:
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 (the code of others)
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            missing = Reason("broken-plugin", f"its plug-in is broken: {reason}", "update the plug-in")
+            return Target(name=name, command=(), missing=missing)
+
+    return {name: made(name, make) for name, make in all_targets().items()}
 
 
 def target_maker(name: str) -> Callable[[], Target] | None:

@@ -45,6 +45,13 @@ def runner_in(python: str, name: str, runner: str) -> Target:
     )
 
 
+def in_environment(target: Target, environment: str) -> Target:
+    """Return a target of Python on the interpreter of another environment."""
+    python = paths.environments() / environment / "bin" / "python"
+    missing = None if python.exists() else no_environment(environment)
+    return msgspec.structs.replace(target, command=(str(python), *target.command[1:]), missing=missing)
+
+
 def with_opencv(target: Target) -> Target:
     """Return a target that for segmentation imports OpenCV, whose folder `OPENCV` has if there is one."""
     found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))

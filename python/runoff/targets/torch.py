@@ -25,9 +25,8 @@ def torch_export() -> Target:
 
 
 def torch_compile() -> Target:
-    """Return the target of ``torch.compile``; what it compiles is kept, as by default, but in runoff's own folder."""
-    target = python_target("torch-compile", environment="torch", model_format="pt")
-    return replace(target, env={**target.env, "TORCHINDUCTOR_CACHE_DIR": str(paths.prepared() / "inductor")})
+    """Return the target of ``torch.compile``."""
+    return _with_inductor(python_target("torch-compile", environment="torch", model_format="pt"))
 
 
 def torchscript() -> Target:
@@ -37,7 +36,16 @@ def torchscript() -> Target:
 
 def torch_aoti() -> Target:
     """Return the target that loads a package that AOTInductor compiled."""
-    return _saved("torch-aoti")
+    return _with_inductor(_saved("torch-aoti"))
+
+
+def _with_inductor(target: Target) -> Target:
+    """Return a target that keeps what it compiles, as by default, but in runoff's own folder.
+
+    C++ is compiled without the pool of processes that Inductor would start for kernels of Triton.
+    """
+    folder = str(paths.prepared() / "inductor")
+    return replace(target, env={**target.env, "TORCHINDUCTOR_CACHE_DIR": folder, "TORCH_WARM_POOL": "0"})
 
 
 def _saved(name: str) -> Target:

@@ -22,8 +22,9 @@ PAGE = "docs/best-practice.md"
 def practices(group: AuditGroup) -> Found:
     """Return the ways to be faster that one target has and another lacks.
 
-    It differs if a target lacks a way of its own runtime. A row of the suite in the same environment that has it, such
-    as one with a preloaded allocator, makes up for that. Ways of other runtimes are only listed.
+    It differs if a target lacks a way of its own runtime and of its model's format. A row of the suite in the same
+    environment that has it, such as one with a preloaded allocator, makes up for that. Ways of other runtimes are only
+    listed.
     """
     used = {case.target: _ways(group, case) for case in group.cases}
     names = sorted(set().union(*used.values()))
@@ -43,13 +44,15 @@ def _ways(group: AuditGroup, case: Case) -> set[str]:
 
 
 def _is_withheld(group: AuditGroup, used: Mapping[str, set[str]], target: str, name: str) -> bool:
-    """Return whether a target of the same runtime has the way `name`, and none in the environment of `target`.
+    """Return whether one of the same runtime and format has the way `name`, and none in the environment of `target`.
 
     A variant of a target, which the suite added for the comparison, withholds nothing from others.
     """
     hosts = {other: _host(group, other) for other in used if name in used[other]}
     runtimes = {case.target: {effective.runtime for effective in group.effective[case.id]} for case in group.cases}
-    having = any(host == other and runtimes[other] & runtimes[target] for other, host in hosts.items())
+    formats = {case.target: case.format for case in group.cases}
+    alike = {other for other in used if runtimes[other] & runtimes[target] and formats[other] == formats[target]}
+    having = any(host == other and other in alike for other, host in hosts.items())
     return having and _host(group, target) not in hosts.values()
 
 

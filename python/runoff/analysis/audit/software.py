@@ -19,23 +19,39 @@ _DIGITS = 12
 """Digits of a hash that are shown."""
 
 
-def _onnxruntimes(group: AuditGroup) -> dict[str, tuple[Effective, ...]]:
-    """Return the settings in effect for each target that ran on ONNX Runtime."""
-    return {
-        case.target: group.effective[case.id]
-        for case in group.cases
-        if any(effective.runtime == "onnxruntime" for effective in group.effective[case.id])
-    }
+Seen = dict[str, tuple["Effective", ...]]
+"""By target: the settings in effect."""
+_ORT = "onnxruntime"
+
+
+def _by_runtime(group: AuditGroup) -> dict[str, Seen]:
+    """Return the settings in effect of the targets of each runtime; that of ONNX Runtime is always among them."""
+    found: dict[str, Seen] = {_ORT: {}}
+    for case in group.cases:
+        for runtime in {effective.runtime for effective in group.effective[case.id]}:
+            found.setdefault(runtime, {})[case.target] = group.effective[case.id]
+    return found
 
 
 def engine(group: AuditGroup) -> Found:
-    """Return whether all that run ONNX Runtime run one version and build; a build that is not reported is unknown."""
-    seen = _onnxruntimes(group)
-    versions = same({target: _all(e.version for e in had) for target, had in seen.items()}, "ONNX Runtime")
-    if versions.outcome != "ok":
-        return versions
-    builds = same({target: _all(e.build for e in had) for target, had in seen.items()}, "build")
-    return builds._replace(detail=f"{versions.detail}; {builds.detail}")
+    """Return whether all targets of a runtime run one version, and those of ONNX Runtime one build.
+
+    A build that is not reported is unknown.
+    """
+    by_runtime = _by_runtime(group)
+    ours = by_runtime.pop(_ORT)
+    first, *others = [_version(ours, "ONNX Runtime"), *(_version(seen, name) for name, seen in by_runtime.items())]
+    differing = [found.detail for found in (first, *others) if found.outcome == "differs"]
+    if differing:
+        return Found("differs", "; ".join(differing))
+    if first.outcome != "ok":
+        return first
+    builds = same({target: _all(e.build for e in had) for target, had in ours.items()}, "build")
+    return builds._replace(detail=f"{first.detail}; {builds.detail}")
+
+
+def _version(seen: Seen, what: str) -> Found:
+    return same({target: _all(e.version for e in had) for target, had in seen.items()}, what)
 
 
 def _all(values: Iterable[str | None]) -> str | None:
@@ -51,7 +67,7 @@ def library(group: AuditGroup) -> Found:
     A library that could not be hashed, because only its runner sees it (in a container), does not count as different.
     """
     hashed = group.run.info.libraries
-    seen = {target: {e.library for e in had if e.library} for target, had in _onnxruntimes(group).items()}
+    seen = {target: {e.library for e in had if e.library} for target, had in _by_runtime(group)[_ORT].items()}
     loaded = {
         target: " and ".join(sorted(_file(group, path) for path in paths))
         if paths <= hashed.keys() or not hashed
