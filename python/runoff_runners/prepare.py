@@ -47,7 +47,7 @@ def prepare(name: str, arguments: list[str], load_target: Callable[[], Target]) 
         sys.stderr.write(f"{name}: {error.kind}: {one_line(error.message)}; {error.hint}\n")
         return error.exit_code
     except ImportError as error:
-        sys.stderr.write(f"{name}: runtime-missing: {one_line(error)}; {environment_hint()}\n")
+        sys.stderr.write(f"{name}: runtime-missing: {one_line(error)}; {environment_hint(name)}\n")
         return 3
     except OSError as error:
         sys.stderr.write(f"{name}: {one_line(error)}\n")

@@ -84,7 +84,7 @@ class _Runner:
         except RunnerError as error:
             failure = error
         except ImportError as error:
-            failure = _runtime_missing(error)
+            failure = _runtime_missing(self._name, error)
         except Exception as error:  # noqa: BLE001 (the last resort of a program whose failures are results)
             failure = _unforeseen(error)
         else:
@@ -184,7 +184,7 @@ def _print_capabilities(name: str, load_target: Callable[[], Target]) -> int:
             **target.capabilities(),
         }
     except (ImportError, RunnerError) as error:
-        failure = error if isinstance(error, RunnerError) else _runtime_missing(error)
+        failure = error if isinstance(error, RunnerError) else _runtime_missing(name, error)
         code = 3
         capabilities["unavailable"] = {
             "kind": failure.kind,
@@ -209,9 +209,9 @@ def _check_preloaded() -> None:
             raise RunnerError("runtime-missing", message, "install the library, or unset LD_PRELOAD")
 
 
-def _runtime_missing(error: ImportError) -> RunnerError:
+def _runtime_missing(name: str, error: ImportError) -> RunnerError:
     """Return the failure for a module missing from the runner's environment."""
-    return RunnerError("runtime-missing", one_line(error), environment_hint())
+    return RunnerError("runtime-missing", one_line(error), environment_hint(name))
 
 
 def _unforeseen(error: Exception) -> RunnerError:

@@ -106,9 +106,10 @@ class Phases:
         return now
 
 
-def environment_hint() -> str:
-    """Return the command that makes the environment of this interpreter again."""
-    name = os.path.basename(sys.prefix)
+def environment_hint(name: str) -> str:
+    """Return the command that makes the environment of the runner called `name` again: that of this interpreter."""
+    if sys.prefix != sys.base_prefix:
+        name = os.path.basename(sys.prefix)
     return f"make the environment: nox -s {name}, or runoff setup {name}"
 
 

@@ -12,12 +12,12 @@ import os
 from importlib.metadata import version
 
 import torch
-from executorch.extension.pybindings import portable_lib
-from executorch.runtime import Runtime
+
+# executorch.runtime is a thin layer over this module that also imports the whole exporter, for a class of warnings: 5 s
+from executorch.extension.pybindings import _C as bindings  # noqa: N811
 
 from runoff_runners.measure import carry_out
 from runoff_runners.model import unreadable
-from runoff_runners.process import mapped_library
 from runoff_runners.torch_compiled import CompiledSession, cannot_compile, network_key, network_of
 from runoff_runners.torch_factory import described
 
@@ -34,12 +34,11 @@ MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 _PROGRAM, _DELEGATED = "program.pte", "delegated.json"
 """Files of a prepared folder: the program, and the operations of the graph by what computes them."""
-_BACKEND = "XnnpackBackend"
 
 
 def capabilities() -> Fields:
     """Return the capabilities of this build of ExecuTorch on this machine."""
-    return {**_runtime(), "library": _library(), "providers": ["cpu"]}
+    return {**_runtime(), "library": bindings.__file__, "providers": ["cpu"]}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
@@ -88,15 +87,15 @@ class _Session(CompiledSession):
 
     def _load(self, path: str, request: Request, builder: Callable[[], torch.nn.Module] | None) -> Any:  # noqa: ANN401, ARG002 (the program has its code)
         # the pool is made by the first program, with as many threads as there are cores
-        portable_lib._unsafe_reset_threadpool(self._settings["threads"])  # noqa: SLF001 (there is no other way)
+        bindings._unsafe_reset_threadpool(self._settings["threads"])  # noqa: SLF001
         try:
             with open(os.path.join(path, _DELEGATED), encoding="utf-8") as file:
                 self._delegated = json.load(file)
-            self._program = Runtime.get().load_program(os.path.join(path, _PROGRAM))
+            self._program = bindings._load_program(os.path.join(path, _PROGRAM))  # noqa: SLF001
             method = self._program.load_method("forward")
         except (RuntimeError, OSError, ValueError) as error:
             raise unreadable(request, described(error)) from error
-        return lambda *tensors: method.execute(tensors)
+        return lambda *tensors: method(tensors)
 
     def _moved(self, network: Any) -> Any:  # noqa: ANN401
         """Return the program, which was lowered for the CPU."""
@@ -104,13 +103,9 @@ class _Session(CompiledSession):
 
     def effective(self) -> Fields:
         """Return the settings in effect, with the operations that XNNPACK computes and those of portable kernels."""
-        threads = portable_lib._threadpool_get_thread_count()  # noqa: SLF001 (there is no other way)
-        found = {"language": "python", "provider": "cpu", "threads": threads, "library": _library()}
+        threads = bindings._threadpool_get_thread_count()  # noqa: SLF001
+        found = {"language": "python", "provider": "cpu", "threads": threads, "library": bindings.__file__}
         return {**_runtime(), **found, "planned": self._delegated}
-
-
-def _library() -> str | None:
-    return mapped_library("_portable_lib")
 
 
 def _runtime() -> Fields:

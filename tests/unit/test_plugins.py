@@ -100,7 +100,8 @@ def test_a_broken_plugin_is_one_line_that_names_its_package(
         find_targets(["its-target"], {}, tmp_path)
     assert caught.value.hint.startswith(line)
     monkeypatch.setattr(discovery, "discover", lambda _targets, _spawner: {})
-    assert [row["runtime"] for row in _targets()] == [line]
+    (row,) = _targets()
+    assert (row["target"], row["runtime"]) == (f"{name}-plugin", f"unavailable: {line}")
 
 
 def test_the_plugin_for_tract_is_installed_with_its_pins() -> None:
