@@ -68,9 +68,9 @@ PLAIN = {
     "web": "Create the environment of the targets ort-web-* and ort-node*: Node.js, npm packages (30 s, 750 MB).",
     "inspect": "Create the environment that reads a user's model: ONNX, and ONNX Runtime for its first answers (5 s).",
     "openvino": "Create the environment of the target openvino-python (5 s, 260 MB).",
-    "litert": "Create the environment of the target litert (5 s, 150 MB); litert-convert has its converter.",
-    "litert-convert": "Create the environment that converts networks for the target litert (2 to 5 min, 6 GB).",
-    "executorch": "Create the environment of the target executorch (2 to 5 min, 6 GB).",
+    "litert": "Create the environment of the target litert (5 s, 160 MB); litert-convert has its converter.",
+    "litert-convert": "Create the environment that converts networks for the target litert (1 to 5 min, 6.6 GB).",
+    "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
@@ -80,6 +80,7 @@ PLAIN = {
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
 TESTED = [*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
 
@@ -113,9 +114,9 @@ def tract(session: nox.Session) -> None:
         session.run("uv", "pip", "install", *into, str(plugin), external=True)
 
 
-@nox.session(name="bench-engines", requires=[*EVERYTHING, "openvino", "tract", "engines", "web"], venv_backend="none")
+@nox.session(name="bench-engines", requires=[*EVERYTHING, *ENGINES], venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
-    """Measure four models on every engine (1 h): nox -s bench-engines [-- engines-others | --resume RUN]."""
+    """Measure four models on every engine (1 h, 20 GB): nox -s bench-engines [-- engines-others | --resume RUN]."""
     suite = () if session.posargs else ("engines",)
     run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
@@ -263,7 +264,7 @@ def tests(session: nox.Session) -> None:
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", "tests/promptable", *PARALLEL, environment="export")
 
 
-@nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust", "engines"], venv_backend="none")
+@nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust", *ENGINES], venv_backend="none")
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}

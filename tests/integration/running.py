@@ -26,7 +26,7 @@ PLACES = ("RUNOFF_BIN", "RUNOFF_ENVS", "RUNOFF_HOME")
 # those in a browser (test_web); coreml needs a Mac, and the engines in Rust take minutes to build (contract tests)
 TORCH = ("torch", "torch-export", "torch-compile", "torchscript", "torch-aoti")
 IN_RUST = ("openvino-rust", "tract-rust", "rten")
-ALONE = (*TORCH, "coreml", *IN_RUST, "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
+ALONE = (*TORCH, "litert", "executorch", "coreml", *IN_RUST, "webnn-compute", "webnn-ort", "webnn-rust", *WEB_TARGETS)
 TARGETS = tuple(name for name in BUILT_IN if name not in ALONE)
 
 

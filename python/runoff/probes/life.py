@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes.base import Probe, Sample, durations
+from runoff.probes.latency import SEGMENT_PARTS
 from runoff.records.protocol import Once
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
         return
     spent = phase_breakdown(record)
     parts = spent.phases | {"unaccounted": spent.unaccounted_ns, "whole": spent.whole_ns}
+    # parts of the inference, not phases
+    parts |= {part: record.result.samples[part].first_ns for part in SEGMENT_PARTS if part in record.result.samples}
     for phase, ns in parts.items():
         yield Sample("duration", "ns", ns, phase)
 

@@ -20,10 +20,11 @@ COUNTS = {"masks_raw": "masks", "masks_kept": "masks kept"}
 DIFFERENCES = {"mask_iou": "smallest overlap", "score_diff": "score difference"}
 HEAD = ("case", *PARTS.values(), *COUNTS.values(), *DIFFERENCES.values())
 NOTE = """\
-Medians of warm iterations in parts that add up to the inference: the encoder, once a picture (and a crop); the decoder,
-for all prompts; and the rest: upscaling, filters, encoding of masks. Masks before and after the filters; of those kept,
-the smallest intersection over union with segment_anything's masks, in the same order, and the difference of the first
-one's score. Weights called fitted segment flat shapes; they say nothing about the quality of published ones."""
+Medians of warm iterations, or without any, of the first, in parts that add up to the inference: the encoder, once a
+picture (and a crop); the decoder, for all prompts; and the rest: upscaling, filters, encoding of masks. Masks before and
+after the filters; of those kept, the smallest intersection over union with segment_anything's masks, in the same order,
+and the difference of the first one's score. Weights called fitted segment flat shapes; they say nothing about the
+quality of published ones."""
 _PREFIX = "data:image/png;base64,"
 
 
@@ -46,10 +47,10 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
     """Yield the rows of the table under `HEAD`: one for each case that segments."""
     lines: dict[tuple[str, str], dict[Any, Any]] = {}
     for line in analysis.summary.to_dict("records"):
-        if line["workload"] == "segment" and line["probe"] in ("latency", "accuracy") and line["n"]:
+        if line["workload"] == "segment" and line["probe"] in ("latency", "life", "accuracy") and line["n"]:
             lines.setdefault((line["case"], line["metric"]), line)
     for case in dict.fromkeys(case for case, _ in lines):
-        parts = [figure_or_reason(lines.get((case, f"{part}.warm"))) for part in PARTS]
+        parts = [figure_or_reason(lines.get((case, f"{part}.warm")) or lines.get((case, part))) for part in PARTS]
         counts = [f"{lines[case, name]['estimate']:.0f}" if (case, name) in lines else "" for name in COUNTS]
         yield [case, *parts, *counts, *(figure_or_reason(lines.get((case, name))) for name in DIFFERENCES)]
 
