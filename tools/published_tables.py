@@ -165,7 +165,14 @@ def segmented(lines: Lines) -> Iterator[Sequence[str]]:
             warm, metrics = lines.value(case.id, WARM), (("life", "load"), FIRST, ("accuracy", "masks_kept"), PEAK)
             load, first, kept, peak = (lines.value(case.id, metric) for metric in metrics)
             inference = number(warm) if warm else f"the first: {number(first)}"
-            yield case.model, ", ".join([case.target, *names]), number(load), inference, number(kept), number(peak)
+            yield (
+                case.model,
+                ", ".join([case.target, *names]),
+                number(load),
+                inference,
+                f"{kept['estimate']:.0f}" if kept else "",
+                number(peak),
+            )
 
 
 def processes(lines: Lines) -> Iterator[Sequence[str]]:

@@ -23,8 +23,8 @@ NOTE = """\
 Medians of warm iterations, or without any, of the first, in parts that add up to the inference: the encoder, once a
 picture (and a crop); the decoder, for all prompts; and the rest: upscaling, filters, encoding of masks. Masks before
 and after the filters; of those kept, the smallest intersection over union with segment_anything's masks, in the same
-order, and the difference of the first one's score. Weights called fitted segment flat shapes; they say nothing about the
-quality of published ones."""
+order, and the difference of the first one's score. Weights called fitted segment flat shapes; they say nothing about
+the quality of published ones."""
 _PREFIX = "data:image/png;base64,"
 
 
