@@ -1,14 +1,14 @@
-"""PyTorch with AOTInductor: a package of machine code that was compiled on this machine.
+"""PyTorch with AOTInductor: an unpacked package of machine code that was compiled on this machine.
 
 https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_aot_inductor.html
 """
 # pathlib would add milliseconds to every process:
-# ruff: noqa: PTH104
+# ruff: noqa: PTH107
 
 from __future__ import annotations
 
 import os
-from zipfile import is_zipfile
+from zipfile import ZipFile
 
 import torch
 from torch import _inductor as inductor
@@ -43,7 +43,7 @@ capabilities = torch_compiled.capabilities
 
 def prepared_key(spec: Spec) -> Fields:
     """Return what a package depends on, except the weights."""
-    return {**torch_compiled.prepared_key(spec), "options": _OPTIONS}
+    return {**torch_compiled.prepared_key(spec), "options": _OPTIONS, "unpacked": True}
 
 
 def perform(request: Request, phases: Marks) -> Fields:
@@ -54,7 +54,10 @@ def perform(request: Request, phases: Marks) -> Fields:
 
 
 def write_prepared(model: str, path: str, spec: Spec) -> None:
-    """Compile the network with the weights in the file `model` into the package `path`.
+    """Compile the network with the weights in the file `model` into a package, unpacked to the folder `path`.
+
+    Of an archive, every process would unpack all of it to a temporary folder, and leave it there if it skips its
+    teardown.
 
     Raises
     ------
@@ -71,19 +74,20 @@ def write_prepared(model: str, path: str, spec: Spec) -> None:
             inductor.aoti_compile_and_package(program, package_path=path + _SUFFIX, inductor_configs=dict(_OPTIONS))
     except Exception as error:  # the network may be the user's code
         raise cannot_compile(model, error) from error
-    os.rename(path + _SUFFIX, path)
+    with ZipFile(path + _SUFFIX) as package:
+        package.extractall(path)
+    os.remove(path + _SUFFIX)
 
 
 class _Session(CompiledSession):
     """A loaded package."""
 
+    folder = True
+
     def _load(self, path: str, request: Request, builder: Callable[[], torch.nn.Module] | None) -> torch.nn.Module:  # noqa: ARG002 (the package has its code)
-        # of any other file, PyTorch would say that it is outdated
-        if not is_zipfile(path):
-            raise unreadable(request, "it is not a whole zip archive")
         try:
             return inductor.aoti_load_package(path)
-        except Exception as error:  # a damaged archive raises all kinds of exceptions
+        except Exception as error:  # a damaged package raises all kinds of exceptions
             raise unreadable(request, described(error)) from error
 
     def _moved(self, network: torch.nn.Module) -> torch.nn.Module:

@@ -151,7 +151,11 @@ def test_without_a_compiler_no_package_is_made(store: Path) -> None:
 @pytest.mark.parametrize("runner", [SCRIPT, AOTI, MOBILE[0]], ids=lambda runner: runner.name)
 def test_a_damaged_program_is_unreadable(runner: Runner, store: Path, tmp_path: Path) -> None:
     broken = tmp_path / f"broken.{runner.format}"
-    broken.write_bytes((store / "model.pt").read_bytes()[:100])
+    if runner is AOTI:
+        broken.mkdir()
+        (broken / "archive_format").write_text("pt2")
+    else:
+        broken.write_bytes((store / "model.pt").read_bytes()[:100])
     folder = tmp_path / "run"
     folder.mkdir()
     outcome = execute(runner, request_for(runner.format, broken, store, folder), folder)
