@@ -42,7 +42,7 @@ _DTYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "boolean": "boo
 _INTEGERS = {"i": "int", "u": "uint"}
 _MAPPED: list[Array] = []
 """Prepared files in use: OpenVINO does not keep them mapped by itself."""
-_UNSUPPORTED = "does not support the following ONNX operations"
+_UNSUPPORTED = ("does not support the following ONNX operations", "Model wasn't fully converted")
 
 
 def capabilities() -> Fields:
@@ -237,7 +237,7 @@ def _spec(port: Any, request: Request) -> TensorSpec:  # noqa: ANN401 (an Output
 def _failure(request: Request, error: RuntimeError) -> RunnerError:
     """Return the failure: an operator that OpenVINO does not have, or an invalid file."""
     reason = _reason(error)
-    if _UNSUPPORTED in reason:
+    if any(words in reason for words in _UNSUPPORTED):
         return RunnerError("model-unsupported", f"OpenVINO {reason}", "use the target ort-python")
     return unreadable(request, reason)
 

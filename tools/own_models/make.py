@@ -1,7 +1,8 @@
-"""Makes the models of ``docs/your-own-model.md``, each by the converter that its users have: ``python make.py FOLDER``.
+"""Makes the models of ``docs/your-own-model.md``, each by the converter that its users have.
 
-It needs onnx, onnxruntime, numpy, torch, scikit-learn, skl2onnx, lightgbm, onnxmltools, rapidocr-onnxruntime and
-silero-vad; a model whose converter is missing is skipped with the reason.
+``python make.py FOLDER`` makes all, ``python make.py FOLDER rapidocr silero`` those of two functions. It needs onnx,
+onnxruntime, numpy, pillow, torch, scikit-learn, skl2onnx, lightgbm, onnxmltools, rapidocr-onnxruntime and silero-vad; a
+model whose converter is missing is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -25,8 +26,26 @@ _LARGE_ROWS, _LARGE_COLUMNS, _LARGE_LAYERS = 8192, 8192, 9
 
 
 def rapidocr(folder: Path) -> None:
-    """Copy the three models that the package contains: detection, direction and recognition of text."""
+    """Copy the three models that the package contains: detection, direction and recognition of text; draw some text."""
     _copy("rapidocr_onnxruntime", folder)
+    for name, height, width, lines in (
+        ("detection", 320, 320, 5),
+        ("direction", 48, 192, 1),
+        ("recognition", 48, 320, 1),
+    ):
+        np.savez(folder / f"text-{name}.npz", x=np.stack([_text(height, width, lines) for _ in range(8)]))
+
+
+def _text(height: int, width: int, lines: int) -> np.ndarray:
+    """Return a picture of random letters as the models take it, float32 [1, 3, height, width] in -1 to 1."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (width, height), (235, 230, 220))
+    draw, size = ImageDraw.Draw(picture), 0.6 * height / lines
+    for line in range(lines):
+        text = "".join(_RANDOM.choice(list("abcdefghijklmnopqrstuvwxyz 0123456789"), int(1.5 * width / size)))
+        draw.text((size / 2, line * height / lines + size / 4), text, (20, 30, 60), ImageFont.load_default(size))
+    return (np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255 - 0.5) / 0.5
 
 
 def silero(folder: Path) -> None:
@@ -204,10 +223,10 @@ def _save(
 
 
 def main() -> None:
-    """Make all models in the folder that is named on the command line."""
-    folder = Path(sys.argv[1])
+    """Make all models, or those of the named functions, in the folder that is named on the command line."""
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
-    for make in MAKERS:
+    for make in (make for make in MAKERS if not names or make.__name__ in names):
         try:
             make(folder)
         except ModuleNotFoundError as error:

@@ -24,7 +24,7 @@ MOST_THREADS = 1
 """The wheel is built without threads."""
 _KINDS = {"f": "float", "i": "int", "u": "uint"}
 """First letters of tract's names of types, as in f32."""
-_MISSING = ("Unimplemented", "unimplemented", "Unsupported", "unsupported")
+_MISSING = ("Unimplemented", "unimplemented", "Unsupported", "unsupported", "Failed analyse for node")
 
 
 def capabilities() -> Fields:
@@ -149,7 +149,7 @@ def _spec(name: str, fact: str) -> TensorSpec:
 
 def _failure(request: Request, error: TractError) -> RunnerError:
     """Return the failure: an operator that tract does not have, or an invalid file."""
-    reason = " ".join(str(error).split())[:500]
+    reason = " ".join(str(error).partition("Stack backtrace")[0].split())[:500]
     if any(word in reason for word in _MISSING):
         return RunnerError("model-unsupported", f"tract cannot run this model: {reason}", "use the target ort-python")
     return unreadable(request, reason)
