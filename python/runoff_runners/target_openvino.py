@@ -42,7 +42,11 @@ _DTYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "boolean": "boo
 _INTEGERS = {"i": "int", "u": "uint"}
 _MAPPED: list[Array] = []
 """Prepared files in use: OpenVINO does not keep them mapped by itself."""
-_UNSUPPORTED = ("does not support the following ONNX operations", "Model wasn't fully converted")
+_UNSUPPORTED = (
+    "does not support the following ONNX operations",
+    "No conversion rule found for operations",
+    "Model wasn't fully converted",
+)
 
 
 def capabilities() -> Fields:

@@ -103,7 +103,7 @@ def test_on_linux_the_runner_reports_needs_macos_and_imports_nothing(models: Pat
     execute(on_this_system(), request, tmp_path).assert_failed("needs-macos", 3)
     prepared = launch(on_this_system(), "prepare", "--model", "/a.mlpackage", "--folder", str(tmp_path), "--json")
     assert (prepared.returncode, prepared.stdout) == (3, "")
-    assert prepared.stderr == "coreml: needs-macos: execution not run: needs macOS\n"
+    assert prepared.stderr == "coreml: needs-macos: execution not run: needs macOS; run: nox -s bench, on a Mac\n"
 
 
 @pytest.mark.parametrize(

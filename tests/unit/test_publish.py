@@ -95,4 +95,6 @@ def test_the_published_runs_are_small() -> None:
     files = published_files(ROOT / "results")
     assert files
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
-    assert [path for path in files if path.suffix == ".png" or path.name == "samples.csv"] == []
+    # of pictures with masks there is no smaller form
+    pictures = [path for path in files if path.suffix == ".png" and not path.name.startswith("masks-")]
+    assert [*pictures, *(path for path in files if path.name == "samples.csv")] == []
