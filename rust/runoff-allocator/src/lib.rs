@@ -16,7 +16,7 @@ mod linked {
     #[global_allocator]
     static ALLOCATOR: MiMalloc = MiMalloc;
 
-    /// `mi_option_purge_delay` of mimalloc.h, which the bindings lack.
+    /// `mi_option_purge_delay` of mimalloc.h, missing from the bindings.
     const PURGE_DELAY: mi_option_t = 15;
 
     /// Milliseconds after which freed memory is returned to the system, until there was an inference.
@@ -40,7 +40,7 @@ mod linked {
         }
         let version = ALLOCATOR.version();
         let (major, minor, patch) = (version / 10_000, version / 100 % 100, version % 100);
-        runoff_runner::malloc::declare(format!("mimalloc {major}.{minor}.{patch}"), || set_delay(LATER_DELAY_MS));
+        runoff_runner::malloc::register(format!("mimalloc {major}.{minor}.{patch}"), || set_delay(LATER_DELAY_MS));
     }
 
     /// Size and alignment of the parts that mimalloc 2 divides its heap into, and fills from the start.

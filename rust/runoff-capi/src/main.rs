@@ -142,7 +142,7 @@ fn serve(request: Request, result: &Path) -> Result<(), Failure> {
     });
     write(result, &fields)?;
     if settings.teardown == Some(Teardown::Skip) {
-        leave_at_once();
+        exit_immediately();
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ fn allocator() -> Option<String> {
 
 /// Exits the process with code 0 without freeing anything.
 #[allow(unsafe_code)]
-fn leave_at_once() -> ! {
+fn exit_immediately() -> ! {
     // SAFETY: `_exit` takes no pointers and does not return. Nothing is buffered, and the kernel frees all resources.
     unsafe { libc::_exit(0) }
 }

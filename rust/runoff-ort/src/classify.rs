@@ -9,7 +9,7 @@ use std::thread;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Guess;
 use runoff_core::{classify, topk};
-use runoff_runner::{fail, leave_at_once, print, print_json};
+use runoff_runner::{exit_immediately, fail, print, print_json};
 use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind, Session, Settings, Source, Teardown};
 use serde::Serialize;
 
@@ -146,7 +146,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let code = u8::from(images.failed);
     if settings.teardown == Some(Teardown::Skip) {
-        leave_at_once(code);
+        exit_immediately(code);
     }
     Ok(code)
 }

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -14,7 +13,8 @@ use runoff_core::protocol::{
 };
 use runoff_session::{CPU, Error, Kind, RawTensor, TensorSpec};
 
-use crate::feed::{Feed, Input};
+use crate::checks::{check_file, failed, name_file};
+use crate::feed::{Feed, Input, check_items};
 use crate::outputs::Captured;
 use crate::prefetch::Prefetch;
 use crate::run::{Answer, Work, execute, ignored};
@@ -44,11 +44,15 @@ pub trait Engine: Sized + 'static {
     /// `runtime-missing`.
     fn describe() -> Result<Description, Error>;
 
-    /// Loads the request's model for its inputs, in each set of shapes that they have in batches of the request.
+    /// Called with the request before the process has another thread.
+    fn set_up(_request: &Request) {}
+
+    /// Loads the request's model for its inputs, in each set of shapes that they have in batches of the request; checks the
+    /// file's inputs with [`check_inputs`](crate::check_inputs).
     ///
     /// # Errors
     ///
-    /// `model-missing`, `model-unreadable`, `model-mismatch`, `model-unsupported`, `runtime-missing`.
+    /// `model-unreadable`, `model-mismatch`, `model-unsupported`, `type-unsupported`, `runtime-missing`.
     fn open(request: &Request, shapes: &[Vec<TensorSpec>], phases: &mut Phases) -> Result<Self, Error>;
 
     /// The model's inputs, in the file's order.
@@ -58,21 +62,21 @@ pub trait Engine: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// `runtime-failed`.
+    /// `runtime-failed`, `type-unsupported`.
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error>;
 
     /// Copies the outputs of the latest run: those that the request names, in its order, or if it names none, all.
     ///
     /// # Errors
     ///
-    /// `type-unsupported`, `model-mismatch`.
+    /// `type-unsupported`, `model-mismatch`, `runtime-failed`.
     fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error>;
 
     /// What the runtime computes with, as it reports it; [`Self::describe`] and the settings are added by the caller.
     fn effective(&self) -> Effective;
 }
 
-/// What a runtime says of itself.
+/// Description of a runtime.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
     /// Its version.
@@ -83,16 +87,27 @@ pub struct Description {
     pub library: Option<std::path::PathBuf>,
 }
 
-/// Runs the program of the engine `E`; `prepare` and `populate` are called before anything else, and before the model
-/// is loaded.
-pub fn main<E: Engine>(prepare: fn(), populate: fn()) -> ExitCode {
+/// The version that `manifest` (a `Cargo.toml`) pins the crate `name` to, for a runtime that does not report its own.
+///
+/// # Panics
+///
+/// If it is not pinned.
+#[must_use]
+pub fn pinned_version(manifest: &str, name: &str) -> String {
+    let line = manifest.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    let version = line.and_then(|line| line.split_once("\"=")?.1.split('"').next());
+    version.unwrap_or_else(|| panic!("Cargo.toml does not pin {name}")).to_owned()
+}
+
+/// Runs the program of the engine `E`; `prepare` is called before anything else.
+pub fn main<E: Engine>(prepare: fn()) -> ExitCode {
     let entry_ns = now_ns();
     prepare();
     let runner = Arguments::parse().runner;
     let printed = match (runner.request, runner.result) {
         (Some(request), Some(result)) => {
             return carry_out_request(&request, &result, |request| {
-                populate();
+                E::set_up(request);
                 let carry_out = || carry_out::<E>(request, entry_ns);
                 catch_unwind(AssertUnwindSafe(carry_out)).unwrap_or_else(|panic| panicked::<E>(request, &*panic))
             });
@@ -179,12 +194,12 @@ fn carry_out<E: Engine>(request: &Request, entry_ns: u64) -> Answer<'_> {
 /// The failure of an engine that panicked, as some do on models that they do not support.
 fn panicked<E: Engine>(request: &Request, panic: &(dyn Any + Send)) -> Answer<'static> {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    let message = format!("{} panicked: {}", E::RUNTIME, text.unwrap_or("no message"));
-    let error = Error::new(Kind::RuntimeFailed, message, "use another target for this model");
+    let error = failed(&format!("{} panicked: {}", E::RUNTIME, text.unwrap_or("no message")));
+    let error = name_file(request, error);
     Answer { result: RunResult::failed(&request.case, &error), work: None }
 }
 
-/// The request's inputs, with the shapes of each kind of batch in the request.
+/// The request's inputs, with the shapes of each batch that it runs.
 fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
     let (batch, count) = (request.settings.batch.get(), request.inputs.len());
     let rest = if matches!(request.measure, Measure::Accuracy(_)) { count % batch } else { 0 };
@@ -202,10 +217,11 @@ fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
         }
         TensorSpec { shape, ..spec.clone() }
     };
+    // the items of a batch have the same shapes, and `once` runs the first batch only
+    let is_one = batch > 1 || side.is_some() || matches!(request.measure, Measure::Once(_));
     let mut all = Vec::new();
     for size in sizes {
-        // the items of a batch have the same shapes
-        for item in request.inputs.iter().take(if batch > 1 || side.is_some() { 1 } else { count }) {
+        for item in request.inputs.iter().take(if is_one { 1 } else { count }) {
             let inputs: Vec<_> = request.model.inputs.iter().map(|spec| shape(spec, item, size)).collect();
             if !all.contains(&inputs) {
                 all.push(inputs);
@@ -213,70 +229,6 @@ fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
         }
     }
     all
-}
-
-/// Checks that a model, whose inputs were `found` in its file, has exactly the `expected` ones of the request.
-///
-/// # Errors
-///
-/// `model-mismatch`.
-pub fn check_inputs(found: &[TensorSpec], expected: &[TensorSpec]) -> Result<(), Error> {
-    let mismatch =
-        |message| Err(Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs"));
-    let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>().join(", ");
-    for spec in expected {
-        let Some(own) = found.iter().find(|own| own.name == spec.name) else {
-            return mismatch(format!("the model has no input {:?} (it has: {})", spec.name, names(found)));
-        };
-        if own.dtype != spec.dtype || !own.agrees_with(spec) {
-            let (own, name) = (format!("{} {:?}", own.dtype, own.shape), &spec.name);
-            return mismatch(format!("input {name:?} is {own} in the file, not {} {:?}", spec.dtype, spec.shape));
-        }
-    }
-    if found.len() > expected.len() {
-        return mismatch(format!(
-            "the model also needs other inputs than {} (it has: {})",
-            names(expected),
-            names(found)
-        ));
-    }
-    Ok(())
-}
-
-/// What was made for inputs of the shapes that `inputs` have now.
-///
-/// # Errors
-///
-/// `model-mismatch`.
-pub fn of_shapes<'m, T>(made: &'m mut [(Vec<TensorSpec>, T)], inputs: &[Input]) -> Result<&'m mut T, Error> {
-    let is_same = |spec: &TensorSpec, input: &Input| spec.shape.iter().flatten().eq(input.shape());
-    let fits = |specs: &[TensorSpec]| {
-        inputs.iter().all(|input| specs.iter().any(|spec| spec.name == input.name() && is_same(spec, input)))
-    };
-    made.iter_mut().find(|(specs, _)| fits(specs)).map(|(_, made)| made).ok_or_else(|| {
-        let shapes: Vec<_> = inputs.iter().map(|input| format!("{} {:?}", input.name(), input.shape())).collect();
-        let message = format!("the model was loaded for other shapes than {}", shapes.join(", "));
-        Error::new(Kind::ModelMismatch, message, "compare the request with the model's inputs")
-    })
-}
-
-/// Names and places of the outputs that a request names, or if it names none, of all: `names` are those of the file.
-///
-/// # Errors
-///
-/// `model-mismatch`.
-pub fn choose_outputs(wanted: &[TensorSpec], names: &[String]) -> Result<Vec<(String, usize)>, Error> {
-    if wanted.is_empty() {
-        return Ok(names.iter().cloned().zip(0..).collect());
-    }
-    let place = |spec: &TensorSpec| {
-        let place = names.iter().position(|name| *name == spec.name);
-        place.map(|place| (spec.name.clone(), place)).ok_or_else(|| {
-            let message = format!("the model has no output {:?} (it has: {})", spec.name, names.join(", "));
-            Error::new(Kind::ModelMismatch, message, "compare the request with the model's outputs")
-        })
-    };
-    wanted.iter().map(place).collect()
 }
 
 /// A model in the engine, its inputs and its latest outputs.
@@ -289,8 +241,8 @@ struct EngineModel<'a, E> {
 impl<'a, E: Engine> EngineModel<'a, E> {
     fn open(request: &'a Request, phases: &mut Phases, prefetch: Option<Prefetch>) -> Result<Self, Error> {
         check_file(&request.model.path)?;
+        check_items(request, &request.model.inputs)?;
         let engine = E::open(request, &input_shapes(request), phases)?;
-        check_inputs(engine.inputs(), &request.model.inputs)?;
         phases.mark("load");
         let feed = Feed::new(request, engine.inputs(), prefetch)?;
         Ok(Self { request, engine, feed })
@@ -301,22 +253,6 @@ impl<'a, E: Engine> EngineModel<'a, E> {
     }
 }
 
-/// The failure for a model's file that the engine cannot load.
-#[must_use]
-pub fn unreadable(request: &Request, reason: &str) -> Error {
-    let message = format!("model.path: {} cannot be loaded: {reason}", request.model.path.display());
-    Error::new(Kind::ModelUnreadable, message, "export or add the model again (runoff list models)")
-}
-
-/// Checks that the model's file exists.
-fn check_file(path: &Path) -> Result<(), Error> {
-    if path.exists() {
-        return Ok(());
-    }
-    let message = format!("model.path: no such file: {}", path.display());
-    Err(Error::new(Kind::ModelMissing, message, "export or add the model again (runoff list models)"))
-}
-
 impl<E: Engine> Work for EngineModel<'_, E> {
     fn load(&mut self, range: Range<usize>) -> Result<IterationTimes, Error> {
         let took_ns = self.feed.load(range)?;
@@ -325,7 +261,7 @@ impl<E: Engine> Work for EngineModel<'_, E> {
 
     fn infer(&mut self, took: &mut IterationTimes) -> Result<(), Error> {
         let begun_ns = now_ns();
-        self.engine.run(self.feed.inputs())?;
+        self.engine.run(self.feed.inputs()).map_err(|error| name_file(self.request, error))?;
         took.inference(now_ns() - begun_ns);
         Ok(())
     }
@@ -335,7 +271,8 @@ impl<E: Engine> Work for EngineModel<'_, E> {
     }
 
     fn capture(&self, items: Vec<usize>) -> Result<Captured, Error> {
-        Ok(Captured::outputs(items, self.engine.outputs()?))
+        let outputs = self.engine.outputs().map_err(|error| name_file(self.request, error))?;
+        Ok(Captured::outputs(items, outputs))
     }
 
     fn inputs(&self, items: &[usize]) -> Option<Captured> {
@@ -361,5 +298,45 @@ impl<E: Engine> Work for EngineModel<'_, E> {
             ignored: ignored(self.request, &settings::<E>(), prepared::<E>()),
             ..self.engine.effective()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pinned_version_is_found_in_the_manifest() {
+        let manifest =
+            "[dependencies]\nrten-tensor = \"=0.2.0\"\nrten = { version = \"=0.1.0\", features = [\"a\"] }\n";
+        assert_eq!(pinned_version(manifest, "rten"), "0.1.0");
+        assert_eq!(pinned_version(manifest, "rten-tensor"), "0.2.0");
+    }
+
+    /// The first dimensions of the shapes that a model is loaded for; three items have 1, 1 and 2 rows.
+    fn loaded_rows(measure: &serde_json::Value, batch: usize) -> Vec<Option<usize>> {
+        let item = |rows: usize| json!({"tensors": {"x": {"path": "x.bin", "dtype": "float32", "shape": [rows, 4]}}});
+        let request: Request = serde_json::from_value(json!({
+            "case": "c", "workload": "tensor", "outputs_dir": "/out", "measure": measure,
+            "inputs": [item(1), item(1), item(2)], "settings": {"batch": batch},
+            "model": {
+                "name": "m", "path": "m.onnx", "format": "onnx", "sha256": "0", "outputs": [],
+                "inputs": [{"name": "x", "dtype": "float32", "shape": [null, 4]}],
+            },
+        }))
+        .expect("a request");
+        input_shapes(&request).iter().map(|specs| specs[0].shape[0]).collect()
+    }
+
+    #[test]
+    fn a_model_is_loaded_for_the_shapes_that_run() {
+        let (once, accuracy) = (json!({"kind": "once"}), json!({"kind": "accuracy"}));
+        assert_eq!(loaded_rows(&accuracy, 1), [Some(1), Some(2)]);
+        assert_eq!(loaded_rows(&once, 1), [Some(1)]);
+        assert_eq!(loaded_rows(&accuracy, 2), [Some(2), Some(1)]);
+        assert_eq!(loaded_rows(&once, 2), [Some(2)]);
+        assert_eq!(loaded_rows(&accuracy, 5), [Some(3)]);
     }
 }

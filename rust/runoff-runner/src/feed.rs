@@ -6,9 +6,9 @@ use std::path::Path;
 
 use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Item, Measure, Preprocess, Request, TensorFile};
+use runoff_core::protocol::{Item, Measure, Preprocess, Request, TensorFile, Workload};
 use runoff_core::tensor_file;
-use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, TensorSpec};
+use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, TensorSpec, show_shape};
 
 use crate::outputs::Captured;
 use crate::prefetch::Prefetch;
@@ -118,32 +118,29 @@ impl<'a> Feed<'a> {
     ///
     /// `model-mismatch`, `bad-request` for items that cannot be joined, and those of reading files and images.
     pub fn new(request: &'a Request, specs: &[TensorSpec], prefetch: Option<Prefetch>) -> Result<Self, Error> {
-        match &request.preprocess {
-            Some(preprocess) if request.inputs.iter().all(|item| item.image.is_some()) => {
-                let mut feed = images(&request.inputs, preprocess, specs)?;
-                if let Some(prefetch) = prefetch {
-                    feed.take(prefetch)?;
-                }
-                Ok(feed)
+        if let (Workload::Classify, Some(preprocess)) = (request.workload, &request.preprocess) {
+            let mut feed = images(&request.inputs, preprocess, specs)?;
+            if let Some(prefetch) = prefetch {
+                feed.take(prefetch)?;
             }
-            _ => {
-                let items = read_items(request, specs)?;
-                let new = |(spec, raw): (&TensorSpec, &RawTensor)| Input::new(spec, raw.dtype);
-                let inputs = |item: &Vec<RawTensor>| specs.iter().zip(item).map(new).collect::<Vec<_>>();
-                let count = request.inputs.len();
-                if request.settings.batch.get() > 1 {
-                    let inputs = items.first().map(inputs).unwrap_or_default();
-                    return Ok(Self { count, source: Source::Joined(items), inputs, ahead: None });
-                }
-                let mut singles = Vec::with_capacity(items.len());
-                for item in items {
-                    let mut own = inputs(&item);
-                    own.iter_mut().zip(&item).try_for_each(|(input, raw)| input.load(&[raw]))?;
-                    singles.push(own);
-                }
-                Ok(Self { count, source: Source::Single(singles, 0), inputs: Vec::new(), ahead: None })
-            }
+            return Ok(feed);
         }
+        check_items(request, specs)?;
+        let items = read_items(request, specs)?;
+        let new = |(spec, raw): (&TensorSpec, &RawTensor)| Input::new(spec, raw.dtype);
+        let inputs = |item: &Vec<RawTensor>| specs.iter().zip(item).map(new).collect::<Vec<_>>();
+        let count = request.inputs.len();
+        if request.settings.batch.get() > 1 {
+            let inputs = items.first().map(inputs).unwrap_or_default();
+            return Ok(Self { count, source: Source::Joined(items), inputs, ahead: None });
+        }
+        let mut singles = Vec::with_capacity(items.len());
+        for item in items {
+            let mut own = inputs(&item);
+            own.iter_mut().zip(&item).try_for_each(|(input, raw)| input.load(&[raw]))?;
+            singles.push(own);
+        }
+        Ok(Self { count, source: Source::Single(singles, 0), inputs: Vec::new(), ahead: None })
     }
 
     /// Indices of the items in `range`, wrapping around.
@@ -231,46 +228,105 @@ fn images<'a>(items: &'a [Item], preprocess: &Preprocess, specs: &[TensorSpec]) 
     Ok(Feed { source, inputs, count: items.len(), ahead: None })
 }
 
-/// Reads the tensors of the items that the measure needs, for the inputs `specs`.
-fn read_items(request: &Request, specs: &[TensorSpec]) -> Result<Vec<Vec<RawTensor>>, Error> {
+/// Checks that the tensors of each item are those of the inputs `specs`, and if they are joined, like the first item's.
+///
+/// # Errors
+///
+/// `model-mismatch`; `bad-request` for items that cannot be joined.
+pub(crate) fn check_items(request: &Request, specs: &[TensorSpec]) -> Result<(), Error> {
+    if request.workload != Workload::Tensor {
+        return Ok(());
+    }
     let batch = request.settings.batch.get();
-    let needed = if matches!(request.measure, Measure::Once(_)) { batch } else { request.inputs.len() };
-    let mut items = Vec::<Vec<RawTensor>>::new();
-    for (index, item) in request.inputs.iter().enumerate().take(needed) {
-        let files = item.tensors.as_ref();
-        let row = files.map_or_else(|| Ok(Vec::new()), |files| read_item(index, files, batch, specs))?;
-        let alike = items.first().is_none_or(|first| first.iter().zip(&row).all(|(a, b)| a.shape == b.shape));
-        if batch > 1 && !alike {
+    let shapes = |files: &BTreeMap<_, TensorFile>| files.values().map(|file| file.shape.clone()).collect::<Vec<_>>();
+    let mut first = None;
+    for (index, files) in request.inputs.iter().filter_map(|item| item.tensors.as_ref()).enumerate() {
+        check_item(index, files, batch, specs)?;
+        if batch > 1 && *first.get_or_insert_with(|| shapes(files)) != shapes(files) {
             let message = format!("inputs[{index}] has other shapes than inputs[0], and they are joined in a batch");
             return Err(Error::new(Kind::BadRequest, message, "set batch = 1, or use items of the same shapes"));
         }
-        items.push(row);
     }
-    Ok(items)
+    Ok(())
 }
 
-/// Reads the tensors of the item `index`.
-fn read_item(
+/// Checks the tensors of the item `index`.
+fn check_item(
     index: usize,
     files: &BTreeMap<String, TensorFile>,
     batch: usize,
     specs: &[TensorSpec],
-) -> Result<Vec<RawTensor>, Error> {
-    let names = || specs.iter().map(|spec| &spec.name);
-    let mismatch = |message: String| Error::new(Kind::ModelMismatch, message, "name the tensors as the model does");
-    if let Some(unknown) = files.keys().find(|name| names().all(|own| own != *name)) {
-        return Err(mismatch(format!("inputs[{index}].tensors.{unknown}: the model has no such input")));
-    }
-    let read = |name: &String| {
-        let Some(file) = files.get(name) else {
-            return Err(mismatch(format!("inputs[{index}].tensors.{name}: is missing")));
-        };
-        if batch > 1 && file.shape.first() != Some(&1) {
-            let shape = &file.shape;
-            let one = format!("one item of a batch of {batch} has 1 in its first dimension");
-            return Err(mismatch(format!("inputs[{index}].tensors.{name}: has shape {shape:?}, and {one}")));
-        }
-        tensor_file::read(file, name)
+) -> Result<(), Error> {
+    let mismatch = |name: &str, reason: &str| {
+        let message = format!("inputs[{index}].tensors.{name}: {reason}");
+        Err(Error::new(Kind::ModelMismatch, message, "compare the items with the model's inputs"))
     };
-    names().map(read).collect()
+    if let Some(unknown) = files.keys().find(|name| specs.iter().all(|spec| spec.name != **name)) {
+        return mismatch(unknown, "the model has no such input");
+    }
+    for TensorSpec { name, dtype, shape } in specs {
+        let Some(file) = files.get(name) else { return mismatch(name, "is missing") };
+        if file.dtype != *dtype {
+            return mismatch(name, &format!("is {}; the model takes {dtype}", file.dtype));
+        }
+        if batch > 1 && file.shape.first() != Some(&1) {
+            let one = format!("one item of a batch of {batch} has 1 in its first dimension");
+            return mismatch(name, &format!("has shape {:?}, and {one}", file.shape));
+        }
+        // the first dimension of joined items is that of the batch, and `[]` may be an unknown rank
+        let fits = |(place, (own, given)): (usize, (&Option<usize>, &usize))| {
+            own.is_none_or(|own| own == *given) || batch > 1 && place == 0
+        };
+        let is_as_long = shape.is_empty() || shape.len() == file.shape.len();
+        if !is_as_long || !shape.iter().zip(&file.shape).enumerate().all(fits) {
+            return mismatch(name, &format!("has shape {:?}; the model takes {}", file.shape, show_shape(shape)));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the tensors of the items that the measure needs, for the inputs `specs`.
+fn read_items(request: &Request, specs: &[TensorSpec]) -> Result<Vec<Vec<RawTensor>>, Error> {
+    let is_once = matches!(request.measure, Measure::Once(_));
+    let needed = if is_once { request.settings.batch.get() } else { request.inputs.len() };
+    let read = |item: &Item| {
+        let file = |spec: &TensorSpec| item.tensors.as_ref()?.get_key_value(&spec.name);
+        specs.iter().filter_map(file).map(|(name, file)| tensor_file::read(file, name)).collect()
+    };
+    request.inputs.iter().take(needed).map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The failure of two items in a batch for an input `x`; the second one has `dtype` and `shape`.
+    fn fail(dtype: &str, shape: &Value) -> Error {
+        let item = |dtype: &str, shape: &Value| json!({"tensors": {"x": {"path": "/nowhere/x.bin", "dtype": dtype, "shape": shape}}});
+        let request: Request = serde_json::from_value(json!({
+            "case": "c", "workload": "tensor", "outputs_dir": "/out", "settings": {"batch": 2},
+            "inputs": [item("float32", &json!([1, 4])), item(dtype, shape)],
+            "model": {"name": "m", "path": "m.onnx", "format": "onnx", "sha256": "0", "inputs": [], "outputs": []},
+        }))
+        .expect("a request");
+        let spec = TensorSpec { name: "x".to_owned(), dtype: "float32".to_owned(), shape: vec![Some(2), None] };
+        Feed::new(&request, &[spec], None).err().expect("a failure")
+    }
+
+    #[test]
+    fn joined_items_are_alike() {
+        // the files do not exist, so items that fit fail when they are read
+        assert_eq!(fail("float32", &json!([1, 4])).kind, Kind::TensorUnreadable);
+        for dtype in ["float64", "int8"] {
+            let error = fail(dtype, &json!([1, 4]));
+            assert_eq!(error.kind, Kind::ModelMismatch);
+            assert_eq!(error.message, format!("inputs[1].tensors.x: is {dtype}; the model takes float32"));
+        }
+        assert_eq!(fail("float32", &json!([1, 5])).kind, Kind::BadRequest);
+        assert!(fail("float32", &json!([2, 4])).message.contains("one item of a batch of 2 has 1"));
+        let message = fail("float32", &json!([1, 4, 1])).message;
+        assert_eq!(message, "inputs[1].tensors.x: has shape [1, 4, 1]; the model takes [2, ?]");
+    }
 }

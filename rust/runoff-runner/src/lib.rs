@@ -1,4 +1,4 @@
-//! What a runner in Rust is made of, whatever its runtime is: the protocol's command line, the measurements, the model's
+//! Parts of a runner in Rust, independent of the runtime: the protocol's command line, the measurements, the model's
 //! inputs and outputs.
 //!
 //! A runtime that only computes tensors implements [`Engine`], and [`main`] is its program. One with more workloads
@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod checks;
 mod denormals;
 mod engine;
 mod feed;
@@ -26,13 +27,17 @@ use runoff_core::protocol::{Request, RunResult, Status};
 use runoff_session::{Error, Teardown};
 use serde::Serialize;
 
-pub use engine::{Description, Engine, check_inputs, choose_outputs, main, of_shapes, unreadable};
+pub use checks::{check_inputs, choose_outputs, failed, find_by_shapes, no_output, unreadable, unsupported_model};
+pub use engine::{Description, Engine, main, pinned_version};
 pub use feed::{Feed, Input};
 pub use outputs::Captured;
 pub use prefetch::Prefetch;
-pub use process::leave_at_once;
+pub use process::exit_immediately;
 pub use run::{Answer, Work, check_format, execute, ignored};
 pub use samples::IterationTimes;
+
+/// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
+pub const MAPPED_MODEL: &str = "mapped-model";
 
 /// The runner protocol's command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, clap::Args)]
@@ -72,7 +77,7 @@ pub fn carry_out_request(
     let answer = execute(&request);
     let code = write_result(result, &answer.result);
     if answer.work.is_some() && code == ExitCode::SUCCESS && request.settings.teardown == Some(Teardown::Skip) {
-        leave_at_once(0);
+        exit_immediately(0);
     }
     code
 }

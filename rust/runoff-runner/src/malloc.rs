@@ -12,9 +12,9 @@ struct Linked {
     keep: fn(),
 }
 
-/// Declares the allocator linked into this program: its name, which [`allocator`] reports if it is in use, and how it is
-/// told to keep freed memory.
-pub fn declare(name: String, keep: fn()) {
+/// Registers the allocator linked into this program: its name, which [`allocator`] reports if it is in use, and the
+/// function that makes it keep freed memory.
+pub fn register(name: String, keep: fn()) {
     LINKED.get_or_init(|| Linked { name, keep });
 }
 
@@ -25,7 +25,7 @@ pub fn keep_memory() {
     }
 }
 
-/// Name of the allocator that a library loaded now would use: `glibc 2.36`, the declared one, or the file of a
+/// Name of the allocator that a library loaded now would use: `glibc 2.36`, the registered one, or the file of a
 /// preloaded one (`libjemalloc`). `None` if it is unknown.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[must_use]
@@ -48,7 +48,7 @@ pub fn allocator() -> Option<String> {
     Some(format!("glibc {}", version.to_string_lossy()))
 }
 
-/// Name of the declared allocator; `None` if there is none.
+/// Name of the registered allocator; `None` if there is none.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 #[must_use]
 pub fn allocator() -> Option<String> {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_allocator_of_the_system_is_found() {
-        declare("not linked".to_owned(), || ());
+        register("not linked".to_owned(), || ());
         let name = allocator().expect("a name");
         assert!(name.starts_with("glibc 2."), "{name}");
     }

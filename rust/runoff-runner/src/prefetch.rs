@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 
 use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
-use runoff_core::protocol::{Preprocess, Request};
+use runoff_core::protocol::{Preprocess, Request, Workload};
 use runoff_session::{Buffer, Dtype, Error, HELPER_THREAD, Kind};
 
 /// A batch that a thread is preprocessing.
@@ -24,10 +24,12 @@ pub(crate) struct Begun {
 }
 
 impl Prefetch {
-    /// Starts a thread for the first `batch` images of `request`; `None` if the request has no images.
+    /// Starts a thread for the first `batch` images of `request`; `None` if the workload has none.
     pub(crate) fn begin(request: &Request, batch: usize) -> Result<Option<Self>, Error> {
+        let (Workload::Classify, Some(preprocess)) = (request.workload, request.preprocess.clone()) else {
+            return Ok(None);
+        };
         let paths: Vec<PathBuf> = request.inputs.iter().filter_map(|item| item.image.clone()).collect();
-        let Some(preprocess) = request.preprocess.clone().filter(|_| !paths.is_empty()) else { return Ok(None) };
         let thread = Builder::new().name(HELPER_THREAD.to_owned()).spawn(move || read(&preprocess, &paths, batch));
         let failed =
             |error| Error::new(Kind::Internal, format!("cannot start a thread: {error}"), "set overlap = false");

@@ -106,7 +106,7 @@ fn measure<'a>(
     open: impl FnOnce(&mut Phases, Option<Prefetch>) -> Result<Box<dyn Work + 'a>, Error>,
 ) -> Result<(RunResult, Box<dyn Work + 'a>), Error> {
     check_format("model", &request.model.format, formats)?;
-    let is_ahead = request.settings.overlap == Some(true) && request.workload != Workload::Segment;
+    let is_ahead = request.settings.overlap == Some(true);
     let prefetch = if is_ahead { Prefetch::begin(request, first_batch(request))? } else { None };
     let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
     let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);

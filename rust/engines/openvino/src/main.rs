@@ -15,7 +15,10 @@ use openvino::{
 };
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
-use runoff_runner::{Description, Engine, Input, of_shapes};
+use runoff_core::tensor_file::unsupported;
+use runoff_runner::{
+    Description, Engine, Input, MAPPED_MODEL, check_inputs, find_by_shapes, no_output, unreadable, unsupported_model,
+};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec};
 
 /// The variable with the path of OpenVINO's C library.
@@ -27,14 +30,14 @@ const COMPILED: &str = "openvino";
 /// A model, compiled for each set of shapes.
 struct OpenVino {
     inputs: Vec<TensorSpec>,
-    /// Names and places of the outputs to report.
-    outputs: Vec<(String, usize)>,
+    /// Names of the outputs to report.
+    outputs: Vec<String>,
     compiled: Vec<(Vec<TensorSpec>, Compiled)>,
     /// Index of the one that computed last.
     latest: usize,
     _core: Core,
     /// The file that a prepared model uses in place.
-    _mapped: Option<Mmap>,
+    mapped: Option<Mmap>,
 }
 
 struct Compiled {
@@ -64,7 +67,10 @@ impl Engine for OpenVino {
             Error::new(Kind::RuntimeMissing, format!("OpenVINO does not start: {error}"), hint)
         })?;
         phases.mark("environment");
-        set_properties(&mut core, request).map_err(|error| unreadable(request, &error))?;
+        set_properties(&mut core, request).map_err(|error| {
+            let message = format!("settings.threads: OpenVINO rejected the properties: {}", reason(&error));
+            Error::new(Kind::RuntimeFailed, message, "use fewer threads")
+        })?;
         if request.model.format == COMPILED {
             open_compiled(core, request, shapes)
         } else {
@@ -77,7 +83,7 @@ impl Engine for OpenVino {
     }
 
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
-        let Compiled { request, place, .. } = of_shapes(&mut self.compiled, inputs)?;
+        let Compiled { request, place, .. } = find_by_shapes(&mut self.compiled, inputs)?;
         for input in inputs {
             let mut tensor = request.get_tensor(input.name()).map_err(|error| failed(&error))?;
             tensor.get_raw_data_mut().map_err(|error| failed(&error))?.copy_from_slice(input.bytes());
@@ -89,8 +95,8 @@ impl Engine for OpenVino {
 
     fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error> {
         let request = &self.compiled[self.latest].1.request;
-        let copy = |(name, place): &(String, usize)| {
-            let tensor = request.get_output_tensor_by_index(*place).map_err(|error| failed(&error))?;
+        let copy = |name: &String| {
+            let tensor = request.get_tensor(name).map_err(|error| failed(&error))?;
             let kind = tensor.get_element_type().map_err(|error| failed(&error))?;
             let dtype = dtype(kind).ok_or_else(|| unsupported("output", name, &format!("{kind:?}")))?;
             let bytes = tensor.get_raw_data().map_err(|error| failed(&error))?.to_vec();
@@ -109,56 +115,62 @@ impl Engine for OpenVino {
         });
         // two more threads wait: the caller, and one that would call back
         let threads = property(RwPropertyKey::InferenceNumThreads).and_then(|threads| threads.parse().ok());
-        Effective { precision, threads, ..Effective::default() }
+        let practices = self.mapped.iter().map(|_| MAPPED_MODEL.to_owned()).collect();
+        Effective { precision, threads, practices, ..Effective::default() }
     }
 }
 
 /// Reads an ONNX file, and compiles it for each set of shapes.
 fn compile(mut core: Core, request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<OpenVino, Error> {
-    let unreadable = |error: InferenceError| unreadable(request, &error);
-    let mut model = core.read_model_from_file(&request.model.path.to_string_lossy(), "").map_err(unreadable)?;
-    let count = model.get_inputs_len().map_err(unreadable)?;
-    let inputs = (0..count).map(|place| spec(&model.get_input_by_index(place)?));
-    let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    runoff_runner::check_inputs(&inputs, &request.model.inputs)?;
-    let count = model.get_outputs_len().map_err(unreadable)?;
-    let names = (0..count).map(|place| model.get_output_by_index(place)?.get_name()).collect::<Result<Vec<_>, _>>();
-    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names.map_err(unreadable)?)?;
+    let failure = |error: InferenceError| failure(request, &error);
+    let mut model = core.read_model_from_file(&request.model.path.to_string_lossy(), "").map_err(failure)?;
+    let inputs = (0..model.get_inputs_len().map_err(failure)?)
+        .map(|place| spec(&model.get_input_by_index(place)?, request, |name| import::input_by_name(&model, name)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
+    check_inputs(&inputs, &request.model.inputs)?;
     let mut compiled = Vec::with_capacity(shapes.len());
     for (place, specs) in shapes.iter().enumerate() {
         // as its users do: a model of fixed shapes is optimised further
-        fix_shapes(&mut model, specs).map_err(unreadable)?;
-        let mut model = core.compile_model(&model, DeviceType::CPU).map_err(unreadable)?;
-        let request = model.create_infer_request().map_err(unreadable)?;
+        fix_shapes(&mut model, specs).map_err(failure)?;
+        let mut model = core.compile_model(&model, DeviceType::CPU).map_err(failure)?;
+        let request = model.create_infer_request().map_err(failure)?;
         compiled.push((specs.clone(), Compiled { request, model, place }));
     }
-    Ok(OpenVino { inputs, outputs, compiled, latest: 0, _core: core, _mapped: None })
+    let outputs = outputs(&compiled[0].1.model, request)?;
+    Ok(OpenVino { inputs, outputs, compiled, latest: 0, _core: core, mapped: None })
 }
 
 /// Loads a compiled model, which is for one set of shapes.
 fn open_compiled(core: Core, request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<OpenVino, Error> {
-    let unreadable = |error: InferenceError| unreadable(request, &error);
+    let failure = |error: InferenceError| failure(request, &error);
     let [shapes] = shapes else {
         let message = "model.path: was compiled for one set of shapes, and the request has more";
         return Err(Error::new(Kind::ModelMismatch, message, "set prepared = false"));
     };
-    let (mut model, mapped) = import::import(&core, &request.model.path).map_err(unreadable)?;
-    let count = model.get_input_size().map_err(unreadable)?;
-    let inputs = (0..count).map(|place| spec(&model.get_input_by_index(place)?));
-    let inputs = inputs.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    runoff_runner::check_inputs(&inputs, shapes)?;
-    let count = model.get_output_size().map_err(unreadable)?;
-    let names = (0..count).map(|place| model.get_output_by_index(place)?.get_name()).collect::<Result<Vec<_>, _>>();
-    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names.map_err(unreadable)?)?;
-    let compiled = Compiled { request: model.create_infer_request().map_err(unreadable)?, model, place: 0 };
-    Ok(OpenVino {
-        inputs,
-        outputs,
-        compiled: vec![(shapes.clone(), compiled)],
-        latest: 0,
-        _core: core,
-        _mapped: Some(mapped),
-    })
+    let (mapped, mut model) = import::import(&core, &request.model.path).map_err(failure)?;
+    let inputs = (0..model.get_input_size().map_err(failure)?)
+        .map(|place| spec(&model.get_input_by_index(place)?, request, |name| model.get_input_by_name(name)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
+    check_inputs(&inputs, shapes)?;
+    let outputs = outputs(&model, request)?;
+    let compiled = Compiled { request: model.create_infer_request().map_err(failure)?, model, place: 0 };
+    let compiled = vec![(shapes.clone(), compiled)];
+    Ok(OpenVino { inputs, outputs, compiled, latest: 0, _core: core, mapped: Some(mapped) })
+}
+
+/// Names of the outputs that the request names, or all. An output may have several names, and is found by any of them.
+fn outputs(model: &CompiledModel, request: &Request) -> Result<Vec<String>, Error> {
+    let names = || -> Result<Vec<_>, InferenceError> {
+        (0..model.get_output_size()?).map(|place| model.get_output_by_index(place)?.get_name()).collect()
+    };
+    let names = names().map_err(|error| failure(request, &error))?;
+    let wanted = &request.model.outputs;
+    if let Some(unknown) = wanted.iter().find(|spec| model.get_output_by_name(&spec.name).is_err()) {
+        return Err(no_output(&unknown.name, &names));
+    }
+    Ok(if wanted.is_empty() { names } else { wanted.iter().map(|spec| spec.name.clone()).collect() })
 }
 
 /// Loads OpenVINO's C library; returns its path.
@@ -190,20 +202,29 @@ fn set_properties(core: &mut Core, request: &Request) -> Result<(), InferenceErr
 /// Fixes the dimensions of the inputs.
 fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), InferenceError> {
     let shape = |spec: &TensorSpec| {
-        let sizes: Vec<_> = spec.shape.iter().flatten().map(|&size| i64::try_from(size).unwrap_or_default()).collect();
-        PartialShape::new_static(i64::try_from(sizes.len()).unwrap_or_default(), &sizes)
+        // from -1 to -1: any size
+        let sizes = spec.shape.iter().map(|size| size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1));
+        let sizes: Vec<_> = sizes.map(|size| Dimension::new(size, size)).collect();
+        PartialShape::new(i64::try_from(sizes.len()).unwrap_or_default(), &sizes)
     };
     let shapes = inputs.iter().map(shape).collect::<Result<Vec<_>, _>>()?;
     let named: Vec<_> = inputs.iter().map(|spec| spec.name.as_str()).zip(&shapes).collect();
     model.reshape(&named)
 }
 
-/// An input of a model.
-fn spec(node: &Node) -> Result<TensorSpec, InferenceError> {
+/// An input of a model. Of several names it has the one that the request uses, which `find` finds the same input by.
+fn spec(
+    node: &Node,
+    request: &Request,
+    find: impl Fn(&str) -> Result<Node, InferenceError>,
+) -> Result<TensorSpec, InferenceError> {
+    let own = node.get_name()?;
+    let is_own = |name: &&String| find(name).and_then(|node| node.get_name()).is_ok_and(|name| name == own);
+    let name = request.model.inputs.iter().map(|spec| &spec.name).find(is_own).unwrap_or(&own).clone();
     let kind = node.get_element_type()?;
     let size = |dim: &Dimension| if dim.is_dynamic() { None } else { usize::try_from(dim.get_min()).ok() };
     Ok(TensorSpec {
-        name: node.get_name()?,
+        name,
         dtype: dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
         shape: node.get_partial_shape()?.get_dimensions().iter().map(size).collect(),
     })
@@ -234,28 +255,31 @@ fn dtype(kind: ElementType) -> Option<Dtype> {
     TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
 }
 
-fn unreadable(request: &Request, error: &InferenceError) -> Error {
-    runoff_runner::unreadable(request, &reason(error))
-}
-
-fn unsupported(what: &str, name: &str, kind: &str) -> Error {
-    runoff_core::tensor_file::unsupported(what, name, kind)
+/// The failure to load a model: an operator that OpenVINO does not have, or an invalid file.
+fn failure(request: &Request, error: &InferenceError) -> Error {
+    let reason = reason(error);
+    if reason.contains("does not support the following ONNX operations") {
+        return unsupported_model(request, &format!("OpenVINO {reason}"));
+    }
+    unreadable(request, &reason)
 }
 
 fn failed(error: &InferenceError) -> Error {
-    Error::new(Kind::RuntimeFailed, format!("OpenVINO failed: {}", reason(error)), "try another target on this model")
+    runoff_runner::failed(&format!("OpenVINO failed: {}", reason(error)))
 }
 
-/// OpenVINO's message; its first lines name places in its source.
+/// OpenVINO's message in one line, without the places in its source.
 fn reason(error: &InferenceError) -> String {
     let text = error.message.clone().unwrap_or_else(|| format!("{:?}", error.kind));
-    let is_reason =
-        |line: &&str| !line.is_empty() && !line.starts_with("Exception from") && !line.starts_with("Check '");
-    text.lines().map(str::trim).rfind(is_reason).unwrap_or(&text).to_owned()
+    let is_place = |line: &&str| ["Exception from ", "Check '", "[ "].iter().any(|start| line.starts_with(start));
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let reasons: Vec<_> = lines.iter().copied().filter(|line| !is_place(line)).collect();
+    let text = if reasons.is_empty() { lines.join(" ") } else { reasons.join(" ") };
+    text.chars().take(500).collect()
 }
 
 // With mimalloc behind `malloc`, OpenVINO 2026.4.1 ends with "free(): invalid pointer": this program has the system's
 // allocator.
 fn main() -> ExitCode {
-    runoff_runner::main::<OpenVino>(|| (), || ())
+    runoff_runner::main::<OpenVino>(|| ())
 }

@@ -1,29 +1,25 @@
 //! `runoff-rten`: a runner on RTen.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+use std::env;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, cast_slice};
 use rten::{
-    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, NodeInfo, RunOptions, ThreadPool, Value,
-    ValueOrView, ValueType, ValueView,
+    DataType, Dimension, LoadErrorKind, Model, ModelOptions, NodeId, NodeInfo, Value, ValueOrView, ValueType,
+    ValueView, thread_pool,
 };
 use rten_tensor::{AsView, Layout, TensorView};
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
-use runoff_runner::{Description, Engine, Input, unreadable};
+use runoff_runner::{Description, Engine, Input, check_inputs, failed, pinned_version, unreadable, unsupported_model};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
-
-/// RTen's version, which it does not report.
-const VERSION: &str = "0.27.0";
 
 /// A model and its latest outputs.
 struct Rten {
     model: Model,
-    options: RunOptions,
     ids: Vec<NodeId>,
     inputs: Vec<TensorSpec>,
     /// Names, nodes and types of the outputs to report.
@@ -47,7 +43,15 @@ impl Engine for Rten {
     const SETTINGS: &'static [&'static str] = &["threads", "prepacking"];
 
     fn describe() -> Result<Description, Error> {
-        Ok(Description { version: VERSION.to_owned(), ..Description::default() })
+        let version = pinned_version(include_str!("../Cargo.toml"), "rten");
+        Ok(Description { version, ..Description::default() })
+    }
+
+    /// RTen starts its pool when it packs weights, or at the first inference; without the variable, of all cores.
+    #[allow(unsafe_code)]
+    fn set_up(request: &Request) {
+        // SAFETY: the process has no other thread yet, which could read the environment.
+        unsafe { env::set_var("RTEN_NUM_THREADS", request.settings.threads.to_string()) };
     }
 
     fn open(request: &Request, _shapes: &[Vec<TensorSpec>], _phases: &mut Phases) -> Result<Self, Error> {
@@ -57,25 +61,22 @@ impl Engine for Rten {
             options.prepack_weights(prepack);
         }
         let model = options.load_file(path).map_err(|error| {
-            let failure = unreadable(request, &error.to_string());
             if matches!(error.kind(), LoadErrorKind::OperatorInvalid) {
-                return Error::new(Kind::ModelUnsupported, failure.message, "use another target for this model");
+                return unsupported_model(request, &format!("RTen does not support the model: {error}"));
             }
-            failure
+            unreadable(request, &error.to_string())
         })?;
         if model.output_ids().is_empty() {
-            return Err(unreadable(request, "it has no outputs"));
+            return Err(unreadable(request, "the model has no outputs"));
         }
-        let before = thread_count();
-        let pool = ThreadPool::with_num_threads(request.settings.threads.get());
-        pool.run(|| ());
-        // the thread that waits for those of the pool does not compute
-        let threads = thread_count().zip(before).map(|(now, before)| now.saturating_sub(before));
+        thread_pool().run(|| ());
+        // this thread waits for those of the pool, and does not compute
+        let threads = thread_count().map(|count| count.saturating_sub(1));
         let ids = model.input_ids().to_vec();
-        let inputs = ids.iter().map(|&id| spec(&model, id, request)).collect();
+        let inputs: Vec<_> = ids.iter().map(|&id| spec(&model, id, request)).collect();
+        check_inputs(&inputs, &request.model.inputs)?;
         let outputs = outputs(&model, request)?;
-        let options = RunOptions::default().with_thread_pool(Some(Arc::new(pool)));
-        Ok(Self { model, options, ids, inputs, outputs, latest: Vec::new(), threads })
+        Ok(Self { model, ids, inputs, outputs, latest: Vec::new(), threads })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -86,8 +87,8 @@ impl Engine for Rten {
         let values = self.ids.iter().zip(inputs).map(|(&id, input)| Ok((id, value(input)?)));
         let values = values.collect::<Result<Vec<_>, Error>>()?;
         let ids: Vec<_> = self.outputs.iter().map(|output| output.id).collect();
-        let failed = |error| Error::new(Kind::RuntimeFailed, format!("RTen failed: {error}"), "use another target");
-        self.latest = self.model.run(values, &ids, Some(self.options.clone())).map_err(failed)?;
+        let failed = |error| failed(&format!("RTen failed: {error}"));
+        self.latest = self.model.run(values, &ids, None).map_err(failed)?;
         Ok(())
     }
 
@@ -109,13 +110,18 @@ fn spec(model: &Model, id: NodeId, request: &Request) -> TensorSpec {
     let shape = info.as_ref().and_then(NodeInfo::shape).unwrap_or_default().iter().map(size).collect();
     let requested = request.model.inputs.iter().find(|spec| spec.name == name).map(|spec| spec.dtype.clone());
     let dtype = match info.and_then(|info| info.dtype()) {
-        Some(ValueType::Tensor(DataType::Float)) => "float32".to_owned(),
+        // RTen replaces float16 and float64 by float32
+        Some(ValueType::Tensor(DataType::Float)) => {
+            let replaced = requested.filter(|dtype| ["float16", "float64"].contains(&dtype.as_str()));
+            replaced.map_or_else(|| "float32".to_owned(), |dtype| format!("{dtype} in the request and float32 in RTen"))
+        }
         Some(ValueType::Tensor(DataType::Int8)) => "int8".to_owned(),
         Some(ValueType::Tensor(DataType::UInt8)) => "uint8".to_owned(),
         Some(ValueType::Tensor(DataType::Int32)) => {
             requested.filter(|dtype| ["int64", "bool"].contains(&dtype.as_str())).unwrap_or_else(|| "int32".to_owned())
         }
-        other => requested.unwrap_or_else(|| format!("{other:?}")),
+        Some(other) => format!("{other:?}"),
+        None => "of a type that RTen does not have".to_owned(),
     };
     TensorSpec { name, dtype, shape }
 }
@@ -141,15 +147,18 @@ fn value(input: &Input) -> Result<ValueOrView<'_>, Error> {
         Dtype::Int8 => view::<i8>(shape, bytes),
         Dtype::Uint8 => view::<u8>(shape, bytes),
         Dtype::Int64 => {
-            let clamp = |&value: &i64| i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX });
-            owned(shape, cast_slice::<u8, i64>(bytes).iter().map(clamp).collect())
+            let numbers = cast_slice::<u8, i64>(bytes).iter().map(|&number| i32::try_from(number));
+            owned(shape, numbers.collect::<Result<_, _>>().map_err(|_| outside(input.name()))?)
         }
         Dtype::Bool => owned(shape, bytes.iter().map(|&byte| i32::from(byte != 0)).collect()),
         other => return Err(unsupported("input", input.name(), other.name())),
     };
-    let failed =
-        |reason| Error::new(Kind::RuntimeFailed, format!("input {}: {reason}", input.name()), "use another target");
-    value.map_err(failed)
+    value.map_err(|reason| failed(&format!("input {}: {reason}", input.name())))
+}
+
+fn outside(name: &str) -> Error {
+    let message = format!("input {name:?} has values outside int32, which RTen computes in");
+    Error::new(Kind::TypeUnsupported, message, "use the target ort-rust")
 }
 
 fn view<'a, T: AnyBitPattern>(shape: &[usize], bytes: &'a [u8]) -> Result<ValueOrView<'a>, String>
@@ -191,16 +200,5 @@ fn bytes<T: bytemuck::NoUninit>(numbers: &[T]) -> Vec<u8> {
 }
 
 fn main() -> ExitCode {
-    runoff_runner::main::<Rten>(runoff_allocator::prepare, runoff_allocator::populate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_that_of_the_manifest() {
-        let manifest = include_str!("../Cargo.toml");
-        assert!(manifest.lines().any(|line| line.starts_with("rten = ") && line.contains(&format!("\"={VERSION}\""))));
-    }
+    runoff_runner::main::<Rten>(runoff_allocator::prepare)
 }

@@ -7,19 +7,18 @@ use std::process::ExitCode;
 use bytemuck::cast_slice;
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
-use runoff_core::tensor_file::unsupported;
-use runoff_runner::{Description, Engine, Input, of_shapes};
-use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+use runoff_core::tensor_file;
+use runoff_runner::{
+    Description, Engine, Input, check_inputs, choose_outputs, failed, find_by_shapes, pinned_version, unsupported_model,
+};
+use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec};
 use tract_extra::WithTractExtra;
-use tract_linalg::multithread::{Executor, set_default_executor};
+use tract_linalg::multithread::{Executor, current_tract_executor, set_default_executor};
 use tract_onnx::WithOnnx;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_transformers::WithTractTransformers;
-
-/// tract's version, which it does not report.
-const VERSION: &str = "0.23.9";
 
 /// The format of files that `tract-python` prepares: the simplified model, for fixed shapes.
 const NNEF: &str = "nnef";
@@ -34,7 +33,6 @@ struct Tract {
     /// Names and places of the outputs to report.
     outputs: Vec<(String, usize)>,
     latest: TVec<TValue>,
-    threads: Option<usize>,
 }
 
 impl Engine for Tract {
@@ -43,19 +41,18 @@ impl Engine for Tract {
     const FORMATS: &'static [&'static str] = &["onnx", NNEF];
 
     fn describe() -> Result<Description, Error> {
-        Ok(Description { version: VERSION.to_owned(), ..Description::default() })
+        let version = pinned_version(include_str!("../Cargo.toml"), "tract-onnx");
+        Ok(Description { version, ..Description::default() })
     }
 
     fn open(request: &Request, shapes: &[Vec<TensorSpec>], _phases: &mut Phases) -> Result<Self, Error> {
-        let before = thread_count();
         let threads = request.settings.threads.get();
         if threads > 1 {
             set_default_executor(Executor::multithread(threads));
         }
-        let started = thread_count().zip(before).map(|(now, before)| now.saturating_sub(before).max(1));
         let (inputs, outputs, states) =
             if request.model.format == NNEF { load_nnef(request, shapes)? } else { load_onnx(request, shapes)? };
-        Ok(Self { states, inputs, outputs, latest: TVec::new(), threads: started })
+        Ok(Self { states, inputs, outputs, latest: TVec::new() })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -64,9 +61,8 @@ impl Engine for Tract {
 
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
         let values = inputs.iter().map(value).collect::<Result<TVec<_>, _>>()?;
-        self.latest = of_shapes(&mut self.states, inputs)?.run(values).map_err(|error| {
-            Error::new(Kind::RuntimeFailed, format!("tract failed: {}", reason(&error)), "use another target")
-        })?;
+        let state = find_by_shapes(&mut self.states, inputs)?;
+        self.latest = state.run(values).map_err(|error| failed(&format!("tract failed: {}", reason(&error))))?;
         Ok(())
     }
 
@@ -75,7 +71,9 @@ impl Engine for Tract {
     }
 
     fn effective(&self) -> Effective {
-        Effective { threads: self.threads, ..Effective::default() }
+        let threads =
+            if let Executor::MultiThread(pool) = current_tract_executor() { pool.current_num_threads() } else { 1 };
+        Effective { threads: Some(threads), ..Effective::default() }
     }
 }
 
@@ -85,34 +83,42 @@ type Loaded = (Vec<TensorSpec>, Vec<(String, usize)>, Vec<(Vec<TensorSpec>, Stat
 /// Loads an ONNX file, and optimises it for each set of shapes.
 fn load_onnx(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Error> {
     let model = tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
+    let inputs = specs(&model);
+    check_inputs(&inputs, &request.model.inputs)?;
     let names: Vec<_> = model.outputs.iter().map(|&outlet| output_name(&model, outlet)).collect();
-    let outputs = runoff_runner::choose_outputs(&request.model.outputs, &names)?;
+    let outputs = choose_outputs(&request.model.outputs, &names)?;
     let state = |specs: &Vec<TensorSpec>| Ok((specs.clone(), optimize(model.clone(), specs)?));
-    let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| unsupported_model(&error))?;
-    Ok((specs(&model), outputs, states))
+    let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| unsupported(request, &error))?;
+    Ok((inputs, outputs, states))
 }
 
-/// Loads a prepared file, which is for one set of shapes. It has all outputs of the model, in its order.
+/// Loads a prepared file, which is for one set of shapes. It has all outputs of the model, in its order, but not always
+/// their names: a request that uses others has to name all of them in this order.
 fn load_nnef(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Error> {
     let nnef = tract_nnef::nnef().with_onnx().with_tract_extra().with_tract_transformers();
     let model = nnef.model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
     let mismatch = |message: String| Error::new(Kind::ModelMismatch, message, "set prepared = false");
     let (wanted, found) = (&request.model.outputs, model.outputs.len());
-    if wanted.len() != found {
+    let label = |&outlet: &OutletId| model.outlet_label(outlet).unwrap_or_default().to_owned();
+    let labels: Vec<_> = model.outputs.iter().map(label).collect();
+    let outputs = if !wanted.is_empty() && wanted.iter().all(|spec| labels.contains(&spec.name)) {
+        choose_outputs(wanted, &labels)?
+    } else if wanted.len() == found {
+        wanted.iter().map(|spec| spec.name.clone()).zip(0..).collect()
+    } else {
         return Err(mismatch(format!("model.outputs: names {}; the prepared file has {found}", wanted.len())));
-    }
+    };
     let [shapes] = shapes else {
         return Err(mismatch("model.path: was prepared for one set of shapes, and the request has more".to_owned()));
     };
-    let outputs = wanted.iter().map(|spec| spec.name.clone()).zip(0..).collect();
-    let specs = model.inputs.iter().map(|&outlet| typed_spec(&model, outlet)).collect();
+    let inputs = model.inputs.iter().map(|&outlet| typed_spec(&model, outlet)).collect::<Vec<_>>();
+    check_inputs(&inputs, shapes)?;
     let state = model.into_optimized().and_then(IntoRunnable::into_runnable).and_then(|plan| plan.spawn());
-    Ok((specs, outputs, vec![(shapes.clone(), state.map_err(|error| unsupported_model(&error))?)]))
+    Ok((inputs, outputs, vec![(shapes.clone(), state.map_err(|error| unsupported(request, &error))?)]))
 }
 
-fn unsupported_model(error: &TractError) -> Error {
-    let message = format!("tract does not take the model: {}", reason(error));
-    Error::new(Kind::ModelUnsupported, message, "use another target for this model")
+fn unsupported(request: &Request, error: &TractError) -> Error {
+    unsupported_model(request, &format!("tract does not support the model: {}", reason(error)))
 }
 
 /// An input of a prepared file.
@@ -122,7 +128,7 @@ fn typed_spec(model: &TypedModel, outlet: OutletId) -> TensorSpec {
     let size = |dim: &TDim| dim.to_i64().ok().and_then(|size| usize::try_from(size).ok());
     TensorSpec {
         name: model.node(outlet.node).name.clone(),
-        dtype: kind.and_then(dtype).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned()),
+        dtype: type_name(kind),
         shape: fact.map(|fact| fact.shape.iter().map(size).collect()).unwrap_or_default(),
     }
 }
@@ -134,8 +140,7 @@ fn specs(model: &InferenceModel) -> Vec<TensorSpec> {
         let kind = fact.datum_type.concretize();
         let size = |dim: &TDim| dim.to_i64().ok().and_then(|size| usize::try_from(size).ok());
         let shape = fact.shape.dims().map(|dim| dim.concretize().as_ref().and_then(size)).collect();
-        let dtype = kind.and_then(dtype).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned());
-        TensorSpec { name: model.node(outlet.node).name.clone(), dtype, shape }
+        TensorSpec { name: model.node(outlet.node).name.clone(), dtype: type_name(kind), shape }
     };
     model.inputs.iter().map(spec).collect()
 }
@@ -146,7 +151,8 @@ fn optimize(mut model: InferenceModel, inputs: &[TensorSpec]) -> TractResult<Sta
         let name = &model.node(model.inputs[place].node).name;
         let Some(spec) = inputs.iter().find(|spec| spec.name == *name) else { continue };
         let Some(kind) = Dtype::parse(&spec.dtype).and_then(datum_type) else { continue };
-        let shape: TVec<TDim> = spec.shape.iter().flatten().map(ToDim::to_dim).collect();
+        let shape: Option<TVec<TDim>> = spec.shape.iter().map(|size| size.as_ref().map(ToDim::to_dim)).collect();
+        let Some(shape) = shape else { continue };
         model.set_input_fact(place, InferenceFact::dt_shape(kind, shape))?;
     }
     model.into_optimized()?.into_runnable()?.spawn()
@@ -177,6 +183,12 @@ fn dtype(kind: DatumType) -> Option<Dtype> {
     TYPES.iter().find(|(own, _)| *own == kind).map(|(_, dtype)| *dtype)
 }
 
+/// `NumPy`'s name of an element type, or tract's if it has none.
+fn type_name(kind: Option<DatumType>) -> String {
+    let name = |kind| dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.name().to_owned());
+    kind.map_or_else(|| "of an unknown type".to_owned(), name)
+}
+
 fn datum_type(dtype: Dtype) -> Option<DatumType> {
     TYPES.iter().find(|(_, own)| *own == dtype).map(|(kind, _)| *kind)
 }
@@ -186,6 +198,10 @@ fn value(input: &Input) -> Result<TValue, Error> {
     let (shape, bytes) = (input.shape(), input.bytes());
     let tensor = match input.dtype() {
         Dtype::Bool => Tensor::from_shape(shape, &bytes.iter().map(|&byte| byte != 0).collect::<Vec<_>>()),
+        Dtype::Float16 => {
+            let numbers: Vec<_> = cast_slice::<u8, u16>(bytes).iter().map(|&bits| f16::from_bits(bits)).collect();
+            Tensor::from_shape(shape, &numbers)
+        }
         Dtype::Float32 => Tensor::from_shape(shape, cast_slice::<u8, f32>(bytes)),
         Dtype::Float64 => Tensor::from_shape(shape, cast_slice::<u8, f64>(bytes)),
         Dtype::Int8 => Tensor::from_shape(shape, cast_slice::<u8, i8>(bytes)),
@@ -196,18 +212,16 @@ fn value(input: &Input) -> Result<TValue, Error> {
         Dtype::Uint16 => Tensor::from_shape(shape, cast_slice::<u8, u16>(bytes)),
         Dtype::Uint32 => Tensor::from_shape(shape, cast_slice::<u8, u32>(bytes)),
         Dtype::Uint64 => Tensor::from_shape(shape, cast_slice::<u8, u64>(bytes)),
-        other => return Err(unsupported("input", input.name(), other.name())),
+        other => return Err(tensor_file::unsupported("input", input.name(), other.name())),
     };
-    let failed =
-        |error| Error::new(Kind::RuntimeFailed, format!("input {}: {error}", input.name()), "use another target");
-    tensor.map(Tensor::into_tvalue).map_err(failed)
+    tensor.map(Tensor::into_tvalue).map_err(|error| failed(&format!("input {}: {error}", input.name())))
 }
 
 /// A copy of an output; dimensions, a type of tract's own, are int64 in the model.
 fn copy(name: &str, value: &TValue) -> Result<RawTensor, Error> {
     let kind = if value.datum_type() == TDim::datum_type() { DatumType::I64 } else { value.datum_type() };
-    let dtype = dtype(kind).ok_or_else(|| unsupported("output", name, &format!("{kind:?}")))?;
-    let failed = |error| Error::new(Kind::RuntimeFailed, format!("output {name}: {error}"), "use another target");
+    let dtype = dtype(kind).ok_or_else(|| tensor_file::unsupported("output", name, &format!("{kind:?}")))?;
+    let failed = |error| failed(&format!("output {name}: {error}"));
     let tensor = value.cast_to_dt(kind).map_err(failed)?;
     let bytes = tensor.try_as_plain_ram().map_err(failed)?.as_bytes().to_vec();
     Ok(RawTensor { dtype, shape: tensor.shape().to_vec(), bytes })
@@ -224,18 +238,5 @@ fn reason(error: &TractError) -> String {
 }
 
 fn main() -> ExitCode {
-    runoff_runner::main::<Tract>(runoff_allocator::prepare, runoff_allocator::populate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_that_of_the_manifest() {
-        let manifest = include_str!("../Cargo.toml");
-        assert!(
-            manifest.lines().any(|line| line.starts_with("tract-onnx = ") && line.contains(&format!("\"={VERSION}\"")))
-        );
-    }
+    runoff_runner::main::<Tract>(runoff_allocator::prepare)
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Measure, Request, Workload};
-use runoff_runner::{Answer, Prefetch, Work, ignored};
+use runoff_runner::{Answer, MAPPED_MODEL, Prefetch, Work, ignored};
 use runoff_session::{Buffers, Error, PREPARED, Runtime, Session, Settings, library_from_env};
 
 pub use capabilities::capabilities;
@@ -17,9 +17,6 @@ use capabilities::{FORMATS, known_settings};
 use chosen::Chosen;
 use model::Model;
 use segment::Segmentations;
-
-/// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.
-const MAPPED_MODEL: &str = "mapped-model";
 
 /// The practice of taking ONNX Runtime's code out of memory after the environment was created and after the model was loaded.
 const RELEASED_CODE: &str = "released-code";
