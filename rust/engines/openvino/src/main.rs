@@ -27,6 +27,10 @@ const LIBRARY: &str = "RUNOFF_OPENVINO_DYLIB";
 /// The format of files that `openvino-python` prepares: the compiled model, for fixed shapes.
 const COMPILED: &str = "openvino";
 
+/// Words of OpenVINO's messages that name operators which it does not have.
+const UNSUPPORTED: [&str; 2] =
+    ["does not support the following ONNX operations", "No conversion rule found for operations"];
+
 /// A model, compiled for each set of shapes.
 struct OpenVino {
     inputs: Vec<TensorSpec>,
@@ -258,7 +262,7 @@ fn dtype(kind: ElementType) -> Option<Dtype> {
 /// The failure to load a model: an operator that OpenVINO does not have, or an invalid file.
 fn failure(request: &Request, error: &InferenceError) -> Error {
     let reason = reason(error);
-    if reason.contains("does not support the following ONNX operations") {
+    if UNSUPPORTED.iter().any(|words| reason.contains(words)) {
         return unsupported_model(request, &format!("OpenVINO {reason}"));
     }
     unreadable(request, &reason)

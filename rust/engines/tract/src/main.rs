@@ -227,8 +227,14 @@ fn copy(name: &str, value: &TValue) -> Result<RawTensor, Error> {
     Ok(RawTensor { dtype, shape: tensor.shape().to_vec(), bytes })
 }
 
+/// The failure to read a file: an input or output of a type that tract does not have, or an invalid file.
 fn unreadable(request: &Request, error: &TractError) -> Error {
-    runoff_runner::unreadable(request, &reason(error))
+    let reason = reason(error);
+    let Some((_, kind)) = reason.split_once("Unknown DatumType ") else {
+        return runoff_runner::unreadable(request, &reason);
+    };
+    let message = format!("model.path: {}: tract has no type {kind}", request.model.path.display());
+    Error::new(Kind::TypeUnsupported, message, "use the target ort-rust")
 }
 
 /// The outermost and the innermost cause.
