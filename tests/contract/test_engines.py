@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from runners_under_test import MODEL, RUNNERS, Document, Runner, execute, golden, launch, tensor_request
+from runners_under_test import IN_RUST, MODEL, RUNNERS, Document, Runner, execute, golden, launch, tensor_request
 
 from runoff.models.prepared import prepare_models
 from runoff.models.store import ModelStore
@@ -26,6 +26,8 @@ OPENVINO, TRACT = (
     next(runner for runner in RUNNERS if runner.name == name) for name in ("openvino-python", "tract-python")
 )
 OWN = (OPENVINO, TRACT)
+READ_PREPARED = (*OWN, *(runner for runner in IN_RUST if runner.name in ("openvino-rust", "tract-rust")))
+"""Those in Rust read the same files."""
 NOISE = 1e-4
 
 
@@ -33,7 +35,7 @@ def capabilities_of(runner: Runner) -> Capabilities:
     return msgspec.json.decode(launch(runner, "--probe").stdout, type=Capabilities)
 
 
-@pytest.fixture(scope="module", params=OWN, ids=lambda runner: runner.name)
+@pytest.fixture(scope="module", params=READ_PREPARED, ids=lambda runner: runner.name)
 def ready(
     request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Runner, PreparedFile]:
@@ -66,7 +68,7 @@ def test_a_prepared_file_gives_the_same_output(
         assert outcome.result.effective is not None, outcome.result.message
         assert outcome.result.effective.ignored == ()
         outputs.append(np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32))
-        mapped = ready[0] is OPENVINO and request["model"]["format"] == "openvino"
+        mapped = ready[0].name.startswith("openvino") and request["model"]["format"] == "openvino"
         assert ("mapped-model" in outcome.result.effective.practices) == mapped
     assert abs(outputs[0] - outputs[1]).max() < NOISE * abs(outputs[1]).max()
 
