@@ -28,8 +28,11 @@ const LIBRARY: &str = "RUNOFF_OPENVINO_DYLIB";
 const COMPILED: &str = "openvino";
 
 /// Words of OpenVINO's messages that name operators which it does not have.
-const UNSUPPORTED: [&str; 2] =
-    ["does not support the following ONNX operations", "No conversion rule found for operations"];
+const UNSUPPORTED: [&str; 3] = [
+    "does not support the following ONNX operations",
+    "No conversion rule found for operations",
+    "Model wasn't fully converted",
+];
 
 /// A model, compiled for each set of shapes.
 struct OpenVino {
