@@ -13,7 +13,7 @@ from runoff.measure.core_waits import CoreWaits, Exchange, exchange_between
 from runoff.measure.huge_pages import huge_bytes
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
-from runoff.measure.thread_times import Spent, busy_threads, since, thread_times
+from runoff.measure.thread_times import TICK_S, Spent, busy_threads, since, thread_times
 from runoff.measure.verify import check_result, check_turn
 from runoff.measure.warmup import WINDOW, WINDOWS
 from runoff.probes.latency import DEVICE_PARTS, SEGMENT_PARTS, turns
@@ -209,7 +209,8 @@ class LiveProcess:
         in_turns_s = self._in_turns_ns / 1e9
         busy = busy_threads(self._used, in_turns_s, self.case.settings.threads, sum(self.inference_ns) / 1e9)
         waiting_s = self._lasted_ns / 1e9 - in_turns_s
-        idle_s = sum(spent.cpu_s for spent in self._used) - (busy or 0) * in_turns_s
+        # a thread's CPU time is a tick off at most, at both reads
+        idle_s = sum(spent.cpu_s for spent in self._used) - (busy or 0) * (in_turns_s + 2 * TICK_S)
         return InterleavingStats(
             group_size=group_size,
             inferences=inferences,

@@ -17,7 +17,8 @@ BUSY = 0.1
 this share of the time that passes."""
 _TICKS = 20
 """Fewer ticks of CPU time do not show which threads compute."""
-_TICK_S = 0.01
+TICK_S = 0.01
+"""The unit in which the system counts CPU time."""
 
 
 class Spent(NamedTuple):
@@ -59,7 +60,7 @@ def busy_threads(used: Iterable[Spent], passed_s: float, requested: int, inferen
     """
     used = list(used)
     busiest, total = max((spent.cpu_s for spent in used), default=0.0), sum(spent.cpu_s for spent in used)
-    if total < _TICKS * _TICK_S:
+    if total < _TICKS * TICK_S:
         return None
     busy = sum(spent.cpu_s >= BUSY * busiest for spent in used)
     if busy <= requested or passed_s <= 0:
