@@ -148,7 +148,7 @@ def test_without_a_compiler_no_package_is_made(store: Path) -> None:
     assert "torch-aoti: runtime-missing: AOTInductor needs a C++ compiler" in process.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("runner", [SCRIPT, AOTI, MOBILE[0]], ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", [SCRIPT, AOTI, SAVED[2]], ids=lambda runner: runner.name)
 def test_a_damaged_program_is_unreadable(runner: Runner, store: Path, tmp_path: Path) -> None:
     broken = tmp_path / f"broken.{runner.format}"
     if runner is AOTI:
