@@ -113,6 +113,17 @@ def test_a_build_that_is_not_reported_is_unknown(other: dict[str, str], outcome:
     assert "ort-rust" in got[1]
 
 
+def test_versions_of_every_runtime_are_compared() -> None:
+    change: dict[str, dict[str, Any]] = {
+        "ort-python": {},
+        "tract-python": {"runtime": "tract", "version": "0.23.9"},
+        "tract-rust": {"runtime": "tract", "version": "0.23.8"},
+    }
+    assert found(compared(change))["same engine"] == ("differs", "tract-python: 0.23.9; tract-rust: 0.23.8")
+    change["tract-rust"]["version"] = "0.23.9"
+    assert found(compared(change))["same engine"][0] == "ok"
+
+
 def test_builds_that_are_reported_differ_next_to_one_that_is_not() -> None:
     change: dict[str, dict[str, Any]] = {
         "ort-python": {},

@@ -19,7 +19,7 @@ from runoff.measure import discovery
 from runoff.plan.suite import CustomTarget
 from runoff.plugins import GROUP, plugins
 from runoff.records.errors import RunoffError
-from runoff.targets import BUILT_IN, all_targets, find_targets
+from runoff.targets import BUILT_IN, all_targets, find_targets, make_all_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,11 @@ def plugin():
 """,
     "raising": "def plugin():\n    raise ValueError('the engine\\nis not here')\n",
     "missing": "import no_such_module_at_all\n",
+    "failing": """
+from runoff.plugins import Plugin
+def plugin():
+    return Plugin({"its-target": lambda: 1 / 0}, {})
+""",
     "wrong": "def plugin():\n    return {'mine': None}\n",
 }
 
@@ -102,6 +107,13 @@ def test_a_broken_plugin_is_one_line_that_names_its_package(
     monkeypatch.setattr(discovery, "discover", lambda _targets, _spawner: {})
     (row,) = _targets()
     assert (row["target"], row["runtime"]) == (f"{name}-plugin", f"unavailable: {line}")
+
+
+def test_a_target_that_cannot_be_made_is_unavailable(install: Callable[[str], None]) -> None:
+    install("failing")
+    missing = make_all_targets()["its-target"].missing
+    assert missing is not None
+    assert missing.message == "its plug-in is broken: division by zero"
 
 
 def test_the_plugin_for_tract_is_installed_with_its_pins() -> None:
