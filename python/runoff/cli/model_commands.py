@@ -127,6 +127,33 @@ def tune(**options: Any) -> None:
 
 @click.command(
     epilog=examples(
+        "runoff explain ort-python openvino-python efficientnet-lite0",
+        "runoff explain ort-rust ort-rust,optimization=basic model.onnx",
+        "runoff explain ort-python@1.24.4 ort-python@1.25.0 model.onnx --segments 12",
+    )
+)
+@click.argument("first")
+@click.argument("second")
+@click.argument("model")
+@click.option("--segments", type=click.IntRange(2), default=8, show_default=True, help="Most parts of the graph.")
+@click.option("--set", "shared", multiple=True, metavar="KEY=VALUE", help="A setting of both.  [default: threads=1]")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the explanation as ")
+def explain(**options: Any) -> None:
+    """Find the parts of MODEL that make SECOND slower or faster than FIRST.
+
+    FIRST and SECOND are targets, with settings (ort-rust,optimization=basic) or a release of their package
+    (ort-python@1.25.0). The graph is cut where few tensors cross, and the segments are measured on both sides, side by
+    side, on the real tensors between them. MODEL is as runoff bench takes it, with its options.
+    """
+    from runoff.cli.explain import explain as find
+
+    sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
         "runoff segment photo.jpg",
         "runoff segment photo.jpg --point 420,180 --target ort-python",
         "runoff segment photo.jpg --box 100,80,460,300 --background 120,290 --model sam_vit_b",

@@ -1,0 +1,55 @@
+"""The command ``runoff explain``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runoff import paths
+from runoff.cli.output import print_json
+from runoff.explain.explanation import explain as search
+from runoff.explain.show import document, draw, show
+from runoff.explain.sides import parse_side
+from runoff.paths import shown
+from runoff.plan.own_suite import OwnOptions
+from runoff.plan.settings import parse_assignments
+from runoff.records.errors import ExitCode
+from runoff.records.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def explain(
+    first: str,
+    second: str,
+    model: str,
+    segments: int,
+    shared: tuple[str, ...],
+    results: Path | None,
+    *,
+    as_json: bool,
+    **own: Any,
+) -> ExitCode:
+    """Measure the parts, print the explanation and return the exit code.
+
+    `own` has the options for a user's model, by the fields of `runoff.plan.own_suite.OwnOptions`.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=as_json)
+    settings = {"threads": 1, **parse_assignments(shared)}
+    sides = [parse_side(text, settings) for text in (first, second)]
+    options = OwnOptions(**own, targets=sides[0].target, profile="default")
+    explained = search(model, options, sides, results or paths.results(), console, segments=segments)
+    text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)
+    write_atomically(explained.folder / "explain.json", text)
+    for suffix, data in draw(explained).items():
+        write_atomically(explained.folder / f"explain.{suffix}", data)
+    if as_json:
+        print_json(document(explained))
+    else:
+        show(explained, console)
+        console.print(f"run: {shown(explained.folder)}", highlight=False, markup=False, soft_wrap=True)
+    return ExitCode.OK

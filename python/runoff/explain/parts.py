@@ -1,0 +1,145 @@
+"""The parts of a difference: segments of the graph, what the cuts cost, and what is left.
+
+Of each block, the difference of two live processes that took turns is one value; `runoff.statistics.shift` estimates the
+typical one. Every segment pays for a call of its own, and for the tensors that enter and leave it: a model that passes on
+the tensors of a cut and computes nothing is measured beside the segments, and that is subtracted. What then is left between
+the sum and the whole is shown: fusions across a cut, caches, layouts that had to be changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import reduce
+from itertools import groupby
+from operator import add
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from runoff.analysis.measurements import measured
+from runoff.analysis.metric_samples import Metric
+from runoff.analysis.samples import tidy
+from runoff.plan.baselines import control_name
+from runoff.statistics import Shift, adjust, shift
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runoff.analysis.measurements import Measurements, Member
+    from runoff.models.cuts import Cuts
+    from runoff.records.schema import Run
+
+WARM = Metric("latency", "inference.warm")
+LEVEL = 0.01
+"""Largest corrected p-value of a part that is claimed to differ."""
+
+Kind = Literal["original", "whole", "segment", "cuts", "rest"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A part of the difference second - first, in nanoseconds of a warm inference."""
+
+    kind: Kind
+    segments: tuple[int, ...] = ()
+    """Numbers of the segments that are in it, from 1."""
+    operators: dict[str, int] = {}
+    first_ns: float | None = None
+    """Typical time on the first side; None for what is not measured itself."""
+    second_ns: float | None = None
+    difference: Shift
+    floor_ns: float = 0.0
+    """What the first side seemed to differ from itself."""
+    differs: bool = False
+    """Whether it is claimed to differ."""
+
+
+class _Times:
+    """The times of each model of a run, by block."""
+
+    def __init__(self, data: Measurements, first: str, second: str) -> None:
+        self._data = data
+        self._members = {(member.model, member.target): member for member in data.members}
+        self._first, self._second = first, second
+
+    def part(self, model: str, kind: Kind, segments: tuple[int, ...] = (), operators: dict[str, int] | None = None) -> Part:
+        """Return the part that a model is."""
+        one, again, other = (
+            self._blocks(self._members[model, name]) for name in (self._first, control_name(self._first), self._second)
+        )
+        own = _difference(one, again)
+        return Part(
+            kind=kind,
+            segments=segments,
+            operators=operators or {},
+            first_ns=float(np.median(list(one.values()))),
+            second_ns=float(np.median(list(other.values()))),
+            difference=_difference(one, other),
+            floor_ns=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
+        )
+
+    def _blocks(self, member: Member) -> dict[int, float]:
+        """Return the median time of each block."""
+        cell = self._data.cell(member, WARM)
+        if cell is None:
+            return {}
+        return {block: float(np.median(ns)) for block, ns in zip(cell.blocks, cell.processes, strict=True)}
+
+
+def _difference(one: dict[int, float], other: dict[int, float]) -> Shift:
+    return shift([np.array([other[block] - one[block]]) for block in sorted(one.keys() & other.keys())])
+
+
+def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
+    """Return the parts of the difference of the targets `second` and `first`: whole, segments, cuts, what is left.
+
+    Neighbouring segments that cannot be told apart from no difference are one part.
+    """
+    times = _Times(measured(run, tidy(run)), first, second)
+    whole, original = times.part("whole", "whole"), times.part("original", "original")
+    segments = [
+        times.part(f"segment-{place}", "segment", (place,), dict(segment.operators))
+        for place, segment in enumerate(cuts.segments, 1)
+    ]
+    passes = [times.part(f"cut-{place}", "cuts") for place in range(1, len(cuts.cuts) + 1)]
+    cost = -reduce(add, (one.difference for one in passes))
+    rest = whole.difference + -reduce(add, (one.difference for one in segments), cost)
+    judged = _judged([original, whole, *segments])
+    return (
+        *judged[:2],
+        *_merged(judged[2:]),
+        Part(kind="cuts", difference=cost),
+        *_judged([Part(kind="rest", difference=rest, floor_ns=whole.floor_ns)]),
+    )
+
+
+def _judged(parts: Sequence[Part]) -> list[Part]:
+    """Return `parts` with the claims that their numbers allow, corrected for their number."""
+    ps = adjust(np.array([part.difference.p for part in parts], dtype=np.float64))
+    return [
+        replace(part, differs=bool(p <= LEVEL and abs(part.difference.value) > part.floor_ns))
+        for part, p in zip(parts, ps, strict=True)
+    ]
+
+
+def _merged(segments: Sequence[Part]) -> list[Part]:
+    """Return `segments`, with neighbours that do not differ as one part."""
+    made: list[Part] = []
+    for differs, group in groupby(segments, key=lambda part: part.differs):
+        members = list(group)
+        made += members if differs else [_together(members)]
+    return made
+
+
+def _together(parts: Sequence[Part]) -> Part:
+    return Part(
+        kind="segment",
+        segments=tuple(place for part in parts for place in part.segments),
+        operators=dict(sum((Counter(part.operators) for part in parts), Counter()).most_common()),
+        first_ns=sum(part.first_ns or 0.0 for part in parts),
+        second_ns=sum(part.second_ns or 0.0 for part in parts),
+        difference=reduce(add, (part.difference for part in parts)),
+        floor_ns=sum(part.floor_ns for part in parts),
+    )
