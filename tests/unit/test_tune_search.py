@@ -17,7 +17,8 @@ from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import Capabilities, Memory, Settings
 from runoff.statistics import Estimate
-from runoff.tune.objective import OBJECTIVES, parse_limit
+from runoff.adaptive.objective import OBJECTIVES
+from runoff.tune.limits import parse_limit
 from runoff.tune.race import LOOKS, Race
 from runoff.tune.search import CONFIRMATION, DEFAULT, Found, Search
 from runoff.tune.show import document, draw, sentence

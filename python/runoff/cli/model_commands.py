@@ -1,4 +1,4 @@
-"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``segment``."""
+"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``bisect``, ``segment``."""
 
 from __future__ import annotations
 
@@ -148,6 +148,42 @@ def explain(**options: Any) -> None:
     side, on the real tensors between them. MODEL is as runoff bench takes it, with its options.
     """
     from runoff.cli.explain import explain as find
+
+    sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
+        "runoff bisect onnxruntime 1.24..1.32 efficientnet-lite0",
+        "runoff bisect onnxruntime 1.24..1.32 model.onnx --target ort-rust --metric memory",
+        "runoff bisect openvino 2026.1..2026.4 model.onnx --metric cold --all",
+        "runoff bisect torch 2.13.0,2.14.1,2.15.0 mobilenet_v2",
+    )
+)
+@click.argument("package")
+@click.argument("releases")
+@click.argument("model")
+@click.option("--target", help="A target that runs on the package.  [default: the one in Python]")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "cold", "memory", "accuracy"]),
+    default="latency",
+    show_default=True,
+    help="What changed: a warm inference, a process from start to exit, its peak memory, or the outputs.",
+)
+@click.option("--threads", default="1", show_default=True, metavar="N|all", help="Threads of the target.")
+@click.option("--all", "everything", is_flag=True, help="In the end, measure all releases: a trend.")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the result as ")
+def bisect(**options: Any) -> None:
+    """Find the release of a PACKAGE that made MODEL slower, larger or less accurate.
+
+    RELEASES is a span, 1.24..1.32, or a list, oldest first. Each step measures the release in the middle between both
+    ends, side by side; only releases that are measured are installed. MODEL is a model of the zoo or the store, or your
+    own as runoff bench takes it, with its options. If a release fails, it is the failure whose release is found.
+    """
+    from runoff.cli.bisect import bisect as find
 
     sys.exit(find(**options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 from runoff import paths
 from runoff.bench import Pipeline
 from runoff.explain.parts import KINDS, Part, parts_of
+from runoff.explain.sides import Side, on_release
 from runoff.models.cuts import CUTS, Cuts, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.explain.sides import Side
     from runoff.models.store import StoredModel
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -93,8 +94,7 @@ def names_of(sides: Sequence[Side]) -> list[str]:
 
 
 def _case_of(side: Side, cases: Sequence[Case]) -> Case:
-    target = side.name if side.release else side.target
-    return next(case for case in cases if case.target == target and case.settings == side.resolved)
+    return next(case for case in cases if case.target == side.runs_as and case.settings == side.resolved)
 
 
 def explain(
@@ -118,7 +118,7 @@ def explain(
         stored = _stored(model, options, spawner, say)
         folder = _cut(stored, segments, spawner, scratch, say)
     cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-    text = suite_text(stored, cuts, folder, sides)
+    text = suite_text(stored, cuts, folder, sides, say)
     explanation = _Explanation(parse_suite(text, f"the suite for {model}"), text, folder, console, sides)
     run_folder, code = explanation.run(results)
     run = read_run(run_folder)
@@ -152,8 +152,13 @@ def _cut(stored: StoredModel, segments: int, spawner: Spawner, scratch: Path, sa
     return folder
 
 
-def suite_text(stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Side]) -> str:
-    """Return the suite: the model as it is, folded, its segments and its cuts, each on both sides."""
+def suite_text(
+    stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Side], say: Callable[[str], None]
+) -> str:
+    """Return the suite: the model as it is, folded, its segments and its cuts, each on both sides.
+
+    Releases that are missing are installed, announced by `say`.
+    """
     examples = range(len(stored.manifest.examples))
     names = [WHOLE, *(f"segment-{place}" for place in range(1, len(cuts.segments) + 1))]
     names += [f"cut-{place}" for place in range(1, len(cuts.cuts) + 1)]
@@ -164,13 +169,17 @@ def suite_text(stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Si
         "name": f"explain-{stored.manifest.name}",
         "description": f"runoff explain {' '.join(side.text for side in sides)} {stored.manifest.name}",
         "models": [ORIGINAL, *names],
-        "targets": [sides[0].target],
+        "targets": [sides[0].runs_as],
         "workloads": ["tensor"],
         "probes": ["accuracy", "latency"],
         "baselines": [names_of(sides)[0]],
     }
     tables = [toml_table("[suite]", head)]
     tables += [toml_table(f"[models.{name}]", {"path": files[name], "examples": inputs[name]}) for name in files]
-    tables += [toml_table("[[group]]", {"targets": [side.target], "settings": side.settings}) for side in sides]
+    tables += [toml_table("[[group]]", {"targets": [side.runs_as], "settings": side.settings}) for side in sides]
+    for side in sides:
+        if side.release:
+            target = on_release(side, say)
+            tables.append(toml_table(f"[targets.{json.dumps(side.runs_as)}]", {"command": target.command, "env": target.env}))
     measure = [toml_table("[measure.blocks]", {"latency": BLOCKS}), toml_table("[measure.latency]", SHORT_SETS)]
     return "\n".join([*tables, *measure])

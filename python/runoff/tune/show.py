@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.statistics import Estimate
-    from runoff.tune.objective import Objective
+    from runoff.adaptive.objective import Objective
     from runoff.tune.search import Found, Tried, Worth
     from runoff.tune.tuning import Tuned
 
