@@ -1,7 +1,7 @@
 """How often ``runoff bisect`` is wrong: eight releases of which one, at random, makes the runner slower.
 
-``.nox/dev/bin/python tools/bisect_trials.py [TRIES [SLOWER]]`` (40 tries of 5 % take about an hour). A release is the runner of
-the self-test, which repeats a share of each inference's time. Each try is an ordinary run in a temporary folder.
+``.nox/dev/bin/python tools/bisect_trials.py [TRIES [SLOWER]]``: 40 tries of 5 % take about an hour. A release is the
+runner of the self-test, which repeats a share of each inference's time. Each try is a run in a temporary folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from runoff.environments import Say
 
-_SPAN = re.compile(r"(?P<oldest>\d[\w.]*)\.\.(?P<newest>\d+(?:\.\d+)*)")
+_SPAN = re.compile(r"(?P<oldest>\d+(?:\.\d+)*)\.\.(?P<newest>\d+(?:\.\d+)*)")
 _SAME = ("numpy", "pillow")
 """Packages that stay at the versions of the environment's pins: they make the input."""
 _NONE_LEFT = "No solution found"

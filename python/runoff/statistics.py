@@ -141,8 +141,8 @@ class Shift:
             return float(self.value == 0)
         return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
 
-    def __neg__(self) -> Shift:
-        return Shift(-self.value, self.error, self.freedom)
+    def __mul__(self, factor: float) -> Shift:
+        return Shift(factor * self.value, abs(factor) * self.error, self.freedom)
 
     def __add__(self, other: Shift) -> Shift:
         """Return the sum of two that were measured apart; its degrees of freedom are Welch's (1947)."""
@@ -153,7 +153,7 @@ class Shift:
 
 
 def shift(differences: Sequence[NDArray[np.float64]]) -> Shift:
-    """Return the typical difference of two cases, from the differences of each unit, shape ``(pairs,)``, in its unit."""
+    """Return the typical difference of two cases, from the differences of each unit, shape ``(pairs,)``."""
     centre = _centre(_condensed(differences))
     return Shift(centre.value, centre.error, centre.freedom)
 

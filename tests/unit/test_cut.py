@@ -27,8 +27,8 @@ SHAPE = (1, 4, 8, 8)
 
 def save(path: Path, nodes: Sequence[onnx.NodeProto], constants: dict[str, Any]) -> None:
     """Write a model with the input ``x`` and the output ``y``, whose batch is free."""
-    ends = ([(name, FLOAT, ["n", *SHAPE[1:]])] for name in "xy")
-    save_model(path, nodes, *ends, constants, opset=18)
+    inputs, outputs = ([(name, FLOAT, ["n", *SHAPE[1:]])] for name in "xy")
+    save_model(path, nodes, inputs, outputs, constants, opset=18)
 
 
 def chain(folder: Path, length: int = 12) -> Path:
@@ -98,9 +98,12 @@ def test_what_crosses_a_cut_is_passed_on_unchanged(tmp_path: Path) -> None:
 def test_constants_are_folded_and_the_batch_is_fixed(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Add", ["one", "one"], ["two"], name="two"),
-        *(helper.make_node("Mul", [last, "two"], [now], name=now) for last, now in [("x", "a"), ("a", "b"), ("b", "y")]),
+        *(
+            helper.make_node("Mul", [last, "two"], [now], name=now)
+            for last, now in [("x", "a"), ("a", "b"), ("b", "y")]
+        ),
     ]
-    save(tmp_path / "m.onnx", nodes, {"one": np.float32([1])})
+    save(tmp_path / "m.onnx", nodes, {"one": np.ones(1, np.float32)})
     folder = tmp_path / "cut"
     folder.mkdir()
     cut(request(tmp_path / "m.onnx", 3), folder)
@@ -110,7 +113,9 @@ def test_constants_are_folded_and_the_batch_is_fixed(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_place_to_cut_is_refused(tmp_path: Path) -> None:
-    roots = [helper.make_node("Tanh" if place % 2 else "Sin", ["x"], [f"r{place}"], name=f"r{place}") for place in range(2)]
+    roots = [
+        helper.make_node("Tanh" if place % 2 else "Sin", ["x"], [f"r{place}"], name=f"r{place}") for place in range(2)
+    ]
     more = [helper.make_node("Cos", ["x"], [name], name=name) for name in ("r2",)]
     sums = [helper.make_node("Sum", ["r0", "r1", "r2", "x"], ["y"], name="sum")]
     save(tmp_path / "m.onnx", [*roots, *more, *sums], {})

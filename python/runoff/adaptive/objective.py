@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runoff.records.schema import Case, MeterInfo, Record
 
+
 class Objective(Struct, frozen=True, kw_only=True):
     """A number of a case of which less is better."""
 

@@ -1,10 +1,10 @@
 """The search for the change: releases are halved, and each is placed by measuring it between its two ends.
 
-In every block the old end, the release in the middle and the new end run side by side, so drift of the machine hits all
-three alike. The middle counts as old or new by the logarithms 2 middle - old - new: their sign says which end it is
-nearer to. The search so descends into the half with the larger change, even if there are several. Each step looks at the
-interval of `runoff.statistics.paired` after the numbers of blocks in `LOOKS`; its confidence is corrected for the number
-of looks and steps (Bonferroni), so that at most `error` of all searches take a wrong turn.
+In every block the old end, the release in the middle and the new end run side by side, so drift of the machine affects
+all three alike. The logarithms 2 middle - old - new tell which end the middle is nearer to: the search goes on in the
+half with the larger change, if there are several. A step looks at the interval of `runoff.statistics.paired` after each
+of `LOOKS` blocks. Its confidence is corrected for the number of looks and steps (Bonferroni): at most a share `error`
+of searches takes a wrong turn.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Search:
         self, releases: Sequence[str], lab: Lab, error: float, say: Callable[[str], None], *, exact: bool = False
     ) -> None:
         self._releases, self._lab, self._say = list(releases), lab, say
-        self._looks, self._smallest = ((1,), EXACT) if exact else (LOOKS, SMALLEST)
+        self._looks: tuple[int, ...] = (1,) if exact else LOOKS
+        self._smallest = EXACT if exact else SMALLEST
         self._confidence = 1 - error / (len(LOOKS) * (1 + ceil(log2(max(2, len(releases) - 1)))))
         self._steps: list[Step] = []
 

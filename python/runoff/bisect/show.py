@@ -77,9 +77,7 @@ def document(bisected: Bisected) -> dict[str, Any]:
         "change": bisected.change,
         "steps": [{**_step(step)} for step in found.steps],
         "failures": found.failures,
-        "trend": {
-            name: {"ratio": one.value, "low": one.low, "high": one.high} for name, one in bisected.trend.items()
-        },
+        "trend": {name: {"ratio": one.value, "low": one.low, "high": one.high} for name, one in bisected.trend.items()},
         "releases": bisected.releases,
         "run": str(bisected.folder),
     }

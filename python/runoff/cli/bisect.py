@@ -55,7 +55,7 @@ def bisect(
     console.print(f"{len(found)} releases of {package}: {', '.join(found)}", highlight=False)
 
     def make(usual: Target, release: str) -> Target:
-        return at(usual, environment, install_release(package, release, lambda line: console.print(line)))
+        return at(usual, environment, install_release(package, release, console.print))
 
     options = OwnOptions(**own, targets=target, profile="default")
     bisected = search(model, options, metric, found, make, results or paths.results(), console, everything=everything)
@@ -100,5 +100,3 @@ def _print_end(bisected: Bisected, package: str, console: Console) -> None:
         lines.append(f"again: {shlex.join([*again, *more])}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-

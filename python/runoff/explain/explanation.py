@@ -1,4 +1,4 @@
-"""One explanation: the model is cut, and an ordinary run measures the whole, the segments and the cuts on both sides."""
+"""One explanation: the model is cut, and an ordinary run measures the whole and its segments on both sides."""
 
 from __future__ import annotations
 
@@ -74,12 +74,15 @@ class _Explanation(Pipeline):
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
     ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
         """Return the cases of both sides, as if their settings were those of the first: they take turns."""
-        made, named = [], dict(targets)
+        made: list[Case] = []
+        named = dict(targets)
         for model in dict.fromkeys(case.model for case in cases):
             for place, (side, name) in enumerate(zip(self._sides, names_of(self._sides), strict=True)):
                 case = _case_of(side, [case for case in cases if case.model == model])
                 if case.skipped:
-                    raise RunoffError(f"{side.text}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE)
+                    raise RunoffError(
+                        f"{side.text}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE
+                    )
                 variant = case.variant if place == 0 else made[-1].variant
                 identity = ".".join((model, case.workload, name, *variant))
                 made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
@@ -152,9 +155,7 @@ def _cut(stored: StoredModel, segments: int, spawner: Spawner, scratch: Path, sa
     return folder
 
 
-def suite_text(
-    stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Side], say: Callable[[str], None]
-) -> str:
+def suite_text(stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Side], say: Callable[[str], None]) -> str:
     """Return the suite: the model as it is, folded, its segments and its cuts, each on both sides.
 
     Releases that are missing are installed, announced by `say`.
@@ -180,6 +181,8 @@ def suite_text(
     for side in sides:
         if side.release:
             target = on_release(side, say)
-            tables.append(toml_table(f"[targets.{json.dumps(side.runs_as)}]", {"command": target.command, "env": target.env}))
+            tables.append(
+                toml_table(f"[targets.{json.dumps(side.runs_as)}]", {"command": target.command, "env": target.env})
+            )
     measure = [toml_table("[measure.blocks]", {"latency": BLOCKS}), toml_table("[measure.latency]", SHORT_SETS)]
     return "\n".join([*tables, *measure])

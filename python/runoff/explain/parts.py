@@ -1,9 +1,10 @@
 """The parts of a difference: segments of the graph, what the cuts cost, and what is left.
 
-Of each block, the difference of two live processes that took turns is one value; `runoff.statistics.shift` estimates the
-typical one. Every segment pays for a call of its own, and for the tensors that enter and leave it: a model that passes on
-the tensors of a cut and computes nothing is measured beside the segments, and that is subtracted. What then is left between
-the sum and the whole is shown: fusions across a cut, caches, layouts that had to be changed.
+Of each block, the difference of two live processes that took turns is one value, and `runoff.statistics.shift`
+estimates the typical one. Every segment pays for a call of its own, and for the tensors that enter and leave it: a
+model that passes on the tensors of a cut and computes nothing is measured too, and half of its time is subtracted from
+the segments on either side. What is then left between the sum and the whole is shown: fusions across a cut, caches,
+layouts that had to be changed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class _Times:
         self._members = {(member.model, member.target): member for member in data.members}
         self._first, self._second = first, second
 
-    def part(self, model: str, kind: Kind, segments: tuple[int, ...] = (), operators: dict[str, int] | None = None) -> Part:
+    def part(
+        self, model: str, kind: Kind, segments: tuple[int, ...] = (), operators: dict[str, int] | None = None
+    ) -> Part:
         """Return the part that a model is."""
         one, again, other = (
             self._blocks(self._members[model, name]) for name in (self._first, control_name(self._first), self._second)
@@ -89,7 +92,13 @@ class _Times:
 
 
 def _difference(one: dict[int, float], other: dict[int, float]) -> Shift:
-    return shift([np.array([other[block] - one[block]]) for block in sorted(one.keys() & other.keys())])
+    """Return the difference other - one.
+
+    Of each block only the ratio counts, times the typical time of `one`: the machine's speed drifts between blocks.
+    """
+    typical = float(np.median(list(one.values())))
+    blocks = sorted(one.keys() & other.keys())
+    return shift([np.array([typical * (other[block] / one[block] - 1)]) for block in blocks])
 
 
 def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
@@ -104,14 +113,22 @@ def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
         for place, segment in enumerate(cuts.segments, 1)
     ]
     passes = [times.part(f"cut-{place}", "cuts") for place in range(1, len(cuts.cuts) + 1)]
-    cost = -reduce(add, (one.difference for one in passes))
-    rest = whole.difference + -reduce(add, (one.difference for one in segments), cost)
-    judged = _judged([original, whole, *segments])
-    return (
-        *judged[:2],
-        *_merged(judged[2:]),
-        Part(kind="cuts", difference=cost),
-        *_judged([Part(kind="rest", difference=rest, floor_ns=whole.floor_ns)]),
+    cost = _together(passes)
+    rest = reduce(add, (one.difference * -1 for one in segments), whole.difference + cost.difference)
+    net = [_without(part, passes[max(0, place - 1) : place + 1]) for place, part in enumerate(segments)]
+    judged = _judged([original, whole, *net])
+    floor_ns = whole.floor_ns + sum(part.floor_ns for part in net)
+    last = _judged([Part(kind="rest", difference=rest, floor_ns=floor_ns)])
+    return (*judged[:2], *_merged(judged[2:]), cost, *last)
+
+
+def _without(part: Part, passes: Sequence[Part]) -> Part:
+    """Return a segment without half of what each cut next to it costs."""
+    return replace(
+        part,
+        first_ns=(part.first_ns or 0.0) - sum(one.first_ns or 0.0 for one in passes) / 2,
+        second_ns=(part.second_ns or 0.0) - sum(one.second_ns or 0.0 for one in passes) / 2,
+        difference=reduce(add, (one.difference * -0.5 for one in passes), part.difference),
     )
 
 
@@ -134,8 +151,9 @@ def _merged(segments: Sequence[Part]) -> list[Part]:
 
 
 def _together(parts: Sequence[Part]) -> Part:
+    """Return parts of one kind as one part, which does not differ."""
     return Part(
-        kind="segment",
+        kind=parts[0].kind,
         segments=tuple(place for part in parts for place in part.segments),
         operators=dict(sum((Counter(part.operators) for part in parts), Counter()).most_common()),
         first_ns=sum(part.first_ns or 0.0 for part in parts),

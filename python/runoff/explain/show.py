@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from runoff.explain.parts import Part
     from runoff.statistics import Shift
 
+_NAMES = {
+    "original": "the file as it is",
+    "whole": "whole",
+    "cuts": "cuts (subtracted)",
+    "rest": "between segments",
+}
 _MOST_OPERATORS = 3
 _MOST_NAMED = 3
 _WIDTH, _ROW = 520, 26
@@ -32,7 +38,8 @@ def sentences(explained: Explained) -> Iterator[str]:
         yield f"{second} and {first}: no difference shown ({_range(whole.difference)} ms of {_ms(whole.first_ns)})"
         return
     faster = whole.difference.value < 0
-    yield f"{second} is {_size(whole.difference)} {'faster' if faster else 'slower'} than {first}, of {_ms(whole.first_ns)}"
+    more = "faster" if faster else "slower"
+    yield f"{second} is {_size(whole.difference)} {more} than {first}, of {_ms(whole.first_ns)}"
     claimed = sorted(
         (part for part in by_kind["segment"] if part.differs), key=lambda part: -abs(part.difference.value)
     )
@@ -44,13 +51,13 @@ def sentences(explained: Explained) -> Iterator[str]:
         yield "no segment of the graph differs by more than noise"
     (rest,) = by_kind["rest"]
     if rest.differs:
-        yield f"{_size(rest.difference)} is in no segment: it arises between them (fusion across a cut, layout, cache)"
+        yield f"{_size(rest.difference)} is in no segment: it arises between them (fusion, layout, cache)"
 
 
 def name_of(part: Part) -> str:
     """Return the name of a part."""
     if part.kind != "segment":
-        return {"original": "the file as it is", "whole": "whole", "cuts": "cost of the cuts", "rest": "not in a part"}[part.kind]
+        return _NAMES[part.kind]
     first, last = part.segments[0], part.segments[-1]
     return f"segment {first}" if first == last else f"segments {first} to {last}"
 
@@ -127,7 +134,7 @@ def draw(explained: Explained) -> dict[str, bytes]:
     import vl_convert
 
     rows, at = [], 0.0
-    for part in (*explained.by_kind["segment"], *explained.by_kind["cuts"], *explained.by_kind["rest"]):
+    for part in (*explained.by_kind["segment"], *explained.by_kind["rest"]):
         rows.append(_bar(part, at, at + part.difference.value))
         at += part.difference.value
     rows.append(_bar(explained.by_kind["whole"][0], 0.0, explained.by_kind["whole"][0].difference.value))

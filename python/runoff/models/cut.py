@@ -1,11 +1,11 @@
 """The program that cuts an ONNX model into segments: ``python -m runoff.models.cut REQUEST FOLDER``.
 
-REQUEST is a JSON file with a `Request`. It runs in the environment ``inspect``. FOLDER gets ``whole.onnx``, a file for each
-segment, and one for each cut, which passes on the tensors that cross it and computes nothing; next to each are the real
-tensors at its inputs, ``NAME.EXAMPLE.npz``. ``cuts.json`` has a `Cuts`. A failure is a line of JSON on stdout.
+REQUEST is a JSON file with a `Request`. It runs in the environment ``inspect``. FOLDER gets ``whole.onnx``, a file for
+each segment, and one for each cut, which passes on the tensors that cross it and computes nothing; next to each are the
+real tensors at its inputs, ``NAME.EXAMPLE.npz``. ``cuts.json`` has a `Cuts`. A failure is a line of JSON on stdout.
 
-The model is folded first, by ONNX Runtime, with fixed shapes: an exported file may compute sizes at run time from hundreds
-of constants, and then few places are crossed by a single tensor. Its operators stay those of the ONNX standard.
+The model is folded first, by ONNX Runtime, with fixed shapes: an exported file may compute sizes at run time from
+hundreds of constants, and then few places are crossed by a single tensor. Its operators stay those of the standard.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def cut(request: Request, folder: Path) -> None:
         if name != "whole":
             onnx.save(model, folder / f"{name}.onnx")
         for index, one in enumerate(values):
-            np.savez(folder / f"{name}.{index}.npz", **{value.name: one[value.name] for value in model.graph.input})
+            arrays: dict[str, Any] = {value.name: one[value.name] for value in model.graph.input}
+            np.savez(folder / f"{name}.{index}.npz", **arrays)
     cuts = Cuts(segments=tuple(segments), cuts=tuple(names for _, names in chosen))
     (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(cuts), indent=1))
 

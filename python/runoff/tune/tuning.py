@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.adaptive.objective import Objective
     from runoff.bench import Plan
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from runoff.records.files import RunWriter
     from runoff.records.schema import Case, RunInfo
     from runoff.statistics import Estimate
-    from runoff.adaptive.objective import Objective
     from runoff.tune.limits import Limit
     from runoff.tune.search import Found
 
@@ -116,7 +116,6 @@ class _Tuning(Pipeline):
             suite = with_room_for(context.suite, count, default.model, needed, self.say)
             context = msgspec.structs.replace(context, suite=suite)
         with Bar([], context.sampling, self.console) as bar:
-            probes = {probe.name: probe for probe in plan.probes}
             cases = (default, control, prepared)
             lab = RunLab(context, writer, bar, cases, self._objective, self._limits, plan.probes, self._budget_s)
             if reason := lab.failure(DEFAULT):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from math import ceil, log2
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from runoff.targets.base import at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from runoff.bisect.search import Logs
 
@@ -31,12 +31,14 @@ NAMES = [f"1.{minor}.0" for minor in range(20, 28)]
 class Machine:
     """A `runoff.bisect.search.Lab` that draws times: a factor by release, drift that blocks share, and noise."""
 
-    def __init__(self, factors: dict[str, float], noise: float = 0.01, seed: int = 1, broken: Sequence[str] = ()) -> None:
-        self.block, self.measured = 0, []
+    def __init__(
+        self, factors: dict[str, float], noise: float = 0.01, seed: int = 1, broken: Sequence[str] = ()
+    ) -> None:
+        self.block = 0
+        self.measured: list[list[str]] = []
         self._factors, self._noise, self._broken = factors, noise, broken
         self._random = np.random.default_rng(seed)
         self._logs: dict[str, dict[int, float]] = {}
-        self.measured: list[list[str]]
 
     def measure(self, releases: Sequence[str]) -> None:
         """Measure one block."""
