@@ -78,7 +78,7 @@ def test_the_segment_that_differs_is_named_and_the_parts_add_up(tmp_path: Path) 
         for kinds in (["whole"], ["segment", "rest"])
     )
     assert added == pytest.approx(whole)
-    assert whole / MS == pytest.approx(1.0 + PASS * 0.4, rel=0.1)
+    assert whole / MS == pytest.approx(1.0 + PASS * 0.4, rel=0.25)
     assert not found.by_kind["rest"][0].differs
     lines = list(sentences(found))
     assert lines[0].startswith("ort-rust is 1.")
