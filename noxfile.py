@@ -131,7 +131,7 @@ def bench_web(session: nox.Session) -> None:
 
 @nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")
 def bench_segment(session: nox.Session) -> None:
-    """Measure Segment Anything (45 min): nox -s bench-segment [-- segment-large | --resume RUN]."""
+    """Measure Segment Anything (35 min, and 12 min of exports once): nox -s bench-segment [-- segment-large | --resume RUN]."""
     suite = () if session.posargs else ("segment",)
     run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
