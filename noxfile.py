@@ -42,6 +42,8 @@ FULL = (
         "integration/test_without_a_mac",
         "integration/test_action",
         "integration/test_own_model",
+        "integration/test_bisect",
+        "integration/test_explain",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
@@ -131,7 +133,7 @@ def bench_web(session: nox.Session) -> None:
 
 @nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")
 def bench_segment(session: nox.Session) -> None:
-    """Measure Segment Anything (35 min, and 12 min of exports once): nox -s bench-segment [-- segment-large | --resume RUN]."""
+    """Measure Segment Anything (35 min, exports 12 min): nox -s bench-segment [-- segment-large | --resume RUN]."""
     suite = () if session.posargs else ("segment",)
     run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 

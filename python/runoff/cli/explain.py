@@ -26,6 +26,7 @@ def explain(
     second: str,
     model: str,
     segments: int,
+    metric: str,
     shared: tuple[str, ...],
     results: Path | None,
     *,
@@ -42,7 +43,8 @@ def explain(
     settings = {"threads": 1, **parse_assignments(shared)}
     sides = [parse_side(text, settings) for text in (first, second)]
     options = OwnOptions(**own, targets=sides[0].target, profile="default")
-    explained = search(model, options, sides, results or paths.results(), console, segments=segments)
+    count = segments if metric == "latency" else 0
+    explained = search(model, options, sides, count, results or paths.results(), console)
     text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)
     write_atomically(explained.folder / "explain.json", text)
     for suffix, data in draw(explained).items():

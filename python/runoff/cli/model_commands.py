@@ -130,11 +130,19 @@ def tune(**options: Any) -> None:
         "runoff explain ort-python openvino-python efficientnet-lite0",
         "runoff explain ort-rust ort-rust,optimization=basic model.onnx",
         "runoff explain ort-python@1.24.4 ort-python@1.25.0 model.onnx --segments 12",
+        "runoff explain torch ort-rust efficientnet-lite0 --metric cold",
     )
 )
 @click.argument("first")
 @click.argument("second")
 @click.argument("model")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "cold"]),
+    default="latency",
+    show_default=True,
+    help="A warm inference, by segments of the graph; or a process from start to exit, by its phases.",
+)
 @click.option("--segments", type=click.IntRange(2), default=8, show_default=True, help="Most parts of the graph.")
 @click.option("--set", "shared", multiple=True, metavar="KEY=VALUE", help="A setting of both.  [default: threads=1]")
 @click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,16 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
+from runoff.adaptive.suite import suite_text
 from runoff.bench import Pipeline
-from runoff.explain.parts import KINDS, Part, parts_of
+from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
 from runoff.models.cuts import CUTS, Cuts, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
-from runoff.plan.own_suite import is_model, own_suite, toml_table
-from runoff.plan.suite import parse_suite
+from runoff.plan.own_suite import is_model, toml_table
+from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
+from runoff.probes.latency import LatencyOptions
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from runoff.records.schema import Case
 
 SEGMENTS = 8
-BLOCKS = 8
-"""Sets of fresh processes of each model."""
-SHORT_SETS = {"min_samples": 20, "min_time_s": 0, "warmup_time_s": 1.0, "huge_pages": True}
+BLOCKS = {"life": 20, "latency": 8}
+"""Sets of fresh processes of each model, by probe."""
+SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0, huge_pages=True)
 """Processes differ by their memory layout: many short sets are more precise than a few long ones."""
 ORIGINAL, WHOLE = "original", "whole"
 """Models of the run: the file as it is, and folded, which is what is cut."""
@@ -50,7 +51,8 @@ class Explained(Struct, frozen=True, kw_only=True):
     model: str
     first: Side
     second: Side
-    cuts: Cuts
+    cuts: Cuts | None
+    """None if a process was explained, not an inference."""
     parts: tuple[Part, ...]
     folder: Path
     """Of the run."""
@@ -101,12 +103,13 @@ def _case_of(side: Side, cases: Sequence[Case]) -> Case:
 
 
 def explain(
-    model: str, options: OwnOptions, sides: Sequence[Side], results: Path, console: Console, *, segments: int = SEGMENTS
+    model: str, options: OwnOptions, sides: Sequence[Side], segments: int, results: Path, console: Console
 ) -> Explained:
     """Return which parts of a model make the second of two `sides` slower or faster than the first.
 
-    `model` is the name of one in the zoo or the store, or the user's as ``runoff bench`` takes it, with its `options`;
-    the run's folder is created in `results`.
+    The parts are at most so many `segments` of a warm inference; with 0, they are the phases of a process. `model` is
+    the name of one in the zoo or the store, or the user's as ``runoff bench`` takes it, with its `options`; the run's
+    folder is created in `results`.
 
     Raises
     ------
@@ -117,27 +120,28 @@ def explain(
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    with workspace() as (spawner, scratch):
-        stored = _stored(model, options, spawner, say)
-        folder = _cut(stored, segments, spawner, scratch, say)
-    cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-    text = suite_text(stored, cuts, folder, sides, say)
-    explanation = _Explanation(parse_suite(text, f"the suite for {model}"), text, folder, console, sides)
-    run_folder, code = explanation.run(results)
-    run = read_run(run_folder)
+    cuts, text = None, suite_text(model, options)
+    if segments:
+        with workspace() as (spawner, scratch):
+            stored = _stored(model, text, spawner, say)
+            folder = _cut(stored, segments, spawner, scratch, say)
+        cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
+        text = segments_text(stored, cuts, folder)
+    base = parse_suite(text, f"the suite for {model}")
+    suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
+    run_folder, code = _Explanation(suite, text, Path.cwd(), console, sides).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
-    first, second = names_of(sides)
-    parts = parts_of(run, cuts, first, second)
+    run, names = read_run(run_folder), names_of(sides)
+    parts = parts_of(run, cuts, *names) if cuts else phases_of(run, *names)
     return Explained(model=model, first=sides[0], second=sides[1], cuts=cuts, parts=parts, folder=run_folder)
 
 
-def _stored(model: str, options: OwnOptions, spawner: Spawner, say: Callable[[str], None]) -> StoredModel:
-    """Return the model with an ONNX file."""
+def _stored(model: str, text: str, spawner: Spawner, say: Callable[[str], None]) -> StoredModel:
+    """Return the model of the suite in `text`, with an ONNX file."""
     if not is_model(model):
         return ensure_models([model], spawner, say)[model]
-    suite = parse_suite(own_suite(model, options), f"the options for {model}")
-    (stored, *_) = own_models(suite.models, Path.cwd(), spawner, say).values()
+    (stored, *_) = own_models(parse_suite(text, model).models, Path.cwd(), spawner, say).values()
     return stored
 
 
@@ -155,34 +159,36 @@ def _cut(stored: StoredModel, segments: int, spawner: Spawner, scratch: Path, sa
     return folder
 
 
-def suite_text(stored: StoredModel, cuts: Cuts, folder: Path, sides: Sequence[Side], say: Callable[[str], None]) -> str:
-    """Return the suite: the model as it is, folded, its segments and its cuts, each on both sides.
-
-    Releases that are missing are installed, announced by `say`.
-    """
+def segments_text(stored: StoredModel, cuts: Cuts, folder: Path) -> str:
+    """Return the text of a suite of the model as it is, folded, its segments and its cuts."""
     examples = range(len(stored.manifest.examples))
     names = [WHOLE, *(f"segment-{place}" for place in range(1, len(cuts.segments) + 1))]
     names += [f"cut-{place}" for place in range(1, len(cuts.cuts) + 1)]
     files = {name: str(folder / f"{name}.onnx") for name in names} | {ORIGINAL: stored.model_file("onnx").path}
     inputs = {name: [str(folder / f"{name}.{index}.npz") for index in examples] for name in names}
     inputs[ORIGINAL] = inputs[WHOLE]
-    head = {
-        "name": f"explain-{stored.manifest.name}",
-        "description": f"runoff explain {' '.join(side.text for side in sides)} {stored.manifest.name}",
-        "models": [ORIGINAL, *names],
-        "targets": [sides[0].runs_as],
-        "workloads": ["tensor"],
-        "probes": ["accuracy", "latency"],
-        "baselines": [names_of(sides)[0]],
-    }
-    tables = [toml_table("[suite]", head)]
+    matrix = {"name": stored.manifest.name, "models": [ORIGINAL, *names], "workloads": ["tensor"]}
+    tables = [toml_table("[suite]", {**matrix, "targets": ["ort-python"], "probes": ["latency"]})]
     tables += [toml_table(f"[models.{name}]", {"path": files[name], "examples": inputs[name]}) for name in files]
-    tables += [toml_table("[[group]]", {"targets": [side.runs_as], "settings": side.settings}) for side in sides]
-    for side in sides:
-        if side.release:
-            target = on_release(side, say)
-            tables.append(
-                toml_table(f"[targets.{json.dumps(side.runs_as)}]", {"command": target.command, "env": target.env})
-            )
-    measure = [toml_table("[measure.blocks]", {"latency": BLOCKS}), toml_table("[measure.latency]", SHORT_SETS)]
-    return "\n".join([*tables, *measure])
+    return "\n".join(tables)
+
+
+def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: Callable[[str], None]) -> Suite:
+    """Return a suite with its models on both sides; `say` announces a release that is installed."""
+    own = {side.runs_as: on_release(side, say) for side in sides if side.release}
+    matrix = msgspec.structs.replace(
+        base.suite,
+        name=f"explain-{base.suite.name}",
+        description=f"runoff explain {' '.join(side.text for side in sides)} {model}",
+        targets=tuple(side.runs_as for side in sides),
+        probes=("accuracy", probe),
+        baselines=(names_of(sides)[0],),
+    )
+    return msgspec.structs.replace(
+        base,
+        suite=matrix,
+        settings={},
+        targets={name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
+        group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
+        measure=Measure(blocks={probe: BLOCKS[probe]}, latency=SHORT_SETS),
+    )

@@ -1,4 +1,4 @@
-"""The parts of a difference: segments of the graph, what the cuts cost, and what is left.
+"""The parts of a difference: segments of the graph, what the cuts cost, and what is left; or phases of a process.
 
 Of each block, the difference of two live processes that took turns is one value, and `runoff.statistics.shift`
 estimates the typical one. Every segment pays for a call of its own, and for the tensors that enter and leave it: a
@@ -13,7 +13,7 @@ from collections import Counter
 from functools import reduce
 from itertools import groupby
 from operator import add
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from msgspec import Struct
@@ -23,6 +23,8 @@ from runoff.analysis.measurements import measured
 from runoff.analysis.metric_samples import Metric
 from runoff.analysis.samples import tidy
 from runoff.plan.baselines import control_name
+from runoff.probes.life import LIFE
+from runoff.records.errors import ExitCode, RunoffError
 from runoff.statistics import Shift, adjust, shift
 
 if TYPE_CHECKING:
@@ -33,17 +35,19 @@ if TYPE_CHECKING:
     from runoff.records.schema import Run
 
 WARM = Metric("latency", "inference.warm")
+WHOLE = Metric(LIFE.name, "whole")
 LEVEL = 0.01
 """Largest corrected p-value of a part that is claimed to differ."""
 
-Kind = Literal["original", "whole", "segment", "cuts", "rest"]
+Kind = Literal["original", "whole", "segment", "cuts", "rest", "phase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """A part of the difference second - first, in nanoseconds of a warm inference."""
+    """A part of the difference second - first, in nanoseconds: of a warm inference, or of a process."""
 
     kind: Kind
+    phase: str = ""
     segments: tuple[int, ...] = ()
     """Numbers of the segments that are in it, from 1."""
     operators: dict[str, int] = {}
@@ -58,36 +62,50 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class _Times:
-    """The times of each model of a run, by block."""
+    """The times of each model of a run, by block; those of a phase that a side lacks are 0."""
 
     def __init__(self, data: Measurements, first: str, second: str) -> None:
         self._data = data
         self._members = {(member.model, member.target): member for member in data.members}
         self._first, self._second = first, second
 
-    def part(
-        self, model: str, kind: Kind, segments: tuple[int, ...] = (), operators: dict[str, int] | None = None
-    ) -> Part:
-        """Return the part that a model is."""
+    def part(self, model: str, kind: Kind, metric: Metric = WARM, **more: Any) -> Part:
+        """Return the part that a model, or one of its phases, is.
+
+        Raises
+        ------
+        RunoffError
+            If a side was not measured.
+        """
         one, again, other = (
-            self._blocks(self._members[model, name]) for name in (self._first, control_name(self._first), self._second)
+            self._blocks(self._members[model, name], metric)
+            for name in (self._first, control_name(self._first), self._second)
         )
         own = _difference(one, again)
         return Part(
             kind=kind,
-            segments=segments,
-            operators=operators or {},
             first_ns=float(np.median(list(one.values()))),
             second_ns=float(np.median(list(other.values()))),
             difference=_difference(one, other),
             floor_ns=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
+            **more,
         )
 
-    def _blocks(self, member: Member) -> dict[int, float]:
+    def phases(self, model: str) -> list[str]:
+        """Return the phases of both sides, in order of time."""
+        cases = {self._members[model, name].case for name in (self._second, self._first)}
+        found = dict.fromkeys(key.metric for key in self._data.cells if key.case in cases and key.probe == LIFE.name)
+        return [name for name in found if name not in (WHOLE.cell, "exit")] + ["exit"]
+
+    def _blocks(self, member: Member, metric: Metric) -> dict[int, float]:
         """Return the median time of each block."""
-        cell = self._data.cell(member, WARM)
+        cell = self._data.cell(member, metric)
         if cell is None:
-            return {}
+            whole = self._data.cell(member, WHOLE) if metric.probe == LIFE.name else None
+            if whole is None or metric == WHOLE:
+                why = member.failed or "it did not run"
+                raise RunoffError(f"{member.model} on {member.target} has no times: {why}", "", ExitCode.CASE_FAILED)
+            return dict.fromkeys(whole.blocks, 0.0)
         return {block: float(np.median(ns)) for block, ns in zip(cell.blocks, cell.processes, strict=True)}
 
 
@@ -98,18 +116,39 @@ def _difference(one: dict[int, float], other: dict[int, float]) -> Shift:
     """
     typical = float(np.median(list(one.values())))
     blocks = sorted(one.keys() & other.keys())
-    return shift([np.array([typical * (other[block] / one[block] - 1)]) for block in blocks])
+    scale = {block: typical / one[block] if one[block] else 1.0 for block in blocks}
+    return shift([np.array([scale[block] * (other[block] - one[block])]) for block in blocks])
+
+
+def phases_of(run: Run, first: str, second: str) -> tuple[Part, ...]:
+    """Return the parts of the difference of two processes, start to exit: the whole, and its phases.
+
+    Raises
+    ------
+    RunoffError
+        If a side was not measured.
+    """
+    times = _Times(measured(run, tidy(run)), first, second)
+    model = run.info.cases[0].model
+    whole = times.part(model, "whole", WHOLE)
+    phases = [times.part(model, "phase", Metric(LIFE.name, name), phase=name) for name in times.phases(model)]
+    return tuple(_judged([whole, *phases]))
 
 
 def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
     """Return the parts of the difference of the targets `second` and `first`: whole, segments, cuts, what is left.
 
     Neighbouring segments that cannot be told apart from no difference are one part.
+
+    Raises
+    ------
+    RunoffError
+        If a model was not measured on a side.
     """
     times = _Times(measured(run, tidy(run)), first, second)
     whole, original = times.part("whole", "whole"), times.part("original", "original")
     segments = [
-        times.part(f"segment-{place}", "segment", (place,), dict(segment.operators))
+        times.part(f"segment-{place}", "segment", segments=(place,), operators=dict(segment.operators))
         for place, segment in enumerate(cuts.segments, 1)
     ]
     passes = [times.part(f"cut-{place}", "cuts") for place in range(1, len(cuts.cuts) + 1)]

@@ -40,24 +40,23 @@ def sentences(explained: Explained) -> Iterator[str]:
     faster = whole.difference.value < 0
     more = "faster" if faster else "slower"
     yield f"{second} is {_size(whole.difference)} {more} than {first}, of {_ms(whole.first_ns)}"
-    claimed = sorted(
-        (part for part in by_kind["segment"] if part.differs), key=lambda part: -abs(part.difference.value)
-    )
+    measured = [*by_kind["segment"], *by_kind["phase"]]
+    claimed = sorted((part for part in measured if part.differs), key=lambda part: -abs(part.difference.value))
     for part in claimed[:_MOST_NAMED]:
         same = (part.difference.value < 0) == faster
         verb = "of it" if same else f"lost: {second} is {'slower' if faster else 'faster'}"
-        yield f"{_size(part.difference)} {verb} in {name_of(part)}: {operators_of(part)}"
+        yield ": ".join(filter(None, (f"{_size(part.difference)} {verb} in {name_of(part)}", operators_of(part))))
     if not claimed:
-        yield "no segment of the graph differs by more than noise"
-    (rest,) = by_kind["rest"]
-    if rest.differs:
-        yield f"{_size(rest.difference)} is in no segment: it arises between them (fusion, layout, cache)"
+        yield "no part of it differs by more than noise"
+    for rest in by_kind["rest"]:
+        if rest.differs:
+            yield f"{_size(rest.difference)} is in no segment: it arises between them (fusion, layout, cache)"
 
 
 def name_of(part: Part) -> str:
     """Return the name of a part."""
     if part.kind != "segment":
-        return _NAMES[part.kind]
+        return part.phase or _NAMES[part.kind]
     first, last = part.segments[0], part.segments[-1]
     return f"segment {first}" if first == last else f"segments {first} to {last}"
 
@@ -105,8 +104,8 @@ def document(explained: Explained) -> dict[str, Any]:
         "second": explained.second.text,
         "sentences": list(sentences(explained)),
         "parts": [_part(part) for part in explained.parts],
-        "cuts": explained.cuts.cuts,
-        "nodes": {str(place): segment.nodes for place, segment in enumerate(explained.cuts.segments, 1)},
+        "cuts": explained.cuts.cuts if explained.cuts else (),
+        "nodes": [segment.nodes for segment in explained.cuts.segments] if explained.cuts else [],
         "run": str(explained.folder),
     }
 
@@ -134,7 +133,7 @@ def draw(explained: Explained) -> dict[str, bytes]:
     import vl_convert
 
     rows, at = [], 0.0
-    for part in (*explained.by_kind["segment"], *explained.by_kind["rest"]):
+    for part in (*explained.by_kind["segment"], *explained.by_kind["phase"], *explained.by_kind["rest"]):
         rows.append(_bar(part, at, at + part.difference.value))
         at += part.difference.value
     rows.append(_bar(explained.by_kind["whole"][0], 0.0, explained.by_kind["whole"][0].difference.value))

@@ -10,19 +10,20 @@ import pytest
 from compared import latency_of
 from msgspec.structs import replace
 from rich.console import Console
-from synthetic import case_of, run_of
+from synthetic import Maker, case_of, run_of
 
 from runoff.explain.explanation import Explained, names_of
-from runoff.explain.parts import parts_of
+from runoff.explain.parts import parts_of, phases_of
 from runoff.explain.show import document, draw, sentences, show
 from runoff.explain.sides import parse_side
 from runoff.models.cuts import Cuts, Segment
 from runoff.records.errors import RunoffError
+from runoff.records.schema import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.records.schema import Case, Record, Run
+    from runoff.records.schema import Case, Record
 
 MS = 1_000_000
 BLOCKS = 8
@@ -90,7 +91,7 @@ def test_what_is_in_no_segment_is_said(tmp_path: Path) -> None:
     found = explained(run({}, fused=2.0), tmp_path)
     assert not any(part.differs for part in found.by_kind["segment"])
     lines = list(sentences(found))
-    assert "no segment of the graph differs by more than noise" in lines
+    assert "no part of it differs by more than noise" in lines
     assert "is in no segment" in lines[-1]
 
 
@@ -126,8 +127,38 @@ def test_table_json_and_plot(tmp_path: Path) -> None:
     assert "cuts (subtracted)" in text
     made = document(found)
     assert [part["kind"] for part in made["parts"]] == ["original", "whole", *["segment"] * 3, "cuts", "rest"]
-    assert made["nodes"]["2"] == ("conv1",)
+    assert made["nodes"][1] == ("conv1",)
     assert b"<svg" in draw(found)["svg"]
+
+
+def test_the_phases_of_a_process_add_up(tmp_path: Path) -> None:
+    cases = [case_of(name, ("life",)) for name in ("ort-python", "ort-rust")]
+    cases.insert(1, replace(case_of("ort-python-again", ("life",)), control_of="ort-python"))
+    maker = Maker(1, warm=1)
+    made = run_of(cases, [maker.life(case, block) for block in range(20) for case in cases])
+    sides = [parse_side(text, {}) for text in ("ort-python", "ort-rust")]
+    parts = phases_of(made, "ort-python", "ort-rust")
+    found = Explained(model="net", first=sides[0], second=sides[1], cuts=None, parts=parts, folder=tmp_path)
+    phases = {part.phase: part for part in found.by_kind["phase"]}
+    assert list(phases)[-1] == "exit"
+    assert {"imports", "runtime", "environment", "load"} <= phases.keys()
+    # a phase that one side lacks takes no time there
+    assert (phases["environment"].first_ns, phases["imports"].second_ns) == (0, 0)
+    whole = found.by_kind["whole"][0].difference.value
+    assert sum(part.difference.value for part in phases.values()) == pytest.approx(whole, rel=0.05)
+    lines = list(sentences(found))
+    assert "faster than ort-python" in lines[0]
+    assert "of it in imports" in lines[1]
+    assert lines[2].endswith(("lost: ort-rust is slower in environment", "of it in exit", "of it in start"))
+    assert document(found)["nodes"] == []
+    assert b"<svg" in draw(found)["svg"]
+
+
+def test_a_model_that_failed_on_a_side_is_named() -> None:
+    made = run({})
+    left = [record for record in made.records if not record.case.startswith("segment-2.classify.two")]
+    with pytest.raises(RunoffError, match="segment-2 on two has no times"):
+        parts_of(Run(made.folder, made.info, tuple(left)), CUTS, "one", "two")
 
 
 def test_a_side_is_a_target_with_settings_or_a_release() -> None:
