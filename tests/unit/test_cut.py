@@ -14,7 +14,7 @@ from onnx import helper
 from onnx_models import FLOAT
 from onnx_models import save as save_model
 from runoff.models.cut import cut, spread
-from runoff.models.cuts import CUTS, Cuts, Request
+from runoff.models.cuts import CUTS, VERSION, Cuts, Request
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import TensorFile
 
@@ -31,8 +31,8 @@ def save(path: Path, nodes: Sequence[onnx.NodeProto], constants: dict[str, Any])
     save_model(path, nodes, inputs, outputs, constants, opset=18)
 
 
-def chain(folder: Path, length: int = 12) -> Path:
-    """Return a chain of convolutions with residuals around each third one."""
+def chain(folder: Path, length: int = 12, extra: int | None = None, name: str = "chain") -> Path:
+    """Return a chain of convolutions with residuals around each third one; `extra` is one followed by another node."""
     random = np.random.default_rng(1)
     nodes, constants, last, skip = [], {}, "x", "x"
     for place in range(length):
@@ -40,12 +40,15 @@ def chain(folder: Path, length: int = 12) -> Path:
         nodes.append(helper.make_node("Conv", [last, f"w{place}"], [f"c{place}"], name=f"conv{place}", pads=[1] * 4))
         nodes.append(helper.make_node("Tanh", [f"c{place}"], [f"t{place}"], name=f"tanh{place}"))
         last = f"t{place}"
+        if place == extra:
+            nodes.append(helper.make_node("Abs", [last], ["more"], name="more"))
+            last = "more"
         if place % 3 == 2:
             nodes.append(helper.make_node("Add", [last, skip], [f"a{place}"], name=f"add{place}"))
             last = skip = f"a{place}"
     nodes.append(helper.make_node("Identity", [last], ["y"], name="end"))
-    save(folder / "chain.onnx", nodes, constants)
-    return folder / "chain.onnx"
+    save(folder / f"{name}.onnx", nodes, constants)
+    return folder / f"{name}.onnx"
 
 
 def request(model: Path, segments: int, examples: int = 2) -> Request:
@@ -93,6 +96,28 @@ def test_what_crosses_a_cut_is_passed_on_unchanged(tmp_path: Path) -> None:
     passed = run(folder / "cut-1.onnx", feed)
     assert {f"{name}.passed" for name in feed} == passed.keys()
     assert all(np.array_equal(array, passed[f"{name}.passed"]) for name, array in feed.items())
+
+
+def test_another_version_is_cut_at_the_same_tensors(tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    other = chain(tmp_path, extra=6, name="other")
+    asked = msgspec.structs.replace(request(chain(tmp_path), 4), version=str(other))
+    cut(asked, folder)
+    operators = [
+        [
+            {node.op_type for node in onnx.load(place / f"segment-{number}.onnx").graph.node}
+            for place in (folder, folder / VERSION)
+        ]
+        for number in range(1, 5)
+    ]
+    assert ["Abs" in after for _, after in operators].count(True) == 1
+    assert all(after - before <= {"Abs"} for before, after in operators)
+    known = dict(np.load(folder / "whole.0.npz"))
+    for number in range(1, 5):
+        path = folder / VERSION / f"segment-{number}.onnx"
+        known |= run(path, {value.name: known[value.name] for value in onnx.load(path).graph.input})
+    assert np.allclose(known["y"], run(other, {"x": known["x"]})["y"], rtol=1e-4, atol=1e-6)
 
 
 def test_constants_are_folded_and_the_batch_is_fixed(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from runoff.cli.output import print_json
 from runoff.explain.explanation import explain as search
 from runoff.explain.show import document, draw, show
 from runoff.explain.sides import parse_side
+from runoff.models.cuts import VERSION
 from runoff.paths import shown
-from runoff.plan.own_suite import OwnOptions
+from runoff.plan.own_suite import OwnOptions, is_model, model_name
 from runoff.plan.settings import parse_assignments
-from runoff.records.errors import ExitCode
+from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import write_atomically
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def explain(
     model: str,
     segments: int,
     metric: str,
+    version: str | None,
     shared: tuple[str, ...],
     results: Path | None,
     *,
@@ -42,7 +44,13 @@ def explain(
     console = Console(stderr=as_json)
     settings = {"threads": 1, **parse_assignments(shared)}
     sides = [parse_side(text, settings) for text in (first, second)]
-    options = OwnOptions(**own, targets=sides[0].target, profile="default")
+    if version and not (is_model(model) and is_model(version)):
+        raise RunoffError(
+            f"--version {version}: not a model's file", "it is for another version of MODEL, an ONNX file"
+        )
+    if version:
+        sides[1] = msgspec.structs.replace(sides[1], version=model_name(version) if metric == "cold" else VERSION)
+    options = OwnOptions(**own, targets=sides[0].target, profile="default", version=version)
     count = segments if metric == "latency" else 0
     explained = search(model, options, sides, count, results or paths.results(), console)
     text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runoff.cli.options import FILE, FOLDER, examples, json_option, of_model
+from runoff.cli.options import FILE, FOLDER, TEXT, examples, json_option, of_model
 
 
 @click.command(
@@ -130,6 +130,7 @@ def tune(**options: Any) -> None:
         "runoff explain ort-python openvino-python efficientnet-lite0",
         "runoff explain ort-rust ort-rust,optimization=basic model.onnx",
         "runoff explain ort-python@1.24.4 ort-python@1.25.0 model.onnx --segments 12",
+        "runoff explain ort-rust ort-rust before.onnx --version after.onnx",
         "runoff explain torch ort-rust efficientnet-lite0 --metric cold",
     )
 )
@@ -144,6 +145,7 @@ def tune(**options: Any) -> None:
     help="A warm inference, by segments of the graph; or a process from start to exit, by its phases.",
 )
 @click.option("--segments", type=click.IntRange(2), default=8, show_default=True, help="Most parts of the graph.")
+@click.option("--version", type=TEXT, help="Another version of MODEL, an ONNX file, which SECOND runs.")
 @click.option("--set", "shared", multiple=True, metavar="KEY=VALUE", help="A setting of both.  [default: threads=1]")
 @click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
 @of_model

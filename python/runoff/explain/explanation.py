@@ -14,7 +14,7 @@ from runoff.adaptive.suite import suite_text
 from runoff.bench import Pipeline
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
-from runoff.models.cuts import CUTS, Cuts, Request
+from runoff.models.cuts import CUTS, VERSION, Cuts, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
@@ -22,7 +22,7 @@ from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
 from runoff.probes.latency import LatencyOptions
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import read_run
+from runoff.records.files import read_run, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from runoff.processes import Spawner
     from runoff.records.schema import Case
 
-SEGMENTS = 8
 BLOCKS = {"life": 20, "latency": 8}
 """Sets of fresh processes of each model, by probe."""
 SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0, huge_pages=True)
@@ -124,9 +123,9 @@ def explain(
     if segments:
         with workspace() as (spawner, scratch):
             stored = _stored(model, text, spawner, say)
-            folder = _cut(stored, segments, spawner, scratch, say)
+            folder = _cut(stored, options.version, segments, spawner, scratch, say)
         cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-        text = segments_text(stored, cuts, folder)
+        text = segments_text(stored, options.version, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
     suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
     run_folder, code = _Explanation(suite, text, Path.cwd(), console, sides).run(results)
@@ -145,11 +144,24 @@ def _stored(model: str, text: str, spawner: Spawner, say: Callable[[str], None])
     return stored
 
 
-def _cut(stored: StoredModel, segments: int, spawner: Spawner, scratch: Path, say: Callable[[str], None]) -> Path:
-    """Return the folder with the segments of a model, made unless it is there."""
+def _cut(
+    stored: StoredModel,
+    version: str | None,
+    segments: int,
+    spawner: Spawner,
+    scratch: Path,
+    say: Callable[[str], None],
+) -> Path:
+    """Return the folder with the segments of a model, and of its other `version`, made unless it is there."""
     examples = [stored.inputs(index) for index in range(len(stored.manifest.examples))]
-    request = Request(model=stored.model_file("onnx").path, examples=tuple(examples), segments=segments)
-    key = hashlib.sha256(msgspec.json.encode((request, stored.hashes))).hexdigest()[:16]
+    request = Request(
+        model=stored.model_file("onnx").path,
+        version=str(Path(version).absolute()) if version else "",
+        examples=tuple(examples),
+        segments=segments,
+    )
+    other = sha256_of(Path(version)) if version else ""
+    key = hashlib.sha256(msgspec.json.encode((request, stored.hashes, other))).hexdigest()[:16]
     folder = paths.home() / "cuts" / f"{stored.manifest.name}-{key}"
     if not (folder / CUTS).exists():
         say(f"cutting {stored.manifest.name} into {segments} segments")
@@ -159,8 +171,8 @@ def _cut(stored: StoredModel, segments: int, spawner: Spawner, scratch: Path, sa
     return folder
 
 
-def segments_text(stored: StoredModel, cuts: Cuts, folder: Path) -> str:
-    """Return the text of a suite of the model as it is, folded, its segments and its cuts."""
+def segments_text(stored: StoredModel, version: str | None, cuts: Cuts, folder: Path) -> str:
+    """Return the text of a suite of the model as it is, folded, its segments and its cuts, with its other `version`."""
     examples = range(len(stored.manifest.examples))
     names = [WHOLE, *(f"segment-{place}" for place in range(1, len(cuts.segments) + 1))]
     names += [f"cut-{place}" for place in range(1, len(cuts.cuts) + 1)]
@@ -169,7 +181,13 @@ def segments_text(stored: StoredModel, cuts: Cuts, folder: Path) -> str:
     inputs[ORIGINAL] = inputs[WHOLE]
     matrix = {"name": stored.manifest.name, "models": [ORIGINAL, *names], "workloads": ["tensor"]}
     tables = [toml_table("[suite]", {**matrix, "targets": ["ort-python"], "probes": ["latency"]})]
-    tables += [toml_table(f"[models.{name}]", {"path": files[name], "examples": inputs[name]}) for name in files]
+    for name, path in files.items():
+        other = folder / VERSION / f"{name}.onnx"
+        # what passes a cut on is the same for both
+        versions = {VERSION: str(other if other.exists() else path)} if version else {}
+        versions |= {VERSION: str(Path(version).absolute())} if version and name == ORIGINAL else {}
+        table = {"path": path, "examples": inputs[name], **({"versions": versions} if versions else {})}
+        tables.append(toml_table(f"[models.{name}]", table))
     return "\n".join(tables)
 
 

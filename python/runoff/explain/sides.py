@@ -29,17 +29,21 @@ class Side(Struct, frozen=True, kw_only=True):
     target: str
     release: str = ""
     """Of the target's package; empty for the one of its environment."""
+    version: str = ""
+    """Name of the version of the model that it runs; empty for the model itself."""
     settings: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
         """Its name in the run, usable in file names."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.text).strip("-")
+        words = f"{self.text}-{self.version}" if self.version else self.text
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-")
 
     @property
     def runs_as(self) -> str:
         """The target in the suite: that of a release is the suite's own."""
-        return f"{self.target}-{self.release}" if self.release else self.target
+        name = f"{self.target}-{self.release}" if self.release else self.target
+        return f"{name}@{self.version}" if self.version else name
 
     @property
     def resolved(self) -> Settings:

@@ -24,7 +24,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from runoff.models.cuts import CUTS, Cuts, Request, Segment
+from runoff.models.cuts import CUTS, VERSION, Cuts, Request, Segment
 from runoff.models.own.graph import nodes as nodes_of
 from runoff.models.own.reference import one_line
 from runoff.models.respond import make_folder
@@ -118,31 +118,51 @@ def cut(request: Request, folder: Path) -> None:
     """
     feeds = [{name: _read(file) for name, file in example.items()} for example in request.examples]
     graph = Graph(folded(Path(request.model), feeds[0], folder / "whole.onnx"))
+    places, version = graph.crossings(), None
+    if request.version:
+        (folder / VERSION).mkdir()
+        version = Graph(folded(Path(request.version), feeds[0], folder / VERSION / "whole.onnx"))
+        alike = {frozenset(names) for _, names in version.crossings()}
+        places = [place for place in places if frozenset(place[1]) in alike]
     spent = node_times(graph, folder / "whole.onnx", feeds[0])
-    places = [place for place in graph.crossings() if 0 < len(place[1]) <= MOST_CROSSING]
-    chosen = spread(places, spent, request.segments)
+    chosen = spread([place for place in places if 0 < len(place[1]) <= MOST_CROSSING], spent, request.segments)
     if not chosen:
         message = f"{request.model} cannot be cut: every place is crossed by more than {MOST_CROSSING} tensors"
         raise RunoffError(message, "explain the whole process instead: --metric cold")
-    values = [tensors(graph, [name for _, names in chosen for name in names], feed) for feed in feeds]
-    made = {"whole": graph.model}
-    ends = [0, *(place for place, _ in chosen), len(graph.nodes)]
-    segments = []
-    for number, (first, end) in enumerate(pairwise(ends), 1):
-        made[f"segment-{number}"] = graph.part(first, end, values[0])
-        nodes = graph.nodes[first:end]
-        operators = dict(Counter(node.op_type for node in nodes).most_common())
-        share = sum(spent[first:end]) / sum(spent)
-        segments.append(Segment(operators=operators, nodes=tuple(node.name for node in nodes), share=share))
-    made |= {f"cut-{number}": graph.passing(names, values[0]) for number, (_, names) in enumerate(chosen, 1)}
+    cuts = tuple(names for _, names in chosen)
+    values = [tensors(graph, [name for names in cuts for name in names], feed) for feed in feeds]
+    parts = {f"segment-{number}": part for number, part in enumerate(_segments(graph, cuts), 1)}
+    made = {name: graph.part(*part, values[0]) for name, part in parts.items()}
+    made |= {f"cut-{number}": graph.passing(names, values[0]) for number, names in enumerate(cuts, 1)}
     for name, model in made.items():
-        if name != "whole":
-            onnx.save(model, folder / f"{name}.onnx")
-        for index, one in enumerate(values):
-            arrays: dict[str, Any] = {value.name: one[value.name] for value in model.graph.input}
-            np.savez(folder / f"{name}.{index}.npz", **arrays)
-    cuts = Cuts(segments=tuple(segments), cuts=tuple(names for _, names in chosen))
-    (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(cuts), indent=1))
+        onnx.save(model, folder / f"{name}.onnx")
+    for name, model in {"whole": graph.model, **made}.items():
+        _save_inputs(model, values, folder, name)
+    if version:
+        for number, part in enumerate(_segments(version, cuts), 1):
+            onnx.save(version.part(*part, values[0]), folder / VERSION / f"segment-{number}.onnx")
+    segments = tuple(_describe(graph, spent, *part) for part in parts.values())
+    (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(Cuts(segments=segments, cuts=cuts)), indent=1))
+
+
+def _segments(graph: Graph, cuts: Sequence[tuple[str, ...]]) -> list[tuple[int, int]]:
+    """Return the first node of each segment, and the one after its last."""
+    places = {frozenset(names): place for place, names in graph.crossings()}
+    return list(pairwise([0, *(places[frozenset(names)] for names in cuts), len(graph.nodes)]))
+
+
+def _save_inputs(model: onnx.ModelProto, values: Sequence[Feed], folder: Path, name: str) -> None:
+    """Write the inputs of a model, of each example."""
+    for index, one in enumerate(values):
+        arrays: dict[str, Any] = {value.name: one[value.name] for value in model.graph.input}
+        np.savez(folder / f"{name}.{index}.npz", **arrays)
+
+
+def _describe(graph: Graph, spent: Sequence[float], first: int, end: int) -> Segment:
+    nodes = graph.nodes[first:end]
+    operators = dict(Counter(node.op_type for node in nodes).most_common())
+    share = sum(spent[first:end]) / sum(spent)
+    return Segment(operators=operators, nodes=tuple(node.name for node in nodes), share=share)
 
 
 def _read(file: TensorFile) -> NDArray[Any]:

@@ -8,6 +8,8 @@ from runoff.records.protocol import TensorFile  # noqa: TC001 (msgspec evaluates
 
 CUTS = "cuts.json"
 """Name of the file with the `Cuts`."""
+VERSION = "version"
+"""Name of the folder with the segments of the other version."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -17,6 +19,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Path of the ONNX file."""
     examples: tuple[dict[str, TensorFile], ...]
     """The inputs of each example by name; their shapes become those of the model."""
+    version: str = ""
+    """Path of another version of the model, which is cut at the same tensors; empty for none."""
     segments: int
     """Most segments."""
 
