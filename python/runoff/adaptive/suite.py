@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 from runoff import paths
 from runoff.models.store import ModelStore
 from runoff.plan.own_suite import is_model, own_suite
+from runoff.probes.latency import LatencyOptions
 
 if TYPE_CHECKING:
     from runoff.plan.own_suite import OwnOptions
+
+
+SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0, huge_pages=True)
+"""Processes differ by their memory layout: many short sets are more precise than a few long ones, and huge pages reduce
+the differences."""
 
 
 def quantity(text: str) -> str:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from runoff.adaptive.lab import Lab
 from runoff.adaptive.objective import OBJECTIVES, Objective
-from runoff.adaptive.suite import suite_text
+from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.analysis.verdict import Verdict, decide, floor_of
 from runoff.bench import Pipeline
 from runoff.bisect.search import CONFIRMATION, Search
@@ -19,7 +19,6 @@ from runoff.measure.progress import Bar
 from runoff.measure.room import model_bytes, with_room_for
 from runoff.plan.baselines import control_name
 from runoff.plan.suite import Measure, parse_suite
-from runoff.probes.latency import LatencyOptions
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.statistics import Ratio, paired
 
@@ -49,7 +48,6 @@ METRICS = {
         metrics={"accuracy": ("max_rel_diff",)},
     ),
 }
-SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0)
 ERROR = 0.05
 """Largest share of searches that are wrong."""
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.adaptive.suite import suite_text
+from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.bench import Pipeline
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
@@ -19,7 +19,6 @@ from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, 
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
 from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
-from runoff.probes.latency import LatencyOptions
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, sha256_of
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 BLOCKS = {"life": 20, "latency": 8}
 """Sets of fresh processes of each model, by probe."""
-SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0, huge_pages=True)
-"""Processes differ by their memory layout: many short sets are more precise than a few long ones."""
 ORIGINAL, WHOLE = "original", "whole"
 """Models of the run: the file as it is, and folded, which is what is cut."""
 
