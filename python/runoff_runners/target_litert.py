@@ -71,9 +71,11 @@ class _Session:
         check_cpu(request, "this runner uses LiteRT on the CPU")
         self._threads = request["settings"]["threads"]
         path = model_path(request)
+        # the weights as XNNPACK packs them; the first process, which checks the outputs, writes the file
+        cache = f"{path}.{version('ai-edge-litert')}.xnnpack" if request["settings"]["prepared"] else ""
         try:
-            options = Options(cpu_options=CpuOptions(num_threads=self._threads))
-            self._model = CompiledModel.from_file(path, options=options)
+            cpu = CpuOptions(num_threads=self._threads, xnnpack_weight_cache_path=cache)
+            self._model = CompiledModel.from_file(path, options=Options(cpu_options=cpu))
             signature = self._model.get_signature_by_index(_SIGNATURE)
             inputs = self._model.get_input_tensor_details(signature["key"])
             outputs = self._model.get_output_tensor_details(signature["key"])
