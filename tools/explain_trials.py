@@ -1,9 +1,9 @@
 """How often ``runoff explain`` names the segment of a planted change, and claims something of two equal sides.
 
-``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about an hour and a half. The model is
-EfficientNet-Lite0, folded. ``slower``: a node is followed by others that return what they are given, until the whole takes
-3 % longer. ``fusion``: one such node between a convolution and its activation, which ONNX Runtime then computes apart.
-Each try is an ordinary run in a temporary folder.
+``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about an hour and a half. The
+model is EfficientNet-Lite0, folded. ``slower``: a node is followed by others that return what they are given, until the
+whole takes 3 % longer. ``fusion``: one such node between a convolution and its activation, which ONNX Runtime then
+computes apart. Each try is an ordinary run in a temporary folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def planted(graph: Graph, name: str, count: int, path: Path) -> None:
     steps = [name, *(f"{name}.more{number}" for number in range(1, count + 1))]
     more = [
         helper.make_node("Max", [before, "least"], [after], name=after)
-        for before, after in zip(steps, steps[1:], strict=False)
+        for before, after in pairwise(steps)
     ]
     del model.graph.node[:]
     model.graph.node.extend([*nodes[: place + 1], *more, *nodes[place + 1 :]])
