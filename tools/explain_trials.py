@@ -41,10 +41,7 @@ def planted(graph: Graph, name: str, count: int, path: Path) -> None:
         node.input[:] = [f"{name}.more{count}" if one == name else one for one in node.input]
     model.graph.initializer.append(numpy_helper.from_array(np.float32(-1e30), "least"))
     steps = [name, *(f"{name}.more{number}" for number in range(1, count + 1))]
-    more = [
-        helper.make_node("Max", [before, "least"], [after], name=after)
-        for before, after in pairwise(steps)
-    ]
+    more = [helper.make_node("Max", [before, "least"], [after], name=after) for before, after in pairwise(steps)]
     del model.graph.node[:]
     model.graph.node.extend([*nodes[: place + 1], *more, *nodes[place + 1 :]])
     onnx.save(model, path)

@@ -74,13 +74,15 @@ def test_the_segments_in_a_row_compute_what_the_model_does(segments: int, tmp_pa
     asked = request(model, segments)
     cut(asked, folder)
     cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-    assert len(cuts.cuts) == len(cuts.segments) - 1 == segments - 1
+    # the times of nodes decide, and some places may be the same
+    count = len(cuts.segments)
+    assert 2 <= count == len(cuts.cuts) + 1 <= segments
     assert sum(segment.share for segment in cuts.segments) == pytest.approx(1)
     assert sum(count for segment in cuts.segments for count in segment.operators.values()) >= 24
     for index in range(len(asked.examples)):
         whole = dict(np.load(folder / f"whole.{index}.npz"))
         known = dict(whole)
-        for number in range(1, segments + 1):
+        for number in range(1, count + 1):
             feed = dict(np.load(folder / f"segment-{number}.{index}.npz"))
             for name, array in feed.items():
                 assert np.allclose(known[name], array, rtol=1e-4, atol=1e-6), name
@@ -104,17 +106,18 @@ def test_another_version_is_cut_at_the_same_tensors(tmp_path: Path) -> None:
     other = chain(tmp_path, extra=6, name="other")
     asked = msgspec.structs.replace(request(chain(tmp_path), 4), version=str(other))
     cut(asked, folder)
+    count = len(msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts).segments)
     operators = [
         [
             {node.op_type for node in onnx.load(place / f"segment-{number}.onnx").graph.node}
             for place in (folder, folder / VERSION)
         ]
-        for number in range(1, 5)
+        for number in range(1, count + 1)
     ]
     assert ["Abs" in after for _, after in operators].count(True) == 1
     assert all(after - before <= {"Abs"} for before, after in operators)
     known = dict(np.load(folder / "whole.0.npz"))
-    for number in range(1, 5):
+    for number in range(1, count + 1):
         path = folder / VERSION / f"segment-{number}.onnx"
         known |= run(path, {value.name: known[value.name] for value in onnx.load(path).graph.input})
     assert np.allclose(known["y"], run(other, {"x": known["x"]})["y"], rtol=1e-4, atol=1e-6)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -209,11 +210,11 @@ def node_times(graph: Graph, path: Path, feed: Feed) -> list[float]:
         for _ in range(PROFILED):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    suffix, times = "_kernel_time", Counter[str]()
+    suffix, times = "_kernel_time", defaultdict[str, list[float]](list)
     for event in events:
         if event["name"].endswith(suffix):
-            times[event["name"].removesuffix(suffix)] += event["dur"]
-    return [times[node.name] / PROFILED for node in graph.nodes]
+            times[event["name"].removesuffix(suffix)].append(event["dur"])
+    return [median(times[node.name] or [0.0]) for node in graph.nodes]
 
 
 def tensors(graph: Graph, names: Iterable[str], feed: Feed) -> Feed:
