@@ -13,6 +13,7 @@ import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ def make(kind: str, graph: Graph, spent: list[float], folder: Path, path: Path, 
     else:
         path.write_bytes((folder / "whole.onnx").read_bytes())
         return ""
-    return next(node.name for node in graph.nodes if name in node.output)
+    return next(str(node.name) for node in graph.nodes if name in node.output)
 
 
 def attempt(kind: str) -> str:
@@ -77,7 +78,8 @@ def attempt(kind: str) -> str:
         spent = node_times(graph, folder / "whole.onnx", feed)
         other = folder / "other.onnx"
         node = make(kind, graph, spent, folder, other, feed)
-        np.savez(folder / "china.npz", **feed)
+        arrays: dict[str, Any] = dict(feed)
+        np.savez(folder / "china.npz", **arrays)
         first = parse_side(TARGET, {"threads": 1})
         second = type(first)(text=TARGET, target=TARGET, version=VERSION, settings={"threads": 1})
         options = OwnOptions(
