@@ -42,6 +42,8 @@ FULL = (
         "integration/test_without_a_mac",
         "integration/test_action",
         "integration/test_own_model",
+        "integration/test_bisect",
+        "integration/test_explain",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
@@ -118,7 +120,8 @@ def tract(session: nox.Session) -> None:
 def bench_engines(session: nox.Session) -> None:
     """Measure four models on every engine (1 h, 20 GB): nox -s bench-engines [-- engines-others | --resume RUN]."""
     suite = () if session.posargs else ("engines",)
-    run_runoff(session, program("runoff", "runoff"), "bench", *suite)
+    # 1 if a case failed: an engine may not read what others do, and the report says so
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
 
 
 @nox.session(name="bench-web", requires=[*EVERYTHING, "web"], venv_backend="none")
@@ -131,7 +134,7 @@ def bench_web(session: nox.Session) -> None:
 
 @nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")
 def bench_segment(session: nox.Session) -> None:
-    """Measure Segment Anything (35 min, and 12 min of exports once): nox -s bench-segment [-- segment-large | --resume RUN]."""
+    """Measure Segment Anything (35 min, exports 12 min): nox -s bench-segment [-- segment-large | --resume RUN]."""
     suite = () if session.posargs else ("segment",)
     run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 

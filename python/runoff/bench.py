@@ -126,7 +126,7 @@ class Pipeline:
             own = own_models(suite.models, self.folder, spawner, self.say)
             names = [name for name in suite.names("models") if name not in own]
             models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
-        self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets)} s)")
+        self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets) // 2} s)")
         discovered = discover(targets, spawner)
         with self._making():
             models, reasons = ensure_variants(models, wanted_variants(suite, discovered), spawner, self.say)

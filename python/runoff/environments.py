@@ -39,6 +39,7 @@ _EDITABLE = {"runoff", "dev"}
 _WITH_EXTENSION = {"ort-pyo3", "extension"}
 _WITH_NPM = {"web"}
 """Contain the packages of ``web/package-lock.json`` too, in their folder ``web``; Node.js is in the pins."""
+CHECK_NETWORK = "check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
 _NPM_FILES = ("package.json", "package-lock.json")
 _FROM_PIP = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
 """Settings of pip that uv has under another name: whoever installs runoff with pip has set those."""
@@ -105,7 +106,7 @@ def install(name: str, folder: Path, say: Say) -> None:
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{name}.lock"), name, say) as lock:
+        with locked(folder.with_name(f".{name}.lock"), name, say) as lock:
             if not _is_current(name, folder):
                 _make(name, folder, lock, say)
     except OSError as error:
@@ -140,7 +141,7 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
     # until all is installed, the environment is that of no pins
     stamp = folder / ".installed"
     stamp.unlink(missing_ok=True)
-    if not paths.in_checkout() or _own_python(name):
+    if not paths.in_checkout() or own_python(name):
         shutil.rmtree(folder, ignore_errors=True)
     for command in _commands(name, folder):
         _uv(name, folder, command, lock)
@@ -151,7 +152,7 @@ def _make(name: str, folder: Path, lock: int, say: Say) -> None:
 
 def _commands(name: str, folder: Path) -> Iterator[list[str]]:
     """Yield the uv commands that make an environment; nox has created the empty one, unless it needs a Python."""
-    pins, index, in_checkout, own = _pins(name), _torch_index(name), paths.in_checkout(), _own_python(name)
+    pins, index, in_checkout, own = _pins(name), _torch_index(name), paths.in_checkout(), own_python(name)
     if own or not in_checkout:
         yield ["venv", "--python", own or sys.executable, str(folder)]
     if index:
@@ -170,6 +171,15 @@ def _commands(name: str, folder: Path) -> Iterator[list[str]]:
 
 def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
     """Run uv for the environment in `folder`."""
+    own = own_python(name)
+    # by option: VIRTUAL_ENV gives way to the user's UV_PYTHON
+    where = ["--python", str(folder)] if arguments[0] == "pip" else []
+    hint = f"install Python {own}" if own and arguments[0] == "venv" else CHECK_NETWORK
+    _run(name, [find_uv(), *arguments, "--quiet", *where], folder.parent, uv_variables(own), lock, hint)
+
+
+def uv_variables(python: str | None = None) -> dict[str, str]:
+    """Return the variables for uv, which is to find that version of Python."""
     # the first start must not compile the bytecode
     variables = {"UV_COMPILE_BYTECODE": "1", "UV_CACHE_DIR": str(paths.home() / "uv")}
     if paths.in_checkout():
@@ -178,17 +188,12 @@ def _uv(name: str, folder: Path, arguments: list[str], lock: int) -> None:
     links = variables.get("UV_FIND_LINKS")
     if links and Path(links).is_dir():
         variables["UV_FIND_LINKS"] = str(Path(links).absolute())
-    own = _own_python(name)
-    if own:
+    if python:
         # pyenv's shims fail for versions that are not the active one
         pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-        found = map(str, pyenv.glob(f"versions/{own}*/bin"))
+        found = map(str, pyenv.glob(f"versions/{python}*/bin"))
         variables["PATH"] = os.pathsep.join([*found, variables.get("PATH", os.defpath)])
-    # by option: VIRTUAL_ENV gives way to the user's UV_PYTHON
-    where = ["--python", str(folder)] if arguments[0] == "pip" else []
-    check = "check network, space and index (UV_DEFAULT_INDEX, UV_FIND_LINKS)"
-    hint = f"install Python {own}" if own and arguments[0] == "venv" else check
-    _run(name, [_find_uv(), *arguments, "--quiet", *where], folder.parent, variables, lock, hint)
+    return variables
 
 
 def _npm(name: str, folder: Path, lock: int) -> None:
@@ -234,13 +239,20 @@ def _run(name: str, command: list[str], folder: Path, variables: Mapping[str, st
     )
     if ended.returncode:
         raise RunoffError(
-            f"cannot install {name}: {_summary(ended.stderr)}",
+            f"cannot install {name}: {summary(ended.stderr)}",
             f"{hint}, then run: {setup_command(name)}",
             ExitCode.NOTHING_RUNS_HERE,
         )
 
 
-def _find_uv() -> str:
+def find_uv() -> str:
+    """Return the path of uv.
+
+    Raises
+    ------
+    RunoffError
+        If it is not installed.
+    """
     try:
         from uv import find_uv_bin
 
@@ -252,7 +264,7 @@ def _find_uv() -> str:
     return found
 
 
-def _summary(stderr: str) -> str:
+def summary(stderr: str) -> str:
     """Return uv's error in one line: the failure and its first and last cause."""
     lines = [
         line.strip().removeprefix("error: ").removeprefix("cause: ").removeprefix("npm error ")
@@ -291,7 +303,7 @@ def _environment(name: str) -> Environment | None:
     return _GPU_BUILD if _pins(name).stem == "ort-cuda" else find_environment(name)
 
 
-def _own_python(name: str) -> str | None:
+def own_python(name: str) -> str | None:
     """Return the version of Python that an environment needs, if runoff's will not do."""
     environment = find_environment(name)
     return environment.python if environment else None
@@ -334,7 +346,7 @@ def _check_space(name: str, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, name: str, say: Say) -> Iterator[int]:
+def locked(path: Path, name: str, say: Say) -> Iterator[int]:
     """Hold the lock at `path` during the block; the value is its file descriptor."""
     with path.open("w") as file:
         try:

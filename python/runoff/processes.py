@@ -194,6 +194,26 @@ class _Process:
             file.close()
 
 
+class OneShot(_Process):
+    """A process that reads nothing and whose output goes to a file; `Spawner.begin` makes it."""
+
+    def __init__(self, spawner: Spawner, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp) -> None:
+        self._stdout = tempfile.TemporaryFile(dir=spawner.scratch)  # noqa: SIM115 (closed by `wait`)
+        try:
+            with Path(os.devnull).open("rb") as empty:
+                super().__init__(spawner, argv, env, stamp, (empty.fileno(), self._stdout.fileno()))
+        except OSError:
+            self._stdout.close()
+            raise
+
+    def wait(self, timeout_s: float) -> Finished:
+        """Return how it ended; after `timeout_s` seconds, it and its children are killed."""
+        with self._stdout:
+            with self.limited(timeout_s):
+                self.reap()
+            return msgspec.structs.replace(self.end(), stdout=_text(self._stdout, _HEAD_BYTES))
+
+
 class Live(_Process):
     """A process that stays alive and responds in lines; `Spawner.start` makes it."""
 
@@ -277,14 +297,14 @@ class Spawner:
         After `timeout_s` seconds, the process and its children are killed. `stamp` is called with the spawn time right
         before the spawn, to write it into the request. Raises `OSError` if the program cannot be started.
         """
-        self._make_room()
-        with Path(os.devnull).open("rb") as empty, tempfile.TemporaryFile(dir=self.scratch) as out:
-            process = _Process(self, argv, env, stamp, (empty.fileno(), out.fileno()))
-            with process.limited(timeout_s):
-                process.reap()
-            finished = msgspec.structs.replace(process.end(), stdout=_text(out, _HEAD_BYTES))
+        finished = self.begin(argv, env, stamp).wait(timeout_s)
         self.measured_ns += finished.elapsed_ns
         return finished
+
+    def begin(self, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp = None) -> OneShot:
+        """Start `argv` as `run` does, and return at once; several may run at a time."""
+        self._make_room()
+        return OneShot(self, argv, env, stamp)
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp = None) -> Live:
         """Start `argv` with pipes on its standard input and output, and leave it running; several may run at a time.

@@ -119,6 +119,45 @@ def paired(logs: Sequence[NDArray[np.float64]], confidence: float = CONFIDENCE) 
     return _ratio(_centre(_condensed(logs)), len(logs), confidence)
 
 
+@dataclass(frozen=True)
+class Shift:
+    """A difference in the unit of its values, or a sum of such: its interval is Student's, on the middle two thirds."""
+
+    value: float
+    error: float
+    """Standard error; NaN for a single unit."""
+    freedom: float
+    """Degrees of freedom."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The 95% interval."""
+        return _bounds(_Centre(self.value, self.error, self.freedom))
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of "it is 0"."""
+        if not self.error:
+            return float(self.value == 0)
+        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
+
+    def __mul__(self, factor: float) -> Shift:
+        return Shift(factor * self.value, abs(factor) * self.error, self.freedom)
+
+    def __add__(self, other: Shift) -> Shift:
+        """Return the sum of two that were measured apart; its degrees of freedom are Welch's (1947)."""
+        squares = self.error**2, other.error**2
+        spread = sum(square**2 / one.freedom for square, one in zip(squares, (self, other), strict=True) if square)
+        freedom = sum(squares) ** 2 / spread if spread else min(self.freedom, other.freedom)
+        return Shift(self.value + other.value, float(np.sqrt(sum(squares))), freedom)
+
+
+def shift(differences: Sequence[NDArray[np.float64]]) -> Shift:
+    """Return the typical difference of two cases, from the differences of each unit, shape ``(pairs,)``."""
+    centre = _centre(_condensed(differences))
+    return Shift(centre.value, centre.error, centre.freedom)
+
+
 def unpaired(baseline: Sequence[NDArray[np.float64]], case: Sequence[NDArray[np.float64]]) -> Ratio:
     """Return the ratio baseline / case of samples that are not paired, with its 95% interval (Yuen 1974).
 

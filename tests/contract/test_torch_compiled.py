@@ -106,6 +106,7 @@ def test_a_saved_program_computes_the_same(
     assert (effective.provider, effective.threads, effective.ignored) == ("cpu", 1, ())
 
 
+@thorough
 def test_torch_compile_has_a_phase_for_it(
     store: Path, eager: np.ndarray[Any, np.dtype[np.float32]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ def test_the_example_of_the_page_an_a_a_and_a_slowdown(tmp_path: Path) -> None:
     (example,) = python_of(paths.root() / "docs" / "pytest.md")
     (tmp_path / "test_speed.py").write_text(example + INJECTED)
     command = (sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider")
-    options = ("--runoff-time", "10s", "--runoff-results", "results", "test_speed.py")
+    options = ("--runoff-time", "6s", "--runoff-results", "results", "test_speed.py")
     done = subprocess.run(
         [*command, *options], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
     )

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def test_tune_finds_a_profile_that_others_load(folder: Path) -> None:
     skip_because("" if HYPERFINE.find() else "hyperfine is missing; run: nox -s hyperfine")
     linear(folder / "net.onnx")
-    options = ("--time", "20s", "--write", "tuned.toml", "--results", folder / "results", "--json")
+    options = ("--time", "12s", "--write", "tuned.toml", "--results", folder / "results", "--json")
     ended = runoff(
         "tune", "net.onnx", "--objective", "cold", *options, "--limit", "memory < 2GB", cwd=folder,
         RUNOFF_HOME=str(folder / "home"),

@@ -49,14 +49,15 @@ def turns_run(speeds: dict[str, float], *, seed: int = 1, drift: float = 1.0, co
         machine = drift * np.exp(np.cumsum(rng.normal(0, 0.02, TURNS)) + rng.normal(0, 0.2))
         for case in cases:
             own = rng.lognormal(0, 0.003) * machine * rng.lognormal(0, 0.01, TURNS)
-            records.append(_latency(case, block, speeds[case.target] * MS * own))
+            records.append(latency_of(case, block, speeds[case.target] * MS * own))
     run = run_of(cases, records)
     run.info.baselines = (base,)
     run.info.machine = dict(MACHINE)
     return run
 
 
-def _latency(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
+def latency_of(case: Case, block: int, ns: np.ndarray[Any, Any]) -> Record:
+    """Return a record of the probe ``latency``, of a live process with these times, shape ``(turns,)``."""
     warm = tuple(int(value) for value in ns)
     turned = InterleavingStats(group_size=3, inferences=1, warmup=0, steady=True, checked=1)
     return record(

@@ -8,12 +8,14 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from synthetic import synthetic_run
 
 from runoff import paths
 from runoff.compare import formats
 from runoff.records.errors import RunoffError
 from runoff.records.files import RunWriter
+from runoff.records.reason import Reason
 from runoff.report import publish as publishing
 from runoff.report.publish import MOST_BYTES, publish, published_files
 
@@ -30,6 +32,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("checkout")
     made = synthetic_run(root / "results" / "quick-1", profiles=("default", "cold"), blocks=4, warm=10, live=True)
     made.info.suite = {"suite": {"name": "quick"}}
+    missing = Reason("not-installed", f"program not found: {root}/target/release/any")
+    made.info.cases = tuple(replace(case, skipped=missing) if case.skipped else case for case in made.info.cases)
     writer = RunWriter(made.folder, made.info)
     for record in made.records:
         writer.append(record)
@@ -53,6 +57,13 @@ def test_a_published_run_is_small_complete_and_compared_like_the_run_itself(run:
         assert "samples.parquet" in text
         assert "samples.csv" not in text
         assert ".png" not in text
+
+
+def test_a_published_run_has_no_path_of_the_machine(run: Path) -> None:
+    made = run.parent / "reference" / "quick"
+    texts = {path.name: path.read_text() for path in made.rglob("*.*") if path.suffix != ".parquet"}
+    assert [name for name, text in texts.items() if str(run.parents[1]) in text] == []
+    assert "program not found: target/release/any" in texts["report.html"]
 
 
 def test_the_readme_has_a_row_for_each_target_of_the_first_profile(run: Path) -> None:

@@ -290,7 +290,7 @@ def test_a_suite_may_define_its_baselines(tmp_path: Path) -> None:
     assert "against ort-rust" in (tmp_path / "plots/ratio-net-classify-t1-b1.svg").read_text()
 
 
-@pytest.mark.parametrize("name", ["quick", "seeds"])
+@pytest.mark.parametrize("name", ["quick", "full"])
 def test_published_runs_without_raw_records_still_give_a_report(name: str) -> None:
     made = analyse(read_run(REFERENCE / name))
     text = report(made, [])

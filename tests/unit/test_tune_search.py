@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from orchestra import case_of, info_of, record_of, result_of
 
+from runoff.adaptive.objective import OBJECTIVES
 from runoff.plan.cpu_quota import cpu_quota
 from runoff.plan.own_suite import OwnOptions, own_suite
 from runoff.plan.settings import cores_allowed, resolve
@@ -17,7 +18,7 @@ from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import Capabilities, Memory, Settings
 from runoff.statistics import Estimate
-from runoff.tune.objective import OBJECTIVES, parse_limit
+from runoff.tune.limits import parse_limit
 from runoff.tune.race import LOOKS, Race
 from runoff.tune.search import CONFIRMATION, DEFAULT, Found, Search
 from runoff.tune.show import document, draw, sentence

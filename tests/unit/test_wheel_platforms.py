@@ -75,7 +75,7 @@ def resolve(wheels: Path, platform: str, *names: str) -> subprocess.CompletedPro
     """Resolve packages for a platform from the folder alone."""
     offline = ("--no-index", "--no-config", "--find-links", str(wheels), "--only-binary", ":all:")
     where = ("--python-platform", platform, "--python", sys.executable, "--target", str(wheels / "target"))
-    command = [environments._find_uv(), "pip", "install", "--dry-run", *offline, *where, *names]
+    command = [environments.find_uv(), "pip", "install", "--dry-run", *offline, *where, *names]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -340,6 +340,8 @@ for command in (
     model_commands.train,
     model_commands.add,
     model_commands.tune,
+    model_commands.explain,
+    model_commands.bisect,
     model_commands.segment,
     web,
 ):

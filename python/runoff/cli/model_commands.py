@@ -1,4 +1,4 @@
-"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``segment``."""
+"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``bisect``, ``segment``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runoff.cli.options import FILE, FOLDER, examples, json_option, of_model
+from runoff.cli.options import FILE, FOLDER, TEXT, examples, json_option, of_model
 
 
 @click.command(
@@ -121,6 +121,79 @@ def tune(**options: Any) -> None:
     checked in fresh processes; unless it is better than the default there, the profile is the default.
     """
     from runoff.cli.tune import tune as find
+
+    sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
+        "runoff explain ort-python openvino-python efficientnet-lite0",
+        "runoff explain ort-rust ort-rust,optimization=basic model.onnx",
+        "runoff explain ort-python@1.24.4 ort-python@1.25.0 model.onnx --segments 12",
+        "runoff explain ort-rust ort-rust before.onnx --version after.onnx",
+        "runoff explain torch ort-rust efficientnet-lite0 --metric cold",
+    )
+)
+@click.argument("first")
+@click.argument("second")
+@click.argument("model")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "cold"]),
+    default="latency",
+    show_default=True,
+    help="A warm inference, by segments of the graph; or a process from start to exit, by its phases.",
+)
+@click.option("--segments", type=click.IntRange(2), default=8, show_default=True, help="Most parts of the graph.")
+@click.option("--version", type=TEXT, help="Another version of MODEL, an ONNX file, which SECOND runs.")
+@click.option("--set", "shared", multiple=True, metavar="KEY=VALUE", help="A setting of both.  [default: threads=1]")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the explanation as ")
+def explain(**options: Any) -> None:
+    """Find the parts of MODEL that make SECOND slower or faster than FIRST.
+
+    FIRST and SECOND are targets, with settings (ort-rust,optimization=basic) or a release of their package
+    (ort-python@1.25.0). The graph is cut where few tensors cross, and the segments are measured on both sides, side by
+    side, on the real tensors between them. MODEL is as runoff bench takes it, with its options.
+    """
+    from runoff.cli.explain import explain as find
+
+    sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
+        "runoff bisect onnxruntime 1.24..1.32 efficientnet-lite0",
+        "runoff bisect onnxruntime 1.24..1.32 model.onnx --target ort-rust --metric memory",
+        "runoff bisect openvino 2026.1..2026.4 model.onnx --metric cold --all",
+        "runoff bisect torch 2.13.0,2.14.1,2.15.0 mobilenet_v2",
+    )
+)
+@click.argument("package")
+@click.argument("releases")
+@click.argument("model")
+@click.option("--target", help="A target that runs on the package.  [default: the one in Python]")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "cold", "memory", "accuracy"]),
+    default="latency",
+    show_default=True,
+    help="What changed: a warm inference, a process from start to exit, its peak memory, or the outputs.",
+)
+@click.option("--threads", default="1", show_default=True, metavar="N|all", help="Threads of the target.")
+@click.option("--all", "everything", is_flag=True, help="In the end, measure all releases: a trend.")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the result as ")
+def bisect(**options: Any) -> None:
+    """Find the release of a PACKAGE that made MODEL slower, larger or less accurate.
+
+    RELEASES is a span, 1.24..1.32, or a list, oldest first. Each step measures the release in the middle between both
+    ends, side by side; only releases that are measured are installed. MODEL is a model of the zoo or the store, or your
+    own as runoff bench takes it, with its options. If a release fails, it is the failure whose release is found.
+    """
+    from runoff.cli.bisect import bisect as find
 
     sys.exit(find(**options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ def run_program(command: click.Command, name: str, arguments: Sequence[str] | No
         what = f"{error.filename or 'a file'} cannot be written: {error.strerror}"
         _report(what, "free space there; results so far are saved")
         sys.exit(ExitCode.CASE_FAILED)
+    finally:
+        # at the end of the interpreter, the collection of msgspec 0.22's types may print a SystemError; without the
+        # collection, DuckDB prints what it calls leaks
+        if "duckdb" not in sys.modules:
+            gc.freeze()
 
 
 def _report(message: str, hint: str) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runoff import paths
+from runoff.adaptive.objective import OBJECTIVES
 from runoff.cli.output import print_json
 from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions
 from runoff.plan.quantities import parse_duration
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import write_atomically
-from runoff.tune.objective import OBJECTIVES, parse_limit
+from runoff.tune.limits import parse_limit
 from runoff.tune.show import document, draw, show
 from runoff.tune.tuning import tune as search
 from runoff.tune.write import write
@@ -21,7 +22,7 @@ from runoff.tune.write import write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.tune.objective import Objective
+    from runoff.adaptive.objective import Objective
     from runoff.tune.tuning import Tuned
 
 PROFILE = "tuned.toml"

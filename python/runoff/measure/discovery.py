@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from runoff.plan.settings import cores_allowed
 from runoff.plan.target import TargetInfo
 from runoff.processes import describe_exit
 from runoff.records import untrusted
@@ -19,33 +21,57 @@ if TYPE_CHECKING:
 
     from runoff.plan.target import Target
     from runoff.probes.base import Probe, Tool
-    from runoff.processes import Spawner
+    from runoff.processes import Finished, OneShot, Spawner
 
 _TIMEOUT_S = 120.0
 _OLDEST_HYPERFINE = 2
 
 
 def discover(targets: Mapping[str, Target], spawner: Spawner) -> dict[str, TargetInfo]:
-    """Return each target's capabilities, or the reason why the query failed."""
-    return {name: query_capabilities(target, spawner) for name, target in targets.items()}
+    """Return each target's capabilities, or the reason why the query failed; each core has a query at a time."""
+    answers: dict[str, TargetInfo] = {}
+    begun: deque[tuple[str, OneShot | Reason]] = deque()
+
+    def finish() -> None:
+        name, query = begun.popleft()
+        answers[name] = _answer(targets[name], query)
+
+    for name, target in targets.items():
+        if len(begun) == cores_allowed():
+            finish()
+        begun.append((name, _begin(target, spawner)))
+    while begun:
+        finish()
+    return answers
 
 
 def query_capabilities(target: Target, spawner: Spawner) -> TargetInfo:
     """Query the capabilities of one target, by ``--probe``."""
-    found = target.missing or _capabilities(target, spawner)
+    return _answer(target, _begin(target, spawner))
+
+
+def _begin(target: Target, spawner: Spawner) -> OneShot | Reason:
+    """Start a query, or return the reason why it cannot be started."""
+    try:
+        return target.missing or spawner.begin((*target.command, "--probe"), target.environment())
+    except OSError as error:
+        return Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
+
+
+def _answer(target: Target, query: OneShot | Reason) -> TargetInfo:
+    """Return what a query that was begun finds out."""
+    found = query if isinstance(query, Reason) else _capabilities(target.name, query.wait(_TIMEOUT_S))
     return TargetInfo(target, None, found) if isinstance(found, Reason) else TargetInfo(target, found)
 
 
-def _capabilities(target: Target, spawner: Spawner) -> Capabilities | Reason:
+def _capabilities(name: str, finished: Finished) -> Capabilities | Reason:
+    """Return what the response says."""
     try:
-        finished = spawner.run((*target.command, "--probe"), target.environment(), _TIMEOUT_S)
         can: Capabilities = untrusted.decode(finished.stdout, Capabilities)
-    except OSError as error:
-        return Reason("not-installed", f"{target.command[0]} cannot be started: {error.strerror}")
     except (msgspec.DecodeError, RecursionError) as error:
         if finished.exit_code:
-            return Reason("crashed", f"{target.name} --probe {describe_exit(finished)}")
-        return Reason("garbage", f"{target.name} --probe does not print capabilities: {error}")
+            return Reason("crashed", f"{name} --probe {describe_exit(finished)}")
+        return Reason("garbage", f"{name} --probe does not print capabilities: {error}")
     return can.unavailable or can
 
 

@@ -33,7 +33,10 @@ class Overlay(Struct, frozen=True):
 
     name: str
     """Part of a file name."""
+    group: str
+    """Model and settings: pictures of one group are beside each other."""
     text: str
+    """Target and number of masks."""
     url: str
     """A PNG file, as a ``data:`` URL."""
 
@@ -56,15 +59,16 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
 
 
 def overlays(analysis: Analysis) -> list[Overlay]:
-    """Return the pictures of the cases, those of one comparison next to each other."""
-    found: dict[tuple[str, ...], dict[str, Overlay]] = {}
-    cases = {case.id: case for case in analysis.run.info.cases if case.control_of is None}
+    """Return the pictures of the cases, those of one group next to each other, in the order of the suite."""
+    found: dict[str, dict[str, Any]] = {}
     for record in analysis.run.records:
-        for row in record.parity:
-            if record.case in cases and str(row.get("overlay", "")).startswith(_PREFIX):
-                case = cases[record.case]
-                settings = ", ".join((case.settings.profile, *case.variant[3:]))
-                text = f"{case.model}, {settings}: {case.target}, {plural(row['masks_kept'], 'mask')}"
-                name = re.sub(r"[^A-Za-z0-9._-]", "_", f"masks-{case.id}")
-                found.setdefault(case.comparison, {})[name] = Overlay(name, text, row["overlay"])
-    return [overlay for group in found.values() for overlay in group.values()]
+        rows = [row for row in record.parity if str(row.get("overlay", "")).startswith(_PREFIX)]
+        found |= {record.case: rows[-1]} if rows else {}
+    groups: dict[str, list[Overlay]] = {}
+    for case in analysis.run.info.cases:
+        if case.id in found and case.control_of is None:
+            row, group = found[case.id], f"{case.model}, {', '.join((case.settings.profile, *case.variant[3:]))}"
+            text = f"{case.target}, {plural(row['masks_kept'], 'mask')}"
+            name = re.sub(r"[^A-Za-z0-9._-]", "_", f"masks-{case.id}")
+            groups.setdefault(group, []).append(Overlay(name, group, text, row["overlay"]))
+    return [overlay for group in groups.values() for overlay in group]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from runoff import paths
 from runoff.environments import setup_command
 from runoff.plan.target import Preparation, Target
 from runoff.records.reason import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OPENCV = "RUNOFF_OPENCV"
 """Environment variable of the targets that import OpenCV."""
@@ -50,6 +55,22 @@ def in_environment(target: Target, environment: str) -> Target:
     python = paths.environments() / environment / "bin" / "python"
     missing = None if python.exists() else no_environment(environment)
     return msgspec.structs.replace(target, command=(str(python), *target.command[1:]), missing=missing)
+
+
+def at(target: Target, environment: str, folder: Path) -> Target:
+    """Return a target that uses the environment in `folder` in place of the one called `environment`."""
+    there = str(paths.environments() / environment)
+
+    def moved(text: str) -> str:
+        if not text.startswith(there):
+            return text
+        path = folder / text[len(there) + 1 :]
+        # a library has its version in its name
+        found = [path] if path.exists() else sorted(path.parent.glob(f"{path.name.partition('.')[0]}.*"))
+        return str(found[-1] if found else path)
+
+    env = {name: moved(value) for name, value in target.env.items()}
+    return msgspec.structs.replace(target, command=tuple(map(moved, target.command)), env=env)
 
 
 def with_opencv(target: Target) -> Target:

@@ -17,8 +17,8 @@ from runoff.tune.search import words_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runoff.adaptive.objective import Objective
     from runoff.statistics import Estimate
-    from runoff.tune.objective import Objective
     from runoff.tune.search import Found, Tried, Worth
     from runoff.tune.tuning import Tuned
 

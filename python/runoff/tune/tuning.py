@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from runoff import paths
+from runoff.adaptive.suite import suite_text
 from runoff.analysis.validity import excluded
 from runoff.bench import Pipeline
 from runoff.measure.progress import Bar
 from runoff.measure.room import model_bytes, with_room_for
-from runoff.models.store import ModelStore
 from runoff.plan.baselines import control_name
-from runoff.plan.own_suite import OwnOptions, is_model, own_suite
 from runoff.plan.quantities import parse_duration
 from runoff.plan.settings import cores_allowed, read_profile
 from runoff.plan.suite import Measure, parse_suite
@@ -31,15 +29,17 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.adaptive.objective import Objective
     from runoff.bench import Plan
     from runoff.measure.job import ExecutionContext
+    from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
     from runoff.plan.target import TargetInfo
     from runoff.probes.base import Probe
     from runoff.records.files import RunWriter
     from runoff.records.schema import Case, RunInfo
     from runoff.statistics import Estimate
-    from runoff.tune.objective import Limit, Objective
+    from runoff.tune.limits import Limit
     from runoff.tune.search import Found
 
 SHORT_SETS = LatencyOptions(min_samples=20, min_time_s=0, warmup_time_s=1.0)
@@ -116,9 +116,8 @@ class _Tuning(Pipeline):
             suite = with_room_for(context.suite, count, default.model, needed, self.say)
             context = msgspec.structs.replace(context, suite=suite)
         with Bar([], context.sampling, self.console) as bar:
-            probes = {probe.name: probe for probe in plan.probes}
             cases = (default, control, prepared)
-            lab = RunLab(context, writer, bar, cases, self._objective, self._limits, probes, self._budget_s)
+            lab = RunLab(context, writer, bar, cases, self._objective, self._limits, plan.probes, self._budget_s)
             if reason := lab.failure(DEFAULT):
                 raise RunoffError(f"the default of {default.target} failed: {reason}", "", ExitCode.CASE_FAILED)
             profile = profile_in(space, read_profile("cold" if self._objective.process else "latency"))
@@ -176,7 +175,7 @@ def tune(
         For bad input, or if the target, the objective or a limit cannot be measured on this machine.
     """
     budget_s = parse_duration(options.time) or 0.0
-    text = own_suite(model, options) if is_model(model) else _stored_suite(model, options)
+    text = suite_text(model, options)
     suite = parse_suite(text, f"the options for {model}")
     others = [one.objective for one in limits if objective.probe not in one.objective.metrics]
     needed = [objective.probe, *(one.probe for one in others)]
@@ -193,14 +192,3 @@ def tune(
     if tuning.tuned is None:
         raise RunoffError("the search did not end", "run it again", ExitCode.CASE_FAILED)
     return tuning.tuned
-
-
-def _stored_suite(model: str, options: OwnOptions) -> str:
-    """Return the text of the suite for a model of the zoo or the store."""
-    store = ModelStore(paths.models())
-    images = model not in store.names() or store.get(model).manifest.preprocess is not None
-    workload = "classify" if images else "tensor"
-    return (
-        f'[suite]\nname = "{model}"\nmodels = ["{model}"]\ntargets = ["{options.targets}"]\n'
-        f'workloads = ["{workload}"]\nprobes = ["process"]\n'
-    )

@@ -12,7 +12,7 @@ from runoff.tune.space import toml
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runoff.tune.objective import Objective
+    from runoff.adaptive.objective import Objective
     from runoff.tune.tuning import Tuned
 
 

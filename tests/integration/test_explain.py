@@ -1,0 +1,68 @@
+"""``runoff explain``: bad input, and a real explanation of a small model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from onnx import helper
+from running import MODEL, only_run, runoff
+
+from machine import thorough
+from onnx_models import FLOAT, linear, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WIDTH, LAYERS = 256, 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ort-python", "ort-rst", MODEL), "unknown target 'ort-rst'"),
+        (("ort-python", "ort-python,optimisation=basic", MODEL), "unknown setting 'optimisation'"),
+        (("ort-python", "null-python@1.0", MODEL), "null-python has no releases to choose from"),
+        (("ort-python", "ort-rust", "nowhere.onnx"), "nowhere.onnx"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    ended = runoff("explain", *arguments, "--results", tmp_path)
+    assert ended.code == 2
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_one_node_cannot_be_cut(tmp_path: Path) -> None:
+    linear(tmp_path / "net.onnx")
+    ended = runoff("explain", "ort-python", "ort-rust", tmp_path / "net.onnx", "--results", tmp_path / "results")
+    assert ended.code == 2
+    assert "cannot be cut" in ended.err
+
+
+@thorough
+def test_the_parts_of_two_settings(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    nodes, weights, last = [], {}, "x"
+    for place in range(LAYERS):
+        weights[f"w{place}"] = random.normal(0, WIDTH**-0.5, (WIDTH, WIDTH)).astype(np.float32)
+        nodes.append(helper.make_node("MatMul", [last, f"w{place}"], [f"m{place}"], name=f"m{place}"))
+        last = "y" if place == LAYERS - 1 else f"t{place}"
+        nodes.append(helper.make_node("Tanh", [f"m{place}"], [last], name=f"t{place}"))
+    shape = [("x", FLOAT, [64, WIDTH])], [("y", FLOAT, [64, WIDTH])]
+    save(tmp_path / "net.onnx", nodes, *shape, weights)
+    sides = ("ort-python", "ort-python,optimization=disable")
+    options = ("--segments", "3", "--results", tmp_path / "results", "--json")
+    ended = runoff("explain", *sides, tmp_path / "net.onnx", *options)
+    assert ended.code == 0, ended.out + ended.err
+    made, run = json.loads(ended.out), only_run(tmp_path / "results")
+    by_kind = {kind: [one for one in made["parts"] if one["kind"] == kind] for kind in ("whole", "segment", "rest")}
+    assert [number for one in by_kind["segment"] for number in one["segments"]] == [1, 2, 3]
+    added = sum(one["difference_ns"] for kind in ("segment", "rest") for one in by_kind[kind])
+    assert added == pytest.approx(by_kind["whole"][0]["difference_ns"], rel=0.01, abs=1)
+    targets = {case.target for case in run.info.cases}
+    assert targets == {"ort-python", "ort-python-again", "ort-python-optimization-disable"}
+    assert {"explain.json", "explain.svg"} <= {file.name for file in run.folder.iterdir()}

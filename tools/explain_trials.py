@@ -1,0 +1,109 @@
+"""How often ``runoff explain`` names the segment of a planted change, and claims something of two equal sides.
+
+``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about an hour and a half. The
+model is EfficientNet-Lite0, folded. ``slower``: a node is followed by others that return what they are given, until the
+whole takes 3 % longer. ``fusion``: one such node between a convolution and its activation, which ONNX Runtime then
+computes apart. Each try is an ordinary run in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from rich.console import Console
+
+from runoff import paths
+from runoff.explain.explanation import explain
+from runoff.explain.sides import parse_side
+from runoff.models.cut import Graph, folded, node_times
+from runoff.models.cuts import VERSION
+from runoff.plan.own_suite import OwnOptions
+
+SHARE = 0.03
+MODEL = paths.models() / "efficientnet-lite0" / "model.onnx"
+TARGET = "ort-python"
+
+
+def planted(graph: Graph, name: str, count: int, path: Path) -> None:
+    """Write the model of `graph` with `count` nodes behind the tensor `name` that return what they are given."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    nodes = list(model.graph.node)
+    place = next(place for place, node in enumerate(nodes) if name in node.output)
+    for node in nodes[place + 1 :]:
+        node.input[:] = [f"{name}.more{count}" if one == name else one for one in node.input]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(-1e30), "least"))
+    steps = [name, *(f"{name}.more{number}" for number in range(1, count + 1))]
+    more = [helper.make_node("Max", [before, "least"], [after], name=after) for before, after in pairwise(steps)]
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[: place + 1], *more, *nodes[place + 1 :]])
+    onnx.save(model, path)
+
+
+def make(kind: str, graph: Graph, spent: list[float], folder: Path, path: Path, feed: dict[str, np.ndarray]) -> str:
+    """Write the other version to `path`, and return the name of the node that was changed; empty for none."""
+    convolutions = [node.output[0] for node in graph.nodes if node.op_type == "Conv"]
+    activations = {node.input[0]: node for node in graph.nodes if node.op_type == "Clip"}
+    if kind == "fusion":
+        name = random.choice([one for one in convolutions if one in activations])  # noqa: S311 (no secret)
+        planted(graph, name, 1, path)
+    elif kind == "slower":
+        node = random.choice(list(activations.values()))  # noqa: S311
+        name = node.output[0]
+        planted(graph, name, 1, path)
+        one = Graph(onnx.load(path))
+        took = node_times(one, path, feed)[[other.name for other in one.nodes].index(f"{name}.more1")]
+        planted(graph, name, max(1, round(SHARE * sum(spent) / took)), path)
+    else:
+        path.write_bytes((folder / "whole.onnx").read_bytes())
+        return ""
+    return next(str(node.name) for node in graph.nodes if name in node.output)
+
+
+def attempt(kind: str) -> str:
+    """Return what a try showed: ``right``, ``wrong: ...`` or ``missed``."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        image = np.fromfile(MODEL.with_name("china.tensor.bin"), "<f4").reshape(1, 3, 224, 224)
+        feed = {onnx.load(MODEL, load_external_data=False).graph.input[0].name: image}
+        graph = Graph(folded(MODEL, feed, folder / "whole.onnx"))
+        spent = node_times(graph, folder / "whole.onnx", feed)
+        other = folder / "other.onnx"
+        node = make(kind, graph, spent, folder, other, feed)
+        arrays: dict[str, Any] = dict(feed)
+        np.savez(folder / "china.npz", **arrays)
+        first = parse_side(TARGET, {"threads": 1})
+        second = type(first)(text=TARGET, target=TARGET, version=VERSION, settings={"threads": 1})
+        options = OwnOptions(
+            targets=TARGET, profile="default", version=str(other), examples=(str(folder / "china.npz"),)
+        )
+        model = str(folder / "whole.onnx")
+        found = explain(model, options, [first, second], 8, folder / "results", Console(quiet=True))
+    claimed = [part.segments for part in found.by_kind["segment"] if part.differs]
+    holds = [number for number, one in enumerate(found.cuts.segments, 1) if node in one.nodes] if found.cuts else []
+    if not node:
+        return "right" if not any(part.differs for part in found.parts) else f"wrong: claimed {claimed}"
+    if claimed == [tuple(holds)]:
+        return "right"
+    return f"wrong: {claimed} for {holds}" if claimed else "missed"
+
+
+def main(kind: str, tries: int = 20) -> None:
+    """Print each try and the counts of outcomes."""
+    outcomes = []
+    for number in range(1, tries + 1):
+        outcomes.append(attempt(kind))
+        print(f"{number}: {outcomes[-1]}", flush=True)  # noqa: T201
+    print(f"{outcomes.count('right')} of {tries} right")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
