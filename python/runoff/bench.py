@@ -72,6 +72,8 @@ class Pipeline:
     """The pipeline of a suite, new or resumed, from plan to records."""
 
     resumable = True
+    describes_models = True
+    """Whether it prints what runoff understood of the user's models."""
 
     def __init__(self, suite: Suite, text: str, folder: Path, console: Console, earlier: Run | None = None) -> None:
         self.suite = suite
@@ -123,7 +125,7 @@ class Pipeline:
             ensure_environments(needed_environments(suite, self.folder), self.say)
             targets = find_targets(suite.names("targets"), suite.targets, self.folder)
             packages = _package_models(suite, targets)
-            own = own_models(suite.models, self.folder, spawner, self.say)
+            own = own_models(suite.models, self.folder, spawner, self.say if self.describes_models else _nothing)
             names = [name for name in suite.names("models") if name not in own]
             models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets) // 2} s)")
@@ -293,6 +295,10 @@ def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
     """Return the models that are measured with a target that reads CoreML packages."""
     groups = [group for group in suite.groups if any(targets[name].packages for name in group.targets or ())]
     return {name for group in groups for name in group.models or ()}
+
+
+def _nothing(_: str) -> None:
+    """Print nothing."""
 
 
 def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Meters:

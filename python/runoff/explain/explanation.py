@@ -63,6 +63,7 @@ class _Explanation(Pipeline):
     """The pipeline, with both sides as targets of one comparison."""
 
     resumable = False
+    describes_models = False  # they are parts of one
 
     def __init__(self, suite: Suite, text: str, folder: Path, console: Console, sides: Sequence[Side]) -> None:
         super().__init__(suite, text, folder, console)
@@ -122,7 +123,7 @@ def explain(
             stored = _stored(model, text, spawner, say)
             folder = _cut(stored, options.version, segments, spawner, scratch, say)
         cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-        text = segments_text(stored, options.version, cuts, folder)
+        text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
     suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
     run_folder, code = _Explanation(suite, text, Path.cwd(), console, sides).run(results)
@@ -168,8 +169,9 @@ def _cut(
     return folder
 
 
-def segments_text(stored: StoredModel, version: str | None, cuts: Cuts, folder: Path) -> str:
-    """Return the text of a suite of the model as it is, folded, its segments and its cuts, with its other `version`."""
+def segments_text(stored: StoredModel, options: OwnOptions, cuts: Cuts, folder: Path) -> str:
+    """Return the text of a suite of the model as it is, folded, its segments and its cuts, with its other version."""
+    version, more = options.version, {"tolerance": options.tolerance} if options.tolerance else {}
     examples = range(len(stored.manifest.examples))
     names = [WHOLE, *(f"segment-{place}" for place in range(1, len(cuts.segments) + 1))]
     names += [f"cut-{place}" for place in range(1, len(cuts.cuts) + 1)]
@@ -183,7 +185,7 @@ def segments_text(stored: StoredModel, version: str | None, cuts: Cuts, folder: 
         # what passes a cut on is the same for both
         versions = {VERSION: str(other if other.exists() else path)} if version else {}
         versions |= {VERSION: str(Path(version).absolute())} if version and name == ORIGINAL else {}
-        table = {"path": path, "examples": inputs[name], **({"versions": versions} if versions else {})}
+        table = {"path": path, "examples": inputs[name], **({"versions": versions} if versions else {}), **more}
         tables.append(toml_table(f"[models.{name}]", table))
     return "\n".join(tables)
 
