@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runoff.environments import Say
 
 _SPAN = re.compile(r"(?P<oldest>\d+(?:\.\d+)*)\.\.(?P<newest>\d+(?:\.\d+)*)")
+_RELEASE = re.compile(r"\d+(?:\.\d+)*(?:[a-z]+\d+|\.(?:post|dev)\d+)*(?:\+[a-z0-9.]+)?")
 _SAME = ("numpy", "pillow")
 """Packages that stay at the versions of the environment's pins: they make the input."""
 _NONE_LEFT = "No solution found"
@@ -57,17 +58,28 @@ def find_releases(package: str, span: str) -> list[str]:
     RunoffError
         If `span` cannot be read, or the index not be reached.
     """
-    if ".." not in span:
-        return [release.strip() for release in span.split(",")]
     match = _SPAN.fullmatch(span)
     if match is None:
-        raise RunoffError(f"{span!r} are no releases", "for example: 1.20..1.32, or 1.20.1,1.25.1,1.32.0")
+        return [_checked(release.strip()) for release in dict.fromkeys(span.split(","))]
     *most, last = match["newest"].split(".")
     below = ".".join([*most, str(int(last) + 1)])
     found: list[str] = []
     while (release := _newest(package, f">={match['oldest']},<{found[0] if found else below}")) is not None:
         found.insert(0, release)
     return found
+
+
+def _checked(release: str) -> str:
+    """Return a release, which becomes the name of a folder.
+
+    Raises
+    ------
+    RunoffError
+        If it is none.
+    """
+    if not _RELEASE.fullmatch(release):
+        raise RunoffError(f"{release!r} is no release", "for example: 1.20..1.32, or 1.20.1,1.25.1,1.32.0")
+    return release
 
 
 def _newest(package: str, versions: str) -> str | None:
@@ -91,10 +103,10 @@ def install_release(package: str, release: str, say: Say) -> Path:
     Raises
     ------
     RunoffError
-        If it cannot be made.
+        If it is no release, or the environment cannot be made.
     """
     name = environment_of(package)
-    folder = paths.home() / "releases" / f"{package}-{release}"
+    folder = paths.home() / "releases" / f"{package}-{_checked(release)}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock"), folder.name, say):
         stamp = folder / ".installed"

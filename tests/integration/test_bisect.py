@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     ("arguments", "words"),
     [
         (("onnxruntim", "1.31..1.32", MODEL), "no target is known to need the package 'onnxruntim'"),
-        (("onnxruntime", "new..old", MODEL), "'new..old' are no releases"),
+        (("onnxruntime", "new..old", MODEL), "'new..old' is no release"),
+        (("onnx", "1.20.0,1.21.0", MODEL), "no target runs on onnx"),
+        (("onnxruntime", "1.32.0,1.32.0", MODEL), "1 releases found, at least 2 are needed"),
         (("onnxruntime", "1.32.0", MODEL), "1 releases found, at least 2 are needed"),
         (("onnxruntime", "1.31.0,1.32.0", MODEL, "--target", "torch"), "torch does not run on onnxruntime"),
         (("onnxruntime", "1.31.0,1.32.0", MODEL, "--target", "ort-pyton"), "unknown target 'ort-pyton'"),

@@ -25,6 +25,8 @@ WIDTH, LAYERS = 256, 12
         (("ort-python", "ort-rst", MODEL), "unknown target 'ort-rst'"),
         (("ort-python", "ort-python,optimisation=basic", MODEL), "unknown setting 'optimisation'"),
         (("ort-python", "null-python@1.0", MODEL), "null-python has no releases to choose from"),
+        (("ort-python@../../x", "ort-rust", MODEL, "--metric", "cold"), "'../../x' is no release"),
+        (("ort-python", "null-python", MODEL, "--metric", "cold"), "null-python computes nothing"),
         (("ort-python", "ort-rust", "nowhere.onnx"), "nowhere.onnx"),
     ],
 )

@@ -64,7 +64,7 @@ def bisect(
         print_json(document(bisected))
     else:
         show(bisected, console)
-        _print_end(bisected, package, console)
+        _print_end(bisected, package, model, console)
     return ExitCode.CASE_FAILED if bisected.found.outcome == "all failed" else ExitCode.OK
 
 
@@ -81,6 +81,8 @@ def _target_on(package: str, environment: str, target: str | None) -> str:
         raise unknown_target(target)
     if target and target not in able:
         raise RunoffError(f"{target} does not run on {package}", f"these do: {', '.join(able)}")
+    if not able:
+        raise RunoffError(f"no target runs on {package}", "name another package: onnxruntime, openvino, torch")
     return target or able[0]
 
 
@@ -91,11 +93,11 @@ def _save(bisected: Bisected) -> None:
         write_atomically(bisected.folder / f"bisect.{suffix}", data)
 
 
-def _print_end(bisected: Bisected, package: str, console: Console) -> None:
+def _print_end(bisected: Bisected, package: str, model: str, console: Console) -> None:
     """Print where the run is, and the command that shows the change again."""
     found, lines = bisected.found, [f"run: {shown(bisected.folder)}"]
     if found.outcome == "found":
-        again = ["runoff", "bisect", package, f"{found.before},{found.after}", bisected.model]
+        again = ["runoff", "bisect", package, f"{found.before},{found.after}", model]
         more = ["--target", bisected.target, "--metric", bisected.metric]
         lines.append(f"again: {shlex.join([*again, *more])}")
     for line in lines:

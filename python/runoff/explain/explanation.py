@@ -82,6 +82,9 @@ class _Explanation(Pipeline):
                     raise RunoffError(
                         f"{side.text}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE
                     )
+                can = targets[case.target].capabilities
+                if can and not can.computes:
+                    raise RunoffError(f"{side.text} computes nothing", "choose a target that runs models")
                 variant = case.variant if place == 0 else made[-1].variant
                 identity = ".".join((model, case.workload, name, *variant))
                 made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
