@@ -18,7 +18,8 @@ const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 /// The left edge of a part must be a multiple of this many columns: the width of the largest MCU with any chroma
 /// subsampling.
 const BLOCK: u32 = 32;
-/// Extra columns on the right: smoothed chroma depends on neighbouring pixels.
+/// Extra columns on both sides: smoothed chroma depends on neighbouring pixels, and libjpeg-turbo does not smooth a part
+/// of one or two columns.
 const MARGIN: u32 = 2;
 
 /// Maximum number of scans in a progressive file. The time for a scan depends on the size of the image, not on that of
@@ -97,7 +98,7 @@ impl Decompressor {
     /// that will be decoded: the entire image if `wanted` is empty, or if the file does not support partial decoding.
     fn select(&mut self, width: u32, height: u32, wanted: Option<Part>) -> Result<Part, Refusal> {
         if let Some(wanted) = wanted.filter(|wanted| wanted.width > 0 && wanted.height > 0) {
-            let left = wanted.left.saturating_sub(1) / BLOCK * BLOCK;
+            let left = wanted.left.saturating_sub(MARGIN) / BLOCK * BLOCK;
             let right = (wanted.left + wanted.width + MARGIN).min(width);
             let part = Part { left, width: right - left, ..wanted };
             if self.crop(part).is_ok() {
@@ -229,7 +230,22 @@ mod tests {
             let wanted = keep(image.width, image.height);
             let (some, part) = decode(&file, keep);
             prop_assert_eq!(cut(&some, part, wanted), cut(&all, image, wanted));
-            prop_assert!(part.height == wanted.height && part.width < wanted.width + BLOCK + 1 + MARGIN);
+            prop_assert!(part.height == wanted.height && part.width < wanted.width + BLOCK + 2 * MARGIN);
+        }
+    }
+
+    #[test]
+    fn a_column_has_the_pixels_of_the_whole() {
+        for subsampling in SUBSAMPLINGS {
+            for width in [1, 2, 3, 5, 33, 34, 35, 64, 65, 66, 98] {
+                let file = noise(width, 3, subsampling, false);
+                let (all, image) = decode(&file, whole);
+                for left in 0..image.width {
+                    let wanted = Part { left, top: 1, width: 1, height: 1 };
+                    let (some, part) = decode(&file, |_, _| wanted);
+                    assert_eq!(cut(&some, part, wanted), cut(&all, image, wanted), "column {left} of {width}");
+                }
+            }
         }
     }
 
