@@ -109,6 +109,7 @@ class Pipeline:
                     secret=secrets.token_hex(),
                     sampling=Sampling(self.suite, writer.info, writer.folder, _widest_interval, before),
                     before=before,
+                    run_folder=writer.folder,
                     meters=_find_meters(plan.ready.cases, spawner, writer.info),
                 )
                 self.execute(context, plan, writer)

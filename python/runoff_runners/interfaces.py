@@ -177,8 +177,8 @@ class SegmentSession(Session, Protocol):
 class ProfiledSession(Session, Protocol):
     """A loaded model whose runtime has a profiler, for the measure `operators`."""
 
-    def nodes(self, inferences: int) -> list[Fields]:
-        """Return `runoff.records.protocol.Node` for each node of the latest `inferences`."""
+    def end_profile(self) -> str:
+        """Return the path of the profile of all inferences, a Chrome trace; there is nothing to profile afterwards."""
 
 
 class Images(Protocol):

@@ -204,7 +204,7 @@ class _Loop:
         self._outputs: Feed = {}
         self._written: dict[str, Fields] = {}
         self._written_inputs: list[Fields] = []
-        self._nodes: list[Fields] = []
+        self._profile: Fields | None = None
 
     def first(self) -> None:
         """Run the first iteration and end the phases ``preprocess`` and ``inference``."""
@@ -250,7 +250,7 @@ class _Loop:
         self._phases.end("warm")
         # only runners with a profiler declare this measure
         session: ProfiledSession = self._session  # type: ignore[assignment]
-        self._nodes = session.nodes(count)
+        self._profile = {"path": session.end_profile(), "format": "chrome-trace"}
 
     def accuracy(self) -> None:
         """Run every item once, in order; the last batch may be smaller."""
@@ -286,7 +286,7 @@ class _Loop:
             "outputs": outputs,
             "tensors": self._written_inputs,
             **found,
-            "nodes": self._nodes,
+            "profile": self._profile,
         }
 
     def _turn(self, firsts: list[int]) -> Fields:

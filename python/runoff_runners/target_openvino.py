@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from time import monotonic_ns
 
 # Importing the package sends an event to Google Analytics unless this module is missing, or the user has opted out in
 # a file: https://docs.openvino.ai/2026/about-openvino/additional-resources/telemetry.html
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, Request, Shapes, Spec, TensorSpec
+    from runoff_runners.openvino_profile import Profile
 
 PREPARES = "openvino"
 FORMATS: tuple[str, ...] = ("onnx", PREPARES)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators")
 WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 PRECISIONS = ("fp32", "bf16", "int8", "int8-static")
@@ -106,6 +108,13 @@ class Session:
         # the outputs stay in OpenVINO's memory until the next inference: a segmentation keeps those of several
         self._shares_outputs = settings["profile"] == "latency" and request["workload"] != "segment"
         self._precision = settings["precision"]
+        self._profile_path = f"{request['outputs_dir']}/profile.json"
+        self._profile: Profile | None = None
+        if request["measure"]["kind"] == "operators":
+            from runoff_runners.openvino_profile import Profile
+
+            self._profile = Profile()
+            self._config["PERF_COUNT"] = True
         self._requests: dict[Shapes, Any] = {}
         self._compile_later: Callable[[Shapes], Any] | None = None
         self._path = model_path(request)
@@ -155,16 +164,24 @@ class Session:
         try:
             if self._compile_later and shapes not in self._requests:
                 self._requests[shapes] = self._compile_later(shapes)
-            found = self._requests[shapes].infer(
+            request, begun_ns = self._requests[shapes], monotonic_ns() if self._profile else 0
+            found = request.infer(
                 dict(zip(self._inputs, feed.values(), strict=True)),
                 share_inputs=True,
                 share_outputs=self._shares_outputs,
             )
+            if self._profile:
+                self._profile.add(request, begun_ns)
         except KeyError:
             raise RunnerError("model-mismatch", f"the compiled model is for other shapes than {shapes}") from None
         except RuntimeError as error:
             raise RunnerError("runtime-failed", one_line(error)) from error
         return {name: found[place] for name, place in self._outputs.items()}
+
+    def end_profile(self) -> str:
+        """Return the path of the profile of all inferences."""
+        profile: Profile = self._profile  # type: ignore[assignment]  # only requested with the measure
+        return profile.write(self._profile_path)
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""

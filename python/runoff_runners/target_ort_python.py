@@ -131,11 +131,10 @@ class Session:
         except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
-    def nodes(self, inferences: int) -> list[Fields]:
-        """Return the nodes of the latest `inferences`, profiled; there is nothing to profile afterwards."""
-        from runoff_runners.ort_profile import read_nodes
-
-        return read_nodes(self._session.end_profiling(), inferences)
+    def end_profile(self) -> str:
+        """Return the path of ONNX Runtime's profile; there is nothing to profile afterwards."""
+        path: str = self._session.end_profiling()
+        return path
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""

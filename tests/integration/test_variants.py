@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,10 @@ from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.records.manifest import read_manifest
 from runoff.records.nodes import node_class
-from runoff.records.protocol import Node
+from runoff.records.profiles import read_nodes
 from runoff.records.schema import Record
-from runoff_runners.ort_profile import read_nodes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runoff.records.schema import Run
 
 SUITE = """
@@ -148,7 +146,7 @@ def test_shares_and_counts_agree_with_the_profile_and_the_optimised_graph(
     for _ in range(12):
         session.run(None, {"x": np.random.default_rng(1).normal(size=(1, 3, 24, 24)).astype(np.float32)})
     profile = session.end_profiling()
-    nodes = tuple(msgspec.convert(read_nodes(profile, 12), list[Node]))
+    nodes = read_nodes(Path(profile).read_bytes(), 12)
     counted = Counter(node.operator for node in nodes)
     assert counted == Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
     calls: defaultdict[tuple[str, str], list[int]] = defaultdict(list)

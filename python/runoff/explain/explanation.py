@@ -12,16 +12,21 @@ from msgspec import Struct
 from runoff import paths
 from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.bench import Pipeline
+from runoff.explain.nodes import Row, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
-from runoff.models.cuts import CUTS, VERSION, Cuts, Request
+from runoff.measure.machine import describe_machine
+from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
 from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
+from runoff.probes.operators import OPERATORS
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import read_run, sha256_of
+from runoff.records.files import read_run, sha256_of, write_atomically
+from runoff.records.machine import machine_key
+from runoff.report.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from runoff.plan.suite import Suite
     from runoff.plan.target import TargetInfo
     from runoff.processes import Spawner
-    from runoff.records.schema import Case
+    from runoff.records.schema import Case, Run
 
 BLOCKS = {"life": 20, "latency": 8}
 """Sets of fresh processes of each model, by probe."""
@@ -50,6 +55,12 @@ class Explained(Struct, frozen=True, kw_only=True):
     cuts: Cuts | None
     """None if a process was explained, not an inference."""
     parts: tuple[Part, ...]
+    rows: tuple[Row, ...] = ()
+    """Of the nodes, by the profilers of both sides; none if a side has no profile."""
+    missing: tuple[str, ...] = ()
+    """The reasons why sides have no profile."""
+    peaks: tuple[Peak, ...] = ()
+    """Of this machine with the threads of each side; none without profiles."""
     folder: Path
     """Of the run."""
 
@@ -89,7 +100,15 @@ class _Explanation(Pipeline):
                 identity = ".".join((model, case.workload, name, *variant))
                 made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
                 named[name] = targets[case.target]
-        return super().complete(tuple(made), named)
+        completed, named = super().complete(tuple(made), named)
+        return tuple(map(_without_profile, completed)), named
+
+
+def _without_profile(case: Case) -> Case:
+    """Return a case that is profiled only if it is the whole model, and no control."""
+    if case.model == WHOLE and case.control_of is None:
+        return case
+    return msgspec.structs.replace(case, probes=tuple(name for name in case.probes if name != OPERATORS.name))
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:
@@ -134,7 +153,40 @@ def explain(
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
     run, names = read_run(run_folder), names_of(sides)
     parts = parts_of(run, cuts, *names) if cuts else phases_of(run, *names)
-    return Explained(model=model, first=sides[0], second=sides[1], cuts=cuts, parts=parts, folder=run_folder)
+    explained = Explained(model=model, first=sides[0], second=sides[1], cuts=cuts, parts=parts, folder=run_folder)
+    return _with_nodes(explained, run, cuts, say) if cuts else explained
+
+
+def _with_nodes(explained: Explained, run: Run, cuts: Cuts, say: Callable[[str], None]) -> Explained:
+    """Return `explained` with the nodes of both sides, if both were profiled."""
+    sides = explained.first, explained.second
+    profiles, missing = [], []
+    for side, name in zip(sides, names_of(sides), strict=True):
+        case = next(case for case in run.info.cases if (case.model, case.target) == (WHOLE, name))
+        profiles.append(profiled_nodes(run.records, case.id))
+        if not profiles[-1]:
+            own = (one for one in run.records if (one.case, one.probe) == (case.id, OPERATORS.name))
+            reason = next((one.reason for one in own if one.reason), None)
+            missing.append(f"{side.text}: {reason.message if reason else 'it was not profiled'}")
+    if missing:
+        return msgspec.structs.replace(explained, missing=tuple(missing))
+    peaks = tuple(peak_of(side.resolved.threads, say) for side in sides)
+    return msgspec.structs.replace(explained, rows=rows_of(cuts, *profiles), peaks=peaks)
+
+
+def peak_of(threads: int, say: Callable[[str], None]) -> Peak:
+    """Return the most that this machine does with so many threads, measured unless it is known."""
+    key = hashlib.sha256(f"{machine_key(describe_machine())}, {threads}".encode()).hexdigest()[:16]
+    path = paths.home() / "peaks" / f"{key}.json"
+    if not path.exists():
+        say(f"measuring the peak of this machine with {plural(threads, 'thread')} (about 10 s)")
+        with workspace() as (spawner, scratch):
+            made = scratch / "peak.json"
+            arguments = ("-m", "runoff.models.peak", str(threads), str(made))
+            run_program(environment_python(ENVIRONMENT, say), arguments, spawner, "measuring the peak")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, made.read_bytes())
+    return msgspec.json.decode(path.read_bytes(), type=Peak)
 
 
 def _stored(model: str, text: str, spawner: Spawner, say: Callable[[str], None]) -> StoredModel:
@@ -162,7 +214,7 @@ def _cut(
         segments=segments,
     )
     other = sha256_of(Path(version)) if version else ""
-    key = hashlib.sha256(msgspec.json.encode((request, stored.hashes, other))).hexdigest()[:16]
+    key = hashlib.sha256(msgspec.json.encode((FORM, request, stored.hashes, other))).hexdigest()[:16]
     folder = paths.home() / "cuts" / f"{stored.manifest.name}-{key}"
     if not (folder / CUTS).exists():
         say(f"cutting {stored.manifest.name} into {segments} segments")
@@ -201,7 +253,7 @@ def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: C
         name=f"explain-{base.suite.name}",
         description=f"runoff explain {' '.join(side.text for side in sides)} {model}",
         targets=tuple(side.runs_as for side in sides),
-        probes=("accuracy", probe),
+        probes=("accuracy", probe, *([OPERATORS.name] if probe == "latency" else [])),
         baselines=(names_of(sides)[0],),
     )
     return msgspec.structs.replace(

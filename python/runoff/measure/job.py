@@ -54,6 +54,8 @@ class ExecutionContext(Struct, frozen=True, kw_only=True):
     """Decides when a pass has enough blocks."""
     before: Sequence[Record] = ()
     """Records that an interrupted run already has."""
+    run_folder: Path | None = None
+    """Where profiles are kept."""
     meters: Meters = Meters()
     """Sources of energy readings, for the probe ``energy``."""
 

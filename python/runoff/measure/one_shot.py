@@ -9,6 +9,7 @@ import msgspec
 
 from runoff.measure.conditions import conditions_since, take_snapshot
 from runoff.measure.device_memory import PROVIDERS, DeviceWatch
+from runoff.measure.profiles import read_profile
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
 from runoff.measure.verify import check_result
@@ -57,11 +58,14 @@ class OneShot:
         self._context, self._probe = context, job.probe
         self._watch: tuple[Tool, Path] | None = None
         self._model = context.models[self._case.model]
+        self.folder = context.scratch
+        """Of the outputs of the latest run."""
         self._order = draw(self._case, self._model, job.probe, job.block, context.secret)
 
     def run(self) -> Outcome:
         """Run the process once; its outputs are not compared yet."""
-        context, folder, tool = self._context, fresh(self._context.scratch / "process"), self._probe.tool
+        context, tool = self._context, self._probe.tool
+        folder = self.folder = fresh(context.scratch / "process")
         self._watch = (tool, fresh(context.scratch / "tool")) if tool else None
         request = make_request(self._case, self._model, self._probe, folder, self._order)
         target, timeout_s = context.target(self._case, self._probe), context.suite.measure.timeout_s
@@ -113,6 +117,8 @@ def _measure(context: ExecutionContext, job: Job, blank: Record) -> Record:
         name, logged = job.probe.tool.name if job.probe.tool else "", finished.stderr[-200:]
         reason = Reason("tool-failed", f"{name} left no readable report: {error} {logged}")
         return msgspec.structs.replace(record, status="not-measured", reason=reason)
+    result, problem = read_profile(result, job, process.folder, context.run_folder)
     parity, disagreement = process.check(result)
-    status = "error" if disagreement else "ok"
-    return msgspec.structs.replace(record, status=status, reason=disagreement, tool=report, parity=parity)
+    why = problem or disagreement
+    own = {"result": result, "status": "error" if why else "ok", "reason": why, "tool": report, "parity": parity}
+    return msgspec.structs.replace(record, **own)

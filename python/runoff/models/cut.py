@@ -29,6 +29,7 @@ from runoff.models.cuts import CUTS, VERSION, Cuts, Request, Segment
 from runoff.models.own.graph import nodes as nodes_of
 from runoff.models.own.reference import one_line
 from runoff.models.respond import make_folder
+from runoff.models.work import work_of
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ def cut(request: Request, folder: Path) -> None:
         for number, part in enumerate(_segments(version, cuts), 1):
             onnx.save(version.part(*part, values[0]), folder / VERSION / f"segment-{number}.onnx")
     segments = tuple(_describe(graph, spent, *part) for part in parts.values())
-    (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(Cuts(segments=segments, cuts=cuts)), indent=1))
+    work, sizes = work_of(graph.model)
+    made_cuts = Cuts(segments=segments, cuts=cuts, graph=work, sizes=sizes)
+    (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(made_cuts), indent=1))
 
 
 def _segments(graph: Graph, cuts: Sequence[tuple[str, ...]]) -> list[tuple[int, int]]:

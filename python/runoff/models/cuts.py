@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from runoff.records.protocol import TensorFile  # noqa: TC001 (msgspec evaluates the annotations)
 
+FORM = 2
+"""Number that changes with what is written, for folders made before."""
 CUTS = "cuts.json"
 """Name of the file with the `Cuts`."""
 VERSION = "version"
@@ -25,6 +27,22 @@ class Request(Struct, frozen=True, kw_only=True):
     """Most segments."""
 
 
+class Work(Struct, frozen=True, kw_only=True):
+    """A node of the folded graph, and its work in one inference."""
+
+    name: str
+    """That of its first output, if it has none."""
+    operator: str
+    """With the form of a convolution: ``depthwise Conv``, ``3x3 Conv``."""
+    inputs: tuple[str, ...]
+    """Weights included."""
+    outputs: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    """Of its first output; empty if not known."""
+    flops: int | None = None
+    """Floating-point operations; None if a shape is not known."""
+
+
 class Segment(Struct, frozen=True, kw_only=True):
     """Consecutive nodes of the folded graph."""
 
@@ -42,3 +60,20 @@ class Cuts(Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...]
     cuts: tuple[tuple[str, ...], ...]
     """The names of the tensors that cross each cut."""
+    graph: tuple[Work, ...] = ()
+    """All nodes of the segments, in the order of the file."""
+    sizes: dict[str, int] = {}
+    """Bytes of each tensor, weights included, if known."""
+
+
+class Peak(Struct, frozen=True, kw_only=True):
+    """The most that this machine does with a number of threads, as `runoff.models.peak` measures it."""
+
+    flops_per_s: float
+    """In float32."""
+    bytes_per_s: float
+    """Read from memory and written to it."""
+
+    def shortest_ns(self, flops: int, size: int) -> float:
+        """Return the time of work with so many operations and bytes at the peak: whichever of both takes longer."""
+        return 1e9 * max(flops / self.flops_per_s, size / self.bytes_per_s)

@@ -307,6 +307,20 @@ class Node(_ResultPart, frozen=True, kw_only=True):
     """Time in its kernel in each of the inferences."""
     calls: Annotated[int, Meta(ge=0)]
     """In all these inferences: in a loop, more than one for each."""
+    kernel: str | None = None
+    """The runtime's name of its implementation, as in ``brgconv_avx512_1x1_f32``."""
+    sources: tuple[str, ...] = ()
+    """Names of the nodes of the model's file that it computes, if the runtime reports them."""
+    shapes: tuple[tuple[int, ...], ...] = ()
+    """Of its outputs."""
+
+
+class Profile(_ResultPart, frozen=True):
+    """The runtime's own profile of an inference process, a file in `outputs_dir`."""
+
+    path: str
+    format: str
+    """``chrome-trace``: runoff reads the nodes from it."""
 
 
 class Effective(_ResultPart, frozen=True):
@@ -368,6 +382,8 @@ class Result(_ResultPart, frozen=True, kw_only=True):
     """For each item of the last batch (`segment` only)."""
     nodes: tuple[Node, ...] = ()
     """In the order in which they were first computed (`operators` only)."""
+    profile: Profile | None = None
+    """What runoff reads the nodes from, if the runner does not (`operators` only)."""
     memory: Memory | None = None
     effective: Effective | None = None
 

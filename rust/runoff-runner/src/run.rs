@@ -1,12 +1,14 @@
 //! A measurement: iterations of a model, their durations and outputs.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::image::JPEG_DECODER;
 use runoff_core::memory;
 use runoff_core::protocol::{
-    Effective, Latency, Measure, Memory, Once, Request, RunResult, Turns, Workload, WrittenTensor, bad_request,
+    Effective, Latency, Measure, Memory, Once, Operators, Profile, Request, RunResult, Turns, Workload, WrittenTensor,
+    bad_request,
 };
 use runoff_session::{Error, Prepared};
 
@@ -85,6 +87,15 @@ pub trait Work {
     /// If the outputs do not fit the workload.
     fn complete(&mut self, last: &Captured, result: &mut RunResult) -> Result<(), Error>;
 
+    /// Ends the runtime's profile of all inferences, which was begun with the measure `operators`; returns its file.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime has no profiler, or cannot write the file.
+    fn end_profile(&mut self) -> Result<PathBuf, Error> {
+        Err(bad_request("measure.kind: this runner has no profiler"))
+    }
+
     /// Settings and runtime in effect, as read back. Denormals, allocator and image decoder are added by the caller.
     fn effective(&self) -> Effective;
 }
@@ -97,6 +108,7 @@ struct Runner<'a> {
     samples: Samples,
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
+    profile: Option<Profile>,
 }
 
 fn measure<'a>(
@@ -159,7 +171,15 @@ struct Iteration {
 
 impl<'a> Runner<'a> {
     fn new(request: &'a Request, phases: Phases, work: Box<dyn Work + 'a>) -> Self {
-        Self { request, phases, work, samples: Samples::default(), outputs: Vec::new(), tensors: Vec::new() }
+        Self {
+            request,
+            phases,
+            work,
+            samples: Samples::default(),
+            outputs: Vec::new(),
+            tensors: Vec::new(),
+            profile: None,
+        }
     }
 
     fn carry_out(mut self) -> Result<(RunResult, Box<dyn Work + 'a>), Error> {
@@ -168,7 +188,7 @@ impl<'a> Runner<'a> {
             Measure::Latency(latency) => self.latency(latency)?,
             Measure::Accuracy(_) => self.accuracy()?,
             Measure::Turns(turns) => self.turns(turns)?,
-            Measure::Operators(_) => return Err(bad_request("measure.kind: this runner has no profiler")),
+            Measure::Operators(operators) => self.operators(operators)?,
         };
         self.finish(&last)
     }
@@ -241,6 +261,16 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Runs the first and second iteration, the warm-up, and those whose nodes are reported.
+    fn operators(&mut self, operators: Operators) -> Result<Captured, Error> {
+        let first = self.first()?;
+        let latency = Latency { min_samples: operators.inferences, min_ns: 0, warmup: operators.warmup };
+        let (_, mut next) = self.warm_up(latency.warmup)?;
+        let last = self.warm(latency, &mut next)?;
+        self.profile = Some(Profile { path: self.work.end_profile()?, format: "chrome-trace".into() });
+        self.close(&first, last)
+    }
+
     /// Ends the warm phase: writes the outputs of the first and the last iteration.
     fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
         self.phases.mark("warm");
@@ -305,6 +335,7 @@ impl<'a> Runner<'a> {
         result.phases = phases;
         result.outputs = self.outputs;
         result.tensors = self.tensors;
+        result.profile = self.profile;
         // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
         let peak_bytes = memory::peak_bytes().max(after.values().max().copied());
         result.memory = Some(Memory { peak_bytes, after });

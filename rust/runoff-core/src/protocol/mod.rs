@@ -13,7 +13,8 @@ pub use request::{
     Turns, Workload,
 };
 pub use result::{
-    Capabilities, Effective, Guess, Memory, Node, Phase, RunResult, Status, Timings, Unavailable, WrittenTensor,
+    Capabilities, Effective, Guess, Memory, Node, Phase, Profile, RunResult, Status, Timings, Unavailable,
+    WrittenTensor,
 };
 pub use segment::{Mask, Prompt, Segment, Segmentation};
 

@@ -97,6 +97,24 @@ pub struct Node {
     pub kernel_ns: Vec<u64>,
     /// Number of calls in all these inferences.
     pub calls: u64,
+    /// Name of its implementation.
+    #[serde(default)]
+    pub kernel: Option<String>,
+    /// Nodes of the model's file that it computes.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// Shapes of its outputs.
+    #[serde(default)]
+    pub shapes: Vec<Vec<i64>>,
+}
+
+/// The runtime's own profile of an inference process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// A file in the request's `outputs_dir`.
+    pub path: PathBuf,
+    /// `chrome-trace`.
+    pub format: String,
 }
 
 /// Settings and runtime in effect, as read back.
@@ -186,6 +204,9 @@ pub struct RunResult {
     /// Nodes of the graph (`operators` only).
     #[serde(default)]
     pub nodes: Vec<Node>,
+    /// File with the nodes (`operators` only).
+    #[serde(default)]
+    pub profile: Option<Profile>,
     /// Memory of this process.
     #[serde(default)]
     pub memory: Option<Memory>,
@@ -212,6 +233,7 @@ impl RunResult {
             top: Vec::new(),
             segmentations: Vec::new(),
             nodes: Vec::new(),
+            profile: None,
             memory: None,
             effective: None,
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use runoff_core::clock::{Phases, now_ns};
 use runoff_core::protocol::{Effective, Measure, Request, RunResult, Workload};
 use runoff_runner::{Captured, Feed, Input, IterationTimes, Prefetch, Work};
 use runoff_session::{
-    Buffers, CPU, Dimensions, Dtype, Environment, Error, Kind, RawTensor, Results, Runtime, Session, Settings, Value,
+    Buffers, Builder, CPU, Dimensions, Dtype, Environment, Error, Kind, RawTensor, Results, Runtime, Session, Settings,
+    Source, Value,
 };
 
 use super::chosen::Chosen;
@@ -37,7 +39,11 @@ impl<'a> Model<'a> {
         buffers: impl FnOnce(&Session, &Chosen) -> Result<Option<Buffers>, Error>,
     ) -> Result<Self, Error> {
         let settings = Settings { keep_batch_free: !rows_are_batch(request), ..session_settings(request) };
-        let session = Session::open(environment, &request.model.path, &settings)?;
+        let mut builder = Builder::new(environment, &settings)?;
+        if matches!(request.measure, Measure::Operators(_)) {
+            builder = builder.with_profiling(&request.outputs_dir.join("profile"))?;
+        }
+        let session = builder.open(Source::File(&request.model.path))?;
         let chosen = Chosen::of(&session, &request.model, session.is_on_device())?;
         check_whole_batches(request)?;
         let buffers = buffers(&session, &chosen)?;
@@ -104,6 +110,10 @@ impl Work for Model<'_> {
             result.top = last.rank(self.request)?;
         }
         Ok(())
+    }
+
+    fn end_profile(&mut self) -> Result<PathBuf, Error> {
+        self.session.end_profiling().map(PathBuf::from)
     }
 
     fn effective(&self) -> Effective {
