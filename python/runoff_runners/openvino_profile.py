@@ -1,7 +1,8 @@
 """OpenVINO's profile of each inference, as a Chrome trace with the events that ONNX Runtime writes.
 
-OpenVINO reports the duration of each layer, but not when it began: in the trace, the layers of an inference follow
-each other without gaps.
+OpenVINO reports the mean duration of each layer over all inferences so far, in whole microseconds, and not when it
+began. Each inference in the trace is therefore the mean one of those that are reported, and its layers follow each
+other without gaps.
 """
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
@@ -14,6 +15,7 @@ from time import monotonic_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from runoff_runners.interfaces import Fields
@@ -21,40 +23,59 @@ if TYPE_CHECKING:
 _TYPES = {"f32": "float", "f64": "double", "f16": "float16", "bf16": "bfloat16", "boolean": "bool"}
 """ONNX Runtime's names, by OpenVINO's; those of integers follow a rule."""
 _INTEGERS = {"i": "int", "u": "uint"}
+_NS_PER_US = 1000
 _COMPUTED = "Status.EXECUTED"
 
 
 class Profile:
-    """The inferences so far: requests whose model was compiled with ``PERF_COUNT``."""
+    """The inferences so far: of requests whose models were compiled with ``PERF_COUNT``."""
 
     def __init__(self) -> None:
-        self._inferences: list[tuple[int, int, Any, list[Any]]] = []
+        self._inferences: list[tuple[int, Any]] = []
+        self._layers: dict[int, list[list[Any]]] = {}
 
     def add(self, request: Any, begun_ns: int) -> None:  # noqa: ANN401 (an InferRequest)
-        """Keep the layers of the latest inference of `request`, and its duration until now."""
-        duration_ns = monotonic_ns() - begun_ns
-        self._inferences.append((begun_ns, duration_ns, request, request.profiling_info))
+        """Keep what OpenVINO reports after an inference of `request`, and its duration until now."""
+        self._inferences.append((monotonic_ns() - begun_ns, request))
+        self._layers.setdefault(id(request), []).append(request.profiling_info)
 
-    def write(self, path: str) -> str:
-        """Write the trace to `path`, and return it."""
-        facts: dict[int, dict[str, Fields]] = {}
+    def write(self, path: str, inferences: int) -> str:
+        """Write the trace of the last `inferences` to `path`, and return it."""
+        last = self._inferences[-inferences:]
+        mean_us = sum(duration_ns for duration_ns, _ in last) / len(last) / _NS_PER_US
+        made: dict[int, list[tuple[str, float, Fields]]] = {}
         events: list[Fields] = []
-        for begun_ns, duration_ns, request, layers in self._inferences:
-            known = facts.setdefault(id(request), {})
-            if not known:
-                known |= _facts(request.get_compiled_model())
-            at_us = begun_ns / 1000
-            for place, layer in enumerate(layers):
-                if str(layer.status) == _COMPUTED:
-                    took_us = layer.real_time.total_seconds() * 1e6
-                    own = {"op_name": layer.node_type, "node_index": place, "kernel": layer.exec_type}
-                    args = {**own, "provider": "CPU", **known.get(layer.node_name, {})}
-                    events.append(_event("Node", f"{layer.node_name}_kernel_time", at_us, took_us, args))
-                    at_us += took_us
-            events.append(_event("Session", "model_run", begun_ns / 1000, duration_ns / 1000, {}))
+        for place, (_, request) in enumerate(last):
+            if id(request) not in made:
+                count = sum(other is request for _, other in last)
+                made[id(request)] = list(_mean_layers(self._layers[id(request)], count, request))
+            at_us = place * mean_us
+            for name, took_us, facts in made[id(request)]:
+                events.append(_event("Node", f"{name}_kernel_time", at_us, took_us, facts))
+                at_us += took_us
+            events.append(_event("Session", "model_run", place * mean_us, mean_us, {}))
         with open(path, "w", encoding="utf-8") as file:
             json.dump(events, file)
         return path
+
+
+def _mean_layers(reports: list[list[Any]], count: int, request: Any) -> Iterator[tuple[str, float, Fields]]:  # noqa: ANN401
+    """Yield the name of each layer, its mean time over the last `count` inferences, in microseconds, and its facts.
+
+    `reports` has those of all inferences of `request`.
+    """
+    known = _facts(request.get_compiled_model())
+    before = len(reports) - count
+    for place, layer in enumerate(reports[-1]):
+        if str(layer.status) == _COMPUTED:
+            spent_us = _mean_us(layer) * len(reports) - (_mean_us(reports[before - 1][place]) * before if before else 0)
+            own = {"op_name": layer.node_type, "node_index": place, "kernel": layer.exec_type, "provider": "CPU"}
+            yield layer.node_name, max(0.0, spent_us / count), own | known.get(layer.node_name, {})
+
+
+def _mean_us(layer: Any) -> float:  # noqa: ANN401 (a ProfilingInfo)
+    seconds: float = layer.real_time.total_seconds()
+    return seconds * 1e6
 
 
 def _event(category: str, name: str, at_us: float, took_us: float, args: Fields) -> Fields:

@@ -128,7 +128,7 @@ def test_table_json_and_plot(tmp_path: Path) -> None:
     made = document(found)
     assert [part["kind"] for part in made["parts"]] == ["original", "whole", *["segment"] * 3, "cuts", "rest"]
     assert made["nodes"][1] == ("conv1",)
-    assert b"<svg" in draw(found)["svg"]
+    assert b"<svg" in draw(found)
 
 
 def test_the_phases_of_a_process_add_up(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_phases_of_a_process_add_up(tmp_path: Path) -> None:
     assert "of it in imports" in lines[1]
     assert lines[2].endswith(("lost: ort-rust is slower in environment", "of it in exit", "of it in start"))
     assert document(found)["nodes"] == []
-    assert b"<svg" in draw(found)["svg"]
+    assert b"<svg" in draw(found)
 
 
 def test_a_model_that_failed_on_a_side_is_named() -> None:

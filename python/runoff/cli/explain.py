@@ -16,7 +16,8 @@ from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions, is_model, model_name
 from runoff.plan.settings import parse_assignments
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import write_atomically
+from runoff.records.files import read_run, write_atomically
+from runoff.records.machine import headline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,8 @@ def explain(
     """
     from rich.console import Console
 
+    from runoff.explain.page import page
+
     console = Console(stderr=as_json)
     settings = {"threads": 1, **parse_assignments(shared)}
     sides = [parse_side(text, settings) for text in (first, second)]
@@ -55,8 +58,10 @@ def explain(
     explained = search(model, options, sides, count, results or paths.results(), console)
     text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)
     write_atomically(explained.folder / "explain.json", text)
-    for suffix, data in draw(explained).items():
-        write_atomically(explained.folder / f"explain.{suffix}", data)
+    plot = draw(explained)
+    write_atomically(explained.folder / "explain.svg", plot)
+    machine = headline(read_run(explained.folder).info.machine)
+    write_atomically(explained.folder / "explain.html", page(explained, plot.decode(), machine))
     if as_json:
         print_json(document(explained))
     else:

@@ -36,6 +36,8 @@ class Kernel(Struct, frozen=True, kw_only=True):
     """A node that a runtime computed."""
 
     name: str
+    operator: str
+    """The runtime's name of it."""
     kernel: str
     """The implementation, or the operator if the runtime does not report it."""
     provider: str
@@ -61,7 +63,7 @@ class Row(Struct, frozen=True, kw_only=True):
     def operator(self) -> str:
         """The operator of the node with the most operations."""
         if not self.work:
-            return next(kernel.kernel for side in self.kernels for kernel in side)
+            return next(kernel.operator for side in self.kernels for kernel in side)
         return max(self.work, key=lambda work: work.flops or 0).operator
 
     @property
@@ -155,7 +157,9 @@ def rows_of(cuts: Cuts, first: Sequence[tuple[Node, float]], second: Sequence[tu
 
 def _kernel(node: Node, ns: float) -> Kernel:
     name = node.kernel or (f"{node.operator} (NCHWc)" if node.name.endswith(_BLOCKED) else node.operator)
-    return Kernel(name=node.name, kernel=name, provider=node.provider, shapes=node.shapes, ns=ns)
+    return Kernel(
+        name=node.name, operator=node.operator, kernel=name, provider=node.provider, shapes=node.shapes, ns=ns
+    )
 
 
 def _claimed(
@@ -175,10 +179,28 @@ def _claimed(
     owners: dict[int, int] = {}
     for number, claim in enumerate(claims):
         owners |= dict.fromkeys(claim, number)
+    for node, _ in nodes:
+        if not node.sources:
+            _claim_producers(graph, _GENERATED.sub("", node.name), node.operator, owners)
     _adopt(graph, owners)
     for place, number in owners.items():
         claims[number].add(place)
     return [(node, frozenset(claim)) for node, claim in zip(nodes, claims, strict=True)]
+
+
+def _claim_producers(graph: Sequence[Work], tensor: str, operator: str, owners: dict[int, int]) -> None:
+    """Give what leads from `operator` to `tensor`, and has no owner, to the node that makes it.
+
+    ONNX Runtime names a node by its output: a Conv that a Clip was fused with, by that of the Clip.
+    """
+    made = {name: place for place, work in enumerate(graph) for name in work.outputs}
+    waiting = [made[tensor]] if tensor in made else []
+    while waiting:
+        place = waiting.pop()
+        for before in (made[name] for name in graph[place].inputs if name in made):
+            if before not in owners and not graph[place].operator.endswith(operator):
+                owners[before] = owners[place]
+                waiting.append(before)
 
 
 def _names(node: Node) -> tuple[str, ...]:

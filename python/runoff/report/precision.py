@@ -24,7 +24,7 @@ NOTE = (
     "of the target. A loss above its limit is marked. Limits and sources: docs/precision.md."
 )
 NODES_NOTE = (
-    "The time in each class of nodes, from ONNX Runtime's own profile of inferences in a pass of their own. Kernels "
+    "The time in each class of nodes, from the runtime's own profile of inferences in a pass of their own. Kernels "
     "only: an inference takes a little longer."
 )
 _FOR = {
