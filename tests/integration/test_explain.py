@@ -67,4 +67,13 @@ def test_the_parts_of_two_settings(tmp_path: Path) -> None:
     assert added == pytest.approx(by_kind["whole"][0]["difference_ns"], rel=0.01, abs=1)
     targets = {case.target for case in run.info.cases}
     assert targets == {"ort-python", "ort-python-again", "ort-python-optimization-disable"}
-    assert {"explain.json", "explain.svg"} <= {file.name for file in run.folder.iterdir()}
+    assert {"explain.json", "explain.svg", "explain.html"} <= {file.name for file in run.folder.iterdir()}
+    # both profiles are kept, and every node of the file is compared once
+    assert len(list((run.folder / "profiles").glob("*.json"))) == 2
+    compared = [name for row in made["nodes_compared"] for name in row["nodes"]]
+    assert sorted(compared) == sorted(name for names in made["nodes"] for name in names)
+    products = [row for row in made["nodes_compared"] if row["operator"] == "MatMul"]
+    assert len(products) == LAYERS
+    assert {row["flops"] for row in products} == {2 * 64 * WIDTH * WIDTH}
+    assert all(share > 0 for row in products for share in row["of_peak"])
+    assert made["nodes_missing"] == []

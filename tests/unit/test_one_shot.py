@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ from orchestra import HEAD, case_of, example_of, info_of, manifest_of, record_of
 
 from runoff.measure.job import ExecutionContext, Job
 from runoff.measure.one_shot import measure_one_shot
+from runoff.measure.profiles import read_profile
 from runoff.measure.request import fresh
 from runoff.measure.stopping import Sampling
 from runoff.models.store import StoredModel
@@ -19,10 +21,10 @@ from runoff.probes import PROBES
 from runoff.probes.base import Tool
 from runoff.processes import Spawner
 from runoff.records.manifest import StoredFile
+from runoff.records.protocol import Profile, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from runoff.records.schema import Record
 
@@ -95,3 +97,22 @@ def test_a_new_folder_does_not_depend_on_the_removal_of_the_old_one(
     third = fresh(tmp_path / "process")
     assert len({first, second, third}) == 3
     assert list(third.iterdir()) == []
+
+
+def test_the_nodes_of_a_profile_are_recorded_and_the_first_profile_is_kept(tmp_path: Path) -> None:
+    trace = (Path(__file__).parent / "profiles" / "net.openvino.json").read_bytes()
+    (tmp_path / "profile.json").write_bytes(trace)
+    # of the path, only the name counts: a runner cannot make runoff read other files
+    profile = Profile(path="/elsewhere/profile.json", format="chrome-trace")
+    result = Result(protocol=1, case="c", status="ok", profile=profile)
+    for block in range(2):
+        case = case_of("mine")
+        found, reason = read_profile(result, Job((case,), PROBES["operators"], block), tmp_path, tmp_path / "run")
+        assert reason is None
+        assert {node.operator for node in found.nodes} >= {"Convolution", "FullyConnected"}
+    assert [file.name for file in (tmp_path / "run" / "profiles").iterdir()] == [f"{case.id}.json"]
+    (tmp_path / "profile.json").write_text("[")
+    found, reason = read_profile(result, Job((case,), PROBES["operators"], 0), tmp_path, None)
+    assert found.nodes == ()
+    assert reason is not None
+    assert (reason.kind, reason.message[:31]) == ("garbage", "the runner's profile is invalid")

@@ -106,7 +106,7 @@ def _node(
         "y": _y(place),
         "segment": row.segment,
         "name": f"{row.operator} + {others}" if others > 0 else row.operator,
-        "long": ", ".join(f"{work.name} ({work.operator})" for work in row.work) or f"none: {row.operator}",
+        "long": f"{row.operator}: {work.name}{f' and {others} more' * bool(others)}" if work else row.operator,
         "shape": "x".join(map(str, work.shape)) if work else "",
         "title": "\n".join(work.name for work in row.work),
         "fill": f"color-mix(in srgb, {colour} {round(100 * strength**0.5)}%, #fff)",

@@ -31,6 +31,6 @@ def read_profile(result: Result, job: Job, outputs: Path, run_folder: Path | Non
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return result, Reason("garbage", f"the runner's profile is invalid: {error}", "see protocol/README.md")
     if run_folder and job.block == 0:
-        (run_folder / PROFILES).mkdir(exist_ok=True)
+        (run_folder / PROFILES).mkdir(parents=True, exist_ok=True)
         write_atomically(run_folder / PROFILES / f"{job.cases[0].id}.json", trace)
     return msgspec.structs.replace(result, nodes=nodes), None

@@ -69,10 +69,15 @@ class Cuts(Struct, frozen=True, kw_only=True):
 class Peak(Struct, frozen=True, kw_only=True):
     """The most that this machine does with a number of threads, as `runoff.models.peak` measures it."""
 
-    flops_per_s: float
+    flops_per_s: float = 0.0
     """In float32."""
-    bytes_per_s: float
+    bytes_per_s: float = 0.0
     """Read from memory and written to it."""
+
+    def best(self, other: Peak) -> Peak:
+        """Return the larger values of both."""
+        flops_per_s = max(self.flops_per_s, other.flops_per_s)
+        return Peak(flops_per_s=flops_per_s, bytes_per_s=max(self.bytes_per_s, other.bytes_per_s))
 
     def shortest_ns(self, flops: int, size: int) -> float:
         """Return the time of work with so many operations and bytes at the peak: whichever of both takes longer."""
