@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from runoff.explain.show import FASTER, SAME, SLOWER, part_cells, peak_note, profiles_note, sentences, share_of_peak
+from runoff.explain.show import (
+    FASTER,
+    SAME,
+    SLOWER,
+    density_of,
+    part_cells,
+    peak_note,
+    profiles_note,
+    sentences,
+    share_of_peak,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +111,6 @@ def _node(
     ms = [f"{ns / 1e6:.3f}" for ns in times]
     kernels = [", ".join(dict.fromkeys(kernel.kernel for kernel in side)) for side in row.kernels]
     shares = "/".join(f"{100 * ns / total:.1f}%" for ns, total in zip(times, totals, strict=True))
-    known = row.flops is not None and row.size
     return {
         "y": _y(place),
         "segment": row.segment,
@@ -121,7 +130,7 @@ def _node(
             shares,
             f"{row.flops / 1e6:.2f}" if row.flops is not None else "",
             f"{row.size / 1e6:.2f}" if row.size else "",
-            f"{row.flops / row.size:.1f}" if row.flops is not None and known and row.size else "",
+            density_of(row),
             *(share_of_peak(explained, row, side) for side in (0, 1)),
         ],
     }

@@ -88,6 +88,11 @@ def peak_note(explained: Explained) -> str:
     )
 
 
+def density_of(row: Row) -> str:
+    """Return the operations for each byte; empty if not known."""
+    return f"{row.flops / row.size:.1f}" if row.flops and row.size else ""
+
+
 def share_of_peak(explained: Explained, row: Row, side: int) -> str:
     """Return what share of the machine's peak a side reaches in a row; empty if not known."""
     share = row.of_peak(side, explained.peaks[side])
@@ -141,10 +146,14 @@ def _nodes_table(explained: Explained) -> Table:
             f"{_ms(ns)} {', '.join(dict.fromkeys(kernel.kernel for kernel in kernels))}"
             for ns, kernels in zip(row.times_ns, row.kernels, strict=True)
         )
-        density = f"{row.flops / row.size:.1f}" if row.flops and row.size else ""
         shares = ", ".join(share_of_peak(explained, row, side) for side in (0, 1))
         table.add_row(
-            str(row.segment), f"{node} ({row.operator})", *sides, f"{row.difference_ns / 1e6:+.3f}", density, shares
+            str(row.segment),
+            f"{node} ({row.operator})",
+            *sides,
+            f"{row.difference_ns / 1e6:+.3f}",
+            density_of(row),
+            shares,
         )
     return table
 
