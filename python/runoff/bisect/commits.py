@@ -45,7 +45,7 @@ class Repository(Struct, frozen=True, kw_only=True):
         Raises
         ------
         RunoffError
-            If the folder is no repository, or has no such commits.
+            If the folder is not in a repository, or has no such commits.
         """
         oldest, dots, newest = span.partition("..")
         if not dots:
