@@ -177,8 +177,8 @@ class SegmentSession(Session, Protocol):
 class ProfiledSession(Session, Protocol):
     """A loaded model whose runtime has a profiler, for the measure `operators`."""
 
-    def end_profile(self, inferences: int) -> str:
-        """Return the path of the profile, a Chrome trace, of the latest `inferences` or more; it ends the profiling."""
+    def end_profile(self) -> str:
+        """Return the path of the profile of all inferences, a Chrome trace; there is nothing to profile afterwards."""
 
 
 class Images(Protocol):

@@ -250,7 +250,7 @@ class _Loop:
         self._phases.end("warm")
         # only runners with a profiler declare this measure
         session: ProfiledSession = self._session  # type: ignore[assignment]
-        self._profile = {"path": session.end_profile(count), "format": "chrome-trace"}
+        self._profile = {"path": session.end_profile(), "format": "chrome-trace"}
 
     def accuracy(self) -> None:
         """Run every item once, in order; the last batch may be smaller."""

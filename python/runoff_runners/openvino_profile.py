@@ -1,8 +1,8 @@
 """OpenVINO's profile of each inference, as a Chrome trace with the events that ONNX Runtime writes.
 
 OpenVINO reports the mean duration of each layer over all inferences so far, in whole microseconds, and not when it
-began. Each inference in the trace is therefore the mean one of those that are reported, and its layers follow each
-other without gaps.
+began. The time in one inference is what the sum of all grew by: after n inferences it is rounded by up to n us, which a
+median over inferences removes. In the trace, the layers of an inference follow each other without gaps.
 """
 # pathlib would add milliseconds to every process:
 # ruff: noqa: PTH123
@@ -15,7 +15,6 @@ from time import monotonic_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from runoff_runners.interfaces import Fields
@@ -31,51 +30,40 @@ class Profile:
     """The inferences so far: of requests whose models were compiled with ``PERF_COUNT``."""
 
     def __init__(self) -> None:
-        self._inferences: list[tuple[int, Any]] = []
-        self._layers: dict[int, list[list[Any]]] = {}
+        self._inferences: list[tuple[int, int, Any, list[Any]]] = []
 
     def add(self, request: Any, begun_ns: int) -> None:  # noqa: ANN401 (an InferRequest)
         """Keep what OpenVINO reports after an inference of `request`, and its duration until now."""
-        self._inferences.append((monotonic_ns() - begun_ns, request))
-        self._layers.setdefault(id(request), []).append(request.profiling_info)
+        self._inferences.append((begun_ns, monotonic_ns() - begun_ns, request, request.profiling_info))
 
-    def write(self, path: str, inferences: int) -> str:
-        """Write the trace of the last `inferences` to `path`, and return it."""
-        last = self._inferences[-inferences:]
-        mean_us = sum(duration_ns for duration_ns, _ in last) / len(last) / _NS_PER_US
-        made: dict[int, list[tuple[str, float, Fields]]] = {}
+    def write(self, path: str) -> str:
+        """Write the trace to `path`, and return it."""
+        facts: dict[int, dict[str, Fields]] = {}
+        sums_us: dict[int, list[float]] = {}
+        counts: dict[int, int] = {}
         events: list[Fields] = []
-        for place, (_, request) in enumerate(last):
-            if id(request) not in made:
-                count = sum(other is request for _, other in last)
-                made[id(request)] = list(_mean_layers(self._layers[id(request)], count, request))
-            at_us = place * mean_us
-            for name, took_us, facts in made[id(request)]:
-                events.append(_event("Node", f"{name}_kernel_time", at_us, took_us, facts))
-                at_us += took_us
-            events.append(_event("Session", "model_run", place * mean_us, mean_us, {}))
+        at_us = 0.0
+        for begun_ns, duration_ns, request, layers in self._inferences:
+            key = id(request)
+            counts[key] = counts.get(key, 0) + 1
+            if key not in facts:
+                facts[key] = _facts(request.get_compiled_model())
+            sums = [layer.real_time.total_seconds() * 1e6 * counts[key] for layer in layers]
+            before = sums_us.get(key, [0.0] * len(sums))
+            sums_us[key] = sums
+            start_us = at_us = max(at_us, begun_ns / _NS_PER_US)
+            for place, layer in enumerate(layers):
+                if str(layer.status) == _COMPUTED:
+                    took_us = max(0.0, sums[place] - before[place])
+                    own = {"op_name": layer.node_type, "node_index": place, "kernel": layer.exec_type}
+                    args = {**own, "provider": "CPU", **facts[key].get(layer.node_name, {})}
+                    events.append(_event("Node", f"{layer.node_name}_kernel_time", at_us, took_us, args))
+                    at_us += took_us
+            at_us = max(at_us, start_us + duration_ns / _NS_PER_US)
+            events.append(_event("Session", "model_run", start_us, at_us - start_us, {}))
         with open(path, "w", encoding="utf-8") as file:
             json.dump(events, file)
         return path
-
-
-def _mean_layers(reports: list[list[Any]], count: int, request: Any) -> Iterator[tuple[str, float, Fields]]:  # noqa: ANN401
-    """Yield the name of each layer, its mean time over the last `count` inferences, in microseconds, and its facts.
-
-    `reports` has those of all inferences of `request`.
-    """
-    known = _facts(request.get_compiled_model())
-    before = len(reports) - count
-    for place, layer in enumerate(reports[-1]):
-        if str(layer.status) == _COMPUTED:
-            spent_us = _mean_us(layer) * len(reports) - (_mean_us(reports[before - 1][place]) * before if before else 0)
-            own = {"op_name": layer.node_type, "node_index": place, "kernel": layer.exec_type, "provider": "CPU"}
-            yield layer.node_name, max(0.0, spent_us / count), own | known.get(layer.node_name, {})
-
-
-def _mean_us(layer: Any) -> float:  # noqa: ANN401 (a ProfilingInfo)
-    seconds: float = layer.real_time.total_seconds()
-    return seconds * 1e6
 
 
 def _event(category: str, name: str, at_us: float, took_us: float, args: Fields) -> Fields:

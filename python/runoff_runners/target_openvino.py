@@ -178,10 +178,10 @@ class Session:
             raise RunnerError("runtime-failed", one_line(error)) from error
         return {name: found[place] for name, place in self._outputs.items()}
 
-    def end_profile(self, inferences: int) -> str:
-        """Return the path of the profile of the latest `inferences`."""
+    def end_profile(self) -> str:
+        """Return the path of the profile of all inferences."""
         profile: Profile = self._profile  # type: ignore[assignment]  # only requested with the measure
-        return profile.write(self._profile_path, inferences)
+        return profile.write(self._profile_path)
 
     def effective(self) -> Fields:
         """Return the settings in effect, as read back."""

@@ -131,7 +131,7 @@ class Session:
         except Exception as error:  # as above
             raise RunnerError("runtime-failed", one_line(error)) from error
 
-    def end_profile(self, inferences: int) -> str:  # noqa: ARG002 (of all)
+    def end_profile(self) -> str:
         """Return the path of ONNX Runtime's profile; there is nothing to profile afterwards."""
         path: str = self._session.end_profiling()
         return path

@@ -30,8 +30,8 @@ def test_every_node_has_its_time_in_each_inference(name: str, models: Path, tmp_
         assert all(node.kernel and node.sources for node in convolutions)
     # each event is a part of its inference; both clocks tick in one process
     warm = outcome.result.samples["inference"].warm_ns[-3:]
-    if name == "openvino-python":  # it reports means
-        assert 0 < sum(ns for node in nodes for ns in node.kernel_ns) <= sum(warm)
+    if name == "openvino-python":  # it reports rounded means
+        assert 0 < sum(ns for node in nodes for ns in node.kernel_ns) <= 1.05 * sum(warm)
     else:
         assert all(0 < sum(node.kernel_ns[place] for node in nodes) <= whole for place, whole in enumerate(warm))
     # samples and outputs are those of any measure

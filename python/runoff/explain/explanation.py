@@ -173,8 +173,12 @@ def _with_nodes(explained: Explained, run: Run, cuts: Cuts, say: Callable[[str],
     if missing:
         return msgspec.structs.replace(explained, missing=tuple(missing))
     rows = rows_of(cuts, *profiles)
-    peaks = tuple(peak_of(side.resolved.threads, _reached(rows, place), say) for place, side in enumerate(sides))
-    return msgspec.structs.replace(explained, rows=rows, peaks=peaks)
+    threads = [side.resolved.threads for side in sides]
+    peaks = {
+        count: peak_of(count, max(_reached(rows, place) for place in (0, 1) if threads[place] == count), say)
+        for count in set(threads)
+    }
+    return msgspec.structs.replace(explained, rows=rows, peaks=tuple(peaks[count] for count in threads))
 
 
 def _reached(rows: Sequence[Row], side: int) -> float:

@@ -84,7 +84,7 @@ def peak_note(explained: Explained) -> str:
     return (
         f"Of the peak: the shortest time of a node on this machine as a share of its own, by the "
         f"measured peak of {measured} (a large float32 MatMul in ONNX Runtime; copies in memory). "
-        "What stays in a cache can be above 100%."
+        "What stays in a cache, or takes fewer operations than counted, can be above 100%."
     )
 
 
