@@ -12,9 +12,10 @@ from msgspec import Struct
 from runoff import paths
 from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.bench import Pipeline
+from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
-from runoff.models.cuts import CUTS, VERSION, WEIGHTS, Cuts, Request, builder_of
+from runoff.models.cuts import CUTS, VERSION, Cuts, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
@@ -22,7 +23,6 @@ from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, sha256_of
-from runoff.records.manifest import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ class _Explanation(Pipeline):
     def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
         """Return the models, with their networks in PyTorch, which need no description: the ONNX files have it."""
         models = super().own_models(spawner)
-        return {name: _with_networks(model, self._networks.get(name, ())) for name, model in models.items()}
+        return {name: with_networks(model, self._networks.get(name, ())) for name, model in models.items()}
 
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
@@ -104,17 +104,6 @@ class _Explanation(Pipeline):
                 made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
                 named[name] = targets[case.target]
         return super().complete(tuple(made), named)
-
-
-def _with_networks(model: StoredModel, networks: Sequence[ModelFile]) -> StoredModel:
-    """Return `model` with files in PyTorch, used where they are."""
-    files = {one.format: StoredFile(one.path, one.sha256, Path(one.path).stat().st_size) for one in networks}
-    manifest = msgspec.structs.replace(model.manifest, files={**model.manifest.files, **files})
-    for one in networks:
-        if one.builder:
-            code = {"builder": one.builder, "builder_folder": one.builder_folder}
-            manifest = msgspec.structs.replace(manifest, **code)
-    return msgspec.structs.replace(model, manifest=manifest)
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:
@@ -149,10 +138,10 @@ def explain(
     if segments:
         with workspace() as (spawner, scratch):
             stored = _stored(model, text, spawner, say)
-            networks = _networks(stored, options, sides)
+            networks = networks_of(stored, sides, python=options.python)
             folder = _cut(stored, options.version, networks, segments, spawner, scratch, say)
         cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
-        in_torch = {ORIGINAL: networks, **_in_torch(networks, folder, names_of_models(cuts))}
+        in_torch = {ORIGINAL: networks, **parts_in_torch(networks, folder, names_of_models(cuts))}
         text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
     suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
@@ -170,35 +159,6 @@ def _stored(model: str, text: str, spawner: Spawner, say: Callable[[str], None])
         return ensure_models([model], spawner, say)[model]
     (stored, *_) = own_models(parse_suite(text, model).models, Path.cwd(), spawner, say).values()
     return stored
-
-
-def _networks(stored: StoredModel, options: OwnOptions, sides: Sequence[Side]) -> tuple[ModelFile, ...]:
-    """Return the model's files in PyTorch that the sides read."""
-    readers = {side.network: side for side in sides if side.network}
-    for form, side in readers.items():
-        if options.python:
-            message = f"{side.text}: --python and segments cannot be combined"
-            raise RunoffError(message, "explain the whole process instead: --metric cold")
-        if form not in stored.formats:
-            wanted = "a factory (module:function)" if form == WEIGHTS else "a program of torch.export (FILE.pt2)"
-            raise RunoffError(
-                f"{side.text}: {stored.manifest.name} has no {form} file, only {', '.join(stored.formats)}",
-                f"explain {wanted}, or a model of the zoo",
-            )
-    return tuple(stored.model_file(form) for form in sorted(readers))
-
-
-def _in_torch(networks: Sequence[ModelFile], folder: Path, names: Sequence[str]) -> dict[str, list[ModelFile]]:
-    """Return the files in PyTorch of the models `names`, which were cut into `folder`."""
-
-    def part(name: str, network: ModelFile) -> ModelFile:
-        path = folder / f"{name}.{network.format}"
-        code = (builder_of(name), str(folder)) if network.format == WEIGHTS else (None, None)
-        return msgspec.structs.replace(
-            network, path=str(path), sha256=sha256_of(path), builder=code[0], builder_folder=code[1]
-        )
-
-    return {name: [part(name, network) for network in networks] for name in names}
 
 
 def _cut(

@@ -72,10 +72,9 @@ def show(explained: Explained, console: Console) -> None:
     """Print the explanation."""
     table = Table("part", "operators", explained.first.text, explained.second.text, "difference in ms", box=SIMPLE_HEAD)
     for part in explained.parts:
-        if part.kind != "original":
-            style = "" if part.differs or part.kind in ("whole", "cuts") else "dim"
-            times = (_ms(part.first_ns), _ms(part.second_ns))
-            table.add_row(name_of(part), operators_of(part), *times, _range(part.difference), style=style)
+        style = "" if part.differs or part.kind in ("original", "whole", "cuts") else "dim"
+        times = (_ms(part.first_ns), _ms(part.second_ns))
+        table.add_row(name_of(part), operators_of(part), *times, _range(part.difference), style=style)
     console.print(table)
     for line in sentences(explained):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
