@@ -125,10 +125,9 @@ def cut(request: Request, folder: Path) -> None:
     spent = node_times(graph, folder / "whole.onnx", feeds[0])
     chosen = spread(places, spent, request.segments)
     if not chosen:
-        why = (
-            "no tensor has values that PyTorch computes too" if network else f"more than {MOST_CROSSING} tensors cross"
-        )
-        raise RunoffError(f"{request.model} cannot be cut: at every place, {why}", WHOLE_PROCESS)
+        every = f"every place is crossed by more than {MOST_CROSSING} tensors"
+        why = f"{every}, or by one that PyTorch does not compute" if network else every
+        raise RunoffError(f"{request.model} cannot be cut: {why}", WHOLE_PROCESS)
     cuts = tuple(names for _, names in chosen)
     values = [tensors(graph, [name for names in cuts for name in names], feed) for feed in feeds]
     parts = {f"segment-{number}": part for number, part in enumerate(_segments(graph, cuts), 1)}

@@ -136,9 +136,7 @@ class Network:
         value = self._recorder.env[node]
         if node.op == "get_attr" and isinstance(value, torch.Tensor):
             return value
-        message = (
-            f"{self._model.path} cannot be cut: a segment of PyTorch needs {node.name}, which that of ONNX does not"
-        )
+        message = f"{self._model.path} cannot be cut: PyTorch needs {node.name} in a segment where ONNX does not"
         raise RunoffError(message, f"try other --segments, or {WHOLE_PROCESS}")
 
 
