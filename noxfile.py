@@ -34,6 +34,7 @@ OPTIONAL = {"web", "webnn", "openvino", "tract"}  # they need npm's registry, a 
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+IN_EXPORT = ("tests/coreml", "tests/export", "tests/promptable")
 # they test more in nox -s thorough
 FULL = (
     *(
@@ -264,7 +265,7 @@ def tests(session: nox.Session) -> None:
     if any(WHEELS.glob("*.whl")):
         pytest(session, "tests/extension", *PARALLEL, environment="extension")
     # coremltools triggers deprecation warnings of its libraries
-    pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", "tests/promptable", *PARALLEL, environment="export")
+    pytest(session, "-o", "filterwarnings=ignore", *IN_EXPORT, *PARALLEL, environment="export")
 
 
 @nox.session(requires=["tests", "wheel", "sanitize", "webnn-rust", *ENGINES], venv_backend="none")

@@ -126,7 +126,7 @@ class Pipeline:
             ensure_environments(needed_environments(suite, self.folder), self.say)
             targets = find_targets(suite.names("targets"), suite.targets, self.folder)
             packages = _package_models(suite, targets)
-            own = own_models(suite.models, self.folder, spawner, self.say if self.describes_models else _nothing)
+            own = self.own_models(spawner)
             names = [name for name in suite.names("models") if name not in own]
             models = {**own, **ensure_models(names, spawner, self.console.print, packages - own.keys())}
         self.console.print(f"querying the capabilities of {len(targets)} targets (about {2 + len(targets) // 2} s)")
@@ -150,6 +150,11 @@ class Pipeline:
             ready = prepare_models(cases, models, everything, spawner, self.say)
         self.suite = with_room(suite, ready.cases, ready.models, everything, self.say)
         return Plan(ready=ready, targets=everything, probes=probes)
+
+    def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
+        """Return the user's models by name."""
+        say = self.say if self.describes_models else _nothing
+        return own_models(self.suite.models, self.folder, spawner, say)
 
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]

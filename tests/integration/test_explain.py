@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from onnx import helper
+from rich.console import Console
 from running import MODEL, only_run, runoff
 
 from machine import thorough
 from onnx_models import FLOAT, linear, save
+from runoff.explain.explanation import BLOCKS, explain
+from runoff.explain.sides import parse_side
+from runoff.plan.own_suite import OwnOptions
+from runoff.records.files import read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +48,47 @@ def test_a_model_of_one_node_cannot_be_cut(tmp_path: Path) -> None:
     ended = runoff("explain", "ort-python", "ort-rust", tmp_path / "net.onnx", "--results", tmp_path / "results")
     assert ended.code == 2
     assert "cannot be cut" in ended.err
+
+
+@pytest.mark.parametrize(("target", "form"), [("torch", "pt"), ("torch-export", "pt2")])
+def test_an_onnx_file_is_no_network(target: str, form: str, tmp_path: Path) -> None:
+    linear(tmp_path / "net.onnx")
+    ended = runoff("explain", "ort-python", target, tmp_path / "net.onnx", "--results", tmp_path / "results")
+    assert ended.code == 2
+    assert f"{target}: net has no {form} file, only onnx" in ended.err
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU(inplace=True)) for _ in range(6)))
+
+
+def image():
+    return torch.randn(1, 8, 64, 64)
+"""
+
+
+@thorough
+@pytest.mark.parametrize("second", ["torch", "torch-compile"])
+def test_the_parts_of_a_network_in_pytorch(second: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.py").write_text(NETWORK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(BLOCKS, "latency", 3)
+    sides = [parse_side(text, {"threads": 1}) for text in ("ort-python", second)]
+    options = OwnOptions(example="net:image", targets="ort-python", profile="default")
+    found = explain("net:net", options, sides, 2, tmp_path / "results", Console(quiet=True))
+    segments = [number for part in found.by_kind["segment"] for number in part.segments]
+    assert segments == [1, 2]
+    added = sum(part.difference.value for kind in ("segment", "rest") for part in found.by_kind[kind])
+    assert added == pytest.approx(found.by_kind["whole"][0].difference.value, rel=0.01, abs=1)
+    run = read_run(found.folder)
+    assert {record.status for record in run.records} == {"ok"}
+    assert {case.format for case in run.info.cases if case.target == second} == {"pt"}
 
 
 @thorough

@@ -161,6 +161,11 @@ def test_a_model_that_failed_on_a_side_is_named() -> None:
         parts_of(Run(made.folder, made.info, tuple(left)), CUTS, "one", "two")
 
 
+def test_a_side_runs_networks_or_onnx_files() -> None:
+    names = ("torch", "torch-compile", "torchscript", "torch-export", "ort-rust", "openvino-python")
+    assert [parse_side(name, {}).network for name in names] == ["pt", "pt", "pt", "pt2", "", ""]
+
+
 def test_a_side_is_a_target_with_settings_or_a_release() -> None:
     side = parse_side("ort-rust@1.25.0,optimization=basic,arena=false", {"threads": 2})
     assert (side.target, side.release, side.runs_as) == ("ort-rust", "1.25.0", "ort-rust-1.25.0")

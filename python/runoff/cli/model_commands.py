@@ -131,6 +131,7 @@ def tune(**options: Any) -> None:
         "runoff explain ort-rust ort-rust,optimization=basic model.onnx",
         "runoff explain ort-python@1.24.4 ort-python@1.25.0 model.onnx --segments 12",
         "runoff explain ort-rust ort-rust before.onnx --version after.onnx",
+        "runoff explain ort-python torch efficientnet-lite0",
         "runoff explain torch ort-rust efficientnet-lite0 --metric cold",
     )
 )

@@ -12,6 +12,7 @@ from msgspec import Struct
 from runoff import paths
 from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.bench import Pipeline
+from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.sides import Side, on_release
@@ -29,7 +30,7 @@ from runoff.records.machine import machine_key
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from runoff.plan.suite import Suite
     from runoff.plan.target import TargetInfo
     from runoff.processes import Spawner
+    from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
 BLOCKS = {"life": 20, "latency": 8}
@@ -78,9 +80,21 @@ class _Explanation(Pipeline):
     resumable = False
     describes_models = False  # they are parts of one
 
-    def __init__(self, suite: Suite, text: str, folder: Path, console: Console, sides: Sequence[Side]) -> None:
-        super().__init__(suite, text, folder, console)
-        self._sides = sides
+    def __init__(
+        self,
+        suite: Suite,
+        text: str,
+        console: Console,
+        sides: Sequence[Side],
+        networks: Mapping[str, Sequence[ModelFile]],
+    ) -> None:
+        super().__init__(suite, text, Path.cwd(), console)
+        self._sides, self._networks = sides, networks
+
+    def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
+        """Return the models, with their networks in PyTorch, which need no description: the ONNX files have it."""
+        models = super().own_models(spawner)
+        return {name: with_networks(model, self._networks.get(name, ())) for name, model in models.items()}
 
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
@@ -141,16 +155,18 @@ def explain(
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    cuts, text = None, suite_text(model, options)
+    cuts, in_torch, text = None, {}, suite_text(model, options)
     if segments:
         with workspace() as (spawner, scratch):
             stored = _stored(model, text, spawner, say)
-            folder = _cut(stored, options.version, segments, spawner, scratch, say)
+            networks = networks_of(stored, sides, python=options.python)
+            folder = _cut(stored, options.version, networks, segments, spawner, scratch, say)
         cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
+        in_torch = {ORIGINAL: networks, **parts_in_torch(networks, folder, names_of_models(cuts))}
         text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
     suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
-    run_folder, code = _Explanation(suite, text, Path.cwd(), console, sides).run(results)
+    run_folder, code = _Explanation(suite, text, console, sides, in_torch).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
     run, names = read_run(run_folder), names_of(sides)
@@ -219,6 +235,7 @@ def _stored(model: str, text: str, spawner: Spawner, say: Callable[[str], None])
 def _cut(
     stored: StoredModel,
     version: str | None,
+    networks: tuple[ModelFile, ...],
     segments: int,
     spawner: Spawner,
     scratch: Path,
@@ -230,6 +247,7 @@ def _cut(
         model=stored.model_file("onnx").path,
         version=str(Path(version).absolute()) if version else "",
         examples=tuple(examples),
+        networks=networks,
         segments=segments,
     )
     other = sha256_of(Path(version)) if version else ""
@@ -239,16 +257,22 @@ def _cut(
         say(f"cutting {stored.manifest.name} into {segments} segments")
         (scratch / "request.json").write_bytes(msgspec.json.encode(request))
         arguments = ("-m", "runoff.models.cut", str(scratch / "request.json"), str(folder))
-        run_program(environment_python(ENVIRONMENT, say), arguments, spawner, f"cutting {stored.manifest.name}")
+        python = environment_python("export" if networks else ENVIRONMENT, say)
+        run_program(python, arguments, spawner, f"cutting {stored.manifest.name}")
     return folder
+
+
+def names_of_models(cuts: Cuts) -> list[str]:
+    """Return the names of the folded model, its segments and its cuts."""
+    segments = [f"segment-{place}" for place in range(1, len(cuts.segments) + 1)]
+    return [WHOLE, *segments, *(f"cut-{place}" for place in range(1, len(cuts.cuts) + 1))]
 
 
 def segments_text(stored: StoredModel, options: OwnOptions, cuts: Cuts, folder: Path) -> str:
     """Return the text of a suite of the model as it is, folded, its segments and its cuts, with its other version."""
     version, more = options.version, {"tolerance": options.tolerance} if options.tolerance else {}
     examples = range(len(stored.manifest.examples))
-    names = [WHOLE, *(f"segment-{place}" for place in range(1, len(cuts.segments) + 1))]
-    names += [f"cut-{place}" for place in range(1, len(cuts.cuts) + 1)]
+    names = names_of_models(cuts)
     files = {name: str(folder / f"{name}.onnx") for name in names} | {ORIGINAL: stored.model_file("onnx").path}
     inputs = {name: [str(folder / f"{name}.{index}.npz") for index in examples] for name in names}
     inputs[ORIGINAL] = inputs[WHOLE]
@@ -279,7 +303,8 @@ def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: C
         base,
         suite=matrix,
         settings={},
-        targets={name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
+        targets=base.targets
+        | {name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
         group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
         measure=Measure(blocks={probe: BLOCKS[probe]}, latency=SHORT_SETS),
     )

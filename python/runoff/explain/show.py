@@ -118,9 +118,8 @@ def show(explained: Explained, console: Console) -> None:
     """Print the explanation."""
     table = Table("part", "operators", explained.first.text, explained.second.text, "difference in ms", box=SIMPLE_HEAD)
     for part in explained.parts:
-        if part.kind != "original":
-            style = "" if part.differs or part.kind in ("whole", "cuts") else "dim"
-            table.add_row(*part_cells(part), style=style)
+        style = "" if part.differs or part.kind in ("original", "whole", "cuts") else "dim"
+        table.add_row(*part_cells(part), style=style)
     console.print(table)
     if explained.rows:
         console.print(_nodes_table(explained))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runoff.environments import find_environment
+from runoff.models.cuts import PROGRAM, WEIGHTS
 from runoff.plan.settings import parse_assignments, resolve
 from runoff.records.errors import RunoffError
 from runoff.releases import install_release
@@ -44,6 +45,13 @@ class Side(Struct, frozen=True, kw_only=True):
         """The target in the suite: that of a release is the suite's own."""
         name = f"{self.target}-{self.release}" if self.release else self.target
         return f"{name}@{self.version}" if self.version else name
+
+    @property
+    def network(self) -> str:
+        """Format of the networks in PyTorch that it runs, ``pt`` or ``pt2``; empty if it runs ONNX files."""
+        make = target_maker(self.target)
+        found = make().format if make else None
+        return found if found in (WEIGHTS, PROGRAM) else ""
 
     @property
     def resolved(self) -> Settings:

@@ -1,6 +1,7 @@
 """The program that cuts an ONNX model into segments: ``python -m runoff.models.cut REQUEST FOLDER``.
 
-REQUEST is a JSON file with a `Request`. It runs in the environment ``inspect``. FOLDER gets ``whole.onnx``, a file for
+REQUEST is a JSON file with a `Request`. It runs in the environment ``inspect``, or ``export`` if a side runs PyTorch:
+`runoff.models.cut_torch` then writes networks next to the ONNX files. FOLDER gets ``whole.onnx``, a file for
 each segment, and one for each cut, which passes on the tensors that cross it and computes nothing; next to each are the
 real tensors at its inputs, ``NAME.EXAMPLE.npz``. ``cuts.json`` has a `Cuts`. A failure is a line of JSON on stdout.
 
@@ -25,7 +26,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from runoff.models.cuts import CUTS, VERSION, Cuts, Request, Segment
+from runoff.models.cuts import CUTS, VERSION, WHOLE_PROCESS, Cuts, Request, Segment, crossings
 from runoff.models.own.graph import nodes as nodes_of
 from runoff.models.own.reference import one_line
 from runoff.models.respond import make_folder
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from runoff.records.protocol import TensorFile
+    from runoff.models.cut_torch import Network
+    from runoff.records.protocol import ModelFile, TensorFile
 
     Feed = dict[str, NDArray[Any]]
 
@@ -70,16 +72,7 @@ class Graph:
 
     def crossings(self) -> list[tuple[int, tuple[str, ...]]]:
         """Return the places between two nodes, as the number of nodes before, with the tensors that cross each."""
-        last = {name: len(self.nodes) for name in self.outputs}
-        for place, names in enumerate(self._used):
-            last |= {name: max(place, last.get(name, 0)) for name in names}
-        live = dict.fromkeys(self.inputs)
-        found = []
-        for place, node in enumerate(self.nodes[:-1], 1):
-            live |= dict.fromkeys(node.output)
-            live = {name: None for name in live if last.get(name, -1) >= place}
-            found.append((place, tuple(live)))
-        return found
+        return crossings(self.inputs, self._used, [node.output for node in self.nodes], self.outputs)
 
     def part(self, first: int, end: int, values: Feed) -> onnx.ModelProto:
         """Return the model of the nodes from `first` to before `end`; `values` has the tensors that enter and leave."""
@@ -120,17 +113,22 @@ def cut(request: Request, folder: Path) -> None:
     """
     feeds = [{name: _read(file) for name, file in example.items()} for example in request.examples]
     graph = Graph(folded(Path(request.model), feeds[0], folder / "whole.onnx"))
-    places, version = graph.crossings(), None
+    places, version = [place for place in graph.crossings() if 0 < len(place[1]) <= MOST_CROSSING], None
     if request.version:
         (folder / VERSION).mkdir()
         version = Graph(folded(Path(request.version), feeds[0], folder / VERSION / "whole.onnx"))
         alike = {frozenset(names) for _, names in version.crossings()}
         places = [place for place in places if frozenset(place[1]) in alike]
+    network = _network(request.networks[0], graph, places, feeds[0]) if request.networks else None
+    if network:
+        shared = network.places().keys()
+        places = [place for place in places if frozenset(place[1]) in shared]
     spent = node_times(graph, folder / "whole.onnx", feeds[0])
-    chosen = spread([place for place in places if 0 < len(place[1]) <= MOST_CROSSING], spent, request.segments)
+    chosen = spread(places, spent, request.segments)
     if not chosen:
-        message = f"{request.model} cannot be cut: every place is crossed by more than {MOST_CROSSING} tensors"
-        raise RunoffError(message, "explain the whole process instead: --metric cold")
+        every = f"every place is crossed by more than {MOST_CROSSING} tensors"
+        why = f"{every}, or by one that PyTorch does not compute" if network else every
+        raise RunoffError(f"{request.model} cannot be cut: {why}", WHOLE_PROCESS)
     cuts = tuple(names for _, names in chosen)
     values = [tensors(graph, [name for names in cuts for name in names], feed) for feed in feeds]
     parts = {f"segment-{number}": part for number, part in enumerate(_segments(graph, cuts), 1)}
@@ -140,6 +138,10 @@ def cut(request: Request, folder: Path) -> None:
         onnx.save(model, folder / f"{name}.onnx")
     for name, model in {"whole": graph.model, **made}.items():
         _save_inputs(model, values, folder, name)
+    if network:
+        models = {"whole": graph.model, **made}
+        ends = {name: _ends(model) for name, model in models.items()}
+        network.save(cuts, ends, {one.format for one in request.networks}, folder)
     if version:
         for number, part in enumerate(_segments(version, cuts), 1):
             onnx.save(version.part(*part, values[0]), folder / VERSION / f"segment-{number}.onnx")
@@ -147,6 +149,22 @@ def cut(request: Request, folder: Path) -> None:
     work, sizes = work_of(graph.model)
     made_cuts = Cuts(segments=segments, cuts=cuts, graph=work, sizes=sizes)
     (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(made_cuts), indent=1))
+
+
+def _network(model: ModelFile, graph: Graph, places: Sequence[tuple[int, tuple[str, ...]]], feed: Feed) -> Network:
+    """Return the network in PyTorch, with its tensors named that have the values of those at `places`."""
+    from runoff.models.cut_torch import Network  # late: only the environment export has PyTorch
+
+    network = Network(model, feed)
+    names = list(dict.fromkeys(name for _, crossing in places for name in crossing))
+    found = tensors(graph, names, feed)
+    network.match({name: found[name] for name in names})
+    return network
+
+
+def _ends(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
+    """Return the names of the inputs and outputs."""
+    return [value.name for value in model.graph.input], [value.name for value in model.graph.output]
 
 
 def _segments(graph: Graph, cuts: Sequence[tuple[str, ...]]) -> list[tuple[int, int]]:

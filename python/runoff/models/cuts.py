@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, TypeVar
+
 from msgspec import Struct
 
-from runoff.records.protocol import TensorFile  # noqa: TC001 (msgspec evaluates the annotations)
+from runoff.records.protocol import ModelFile, TensorFile  # noqa: TC001 (msgspec evaluates the annotations)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_Value = TypeVar("_Value", bound=Hashable)
 
 FORM = 2
 """Number that changes with what is written, for folders made before."""
@@ -12,6 +20,10 @@ CUTS = "cuts.json"
 """Name of the file with the `Cuts`."""
 VERSION = "version"
 """Name of the folder with the segments of the other version."""
+WEIGHTS, PROGRAM = "pt", "pt2"
+"""Formats of networks in PyTorch: a state dict, with the code of the network; a program of `torch.export`."""
+WHOLE_PROCESS = "explain the whole process instead: --metric cold"
+"""Hint if a model cannot be cut."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -23,6 +35,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """The inputs of each example by name; their shapes become those of the model."""
     version: str = ""
     """Path of another version of the model, which is cut at the same tensors; empty for none."""
+    networks: tuple[ModelFile, ...] = ()
+    """The model in PyTorch, in each format that a side reads; it is cut at the same tensors."""
     segments: int
     """Most segments."""
 
@@ -82,3 +96,30 @@ class Peak(Struct, frozen=True, kw_only=True):
     def shortest_ns(self, flops: int, size: int) -> float:
         """Return the time of work with so many operations and bytes at the peak: whichever of both takes longer."""
         return 1e9 * max(flops / self.flops_per_s, size / self.bytes_per_s)
+
+
+def crossings(
+    inputs: Iterable[_Value],
+    used: Sequence[Iterable[_Value]],
+    made: Sequence[Iterable[_Value]],
+    outputs: Iterable[_Value],
+) -> list[tuple[int, tuple[_Value, ...]]]:
+    """Return the places between two nodes, as the number of nodes before, with the tensors that cross each.
+
+    `used` and `made` have the tensors that each node reads and computes.
+    """
+    last = dict.fromkeys(outputs, len(used))
+    for place, values in enumerate(used):
+        last |= {value: max(place, last.get(value, 0)) for value in values}
+    live = dict.fromkeys(inputs)
+    found = []
+    for place, values in enumerate(made[:-1], 1):
+        live |= dict.fromkeys(values)
+        live = {value: None for value in live if last.get(value, -1) >= place}
+        found.append((place, tuple(live)))
+    return found
+
+
+def builder_of(name: str) -> str:
+    """Return the builder of the part `name` of a network; its module is in the folder of the parts."""
+    return f"{name.replace('-', '_')}:Network"
