@@ -59,8 +59,8 @@ class Explained(Struct, frozen=True, kw_only=True):
         return {kind: [part for part in self.parts if part.kind == kind] for kind in KINDS}
 
 
-class _Explanation(Pipeline):
-    """The pipeline, with both sides as targets of one comparison."""
+class SidesPipeline(Pipeline):
+    """The pipeline, with the sides as targets of one comparison."""
 
     resumable = False
     describes_models = False  # they are parts of one
@@ -72,7 +72,7 @@ class _Explanation(Pipeline):
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
     ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
-        """Return the cases of both sides, as if their settings were those of the first: they take turns."""
+        """Return the cases of all sides, as if their settings were those of the first: they take turns."""
         made: list[Case] = []
         named = dict(targets)
         for model in dict.fromkeys(case.model for case in cases):
@@ -93,9 +93,9 @@ class _Explanation(Pipeline):
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:
-    """Return the names of both sides in the run; they differ, even if the sides do not."""
-    first, second = (side.name for side in sides)
-    return [first, second if second != first else f"{second}-2"]
+    """Return the names of one or two sides in the run; they differ, even if the sides do not."""
+    names = [side.name for side in sides]
+    return names if len(set(names)) == len(names) else [names[0], f"{names[1]}-2"]
 
 
 def _case_of(side: Side, cases: Sequence[Case]) -> Case:
@@ -128,8 +128,8 @@ def explain(
         cuts = msgspec.json.decode((folder / CUTS).read_bytes(), type=Cuts)
         text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
-    suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
-    run_folder, code = _Explanation(suite, text, Path.cwd(), console, sides).run(results)
+    suite = of_sides(base, sides, ("accuracy", "latency" if segments else "life"), f"explain {model}", say)
+    run_folder, code = SidesPipeline(suite, text, Path.cwd(), console, sides).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
     run, names = read_run(run_folder), names_of(sides)
@@ -193,15 +193,21 @@ def segments_text(stored: StoredModel, options: OwnOptions, cuts: Cuts, folder: 
     return "\n".join(tables)
 
 
-def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: Callable[[str], None]) -> Suite:
-    """Return a suite with its models on both sides; `say` announces a release that is installed."""
+def of_sides(
+    base: Suite, sides: Sequence[Side], probes: tuple[str, ...], what: str, say: Callable[[str], None]
+) -> Suite:
+    """Return a suite with the models of `base` on the sides; `say` announces a release that is installed.
+
+    `what` is the command and the model.
+    """
     own = {side.runs_as: on_release(side, say) for side in sides if side.release}
+    command, _, model = what.partition(" ")
     matrix = msgspec.structs.replace(
         base.suite,
-        name=f"explain-{base.suite.name}",
-        description=f"runoff explain {' '.join(side.text for side in sides)} {model}",
+        name=f"{command}-{base.suite.name}",
+        description=f"runoff {command} {' '.join(side.text for side in sides)} {model}",
         targets=tuple(side.runs_as for side in sides),
-        probes=("accuracy", probe),
+        probes=probes,
         baselines=(names_of(sides)[0],),
     )
     return msgspec.structs.replace(
@@ -210,5 +216,5 @@ def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: C
         settings={},
         targets={name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
         group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
-        measure=Measure(blocks={probe: BLOCKS[probe]}, latency=SHORT_SETS),
+        measure=Measure(blocks={probe: BLOCKS[probe] for probe in probes if probe in BLOCKS}, latency=SHORT_SETS),
     )
