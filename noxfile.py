@@ -44,6 +44,7 @@ FULL = (
         "integration/test_own_model",
         "integration/test_bisect",
         "integration/test_explain",
+        "integration/test_profile",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from runoff.profiling.profile import Profiled
     from runoff.profiling.recording import CaseProfile, Graph
-    from runoff.profiling.stacks import Frame, Times
+    from runoff.profiling.stacks import Times
 
 _MOST_NAMED = 5
 _LEAST_SHARE = 0.005
+_LONGEST_NAME = 70
 _WORDS = {"timed": ("warm iterations", "iteration"), "process": ("processes, start to exit", "process")}
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1240px; padding: 0 1rem; color: #222; }
@@ -50,25 +51,24 @@ def _about(side: CaseProfile, graph: Graph) -> Iterator[str]:
         yield f"{side.name}, {region}: no samples; raise --time"
         return
     shares = _list(graph.native.by(lambda frame: frame.group))
-    total = f"{graph.times.total() / 1e6:.3g} ms of CPU time per {one}"
+    total = f"{_ms(graph.times.total())} of CPU time per {one}"
     yield f"{side.name}, {region}: {total}: {shares} ({graph.count:,} sampled: {rate}{spied})"
-    yield f"{side.name}, {region}, most of it in: {_list(graph.times.by(lambda frame: frame.name))}"
-    unnamed = unnamed_of(graph.times)
-    if unnamed:
-        yield f"{side.name}, {region}, in functions without a symbol: {_list(unnamed)}"
+    unnamed = sum(unnamed_of(graph.times).values())
+    note = f"; in brackets: {unnamed:.1%} is in functions without a symbol" if unnamed else ""
+    yield f"{side.name}, {region}, most of it in: {_list(graph.times.by(lambda frame: frame.name))}{note}"
 
 
 def unnamed_of(times: Times) -> dict[str, float]:
     """Return the share of CPU time in functions without a symbol, by library."""
     found = times.by(lambda frame: "" if frame.named else frame.name)
-    return {name: share for name, share in found.items() if name and share >= _LEAST_SHARE}
+    return {name: share for name, share in found.items() if name}
 
 
 def _overhead(side: CaseProfile) -> str:
-    plain = " and ".join(f"{ns / 1e6:.3g}" for ns in side.plain_ns)
+    plain = " and ".join(map(_ms, side.plain_ns))
     return (
-        f"{side.name}, cost of sampling: an inference takes {side.sampled_ns / 1e6:.3g} ms while it is sampled, "
-        f"{plain} ms in two processes that are not: {side.slowdown:.2f} times as long"
+        f"{side.name}, cost of sampling: an inference takes {_ms(side.sampled_ns)} while it is sampled, "
+        f"{plain} in two processes that are not: {side.slowdown:.2f} times as long"
     )
 
 
@@ -76,25 +76,31 @@ def _difference(profiled: Profiled, region: str) -> str:
     """Return the frames whose own time differs most between both sides."""
     one = _WORDS[region][1]
     first, second = (
-        {name: share * times.total() for name, share in times.by(_compared).items()}
+        {name: share * times.total() for name, share in times.by(lambda frame: frame.name).items()}
         for times in comparable(profiled.sides, region)
     )
     changes = {name: second.get(name, 0.0) - first.get(name, 0.0) for name in {**first, **second}}
     largest = sorted(changes, key=lambda name: -abs(changes[name]))[:_MOST_NAMED]
-    total = (sum(second.values()) - sum(first.values())) / 1e6
+    total = sum(second.values()) - sum(first.values())
     names = " than ".join(side.name for side in reversed(profiled.sides))
-    parts = ", ".join(f"{name} {changes[name] / 1e6:+.2f}" for name in largest)
-    return f"{names}: {total:+.3g} ms of CPU time per {one}: {parts}"
-
-
-def _compared(frame: Frame) -> str:
-    return frame.name
+    parts = ", ".join(f"{_short(name)} {_ms(changes[name], '+')}" for name in largest)
+    return f"{names}: {_ms(total, '+')} of CPU time per {one}: {parts}"
 
 
 def _list(shares: dict[str, float]) -> str:
     """Return the largest shares: ``onnxruntime 93%, kernel 4%``."""
     named = list(shares.items())[:_MOST_NAMED]
-    return ", ".join(f"{name} {share:.1%}" for name, share in named if share >= _LEAST_SHARE or len(named) == 1)
+    return ", ".join(f"{_short(name)} {share:.1%}" for name, share in named if share >= _LEAST_SHARE or len(named) == 1)
+
+
+def _ms(ns: float, sign: str = "") -> str:
+    ms = ns / 1e6
+    return f"{ms:{sign},.0f} ms" if abs(ms) >= 1000 else f"{ms:{sign}.3g} ms"  # noqa: PLR2004 (digits)
+
+
+def _short(name: str) -> str:
+    """Return a name without most of what C++ adds to it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def document(profiled: Profiled) -> dict[str, Any]:

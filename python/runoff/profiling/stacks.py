@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -105,15 +106,26 @@ def _complete(frames: list[Frame]) -> Stack:
 def read_py_spy(text: str) -> Counter[Stack]:
     """Return the number of samples of each stack in py-spy's raw format.
 
-    The frames of the interpreter's start, before the first one in Python, are omitted.
+    The frames of the interpreter's start, before the first one in Python, are omitted; and those of the import system
+    between a module and what it imports.
     """
     found: Counter[Stack] = Counter()
     for line in text.splitlines():
         folded, _, count = line.rpartition(" ")
         frames = [_spied(part) for part in folded.split(";")]
         first = next((place for place, frame in enumerate(frames) if frame.named and frame.group == PYTHON), 0)
-        found[_merged(frames[first:])] += int(count)
+        kept = (
+            frame for frame, inner in zip_longest(frames[first:], frames[first + 1 :]) if not _imports(frame, inner)
+        )
+        found[_merged(kept)] += int(count)
     return found
+
+
+def _imports(frame: Frame, inner: Frame | None) -> bool:
+    """Return whether a frame is of the import system, and calls another one in Python."""
+    return (
+        "(<frozen importlib" in frame.name and inner is not None and inner.name.endswith(")") and inner.group == PYTHON
+    )
 
 
 def _spied(text: str) -> Frame:
@@ -141,7 +153,7 @@ def _library(path: str) -> tuple[str, str]:
     name = path.rpartition("/")[2]
     if path.startswith(("[kernel", "[vdso", "[vsyscall", "[guest")) or name.endswith(".ko"):
         return KERNEL, KERNEL
-    if path in ("?", "[unknown]", "//anon", "[heap]", "[stack]") or path.startswith(("/memfd:", "anon_inode")):
+    if path in ("?", "[unknown]", "//anon", "[heap]", "[stack]") or path.startswith(("/memfd:", "/tmp/perf-")):  # noqa: S108
         return GENERATED, GENERATED
     if _C_LIBRARY.match(name):
         return name, C_LIBRARY
