@@ -54,7 +54,7 @@ def colour_of(frame: Frame, engine: str) -> str:
 def draw(side: CaseProfile, region: str, words: str, folder: Path, spawner: Spawner) -> None:
     """Write the flame graph of a region of a side to ``REGION-NAME.svg``, and its stacks to ``.folded``."""
     times, name = side.graphs[region].times, f"{region}-{side.name}"
-    frames = {frame for stack in times for frame in stack if "->" not in frame.name}
+    frames = {frame for stack in times for frame in stack}
     lines = [f"{frame.name}->rgb{COLOURS[colour_of(frame, side.engine)]}".replace(", ", ",") for frame in frames]
     (folder / f"{name}.palette").write_text("\n".join(lines), encoding="utf-8")
     options = ("--palette", str(folder / f"{name}.palette"))

@@ -56,7 +56,7 @@ _TIMEOUT_S = 600.0
 _PERF_DATA, _PY_SPY_RAW = "perf.data", "py-spy.raw"
 # cpu-clock: virtual machines have no other event; CPU time is what the graphs show
 _RECORD = ("record", "-q", "-e", "cpu-clock", "-k", "CLOCK_MONOTONIC", "-F", str(PERF_HZ))
-_SPY = ("record", "--native", "--function", "--rate", str(PY_SPY_HZ), "--format", "raw")
+_SPY = ("record", "--native", "--function", "--full-filenames", "--rate", str(PY_SPY_HZ), "--format", "raw")
 
 
 def _wrap_native(perf: str, runner: tuple[str, ...], folder: Path) -> tuple[str, ...]:

@@ -135,16 +135,22 @@ def _spied(text: str) -> Frame:
         return Frame(text, UNKNOWN)
     place = re.sub(r":\d+$", "", match["library"])
     if place.endswith(".py") or place.startswith("<"):
-        return Frame(f"{match['symbol']} ({place})", PYTHON)
+        return Frame(f"{match['symbol']} ({_module(place)})", PYTHON)
     return _frame(match["symbol"], place)
+
+
+def _module(path: str) -> str:
+    """Return the part of a Python file's path that is the same on every machine: the package and what is in it."""
+    installed = re.sub(r"^.*/(?:site-packages|dist-packages|lib/python[\d.]+)/", "", path)
+    return installed if installed != path else "/".join(path.split("/")[-2:])
 
 
 def _frame(symbol: str, library: str) -> Frame:
     """Return a native frame."""
     short, group = _library(library)
     named = not _ADDRESS.match(symbol)
-    # separators of the folded format
-    return Frame(symbol.replace(";", ":") if named else f"[{short}]", group, named)
+    # `;` separates frames, and `->` colours from names
+    return Frame(symbol.replace(";", ":").replace("->", "→") if named else f"[{short}]", group, named)
 
 
 @cache
@@ -153,16 +159,16 @@ def _library(path: str) -> tuple[str, str]:
     name = path.rpartition("/")[2]
     if path.startswith(("[kernel", "[vdso", "[vsyscall", "[guest")) or name.endswith(".ko"):
         return KERNEL, KERNEL
-    if path in ("?", "[unknown]", "//anon", "[heap]", "[stack]") or path.startswith(("/memfd:", "/tmp/perf-")):  # noqa: S108
+    generated = ("?", "[unknown]", "//anon", "[heap]", "[stack]")
+    if path in generated or path.startswith("/memfd:") or re.match(r"perf-\d+\.map$", name):
         return GENERATED, GENERATED
     if _C_LIBRARY.match(name):
         return name, C_LIBRARY
     if _PYTHON.match(name) or "/lib-dynload/" in path:
         return name, PYTHON
-    # py-spy shortens the path to the package and what is in it
-    package = path.rpartition("-packages/")[2].partition("/")[0] if "-packages/" in path else path.partition("/")[0]
+    package = path.rpartition("-packages/")[2].partition("/")[0] if "-packages/" in path else name
     # the pip packages of a library's dependencies: numpy.libs
-    return name, package.removesuffix(".libs") or name
+    return name, package.removesuffix(".libs")
 
 
 def _merged(frames: Iterable[Frame]) -> Stack:
