@@ -83,7 +83,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path, is_gone: Callable[[int], bool]
     command = [str(RUNOFF), "profile", "ort-python", str(tmp_path / "net.onnx"), "--results", str(tmp_path / "results")]
     started = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline, below = time.monotonic() + 120, list[psutil.Process]()
-    while len(below) < 3:  # noqa: PLR2004 (perf, py-spy, the runner)
+    while len(below) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
         below = sampled_by(started.pid)

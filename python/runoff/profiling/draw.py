@@ -80,13 +80,15 @@ def comparable(sides: Sequence[CaseProfile], region: str) -> tuple[Times, ...]:
 def _svg(
     times: tuple[Times, ...], name: str, title: str, folder: Path, spawner: Spawner, options: tuple[str, ...]
 ) -> None:
-    """Draw `times` into the file `name`.svg; counts are nanoseconds, and shown as milliseconds.
+    """Draw `times` into the file `name`.svg, if there are any; counts are nanoseconds, and shown as milliseconds.
 
     Raises
     ------
     RunoffError
         If the program fails.
     """
+    if not any(times):
+        return
     stacks = folder / f"{name}.folded"
     stacks.write_text("\n".join(folded(*times)) + "\n", encoding="utf-8")
     program = rust_target(PROGRAM, PROGRAM, loads_onnxruntime=False)

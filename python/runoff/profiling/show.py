@@ -145,7 +145,8 @@ def page(profiled: Profiled) -> str:
     for region, words in REGIONS.items():
         parts.append(f"<h2>{escape(words[0].upper() + words[1:])}</h2>")
         drawn = [*names, *(["difference"] if len(names) > 1 else [])]
-        parts += [_figure(profiled.folder / f"{region}-{name}.svg") for name in drawn]
+        files = [profiled.folder / f"{region}-{name}.svg" for name in drawn]
+        parts += [_figure(file) if file.exists() else "<p>no samples</p>" for file in files]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
 
