@@ -117,9 +117,9 @@ def test_two_languages_on_one_engine(tmp_path: Path) -> None:
         assert timed["samples"] > 1000
         assert timed["groups"]["onnxruntime"] > 0.5
         assert sum(timed["groups"].values()) == pytest.approx(1)
-    # one thread: CPU time is the time of an iteration, which is longer than its inference
+    # one thread: its CPU time is at least that of an inference, which takes longer on the clock while py-spy stops it
     for side in made["sides"]:
-        assert side["regions"]["timed"]["cpu_ns"] > 0.8 * side["inference_ns"]["sampled"]
+        assert side["regions"]["timed"]["cpu_ns"] > 0.8 * min(side["inference_ns"]["not_sampled"])
     process = region(made, 0, "process")
     assert process["groups"]["Python"] > 0.1
     assert process["cpu_ns"] > python["cpu_ns"]
