@@ -21,6 +21,7 @@ from runoff.profiling.stacks import (
     Stack,
     Times,
     folded,
+    from_engine,
     joined,
     read_perf,
     read_py_spy,
@@ -167,6 +168,14 @@ def test_two_languages_are_compared_where_they_enter_the_engine() -> None:
         "onnxruntime 6000000 7000000",
         "run 2000000 0",
     ]
+
+
+def test_python_that_an_engine_imports_is_not_the_engine() -> None:
+    imported = (*frames("[ort.so]"), *frames("numpy", group=PYTHON), *frames("malloc", group=C_LIBRARY))
+    assert from_engine(Times({imported: 1}), "onnxruntime") == {imported: 1}
+    called = (*imported[:2], *frames("[ort.so]", "Run", "[ort.so]"), *frames("malloc", group=C_LIBRARY))
+    cut = (Frame("onnxruntime", "onnxruntime"), *frames("Run"), *frames("malloc", group=C_LIBRARY))
+    assert from_engine(Times({called: 1}), "onnxruntime") == {cut: 1}
 
 
 def test_words_numbers_and_a_page_without_other_files(tmp_path: Path) -> None:

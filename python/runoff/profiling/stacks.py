@@ -209,13 +209,16 @@ def joined(native: Iterable[Sample], spied: Counter[Stack], period_ns: float) ->
 
 
 def from_engine(times: Times, engine: str) -> Times:
-    """Return the times with each stack cut off above its first frame in `engine`, and without unnamed frames in it.
+    """Return the times with each stack cut off above where it enters `engine`, and without unnamed frames in it.
 
-    What an engine does is then at the same place whatever language calls it.
+    What an engine does is then at the same place whatever language calls it. Python that the engine's module calls, as
+    when it imports NumPy, is not the engine.
     """
     found = Times()
     for stack, ns in times.items():
-        first = next((place for place, frame in enumerate(stack) if frame.group == engine), None)
+        after_python = max((place for place, frame in enumerate(stack) if frame.group == PYTHON), default=-1) + 1
+        entries = (place for place in range(after_python, len(stack)) if stack[place].group == engine)
+        first = next(entries, None)
         if first is None:
             found[stack] += ns
         else:
