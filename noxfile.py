@@ -45,13 +45,14 @@ FULL = (
         "integration/test_own_model",
         "integration/test_bisect",
         "integration/test_explain",
+        "integration/test_profile",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "inspect", "opencv", "torch", "export", "web")
+SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web")
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
@@ -76,13 +77,14 @@ PLAIN = {
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
+    "py-spy": "Create the environment of py-spy, which samples programs in Python for runoff profile (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
     "dev": "Create the environment of the tests and linters (15 s).",
     "extension": "Create the environment of the extension's own tests: onnxruntime, ONNX's models, FastAPI (10 s).",
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
-TESTED = [*EVERYTHING, "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+TESTED = [*EVERYTHING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 

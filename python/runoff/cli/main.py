@@ -341,6 +341,7 @@ for command in (
     model_commands.add,
     model_commands.tune,
     model_commands.explain,
+    model_commands.profile,
     model_commands.bisect,
     model_commands.segment,
     web,

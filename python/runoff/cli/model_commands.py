@@ -1,4 +1,4 @@
-"""The commands that make, tune or try a model: ``export``, ``train``, ``add``, ``tune``, ``bisect``, ``segment``."""
+"""The commands that make, tune, examine or try a model: from ``export`` to ``segment``."""
 
 from __future__ import annotations
 
@@ -161,6 +161,34 @@ def explain(**options: Any) -> None:
     from runoff.cli.explain import explain as find
 
     sys.exit(find(**options))
+
+
+@click.command(
+    epilog=examples(
+        "runoff profile torch efficientnet-lite0",
+        "runoff profile ort-rust model.onnx --set threads=2 --time 10s",
+        "runoff profile ort-python efficientnet-lite0 --against ort-rust",
+        "runoff profile ort-python@1.24.4 model.onnx --against ort-python@1.25.0",
+    )
+)
+@click.argument("target")
+@click.argument("model")
+@click.option("--against", metavar="TARGET", help="Also profile this one, and show the difference.")
+@click.option("--set", "shared", multiple=True, metavar="KEY=VALUE", help="A setting of both.  [default: threads=1]")
+@click.option("--time", "budget", default="5s", show_default=True, help="Time of the warm iterations that are sampled.")
+@click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@of_model
+@json_option("the result as ")
+def profile(**options: Any) -> None:
+    """Draw flame graphs of MODEL on TARGET: of warm iterations, and of a process from start to exit.
+
+    Linux's perf samples all threads, and py-spy the functions of Python. TARGET may have settings
+    (ort-rust,optimization=basic) or a release of its package (ort-python@1.25.0). MODEL is as runoff bench takes it,
+    with its options.
+    """
+    from runoff.cli.profile import profile as sample
+
+    sys.exit(sample(**options))
 
 
 @click.command(

@@ -10,24 +10,23 @@ import msgspec
 from msgspec import Struct
 
 from runoff import paths
-from runoff.adaptive.suite import SHORT_SETS, suite_text
-from runoff.bench import Pipeline
+from runoff.adaptive.suite import suite_text
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
-from runoff.explain.sides import Side, on_release
 from runoff.measure.machine import describe_machine
 from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
-from runoff.plan.suite import CustomTarget, Group, Measure, parse_suite
+from runoff.plan.suite import parse_suite
 from runoff.probes.operators import OPERATORS
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, sha256_of, write_atomically
 from runoff.records.machine import machine_key
 from runoff.report.text import plural
+from runoff.sides import Side, SidesPipeline, names_of, of_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from runoff.records.protocol import ModelFile
     from runoff.records.schema import Case, Run
 
-BLOCKS = {"life": 20, "latency": 8}
-"""Sets of fresh processes of each model, by probe."""
 _TIMED_NS = 50_000
 """Shortest time of a node that a rate is computed from: profilers count microseconds."""
 ORIGINAL, WHOLE = "original", "whole"
@@ -74,10 +71,9 @@ class Explained(Struct, frozen=True, kw_only=True):
         return {kind: [part for part in self.parts if part.kind == kind] for kind in KINDS}
 
 
-class _Explanation(Pipeline):
-    """The pipeline, with both sides as targets of one comparison."""
+class _Explanation(SidesPipeline):
+    """The pipeline, which gives models their networks in PyTorch, and profiles only the whole."""
 
-    resumable = False
     describes_models = False  # they are parts of one
 
     def __init__(
@@ -88,8 +84,8 @@ class _Explanation(Pipeline):
         sides: Sequence[Side],
         networks: Mapping[str, Sequence[ModelFile]],
     ) -> None:
-        super().__init__(suite, text, Path.cwd(), console)
-        self._sides, self._networks = sides, networks
+        super().__init__(suite, text, console, sides)
+        self._networks = networks
 
     def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
         """Return the models, with their networks in PyTorch, which need no description: the ONNX files have it."""
@@ -99,24 +95,8 @@ class _Explanation(Pipeline):
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
     ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
-        """Return the cases of both sides, as if their settings were those of the first: they take turns."""
-        made: list[Case] = []
-        named = dict(targets)
-        for model in dict.fromkeys(case.model for case in cases):
-            for place, (side, name) in enumerate(zip(self._sides, names_of(self._sides), strict=True)):
-                case = _case_of(side, [case for case in cases if case.model == model])
-                if case.skipped:
-                    raise RunoffError(
-                        f"{side.text}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE
-                    )
-                can = targets[case.target].capabilities
-                if can and not can.computes:
-                    raise RunoffError(f"{side.text} computes nothing", "choose a target that runs models")
-                variant = case.variant if place == 0 else made[-1].variant
-                identity = ".".join((model, case.workload, name, *variant))
-                made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
-                named[name] = targets[case.target]
-        completed, named = super().complete(tuple(made), named)
+        """Return the cases of both sides, of which only the whole model is profiled."""
+        completed, named = super().complete(cases, targets)
         return tuple(map(_without_profile, completed)), named
 
 
@@ -125,16 +105,6 @@ def _without_profile(case: Case) -> Case:
     if case.model == WHOLE and case.control_of is None:
         return case
     return msgspec.structs.replace(case, probes=tuple(name for name in case.probes if name != OPERATORS.name))
-
-
-def names_of(sides: Sequence[Side]) -> list[str]:
-    """Return the names of both sides in the run; they differ, even if the sides do not."""
-    first, second = (side.name for side in sides)
-    return [first, second if second != first else f"{second}-2"]
-
-
-def _case_of(side: Side, cases: Sequence[Case]) -> Case:
-    return next(case for case in cases if case.target == side.runs_as and case.settings == side.resolved)
 
 
 def explain(
@@ -165,7 +135,8 @@ def explain(
         in_torch = {ORIGINAL: networks, **parts_in_torch(networks, folder, names_of_models(cuts))}
         text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
-    suite = _of_sides(base, sides, "latency" if segments else "life", model, say)
+    probes = ("accuracy", "latency", OPERATORS.name) if segments else ("accuracy", "life")
+    suite = of_sides(base, sides, probes, f"explain {model}", say)
     run_folder, code = _Explanation(suite, text, console, sides, in_torch).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
@@ -286,25 +257,3 @@ def segments_text(stored: StoredModel, options: OwnOptions, cuts: Cuts, folder: 
         table = {"path": path, "examples": inputs[name], **({"versions": versions} if versions else {}), **more}
         tables.append(toml_table(f"[models.{name}]", table))
     return "\n".join(tables)
-
-
-def _of_sides(base: Suite, sides: Sequence[Side], probe: str, model: str, say: Callable[[str], None]) -> Suite:
-    """Return a suite with its models on both sides; `say` announces a release that is installed."""
-    own = {side.runs_as: on_release(side, say) for side in sides if side.release}
-    matrix = msgspec.structs.replace(
-        base.suite,
-        name=f"explain-{base.suite.name}",
-        description=f"runoff explain {' '.join(side.text for side in sides)} {model}",
-        targets=tuple(side.runs_as for side in sides),
-        probes=("accuracy", probe, *([OPERATORS.name] if probe == "latency" else [])),
-        baselines=(names_of(sides)[0],),
-    )
-    return msgspec.structs.replace(
-        base,
-        suite=matrix,
-        settings={},
-        targets=base.targets
-        | {name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
-        group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
-        measure=Measure(blocks={probe: BLOCKS[probe]}, latency=SHORT_SETS),
-    )

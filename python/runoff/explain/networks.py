@@ -15,9 +15,9 @@ from runoff.records.manifest import StoredFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runoff.explain.sides import Side
     from runoff.models.store import StoredModel
     from runoff.records.protocol import ModelFile
+    from runoff.sides import Side
 
 
 def networks_of(stored: StoredModel, sides: Sequence[Side], *, python: str | None) -> tuple[ModelFile, ...]:
