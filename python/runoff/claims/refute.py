@@ -80,7 +80,8 @@ def read_theirs(folder: Path) -> TheirRun:
         headline(info.machine)  # its fields are printed later
         suite = parse_suite(info.suite_text, f"{folder}: suite")
         lines = list(csv.DictReader(read_file(folder / SUMMARY).decode().splitlines()))
-        verdicts = dict(_verdicts(lines))
+        measured = {case.id for case in info.cases if case.control_of is None}
+        verdicts = {key: verdict for key, verdict in _verdicts(lines) if key[0] in measured}
     except FileNotFoundError as error:
         raise RunoffError(f"{error.filename} not found", f"its owner makes it: runoff report {folder}") from None
     except KeyError as error:
