@@ -25,6 +25,8 @@ from runoff.selftest.suites import SHORT_SETS, UNMODIFIED, Plan, pick_model, run
 SLOWED = "slowed"
 NARROW = "1.5%"
 """Interval at which a try ends early."""
+SLOWEST = 0.10
+"""Largest slowdown: the runner injects a larger one less exactly."""
 LEAST, MOST = 0.05, 0.10
 """How far a claim's bound is from the true ratio, relative."""
 
@@ -46,7 +48,7 @@ class Trial(Struct, frozen=True):
 
 def make_trial(dice: random.Random, *, true: bool) -> Trial:
     """Return a random claim that is true or false by `LEAST` to `MOST`."""
-    slower, margin, at_least = dice.uniform(0, 0.3), 1 + dice.uniform(LEAST, MOST), dice.random() < 1 / 2
+    slower, margin, at_least = dice.uniform(0, SLOWEST), 1 + dice.uniform(LEAST, MOST), dice.random() < 1 / 2
     ratio = 1 + slower
     bound = ratio / margin if at_least == true else ratio * margin
     return Trial(slower, Span(low=bound) if at_least else Span(high=bound), true)
