@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runoff.records.errors import ExitCode
     from runoff.records.schema import Case, Run
 
-_CODE = ("factory", "example", "program", "python")
+_CODE = ("factory", "example", "program", "weights", "python")
 """Fields of a user's model that run code."""
 _NUMBERS = ("ratio", "ratio_low", "ratio_high", "p_adjusted", "floor")
 _KEYS = ("case", "probe", "metric", "baseline")

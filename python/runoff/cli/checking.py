@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from runoff.analysis.claims import Answer
+    from runoff.analysis.claims import Answer, Outcome
     from runoff.claims.published import Row
     from runoff.claims.refute import Stated
 
 _STYLES = {"holds": "green", "does not hold": "red", "cannot be told": "dim"}
+_PLURALS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not hold", "cannot be told": "cannot be told"}
 REFUTED = "refute.json"
 
 
@@ -60,6 +62,7 @@ def claims(
         print_json(rows)
         return code
     _table(("", "outcome", "here", "claim"), ((row.id, *_outcome(row.answer), _claim(row)) for row in rows), console)
+    _say(_counts(row.answer for row in rows), console)
     if not measured:
         _say("no run of this machine; to measure: runoff claims --measure E1", console)
     return code
@@ -93,11 +96,12 @@ def refute(
         _say(f"their machine: {clean(machine_headline(theirs.info.machine))}", console)
         _say(f"this machine: {machine_headline(ours.info.machine)}", console)
         _table(("outcome", "here", "claimed", "case"), map(_stated, found), console)
+        _say(_counts(one.answer for one in found), console)
         _say(f"run: {shown(run)}", console)
     outcomes = {one.answer.outcome for one in found}
     if "does not hold" in outcomes:
         return ExitCode.CASE_FAILED
-    return ExitCode.NOTHING_RUNS_HERE if outcomes == {"cannot be told"} else code
+    return ExitCode.NOTHING_RUNS_HERE if code == ExitCode.OK and outcomes == {"cannot be told"} else code
 
 
 def _claim(row: Row) -> Text:
@@ -110,6 +114,11 @@ def _stated(one: Stated) -> tuple[Text, ...]:
     about = f"\n{one.metric}, compared with {one.baseline}"
     reason = f"; {one.answer.reason}" if one.answer.reason else ""
     return *_outcome(one.answer), claimed, Text(one.case).append(f"{about}{reason}", style="dim")
+
+
+def _counts(answers: Iterable[Answer]) -> str:
+    counts = Counter(answer.outcome for answer in answers)
+    return ", ".join(f"{counts[outcome]} {words}" for outcome, words in _PLURALS.items())
 
 
 def _outcome(answer: Answer) -> tuple[Text, Text]:
