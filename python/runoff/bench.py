@@ -262,9 +262,12 @@ def bench(
     return Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console).run(results)
 
 
-def bench_text(text: str, name: str, results: Path, console: Console) -> tuple[Path, ExitCode]:
+def bench_text(
+    text: str, name: str, results: Path, console: Console, *, time: str | None = None
+) -> tuple[Path, ExitCode]:
     """Measure the suite in `text`, called `name` in messages, as `bench` does; paths start at the current folder."""
-    return Pipeline(parse_suite(text, name), text, Path.cwd(), console).run(results)
+    suite = parse_suite(text, name).with_stopping_rule(None, time)
+    return Pipeline(suite, text, Path.cwd(), console).run(results)
 
 
 def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:

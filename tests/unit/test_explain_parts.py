@@ -18,7 +18,7 @@ from runoff.explain.show import document, draw, sentences, show
 from runoff.models.cuts import Cuts, Segment
 from runoff.records.errors import RunoffError
 from runoff.records.schema import Run
-from runoff.sides import parse_side
+from runoff.sides import names_of, parse_side
 
 if TYPE_CHECKING:
     from pathlib import Path

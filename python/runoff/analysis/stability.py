@@ -1,4 +1,4 @@
-"""Stability of a case's times: whether they are steady enough for the claims on them, with the evidence."""
+"""Stability of a case's times: whether they are steady enough for verdicts on them, with the evidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runoff.analysis.claims import FEWEST_UNITS, least_certain
+from runoff.analysis.certainty import FEWEST_UNITS, least_certain
 from runoff.analysis.evidence import Evidence, ProcessTimes, StabilityVerdict, spread, trends, turns, warming
 from runoff.analysis.machine_noise import machine_noise
 from runoff.analysis.validity import excluded
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from runoff.analysis.claims import Claim
+    from runoff.analysis.certainty import Certainty
     from runoff.probes.base import Probe
     from runoff.records.schema import Record, Run
 
@@ -51,10 +51,10 @@ def stability(run: Run, summary: pd.DataFrame) -> dict[str, Stability]:
         if record.probe in timed and record.status == "ok":
             records[record.case].append(record)
     wrong = excluded(run)
-    claims = least_certain(summary, {probe.name: probe.headline[0] for probe in _timed_probes()})
+    known = least_certain(summary, {probe.name: probe.headline[0] for probe in _timed_probes()})
     cores = run.info.machine.get("cores")
     return {
-        case.id: judged([] if case.id in wrong else signs(records[case.id], cores, claims.get(case.id, {})))
+        case.id: judged([] if case.id in wrong else signs(records[case.id], cores, known.get(case.id, {})))
         for case in run.info.cases
         if case.skipped is None
     }
@@ -75,10 +75,10 @@ def judged(found: Sequence[Evidence]) -> Stability:
     return Stability("stable" if judges else "unknown", evidence or ["no times"])
 
 
-def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Claim]) -> list[Evidence]:
+def signs(records: Sequence[Record], cores: int | None, known: Mapping[str, Certainty]) -> list[Evidence]:
     """Return all signs of one case.
 
-    Noise counts only if it leaves a claim on the case's times open, or if they have no interval.
+    Noise counts only if it leaves a verdict on the case's times open, or if they have no interval.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
         Its records that went well, of the probes that take times, in order of time.
     cores
         Cores of the entire machine; None if unknown.
-    claims
-        By probe, the least certain claim.
+    known
+        By probe, the least certain ratio or time.
     """
     if not records:
         return []
@@ -105,13 +105,13 @@ def signs(records: Sequence[Record], cores: int | None, claims: Mapping[str, Cla
             *trends(series),
             *(_warm_up(probe, of_probe) if probe.engine == "interleaved" else []),
         ]
-        repeats, claim = probe.repeats in measured, claims.get(probe.name)
-        counts = not repeats and (claim is None or (claim.open and claim.units >= FEWEST_UNITS))
+        repeats, certainty = probe.repeats in measured, known.get(probe.name)
+        counts = not repeats and (certainty is None or (certainty.open and certainty.units >= FEWEST_UNITS))
         matters |= counts
         found += time_signs if counts else map(_quiet, time_signs)
         if not repeats:
             noisy = counts and any(sign.holds == "noisy" for sign in (*time_signs, *around))
-            found.append(_precision(probe.timed, claim, noisy=noisy))
+            found.append(_precision(probe.timed, certainty, noisy=noisy))
     return found + (around if matters else [_quiet(sign) for sign in around])
 
 
@@ -120,10 +120,10 @@ def _quiet(sign: Evidence) -> Evidence:
     return replace(sign, holds=None) if sign.holds == "noisy" else sign
 
 
-def _precision(what: str, claim: Claim | None, *, noisy: bool) -> Evidence:
+def _precision(what: str, certainty: Certainty | None, *, noisy: bool) -> Evidence:
     """Return the precision of the times; too little of it counts as noise if there are signs of noise, else unknown."""
-    text = f"{what}: {claim.text if claim else 'no interval'}"
-    if claim is not None and not claim.open:
+    text = f"{what}: {certainty.text if certainty else 'no interval'}"
+    if certainty is not None and not certainty.open:
         return Evidence(text, judges=True)
     return Evidence(text, "noisy" if noisy else "unknown")
 

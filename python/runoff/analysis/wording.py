@@ -109,3 +109,11 @@ def decimals(value: float, low: float, high: float) -> int:
     three = max(2 - floor(log10(abs(value))), 0) if value else 0
     half = (high - low) / 2
     return min(max(-floor(log10(half)), 0), three) if half > 0 else three
+
+
+def ratio_words(verdict: Verdict) -> str:
+    """Return a ratio with its interval, such as ``2.87x (2.80 to 2.94)``; without the interval if it is exact."""
+    if isnan(verdict.ratio):
+        return ""
+    between = f" ({verdict.low:.2f} to {verdict.high:.2f})" if verdict.low < verdict.high else ""
+    return f"{verdict.ratio:.2f}x{between}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runoff import __version__
-from runoff.cli import model_commands
+from runoff.cli import claims, model_commands
 from runoff.cli.options import FILE, FOLDER, TEXT, different_machines, examples, json_option, of_model
 from runoff.cli.program_exit import run_program
 from runoff.cli.web import web
@@ -344,6 +344,8 @@ for command in (
     model_commands.profile,
     model_commands.bisect,
     model_commands.segment,
+    claims.claims,
+    claims.refute,
     web,
 ):
     cli.add_command(command)
