@@ -13,9 +13,10 @@ from running import MODEL, only_run, runoff
 
 from machine import thorough
 from onnx_models import FLOAT, linear, save
+from runoff.explain.explanation import explain
 from runoff.plan.own_suite import OwnOptions
 from runoff.records.files import read_run
-from runoff.sides import BLOCKS, explain, parse_side
+from runoff.sides import BLOCKS, parse_side
 
 if TYPE_CHECKING:
     from pathlib import Path
