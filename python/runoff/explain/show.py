@@ -140,15 +140,15 @@ def _nodes_table(explained: Explained) -> Table:
     columns = ("segment", "node", names[0], names[1], "difference in ms", "FLOP/byte", "of the peak")
     table = Table(*columns, box=SIMPLE_HEAD, title=title, title_justify="left")
     for row in sorted(explained.rows, key=lambda row: -abs(row.difference_ns))[:_MOST_ROWS]:
-        node = row.work[0].name if row.work else row.operator
+        node = f"{row.work[0].name} ({row.operator})" if row.work else row.operator
         sides = (
             f"{_ms(ns)} {', '.join(dict.fromkeys(kernel.kernel for kernel in kernels))}"
             for ns, kernels in zip(row.times_ns, row.kernels, strict=True)
         )
-        shares = ", ".join(share_of_peak(explained, row, side) for side in (0, 1))
+        shares = ", ".join(filter(None, (share_of_peak(explained, row, side) for side in (0, 1))))
         table.add_row(
             str(row.segment),
-            f"{node} ({row.operator})",
+            node,
             *sides,
             f"{row.difference_ns / 1e6:+.3f}",
             density_of(row),
