@@ -1,4 +1,4 @@
-"""How often ``runoff explain`` names the segment of a planted change, and claims something of two equal sides.
+"""How often ``runoff explain`` names the segment of a injected change, and claims something of two equal sides.
 
 ``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about an hour and a half. The
 model is EfficientNet-Lite0, folded. ``slower``: a node is followed by others that return what they are given, until the
@@ -32,7 +32,7 @@ MODEL = paths.models() / "efficientnet-lite0" / "model.onnx"
 TARGET = "ort-python"
 
 
-def planted(graph: Graph, name: str, count: int, path: Path) -> None:
+def injected(graph: Graph, name: str, count: int, path: Path) -> None:
     """Write the model of `graph` with `count` nodes behind the tensor `name` that return what they are given."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
@@ -54,14 +54,14 @@ def make(kind: str, graph: Graph, spent: list[float], folder: Path, path: Path, 
     activations = {node.input[0]: node for node in graph.nodes if node.op_type == "Clip"}
     if kind == "fusion":
         name = random.choice([one for one in convolutions if one in activations])  # noqa: S311 (no secret)
-        planted(graph, name, 1, path)
+        injected(graph, name, 1, path)
     elif kind == "slower":
         node = random.choice(list(activations.values()))  # noqa: S311
         name = node.output[0]
-        planted(graph, name, 1, path)
+        injected(graph, name, 1, path)
         one = Graph(onnx.load(path))
         took = node_times(one, path, feed)[[other.name for other in one.nodes].index(f"{name}.more1")]
-        planted(graph, name, max(1, round(SHARE * sum(spent) / took)), path)
+        injected(graph, name, max(1, round(SHARE * sum(spent) / took)), path)
     else:
         path.write_bytes((folder / "whole.onnx").read_bytes())
         return ""

@@ -357,6 +357,21 @@ def locked(path: Path, name: str, say: Say) -> Iterator[int]:
         yield file.fileno()
 
 
+def made_once(folder: Path, say: Say, make: Callable[[], None]) -> Path:
+    """Return `folder`, in which `make` has made something once; other processes wait until it has.
+
+    What an interruption left is removed first.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f".{folder.name}.lock"), folder.name, say):
+        stamp = folder / ".installed"
+        if not stamp.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make()
+            stamp.touch()
+    return folder
+
+
 def main(name: str, folder: Path, pins: Path | None = None) -> int:
     """Install into the environment of a nox session, by the `pins` if it is of a plug-in; return the exit code."""
     if pins:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from runoff.environments import (
     environments,
     find_environment,
     find_uv,
-    locked,
+    made_once,
     own_python,
     summary,
     uv_variables,
@@ -107,21 +106,18 @@ def install_release(package: str, release: str, say: Say) -> Path:
     """
     name = environment_of(package)
     folder = paths.home() / "releases" / f"{package}-{_checked(release)}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock"), folder.name, say):
-        stamp = folder / ".installed"
-        if not stamp.exists():
-            say(f"installing {package} {release}")
-            shutil.rmtree(folder, ignore_errors=True)
-            pins, kept = _requirements(name, package)
-            python = own_python(name) or sys.executable
-            _install("venv", "--python", python, str(folder), what=folder.name)
-            constraints = folder / "constraints.txt"
-            constraints.write_text("\n".join(kept), encoding="utf-8")
-            where = ("--python", str(folder), "--constraint", str(constraints))
-            _install("pip", "install", *where, f"{package}=={release}", *pins, what=folder.name)
-            stamp.touch()
-    return folder
+
+    def make() -> None:
+        say(f"installing {package} {release}")
+        pins, kept = _requirements(name, package)
+        python = own_python(name) or sys.executable
+        _install("venv", "--python", python, str(folder), what=folder.name)
+        constraints = folder / "constraints.txt"
+        constraints.write_text("\n".join(kept), encoding="utf-8")
+        where = ("--python", str(folder), "--constraint", str(constraints))
+        _install("pip", "install", *where, f"{package}=={release}", *pins, what=folder.name)
+
+    return made_once(folder, say, make)
 
 
 def _requirements(name: str, package: str) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from runoff.records.errors import ExitCode, RunoffError
 from runoff.statistics import Ratio, paired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from runoff.bisect.search import Found, Logs
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
-    from runoff.plan.suite import Suite
+    from runoff.plan.suite import CustomTarget, Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.records.files import RunWriter
     from runoff.records.schema import Case
@@ -218,12 +218,14 @@ def bisect(
     results: Path,
     console: Console,
     *,
+    own: Mapping[str, CustomTarget] | None = None,
     everything: bool = False,
 ) -> Bisected:
     """Find between which of `releases`, oldest first, a metric of ``options.targets`` changed, and return it.
 
-    `make` returns the target on a release; `model` is the name of one in the zoo or the store, or the user's; the run's
-    folder is created in `results`. With `everything`, all releases are measured at the end.
+    `make` returns the target on a release; the target is one of the user's `own`, or any other. `model` is the name of
+    one in the zoo or the store, or the user's. The run's folder is created in `results`. With `everything`, all
+    releases are measured at the end.
 
     Raises
     ------
@@ -240,7 +242,7 @@ def bisect(
         probes=tuple(dict.fromkeys(("accuracy", objective.probe))),
         baselines=(f"{options.targets}-{releases[0]}",),
     )
-    suite = msgspec.structs.replace(suite, suite=matrix, measure=Measure(latency=SHORT_SETS))
+    suite = msgspec.structs.replace(suite, suite=matrix, targets={**(own or {})}, measure=Measure(latency=SHORT_SETS))
     bisection = _Bisection(suite, text, console, objective, releases, make, everything=everything)
     bisection.run(results)
     if bisection.bisected is None:

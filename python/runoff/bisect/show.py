@@ -30,7 +30,7 @@ def sentence(bisected: Bisected) -> str:
     if found.outcome == "no change":
         return f"{span}: no change"
     if found.outcome == "unclear":
-        return f"{span}: {words(bisected.change)}; where it changed could not be told apart from noise"
+        return f"{span}: {words(bisected.change)}; the release that changed it is not distinguishable from noise"
     if broken := next((name for name in (found.before, found.after) if name in found.failures), ""):
         return f"{span}: {broken} fails: {found.failures[broken]}"
     skipped = bisected.releases.index(found.after) - bisected.releases.index(found.before) - 1

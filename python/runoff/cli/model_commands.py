@@ -168,6 +168,7 @@ def explain(**options: Any) -> None:
         "runoff bisect onnxruntime 1.24..1.32 model.onnx --target ort-rust --metric memory",
         "runoff bisect openvino 2026.1..2026.4 model.onnx --metric cold --all",
         "runoff bisect torch 2.13.0,2.14.1,2.15.0 mobilenet_v2",
+        "runoff bisect . v1.0..main model.onnx --build 'cargo build --release' --command target/release/my-runner",
     )
 )
 @click.argument("package")
@@ -181,13 +182,15 @@ def explain(**options: Any) -> None:
     show_default=True,
     help="What changed: a warm inference, a process from start to exit, its peak memory, or the outputs.",
 )
+@click.option("--command", help="Your own runner, if PACKAGE is a folder in its Git repository.")
+@click.option("--build", metavar="COMMAND", help="Shell command that builds it in the checkout of a commit.")
 @click.option("--threads", default="1", show_default=True, metavar="N|all", help="Threads of the target.")
 @click.option("--all", "everything", is_flag=True, help="In the end, measure all releases: a trend.")
 @click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
 @of_model
 @json_option("the result as ")
 def bisect(**options: Any) -> None:
-    """Find the release of a PACKAGE that made MODEL slower, larger or less accurate.
+    """Find the release of a PACKAGE, or the commit of your own runner, that made MODEL slower, larger or less accurate.
 
     RELEASES is a span, 1.24..1.32, or a list, oldest first. Each step measures the release in the middle between both
     ends, side by side; only releases that are measured are installed. MODEL is a model of the zoo or the store, or your
