@@ -158,6 +158,8 @@ def test_claims_on_a_published_run(tmp_path: Path) -> None:
     assert reasons["B1"] == "not measured: needs a Mac with a Neural Engine; runoff claims --measure B1"
     assert "1 block gives no interval" in reasons["C2"]
     assert reasons["E3"].endswith("needs hardware counters (perf stat)")
+    assert len(check_all(chosen("E5"), [runs[0], runs[0]])) == 2
+    assert len(check_all(chosen("E5"), [runs[0], runs[0]], latest=True)) == 1
     index = write_pages(tmp_path, comparisons(), runs, rows).read_text()
     assert "| E1 | Rust is 35.2 times faster than PyTorch, start to exit | 35.2x | 49.36x" in index
     page = (tmp_path / "published" / "E.md").read_text()

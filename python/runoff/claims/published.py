@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runoff.analysis.claims import NOT_MEASURED, Answer, Claim, MeasuredRun, Quantity, Span, check
+from runoff.analysis.claims import FOOTPRINT, NOT_MEASURED, Answer, Claim, MeasuredRun, Quantity, Span, check
 from runoff.compare.formats import read
 from runoff.history.runs import find
 from runoff.measure.machine import describe_machine
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 FILE = Path(__file__).with_name("published.toml")
-EXACT = "footprint"
-"""Sizes on disk are part of every run: no probe measures them."""
 SUITE = "claims"
+PATHS = ["torch", "ort-python", "ort-rust", "ort-pyo3"]
+"""Targets of a claim about all paths."""
 
 
 class Column(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,8 +95,6 @@ class Row(Struct, frozen=True, kw_only=True):
 
 def comparisons() -> tuple[Comparison, ...]:
     """Return the published comparisons."""
-    import tomllib
-
     return msgspec.convert(tomllib.loads(FILE.read_text(encoding="utf-8"))["comparison"], tuple[Comparison, ...])
 
 
@@ -126,9 +125,8 @@ def suite(claims: Iterable[PublishedClaim]) -> str:
         head = {"models": [quantity.model], "workloads": [quantity.workload]}
         rest = {"settings": {"threads": 1, **quantity.settings}}
         rest |= {"segment": {"example": quantity.example}} if quantity.example else {}
-        probe = "latency" if quantity.probe == EXACT else quantity.probe
-        # of equal predictions, all paths
-        targets = [quantity.target] if quantity.target else ["torch", "ort-python", "ort-rust", "ort-pyo3"]
+        probe = "latency" if quantity.probe == FOOTPRINT else quantity.probe  # every run has the sizes on disk
+        targets = [quantity.target] if quantity.target else PATHS
         group = groups.setdefault(str((head, rest)), {**head, "targets": [], "probes": [], **rest})
         for key, names in (("targets", targets), ("probes", [probe])):
             group[key] += [name for name in names if name not in group[key]]
@@ -137,7 +135,7 @@ def suite(claims: Iterable[PublishedClaim]) -> str:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Return the newest run of each suite on this machine below `folder`, in order of time; of claims, all runs."""
+    """Return this machine's newest run of each suite below `folder`; all runs of `SUITE`, whose claims differ."""
     here = describe_machine()
     found = find([folder])[0] if folder.is_dir() else []
     mine = [run for run in found if same_machine(run.info.machine, here)]
@@ -156,8 +154,11 @@ def read_measured(folder: Path) -> MeasuredRun:
     return MeasuredRun(read_info(folder), read(folder))
 
 
-def check_all(claims: Iterable[PublishedClaim], runs: Sequence[MeasuredRun]) -> list[Row]:
-    """Return the outcome of each claim in each run that measured it; a row without a run if none did."""
+def check_all(claims: Iterable[PublishedClaim], runs: Sequence[MeasuredRun], *, latest: bool = False) -> list[Row]:
+    """Return the outcome of each claim in each run that measured it; a row without a run if none did.
+
+    With `latest`, only in the last run of each suite.
+    """
     rows = []
     for claim in claims:
         for words, variant in claim.variants():
@@ -168,6 +169,7 @@ def check_all(claims: Iterable[PublishedClaim], runs: Sequence[MeasuredRun]) -> 
                 for run in runs
                 if (answer := _checked(claim, variant, run)).reason != NOT_MEASURED
             ]
+            found = list({row.run: row for row in found}.values()) if latest else found
             rows += found or [Row(**head, answer=Answer("cannot be told", reason=_next_step(claim, variant)))]
     return rows
 

@@ -55,7 +55,7 @@ def claims(
         _say(f"run: {shown(made)}", console)
         runs = [*runs, made]
     measured = [read_measured(run) for run in runs or newest(folder)]
-    rows = check_all(wanted, measured)
+    rows = check_all(wanted, measured, latest=not runs)
     if out:
         _say(f"pages: {shown(pages.write(out, comparisons(), measured, rows))}", console)
     if as_json:
