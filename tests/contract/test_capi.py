@@ -1,4 +1,4 @@
-"""The runner on the bare C API follows the protocol on a real model; other tests are in rust/runoff-capi/tests."""
+"""The runner on the bare C API follows the protocol on real models; other tests are in rust/runoff-capi/tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from runners_under_test import Runner, execute, golden, launch, stored_tensors, validate
+from test_any_model import CASES, request_of, test_any_model
 
 from runoff.measure.parity import TOLERANCE, compare_inputs, compare_outputs, worst
 from runoff.records.protocol import Preprocess
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CAPI = Runner("capi-rust", capi_rust, "onnx")
+NO_NUMBERS = ("strings", "strings-batch", "label-encoder", "optional-left-out")
+"""Cases with inputs or outputs that are not tensors of numbers, which other runners of ONNX Runtime take."""
 
 
 def test_outputs_and_inputs_equal_the_reference(models: Path, tmp_path: Path) -> None:
@@ -31,6 +35,16 @@ def test_outputs_and_inputs_equal_the_reference(models: Path, tmp_path: Path) ->
     spec = msgspec.convert(request["preprocess"], Preprocess)
     differences = compare_inputs(outcome.result.tensors, tensors, spec)
     assert max(found["input_mean_diff"] for found in differences.values()) < 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_any_tensors(name: str, tmp_path: Path) -> None:
+    (kind, _) = CASES[name]["fails"] or ("type-unsupported" if name in NO_NUMBERS else None, "")
+    if kind is None:
+        test_any_model(CAPI, name, tmp_path)
+    else:
+        outcome = execute(CAPI, request_of(CASES[name], tmp_path), tmp_path)
+        outcome.assert_failed(kind, {"bad-request": 2, "type-unsupported": 3}.get(kind, 1))
 
 
 def test_capabilities_are_of_the_schema() -> None:

@@ -85,6 +85,16 @@ def test_an_input_or_output_has_any_of_its_names(runner: Runner, tmp_path: Path)
     assert {written.name for written in outcome.result.outputs} == {"y"}
 
 
+@each("openvino-rust")
+def test_scalars_are_inputs_and_outputs(runner: Runner, tmp_path: Path) -> None:
+    """OpenVINO's C API makes no shape of rank 0."""
+    outcome = execute(runner, request_of(CASES["scalar"], tmp_path), tmp_path)
+    assert outcome.exit_code == 0, outcome.stderr
+    (written,) = outcome.result.outputs
+    (expected,) = CASES["scalar"]["expected"][0]
+    assert (written.shape, Path(written.path).read_bytes().hex()) == ((), expected["bytes"])
+
+
 @each("rten")
 def test_integers_outside_int32_are_not_clamped(runner: Runner, tmp_path: Path) -> None:
     request = request_of(CASES["two-inputs"], tmp_path)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from synthetic import CONTROL, case_of, effective_of, record, result_of, run_of, synthetic_run, turned_of
 
-from runoff.analysis.audit import POINTS, audit
+from runoff.analysis.audit import POINTS, audit, unfair
 from runoff.analysis.audit.work import rarest
 from runoff.records.protocol import Effective
 from runoff.records.reason import Reason
@@ -356,10 +356,23 @@ def test_the_deviating_target_is_blamed_and_the_selftest_reports_it(
     fields: dict[str, Any], turned: dict[str, Any], point: str
 ) -> None:
     run = compared({UNMODIFIED: {}, "injected-threads": fields}, injected_threads=turned)
-    assert {one.point: one.blamed for one in audit(run) if one.blamed} == {point: ("injected-threads",)}
+    assert next(one.blamed for one in audit(run) if one.point == point) == ("injected-threads",)
     unmodified, threads = judge_faults(run)
     assert unmodified.caught
     assert threads.caught == (point == "threads")
+
+
+def test_a_target_of_another_release_deviates_alone_unless_it_is_the_baseline() -> None:
+    older = {"version": "1.30.0", "library": "/npm/libonnxruntime.so.1"}
+    run = compared({"torch": {}, "ort-python": {}, "ort-rust": {}, "ort-node": older})
+    run.info.baselines = ("ort-python",)
+    names = {name: [point.point for point in points] for name, points in unfair(audit(run)).items()}
+    assert names == {"net.classify.ort-node.default.t1.b1": ["same engine", "same library file"]}
+    run.info.baselines = ("ort-node",)
+    assert set(unfair(audit(run))) == {"net.classify.default.t1.b1"}
+    # of two that differ, the first is the reference
+    pair = compared({"ort-python": {}, "ort-node": older})
+    assert set(unfair(audit(pair))) == {"net.classify.ort-node.default.t1.b1"}
 
 
 def test_two_ways_of_timing_in_one_comparison_differ() -> None:

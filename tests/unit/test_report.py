@@ -105,7 +105,28 @@ def test_terminal_starts_with_unfair_comparisons() -> None:
     (line,) = audit_lines(unfair)
     assert "same engine" in line
     assert "1.31.1" in line
-    assert printed(unfair).startswith("not a fair comparison: net, classify, default, t1, b1: same engine: ")
+    start = "not a fair comparison: ort-rust in net, classify, default, t1, b1: same engine: "
+    assert printed(unfair).startswith(start)
+
+
+def test_only_the_lines_of_a_target_that_deviates_are_unfair() -> None:
+    run = synthetic_run(profiles=("default",), blocks=6, live=True)
+    records = tuple(
+        msgspec.structs.replace(item, turned=turned_of(busy_threads=2, warmup=6, waiting_share=0.0))
+        if (item.probe, item.case.split(".")[2]) == ("latency", "torch")
+        else item
+        for item in run.records
+    )
+    run.info.baselines = ("ort-python",)
+    analysis = analyse(Run(run.folder, run.info, records))
+    (block,) = blocks(analysis)
+    assert {row.target: row.deviation for row in block.rows if row.deviation} == {"torch": "differs: threads"}
+    assert not any("not a fair comparison" in line for line in headlines(block))
+    assert "not a fair comparison: torch in net, classify, default, t1, b1: threads" in printed(analysis)
+    assert "torch (differs: threads)" in report(analysis, [])
+    run.info.baselines = ("torch",)
+    (block,) = blocks(analyse(Run(run.folder, run.info, records)))
+    assert all("not a fair comparison; differs: threads" in line for line in headlines(block))
 
 
 def test_json_is_plain_and_has_null_where_nothing_was_measured(analysis: Analysis) -> None:
@@ -217,7 +238,7 @@ def test_a_failed_point_is_in_the_headline() -> None:
     text = report(unfair, [])
     assert "**Warning.**" in text[: text.index("## Verdicts")]
     assert printed(unfair).startswith(
-        "not a fair comparison: net, classify, default, t1, b1: threads: ort-rust requested"
+        "not a fair comparison: ort-rust in net, classify, default, t1, b1: threads: ort-rust requested"
     )
 
 

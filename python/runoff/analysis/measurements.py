@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from runoff.analysis.audit import audit
+from runoff.analysis.audit import audit, unfair
 from runoff.analysis.metric_samples import Key, MetricSamples, cells
 from runoff.analysis.samples import tidy
 from runoff.analysis.validity import computes, excluded, state
@@ -56,7 +55,7 @@ class Measurements:
     baselines: tuple[str, ...] = ()
     """Targets that others are compared with, in the order of the suite."""
     unfair: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By comparison: the points of the fairness audit that differ."""
+    """By comparison, or by case if they concern only that one: the points of the fairness audit that differ."""
     turns: frozenset[tuple[str, int]] = frozenset()
     """Case and block of each live process that was interleaved with others."""
 
@@ -68,6 +67,10 @@ class Measurements:
     def cell(self, member: Member, metric: Metric) -> MetricSamples | None:
         """Return the samples of `metric` of a case; None if there are none."""
         return self.cells.get(Key(member.case, metric.probe, metric.cell))
+
+    def unfair_points(self, member: Member) -> tuple[str, ...]:
+        """Return the points of the fairness audit that differ for a case."""
+        return (*self.unfair.get(member.comparison, ()), *self.unfair.get(member.case, ()))
 
     def together(self, member: Member) -> frozenset[int]:
         """Return the blocks in which a case was interleaved with others."""
@@ -106,11 +109,9 @@ class Measurements:
 
 def of_run(run: Run) -> Measurements:
     """Return the measurements of a run, with the failed points of its fairness audit."""
-    unfair: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    for point in audit(run):
-        if point.outcome == "differs":
-            unfair[".".join(point.comparison)] += (f"{point.point} differs: {point.detail}",)
-    return replace(measured(run, tidy(run)), unfair=dict(unfair))
+    found = unfair(audit(run)).items()
+    texts = {name: tuple(f"{point.point} differs: {point.detail}" for point in points) for name, points in found}
+    return replace(measured(run, tidy(run)), unfair=texts)
 
 
 def measured(run: Run, samples: pd.DataFrame) -> Measurements:

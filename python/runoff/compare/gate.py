@@ -185,7 +185,7 @@ class _Gate:
 
     def _failure(self, limit: Limit, member: Member) -> str:
         """Return the reason why no result of a case counts; empty if they do."""
-        unfair = self.data.unfair.get(member.comparison, ())
+        unfair = self.data.unfair_points(member)
         failed = member.failures.get(limit.metric.probe) or member.failed
         return failed or (f"the fairness audit failed: {unfair[0]}" if unfair else "")
 

@@ -97,7 +97,7 @@ def load(path: Path) -> Saved:
 
 
 def _saved_case(data: Measurements, member: Member) -> SavedCase | None:
-    if not member.computes or member.control_of is not None or member.failed or member.comparison in data.unfair:
+    if not member.computes or member.control_of is not None or member.failed or data.unfair_points(member):
         return None
     base = data.baseline(member.comparison)
     other = base if base is not None and base.case != member.case else None

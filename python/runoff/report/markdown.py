@@ -166,14 +166,12 @@ def ranking(block: Block) -> str:
             f"**{full(figure)}**" if row.target in best.get((row.profile, what), ()) else full(figure)
             for what, figure in zip((PROCESS, WARM, *joules, MEMORY), figures, strict=True)
         )
-        name = f"*{row.target}*" if row.control_of else row.target
-        rows.append([row.profile, name, *shown, row.stability or row.status])
+        rows.append([row.profile, _name(row), *shown, row.stability or row.status])
     return table(["profile", "target", "process time", "warm inference", *joules, "peak memory", "stability"], rows)
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:
-    device = f" on {row.software}" if row.software else ""
-    yield from (row.profile, f"*{row.target}*" if row.control_of else f"{row.target}{device}", full(row.wall))
+    yield from (row.profile, _name(row), full(row.wall))
     yield from _versus(row.wall_vs, block)
     yield full(row.warm)
     yield from _versus(row.warm_vs, block)
@@ -182,6 +180,13 @@ def _cells(row: Row, block: Block) -> Iterator[str]:
         yield full(drawn.inference) if drawn else ""
         yield from _versus(drawn.inference_vs if drawn else {}, block)
     yield from (full(row.peak), row.stability, row.status)
+
+
+def _name(row: Row) -> str:
+    """Return the target's name, with warnings about its figures; in italics if it is an A/A control."""
+    device = f" on {row.software}" if row.software else ""
+    deviation = f" ({row.deviation})" if row.deviation else ""
+    return f"*{row.target}*" if row.control_of else f"{row.target}{device}{deviation}"
 
 
 def _versus(verdicts: Mapping[str, Verdict], block: Block) -> list[str]:

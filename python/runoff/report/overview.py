@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import fields, replace
 
+from runoff.analysis.audit import unfair
 from runoff.analysis.metric_samples import Key
 from runoff.analysis.validity import computes, say
 from runoff.analysis.verdict import Verdict, read_verdict
@@ -75,10 +76,17 @@ class Row(Struct, frozen=True, kw_only=True):
     """If it is the best of a comparison of many targets: the verdict on each other target, by target, in each respect:
     ``wall``, ``warm``, ``peak``, or a domain of energy."""
     status: str
+    unfair: list[str] = []
+    """Points of the fairness audit in which this case alone deviates."""
     software: str = ""
     """The device that computed, if it is a GPU that is emulated on the CPU."""
     reason: str = ""
     """Reason why it cannot run on this machine; empty if it can."""
+
+    @property
+    def deviation(self) -> str:
+        """The points in `unfair` as text; empty if there are none."""
+        return f"differs: {', '.join(self.unfair)}" if self.unfair else ""
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -152,11 +160,12 @@ def blocks(analysis: Analysis) -> list[Block]:
     """Return the blocks of the run, in the order of the plan."""
     lines: _Lines = defaultdict(list)
     statuses: dict[str, set[str]] = defaultdict(set)
-    unfair = _unfair(analysis)
+    differing = _differing(analysis)
     domains = shown_domains(analysis.run.info.meters)
     compared = _baselines(analysis.run.info)
     emulated = software(analysis.run)
     crowded = is_crowded(analysis.run)
+    named = {case.id: ".".join(case.comparison) for case in analysis.run.info.cases}
     for line in analysis.summary.to_dict("records"):
         lines[line["case"], line["probe"], line["metric"]].append({str(key): line[key] for key in line})
         if line["status"] != "not-measured" or not _is_detail(line["probe"], line["metric"]):
@@ -167,7 +176,7 @@ def blocks(analysis: Analysis) -> list[Block]:
         settings = case.settings
         key = (case.model, case.workload, settings.threads, settings.batch)
         status = next((worst for worst in _WORST_FIRST if worst in statuses[case.id]), "not-measured")
-        row = _row(case, lines, status, analysis, emulated.get(case.id, ""))
+        row = replace(_row(case, lines, status, analysis, emulated.get(case.id, "")), unfair=differing.get(case.id, []))
         grouped[key].append(replace(row, rivals=_rivals(case, domains, analysis)) if crowded else row)
         baselines[key] |= dict.fromkeys(compared[case.comparison])
     return [
@@ -178,7 +187,7 @@ def blocks(analysis: Analysis) -> list[Block]:
             batch=key[3],
             rows=rows,
             baselines=list(baselines[key]),
-            unfair={row.profile: unfair[row.case] for row in rows if row.case in unfair},
+            unfair={row.profile: differing[named[row.case]] for row in rows if named[row.case] in differing},
             domains=[name for name in domains if any(name in row.energy for row in rows)],
             crowded=crowded,
         )
@@ -194,17 +203,13 @@ def _baselines(info: RunInfo) -> dict[tuple[str, ...], list[str]]:
     return {name: [case.target for case in baselines_of(cases, info.baselines)] for name, cases in peers.items()}
 
 
-def _unfair(analysis: Analysis) -> dict[str, list[str]]:
-    """Return, by case, the points of the audit that differ in its comparison, and a loss above its limit."""
-    points: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for point in analysis.audit:
-        if point.outcome == "differs":
-            points[point.comparison].append(point.point)
+def _differing(analysis: Analysis) -> dict[str, list[str]]:
+    """Return, by comparison or case, the points of the audit that differ, and by comparison a loss above its limit."""
+    points = {name: [point.point for point in found] for name, found in unfair(analysis.audit).items()}
     above = {one.case for one in analysis.precisions if one.above}
-    for case in analysis.run.info.cases:
-        if case.id in above and ABOVE not in points[case.comparison]:
-            points[case.comparison].append(ABOVE)
-    return {case.id: points[case.comparison] for case in analysis.run.info.cases if case.comparison in points}
+    for name in {".".join(case.comparison) for case in analysis.run.info.cases if case.id in above}:
+        points.setdefault(name, []).append(ABOVE)
+    return points
 
 
 def _is_detail(probe: str, metric: str) -> bool:

@@ -68,11 +68,12 @@ def show(analysis: Analysis, console: Console) -> None:
 def audit_lines(analysis: Analysis) -> list[str]:
     """Return a line for each point of the fairness audit that differs; many comparisons with one detail share it."""
     differing = [point for point in analysis.audit if point.outcome == "differs"]
-    counts = Counter((point.point, point.detail) for point in differing)
+    counts = Counter((point.point, point.detail, point.cases != ()) for point in differing)
     lines = []
     for point in differing:
-        count = counts[point.point, point.detail]
+        count = counts[point.point, point.detail, point.cases != ()]
         where = f"{count} comparisons" if count > _ALONE else ", ".join(point.comparison)
+        where = f"{', '.join(point.blamed)} in {where}" if point.cases else where
         lines.append(f"not a fair comparison: {where}: {point.point}: {point.detail}")
     return list(dict.fromkeys(lines))
 
@@ -213,6 +214,8 @@ def _target(row: Row) -> Text:
     """Return the target's name, with warnings about its numbers below it."""
     name = row.target.replace(f"{row.control_of}-", f"{row.control_of}-\n") if row.control_of else row.target
     text = Text(name, style="" if row.computes else "dim")
+    if row.deviation:
+        text.append(f"\n{row.deviation}", style="bold red")
     if row.software:
         text.append(f"\n{row.software}", style="yellow")
     if row.status != "ok":

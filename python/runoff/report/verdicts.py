@@ -12,7 +12,7 @@ from runoff.analysis.wording import against
 from runoff.report.text import Figure, full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from runoff.report.overview import Block, Row
 
@@ -37,7 +37,7 @@ class BestTarget(Struct, frozen=True, kw_only=True):
     level: list[str] = []
     """Targets with a figure near its own that are not distinguishable from it, or from a baseline it ties with."""
     unfair: list[str]
-    """Points of the fairness audit that the comparison fails."""
+    """Points of the fairness audit that the comparison fails, or its best target, or one that it is compared with."""
 
     @property
     def tied(self) -> list[str]:
@@ -99,6 +99,7 @@ def _finding(
         for name, (_, _, other) in measured.items()
         if not rivals and name not in versus and set(_tied(other)) & set(tied)
     ]
+    concerned = [winner.target, *(name for name in versus if name in measured)]
     return BestTarget(
         block=block,
         profile=winner.profile,
@@ -109,8 +110,13 @@ def _finding(
         versus=versus,
         rivals=rivals,
         level=[name for name in (*tied, *also_tied) if name in near and name != winner.target],
-        unfair=block.unfair.get(winner.profile, []),
+        unfair=[*block.unfair.get(winner.profile, []), *_own_points(measured[name][0] for name in concerned)],
     )
+
+
+def _own_points(rows: Iterable[Row]) -> list[str]:
+    """Return the points of the fairness audit in which these cases deviate from the others of their comparison."""
+    return list(dict.fromkeys(point for row in rows for point in row.unfair))
 
 
 def _tied(versus: Mapping[str, Verdict]) -> list[str]:

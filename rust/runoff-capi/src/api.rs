@@ -8,7 +8,7 @@ use std::ptr;
 
 use ort_sys::{ORT_API_VERSION, OrtApi, OrtApiBase, OrtEnv, OrtLoggingLevel, OrtStatusPtr};
 
-use crate::failure::Failure;
+use runoff_session::{Error, Kind};
 
 const LIBRARY_VARIABLE: &str = "RUNOFF_ORT_DYLIB";
 
@@ -20,7 +20,7 @@ const HINT: &str = "pip install onnxruntime brings one: set RUNOFF_ORT_DYLIB to 
 /// # Errors
 ///
 /// `runtime-missing` if the variable is not set, or not an absolute path.
-pub fn library() -> Result<PathBuf, Failure> {
+pub fn library() -> Result<PathBuf, Error> {
     let path = std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = path.ok_or_else(|| missing(&format!("{LIBRARY_VARIABLE} is not set")))?;
     if path.is_absolute() {
@@ -43,7 +43,7 @@ impl Api {
     /// # Errors
     ///
     /// `runtime-missing` if the file cannot be loaded, is not ONNX Runtime, or is too old.
-    pub fn load(path: &Path) -> Result<Self, Failure> {
+    pub fn load(path: &Path) -> Result<Self, Error> {
         let shown = path.display();
         // SAFETY: loading runs the initialisers of a file that the user declared to be ONNX Runtime.
         let library = unsafe { libloading::Library::new(path) }
@@ -78,7 +78,7 @@ impl Api {
     /// # Errors
     ///
     /// `runtime-failed` with ONNX Runtime's message.
-    pub fn check(self, status: OrtStatusPtr, what: &str) -> Result<(), Failure> {
+    pub fn check(self, status: OrtStatusPtr, what: &str) -> Result<(), Error> {
         if status.0.is_null() {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Api {
         unsafe { (self.table.ReleaseStatus)(status.0) };
         let first_line = message.lines().next().unwrap_or_default();
         let message = format!("ONNX Runtime failed {what}: {first_line}");
-        Err(Failure::new("runtime-failed", message, "check that the model and the preprocessing belong together"))
+        Err(Error::new(Kind::RuntimeFailed, message, "check that the model and the preprocessing belong together"))
     }
 
     /// Takes ownership of the object that `create` creates.
@@ -103,11 +103,11 @@ impl Api {
         what: &str,
         release: Release<T>,
         create: impl FnOnce(*mut *mut T) -> OrtStatusPtr,
-    ) -> Result<Owned<T>, Failure> {
+    ) -> Result<Owned<T>, Error> {
         let mut pointer = ptr::null_mut();
         let status = create(&raw mut pointer);
         self.check(status, what)?;
-        Ok(Owned { pointer, release })
+        Ok(Owned::new(pointer, release))
     }
 }
 
@@ -122,6 +122,11 @@ pub struct Owned<T> {
 }
 
 impl<T> Owned<T> {
+    /// Takes ownership of the object at `pointer`, which the API made for the caller, or null.
+    pub const fn new(pointer: *mut T, release: Release<T>) -> Self {
+        Self { pointer, release }
+    }
+
     /// The object, for the functions of the API. It stays owned by `self`.
     pub const fn pointer(&self) -> *mut T {
         self.pointer
@@ -150,7 +155,7 @@ impl Environment {
     /// # Errors
     ///
     /// `runtime-failed`.
-    pub fn new(api: Api) -> Result<Self, Failure> {
+    pub fn new(api: Api) -> Result<Self, Error> {
         let name: *const c_char = c"runoff".as_ptr();
         let level = OrtLoggingLevel::ORT_LOGGING_LEVEL_WARNING;
         let object = api.make("creating its environment", api.table.ReleaseEnv, |out| {
@@ -164,6 +169,6 @@ impl Environment {
     }
 }
 
-fn missing(message: &str) -> Failure {
-    Failure::new("runtime-missing", message, HINT)
+fn missing(message: &str) -> Error {
+    Error::new(Kind::RuntimeMissing, message, HINT)
 }

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use runoff_core::protocol::{Interpolation, Preprocess};
+use runoff_session::{Error, Kind};
 use turbojpeg::{Decompressor, Image, PixelFormat};
 
-use crate::failure::Failure;
 use crate::orientation::Orientation;
-use crate::request::{Interpolation, Preprocess};
 
 /// Maximum size of an image, in pixels; the same in every runner.
 const MAX_PIXELS: usize = 178_956_970;
@@ -34,14 +34,15 @@ pub struct Images {
 
 impl Images {
     /// Creates a preprocessor for the images `paths`.
+    #[expect(clippy::cast_possible_truncation, reason = "NumPy computes in float32 too")]
     pub fn new(paths: Vec<PathBuf>, spec: Preprocess) -> Self {
         let mut normalised = Box::new([[0.0; 256]; 3]);
         for ((row, &mean), &std) in normalised.iter_mut().zip(&spec.mean).zip(&spec.std) {
             for (entry, value) in row.iter_mut().zip(0..=u8::MAX) {
-                *entry = (f32::from(value) - mean) / std;
+                *entry = (f32::from(value) - mean as f32) / std as f32;
             }
         }
-        let cropped = TypedImage::new(spec.crop, spec.crop);
+        let cropped = TypedImage::new(spec.crop.get(), spec.crop.get());
         Self { paths, spec, resizer: Resizer::new(), upright: Vec::new(), cropped, normalised }
     }
 
@@ -51,8 +52,8 @@ impl Images {
     }
 
     /// Side of a tensor's image, in pixels.
-    pub fn side(&self) -> u32 {
-        self.spec.crop
+    pub fn side(&self) -> usize {
+        usize::try_from(self.spec.crop.get()).unwrap_or(usize::MAX)
     }
 
     /// Writes image `item` as float32, CHW, RGB into `tensor`, which has `3 * side * side` elements.
@@ -60,7 +61,7 @@ impl Images {
     /// # Errors
     ///
     /// `image-missing`, `image-unreadable` or `image-too-large`, naming the file.
-    pub fn load(&mut self, item: usize, tensor: &mut [f32]) -> Result<(), Failure> {
+    pub fn load(&mut self, item: usize, tensor: &mut [f32]) -> Result<(), Error> {
         let path = self.paths[item].clone();
         let shown = path.display();
         let file = read(&path)?;
@@ -74,7 +75,7 @@ impl Images {
         };
         let options = self.kept(width, height);
         let internal = |error: &dyn std::error::Error| {
-            Failure::new("internal", format!("cannot resize {shown}: {error}"), "report this")
+            Error::new(Kind::Internal, format!("cannot resize {shown}: {error}"), "report this")
         };
         let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels).map_err(|error| internal(&error))?;
         self.resizer.resize_typed(&source, &mut self.cropped, &options).map_err(|error| internal(&error))?;
@@ -88,12 +89,13 @@ impl Images {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
+        let (resize, crop) = (self.spec.resize.get(), self.spec.crop.get());
         let span = |side: u32| {
-            let resized = u64::from(self.spec.resize) * u64::from(side) / u64::from(width.min(height));
+            let resized = u64::from(resize) * u64::from(side) / u64::from(width.min(height));
             let resized = u32::try_from(resized).unwrap_or(u32::MAX);
             let scale = f64::from(side) / f64::from(resized);
-            let start = f64::from(resized.saturating_sub(self.spec.crop) / 2) * scale;
-            (start, (f64::from(self.spec.crop) * scale).min(f64::from(side) - start))
+            let start = f64::from(resized.saturating_sub(crop) / 2) * scale;
+            (start, (f64::from(crop) * scale).min(f64::from(side) - start))
         };
         let (across, down) = (span(width), span(height));
         ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(across.0, down.0, across.1, down.1)
@@ -101,33 +103,29 @@ impl Images {
 }
 
 /// Reads a regular file: a pipe may block, and a device never end.
-///
-/// # Errors
-///
-/// The system's error.
-pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let found = fs::metadata(path)?;
     // for a folder, the system has its own error message
     let is_allowed = found.is_file() || found.is_dir();
     if is_allowed { fs::read(path) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")) }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read_file(path).map_err(|error| {
         let text = error.to_string();
         let (kind, reason) = match error.kind() {
-            io::ErrorKind::NotFound => ("image-missing", "not found"),
+            io::ErrorKind::NotFound => (Kind::ImageMissing, "not found"),
             // without Rust's " (os error 21)"
-            _ => ("image-unreadable", text.split(" (os error").next().unwrap_or_default()),
+            _ => (Kind::ImageUnreadable, text.split(" (os error").next().unwrap_or_default()),
         };
-        Failure::new(kind, format!("image {}: {reason}", path.display()), "check the path")
+        Error::new(kind, format!("image {}: {reason}", path.display()), "check the path")
     })
 }
 
 /// Decodes the JPEG file `file`; returns the RGB pixels, width and height.
-fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Failure> {
+fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Error> {
     let shown = path.display();
-    let unreadable = |why: &str| Failure::new("image-unreadable", format!("image {shown}: {why}"), HINT);
+    let unreadable = |why: &str| Error::new(Kind::ImageUnreadable, format!("image {shown}: {why}"), HINT);
     let damaged = |_| unreadable("damaged, truncated or unsupported JPEG file");
     if !file.starts_with(&[0xff, 0xd8, 0xff]) {
         return Err(unreadable("not a JPEG file, the only format of this runner"));
@@ -138,7 +136,7 @@ fn decode(file: &[u8], path: &Path) -> Result<(Vec<u8>, u32, u32), Failure> {
     let count = width.saturating_mul(height);
     if count > MAX_PIXELS {
         let message = format!("image {shown}: {width} x {height} is more than {MAX_PIXELS} pixels");
-        return Err(Failure::new("image-too-large", message, "scale it down first"));
+        return Err(Error::new(Kind::ImageTooLarge, message, "scale it down first"));
     }
     let mut pixels = vec![0; 3 * count];
     let image = Image { pixels: &mut pixels[..], width, pitch: 3 * width, height, format };

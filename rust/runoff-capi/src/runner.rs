@@ -6,18 +6,18 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use runoff_core::protocol::{Measure, bad_request};
+use runoff_core::tensor_file::file_name;
+use runoff_session::{Buffer, Dtype, Error, Kind};
 use serde_json::{Value, json};
 
-use crate::api::Api;
-use crate::failure::Failure;
 use crate::image::Images;
-use crate::request::Measure;
-use crate::session::{Input, Output, Session};
+use crate::session::{self, Session};
 
 /// The first item's tensor, and its preprocessor.
 pub struct First {
     images: Images,
-    elements: Vec<f32>,
+    elements: Buffer,
     took_ns: u64,
 }
 
@@ -27,22 +27,22 @@ impl First {
     /// # Errors
     ///
     /// Errors of [`Images::load`].
-    pub fn load(mut images: Images) -> Result<Self, Failure> {
+    pub fn load(mut images: Images) -> Result<Self, Error> {
         let began = Instant::now();
-        let side = usize::try_from(images.side()).unwrap_or(usize::MAX);
-        let mut elements = vec![0.0; 3 * side * side];
-        images.load(0, &mut elements)?;
+        let side = images.side();
+        let mut elements = Buffer::for_shape(Dtype::Float32, &[3, side, side])?;
+        images.load(0, elements.floats_mut())?;
         Ok(Self { images, elements, took_ns: nanoseconds(began) })
     }
 }
 
 /// Iterations of one session, with their durations and outputs.
 pub struct Runner<'a> {
-    session: &'a Session<'a>,
+    session: &'a Session,
     images: Images,
-    input: Input,
+    elements: Buffer,
     folder: &'a Path,
-    latest: (usize, Output),
+    latest: (usize, session::Value<'static>),
     preprocess_ns: Vec<u64>,
     inference_ns: Vec<u64>,
     outputs: BTreeMap<PathBuf, Value>,
@@ -55,15 +55,14 @@ impl<'a> Runner<'a> {
     /// # Errors
     ///
     /// Errors of [`Session::run`].
-    pub fn begin(api: Api, session: &'a Session, first: First, folder: &'a Path) -> Result<Self, Failure> {
+    pub fn begin(session: &'a Session, first: First, folder: &'a Path) -> Result<Self, Error> {
         let First { images, elements, took_ns } = first;
-        let input = Input::new(api, elements, images.side())?;
         let began = Instant::now();
-        let output = session.run(&input)?;
+        let output = infer(session, &images, &elements)?;
         let inference_ns = vec![nanoseconds(began)];
         let latest = (0, output);
         let (preprocess_ns, outputs, tensors) = (vec![took_ns], BTreeMap::new(), Vec::new());
-        Ok(Self { session, images, input, folder, latest, preprocess_ns, inference_ns, outputs, tensors })
+        Ok(Self { session, images, elements, folder, latest, preprocess_ns, inference_ns, outputs, tensors })
     }
 
     /// Runs the iterations of `measure` that follow the first inference.
@@ -71,15 +70,15 @@ impl<'a> Runner<'a> {
     /// # Errors
     ///
     /// `bad-request` for an invalid line of stdin, and errors of an iteration.
-    pub fn perform(&mut self, measure: Measure) -> Result<(), Failure> {
+    pub fn perform(&mut self, measure: Measure) -> Result<(), Error> {
         match measure {
-            Measure::Default | Measure::Once { .. } => Ok(()),
-            Measure::Accuracy => self.accuracy(),
-            Measure::Turns { warmup } => self.turns(warmup),
+            Measure::Accuracy(_) => self.accuracy(),
+            Measure::Turns(turns) => self.turns(turns.warmup),
+            Measure::Once(_) | Measure::Latency(_) | Measure::Operators(_) => Ok(()),
         }
     }
 
-    fn accuracy(&mut self) -> Result<(), Failure> {
+    fn accuracy(&mut self) -> Result<(), Error> {
         for item in 0..self.images.len() {
             if item > 0 {
                 self.iterate(item)?;
@@ -87,14 +86,14 @@ impl<'a> Runner<'a> {
             self.keep_outputs()?;
             let (name, side) = (&self.session.names().0, self.images.side());
             let file = format!("input.{name}");
-            let (_, mut written) = self.write(&file, item, &[1, 3, side, side], self.input.elements())?;
+            let (_, mut written) = self.write(&file, item, &[1, 3, side, side], self.elements.bytes())?;
             written["name"] = json!(name);
             self.tensors.push(written);
         }
         Ok(())
     }
 
-    fn turns(&mut self, warmup: usize) -> Result<(), Failure> {
+    fn turns(&mut self, warmup: u64) -> Result<(), Error> {
         self.keep_outputs()?;
         for (item, _) in (0..self.images.len()).cycle().skip(1).zip(0..=warmup) {
             self.iterate(item)?;
@@ -111,23 +110,23 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn turn(&mut self, line: &str) -> Result<Value, Failure> {
+    fn turn(&mut self, line: &str) -> Result<Value, Error> {
         let before = self.inference_ns.len();
         for word in line.split_ascii_whitespace() {
             let item = word.parse().ok().filter(|&item: &usize| item < self.images.len());
             let count = self.images.len();
-            let unknown = || Failure::bad_request(format!("stdin: {word:?} is not an index of the {count} items"));
+            let unknown = || bad_request(format!("stdin: {word:?} is not an index of the {count} items"));
             self.iterate(item.ok_or_else(unknown)?)?;
         }
         Ok(json!({"inference": self.inference_ns[before..], "preprocess": self.preprocess_ns[before..]}))
     }
 
-    fn iterate(&mut self, item: usize) -> Result<(), Failure> {
+    fn iterate(&mut self, item: usize) -> Result<(), Error> {
         let began = Instant::now();
-        self.images.load(item, self.input.elements_mut())?;
+        self.images.load(item, self.elements.floats_mut())?;
         let preprocess_ns = nanoseconds(began);
         let ready = Instant::now();
-        let output = self.session.run(&self.input)?;
+        let output = infer(self.session, &self.images, &self.elements)?;
         self.inference_ns.push(nanoseconds(ready));
         self.preprocess_ns.push(preprocess_ns);
         self.latest = (item, output);
@@ -139,8 +138,8 @@ impl<'a> Runner<'a> {
     /// # Errors
     ///
     /// `model-mismatch`.
-    pub fn logits(&self) -> Result<&[f32], Failure> {
-        self.latest.1.elements()
+    pub fn logits(&self) -> Result<&[f32], Error> {
+        self.latest.1.floats()
     }
 
     /// Writes the outputs of the latest iteration; returns the fields of the result that come from the iterations.
@@ -148,7 +147,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     ///
     /// `no-space` or `internal`.
-    pub fn fields(&mut self) -> Result<Value, Failure> {
+    pub fn fields(&mut self) -> Result<Value, Error> {
         self.keep_outputs()?;
         let outputs: Vec<&Value> = self.outputs.values().collect();
         let samples = json!({"inference": timings(&self.inference_ns), "preprocess": timings(&self.preprocess_ns)});
@@ -156,29 +155,31 @@ impl<'a> Runner<'a> {
     }
 
     /// Writes the outputs of the latest iteration for the result.
-    fn keep_outputs(&mut self) -> Result<(), Failure> {
+    fn keep_outputs(&mut self) -> Result<(), Error> {
         let (path, written) = self.write_latest()?;
         self.outputs.insert(path, written);
         Ok(())
     }
 
-    fn write_latest(&self) -> Result<(PathBuf, Value), Failure> {
-        let elements = self.logits()?;
-        self.write(&self.session.names().1, self.latest.0, &[1, u32::try_from(elements.len()).unwrap_or(0)], elements)
+    fn write_latest(&self) -> Result<(PathBuf, Value), Error> {
+        let (item, (_, name), found) = (self.latest.0, self.session.names(), self.latest.1.copy("logits")?);
+        self.write(&name, item, &[1, self.logits()?.len()], &found.bytes)
     }
 
-    fn write(&self, name: &str, item: usize, shape: &[u32], elements: &[f32]) -> Result<(PathBuf, Value), Failure> {
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
-        let plain: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
-        let path = self.folder.join(format!("{plain}.{item}.bin"));
-        let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
-        fs::write(&path, bytes).map_err(|error| {
-            let kind = if error.kind() == io::ErrorKind::StorageFull { "no-space" } else { "internal" };
-            Failure::new(kind, format!("cannot write {}: {error}", path.display()), "check outputs_dir")
-        })?;
+    fn write(&self, name: &str, item: usize, shape: &[usize], bytes: &[u8]) -> Result<(PathBuf, Value), Error> {
+        let path = self.folder.join(format!("{}.{item}.bin", file_name(name)));
+        fs::write(&path, bytes).map_err(|error| Error::write(&path, &error))?;
         let written = json!({"items": [item], "name": name, "dtype": "float32", "shape": shape, "path": path});
         Ok((path, written))
     }
+}
+
+/// Runs the model on one image's elements.
+fn infer(session: &Session, images: &Images, elements: &Buffer) -> Result<session::Value<'static>, Error> {
+    let side = images.side();
+    let input = session.value(Dtype::Float32, &[1, 3, side, side], elements.bytes())?;
+    let mut found = session.run(&[input], &[0])?;
+    found.pop().ok_or_else(|| Error::new(Kind::ModelMismatch, "the model has no output", "use a model with logits"))
 }
 
 fn timings(ns: &[u64]) -> Value {
@@ -189,11 +190,11 @@ fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn say(line: &str) -> Result<(), Failure> {
+fn say(line: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| stream(&error))
 }
 
-fn stream(error: &io::Error) -> Failure {
-    Failure::new("internal", format!("stdin or stdout: {error}"), "keep both open until the program ends")
+fn stream(error: &io::Error) -> Error {
+    Error::new(Kind::Internal, format!("stdin or stdout: {error}"), "keep both open until the program ends")
 }

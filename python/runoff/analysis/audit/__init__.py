@@ -10,9 +10,10 @@ from msgspec import Struct
 from runoff.analysis.audit import measurement, practices, resources, software, work
 from runoff.analysis.audit.group import AuditGroup, Outcome, in_effect
 from runoff.analysis.validity import computes
+from runoff.plan.baselines import baseline_of, baselines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from runoff.analysis.audit.group import Found
     from runoff.records.schema import Case, Run
@@ -52,7 +53,9 @@ class AuditPoint(Struct, frozen=True, omit_defaults=True):
     outcome: Outcome
     detail: str
     blamed: tuple[str, ...] = ()
-    """Targets that did not do what was requested."""
+    """Targets that deviate from what was requested, or from most others; empty if it cannot be said which."""
+    cases: tuple[str, ...] = ()
+    """Ids of the cases that alone are not compared fairly; empty if none is, as when a baseline deviates."""
 
 
 def audit(run: Run) -> list[AuditPoint]:
@@ -77,5 +80,20 @@ def audit(run: Run) -> list[AuditPoint]:
             {case.id: in_effect(records[case.id]) for case in ran},
             {case.id: tuple(records[case.id]) for case in ran},
         )
-        points += [AuditPoint(comparison, name, *found) for name, check in POINTS.items() if (found := check(group))]
+        baselines = {case.target for case in baselines_of(ran, run.info.baselines)}
+        baselines |= {case.target for case in [baseline_of(ran, run.info.baselines)] if case}
+        for name, check in POINTS.items():
+            if found := check(group):
+                blamed = () if baselines & {*found.blamed} else found.blamed
+                own = tuple(case.id for case in cases if case.target in blamed)
+                points.append(AuditPoint(comparison, name, *found, own))
     return points
+
+
+def unfair(points: Iterable[AuditPoint]) -> dict[str, list[AuditPoint]]:
+    """Return the points that differ, by id of a case that they concern, or by name of the comparison."""
+    found: defaultdict[str, list[AuditPoint]] = defaultdict(list)
+    for point in points:
+        for name in (point.cases or [".".join(point.comparison)]) if point.outcome == "differs" else ():
+            found[name].append(point)
+    return dict(found)

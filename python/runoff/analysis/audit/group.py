@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ class Found(NamedTuple):
     outcome: Outcome
     detail: str
     blamed: tuple[str, ...] = ()
-    """Targets that did not do what was requested."""
+    """Targets that deviate from what was requested, or from most others; empty if it cannot be said which."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,23 @@ def in_effect(records: Iterable[Record]) -> tuple[Effective, ...]:
 
 
 def same(values: Mapping[str, str | None], what: str) -> Found:
-    """Return whether all targets of `values` have one value; a target without one leaves it unknown."""
-    distinct = {value for value in values.values() if value}
+    """Return whether all targets of `values` have one value; a target without one leaves it unknown.
+
+    Targets deviate that do not have the most frequent value: of several, the one that comes first in `values`.
+    """
+    distinct = Counter(value for value in values.values() if value)
     if len(distinct) > 1:
-        return Found("differs", "; ".join(f"{target}: {value or 'not reported'}" for target, value in values.items()))
+        detail = "; ".join(f"{target}: {value or 'not reported'}" for target, value in values.items())
+        ((usual, _),) = distinct.most_common(1)
+        return Found("differs", detail, tuple(target for target, value in values.items() if value not in (usual, None)))
     blind = sorted(target for target, value in values.items() if not value)
     if blind:
         return Found("unknown", f"{', '.join(blind)} did not report it")
-    return Found("ok", f"{what}: {distinct.pop()}") if distinct else Found("unknown", f"no {what} in this comparison")
+    return (
+        Found("ok", f"{what}: {next(iter(distinct))}")
+        if distinct
+        else Found("unknown", f"no {what} in this comparison")
+    )
 
 
 def requested(group: AuditGroup, field: Literal["threads", "provider", "precision"]) -> Found:

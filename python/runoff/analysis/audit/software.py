@@ -41,9 +41,10 @@ def engine(group: AuditGroup) -> Found:
     by_runtime = _by_runtime(group)
     ours = by_runtime.pop(_ORT)
     first, *others = [_version(ours, "ONNX Runtime"), *(_version(seen, name) for name, seen in by_runtime.items())]
-    differing = [found.detail for found in (first, *others) if found.outcome == "differs"]
+    differing = [found for found in (first, *others) if found.outcome == "differs"]
     if differing:
-        return Found("differs", "; ".join(differing))
+        blamed = tuple(target for found in differing for target in found.blamed)
+        return Found("differs", "; ".join(found.detail for found in differing), blamed)
     if first.outcome != "ok":
         return first
     builds = same({target: _all(e.build for e in had) for target, had in ours.items()}, "build")

@@ -40,8 +40,8 @@ def _cells(block: Block, row: Row, colour: str, *, several: bool) -> list[Cell]:
 
 def _target(row: Row) -> Cell:
     note = "A/A: the noise floor" if row.control_of else row.software if row.computes else "runs no model"
-    failed = f"{row.status}; " if row.status == "error" else ""
-    return Cell(row.target, failed + note, row.target, "warn" if failed else "")
+    warning = "; ".join(filter(None, (row.status if row.status == "error" else "", row.deviation)))
+    return Cell(row.target, "; ".join(filter(None, (warning, note))), row.target, "warn" if warning else "")
 
 
 def swatch(target: str, colours: Colours | None = None) -> str:

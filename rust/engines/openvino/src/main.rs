@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use memmap2::Mmap;
 use openvino::{
-    CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, InferenceError, Model, Node, PartialShape,
-    PropertyKey, RwPropertyKey, Tensor,
+    CompiledModel, Core, DeviceType, Dimension, ElementType, InferRequest, InferenceError, InferenceErrorKind, Model,
+    Node, PartialShape, PropertyKey, RwPropertyKey, Tensor,
 };
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
@@ -206,9 +206,13 @@ fn set_properties(core: &mut Core, request: &Request) -> Result<(), InferenceErr
     )
 }
 
-/// Fixes the dimensions of the inputs.
+/// Fixes the dimensions of the inputs. Scalars have none, and OpenVINO's C API makes no shape of rank 0 (`InvalidCParam`).
 fn fix_shapes(model: &mut Model, inputs: &[TensorSpec]) -> Result<(), InferenceError> {
-    let shape = |spec: &TensorSpec| {
+    let inputs: Vec<_> = inputs.iter().filter(|spec| !spec.shape.is_empty()).collect();
+    if inputs.is_empty() {
+        return Ok(());
+    }
+    let shape = |spec: &&TensorSpec| {
         // from -1 to -1: any size
         let sizes = spec.shape.iter().map(|size| size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1));
         let sizes: Vec<_> = sizes.map(|size| Dimension::new(size, size)).collect();
@@ -238,7 +242,11 @@ fn spec(
 }
 
 fn dims(tensor: &Tensor) -> Result<Vec<usize>, Error> {
-    let shape = tensor.get_shape().map_err(|error| failed(&error))?;
+    let shape = match tensor.get_shape() {
+        // a scalar: the C API makes no shape of rank 0
+        Err(error) if error.kind == InferenceErrorKind::InvalidCParam => return Ok(Vec::new()),
+        shape => shape.map_err(|error| failed(&error))?,
+    };
     Ok(shape.get_dimensions().iter().map(|&size| usize::try_from(size).unwrap_or_default()).collect())
 }
 
