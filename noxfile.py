@@ -74,6 +74,7 @@ PLAIN = {
     "openvino": "Create the environment of the target openvino-python (5 s, 260 MB).",
     "litert": "Create the environment of the target litert (5 s, 160 MB); litert-convert has its converter.",
     "litert-convert": "Create the environment that converts networks for the target litert (1 to 5 min, 6.6 GB).",
+    "rten-convert": "Create the environment that converts ONNX files for the target rten (5 s, 90 MB).",
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
@@ -85,7 +86,7 @@ PLAIN = {
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
 TESTED = [*EVERYTHING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
-ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "executorch"]
+ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "rten-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
 

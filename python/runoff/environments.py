@@ -58,6 +58,7 @@ ENVIRONMENTS = {
     "openvino": Environment("openvino", 260, automatic=_HAS_OPENVINO),
     "litert": Environment("ai-edge-litert", 160, automatic=False),
     "litert-convert": Environment("litert-torch", 6600, automatic=False),
+    "rten-convert": Environment("rten-convert", 90, automatic=False),
     "executorch": Environment("executorch", 6000, automatic=False),
     "torch": Environment("torch", 5500, automatic=False),
     "export": Environment("torch", 6100, automatic=False),

@@ -19,7 +19,7 @@ from runoff.records.files import sha256_of
 from runoff.records.manifest import base_format, usual_examples, variant_precision
 from runoff.records.reason import Reason
 from runoff.targets import target_maker
-from runoff.targets.base import in_environment
+from runoff.targets.base import in_environment, python_target
 from runoff.targets.coreml import coreml
 from runoff.targets.onnxruntime import ort_rust
 
@@ -168,6 +168,8 @@ def _own_preparer(target: Target, own: Preparation) -> _Preparer:
 
     def program() -> Target:
         """Return the target that has the program; one of a plug-in may be missing."""
+        if own.environment and own.target:
+            return python_target(own.target, environment=own.environment)
         if own.environment:
             return in_environment(target, own.environment)
         if not own.target:

@@ -39,7 +39,7 @@ class Preparation(Struct, frozen=True):
 
     format: str
     target: str = ""
-    """Target whose program makes them; empty: the target's own."""
+    """Target whose program makes them; with `environment`, a runner that only prepares. Empty: the target's own."""
     environment: str = ""
     """Environment in which the program makes them; empty: the target's own."""
     always: bool = False

@@ -39,4 +39,5 @@ def tract_rust() -> Target:
 
 def rten() -> Target:
     """Return the target of the crate ``rten``."""
-    return rust_target("rten", "runoff-rten", loads_onnxruntime=False, command=_BUILD)
+    target = rust_target("rten", "runoff-rten", loads_onnxruntime=False, command=_BUILD)
+    return replace(target, prepares=Preparation("rten", "rten-convert", environment="rten-convert"))

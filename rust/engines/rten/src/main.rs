@@ -14,8 +14,13 @@ use rten_tensor::{AsView, Layout, TensorView};
 use runoff_core::clock::Phases;
 use runoff_core::protocol::{Effective, Request};
 use runoff_core::tensor_file::unsupported;
-use runoff_runner::{Description, Engine, Input, check_inputs, failed, pinned_version, unreadable, unsupported_model};
+use runoff_runner::{
+    Description, Engine, Input, MAPPED_MODEL, check_inputs, failed, pinned_version, unreadable, unsupported_model,
+};
 use runoff_session::{Dtype, Error, Kind, RawTensor, TensorSpec, thread_count};
+
+/// `RTen`'s own format, whose weights are used where the file is mapped.
+const CONVERTED: &str = "rten";
 
 /// A model and its latest outputs.
 struct Rten {
@@ -26,6 +31,7 @@ struct Rten {
     outputs: Vec<Output>,
     latest: Vec<Value>,
     threads: Option<usize>,
+    is_mapped: bool,
 }
 
 /// An output to report.
@@ -39,7 +45,7 @@ struct Output {
 impl Engine for Rten {
     const RUNNER: &'static str = "rten";
     const RUNTIME: &'static str = "rten";
-    const FORMATS: &'static [&'static str] = &["onnx"];
+    const FORMATS: &'static [&'static str] = &["onnx", CONVERTED];
     const SETTINGS: &'static [&'static str] = &["threads", "prepacking"];
 
     fn describe() -> Result<Description, Error> {
@@ -54,13 +60,17 @@ impl Engine for Rten {
         unsafe { env::set_var("RTEN_NUM_THREADS", request.settings.threads.to_string()) };
     }
 
+    #[allow(unsafe_code)]
     fn open(request: &Request, _shapes: &[Vec<TensorSpec>], _phases: &mut Phases) -> Result<Self, Error> {
         let path = &request.model.path;
         let mut options = ModelOptions::with_all_ops();
         if let Some(prepack) = request.settings.prepacking {
             options.prepack_weights(prepack);
         }
-        let model = options.load_file(path).map_err(|error| {
+        let is_mapped = request.model.format == CONVERTED;
+        // SAFETY: a prepared file is renamed into place and never written to again.
+        let loaded = if is_mapped { unsafe { options.load_mmap(path) } } else { options.load_file(path) };
+        let model = loaded.map_err(|error| {
             if matches!(error.kind(), LoadErrorKind::OperatorInvalid) {
                 return unsupported_model(request, &format!("RTen does not support the model: {error}"));
             }
@@ -76,7 +86,7 @@ impl Engine for Rten {
         let inputs: Vec<_> = ids.iter().map(|&id| spec(&model, id, request)).collect();
         check_inputs(&inputs, &request.model.inputs)?;
         let outputs = outputs(&model, request)?;
-        Ok(Self { model, ids, inputs, outputs, latest: Vec::new(), threads })
+        Ok(Self { model, ids, inputs, outputs, latest: Vec::new(), threads, is_mapped })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -98,7 +108,8 @@ impl Engine for Rten {
     }
 
     fn effective(&self) -> Effective {
-        Effective { threads: self.threads, ..Effective::default() }
+        let practices = self.is_mapped.then(|| MAPPED_MODEL.to_owned()).into_iter().collect();
+        Effective { threads: self.threads, practices, ..Effective::default() }
     }
 }
 
