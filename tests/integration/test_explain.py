@@ -74,8 +74,10 @@ def image():
 
 
 @thorough
-@pytest.mark.parametrize("second", ["torch", "torch-compile"])
-def test_the_parts_of_a_network_in_pytorch(second: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("second", "form"), [("torch", "pt"), ("torchscript", "torchscript")])
+def test_the_parts_of_a_network_in_pytorch(
+    second: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "net.py").write_text(NETWORK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(BLOCKS, "latency", 3)
@@ -88,7 +90,7 @@ def test_the_parts_of_a_network_in_pytorch(second: str, tmp_path: Path, monkeypa
     assert added == pytest.approx(found.by_kind["whole"][0].difference.value, rel=0.01, abs=1)
     run = read_run(found.folder)
     assert {record.status for record in run.records} == {"ok"}
-    assert {case.format for case in run.info.cases if case.target == second} == {"pt"}
+    assert {case.format for case in run.info.cases if case.target == second} == {form}
 
 
 @thorough
