@@ -162,7 +162,7 @@ def of_sides(
     command, _, model = what.partition(" ")
     matrix = msgspec.structs.replace(
         base.suite,
-        name=f"{command}-{base.suite.name}",
+        name="-".join((command, *names_of(sides), base.suite.name)),
         description=f"runoff {command} {' '.join(side.text for side in sides)} {model}",
         targets=tuple(side.runs_as for side in sides),
         probes=probes,

@@ -66,6 +66,17 @@ def test_a_published_run_has_no_path_of_the_machine(run: Path) -> None:
     assert "program not found: target/release/any" in texts["report.html"]
 
 
+def test_of_an_explanation_its_own_page_is_published(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNOFF_ROOT", str(run.parents[1]))
+    made = synthetic_run(run.parent / "explain-1", blocks=4, warm=10)
+    made.info.suite = {"suite": {"name": "explain-torch-ort-rust-net"}}
+    RunWriter(made.folder, made.info).append(made.records[0])
+    (made.folder / "explain.html").write_text(f"run: {made.folder}")
+    published = publish(made.folder)
+    assert {path.name for path in published.iterdir()} == {"explain.html", "run.json"}
+    assert (published / "explain.html").read_text() == "run: results/explain-1"
+
+
 def test_the_readme_has_a_row_for_each_target_of_the_first_profile(run: Path) -> None:
     made = run.parent / "reference" / "quick"
     readme = (paths.root() / "README.md").read_text()

@@ -1,7 +1,8 @@
 """Publishes runs: ``python -m runoff.report.publish results/RUN ...``.
 
 Copies reports and samples, without raw files and without this machine's paths, to ``results/reference/SUITE``, or to
-``SUITE-in-docker`` for a run in a container. For the suite `quick`, it also writes table and plot into the README.
+``SUITE-in-docker`` for a run in a container. For the suite `quick`, it also writes table and plot into the README. Of a
+run of ``explain`` or ``bisect``, it copies the files of that command in place of a report.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _PUBLISHED = ("reference", "speed", "selftest")
 """Folders of published results."""
 _GATE = "gate.md"
 """The outcome of a gate, if ``runoff gate --summary`` left it in the run's folder."""
+_OWN = ("explain.*", "bisect.*")
+"""Files that a command wrote about its run."""
 _TEXTS = {".csv", ".html", ".json", ".md", ".svg"}
 _SHOWN = "quick"
 _TARGETS = {
@@ -64,8 +67,12 @@ def publish(folder: Path) -> Path:
     target = paths.results() / "reference" / "-in-".join(filter(None, names))
     staged = target.with_name(f".{target.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    write_report(analysis, staged)  # raw files are not copied, and the page does not link to them
-    for file in (folder / RUN_FILE, folder / _GATE):
+    own = [file for pattern in _OWN for file in folder.glob(pattern)]
+    if own:
+        staged.mkdir(parents=True)
+    else:
+        write_report(analysis, staged)  # raw files are not copied, and the page does not link to them
+    for file in (*own, folder / RUN_FILE, folder / _GATE):
         if file.is_file():
             shutil.copy(file, staged)
     # reasons and libraries have them
