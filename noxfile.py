@@ -46,6 +46,8 @@ FULL = (
         "integration/test_bisect",
         "integration/test_explain",
         "integration/test_profile",
+        "integration/test_refute",
+        "integration/test_train",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from running import only_run, runoff, write_suite
 
+from machine import thorough
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@thorough
 def test_the_verdicts_of_a_run_hold_where_it_was_measured(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "ort-python", "ort-rust", probes='"process"', more="[measure.blocks]\nprocess = 4\n")
     assert runoff("bench", suite, "--results", tmp_path / "theirs").code == 0

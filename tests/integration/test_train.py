@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from running import only_run, runoff
 
-from machine import skip_because
+from machine import skip_because, thorough
 from runoff import paths
 from runoff.models.store import ModelStore
 
@@ -40,6 +40,7 @@ def shades(path: Path, count: int = 48) -> Path:
     return path
 
 
+@thorough
 def test_a_trained_model_has_labelled_images_and_equal_predictions(tmp_path: Path) -> None:
     shades(tmp_path / "shades.npz")
     options = ("--data", "shades.npz", "--epochs", "4", "--seed", "3", "--json")
