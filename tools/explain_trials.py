@@ -1,6 +1,6 @@
-"""How often ``runoff explain`` names the segment of a injected change, and claims something of two equal sides.
+"""How often ``runoff explain`` names the segment of an injected change, and claims something of two equal sides.
 
-``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about an hour and a half. The
+``.nox/dev/bin/python tools/explain_trials.py slower|fusion|equal [TRIES]``: 20 tries take about 40 minutes. The
 model is EfficientNet-Lite0, folded. ``slower``: a node is followed by others that return what they are given, until the
 whole takes 3 % longer. ``fusion``: one such node between a convolution and its activation, which ONNX Runtime then
 computes apart. Each try is an ordinary run in a temporary folder.
@@ -29,7 +29,7 @@ from runoff.sides import parse_side
 
 SHARE = 0.03
 MODEL = paths.models() / "efficientnet-lite0" / "model.onnx"
-TARGET = "ort-python"
+TARGET = "ort-rust"
 
 
 def injected(graph: Graph, name: str, count: int, path: Path) -> None:
