@@ -49,7 +49,7 @@ def injected(graph: Graph, name: str, count: int, path: Path) -> None:
 
 
 def make(kind: str, graph: Graph, spent: list[float], folder: Path, path: Path, feed: dict[str, np.ndarray]) -> str:
-    """Write the other version to `path`, and return the name of the node that was changed; empty for none."""
+    """Write the other version to `path`, and return the tensor behind which nodes were added; empty for none."""
     convolutions = [node.output[0] for node in graph.nodes if node.op_type == "Conv"]
     activations = {node.input[0]: node for node in graph.nodes if node.op_type == "Clip"}
     if kind == "fusion":
@@ -65,7 +65,7 @@ def make(kind: str, graph: Graph, spent: list[float], folder: Path, path: Path, 
     else:
         path.write_bytes((folder / "whole.onnx").read_bytes())
         return ""
-    return next(str(node.name) for node in graph.nodes if name in node.output)
+    return str(name)
 
 
 def attempt(kind: str) -> str:
@@ -77,7 +77,7 @@ def attempt(kind: str) -> str:
         graph = Graph(folded(MODEL, feed, folder / "whole.onnx"))
         spent = node_times(graph, folder / "whole.onnx", feed)
         other = folder / "other.onnx"
-        node = make(kind, graph, spent, folder, other, feed)
+        tensor = make(kind, graph, spent, folder, other, feed)
         arrays: dict[str, Any] = dict(feed)
         np.savez(folder / "china.npz", **arrays)
         first = parse_side(TARGET, {"threads": 1})
@@ -88,10 +88,13 @@ def attempt(kind: str) -> str:
         model = str(folder / "whole.onnx")
         found = explain(model, options, [first, second], 8, folder / "results", Console(quiet=True))
     claimed = [part.segments for part in found.by_kind["segment"] if part.differs]
-    holds = [number for number, one in enumerate(found.cuts.segments, 1) if node in one.nodes] if found.cuts else []
-    if not node:
+    if not tensor or found.cuts is None:
         return "right" if not any(part.differs for part in found.parts) else f"wrong: claimed {claimed}"
-    if claimed == [tuple(holds)]:
+    node = next(str(node.name) for node in graph.nodes if tensor in node.output)
+    holds = next(number for number, one in enumerate(found.cuts.segments, 1) if node in one.nodes)
+    if any(tensor in names for names in found.cuts.cuts):
+        holds += 1  # behind a cut, the new nodes are in the next segment
+    if claimed == [(holds,)]:
         return "right"
     return f"wrong: {claimed} for {holds}" if claimed else "missed"
 
