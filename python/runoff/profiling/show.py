@@ -82,7 +82,7 @@ def _difference(profiled: Profiled, region: str) -> str:
     changes = {name: second.get(name, 0.0) - first.get(name, 0.0) for name in {**first, **second}}
     largest = sorted(changes, key=lambda name: -abs(changes[name]))[:_MOST_NAMED]
     total = sum(second.values()) - sum(first.values())
-    names = " than ".join(side.name for side in reversed(profiled.sides))
+    names = " compared with ".join(side.name for side in reversed(profiled.sides))
     parts = ", ".join(f"{_short(name)} {_ms(changes[name], '+')}" for name in largest)
     return f"{names}: {_ms(total, '+')} of CPU time per {one}: {parts}"
 
