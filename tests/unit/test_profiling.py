@@ -196,7 +196,7 @@ def test_words_numbers_and_a_page_without_other_files(tmp_path: Path) -> None:
         "py, cost of sampling: an inference takes 2.2 ms while it is sampled, 1 ms and 3 ms in two processes that are "
         "not: 1.10 times as long"
     )
-    assert said[-2] == "rust than py: -1 ms of CPU time per iteration: run -2 ms, onnxruntime +1 ms"
+    assert said[-2] == "rust compared with py: -1 ms of CPU time per iteration: run -2 ms, onnxruntime +1 ms"
     assert document(profiled)["sides"][0]["regions"]["timed"]["groups"] == {"onnxruntime": 0.75, PYTHON: 0.25}
     text = page(profiled)
     assert text.count("data:image/svg+xml;base64,") == 6
