@@ -13,7 +13,7 @@ from runoff.adaptive.objective import OBJECTIVES, Objective
 from runoff.adaptive.suite import SHORT_SETS, suite_text
 from runoff.analysis.verdict import Verdict, decide, floor_of
 from runoff.bench import Pipeline
-from runoff.bisect.search import CONFIRMATION, Search
+from runoff.bisect import search
 from runoff.measure.discovery import query_capabilities
 from runoff.measure.progress import Bar
 from runoff.measure.room import model_bytes, with_room_for
@@ -182,12 +182,12 @@ class _Bisection(Pipeline):
         exact = self._objective.name == "accuracy"
         with Bar([], context.sampling, self.console) as bar:
             lab = ReleaseLab(context, writer, bar, plan, self._objective, self._make)
-            found = Search(self._releases, lab, ERROR, self.say, exact=exact).run()
+            found = search.Search(self._releases, lab, ERROR, self.say, exact=exact).run()
             names = list(self._releases) if self._everything else lab.measured(self._releases)
             since, change = lab.block, Verdict()
             if lab.measured(names):
                 self.say(f"measuring {len(names)} releases in fresh processes")
-                for _ in range(1 if exact else CONFIRMATION):
+                for _ in range(1 if exact else search.CONFIRMATION):
                     lab.measure(names, control=next(iter({found.before} & {*lab.measured(names)}), ""))
                 names = lab.measured(names)
             if {found.before, found.after} <= {*names}:
