@@ -48,6 +48,8 @@ FULL = (
         "integration/test_profile",
         "integration/test_refute",
         "integration/test_train",
+        "integration/test_pytest_fixture",
+        "integration/test_bad_turns",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )

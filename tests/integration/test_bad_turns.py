@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import only_run, reasons, runoff, write_suite
 
+from machine import thorough
 from runoff.analysis.analyse import analyse
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
     assert only_run(tmp_path / "short").info.stops["latency"].cause == "time"
 
 
+@thorough
 def test_a_clock_that_reports_three_percent_less_is_excluded(tmp_path: Path) -> None:
     text = SUITE.replace("min_samples = 10", "min_samples = 48").replace("latency = 2", "latency = 5")
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-fast", probes='"latency"', more=text)

@@ -68,6 +68,7 @@ def repository(tmp_path: Path) -> tuple[Path, list[str]]:
     return folder, commits
 
 
+@thorough
 def test_a_commit_of_the_users_runner_is_found(repository: tuple[Path, list[str]], tmp_path: Path) -> None:
     linear(tmp_path / "net.onnx")
     folder, commits = repository

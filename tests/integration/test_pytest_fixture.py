@@ -10,13 +10,14 @@ import pytest
 from documents import python_of
 from running import MODEL, environment
 
+from machine import thorough
 from runoff import paths
 from runoff.records.files import read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.clock, pytest.mark.usefixtures("complete", "hyperfine")]
+pytestmark = [pytest.mark.clock, thorough, pytest.mark.usefixtures("complete", "hyperfine")]
 
 INJECTED = f"""
 from runoff.selftest.suites import runner
