@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, ModelFile, Request, Settings, TensorSpec
+    from runoff_runners.torch_profile import Profile
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators")
 WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -89,6 +90,8 @@ class Session:
         # NumPy has no bfloat16: its bits are passed
         self._tensor = _tensor if _has_bfloat16(request["model"]["inputs"]) else torch.from_numpy
         self._array = _array if _has_bfloat16(request["model"]["outputs"]) else torch.Tensor.numpy
+        self._profile = _profile_of(request)
+        self._profile_path = f"{request['outputs_dir']}/profile.json"
         if provider == "mps":
             torch.mps.synchronize()
 
@@ -107,7 +110,8 @@ class Session:
         """Run the network once, including copies to and from the device."""
         try:
             with torch.inference_mode():
-                answer = self._network(*(self._tensor(array).to(self._device) for array in feed.values()))
+                tensors = [self._tensor(array).to(self._device) for array in feed.values()]
+                answer = self._profile.run(self._network, tensors) if self._profile else self._network(*tensors)
                 outputs = self._arrays(answer)
         except Exception as error:  # the network may be the user's code
             raise self._failed(error) from error
@@ -145,6 +149,11 @@ class Session:
         """Return the settings in effect, as read back."""
         found = {"language": "python", "provider": self._provider(), "threads": torch.get_num_threads()}
         return {**_runtime(), **found, "precision": self._precision}
+
+    def end_profile(self) -> str:
+        """Return the path of the profile of all inferences."""
+        profile: Profile = self._profile  # type: ignore[assignment]  # only requested with the measure
+        return profile.write(self._profile_path)
 
     def _provider(self) -> str | None:
         """Return the device that has the network."""
@@ -244,6 +253,18 @@ class _CudaSession(Session):
     def _allocate(self, arrays: list[torch.Tensor]) -> None:
         """Allocate a buffer on the GPU for each input; buffers are reused until shapes change."""
         self._buffers = [torch.empty(array.shape, dtype=array.dtype, device=self._device) for array in arrays]
+
+
+def _profile_of(request: Request) -> Profile | None:
+    """Return the profile to record, if the request is for one."""
+    if request["measure"]["kind"] != "operators":
+        return None
+    if request["settings"]["provider"] != "cpu":
+        # calls only queue kernels there
+        raise RunnerError("provider-unavailable", "measure.kind: 'operators' is for the CPU", 'set provider = "cpu"')
+    from runoff_runners.torch_profile import Profile
+
+    return Profile()
 
 
 def _unavailable(device: str) -> RunnerError:

@@ -160,6 +160,18 @@ def calls(module: nn.Module, arrays: dict[str, Any]) -> Counter[str]:
     return found.counts
 
 
+def test_each_call_has_the_tensor_of_the_file_that_it_leads_to(made: Any) -> None:
+    request, folder = made("blocks")
+    cut(request, folder)
+    found = read_cuts(folder)
+    tensors = [name for _, name in found.calls]
+    # in every other block, the ReLU overwrites the sum, which then has the values of no tensor of the file
+    assert [name for name, _ in found.calls[:5]] == ["conv2d", "batch_norm", "add_", "relu_", "dropout"]
+    assert len(set(tensors[:5])) == 1
+    made_by = {name: work.operator for work in found.graph for name in work.outputs}
+    assert [made_by[name] for name in dict.fromkeys(tensors)] == [*["Relu", "Add", "Relu"] * 3, "Flatten", "Gemm"]
+
+
 @pytest.mark.parametrize("form", ["pt", "pt2"])
 @pytest.mark.parametrize("segments", [2, 4])
 def test_segments_compute_what_those_in_onnx_do(made: Any, segments: int, form: str) -> None:

@@ -14,7 +14,7 @@ from onnx import helper
 from test_explain_parts import explained, run
 
 from onnx_models import FLOAT, save
-from runoff.explain.nodes import groups_of, profiled_nodes, rows_of
+from runoff.explain.nodes import as_called, groups_of, profiled_nodes, rows_of
 from runoff.explain.page import page
 from runoff.explain.show import draw, kernels_of, sentences
 from runoff.models.cuts import Cuts, Peak
@@ -112,6 +112,19 @@ def test_a_row_has_the_same_nodes_of_the_file_on_both_sides() -> None:
     for side, runtime in enumerate(("onnxruntime", "openvino")):
         total = sum(float(np.median(node.kernel_ns)) for node in nodes(runtime))
         assert sum(row.times_ns[side] for row in made) == pytest.approx(total)
+
+
+def test_calls_of_pytorch_get_the_nodes_that_lead_to_the_same_tensor() -> None:
+    graph = cuts().graph
+    by_name = {work.name: work for work in graph}
+    stem, last = by_name["stem_clip"].outputs[0], graph[-1].outputs[0]
+    called = msgspec.structs.replace(cuts(), calls=(("conv2d", stem), ("clamp_", stem), ("linear", last)))
+    one = Node(name="", operator="", provider="cpu", inputs=(), kernel_ns=(1,), calls=1)
+    profiled = [(msgspec.structs.replace(one, operator=name), 1.0) for name, _ in called.calls]
+    found = [set(node.sources) for node, _ in as_called(profiled, called)]
+    assert found[0] == found[1] == {by_name["stem"].outputs[0], stem}
+    assert found[2] == {name for work in graph for name in work.outputs} - found[0]
+    assert not as_called(profiled[1:], called)
 
 
 def test_operations_and_bytes_are_those_of_the_fused_nodes() -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from runoff import paths
 from runoff.adaptive.suite import suite_text
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
-from runoff.explain.nodes import Row, profiled_nodes, rows_of
+from runoff.explain.nodes import Row, as_called, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.measure.machine import describe_machine
 from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
@@ -152,8 +152,11 @@ def _with_nodes(explained: Explained, run: Run, cuts: Cuts, say: Callable[[str],
     profiles, missing = [], []
     for side, name in zip(sides, names_of(sides), strict=True):
         case = next(case for case in run.info.cases if (case.model, case.target) == (WHOLE, name))
-        profiles.append(profiled_nodes(run.records, case.id))
-        if not profiles[-1]:
+        nodes = profiled_nodes(run.records, case.id)
+        profiles.append(as_called(nodes, cuts) if side.network else nodes)
+        if nodes and not profiles[-1]:
+            missing.append(f"{side.text}: its profile has other operators than the recorded graph")
+        elif not nodes:
             own = (one for one in run.records if (one.case, one.probe) == (case.id, OPERATORS.name))
             reason = next((one.reason for one in own if one.reason), None)
             missing.append(f"{side.text}: {reason.message if reason else 'it was not profiled'}")

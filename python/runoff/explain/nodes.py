@@ -12,6 +12,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _GENERATED = re.compile(r"(_nchwc|_token_\d+)+$")
 """Ends of names that ONNX Runtime generates."""
 _BLOCKED = "_nchwc"
+_MOST_KERNELS, _NEARLY_ALL, _WORTH_NAMING = 3, 0.9, 10
+"""Kernels that are named, the share from which one is named alone, and the percentage from which others are."""
 _LAYOUTS = {"Reorder", "ReorderInput", "ReorderOutput"}
 """Operators of runtimes that only change a layout."""
 
@@ -90,7 +93,7 @@ class Group(Struct, frozen=True, kw_only=True):
     count: int
     times_ns: tuple[float, float]
     kernels: tuple[str, str]
-    """What takes the most time on each side."""
+    """What takes the most time on each side, with its share if it does not take nearly all."""
 
     @property
     def difference_ns(self) -> float:
@@ -108,18 +111,23 @@ def groups_of(rows: Iterable[Row]) -> list[Group]:
             operator=operator,
             count=len(own),
             times_ns=(sum(row.times_ns[0] for row in own), sum(row.times_ns[1] for row in own)),
-            kernels=(_main_kernel(own, 0), _main_kernel(own, 1)),
+            kernels=(_main_kernels(own, 0), _main_kernels(own, 1)),
         )
         for operator, own in by_operator.items()
     ]
     return sorted(groups, key=lambda group: -abs(group.difference_ns))
 
 
-def _main_kernel(rows: Iterable[Row], side: int) -> str:
+def _main_kernels(rows: Iterable[Row], side: int) -> str:
     spent: dict[str, float] = {}
     for kernel in (kernel for row in rows for kernel in row.kernels[side]):
         spent[kernel.kernel] = spent.get(kernel.kernel, 0.0) + kernel.ns
-    return max(spent, key=lambda name: spent[name], default="")
+    names = sorted(spent, key=lambda name: -spent[name])[:_MOST_KERNELS]
+    total = sum(spent.values())
+    if not names or spent[names[0]] >= _NEARLY_ALL * total:
+        return "".join(names[:1])
+    shares = ((name, 100 * spent[name] / total) for name in names)
+    return ", ".join(f"{name} {share:.0f}%" for name, share in shares if share >= _WORTH_NAMING)
 
 
 def profiled_nodes(records: Iterable[Record], case: str) -> list[tuple[Node, float]]:
@@ -130,6 +138,25 @@ def profiled_nodes(records: Iterable[Record], case: str) -> list[tuple[Node, flo
         (same[0], float(np.median([ns for node in same for ns in node.kernel_ns]))) for same in zip(*alike, strict=True)
     ]
     return [(node, ns) for node, ns in times if node.operator not in CONTROL_FLOW]
+
+
+def as_called(nodes: Sequence[tuple[Node, float]], cuts: Cuts) -> list[tuple[Node, float]]:
+    """Return the `nodes` of PyTorch with those of the file that they compute; none if they are of other calls.
+
+    All calls that lead to a tensor of the file compute all nodes that lead to it from other such tensors.
+    """
+    if [node.operator for node, _ in nodes] != [operator for operator, _ in cuts.calls]:
+        return []
+    leads, later = {name: name for _, name in cuts.calls}, dict[str, list[str]]()
+    for work in reversed(cuts.graph):
+        tensor = next((leads[name] for name in work.outputs if name in leads), "")
+        if tensor:
+            later.setdefault(tensor, []).append(work.outputs[0])
+            leads |= {name: tensor for name in work.inputs if name not in leads}
+    return [
+        (msgspec.structs.replace(node, sources=tuple(later.get(tensor, ()))), ns)
+        for (node, ns), (_, tensor) in zip(nodes, cuts.calls, strict=True)
+    ]
 
 
 def rows_of(cuts: Cuts, first: Sequence[tuple[Node, float]], second: Sequence[tuple[Node, float]]) -> tuple[Row, ...]:

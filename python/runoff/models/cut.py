@@ -147,16 +147,17 @@ def cut(request: Request, folder: Path) -> None:
             onnx.save(version.part(*part, values[0]), folder / VERSION / f"segment-{number}.onnx")
     segments = tuple(_describe(graph, spent, *part) for part in parts.values())
     work, sizes = work_of(graph.model)
-    made_cuts = Cuts(segments=segments, cuts=cuts, graph=work, sizes=sizes)
+    calls = network.calls() if network else ()
+    made_cuts = Cuts(segments=segments, cuts=cuts, graph=work, sizes=sizes, calls=calls)
     (folder / CUTS).write_bytes(msgspec.json.format(msgspec.json.encode(made_cuts), indent=1))
 
 
 def _network(model: ModelFile, graph: Graph, places: Sequence[tuple[int, tuple[str, ...]]], feed: Feed) -> Network:
-    """Return the network in PyTorch, with its tensors named that have the values of those at `places`."""
+    """Return the network in PyTorch, with names of its tensors that have the values of those at `places` or outputs."""
     from runoff.models.cut_torch import Network  # late: only the environment export has PyTorch
 
     network = Network(model, feed)
-    names = list(dict.fromkeys(name for _, crossing in places for name in crossing))
+    names = list(dict.fromkeys([*(name for _, crossing in places for name in crossing), *graph.outputs]))
     found = tensors(graph, names, feed)
     network.match({name: found[name] for name in names})
     return network

@@ -85,6 +85,16 @@ class Network:
         counts = Counter[Any](chain.from_iterable(pairs))
         self._names = {node: name for node, name in pairs if counts[node] == counts[name] == 1}
 
+    def calls(self) -> tuple[tuple[str, str], ...]:
+        """Return the name of each operator that the graph calls, and of the first ONNX tensor that it leads to."""
+        leads, order = dict(self._names), {node: place for place, node in enumerate(self._calls)}
+        for node in reversed(self._calls):
+            found = [user for user in node.users if user in leads] if node not in leads else []
+            if found:
+                leads[node] = leads[min(found, key=order.__getitem__)]
+        operators = [node for node in self._calls if isinstance(node.target, torch._ops.OpOverload)]  # noqa: SLF001
+        return tuple((node.target.overloadpacket.__name__, leads.get(node, "")) for node in operators)
+
     def places(self) -> dict[frozenset[str], int]:
         """Return the number of nodes before each place that only named tensors cross, by their names."""
         used = [set(node.all_input_nodes) for node in self._calls]

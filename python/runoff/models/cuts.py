@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value", bound=Hashable)
 
-FORM = 2
+FORM = 3
 """Number that changes with what is written, for folders made before."""
 CUTS = "cuts.json"
 """Name of the file with the `Cuts`."""
@@ -78,6 +78,8 @@ class Cuts(Struct, frozen=True, kw_only=True):
     """All nodes of the segments, in the order of the file."""
     sizes: dict[str, int] = {}
     """Bytes of each tensor, weights included, if known."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """Of the network in PyTorch: each operator that it calls, and the first tensor of the file that it leads to."""
 
 
 class Peak(Struct, frozen=True, kw_only=True):
