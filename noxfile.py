@@ -78,6 +78,7 @@ PLAIN = {
     "litert-convert": "Create the environment that converts networks for the target litert (1 to 5 min, 6.6 GB).",
     "rten-convert": "Create the environment that converts ONNX files for the target rten (5 s, 90 MB).",
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
+    "ray": "Create the environment of runoff bench --on, which measures on many machines: Ray (5 s, 290 MB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "py-spy": "Create the environment of py-spy, which samples programs in Python for runoff profile (2 s).",
