@@ -71,7 +71,9 @@ def parse_where(on: str, where: Sequence[str], each: int | None) -> Where:
     wanted = Where(on=on, where=patterns, each=each)
     count = on.partition(":")[2]
     if wanted.local and ":" in on and not (count.isdecimal() and 0 < int(count) <= (os.cpu_count() or 1)):
-        raise RunoffError(f"--on {on}: not a number of nodes up to the {os.cpu_count()} cores", "write it as --on local:2")
+        raise RunoffError(
+            f"--on {on}: not a number of nodes up to the {os.cpu_count()} cores", "write it as --on local:2"
+        )
     if not wanted.local and ":" not in on:
         raise RunoffError(f"--on {on}: no port", "write it as --on ray://HOST:10001, or --on local")
     return wanted
@@ -105,7 +107,14 @@ def bench_on(
     """
     suite = parse_suite(text, "the suite")
     python = _driver_python(console)
-    builtin = next((path.stem for path in paths.suites().glob("*.toml") if start == paths.suites() and path.read_text(encoding="utf-8") == text), "")
+    builtin = next(
+        (
+            path.stem
+            for path in paths.suites().glob("*.toml")
+            if start == paths.suites() and path.read_text(encoding="utf-8") == text
+        ),
+        "",
+    )
     sent = {} if builtin else {"suite": packs.pack(packs.suite(suite, text, start))}
     setup: list[str] = []
     if not wanted.local:

@@ -94,7 +94,9 @@ class Cluster(Protocol):
         """Return a handle of `data` that can be an argument of `Link.call`; each machine gets the data once."""
 
 
-def choose(machines: Sequence[Machine], where: Mapping[str, str], each: int | None) -> tuple[list[Machine], list[Machine]]:
+def choose(
+    machines: Sequence[Machine], where: Mapping[str, str], each: int | None
+) -> tuple[list[Machine], list[Machine]]:
     """Return the machines to measure on, and the others that fit `where`, which may replace a lost one.
 
     Parameters
@@ -112,7 +114,9 @@ def choose(machines: Sequence[Machine], where: Mapping[str, str], each: int | No
         If none fits.
     """
     if not machines:
-        raise RunoffError("--on: the cluster has no machine with a free CPU", "start nodes: ray start --address=HOST:PORT")
+        raise RunoffError(
+            "--on: the cluster has no machine with a free CPU", "start nodes: ray start --address=HOST:PORT"
+        )
     fitting = list(machines)
     for key, pattern in where.items():
         known = sorted({name for machine in machines for name in machine.facts})

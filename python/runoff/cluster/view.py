@@ -75,7 +75,9 @@ class View:
         table = Table(box=None, pad_edge=False, header_style="bold", title=self._summary(), title_justify="left")
         for name in ("machine", "state", "records", "now"):
             table.add_column(name, no_wrap=True)
-        rows = sorted(self._states.values(), key=lambda state: _ORDER.index(state["state"]) if state["state"] in _ORDER else 9)
+        rows = sorted(
+            self._states.values(), key=lambda state: _ORDER.index(state["state"]) if state["state"] in _ORDER else 9
+        )
         for state in rows[:_ROWS]:
             cells = (state["name"], state["state"], str(state["records"]), state["line"])
             table.add_row(*(Text(clean(cell)) for cell in cells))

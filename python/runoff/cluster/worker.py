@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ _LOOK_S = 1.0
 """Pause between two looks at the run's folder: what they cost is measured by ``tools/cluster_cost``."""
 _PR_SET_PDEATHSIG = 1
 _TAIL = 4096
-_NOT_USERS = ("RAY_", "PYTHON", "VIRTUAL_ENV")
+_NOT_USERS = ("RAY_", "PYTHON", "VIRTUAL_ENV", "SPT_NOENV")
 _SET_BY_RAY = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _LOG = "runoff.log"
 _REPORT = ("summary.csv", "samples.csv", "report.md", "report.html", "plots/*")
@@ -142,8 +143,10 @@ class Worker:
             )
 
     def _prepare(self) -> None:
-        """Let the process end with its parent, and stay on its cores."""
+        """Let the process end with its parent, stay on its cores, and get all signals."""
         if sys.platform == "linux":
+            # Ray blocks Ctrl-C in its workers
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if self.job["cores"]:
                 os.sched_setaffinity(0, self.job["cores"])
@@ -242,14 +245,18 @@ def _link(path: Path, target: Path) -> None:
 
 
 def users_variables() -> dict[str, str]:
-    """Return the environment that Ray was started in, without what Ray adds for its workers, and Python's switches."""
-    try:
-        # of the worker's parent, the raylet
+    """Return the environment that Ray was started in, without what Ray adds for its workers, and Python's switches.
+
+    Ray's own process, the worker's parent, has the user's values of what Ray sets; it also preloads jemalloc, which
+    must not reach a runner.
+    """
+    started: dict[str, str] = {}
+    with suppress(OSError):
         text = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode(errors="surrogateescape")
-        found = dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
-    except OSError:
-        found = {key: value for key, value in os.environ.items() if key not in _SET_BY_RAY}
-    return {key: value for key, value in found.items() if not key.startswith(_NOT_USERS)}
+        started = dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_USERS)}
+    others = {key: value for key, value in kept.items() if key not in _SET_BY_RAY}
+    return others | {key: started[key] for key in _SET_BY_RAY if key in started}
 
 
 def describe() -> dict[str, str]:
