@@ -13,11 +13,13 @@ import json
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 4
@@ -26,14 +28,25 @@ _PACK_BYTES = 4 * 2**20
 _FACTS = {"cpu": "simulated", "cores": "2", "architecture": "any", "kernel": "any"}
 
 
+def _with_places(lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    before = 0
+    for line in lines:
+        yield before, line
+        before += len(line)
+
+
 class Replay:
     """The workers of many machines in one actor: the methods of `runoff.cluster.worker.Worker`, by machine."""
 
     def __init__(self, run: str, rate: float) -> None:
         folder = Path(run)
         self.run_file = (folder / "run.json").read_bytes()
-        self.raw = {f"raw/{path.name}": path.read_bytes().splitlines(True) for path in (folder / "raw").glob("*.jsonl")}
-        self.order = [name for name, lines in self.raw.items() for _ in lines]
+        self.lines = [
+            (f"raw/{path.name}", before, line)
+            for path in sorted((folder / "raw").glob("*.jsonl"))
+            for before, line in _with_places(path.read_bytes().splitlines(keepends=True))
+        ]
+        """Every record: its file, its place in it, and its line."""
         self.rate = rate
         self.started: dict[str, float] = {}
         self.sent: dict[str, int] = {}
@@ -46,23 +59,18 @@ class Replay:
             self.started[machine], self.sent[machine] = time.monotonic(), 0
         return {"missing": ["0" * 64], "report": [], "has_run": False}.get(method)
 
-    async def poll(self, machine: str, known: dict[str, int], run_file: str, wait_s: float) -> dict[str, Any]:
+    async def poll(self, machine: str, _known: dict[str, int], run_file: str, wait_s: float) -> dict[str, Any]:
         """Return the records that are due, as a worker does."""
-        end = time.monotonic() + wait_s
-        while (due := self._due(machine)) == self.sent[machine] < len(self.order) and time.monotonic() < end:
-            await asyncio.sleep(0.05)
-        chunks, sizes = [], dict(known)
-        for place in range(self.sent[machine], due):
-            name = self.order[place]
-            before = sum(map(len, self.raw[name][: self.order[:place].count(name)]))
-            line = self.raw[name][self.order[:place].count(name)]
-            chunks.append((name, before, line))
-            sizes[name] = before + len(line)
+        if self.rate and self._due(machine) == self.sent[machine] < len(self.lines):
+            next_s = self.started[machine] + (self.sent[machine] + 1) / self.rate - time.monotonic()
+            await asyncio.sleep(min(wait_s, max(next_s, 0.0)))
+        due = self._due(machine)
+        chunks = self.lines[self.sent[machine] : due]
         self.sent[machine] = due
-        over = due == len(self.order) and not chunks
+        over = due == len(self.lines) and not chunks
         return {
             "state": "measuring",
-            "line": f"{due} of {len(self.order)} done",
+            "line": f"{due} of {len(self.lines)} done",
             "code": 0 if over else None,
             "chunks": chunks,
             "run_file": None if run_file else self.run_file,
@@ -70,7 +78,7 @@ class Replay:
 
     def _due(self, machine: str) -> int:
         passed = time.monotonic() - self.started[machine]
-        return min(len(self.order), int(passed * self.rate)) if self.rate else len(self.order)
+        return min(len(self.lines), int(passed * self.rate)) if self.rate else len(self.lines)
 
 
 def drive(run: str, machines: int, rate: float) -> dict[str, float]:
@@ -108,7 +116,7 @@ def drive(run: str, machines: int, rate: float) -> dict[str, float]:
         home.mkdir()
         packs.mkdir()
         (packs / f"{'0' * 64}.tar").write_bytes(os.urandom(_PACK_BYTES))
-        request = {"where": {}, "each": None, "local": True, "job": {}}
+        request: dict[str, Any] = {"where": {}, "each": None, "local": True, "job": {}}
         (home / "cluster.json").write_text(json.dumps(request))
         fleet = Fleet(cluster, home, packs)
         idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -177,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

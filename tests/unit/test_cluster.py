@@ -29,10 +29,13 @@ def machine(name: str, cpu: str = "AMD EPYC", boot: str = "") -> Machine:
 
 
 class FakeLink:
+    """A worker in this process."""
+
     def __init__(self, made: Worker, polls: int) -> None:
         self.worker, self.polls = made, polls
 
     async def call(self, method: str, *arguments: Any) -> Any:
+        """Call the worker, until its machine dies."""
         self.polls -= method == "poll"
         if self.polls < 0:
             self.close()
@@ -41,6 +44,7 @@ class FakeLink:
         return getattr(self.worker, method)(*arguments)
 
     def close(self) -> None:
+        """End what the worker runs."""
         process = self.worker._process
         if process and process.poll() is None:
             process.kill()
@@ -55,19 +59,22 @@ class FakeCluster:
         self.reserved: list[str] = []
 
     async def survey(self) -> list[Machine]:
+        """Return the machines."""
         return list(self.machines)
 
     async def open(self, machine: Machine, job: dict[str, Any]) -> FakeLink:
+        """Start a worker."""
         self.reserved.append(machine.name)
         return FakeLink(Worker(job), self.dying.get(machine.name, 10_000))
 
     def share(self, data: bytes) -> bytes:
+        """Return the data."""
         return data
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run that is about to start."""
+    """Return the folder of a run that is about to start."""
     monkeypatch.setattr(worker, "_LOOK_S", 0.01)
     folder = tmp_path / "results" / "tiny-1"
     folder.mkdir(parents=True)
@@ -100,13 +107,17 @@ def measured(run: Path, cluster: FakeCluster, *, until: int | None = None) -> di
         work = asyncio.ensure_future(fleet.run())
         while not work.done():
             await asyncio.sleep(0.001)
-            if until and sum(len(lines(path)) for path in run.glob("*/raw/*")) >= until:
+            if until and arrived(run) >= until:
                 work.cancel()
                 break
         await asyncio.gather(work, return_exceptions=until is not None)
 
     asyncio.run(drive())
     return {path.parent.name: json.loads(path.read_text()) for path in run.glob("*/machine.json")}
+
+
+def arrived(run: Path) -> int:
+    return sum(len(lines(path)) for path in run.glob("*/raw/*"))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -262,7 +273,12 @@ def test_a_suite_takes_its_files_along(tmp_path: Path) -> None:
 
 def test_runoff_is_sent_as_a_wheel_has_it() -> None:
     files = packs.runoff()
-    assert {"runoff/bench.py", "runoff_runners/runner.py", "requirements/runoff.txt", "suites/quick.toml"} <= files.keys()
+    assert {
+        "runoff/bench.py",
+        "runoff_runners/runner.py",
+        "requirements/runoff.txt",
+        "suites/quick.toml",
+    } <= files.keys()
     assert not [name for name in files if "__pycache__" in name or "node_modules" in name or name == "noxfile.py"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import isnan, log
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from histories import day_run, summarised
 from runoff.analysis.meta import log_error, pool
 from runoff.cli.main import cli
 from runoff.statistics import paired
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # thirteen trials of a vaccine, the usual example of the method (Colditz and others 1994): log risk ratios, their errors
 LOGS = (

@@ -25,7 +25,7 @@ from runoff.plan.settings import parse_assignments, resolve
 from runoff.probes.life import LIFE
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RAW, read_run
+from runoff.records.files import CLUSTER_FILE, RAW, read_run
 from runoff.records.protocol import Item
 from runoff.targets import environments_of, find_targets
 
@@ -76,7 +76,7 @@ def measure(
     text = own_suite(what, options) if what and is_model(what) else ""
     if text and write_suite:
         _write_suite(write_suite, text)
-    if on or where or each or (run and (run / "cluster.json").exists()):
+    if on or where or each or (run and (run / CLUSTER_FILE).exists()):
         from runoff.cli import machines
 
         suite = find_suite(what or "quick") if not text else None

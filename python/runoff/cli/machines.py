@@ -111,9 +111,9 @@ def machines(folders: Sequence[Path], *, out: Path | None, suite: str, as_json: 
 def _states(folder: Path) -> list[tuple[Path, dict[str, str]]]:
     import msgspec
 
-    from runoff.history.machines import STATE
+    from runoff.records.files import MACHINE_FILE
 
-    return [(path, msgspec.json.decode(path.read_bytes())) for path in sorted(folder.glob(f"*/{STATE}"))]
+    return [(path, msgspec.json.decode(path.read_bytes())) for path in sorted(folder.glob(f"*/{MACHINE_FILE}"))]
 
 
 @click.command(

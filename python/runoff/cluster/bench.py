@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +26,7 @@ from runoff.targets import environments_of, find_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -42,7 +42,7 @@ class Where(Struct, frozen=True, kw_only=True):
     """The machines to measure on."""
 
     on: str
-    """``local``, ``local:N``, ``ray://HOST:PORT`` or ``HOST:PORT``."""
+    """``local``, ``local:N``, ``auto`` (the cluster that this machine is in), ``ray://HOST:PORT`` or ``HOST:PORT``."""
     where: dict[str, str] = {}
     """Patterns by fact of a machine."""
     each: int | None = None
@@ -74,14 +74,9 @@ def parse_where(on: str, where: Sequence[str], each: int | None) -> Where:
         raise RunoffError(
             f"--on {on}: not a number of nodes up to the {os.cpu_count()} cores", "write it as --on local:2"
         )
-    if not wanted.local and ":" not in on:
+    if not wanted.local and ":" not in on and on != "auto":
         raise RunoffError(f"--on {on}: no port", "write it as --on ray://HOST:10001, or --on local")
     return wanted
-
-
-def is_cluster_run(folder: Path) -> bool:
-    """Return whether `folder` is a run on many machines."""
-    return (folder / REQUEST).is_file()
 
 
 def machine_runs(folder: Path) -> list[Path]:

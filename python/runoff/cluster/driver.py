@@ -1,7 +1,8 @@
-"""The driver: ``python -m runoff.cluster.driver RUN PACKS`` in the environment of Ray, started by ``runoff bench --on``.
+"""The driver: ``python -m runoff.cluster.driver RUN PACKS`` in Ray's environment, started by ``runoff bench --on``.
 
 Each line on its standard input is a request for news; the response is a line of JSON, within a second: ``machines``,
-the states that changed; ``notes``; ``done``; ``error`` and ``hint`` if it cannot go on. At the end of its input it ends.
+the states that changed; ``notes``; ``done``; ``error`` and ``hint`` if it cannot continue. At the end of its input it
+ends.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runoff.cluster.worker import RAW, RUN_FILE
@@ -20,6 +19,7 @@ from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 REQUEST, STATE = "cluster.json", "machine.json"
 """Files of a run on many machines: in its folder, and in that of each machine."""
@@ -74,7 +74,7 @@ class State:
 class Link(Protocol):
     """A worker on a reserved machine."""
 
-    async def call(self, method: str, *arguments: Any) -> Any:
+    async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401 (any method's)
         """Return the result of a method of `runoff.cluster.worker.Worker`; raise `LostError` if the machine is gone."""
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Cluster(Protocol):
     async def open(self, machine: Machine, job: dict[str, Any]) -> Link:
         """Reserve `machine` and start a worker on it; nothing else may use the machine until the link is closed."""
 
-    def share(self, data: bytes) -> Any:
+    def share(self, data: bytes) -> Any:  # noqa: ANN401 (what the cluster has for it)
         """Return a handle of `data` that can be an argument of `Link.call`; each machine gets the data once."""
 
 
@@ -126,7 +126,9 @@ def choose(
         fitting = [machine for machine in fitting if fnmatch(machine.facts.get(key, "").lower(), pattern.lower())]
         if not fitting:
             raise RunoffError(f"--where {key}={pattern}: no machine fits", f"{key} is {'; '.join(values)}")
-    chosen, spare, count = [], [], defaultdict(int)
+    chosen: list[Machine] = []
+    spare: list[Machine] = []
+    count: Counter[str] = Counter()
     for machine in fitting:
         count[machine.kind] += 1
         (chosen if each is None or count[machine.kind] <= each else spare).append(machine)
@@ -183,12 +185,12 @@ class Home:
         self.save(RUN_FILE, data)
         self.run_file = hashlib.sha256(data).hexdigest()
 
-    def save(self, name: str, *parts: bytes) -> None:
+    def save(self, name: str, data: bytes) -> None:
         """Write a file under a temporary name, and rename it."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.new")
-        temporary.write_bytes(b"".join(parts))
+        temporary.write_bytes(data)
         temporary.replace(path)
 
     def files(self) -> dict[str, bytes]:
@@ -305,10 +307,10 @@ class Fleet:
             self._set(state, to=FAILED, code=code, reason=state.line or f"runoff exited with code {code}")
             return
         for name in await link.call("report"):
-            parts = []
-            while part := await link.call("read", name, sum(map(len, parts))):
-                parts.append(part)
-            home.save(name, *parts)
+            data = bytearray()
+            while part := await link.call("read", name, len(data)):
+                data += part
+            home.save(name, bytes(data))
         self._set(state, to=FINISHED, code=code)
 
     def _set(self, state: State, to: str, **changes: Any) -> None:

@@ -92,7 +92,7 @@ class RayCluster:
 
     def _start(self, count: int) -> str:
         """Start a cluster on this machine."""
-        few = {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
+        few: dict[str, Any] = {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
         self.local = LocalCluster(initialize_head=True, head_node_args={"num_cpus": 0, **few})
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         for place in range(count):
@@ -117,8 +117,8 @@ class RayCluster:
             names[name] += 1
             name = name if names[name] == 1 else f"{name}-{names[name]}"
             cores = self.cores.get(name, ())
-            facts = {**facts, **({"cores": str(len(cores))} if cores else {}), **labels, "name": name}
-            machines.append(Machine(name, facts, node["NodeID"], cores))
+            own = {"cores": str(len(cores))} if cores else {}
+            machines.append(Machine(name, {**facts, **own, **labels, "name": name}, node["NodeID"], cores))
         return sorted(machines, key=lambda machine: machine.name)
 
     async def open(self, machine: Machine, job: dict[str, Any]) -> RayLink:

@@ -41,17 +41,18 @@ class Worker:
     ----------
     job
         ``name`` of the machine's run; ``run``, the name of the run on all machines; ``home``, the folder for
-        everything, by default in the cache folder (``RUNOFF_HOME``); ``command`` that starts runoff, empty if runoff was sent; ``variables`` for it;
-        ``packs``: by purpose (``runoff``, ``suite``, ``models/NAME``), the SHA-256 of what was sent; ``setup``:
-        environments to make; ``arguments`` of ``runoff bench``; ``cores`` to stay on, None for all.
+        everything, by default in the cache folder (``RUNOFF_HOME``); ``command`` that starts runoff, empty if runoff
+        was sent; ``variables`` for it; ``packs``: by purpose (``runoff``, ``suite``, ``models/NAME``), the SHA-256 of
+        what was sent; ``suite``: the name of one of runoff's own, if none was sent; ``setup``: environments to make;
+        ``arguments`` of ``runoff bench``; ``cores`` to stay on, empty for all.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
         cache = os.environ.get("RUNOFF_HOME") or Path.home() / ".cache" / "runoff"
         self.home = Path(job["home"] or Path(cache, "cluster")).absolute()
-        self.results = self.home / "runs" / job["run"]
-        self.folder = self.results / job["name"]
+        self.results = self.home / "runs" / str(job["run"])
+        self.folder = self.results / str(job["name"])
         self._steps: list[tuple[str, list[str]]] = []
         self._state = "waiting"
         self._process: subprocess.Popen[bytes] | None = None

@@ -16,6 +16,7 @@ from runoff.analysis.wording import against
 from runoff.compare.metrics import MAIN, parse_metric
 from runoff.history import query
 from runoff.history.runs import why_unreadable
+from runoff.records.files import MACHINE_FILE
 from runoff.records.machine import headline
 from runoff.report.text import plural
 from runoff.statistics import adjust
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from runoff.history.runs import FoundRun
     from runoff.history.series import Line
 
-STATE = "machine.json"
-"""Written next to the run of each machine by ``runoff bench --on``."""
 _FEWEST_UNITS = 2
 _METRICS = {f"{metric.probe}.{metric.summary_name}": str(metric) for metric in map(parse_metric, MAIN)}
 """By their names in ``summary.csv``: the metrics that are compared."""
@@ -114,7 +113,7 @@ def _name(run: FoundRun) -> str:
 
 def _state(run: FoundRun) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((run.folder / STATE).read_bytes())
+        found: dict[str, Any] = json.loads((run.folder / MACHINE_FILE).read_bytes())
     except FileNotFoundError:
         return {}
     return found

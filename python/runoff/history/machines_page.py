@@ -21,8 +21,6 @@ from runoff.report.text import finite
 from runoff.statistics import Ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
     from runoff.history.machines import AcrossMachines, Machines, Seen

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 RAW = "raw"
+CLUSTER_FILE, MACHINE_FILE = "cluster.json", "machine.json"
+"""Of a run on many machines: what was asked for, and the state of each machine, in the folder of its run."""
 SUMMARY = "summary.csv"
 SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
 """The samples of a run, and of a published run: the same table in a twentieth of the bytes."""
