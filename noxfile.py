@@ -48,6 +48,7 @@ FULL = (
         "integration/test_profile",
         "integration/test_refute",
         "integration/test_train",
+        "integration/test_cluster",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
@@ -88,7 +89,7 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
-TESTED = [*EVERYTHING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+TESTED = [*EVERYTHING, "py-spy", "ray", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "rten-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
+from compared import turns_run, write
 
+from runoff import paths
+from runoff.cli.main import cli
 from runoff.cluster import packs, worker
 from runoff.cluster.bench import bench_on, parse_where
 from runoff.cluster.fleet import Fleet, LostError, Machine, choose, distinct
@@ -298,3 +303,29 @@ def test_runners_get_neither_rays_variables_nor_pythons(monkeypatch: pytest.Monk
     found = worker.users_variables()
     assert not found.keys() & {"RAY_JOB_ID", "PYTHONBREAKPOINT", "OMP_NUM_THREADS"}
     assert found["MINE"] == "2"
+
+
+def test_where_needs_a_cluster() -> None:
+    done = CliRunner().invoke(cli, ["bench", "quick", "--where", "cpu=AMD*"])
+    assert "--on is missing" in str(done.exception)
+    done = CliRunner().invoke(cli, ["bench", "--resume", "results", "--on", "local"])
+    assert "--resume cannot be combined" in str(done.exception)
+
+
+def test_gate_checks_the_run_of_each_machine(tmp_path: Path) -> None:
+    for name, speed in (("a", 8.0), ("b", 12.0)):
+        write(turns_run({"main": 10.0, "change": speed}), tmp_path / name)
+    words = ["gate", str(tmp_path), "--fail-on", "latency.median > +10%", "--json"]
+    assert "no such run or file" in str(CliRunner().invoke(cli, words).exception)
+    (tmp_path / "cluster.json").write_text("{}")
+    done = CliRunner().invoke(cli, words)
+    assert [one["passed"] for one in json.loads(done.stdout)] == [True, False]
+    assert done.exit_code == 1
+    done = CliRunner().invoke(cli, ["gate", str(tmp_path), "--save-baseline", str(tmp_path / "x.json")])
+    assert "pass the run of one machine" in str(done.exception)
+
+
+def test_the_script_for_slurm_is_valid_and_asks_for_whole_nodes() -> None:
+    script = paths.root() / "docker" / "ray.sbatch"
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert "#SBATCH --exclusive\n" in script.read_text()

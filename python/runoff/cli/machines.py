@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from runoff.cli.options import FOLDER, examples, json_option
-from runoff.cli.output import print_json
 from runoff.paths import shown
 from runoff.records.errors import RunoffError, did_you_mean
 
@@ -72,6 +71,7 @@ def machines(folders: Sequence[Path], *, out: Path | None, suite: str, as_json: 
     from rich.console import Console
 
     from runoff.cli.compare import make_folder
+    from runoff.cli.output import print_json
     from runoff.history.machines import Seen, across
     from runoff.history.machines_page import as_dict, markdown, page, show
     from runoff.history.runs import find

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runoff.cluster.worker import RAW, RUN_FILE
+from runoff.cluster.worker import MEASURING, RAW, RUN_FILE
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class Fleet:
         replaces = ""
         while True:
             state = self.states.setdefault(machine.name, State(machine.name, machine.kind, machine.facts))
-            self._set(state, to="waiting", reason="", replaces=replaces or state.replaces)
+            self._set(state, to="waiting", reason="", code=None, replaces=replaces or state.replaces)
             try:
                 await self._measure(machine, state)
             except LostError as error:
@@ -303,7 +303,7 @@ class Fleet:
                 home.append(*chunk)
             code = news["code"]
             self._set(state, to=news["state"], line=news["line"], records=home.lines)
-        if code not in _RESULTS or not home.has_run:
+        if news["state"] != MEASURING or code not in _RESULTS or not home.has_run:
             self._set(state, to=FAILED, code=code, reason=state.line or f"runoff exited with code {code}")
             return
         for name in await link.call("report"):

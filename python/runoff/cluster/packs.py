@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runoff import paths
+from runoff.environments import find_uv
 from runoff.records.errors import RunoffError
 from runoff.records.files import sha256_of
 
@@ -59,7 +60,7 @@ def _add(archive: tarfile.TarFile, name: str, source: Path | bytes) -> None:
 
 
 def runoff() -> Files:
-    """Return runoff's files as a wheel has them, with the Rust programs and the extension that were built here."""
+    """Return runoff's files as a wheel has them, with uv, the Rust programs and the extension that were built here."""
     sources = {
         "runoff": Path(__file__).parents[1],
         "runoff_runners": paths.runners(),
@@ -75,6 +76,7 @@ def runoff() -> Files:
     for path in sorted(paths.binaries().glob("runoff-*")):
         if path.is_file() and os.access(path, os.X_OK):
             files[f"{programs}/{path.name}"] = path
+    files[f"{programs}/uv"] = Path(find_uv())  # it makes the first environment there
     files |= {f"wheels/{path.name}": path for path in sorted((paths.home() / "wheels").glob("runoff_ort-*.whl"))}
     return files
 

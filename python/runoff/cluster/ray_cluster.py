@@ -107,11 +107,13 @@ class RayCluster:
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         describe = ray.remote(worker.describe)
         on = [describe.options(num_cpus=0, scheduling_strategy=_only(node["NodeID"])).remote() for node in nodes]
-        found = await asyncio.gather(*map(result, on))
+        found = await asyncio.gather(*map(result, on), return_exceptions=True)
         self._resources = {node["NodeID"]: node["Resources"] for node in nodes}
         names: Counter[str] = Counter()
         machines = []
         for node, facts in sorted(zip(nodes, found, strict=True), key=lambda pair: pair[0]["NodeID"]):
+            if isinstance(facts, LostError):  # it died meanwhile
+                continue
             labels = {key: value for key, value in node.get("Labels", {}).items() if not key.startswith("ray.io/")}
             name = labels.get(LABEL, facts["host"])
             names[name] += 1

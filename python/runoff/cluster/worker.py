@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 RUN_FILE, RAW = "run.json", "raw"
+MEASURING = "measuring"
+"""The state in which ``runoff bench`` runs."""
 MOST_BYTES = 4 * 2**20
 """Most bytes of files in one response."""
 _LOOK_S = 1.0
@@ -111,10 +114,11 @@ class Worker:
         if self.has_run():
             bench = ["--resume", str(self.folder)]
         else:
+            shutil.rmtree(self.folder, ignore_errors=True)  # what was begun and has no plan
             suite = str(self._pack(packs["suite"]) / "suite.toml") if "suite" in packs else self.job["suite"]
             bench = [suite, "--results", str(self.results), "--name", self.job["name"]]
             bench += self.job["arguments"]
-        self._steps.append(("measuring", [*command, "bench", *bench]))
+        self._steps.append((MEASURING, [*command, "bench", *bench]))
         self._next()
 
     def _next(self) -> None:
@@ -124,9 +128,10 @@ class Worker:
         for site in (root / "env").glob("lib/python3*/site-packages"):
             (site / "runoff.pth").write_text(str(root))
         variables = {**users_variables(), "RUNOFF_HOME": str(self.home), **self.job["variables"]}
+        programs = root / f"bin-{platform.system()}-{platform.machine()}"
         if self._state == "installing runoff":
             variables["PYTHONPATH"] = str(root)
-        programs = root / f"bin-{platform.system()}-{platform.machine()}"
+            variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}"
         if programs.exists():
             variables["RUNOFF_BIN"] = str(programs)
         if (root / "wheels").exists():
