@@ -144,12 +144,14 @@ def plot(rows: list[dict[str, float]], out: Path) -> None:
     import vl_convert
 
     table = pd.DataFrame(rows)
-    table["ms of the driver's CPU for a record"] = 1000 * table["cpu_s"] / table["records"]
-    table["peak memory of the driver, MB"] = table["peak_mb"]
+    table["ms"] = 1000 * table["cpu_s"] / table["records"]
+    titles = {"cpu_s": "CPU time of the driver, s", "ms": "of a record, ms", "peak_mb": "peak memory of the driver, MB"}
     x = alt.X("machines:Q", title="machines", scale=alt.Scale(zero=True))
     charts = [
-        alt.Chart(table).mark_line(point=True).encode(x=x, y=alt.Y(f"{name}:Q", scale=alt.Scale(zero=True)))
-        for name in ("ms of the driver's CPU for a record", "peak memory of the driver, MB")
+        alt.Chart(table)
+        .mark_line(point=True)
+        .encode(x=x, y=alt.Y(f"{name}:Q", title=title, scale=alt.Scale(zero=True)))
+        for name, title in titles.items()
     ]
     chart = alt.hconcat(*charts).configure(font="sans-serif", background="white")
     (out / "cluster_load.svg").write_text(vl_convert.vegalite_to_svg(chart.to_json()))

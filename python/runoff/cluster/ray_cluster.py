@@ -26,6 +26,8 @@ RESOURCE = "runoff"
 """Custom resource of a node: how many measurements it may take at once, 1. Without it, its CPUs are held."""
 _STORE_BYTES = 200 * 2**20
 _ERRORS = (RayError, ConnectionError)
+_CAUSES = ("node has died", "node is dead", "worker process has died", "node was terminated")
+_QUOTED = 300
 
 
 class RayLink:
@@ -54,7 +56,14 @@ async def result(reference: Any) -> Any:  # noqa: ANN401 (any task's)
     try:
         return await asyncio.wrap_future(reference.future())
     except _ERRORS as error:
-        raise LostError(" ".join(str(error).split())[:300]) from error
+        raise LostError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """Return the reason in Ray's message, which has identities and advice besides."""
+    text = " ".join(str(error).split())
+    found = next((words for words in _CAUSES if words in text), "")
+    return f"its {found}" if found else text[:_QUOTED]
 
 
 class RayCluster:
@@ -83,7 +92,7 @@ class RayCluster:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (*_ERRORS, RuntimeError, ValueError, TimeoutError) as error:
-            why = " ".join(str(error).split())[:300]
+            why = " ".join(str(error).split())[:_QUOTED]
             raise RunoffError(
                 f"--on {address}: cannot connect: {why}",
                 f"it needs Ray {ray.__version__} and Python of the same version on all machines",
