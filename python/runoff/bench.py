@@ -42,7 +42,7 @@ from runoff.plan.suite import Suite, parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair
+from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair, to_resume
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
 from runoff.records.untrusted import clean
@@ -293,6 +293,10 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
     RunoffError
         If `folder` is not a run, or its run was started on a different machine.
     """
+    if to_resume(folder) != folder:
+        raise RunoffError(
+            f"{folder} is the run of one machine of many", f"run: runoff bench --resume {to_resume(folder)}"
+        )
     earlier = read_run(folder)
     info = earlier.info
     if not same_machine(info.machine, describe_machine()):

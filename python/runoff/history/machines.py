@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from runoff.analysis.meta import Pooled, log_error, pool
 from runoff.analysis.verdict import BETTER_WORSE, Verdict, decide, not_comparable, read_verdict
-from runoff.analysis.wording import against
 from runoff.compare.metrics import MAIN, parse_metric
 from runoff.history import query
 from runoff.history.runs import why_unreadable
@@ -174,7 +173,7 @@ def _p(one: AcrossMachines) -> float:
 
 def _verdict(one: AcrossMachines, p_adjusted: float) -> Verdict:
     if one.pooled is None:
-        return not_comparable("fewer than two machines have an interval", one.unit)
+        return not_comparable("needs two machines", one.unit)
     floors = [on.verdict.floor for on in one.machines if not isnan(on.verdict.floor)]
     return decide(one.pooled.ratio, p_adjusted, max(floors, default=None), one.unit)
 
@@ -218,8 +217,3 @@ def holds(one: AcrossMachines) -> str:
 
 def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f", {len(names) - most} more" if len(names) > most else "")
-
-
-def summary(one: AcrossMachines) -> str:
-    """Return the comparison in one sentence."""
-    return f"{one.target}, {one.metric}: {against(one.verdict, one.baseline)} on a typical machine; {holds(one)}"

@@ -29,6 +29,11 @@ _MOST_AT_ONCE = 100
 """Runs that may begin in the same second."""
 
 
+def to_resume(folder: Path) -> Path:
+    """Return the folder to resume the run in `folder` with: for one machine of many, that of the run on all of them."""
+    return folder.parent if (folder / MACHINE_FILE).exists() else folder
+
+
 class RunWriter:
     """Writes a run's folder. Written records survive a crash of the process."""
 
