@@ -32,8 +32,9 @@ async def serve(fleet: Fleet, output: TextIO) -> None:
     try:
         while await loop.run_in_executor(None, sys.stdin.readline):
             await asyncio.wait([work], timeout=_PAUSE_S)
-            news: dict[str, Any] = {"machines": fleet.changes(), "notes": fleet.notes, "done": work.done()}
-            if work.done() and (error := work.exception()):
+            done, changes = work.done(), fleet.changes()
+            news: dict[str, Any] = {"machines": changes, "notes": fleet.notes, "done": done and not changes}
+            if done and (error := work.exception()):
                 if not isinstance(error, RunoffError | LostError | OSError):
                     raise error
                 news |= {"error": getattr(error, "message", str(error)), "hint": getattr(error, "hint", "")}

@@ -12,6 +12,7 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runoff.cluster.worker import MEASURING, RAW, RUN_FILE
@@ -26,6 +27,8 @@ REQUEST, STATE = "cluster.json", "machine.json"
 FINISHED, LOST, FAILED = "finished", "lost", "failed"
 _KIND = ("cpu", "cores", "architecture", "kernel")
 _WAIT_S = 10.0
+_MOST_CHANGES = 1000
+_SHOWN = ("name", "state", "reason", "records", "line")
 _RESULTS = (ExitCode.OK, ExitCode.CASE_FAILED, ExitCode.NOTHING_RUNS_HERE)
 """Exit codes of a ``runoff bench`` that wrote a run."""
 
@@ -215,9 +218,11 @@ class Fleet:
         self._changed: dict[str, None] = {}
 
     def changes(self) -> list[dict[str, Any]]:
-        """Return the states that changed since the last call."""
-        changed, self._changed = self._changed, {}
-        return [asdict(self.states[name]) for name in changed]
+        """Return what changed since the last call, of so many machines that it fits into a line; more wait."""
+        names = list(islice(self._changed, _MOST_CHANGES))
+        for name in names:
+            del self._changed[name]
+        return [{key: getattr(self.states[name], key) for key in _SHOWN} for name in names]
 
     async def run(self) -> None:
         """Measure on all machines, or resume what is not finished.

@@ -54,7 +54,7 @@ class AcrossMachines(Struct, frozen=True, kw_only=True):
     pooled: Pooled | None = None
     """None if fewer than two machines have an interval."""
     verdict: Verdict = Verdict()
-    """On the ratio of a typical machine."""
+    """On the ratio of a typical machine; of the only one, its own."""
 
     def where(self, *kinds: str) -> list[str]:
         """Return the machines with one of these kinds of verdict."""
@@ -172,6 +172,8 @@ def _p(one: AcrossMachines) -> float:
 
 
 def _verdict(one: AcrossMachines, p_adjusted: float) -> Verdict:
+    if len(one.machines) == 1:
+        return one.machines[0].verdict
     if one.pooled is None:
         return not_comparable("needs two machines", one.unit)
     floors = [on.verdict.floor for on in one.machines if not isnan(on.verdict.floor)]
