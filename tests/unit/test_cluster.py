@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from compared import turns_run, write
+from rich.console import Console
 
 from runoff import paths
 from runoff.cli.main import cli
 from runoff.cluster import packs, worker
 from runoff.cluster.bench import bench_on, parse_where
 from runoff.cluster.fleet import Fleet, LostError, Machine, choose, distinct
+from runoff.cluster.view import View
 from runoff.cluster.worker import Worker
 from runoff.plan.suite import parse_suite
 from runoff.records.errors import RunoffError
@@ -288,8 +291,6 @@ def test_runoff_is_sent_as_a_wheel_has_it() -> None:
 
 
 def test_without_the_environment_of_ray_the_hint_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.console import Console
-
     monkeypatch.setenv("RUNOFF_ENVS", str(tmp_path))
     with pytest.raises(RunoffError, match="environment not found") as error:
         bench_on(parse_where("local", [], None), SUITE.format(path="x"), tmp_path, tmp_path, Console(), {})
@@ -329,3 +330,15 @@ def test_the_script_for_slurm_is_valid_and_asks_for_whole_nodes() -> None:
     script = paths.root() / "docker" / "ray.sbatch"
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     assert "#SBATCH --exclusive\n" in script.read_text()
+
+
+def test_the_view_shows_each_machine_and_says_which_is_lost() -> None:
+    console = Console(force_terminal=True, width=120, file=io.StringIO())
+    measuring = {"name": "a", "state": "measuring", "reason": "", "records": 3, "line": "3 of 9 done, now: [b] x"}
+    with View(console) as view:
+        view.update([measuring, {**measuring, "name": "c"}])
+        view.update([{**measuring, "name": "c", "state": "lost", "reason": "its node has died"}])
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "c: lost: its node has died (3 records)" in text
+    assert "2 machines: 1 measuring, 1 lost; 6 records" in text
+    assert "3 of 9 done, now: [b] x" in text

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from runoff.cluster.fleet import FAILED, FINISHED, LOST
 from runoff.records.untrusted import clean
+from runoff.report.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,19 +61,18 @@ class View:
             self._live.update(self._table(), refresh=True)
         elif time.monotonic() - self._printed >= _SILENCE_S:
             self._printed = time.monotonic()
-            self.say(self._summary())
+            now = next((state for state in self._states.values() if state["state"] == "measuring"), None)
+            self.say(f"{self._summary()}; {now['name']}: {now['line']}" if now else self._summary())
             self._console.file.flush()
 
     def _summary(self) -> str:
         count = Counter(state["state"] for state in self._states.values())
         records = sum(state["records"] for state in self._states.values())
         parts = ", ".join(f"{number} {name}" for name, number in count.items())
-        now = next((state for state in self._states.values() if state["state"] == "measuring"), None)
-        line = f"; {now['name']}: {now['line']}" if now and now["line"] else ""
-        return f"{len(self._states)} machines: {parts}; {records} records{line}"
+        return f"{plural(len(self._states), 'machine')}: {parts}; {records} records"
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold", title=self._summary(), title_justify="left")
+        table = Table(box=None, pad_edge=False, header_style="bold", title=Text(self._summary()), title_justify="left")
         for name in ("machine", "state", "records", "now"):
             table.add_column(name, no_wrap=True)
         rows = sorted(
