@@ -48,14 +48,17 @@ FULL = (
         "integration/test_profile",
         "integration/test_refute",
         "integration/test_train",
-        "integration/test_cluster",
+        "integration/test_two_nodes",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web")
+SHIPPED = (
+    *("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web"),
+    "ray",
+)
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,

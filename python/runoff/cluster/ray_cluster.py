@@ -121,9 +121,11 @@ class RayCluster:
         names: Counter[str] = Counter()
         machines = []
         for node, facts in sorted(zip(nodes, found, strict=True), key=lambda pair: pair[0]["NodeID"]):
-            if isinstance(facts, LostError):  # it died meanwhile
+            if isinstance(facts, BaseException):  # it died meanwhile
                 continue
-            labels = {key: value for key, value in node.get("Labels", {}).items() if not key.startswith("ray.io/")}
+            labels: dict[str, str] = {
+                key: value for key, value in node.get("Labels", {}).items() if not key.startswith("ray.io/")
+            }
             name = labels.get(LABEL, facts["host"])
             names[name] += 1
             name = name if names[name] == 1 else f"{name}-{names[name]}"

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from running import RUNOFF, environment, runoff
 
@@ -31,7 +33,7 @@ probes = ["life"]
 [models.small]
 path = "small.onnx"
 [measure.blocks]
-life = 8
+life = 16
 """
 STRUCTURE = """
 import sys, yaml
@@ -69,13 +71,19 @@ def processes(*words: str) -> list[int]:
     return found
 
 
+def node(name: str) -> list[int]:
+    """Return all processes of a node: the raylet, Ray's workers, runoff and what it measures."""
+    (raylet,) = processes("raylet/raylet", name)
+    return [raylet, *(child.pid for child in psutil.Process(raylet).children(recursive=True))]
+
+
 def count(results: Path, machine: str) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in results.glob(f"*/{machine}/raw/*.jsonl"))
 
 
 def started(suite: Path, results: Path, kill: Callable[[], list[int]]) -> subprocess.Popen[str]:
     """Start a run on two nodes; when both have records, kill processes with SIGKILL; return it when it has ended."""
-    command = [RUNOFF, "bench", suite, "--on", "local:2", "--results", results]
+    command = [str(RUNOFF), "bench", str(suite), "--on", "local:2", "--results", str(results)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     end = time.monotonic() + 120
     while min(count(results, "local-1"), count(results, "local-2")) < 4 and time.monotonic() < end:
@@ -83,7 +91,8 @@ def started(suite: Path, results: Path, kill: Callable[[], list[int]]) -> subpro
     victims = kill()
     assert victims
     for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait(200)
     return process
 
@@ -96,7 +105,7 @@ def states(results: Path) -> dict[str, str]:
 @thorough
 def test_a_node_dies_and_the_run_is_resumed(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    ended = started(suite, results, lambda: processes("raylet/raylet", "local-1"))
+    ended = started(suite, results, lambda: node("local-1"))
     assert ended.returncode == 1
     assert states(results) == {"local-1": "lost", "local-2": "finished"}
     (run,) = results.iterdir()
