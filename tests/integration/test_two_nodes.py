@@ -81,8 +81,8 @@ def count(results: Path, machine: str) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in results.glob(f"*/{machine}/raw/*.jsonl"))
 
 
-def started(suite: Path, results: Path, kill: Callable[[], list[int]]) -> subprocess.Popen[str]:
-    """Start a run on two nodes; when both have records, kill processes with SIGKILL; return it when it has ended."""
+def started(suite: Path, results: Path, kill: Callable[[], list[int]]) -> tuple[int, str]:
+    """Start a run on two nodes; when both have records, kill processes; return its exit code and output."""
     command = [str(RUNOFF), "bench", str(suite), "--on", "local:2", "--results", str(results)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     end = time.monotonic() + 120
@@ -93,8 +93,8 @@ def started(suite: Path, results: Path, kill: Callable[[], list[int]]) -> subpro
     for pid in victims:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait(200)
-    return process
+    out, _ = process.communicate(timeout=200)
+    return process.returncode, out
 
 
 def states(results: Path) -> dict[str, str]:
@@ -105,8 +105,8 @@ def states(results: Path) -> dict[str, str]:
 @thorough
 def test_a_node_dies_and_the_run_is_resumed(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    ended = started(suite, results, lambda: node("local-1"))
-    assert ended.returncode == 1
+    code, _ = started(suite, results, lambda: node("local-1"))
+    assert code == 1
     assert states(results) == {"local-1": "lost", "local-2": "finished"}
     (run,) = results.iterdir()
     before = read_run(run / "local-1").records
@@ -123,10 +123,9 @@ def test_a_node_dies_and_the_run_is_resumed(suite: Path, tmp_path: Path) -> None
 @thorough
 def test_the_driver_dies_and_the_run_is_resumed(suite: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    ended = started(suite, results, lambda: processes("runoff.cluster.driver", str(results)))
-    assert ended.returncode == 2
-    assert ended.stdout
-    assert "resume with: runoff bench --resume" in ended.stdout.read()
+    code, out = started(suite, results, lambda: processes("runoff.cluster.driver", str(results)))
+    assert code == 2
+    assert "resume with: runoff bench --resume" in out
     (run,) = results.iterdir()
     assert not processes("bench", f"{run.name}-local")
     assert runoff("bench", "--resume", run).code == 0

@@ -18,8 +18,8 @@ from rich.console import Console
 from runoff import paths
 from runoff.cli.main import cli
 from runoff.cluster import packs, worker
-from runoff.cluster.bench import bench_on, parse_where
-from runoff.cluster.fleet import Fleet, LostError, Machine, choose, distinct
+from runoff.cluster.bench import _exit_code, bench_on, parse_where
+from runoff.cluster.fleet import Fleet, Home, LostError, Machine, choose, distinct
 from runoff.cluster.view import View
 from runoff.cluster.worker import Worker
 from runoff.plan.suite import parse_suite
@@ -211,6 +211,14 @@ def test_what_is_sent_is_checked_and_unpacked_once(run: Path, tmp_path: Path, mo
         made.store(sha256, b"other")
 
 
+def test_a_machine_writes_into_its_own_folder_only(tmp_path: Path) -> None:
+    home = Home(tmp_path / "run")
+    for name in ("../other", "raw/../../other", str(tmp_path / "other")):
+        with pytest.raises(LostError, match="not one of a run"):
+            home.append(name, 0, b"{}")
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+
+
 def test_machines_are_chosen_by_facts_and_kind() -> None:
     machines = [machine("a"), machine("b"), machine("c", cpu="Intel Xeon")]
     assert [one.name for one in choose(machines, {}, None)[0]] == ["a", "b", "c"]
@@ -342,3 +350,21 @@ def test_the_view_shows_each_machine_and_says_which_is_lost() -> None:
     assert "c: lost: its node has died (3 records)" in text
     assert "2 machines: 1 measuring, 1 lost; 6 records" in text
     assert "3 of 9 done, now: [b] x" in text
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ([("a", "finished", 0, ""), ("b", "finished", 3, "")], 0),
+        ([("a", "finished", 3, ""), ("b", "finished", 3, "")], 3),
+        ([("a", "finished", 0, ""), ("b", "lost", None, "")], 1),
+        ([("a", "finished", 0, "b"), ("b", "lost", None, "")], 0),
+        ([("a", "finished", 1, ""), ("b", "finished", 0, "")], 1),
+    ],
+)
+def test_the_exit_code_is_that_of_all_machines(found: list[Any], code: int, tmp_path: Path) -> None:
+    for name, state, own, replaces in found:
+        (tmp_path / name).mkdir()
+        plain = {"name": name, "state": state, "code": own, "replaces": replaces}
+        (tmp_path / name / "machine.json").write_text(json.dumps(plain))
+    assert _exit_code(tmp_path) == code

@@ -102,14 +102,7 @@ def bench_on(
     """
     suite = parse_suite(text, "the suite")
     python = _driver_python(console)
-    builtin = next(
-        (
-            path.stem
-            for path in paths.suites().glob("*.toml")
-            if start == paths.suites() and path.read_text(encoding="utf-8") == text
-        ),
-        "",
-    )
+    builtin = _builtin(text) if start == paths.suites() else ""
     sent = {} if builtin else {"suite": packs.pack(packs.suite(suite, text, start))}
     setup: list[str] = []
     if not wanted.local:
@@ -135,6 +128,11 @@ def bench_on(
 def resume_on(folder: Path, console: Console) -> ExitCode:
     """Resume a run on many machines: connect again, and measure what is missing on each of them."""
     return drive(folder, _driver_python(console), console)
+
+
+def _builtin(text: str) -> str:
+    """Return the name of the suite of runoff with this text; empty if there is none."""
+    return next((path.stem for path in paths.suites().glob("*.toml") if path.read_text(encoding="utf-8") == text), "")
 
 
 def _driver_python(console: Console) -> Path:
@@ -220,8 +218,17 @@ def states(folder: Path) -> list[dict[str, Any]]:
 
 
 def _exit_code(folder: Path) -> ExitCode:
-    """Return the exit code of a run on many machines: 1 if a case or a machine failed, 3 if nothing ran anywhere."""
-    codes = [state["code"] if state["state"] == FINISHED else ExitCode.CASE_FAILED for state in states(folder)]
+    """Return the exit code of a run on many machines.
+
+    It is 1 if a case failed, or a machine that no other replaced; 3 if nothing ran anywhere.
+    """
+    found = states(folder)
+    replaced = {state["replaces"] for state in found if state["state"] == FINISHED}
+    codes = [
+        state["code"] if state["state"] == FINISHED else ExitCode.CASE_FAILED
+        for state in found
+        if state["name"] not in replaced
+    ]
     if codes and all(code == ExitCode.NOTHING_RUNS_HERE for code in codes):
         return ExitCode.NOTHING_RUNS_HERE
     return ExitCode.CASE_FAILED if ExitCode.CASE_FAILED in codes else ExitCode.OK

@@ -176,12 +176,20 @@ class Home:
 
     def append(self, name: str, start: int, data: bytes) -> None:
         """Append lines to a raw file at `start`."""
-        with (self.folder / name).open("ab", buffering=0) as file:
+        path = self._path(name)
+        with path.open("ab", buffering=0) as file:
             if file.tell() != start:
-                raise RunoffError(f"{self.folder / name} was changed by another program", "resume the run again")
+                raise RunoffError(f"{path} was changed by another program", "resume the run again")
             file.write(data)
         self.sizes[name] = start + len(data)
         self.lines += data.count(b"\n")
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a file that a machine named: it has to lie in the run's folder."""
+        path = self.folder / name
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise LostError(f"it sent the file {name!r}, which is not one of a run")
+        return path
 
     def save_run(self, data: bytes) -> None:
         """Write ``run.json``."""
@@ -190,7 +198,7 @@ class Home:
 
     def save(self, name: str, data: bytes) -> None:
         """Write a file under a temporary name, and rename it."""
-        path = self.folder / name
+        path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_bytes(data)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import cloudpickle
 from ray.cluster_utils import Cluster as LocalCluster
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runoff.cluster import worker
@@ -61,6 +62,8 @@ async def result(reference: Any) -> Any:  # noqa: ANN401 (any task's)
 
 def _why(error: Exception) -> str:
     """Return the reason in Ray's message, which has identities and advice besides."""
+    if isinstance(error, RayTaskError):  # raised by the worker: the rest is its traceback
+        return str(error).strip().splitlines()[-1][:_QUOTED]
     text = " ".join(str(error).split())
     found = next((words for words in _CAUSES if words in text), "")
     return f"its {found}" if found else text[:_QUOTED]
@@ -126,7 +129,7 @@ class RayCluster:
             labels: dict[str, str] = {
                 key: value for key, value in node.get("Labels", {}).items() if not key.startswith("ray.io/")
             }
-            name = labels.get(LABEL, facts["host"])
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", labels.get(LABEL, facts["host"])).lstrip(".")
             names[name] += 1
             name = name if names[name] == 1 else f"{name}-{names[name]}"
             cores = self.cores.get(name, ())
