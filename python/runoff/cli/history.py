@@ -19,7 +19,7 @@ from runoff.history.series import cases_of, series, unmeasured, why_missing
 from runoff.history.show import History, as_dict, markdown, print_history, print_lines
 from runoff.paths import shown
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.files import in_progress, write_atomically
+from runoff.records.files import in_progress, to_resume, write_atomically
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str
 def _why_skipped(run: FoundRun) -> str:
     if in_progress(run.folder):
         return "in progress"
-    return why_unreadable(run) if run.info.finished else f"not finished (runoff bench --resume {shown(run.folder)})"
+    return (
+        why_unreadable(run)
+        if run.info.finished
+        else f"not finished (runoff bench --resume {shown(to_resume(run.folder))})"
+    )
 
 
 def _named(folders: Sequence[Path]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runoff import __version__
-from runoff.cli import claims, model_commands
+from runoff.cli import claims, machines, model_commands
 from runoff.cli.options import FILE, FOLDER, TEXT, different_machines, examples, json_option, of_model
 from runoff.cli.program_exit import run_program
 from runoff.cli.web import web
@@ -40,11 +40,18 @@ def cli() -> None:
         "runoff bench model.onnx --precisions fp32,fp16,int8,int8-static",
         "runoff bench my-suite.toml --max-error 2% --time 10m",
         "runoff bench --resume results/quick-20261122-101500",
+        "runoff bench quick --on ray://HOST:10001 --where 'cpu=AMD*' --each 2",
     )
 )
 @click.argument("what", metavar="[SUITE | MODEL]", required=False)
 @click.option("--resume", "run", type=FOLDER, help="Resume the interrupted run in this folder.")
 @click.option("--results", type=FOLDER, help="Folder that the run is written to.  [default: results]")
+@click.option("--name", metavar="NAME", help="Name of the run's folder.  [default: SUITE-DATE-TIME]")
+@click.option(
+    "--on", metavar="ray://HOST:PORT", help="Measure on the machines of a Ray cluster; local:N starts one here."
+)
+@click.option("--where", multiple=True, metavar="FACT=PATTERN", help="--on: only machines that match; can be repeated.")
+@click.option("--each", type=click.IntRange(1), help="--on: so many machines of each kind.  [default: all]")
 @click.option(
     "--max-error",
     "--precision",
@@ -346,6 +353,7 @@ for command in (
     model_commands.segment,
     claims.claims,
     claims.refute,
+    machines.command,
     web,
 ):
     cli.add_command(command)

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 RAW = "raw"
+CLUSTER_FILE, MACHINE_FILE = "cluster.json", "machine.json"
+"""Of a run on many machines: what was asked for, and the state of each machine, in the folder of its run."""
 SUMMARY = "summary.csv"
 SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
 """The samples of a run, and of a published run: the same table in a twentieth of the bytes."""
 _MOST_AT_ONCE = 100
 """Runs that may begin in the same second."""
+
+
+def to_resume(folder: Path) -> Path:
+    """Return the folder to resume the run in `folder` with: for one machine of many, that of the run on all of them."""
+    return folder.parent if (folder / MACHINE_FILE).exists() else folder
 
 
 class RunWriter:

@@ -1,0 +1,68 @@
+"""The driver: ``python -m runoff.cluster.driver RUN PACKS`` in Ray's environment, started by ``runoff bench --on``.
+
+Each line on its standard input is a request for news; the response is a line of JSON, within a second: ``machines``,
+the states that changed; ``notes``; ``done``; ``error`` and ``hint`` if it cannot continue. At the end of its input it
+ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runoff.cluster.fleet import Fleet, LostError
+from runoff.cluster.ray_cluster import RayCluster
+from runoff.records.errors import RunoffError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_PAUSE_S = 1.0
+
+
+async def serve(fleet: Fleet, output: TextIO) -> None:
+    """Run the fleet, and respond to requests for news until it is done or nobody asks any more."""
+    work = asyncio.ensure_future(fleet.run())
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.run_in_executor(None, sys.stdin.readline):
+            await asyncio.wait([work], timeout=_PAUSE_S)
+            done, changes = work.done(), fleet.changes()
+            news: dict[str, Any] = {"machines": changes, "notes": fleet.notes, "done": done and not changes}
+            if done and (error := work.exception()):
+                if not isinstance(error, RunoffError | LostError | OSError):
+                    raise error
+                news |= {"error": getattr(error, "message", str(error)), "hint": getattr(error, "hint", "")}
+            fleet.notes = []
+            print(json.dumps(news), file=output, flush=True)
+    finally:
+        work.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await work
+
+
+def main(folder: Path, packs: Path) -> None:
+    """Measure the run in `folder`."""
+    # Ray and its programs print what they like
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads((folder / "cluster.json").read_bytes())
+    try:
+        cluster = RayCluster(request["on"])
+    except RunoffError as error:
+        sys.stdin.readline()
+        print(json.dumps({"error": error.message, "hint": error.hint, "done": True}), file=output, flush=True)
+        return
+    try:
+        asyncio.run(serve(Fleet(cluster, folder, packs), output))
+    finally:
+        cluster.close()
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
