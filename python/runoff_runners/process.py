@@ -36,6 +36,28 @@ def peak_bytes() -> int | None:
     return None
 
 
+def mappings() -> dict[str, int] | None:
+    """Return the resident bytes of this process by mapping (Linux).
+
+    The name is a file's path, the kernel's such as ``[heap]``, or empty for other memory.
+    """
+    found: dict[str, int] = {}
+    name = ""
+    try:
+        with open("/proc/self/smaps", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("Rss:"):
+                    kib = int(line.split()[1])
+                    if kib:
+                        found[name] = found.get(name, 0) + kib * 1024
+                elif not line[0].isupper():
+                    # address, permissions, offset, device, inode, name
+                    name = line.split(" ", 5)[5].strip()
+    except OSError:
+        return None
+    return found
+
+
 def thread_count() -> int | None:
     """Return the number of threads of this process (Linux)."""
     try:
