@@ -24,7 +24,7 @@ from runoff.targets import target_maker, unknown_target
 from runoff.targets.base import at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -155,7 +155,12 @@ def case_of(side: Side, cases: Sequence[Case]) -> Case:
 
 
 def of_sides(
-    base: Suite, sides: Sequence[Side], probes: tuple[str, ...], what: str, say: Callable[[str], None]
+    base: Suite,
+    sides: Sequence[Side],
+    probes: tuple[str, ...],
+    what: str,
+    say: Callable[[str], None],
+    blocks: Mapping[str, int] = BLOCKS,
 ) -> Suite:
     """Return a suite with the models of `base` on the sides; `say` announces a release that is installed.
 
@@ -178,5 +183,5 @@ def of_sides(
         targets=base.targets
         | {name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
         group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
-        measure=Measure(blocks={probe: BLOCKS[probe] for probe in probes if probe in BLOCKS}, latency=SHORT_SETS),
+        measure=Measure(blocks={probe: blocks[probe] for probe in probes if probe in blocks}, latency=SHORT_SETS),
     )

@@ -11,7 +11,7 @@ import os
 import sys
 
 from runoff_runners.model import check_items
-from runoff_runners.process import mapped_library, peak_bytes
+from runoff_runners.process import mapped_library, peak_bytes, sum_mappings
 from runoff_runners.protocol import (
     OPTIONAL_SETTINGS,
     PREPARED,
@@ -118,6 +118,7 @@ class _Runner:
         self._phases.end("output")
         self.leaves_at_once = settings["teardown"] == "skip"
         memory = {"peak_bytes": peak_bytes(), "after": {}, **self._phases.memory}
+        memory |= {"mappings": {name: sum_mappings(listed) for name, listed in memory.get("mappings", {}).items()}}
         return {**self._head(), "status": "ok", "phases": self._phases.done, **fields, "memory": memory}
 
     def _head(self) -> Fields:

@@ -12,7 +12,7 @@ import os
 import sys
 from time import monotonic_ns
 
-from runoff_runners.process import mappings, peak_bytes, resident_bytes
+from runoff_runners.process import peak_bytes, read_mappings, resident_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,23 +98,28 @@ class Phases:
         self.memory = {name: {} for name in readings}
         if spawn_ns is not None:
             self.done.append({"name": "start", "start_ns": spawn_ns, "end_ns": self._began_ns})
+            self._read("start")
 
     def end(self, name: str) -> int:
         """End the phase `name` now; return the current time in nanoseconds."""
         now = monotonic_ns()
         self.done.append({"name": name, "start_ns": self._began_ns, "end_ns": now})
         self._began_ns = now
+        self._read(name)
+        return now
+
+    def _read(self, name: str) -> None:
+        """Read the memory after the phase `name`."""
         for field, read in self._readings.items():
             found = read()
             if found is not None:
                 self.memory[field][name] = found
-        return now
 
 
 def memory_readings(measure: Measure) -> dict[str, Callable[[], Any]]:
     """Return what is read after each phase in `measure`, by the field of the result's `memory`."""
     if measure["kind"] == "mappings":
-        return {"peak_after": peak_bytes, "mappings": mappings}
+        return {"peak_after": peak_bytes, "mappings": read_mappings}
     return {"after": resident_bytes} if measure.get("memory") else {}
 
 

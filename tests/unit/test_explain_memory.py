@@ -15,7 +15,7 @@ from synthetic import case_of, phases_of, record, result_of, run_of
 
 from runoff.explain.explanation import Explained
 from runoff.explain.memory import Memory as Found
-from runoff.explain.memory import Variant, details_of, memory_parts, savings_of, variants
+from runoff.explain.memory import Variant, details_of, memory_parts, savings_of, untried, variants
 from runoff.explain.page import page
 from runoff.explain.show import document, draw, sentences, show
 from runoff.probes.mappings import FILES, LANGUAGE, PROGRAM, RUNTIME, by_holder, holder
@@ -93,8 +93,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explained:
     names = {side.text: side.text for side in sides}
     tried = [(one.name, one) for one in variants(sides) if one.name in ADDED]
     savings, notes = savings_of(run, names, tried)
-    details = tuple(details_of(run, side, side.name) for side in sides)
-    memory = Found(details=details, savings=savings, notes=(*missing, *notes))
+    details = tuple(details_of(run, side, side.name, 78 * MB) for side in sides)
+    reasons = untried([*sides, *variants(sides)], [side for _, side in tried])
+    memory = Found(details=details, savings=savings, notes=(*missing, *notes, *reasons))
     return Explained(
         model="net", first=sides[0], second=sides[1], cuts=None, parts=parts, memory=memory, folder=run.folder
     )
@@ -121,7 +122,7 @@ def test_two_equal_sides_claim_nothing(tmp_path: Path) -> None:
 
 
 def test_the_holders_add_up_to_the_peak(tmp_path: Path) -> None:
-    details = details_of(measured_run(tmp_path), parse_side("ort-rust", {}), "ort-rust")
+    details = details_of(measured_run(tmp_path), parse_side("ort-rust", {}), "ort-rust", 78 * MB)
     held = {one.name: one.size / MB for one in details.held if one.size}
     assert (details.peak, details.peak_in) == (75 * MB, "load")
     assert held == {
@@ -166,7 +167,7 @@ def test_what_a_setting_saves_and_costs_is_said(found: Explained) -> None:
     assert re.search(words, text)
     assert "no difference of memory shown: ort-rust,prepacking=false" in text
     assert "what holds the memory of ort-python is not known: the runner does not support 'mappings'" in text
-    assert "no setting of ort-python was measured" in text
+    assert "settings of ort-python were not measured: its runner knows none that lowers memory" in text
 
 
 def test_table_json_plot_and_page(found: Explained) -> None:

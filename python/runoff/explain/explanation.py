@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.adaptive.suite import suite_text
-from runoff.explain.memory import Memory, Variant, details_of, memory_parts, savings_of, variants
+from runoff.explain.memory import COST_BLOCKS, Memory, Variant, details_of, memory_parts, savings_of, untried, variants
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
@@ -29,7 +29,7 @@ from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, sha256_of, write_atomically
 from runoff.records.machine import machine_key
 from runoff.report.text import plural
-from runoff.sides import Side, SidesPipeline, case_of, names_of, of_sides
+from runoff.sides import BLOCKS, Side, SidesPipeline, case_of, names_of, of_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +165,8 @@ def explain(
     base = parse_suite(text, f"the suite for {model}")
     timed = ("latency", OPERATORS.name) if segments else ("latency", "memory", MAPPINGS.name) if memory else ("life",)
     sides = [*sides, *variants(sides)] if memory else sides
-    suite = of_sides(base, sides, ("accuracy", *timed), f"explain {model}", say)
+    blocks = BLOCKS | COST_BLOCKS if memory else BLOCKS
+    suite = of_sides(base, sides, ("accuracy", *timed), f"explain {model}", say, blocks)
     run_folder, code = _Explanation(suite, text, console, sides, in_torch).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
@@ -186,8 +187,10 @@ def _of_memory(run: Run, model: str, sides: Sequence[Side]) -> Explained:
         (name, side) for side, name in zip(sides, names, strict=True) if isinstance(side, Variant) and name in here
     ]
     savings, notes = savings_of(run, known, tried)
-    details = tuple(details_of(run, side, name) for side, name in zip(sides[:2], names, strict=False))
-    memory = Memory(details=details, savings=savings, notes=(*missing, *notes))
+    peaks = parts[0].first or 0.0, parts[0].second or 0.0
+    details = tuple(map(details_of, [run, run], sides, names, peaks))
+    reasons = untried(sides, [side for _, side in tried])
+    memory = Memory(details=details, savings=savings, notes=(*missing, *notes, *reasons))
     return Explained(
         model=model, first=sides[0], second=sides[1], cuts=None, parts=parts, memory=memory, folder=run.folder
     )

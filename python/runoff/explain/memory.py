@@ -26,7 +26,7 @@ from runoff.sides import Side
 from runoff.statistics import Shift, adjust, shift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from runoff.analysis.measurements import Measurements
     from runoff.records.protocol import Result
@@ -41,6 +41,8 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"profile": "cold"},
 )
 """Settings that may lower the memory."""
+COST_BLOCKS = {"latency": 5}
+"""Sets of fresh processes by probe, if only what settings cost is of interest."""
 _LOADING = ("convert", "compile", "load")
 """Phases in which the model is loaded."""
 
@@ -202,6 +204,16 @@ def _case(run: Run, name: str) -> Case:
     return next(case for case in run.info.cases if case.target == name)
 
 
+def untried(sides: Sequence[Side], tried: Iterable[Variant]) -> Iterator[str]:
+    """Yield the reasons why sides of `sides`, which variants may follow, have no variant among those `tried`."""
+    planned = {side.of for side in sides if isinstance(side, Variant)}
+    for side in {side.text: side for side in sides[:2]}.values():
+        if side.text not in planned:
+            yield f"settings were measured on {sides[0].text} only: {side.text} runs the same target"
+        elif side.text not in {one.of for one in tried}:
+            yield f"settings of {side.text} were not measured: its runner knows none that lowers memory"
+
+
 def savings_of(
     run: Run, names: dict[str, str], tried: Sequence[tuple[str, Variant]]
 ) -> tuple[tuple[Saving, ...], tuple[str, ...]]:
@@ -232,8 +244,8 @@ def savings_of(
     return tuple(sorted(claimed, key=lambda one: one.peak.value)), tuple(notes)
 
 
-def details_of(run: Run, side: Side, name: str) -> Details:
-    """Return what holds the memory of the process of a side whose peak is in the middle."""
+def details_of(run: Run, side: Side, name: str, peak: float) -> Details:
+    """Return what holds the memory of the process of a side whose peak is the nearest to `peak`, in bytes."""
     case = _case(run, name)
     results = (record.result for record in _records(run, case.id, MAPPINGS.name))
     found = [one for one in results if one and one.memory and one.effective and END in one.memory.mappings]
@@ -243,23 +255,23 @@ def details_of(run: Run, side: Side, name: str) -> Details:
         )
         reason = next((one.message for one in reasons), "its runner lists no mappings on this system")
         return Details(side=side.text, missing=(f"what holds the memory of {side.text} is not known: {reason}",))
-    result = sorted(found, key=_peak)[len(found) // 2]
+    result = min(found, key=lambda one: abs(_peak(one) - peak))
     held, peak_in = _held(result)
     own = run.info.footprints.get(case.id)
-    missing = () if result.memory and result.memory.arena else (_without_arena(side, result),)
     return Details(
         side=side.text,
         held=tuple(held),
         peak_in=peak_in,
         file_size=own.parts.get("model") if own else None,
-        missing=missing,
+        missing=tuple(_without_arena(side, result)),
     )
 
 
-def _without_arena(side: Side, result: Result) -> str:
-    runtime = result.effective.runtime if result.effective else ""
-    why = "it has none" if side.resolved.arena is False else f"{runtime} does not report it to this runner"
-    return f"no statistics of the arena of {side.text}: {why}"
+def _without_arena(side: Side, result: Result) -> Iterator[str]:
+    """Yield the reason why statistics of ONNX Runtime's arena are missing."""
+    if result.effective and result.effective.runtime == "onnxruntime" and result.memory and not result.memory.arena:
+        why = "it has none" if side.resolved.arena is False else "ONNX Runtime does not report them to this runner"
+        yield f"no statistics of the arena of {side.text}: {why}"
 
 
 def _peak(result: Result) -> int:

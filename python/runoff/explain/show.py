@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from runoff.explain.nodes import groups_of
 from runoff.explain.show_memory import grids, memory_document, memory_sentences
@@ -138,7 +138,8 @@ def show(explained: Explained, console: Console) -> None:
     if explained.rows:
         console.print(_nodes_table(explained))
     for grid in grids(explained.memory) if explained.memory else ():
-        table = Table(*grid.columns, box=SIMPLE_HEAD, title=grid.title, title_justify="left")
+        first, *others = grid.columns
+        table = Table(Column(first, overflow="fold"), *others, box=SIMPLE_HEAD, title=grid.title, title_justify="left")
         for cells in grid.rows:
             table.add_row(*cells)
         console.print(table)

@@ -17,6 +17,8 @@ _MOST = 4
 """Holders that a sentence names."""
 _SMALLEST = 0.01
 """Of the peak: the smallest holder that a sentence names."""
+_SHOWN = 50_000
+"""Bytes: what is smaller has no place in a table."""
 
 
 class Grid(NamedTuple):
@@ -40,16 +42,7 @@ def memory_sentences(memory: Memory) -> Iterator[str]:
     rest = [one.text for one in memory.savings if not one.differs]
     if rest:
         yield f"no difference of memory shown: {', '.join(rest)}"
-    for side in dict.fromkeys(details.side for details in memory.details):
-        if side not in {one.of for one in memory.savings}:
-            yield f"no setting of {side} was measured: {_why(memory, side)}"
     yield from dict.fromkeys((*memory.notes, *(line for details in memory.details for line in details.missing)))
-
-
-def _why(memory: Memory, side: str) -> str:
-    if any(one.of != side for one in memory.savings) and len(memory.details) > 1:
-        return "the other side runs the same target, or its runner knows none that lowers memory"
-    return "its runner knows none that lowers memory"
 
 
 def _holding(details: Details) -> str:
@@ -78,7 +71,7 @@ def grids(memory: Memory) -> list[Grid]:
         cells = [
             (f"of it: {rows[0].name}" if rows[0].of_it else rows[0].name, *(_cell(row.size) for row in rows))
             for rows in zip(*(details.held for details in known), strict=True)
-            if any(row.size for row in rows)
+            if any(abs(row.size) >= _SHOWN for row in rows)
         ]
         note = "One process of each side, which lists its mappings; its peak is the sum. It is not one of those above."
         columns = ("holder", *(details.side for details in known))
@@ -93,7 +86,7 @@ def grids(memory: Memory) -> list[Grid]:
 
 
 def _cell(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else ""
+    return f"{size / 1e6:.1f} MB" if abs(size) >= _SHOWN else ""
 
 
 def memory_document(memory: Memory) -> dict[str, Any]:
