@@ -118,7 +118,8 @@ class _Runner:
         self._phases.end("output")
         self.leaves_at_once = settings["teardown"] == "skip"
         memory = {"peak_bytes": peak_bytes(), "after": {}, **self._phases.memory}
-        memory |= {"mappings": {name: sum_mappings(listed) for name, listed in memory.get("mappings", {}).items()}}
+        if "mappings" in self._phases.memory:
+            memory["mappings"] = {name: sum_mappings(one) for name, one in self._phases.memory["mappings"].items()}
         return {**self._head(), "status": "ok", "phases": self._phases.done, **fields, "memory": memory}
 
     def _head(self) -> Fields:
