@@ -137,12 +137,11 @@ def explain(
     *,
     memory: bool = False,
 ) -> Explained:
-    """Return which parts of a model make the second of two `sides` slower or faster than the first.
+    """Return which parts of a model make the second of two `sides` slower, faster or larger than the first.
 
     The parts are at most so many `segments` of a warm inference; with 0, they are the phases of a process, and with
-    `memory`, of its peak memory. `model` is
-    the name of one in the zoo or the store, or the user's as ``runoff bench`` takes it, with its `options`; the run's
-    folder is created in `results`.
+    `memory`, of its peak memory. `model` is the name of one in the zoo or the store, or the user's as ``runoff bench``
+    takes it, with its `options`; the run's folder is created in `results`.
 
     Raises
     ------
