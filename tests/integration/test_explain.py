@@ -14,6 +14,7 @@ from running import MODEL, only_run, runoff
 from machine import thorough
 from onnx_models import FLOAT, linear, save
 from runoff.explain.explanation import explain
+from runoff.explain.memory import COST_BLOCKS
 from runoff.plan.own_suite import OwnOptions
 from runoff.records.files import read_run
 from runoff.sides import BLOCKS, parse_side
@@ -134,6 +135,7 @@ def test_the_memory_of_two_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="m")
     save(tmp_path / "net.onnx", [node], [("x", FLOAT, [1, 2048])], [("y", FLOAT, [1, 2048])], weights)
     monkeypatch.setitem(BLOCKS, "memory", 3)
+    monkeypatch.setitem(COST_BLOCKS, "latency", 2)
     sides = [parse_side(text, {"threads": 1}) for text in ("ort-python", "ort-rust")]
     options, folder = OwnOptions(targets="ort-python", profile="default"), tmp_path / "results"
     found = explain(str(tmp_path / "net.onnx"), options, sides, 0, folder, Console(quiet=True), memory=True)

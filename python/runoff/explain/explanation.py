@@ -185,7 +185,7 @@ def _of_memory(run: Run, model: str, sides: Sequence[Side]) -> Explained:
     tried = [
         (name, side) for side, name in zip(sides, names, strict=True) if isinstance(side, Variant) and name in here
     ]
-    savings, notes = savings_of(run, known, tried)
+    savings, notes = savings_of(run, known, tried, parts[0].floor)
     peaks = parts[0].first or 0.0, parts[0].second or 0.0
     details = tuple(map(details_of, [run, run], sides, names, peaks))
     reasons = untried(sides, [side for _, side in tried])

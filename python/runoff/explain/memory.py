@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Result
     from runoff.records.schema import Case, Record, Run
 
-WHOLE, FREED = "whole", "freed within a phase"
+WHOLE, FREED = "whole", "temporary memory"
 CHANGES: tuple[dict[str, Any], ...] = (
     {"arena": False},
     {"prepacking": False},
@@ -215,11 +215,12 @@ def untried(sides: Sequence[Side], tried: Iterable[Variant]) -> Iterator[str]:
 
 
 def savings_of(
-    run: Run, names: dict[str, str], tried: Sequence[tuple[str, Variant]]
+    run: Run, names: dict[str, str], tried: Sequence[tuple[str, Variant]], floor: float
 ) -> tuple[tuple[Saving, ...], tuple[str, ...]]:
     """Return what each variant saves, most first, and why others are not known.
 
-    `names` has the name in the run of each side by its text, `tried` the name of each variant.
+    `names` has the name in the run of each side by its text, `tried` the name of each variant. Differences of up to
+    `floor` bytes are not claimed.
     """
     data = measured(run, tidy(run))
     members = {member.target: member for member in data.members}
@@ -240,7 +241,9 @@ def savings_of(
         warm = difference(one, other) if one and other else None
         found.append(Saving(of=variant.of, text=variant.text, peak=peak, differs=False, warm=warm))
     ps = adjust(np.array([one.peak.p for one in found], dtype=np.float64))
-    claimed = [replace(one, differs=bool(p <= LEVEL)) for one, p in zip(found, ps, strict=True)]
+    claimed = [
+        replace(one, differs=bool(p <= LEVEL and abs(one.peak.value) > floor)) for one, p in zip(found, ps, strict=True)
+    ]
     return tuple(sorted(claimed, key=lambda one: one.peak.value)), tuple(notes)
 
 
