@@ -24,7 +24,7 @@ from runoff.targets import target_maker, unknown_target
 from runoff.targets.base import at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from runoff.records.protocol import Settings
     from runoff.records.schema import Case
 
-BLOCKS = {"life": 20, "latency": 8}
+BLOCKS = {"life": 20, "latency": 8, "memory": 10}
 """Sets of fresh processes of each model, by probe."""
 
 
@@ -126,7 +126,7 @@ class SidesPipeline(Pipeline):
         named = dict(targets)
         for model in dict.fromkeys(case.model for case in cases):
             for place, (side, name) in enumerate(zip(self._sides, names_of(self._sides), strict=True)):
-                case = _case_of(side, [case for case in cases if case.model == model])
+                case = case_of(side, [case for case in cases if case.model == model])
                 if case.skipped:
                     raise RunoffError(
                         f"{side.text}: {case.skipped.message}", case.skipped.hint, ExitCode.NOTHING_RUNS_HERE
@@ -142,28 +142,36 @@ class SidesPipeline(Pipeline):
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:
-    """Return the names of one or two sides in the run; they differ, even if the sides do not."""
-    names = [side.name for side in sides]
-    return names if len(set(names)) == len(names) else [names[0], f"{names[1]}-2"]
+    """Return the names of sides in the run; they differ, even if two sides do not."""
+    names: list[str] = []
+    for side in sides:
+        names.append(f"{side.name}-2" if side.name in names else side.name)
+    return names
 
 
-def _case_of(side: Side, cases: Sequence[Case]) -> Case:
+def case_of(side: Side, cases: Sequence[Case]) -> Case:
+    """Return the planned case of a side among those of its model."""
     return next(case for case in cases if case.target == side.runs_as and case.settings == side.resolved)
 
 
 def of_sides(
-    base: Suite, sides: Sequence[Side], probes: tuple[str, ...], what: str, say: Callable[[str], None]
+    base: Suite,
+    sides: Sequence[Side],
+    probes: tuple[str, ...],
+    what: str,
+    say: Callable[[str], None],
+    blocks: Mapping[str, int] = BLOCKS,
 ) -> Suite:
     """Return a suite with the models of `base` on the sides; `say` announces a release that is installed.
 
-    `what` is the command and the model.
+    `what` is the command and the model; the first two sides give the run its name.
     """
     own = {side.runs_as: on_release(side, say) for side in sides if side.release}
     command, _, model = what.partition(" ")
     matrix = msgspec.structs.replace(
         base.suite,
-        name="-".join((command, *names_of(sides), base.suite.name)),
-        description=f"runoff {command} {' '.join(side.text for side in sides)} {model}",
+        name="-".join((command, *names_of(sides)[:2], base.suite.name)),
+        description=f"runoff {command} {' '.join(side.text for side in sides[:2])} {model}",
         targets=tuple(side.runs_as for side in sides),
         probes=probes,
         baselines=(names_of(sides)[0],),
@@ -175,5 +183,5 @@ def of_sides(
         targets=base.targets
         | {name: CustomTarget(command=target.command, env=target.env) for name, target in own.items()},
         group=tuple(Group(targets=(side.runs_as,), settings=side.settings) for side in sides),
-        measure=Measure(blocks={probe: BLOCKS[probe] for probe in probes if probe in BLOCKS}, latency=SHORT_SETS),
+        measure=Measure(blocks={probe: blocks[probe] for probe in probes if probe in blocks}, latency=SHORT_SETS),
     )

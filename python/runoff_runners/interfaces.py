@@ -117,7 +117,7 @@ class Settings(TypedDict):
 
 
 class Measure(TypedDict):
-    """`runoff.records.protocol.Once`, `Latency`, `Accuracy`, `Turns` or `Operators`."""
+    """`runoff.records.protocol.Once`, `Latency`, `Accuracy`, `Turns`, `Operators` or `Mappings`."""
 
     kind: str
     memory: NotRequired[bool]

@@ -1,4 +1,4 @@
-"""The loops of the measures `once`, `latency`, `accuracy`, `turns` and `operators`, shared by all runtimes."""
+"""The loops of all measures of the protocol, shared by all runtimes."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def input_shapes(request: Request) -> set[Shapes]:
         return {((size, 3, crop, crop),) for size in sizes}
     names = [spec["name"] for spec in request["model"]["inputs"]]
     items = [[item["tensors"][name]["shape"] for name in names] for item in request["inputs"]]
-    if request["measure"]["kind"] == "once":
+    if request["measure"]["kind"] in ("once", "mappings"):
         items = items[:batch]
     if batch == 1:
         return {tuple(map(tuple, shapes)) for shapes in items}

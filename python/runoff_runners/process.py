@@ -7,6 +7,13 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mmap import mmap
+
+_LONGEST_LIST = 64 << 20
+"""Bytes; pages that are not written are not resident."""
+
 
 def resident_bytes() -> int | None:
     """Return the resident set size of this process in bytes (Linux)."""
@@ -34,6 +41,44 @@ def peak_bytes() -> int | None:
 
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return None
+
+
+def read_mappings() -> tuple[mmap, int] | None:
+    """Return the kernel's list of this process's mappings, with its length in bytes (Linux).
+
+    It is read past `malloc`, whose use changes how much memory the runtime needs later.
+    """
+    from mmap import mmap
+
+    buffer, size = mmap(-1, _LONGEST_LIST), 0
+    try:
+        file = os.open("/proc/self/smaps", os.O_RDONLY)
+    except OSError:
+        return None
+    with memoryview(buffer) as view:
+        while got := os.readv(file, [view[size:]]):
+            size += got
+    os.close(file)
+    return buffer, size
+
+
+def sum_mappings(listed: tuple[mmap, int]) -> dict[str, int]:
+    """Return the resident bytes by name of what `read_mappings` has read.
+
+    The name is a file's path, the kernel's such as ``[heap]``, or empty for other memory.
+    """
+    buffer, size = listed
+    found: dict[str, int] = {}
+    name = ""
+    for line in buffer[:size].decode(errors="replace").splitlines():
+        if line.startswith("Rss:"):
+            kib = int(line.split()[1])
+            if kib:
+                found[name] = found.get(name, 0) + kib * 1024
+        elif not line[0].isupper():
+            # address, permissions, offset, device, inode, name
+            name = line.split(" ", 5)[5].strip()
+    return found
 
 
 def thread_count() -> int | None:

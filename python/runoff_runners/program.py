@@ -11,7 +11,7 @@ import os
 import sys
 
 from runoff_runners.model import check_items
-from runoff_runners.process import mapped_library, peak_bytes
+from runoff_runners.process import mapped_library, peak_bytes, sum_mappings
 from runoff_runners.protocol import (
     OPTIONAL_SETTINGS,
     PREPARED,
@@ -19,6 +19,7 @@ from runoff_runners.protocol import (
     Phases,
     RunnerError,
     environment_hint,
+    memory_readings,
     one_line,
     write_json,
 )
@@ -103,12 +104,12 @@ class _Runner:
         settings, measure = request["settings"], request["measure"]
         # without this, NumPy's BLAS, which is not used, starts one thread per core, and these spin for a while
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings["threads"]))
-        if settings["teardown"] == "skip" and measure["kind"] == "once":
+        if settings["teardown"] == "skip" and measure["kind"] in ("once", "mappings"):
             # imports trigger many garbage collections; this process leaves cycles to the system
             gc.disable()
         # after a failure from here on, a thread may still be preparing the first batch
         self.leaves_at_once = bool(settings["overlap"])
-        self._phases.begin(request["spawn_ns"], with_memory=measure.get("memory", False))
+        self._phases.begin(request["spawn_ns"], memory_readings(measure))
         target = self._load_target()
         _check_capabilities(request, target, self._name)
         check_items(request)
@@ -116,7 +117,9 @@ class _Runner:
         fields["effective"]["ignored"] = _ignored(request, target)
         self._phases.end("output")
         self.leaves_at_once = settings["teardown"] == "skip"
-        memory = {"peak_bytes": peak_bytes(), "after": self._phases.resident}
+        memory = {"peak_bytes": peak_bytes(), "after": {}, **self._phases.memory}
+        if "mappings" in self._phases.memory:
+            memory["mappings"] = {name: sum_mappings(one) for name, one in self._phases.memory["mappings"].items()}
         return {**self._head(), "status": "ok", "phases": self._phases.done, **fields, "memory": memory}
 
     def _head(self) -> Fields:

@@ -12,11 +12,14 @@ import os
 import sys
 from time import monotonic_ns
 
-from runoff_runners.process import resident_bytes
+from runoff_runners.process import peak_bytes, read_mappings, resident_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runoff_runners.interfaces import Fields
+    from collections.abc import Callable
+    from typing import Any
+
+    from runoff_runners.interfaces import Fields, Measure
 
 VERSION = 1
 OPTIONAL_SETTINGS = (
@@ -84,26 +87,40 @@ class Phases:
 
     def __init__(self, began_ns: int) -> None:
         self.done: list[Fields] = []
-        self.resident: dict[str, int] = {}
+        self.memory: dict[str, dict[str, Any]] = {}
+        """What was read after each phase: fields of the result's `memory`."""
         self._began_ns = began_ns
-        self._with_memory = False
+        self._readings: dict[str, Callable[[], Any]] = {}
 
-    def begin(self, spawn_ns: int | None, *, with_memory: bool) -> None:
-        """Apply the request: the time when the process was spawned, and whether memory is read after each phase."""
-        self._with_memory = with_memory
+    def begin(self, spawn_ns: int | None, readings: dict[str, Callable[[], Any]]) -> None:
+        """Apply the request: the time when the process was spawned, and what is read after each phase."""
+        self._readings = readings
+        self.memory = {name: {} for name in readings}
         if spawn_ns is not None:
             self.done.append({"name": "start", "start_ns": spawn_ns, "end_ns": self._began_ns})
+            self._read("start")
 
     def end(self, name: str) -> int:
         """End the phase `name` now; return the current time in nanoseconds."""
         now = monotonic_ns()
         self.done.append({"name": name, "start_ns": self._began_ns, "end_ns": now})
         self._began_ns = now
-        if self._with_memory:
-            resident = resident_bytes()
-            if resident is not None:
-                self.resident[name] = resident
+        self._read(name)
         return now
+
+    def _read(self, name: str) -> None:
+        """Read the memory after the phase `name`."""
+        for field, read in self._readings.items():
+            found = read()
+            if found is not None:
+                self.memory[field][name] = found
+
+
+def memory_readings(measure: Measure) -> dict[str, Callable[[], Any]]:
+    """Return what is read after each phase in `measure`, by the field of the result's `memory`."""
+    if measure["kind"] == "mappings":
+        return {"peak_after": peak_bytes, "mappings": read_mappings}
+    return {"after": resident_bytes} if measure.get("memory") else {}
 
 
 def environment_hint(name: str) -> str:

@@ -91,6 +91,7 @@ _MEASURES: dict[str, Shape] = {
     "accuracy": {"kind": {"accuracy"}},
     "turns": {"kind": {"turns"}, "warmup": _COUNT},
     "operators": {"kind": {"operators"}, "inferences": _POSITIVE, "warmup": _COUNT},
+    "mappings": {"kind": {"mappings"}},
 }
 _REQUEST: dict[str, Shape] = {
     "protocol?": {VERSION},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PREPARES = "pte"
 FORMATS: tuple[str, ...] = (PREPARES,)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 _PROGRAM, _DELEGATED = "program.pte", "delegated.json"
 """Files of a prepared folder: the program, and the operations of the graph by what computes them."""

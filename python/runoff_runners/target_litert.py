@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PREPARES = "tflite"
 FORMATS: tuple[str, ...] = (PREPARES,)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 _SIGNATURE = 0
 """The only one of a converted network."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PREPARES = "openvino"
 FORMATS: tuple[str, ...] = ("onnx", PREPARES)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators", "mappings")
 WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "teardown", "prepared", "overlap")
 PRECISIONS = ("fp32", "bf16", "int8", "int8-static")

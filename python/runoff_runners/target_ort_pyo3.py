@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PREPARES = "aoti"
 FORMATS: tuple[str, ...] = (PREPARES,)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "prepared", "overlap")
 _SUFFIX = ".pt2"
 """That PyTorch requires of a package."""

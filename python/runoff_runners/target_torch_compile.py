@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Fields, Marks, Request
 
 FORMATS: tuple[str, ...] = ("pt",)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "optimization", "prepacking", "teardown", "overlap")
 APPLIED = {"optimization": ("all",)}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PREPARES = "torchscript"
 FORMATS: tuple[str, ...] = (PREPARES,)
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "optimization", "teardown", "prepared", "overlap")
 APPLIED = {"optimization": ("all",)}
 

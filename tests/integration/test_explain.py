@@ -14,6 +14,7 @@ from running import MODEL, only_run, runoff
 from machine import thorough
 from onnx_models import FLOAT, linear, save
 from runoff.explain.explanation import explain
+from runoff.explain.memory import COST_BLOCKS
 from runoff.plan.own_suite import OwnOptions
 from runoff.records.files import read_run
 from runoff.sides import BLOCKS, parse_side
@@ -125,3 +126,30 @@ def test_the_parts_of_two_settings(tmp_path: Path) -> None:
     assert {row["flops"] for row in products} == {2 * 64 * WIDTH * WIDTH}
     assert all(share > 0 for row in products for share in row["of_peak"])
     assert made["nodes_missing"] == []
+
+
+@thorough
+def test_the_memory_of_two_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    weights = {"w": random.normal(0, 0.1, (2048, 2048)).astype(np.float32)}
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="m")
+    save(tmp_path / "net.onnx", [node], [("x", FLOAT, [1, 2048])], [("y", FLOAT, [1, 2048])], weights)
+    monkeypatch.setitem(BLOCKS, "memory", 3)
+    monkeypatch.setitem(COST_BLOCKS, "latency", 2)
+    sides = [parse_side(text, {"threads": 1}) for text in ("ort-python", "ort-rust")]
+    options, folder = OwnOptions(targets="ort-python", profile="default"), tmp_path / "results"
+    found = explain(str(tmp_path / "net.onnx"), options, sides, 0, folder, Console(quiet=True), memory=True)
+    whole, *phases = found.parts
+    assert sum(part.difference.value for part in phases) == pytest.approx(whole.difference.value)
+    assert found.memory is not None
+    assert not found.memory.notes
+    size = 4 * 2048**2
+    for details, part in zip(found.memory.details, (whole.first, whole.second), strict=True):
+        held = {one.name: one.size for one in details.held}
+        assert held["allocated in load: weights, graph"] > size
+        assert details.peak == pytest.approx(part, rel=0.3)
+    # the product's weights are repacked
+    arena = {one.name: one.size for one in found.memory.details[1].held}["repacked weights (arena)"]
+    assert arena >= size
+    saved = {one.text: one.peak.value for one in found.memory.savings}
+    assert saved["ort-rust,prepared=true"] < -size / 2

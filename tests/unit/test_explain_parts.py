@@ -143,7 +143,7 @@ def test_the_phases_of_a_process_add_up(tmp_path: Path) -> None:
     assert list(phases)[-1] == "exit"
     assert {"imports", "runtime", "environment", "load"} <= phases.keys()
     # a phase that one side lacks takes no time there
-    assert (phases["environment"].first_ns, phases["imports"].second_ns) == (0, 0)
+    assert (phases["environment"].first, phases["imports"].second) == (0, 0)
     whole = found.by_kind["whole"][0].difference.value
     assert sum(part.difference.value for part in phases.values()) == pytest.approx(whole, rel=0.05)
     lines = list(sentences(found))

@@ -40,6 +40,10 @@ class MetricSamples:
     blocks: tuple[int, ...]
     """The block of each process."""
 
+    def by_block(self) -> dict[int, float]:
+        """Return the median of each block's process."""
+        return {block: float(np.median(own)) for block, own in zip(self.blocks, self.processes, strict=True)}
+
     def pooled(self) -> NDArray[np.float64]:
         """Return the samples of all processes, shape ``(samples,)``."""
         return np.concatenate(self.processes)

@@ -52,10 +52,11 @@ def explain(
             f"--version {version}: not a model's file", "it is for another version of MODEL, an ONNX file"
         )
     if version:
-        sides[1] = msgspec.structs.replace(sides[1], version=model_name(version) if metric == "cold" else VERSION)
+        sides[1] = msgspec.structs.replace(sides[1], version=VERSION if metric == "latency" else model_name(version))
     options = OwnOptions(**own, targets=sides[0].target, profile="default", version=version)
     count = segments if metric == "latency" else 0
-    explained = search(model, options, sides, count, results or paths.results(), console)
+    folder, memory = results or paths.results(), metric == "memory"
+    explained = search(model, options, sides, count, folder, console, memory=memory)
     text = msgspec.json.format(msgspec.json.encode(document(explained)), indent=1)
     write_atomically(explained.folder / "explain.json", text)
     plot = draw(explained)

@@ -133,6 +133,7 @@ def tune(**options: Any) -> None:
         "runoff explain ort-rust ort-rust before.onnx --version after.onnx",
         "runoff explain ort-python torch efficientnet-lite0",
         "runoff explain torch ort-rust efficientnet-lite0 --metric cold",
+        "runoff explain ort-python ort-rust model.onnx --metric memory",
     )
 )
 @click.argument("first")
@@ -140,10 +141,10 @@ def tune(**options: Any) -> None:
 @click.argument("model")
 @click.option(
     "--metric",
-    type=click.Choice(["latency", "cold"]),
+    type=click.Choice(["latency", "cold", "memory"]),
     default="latency",
     show_default=True,
-    help="A warm inference, by segments of the graph; or a process from start to exit, by its phases.",
+    help="A warm inference, by segments of the graph; a process from start to exit, or its peak memory, by its phases.",
 )
 @click.option("--segments", type=click.IntRange(2), default=8, show_default=True, help="Most parts of the graph.")
 @click.option("--version", type=TEXT, help="Another version of MODEL, an ONNX file, which SECOND runs.")
@@ -152,7 +153,7 @@ def tune(**options: Any) -> None:
 @of_model
 @json_option("the explanation as ")
 def explain(**options: Any) -> None:
-    """Find the parts of MODEL that make SECOND slower or faster than FIRST.
+    """Find the parts of MODEL that make SECOND slower, faster or larger than FIRST.
 
     FIRST and SECOND are targets, with settings (ort-rust,optimization=basic) or a release of their package
     (ort-python@1.25.0). The graph is cut where few tensors cross, and the segments are measured on both sides, side by

@@ -11,22 +11,25 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.adaptive.suite import suite_text
+from runoff.explain.memory import COST_BLOCKS, Memory, Variant, details_of, memory_parts, savings_of, untried, variants
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, as_called, profiled_nodes, rows_of
 from runoff.explain.parts import KINDS, Part, parts_of, phases_of
+from runoff.explain.units import UNITS, Unit
 from runoff.measure.machine import describe_machine
 from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
 from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
 from runoff.plan.suite import parse_suite
+from runoff.probes.mappings import MAPPINGS
 from runoff.probes.operators import OPERATORS
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import read_run, sha256_of, write_atomically
 from runoff.records.machine import machine_key
 from runoff.report.text import plural
-from runoff.sides import Side, SidesPipeline, names_of, of_sides
+from runoff.sides import BLOCKS, Side, SidesPipeline, case_of, names_of, of_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,8 +65,15 @@ class Explained(Struct, frozen=True, kw_only=True):
     """The reasons why sides have no profile."""
     peaks: tuple[Peak, ...] = ()
     """Of this machine with the threads of each side; none without profiles."""
+    memory: Memory | None = None
+    """Only if memory was explained."""
     folder: Path
     """Of the run."""
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the parts."""
+        return UNITS["bytes" if self.memory else "ns"]
 
     @property
     def by_kind(self) -> dict[str, list[Part]]:
@@ -95,26 +105,43 @@ class _Explanation(SidesPipeline):
     def complete(
         self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
     ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
-        """Return the cases of both sides, of which only the whole model is profiled."""
+        """Return the cases of all sides; only the whole model of the sides themselves has details."""
+        self._sides = [side for side in self._sides if _is_possible(side, cases, targets)]
         completed, named = super().complete(cases, targets)
-        return tuple(map(_without_profile, completed)), named
+        wanted = set(names_of(self._sides)[:2])
+        return tuple(_without_details(case, wanted) for case in completed), named
 
 
-def _without_profile(case: Case) -> Case:
-    """Return a case that is profiled only if it is the whole model, and no control."""
-    if case.model == WHOLE and case.control_of is None:
-        return case
-    return msgspec.structs.replace(case, probes=tuple(name for name in case.probes if name != OPERATORS.name))
+def _is_possible(side: Side, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> bool:
+    """Return whether a side can run; one that is not a variant is reported later if it cannot."""
+    if not isinstance(side, Variant):
+        return True
+    can = targets[side.runs_as].capabilities
+    return case_of(side, cases).skipped is None and (can is None or bool(set(side.changed) & set(can.settings)))
+
+
+def _without_details(case: Case, wanted: set[str]) -> Case:
+    """Return a case without profile unless it is the whole model, and both only of the targets that are `wanted`."""
+    left = {OPERATORS.name} if case.model != WHOLE else set()
+    left |= {OPERATORS.name, MAPPINGS.name} if case.target not in wanted else set()
+    return msgspec.structs.replace(case, probes=tuple(name for name in case.probes if name not in left))
 
 
 def explain(
-    model: str, options: OwnOptions, sides: Sequence[Side], segments: int, results: Path, console: Console
+    model: str,
+    options: OwnOptions,
+    sides: Sequence[Side],
+    segments: int,
+    results: Path,
+    console: Console,
+    *,
+    memory: bool = False,
 ) -> Explained:
-    """Return which parts of a model make the second of two `sides` slower or faster than the first.
+    """Return which parts of a model make the second of two `sides` slower, faster or larger than the first.
 
-    The parts are at most so many `segments` of a warm inference; with 0, they are the phases of a process. `model` is
-    the name of one in the zoo or the store, or the user's as ``runoff bench`` takes it, with its `options`; the run's
-    folder is created in `results`.
+    The parts are at most so many `segments` of a warm inference; with 0, they are the phases of a process, and with
+    `memory`, of its peak memory. `model` is the name of one in the zoo or the store, or the user's as ``runoff bench``
+    takes it, with its `options`; the run's folder is created in `results`.
 
     Raises
     ------
@@ -135,15 +162,37 @@ def explain(
         in_torch = {ORIGINAL: networks, **parts_in_torch(networks, folder, names_of_models(cuts))}
         text = segments_text(stored, options, cuts, folder)
     base = parse_suite(text, f"the suite for {model}")
-    probes = ("accuracy", "latency", OPERATORS.name) if segments else ("accuracy", "life")
-    suite = of_sides(base, sides, probes, f"explain {model}", say)
+    timed = ("latency", OPERATORS.name) if segments else ("latency", "memory", MAPPINGS.name) if memory else ("life",)
+    sides = [*sides, *variants(sides)] if memory else sides
+    blocks = BLOCKS | COST_BLOCKS if memory else BLOCKS
+    suite = of_sides(base, sides, ("accuracy", *timed), f"explain {model}", say, blocks)
     run_folder, code = _Explanation(suite, text, console, sides, in_torch).run(results)
     if code not in (ExitCode.OK, ExitCode.CASE_FAILED):
         raise RunoffError(f"nothing of {model} was measured", f"see: runoff report {run_folder}", code)
     run, names = read_run(run_folder), names_of(sides)
+    if memory:
+        return _of_memory(run, model, sides)
     parts = parts_of(run, cuts, *names) if cuts else phases_of(run, *names)
     explained = Explained(model=model, first=sides[0], second=sides[1], cuts=cuts, parts=parts, folder=run_folder)
     return _with_nodes(explained, run, cuts, say) if cuts else explained
+
+
+def _of_memory(run: Run, model: str, sides: Sequence[Side]) -> Explained:
+    """Return the explanation of the memory of two `sides`, which variants may follow."""
+    names, here = names_of(sides), {case.target for case in run.info.cases}
+    parts, missing = memory_parts(run, *names[:2])
+    known = {side.text: name for side, name in reversed(list(zip(sides[:2], names, strict=False)))}
+    tried = [
+        (name, side) for side, name in zip(sides, names, strict=True) if isinstance(side, Variant) and name in here
+    ]
+    savings, notes = savings_of(run, known, tried, parts[0].floor)
+    peaks = parts[0].first or 0.0, parts[0].second or 0.0
+    details = tuple(map(details_of, [run, run], sides, names, peaks))
+    reasons = untried(sides, [side for _, side in tried])
+    memory = Memory(details=details, savings=savings, notes=(*missing, *notes, *reasons))
+    return Explained(
+        model=model, first=sides[0], second=sides[1], cuts=None, parts=parts, memory=memory, folder=run.folder
+    )
 
 
 def _with_nodes(explained: Explained, run: Run, cuts: Cuts, say: Callable[[str], None]) -> Explained:

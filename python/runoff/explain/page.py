@@ -20,6 +20,7 @@ from runoff.explain.show import (
     sentences,
     share_of_peak,
 )
+from runoff.explain.show_memory import grids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +48,9 @@ def page(explained: Explained, plot: str, machine: str) -> bytes:
         "second": explained.second.text,
         "sentences": list(sentences(explained)),
         "plot": Markup(plot),  # noqa: S704 (made by Vega, which escapes)
-        "parts": [part_cells(part) for part in explained.parts],
+        "unit": explained.unit.name,
+        "parts": [part_cells(part, explained.unit) for part in explained.parts],
+        "grids": grids(explained.memory) if explained.memory else (),
         "nodes": _nodes(explained),
         "bands": list(_bands(explained.rows)),
         "arcs": list(_arcs(explained.rows)),

@@ -44,18 +44,18 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """A part of the difference second - first, in nanoseconds: of a warm inference, or of a process."""
+    """A part of the difference second - first: of a warm inference or a process in nanoseconds, of memory in bytes."""
 
     kind: Kind
     phase: str = ""
     segments: tuple[int, ...] = ()
     """Numbers of the segments that are in it, from 1."""
     operators: dict[str, int] = {}
-    first_ns: float | None = None
-    """Typical time on the first side; None for what is not measured itself."""
-    second_ns: float | None = None
+    first: float | None = None
+    """Typical value of the first side; None for what is not measured itself."""
+    second: float | None = None
     difference: Shift
-    floor_ns: float = 0.0
+    floor: float = 0.0
     """What the first side seemed to differ from itself."""
     differs: bool = False
     """Whether it is claimed to differ."""
@@ -81,13 +81,13 @@ class _Times:
             self._blocks(self._members[model, name], metric)
             for name in (self._first, control_name(self._first), self._second)
         )
-        own = _difference(one, again)
+        own = difference(one, again)
         return Part(
             kind=kind,
-            first_ns=float(np.median(list(one.values()))),
-            second_ns=float(np.median(list(other.values()))),
-            difference=_difference(one, other),
-            floor_ns=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
+            first=float(np.median(list(one.values()))),
+            second=float(np.median(list(other.values()))),
+            difference=difference(one, other),
+            floor=max(abs(own.value), (own.bounds[1] - own.bounds[0]) / 2),
             **more,
         )
 
@@ -106,10 +106,10 @@ class _Times:
                 why = member.failed or "it did not run"
                 raise RunoffError(f"{member.model} on {member.target} has no times: {why}", "", ExitCode.CASE_FAILED)
             return dict.fromkeys(whole.blocks, 0.0)
-        return {block: float(np.median(ns)) for block, ns in zip(cell.blocks, cell.processes, strict=True)}
+        return cell.by_block()
 
 
-def _difference(one: dict[int, float], other: dict[int, float]) -> Shift:
+def difference(one: dict[int, float], other: dict[int, float]) -> Shift:
     """Return the difference other - one.
 
     Of each block only the ratio counts, times the typical time of `one`: the machine's speed drifts between blocks.
@@ -132,7 +132,7 @@ def phases_of(run: Run, first: str, second: str) -> tuple[Part, ...]:
     model = run.info.cases[0].model
     whole = times.part(model, "whole", WHOLE)
     phases = [times.part(model, "phase", Metric(LIFE.name, name), phase=name) for name in times.phases(model)]
-    return tuple(_judged([whole, *phases]))
+    return tuple(judged([whole, *phases]))
 
 
 def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
@@ -155,27 +155,27 @@ def parts_of(run: Run, cuts: Cuts, first: str, second: str) -> tuple[Part, ...]:
     cost = _together(passes)
     rest = reduce(add, (one.difference * -1 for one in segments), whole.difference + cost.difference)
     net = [_without(part, passes[max(0, place - 1) : place + 1]) for place, part in enumerate(segments)]
-    judged = _judged([original, whole, *net])
-    floor_ns = whole.floor_ns + sum(part.floor_ns for part in net)
-    last = _judged([Part(kind="rest", difference=rest, floor_ns=floor_ns)])
-    return (*judged[:2], *_merged(judged[2:]), cost, *last)
+    claimed = judged([original, whole, *net])
+    floor = whole.floor + sum(part.floor for part in net)
+    last = judged([Part(kind="rest", difference=rest, floor=floor)])
+    return (*claimed[:2], *_merged(claimed[2:]), cost, *last)
 
 
 def _without(part: Part, passes: Sequence[Part]) -> Part:
     """Return a segment without half of what each cut next to it costs."""
     return replace(
         part,
-        first_ns=(part.first_ns or 0.0) - sum(one.first_ns or 0.0 for one in passes) / 2,
-        second_ns=(part.second_ns or 0.0) - sum(one.second_ns or 0.0 for one in passes) / 2,
+        first=(part.first or 0.0) - sum(one.first or 0.0 for one in passes) / 2,
+        second=(part.second or 0.0) - sum(one.second or 0.0 for one in passes) / 2,
         difference=reduce(add, (one.difference * -0.5 for one in passes), part.difference),
     )
 
 
-def _judged(parts: Sequence[Part]) -> list[Part]:
+def judged(parts: Sequence[Part]) -> list[Part]:
     """Return `parts` with the claims that their numbers allow, corrected for their number."""
     ps = adjust(np.array([part.difference.p for part in parts], dtype=np.float64))
     return [
-        replace(part, differs=bool(p <= LEVEL and abs(part.difference.value) > part.floor_ns))
+        replace(part, differs=bool(p <= LEVEL and abs(part.difference.value) > part.floor))
         for part, p in zip(parts, ps, strict=True)
     ]
 
@@ -195,8 +195,8 @@ def _together(parts: Sequence[Part]) -> Part:
         kind=parts[0].kind,
         segments=tuple(place for part in parts for place in part.segments),
         operators=dict(sum((Counter(part.operators) for part in parts), Counter()).most_common()),
-        first_ns=sum(part.first_ns or 0.0 for part in parts),
-        second_ns=sum(part.second_ns or 0.0 for part in parts),
+        first=sum(part.first or 0.0 for part in parts),
+        second=sum(part.second or 0.0 for part in parts),
         difference=reduce(add, (part.difference for part in parts)),
-        floor_ns=sum(part.floor_ns for part in parts),
+        floor=sum(part.floor for part in parts),
     )

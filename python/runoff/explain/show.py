@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from runoff.explain.nodes import groups_of
+from runoff.explain.show_memory import grids, memory_document, memory_sentences
+from runoff.explain.units import TIME
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from runoff.explain.explanation import Explained
     from runoff.explain.nodes import Row
     from runoff.explain.parts import Part
-    from runoff.statistics import Shift
+    from runoff.explain.units import Unit
 
 _NAMES = {
     "original": "the file as it is",
@@ -35,26 +37,37 @@ SLOWER, FASTER, SAME = "#D55E00", "#0072B2", "#999999"
 
 def sentences(explained: Explained) -> Iterator[str]:
     """Yield what was found, the most important first."""
-    first, second, by_kind = explained.first.text, explained.second.text, explained.by_kind
+    yield from _of_parts(explained)
+    if explained.memory:
+        yield from memory_sentences(explained.memory)
+
+
+def _of_parts(explained: Explained) -> Iterator[str]:
+    first, second, by_kind, unit = explained.first.text, explained.second.text, explained.by_kind, explained.unit
     whole = by_kind["whole"][0]
     if not whole.differs:
-        yield f"{second} and {first}: no difference shown ({_range(whole.difference)} ms of {_ms(whole.first_ns)})"
+        found = f"{unit.range(whole.difference)} {unit.name} of {unit.amount(whole.first)}"
+        yield f"{second} and {first}: no difference shown ({found})"
         return
-    faster = whole.difference.value < 0
-    more = "faster" if faster else "slower"
-    yield f"{second} is {_size(whole.difference)} {more} than {first}, of {_ms(whole.first_ns)}"
+    less = whole.difference.value < 0
+    words, other = (unit.less, unit.more) if less else (unit.more, unit.less)
+    yield f"{second} {words.format(unit.size(whole.difference), first)}, of {unit.amount(whole.first)}"
     measured = [*by_kind["segment"], *by_kind["phase"]]
     claimed = sorted((part for part in measured if part.differs), key=lambda part: -abs(part.difference.value))
     for part in claimed[:_MOST_NAMED]:
-        same = (part.difference.value < 0) == faster
-        verb = "of it" if same else f"lost: {second} is {'slower' if faster else 'faster'}"
+        verb = "of it" if (part.difference.value < 0) == less else f"lost: {second} {_bare(other)}"
         details = kernels_of(explained, part) or operators_of(part)
-        yield ": ".join(filter(None, (f"{_size(part.difference)} {verb} in {name_of(part)}", details)))
-    if not claimed:
+        yield ": ".join(filter(None, (f"{unit.size(part.difference)} {verb} in {name_of(part)}", details)))
+    if not claimed and measured:
         yield "no part of it differs by more than noise"
     for rest in by_kind["rest"]:
         if rest.differs:
-            yield f"{_size(rest.difference)} is in no segment: it arises between them (fusion, layout, cache)"
+            yield f"{unit.size(rest.difference)} is in no segment: it arises between them (fusion, layout, cache)"
+
+
+def _bare(words: str) -> str:
+    """Return the words of a comparison without its numbers: ``is slower``."""
+    return " ".join(words.replace("{} ", "", 1).split()[:-2])
 
 
 def kernels_of(explained: Explained, part: Part) -> str:
@@ -116,21 +129,29 @@ def operators_of(part: Part) -> str:
 
 def show(explained: Explained, console: Console) -> None:
     """Print the explanation."""
-    table = Table("part", "operators", explained.first.text, explained.second.text, "difference in ms", box=SIMPLE_HEAD)
+    columns = ("part", "operators", explained.first.text, explained.second.text, f"difference in {explained.unit.name}")
+    table = Table(*columns, box=SIMPLE_HEAD)
     for part in explained.parts:
         style = "" if part.differs or part.kind in ("original", "whole", "cuts") else "dim"
-        table.add_row(*part_cells(part), style=style)
+        table.add_row(*part_cells(part, explained.unit), style=style)
     console.print(table)
     if explained.rows:
         console.print(_nodes_table(explained))
+    for grid in grids(explained.memory) if explained.memory else ():
+        first, *others = grid.columns
+        table = Table(Column(first, overflow="fold"), *others, box=SIMPLE_HEAD, title=grid.title, title_justify="left")
+        for cells in grid.rows:
+            table.add_row(*cells)
+        console.print(table)
     lines = [*sentences(explained), *([profiles_note(explained)] if explained.rows else [])]
     for line in (*lines, *(f"no times of nodes: {reason}" for reason in explained.missing)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def part_cells(part: Part) -> tuple[str, ...]:
+def part_cells(part: Part, unit: Unit) -> tuple[str, ...]:
     """Return the line of a part in the table."""
-    return (name_of(part), operators_of(part), _ms(part.first_ns), _ms(part.second_ns), _range(part.difference))
+    sides = unit.amount(part.first), unit.amount(part.second)
+    return (name_of(part), operators_of(part), *sides, unit.range(part.difference))
 
 
 def _nodes_table(explained: Explained) -> Table:
@@ -158,33 +179,23 @@ def _nodes_table(explained: Explained) -> Table:
 
 
 def _ms(ns: float | None) -> str:
-    return "" if ns is None else f"{ns / 1e6:.3g} ms"
-
-
-def _size(difference: Shift) -> str:
-    """Return the size of a difference, whatever its sign: ``1.1 ms (0.9 to 1.3)``."""
-    low, high = sorted(abs(bound) / 1e6 for bound in difference.bounds)
-    return f"{abs(difference.value) / 1e6:.3g} ms ({low:.3g} to {high:.3g})"
-
-
-def _range(difference: Shift) -> str:
-    low, high = (bound / 1e6 for bound in difference.bounds)
-    return f"{difference.value / 1e6:+.3f} ({low:+.3f} to {high:+.3f})"
+    return TIME.amount(ns)
 
 
 def document(explained: Explained) -> dict[str, Any]:
-    """Return the explanation for JSON; times are in nanoseconds, differences second - first."""
+    """Return the explanation for JSON; times are in nanoseconds, memory in bytes, differences second - first."""
     return {
         "model": explained.model,
         "first": explained.first.text,
         "second": explained.second.text,
         "sentences": list(sentences(explained)),
-        "parts": [_part(part) for part in explained.parts],
+        "parts": [_part(part, explained.unit.field) for part in explained.parts],
         "cuts": explained.cuts.cuts if explained.cuts else (),
         "nodes": [segment.nodes for segment in explained.cuts.segments] if explained.cuts else [],
         "nodes_compared": [_row(explained, row) for row in explained.rows],
         "nodes_missing": explained.missing,
         "peaks": explained.peaks,
+        **(memory_document(explained.memory) if explained.memory else {}),
         "run": str(explained.folder),
     }
 
@@ -203,18 +214,18 @@ def _row(explained: Explained, row: Row) -> dict[str, Any]:
     }
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Part, unit: str) -> dict[str, Any]:
     low, high = part.difference.bounds
     return {
         "part": name_of(part),
         "kind": part.kind,
         "segments": part.segments,
         "operators": part.operators,
-        "first_ns": part.first_ns,
-        "second_ns": part.second_ns,
-        "difference_ns": part.difference.value,
-        "low_ns": low,
-        "high_ns": high,
+        f"first_{unit}": part.first,
+        f"second_{unit}": part.second,
+        f"difference_{unit}": part.difference.value,
+        f"low_{unit}": low,
+        f"high_{unit}": high,
         "differs": part.differs,
     }
 
@@ -227,13 +238,16 @@ def draw(explained: Explained) -> bytes:
 
     rows, at = [], 0.0
     for part in (*explained.by_kind["segment"], *explained.by_kind["phase"], *explained.by_kind["rest"]):
-        rows.append(_bar(part, at, at + part.difference.value))
+        rows.append(_bar(explained, part, at, at + part.difference.value))
         at += part.difference.value
-    rows.append(_bar(explained.by_kind["whole"][0], 0.0, explained.by_kind["whole"][0].difference.value))
+    whole = explained.by_kind["whole"][0]
+    rows.append(_bar(explained, whole, 0.0, whole.difference.value))
     data = pd.DataFrame(rows)
     base = alt.Chart(data).encode(y=alt.Y("part:N", sort=list(data["part"]), title=None, axis=alt.Axis(labelLimit=340)))
-    title = f"ms more than {explained.first.text} (below 0: {explained.second.text} is faster)"
-    colours = alt.Scale(domain=["slower", "faster", "no difference"], range=[SLOWER, FASTER, SAME])
+    unit = explained.unit
+    more, less = (_bare(words) for words in (unit.more, unit.less))
+    title = f"{unit.name} more than {explained.first.text} (below 0: {explained.second.text} {less})"
+    colours = alt.Scale(domain=[more, less, "no difference"], range=[SLOWER, FASTER, SAME])
     chart = (
         base.mark_bar(height=_ROW * 0.6).encode(
             x=alt.X("from:Q", title=title), x2="to:Q", color=alt.Color("is:N", scale=colours, title=None)
@@ -243,14 +257,15 @@ def draw(explained: Explained) -> bytes:
     return vl_convert.vegalite_to_svg(chart.to_json()).encode()
 
 
-def _bar(part: Part, start: float, end: float) -> dict[str, Any]:
+def _bar(explained: Explained, part: Part, start: float, end: float) -> dict[str, Any]:
     low, high = part.difference.bounds
-    operators = operators_of(part)
+    operators, unit = operators_of(part), explained.unit
+    words = _bare(unit.more if part.difference.value > 0 else unit.less)
     return {
         "part": f"{name_of(part)}: {operators}" if operators else name_of(part),
         "from": start / 1e6,
         "to": end / 1e6,
         "low": (start + low) / 1e6,
         "high": (start + high) / 1e6,
-        "is": "no difference" if not part.differs else "slower" if part.difference.value > 0 else "faster",
+        "is": words if part.differs else "no difference",
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from runoff.records.protocol import Accuracy, Latency, Once, Operators, Phase, Turns
+    from runoff.records.protocol import Accuracy, Latency, Mappings, Once, Operators, Phase, Turns
     from runoff.records.schema import MeterInfo, Record
 
 Aggregate = Literal["min", "mean", "max", "share"]
@@ -79,7 +79,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     name: str
     summary: str
-    measure: Once | Latency | Accuracy | Turns | Operators
+    measure: Once | Latency | Accuracy | Turns | Operators | Mappings
     """The request to the runner."""
     configure: Callable[[Any], Once | Latency | Accuracy] | None = None
     """From the suite's table ``[measure.NAME]`` to `measure`."""

@@ -202,6 +202,10 @@ class Operators(_RequestPart, frozen=True, tag_field="kind", tag="operators"):
     """Inferences after the second that are not stored."""
 
 
+class Mappings(_RequestPart, frozen=True, tag_field="kind", tag="mappings"):
+    """As `Once`, with the resident memory by mapping after each phase."""
+
+
 class Request(_RequestPart, frozen=True, kw_only=True):
     """A request to a runner."""
 
@@ -215,7 +219,7 @@ class Request(_RequestPart, frozen=True, kw_only=True):
     labels: str | None = None
     """Text file with a label per line; line `i` names output index `i`."""
     settings: Settings = Settings()
-    measure: Once | Latency | Accuracy | Turns | Operators = Once()
+    measure: Once | Latency | Accuracy | Turns | Operators | Mappings = Once()
     top_k: Positive = 5
     outputs_dir: str
     """Existing folder for the tensors that the runner writes."""
@@ -239,6 +243,16 @@ class Timings(_ResultPart, frozen=True):
     warm_ns: tuple[Nanoseconds, ...] = ()
 
 
+class Arena(_ResultPart, frozen=True):
+    """A memory arena of the runtime."""
+
+    in_use_bytes: Bytes
+    most_in_use_bytes: Bytes
+    """Most memory in use so far."""
+    reserved_bytes: Bytes
+    """Memory that the arena holds, in use or not."""
+
+
 class Memory(_ResultPart, frozen=True):
     """Resident memory of the runner's own process."""
 
@@ -248,6 +262,14 @@ class Memory(_ResultPart, frozen=True):
     """Resident set after each phase, by name; only if requested."""
     method: str | None = None
     """What was measured if not the resident set of the runner's process, as for a browser with its processes."""
+    peak_after: dict[str, Bytes] = {}
+    """High-water mark until the end of each phase (`mappings` only)."""
+    mappings: dict[str, dict[str, Bytes]] = {}
+    """Resident bytes after each phase, by mapping: a file's path, the kernel's name such as ``[heap]``, or an empty
+    name for other memory (`mappings` only)."""
+    arena: dict[str, Arena] = {}
+    """The runtime's arena of host memory after the phases ``load`` and ``inference``, if it reports one (`mappings`
+    only)."""
 
 
 class WrittenTensor(_ResultPart, frozen=True):

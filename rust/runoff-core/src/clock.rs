@@ -1,9 +1,7 @@
 //! Timestamps that are comparable between processes, and the phases of a runner.
 
-use std::collections::BTreeMap;
-
 use crate::memory;
-use crate::protocol::Phase;
+use crate::protocol::{Measure, Memory, Once, Phase};
 
 /// Reads the clock of Python's `time.monotonic_ns`, in nanoseconds: `CLOCK_MONOTONIC`.
 #[cfg(not(target_os = "macos"))]
@@ -29,25 +27,50 @@ fn nanoseconds(seconds: impl TryInto<u64>, rest: impl TryInto<u64>) -> u64 {
     seconds.try_into().unwrap_or_default() * 1_000_000_000 + rest.try_into().unwrap_or_default()
 }
 
+/// What is read after each phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The time only.
+    Time,
+    /// The resident set size too.
+    Resident,
+    /// Resident memory by mapping, and the peak.
+    Mappings,
+}
+
+impl Reading {
+    /// What `measure` needs.
+    #[must_use]
+    pub fn of(measure: &Measure) -> Self {
+        match measure {
+            Measure::Once(Once { memory: true }) => Self::Resident,
+            Measure::Mappings(_) => Self::Mappings,
+            _ => Self::Time,
+        }
+    }
+}
+
 /// Phases without gaps: each starts at the end of the previous one.
 #[derive(Debug)]
 pub struct Phases {
     marks: Vec<Phase>,
     last_ns: u64,
-    memory_after: Option<BTreeMap<String, u64>>,
+    reading: Reading,
+    memory: Memory,
 }
 
 impl Phases {
     /// Starts at `entry_ns`, the time of the first line of the runner's own code.
     ///
-    /// With `spawn_ns`, the first phase is `start`, from `spawn_ns` to `entry_ns`. With `memory`, the resident set size
-    /// is read after each phase; the time to read it is part of the next phase.
+    /// With `spawn_ns`, the first phase is `start`, from `spawn_ns` to `entry_ns`. The time of a `reading` is part of the
+    /// next phase.
     #[must_use]
-    pub fn begin(spawn_ns: Option<u64>, entry_ns: u64, memory: bool) -> Self {
+    pub fn begin(spawn_ns: Option<u64>, entry_ns: u64, reading: Reading) -> Self {
         let mut phases = Self {
             marks: Vec::with_capacity(8),
             last_ns: spawn_ns.unwrap_or(entry_ns),
-            memory_after: memory.then(BTreeMap::new),
+            reading,
+            memory: Memory::default(),
         };
         if spawn_ns.is_some() {
             phases.mark_at("start", entry_ns);
@@ -64,15 +87,24 @@ impl Phases {
     pub fn mark_at(&mut self, name: &str, end_ns: u64) {
         self.marks.push(Phase { name: name.to_owned(), start_ns: self.last_ns, end_ns });
         self.last_ns = end_ns;
-        if let (Some(after), Some(bytes)) = (&mut self.memory_after, memory::resident_bytes()) {
-            after.insert(name.to_owned(), bytes);
+        match self.reading {
+            Reading::Time => {}
+            Reading::Resident => {
+                self.memory.after.extend(memory::resident_bytes().map(|bytes| (name.to_owned(), bytes)));
+            }
+            Reading::Mappings => {
+                self.memory.peak_after.extend(memory::peak_bytes().map(|bytes| (name.to_owned(), bytes)));
+                self.memory.mappings.extend(memory::mappings().map(|found| (name.to_owned(), found)));
+            }
         }
     }
 
-    /// The phases so far, and the resident set size after each in bytes (empty unless requested).
+    /// The phases so far, and the memory after each (none unless requested) with the peak.
     #[must_use]
-    pub fn finish(self) -> (Vec<Phase>, BTreeMap<String, u64>) {
-        (self.marks, self.memory_after.unwrap_or_default())
+    pub fn finish(self) -> (Vec<Phase>, Memory) {
+        // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
+        let peak_bytes = memory::peak_bytes().max(self.memory.after.values().max().copied());
+        (self.marks, Memory { peak_bytes, ..self.memory })
     }
 }
 
@@ -91,29 +123,40 @@ mod tests {
 
     #[test]
     fn start_is_left_out_without_a_spawn_time() {
-        let mut phases = Phases::begin(None, 5, false);
+        let mut phases = Phases::begin(None, 5, Reading::Time);
         phases.mark_at("load", 7);
-        let (marks, after) = phases.finish();
+        let (marks, memory) = phases.finish();
         assert_eq!(marks, [Phase { name: "load".into(), start_ns: 5, end_ns: 7 }]);
-        assert!(after.is_empty());
+        assert!(memory.after.is_empty());
     }
 
     #[test]
     fn memory_is_read_after_each_phase_when_asked_for() {
-        let mut phases = Phases::begin(Some(1), 2, true);
+        let mut phases = Phases::begin(Some(1), 2, Reading::Resident);
         phases.mark("load");
-        let (_, after) = phases.finish();
+        let (_, Memory { after, .. }) = phases.finish();
         if cfg!(target_os = "linux") {
             assert_eq!(after.keys().collect::<Vec<_>>(), ["load", "start"]);
             assert!(after.values().all(|&bytes| bytes > 0));
         }
     }
 
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn mappings_are_read_after_each_phase_when_asked_for() {
+        let mut phases = Phases::begin(None, 2, Reading::Mappings);
+        phases.mark("load");
+        let (_, memory) = phases.finish();
+        let resident: u64 = memory.mappings["load"].values().sum();
+        assert!(memory.mappings["load"].keys().any(|name| name.starts_with('/')));
+        assert!(resident > memory.peak_after["load"] / 2);
+    }
+
     proptest! {
         #[test]
         fn phases_add_up(spawn in 0_u64..1_000, steps in prop::collection::vec(0_u64..1_000, 1..9)) {
             let entry = spawn + steps[0];
-            let mut phases = Phases::begin(Some(spawn), entry, false);
+            let mut phases = Phases::begin(Some(spawn), entry, Reading::Time);
             let mut end = entry;
             for step in &steps[1..] {
                 end += step;

@@ -157,7 +157,7 @@ fn capabilities<E: Engine>() -> Capabilities {
         formats: strings(E::FORMATS),
         providers: strings(&[CPU]),
         precisions: strings(E::PRECISIONS),
-        measures: strings(&["once", "latency", "accuracy", "turns"]),
+        measures: strings(&["once", "latency", "accuracy", "turns", "mappings"]),
         settings: strings(&settings::<E>()),
         image_decoder: Some(JPEG_DECODER.into()),
         computes: true,
@@ -217,8 +217,8 @@ fn input_shapes(request: &Request) -> Vec<Vec<TensorSpec>> {
         }
         TensorSpec { shape, ..spec.clone() }
     };
-    // the items of a batch have the same shapes, and `once` runs the first batch only
-    let is_one = batch > 1 || side.is_some() || matches!(request.measure, Measure::Once(_));
+    // the items of a batch have the same shapes, and `once` and `mappings` run the first batch only
+    let is_one = batch > 1 || side.is_some() || matches!(request.measure, Measure::Once(_) | Measure::Mappings(_));
     let mut all = Vec::new();
     for size in sizes {
         for item in request.inputs.iter().take(if is_one { 1 } else { count }) {

@@ -287,7 +287,7 @@ fn check_item(
 
 /// Reads the tensors of the items that the measure needs, for the inputs `specs`.
 fn read_items(request: &Request, specs: &[TensorSpec]) -> Result<Vec<Vec<RawTensor>>, Error> {
-    let is_once = matches!(request.measure, Measure::Once(_));
+    let is_once = matches!(request.measure, Measure::Once(_) | Measure::Mappings(_));
     let needed = if is_once { request.settings.batch.get() } else { request.inputs.len() };
     let read = |item: &Item| {
         let file = |spec: &TensorSpec| item.tensors.as_ref()?.get_key_value(&spec.name);

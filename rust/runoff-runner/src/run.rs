@@ -1,13 +1,13 @@
 //! A measurement: iterations of a model, their durations and outputs.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use runoff_core::clock::{Phases, now_ns};
+use runoff_core::clock::{Phases, Reading, now_ns};
 use runoff_core::image::JPEG_DECODER;
-use runoff_core::memory;
 use runoff_core::protocol::{
-    Effective, Latency, Measure, Memory, Once, Operators, Profile, Request, RunResult, Turns, Workload, WrittenTensor,
+    Arena, Effective, Latency, Measure, Memory, Operators, Profile, Request, RunResult, Turns, Workload, WrittenTensor,
     bad_request,
 };
 use runoff_session::{Error, Prepared};
@@ -96,6 +96,15 @@ pub trait Work {
         Err(bad_request("measure.kind: this runner has no profiler"))
     }
 
+    /// The runtime's CPU memory arena now; `None` if there is none, or the runtime does not report it.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime fails.
+    fn arena(&self) -> Result<Option<Arena>, Error> {
+        Ok(None)
+    }
+
     /// Settings and runtime in effect, as read back. Denormals, allocator and image decoder are added by the caller.
     fn effective(&self) -> Effective;
 }
@@ -109,6 +118,7 @@ struct Runner<'a> {
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
     profile: Option<Profile>,
+    arena: BTreeMap<String, Arena>,
 }
 
 fn measure<'a>(
@@ -120,8 +130,7 @@ fn measure<'a>(
     check_format("model", &request.model.format, formats)?;
     let is_ahead = request.settings.overlap == Some(true);
     let prefetch = if is_ahead { Prefetch::begin(request, first_batch(request))? } else { None };
-    let memory = matches!(request.measure, Measure::Once(Once { memory: true }));
-    let mut phases = Phases::begin(request.spawn_ns, entry_ns, memory);
+    let mut phases = Phases::begin(request.spawn_ns, entry_ns, Reading::of(&request.measure));
     let work = open(&mut phases, prefetch)?;
     Runner::new(request, phases, work).carry_out()
 }
@@ -179,12 +188,14 @@ impl<'a> Runner<'a> {
             outputs: Vec::new(),
             tensors: Vec::new(),
             profile: None,
+            arena: BTreeMap::new(),
         }
     }
 
     fn carry_out(mut self) -> Result<(RunResult, Box<dyn Work + 'a>), Error> {
         let last = match self.request.measure {
             Measure::Once(_) => self.once()?,
+            Measure::Mappings(_) => self.mappings()?,
             Measure::Latency(latency) => self.latency(latency)?,
             Measure::Accuracy(_) => self.accuracy()?,
             Measure::Turns(turns) => self.turns(turns)?,
@@ -196,6 +207,14 @@ impl<'a> Runner<'a> {
     fn once(&mut self) -> Result<Captured, Error> {
         let captured = self.first()?;
         self.outputs.extend(captured.write(&self.request.outputs_dir)?);
+        Ok(captured)
+    }
+
+    /// As `once`; also asks the runtime for its arena, before and after the inference.
+    fn mappings(&mut self) -> Result<Captured, Error> {
+        self.arena.extend(self.work.arena()?.map(|arena| ("load".to_owned(), arena)));
+        let captured = self.once()?;
+        self.arena.extend(self.work.arena()?.map(|arena| ("inference".to_owned(), arena)));
         Ok(captured)
     }
 
@@ -331,14 +350,12 @@ impl<'a> Runner<'a> {
         self.work.complete(last, &mut result)?;
         result.samples = self.samples.into_parts();
         self.phases.mark("output");
-        let (phases, after) = self.phases.finish();
+        let (phases, memory) = self.phases.finish();
         result.phases = phases;
         result.outputs = self.outputs;
         result.tensors = self.tensors;
         result.profile = self.profile;
-        // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
-        let peak_bytes = memory::peak_bytes().max(after.values().max().copied());
-        result.memory = Some(Memory { peak_bytes, after });
+        result.memory = Some(Memory { arena: self.arena, ..memory });
         result.effective = Some(Effective {
             denormals: Some(denormals().into()),
             allocator: allocator(),

@@ -61,8 +61,9 @@ pub use environment::{Environment, LogLevel};
 pub use error::{Error, Kind};
 pub use runtime::{LIBRARY_VARIABLE, Runtime, built_in_providers, find_library, library_from_env, library_in_wheel};
 pub use session::{
-    Buffers, Builder, CPU, Choice, Initializer, Metadata, PRECISIONS, PREPARED, Parts, Results, RunOptions, Session,
-    Source, TensorSpec, ValueInfo, ValueType, empty_sequence, providers, show_shape, unavailable_providers,
+    ArenaStatistics, Buffers, Builder, CPU, Choice, Initializer, Metadata, PRECISIONS, PREPARED, Parts, Results,
+    RunOptions, Session, Source, TensorSpec, ValueInfo, ValueType, empty_sequence, providers, show_shape,
+    unavailable_providers,
 };
 pub use settings::{Execution, OnnxWord, Optimization, Prepared, Settings, Teardown};
 pub use tensor::{Buffer, RawTensor};

@@ -187,8 +187,30 @@ pub fn built_in_providers() -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
+/// Functions of the loaded library's API in the order of `onnxruntime_c_api.h`; `None` if it is older than `version`.
+///
+/// # Errors
+///
+/// `runtime-missing` if no library is loaded.
+pub(crate) fn api(version: u32) -> Result<Option<*const *const ()>, Error> {
+    let library = loaded_from().ok_or_else(|| missing("no ONNX Runtime is loaded"))?;
+    // It stays loaded: `ort` has its own handle.
+    let (base, _handle) = base_of(library)?;
+    // SAFETY: the function returns null, or a pointer to a static structure of pointers.
+    let table = unsafe { (base.GetApi)(version) };
+    Ok((!table.is_null()).then_some(table.cast()))
+}
+
 /// Reads the library's version, which `ort` does not expose; returns it with the library's handle.
 fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
+    let (base, handle) = base_of(library)?;
+    // SAFETY: the function returns a static string that ends with NUL.
+    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) }.to_string_lossy().into_owned();
+    Ok((version, handle))
+}
+
+/// Loads the library, or loads it again; returns its first functions, which are valid as long as the handle.
+fn base_of(library: &Path) -> Result<(&'static ort::sys::OrtApiBase, libloading::Library), Error> {
     let shown = library.display();
     // SAFETY: loading a library runs its initialisers. The user declared this file to be ONNX Runtime, and `ort` loads
     // the same file next.
@@ -199,9 +221,7 @@ fn version_of(library: &Path) -> Result<(String, libloading::Library), Error> {
         .map_err(|_| missing(&format!("{shown} is not ONNX Runtime: it has no OrtGetApiBase")))?;
     // SAFETY: the function takes nothing and returns a pointer to a static structure.
     let base = unsafe { base().as_ref() }.ok_or_else(|| missing(&format!("{shown} has no API")))?;
-    // SAFETY: the function returns a static string that ends with NUL.
-    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) }.to_string_lossy().into_owned();
-    Ok((version, handle))
+    Ok((base, handle))
 }
 
 fn check_version(version: &str, library: &Path) -> Result<(), Error> {

@@ -9,11 +9,11 @@ use runoff_session::{Error, Kind};
 
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
-    Accuracy, Interpolation, Item, Latency, Measure, ModelFile, Once, Operators, Preprocess, Request, TensorFile,
-    Turns, Workload,
+    Accuracy, Interpolation, Item, Latency, Mappings, Measure, ModelFile, Once, Operators, Preprocess, Request,
+    TensorFile, Turns, Workload,
 };
 pub use result::{
-    Capabilities, Effective, Guess, Memory, Node, Phase, Profile, RunResult, Status, Timings, Unavailable,
+    Arena, Capabilities, Effective, Guess, Memory, Node, Phase, Profile, RunResult, Status, Timings, Unavailable,
     WrittenTensor,
 };
 pub use segment::{Mask, Prompt, Segment, Segmentation};

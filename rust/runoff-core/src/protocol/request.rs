@@ -167,6 +167,11 @@ pub struct Operators {
     pub warmup: u64,
 }
 
+/// As `Once`, with the resident memory by mapping after each phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mappings {}
+
 /// The measurement to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -181,6 +186,8 @@ pub enum Measure {
     Turns(Turns),
     /// Time by node.
     Operators(Operators),
+    /// Memory by mapping.
+    Mappings(Mappings),
 }
 
 impl Default for Measure {

@@ -53,6 +53,26 @@ pub struct Memory {
     /// Resident set size after each phase, by the phase's name.
     #[serde(default)]
     pub after: BTreeMap<String, u64>,
+    /// Peak resident set size until the end of each phase.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peak_after: BTreeMap<String, u64>,
+    /// Resident bytes by mapping after each phase, as `memory::mappings` returns them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The runtime's CPU memory arena after some phases.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arena: BTreeMap<String, Arena>,
+}
+
+/// A memory arena, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arena {
+    /// Memory in use.
+    pub in_use_bytes: u64,
+    /// Most memory in use so far.
+    pub most_in_use_bytes: u64,
+    /// Memory that the arena holds.
+    pub reserved_bytes: u64,
 }
 
 /// A tensor that the runner wrote, and the items that it belongs to.

@@ -5,9 +5,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use runoff_core::clock::{Phases, now_ns};
-use runoff_core::memory;
-use runoff_core::protocol::{Capabilities, Effective, Measure, Memory, Request, RunResult, VERSION, bad_request};
+use runoff_core::clock::{Phases, Reading, now_ns};
+use runoff_core::protocol::{Capabilities, Effective, Measure, Request, RunResult, VERSION, bad_request};
 use runoff_runner::{RunnerArgs, is_reader_gone, print, print_json, read_request, report_error, write_result};
 
 /// Speaks runoff's runner protocol and computes nothing.
@@ -42,15 +41,15 @@ fn printed(outcome: std::io::Result<()>) -> ExitCode {
 }
 
 fn answer(request: &Request, entry_ns: u64) -> RunResult {
-    let Measure::Once(once) = request.measure else {
+    let Measure::Once(_) = request.measure else {
         return RunResult::failed(&request.case, &bad_request("measure.kind: runoff-null measures only once"));
     };
-    let mut phases = Phases::begin(request.spawn_ns, entry_ns, once.memory);
+    let mut phases = Phases::begin(request.spawn_ns, entry_ns, Reading::of(&request.measure));
     phases.mark("output");
-    let (phases, after) = phases.finish();
+    let (phases, memory) = phases.finish();
     RunResult {
         phases,
-        memory: Some(Memory { peak_bytes: memory::peak_bytes(), after }),
+        memory: Some(memory),
         effective: Some(Effective {
             runtime: "none".into(),
             version: env!("CARGO_PKG_VERSION").into(),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use runoff_core::clock::{Phases, now_ns};
-use runoff_core::protocol::{Effective, Measure, Request, RunResult, Workload};
+use runoff_core::protocol::{Arena, Effective, Measure, Request, RunResult, Workload};
 use runoff_runner::{Captured, Feed, Input, IterationTimes, Prefetch, Work};
 use runoff_session::{
     Buffers, Builder, CPU, Dimensions, Dtype, Environment, Error, Kind, RawTensor, Results, Runtime, Session, Settings,
@@ -114,6 +114,14 @@ impl Work for Model<'_> {
 
     fn end_profile(&mut self) -> Result<PathBuf, Error> {
         self.session.end_profiling().map(PathBuf::from)
+    }
+
+    fn arena(&self) -> Result<Option<Arena>, Error> {
+        Ok(self.session.arena()?.map(|found| Arena {
+            in_use_bytes: found.in_use_bytes,
+            most_in_use_bytes: found.most_in_use_bytes,
+            reserved_bytes: found.reserved_bytes,
+        }))
     }
 
     fn effective(&self) -> Effective {

@@ -1,5 +1,6 @@
 //! Sessions: loaded models that can be run.
 
+mod arena;
 mod binding;
 mod buffers;
 mod builder;
@@ -30,6 +31,7 @@ use crate::mapping::MappedSession;
 use crate::settings::Settings;
 use crate::threads::thread_count;
 
+pub use arena::ArenaStatistics;
 pub use buffers::{Buffers, Parts, Results};
 pub use builder::Builder;
 pub use choice::Choice;
@@ -256,6 +258,16 @@ impl Session {
         let is_needed = |place: &usize| !matches!(self.inputs[*place].value, ValueType::Optional(_));
         let left_out = (0..self.needed).find(|place| !places.contains(place) && is_needed(place));
         left_out.map_or(Ok(()), |place| Err(missing(&self.inputs[place])))
+    }
+
+    /// Statistics of the arena that holds the session's memory on the CPU; `None` without an arena, and before ONNX
+    /// Runtime 1.23.
+    ///
+    /// # Errors
+    ///
+    /// `runtime-failed`.
+    pub fn arena(&self) -> Result<Option<ArenaStatistics>, Error> {
+        arena::statistics(self.loaded.session())
     }
 
     /// Stops the profiling that the builder started; returns the path of the file.
