@@ -151,5 +151,5 @@ def test_the_memory_of_two_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # the product's weights are repacked
     arena = {one.name: one.size for one in found.memory.details[1].held}["repacked weights (arena)"]
     assert arena >= size
-    saved = {one.text: one.peak.value for one in found.memory.savings}
-    assert saved["ort-rust,prepared=true"] < -size / 2
+    # both runners know all five settings
+    assert sorted(one.of for one in found.memory.savings) == ["ort-python"] * 5 + ["ort-rust"] * 5

@@ -238,7 +238,7 @@ def savings_of(
         peak = _shift(*({block: added[WHOLE] for block, added in side.items()} for side in sides))
         cells = [data.cell(members[one], WARM) for one in (names[variant.of], name)]
         one, other = (cell.by_block() if cell else {} for cell in cells)
-        warm = difference(one, other) if one and other else None
+        warm = difference(one, other) if len(one.keys() & other.keys()) > 1 else None
         found.append(Saving(of=variant.of, text=variant.text, peak=peak, differs=False, warm=warm))
     ps = adjust(np.array([one.peak.p for one in found], dtype=np.float64))
     claimed = [
