@@ -48,6 +48,7 @@ FULL = (
         "integration/test_profile",
         "integration/test_refute",
         "integration/test_train",
+        "integration/test_serve",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )

@@ -74,7 +74,7 @@ impl<'a> Runner<'a> {
         match measure {
             Measure::Accuracy(_) => self.accuracy(),
             Measure::Turns(turns) => self.turns(turns.warmup),
-            Measure::Once(_) | Measure::Latency(_) | Measure::Operators(_) => Ok(()),
+            Measure::Once(_) | Measure::Latency(_) | Measure::Operators(_) | Measure::Load(_) => Ok(()),
         }
     }
 

@@ -7,8 +7,8 @@ use runoff_core::clock::{Phases, now_ns};
 use runoff_core::image::JPEG_DECODER;
 use runoff_core::memory;
 use runoff_core::protocol::{
-    Effective, Latency, Measure, Memory, Once, Operators, Profile, Request, RunResult, Turns, Workload, WrittenTensor,
-    bad_request,
+    Effective, Latency, Load, Measure, Memory, Once, Operators, Profile, Request, RunResult, Turns, Workload,
+    WrittenTensor, bad_request,
 };
 use runoff_session::{Error, Prepared};
 
@@ -96,8 +96,26 @@ pub trait Work {
         Err(bad_request("measure.kind: this runner has no profiler"))
     }
 
+    /// Responds to the requests of another process, in the measure `load`.
+    ///
+    /// # Errors
+    ///
+    /// If the runner does not have this measure, or a request cannot be carried out.
+    fn serve(&mut self, _load: Load) -> Result<Served, Error> {
+        Err(bad_request("measure.kind: this runner does not have the measure load"))
+    }
+
     /// Settings and runtime in effect, as read back. Denormals, allocator and image decoder are added by the caller.
     fn effective(&self) -> Effective;
+}
+
+/// What is left of the requests of another process.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Outputs that were to be kept.
+    pub kept: Vec<Captured>,
+    /// CPU time of the process since it was ready, in nanoseconds.
+    pub cpu_ns: u64,
 }
 
 /// The measurement in progress.
@@ -109,6 +127,7 @@ struct Runner<'a> {
     outputs: Vec<WrittenTensor>,
     tensors: Vec<WrittenTensor>,
     profile: Option<Profile>,
+    cpu_ns: Option<u64>,
 }
 
 fn measure<'a>(
@@ -179,6 +198,7 @@ impl<'a> Runner<'a> {
             outputs: Vec::new(),
             tensors: Vec::new(),
             profile: None,
+            cpu_ns: None,
         }
     }
 
@@ -189,6 +209,7 @@ impl<'a> Runner<'a> {
             Measure::Accuracy(_) => self.accuracy()?,
             Measure::Turns(turns) => self.turns(turns)?,
             Measure::Operators(operators) => self.operators(operators)?,
+            Measure::Load(load) => self.load(load)?,
         };
         self.finish(&last)
     }
@@ -271,6 +292,20 @@ impl<'a> Runner<'a> {
         self.close(&first, last)
     }
 
+    /// Runs the first and second iteration and the warm-up, then responds to requests.
+    fn load(&mut self, load: Load) -> Result<Captured, Error> {
+        let first = self.first()?;
+        let (latest, _) = self.warm_up(load.warmup)?;
+        let last = self.work.capture(latest.items)?;
+        self.work.forget();
+        let Served { kept, cpu_ns } = self.work.serve(load)?;
+        self.cpu_ns = Some(cpu_ns);
+        for captured in kept {
+            self.outputs.extend(captured.write(&self.request.outputs_dir)?);
+        }
+        self.close(&first, last)
+    }
+
     /// Ends the warm phase: writes the outputs of the first and the last iteration.
     fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
         self.phases.mark("warm");
@@ -336,6 +371,7 @@ impl<'a> Runner<'a> {
         result.outputs = self.outputs;
         result.tensors = self.tensors;
         result.profile = self.profile;
+        result.cpu_ns = self.cpu_ns;
         // The kernel notes the peak before pages are released, from counters that lag behind by some pages.
         let peak_bytes = memory::peak_bytes().max(after.values().max().copied());
         result.memory = Some(Memory { peak_bytes, after });
