@@ -318,10 +318,11 @@ def test_hostile_clients_neither_stop_nor_slow_nor_swell_the_server(folder: Path
     assert grown < 48 * MIB, f"{grown / MIB:.1f} MiB"
 
 
-@pytest.mark.usefixtures("complete")
 def test_the_requests_of_the_page_work() -> None:
-    curl = which("curl")
+    curl, is_stored = which("curl"), (paths.models() / MODEL).is_dir()
+    skip_because(str(ort_rust().missing or ""))
     skip_because("" if curl else "curl not found")
+    skip_because("" if is_stored else f"{MODEL} is not stored: runoff export {MODEL}")
     page = "".join(blocks(paths.root() / "docs" / "serve.md", "console"))
     commands = re.findall(r"^\$ curl (.+)$", page, re.MULTILINE)
     with serving(paths.models() / MODEL) as server:
