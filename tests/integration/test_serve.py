@@ -13,6 +13,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BytesIO
 from pathlib import Path
@@ -133,13 +134,14 @@ def picture(colour: str, side: int = 32, kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
+@cache
 def bomb(width: int, height: int) -> bytes:
-    """Return a PNG file of one colour, a byte for a thousand pixels."""
+    """Return a PNG file of black pixels, of which the first 4000 rows are there."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = zlib.compress(bytes((width * 3 + 1) * min(height, 8000)), 9)
+    rows = zlib.compress(bytes((width * 3 + 1) * min(height, 4000)))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -272,7 +274,7 @@ def attack(server: Server, number: int) -> None:
         lambda: server.exchange(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" + os.urandom(200)),
         lambda: server.exchange(b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"),
         lambda: server.infer(os.urandom(20_000)),
-        lambda: server.infer(bomb(60_000, 60_000)),
+        lambda: server.infer(bomb(6000, 60_000)),
         lambda: server.infer(bomb(6000, 4000)),
         lambda: server.exchange(head(100 * MIB) + bytes(100_000)),
         lambda: server.ask("POST", "/infer", bytes(100 * MIB)),

@@ -170,6 +170,7 @@ mod tests {
     use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
     use super::*;
+    use crate::image::MAX_PIXELS;
 
     const SUBSAMPLINGS: [Subsamp; 7] = [
         Subsamp::None,
@@ -198,7 +199,8 @@ mod tests {
 
     fn decode(file: &[u8], keep: impl Fn(u32, u32) -> Part) -> (Vec<u8>, Part) {
         let mut pixels = Vec::new();
-        let (_, part) = Decompressor::new().expect("a decompressor").decode(file, &mut pixels, keep).expect("pixels");
+        let (_, part) =
+            Decompressor::new().expect("a decompressor").decode(file, MAX_PIXELS, &mut pixels, keep).expect("pixels");
         (pixels, part)
     }
 
@@ -257,12 +259,12 @@ mod tests {
         file.truncate(file.len() - 2);
         let mut decompressor = Decompressor::new().expect("a decompressor");
         let keep = |_, _| Part { left: 0, top: 0, width: 8, height: 8 };
-        assert_eq!(decompressor.decode(&file, &mut Vec::new(), keep), Err(Refusal::Unreadable));
+        assert_eq!(decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), keep), Err(Refusal::Unreadable));
         // and the decompressor can be reused
         file.extend(END_OF_IMAGE);
-        let (_, part) = decompressor.decode(&file, &mut Vec::new(), keep).expect("pixels");
+        let (_, part) = decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), keep).expect("pixels");
         assert_eq!(part, Part { left: 0, top: 0, width: 8 + MARGIN, height: 8 });
-        let (_, part) = decompressor.decode(&file, &mut Vec::new(), whole).expect("pixels");
+        let (_, part) = decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), whole).expect("pixels");
         assert_eq!(part, whole(64, 64));
     }
 }

@@ -24,7 +24,7 @@ use super::{http, limits, pipe};
 const MAX_BODY: usize = 16 << 20;
 
 /// How long a connection may be idle: the client waits for its turn.
-const IDLE_TIME: Duration = Duration::from_secs(3600);
+const IDLE_TIME: Duration = Duration::from_hours(1);
 
 /// Responds to requests as `load` says. `places` are those of the session's inputs and outputs that the request uses;
 /// `items` are the inputs of each item of tensors.

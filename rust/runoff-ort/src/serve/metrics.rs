@@ -101,7 +101,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count(200, Duration::from_millis(3), Some(2));
         metrics.count(200, Duration::from_millis(4), Some(2));
-        metrics.count(503, Duration::from_secs(60), None);
+        metrics.count(503, Duration::from_mins(1), None);
         let text = metrics.text(7);
         for line in [
             "runoff_requests_total{status=\"200\"} 2",

@@ -188,10 +188,16 @@ impl<'m> Worker<'m> {
         }
         match self.run(&jobs, started_ns) {
             Ok(batch) => {
-                jobs.into_iter().enumerate().for_each(|(index, job)| job.reply(Ok(Row { batch: &batch, index })));
+                for (index, job) in jobs.into_iter().enumerate() {
+                    job.reply(Ok(Row { batch: &batch, index }));
+                }
             }
-            Err(_) if jobs.len() > 1 => jobs.into_iter().for_each(|job| self.compute(vec![job])),
-            Err(error) => jobs.into_iter().for_each(|job| job.reply(Err(error.clone()))),
+            Err(_) if jobs.len() > 1 => {
+                for job in jobs {
+                    self.compute(vec![job]);
+                }
+            }
+            Err(error) => fail(jobs, &error),
         }
     }
 
@@ -200,7 +206,7 @@ impl<'m> Worker<'m> {
         let Some(preprocessor) = &mut self.preprocessor else { return jobs };
         let len = preprocessor.tensor_len();
         if let Err(error) = make_room(&mut self.buffers[0], jobs.len() * len * size_of::<f32>()) {
-            jobs.into_iter().for_each(|job| job.reply(Err(error.clone())));
+            fail(jobs, &error);
             return Vec::new();
         }
         let mut loaded = Vec::with_capacity(jobs.len());
@@ -237,6 +243,12 @@ impl<'m> Worker<'m> {
     }
 }
 
+fn fail(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        job.reply(Err(error.clone()));
+    }
+}
+
 /// The elements of the input `index` of all `jobs`: where they are if possible, else copied to `buffer`.
 fn join<'v>(jobs: &'v [Job], index: usize, info: &ValueInfo, buffer: &'v mut Buffer) -> Result<Value<'v>, Error> {
     let dtype = info.dtype.unwrap_or(Dtype::Float32);
@@ -250,7 +262,9 @@ fn join<'v>(jobs: &'v [Job], index: usize, info: &ValueInfo, buffer: &'v mut Buf
     let len = jobs.len() * bytes.len();
     make_room(buffer, len)?;
     let rows = buffer.bytes_mut()[..len].chunks_exact_mut(bytes.len().max(1));
-    rows.zip(jobs).for_each(|(row, job)| row.copy_from_slice(&job.payload.parts[index]));
+    for (row, job) in rows.zip(jobs) {
+        row.copy_from_slice(&job.payload.parts[index]);
+    }
     Value::over(dtype, &shape, &buffer.bytes()[..len])
 }
 

@@ -116,13 +116,11 @@ fn parse(line: &str, count: usize) -> Result<Line, Error> {
     let (id, item, mark, rest) = (words.next(), words.next(), words.next(), words.next());
     let id = id.and_then(|word| word.parse().ok());
     let item = item.and_then(|word| word.parse().ok()).filter(|&item| item < count);
-    match (id, item, mark, rest) {
-        (Some(id), Some(item), None | Some("keep"), None) => Ok(Line { id, item, is_kept: mark.is_some() }),
-        _ => {
-            let shown: String = line.chars().take(80).collect();
-            Err(bad_request(format!("stdin: {shown:?} is not ID ITEM or ID ITEM keep, with {count} items")))
-        }
+    if let (Some(id), Some(item), None | Some("keep"), None) = (id, item, mark, rest) {
+        return Ok(Line { id, item, is_kept: mark.is_some() });
     }
+    let shown: String = line.chars().take(80).collect();
+    Err(bad_request(format!("stdin: {shown:?} is not ID ITEM or ID ITEM keep, with {count} items")))
 }
 
 fn write(text: &str) -> Result<(), Error> {

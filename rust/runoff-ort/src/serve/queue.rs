@@ -233,24 +233,20 @@ mod tests {
     fn many_threads_lose_nothing() {
         let queue = queue(4, 1, 1 << 20);
         let taken = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while let Some(batch) = queue.take() {
-                        assert!(batch.len() <= 4);
-                        taken.lock().expect("numbers").extend(batch);
-                    }
-                });
+        let work = || {
+            while let Some(batch) = queue.take() {
+                assert!(batch.len() <= 4);
+                taken.lock().expect("numbers").extend(batch);
             }
-            let producers: Vec<_> = (0..3)
-                .map(|part| {
-                    scope.spawn({
-                        let queue = &queue;
-                        move || (0..1000).for_each(|each| drop(queue.push(('a', part * 1000 + each))))
-                    })
-                })
-                .collect();
-            producers.into_iter().for_each(|producer| producer.join().expect("requests"));
+        };
+        thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(work)));
+            thread::scope(|scope| {
+                for part in 0..3 {
+                    let queue = &queue;
+                    scope.spawn(move || (0..1000).all(|each| queue.push(('a', part * 1000 + each)).is_ok()));
+                }
+            });
             queue.close();
         });
         let mut taken = taken.into_inner().expect("numbers");

@@ -95,7 +95,7 @@ impl Server {
     pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/infer") => self.infer(request).await,
-            (&Method::GET, "/health") if self.is_ending() => failed(&self.ending()),
+            (&Method::GET, "/health") if self.is_ending() => failed(&ending()),
             (&Method::GET, "/health") => plain(StatusCode::OK, "ok\n".into(), "text/plain"),
             (&Method::GET, "/metrics") => {
                 let text = self.state.metrics.text(self.queue.len());
@@ -138,7 +138,7 @@ impl Server {
 
     async fn compute(&self, body: Incoming) -> Result<Answer, Failure> {
         if self.is_ending() {
-            return Err(self.ending());
+            return Err(ending());
         }
         let mut held = Counted::new(&self.state.buffered, 0);
         let read = timeout(BODY_TIME, self.read(body, &mut held)).await;
@@ -244,10 +244,6 @@ impl Server {
         self.state.is_ending.load(Ordering::Relaxed)
     }
 
-    fn ending(&self) -> Failure {
-        unavailable("the server is ending".to_owned())
-    }
-
     fn too_large(&self) -> Failure {
         let message = format!("the body has more than {} bytes", self.max_body);
         Failure(StatusCode::PAYLOAD_TOO_LARGE, bad(message, "send less, or raise the limit"))
@@ -318,6 +314,10 @@ fn bad(message: impl AsRef<str>, hint: impl Into<String>) -> Error {
 
 fn unavailable(message: String) -> Failure {
     Failure(StatusCode::SERVICE_UNAVAILABLE, bad(message, "try again later"))
+}
+
+fn ending() -> Failure {
+    unavailable("the server is ending".to_owned())
 }
 
 fn too_slow() -> Failure {
