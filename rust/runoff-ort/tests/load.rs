@@ -157,7 +157,7 @@ fn a_full_queue_and_bad_lines_are_reported() {
 fn an_image_that_cannot_be_read_ends_the_runner() {
     let folder = Folder::new();
     fs::write(folder.path("2.png"), "no image").expect("a file");
-    let mut runner = folder.start("classify", &json!({"transport": "pipe", "workers": 3}));
+    let mut runner = folder.start("classify", &json!({"transport": "pipe", "workers": 3, "warmup": 0}));
     assert_eq!(runner.line(), "ready");
     runner.send("1 0\n2 2\n");
     assert_eq!(runner.child.wait().expect("an end").code(), Some(1));

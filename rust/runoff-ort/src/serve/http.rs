@@ -19,13 +19,16 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::model::Model;
-use super::server::{BODY_TIME, Server};
+use super::server::Server;
 
 /// How long requests in flight may take after the server was told to end.
 pub const END_TIME: Duration = Duration::from_secs(25);
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADERS: usize = 64 << 10;
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: i32 = 1024;
 
 /// Connections in addition to those whose requests wait.
 const SPARE_CONNECTIONS: usize = 256;
@@ -112,7 +115,7 @@ async fn accept(server: Arc<Server>, listener: tokio::net::TcpListener, graceful
 fn configure(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(BODY_TIME));
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(super::server::BODY_TIME));
 }
 
 /// Listens on a port of an address or a name of this machine.
@@ -121,7 +124,12 @@ fn configure(stream: &TcpStream) {
 ///
 /// `bad-request`, naming it.
 pub fn listen(host: &str, port: u16) -> Result<TcpListener, Error> {
-    TcpListener::bind((host, port)).map_err(|error| {
+    let bound = TcpListener::bind((host, port)).and_then(|listener| {
+        // connections that wait to be accepted; the standard library's 128 are few for an open loop
+        socket2::SockRef::from(&listener).listen(BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| {
         let reason = error.to_string();
         let message =
             format!("cannot listen on {host}:{port}: {}", reason.split(" (os error").next().unwrap_or_default());
