@@ -34,7 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   runoff-ort serve efficientnet-lite0                  # a folder of the model store: images to labels
   curl --data-binary @photo.jpg http://127.0.0.1:8080/infer
-  runoff-ort serve model.onnx --port 0 --dim batch=1   # any tensors; a free port
+  runoff-ort serve model.onnx --dim batch=1            # a model without preprocessing: any tensors
   curl --data-binary @input.bin http://127.0.0.1:8080/infer --output outputs.bin
   runoff-ort serve model.onnx --workers 4 --max-batch 8 --max-wait-us 2000
   curl http://127.0.0.1:8080/metrics
