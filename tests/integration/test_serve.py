@@ -181,10 +181,10 @@ def test_images_get_their_best_classes_and_others_a_reason(folder: Path) -> None
                 assert int(response.headers["x-queue-ns"]) >= 0 < int(response.headers["x-compute-ns"])
         for body, status, named in [
             (b"", 400, "not a JPEG, PNG, WebP, BMP or TIFF file"),
-            (b"garbage", 400, "image in the request: not a JPEG"),
+            (b"garbage", 400, "image: not a JPEG"),
             (picture("red", kind="JPEG")[:300], 400, "damaged, truncated or unsupported JPEG file"),
             (picture("red", 64), 400, "64 x 64 is more than 4000 pixels"),
-            (bytes(4001), 413, "more than 4000 bytes"),
+            (bytes(60_000), 413, "more than 4000 bytes"),
         ]:
             response, text = server.infer(body)
             assert (response.status, named in reason(text)) == (status, True), text
@@ -192,7 +192,7 @@ def test_images_get_their_best_classes_and_others_a_reason(folder: Path) -> None
         assert (response.status, response.headers["allow"], reason(text)[:11]) == (405, "POST", "GET /infer:")
         assert server.ask("POST", "/health")[0].status == 405
         assert server.ask("GET", "/nothing")[0].status == 404
-        assert (server.ask("GET", "/health")[0].status, server.ask("GET", "/health")[1]) == (200, b"ok\n")
+        assert (server.ask("GET", "/health")[0].status, server.ask("GET", "/health")[1]) == (200, b"ok")
         assert server.metric('runoff_requests_total{status="200"}') == 3
         assert server.metric('runoff_requests_total{status="400"}') == 4
         assert server.metric('runoff_requests_total{status="413"}') == 1
@@ -275,8 +275,8 @@ def attack(server: Server, number: int) -> None:
         lambda: server.exchange(b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"),
         lambda: server.infer(os.urandom(20_000)),
         lambda: server.infer(bomb(6000, 60_000)),
-        lambda: server.infer(bomb(6000, 4000)),
-        lambda: server.exchange(head(100 * MIB) + bytes(100_000)),
+        lambda: server.infer(bomb(3000, 2000)),
+        lambda: server.send(head(100 * MIB) + bytes(100_000)).close(),
         lambda: server.ask("POST", "/infer", bytes(100 * MIB)),
         lambda: server.send(head(len(image)) + image[: number % len(image)]).close(),
         lambda: server.send(head(len(image)) + image).close(),
@@ -317,8 +317,8 @@ def test_hostile_clients_neither_stop_nor_slow_nor_swell_the_server(folder: Path
             # the allocator gives large memory back after 10 s
             until(lambda: good(0) > 0 and server.resident_bytes() < before + 48 * MIB, 30)
         grown = server.resident_bytes() - before
-    # an image of 72 MB may have been freed last by each worker
-    assert grown < (48 if FULL else 48 + 2 * 72) * MIB, f"{grown / MIB:.1f} MiB"
+    # each worker may have freed an image of 18 MB last
+    assert grown < (48 if FULL else 96) * MIB, f"{grown / MIB:.1f} MiB"
 
 
 def test_the_requests_of_the_page_work() -> None:
@@ -336,7 +336,7 @@ def test_the_requests_of_the_page_work() -> None:
             bodies.append(done.stdout)
     image, health, metrics = bodies
     assert label(image) == "palace"
-    assert health == b"ok\n"
+    assert health == b"ok"
     assert b'runoff_requests_total{status="200"} 1\n' in metrics
 
 

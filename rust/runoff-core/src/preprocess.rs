@@ -120,7 +120,7 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// As [`Self::load`], from the contents of a file, which messages call `path`.
+    /// As [`Self::load`], from the contents of a file, which messages call `path` unless that is empty.
     ///
     /// # Errors
     ///

@@ -95,7 +95,7 @@ impl Decoder {
         self.turn_upright(decoded, path)
     }
 
-    /// Decodes the contents of a file, which messages call `path`; as [`Self::open`].
+    /// Decodes the contents of a file, which messages call `path` unless that is empty; as [`Self::open`].
     ///
     /// # Errors
     ///
@@ -217,22 +217,23 @@ enum Failure {
 
 impl Failure {
     fn at(self, path: &Path, most: u64) -> Error {
-        let path = path.display();
+        // what comes from memory has no name
+        let name = if path.as_os_str().is_empty() { String::new() } else { format!(" {}", path.display()) };
         match self {
             Self::Unknown => {
-                let message = format!("image {path}: not a JPEG, PNG, WebP, BMP or TIFF file");
+                let message = format!("image{name}: not a JPEG, PNG, WebP, BMP or TIFF file");
                 Error::new(Kind::ImageUnreadable, message, HINT)
             }
             Self::Unreadable(format) => {
-                let message = format!("image {path}: damaged, truncated or unsupported {} file", format.name());
+                let message = format!("image{name}: damaged, truncated or unsupported {} file", format.name());
                 Error::new(Kind::ImageUnreadable, message, HINT)
             }
             Self::TooLarge(width, height) => {
-                let message = format!("image {path}: {width} x {height} is more than {most} pixels");
+                let message = format!("image{name}: {width} x {height} is more than {most} pixels");
                 Error::new(Kind::ImageTooLarge, message, "scale it down first")
             }
             Self::NoMemory => {
-                let message = format!("image {path}: not enough memory for its pixels");
+                let message = format!("image{name}: not enough memory for its pixels");
                 Error::new(Kind::ImageTooLarge, message, "scale it down first")
             }
         }

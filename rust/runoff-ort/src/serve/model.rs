@@ -12,9 +12,6 @@ use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, Session, TensorView,
 
 use super::queue::{Joinable, Queue};
 
-/// What messages call an image.
-const IMAGE: &str = "in the request";
-
 /// Buffers for images larger than this are freed after the batch, in bytes.
 const KEPT_BYTES: usize = 16 << 20;
 
@@ -212,7 +209,7 @@ impl<'m> Worker<'m> {
         let mut loaded = Vec::with_capacity(jobs.len());
         for job in jobs {
             let row = &mut self.buffers[0].floats_mut()[loaded.len() * len..][..len];
-            match preprocessor.load_bytes(&job.payload.parts[0], Path::new(IMAGE), row) {
+            match preprocessor.load_bytes(&job.payload.parts[0], Path::new(""), row) {
                 Ok(()) => loaded.push(job),
                 Err(error) => job.reply(Err(error)),
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Guess;
@@ -96,7 +96,7 @@ impl Server {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/infer") => self.infer(request).await,
             (&Method::GET, "/health") if self.is_ending() => failed(&ending()),
-            (&Method::GET, "/health") => plain(StatusCode::OK, "ok\n".into(), "text/plain"),
+            (&Method::GET, "/health") => plain(StatusCode::OK, "ok".into(), "text/plain"),
             (&Method::GET, "/metrics") => {
                 let text = self.state.metrics.text(self.queue.len());
                 plain(StatusCode::OK, text.into(), "text/plain; version=0.0.4")
@@ -118,7 +118,8 @@ impl Server {
     async fn infer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let begun = Instant::now();
         let counted = Counted::new(&self.state.in_flight, 1);
-        let answer = self.compute(request.into_body()).await;
+        let is_held_back = request.headers().contains_key(EXPECT);
+        let answer = self.compute(request.into_body(), is_held_back).await;
         drop(counted);
         let batch = answer.as_ref().ok().map(|(_, [.., batch])| u32::try_from(*batch).unwrap_or(u32::MAX));
         let response = match answer {
@@ -136,12 +137,12 @@ impl Server {
         response
     }
 
-    async fn compute(&self, body: Incoming) -> Result<Answer, Failure> {
+    async fn compute(&self, body: Incoming, is_held_back: bool) -> Result<Answer, Failure> {
         if self.is_ending() {
             return Err(ending());
         }
         let mut held = Counted::new(&self.state.buffered, 0);
-        let read = timeout(BODY_TIME, self.read(body, &mut held)).await;
+        let read = timeout(BODY_TIME, self.read(body, is_held_back, &mut held)).await;
         let bytes = read.unwrap_or_else(|_| Err(too_slow()))?;
         let payload = self.split(bytes)?;
         let (sender, receiver) = oneshot::channel();
@@ -158,10 +159,13 @@ impl Server {
         answer.map_err(lost).flatten().map_err(|error| Failure(status(error.kind), error))
     }
 
-    /// Reads a body. One that comes in one piece is not copied.
-    async fn read(&self, mut body: Incoming, held: &mut Counted<'_>) -> Result<Bytes, Failure> {
+    /// Reads a body. One that comes in one piece is not copied. `is_held_back`: the client sends it only on request.
+    async fn read(&self, mut body: Incoming, is_held_back: bool, held: &mut Counted<'_>) -> Result<Bytes, Failure> {
         let declared = body.size_hint().lower();
         if declared > self.max_body as u64 {
+            if !is_held_back {
+                self.skip(body).await;
+            }
             return Err(self.too_large());
         }
         let (mut first, mut all) = (Bytes::new(), Vec::new());
@@ -191,6 +195,18 @@ impl Server {
             all.extend_from_slice(&data);
         }
         Ok(if all.is_empty() { first } else { all.into() })
+    }
+
+    /// Reads a body that is too large and forgets it, up to a limit: most clients read a response only after they have sent
+    /// everything.
+    async fn skip(&self, mut body: Incoming) {
+        let mut left = self.max_body.saturating_mul(MOST_BODIES);
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
     }
 
     /// Divides a body into the elements of each input.
