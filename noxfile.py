@@ -51,6 +51,7 @@ FULL = (
         "integration/test_pytest_fixture",
         "integration/test_bad_turns",
         "integration/test_two_nodes",
+        "integration/test_serve",
     ),
     *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
 )

@@ -23,6 +23,13 @@ pub fn now_ns() -> u64 {
     nanoseconds(time.tv_sec, time.tv_nsec)
 }
 
+/// CPU time of all threads of this process, of user and system, in nanoseconds.
+#[must_use]
+pub fn cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    nanoseconds(time.tv_sec, time.tv_nsec)
+}
+
 fn nanoseconds(seconds: impl TryInto<u64>, rest: impl TryInto<u64>) -> u64 {
     seconds.try_into().unwrap_or_default() * 1_000_000_000 + rest.try_into().unwrap_or_default()
 }

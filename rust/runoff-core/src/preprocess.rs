@@ -78,6 +78,12 @@ impl Preprocessor {
         })
     }
 
+    /// Refuses images of more than `most` pixels, if that is below [`MAX_PIXELS`].
+    #[must_use]
+    pub fn with_limit(self, most: u64) -> Self {
+        Self { decoder: self.decoder.with_limit(most), ..self }
+    }
+
     /// Length of one image's tensor, in elements: `3 * crop * crop`.
     #[must_use]
     pub fn tensor_len(&self) -> usize {
@@ -109,19 +115,39 @@ impl Preprocessor {
     /// If `tensor` has a different length.
     pub fn load(&mut self, path: &Path, tensor: &mut [f32]) -> Result<(), Error> {
         assert_eq!(tensor.len(), self.tensor_len(), "a tensor of another size");
-        self.resize(path)?;
+        self.resize(path, None)?;
         normalise(self.cropped.pixels(), &self.normalised, tensor);
         Ok(())
     }
 
-    /// Decodes the image in `path` and resizes the part to keep into `self.cropped`.
+    /// As [`Self::load`], from the contents of a file, which messages call `path` unless that is empty.
+    ///
+    /// # Errors
+    ///
+    /// `image-unreadable` or `image-too-large`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::load`].
+    pub fn load_bytes(&mut self, bytes: &[u8], path: &Path, tensor: &mut [f32]) -> Result<(), Error> {
+        assert_eq!(tensor.len(), self.tensor_len(), "a tensor of another size");
+        self.resize(path, Some(bytes))?;
+        normalise(self.cropped.pixels(), &self.normalised, tensor);
+        Ok(())
+    }
+
+    /// Decodes the image in `path`, or in `bytes` if they are given, and resizes the part to keep into `self.cropped`.
     ///
     /// The two directions are resized one after the other, rounded to bytes, in Pillow's order. The other order clips
     /// overshoots of the bicubic filter at other pixels, and differs by up to 20 of 255.
-    fn resize(&mut self, path: &Path) -> Result<(), Error> {
+    fn resize(&mut self, path: &Path, bytes: Option<&[u8]>) -> Result<(), Error> {
         let (shorter, crop) = (self.shorter, self.cropped.width());
         let keep = |width, height| kept_part(width, height, shorter, crop);
-        let Pixels { width, height, part, bytes } = self.decoder.open(path, keep)?;
+        let decoded = match bytes {
+            Some(bytes) => self.decoder.decode_bytes(bytes, path, keep),
+            None => self.decoder.open(path, keep),
+        };
+        let Pixels { width, height, part, bytes } = decoded?;
         let kept = |side, before, count| {
             let span = kept_span(side, width.min(height), shorter, crop);
             let start = span.start - f64::from(before);

@@ -9,6 +9,7 @@ mod prepare;
 mod preprocessing;
 mod process;
 mod runner;
+mod serve;
 mod session;
 mod statistics;
 mod stdin;
@@ -26,6 +27,7 @@ Examples:
   runoff-ort bench a.onnx b.onnx --threads 2
   runoff-ort info model.onnx
   runoff-ort prepare --model model.onnx
+  runoff-ort serve efficientnet-lite0
   runoff-ort --capabilities
   runoff-ort --request /abs/request.json --result /abs/result.json
 
@@ -53,6 +55,8 @@ enum Command {
     Info(info::Arguments),
     /// Prepare a model for this machine, once, so that it loads faster.
     Prepare(prepare::Arguments),
+    /// Serve a model over HTTP.
+    Serve(serve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +81,7 @@ fn carry_out(command: &Command) -> anyhow::Result<u8> {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Info(arguments) => info::run(arguments),
         Command::Prepare(arguments) => prepare::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
     }
 }
 

@@ -33,8 +33,11 @@ pub struct PreprocessingArgs {
 /// What this program reads of a model's manifest.
 #[derive(Debug, Deserialize)]
 struct Manifest {
-    preprocess: Preprocess,
-    labels: StoredFile,
+    /// `None` if the model takes tensors.
+    #[serde(default)]
+    preprocess: Option<Preprocess>,
+    #[serde(default)]
+    labels: Option<StoredFile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,12 +52,30 @@ impl PreprocessingArgs {
     ///
     /// `bad-request`, naming the manifest or the flag that is missing.
     pub fn resolve(&self, model: &Path) -> Result<(Preprocess, Option<PathBuf>), Error> {
-        let neighbour = || Some(model.with_file_name("manifest.json")).filter(|path| path.is_file());
-        let path = self.manifest.clone().or_else(neighbour);
+        let path = self.manifest(model);
         let manifest = path.as_deref().map(read_manifest).transpose()?;
-        let preprocess = self.preprocess(manifest.as_ref().map(|manifest| &manifest.preprocess))?;
-        let labels = path.zip(manifest).map(|(path, manifest)| path.with_file_name(manifest.labels.path));
-        Ok((preprocess, labels))
+        let preprocess = self.preprocess(manifest.as_ref().and_then(|manifest| manifest.preprocess.as_ref()))?;
+        let labels = path.zip(manifest.and_then(|manifest| manifest.labels));
+        Ok((preprocess, labels.map(|(path, labels)| path.with_file_name(labels.path))))
+    }
+
+    /// As [`Self::resolve`]; `None` if neither a flag nor a manifest has preprocessing: the model takes tensors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`].
+    pub fn resolve_if_any(&self, model: &Path) -> Result<Option<(Preprocess, Option<PathBuf>)>, Error> {
+        let Self { manifest: _, resize, crop, interpolation, mean, std } = self;
+        let is_given = resize.is_some() || crop.is_some() || interpolation.is_some() || mean.is_some() || std.is_some();
+        let stored = self.manifest(model).map(|path| read_manifest(&path)).transpose()?;
+        let is_stored = stored.is_some_and(|manifest| manifest.preprocess.is_some());
+        (is_given || is_stored).then(|| self.resolve(model)).transpose()
+    }
+
+    /// The manifest, if there is one.
+    fn manifest(&self, model: &Path) -> Option<PathBuf> {
+        let neighbour = || Some(model.with_file_name("manifest.json")).filter(|path| path.is_file());
+        self.manifest.clone().or_else(neighbour)
     }
 
     fn preprocess(&self, stored: Option<&Preprocess>) -> Result<Preprocess, Error> {
@@ -88,7 +109,7 @@ fn channels(text: &str) -> Result<[f64; 3], String> {
 
 fn given<T>(flag: &str, argument: Option<T>, stored: Option<T>) -> Result<T, Error> {
     argument.or(stored).ok_or_else(|| {
-        let message = format!("{flag} is not given, and there is no manifest.json next to the model");
+        let message = format!("{flag} is not given, and no manifest.json next to the model has it");
         Error::new(Kind::BadRequest, message, "give it, or a manifest with --manifest")
     })
 }

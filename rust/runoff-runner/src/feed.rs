@@ -1,5 +1,6 @@
 //! Filling the model's input tensors with items of the request.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -206,6 +207,11 @@ impl<'a> Feed<'a> {
         if let Source::Single(items, current) = &self.source { &items[*current] } else { &self.inputs }
     }
 
+    /// Moves the inputs of each item out, for a program that keeps them longer; empty for images and for joined items.
+    pub fn take_items(&mut self) -> Vec<Vec<Input>> {
+        if let Source::Single(items, _) = &mut self.source { std::mem::take(items) } else { Vec::new() }
+    }
+
     /// A copy of the current input tensors of images, for files called `input.<name>`.
     #[must_use]
     pub fn capture(&self, items: &[usize]) -> Captured {
@@ -213,7 +219,11 @@ impl<'a> Feed<'a> {
             let (shape, bytes) = (input.shape().to_vec(), input.bytes().to_vec());
             (input.name().to_owned(), RawTensor { dtype: input.dtype, shape, bytes })
         };
-        Captured { prefix: "input.", items: items.to_vec(), tensors: self.inputs.iter().map(copy).collect() }
+        Captured {
+            prefix: Cow::Borrowed("input."),
+            items: items.to_vec(),
+            tensors: self.inputs.iter().map(copy).collect(),
+        }
     }
 }
 

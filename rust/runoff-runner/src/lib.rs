@@ -33,7 +33,7 @@ pub use feed::{Feed, Input};
 pub use outputs::Captured;
 pub use prefetch::Prefetch;
 pub use process::exit_immediately;
-pub use run::{Answer, Work, check_format, execute, ignored};
+pub use run::{Answer, Served, Work, check_format, execute, ignored};
 pub use samples::IterationTimes;
 
 /// The practice of mapping the model's file and using its weights in place: `docs/best-practice.md`.

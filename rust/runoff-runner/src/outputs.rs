@@ -1,5 +1,6 @@
 //! Copies of a model's outputs, which outlive the next inference.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use runoff_core::protocol::{Guess, Request, WrittenTensor};
@@ -10,7 +11,7 @@ use runoff_session::{Error, Kind, RawTensor};
 #[derive(Debug, Clone)]
 pub struct Captured {
     /// Prefix of the file names.
-    pub prefix: &'static str,
+    pub prefix: Cow<'static, str>,
     /// The item of each row.
     pub items: Vec<usize>,
     /// Names and tensors, in graph order.
@@ -21,7 +22,7 @@ impl Captured {
     /// The outputs of an iteration over `items`.
     #[must_use]
     pub const fn outputs(items: Vec<usize>, tensors: Vec<(String, RawTensor)>) -> Self {
-        Self { prefix: "", items, tensors }
+        Self { prefix: Cow::Borrowed(""), items, tensors }
     }
 
     /// Writes all tensors into `folder`.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use runoff_core::clock::{Phases, Reading, now_ns};
 use runoff_core::image::JPEG_DECODER;
 use runoff_core::protocol::{
-    Arena, Effective, Latency, Measure, Memory, Operators, Profile, Request, RunResult, Turns, Workload, WrittenTensor,
-    bad_request,
+    Arena, Effective, Latency, Load, Measure, Memory, Operators, Profile, Request, RunResult, Turns, Workload,
+    WrittenTensor, bad_request,
 };
 use runoff_session::{Error, Prepared};
 
@@ -105,8 +105,26 @@ pub trait Work {
         Ok(None)
     }
 
+    /// Responds to the requests of another process, in the measure `load`.
+    ///
+    /// # Errors
+    ///
+    /// If the runner does not have this measure, or a request cannot be carried out.
+    fn serve(&mut self, _load: Load) -> Result<Served, Error> {
+        Err(bad_request("measure.kind: this runner does not have the measure load"))
+    }
+
     /// Settings and runtime in effect, as read back. Denormals, allocator and image decoder are added by the caller.
     fn effective(&self) -> Effective;
+}
+
+/// What is left of the requests of another process.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Outputs that were to be kept.
+    pub kept: Vec<Captured>,
+    /// CPU time of the process since it was ready, in nanoseconds.
+    pub cpu_ns: u64,
 }
 
 /// The measurement in progress.
@@ -119,6 +137,7 @@ struct Runner<'a> {
     tensors: Vec<WrittenTensor>,
     profile: Option<Profile>,
     arena: BTreeMap<String, Arena>,
+    cpu_ns: Option<u64>,
 }
 
 fn measure<'a>(
@@ -189,6 +208,7 @@ impl<'a> Runner<'a> {
             tensors: Vec::new(),
             profile: None,
             arena: BTreeMap::new(),
+            cpu_ns: None,
         }
     }
 
@@ -200,6 +220,7 @@ impl<'a> Runner<'a> {
             Measure::Accuracy(_) => self.accuracy()?,
             Measure::Turns(turns) => self.turns(turns)?,
             Measure::Operators(operators) => self.operators(operators)?,
+            Measure::Load(load) => self.load(load)?,
         };
         self.finish(&last)
     }
@@ -290,6 +311,20 @@ impl<'a> Runner<'a> {
         self.close(&first, last)
     }
 
+    /// Runs the first and second iteration and the warm-up, then responds to requests.
+    fn load(&mut self, load: Load) -> Result<Captured, Error> {
+        let first = self.first()?;
+        let (latest, _) = self.warm_up(load.warmup)?;
+        let last = self.work.capture(latest.items)?;
+        self.work.forget();
+        let Served { kept, cpu_ns } = self.work.serve(load)?;
+        self.cpu_ns = Some(cpu_ns);
+        for captured in kept {
+            self.outputs.extend(captured.write(&self.request.outputs_dir)?);
+        }
+        self.close(&first, last)
+    }
+
     /// Ends the warm phase: writes the outputs of the first and the last iteration.
     fn close(&mut self, first: &Captured, last: Captured) -> Result<Captured, Error> {
         self.phases.mark("warm");
@@ -355,6 +390,7 @@ impl<'a> Runner<'a> {
         result.outputs = self.outputs;
         result.tensors = self.tensors;
         result.profile = self.profile;
+        result.cpu_ns = self.cpu_ns;
         result.memory = Some(Memory { arena: self.arena, ..memory });
         result.effective = Some(Effective {
             denormals: Some(denormals().into()),

@@ -16,7 +16,7 @@ use super::{Header, Refusal, check_size, make_room, to_rgb};
 /// Memory limit of a decoder in addition to the pixels, in bytes: for rows, tables and metadata.
 const SPARE_BYTES: usize = 64 << 20;
 
-pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
+pub fn decode_png(file: &[u8], most: u64, pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     let mut decoder = png::Decoder::new(Cursor::new(file));
     // These are not needed, and a few kilobytes of them can decompress to gigabytes.
     decoder.set_ignore_iccp_chunk(true);
@@ -24,7 +24,7 @@ pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> 
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let header = decoder.read_header_info()?;
     let (width, height) = (header.width, header.height);
-    check_size(width, height)?;
+    check_size(width, height, most)?;
     decoder.set_limits(png::Limits { bytes: SPARE_BYTES + 4 * usize::try_from(width)? });
     let mut reader = decoder.read_info()?;
     make_room(pixels, reader.output_buffer_size().ok_or(Refusal::Unreadable)?)?;
@@ -36,10 +36,10 @@ pub fn decode_png(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> 
     Ok(Header { width, height, orientation })
 }
 
-pub fn decode_webp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
+pub fn decode_webp(file: &[u8], most: u64, pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file))?;
     let (width, height) = decoder.dimensions();
-    check_size(width, height)?;
+    check_size(width, height, most)?;
     decoder.set_memory_limit(file.len());
     make_room(pixels, decoder.output_buffer_size().ok_or(Refusal::Unreadable)?)?;
     decoder.read_image(pixels)?;
@@ -48,7 +48,7 @@ pub fn decode_webp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal>
     Ok(Header { width, height, orientation })
 }
 
-pub fn decode_bmp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
+pub fn decode_bmp(file: &[u8], most: u64, pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     // Bits per pixel and compression. With fewer bits or run-length encoding, the crate's pixels differ from Pillow's.
     let (Some([8 | 24 | 32, 0]), Some([0, 0, 0, 0])) = (file.get(28..30), file.get(30..34)) else {
         return Err(Refusal::Unreadable);
@@ -59,18 +59,18 @@ pub fn decode_bmp(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> 
     decoder.decode_headers().map_err(|_| Refusal::Unreadable)?;
     let (width, height) = decoder.dimensions().ok_or(Refusal::Unreadable)?;
     let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
-    check_size(width, height)?;
+    check_size(width, height, most)?;
     make_room(pixels, decoder.output_buf_size().ok_or(Refusal::Unreadable)?)?;
     decoder.decode_into(pixels).map_err(|_| Refusal::Unreadable)?;
     to_rgb(pixels, decoder.colorspace().map_or(3, |colorspace| colorspace.num_components()))?;
     Ok(Header { width, height, orientation: Orientation::UPRIGHT })
 }
 
-pub fn decode_tiff(file: &[u8], pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
+pub fn decode_tiff(file: &[u8], most: u64, pixels: &mut Vec<u8>) -> Result<Header, Refusal> {
     let mut decoder = TiffDecoder::new(Cursor::new(file))?;
     let (width, height) = decoder.dimensions()?;
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = SPARE_BYTES + 8 * check_size(width, height)?;
+    limits.decoding_buffer_size = SPARE_BYTES + 8 * check_size(width, height, most)?;
     limits.intermediate_buffer_size = file.len();
     decoder = decoder.with_limits(limits);
     let channels = tiff_channels(&mut decoder)?;

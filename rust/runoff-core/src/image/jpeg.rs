@@ -59,13 +59,15 @@ impl Decompressor {
         Ok(made)
     }
 
-    /// Decodes `file` into `pixels`: at least the part that `keep` returns for the image's width and height.
+    /// Decodes `file`, of at most `most` pixels, into `pixels`: at least the part that `keep` returns for the image's width
+    /// and height.
     ///
     /// The pixels equal those of the entire decoded image. The entire image is decoded if it has to be rotated, or if
     /// the end of the file is missing, because partial decoding would not detect that.
     pub fn decode(
         &mut self,
         file: &[u8],
+        most: u64,
         pixels: &mut Vec<u8>,
         keep: impl Fn(u32, u32) -> Part,
     ) -> Result<(Header, Part), Refusal> {
@@ -74,14 +76,14 @@ impl Decompressor {
             return Err(Refusal::Unreadable);
         }
         let (width, height) = (self.get(tj::TJPARAM_TJPARAM_JPEGWIDTH)?, self.get(tj::TJPARAM_TJPARAM_JPEGHEIGHT)?);
-        check_size(width, height)?;
+        check_size(width, height, most)?;
         let orientation = Orientation::of_jpeg(file);
         let is_partial = orientation == Orientation::UPRIGHT && file.ends_with(&END_OF_IMAGE);
         let part = self.select(width, height, is_partial.then(|| keep(width, height)))?;
         let colorspace = self.get(tj::TJPARAM_TJPARAM_COLORSPACE)?;
         let is_cmyk = [tj::TJCS_TJCS_CMYK, tj::TJCS_TJCS_YCCK].contains(&colorspace);
         let (format, bytes) = if is_cmyk { (tj::TJPF_TJPF_CMYK, 4) } else { (tj::TJPF_TJPF_RGB, 3) };
-        make_room(pixels, check_size(part.width, part.height)? * bytes)?;
+        make_room(pixels, check_size(part.width, part.height, most)? * bytes)?;
         self.decompress(file, pixels, into_int(usize::try_from(part.width)? * bytes)?, format)?;
         if is_cmyk {
             cmyk_to_rgb(pixels);
@@ -168,6 +170,7 @@ mod tests {
     use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
     use super::*;
+    use crate::image::MAX_PIXELS;
 
     const SUBSAMPLINGS: [Subsamp; 7] = [
         Subsamp::None,
@@ -196,7 +199,8 @@ mod tests {
 
     fn decode(file: &[u8], keep: impl Fn(u32, u32) -> Part) -> (Vec<u8>, Part) {
         let mut pixels = Vec::new();
-        let (_, part) = Decompressor::new().expect("a decompressor").decode(file, &mut pixels, keep).expect("pixels");
+        let (_, part) =
+            Decompressor::new().expect("a decompressor").decode(file, MAX_PIXELS, &mut pixels, keep).expect("pixels");
         (pixels, part)
     }
 
@@ -255,12 +259,12 @@ mod tests {
         file.truncate(file.len() - 2);
         let mut decompressor = Decompressor::new().expect("a decompressor");
         let keep = |_, _| Part { left: 0, top: 0, width: 8, height: 8 };
-        assert_eq!(decompressor.decode(&file, &mut Vec::new(), keep), Err(Refusal::Unreadable));
+        assert_eq!(decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), keep), Err(Refusal::Unreadable));
         // and the decompressor can be reused
         file.extend(END_OF_IMAGE);
-        let (_, part) = decompressor.decode(&file, &mut Vec::new(), keep).expect("pixels");
+        let (_, part) = decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), keep).expect("pixels");
         assert_eq!(part, Part { left: 0, top: 0, width: 8 + MARGIN, height: 8 });
-        let (_, part) = decompressor.decode(&file, &mut Vec::new(), whole).expect("pixels");
+        let (_, part) = decompressor.decode(&file, MAX_PIXELS, &mut Vec::new(), whole).expect("pixels");
         assert_eq!(part, whole(64, 64));
     }
 }

@@ -29,8 +29,10 @@ const MAX_FILE_BYTES: u64 = 8 * MAX_PIXELS + (1 << 20);
 const HINT: &str = "convert it to an RGB JPEG or PNG file";
 
 /// Decodes images one after another, reusing its buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
+    /// Maximum size of an image, in pixels.
+    most: u64,
     file: Vec<u8>,
     pixels: Vec<u8>,
     /// Pixels before rotation; empty until an image needs it.
@@ -65,7 +67,19 @@ pub struct Pixels<'a> {
     pub bytes: &'a [u8],
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { most: MAX_PIXELS, file: Vec::new(), pixels: Vec::new(), stored: Vec::new(), jpeg: None }
+    }
+}
+
 impl Decoder {
+    /// Refuses images of more than `most` pixels, if that is below [`MAX_PIXELS`].
+    #[must_use]
+    pub fn with_limit(self, most: u64) -> Self {
+        Self { most: most.min(MAX_PIXELS), ..self }
+    }
+
     /// Reads the file `path` once and decodes it; the image is upright.
     ///
     /// `keep` returns the required part of an image, given its width and height. At least this part is decoded.
@@ -75,28 +89,50 @@ impl Decoder {
     /// `image-missing`, `image-unreadable` or `image-too-large`, naming the file.
     pub fn open(&mut self, path: &Path, keep: impl Fn(u32, u32) -> Part) -> Result<Pixels<'_>, Error> {
         self.read(path)?;
-        let (header, part) = self.decode(keep).map_err(|error| error.at(path))?;
+        let file = std::mem::take(&mut self.file);
+        let decoded = self.decode(&file, keep);
+        self.file = file;
+        self.turn_upright(decoded, path)
+    }
+
+    /// Decodes the contents of a file, which messages call `path` unless that is empty; as [`Self::open`].
+    ///
+    /// # Errors
+    ///
+    /// `image-unreadable` or `image-too-large`.
+    pub fn decode_bytes(
+        &mut self,
+        bytes: &[u8],
+        path: &Path,
+        keep: impl Fn(u32, u32) -> Part,
+    ) -> Result<Pixels<'_>, Error> {
+        let decoded = self.decode(bytes, keep);
+        self.turn_upright(decoded, path)
+    }
+
+    fn turn_upright(&mut self, decoded: Result<(Header, Part), Failure>, path: &Path) -> Result<Pixels<'_>, Error> {
+        let (header, part) = decoded.map_err(|error| error.at(path, self.most))?;
         if header.orientation == Orientation::UPRIGHT {
             return Ok(Pixels { width: header.width, height: header.height, part, bytes: &self.pixels });
         }
         std::mem::swap(&mut self.pixels, &mut self.stored);
-        make_room(&mut self.pixels, self.stored.len()).map_err(|_| Failure::NoMemory.at(path))?;
+        make_room(&mut self.pixels, self.stored.len()).map_err(|_| Failure::NoMemory.at(path, self.most))?;
         let (width, height) = header.orientation.apply(&self.stored, header.width, header.height, &mut self.pixels);
         Ok(Pixels { width, height, part: Part { left: 0, top: 0, width, height }, bytes: &self.pixels })
     }
 
-    /// Decodes `self.file` into `self.pixels`, as stored in the file. If the image is not upright, the part is the
-    /// entire image.
-    fn decode(&mut self, keep: impl Fn(u32, u32) -> Part) -> Result<(Header, Part), Failure> {
-        let Self { file, pixels, jpeg, .. } = self;
+    /// Decodes `file` into `self.pixels`, as stored in the file. If the image is not upright, the part is the entire
+    /// image.
+    fn decode(&mut self, file: &[u8], keep: impl Fn(u32, u32) -> Part) -> Result<(Header, Part), Failure> {
+        let Self { most, pixels, jpeg, .. } = self;
         let format = Format::of(file).ok_or(Failure::Unknown)?;
         let whole = |header: Header| (header, Part { left: 0, top: 0, width: header.width, height: header.height });
         let decoded = match format {
-            Format::Jpeg => jpeg::get(jpeg).and_then(|jpeg| jpeg.decode(file, pixels, keep)),
-            Format::Png => formats::decode_png(file, pixels).map(whole),
-            Format::WebP => formats::decode_webp(file, pixels).map(whole),
-            Format::Bmp => formats::decode_bmp(file, pixels).map(whole),
-            Format::Tiff => formats::decode_tiff(file, pixels).map(whole),
+            Format::Jpeg => jpeg::get(jpeg).and_then(|jpeg| jpeg.decode(file, *most, pixels, keep)),
+            Format::Png => formats::decode_png(file, *most, pixels).map(whole),
+            Format::WebP => formats::decode_webp(file, *most, pixels).map(whole),
+            Format::Bmp => formats::decode_bmp(file, *most, pixels).map(whole),
+            Format::Tiff => formats::decode_tiff(file, *most, pixels).map(whole),
         };
         decoded.map_err(|refusal| match refusal {
             Refusal::Unreadable => Failure::Unreadable(format),
@@ -173,30 +209,31 @@ enum Failure {
     Unknown,
     /// Damaged, truncated, or of an unsupported variant.
     Unreadable(Format),
-    /// More than `MAX_PIXELS`.
+    /// More pixels than the limit.
     TooLarge(u32, u32),
-    /// At most `MAX_PIXELS`, but not enough memory.
+    /// Not enough memory for the pixels.
     NoMemory,
 }
 
 impl Failure {
-    fn at(self, path: &Path) -> Error {
-        let path = path.display();
+    fn at(self, path: &Path, most: u64) -> Error {
+        // what comes from memory has no name
+        let name = if path.as_os_str().is_empty() { String::new() } else { format!(" {}", path.display()) };
         match self {
             Self::Unknown => {
-                let message = format!("image {path}: not a JPEG, PNG, WebP, BMP or TIFF file");
+                let message = format!("image{name}: not a JPEG, PNG, WebP, BMP or TIFF file");
                 Error::new(Kind::ImageUnreadable, message, HINT)
             }
             Self::Unreadable(format) => {
-                let message = format!("image {path}: damaged, truncated or unsupported {} file", format.name());
+                let message = format!("image{name}: damaged, truncated or unsupported {} file", format.name());
                 Error::new(Kind::ImageUnreadable, message, HINT)
             }
             Self::TooLarge(width, height) => {
-                let message = format!("image {path}: {width} x {height} is more than {MAX_PIXELS} pixels");
+                let message = format!("image{name}: {width} x {height} is more than {most} pixels");
                 Error::new(Kind::ImageTooLarge, message, "scale it down first")
             }
             Self::NoMemory => {
-                let message = format!("image {path}: not enough memory for its pixels");
+                let message = format!("image{name}: not enough memory for its pixels");
                 Error::new(Kind::ImageTooLarge, message, "scale it down first")
             }
         }
@@ -218,11 +255,11 @@ impl<E: std::error::Error> From<E> for Refusal {
     }
 }
 
-/// Checks the number of pixels before anything is allocated, and returns it.
-fn check_size(width: u32, height: u32) -> Result<usize, Refusal> {
+/// Checks that there are at most `most` pixels before anything is allocated, and returns their number.
+fn check_size(width: u32, height: u32, most: u64) -> Result<usize, Refusal> {
     match u64::from(width) * u64::from(height) {
         0 => Err(Refusal::Unreadable),
-        count if count > MAX_PIXELS => Err(Refusal::TooLarge(width, height)),
+        count if count > most => Err(Refusal::TooLarge(width, height)),
         count => Ok(usize::try_from(count)?),
     }
 }
@@ -276,8 +313,8 @@ mod tests {
     }
 
     fn failure(file: &[u8]) -> Failure {
-        let mut decoder = Decoder { file: file.to_owned(), ..Decoder::default() };
-        let failure = decoder.decode(whole).expect_err("a bad image");
+        let mut decoder = Decoder::default();
+        let failure = decoder.decode(file, whole).expect_err("a bad image");
         if matches!(failure, Failure::TooLarge(..)) {
             assert_eq!(decoder.pixels.capacity(), 0);
         }
@@ -294,8 +331,8 @@ mod tests {
         ];
         for (color, data, expected) in cases {
             let file = png(2, 1, color, data);
-            let mut decoder = Decoder { file, pixels: vec![99; 40], ..Decoder::default() };
-            let (header, part) = decoder.decode(whole).expect("pixels");
+            let mut decoder = Decoder { pixels: vec![99; 40], ..Decoder::default() };
+            let (header, part) = decoder.decode(&file, whole).expect("pixels");
             assert_eq!((header.width, header.height, part), (2, 1, whole(2, 1)));
             assert_eq!(decoder.pixels, expected, "{color:?}");
         }
@@ -318,6 +355,11 @@ mod tests {
         let crc = crc32(&bomb[12..29]);
         bomb[29..33].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(failure(&bomb), Failure::TooLarge(60_000, 60_000));
+        let file = png(3, 2, png::ColorType::Rgb, &[7; 18]);
+        let decode =
+            |most| Decoder::default().with_limit(most).decode_bytes(&file, Path::new("x.png"), whole).map(drop);
+        assert_eq!(decode(6), Ok(()));
+        assert_eq!(decode(5).expect_err("too large").message, "image x.png: 3 x 2 is more than 5 pixels");
     }
 
     /// CRC-32 of a PNG chunk (ISO 3309).

@@ -9,8 +9,8 @@ use runoff_session::{Error, Kind};
 
 pub use files::{parse_word, read_request, write_atomically, write_result};
 pub use request::{
-    Accuracy, Interpolation, Item, Latency, Mappings, Measure, ModelFile, Once, Operators, Preprocess, Request,
-    TensorFile, Turns, Workload,
+    Accuracy, Interpolation, Item, Latency, Load, Mappings, Measure, ModelFile, Once, Operators, Preprocess, Request,
+    TensorFile, Transport, Turns, Workload,
 };
 pub use result::{
     Arena, Capabilities, Effective, Guess, Memory, Node, Phase, Profile, RunResult, Status, Timings, Unavailable,

@@ -172,6 +172,46 @@ pub struct Operators {
 #[serde(deny_unknown_fields)]
 pub struct Mappings {}
 
+/// How requests reach the runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Lines on stdin and stdout.
+    Pipe,
+    /// HTTP/1.1 on a port of the loopback interface.
+    Http,
+}
+
+/// Requests that arrive at any time, from another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// How requests reach the runner.
+    pub transport: Transport,
+    /// Number of threads that call the session.
+    #[serde(default = "one")]
+    pub workers: NonZeroUsize,
+    /// Maximum number of requests in one inference.
+    #[serde(default = "one")]
+    pub max_batch: NonZeroUsize,
+    /// How long the oldest request waits for others to fill a batch, in microseconds.
+    #[serde(default)]
+    pub max_wait_us: u64,
+    /// Maximum number of requests that wait.
+    #[serde(default = "default_queue")]
+    pub max_queue: NonZeroUsize,
+    /// Number of inferences after the second that are not kept.
+    pub warmup: u64,
+}
+
+const fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+const fn default_queue() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(1023)
+}
+
 /// The measurement to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -188,6 +228,8 @@ pub enum Measure {
     Operators(Operators),
     /// Memory by mapping.
     Mappings(Mappings),
+    /// Requests from another process.
+    Load(Load),
 }
 
 impl Default for Measure {
@@ -267,6 +309,20 @@ impl Request {
             (_, None, Workload::Segment) => Err(bad_request("segment is missing: segment needs it")),
             (_, Some(segment), Workload::Segment) => segment.check(),
             (_, _, Workload::Tensor) => Ok(()),
+        }?;
+        self.check_load()
+    }
+
+    fn check_load(&self) -> Result<(), Error> {
+        let batch = self.settings.batch;
+        match (self.measure, self.workload) {
+            (Measure::Load(_), Workload::Segment) => {
+                Err(bad_request("measure.kind: load takes no pictures to segment"))
+            }
+            (Measure::Load(_), _) if batch.get() > 1 => Err(bad_request(format!(
+                "settings.batch is {batch}: load makes its own batches, of up to measure.max_batch"
+            ))),
+            _ => Ok(()),
         }
     }
 

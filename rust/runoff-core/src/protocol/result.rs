@@ -227,6 +227,9 @@ pub struct RunResult {
     /// File with the nodes (`operators` only).
     #[serde(default)]
     pub profile: Option<Profile>,
+    /// CPU time of this process while it responded to requests, of user and system, in nanoseconds (`load` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ns: Option<u64>,
     /// Memory of this process.
     #[serde(default)]
     pub memory: Option<Memory>,
@@ -254,6 +257,7 @@ impl RunResult {
             segmentations: Vec::new(),
             nodes: Vec::new(),
             profile: None,
+            cpu_ns: None,
             memory: None,
             effective: None,
         }

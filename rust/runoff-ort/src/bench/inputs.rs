@@ -32,7 +32,7 @@ pub struct InputArgs {
     shapes: Vec<Shape>,
     /// Size of a free dimension, for the random inputs and for the session, which is optimised for it.
     #[arg(long = "dim", value_name = "NAME=N")]
-    dims: Vec<Dim>,
+    pub dims: Vec<Dim>,
     /// Seed of the random inputs and of the order of turns.
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,
@@ -60,9 +60,11 @@ impl FromStr for Shape {
 
 /// The size that the free dimension `name` is given.
 #[derive(Debug, Clone)]
-struct Dim {
-    name: String,
-    size: NonZeroUsize,
+pub struct Dim {
+    /// Name in the model.
+    pub name: String,
+    /// Its size.
+    pub size: NonZeroUsize,
 }
 
 impl FromStr for Dim {
@@ -92,23 +94,6 @@ impl InputArgs {
     /// Free dimensions that the session is optimised for.
     pub fn dimensions(&self) -> Vec<(String, NonZeroUsize)> {
         self.dims.iter().map(|dim| (dim.name.clone(), dim.size)).collect()
-    }
-
-    /// Checks that each `--dim` names a free dimension of some model: ONNX Runtime ignores one that does not.
-    ///
-    /// # Errors
-    ///
-    /// `bad-request`, naming the first.
-    pub fn check_dims<'s>(&self, models: impl Iterator<Item = (&'s Session, Source<'s>)>) -> Result<(), Error> {
-        if self.dims.is_empty() {
-            return Ok(());
-        }
-        let known: BTreeSet<String> = models.flat_map(|(session, source)| free_dimensions(session, source)).collect();
-        self.dims.iter().find(|dim| !known.contains(&dim.name)).map_or(Ok(()), |dim| {
-            let known = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let message = format!("--dim {}: no input has this free dimension (there are: {known})", dim.name);
-            Err(Error::new(Kind::BadRequest, message, "correct the name"))
-        })
     }
 
     /// Reads the files with arrays, if any.
@@ -155,7 +140,7 @@ impl InputArgs {
         };
         let given = self.shapes.iter().rfind(|shape| shape.name == input.name).map(|given| given.dims.clone());
         let flag = if given.is_some() { "--shape" } else { "--dim" };
-        let shape = given.unwrap_or_else(|| self.default_shape(input));
+        let shape = given.unwrap_or_else(|| default_shape(input, &self.dims));
         let unfit = |what: String| {
             let message = format!("{flag} {}={shape:?}: {what}", input.name);
             Error::new(Kind::BadRequest, message, "run: runoff-ort info MODEL")
@@ -171,14 +156,31 @@ impl InputArgs {
         fill(random, dtype, elements.bytes_mut());
         Ok(Tensor { dtype, shape, elements })
     }
+}
 
-    fn default_shape(&self, input: &ValueInfo) -> Vec<usize> {
-        let named = |symbol: &String| self.dims.iter().rfind(|dim| dim.name == *symbol).map(|dim| dim.size.get());
-        let side = |(own, symbol): (&Option<usize>, &Option<String>)| {
-            own.or_else(|| symbol.as_ref().and_then(named)).unwrap_or(1)
-        };
-        input.shape.iter().zip(&input.symbols).map(side).collect()
+/// The shape of `input`: free dimensions have the size in `dims`, or 1.
+pub fn default_shape(input: &ValueInfo, dims: &[Dim]) -> Vec<usize> {
+    let named = |symbol: &String| dims.iter().rfind(|dim| dim.name == *symbol).map(|dim| dim.size.get());
+    let side =
+        |(own, symbol): (&Option<usize>, &Option<String>)| own.or_else(|| symbol.as_ref().and_then(named)).unwrap_or(1);
+    input.shape.iter().zip(&input.symbols).map(side).collect()
+}
+
+/// Checks that each `--dim` names a free dimension of some model: ONNX Runtime ignores one that does not.
+///
+/// # Errors
+///
+/// `bad-request`, naming the first.
+pub fn check_dims<'s>(dims: &[Dim], models: impl Iterator<Item = (&'s Session, Source<'s>)>) -> Result<(), Error> {
+    if dims.is_empty() {
+        return Ok(());
     }
+    let known: BTreeSet<String> = models.flat_map(|(session, source)| free_dimensions(session, source)).collect();
+    dims.iter().find(|dim| !known.contains(&dim.name)).map_or(Ok(()), |dim| {
+        let known = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let message = format!("--dim {}: no input has this free dimension (there are: {known})", dim.name);
+        Err(Error::new(Kind::BadRequest, message, "correct the name"))
+    })
 }
 
 /// Dimensions as ONNX Runtime counts them.

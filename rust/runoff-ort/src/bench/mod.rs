@@ -1,6 +1,6 @@
 //! `runoff-ort bench`: how fast models load and run.
 
-mod inputs;
+pub mod inputs;
 mod npz;
 mod report;
 mod tensor;
@@ -16,7 +16,7 @@ use runoff_session::{Dtype, Error, Kind, RawTensor, Runtime, Session, Settings, 
 use crate::process::{catch_interrupt, is_interrupted};
 use crate::session;
 use crate::stdin::{is_stdin, read_stdin};
-use inputs::{InputArgs, Item};
+use inputs::{InputArgs, Item, check_dims};
 use report::{Conditions, Exports, Measured};
 use tensor::Tensor;
 use turns::{Candidate, EffortArgs, measure, show_progress};
@@ -159,7 +159,7 @@ fn load<'a>(
         Ok(Model { path, session, load_ns, items })
     };
     let models = paths.iter().copied().map(open).collect::<Result<Vec<_>, Error>>()?;
-    arguments.inputs.check_dims(models.iter().map(|model| (&model.session, source(model.path))))?;
+    check_dims(&arguments.inputs.dims, models.iter().map(|model| (&model.session, source(model.path))))?;
     Ok(models)
 }
 

@@ -29,7 +29,7 @@ pub fn capabilities(name: &str) -> Capabilities {
         workloads: strings(&["classify", "tensor", "segment"]),
         formats: strings(&FORMATS),
         precisions: strings(&PRECISIONS),
-        measures: strings(&["once", "latency", "accuracy", "turns", "operators", "mappings"]),
+        measures: strings(&["once", "latency", "accuracy", "turns", "operators", "mappings", "load"]),
         settings: strings(&known_settings()),
         image_decoder: Some(JPEG_DECODER.into()),
         computes: true,

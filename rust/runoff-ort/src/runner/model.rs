@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use runoff_core::clock::{Phases, now_ns};
-use runoff_core::protocol::{Arena, Effective, Measure, Request, RunResult, Workload};
-use runoff_runner::{Captured, Feed, Input, IterationTimes, Prefetch, Work};
+use runoff_core::protocol::{Arena, Effective, Load, Measure, Request, RunResult, Workload};
+use runoff_runner::{Captured, Feed, Input, IterationTimes, Prefetch, Served, Work};
 use runoff_session::{
     Buffers, Builder, CPU, Dimensions, Dtype, Environment, Error, Kind, RawTensor, Results, Runtime, Session, Settings,
     Source, Value,
@@ -14,6 +14,7 @@ use runoff_session::{
 
 use super::chosen::Chosen;
 use super::{effective, session_settings};
+use crate::serve;
 
 /// A model, its inputs and its latest outputs.
 pub struct Model<'a> {
@@ -38,7 +39,8 @@ impl<'a> Model<'a> {
         prefetch: Option<Prefetch>,
         buffers: impl FnOnce(&Session, &Chosen) -> Result<Option<Buffers>, Error>,
     ) -> Result<Self, Error> {
-        let settings = Settings { keep_batch_free: !rows_are_batch(request), ..session_settings(request) };
+        let is_free = !rows_are_batch(request) || is_joined(request);
+        let settings = Settings { keep_batch_free: is_free, ..session_settings(request) };
         let mut builder = Builder::new(environment, &settings)?;
         if matches!(request.measure, Measure::Operators(_)) {
             builder = builder.with_profiling(&request.outputs_dir.join("profile"))?;
@@ -124,6 +126,11 @@ impl Work for Model<'_> {
         }))
     }
 
+    fn serve(&mut self, load: Load) -> Result<Served, Error> {
+        let places = (self.chosen.inputs.clone(), self.chosen.outputs.clone());
+        serve::measure(self.request, load, &self.session, places, self.feed.take_items())
+    }
+
     fn effective(&self) -> Effective {
         effective(self.request, &self.runtime, &[&self.session])
     }
@@ -138,6 +145,11 @@ fn value(input: &Input) -> Result<Value<'_>, Error> {
         }
         dtype => Value::over(dtype, input.shape(), input.bytes()),
     }
+}
+
+/// Whether requests are joined to batches of any size.
+fn is_joined(request: &Request) -> bool {
+    matches!(request.measure, Measure::Load(load) if load.max_batch.get() > 1)
 }
 
 /// Whether the first dimension of each input runs over the items of a batch. For `tensor` and one item at a time it is

@@ -1,0 +1,149 @@
+//! Requests as lines on stdin, in the measure `load`.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use runoff_core::clock::{cpu_ns, now_ns};
+use runoff_core::protocol::bad_request;
+use runoff_runner::{Captured, Served, print};
+use runoff_session::{Error, Kind};
+
+use super::model::{Job, Model, Payload, Row};
+use super::queue::{Limits, Queue};
+
+/// Maximum number of requests whose outputs are kept.
+const MOST_KEPT: usize = 64;
+
+/// What the thread that reads, and those that compute, share.
+struct Pipe {
+    queue: Queue<Job>,
+    items: Vec<Payload>,
+    kept: Mutex<Vec<Captured>>,
+    /// Gets the end of stdin, or a failure.
+    ended: Sender<Result<(), Error>>,
+}
+
+/// A line of stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Line {
+    id: u64,
+    item: usize,
+    is_kept: bool,
+}
+
+/// Writes `ready`, then responds to each line of stdin until its end.
+///
+/// # Errors
+///
+/// `bad-request` for another line, those of the first request that fails, and `internal` if stdout is closed.
+pub fn serve(model: &Model<'_>, workers: usize, limits: Limits, items: Vec<Payload>) -> Result<Served, Error> {
+    let (ended, outcomes) = channel();
+    let (queue, kept) = (Queue::new(limits), Mutex::default());
+    let pipe = Arc::new(Pipe { queue, items, kept, ended });
+    write("ready\n")?;
+    let before_ns = cpu_ns();
+    let reader = Arc::clone(&pipe);
+    // not joined: after a failure it may wait for a line that never comes
+    thread::spawn(move || {
+        let read = reader.read();
+        reader.end(read);
+    });
+    let outcome = thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| model.work(&pipe.queue).unwrap_or_else(|error| pipe.end(Err(error))));
+        }
+        let outcome = outcomes.recv().unwrap_or(Ok(()));
+        if outcome.is_err() {
+            pipe.queue.clear();
+        }
+        pipe.queue.close();
+        outcome
+    });
+    outcome?;
+    // of requests that were computed after the end of stdin
+    outcomes.try_iter().collect::<Result<(), Error>>()?;
+    Ok(Served { kept: std::mem::take(&mut *pipe.lock_kept()), cpu_ns: cpu_ns() - before_ns })
+}
+
+impl Pipe {
+    fn read(self: &Arc<Self>) -> Result<(), Error> {
+        for line in io::stdin().lock().lines() {
+            let arrived_ns = now_ns();
+            let line = parse(&line.map_err(|error| lost("stdin", &error))?, self.items.len())?;
+            let (Line { id, item, .. }, pipe) = (line, Arc::clone(self));
+            let reply = move |outputs: Result<Row<'_>, Error>| {
+                let written = outputs.and_then(|row| pipe.respond(line, arrived_ns, row));
+                written.unwrap_or_else(|error| pipe.end(Err(error)));
+            };
+            let job = Job::new(self.items[item].clone(), Box::new(reply));
+            if let Err(job) = self.queue.push(job) {
+                job.withdraw();
+                write(&format!("{id} full\n"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn respond(&self, line: Line, arrived_ns: u64, row: Row<'_>) -> Result<(), Error> {
+        let Line { id, item, is_kept } = line;
+        if is_kept {
+            let captured =
+                Captured { prefix: Cow::Owned(format!("{id}.")), items: vec![item], tensors: row.tensors()? };
+            let mut kept = self.lock_kept();
+            if kept.len() < MOST_KEPT {
+                kept.push(captured);
+            }
+        }
+        let batch = row.batch;
+        write(&format!("{id} {arrived_ns} {} {} {}\n", batch.started_ns, batch.ended_ns, batch.count))
+    }
+
+    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Vec<Captured>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, outcome: Result<(), Error>) {
+        // later outcomes are not read
+        let _ = self.ended.send(outcome);
+    }
+}
+
+fn parse(line: &str, count: usize) -> Result<Line, Error> {
+    let mut words = line.split_ascii_whitespace();
+    let (id, item, mark, rest) = (words.next(), words.next(), words.next(), words.next());
+    let id = id.and_then(|word| word.parse().ok());
+    let item = item.and_then(|word| word.parse().ok()).filter(|&item| item < count);
+    if let (Some(id), Some(item), None | Some("keep"), None) = (id, item, mark, rest) {
+        return Ok(Line { id, item, is_kept: mark.is_some() });
+    }
+    let shown: String = line.chars().take(80).collect();
+    Err(bad_request(format!("stdin: {shown:?} is not ID ITEM or ID ITEM keep, with {count} items")))
+}
+
+fn write(text: &str) -> Result<(), Error> {
+    print(text).map_err(|error| lost("stdout", &error))
+}
+
+fn lost(stream: &str, error: &io::Error) -> Error {
+    Error::new(Kind::Internal, format!("{stream}: {error}"), "keep both pipes open until the last response")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_number_an_item_and_a_mark() {
+        assert_eq!(parse("17 3", 4), Ok(Line { id: 17, item: 3, is_kept: false }));
+        assert_eq!(parse(" 0\t0 keep\r", 4), Ok(Line { id: 0, item: 0, is_kept: true }));
+        for line in ["", "1", "1 4", "-1 0", "1 0 kept", "1 0 keep keep", "a 0", "1.0 0"] {
+            let error = parse(line, 4).expect_err(line);
+            assert_eq!(error.kind, Kind::BadRequest);
+            assert!(error.message.contains(&format!("{line:?}")), "{error}");
+        }
+        assert!(parse(&"9".repeat(500), 4).expect_err("too long").message.len() < 200);
+    }
+}
