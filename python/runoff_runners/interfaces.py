@@ -117,7 +117,7 @@ class Settings(TypedDict):
 
 
 class Measure(TypedDict):
-    """`runoff.records.protocol.Once`, `Latency`, `Accuracy`, `Turns` or `Operators`."""
+    """`runoff.records.protocol.Once`, `Latency`, `Accuracy`, `Turns`, `Operators` or `Load`."""
 
     kind: str
     memory: NotRequired[bool]
@@ -125,6 +125,11 @@ class Measure(TypedDict):
     min_ns: NotRequired[int]
     warmup: NotRequired[int]
     inferences: NotRequired[int]
+    transport: NotRequired[str]
+    workers: NotRequired[int]
+    max_batch: NotRequired[int]
+    max_wait_us: NotRequired[int]
+    max_queue: NotRequired[int]
 
 
 class Request(TypedDict):

@@ -91,7 +91,17 @@ _MEASURES: dict[str, Shape] = {
     "accuracy": {"kind": {"accuracy"}},
     "turns": {"kind": {"turns"}, "warmup": _COUNT},
     "operators": {"kind": {"operators"}, "inferences": _POSITIVE, "warmup": _COUNT},
+    "load": {
+        "kind": {"load"},
+        "transport": {"pipe", "http"},
+        "workers?": _POSITIVE,
+        "max_batch?": _POSITIVE,
+        "max_wait_us?": _COUNT,
+        "max_queue?": _POSITIVE,
+        "warmup": _COUNT,
+    },
 }
+_DEFAULT_LOAD = {"workers": 1, "max_batch": 1, "max_wait_us": 0, "max_queue": 1024}
 _REQUEST: dict[str, Shape] = {
     "protocol?": {VERSION},
     "case": str,
@@ -185,6 +195,8 @@ def check_request(document: dict[str, Any]) -> Request:
     measure = filled["measure"]
     _check(measure.get("kind"), set(_MEASURES), "measure.kind")
     _check(measure, _MEASURES[measure["kind"]], "measure")
+    if measure["kind"] == "load":
+        filled["measure"] = {**_DEFAULT_LOAD, **measure}
     # The fields were checked above.
     request: Request = filled  # type: ignore[assignment]
     _check_workload(request)
@@ -204,6 +216,17 @@ def _check_workload(request: Request) -> None:
         _check_preprocess(request)
     elif workload == "segment":
         _check_segment(request)
+    if request["measure"]["kind"] == "load":
+        _check_load(request)
+
+
+def _check_load(request: Request) -> None:
+    """Check the requirements of `load`: an item a request, whose outputs can be split again."""
+    if request["workload"] == "segment":
+        raise _bad("measure.kind: 'load' is not for the workload 'segment'", "use workload 'classify' or 'tensor'")
+    if request["settings"]["batch"] != 1:
+        batch = request["settings"]["batch"]
+        raise _bad(f"settings.batch: is {batch}; the measure 'load' takes an item a request", "set measure.max_batch")
 
 
 def _check_preprocess(request: Request) -> None:

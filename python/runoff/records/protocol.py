@@ -202,6 +202,23 @@ class Operators(_RequestPart, frozen=True, tag_field="kind", tag="operators"):
     """Inferences after the second that are not stored."""
 
 
+class Load(_RequestPart, frozen=True, tag_field="kind", tag="load", kw_only=True):
+    """Requests that arrive on their own, while others wait or are computed: one session, shared by `workers` threads."""
+
+    transport: Literal["pipe", "http"]
+    """Lines of stdin and stdout, or HTTP on a port of the loopback interface."""
+    workers: Positive = 1
+    """Threads that call the session concurrently."""
+    max_batch: Positive = 1
+    """Waiting requests that one inference takes."""
+    max_wait_us: Annotated[int, Meta(ge=0)] = 0
+    """Microseconds that a worker waits for more requests if fewer than `max_batch` wait."""
+    max_queue: Positive = 1024
+    """Waiting requests; others are refused."""
+    warmup: Annotated[int, Meta(ge=0)]
+    """Inferences after the second, before the first request."""
+
+
 class Request(_RequestPart, frozen=True, kw_only=True):
     """A request to a runner."""
 
@@ -215,7 +232,7 @@ class Request(_RequestPart, frozen=True, kw_only=True):
     labels: str | None = None
     """Text file with a label per line; line `i` names output index `i`."""
     settings: Settings = Settings()
-    measure: Once | Latency | Accuracy | Turns | Operators = Once()
+    measure: Once | Latency | Accuracy | Turns | Operators | Load = Once()
     top_k: Positive = 5
     outputs_dir: str
     """Existing folder for the tensors that the runner writes."""
@@ -384,6 +401,8 @@ class Result(_ResultPart, frozen=True, kw_only=True):
     """In the order in which they were first computed (`operators` only)."""
     profile: Profile | None = None
     """What runoff reads the nodes from, if the runner does not (`operators` only)."""
+    cpu_ns: Nanoseconds | None = None
+    """User and system time of the process since it was ready (`load` only)."""
     memory: Memory | None = None
     effective: Effective | None = None
 
