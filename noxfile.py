@@ -79,6 +79,8 @@ PLAIN = {
     "rten-convert": "Create the environment that converts ONNX files for the target rten (5 s, 90 MB).",
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
+    "fastapi": "Create the environment of FastAPI, with which the Python targets serve over HTTP (2 s).",
+    "loadgen": "Create the environment of MLPerf's LoadGen, which makes the load of the probe load (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "py-spy": "Create the environment of py-spy, which samples programs in Python for runoff profile (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",

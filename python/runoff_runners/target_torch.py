@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, ModelFile, Request, Settings, TensorSpec
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "load")
 WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
