@@ -127,9 +127,7 @@ def _head(path: str) -> bytes:
         raise RunnerError("image-unreadable", f"image {path}: {error.strerror}", "check the path") from None
 
 
-def _decode(
-    path: str | bytes, name: str, shown: str, finish: Callable[[Image.Image], Image.Image]
-) -> Image.Image:
+def _decode(path: str | bytes, name: str, shown: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
     # if the file has another extension, Pillow would import all of its plugins to find the right one
     import_module(f"PIL.{name if name == 'WebP' else name.capitalize()}ImagePlugin")
     # open by path: for an open file, Pillow does not see the name and imports five plugins

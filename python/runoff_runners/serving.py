@@ -214,7 +214,9 @@ class Server:
 
     def _read(self, raw: bytes, arrived: int) -> None:
         words = raw.decode(errors="replace").split()
-        is_known = len(words) in (2, 3) and words[0].isdecimal() and words[1].isdecimal() and words[2:] in ([], ["keep"])
+        is_known = (
+            len(words) in (2, 3) and words[0].isdecimal() and words[1].isdecimal() and words[2:] in ([], ["keep"])
+        )
         item = int(words[1]) if is_known else -1
         if item not in self._sources:
             message = f"stdin: {raw[:80]!r} is not ID ITEM or ID ITEM keep, with ITEM below {len(self._sources)}"

@@ -48,10 +48,11 @@ BODY_S = 10.0
 """A body that takes longer is not waited for."""
 _ENDING_S = 30
 _BACKLOG = 2048
+_KEEP_ALIVE_S = 75
 _HINTS = {404: "POST an item to /infer; GET /health or /metrics", 405: "/infer takes POST, /health and /metrics GET"}
 
 
-class _Refusal(Exception):
+class _RefusedError(Exception):
     """A request that is not computed."""
 
     def __init__(self, status: int, message: str, hint: str) -> None:
@@ -102,8 +103,8 @@ class _Service:
         """Compute an item."""
         try:
             done = await self._computed(self._source(await self._body(request)))
-        except _Refusal as refusal:
-            return self._failed(refusal.status, str(refusal), refusal.hint)
+        except _RefusedError as refused:
+            return self._failed(refused.status, str(refused), refused.hint)
         self._metrics.requests.labels("200").inc()
         self._metrics.latency.observe((done.end - done.arrived) / 1e9)
         self._metrics.batch.observe(done.count)
@@ -124,7 +125,7 @@ class _Service:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _body(self, request: Request) -> bytes:
-        too_large = _Refusal(413, f"the body is longer than {LARGEST_BODY:,} bytes", "send a smaller image")
+        too_large = _RefusedError(413, f"the body is longer than {LARGEST_BODY:,} bytes", "send a smaller image")
         if int(request.headers.get("content-length", 0)) > LARGEST_BODY:
             raise too_large
         body = bytearray()
@@ -135,7 +136,7 @@ class _Service:
                     if len(body) > LARGEST_BODY:
                         raise too_large
         except TimeoutError:
-            raise _Refusal(408, f"the body was not complete after {BODY_S:.0f} s", "send it at once") from None
+            raise _RefusedError(408, f"the body was not complete after {BODY_S:.0f} s", "send it at once") from None
         return bytes(body)
 
     def _source(self, body: bytes) -> bytes | Feed:
@@ -145,7 +146,8 @@ class _Service:
         arrays, place = {}, 0
         if len(body) != sum(array.nbytes for array in self._sample.values()):
             expected = ", ".join(f"{name} {array.dtype} {[*array.shape]}" for name, array in self._sample.items())
-            raise _Refusal(400, f"the body has {len(body)} bytes, which are not {expected}", "see protocol/README.md")
+            message = f"the body has {len(body)} bytes, which are not {expected}"
+            raise _RefusedError(400, message, "send the inputs one after the other")
         for name, array in self._sample.items():
             arrays[name] = np.frombuffer(body, array.dtype, array.size, place).reshape(array.shape)
             place += array.nbytes
@@ -161,11 +163,11 @@ class _Service:
 
         waiting = Waiting(source, monotonic_ns(), lambda done: loop.call_soon_threadsafe(settle, done))
         if self._is_ending() or not self._queue.put(waiting):
-            raise _Refusal(503, "the server is full or ends", "try again later")
+            raise _RefusedError(503, "the server is full or ends", "try again later")
         done = await future
         if done.error is not None:
             status = 400 if done.error.kind.startswith(("image-", "tensor-", "model-mismatch")) else 500
-            raise _Refusal(status, done.error.message, done.error.hint)
+            raise _RefusedError(status, done.error.message, done.error.hint)
         return done
 
     def _content(self, outputs: Feed) -> tuple[bytes, str]:
@@ -207,6 +209,7 @@ def serve(request: interfaces.Request, queue: Queue, sample: Any) -> None:  # no
         log_level="warning",
         access_log=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_ENDING_S,
     )
     server = _Uvicorn(config)

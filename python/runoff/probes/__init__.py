@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runoff.probes import accuracy, counters, energy, latency, life, memory, operators, process
+from runoff.probes import accuracy, counters, energy, latency, life, load, memory, operators, process
 
 if TYPE_CHECKING:
     from runoff.probes.base import Probe
@@ -22,6 +22,7 @@ PROBES: dict[str, Probe] = {
         counters.COUNTERS,
         energy.ENERGY,
         operators.OPERATORS,
+        load.LOAD,
     )
 }
 """By name, in the order of their passes over the cases."""
