@@ -54,11 +54,14 @@ FULL = (
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
-SHIPPED = ("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web")
+SHIPPED = (
+    *("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "fastapi"),
+    *("torch", "export", "web"),
+)
 PLATFORMS = {
-    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
+    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda", "loadgen"),
     "aarch64-manylinux_2_28": SHIPPED,
-    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml"),
+    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml", "loadgen"),
 }
 
 # environments that differ by their pins, requirements/NAME.txt
@@ -89,7 +92,8 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
-TESTED = [*EVERYTHING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+SERVING = ["fastapi", "loadgen"]
+TESTED = [*EVERYTHING, *SERVING, "py-spy", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "rten-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
@@ -138,6 +142,13 @@ def bench_web(session: nox.Session) -> None:
     suite = () if session.posargs else ("web",)
     # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
     run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
+
+
+@nox.session(name="bench-serve", requires=[*EVERYTHING, *SERVING], venv_backend="none")
+def bench_serve(session: nox.Session) -> None:
+    """Measure servers under load, over a pipe and HTTP (1 h): nox -s bench-serve [-- SUITE | --resume RUN]."""
+    suite = () if session.posargs else ("serve",)
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
 
 @nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")
