@@ -49,7 +49,13 @@ FULL = (
         "integration/test_refute",
         "integration/test_train",
     ),
-    *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
+    *(
+        "page/test_opening",
+        "page/test_reading",
+        "contract/test_webnn",
+        "contract/test_torch_compiled",
+        "contract/test_serving",
+    ),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"

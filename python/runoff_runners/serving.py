@@ -12,6 +12,7 @@ from time import monotonic_ns, process_time_ns
 
 import numpy as np
 
+from runoff_runners.model import STRINGS, unsupported
 from runoff_runners.protocol import RunnerError
 from runoff_runners.tensors import write_tensors
 
@@ -173,6 +174,10 @@ class Server:
         if getattr(session, "parts", None):
             message = "measure.kind: this runner's 'load' computes on the CPU, where threads can share a session"
             raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
+        for side in ("inputs", "outputs"):
+            for spec in request["model"][side]:  # type: ignore[literal-required]
+                if spec["dtype"] == STRINGS:
+                    raise unsupported(side[:-1], spec["name"], STRINGS, "'load' serves numbers")
         self._request = request
         self._queue = Queue(request, session, images)
         self._folder = request["outputs_dir"]

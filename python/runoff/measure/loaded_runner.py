@@ -97,7 +97,7 @@ class LoadedRunner:
             "folder": str(folder),
         }
         before = self._cpu_ns()
-        line = self._loader.ask(json.dumps(fields) + "\n", self._timeout_s)
+        line = self._loader.ask(json.dumps(fields) + "\n", self._timeout_s + 2 * count / rate)
         cpu_ns = self._cpu_ns() - before
         if not line:
             raise LoadError(self._lost())
@@ -117,8 +117,9 @@ class LoadedRunner:
         finished = self._live.close(self._timeout_s)
         self._context.spawner.measured_ns += time.monotonic_ns() - self._began_ns
         result, reason = read_result(finished, self._files.result, self._case.id, watched=False)
-        # the runner's own reason explains why it is gone
-        reason = reason or failure or self._wrong
+        # the runner's own reason, if it has one, explains why it is gone
+        failure = failure or self._wrong
+        reason = failure if failure and result and result.status == "ok" else reason or failure
         if result and not reason:
             parity, reason = check_result(self._case, self._model, self._probe, self._order, result)
             self._parity += parity
