@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from runoff.measure.labelled import add_pictures, prediction
 from runoff.measure.masks import compare_masks
@@ -135,7 +135,7 @@ def check_answer(
 
 
 class _Class(Struct):
-    index: int
+    index: Annotated[int, Meta(ge=0)]
     score: float
 
 
@@ -151,9 +151,9 @@ def _check_classes(case: Case, model: StoredModel, example: int, body: bytes) ->
     computing = model.computing(case.made_from or case.format)
     scores = read(next(iter(computing.references(example).values()))).astype(np.float64)
     chosen = np.array([guess.index for guess in top])
-    # the best class counts with the reference's best score: any other one is as wrong as it is worse
-    wanted = np.array([scores.max(), *scores[chosen[1:]]])
-    parity = [{"item": example, **difference(np.array([guess.score for guess in top]), wanted)}]
+    # a class other than the best is as wrong as the reference's score for it is below the best one
+    found = np.array([*(guess.score for guess in top), scores[chosen[0]]])
+    parity = [{"item": example, **difference(found, np.array([*scores[chosen], scores.max()]))}]
     return parity, _disagreement(case, computing, parity, [scores])
 
 
