@@ -48,6 +48,7 @@ FULL = (
         "integration/test_profile",
         "integration/test_refute",
         "integration/test_train",
+        "integration/test_under_load",
     ),
     *(
         "page/test_opening",
