@@ -88,9 +88,7 @@ class Client:
         while True:
             sleep(1)
             if self._on_their_way and monotonic_ns() - self._last > _PATIENCE_NS:
-                _leave(
-                    f"no response for {_PATIENCE_NS / 1e9:.0f} s, {self._on_their_way} requests wait; {self._state()}"
-                )
+                _leave(f"no response for {_PATIENCE_NS / 1e9:.0f} s, {self._on_their_way} requests wait")
 
     def _read(self) -> None:
         raise NotImplementedError

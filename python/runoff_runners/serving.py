@@ -175,7 +175,7 @@ class Server:
             message = "measure.kind: this runner's 'load' computes on the CPU, where threads can share a session"
             raise RunnerError("provider-unavailable", message, 'set provider = "cpu"')
         for side in ("inputs", "outputs"):
-            for spec in request["model"][side]:  # type: ignore[literal-required]
+            for spec in request["model"][side]:
                 if spec["dtype"] == STRINGS:
                     raise unsupported(side[:-1], spec["name"], STRINGS, "'load' serves numbers")
         self._request = request

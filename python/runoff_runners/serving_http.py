@@ -157,18 +157,21 @@ class _Service:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Waiting] = loop.create_future()
 
-        def settle(done: Waiting) -> None:
+        def settle(request: Waiting) -> None:
             if not future.done():  # the client may be gone
-                future.set_result(done)
+                future.set_result(request)
 
-        waiting = Waiting(source, monotonic_ns(), lambda done: loop.call_soon_threadsafe(settle, done))
+        def done(request: Waiting) -> None:
+            loop.call_soon_threadsafe(settle, request)
+
+        waiting = Waiting(source, monotonic_ns(), done)
         if self._is_ending() or not self._queue.put(waiting):
             raise _RefusedError(503, "the server is full or ends", "try again later")
-        done = await future
-        if done.error is not None:
-            status = 400 if done.error.kind.startswith(("image-", "tensor-", "model-mismatch")) else 500
-            raise _RefusedError(status, done.error.message, done.error.hint)
-        return done
+        answered = await future
+        if answered.error is not None:
+            status = 400 if answered.error.kind.startswith(("image-", "model-mismatch")) else 500
+            raise _RefusedError(status, answered.error.message, answered.error.hint)
+        return answered
 
     def _content(self, outputs: Feed) -> tuple[bytes, str]:
         if isinstance(self._sample, bytes):
@@ -188,7 +191,7 @@ class _Service:
         return self._failed(error.status_code, str(error.detail), _HINTS.get(error.status_code, ""))
 
 
-class _Uvicorn(uvicorn.Server):
+class _Uvicorn(uvicorn.Server):  # type: ignore[misc]
     """Tells when it listens."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -184,12 +184,13 @@ def _from_memory(sources: list[str | bytes], spec: Preprocess) -> Array:
                 opened.append(os.memfd_create("image"))
                 os.write(opened[-1], data)
                 sources = [*sources[:place], f"/proc/self/fd/{opened[-1]}", *sources[place + 1 :]]
-        return runoff_ort.preprocess(sources, **spec)
+        batch: Array = runoff_ort.preprocess(sources, **spec)
     except runoff_ort.RunoffOrtError as error:
         raise _failure(error) from error
     finally:
         for descriptor in opened:
             os.close(descriptor)
+    return batch
 
 
 def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:

@@ -76,7 +76,12 @@ def test_the_search_ends_within_a_step_of_the_knee(throughput: float, share: flo
 
 def test_the_search_gives_up_where_no_rate_holds() -> None:
     asked: list[float] = []
-    search(100.0, lambda rate: bool(asked.append(rate)))
+
+    def never(rate: float) -> bool:
+        asked.append(rate)
+        return False
+
+    search(100.0, never)
     assert len(asked) <= 5
     assert min(asked) > 9
 

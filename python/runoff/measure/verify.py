@@ -119,7 +119,8 @@ def check_answer(
     try:
         if case.workload == "classify":
             return _check_classes(case, model, order[item], body)
-        written, place = [], 0
+        written: list[WrittenTensor] = []
+        place = 0
         for spec in model.manifest.outputs:
             reference = model.references(order[item])[spec.name]
             size = np.dtype(spec.dtype).itemsize * math.prod(reference.shape)
@@ -149,7 +150,7 @@ def _check_classes(case: Case, model: StoredModel, example: int, body: bytes) ->
     if not model.checked:
         return [], None
     computing = model.computing(case.made_from or case.format)
-    scores = read(next(iter(computing.references(example).values()))).astype(np.float64)
+    scores = read(next(iter(computing.references(example).values())))
     chosen = np.array([guess.index for guess in top])
     # a class other than the best is as wrong as the reference's score for it is below the best one
     found = np.array([*(guess.score for guess in top), scores[chosen[0]]])
