@@ -29,7 +29,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.schema import LoadRun, LoadTest, Run
 from runoff.report.frame import WIDE
 from runoff.report.load import HEAD as COLUMNS
-from runoff.report.load import rows
+from runoff.report.load import lines, rows
 from runoff.report.load_plot import load_curves
 from runoff.report.overview import blocks
 from runoff_runners.protocol import RunnerError
@@ -283,6 +283,8 @@ def test_the_report_has_throughput_latency_and_cost(tmp_path: Path) -> None:
     assert table[0]["p99"].startswith("10")
     assert table[0]["p99.9"].startswith("p99.9 needs 6,636")
     assert table[0]["loader"] == "0.10 cores, 0.1 ms late"
+    assert lines(analysis)[0].startswith("net.classify.mine: 102 (")
+    assert lines(analysis)[1].endswith(") requests per second within 50 ms")
     (block,) = blocks(analysis)
     assert "requests per second" in json.dumps(load_curves(analysis, block, WIDE).to_dict())
 

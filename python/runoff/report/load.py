@@ -67,6 +67,17 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
         ]
 
 
+def lines(analysis: Analysis) -> list[str]:
+    """Return a sentence for each case under load, the highest throughput of each model and workload first."""
+    load = analysis.summary[(analysis.summary["probe"] == "load") & (analysis.summary["metric"] == PER_REQUEST)]
+    first = load.drop_duplicates("case").sort_values(["model", "workload", "estimate"], kind="stable")
+    return [
+        f"{line['case']}: {full(_rate(line))} requests per second within {options(analysis.run).bound_ms:g} ms"
+        for line in first.to_dict("records")
+        if line["n"]
+    ]
+
+
 def _rate(line: dict[Any, Any] | None) -> Figure:
     """Return a time per request as requests per second."""
     time = figure_of(line) if line else Figure()
