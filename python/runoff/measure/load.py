@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 STEP = 1.05
 CURVE = (0.25, 0.5)
-"""Shares of the throughput of Offline that are measured for the curve, and are the first bound of the search."""
+"""Shares of the throughput of Offline that are measured for the curve only."""
+FEWER = 4
+"""Times fewer requests for these: they take longest, and no bound is shown with them."""
 BEGIN = 0.8
 _FEWEST = 64
 """Queries of SingleStream: the 90th percentile needs them."""
@@ -68,11 +70,10 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
     """
     tests: list[LoadTest] = []
 
-    def test(scenario: str, count: int, rate: float) -> LoadTest:
+    def test(scenario: str, count: int, rate: float, *, judged: bool = False) -> LoadTest:
         ran = runner.test(scenario, count=count, rate=rate, seed=1 + seed)
-        held = _holds(ran, options) if scenario == "Server" else None
-        tests.append(msgspec.structs.replace(ran, held=held))
-        if held is None and ran.failed:
+        tests.append(msgspec.structs.replace(ran, held=_holds(ran, options) if judged else None))
+        if scenario != "Server" and ran.failed:
             raise LoadError(Reason("garbage", f"{ran.failed} requests failed in {scenario}", "see the runner's log"))
         return tests[-1]
 
@@ -83,7 +84,12 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
     offline = test("Offline", min(_MOST, max(options.requests, ceil(guess * options.min_time_s))), guess)
 
     def holds(rate: float) -> bool:
-        return bool(test("Server", max(options.requests, ceil(rate * options.min_time_s)), rate).held)
+        count = max(options.requests, ceil(rate * options.min_time_s))
+        return bool(test("Server", count, rate, judged=True).held)
+
+    for share in CURVE:
+        rate = STEP ** _place(offline.throughput * share)
+        test("Server", max(_FEWEST, ceil(options.requests / FEWER), ceil(rate * options.min_time_s)), rate)
 
     search(offline.throughput, holds)
     cores, loader_cores = runner.cores
@@ -95,14 +101,13 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
 def search(throughput: float, holds: Callable[[float], bool]) -> None:
     """Call `holds` with rates below and around the knee; `throughput` is that of Offline.
 
-    After the rates of the curve, it starts below the throughput, goes down until a rate holds, and bisects until the
-    next rate of the grid does not hold.
+    It starts below the throughput, goes down until a rate holds, and bisects until the next rate of the grid does not
+    hold.
     """
-    known = {place: holds(STEP**place) for place in sorted({_place(throughput * share) for share in CURVE})}
+    known: dict[int, bool] = {}
     place, lowest = _place(throughput * BEGIN), _place(throughput * _LOWEST)
     while place > lowest:
-        if place not in known:
-            known[place] = holds(STEP**place)
+        known[place] = holds(STEP**place)
         good = max((one for one, held in known.items() if held), default=None)
         bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
         if good is None:

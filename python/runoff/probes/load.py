@@ -62,7 +62,7 @@ def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
 def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Iterator[Shortfall]:
     loads = [record.load for record in records if record.load]
     if loads and not any(loaded.knee for loaded in loads):
-        lowest = min(test.rate for loaded in loads for test in loaded.tests if test.rate)
+        lowest = min(test.rate for loaded in loads for test in loaded.tests if test.rate and test.held is False)
         yield Shortfall(PER_REQUEST, "ns", f"the latency exceeded the bound at {lowest:.3g} requests per second too")
 
 
