@@ -52,20 +52,28 @@ FULL = (
         "integration/test_bad_turns",
         "integration/test_two_nodes",
         "integration/test_serve",
+        "integration/test_under_load",
     ),
-    *("page/test_opening", "page/test_reading", "contract/test_webnn", "contract/test_torch_compiled"),
+    *(
+        "page/test_opening",
+        "page/test_reading",
+        "contract/test_webnn",
+        "contract/test_torch_compiled",
+        "contract/test_serving",
+    ),
 )
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
 SHIPPED = (
-    *("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "torch", "export", "web"),
+    *("runoff", "ort-python", "ort-pyo3", "hyperfine", "py-spy", "inspect", "opencv", "fastapi"),
+    *("torch", "export", "web"),
     "ray",
 )
 PLATFORMS = {
-    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda"),
+    "x86_64-manylinux_2_28": (*SHIPPED, "openvino", "ort-cuda", "loadgen"),
     "aarch64-manylinux_2_28": SHIPPED,
-    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml"),
+    "aarch64-apple-darwin": (*SHIPPED, "openvino", "coreml", "loadgen"),
 }
 
 # environments that differ by their pins, requirements/NAME.txt
@@ -87,6 +95,8 @@ PLAIN = {
     "executorch": "Create the environment of the target executorch (1 to 5 min, 6 GB).",
     "ray": "Create the environment of runoff bench --on, which measures on many machines: Ray (5 s, 290 MB).",
     "opencv": "Create the environment that ort-python and openvino-python need to segment: OpenCV (2 s).",
+    "fastapi": "Create the environment of FastAPI, with which the Python targets serve over HTTP (2 s).",
+    "loadgen": "Create the environment of MLPerf's LoadGen, which makes the load of the probe load (2 s).",
     "hyperfine": "Create the environment of hyperfine, which times processes from start to exit (2 s).",
     "py-spy": "Create the environment of py-spy, which samples programs in Python for runoff profile (2 s).",
     "export": "Create the environment that exports models; the command is: runoff export NAME (1 to 5 min, 5 GB).",
@@ -95,7 +105,8 @@ PLAIN = {
 }
 NEEDS = {"ort-pyo3": ["build", "ort-python"], "extension": ["build"]}
 EVERYTHING = ["runoff", "torch", "ort-python", "ort-pyo3", "coreml", "export", "inspect", "hyperfine"]
-TESTED = [*EVERYTHING, "py-spy", "ray", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
+SERVING = ["fastapi", "loadgen"]
+TESTED = [*EVERYTHING, *SERVING, "py-spy", "ray", "opencv", "openvino", "web", "webnn", "dev", "extension", "tract"]
 ENGINES = ["openvino", "tract", "engines", "web", "litert", "litert-convert", "rten-convert", "executorch"]
 WEBNN = ["runoff", "webnn", "webnn-rust", "ort-python", "export", "hyperfine"]
 
@@ -144,6 +155,13 @@ def bench_web(session: nox.Session) -> None:
     suite = () if session.posargs else ("web",)
     # 1 if a case failed: WebGL computes wrong outputs for a model of the suite, and the report says so
     run_runoff(session, program("runoff", "runoff"), "bench", *suite, success_codes=(0, 1))
+
+
+@nox.session(name="bench-serve", requires=[*EVERYTHING, *SERVING], venv_backend="none")
+def bench_serve(session: nox.Session) -> None:
+    """Measure servers under load, over a pipe and HTTP (3 h): nox -s bench-serve [-- SUITE | --resume RUN]."""
+    suite = () if session.posargs else ("serve",)
+    run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
 
 @nox.session(name="bench-segment", requires=[*EVERYTHING, "opencv", "openvino"], venv_backend="none")

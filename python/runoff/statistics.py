@@ -315,6 +315,14 @@ def fewest_samples(q: float) -> int:
     return int(candidates[np.argmax(enough)])
 
 
+def holds(above: int, n: int, q: float) -> bool:
+    """Return whether the quantile `q` lies below a bound with 99% confidence, if `above` of `n` samples exceed it.
+
+    459 samples show that for 0.99 if none is above, 662 if one is. Source: the early-stopping rule of MLPerf's LoadGen.
+    """
+    return bool(stats.binom.cdf(above, n, 1 - q) <= 1 - BOUND_CONFIDENCE)
+
+
 def percentile(processes: Sequence[NDArray[np.float64]], q: float) -> Estimate | None:
     """Return the quantile `q` of all samples with its lower and upper bounds, each with 99% confidence.
 

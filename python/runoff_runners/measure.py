@@ -1,4 +1,4 @@
-"""The loops of all measures of the protocol, shared by all runtimes."""
+"""The loops of the measures, shared by all runtimes; that of `load` is in `runoff_runners.serving`."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ def measure(
         loop.turns()
     elif kind == "operators":
         loop.operators()
+    elif kind == "load":
+        loop.load()
     else:
         loop.first()
     found = {"denormals": denormals(), "allocator": allocator(), "practices": practices(request["model"])}
@@ -205,6 +207,7 @@ class _Loop:
         self._written: dict[str, Fields] = {}
         self._written_inputs: list[Fields] = []
         self._profile: Fields | None = None
+        self._served: Fields = {"outputs": []}
 
     def first(self) -> None:
         """Run the first iteration and end the phases ``preprocess`` and ``inference``."""
@@ -252,6 +255,14 @@ class _Loop:
         session: ProfiledSession = self._session  # type: ignore[assignment]
         self._profile = {"path": session.end_profile(), "format": "chrome-trace"}
 
+    def load(self) -> None:
+        """Run the first iterations, then serve requests until stdin ends."""
+        self._warm_up()
+        from runoff_runners.serving import Server
+
+        self._served = Server(self._request, self._session, self._images, self._read).run()
+        self._phases.end("warm")
+
     def accuracy(self) -> None:
         """Run every item once, in order; the last batch may be smaller."""
         batch, count = self._request["settings"]["batch"], len(self._request["inputs"])
@@ -280,8 +291,9 @@ class _Loop:
         elif self._request["workload"] == "segment":
             session: SegmentSession = self._session  # type: ignore[assignment]
             found["segmentations"] = [session.segmentation]
-        outputs = list(self._written.values())
+        outputs = [*self._written.values(), *self._served.pop("outputs")]
         return {
+            **self._served,
             "samples": samples,
             "outputs": outputs,
             "tensors": self._written_inputs,

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,8 @@ _BEGINNINGS = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+_HEAD = 34
+"""Bytes of a file that show its format."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,8 +51,10 @@ _TURNS = {
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def preprocess(paths: Sequence[str], spec: Preprocess) -> NDArray[np.float32]:
+def preprocess(paths: Sequence[str | bytes], spec: Preprocess) -> NDArray[np.float32]:
     """Return the images as one batch: float32 [len(paths), 3, crop, crop], RGB, ``(pixel - mean) / std``.
+
+    In place of a path may be the bytes of a file.
 
     Raises
     ------
@@ -91,40 +96,44 @@ def crop_box(width: int, height: int, resize: int, crop: int) -> tuple[float, fl
     return left * across, upper * down, min((left + crop) * across, width), min((upper + crop) * down, height)
 
 
-def read_image(path: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Return what `finish` makes of the upright image in RGB.
+def read_image(path: str | bytes, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Return what `finish` makes of the upright image in RGB; `path` may be the bytes of a file.
 
     Raises
     ------
     RunnerError
         ``image-missing``, ``image-unreadable`` or ``image-too-large``.
     """
+    head, shown = (_head(path), f"image {path}") if isinstance(path, str) else (path[:_HEAD], "image")
+    name = _format_of(head)
+    if name is None:
+        raise _unreadable(f"{shown}: not a JPEG, PNG, WebP, BMP or TIFF file")
+    try:
+        _check_bmp(head, name)
+        return _decode(path, name, shown, finish)
+    except RunnerError:
+        raise
+    except Exception as error:  # Pillow's plugins raise all kinds of exceptions
+        raise _unreadable(f"{shown}: damaged, truncated or unsupported {name} file") from error
+
+
+def _head(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            head = file.read(34)
+            return file.read(_HEAD)
     except FileNotFoundError:
         raise RunnerError("image-missing", f"image {path}: not found", "check the path") from None
     except OSError as error:
         raise RunnerError("image-unreadable", f"image {path}: {error.strerror}", "check the path") from None
-    name = _format_of(head)
-    if name is None:
-        raise _unreadable(f"image {path}: not a JPEG, PNG, WebP, BMP or TIFF file")
-    try:
-        _check_bmp(head, name)
-        return _decode(path, name, finish)
-    except RunnerError:
-        raise
-    except Exception as error:  # Pillow's plugins raise all kinds of exceptions
-        raise _unreadable(f"image {path}: damaged, truncated or unsupported {name} file") from error
 
 
-def _decode(path: str, name: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _decode(path: str | bytes, name: str, shown: str, finish: Callable[[Image.Image], Image.Image]) -> Image.Image:
     # if the file has another extension, Pillow would import all of its plugins to find the right one
     import_module(f"PIL.{name if name == 'WebP' else name.capitalize()}ImagePlugin")
     # open by path: for an open file, Pillow does not see the name and imports five plugins
-    with Image.open(path, formats=(name,)) as image:
+    with Image.open(path if isinstance(path, str) else BytesIO(path), formats=(name,)) as image:
         if image.width * image.height > MAX_PIXELS:
-            message = f"image {path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
+            message = f"{shown}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels"
             raise RunnerError("image-too-large", message, "scale it down first")
         if name == "TIFF":
             _check_tiff(image)

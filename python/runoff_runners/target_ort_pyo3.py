@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from time import monotonic_ns
 
 import runoff_ort
@@ -24,11 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from typing import Any
 
-    from runoff_runners.interfaces import Feed, Fields, Images, Marks, Request, Session, TensorSpec
+    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Preprocess, Request, Session, TensorSpec
     from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings")
+MEASURES: tuple[str, ...] = (
+    "once",
+    "latency",
+    "accuracy",
+    "turns",
+    "mappings",
+    *(("load",) if sys.platform == "linux" else ()),
+)
 WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
@@ -119,7 +128,10 @@ class _Session:
 
     def run(self, feed: Feed) -> Feed:
         """Run the model once."""
-        outputs = self._session.run(feed, self._fetched)
+        try:
+            outputs = self._session.run(feed, self._fetched)
+        except runoff_ort.RunoffOrtError as error:
+            raise _failure(error) from error
         return {name: outputs[name] for name in self._outputs}
 
     def effective(self) -> Fields:
@@ -165,7 +177,27 @@ def _images(request: Request) -> Images | None:
     if request["workload"] != "classify":
         return None
     spec = request["preprocess"]
+    if request["measure"]["kind"] == "load":
+        return lambda sources: _from_memory(sources, spec)
     return lambda paths: runoff_ort.preprocess(paths, **spec)
+
+
+def _from_memory(sources: list[str | bytes], spec: Preprocess) -> Array:
+    """Preprocess files, or the bytes of files: the extension takes paths, so these become files in memory."""
+    opened = []
+    try:
+        for place, data in enumerate(sources):
+            if isinstance(data, bytes):
+                opened.append(os.memfd_create("image"))
+                os.write(opened[-1], data)
+                sources = [*sources[:place], f"/proc/self/fd/{opened[-1]}", *sources[place + 1 :]]
+        batch: Array = runoff_ort.preprocess(sources, **spec)
+    except runoff_ort.RunoffOrtError as error:
+        raise _failure(error) from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return batch
 
 
 def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:

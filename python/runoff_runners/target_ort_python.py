@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runoff_runners.interfaces import Feed, Fields, Marks, Request, TensorSpec
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators", "mappings")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators", "mappings", "load")
 WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)

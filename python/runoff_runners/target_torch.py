@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from runoff_runners.torch_profile import Profile
 
 FORMATS: tuple[str, ...] = ("pt", "pt2")
-MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators", "mappings")
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "operators", "mappings", "load")
 WORKLOADS = ("classify", "tensor", "segment")
 SETTINGS: tuple[str, ...] = ("threads", "inter_threads", "teardown", "overlap")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")

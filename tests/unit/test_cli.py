@@ -15,6 +15,7 @@ from orchestra import HEAD, info_of
 from runoff import __version__
 from runoff.cli import main as cli
 from runoff.cli.program_exit import run_program
+from runoff.probes import PROBES
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import RunWriter
 
@@ -152,7 +153,7 @@ def test_lists_as_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(out)
     assert code == 0
     assert all(list(row) == list(rows[0]) for row in rows)
-    assert {"quick", "seeds"} <= {row.get("suite") for row in rows} or len(rows) == 8
+    assert {"quick", "seeds"} <= {row.get("suite") for row in rows} or len(rows) == len(PROBES)
 
 
 def test_past_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,17 +59,7 @@ def test_the_order_depends_on_the_seed_and_the_block_only() -> None:
 
 
 def test_accuracy_is_the_first_pass() -> None:
-    assert tuple(PROBES) == (
-        "accuracy",
-        "process",
-        "life",
-        "latency",
-        "memory",
-        "counters",
-        "energy",
-        "operators",
-        "mappings",
-    )
+    assert next(iter(PROBES)) == "accuracy"
 
 
 def test_cases_that_cannot_run_here_get_no_jobs() -> None:

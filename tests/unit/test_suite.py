@@ -113,6 +113,7 @@ def test_defaults() -> None:
         "counters": 3,
         "energy": 3,
         "operators": 3,
+        "load": 3,
     }
     assert {probe: suite.blocks(probe) for probe in PROBES} == blocks
     assert (suite.measure.seed, suite.measure.pause_s, suite.measure.timeout_s) == (1, 0.0, 600.0)

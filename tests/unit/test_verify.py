@@ -11,7 +11,7 @@ import pytest
 from orchestra import case_of, example_of, result_of
 
 from runoff.measure.request import draw
-from runoff.measure.verify import check_result, check_turn
+from runoff.measure.verify import check_answer, check_result, check_turn
 from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.life import LIFE
@@ -209,3 +209,30 @@ def test_arithmetic_in_half_precision_may_be_further_off(
     answer[0] += apart * abs(answer).max()
     _, doubt = check_turn(case, model, ORDER, [0], [written(model.folder, 0, answer)])
     assert (doubt.kind if doubt else None) == kind
+
+
+def classes(scores: np.ndarray[tuple[int], np.dtype[np.float32]], *order: int) -> bytes:
+    """Return a response with the scores of the classes in `order`."""
+    return msgspec.json.encode({"top": [{"index": place, "score": float(scores[place])} for place in order]})
+
+
+def test_a_response_over_http_is_compared_with_the_reference(model: StoredModel) -> None:
+    scores, tensor = ANSWERS[ORDER[2]], msgspec.structs.replace(CASE, workload="tensor")
+    best = np.argsort(-scores).tolist()
+    for case, body in ((CASE, classes(scores, *best[:3])), (tensor, scores.tobytes())):
+        parity, reason = check_answer(case, model, ORDER, 2, body, model.folder)
+        assert reason is None
+        assert [(row["item"], row["max_rel_diff"]) for row in parity] == [(ORDER[2], 0.0)]
+    for case, body, kind in (
+        (CASE, classes(ANSWERS[ORDER[3]], *best[:3]), "outputs-differ"),
+        (CASE, classes(scores, *best[2:4]), "outputs-differ"),
+        (CASE, classes(scores, *best[:3]).replace(b'"index":%d' % best[0], b'"index":%d' % best[-1]), "outputs-differ"),
+        (CASE, b"{}", "garbage"),
+        (CASE, b'{"top": [{"index": 99, "score": 1}]}', "garbage"),
+        (tensor, ANSWERS[ORDER[3]].tobytes(), "outputs-differ"),
+        (tensor, scores.tobytes()[:-4], "garbage"),
+        (tensor, scores.tobytes() + b"0", "garbage"),
+    ):
+        reason = check_answer(case, model, ORDER, 2, body, model.folder)[1]
+        assert reason
+        assert reason.kind == kind, body

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.probes.base import WARM_UP, metric_name
+from runoff.probes.base import DISTRIBUTED, WARM_UP, metric_name
 from runoff.statistics import fewest_samples
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import NDArray
-
-
-_WARM = ".warm"
 
 
 class Key(NamedTuple):
@@ -64,7 +61,7 @@ class Metric(Struct, frozen=True):
 
     def __str__(self) -> str:
         names = {metric: alias for alias, metric in PROBES[self.probe].aliases.items()}
-        parts = (self.probe, names.get(self.cell, self.cell), self.statistic if self.cell.endswith(_WARM) else "")
+        parts = (self.probe, names.get(self.cell, self.cell), self.statistic if self.cell.endswith(DISTRIBUTED) else "")
         return ".".join(part for part in parts if part)
 
     @property

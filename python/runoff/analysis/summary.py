@@ -21,7 +21,7 @@ from runoff.analysis.validity import State, computes, excluded, state
 from runoff.analysis.verdict import Verdict
 from runoff.analysis.wording import words
 from runoff.probes import PROBES
-from runoff.probes.base import Probe
+from runoff.probes.base import DISTRIBUTED, Probe
 from runoff.records.protocol import Once
 from runoff.statistics import Estimate, effective_samples, fewest_samples, mean, median, outliers, percentile, share
 
@@ -111,11 +111,11 @@ class _Summary:
         """Yield the estimate of a metric in state `noted`, and the other statistics of its samples."""
         cell, metric = self.cells[key], key.metric
         yield _Line(probe, metric, cell.unit, _estimate(probe, metric, cell), noted, cell)
-        warm = metric.endswith(".warm")
-        if warm:
+        many = metric.endswith(DISTRIBUTED)
+        if many:
             yield _Line(probe, f"{metric}.mean", cell.unit, mean(cell.processes), found)
             yield from _percentiles(probe, metric, cell, found)
-        if warm or (probe.timed and metric == probe.headline[0]):
+        if many or (probe.timed and metric == probe.headline[0]):
             yield from _outliers(probe, metric, cell, found)
 
     def _compared(self, case: Case, line: _Line) -> Iterator[tuple[object, ...]]:

@@ -6,10 +6,10 @@ import re
 
 from runoff.analysis.metric_samples import Metric
 from runoff.probes import PROBES
+from runoff.probes.base import DISTRIBUTED
 from runoff.records.errors import RunoffError, did_you_mean
 
 _STATISTIC = re.compile(r"(?P<cell>.+)\.(?P<statistic>median|mean|p50|p90|p95|p99|p99\.9)")
-_WARM = ".warm"
 
 
 def parse_metric(text: str) -> Metric:
@@ -29,7 +29,7 @@ def parse_metric(text: str) -> Metric:
     cell, statistic = (match["cell"], match["statistic"]) if match else (text, "median")
     cell = cell.removeprefix(probe).removeprefix(".")
     cell = PROBES[probe].aliases.get(cell, cell)
-    if statistic != "median" and not cell.endswith(_WARM):
+    if statistic != "median" and not cell.endswith(DISTRIBUTED):
         raise RunoffError(f"metric {text!r}: only warm times have a {statistic}", "for example: latency.p99")
     return Metric(probe, cell, "median" if statistic == "p50" else statistic)
 

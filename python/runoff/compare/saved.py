@@ -11,6 +11,7 @@ from msgspec import Struct
 from runoff.analysis.comparisons import RAW, MetricComparison, by_process, estimate, noise_floor, shares, worse
 from runoff.analysis.metric_samples import Metric
 from runoff.analysis.verdict import BETTER_WORSE
+from runoff.probes.base import DISTRIBUTED
 from runoff.records.errors import ExitCode, RunoffError
 from runoff.records.files import write_atomically
 from runoff.statistics import fewest_samples, unpaired
@@ -119,7 +120,7 @@ def _saved_case(data: Measurements, member: Member) -> SavedCase | None:
 
 def _metrics(probe: str, name: str, cell: MetricSamples) -> list[Metric]:
     every = [Metric(probe, name, statistic) for statistic in _STATISTICS]
-    if not name.endswith(".warm"):
+    if not name.endswith(DISTRIBUTED):
         return every[:1]
     n = sum(map(len, cell.processes))
     return [metric for metric in every if metric.quantile is None or n >= fewest_samples(metric.quantile)]

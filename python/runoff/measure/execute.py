@@ -17,9 +17,11 @@ import msgspec
 from runoff.measure.energy_windows import measure_energy
 from runoff.measure.interleaved import measure_interleaved
 from runoff.measure.job import Job
+from runoff.measure.load import measure_load
 from runoff.measure.one_shot import measure_one_shot
 from runoff.records.reason import Reason
 from runoff.records.schema import Record
+from runoff.targets.base import missing_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -179,6 +181,8 @@ def _measured(context: ExecutionContext, job: Job, order: int, writer: RunWriter
 def _measure(context: ExecutionContext, job: Job, blanks: list[Record]) -> list[Record]:
     if job.probe.engine == "interleaved" and takes_turns(context.targets[job.cases[0].target]):
         return measure_interleaved(context, job, blanks)
+    if job.probe.engine == "load":
+        return [measure_load(context, job, blank) for blank in blanks]
     if job.probe.engine == "energy-windows":
         return [measure_energy(context, job, blank) for blank in blanks]
     return [measure_one_shot(context, job, blank) for blank in blanks]
@@ -194,6 +198,8 @@ def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
     if can and not set(probe.kinds) & set(can.measures):
         supported = ", ".join(can.measures)
         return Reason("measure", f"the runner does not support {probe.kinds[0]!r} (supported: {supported})")
+    if probe.environment and (missing := missing_environment(probe.environment)):
+        return missing
     if probe.uses_meters:
         return context.meters.reason
     return context.tool_reasons.get(probe.tool.name) if probe.tool else None

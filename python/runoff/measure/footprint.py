@@ -20,7 +20,7 @@ from runoff.records.errors import RunoffError
 from runoff.records.files import write_atomically
 from runoff.records.manifest import base_format
 from runoff.records.schema import Footprint
-from runoff.targets.base import OPENCV
+from runoff.targets.base import FASTAPI, OPENCV
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +67,8 @@ def footprints(
             model = models[case.model].model_file(case.format, case.made_from) if case.format else None
             target = targets[case.target].target
             opencv = target.env.get(OPENCV) if case.workload == "segment" else None
-            others = {"opencv": Path(opencv)} if opencv else {}
+            fastapi = target.env.get(FASTAPI) if ("transport", "http") in case.load else None
+            others = {name: Path(path) for name, path in (("opencv", opencv), ("fastapi", fastapi)) if path}
             found = footprint(target, Path(model.path) if model else None, size, others)
             by_case[case.id] = _with_files(found, models[case.model], model) if model and found.parts else found
     return by_case

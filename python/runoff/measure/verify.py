@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Struct
 
 from runoff.measure.labelled import add_pictures, prediction
 from runoff.measure.masks import compare_masks
 from runoff.measure.parity import compare_inputs, read_rows, tolerance, worst
 from runoff.records.manifest import usual_examples
-from runoff.records.protocol import Accuracy
+from runoff.records.protocol import Accuracy, WrittenTensor
 from runoff.records.reason import Reason
 from runoff.records.tensors import difference, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from runoff.models.store import StoredModel
     from runoff.probes.base import Probe
-    from runoff.records.protocol import Result, TensorFile, WrittenTensor
+    from runoff.records.protocol import Result, TensorFile
     from runoff.records.schema import Case
 
 Parity = list[dict[str, Any]]
@@ -102,6 +106,56 @@ def check_turn(
         return parity, Reason("garbage", f"the outputs are of items {named}; requested: {requested}")
     # with several outputs, each one is due
     return parity, _missing(places, model, order, outputs) or _disagreement(case, model, parity, rows)
+
+
+def check_answer(
+    case: Case, model: StoredModel, order: Sequence[int], item: int, body: bytes, folder: Path
+) -> tuple[Parity, Reason | None]:
+    """Compare the body of a response over HTTP to the item at place `item` of the request, as `check_result` does.
+
+    For `tensor` it is the outputs, one after the other; for `classify` the scores of the best classes. `folder` is an
+    existing one, for the outputs.
+    """
+    try:
+        if case.workload == "classify":
+            return _check_classes(case, model, order[item], body)
+        written: list[WrittenTensor] = []
+        place = 0
+        for spec in model.manifest.outputs:
+            reference = model.references(order[item])[spec.name]
+            size = np.dtype(spec.dtype).itemsize * math.prod(reference.shape)
+            path = folder / f"answer.{len(written)}.bin"
+            path.write_bytes(body[place : place + size])
+            written.append(WrittenTensor((item,), spec.name, spec.dtype, reference.shape, str(path)))
+            place += size
+    except (OSError, ValueError, LookupError, TypeError, msgspec.DecodeError) as error:
+        return [], Reason("garbage", f"a response cannot be compared: {error}", "see protocol/README.md, Load")
+    if place != len(body):
+        return [], Reason("garbage", f"a response has {len(body)} bytes; the outputs have {place}")
+    return check_turn(case, model, order, [item], written)
+
+
+class _Class(Struct):
+    index: Annotated[int, Meta(ge=0)]
+    score: float
+
+
+class _Classes(Struct):
+    top: list[_Class]
+
+
+def _check_classes(case: Case, model: StoredModel, example: int, body: bytes) -> tuple[Parity, Reason | None]:
+    """Compare the scores of the best classes with the reference's, and the best of them with the reference's best."""
+    top = msgspec.json.decode(body, type=_Classes).top
+    if not model.checked:
+        return [], None
+    computing = model.computing(case.made_from or case.format)
+    scores = read(next(iter(computing.references(example).values())))
+    chosen = np.array([guess.index for guess in top])
+    # a class other than the best is as wrong as the reference's score for it is below the best one
+    found = np.array([*(guess.score for guess in top), scores[chosen[0]]])
+    parity = [{"item": example, **difference(found, np.array([*scores[chosen], scores.max()]))}]
+    return parity, _disagreement(case, computing, parity, [scores])
 
 
 def _compare(

@@ -12,7 +12,7 @@ import msgspec
 
 from runoff.plan.baselines import baseline_of, control_name
 from runoff.plan.coreml_packages import PACKAGES, serves, verified
-from runoff.plan.segments import EXAMPLE, segment_options
+from runoff.plan.options import EXAMPLE, combinations
 from runoff.plan.settings import resolve, sweep
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError
@@ -64,11 +64,13 @@ def _merged(one: Case, other: Case) -> Case:
 def _cases(group: Group, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]) -> Iterator[Case]:
     for model in group.models or ():
         for workload in group.workloads or ():
-            options = segment_options(group.segment if workload == "segment" else {})
-            for settings, segment in itertools.product(sweep(group.settings, group.sweep or "grid"), options):
+            segments = combinations(group.segment if workload == "segment" else {})
+            loads = combinations(group.load if "load" in (group.probes or ()) else {})
+            every = itertools.product(sweep(group.settings, group.sweep or "grid"), segments, loads)
+            for settings, segment, load in every:
                 for target in group.targets or ():
                     probes, info = group.probes or (), targets[target]
-                    yield plan_case(model, workload, settings, probes, formats[model], info, segment)
+                    yield plan_case(model, workload, settings, probes, formats[model], info, segment, load)
 
 
 def plan_case(
@@ -79,10 +81,14 @@ def plan_case(
     formats: Collection[str],
     target_info: TargetInfo,
     segment: Mapping[str, Any] = MappingProxyType({}),
+    load: Mapping[str, Any] = MappingProxyType({}),
 ) -> Case:
-    """Return one case, with the reason if the target cannot run it; `segment` has the options of that workload."""
+    """Return one case, with the reason if the target cannot run it.
+
+    `segment` has the options of that workload, `load` those of that probe.
+    """
     name = target_info.target.name
-    variant = (*settings_words(settings), *(_word(key, value) for key, value in segment.items()))
+    variant = (*settings_words(settings), *(_word(key, value) for key, value in (*segment.items(), *load.items())))
     if target_info.target.provider and settings.provider == Settings().provider:
         settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
@@ -99,6 +105,7 @@ def plan_case(
         format=model_format or "",
         variant=variant,
         segment=tuple((key, value) for key, value in segment.items() if key != EXAMPLE),
+        load=tuple(load.items()),
         example=segment.get(EXAMPLE, ""),
         tolerance=target_info.target.tolerance,
         skipped=_obstacle(target_info, workload, settings, model_format, formats),

@@ -12,12 +12,13 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from runoff import paths
+from runoff.plan.options import check_load, check_segment
 from runoff.plan.quantities import parse_duration, parse_percent
-from runoff.plan.segments import check_segment
 from runoff.plan.settings import Sweep, sweep
 from runoff.probes import PROBES
 from runoff.probes.energy import EnergyOptions
 from runoff.probes.latency import LatencyOptions
+from runoff.probes.load import LoadOptions
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Positive, Preprocess, Settings, Workload
 
@@ -62,6 +63,8 @@ class Group(Matrix, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     segment: dict[str, Any] = {}
     """For `segment`: the grid and the filters that differ from the model's, and `example`; lists are swept."""
+    load: dict[str, Any] = {}
+    """For the probe ``load``: `transport`, `workers`, `max_batch`, `max_wait_us` and `max_queue`; lists are swept."""
 
     @property
     def precisions(self) -> list[str]:
@@ -77,6 +80,7 @@ class Measure(_Table, frozen=True, kw_only=True):
     """Processes of each case, by probe."""
     latency: LatencyOptions = LatencyOptions()
     energy: EnergyOptions = EnergyOptions()
+    load: LoadOptions = LoadOptions()
     timeout_s: Annotated[float, Meta(gt=0)] = 600.0
     """A process that takes longer is killed; its case fails with kind ``timeout``."""
     pause_s: Annotated[float, Meta(ge=0)] = 0.0
@@ -171,7 +175,9 @@ class Suite(_Table, frozen=True, kw_only=True):
     def _filled(self, group: Group) -> Group:
         own = {key: getattr(group, key) for key in Matrix.__struct_fields__ if getattr(group, key) is not None}
         shared = {key: getattr(self.suite, key) for key in Matrix.__struct_fields__}
-        return Group(**{**shared, **own}, settings={**self.settings, **group.settings}, segment=group.segment)
+        return Group(
+            **{**shared, **own}, settings={**self.settings, **group.settings}, segment=group.segment, load=group.load
+        )
 
     def names(self, key: Literal["models", "targets"]) -> list[str]:
         """Return all models, or all targets, each once."""
@@ -235,6 +241,7 @@ def parse_suite(text: str, name: str) -> Suite:
         _check_complete(group, name)
         _check_settings(group.settings, name)
         check_segment(group.segment, name)
+        check_load(group.load, name)
     for model, own in suite.models.items():
         _check_own(own, f"{name}: [models.{model}]")
     _check_names(suite.measure.blocks, PROBES, f"{name}: [measure.blocks] probe")
@@ -312,6 +319,7 @@ _TABLES = {
     "measure": Measure,
     "measure.latency": LatencyOptions,
     "measure.energy": EnergyOptions,
+    "measure.load": LoadOptions,
     "group": Group,
     "targets": CustomTarget,
     "models": OwnModel,

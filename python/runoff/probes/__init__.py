@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runoff.probes import accuracy, counters, energy, latency, life, mappings, memory, operators, process
+from runoff.probes import accuracy, counters, energy, latency, life, load, mappings, memory, operators, process
 
 if TYPE_CHECKING:
     from runoff.probes.base import Probe
@@ -23,6 +23,7 @@ PROBES: dict[str, Probe] = {
         energy.ENERGY,
         operators.OPERATORS,
         mappings.MAPPINGS,
+        load.LOAD,
     )
 }
 """By name, in the order of their passes over the cases."""

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from runoff.records.protocol import Accuracy, Latency, Mappings, Once, Operators, Phase, Turns
+    from runoff.records.protocol import Accuracy, Latency, Load, Mappings, Once, Operators, Phase, Turns
     from runoff.records.schema import MeterInfo, Record
 
 Aggregate = Literal["min", "mean", "max", "share"]
-Engine = Literal["one-shot", "interleaved", "energy-windows"]
+Engine = Literal["one-shot", "interleaved", "energy-windows", "load"]
 """``one-shot``: a process from start to exit. ``interleaved``: live processes of a comparison take turns; one-shot for
-runners that cannot. ``energy-windows``: processes and inferences are repeated while energy is counted."""
+runners that cannot. ``energy-windows``: processes and inferences are repeated while energy is counted. ``load``: a
+program sends requests to a live process."""
 WARM_UP = "warm-up"
 """Phase of the inferences before the steady state: stored, in no estimate."""
+DISTRIBUTED = (".warm", ".knee")
+"""Ends of the names of metrics that have many samples in each process: their percentiles are reported too."""
 
 
 class Sample(NamedTuple):
@@ -79,9 +82,9 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     name: str
     summary: str
-    measure: Once | Latency | Accuracy | Turns | Operators | Mappings
+    measure: Once | Latency | Accuracy | Turns | Operators | Mappings | Load
     """The request to the runner."""
-    configure: Callable[[Any], Once | Latency | Accuracy] | None = None
+    configure: Callable[[Any], Once | Latency | Accuracy | Load] | None = None
     """From the suite's table ``[measure.NAME]`` to `measure`."""
     engine: Engine = "one-shot"
     blocks: int = 1
@@ -89,6 +92,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     sampled: bool = False
     """Whether blocks are added until the intervals are narrow or the time is over, if the suite requests it."""
     tool: Tool | None = None
+    environment: str = ""
+    """Environment of a program that it needs."""
     watches_device: bool = False
     """Whether the memory of NVIDIA's GPUs is sampled while the process runs."""
     checks_outputs: bool = False

@@ -207,7 +207,7 @@ class Mappings(_RequestPart, frozen=True, tag_field="kind", tag="mappings"):
 
 
 class Load(_RequestPart, frozen=True, tag_field="kind", tag="load", kw_only=True):
-    """Requests that arrive on their own, while others wait or are computed: one session, shared by `workers` threads."""
+    """Requests that arrive while others wait or are computed: one session, shared by `workers` threads."""
 
     transport: Literal["pipe", "http"]
     """Lines of stdin and stdout, or HTTP on a port of the loopback interface."""

@@ -28,6 +28,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """The settings as text: profile, threads, batch, then the differences from the profile, then what follows here."""
     segment: tuple[tuple[str, Any], ...] = ()
     """For `segment`: names and values of fields of `runoff.records.protocol.Segment` that differ from the model's."""
+    load: tuple[tuple[str, Any], ...] = ()
+    """For the probe ``load``: names and values of fields of `runoff.records.protocol.Load`."""
     example: str = ""
     """For `segment`: the only example of the model; empty for all."""
     control_of: str | None = field(default=None, name="twin_of")
@@ -128,6 +130,68 @@ class EnergyWindow(Struct, frozen=True, kw_only=True):
     """Cores kept busy by other processes: their energy is included."""
 
 
+class LoadTest(Struct, frozen=True, kw_only=True):
+    """A test of MLPerf's LoadGen (probe ``load``). Times of requests are in µs, in the order of the responses."""
+
+    scenario: str
+    """``SingleStream``, ``MultiStream``, ``Offline`` or ``Server``."""
+    rate: float | None = None
+    """Mean of the arrivals per second that were requested (``Server`` only)."""
+    wall_ns: int
+    """From the first due time to the last response."""
+    latency_us: tuple[int, ...]
+    """From the due time to the response: of each request, or of each query of ``MultiStream``. Without failed ones."""
+    queue_us: tuple[int, ...]
+    """From the arrival at the runner until its batch began, by the runner's clock."""
+    compute_us: tuple[int, ...]
+    """From there until its outputs could be read."""
+    batch: float
+    """Mean number of requests in the batch of a request."""
+    failed: int
+    """Requests that the runner refused, or did not answer."""
+    late_us: int
+    """99th percentile of how late the requests were sent: the loader's own delay."""
+    loader_share: float
+    """CPU time of the loader per second: 1 is one busy core."""
+    cpu_ns: int
+    """CPU time of the runner."""
+    held: bool | None = None
+    """Whether the latency bound was held, with 99% confidence, by a loader in time (``Server`` only)."""
+
+    @property
+    def requests(self) -> int:
+        """Requests that were answered."""
+        return len(self.queue_us)
+
+    @property
+    def throughput(self) -> float:
+        """Responses per second."""
+        return self.requests / (self.wall_ns / 1e9)
+
+
+class LoadRun(Struct, frozen=True, kw_only=True):
+    """The load that a runner got (probe ``load``)."""
+
+    cores: tuple[int, ...] = ()
+    loader_cores: tuple[int, ...] = ()
+    """The cores that the runner and the loader were bound to; empty if the runner needs all cores."""
+    first_response_ns: int
+    """From the spawn of the runner to its first response."""
+    tests: tuple[LoadTest, ...]
+    """In the order in which they ran."""
+    answers: int = 0
+    """Responses over HTTP that were compared with the reference; over a pipe, kept outputs were."""
+
+    def of(self, scenario: str) -> LoadTest | None:
+        """Return the test of a scenario that has one."""
+        return next((test for test in self.tests if test.scenario == scenario), None)
+
+    @property
+    def knee(self) -> LoadTest | None:
+        """The test with the highest rate that held the bound."""
+        return max((test for test in self.tests if test.held), key=lambda test: test.rate or 0, default=None)
+
+
 class DeviceMemory(Struct, frozen=True, kw_only=True):
     """Memory of NVIDIA's GPUs that a process used (probe ``memory``)."""
 
@@ -182,6 +246,8 @@ class Record(Struct, frozen=True, kw_only=True):
     conditions: Conditions | None = None
     device_memory: DeviceMemory | None = None
     """Set by the probe ``memory`` if the provider is NVIDIA's."""
+    load: LoadRun | None = None
+    """Set by the probe ``load``."""
     energy: tuple[EnergyWindow, ...] = ()
     """Set by the probe ``energy``: its windows, in order of time."""
 

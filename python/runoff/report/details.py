@@ -9,7 +9,7 @@ import numpy as np
 from runoff.analysis.validity import computes
 from runoff.analysis.verdict import read_verdict
 from runoff.analysis.wording import percent
-from runoff.report import browser, device, energy, segmentation
+from runoff.report import browser, device, energy, load, segmentation
 from runoff.report.facts import facts
 from runoff.report.overview import missing, outliers, ratios
 from runoff.report.palette import PHASES
@@ -241,6 +241,11 @@ def energy_table(analysis: Analysis, naming: Naming) -> Table:
 def device_table(analysis: Analysis, naming: Naming) -> Table:
     """Return the parts of an inference on GPUs with dedicated memory, and the peak of that memory."""
     return _texts("device-table", "Warm inferences on the GPU", naming, device.HEAD, device.rows(analysis))
+
+
+def load_table(analysis: Analysis, naming: Naming) -> Table:
+    """Return the throughput within the latency bound of each case under load, and what a request costs."""
+    return _texts("load-table", "Throughput and latency under load", naming, load.HEAD, load.rows(analysis))
 
 
 def segmentation_table(analysis: Analysis, naming: Naming) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runoff.analysis.wording import words
 from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
+from runoff.report import load
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.sections import Section, sections, validity, varied
 from runoff.report.tables import bullets, table
@@ -48,7 +49,11 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     all_blocks = blocks(analysis)
     several = len(all_blocks) > 1 or any(block.crowded for block in all_blocks)
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
-    top += ["## Verdicts", *([_board(all_blocks)] if several else map(_compared, all_blocks))]
+    top += [
+        "## Verdicts",
+        *filter(None, [bullets(load.lines(analysis))]),
+        *([_board(all_blocks)] if several else map(_compared, all_blocks)),
+    ]
     gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
     top += ["## Not measured", bullets(gaps) or "Everything requested was measured."]
     rest = [*validity(analysis), *varied(analysis), *(map(_folded, all_blocks) if several else ())]

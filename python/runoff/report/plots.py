@@ -13,6 +13,7 @@ from runoff.records.machine import headline
 from runoff.report import confusion, curves, panels, sweep_plots
 from runoff.report.families import is_crowded
 from runoff.report.frame import NARROW, WIDE
+from runoff.report.load_plot import load_curves
 from runoff.report.overview import blocks
 from runoff.report.palette import AXIS, GRID, INK, MUTED, SURFACE, target_colours
 from runoff.report.pareto import front_words, pareto, size_chart
@@ -120,6 +121,7 @@ def _charts(analysis: Analysis, block: Block) -> Iterator[tuple[str, Callable[[F
     yield "ratio", partial(panels.ratios, analysis.summary, block)
     yield "warm", partial(curves.warm, analysis.samples, block)
     yield "precision", partial(precision, analysis, block)
+    yield "load", partial(load_curves, analysis, block)
     yield "pareto", partial(pareto, block)
     yield "memory", partial(panels.memory, block)
     sizes = {case: sum(one.parts.values()) for case, one in analysis.run.info.footprints.items() if one.parts}
@@ -133,6 +135,7 @@ _TITLES = {
     "ratio": "Process time, compared with the baselines",
     "warm": "Warm inference, all samples",
     "precision": "Warm inference in each precision",
+    "load": "Latency over the rate of requests",
     "pareto": "Time against memory, and cold against warm",
     "memory": "Peak memory of the process",
     "energy": "Energy per inference",
@@ -147,6 +150,7 @@ _NOTES = {
     "ratio": "paired ratios with 95% intervals; right of 1 is faster; band: noise floor; grey: A/A control",
     "warm": "share of inferences within a time; further left is faster; outliers are included",
     "precision": "median and 95% interval; in words: compared with fp32, and the largest difference of outputs from it",
+    "load": "from due time to response; points: processes; lines: their medians; dashed: the bound; right is better",
     "pareto": "further down and further left is better; filled: on the front, where no other case is better in both",
     "memory": "peak RSS, median and 95% interval",
     "energy": "with preprocessing, idle power subtracted; median and 95% interval",

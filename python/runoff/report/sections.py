@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from runoff.probes import PROBES
-from runoff.report import accuracy, browser, details, device, energy, matrix, precision, segmentation, sweeps
+from runoff.report import accuracy, browser, details, device, energy, load, matrix, precision, segmentation, sweeps
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.tables import BY_ID, bullets, markdown, table
@@ -75,6 +75,7 @@ def varied(analysis: Analysis) -> Iterator[Section]:
     if found.lines:
         yield from _shared(matrix.title(analysis), found, matrix.NOTE)
     yield from _precision(analysis)
+    yield from _shared("Load", details.load_table(analysis, BY_ID), load.note(analysis.run))
     yield from _shared("Segmentation", details.segmentation_table(analysis, BY_ID), segmentation.NOTE)
     yield from _shared("Sweeps", sweeps.sweep_table(analysis.sweeps), sweeps.SWEEP_NOTE)
     yield from _shared("Size of the graph", sweeps.growth_table(analysis.growth), sweeps.GROWTH_NOTE)

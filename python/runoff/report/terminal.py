@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
-from runoff.report import accuracy, device, precision
+from runoff.report import accuracy, device, load, precision
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
@@ -56,7 +56,12 @@ def show(analysis: Analysis, console: Console) -> None:
     if any(block.crowded for block in all_blocks):
         count = sum(len(block.present) for block in all_blocks)
         console.print(Text(f"the best of {plural(count, 'case')}; the report has all"))
-    for line in (*accuracy.lines(analysis), *device.lines(analysis), *precision.sentences(analysis)):
+    for line in (
+        *accuracy.lines(analysis),
+        *device.lines(analysis),
+        *load.lines(analysis),
+        *precision.sentences(analysis),
+    ):
         console.print(Text(line), soft_wrap=True)
     for line in how_lines(analysis.run):
         console.print(Text(line))

@@ -14,7 +14,7 @@ from runoff.plugins import plugins
 from runoff.probes import PROBES
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.reason import Reason
-from runoff.targets.base import OPENCV
+from runoff.targets.base import FASTAPI, OPENCV
 from runoff.targets.coreml import coreml
 from runoff.targets.mobile import executorch, litert
 from runoff.targets.null import null_python, null_rust
@@ -120,16 +120,19 @@ def needed_environments(suite: Suite, folder: Path) -> list[str]:
     targets = find_targets(suite.names("targets"), suite.targets, folder)
     probes = [PROBES[name] for name in dict.fromkeys(probe for group in suite.groups for probe in group.probes or ())]
     segments = any("segment" in (group.workloads or ()) for group in suite.groups)
-    needed = [name for target in targets.values() for name in environments_of(target, segments=segments)]
+    serves = any("http" in str(group.load.get("transport")) for group in suite.groups)
+    needed = [name for target in targets.values() for name in environments_of(target, segments=segments, serves=serves)]
+    needed += [probe.environment for probe in probes if probe.environment]
     needed += [probe.tool.name for probe in probes if probe.tool and probe.tool.name in ENVIRONMENTS]
     files = [own for own in suite.models.values() if not own.network]
     all_needed = folder != paths.suites() and len(files) < len(suite.names("models"))
     return [name for name in needed if all_needed or ((found := find_environment(name)) and found.automatic)]
 
 
-def environments_of(target: Target, *, segments: bool) -> list[str]:
-    """Return the environments of a target; for segmentation also that of OpenCV, if it imports that."""
-    return [*target.environments, *(["opencv"] if segments and OPENCV in target.env else [])]
+def environments_of(target: Target, *, segments: bool, serves: bool = False) -> list[str]:
+    """Return the environments of a target; to segment also OpenCV's, to serve HTTP FastAPI's, if it imports that."""
+    others = {"opencv": segments and OPENCV in target.env, "fastapi": serves and FASTAPI in target.env}
+    return [*target.environments, *(name for name, needed in others.items() if needed)]
 
 
 def _custom_target(name: str, table: CustomTarget, folder: Path) -> Target:

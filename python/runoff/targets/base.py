@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OPENCV = "RUNOFF_OPENCV"
 """Environment variable of the targets that import OpenCV."""
+FASTAPI = "RUNOFF_FASTAPI"
+"""Environment variable of the targets that import FastAPI."""
 
 
 def python_target(
@@ -34,7 +36,7 @@ def python_target(
     return msgspec.structs.replace(
         runner_in(str(python), name, runner or name),
         environments=(environment,),
-        missing=None if python.exists() else no_environment(environment),
+        missing=missing_environment(environment),
         format=model_format,
         prepares=prepares,
     )
@@ -52,8 +54,7 @@ def runner_in(python: str, name: str, runner: str) -> Target:
 
 def in_environment(target: Target, environment: str) -> Target:
     """Return a target of Python on the interpreter of another environment."""
-    python = paths.environments() / environment / "bin" / "python"
-    missing = None if python.exists() else no_environment(environment)
+    python, missing = paths.environments() / environment / "bin" / "python", missing_environment(environment)
     return msgspec.structs.replace(target, command=(str(python), *target.command[1:]), missing=missing)
 
 
@@ -77,6 +78,12 @@ def with_opencv(target: Target) -> Target:
     """Return a target that for segmentation imports OpenCV, whose folder `OPENCV` has if there is one."""
     found = list((paths.environments() / "opencv").glob("lib/python3*/site-packages"))
     return msgspec.structs.replace(target, env={**target.env, OPENCV: str(found[-1]) if found else ""})
+
+
+def with_fastapi(target: Target) -> Target:
+    """Return a target that for HTTP imports FastAPI, whose folder `FASTAPI` has if there is one."""
+    found = list((paths.environments() / "fastapi").glob("lib/python3*/site-packages"))
+    return msgspec.structs.replace(target, env={**target.env, FASTAPI: str(found[-1]) if found else ""})
 
 
 def rust_target(name: str, binary: str, *, loads_onnxruntime: bool, command: str = "") -> Target:
@@ -103,6 +110,11 @@ def with_onnxruntime(target: Target) -> Target:
         environments=(*target.environments, "ort-python"),
         missing=target.missing or (None if libraries else no_environment("ort-python")),
     )
+
+
+def missing_environment(name: str) -> Reason | None:
+    """Return the reason if the environment `name` is missing."""
+    return None if (paths.environments() / name / "bin" / "python").exists() else no_environment(name)
 
 
 def no_environment(name: str) -> Reason:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runoff import paths
 from runoff.plan.target import Preparation
-from runoff.targets.base import python_target
+from runoff.targets.base import python_target, with_fastapi
 
 if TYPE_CHECKING:
     from runoff.plan.target import Target
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def torch() -> Target:
     """Return the target of eager PyTorch."""
-    return python_target("torch", model_format="pt")
+    return with_fastapi(python_target("torch", model_format="pt"))
 
 
 def torch_export() -> Target:

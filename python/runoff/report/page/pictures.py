@@ -47,7 +47,7 @@ def describe(analysis: Analysis, plot: Plot) -> str:
         return f"{'; '.join(plot.notes)}. The table of accuracy has the shares."
     if block is None:
         return f"{'; '.join(plot.notes)}. The table of all cases has the numbers."
-    if plot.kind in ("pareto", "size"):
+    if plot.kind in ("pareto", "size", "load"):
         return "; ".join(plot.notes) + "."
     if plot.kind == "ratio":
         return _by_profile(block, lambda row: [f"{name} {verdict}" for name, verdict in row.wall_vs.items()])

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runoff.records.machine import headline
-from runoff.report import accuracy, browser, details, device, energy, matrix, precision, segmentation, sweeps
+from runoff.report import accuracy, browser, details, device, energy, load, matrix, precision, segmentation, sweeps
 from runoff.report.families import name_of
 from runoff.report.measured import how_lines, timing_words
 from runoff.report.overview import blocks
@@ -72,6 +72,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "labelled": accuracy.lines(analysis),
         "labelled_note": accuracy.NOTE,
         "differing": accuracy.pictures(analysis),
+        "load_note": load.note(analysis.run),
         "segmentation_note": segmentation.NOTE,
         "overlays": segmentation.overlays(analysis),
         "matrix_note": matrix.NOTE,
@@ -115,6 +116,7 @@ def _tables(analysis: Analysis, all_blocks: Sequence[Block], colours: Colours) -
     yield details.accuracy(analysis, names)
     yield accuracy.cases_table(analysis, names)
     yield accuracy.pairs_table(analysis)
+    yield details.load_table(analysis, names)
     yield details.segmentation_table(analysis, names)
     yield details.device_table(analysis, names)
     yield details.browser_table(analysis, names)

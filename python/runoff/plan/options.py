@@ -1,4 +1,4 @@
-"""What a suite varies of the workload `segment`: the grid, the filters and the example."""
+"""What a suite varies besides settings: grid, filters and example of the workload `segment`, and the load."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.protocol import Segment
+from runoff.records.protocol import Load, Segment
 
 EXAMPLE = "example"
 _FIXED = ("size", "mean", "std")
 """Fields that the network decides."""
 _PLAIN = Segment(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+_LOAD_KEYS = tuple(name for name in Load.__struct_fields__ if name != "warmup")
 _KEYS = (EXAMPLE, *(name for name in Segment.__struct_fields__ if name not in _FIXED))
 
 
-def segment_options(table: dict[str, Any]) -> list[dict[str, Any]]:
+def combinations(table: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one table for each combination of the values in `table`, which may be lists."""
     values = [value if isinstance(value, list) else [value] for value in table.values()]
     return [dict(zip(table, row, strict=True)) for row in itertools.product(*values)]
@@ -34,10 +35,28 @@ def check_segment(table: dict[str, Any], name: str) -> None:
     for key in table:
         if key not in _KEYS:
             raise RunoffError(f"{name}: segment: unknown key {key!r}", did_you_mean(key, _KEYS))
-    for options in segment_options(table):
+    for options in combinations(table):
         fields = {key: value for key, value in options.items() if key != EXAMPLE}
         try:
             msgspec.convert({**msgspec.to_builtins(_PLAIN), **fields}, Segment)
             msgspec.convert(options.get(EXAMPLE, ""), str)
         except msgspec.ValidationError as error:
             raise RunoffError(f"{name}: segment: {str(error).replace('$.', '')}") from error
+
+
+def check_load(table: dict[str, Any], name: str) -> None:
+    """Check the keys and values of a group's `load`; `name` is that of the suite's file.
+
+    Raises
+    ------
+    RunoffError
+        If a key is unknown or a value is not of its type.
+    """
+    for key in table:
+        if key not in _LOAD_KEYS:
+            raise RunoffError(f"{name}: load: unknown key {key!r}", did_you_mean(key, _LOAD_KEYS))
+    for options in combinations(table):
+        try:
+            msgspec.convert({"kind": "load", "transport": "pipe", "warmup": 0, **options}, Load)
+        except msgspec.ValidationError as error:
+            raise RunoffError(f"{name}: load: {str(error).replace('$.', '')}") from error

@@ -1,0 +1,136 @@
+"""The engine of the probe ``load``: a live runner, a loader that sends it requests, and the search for the knee.
+
+The knee is the highest rate of arrivals at which the latency stays within the bound. Rates are on a grid of 5%, the
+same for all cases, so their tests can be compared and pooled.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, log
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runoff import statistics
+from runoff.measure.conditions import conditions_since, take_snapshot
+from runoff.measure.loaded_runner import LoadedRunner, LoadError
+from runoff.records.reason import Reason
+from runoff.records.schema import LoadRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runoff.measure.job import ExecutionContext, Job
+    from runoff.probes.load import LoadOptions
+    from runoff.records.schema import LoadTest, Record
+
+STEP = 1.05
+CURVE = (0.25, 0.5)
+"""Shares of the throughput of Offline that are measured for the curve only."""
+FEWER = 4
+"""Times fewer requests for these: they take longest, and no bound is shown with them."""
+BEGIN = 0.8
+_FEWEST = 64
+"""Queries of SingleStream: the 90th percentile needs them."""
+_MOST = 20_000
+_LOWEST = 0.1
+"""Share of the throughput of Offline below which the search gives up."""
+LATE_SHARE = 0.1
+"""A test does not count if one in a hundred requests was sent later than this share of the bound."""
+
+
+def measure_load(context: ExecutionContext, job: Job, blank: Record) -> Record:
+    """Measure the one case of `job` with a fresh process and return `blank` filled in."""
+    before, failure, loaded = take_snapshot(), None, None
+    try:
+        runner = LoadedRunner(context, job)
+    except OSError as error:
+        return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"cannot be run: {error}"))
+    try:
+        loaded = run_tests(runner, context.suite.measure.load, job.block)
+    except LoadError as error:
+        failure = error.reason
+    outcome, parity, answers = runner.close(failure)
+    spent_ns = outcome.finished.cpu_ns + runner.loader_cpu_ns
+    return outcome.record(
+        blank,
+        load=msgspec.structs.replace(loaded, answers=answers) if loaded else None,
+        parity=parity,
+        conditions=conditions_since(before, spent_ns, outcome.finished.switches),
+    )
+
+
+def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
+    """Run all tests of `runner`; `seed` makes the same arrivals for every case of a block.
+
+    Raises
+    ------
+    LoadError
+        If the runner or the loader cannot continue, or a request failed in a closed loop.
+    """
+    tests: list[LoadTest] = []
+
+    def test(scenario: str, count: int, rate: float, *, judged: bool = False) -> LoadTest:
+        ran = runner.test(scenario, count=count, rate=rate, seed=1 + seed)
+        tests.append(msgspec.structs.replace(ran, held=_holds(ran, options) if judged else None))
+        if scenario != "Server" and ran.failed:
+            raise LoadError(Reason("garbage", f"{ran.failed} requests failed in {scenario}", "see the runner's log"))
+        return tests[-1]
+
+    single = test("SingleStream", _FEWEST, 100.0)
+    if options.streams:
+        test("MultiStream", _FEWEST, 100.0)
+    guess = single.throughput * runner.workers
+    offline = test("Offline", min(_MOST, max(options.requests, ceil(guess * options.min_time_s))), guess)
+
+    def holds(rate: float) -> bool:
+        count = max(options.requests, ceil(rate * options.min_time_s))
+        return bool(test("Server", count, rate, judged=True).held)
+
+    for share in CURVE:
+        rate = STEP ** _place(offline.throughput * share)
+        test("Server", max(_FEWEST, ceil(options.requests / FEWER), ceil(rate * options.min_time_s)), rate)
+
+    search(offline.throughput, holds)
+    cores, loader_cores = runner.cores
+    return LoadRun(
+        cores=cores, loader_cores=loader_cores, first_response_ns=runner.first_response_ns, tests=tuple(tests)
+    )
+
+
+def search(throughput: float, holds: Callable[[float], bool]) -> None:
+    """Call `holds` with rates below and around the knee; `throughput` is that of Offline.
+
+    It starts below the throughput, goes down until a rate holds, and bisects until the next rate of the grid does not
+    hold.
+    """
+    known: dict[int, bool] = {}
+    place, lowest = _place(throughput * BEGIN), _place(throughput * _LOWEST)
+    while place > lowest:
+        known[place] = holds(STEP**place)
+        good = max((one for one, held in known.items() if held), default=None)
+        bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
+        if good is None:
+            place = _place(STEP ** min(known) / 2)
+        elif bad is None:
+            # a few requests are too few to show that the rate is above what can be computed
+            above = _place(throughput) + 1
+            if good > above:
+                break
+            place = max(above, good + 1)
+        elif bad - good <= 1:
+            break
+        else:
+            place = (good + bad) // 2
+
+
+def _place(rate: float) -> int:
+    return floor(log(rate) / log(STEP))
+
+
+def _holds(test: LoadTest, options: LoadOptions) -> bool:
+    """Return whether the latency was within the bound, with 99% confidence, and the loader in time."""
+    bound_us = options.bound_ms * 1e3
+    above = test.failed + sum(us > bound_us for us in test.latency_us)
+    in_time = test.late_us <= LATE_SHARE * bound_us
+    return in_time and statistics.holds(above, test.failed + len(test.latency_us), options.percentile)
