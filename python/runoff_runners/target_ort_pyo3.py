@@ -45,6 +45,7 @@ SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # settings that the program applies, not the session
 _OWN = ("teardown", "prepared", "overlap")
 _CUDA = ("cuda", "tensorrt")
+_OPENED = "/proc/self/fd/"
 _OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision", "batch")
 
 
@@ -190,10 +191,13 @@ def _from_memory(sources: list[str | bytes], spec: Preprocess) -> Array:
             if isinstance(data, bytes):
                 opened.append(os.memfd_create("image"))
                 os.write(opened[-1], data)
-                sources = [*sources[:place], f"/proc/self/fd/{opened[-1]}", *sources[place + 1 :]]
+                sources = [*sources[:place], f"{_OPENED}{opened[-1]}", *sources[place + 1 :]]
         batch: Array = runoff_ort.preprocess(sources, **spec)
     except runoff_ort.RunoffOrtError as error:
-        raise _failure(error) from error
+        failure = _failure(error)
+        for descriptor in opened:
+            failure.message = failure.message.replace(f" {_OPENED}{descriptor}:", ":")
+        raise failure from error
     finally:
         for descriptor in opened:
             os.close(descriptor)

@@ -156,9 +156,9 @@ def test_http_serves_tensors_and_refuses_what_is_none(served: Runner, tmp_path: 
     assert (result.status, exit_code) == ("ok", 0)
 
 
-def test_http_serves_images(models: Path, tmp_path: Path) -> None:
-    document = golden("load-classify", PYTHON[0], models, tmp_path)
-    with http_server(PYTHON[0], document, tmp_path) as (live, port):
+def test_http_serves_images(served: Runner, models: Path, tmp_path: Path) -> None:
+    document = golden("load-classify", served, models, tmp_path)
+    with http_server(served, document, tmp_path) as (live, port):
         status, _, content = ask(port, "POST", "/infer", (models / MODEL / "china.jpg").read_bytes())
         top = json.loads(content)["top"]
         assert (status, len(top), top[0]["label"]) == (200, 5, "palace")
