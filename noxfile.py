@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -35,33 +36,6 @@ TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 IN_EXPORT = ("tests/coreml", "tests/export", "tests/promptable")
-# they test more in nox -s thorough
-FULL = (
-    *(
-        "integration/test_selftest",
-        "integration/test_export",
-        "integration/test_without_a_mac",
-        "integration/test_action",
-        "integration/test_own_model",
-        "integration/test_bisect",
-        "integration/test_explain",
-        "integration/test_profile",
-        "integration/test_refute",
-        "integration/test_train",
-        "integration/test_pytest_fixture",
-        "integration/test_bad_turns",
-        "integration/test_two_nodes",
-        "integration/test_serve",
-        "integration/test_under_load",
-    ),
-    *(
-        "page/test_opening",
-        "page/test_reading",
-        "contract/test_webnn",
-        "contract/test_torch_compiled",
-        "contract/test_serving",
-    ),
-)
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
 # pins that each platform of rust/wheel.py, by uv's name, has wheels for; ONNX Runtime's need macOS 14
@@ -303,7 +277,7 @@ def tests(session: nox.Session) -> None:
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
-    pytest(session, *(f"tests/{name}.py" for name in FULL), env=full)
+    pytest(session, *thorough_tests(), env=full)
     pytest(session, "tests/contract", "-k", " or ".join(ENGINES_IN_RUST), *PARALLEL, env=full)
     pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
@@ -388,6 +362,15 @@ def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:
     """Run a command with the session's arguments; after Ctrl-C it has time to save."""
     options: dict[str, Any] = {"external": True, "interrupt_timeout": 10, "terminate_timeout": 10, **more}
     session.run(*command, *session.posargs, env=clean_environment(), **options)
+
+
+def thorough_tests() -> list[str]:
+    """Return the files with tests that are longer, or run only, with ``RUNOFF_TEST_FULL=1``."""
+    files = (
+        path for folder in ("integration", "page", "contract") for path in (ROOT / "tests" / folder).glob("test_*.py")
+    )
+    marks = re.compile(r"^from machine import .*\b(thorough|FULL)\b", re.MULTILINE)
+    return sorted(str(path) for path in files if marks.search(path.read_text(encoding="utf-8")))
 
 
 def program(environment: str, name: str) -> str:
