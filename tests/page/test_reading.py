@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 WIDTHS = (1280, 390)
 VIEWS = [
-    ("light", 1280),
     ("dark", 390),
+    pytest.param("light", 1280, marks=thorough),
     pytest.param("light", 390, marks=thorough),
     pytest.param("dark", 1280, marks=thorough),
 ]

@@ -340,7 +340,8 @@ def test_the_script_for_slurm_is_valid_and_asks_for_whole_nodes() -> None:
     assert "#SBATCH --exclusive\n" in script.read_text()
 
 
-def test_the_view_shows_each_machine_and_says_which_is_lost() -> None:
+def test_the_view_shows_each_machine_and_says_which_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(force_terminal=True, width=120, file=io.StringIO())
     measuring = {"name": "a", "state": "measuring", "reason": "", "records": 3, "line": "3 of 9 done, now: [b] x"}
     with View(console) as view:

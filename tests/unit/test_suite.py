@@ -113,6 +113,7 @@ def test_defaults() -> None:
         "counters": 3,
         "energy": 3,
         "operators": 3,
+        "mappings": 5,
         "load": 3,
     }
     assert {probe: suite.blocks(probe) for probe in PROBES} == blocks

@@ -31,7 +31,8 @@ class View:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        can_redraw = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False, transient=True) if can_redraw else None
         self._states: dict[str, dict[str, Any]] = {}
         self._printed = 0.0
 
