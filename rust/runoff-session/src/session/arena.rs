@@ -77,7 +77,6 @@ pub fn statistics(session: &ort::session::Session) -> Result<Option<ArenaStatist
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::runtime::tests::started;
     use crate::session::Session;
     use crate::settings::Settings;
