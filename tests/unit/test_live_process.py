@@ -51,6 +51,9 @@ def test_few_turns_that_woke_late_are_no_reason_and_half_of_the_time_is() -> Non
     assert check_clock([3 * MS, 3 * MS], [3 * MS // 2, 3 * MS // 2], [MS // 10] * 5, 1) is not None
     # of ten, some are on time
     assert check_clock([3 * MS] * 10, [MS] * 10, empty * 2, 1) is not None
+    # 64 short inferences: the loop between them takes time too
+    assert check_clock([3 * MS] * 10, [MS // 2] * 10, [0] * 10, 1, 64) is None
+    assert check_clock([3 * MS] * 10, [MS] * 10, [0] * 10, 1, 64) is not None
 
 
 @pytest.mark.parametrize("batch", [1, 8])
