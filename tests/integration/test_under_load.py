@@ -64,5 +64,7 @@ def test_the_knee_of_a_small_model(tmp_path: Path) -> None:
     folder = run.folder
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "requests per second within the bound" in text
-    assert 'id="load-table"' in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'id="load-table"' in page
+    assert "holds the highest rate of requests" in page
     assert list((folder / "plots").glob("load-*.svg"))

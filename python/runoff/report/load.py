@@ -78,6 +78,18 @@ def lines(analysis: Analysis) -> list[str]:
     ]
 
 
+def lead(analysis: Analysis) -> str:
+    """Return which target holds the highest rate, of most models if there are several; empty without load."""
+    load = analysis.summary[(analysis.summary["probe"] == "load") & (analysis.summary["metric"] == PER_REQUEST)]
+    controls = {case.id for case in analysis.run.info.cases if case.control_of is not None}
+    held = load[load["n"].gt(0) & ~load["case"].isin(controls)].sort_values("estimate")
+    best = held.drop_duplicates(["model", "workload"])["target"].value_counts()
+    if not len(best):
+        return ""
+    models = f" on {best.iloc[0]} of {best.sum()} models" if best.sum() > 1 else ""
+    return f"{best.index[0]} holds the highest rate of requests{models}."
+
+
 def _rate(line: dict[Any, Any] | None) -> Figure:
     """Return a time per request as requests per second."""
     time = figure_of(line) if line else Figure()

@@ -61,7 +61,7 @@ def lead(blocks: Sequence[Block]) -> Markup:
     by_block = [answers(block) for block in blocks]
     measured = [line for line in by_block if line]
     if not measured:
-        return Markup("Nothing was measured.")
+        return Markup()
     if len(measured) > 1:
         return _tally([finding for line in measured for finding in line])
     parts: dict[Markup, list[str]] = {}
