@@ -8,6 +8,7 @@ import resource
 import selectors
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from itertools import count
 from threading import Lock, Thread
@@ -44,7 +45,7 @@ class Sent(NamedTuple):
     keep: bool
 
 
-class Client:
+class Client(ABC):
     """Requests on their way. `begin` starts a test, `send` is called by LoadGen's thread."""
 
     def __init__(self) -> None:
@@ -90,11 +91,13 @@ class Client:
             if self._on_their_way and monotonic_ns() - self._last > _PATIENCE_NS:
                 _leave(f"no response for {_PATIENCE_NS / 1e9:.0f} s, {self._on_their_way} requests wait")
 
+    @abstractmethod
     def _read(self) -> None:
-        raise NotImplementedError
+        """Read responses, and pass each to `_answered`."""
 
+    @abstractmethod
     def _post(self, request: Sent) -> None:
-        raise NotImplementedError
+        """Write a request."""
 
     def _answered(self, request: Sent, done: int, queue: int, compute: int, batch: int) -> None:
         """Keep the sample of a request, and send one that waits."""

@@ -90,8 +90,11 @@ class Session:
         # NumPy has no bfloat16: its bits are passed
         self._tensor = _tensor if _has_bfloat16(request["model"]["inputs"]) else torch.from_numpy
         self._array = _array if _has_bfloat16(request["model"]["outputs"]) else torch.Tensor.numpy
-        self._profile = _profile_of(request)
-        self._profile_path = f"{request['outputs_dir']}/profile.json"
+        self._profile: Profile | None = None
+        if request["measure"]["kind"] == "operators":
+            from runoff_runners.torch_profile import Profile
+
+            self._profile = Profile(provider, f"{request['outputs_dir']}/profile.json")
         if provider == "mps":
             torch.mps.synchronize()
 
@@ -153,7 +156,7 @@ class Session:
     def end_profile(self) -> str:
         """Return the path of the profile of all inferences."""
         profile: Profile = self._profile  # type: ignore[assignment]  # only requested with the measure
-        return profile.write(self._profile_path)
+        return profile.write()
 
     def _provider(self) -> str | None:
         """Return the device that has the network."""
@@ -253,18 +256,6 @@ class _CudaSession(Session):
     def _allocate(self, arrays: list[torch.Tensor]) -> None:
         """Allocate a buffer on the GPU for each input; buffers are reused until shapes change."""
         self._buffers = [torch.empty(array.shape, dtype=array.dtype, device=self._device) for array in arrays]
-
-
-def _profile_of(request: Request) -> Profile | None:
-    """Return the profile to record, if the request is for one."""
-    if request["measure"]["kind"] != "operators":
-        return None
-    if request["settings"]["provider"] != "cpu":
-        # calls only queue kernels there
-        raise RunnerError("provider-unavailable", "measure.kind: 'operators' is for the CPU", 'set provider = "cpu"')
-    from runoff_runners.torch_profile import Profile
-
-    return Profile()
 
 
 def _unavailable(device: str) -> RunnerError:

@@ -12,6 +12,8 @@ import json
 
 import torch
 
+from runoff_runners.protocol import RunnerError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runoff_runners.interfaces import Fields
@@ -38,9 +40,20 @@ _QUANTIZED = "quantized::"
 
 
 class Profile:
-    """The inferences so far."""
+    """The inferences so far, for a trace at `path`.
 
-    def __init__(self) -> None:
+    Raises
+    ------
+    RunnerError
+        On a GPU, where calls only queue kernels.
+    """
+
+    def __init__(self, provider: str, path: str) -> None:
+        if provider != "cpu":
+            raise RunnerError(
+                "provider-unavailable", "measure.kind: 'operators' is for the CPU", 'set provider = "cpu"'
+            )
+        self._path = path
         self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True)
         self._profiler.start()
 
@@ -49,8 +62,9 @@ class Profile:
         with torch.profiler.record_function(_RUN):
             return network(*tensors)
 
-    def write(self, path: str) -> str:
-        """Write the trace to `path`, and return it."""
+    def write(self) -> str:
+        """Write the trace, and return its path."""
+        path = self._path
         self._profiler.stop()
         self._profiler.export_chrome_trace(path)
         with open(path, encoding="utf-8") as file:

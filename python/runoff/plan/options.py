@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runoff.records.errors import RunoffError, did_you_mean
 from runoff.records.protocol import Load, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 EXAMPLE = "example"
 _FIXED = ("size", "mean", "std")
@@ -32,16 +35,13 @@ def check_segment(table: dict[str, Any], name: str) -> None:
     RunoffError
         If a key is unknown or a value is not of its type.
     """
-    for key in table:
-        if key not in _KEYS:
-            raise RunoffError(f"{name}: segment: unknown key {key!r}", did_you_mean(key, _KEYS))
-    for options in combinations(table):
+
+    def convert(options: dict[str, Any]) -> None:
         fields = {key: value for key, value in options.items() if key != EXAMPLE}
-        try:
-            msgspec.convert({**msgspec.to_builtins(_PLAIN), **fields}, Segment)
-            msgspec.convert(options.get(EXAMPLE, ""), str)
-        except msgspec.ValidationError as error:
-            raise RunoffError(f"{name}: segment: {str(error).replace('$.', '')}") from error
+        msgspec.convert({**msgspec.to_builtins(_PLAIN), **fields}, Segment)
+        msgspec.convert(options.get(EXAMPLE, ""), str)
+
+    _check(table, f"{name}: segment", _KEYS, convert)
 
 
 def check_load(table: dict[str, Any], name: str) -> None:
@@ -52,11 +52,19 @@ def check_load(table: dict[str, Any], name: str) -> None:
     RunoffError
         If a key is unknown or a value is not of its type.
     """
+
+    def convert(options: dict[str, Any]) -> None:
+        msgspec.convert({"kind": "load", "transport": "pipe", "warmup": 0, **options}, Load)
+
+    _check(table, f"{name}: load", _LOAD_KEYS, convert)
+
+
+def _check(table: dict[str, Any], where: str, keys: Collection[str], convert: Callable[[dict[str, Any]], None]) -> None:
     for key in table:
-        if key not in _LOAD_KEYS:
-            raise RunoffError(f"{name}: load: unknown key {key!r}", did_you_mean(key, _LOAD_KEYS))
+        if key not in keys:
+            raise RunoffError(f"{where}: unknown key {key!r}", did_you_mean(key, keys))
     for options in combinations(table):
         try:
-            msgspec.convert({"kind": "load", "transport": "pipe", "warmup": 0, **options}, Load)
+            convert(options)
         except msgspec.ValidationError as error:
-            raise RunoffError(f"{name}: load: {str(error).replace('$.', '')}") from error
+            raise RunoffError(f"{where}: {str(error).replace('$.', '')}") from error
