@@ -78,8 +78,10 @@ class Worker:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError(f"pack {sha256} was damaged on its way")
         temporary = self._pack(f".{sha256}.{os.getpid()}")
+        # Debian 12's Python 3.11.2 has no filters
+        safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(temporary, filter="data")
+            archive.extractall(temporary, **safe)
         try:
             temporary.rename(self._pack(sha256))
         except OSError:  # a neighbour on the same disk was faster
