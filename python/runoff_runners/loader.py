@@ -39,8 +39,6 @@ if TYPE_CHECKING:
         """Requests of a query of ``MultiStream``."""
         on_their_way: int
         """Most requests that are sent and not answered; further ones wait."""
-        keep: int
-        """Requests whose outputs the runner keeps (`pipe` only)."""
         seed: int
         """Of the arrivals and of the items."""
         folder: str
@@ -76,16 +74,13 @@ def _content(path: str) -> bytes:
 
 def run(client: Client, items: int, test: Test) -> dict[str, Any]:
     """Run one test; return the CPU and wall time that it took, the file of its samples and the distinct responses."""
-    rng, count = np.random.default_rng(test["seed"]), 0
-    kept = set(rng.choice(test["count"], min(test["keep"], test["count"]), replace=False).tolist())
     queries = 0
 
     def issue(samples: list[Any]) -> None:
-        nonlocal count, queries
+        nonlocal queries
         sent = monotonic_ns()
         for sample in samples:
-            client.send(Sent(sample.id, sample.index, queries, sent, count in kept))
-            count += 1
+            client.send(Sent(sample.id, sample.index, queries, sent))
         queries += 1
 
     client.begin(

@@ -27,8 +27,8 @@ _FILES = 2048
 _FIRST_CONNECTIONS = 16
 _PATIENCE_NS = 60 * 10**9
 """Without a response for so long, the runner does not respond."""
-MOST_BODIES = 64
-"""Distinct responses that are compared with the reference; a deterministic runner has one for each item."""
+MOST_ANSWERS = 256
+"""Distinct responses that can be compared with the reference; a deterministic runtime has few for each item."""
 _READ_BYTES = 1 << 18
 _FIELDS = ("query", "item", "sent", "done", "queue", "compute", "batch")
 
@@ -42,7 +42,6 @@ class Sent(NamedTuple):
     query: int
     sent: int
     """When LoadGen's call began, in ns of the monotonic clock."""
-    keep: bool
 
 
 class Client(ABC):
@@ -55,13 +54,13 @@ class Client(ABC):
         self._backlog: deque[Sent] = deque()
         self._lock = Lock()
         self._rows: list[tuple[int, ...]] = []
-        self._bodies: Counter[tuple[int, bytes]] = Counter()
+        self._answers: Counter[tuple[int, bytes]] = Counter()
         self._last = monotonic_ns()
 
     def begin(self, most: int, complete: Callable[[int], None]) -> None:
         """Begin a test with at most so many requests on their way; `complete` tells LoadGen of a response."""
         self._most, self._complete, self._rows, self._last = most, complete, [], monotonic_ns()
-        self._bodies.clear()
+        self._answers.clear()
 
     def send(self, request: Sent) -> None:
         """Send a request; it waits while too many are on their way."""
@@ -99,6 +98,11 @@ class Client(ABC):
     def _post(self, request: Sent) -> None:
         """Write a request."""
 
+    def _count(self, item: int, answer: bytes) -> None:
+        """Count a response: its body, or the digest of the outputs."""
+        if (item, answer) in self._answers or len(self._answers) < MOST_ANSWERS:
+            self._answers[item, answer] += 1
+
     def _answered(self, request: Sent, done: int, queue: int, compute: int, batch: int) -> None:
         """Keep the sample of a request, and send one that waits."""
         self._last = done
@@ -116,12 +120,12 @@ class Client(ABC):
         return dict(zip(_FIELDS, table.T, strict=True))
 
     def responses(self, folder: str) -> list[dict[str, Any]]:
-        """Write the distinct bodies of responses into `folder`; return their files, with item and count."""
+        """Write the distinct responses into `folder`; return their files, with item and count."""
         written = []
-        for number, ((item, body), times) in enumerate(self._bodies.most_common()):
-            path = f"{folder}/body.{number}"
+        for number, ((item, answer), times) in enumerate(self._answers.most_common()):
+            path = f"{folder}/answer.{number}"
             with open(path, "wb") as file:  # noqa: PTH123 (as the runners do)
-                file.write(body)
+                file.write(answer)
             written.append({"item": item, "path": path, "count": times})
         return written
 
@@ -139,7 +143,7 @@ class PipeClient(Client):
     def _post(self, request: Sent) -> None:
         number = next(self._number)
         self._sent[number] = request
-        os.write(self._to, b"%d %d%s\n" % (number, request.item, b" keep" if request.keep else b""))
+        os.write(self._to, b"%d %d\n" % (number, request.item))
 
     def _read(self) -> None:
         rest = b""
@@ -149,7 +153,8 @@ class PipeClient(Client):
             for line in lines:
                 number, *stamps = line.split()
                 request = self._sent.pop(int(number))
-                if len(stamps) == 4:  # noqa: PLR2004 (ARRIVED START END COUNT)
+                if len(stamps) == 5:  # noqa: PLR2004 (ARRIVED START END COUNT DIGEST)
+                    self._count(request.item, stamps.pop())
                     arrived, start, end, size = map(int, stamps)
                     self._answered(request, done, start - arrived, end - start, size)
                 else:
@@ -262,8 +267,7 @@ class HttpClient(Client):
         if not head.startswith(_OK):
             self._answered(request, done, 0, 0, 0)
             return
-        if (request.item, body) in self._bodies or len(self._bodies) < MOST_BODIES:
-            self._bodies[request.item, body] += 1
+        self._count(request.item, body)
         queue, compute, batch = (int(found[1]) if (found := name.search(head)) else 0 for name in _TIMES)
         self._answered(request, done, queue, compute, batch)
 

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from threading import Condition, Thread
 from time import monotonic_ns, process_time_ns
+from zlib import crc32
 
 import numpy as np
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     Done = Callable[["Waiting"], None]
 
-MOST_KEPT = 64
-"""Outputs that are kept for the result."""
+MOST_KEPT = 256
+"""Distinct outputs that are kept for the result; a deterministic runtime has few for each item."""
 
 
 class Waiting:
@@ -181,7 +182,7 @@ class Server:
         self._request = request
         self._queue = Queue(request, session, images)
         self._folder = request["outputs_dir"]
-        self._kept: list[tuple[str, int, Feed]] = []
+        self._kept: dict[tuple[int, int], Feed] = {}
         self._failure: RunnerError | None = None
         self._sources: dict[int, Any] = dict(items)
         if images is not None:
@@ -201,8 +202,8 @@ class Server:
         cpu_ns = process_time_ns() - began
         outputs = [
             entry
-            for name, item, kept in self._kept
-            for entry in write_tensors(self._folder, [item], kept, prefix=f"{name}.")
+            for (item, digest), kept in self._kept.items()
+            for entry in write_tensors(self._folder, [item], kept, prefix=f"{digest:08x}.")
         ]
         return {"cpu_ns": cpu_ns, "outputs": outputs}
 
@@ -219,23 +220,30 @@ class Server:
 
     def _read(self, raw: bytes, arrived: int) -> None:
         words = raw.decode(errors="replace").split()
-        is_known = (
-            len(words) in (2, 3) and words[0].isdecimal() and words[1].isdecimal() and words[2:] in ([], ["keep"])
-        )
+        is_known = len(words) == 2 and words[0].isdecimal() and words[1].isdecimal()  # noqa: PLR2004 (ID ITEM)
         item = int(words[1]) if is_known else -1
         if item not in self._sources:
-            message = f"stdin: {raw[:80]!r} is not ID ITEM or ID ITEM keep, with ITEM below {len(self._sources)}"
+            message = f"stdin: {raw[:80]!r} is not ID ITEM, with ITEM below {len(self._sources)}"
             raise RunnerError("bad-request", message, "see protocol/README.md, Load")
-        name, keep = words[0], len(words) > 2  # noqa: PLR2004 (ID ITEM keep)
+        name = words[0]
 
         def done(request: Waiting) -> None:
             self._failure = self._failure or request.error
-            if keep and len(self._kept) < MOST_KEPT:
-                self._kept.append((name, item, request.outputs))
-            _write(f"{name} {request.arrived} {request.start} {request.end} {request.count}\n")
+            digest = _digest(request.outputs)
+            if len(self._kept) < MOST_KEPT:
+                self._kept.setdefault((item, digest), request.outputs)
+            _write(f"{name} {request.arrived} {request.start} {request.end} {request.count} {digest:08x}\n")
 
         if not self._queue.put(Waiting(self._sources[item], arrived, done)):
             _write(f"{name} full\n")
+
+
+def _digest(outputs: Feed) -> int:
+    """Return the CRC-32 of the outputs as on disk, one after the other."""
+    digest = 0
+    for array in outputs.values():
+        digest = crc32(np.ascontiguousarray(array), digest)
+    return digest
 
 
 def _write(line: str) -> None:

@@ -156,7 +156,7 @@ def test_a_stall_shows_in_the_open_loop_and_not_in_the_closed_one(
     scenario: str, *, shows: bool, tmp_path: Path
 ) -> None:
     with loader(RUNNER.format(stall=300, seconds=STALL_S)) as run:
-        test = {"rate": 700.0, "count": 700, "min_ms": 1, "streams": 1, "keep": 2, "seed": 3, "on_their_way": 512}
+        test = {"rate": 700.0, "count": 700, "min_ms": 1, "streams": 1, "seed": 3, "on_their_way": 512}
         samples = run(scenario=scenario, folder=str(tmp_path), **test)
     latency_s = (samples["done"] - samples["scheduled"]) / 1e9
     assert len(latency_s) >= 700

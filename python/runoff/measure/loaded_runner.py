@@ -6,9 +6,10 @@ import http.client
 import json
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -27,13 +28,12 @@ from runoff.records.schema import LoadTest
 if TYPE_CHECKING:
     from runoff.measure.job import ExecutionContext, Job
     from runoff.measure.verify import Parity
+    from runoff.models.store import StoredModel
     from runoff.processes import Live
-    from runoff.records.protocol import Request
+    from runoff.records.protocol import Request, Result
 
 ON_THEIR_WAY = 512
 """Requests that the loader has sent and that are not answered; Offline sends no more than the runner's queue takes."""
-KEPT = 8
-"""Outputs that a runner keeps in each test over a pipe."""
 _FIRST_S = 600.0
 
 
@@ -62,9 +62,10 @@ class LoadedRunner:
         self.first_response_ns = 0
         self.loader_cpu_ns = 0
         self._parity: Parity = []
-        self._answers = 0
-        self._wrong: Reason | None = None
+        self._responses = 0
+        self._answers: Counter[tuple[int, bytes]] = Counter()
         self._checked: set[tuple[int, bytes]] = set()
+        self._wrong: Reason | None = None
         self._loader: Live | None = None
         target = context.target(self._case, job.probe)
         self._began_ns = time.monotonic_ns()
@@ -92,7 +93,6 @@ class LoadedRunner:
             "seed": seed,
             "min_ms": ceil_ms(self._options.min_time_s),
             "streams": max(1, self._options.streams),
-            "keep": KEPT,
             "on_their_way": on_their_way,
             "folder": str(folder),
         }
@@ -103,8 +103,9 @@ class LoadedRunner:
             raise LoadError(self._lost())
         response = json.loads(line)
         self.loader_cpu_ns += response["cpu_ns"]
-        self._check_answers(response["responses"])
+        self._read_answers(response["responses"])
         with np.load(response["samples"]) as samples:
+            self._responses += int((samples["batch"] > 0).sum())
             return summarised(scenario, dict(samples), rate, cpu_ns, response["cpu_ns"] / response["wall_ns"])
 
     def close(self, failure: Reason | None) -> tuple[Outcome, Parity, int]:
@@ -123,7 +124,19 @@ class LoadedRunner:
         if result and not reason:
             parity, reason = check_result(self._case, self._model, self._probe, self._order, result)
             self._parity += parity
-        return Outcome(finished, result, reason), _worst(self._parity), self._answers
+            if not reason:
+                self._checked |= digests(self._model, result)
+                reason = self._unchecked()
+        answers = sum(count for answer, count in self._answers.items() if answer in self._checked)
+        return Outcome(finished, result, reason), _worst(self._parity), answers
+
+    def _unchecked(self) -> Reason | None:
+        """Return the reason if not every response is known to be right."""
+        unchecked = self._responses - sum(self._answers[answer] for answer in self._checked)
+        if not unchecked:
+            return None
+        message = f"{unchecked} of {self._responses} responses have outputs that cannot be checked"
+        return Reason("garbage", message, "see protocol/README.md, Load")
 
     def _start_loader(self) -> Live:
         """Wait until the runner is ready and has answered a request, and start the loader."""
@@ -148,8 +161,8 @@ class LoadedRunner:
         return self._context.spawner.start(command, env, inherited=inherited)
 
     def _first_line(self) -> None:
-        line = self._live.ask("0 0 keep\n", self._timeout_s)
-        if len(line.split()) != 5:  # noqa: PLR2004 (ID ARRIVED START END COUNT)
+        line = self._live.ask("0 0\n", self._timeout_s)
+        if len(line.split()) != 6:  # noqa: PLR2004 (ID ARRIVED START END COUNT DIGEST)
             raise LoadError(Reason("garbage", f"the first response is {line[:80]!r}", "see protocol/README.md, Load"))
 
     def _first_post(self, port: int, files: list[str]) -> None:
@@ -166,15 +179,15 @@ class LoadedRunner:
             message = f"POST /infer: {response.status} {body[:200].decode(errors='replace')}"
             raise LoadError(Reason("garbage", message, "see protocol/README.md, Load"))
 
-    def _check_answers(self, responses: list[dict[str, Any]]) -> None:
-        """Compare the distinct responses over HTTP with the reference."""
+    def _read_answers(self, responses: list[dict[str, Any]]) -> None:
+        """Count the distinct responses, and compare those over HTTP with the reference."""
         for response in responses:
-            self._answers += response["count"]
-            body = untrusted.read_file(response["path"])
-            if (response["item"], body) in self._checked:
+            item, body = response["item"], untrusted.read_file(response["path"])
+            self._answers[item, body] += response["count"]
+            if self._measure.transport == "pipe" or (item, body) in self._checked:
                 continue
-            self._checked.add((response["item"], body))
-            parity, reason = check_answer(self._case, self._model, self._order, response["item"], body, self._folder)
+            self._checked.add((item, body))
+            parity, reason = check_answer(self._case, self._model, self._order, item, body, self._folder)
             self._parity += parity
             self._wrong = self._wrong or reason
 
@@ -194,6 +207,17 @@ class LoadedRunner:
                 "timeout", f"the test took longer than {self._timeout_s:.0f} s", "raise timeout_s in [measure]"
             )
         return Reason("tool-failed", f"the loader {describe_exit(finished)}")
+
+
+def digests(model: StoredModel, result: Result) -> set[tuple[int, bytes]]:
+    """Return the items and digests of the outputs that `result` lists: those of a response follow each other."""
+    count = len(model.manifest.outputs)
+    found = set()
+    for place in range(0, len(result.outputs), count):
+        tensors = result.outputs[place : place + count]
+        digest = crc32(b"".join(untrusted.read_file(tensor.path) for tensor in tensors))
+        found |= {(item, b"%08x" % digest) for item in tensors[0].items}
+    return found
 
 
 def split_cores(needed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """A runner with an injected fault: ``injected.py FAULT [SHARE] --request FILE --result FILE``, or ``--probe``.
 
 It is the runner of `ort-python` with one change, and runs in that target's environment. Faults of the output occur in
-the measure ``turns`` only: the runner is right while it is verified, and wrong while it is timed.
+the measures ``turns`` and ``load`` only: the runner is right while it is verified, and wrong while it is timed.
 """
 # The clock is read before anything is imported:
 # ruff: noqa: E402
@@ -173,7 +173,7 @@ class Injected:
         if self._fault == "threads":
             settings = {**settings, "threads": 2 * settings["threads"]}
         kind = SESSIONS.get(self._fault, Unmodified)
-        if kind.timed_only and request["measure"]["kind"] != "turns":
+        if kind.timed_only and request["measure"]["kind"] not in ("turns", "load"):
             kind = Unmodified
         _wrap_sessions(self._unmodified, lambda session: kind(session, self._share))
         return self._unmodified.perform({**request, "settings": settings}, phases)

@@ -86,9 +86,12 @@ impl Runner {
         self.lines.next().expect("a line").expect("text")
     }
 
-    /// The numbers of a response.
-    fn numbers(&mut self) -> Vec<u64> {
-        self.line().split(' ').map(|word| word.parse().expect("a number")).collect()
+    /// The numbers of a response, and its digest.
+    fn response(&mut self) -> ([u64; 5], String) {
+        let line = self.line();
+        let (numbers, digest) = line.rsplit_once(' ').expect("a digest");
+        let numbers: Vec<u64> = numbers.split(' ').map(|word| word.parse().expect("a number")).collect();
+        (numbers.try_into().expect("five numbers"), digest.to_owned())
     }
 
     fn end(&mut self) -> Option<i32> {
@@ -103,35 +106,39 @@ fn floats(path: &Path) -> Vec<f32> {
 }
 
 #[test]
-fn lines_are_answered_with_stamps_and_outputs_are_kept() {
+fn lines_are_answered_with_stamps_and_distinct_outputs_are_kept() {
     let folder = Folder::new();
     for workload in ["classify", "tensor"] {
         let measure = json!({"transport": "pipe", "workers": 2, "max_batch": 3, "max_wait_us": 60_000_000});
         let mut runner = folder.start(workload, &measure);
         assert_eq!(runner.line(), "ready");
         let begun_ns = now_ns();
-        runner.send("7 2 keep\n8 0\n1000 1 keep\n");
-        let mut ids = Vec::new();
+        runner.send("7 2\n8 0\n1000 1\n");
+        let (mut ids, mut digests) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            let [id, arrived, start, end, count] = runner.numbers()[..] else { panic!("five numbers") };
+            let ([id, arrived, start, end, count], digest) = runner.response();
             assert!(begun_ns <= arrived && arrived <= start && start <= end && end <= now_ns());
             assert_eq!(count, 3);
             ids.push(id);
+            digests.push(digest);
         }
         assert_eq!(ids, [7, 8, 1000]);
         // alone: it does not wait for the limit, as stdin ends
         runner.send("9 1");
         assert_eq!(runner.end(), Some(0));
-        assert_eq!(runner.numbers()[4], 1);
+        let (numbers, repeated) = runner.response();
+        assert_eq!((numbers[4], &repeated), (1, &digests[2]));
         let result = folder.result();
         assert!(result.cpu_ns.is_some_and(|cpu_ns| cpu_ns > 0));
         let inference = &result.samples["inference"];
         assert!(inference.first_ns > 0 && inference.second_ns.is_some() && inference.warm_ns.is_empty());
+        // once, though item 1 was requested twice
         let files: Vec<_> = result.outputs.iter().map(|output| (output.items[0], output.path.clone())).collect();
-        assert_eq!(files[..2], [(2, folder.path("7.logits.2.bin")), (1, folder.path("1000.logits.1.bin"))]);
+        let name = |item: usize, place: usize| (item, folder.path(&format!("{}.logits.{item}.bin", digests[place])));
+        assert_eq!(files[..3], [name(0, 1), name(1, 2), name(2, 0)]);
         assert_eq!(result.outputs[0].shape, [1, 3]);
         let expected = if workload == "classify" { [3.0, 0.0, 4.0] } else { [2.0; 3] };
-        assert_eq!(floats(&files[0].1), expected);
+        assert_eq!(floats(&files[2].1), expected);
     }
 }
 
@@ -144,13 +151,13 @@ fn a_full_queue_and_bad_lines_are_reported() {
     runner.send("1 0\n2 0\n");
     assert_eq!(runner.line(), "2 full");
     assert_eq!(runner.end(), Some(0));
-    assert_eq!(runner.numbers()[0], 1);
+    assert_eq!(runner.response().0[0], 1);
     // stdin stays open
     let mut runner = folder.start("classify", &waiting);
     runner.send("1 0\n2 3\n");
     assert_eq!(runner.child.wait().expect("an end").code(), Some(2));
     let message = folder.result().message.expect("a reason");
-    assert_eq!(message, "stdin: \"2 3\" is not ID ITEM or ID ITEM keep, with 3 items");
+    assert_eq!(message, "stdin: \"2 3\" is not ID ITEM, with 3 items");
 }
 
 #[test]

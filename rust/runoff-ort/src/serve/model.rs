@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
+use flate2::Crc;
 use runoff_core::clock::now_ns;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol::Preprocess;
@@ -310,6 +311,15 @@ impl<'b> Row<'b> {
             Ok((name.to_owned(), RawTensor { dtype: view.dtype, shape, bytes: elements.to_vec() }))
         };
         self.outputs().map(copy).collect()
+    }
+
+    /// The CRC-32 of the elements of all outputs, one after the other.
+    pub fn digest(self) -> Result<u32, Error> {
+        let mut digest = Crc::new();
+        for output in self.outputs() {
+            digest.update(output?.2);
+        }
+        Ok(digest.sum())
     }
 
     /// The elements of all outputs, one after the other.

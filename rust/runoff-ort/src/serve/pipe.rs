@@ -1,6 +1,7 @@
 //! Requests as lines on stdin, in the measure `load`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +15,15 @@ use runoff_session::{Error, Kind};
 use super::model::{Job, Model, Payload, Row};
 use super::queue::{Limits, Queue};
 
-/// Maximum number of requests whose outputs are kept.
-const MOST_KEPT: usize = 64;
+/// Maximum number of distinct outputs that are kept.
+const MOST_KEPT: usize = 256;
 
 /// What the thread that reads, and those that compute, share.
 struct Pipe {
     queue: Queue<Job>,
     items: Vec<Payload>,
-    kept: Mutex<Vec<Captured>>,
+    /// By item and digest.
+    kept: Mutex<BTreeMap<(usize, u32), Captured>>,
     /// Gets the end of stdin, or a failure.
     ended: Sender<Result<(), Error>>,
 }
@@ -31,7 +33,6 @@ struct Pipe {
 struct Line {
     id: u64,
     item: usize,
-    is_kept: bool,
 }
 
 /// Writes `ready`, then responds to each line of stdin until its end.
@@ -65,7 +66,8 @@ pub fn serve(model: &Model<'_>, workers: usize, limits: Limits, items: Vec<Paylo
     outcome?;
     // of requests that were computed after the end of stdin
     outcomes.try_iter().collect::<Result<(), Error>>()?;
-    Ok(Served { kept: std::mem::take(&mut *pipe.lock_kept()), cpu_ns: cpu_ns() - before_ns })
+    let kept = std::mem::take(&mut *pipe.lock_kept()).into_values().collect();
+    Ok(Served { kept, cpu_ns: cpu_ns() - before_ns })
 }
 
 impl Pipe {
@@ -88,20 +90,17 @@ impl Pipe {
     }
 
     fn respond(&self, line: Line, arrived_ns: u64, row: Row<'_>) -> Result<(), Error> {
-        let Line { id, item, is_kept } = line;
-        if is_kept {
-            let captured =
-                Captured { prefix: Cow::Owned(format!("{id}.")), items: vec![item], tensors: row.tensors()? };
-            let mut kept = self.lock_kept();
-            if kept.len() < MOST_KEPT {
-                kept.push(captured);
-            }
+        let (Line { id, item }, digest, batch) = (line, row.digest()?, row.batch);
+        let mut kept = self.lock_kept();
+        if !kept.contains_key(&(item, digest)) && kept.len() < MOST_KEPT {
+            let prefix = Cow::Owned(format!("{digest:08x}."));
+            kept.insert((item, digest), Captured { prefix, items: vec![item], tensors: row.tensors()? });
         }
-        let batch = row.batch;
-        write(&format!("{id} {arrived_ns} {} {} {}\n", batch.started_ns, batch.ended_ns, batch.count))
+        drop(kept);
+        write(&format!("{id} {arrived_ns} {} {} {} {digest:08x}\n", batch.started_ns, batch.ended_ns, batch.count))
     }
 
-    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Vec<Captured>> {
+    fn lock_kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<(usize, u32), Captured>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,14 +112,14 @@ impl Pipe {
 
 fn parse(line: &str, count: usize) -> Result<Line, Error> {
     let mut words = line.split_ascii_whitespace();
-    let (id, item, mark, rest) = (words.next(), words.next(), words.next(), words.next());
+    let (id, item, rest) = (words.next(), words.next(), words.next());
     let id = id.and_then(|word| word.parse().ok());
     let item = item.and_then(|word| word.parse().ok()).filter(|&item| item < count);
-    if let (Some(id), Some(item), None | Some("keep"), None) = (id, item, mark, rest) {
-        return Ok(Line { id, item, is_kept: mark.is_some() });
+    if let (Some(id), Some(item), None) = (id, item, rest) {
+        return Ok(Line { id, item });
     }
     let shown: String = line.chars().take(80).collect();
-    Err(bad_request(format!("stdin: {shown:?} is not ID ITEM or ID ITEM keep, with {count} items")))
+    Err(bad_request(format!("stdin: {shown:?} is not ID ITEM, with {count} items")))
 }
 
 fn write(text: &str) -> Result<(), Error> {
@@ -136,10 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_number_an_item_and_a_mark() {
-        assert_eq!(parse("17 3", 4), Ok(Line { id: 17, item: 3, is_kept: false }));
-        assert_eq!(parse(" 0\t0 keep\r", 4), Ok(Line { id: 0, item: 0, is_kept: true }));
-        for line in ["", "1", "1 4", "-1 0", "1 0 kept", "1 0 keep keep", "a 0", "1.0 0"] {
+    fn a_line_is_a_number_and_an_item() {
+        assert_eq!(parse("17 3", 4), Ok(Line { id: 17, item: 3 }));
+        assert_eq!(parse(" 0\t0\r", 4), Ok(Line { id: 0, item: 0 }));
+        for line in ["", "1", "1 4", "-1 0", "1 0 kept", "1 0 0", "a 0", "1.0 0"] {
             let error = parse(line, 4).expect_err(line);
             assert_eq!(error.kind, Kind::BadRequest);
             assert!(error.message.contains(&format!("{line:?}")), "{error}");
