@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runoff.probes.load import PER_REQUEST, LoadOptions
-from runoff.report.text import Figure, figure_of, figure_or_reason, full
+from runoff.report.text import REQUEST, figure_of, figure_or_reason, full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +59,9 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
         knee = lines[case, PER_REQUEST]
         yield [
             case,
-            full(_rate(knee)) or str(knee["reason"]),
+            _rate(knee),
             str(knee["verdict"]),
-            full(_rate(lines.get((case, f"{PER_REQUEST}.offline")))),
+            _rate(lines.get((case, f"{PER_REQUEST}.offline"))),
             *map(shown, _LATENCIES),
             *map(shown, _PARTS),
             *map(shown, ("cpu", "peak_memory", "first_response")),
@@ -67,36 +69,11 @@ def rows(analysis: Analysis) -> Iterator[list[str]]:
         ]
 
 
-def lines(analysis: Analysis) -> list[str]:
-    """Return a sentence for each case under load, the highest throughput of each model and workload first."""
-    load = analysis.summary[(analysis.summary["probe"] == "load") & (analysis.summary["metric"] == PER_REQUEST)]
-    first = load.drop_duplicates("case").sort_values(["model", "workload", "estimate"], kind="stable")
-    return [
-        f"{line['case']}: {full(_rate(line))} requests per second within {options(analysis.run).bound_ms:g} ms"
-        for line in first.to_dict("records")
-        if line["n"]
-    ]
-
-
-def lead(analysis: Analysis) -> str:
-    """Return which target holds the highest rate, of most models if there are several; empty without load."""
-    load = analysis.summary[(analysis.summary["probe"] == "load") & (analysis.summary["metric"] == PER_REQUEST)]
-    controls = {case.id for case in analysis.run.info.cases if case.control_of is not None}
-    held = load[load["n"].gt(0) & ~load["case"].isin(controls)].sort_values("estimate")
-    best = held.drop_duplicates(["model", "workload"])["target"].value_counts()
-    if not len(best):
+def _rate(line: dict[Any, Any] | None) -> str:
+    """Return a time per request as requests per second, or the reason why there is none."""
+    if line is None:
         return ""
-    models = f" on {best.iloc[0]} of {best.sum()} models" if best.sum() > 1 else ""
-    return f"{best.index[0]} holds the highest rate of requests{models}."
-
-
-def _rate(line: dict[Any, Any] | None) -> Figure:
-    """Return a time per request as requests per second."""
-    time = figure_of(line) if line else Figure()
-    if not time.value:
-        return Figure()
-    low, high = (1e9 / bound if bound else None for bound in (time.high, time.low))
-    return Figure(1e9 / time.value, low, high, "count", time.n)
+    return full(msgspec.structs.replace(figure_of(line), unit=REQUEST)) or str(line["reason"])
 
 
 def _loader(loads: list[LoadRun]) -> str:

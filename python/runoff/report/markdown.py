@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from runoff.analysis.wording import words
 from runoff.records.files import RUN_FILE, SAMPLES, SUMMARY
 from runoff.records.machine import headline
-from runoff.report import load
 from runoff.report.overview import DETAIL, blocks
 from runoff.report.sections import Section, sections, validity, varied
 from runoff.report.tables import bullets, table
 from runoff.report.terminal import audit_lines, gap_lines
 from runoff.report.text import full, number, plural
-from runoff.report.verdicts import MEMORY, PROCESS, WARM, board, energy_in, findings, headlines, joules_of, ranked
+from runoff.report.verdicts import MEMORY, PROCESS, RATE, WARM, board, energy_in, findings, headlines, joules_of, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +50,6 @@ def report(analysis: Analysis, plots: Sequence[Path], samples: str = SAMPLES) ->
     top = [f"# runoff: {analysis.run.info.run_id}", headline(analysis.run.info.machine), *_warnings(analysis)]
     top += [
         "## Verdicts",
-        *filter(None, [bullets(load.lines(analysis))]),
         *([_board(all_blocks)] if several else map(_compared, all_blocks)),
     ]
     gaps = [*_some(gap_lines(analysis, all_blocks)), *_omitted_percentiles(analysis, all_blocks)]
@@ -150,11 +148,11 @@ def overview(block: Block) -> str:
     """Return the table of one block, without empty columns."""
     against = [f"vs {name}" for name in block.baselines]
     joules = [word for name in block.domains for word in (energy_in(name), *against)]
-    head = ["profile", "target", "process time", *against, "warm inference", *against, *joules, "peak memory"]
+    head = ["profile", "target", "process time", *against, "warm inference", *against]
+    head += ["requests under load", *against, *joules, "peak memory"]
     head += ["stability", "status"]
     rows = [list(_cells(row, block)) for row in block.present]
-    filled = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]
-    return table([head[place] for place in filled], ([row[place] for place in filled] for row in rows))
+    return _filled(head, rows)
 
 
 def ranking(block: Block) -> str:
@@ -164,15 +162,22 @@ def ranking(block: Block) -> str:
     """
     best = {(found.profile, found.what): {found.winner.target, *found.tied} for found in findings(block)}
     joules = [energy_in(name) for name in block.domains]
+    respects = (PROCESS, WARM, RATE, *joules, MEMORY)
     rows = []
     for row in ranked(block):
-        figures = [row.wall, row.warm, *(joules_of(row, name) for name in block.domains), row.peak]
+        figures = [row.wall, row.warm, row.rate, *(joules_of(row, name) for name in block.domains), row.peak]
         shown = (
             f"**{full(figure)}**" if row.target in best.get((row.profile, what), ()) else full(figure)
-            for what, figure in zip((PROCESS, WARM, *joules, MEMORY), figures, strict=True)
+            for what, figure in zip(respects, figures, strict=True)
         )
         rows.append([row.profile, _name(row), *shown, row.stability or row.status])
-    return table(["profile", "target", "process time", "warm inference", *joules, "peak memory", "stability"], rows)
+    return _filled(["profile", "target", *respects, "stability"], rows)
+
+
+def _filled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without its empty columns."""
+    filled = [place for place in range(len(head)) if any(row[place] not in ("", "ok") for row in rows)]
+    return table([head[place] for place in filled], ([row[place] for place in filled] for row in rows))
 
 
 def _cells(row: Row, block: Block) -> Iterator[str]:
@@ -180,6 +185,8 @@ def _cells(row: Row, block: Block) -> Iterator[str]:
     yield from _versus(row.wall_vs, block)
     yield full(row.warm)
     yield from _versus(row.warm_vs, block)
+    yield full(row.rate)
+    yield from _versus(row.rate_vs, block)
     for domain in block.domains:
         drawn = row.energy.get(domain)
         yield full(drawn.inference) if drawn else ""

@@ -19,10 +19,11 @@ from runoff.analysis.wording import words
 from runoff.plan.baselines import baselines_of
 from runoff.probes import PROBES
 from runoff.probes.energy import ENERGY, PARTS, shown_domains
+from runoff.probes.load import PER_REQUEST
 from runoff.report.device import software
 from runoff.report.families import is_crowded
 from runoff.report.measured import timing_words
-from runoff.report.text import Figure, figure_of, finite, plural
+from runoff.report.text import REQUEST, Figure, figure_of, finite, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 WALL = ("process", "wall")
 WARM = ("latency", "inference.warm")
+RATE = ("load", PER_REQUEST)
 PEAK = (("memory", "peak_memory"), ("process", "peak_memory"))
 """The runner's own high-water mark if there is one, else that of hyperfine."""
 DETAIL = re.compile(r"\.p\d[\d.]*$")
@@ -68,13 +70,16 @@ class Row(Struct, frozen=True, kw_only=True):
     """Verdict by baseline."""
     warm: Figure
     warm_vs: dict[str, Verdict]
+    rate: Figure = Figure()
+    """The time per request at the highest rate within the latency bound, shown as that rate."""
+    rate_vs: dict[str, Verdict] = {}
     peak: Figure
     peak_vs: dict[str, Verdict]
     energy: dict[str, Energy] = {}
     """By domain: those of the block that were measured."""
     rivals: dict[str, dict[str, Verdict]] = {}
     """If it is the best of a comparison of many targets: the verdict on each other target, by target, in each respect:
-    ``wall``, ``warm``, ``peak``, or a domain of energy."""
+    ``wall``, ``warm``, ``rate``, ``peak``, or a domain of energy."""
     status: str
     unfair: list[str] = []
     """Points of the fairness audit in which this case alone deviates."""
@@ -238,7 +243,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis, emulated: s
         computes=computes(analysis.run, case.target),
         control_of=case.control_of,
         stability=steadiness.verdict if steadiness else "",
-        **_measured(lines, case, wall=WALL, warm=WARM, peak=peak),
+        **_measured(lines, case, wall=WALL, warm=WARM, rate=RATE, peak=peak),
         energy=_energy(case, lines, shown_domains(analysis.run.info.meters)),
         status=status,
         software=emulated,
@@ -248,7 +253,7 @@ def _row(case: Case, lines: _Lines, status: str, analysis: Analysis, emulated: s
 
 def _rivals(case: Case, domains: list[str], analysis: Analysis) -> dict[str, dict[str, Verdict]]:
     """Return the verdicts on the others of a comparison in the respects in which `case` is the best."""
-    names = {"wall": (WALL,), "warm": (WARM,), "peak": PEAK}
+    names = {"wall": (WALL,), "warm": (WARM,), "rate": (RATE,), "peak": PEAK}
     names |= {domain: ((ENERGY.name, f"inference.{domain}"),) for domain in domains}
     found = {
         respect: [analysis.leaders[key] for name in of if (key := Key(case.id, *name)) in analysis.leaders]
@@ -276,7 +281,8 @@ def _measured(lines: _Lines, case: Case, **names: tuple[str, str]) -> dict[str, 
 
 def _figure(lines: _Lines, case: str, name: tuple[str, str]) -> Figure:
     rows = lines.get((case, *name))
-    return figure_of(rows[0]) if rows else Figure()
+    figure = figure_of(rows[0]) if rows else Figure()
+    return replace(figure, unit=REQUEST) if name == RATE else figure
 
 
 def _verdicts(lines: _Lines, case: Case, name: tuple[str, str]) -> dict[str, Verdict]:

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runoff.analysis.wording import NO_DIFFERENCE, detail, headline, tone
-from runoff.report import accuracy, device, load, precision
+from runoff.report import accuracy, device, precision
 from runoff.report.measured import how_lines
 from runoff.report.overview import DETAIL, Block, Energy, Row, blocks, missing
 from runoff.report.text import Figure, interval, number, plural
-from runoff.report.verdicts import MEMORY, PROCESS, WARM, findings
+from runoff.report.verdicts import MEMORY, PROCESS, RATE, WARM, findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from runoff.records.schema import RunInfo
     from runoff.report.verdicts import BestTarget
 
-_BEST = {PROCESS: "fastest process", WARM: "fastest warm call", MEMORY: "least memory"}
+_BEST = {PROCESS: "fastest process", WARM: "fastest warm call", RATE: "most requests", MEMORY: "least memory"}
 """Headings of the best targets in each respect."""
 _WIDE = 8
 """Longer names are broken at their first hyphen."""
+_COLUMNS = {"wall": "whole\nprocess", "warm": "warm\ncall", "rate": "requests\nunder load"}
+"""Headings by the field of a row."""
 COLOURS = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 """Styles by the tone of a verdict."""
 _NAMED = 6
@@ -59,7 +61,6 @@ def show(analysis: Analysis, console: Console) -> None:
     for line in (
         *accuracy.lines(analysis),
         *device.lines(analysis),
-        *load.lines(analysis),
         *precision.sentences(analysis),
     ):
         console.print(Text(line), soft_wrap=True)
@@ -147,21 +148,28 @@ def block_table(block: Block) -> Table:
     """Return the table of one block, with a section for each profile."""
     table = titled_table(block.title)
     shown = block.baselines[-_MOST_BASELINES:]
+    columns = _columns(block)
     table.add_column("target", no_wrap=True)
-    table.add_column("whole\nprocess", no_wrap=True)
-    _add_versus(table, shown)
-    table.add_column("warm\ncall", no_wrap=True)
-    _add_versus(table, shown[-1:])
+    for place, name in enumerate(columns):
+        table.add_column(_COLUMNS[name], no_wrap=True)
+        _add_versus(table, shown if not place else shown[-1:])
     table.add_column("peak\nmemory", no_wrap=True)
     for profile in dict.fromkeys(row.profile for row in block.present):
         table.add_section()
         table.add_row(Text(f"{profile}:", style="italic"))
         for row in (row for row in block.present if row.profile == profile):
             style = "dim" if row.control_of else None
-            table.add_row(*_cells(row, shown), style=style)
+            table.add_row(*_cells(row, columns, shown), style=style)
             for domain, drawn in row.energy.items():
                 table.add_row(*_joules(domain, drawn, shown), style=style)
     return table
+
+
+def _columns(block: Block) -> list[str]:
+    """Return the fields of a row with a column: the times, which are omitted under load only, and the rate if any."""
+    loaded = [row for row in block.present if row.rate.value is not None]
+    timed = [row for row in block.present if row.energy or (row.wall.value or row.warm.value) is not None]
+    return [*(["wall", "warm"] if timed or not loaded else []), *(["rate"] if loaded else [])]
 
 
 def leaders_table(block: Block) -> Table:
@@ -196,12 +204,12 @@ def _add_versus(table: Table, baselines: list[str]) -> None:
         table.add_column(heading, min_width=len(NO_DIFFERENCE.split()[-1]), overflow="fold")
 
 
-def _cells(row: Row, baselines: list[str]) -> Iterator[Text]:
+def _cells(row: Row, columns: list[str], baselines: list[str]) -> Iterator[Text]:
     yield _target(row)
-    yield figure_text(row.wall)
-    yield from (_verdict(row.wall_vs.get(name)) for name in baselines)
-    yield figure_text(row.warm)
-    yield from (_verdict(row.warm_vs.get(name)) for name in baselines[-1:])
+    for place, name in enumerate(columns):
+        yield figure_text(getattr(row, name))
+        versus = getattr(row, f"{name}_vs")
+        yield from (_verdict(versus.get(one)) for one in (baselines if not place else baselines[-1:]))
     yield figure_text(row.peak)
 
 
@@ -212,7 +220,6 @@ def _joules(domain: str, drawn: Energy, baselines: list[str]) -> Iterator[Text]:
     yield from (_verdict(drawn.process_vs.get(name)) for name in baselines)
     yield figure_text(drawn.inference)
     yield from (_verdict(drawn.inference_vs.get(name)) for name in baselines[-1:])
-    yield Text("")
 
 
 def _target(row: Row) -> Text:

@@ -21,6 +21,8 @@ _SCALES = {
     "W": ((1.0, 1.0, "W"), (0.0, 1e-3, "mW")),
 }
 """By unit: smallest value, divisor and name of each display unit."""
+REQUEST = "request"
+"""The unit of a time per request in nanoseconds, which is shown as a rate."""
 
 
 class Figure(Struct, frozen=True):
@@ -37,6 +39,8 @@ def number(figure: Figure) -> str:
     """Return the estimate in a human unit, with the digits that its interval supports; empty for none."""
     if figure.value is None:
         return ""
+    if figure.unit == REQUEST:
+        return number(_rate(figure))
     divisor, name, places = scale(figure)
     return f"{figure.value / divisor:,.{places}f} {name}".rstrip()
 
@@ -45,6 +49,8 @@ def interval(figure: Figure) -> str:
     """Return the interval in the unit of `number`, such as ``40.1 to 43.0``; empty for none."""
     if figure.low is None or figure.high is None:
         return ""
+    if figure.unit == REQUEST:
+        return interval(_rate(figure))
     divisor, _, places = scale(figure)
     return f"{figure.low / divisor:,.{places}f} to {figure.high / divisor:,.{places}f}"
 
@@ -53,6 +59,12 @@ def full(figure: Figure) -> str:
     """Return the estimate and, in brackets, its interval."""
     between = interval(figure)
     return f"{number(figure)} ({between})" if between else number(figure)
+
+
+def _rate(figure: Figure) -> Figure:
+    """Return a time per request in nanoseconds as requests per second."""
+    value, high, low = (1e9 / time if time else None for time in (figure.value, figure.low, figure.high))
+    return Figure(value, low, high, "per second", figure.n)
 
 
 def figure_of(line: Mapping[Any, Any]) -> Figure:

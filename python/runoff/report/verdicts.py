@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from runoff.report.overview import Block, Row
 
-PROCESS, WARM, MEMORY = "process time", "warm inference", "peak memory"
+PROCESS, WARM, RATE, MEMORY = "process time", "warm inference", "requests under load", "peak memory"
 """Respects in which every block is ranked; energy is added if it was measured."""
 
 
@@ -170,6 +170,7 @@ def _contests(block: Block) -> Iterator[_Contest]:
     """Yield each respect for ranking."""
     yield _Contest(PROCESS, "wall", "fastest", lambda row: (row.wall, row.wall_vs))
     yield _Contest(WARM, "warm", "fastest", lambda row: (row.warm, row.warm_vs))
+    yield _Contest(RATE, "rate", "fastest", lambda row: (row.rate, row.rate_vs))
     yield _Contest(MEMORY, "peak", "smallest", lambda row: (row.peak, row.peak_vs))
     for domain in block.domains:
         yield _Contest(energy_in(domain), domain, "most frugal", partial(_inference, domain))

@@ -13,7 +13,7 @@ from runoff.report import verdicts
 from runoff.report.page.cases import swatch
 from runoff.report.tables import Cell, Column, Line, Table, nothing
 from runoff.report.text import full, interval, number
-from runoff.report.verdicts import MEMORY, PROCESS, WARM, answers
+from runoff.report.verdicts import MEMORY, PROCESS, RATE, WARM, answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,15 @@ _OF_MANY = (
     "Number of comparisons in which the target is the best, or as good: near the best, and not distinguishable from it"
 )
 """The same for many targets, which are all compared with the best one."""
-_QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", MEMORY: "Least memory"}
+_QUESTIONS = {PROCESS: "One short process", WARM: "Many calls", RATE: "Requests under load", MEMORY: "Least memory"}
 _NAME = Markup("<b>{}</b>")
 """Shown in bold; the style sheet keeps it on one line."""
-_MEANS = {PROCESS: "from start to exit", WARM: "a warm inference", MEMORY: "at its peak"}
+_MEANS = {
+    PROCESS: "from start to exit",
+    WARM: "a warm inference",
+    RATE: "within the latency bound",
+    MEMORY: "at its peak",
+}
 
 
 class Answer(Struct, frozen=True):
@@ -158,6 +163,7 @@ def _costs(found: BestTarget) -> str:
     figures = (
         (PROCESS, row.wall, "from start to exit"),
         (WARM, row.warm, "per warm inference"),
+        (RATE, row.rate, "requests"),
         (MEMORY, row.peak, "peak memory"),
     )
     other_figures = [

@@ -34,6 +34,8 @@ def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
         *against,
         Column("Warm inference", number=True),
         *against,
+        Column("Requests under load", number=True),
+        *against,
     ]
     columns += [Column(f"Energy, {name}", number=True) for name in domains]
     columns += [Column("Peak memory", number=True), Column("Stability")]
@@ -53,11 +55,11 @@ def comparison(blocks: Sequence[Block], naming: Naming) -> Table:
         for block in blocks
         for row in ranked(block)
     ]
-    return Table("compare", "All cases that ran", columns, lines)
+    return without_empty(Table("compare", "All cases that ran", columns, lines))
 
 
 def _figures(row: Row, baselines: Sequence[str], domains: Sequence[str]) -> Iterator[Cell]:
-    for figure, verdicts in ((row.wall, row.wall_vs), (row.warm, row.warm_vs)):
+    for figure, verdicts in ((row.wall, row.wall_vs), (row.warm, row.warm_vs), (row.rate, row.rate_vs)):
         yield figure_cell(figure)
         yield from (verdict_cell(verdicts.get(name)) for name in baselines)
     for name in domains:

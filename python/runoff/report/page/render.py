@@ -60,7 +60,7 @@ def _values(analysis: Analysis, drawn: Sequence[Drawn], links: Sequence[str]) ->
         "machine": headline(info.machine),
         "started": info.started,
         "started_words": info.started[:16].replace("T", " ") + " UTC",
-        "lead": answers.lead(shown) or load.lead(analysis) or "Nothing was measured.",
+        "lead": answers.lead(shown) or "Nothing was measured.",
         "where": shown[0].title if len(shown) == 1 else answers.counted(shown),
         "cards": answers.cards(shown[0], colours) if len(shown) == 1 else [],
         "crowded": crowded,
