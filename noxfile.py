@@ -133,7 +133,7 @@ def bench_web(session: nox.Session) -> None:
 
 @nox.session(name="bench-serve", requires=[*EVERYTHING, *SERVING], venv_backend="none")
 def bench_serve(session: nox.Session) -> None:
-    """Measure servers under load, over a pipe and HTTP (3 h): nox -s bench-serve [-- SUITE | --resume RUN]."""
+    """Measure servers under load, over a pipe and HTTP (55 min): nox -s bench-serve [-- SUITE | --resume RUN]."""
     suite = () if session.posargs else ("serve",)
     run_runoff(session, program("runoff", "runoff"), "bench", *suite)
 
