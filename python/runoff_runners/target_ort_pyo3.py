@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from time import monotonic_ns
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from typing import Any
 
-    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Preprocess, Request, Session, TensorSpec
+    from runoff_runners.interfaces import Array, Feed, Fields, Images, Marks, Request, Session, TensorSpec
     from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
@@ -45,7 +44,6 @@ SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)
 # settings that the program applies, not the session
 _OWN = ("teardown", "prepared", "overlap")
 _CUDA = ("cuda", "tensorrt")
-_OPENED = "/proc/self/fd/"
 _OPTIONS = (*(name for name in SETTINGS if name not in _OWN), "provider", "precision", "batch")
 
 
@@ -178,30 +176,15 @@ def _images(request: Request) -> Images | None:
     if request["workload"] != "classify":
         return None
     spec = request["preprocess"]
-    if request["measure"]["kind"] == "load":
-        return lambda sources: _from_memory(sources, spec)
-    return lambda paths: runoff_ort.preprocess(paths, **spec)
 
+    def load(sources: list[str | bytes]) -> Array:
+        try:
+            batch: Array = runoff_ort.preprocess(sources, **spec)
+        except runoff_ort.RunoffOrtError as error:
+            raise _failure(error) from error
+        return batch
 
-def _from_memory(sources: list[str | bytes], spec: Preprocess) -> Array:
-    """Preprocess files, or the bytes of files: the extension takes paths, so these become files in memory."""
-    opened = []
-    try:
-        for place, data in enumerate(sources):
-            if isinstance(data, bytes):
-                opened.append(os.memfd_create("image"))
-                os.write(opened[-1], data)
-                sources = [*sources[:place], f"{_OPENED}{opened[-1]}", *sources[place + 1 :]]
-        batch: Array = runoff_ort.preprocess(sources, **spec)
-    except runoff_ort.RunoffOrtError as error:
-        failure = _failure(error)
-        for descriptor in opened:
-            failure.message = failure.message.replace(f" {_OPENED}{descriptor}:", ":")
-        raise failure from error
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    return batch
+    return load
 
 
 def _spec(info: runoff_ort.TensorInfo) -> TensorSpec:

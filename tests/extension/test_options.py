@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import pickle
+import struct
 import subprocess
 import sys
 import threading
@@ -225,6 +226,18 @@ def test_errors_are_pythons_own_too(kind: str, adding: Path) -> None:
     assert str(error) == (f"{error.message} ({error.hint})" if error.hint else error.message)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 (made here)
     assert (type(copy), str(copy), copy.kind) == (type(error), str(error), kind)
+
+
+def test_an_image_is_a_file_or_its_contents(tmp_path: Path) -> None:
+    path = tmp_path / "two_by_two.bmp"
+    head = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 70, 0, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0)
+    path.write_bytes(head + bytes(range(0, 48, 3)))
+    content, spec = path.read_bytes(), (2, 2, "bilinear", [0] * 3, [1] * 3)
+    batch = runoff_ort.preprocess([path, content, bytearray(content), str(path)], *spec)
+    assert batch.max() > 0
+    assert (batch == batch[0]).all()
+    with pytest.raises(ValueError, match=r"^image: not a JPEG"):
+        runoff_ort.preprocess([content[1:]], *spec)
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use numpy::{PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 use runoff_core::preprocess::Preprocessor;
 use runoff_core::protocol;
@@ -27,6 +28,23 @@ pub struct Spec {
     interpolation: String,
     mean: [f64; 3],
     std: [f64; 3],
+}
+
+/// An image file, or its contents.
+pub enum Image {
+    File(PathBuf),
+    Bytes(PyBackedBytes),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Image {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.extract() {
+            return Ok(Self::Bytes(bytes));
+        }
+        object.extract().map(Self::File)
+    }
 }
 
 thread_local! {
@@ -64,7 +82,7 @@ impl Spec {
 #[expect(clippy::needless_pass_by_value, reason = "extracted from Python objects")]
 pub fn preprocess(
     py: Python<'_>,
-    paths: Listed<PathBuf>,
+    paths: Listed<Image>,
     #[pyo3(from_py_with = whole)] resize: i64,
     #[pyo3(from_py_with = whole)] crop: i64,
     interpolation: String,
@@ -85,13 +103,16 @@ pub fn preprocess(
     Ok(array)
 }
 
-fn load_all(paths: &[PathBuf], spec: protocol::Preprocess, tensor: &mut [f32]) -> Result<(), Error> {
+fn load_all(images: &[Image], spec: protocol::Preprocess, tensor: &mut [f32]) -> Result<(), Error> {
     let mut preprocessor = match LATEST.take() {
         Some((latest, preprocessor)) if latest == spec => preprocessor,
         _ => Preprocessor::new(&spec)?,
     };
-    for (path, part) in paths.iter().zip(tensor.chunks_exact_mut(preprocessor.tensor_len())) {
-        preprocessor.load(path, part)?;
+    for (image, part) in images.iter().zip(tensor.chunks_exact_mut(preprocessor.tensor_len())) {
+        match image {
+            Image::File(path) => preprocessor.load(path, part)?,
+            Image::Bytes(bytes) => preprocessor.load_bytes(bytes, Path::new(""), part)?,
+        }
     }
     if preprocessor.buffered_bytes() <= KEPT_BYTES {
         LATEST.set(Some((spec, preprocessor)));

@@ -1062,7 +1062,7 @@ class DeviceTensor:
         """
 
 def preprocess(
-    paths: Sequence[_Path],
+    paths: Sequence[_Path | bytes],
     resize: int,
     crop: int,
     interpolation: Literal["bilinear", "bicubic"],
@@ -1074,8 +1074,8 @@ def preprocess(
     Parameters
     ----------
     paths
-        JPEG, PNG, WebP, BMP or TIFF files. The EXIF orientation is applied, colour profiles are ignored, and
-        transparency is dropped. With 16 bits per channel, the upper 8 are used.
+        JPEG, PNG, WebP, BMP or TIFF files, or their contents as bytes. The EXIF orientation is applied, colour
+        profiles are ignored, and transparency is dropped. With 16 bits per channel, the upper 8 are used.
     resize, crop, interpolation, mean, std
         See `PreprocessSpec`. Sizes are 1 to 16384 pixels.
 
