@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -17,7 +18,7 @@ use crate::checks::{check_file, failed, name_file};
 use crate::feed::{Feed, Input, check_items};
 use crate::outputs::Captured;
 use crate::prefetch::Prefetch;
-use crate::run::{Answer, Work, execute, ignored};
+use crate::run::{Answer, Work, execute, ignored, no_profiler};
 use crate::samples::IterationTimes;
 use crate::{RunnerArgs, carry_out_request, is_reader_gone, print, print_json, report_error};
 
@@ -36,6 +37,9 @@ pub trait Engine: Sized + 'static {
     const PRECISIONS: &'static [&'static str] = &["fp32"];
     /// Settings that have an effect, besides `teardown`, `overlap` and, if it reads prepared files, `prepared`.
     const SETTINGS: &'static [&'static str] = &["threads"];
+
+    /// Whether it has the measure `operators`.
+    const HAS_PROFILER: bool = false;
 
     /// Version, build and library of the runtime.
     ///
@@ -72,6 +76,15 @@ pub trait Engine: Sized + 'static {
     /// `type-unsupported`, `model-mismatch`, `runtime-failed`.
     fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error>;
 
+    /// Writes the profile of all runs, in the measure `operators`; returns its file, a Chrome trace.
+    ///
+    /// # Errors
+    ///
+    /// If it has no profiler, or cannot write the file.
+    fn end_profile(&mut self) -> Result<PathBuf, Error> {
+        Err(no_profiler())
+    }
+
     /// What the runtime computes with, as it reports it; [`Self::describe`] and the settings are added by the caller.
     fn effective(&self) -> Effective;
 }
@@ -84,7 +97,7 @@ pub struct Description {
     /// Its description of its build.
     pub build: Option<String>,
     /// Its shared library, if it is not linked into the program.
-    pub library: Option<std::path::PathBuf>,
+    pub library: Option<PathBuf>,
 }
 
 /// The version that `manifest` (a `Cargo.toml`) pins the crate `name` to, for a runtime that does not report its own.
@@ -146,6 +159,11 @@ fn settings<E: Engine>() -> Vec<&'static str> {
     E::SETTINGS.iter().copied().chain(OWN_SETTINGS).chain(prepared).collect()
 }
 
+fn measures<E: Engine>() -> &'static [&'static str] {
+    let all = &["once", "latency", "accuracy", "turns", "mappings", "operators"];
+    &all[..all.len() - usize::from(!E::HAS_PROFILER)]
+}
+
 fn capabilities<E: Engine>() -> Capabilities {
     let strings = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let mut capabilities = Capabilities {
@@ -157,7 +175,7 @@ fn capabilities<E: Engine>() -> Capabilities {
         formats: strings(E::FORMATS),
         providers: strings(&[CPU]),
         precisions: strings(E::PRECISIONS),
-        measures: strings(&["once", "latency", "accuracy", "turns", "mappings"]),
+        measures: strings(measures::<E>()),
         settings: strings(&settings::<E>()),
         image_decoder: Some(JPEG_DECODER.into()),
         computes: true,
@@ -284,6 +302,10 @@ impl<E: Engine> Work for EngineModel<'_, E> {
             result.top = last.rank(self.request)?;
         }
         Ok(())
+    }
+
+    fn end_profile(&mut self) -> Result<PathBuf, Error> {
+        self.engine.end_profile()
     }
 
     fn effective(&self) -> Effective {

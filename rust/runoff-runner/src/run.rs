@@ -27,6 +27,11 @@ pub struct Answer<'a> {
     pub work: Option<Box<dyn Work + 'a>>,
 }
 
+/// The failure of a runner without a profiler.
+pub(crate) fn no_profiler() -> Error {
+    bad_request("measure.kind: this runner has no profiler")
+}
+
 /// Executes `request`. `entry_ns` is the time of the first line of `main`, `formats` are those that the runner reads, and
 /// `open` loads the model; it gets the phases, of which it marks those up to `load`, and the first batch if a thread is
 /// already preparing it.
@@ -93,7 +98,7 @@ pub trait Work {
     ///
     /// If the runtime has no profiler, or cannot write the file.
     fn end_profile(&mut self) -> Result<PathBuf, Error> {
-        Err(bad_request("measure.kind: this runner has no profiler"))
+        Err(no_profiler())
     }
 
     /// The runtime's CPU memory arena now; `None` if there is none, or the runtime does not report it.

@@ -2,11 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod profile;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytemuck::cast_slice;
 use runoff_core::clock::Phases;
-use runoff_core::protocol::{Effective, Request};
+use runoff_core::protocol::{Effective, Measure, Request, bad_request};
 use runoff_core::tensor_file;
 use runoff_runner::{
     Description, Engine, Input, check_inputs, choose_outputs, failed, find_by_shapes, pinned_version, unsupported_model,
@@ -19,6 +22,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_transformers::WithTractTransformers;
+
+use profile::Profile;
 
 /// The format of files that `tract-python` prepares: the simplified model, for fixed shapes.
 const NNEF: &str = "nnef";
@@ -33,12 +38,15 @@ struct Tract {
     /// Names and places of the outputs to report.
     outputs: Vec<(String, usize)>,
     latest: TVec<TValue>,
+    /// In the measure `operators`.
+    profile: Option<Profile>,
 }
 
 impl Engine for Tract {
     const RUNNER: &'static str = "tract-rust";
     const RUNTIME: &'static str = "tract";
     const FORMATS: &'static [&'static str] = &["onnx", NNEF];
+    const HAS_PROFILER: bool = true;
 
     fn describe() -> Result<Description, Error> {
         let version = pinned_version(include_str!("../Cargo.toml"), "tract-onnx");
@@ -50,9 +58,14 @@ impl Engine for Tract {
         if threads > 1 {
             set_default_executor(Executor::multithread(threads));
         }
-        let (inputs, outputs, states) =
-            if request.model.format == NNEF { load_nnef(request, shapes)? } else { load_onnx(request, shapes)? };
-        Ok(Self { states, inputs, outputs, latest: TVec::new() })
+        let ((inputs, outputs, states), sources) = if request.model.format == NNEF {
+            (load_nnef(request, shapes)?, Vec::new())
+        } else {
+            load_onnx(request, shapes)?
+        };
+        let profile = matches!(request.measure, Measure::Operators(_))
+            .then(|| Profile::new(request.outputs_dir.join("profile.json"), sources));
+        Ok(Self { states, inputs, outputs, latest: TVec::new(), profile })
     }
 
     fn inputs(&self) -> &[TensorSpec] {
@@ -62,12 +75,21 @@ impl Engine for Tract {
     fn run(&mut self, inputs: &[Input]) -> Result<(), Error> {
         let values = inputs.iter().map(value).collect::<Result<TVec<_>, _>>()?;
         let state = find_by_shapes(&mut self.states, inputs)?;
-        self.latest = state.run(values).map_err(|error| failed(&format!("tract failed: {}", reason(&error))))?;
+        let outputs = match &mut self.profile {
+            Some(profile) => profile.run(state, values),
+            None => state.run(values),
+        };
+        self.latest = outputs.map_err(|error| failed(&format!("tract failed: {}", reason(&error))))?;
         Ok(())
     }
 
     fn outputs(&self) -> Result<Vec<(String, RawTensor)>, Error> {
         self.outputs.iter().map(|(name, place)| Ok((name.clone(), copy(name, &self.latest[*place])?))).collect()
+    }
+
+    fn end_profile(&mut self) -> Result<PathBuf, Error> {
+        let profile = self.profile.as_ref().ok_or_else(|| bad_request("measure.kind: nothing was profiled"))?;
+        profile.write()
     }
 
     fn effective(&self) -> Effective {
@@ -80,8 +102,8 @@ impl Engine for Tract {
 /// Inputs, outputs with their places, and a state for each set of shapes.
 type Loaded = (Vec<TensorSpec>, Vec<(String, usize)>, Vec<(Vec<TensorSpec>, State)>);
 
-/// Loads an ONNX file, and optimises it for each set of shapes.
-fn load_onnx(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Error> {
+/// Loads an ONNX file, and optimises it for each set of shapes; also returns the names of the file's nodes.
+fn load_onnx(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<(Loaded, Vec<String>), Error> {
     let model = tract_onnx::onnx().model_for_path(&request.model.path).map_err(|error| unreadable(request, &error))?;
     let inputs = specs(&model);
     check_inputs(&inputs, &request.model.inputs)?;
@@ -89,7 +111,8 @@ fn load_onnx(request: &Request, shapes: &[Vec<TensorSpec>]) -> Result<Loaded, Er
     let outputs = choose_outputs(&request.model.outputs, &names)?;
     let state = |specs: &Vec<TensorSpec>| Ok((specs.clone(), optimize(model.clone(), specs)?));
     let states = shapes.iter().map(state).collect::<TractResult<_>>().map_err(|error| unsupported(request, &error))?;
-    Ok((inputs, outputs, states))
+    let nodes = model.nodes.into_iter().map(|node| node.name).collect();
+    Ok(((inputs, outputs, states), nodes))
 }
 
 /// Loads a prepared file, which is for one set of shapes. It has all outputs of the model, in its order, but not always
