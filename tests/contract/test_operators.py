@@ -12,7 +12,11 @@ from runoff.records.profiles import FORMAT, read_nodes
 BY_NAME = {runner.name: runner for runner in RUNNERS}
 
 
-@pytest.mark.parametrize("name", ["ort-python", "ort-rust", "openvino-python", "torch"])
+PROFILING = [name for name in ("ort-python", "ort-rust", "openvino-python", "torch", "tract-rust") if name in BY_NAME]
+"""Those in Rust but `ort-rust` are there after ``nox -s engines``."""
+
+
+@pytest.mark.parametrize("name", PROFILING)
 def test_every_node_has_its_time_in_each_inference(name: str, models: Path, tmp_path: Path) -> None:
     runner = BY_NAME[name]
     outcome = execute(runner, golden("operators-tensor", runner, models, tmp_path), tmp_path)
