@@ -1,7 +1,7 @@
 """PyTorch's own ways to compute in fewer bits, for networks whose inputs and outputs stay in float32.
 
 16 bits: ``torch.autocast`` around all inferences, as in "CPU Inference Example" of its documentation
-(https://docs.pytorch.org/docs/stable/amp.html); entered once, it keeps the converted weights. 8 bits:
+(https://docs.pytorch.org/docs/stable/amp.html); never left, it keeps the converted weights. 8 bits:
 ``torch.ao.quantization.quantize_dynamic``, which converts linear and recurrent layers only
 (https://docs.pytorch.org/docs/stable/quantization.html).
 """
@@ -22,7 +22,7 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def reduced(network: torch.nn.Module, settings: Settings) -> torch.nn.Module:
-    """Return a module that computes `network` in ``settings["precision"]``, or autocasts this thread from now on.
+    """Return a module that computes `network` in ``settings["precision"]``.
 
     Raises
     ------
@@ -33,8 +33,7 @@ def reduced(network: torch.nn.Module, settings: Settings) -> torch.nn.Module:
     if settings["provider"] != "cpu":
         raise _unavailable(f"{precision!r} is for the provider cpu only")
     if precision in _HALF:
-        torch.autocast("cpu", dtype=_HALF[precision]).__enter__()
-        return _Float32Outputs(network)
+        return _Autocast(network, _HALF[precision])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -50,14 +49,17 @@ def _unavailable(message: str) -> RunnerError:
     return RunnerError("provider-unavailable", f"settings.precision: {message}", 'set precision = "fp32"')
 
 
-class _Float32Outputs(torch.nn.Module):  # type: ignore[misc]
-    """A network whose half-precision outputs are converted to float32."""
+class _Autocast(torch.nn.Module):  # type: ignore[misc]
+    """A network that is computed in half precision; its outputs are converted to float32."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self._network = network
+        self._autocast = torch.autocast("cpu", dtype=dtype)
 
     def forward(self, *inputs: torch.Tensor) -> object:
+        # a state of each thread, which the end of `inference_mode` resets
+        self._autocast.__enter__()
         return _float32(self._network(*inputs))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from runners_under_test import RUNNERS, Document, execute
+from test_turns import started
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from machine import thorough
 
 NETWORKS = """
 import torch
@@ -112,6 +112,18 @@ def test_a_network_in_fewer_bits_has_outputs_in_float32(
     assert outcome.result.outputs[0].dtype == "float32"
     found = struct.unpack("<2f", (tmp_path / "out" / "output0.0.bin").read_bytes())
     assert found == pytest.approx((tripled, -6.0), abs=1e-4)
+
+
+@thorough
+def test_every_thread_of_a_server_computes_in_fewer_bits(weights: Path, tmp_path: Path) -> None:
+    given = {**FLOATS, "bytes": struct.pack("<2f", 1.001, -2)}
+    request = request_of("network:linear", [given], [FLOATS], weights, tmp_path)
+    load = {"settings": {"precision": "bf16"}, "measure": {"kind": "load", "transport": "pipe", "warmup": 0}}
+    with started(TORCH, {**request, **load}, tmp_path) as live:
+        assert len(live.ask("0 0").split()) == 6
+        result, exit_code, _ = live.end()
+    assert (exit_code, len(result.outputs)) == (0, 2)
+    assert {Path(output.path).read_bytes() for output in result.outputs} == {struct.pack("<2f", 3, -6)}
 
 
 def test_a_network_that_nothing_of_can_be_quantised_is_refused(weights: Path, tmp_path: Path) -> None:
