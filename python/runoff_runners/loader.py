@@ -36,9 +36,9 @@ if TYPE_CHECKING:
         min_ms: int
         """Least duration; not of ``Offline``."""
         streams: int
-        """Requests of a query of ``MultiStream``."""
-        on_their_way: int
-        """Most requests that are sent and not answered; further ones wait."""
+        """Requests per query of ``MultiStream``."""
+        in_flight: int
+        """Most requests that are sent and have no response yet; further ones wait."""
         seed: int
         """Of the arrivals and of the items."""
         folder: str
@@ -83,9 +83,10 @@ def run(client: Client, items: int, test: Test) -> dict[str, Any]:
             client.send(Sent(sample.id, sample.index, queries, sent))
         queries += 1
 
-    client.begin(
-        test["on_their_way"], lambda identity: mlperf_loadgen.QuerySamplesComplete([_response(identity, 0, 0)])
-    )
+    def complete(identity: int) -> None:
+        mlperf_loadgen.QuerySamplesComplete([mlperf_loadgen.QuerySampleResponse(identity, 0, 0)])
+
+    client.begin(test["in_flight"], complete)
     began, before = monotonic_ns(), process_time_ns()
     _start(issue, items, test)
     wall_ns, cpu_ns = monotonic_ns() - began, process_time_ns() - before
@@ -97,9 +98,6 @@ def run(client: Client, items: int, test: Test) -> dict[str, Any]:
     path = f"{test['folder']}/samples.npz"
     np.savez(path, scheduled=scheduled[samples["query"]] + zero, **samples)
     return {"wall_ns": wall_ns, "cpu_ns": cpu_ns, "samples": path, "responses": client.responses(test["folder"])}
-
-
-_response = mlperf_loadgen.QuerySampleResponse
 
 
 def _start(issue: Any, items: int, test: Test) -> None:  # noqa: ANN401 (a function)

@@ -27,9 +27,11 @@ _FILES = 2048
 _FIRST_CONNECTIONS = 16
 _PATIENCE_NS = 60 * 10**9
 """Without a response for so long, the runner does not respond."""
-MOST_ANSWERS = 256
+MOST_RESPONSES = 256
 """Distinct responses that can be compared with the reference; a deterministic runtime has few for each item."""
 _READ_BYTES = 1 << 18
+RUNNER_AT_FAULT = 4
+"""Exit code if the last line of stderr is about the runner."""
 _FIELDS = ("query", "item", "sent", "done", "queue", "compute", "batch")
 
 
@@ -45,32 +47,32 @@ class Sent(NamedTuple):
 
 
 class Client(ABC):
-    """Requests on their way. `begin` starts a test, `send` is called by LoadGen's thread."""
+    """Requests in flight. `begin` starts a test, `send` is called by LoadGen's thread."""
 
     def __init__(self) -> None:
         self._complete: Callable[[int], None] = lambda _: None
         self._most = 1
-        self._on_their_way = 0
+        self._in_flight = 0
         self._backlog: deque[Sent] = deque()
         self._lock = Lock()
         self._rows: list[tuple[int, ...]] = []
-        self._answers: Counter[tuple[int, bytes]] = Counter()
+        self._responses: Counter[tuple[int, bytes]] = Counter()
         self._last = monotonic_ns()
 
     def begin(self, most: int, complete: Callable[[int], None]) -> None:
-        """Begin a test with at most so many requests on their way; `complete` tells LoadGen of a response."""
+        """Begin a test with at most so many requests in flight; `complete` tells LoadGen of a response."""
         self._most, self._complete, self._rows, self._last = most, complete, [], monotonic_ns()
-        self._answers.clear()
+        self._responses.clear()
 
     def send(self, request: Sent) -> None:
-        """Send a request; it waits while too many are on their way."""
+        """Send a request; it waits while too many are in flight."""
         with self._lock:
-            if self._on_their_way >= self._most:
+            if self._in_flight >= self._most:
                 self._backlog.append(request)
                 return
-            if not self._on_their_way:
+            if not self._in_flight:
                 self._last = request.sent
-            self._on_their_way += 1
+            self._in_flight += 1
         self._post(request)
 
     def start(self) -> None:
@@ -82,34 +84,34 @@ class Client(ABC):
         try:
             self._read()
         except BaseException as error:  # noqa: BLE001 (without this thread, no response would be read)
-            _leave(f"{type(error).__name__}: {error}")
+            _leave(f"{type(error).__name__}: {error}", code=1)
 
     def _watch(self) -> None:
         while True:
             sleep(1)
-            if self._on_their_way and monotonic_ns() - self._last > _PATIENCE_NS:
-                _leave(f"no response for {_PATIENCE_NS / 1e9:.0f} s, {self._on_their_way} requests wait")
+            if self._in_flight and monotonic_ns() - self._last > _PATIENCE_NS:
+                _leave(f"no response for {_PATIENCE_NS / 1e9:.0f} s, {self._in_flight} requests wait")
 
     @abstractmethod
     def _read(self) -> None:
-        """Read responses, and pass each to `_answered`."""
+        """Read responses, and pass each to `_completed`."""
 
     @abstractmethod
     def _post(self, request: Sent) -> None:
         """Write a request."""
 
-    def _count(self, item: int, answer: bytes) -> None:
+    def _count(self, item: int, response: bytes) -> None:
         """Count a response: its body, or the digest of the outputs."""
-        if (item, answer) in self._answers or len(self._answers) < MOST_ANSWERS:
-            self._answers[item, answer] += 1
+        if (item, response) in self._responses or len(self._responses) < MOST_RESPONSES:
+            self._responses[item, response] += 1
 
-    def _answered(self, request: Sent, done: int, queue: int, compute: int, batch: int) -> None:
+    def _completed(self, request: Sent, done: int, queue: int, compute: int, batch: int) -> None:
         """Keep the sample of a request, and send one that waits."""
         self._last = done
         self._rows.append((request.query, request.item, request.sent, done, queue, compute, batch))
         with self._lock:
             following = self._backlog.popleft() if self._backlog else None
-            self._on_their_way -= following is None
+            self._in_flight -= following is None
         if following:
             self._post(following)
         self._complete(request.identity)
@@ -122,10 +124,10 @@ class Client(ABC):
     def responses(self, folder: str) -> list[dict[str, Any]]:
         """Write the distinct responses into `folder`; return their files, with item and count."""
         written = []
-        for number, ((item, answer), times) in enumerate(self._answers.most_common()):
-            path = f"{folder}/answer.{number}"
+        for number, ((item, response), times) in enumerate(self._responses.most_common()):
+            path = f"{folder}/response.{number}"
             with open(path, "wb") as file:  # noqa: PTH123 (as the runners do)
-                file.write(answer)
+                file.write(response)
             written.append({"item": item, "path": path, "count": times})
         return written
 
@@ -151,19 +153,27 @@ class PipeClient(Client):
             done = monotonic_ns()
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                number, *stamps = line.split()
-                request = self._sent.pop(int(number))
-                if len(stamps) == 5:  # noqa: PLR2004 (ARRIVED START END COUNT DIGEST)
-                    self._count(request.item, stamps.pop())
-                    arrived, start, end, size = map(int, stamps)
-                    self._answered(request, done, start - arrived, end - start, size)
-                else:
-                    self._answered(request, done, 0, 0, 0)
+                self._receive(line, done)
         _leave("the runner closed its standard output")
+
+    def _receive(self, line: bytes, done: int) -> None:
+        try:
+            number, *words = line.split()
+            request = self._sent.pop(int(number))
+            if words == [b"full"]:
+                self._completed(request, done, 0, 0, 0)
+                return
+            arrived, start, end, size = map(int, words[:-1])
+        except (ValueError, KeyError):
+            _leave(f"the runner wrote {line[:80]!r}")
+        if size < 1 or not request.sent <= arrived <= start <= end <= done:
+            _leave(f"the stamps of {line[:80]!r} are not in order, after {request.sent} and before {done}")
+        self._count(request.item, words[-1])
+        self._completed(request, done, start - arrived, end - start, size)
 
 
 class _Connection:
-    """A connection with at most one request on its way."""
+    """A connection with at most one request in flight."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -265,11 +275,14 @@ class HttpClient(Client):
             _leave("the server sent a response without a request")
         head, _, body = bytes(received).partition(b"\r\n\r\n")
         if not head.startswith(_OK):
-            self._answered(request, done, 0, 0, 0)
+            self._completed(request, done, 0, 0, 0)
             return
-        self._count(request.item, body)
         queue, compute, batch = (int(found[1]) if (found := name.search(head)) else 0 for name in _TIMES)
-        self._answered(request, done, queue, compute, batch)
+        took = done - request.sent
+        if batch < 1 or queue + compute > took:
+            _leave(f"a response after {took} ns has x-queue-ns {queue}, x-compute-ns {compute} and x-batch {batch}")
+        self._count(request.item, body)
+        self._completed(request, done, queue, compute, batch)
 
     def _lost(self, connection: _Connection, done: int) -> None:
         """Close a connection that the server has closed; its request has failed."""
@@ -279,11 +292,11 @@ class HttpClient(Client):
             if connection in self._idle:
                 self._idle.remove(connection)
         if connection.request:
-            self._answered(connection.request, done, 0, 0, 0)
+            self._completed(connection.request, done, 0, 0, 0)
 
 
-def _leave(reason: str) -> NoReturn:
+def _leave(reason: str, code: int = RUNNER_AT_FAULT) -> NoReturn:
     """End the process: LoadGen would wait for responses for ever."""
     sys.stderr.write(f"{reason}\n")
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)

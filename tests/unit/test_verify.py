@@ -11,7 +11,7 @@ import pytest
 from orchestra import case_of, example_of, result_of
 
 from runoff.measure.request import draw
-from runoff.measure.verify import check_answer, check_result, check_turn
+from runoff.measure.verify import check_response, check_result, check_turn
 from runoff.models.store import StoredModel
 from runoff.probes.accuracy import ACCURACY
 from runoff.probes.life import LIFE
@@ -220,7 +220,7 @@ def test_a_response_over_http_is_compared_with_the_reference(model: StoredModel)
     scores, tensor = ANSWERS[ORDER[2]], msgspec.structs.replace(CASE, workload="tensor")
     best = np.argsort(-scores).tolist()
     for case, body in ((CASE, classes(scores, *best[:3])), (tensor, scores.tobytes())):
-        parity, reason = check_answer(case, model, ORDER, 2, body, model.folder)
+        parity, reason = check_response(case, model, ORDER, 2, body, model.folder)
         assert reason is None
         assert [(row["item"], row["max_rel_diff"]) for row in parity] == [(ORDER[2], 0.0)]
     for case, body, kind in (
@@ -233,6 +233,22 @@ def test_a_response_over_http_is_compared_with_the_reference(model: StoredModel)
         (tensor, scores.tobytes()[:-4], "garbage"),
         (tensor, scores.tobytes() + b"0", "garbage"),
     ):
-        reason = check_answer(case, model, ORDER, 2, body, model.folder)[1]
+        reason = check_response(case, model, ORDER, 2, body, model.folder)[1]
         assert reason
         assert reason.kind == kind, body
+
+
+def test_a_response_of_a_model_without_references_is_not_compared(model: StoredModel) -> None:
+    examples = tuple(msgspec.structs.replace(example, references={}) for example in model.manifest.examples)
+    unchecked = msgspec.structs.replace(model, manifest=msgspec.structs.replace(model.manifest, examples=examples))
+    assert check_response(CASE, unchecked, ORDER, 2, b"anything", model.folder) == ([], None)
+
+
+def test_bfloat16_over_http_has_two_bytes_for_each_element(model: StoredModel) -> None:
+    (spec,) = model.manifest.outputs
+    outputs = (msgspec.structs.replace(spec, dtype="bfloat16"),)
+    short = msgspec.structs.replace(model, manifest=msgspec.structs.replace(model.manifest, outputs=outputs))
+    case = msgspec.structs.replace(CASE, workload="tensor", tolerance=0.01)
+    body = (ANSWERS[ORDER[2]].view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    _, reason = check_response(case, short, ORDER, 2, body, model.folder)
+    assert reason is None

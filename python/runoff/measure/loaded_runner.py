@@ -6,7 +6,8 @@ import http.client
 import json
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -18,12 +19,13 @@ import psutil
 from runoff import paths
 from runoff.measure.request import RequestFiles, draw, fresh, make_request
 from runoff.measure.result import Outcome, read_result
-from runoff.measure.verify import check_answer, check_result
+from runoff.measure.verify import check_response, check_result
 from runoff.processes import describe_exit
 from runoff.records import untrusted
 from runoff.records.protocol import Load
 from runoff.records.reason import Reason, ReasonError
 from runoff.records.schema import LoadTest
+from runoff_runners.loader_clients import RUNNER_AT_FAULT
 
 if TYPE_CHECKING:
     from runoff.measure.job import ExecutionContext, Job
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
     from runoff.processes import Live
     from runoff.records.protocol import Request, Result
 
-ON_THEIR_WAY = 512
-"""Requests that the loader has sent and that are not answered; Offline sends no more than the runner's queue takes."""
-_FIRST_S = 600.0
+IN_FLIGHT = 512
+"""Most requests without a response yet; except in Server, no more than the runner's queue takes."""
+_HINT = "see protocol/README.md, Load"
 
 
 class LoadError(ReasonError):
@@ -57,13 +59,15 @@ class LoadedRunner:
         self._request = make_request(self._case, self._model, self._probe, self._folder, self._order)
         self._files = RequestFiles(self._request, self._folder)
         self.workers = measure.workers
+        # the most that a target needs: PyTorch has a team of `threads` for each worker, ONNX Runtime one pool for all.
+        # All targets of a comparison have the same cores
         self.cores = split_cores(measure.workers * self._case.settings.threads)
         """Those of the runner and of the loader; neither is bound to cores if both are empty."""
         self.first_response_ns = 0
         self.loader_cpu_ns = 0
         self._parity: Parity = []
         self._responses = 0
-        self._answers: Counter[tuple[int, bytes]] = Counter()
+        self._counts: Counter[tuple[int, bytes]] = Counter()
         self._checked: set[tuple[int, bytes]] = set()
         self._wrong: Reason | None = None
         self._loader: Live | None = None
@@ -85,25 +89,27 @@ class LoadedRunner:
         if self._loader is None:
             self._loader = self._start_loader()
         folder = fresh(self._folder / "test")
-        on_their_way = min(ON_THEIR_WAY, self._measure.max_queue) if scenario == "Offline" else ON_THEIR_WAY
+        in_flight = IN_FLIGHT if scenario == "Server" else min(IN_FLIGHT, self._measure.max_queue)
         fields = {
             "scenario": scenario,
             "count": count,
             "rate": rate,
             "seed": seed,
-            "min_ms": ceil_ms(self._options.min_time_s),
+            "min_ms": max(1, round(self._options.min_time_s * 1e3)),
             "streams": max(1, self._options.streams),
-            "on_their_way": on_their_way,
+            "in_flight": in_flight,
             "folder": str(folder),
         }
         before = self._cpu_ns()
-        line = self._loader.ask(json.dumps(fields) + "\n", self._timeout_s + 2 * count / rate)
+        expected_s = max(count / rate, self._options.min_time_s)
+        line = self._loader.ask(json.dumps(fields) + "\n", self._timeout_s + 2 * expected_s)
         cpu_ns = self._cpu_ns() - before
         if not line:
             raise LoadError(self._lost())
         response = json.loads(line)
         self.loader_cpu_ns += response["cpu_ns"]
-        self._read_answers(response["responses"])
+        for each in response["responses"]:
+            self._keep(each["item"], untrusted.read_file(each["path"]), each["count"])
         with np.load(response["samples"]) as samples:
             self._responses += int((samples["batch"] > 0).sum())
             return summarised(scenario, dict(samples), rate, cpu_ns, response["cpu_ns"] / response["wall_ns"])
@@ -124,79 +130,88 @@ class LoadedRunner:
         if result and not reason:
             parity, reason = check_result(self._case, self._model, self._probe, self._order, result)
             self._parity += parity
-            if not reason:
-                self._checked |= digests(self._model, result)
-                reason = self._unchecked()
-        answers = sum(count for answer, count in self._answers.items() if answer in self._checked)
-        return Outcome(finished, result, reason), _worst(self._parity), answers
+            reason = reason or self._unchecked(result)
+        compared = sum(self._counts[response] for response in self._checked) if self._model.checked else 0
+        return Outcome(finished, result, reason), _worst(self._parity), compared
 
-    def _unchecked(self) -> Reason | None:
+    def _unchecked(self, result: Result) -> Reason | None:
         """Return the reason if not every response is known to be right."""
-        unchecked = self._responses - sum(self._answers[answer] for answer in self._checked)
+        if not self._model.checked:
+            return None
+        try:
+            self._checked |= digests(self._model, result)
+        except (OSError, ValueError) as error:
+            return Reason("garbage", f"outputs cannot be read: {error}", _HINT)
+        unchecked = self._responses - sum(self._counts[response] for response in self._checked)
         if not unchecked:
             return None
         message = f"{unchecked} of {self._responses} responses have outputs that cannot be checked"
-        return Reason("garbage", message, "see protocol/README.md, Load")
+        return Reason("garbage", message, _HINT)
 
     def _start_loader(self) -> Live:
-        """Wait until the runner is ready and has answered a request, and start the loader."""
-        words = self._live.ask("", self._timeout_s).split()
+        """Wait until the runner is ready and has responded to a request, and start the loader."""
+        line = self._live.ask("", self._timeout_s)
+        words = line.split()
         has_port = self._measure.transport == "http"
-        if words[:1] != ["ready"] or len(words) != 1 + has_port:
-            raise LoadError(Reason("garbage", f"the runner's first line is {words}", "see protocol/README.md, Load"))
+        if words[:1] != ["ready"] or len(words) != 1 + has_port or not all(map(_is_port, words[1:])):
+            raise _garbage(f"the runner's first line is {line[:80]!r}")
         setup: dict[str, Any] = {"transport": self._measure.transport, "cores": self.cores[1]}
         if has_port:
             bodies = bodies_of(self._request)
-            self._first_post(int(words[1]), bodies[0])
+            first = self._first_post(int(words[1]), bodies[0])
             setup |= {"port": int(words[1]), "bodies": bodies}
         else:
-            self._first_line()
+            first = self._first_line()
             to, from_ = self._live.descriptors
             setup |= {"to": to, "from": from_, "items": len(self._request.inputs)}
         self.first_response_ns = time.monotonic_ns() - self._began_ns
+        self._responses += 1
+        self._keep(0, first, 1)
         python = paths.environments() / "loadgen" / "bin" / "python"
         command = (str(python), "-P", str(paths.runners() / "loader.py"), json.dumps(setup))
         inherited = () if has_port else self._live.descriptors
         env = {**os.environ, "PYTHONPATH": str(paths.runners().parent)}
         return self._context.spawner.start(command, env, inherited=inherited)
 
-    def _first_line(self) -> None:
+    def _first_line(self) -> bytes:
+        """Return the digest of the first response."""
         line = self._live.ask("0 0\n", self._timeout_s)
-        if len(line.split()) != 6:  # noqa: PLR2004 (ID ARRIVED START END COUNT DIGEST)
-            raise LoadError(Reason("garbage", f"the first response is {line[:80]!r}", "see protocol/README.md, Load"))
+        words = line.split()
+        if len(words) != 6 or words[0] != "0":  # noqa: PLR2004 (ID ARRIVED START END COUNT DIGEST)
+            raise _garbage(f"the first response is {line[:80]!r}")
+        return words[-1].encode()
 
-    def _first_post(self, port: int, files: list[str]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_FIRST_S)
+    def _first_post(self, port: int, files: list[str]) -> bytes:
+        """Return the body of the first response."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=self._timeout_s)
         try:
             connection.request("POST", "/infer", b"".join(Path(file).read_bytes() for file in files))
             response = connection.getresponse()
-            body = response.read()
+            body = response.read(untrusted.MOST_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise LoadError(Reason("garbage", f"POST /infer failed: {error}", "see the runner's log")) from error
         finally:
             connection.close()
         if response.status != http.client.OK:
-            message = f"POST /infer: {response.status} {body[:200].decode(errors='replace')}"
-            raise LoadError(Reason("garbage", message, "see protocol/README.md, Load"))
+            raise _garbage(f"POST /infer: {response.status} {body[:200].decode(errors='replace')}")
+        return body
 
-    def _read_answers(self, responses: list[dict[str, Any]]) -> None:
-        """Count the distinct responses, and compare those over HTTP with the reference."""
-        for response in responses:
-            item, body = response["item"], untrusted.read_file(response["path"])
-            self._answers[item, body] += response["count"]
-            if self._measure.transport == "pipe" or (item, body) in self._checked:
-                continue
-            self._checked.add((item, body))
-            parity, reason = check_answer(self._case, self._model, self._order, item, body, self._folder)
-            self._parity += parity
-            self._wrong = self._wrong or reason
+    def _keep(self, item: int, response: bytes, count: int) -> None:
+        """Count equal responses to an item: a digest, or over HTTP the body, which is compared with the reference."""
+        self._counts[item, response] += count
+        if self._measure.transport == "pipe" or (item, response) in self._checked:
+            return
+        self._checked.add((item, response))
+        parity, reason = check_response(self._case, self._model, self._order, item, response, self._folder)
+        self._parity += parity
+        self._wrong = self._wrong or reason
 
     def _cpu_ns(self) -> int:
-        try:
-            times = self._process.cpu_times()
-        except psutil.Error:  # it is gone
-            return 0
-        return round((times.user + times.system) * 1e9)
+        """Return the CPU time of the runner and its children so far."""
+        family = [self._process]
+        with suppress(psutil.Error):  # it is gone
+            family += self._process.children(recursive=True)
+        return round(sum(map(_cpu_s, family)) * 1e9)
 
     def _lost(self) -> Reason:
         """Return the reason for the end of the loader."""
@@ -206,17 +221,39 @@ class LoadedRunner:
             return Reason(
                 "timeout", f"the test took longer than {self._timeout_s:.0f} s", "raise timeout_s in [measure]"
             )
+        if finished.exit_code == RUNNER_AT_FAULT:
+            return Reason("garbage", finished.stderr.strip().rpartition("\n")[2], _HINT)
         return Reason("tool-failed", f"the loader {describe_exit(finished)}")
 
 
+def _cpu_s(process: psutil.Process) -> float:
+    """Return user and system time of a process and of the children that it waited for; 0 if it is gone."""
+    with suppress(psutil.Error):
+        return sum(process.cpu_times()[:4])
+    return 0.0
+
+
+def _garbage(message: str) -> LoadError:
+    return LoadError(Reason("garbage", message, _HINT))
+
+
+def _is_port(word: str) -> bool:
+    return word.isdecimal() and len(word) <= 5 and int(word) < 1 << 16  # noqa: PLR2004 (digits)
+
+
 def digests(model: StoredModel, result: Result) -> set[tuple[int, bytes]]:
-    """Return the items and digests of the outputs that `result` lists: those of a response follow each other."""
-    count = len(model.manifest.outputs)
+    """Return the items and digests of the outputs that `result` lists.
+
+    Those of a response follow each other, in the order of the model's; others have no digest.
+    """
+    names = [spec.name for spec in model.manifest.outputs]
     found = set()
-    for place in range(0, len(result.outputs), count):
-        tensors = result.outputs[place : place + count]
-        digest = crc32(b"".join(untrusted.read_file(tensor.path) for tensor in tensors))
-        found |= {(item, b"%08x" % digest) for item in tensors[0].items}
+    for place in range(0, len(result.outputs), len(names)):
+        tensors = result.outputs[place : place + len(names)]
+        items = tensors[0].items[:1]
+        if [(tensor.name, tensor.items) for tensor in tensors] == [(name, items) for name in names]:
+            digest = crc32(b"".join(untrusted.read_file(tensor.path) for tensor in tensors))
+            found |= {(item, b"%08x" % digest) for item in items}
     return found
 
 
@@ -231,11 +268,6 @@ def split_cores(needed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (tuple(allowed[:needed]), tuple(allowed[needed:])) if len(allowed) > needed else ((), ())
 
 
-def ceil_ms(seconds: float) -> int:
-    """Return `seconds` in ms, at least 1."""
-    return max(1, round(seconds * 1e3))
-
-
 def bodies_of(request: Request) -> list[list[str]]:
     """Return the files that make the body of each item's POST, in order."""
     if request.workload == "classify":
@@ -246,25 +278,25 @@ def bodies_of(request: Request) -> list[list[str]]:
 
 def summarised(scenario: str, samples: dict[str, Any], rate: float, cpu_ns: int, loader_share: float) -> LoadTest:
     """Return the test of a scenario from the loader's arrays, of shape ``(requests,)``, with times in ns."""
-    answered = samples["batch"] > 0
-    latency = (samples["done"] - samples["scheduled"])[answered]
+    completed = samples["batch"] > 0
+    latency = (samples["done"] - samples["scheduled"])[completed]
     if scenario == "MultiStream":
         # a query lasts until its last response
-        slowest: defaultdict[int, int] = defaultdict(int)
-        for query, ns in zip(samples["query"][answered].tolist(), latency.tolist(), strict=True):
-            slowest[query] = max(slowest[query], ns)
-        latency = np.array([*slowest.values()], np.int64)
-    batch = samples["batch"][answered]
+        queries, places = np.unique(samples["query"][completed], return_inverse=True)
+        slowest = np.zeros(len(queries), np.int64)
+        np.maximum.at(slowest, places, latency)
+        latency = slowest
+    batch = samples["batch"][completed]
     late = samples["sent"] - samples["scheduled"]
     return LoadTest(
         scenario=scenario,
         rate=rate if scenario == "Server" else None,
         wall_ns=int(samples["done"].max() - samples["scheduled"].min()),
         latency_us=_us(latency),
-        queue_us=_us(samples["queue"][answered]),
-        compute_us=_us(samples["compute"][answered]),
+        queue_us=_us(samples["queue"][completed]),
+        compute_us=_us(samples["compute"][completed]),
         batch=round(float(batch.mean()), 3) if len(batch) else 0.0,
-        failed=int((~answered).sum()),
+        failed=int((~completed).sum()),
         late_us=round(float(np.quantile(late, 0.99)) / 1e3),
         loader_share=round(loader_share, 3),
         cpu_ns=cpu_ns,

@@ -108,7 +108,7 @@ def check_turn(
     return parity, _missing(places, model, order, outputs) or _disagreement(case, model, parity, rows)
 
 
-def check_answer(
+def check_response(
     case: Case, model: StoredModel, order: Sequence[int], item: int, body: bytes, folder: Path
 ) -> tuple[Parity, Reason | None]:
     """Compare the body of a response over HTTP to the item at place `item` of the request, as `check_result` does.
@@ -116,6 +116,8 @@ def check_answer(
     For `tensor` it is the outputs, one after the other; for `classify` the scores of the best classes. `folder` is an
     existing one, for the outputs.
     """
+    if not model.checked:
+        return [], None
     try:
         if case.workload == "classify":
             return _check_classes(case, model, order[item], body)
@@ -123,8 +125,9 @@ def check_answer(
         place = 0
         for spec in model.manifest.outputs:
             reference = model.references(order[item])[spec.name]
-            size = np.dtype(spec.dtype).itemsize * math.prod(reference.shape)
-            path = folder / f"answer.{len(written)}.bin"
+            itemsize = 2 if spec.dtype == "bfloat16" else np.dtype(spec.dtype).itemsize
+            size = itemsize * math.prod(reference.shape)
+            path = folder / f"response.{len(written)}.bin"
             path.write_bytes(body[place : place + size])
             written.append(WrittenTensor((item,), spec.name, spec.dtype, reference.shape, str(path)))
             place += size
@@ -147,8 +150,6 @@ class _Classes(Struct):
 def _check_classes(case: Case, model: StoredModel, example: int, body: bytes) -> tuple[Parity, Reason | None]:
     """Compare the scores of the best classes with the reference's, and the best of them with the reference's best."""
     top = msgspec.json.decode(body, type=_Classes).top
-    if not model.checked:
-        return [], None
     computing = model.computing(case.made_from or case.format)
     scores = read(next(iter(computing.references(example).values())))
     chosen = np.array([guess.index for guess in top])
