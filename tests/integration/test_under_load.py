@@ -10,6 +10,7 @@ from running import only_run, runoff
 from machine import skip_because, thorough
 from onnx_models import linear
 from runoff import paths
+from runoff.plan.suite import CustomTarget
 from runoff.selftest import suites
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def bench(folder: Path, suite: str) -> tuple[int, Run]:
 def test_servers_that_are_wrong_under_load_are_excluded(tmp_path: Path) -> None:
     (tmp_path / "digests.py").write_text(DIGESTS, encoding="utf-8")
     unmodified = suites.built("ort-python")
-    digests = suites.CustomTarget(
-        command=(unmodified.command[0], "-P", str(tmp_path / "digests.py")), env=unmodified.env
-    )
+    digests = CustomTarget(command=(unmodified.command[0], "-P", str(tmp_path / "digests.py")), env=unmodified.env)
     cheats = {"wrong": suites.runner("wrong"), "cached": suites.runner("cached"), "digests": digests}
     variables = json.dumps(unmodified.env["PYTHONPATH"])
     tables = "".join(
@@ -100,7 +99,7 @@ def test_the_knee_of_a_small_model(tmp_path: Path) -> None:
         assert record.result
         assert record.result.cpu_ns
         assert {row["item"] for row in record.parity} == set(range(8))
-        assert load.answers > 200
+        assert load.responses > 200
         assert all(test.batch >= 1 and not test.failed for test in load.tests)
     folder = run.folder
     text = (folder / "report.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from runoff.analysis.metric_samples import Metric, pair
 from runoff.analysis.verdict import BETTER_WORSE, Verdict, decide, floor_of, not_comparable
-from runoff.probes import is_interleaved
+from runoff.probes import PROBES, is_interleaved
 from runoff.statistics import Estimate, Ratio, adjust, mean, median, paired, percentile, unpaired
 
 if TYPE_CHECKING:
@@ -177,12 +177,17 @@ def by_process(cell: MetricSamples, metric: Metric) -> Logs:
 
 
 def noise_floor(data: Measurements, comparison: str, metric: Metric) -> float | None:
-    """Return the noise floor of a comparison on `metric`, from its A/A control; None without one."""
+    """Return the noise floor of a comparison on `metric`: that of its A/A control, at least the step of the metric.
+
+    None without a control and without steps.
+    """
+    least = PROBES[metric.probe].resolution.get(metric.cell) if metric.probe in PROBES else None
     control, baseline = data.control(comparison), data.baseline(comparison)
     if control is None or baseline is None or any(metric.probe in one.failures for one in (control, baseline)):
-        return None
+        return least
     logs = paired_logs((data, baseline), (data, control), metric)
-    return floor_of(paired(logs)) if logs else None
+    found = floor_of(paired(logs)) if logs else None
+    return found if least is None else max(least, found or 0.0)
 
 
 def within(data: Measurements, first: Member, second: Member, metric: Metric, label: str) -> MetricComparison:

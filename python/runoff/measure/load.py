@@ -14,6 +14,7 @@ import msgspec
 from runoff import statistics
 from runoff.measure.conditions import conditions_since, take_snapshot
 from runoff.measure.loaded_runner import LoadedRunner, LoadError
+from runoff.probes.load import STEP
 from runoff.records.reason import Reason
 from runoff.records.schema import LoadRun
 
@@ -22,19 +23,23 @@ if TYPE_CHECKING:
 
     from runoff.measure.job import ExecutionContext, Job
     from runoff.probes.load import LoadOptions
-    from runoff.records.schema import LoadTest, Record
+    from runoff.records.schema import Case, LoadTest, Record
 
-STEP = 1.05
 CURVE = (0.25, 0.5)
 """Shares of the throughput of Offline that are measured for the curve only."""
 FEWER = 4
 """Times fewer requests for these: they take longest, and no bound is shown with them."""
 BEGIN = 0.8
+"""Share of the throughput of Offline at which the search begins."""
 _FEWEST = 64
 """Queries of SingleStream: the 90th percentile needs them."""
 _MOST = 20_000
 _LOWEST = 0.1
 """Share of the throughput of Offline below which the search gives up."""
+ABOVE = STEP**2
+"""Multiple of the throughput of Offline up to which rates are tried, if a test is long enough to show overload."""
+LONG = 40
+"""Multiple of the bound: at a rate that is 5% too high, requests wait longer than the bound in the second half."""
 LATE_SHARE = 0.1
 """A test does not count if one in a hundred requests was sent later than this share of the bound."""
 
@@ -50,14 +55,24 @@ def measure_load(context: ExecutionContext, job: Job, blank: Record) -> Record:
         loaded = run_tests(runner, context.suite.measure.load, job.block)
     except LoadError as error:
         failure = error.reason
-    outcome, parity, answers = runner.close(failure)
+    outcome, parity, responses = runner.close(failure)
     spent_ns = outcome.finished.cpu_ns + runner.loader_cpu_ns
     return outcome.record(
         blank,
-        load=msgspec.structs.replace(loaded, answers=answers) if loaded else None,
+        load=msgspec.structs.replace(loaded, responses=responses) if loaded else None,
         parity=parity,
         conditions=conditions_since(before, spent_ns, outcome.finished.switches),
     )
+
+
+def load_obstacle(case: Case) -> Reason | None:
+    """Return the reason if threads that share a session cannot compute requests of `case`."""
+    checks = (
+        (case.workload != "segment", "workload", "'load' is for the workloads classify and tensor"),
+        (case.settings.batch == 1, "batch", "a request of 'load' has one item; set max_batch in the group's load"),
+        (case.settings.provider == "cpu", "provider-unavailable", "'load' runs on the CPU"),
+    )
+    return next((Reason(kind, message) for fine, kind, message in checks if not fine), None)
 
 
 def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
@@ -69,10 +84,14 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
         If the runner or the loader cannot continue, or a request failed in a closed loop.
     """
     tests: list[LoadTest] = []
+    # fewer cannot show that the bound is held
+    requests = max(options.requests, statistics.fewest_samples(options.percentile))
 
     def test(scenario: str, count: int, rate: float, *, judged: bool = False) -> LoadTest:
         ran = runner.test(scenario, count=count, rate=rate, seed=1 + seed)
-        tests.append(msgspec.structs.replace(ran, held=_holds(ran, options) if judged else None))
+        in_time = ran.late_us <= LATE_SHARE * options.bound_ms * 1e3
+        held = in_time and _holds(ran, options) if judged else None
+        tests.append(msgspec.structs.replace(ran, in_time=in_time, held=held))
         if scenario != "Server" and ran.failed:
             raise LoadError(Reason("garbage", f"{ran.failed} requests failed in {scenario}", "see the runner's log"))
         return tests[-1]
@@ -81,45 +100,41 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
     if options.streams:
         test("MultiStream", _FEWEST, 100.0)
     guess = single.throughput * runner.workers
-    offline = test("Offline", min(_MOST, max(options.requests, ceil(guess * options.min_time_s))), guess)
+    offline = test("Offline", min(_MOST, max(requests, ceil(guess * options.min_time_s))), guess)
 
     def holds(rate: float) -> bool:
-        count = max(options.requests, ceil(rate * options.min_time_s))
+        count = max(requests, ceil(rate * options.min_time_s))
         return bool(test("Server", count, rate, judged=True).held)
 
     for share in CURVE:
         rate = STEP ** _place(offline.throughput * share)
-        test("Server", max(_FEWEST, ceil(options.requests / FEWER), ceil(rate * options.min_time_s)), rate)
+        test("Server", max(_FEWEST, ceil(requests / FEWER), ceil(rate * options.min_time_s)), rate)
 
-    search(offline.throughput, holds)
+    length_s = max(options.min_time_s, requests / offline.throughput)
+    is_long = length_s * 1e3 >= LONG * options.bound_ms
+    search(offline.throughput, holds, ABOVE if is_long else 1)
     cores, loader_cores = runner.cores
     return LoadRun(
         cores=cores, loader_cores=loader_cores, first_response_ns=runner.first_response_ns, tests=tuple(tests)
     )
 
 
-def search(throughput: float, holds: Callable[[float], bool]) -> None:
+def search(throughput: float, holds: Callable[[float], bool], most: float) -> None:
     """Call `holds` with rates below and around the knee; `throughput` is that of Offline.
 
     It starts below the throughput, goes down until a rate holds, and bisects until the next rate of the grid does not
-    hold.
+    hold. No rate is above `most` times the throughput.
     """
     known: dict[int, bool] = {}
-    place, lowest = _place(throughput * BEGIN), _place(throughput * _LOWEST)
-    while place > lowest:
+    lowest, place, highest = (_place(throughput * share) for share in (_LOWEST, BEGIN, most))
+    while place not in known:
         known[place] = holds(STEP**place)
         good = max((one for one, held in known.items() if held), default=None)
         bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
         if good is None:
-            place = _place(STEP ** min(known) / 2)
+            place = max(lowest, _place(STEP ** min(known) / 2))
         elif bad is None:
-            # a few requests are too few to show that the rate is above what can be computed
-            above = _place(throughput) + 1
-            if good > above:
-                break
-            place = max(above, good + 1)
-        elif bad - good <= 1:
-            break
+            place = highest
         else:
             place = (good + bad) // 2
 
@@ -129,8 +144,7 @@ def _place(rate: float) -> int:
 
 
 def _holds(test: LoadTest, options: LoadOptions) -> bool:
-    """Return whether the latency was within the bound, with 99% confidence, and the loader in time."""
+    """Return whether the latency was within the bound, with 99% confidence."""
     bound_us = options.bound_ms * 1e3
     above = test.failed + sum(us > bound_us for us in test.latency_us)
-    in_time = test.late_us <= LATE_SHARE * bound_us
-    return in_time and statistics.holds(above, test.failed + len(test.latency_us), options.percentile)
+    return statistics.holds(above, test.failed + len(test.latency_us), options.percentile)

@@ -117,6 +117,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     aggregates: Mapping[str, Aggregate] = {}
     """Metrics that are summarised by one number over all samples, without an interval; a ``share`` of the items of one
     process, 0 or 1 each, with Wilson's."""
+    resolution: Mapping[str, float] = {}
+    """Metrics that are measured in steps: the relative size of one, which is the smallest noise floor."""
 
     read: Callable[[Record, Sequence[MeterInfo]], Iterable[Sample]] = _nothing
     """(record, meters) -> the numbers in it."""

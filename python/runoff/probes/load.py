@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PER_REQUEST = "per_request"
 """Time per request, the inverse of a rate: like other times, less is better."""
+STEP = 1.05
+"""Ratio of neighbouring rates."""
 _PHASES = {"SingleStream": "single-stream", "MultiStream": "multi-stream"}
 
 
@@ -26,10 +28,10 @@ class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     percentile: Annotated[float, Meta(ge=0.5, lt=1)] = 0.99
     """Share of the requests of which the latency is within the bound."""
     requests: Positive = 700
-    """Least number at each rate: 662 show the bound of the 99th percentile if one of them exceeds it."""
+    """Least number at each rate; too few for `percentile` are raised, for the 99th to 662."""
     min_time_s: Annotated[float, Meta(ge=0)] = 2.0
     streams: Annotated[int, Meta(ge=0)] = 0
-    """Requests of a query of MultiStream; 0: that scenario is skipped."""
+    """Requests per query of MultiStream; 0: that scenario is skipped."""
     warmup: Annotated[int, Meta(ge=0)] = 3
     """Inferences after the second, before the first request."""
 
@@ -62,8 +64,9 @@ def _read(record: Record, _meters: Sequence[MeterInfo]) -> Iterator[Sample]:
 def _shortfalls(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Iterator[Shortfall]:
     loads = [record.load for record in records if record.load]
     if loads and not any(loaded.knee for loaded in loads):
-        lowest = min(test.rate for loaded in loads for test in loaded.tests if test.rate and test.held is False)
-        yield Shortfall(PER_REQUEST, "ns", f"the latency exceeded the bound at {lowest:.3g} requests per second too")
+        lowest = min((loaded.limit for loaded in loads if loaded.limit), key=lambda test: test.rate or 0)
+        why = "the latency exceeded the bound" if lowest.in_time else "the loader was too slow"
+        yield Shortfall(PER_REQUEST, "ns", f"{why} at {lowest.rate:.3g} requests per second too")
 
 
 def _notes(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Mapping[str, str]:
@@ -71,6 +74,8 @@ def _notes(records: Sequence[Record], _meters: Sequence[MeterInfo]) -> Mapping[s
     words = ["the loader shared the runner's cores"] if any(not loaded.loader_cores for loaded in loads) else []
     if failed := sum(loaded.knee is None for loaded in loads):
         words.append(f"{failed} of {len(loads)} processes held the bound at no rate")
+    if slow := sum(loaded.limit is not None and not loaded.limit.in_time for loaded in loads):
+        words.append(f"the loader was too slow in {slow} of {len(loads)} processes: their rate may be higher")
     return {PER_REQUEST: "; ".join(words)} if words else {}
 
 
@@ -86,6 +91,8 @@ LOAD = Probe(
     headline=(PER_REQUEST, "ns"),
     main_metrics=(PER_REQUEST, "latency.knee"),
     aliases={"latency": "latency.knee"},
+    # rounding: a step is within it
+    resolution={PER_REQUEST: STEP - 1 + 1e-9},
     read=_read,
     shortfalls=_shortfalls,
     notes=_notes,

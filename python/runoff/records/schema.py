@@ -148,19 +148,21 @@ class LoadTest(Struct, frozen=True, kw_only=True):
     batch: float
     """Mean number of requests in the batch of a request."""
     failed: int
-    """Requests that the runner refused, or did not answer."""
+    """Requests that the runner refused, or did not respond to."""
     late_us: int
     """99th percentile of how late the requests were sent: the loader's own delay."""
     loader_share: float
     """CPU time of the loader per second: 1 is one busy core."""
     cpu_ns: int
     """CPU time of the runner."""
+    in_time: bool = True
+    """Whether the loader sent its requests in time; if not, the test does not count as held."""
     held: bool | None = None
     """Whether the latency bound was held, with 99% confidence, by a loader in time (``Server`` only)."""
 
     @property
     def requests(self) -> int:
-        """Requests that were answered."""
+        """Requests with outputs."""
         return len(self.queue_us)
 
     @property
@@ -179,8 +181,8 @@ class LoadRun(Struct, frozen=True, kw_only=True):
     """From the spawn of the runner to its first response."""
     tests: tuple[LoadTest, ...]
     """In the order in which they ran."""
-    answers: int = 0
-    """Responses over HTTP that were compared with the reference; over a pipe, kept outputs were."""
+    responses: int = field(default=0, name="answers")
+    """Responses whose outputs agree with the reference."""
 
     def of(self, scenario: str) -> LoadTest | None:
         """Return the test of a scenario that has one."""
@@ -190,6 +192,13 @@ class LoadRun(Struct, frozen=True, kw_only=True):
     def knee(self) -> LoadTest | None:
         """The test with the highest rate that held the bound."""
         return max((test for test in self.tests if test.held), key=lambda test: test.rate or 0, default=None)
+
+    @property
+    def limit(self) -> LoadTest | None:
+        """The test with the lowest rate above the knee, or without a knee of all: it did not hold the bound."""
+        least = (self.knee and self.knee.rate) or 0
+        failed = (test for test in self.tests if test.held is False and (test.rate or 0) > least)
+        return min(failed, key=lambda test: test.rate or 0, default=None)
 
 
 class DeviceMemory(Struct, frozen=True, kw_only=True):

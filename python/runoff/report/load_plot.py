@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -14,6 +15,7 @@ from runoff.report.palette import MUTED
 
 if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
+    from runoff.records.schema import LoadTest
     from runoff.report.frame import Frame
     from runoff.report.overview import Block
 
@@ -28,27 +30,38 @@ def load_curves(analysis: Analysis, block: Block, frame: Frame) -> Any:  # noqa:
             "case": record.case,
             "target": cases[record.case].target,
             "rate": test.rate,
-            "ms": float(np.quantile(test.latency_us, made.percentile)) / 1e3,
+            "ms": _quantile_ms(test, made.percentile),
         }
         for record in analysis.run.records
         if record.load and record.status == "ok" and cases[record.case].control_of is None
         for test in record.load.tests
-        if test.rate and test.latency_us
+        if test.rate
     )
     table = of_block(table, block) if len(table) else table
-    if table.empty:
+    shown = _finite(table) if len(table) else table
+    if shown.empty:
         return None
-    around = [(float(table[name].min()) / 1.1, float(table[name].max()) * 1.1) for name in ("rate", "ms")]
+    around = [(float(shown[name].min()) / 1.1, float(shown[name].max()) * 1.1) for name in ("rate", "ms")]
     x = logarithmic(alt.X, "rate:Q", list(around[0]), "requests per second", frame)
     high = max(around[1][1], made.bound_ms * 1.1)
     y = logarithmic(alt.Y, "ms:Q", [around[1][0], high], f"p{made.percentile * 100:g} of latency, ms", frame)
     colour = target_colour(table, frame)
 
     def panel(part: pd.DataFrame, words: str) -> Any:  # noqa: ANN401
-        points = alt.Chart(part).mark_point(size=22, opacity=0.5).encode(x=x, y=y, color=colour)
+        points = alt.Chart(_finite(part)).mark_point(size=22, opacity=0.5).encode(x=x, y=y, color=colour)
         medians = part.groupby(["target", "rate"], sort=False)["ms"].median().reset_index()
-        line = alt.Chart(medians).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
+        line = alt.Chart(_finite(medians)).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
         bound = alt.Chart(pd.DataFrame({"ms": [made.bound_ms]})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(y=y)
         return (points + line + bound).properties(width=frame.panel + 40, height=_HEIGHT, title=title(words))
 
     return per_profile(table, frame, panel)
+
+
+def _quantile_ms(test: LoadTest, q: float) -> float:
+    """Return a quantile of the latency; failed requests are later than all others."""
+    return float(np.quantile([*test.latency_us, *[inf] * test.failed], q, method="higher")) / 1e3
+
+
+def _finite(table: pd.DataFrame) -> pd.DataFrame:
+    finite: pd.DataFrame = table[np.isfinite(table["ms"])]
+    return finite
