@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -254,6 +255,14 @@ def test_unsupported_probes_are_reported(writer: RunWriter) -> None:
     assert [reason.kind for reason in reasons if reason] == ["measure", "measure"]
     assert "does not support 'accuracy' (supported: once)" in str(reasons[0])
     assert Counter(record.probe for record in records) == {"accuracy": 2, "life": 4}
+
+
+@pytest.mark.usefixtures("outcomes")
+def test_a_load_that_is_impossible_leaves_the_other_probes(writer: RunWriter) -> None:
+    case = msgspec.structs.replace(case_of("a", ("load", "life")), workload="segment")
+    records = measure(writer, cases=[case], can={"measures": ("once", "load")})
+    statuses = {(record.probe, record.status, record.reason and record.reason.kind) for record in records}
+    assert statuses == {("load", "not-measured", "workload"), ("life", "ok", None)}
 
 
 @pytest.mark.usefixtures("outcomes")

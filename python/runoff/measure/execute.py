@@ -17,7 +17,7 @@ import msgspec
 from runoff.measure.energy_windows import measure_energy
 from runoff.measure.interleaved import measure_interleaved
 from runoff.measure.job import Job
-from runoff.measure.load import measure_load
+from runoff.measure.load import load_obstacle, measure_load
 from runoff.measure.one_shot import measure_one_shot
 from runoff.records.reason import Reason
 from runoff.records.schema import Record
@@ -198,6 +198,8 @@ def _obstacle(context: ExecutionContext, job: Job) -> Reason | None:
     if can and not set(probe.kinds) & set(can.measures):
         supported = ", ".join(can.measures)
         return Reason("measure", f"the runner does not support {probe.kinds[0]!r} (supported: {supported})")
+    if probe.engine == "load" and (reason := load_obstacle(job.cases[0])):
+        return reason
     if probe.environment and (missing := missing_environment(probe.environment)):
         return missing
     if probe.uses_meters:

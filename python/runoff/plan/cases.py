@@ -132,7 +132,7 @@ def with_model_limits(
         elif case.example and case.example not in {example.name for example in manifest.examples}:
             names = ", ".join(example.name for example in manifest.examples)
             reason = Reason("example", f"the model {case.model!r} has no example {case.example!r}", f"it has: {names}")
-        elif case.settings.batch > 1 and not manifest.batches:
+        elif max(case.settings.batch, dict(case.load).get("max_batch", 1)) > 1 and not manifest.batches:
             reason = Reason("batch", f"examples of the model {case.model!r} cannot be joined to batches")
         return case if case.skipped or reason is None else msgspec.structs.replace(case, skipped=reason)
 

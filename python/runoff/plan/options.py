@@ -50,11 +50,14 @@ def check_load(table: dict[str, Any], name: str) -> None:
     Raises
     ------
     RunoffError
-        If a key is unknown or a value is not of its type.
+        If a key is unknown or a value is not of its type, or the queue is too short for a batch of each worker.
     """
 
     def convert(options: dict[str, Any]) -> None:
-        msgspec.convert({"kind": "load", "transport": "pipe", "warmup": 0, **options}, Load)
+        load = msgspec.convert({"kind": "load", "transport": "pipe", "warmup": 0, **options}, Load)
+        if load.max_queue < load.workers * load.max_batch:
+            # the probe could never keep all workers busy
+            raise msgspec.ValidationError("max_queue is less than workers x max_batch")
 
     _check(table, f"{name}: load", _LOAD_KEYS, convert)
 
