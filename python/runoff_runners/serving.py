@@ -7,14 +7,15 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
+from itertools import islice
 from threading import Condition, Thread
-from time import monotonic_ns, process_time_ns
+from time import monotonic, monotonic_ns, process_time_ns
 from zlib import crc32
 
 import numpy as np
 
-from runoff_runners.model import STRINGS, unsupported
-from runoff_runners.protocol import RunnerError
+from runoff_runners.model import STRINGS, mismatch, unsupported
+from runoff_runners.protocol import RunnerError, one_line
 from runoff_runners.tensors import write_tensors
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ class Queue:
         return len(self._waiting)
 
     def put(self, request: Waiting) -> bool:
-        """Add a request; return false if it is refused, as the queue is full or the runner ends."""
+        """Add a request; return false if it is refused, if the queue is full or the runner shuts down."""
         with self._changed:
             if len(self._waiting) >= self._size or self._ending:
                 return False
@@ -122,29 +123,49 @@ class Queue:
             request.done(request)
 
     def _take(self) -> list[Waiting]:
-        """Wait for requests; return the oldest that fit together, or none at the end."""
-        batch: list[Waiting] = []
+        """Wait for requests; return the oldest and those that fit it, or none at the end."""
         with self._changed:
-            # another worker may take those that this one waits for
-            while not batch:
+            while True:
                 self._changed.wait_for(lambda: self._waiting or self._ending)
                 if not self._waiting:
                     return []
-                if self._patience_s and len(self._waiting) < self._most:
-                    self._changed.wait_for(lambda: len(self._waiting) >= self._most or self._ending, self._patience_s)
-                while self._waiting and len(batch) < self._most and (not batch or self._fits(batch[0])):
-                    batch.append(self._waiting.popleft())
+                first = self._waiting[0]
+                most = self._most if self._fits(first, first) else 1
+                batch = [*islice((one for one in self._waiting if one is first or self._fits(one, first)), most)]
+                left_s = first.arrived / 1e9 + self._patience_s - monotonic()
+                if len(batch) == most or left_s <= 0 or self._ending:
+                    break
+                self._changed.wait(left_s)
+            for request in batch:
+                self._waiting.remove(request)
+            if self._waiting:
+                # this worker may have been woken for them
+                self._changed.notify()
         return batch
 
-    def _fits(self, first: Waiting) -> bool:
-        """Return whether the oldest request fits into a batch with `first`."""
+    def _fits(self, request: Waiting, first: Waiting) -> bool:
+        """Return whether a request fits into a batch with `first`."""
         if self._images is not None:
             return True
-        mine, its = self._waiting[0].source, first.source
-        return all(mine[name].shape == its[name].shape and mine[name].shape[:1] == (1,) for name in its)
+        its, those = request.source, first.source
+        return all(its[name].shape == those[name].shape and its[name].shape[:1] == (1,) for name in those)
 
     def _compute(self, sources: list[Any]) -> list[Feed]:
-        """Return the outputs of each source."""
+        """Return the outputs of each source.
+
+        Raises
+        ------
+        RunnerError
+            Whatever goes wrong: without its worker, the queue would wait for ever.
+        """
+        try:
+            return self._rows(sources)
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise RunnerError("runtime-failed", one_line(f"{type(error).__name__}: {error}")) from error
+
+    def _rows(self, sources: list[Any]) -> list[Feed]:
         count = len(sources)
         if self._images is not None:
             feed = {self._input: self._images(sources)}
@@ -153,6 +174,9 @@ class Queue:
         outputs = self._session.run(feed)
         if count == 1:
             return [outputs]
+        for name, array in outputs.items():
+            if array.shape[:1] != (count,):
+                raise mismatch(f"output {name!r} of shape {[*array.shape]} has no row for each of {count} requests")
         return [{name: array[row : row + 1] for name, array in outputs.items()} for row in range(count)]
 
 
@@ -179,6 +203,9 @@ class Server:
             for spec in request["model"][side]:
                 if spec["dtype"] == STRINGS:
                     raise unsupported(side[:-1], spec["name"], STRINGS, "'load' serves numbers")
+                if request["measure"]["max_batch"] > 1 and spec["shape"][:1] not in ([], [None]):
+                    message = f"measure.max_batch: the first dimension of {side[:-1]} {spec['name']!r} is fixed"
+                    raise RunnerError("bad-request", f"{message}: {spec['shape']}", "set max_batch = 1")
         self._request = request
         self._queue = Queue(request, session, images)
         self._folder = request["outputs_dir"]
@@ -242,7 +269,7 @@ def _digest(outputs: Feed) -> int:
     """Return the CRC-32 of the outputs as on disk, one after the other."""
     digest = 0
     for array in outputs.values():
-        digest = crc32(np.ascontiguousarray(array), digest)
+        digest = crc32(np.ascontiguousarray(array).data, digest)
     return digest
 
 

@@ -27,6 +27,7 @@ try:
     from fastapi.responses import PlainTextResponse
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 except ImportError as error:
     raise RunnerError(
         "runtime-missing",
@@ -48,7 +49,7 @@ BODY_S = 10.0
 """A body that takes longer is not waited for."""
 _ENDING_S = 30
 _BACKLOG = 2048
-_KEEP_ALIVE_S = 75
+_KEEP_ALIVE_S = 3600
 _HINTS = {404: "POST an item to /infer; GET /health or /metrics", 405: "/infer takes POST, /health and /metrics GET"}
 
 
@@ -81,17 +82,22 @@ class _Metrics:
 class _Service:
     """The endpoints of a server of one model."""
 
-    def __init__(self, request: interfaces.Request, queue: Queue, sample: Any) -> None:  # noqa: ANN401 (bytes or a feed)
+    def __init__(
+        self,
+        request: interfaces.Request,
+        queue: Queue,
+        sample: Any,  # noqa: ANN401 (bytes or a feed)
+        is_ending: Callable[[], bool],
+    ) -> None:
         self._queue = queue
         self._metrics = _Metrics(queue)
-        self._is_ending: Callable[[], bool] = lambda: False
+        self._is_ending = is_ending
         self._sample = sample
         self._top_k, self._labels = request["top_k"], read_labels(request["labels"])
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
 
-    def app(self, is_ending: Callable[[], bool]) -> FastAPI:
-        """Return the application; `is_ending` tells whether the server ends."""
-        self._is_ending = is_ending
+    def app(self) -> FastAPI:
+        """Return the application."""
         app = FastAPI(openapi_url=None)
         app.add_api_route("/infer", self.infer, methods=["POST"], response_class=Response)
         app.add_api_route("/health", self.health, methods=["GET"], response_class=PlainTextResponse)
@@ -103,12 +109,14 @@ class _Service:
         """Compute an item."""
         try:
             done = await self._computed(self._source(await self._body(request)))
+            content, kind = self._content(done.outputs)
         except _RefusedError as refused:
             return self._failed(refused.status, str(refused), refused.hint)
+        except RunnerError as error:
+            return self._failed(400 if error.kind.startswith("image-") else 500, error.message, error.hint)
         self._metrics.requests.labels("200").inc()
         self._metrics.latency.observe((done.end - done.arrived) / 1e9)
         self._metrics.batch.observe(done.count)
-        content, kind = self._content(done.outputs)
         headers = {
             "x-queue-ns": str(done.start - done.arrived),
             "x-compute-ns": str(done.end - done.start),
@@ -117,7 +125,7 @@ class _Service:
         return Response(content, media_type=kind, headers=headers)
 
     async def health(self) -> Response:
-        """Tell whether requests are taken."""
+        """Report whether requests are taken."""
         return PlainTextResponse("ending", 503) if self._is_ending() else PlainTextResponse("ok")
 
     async def metrics(self) -> Response:
@@ -128,16 +136,20 @@ class _Service:
         too_large = _RefusedError(413, f"the body is longer than {LARGEST_BODY:,} bytes", "send a smaller image")
         if int(request.headers.get("content-length", 0)) > LARGEST_BODY:
             raise too_large
-        body = bytearray()
+        chunks, length = [], 0
         try:
             async with asyncio.timeout(BODY_S):
                 async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > LARGEST_BODY:
+                    length += len(chunk)
+                    if length > LARGEST_BODY:
                         raise too_large
+                    chunks.append(chunk)
         except TimeoutError:
             raise _RefusedError(408, f"the body was not complete after {BODY_S:.0f} s", "send it at once") from None
-        return bytes(body)
+        except ClientDisconnect:
+            raise _RefusedError(400, "the body is not complete", "send all of it") from None
+        # the last chunk is usually empty, and the only other one is not copied
+        return b"".join(filter(None, chunks))
 
     def _source(self, body: bytes) -> bytes | Feed:
         """Return what the queue takes: for `tensor`, the arrays in the body."""
@@ -150,6 +162,8 @@ class _Service:
             raise _RefusedError(400, message, "send the inputs one after the other")
         for name, array in self._sample.items():
             arrays[name] = np.frombuffer(body, array.dtype, array.size, place).reshape(array.shape)
+            if array.dtype == bool and arrays[name].view(np.uint8).max(initial=0) > 1:
+                raise _RefusedError(400, f"the input {name!r} has bytes above 1", "a bool is 0 or 1")
             place += array.nbytes
         return arrays
 
@@ -166,12 +180,11 @@ class _Service:
 
         waiting = Waiting(source, monotonic_ns(), done)
         if self._is_ending() or not self._queue.put(waiting):
-            raise _RefusedError(503, "the server is full or ends", "try again later")
-        answered = await future
-        if answered.error is not None:
-            status = 400 if answered.error.kind.startswith(("image-", "model-mismatch")) else 500
-            raise _RefusedError(status, answered.error.message, answered.error.hint)
-        return answered
+            raise _RefusedError(503, "the queue is full, or the server is shutting down", "try again later")
+        computed = await future
+        if computed.error is not None:
+            raise computed.error
+        return computed
 
     def _content(self, outputs: Feed) -> tuple[bytes, str]:
         if isinstance(self._sample, bytes):
@@ -202,9 +215,9 @@ class _Uvicorn(uvicorn.Server):  # type: ignore[misc]
 
 def serve(request: interfaces.Request, queue: Queue, sample: Any) -> None:  # noqa: ANN401 (bytes or a feed)
     """Serve `queue` over HTTP until stdin ends. `sample` is an item, for the dtypes and shapes of the others."""
-    service = _Service(request, queue, sample)
+    service = _Service(request, queue, sample, lambda: server.should_exit)
     config = uvicorn.Config(
-        service.app(lambda: server.should_exit),
+        service.app(),
         loop="uvloop",
         http="httptools",
         lifespan="off",

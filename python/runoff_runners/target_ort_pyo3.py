@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from time import monotonic_ns
 
 import runoff_ort
@@ -29,14 +28,7 @@ if TYPE_CHECKING:
     from runoff_runners.segment_pyo3 import ExtensionSegmenter
 
 FORMATS: tuple[str, ...] = ("onnx", "ort")
-MEASURES: tuple[str, ...] = (
-    "once",
-    "latency",
-    "accuracy",
-    "turns",
-    "mappings",
-    *(("load",) if sys.platform == "linux" else ()),
-)
+MEASURES: tuple[str, ...] = ("once", "latency", "accuracy", "turns", "mappings", "load")
 WORKLOADS = ("classify", "tensor", "segment")
 PRECISIONS = ONNX_PRECISIONS
 SETTINGS: tuple[str, ...] = ("threads", *OPTIONAL_SETTINGS)

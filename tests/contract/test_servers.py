@@ -14,11 +14,12 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from onnx import helper
 from runners_under_test import MODEL, NATIVE, Document, Runner, golden
 from test_turns import Live, started
 
 from machine import FULL, skip_because
-from onnx_models import linear
+from onnx_models import BOOL, FLOAT, linear, save
 from runoff import paths
 
 if TYPE_CHECKING:
@@ -172,3 +173,41 @@ def test_http_serves_images(served: Runner, models: Path, tmp_path: Path) -> Non
         status, _, content = ask(port, "POST", "/infer", b"no image")
         assert (status, json.loads(content)["error"][:15]) == (400, "image: not a JP")
         assert live.end()[1] == 0
+
+
+def test_http_takes_0_and_1_as_bool(served: Runner, tmp_path: Path) -> None:
+    document = request_of(tmp_path, transport="http")
+    cast = helper.make_node("Cast", ["x"], ["y"], to=FLOAT)
+    save(tmp_path / "model.onnx", [cast], [("x", BOOL, ["batch", 4])], [("y", FLOAT, ["batch", 4])])
+    document["model"]["inputs"][0]["dtype"] = "bool"
+    (tmp_path / "out" / "item.0").write_bytes(bytes(4))
+    path = str(tmp_path / "out" / "item.0")
+    document["inputs"] = [{"tensors": {"x": {"path": path, "dtype": "bool", "shape": SHAPE}}}]
+    with http_server(served, document, tmp_path) as (live, port):
+        status, _, content = ask(port, "POST", "/infer", b"\0\1\1\0")
+        assert (status, np.frombuffer(content, np.float32).tolist()) == (200, [0, 1, 1, 0])
+        assert ask(port, "POST", "/infer", b"\0\1\2\0")[0] == 400
+        assert live.end()[1] == 0
+
+
+def test_http_counts_clients_that_leave_and_outputs_that_are_not_finite(models: Path, tmp_path: Path) -> None:
+    document = request_of(tmp_path, transport="http")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Div", ["mean", "zero"], ["y"]),
+    ]
+    shapes = [("x", FLOAT, ["batch", 3, 8, 8])], [("y", FLOAT, ["batch", 3])]
+    save(tmp_path / "model.onnx", nodes, *shapes, {"zero": np.zeros(1, np.float32)})
+    document["model"]["inputs"][0]["shape"] = [None, 3, 8, 8]
+    photo, scale = models / MODEL / "china.jpg", {"mean": [0.0] * 3, "std": [1.0] * 3}
+    preprocess = {"resize": 8, "crop": 8, "interpolation": "bilinear", **scale}
+    document |= {"workload": "classify", "inputs": [{"image": str(photo)}], "preprocess": preprocess}
+    (runner,) = (runner for runner in SERVING if runner.name == "ort-python")
+    with http_server(runner, document, tmp_path) as (_, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as leaving:
+            leaving.sendall(b"POST /infer HTTP/1.1\r\nhost: a\r\ncontent-length: 16\r\n\r\nhalf")
+        status, _, content = ask(port, "POST", "/infer", photo.read_bytes())
+        assert status == 500
+        assert "not finite" in json.loads(content)["error"]
+        metrics = ask(port, "GET", "/metrics")[2].decode()
+    assert dict(re.findall(r'requests_total\{status="(\d+)"\} (\d+)', metrics)) == {"400": "1", "500": "1"}
