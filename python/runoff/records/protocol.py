@@ -214,11 +214,11 @@ class Load(_RequestPart, frozen=True, tag_field="kind", tag="load", kw_only=True
     workers: Positive = 1
     """Threads that call the session concurrently."""
     max_batch: Positive = 1
-    """Waiting requests that one inference takes."""
+    """Most waiting requests that one inference takes."""
     max_wait_us: Annotated[int, Meta(ge=0)] = 0
-    """Microseconds that a worker waits for more requests if fewer than `max_batch` wait."""
+    """Microseconds that the oldest request waits for more if fewer than `max_batch` wait."""
     max_queue: Positive = 1024
-    """Waiting requests; others are refused."""
+    """Most requests that may wait; others are refused."""
     warmup: Annotated[int, Meta(ge=0)]
     """Inferences after the second, before the first request."""
 
