@@ -27,15 +27,17 @@ def test_every_node_has_its_time_in_each_inference(name: str, models: Path, tmp_
     nodes = read_nodes(Path(profile.path).read_bytes(), 3)
     assert {(len(node.kernel_ns), node.calls) for node in nodes} == {(3, 3)}
     assert {node.provider for node in nodes} == {"cpu"}
-    convolutions = [node for node in nodes if node.operator.endswith(("Conv", "Convolution", "conv2d"))]
+    convolutions = [node for node in nodes if node.operator.endswith(("Conv", "Convolution", "conv2d", "OptMatMul"))]
     assert len(convolutions) > 40
     assert all(node.inputs[0] == "float" for node in convolutions)
     if name == "torch":
         assert all(node.kernel != node.operator for node in convolutions)
-    else:
+    elif name != "tract-rust":  # it omits the batch of some
         assert all(len(node.shapes[0]) == 4 for node in convolutions)
+    if name in ("openvino-python", "tract-rust"):
+        assert all(node.sources for node in convolutions)
     if name == "openvino-python":
-        assert all(node.kernel and node.sources for node in convolutions)
+        assert all(node.kernel for node in convolutions)
     # each event is a part of its inference; both clocks tick in one process
     warm = outcome.result.samples["inference"].warm_ns[-3:]
     if name == "openvino-python":  # it reports rounded means
