@@ -102,6 +102,8 @@ def test_images_get_their_best_classes_and_others_a_reason(folder: Path) -> None
         assert (response.status, response.headers["allow"], reason(text)[:11]) == (405, "POST", "GET /infer:")
         assert server.ask("POST", "/health")[0].status == 405
         assert server.ask("GET", "/nothing")[0].status == 404
+        # without an end, and none of them is left unread
+        assert server.exchange(b"GET / HTTP/1.1\r\nx: ".ljust(64 << 10, b"y")).startswith(b"HTTP/1.1 431")
         assert (server.ask("GET", "/health")[0].status, server.ask("GET", "/health")[1]) == (200, b"ok")
         assert server.metric('runoff_requests_total{status="200"}') == 3
         assert server.metric('runoff_requests_total{status="400"}') == 4
@@ -151,7 +153,7 @@ def test_a_full_queue_refuses_and_a_client_that_leaves_makes_room(folder: Path) 
                 until(lambda: server.metric("runoff_queue_length") == 1)
                 response, text = server.infer(image)
                 assert (response.status, response.headers["retry-after"]) == (503, "1")
-                assert "1 requests wait" in reason(text)
+                assert "the queue is full: 1 waiting" in reason(text)
             until(lambda: server.metric("runoff_queue_length") == 0)
 
 
