@@ -76,3 +76,18 @@ def convs(path: Path) -> Path:
     weights = {"k": kernel, "zero": np.zeros(1, np.float32), "less": np.full(1, -0.5, np.float32)}
     shape = ["batch", 1, 4, 4]
     return save(path, nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)], weights)
+
+
+def counter(path: Path) -> Path:
+    """Save a model that counts to the int64 ``n``, one by one, which takes any time."""
+    before: Sequence[Value] = [("i", INT64, []), ("on", BOOL, []), ("before", INT64, [])]
+    after: Sequence[Value] = [("still", BOOL, []), ("after", INT64, [])]
+    step = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["still"]), helper.make_node("Add", ["before", "one"], ["after"])],
+        "step",
+        [helper.make_tensor_value_info(*each) for each in before],
+        [helper.make_tensor_value_info(*each) for each in after],
+    )
+    node = helper.make_node("Loop", ["n", "", "zero"], ["count"], body=step)
+    weights = {"zero": np.array(0, np.int64), "one": np.array(1, np.int64)}
+    return save(path, [node], [("n", INT64, [])], [("count", INT64, [])], weights)

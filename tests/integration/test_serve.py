@@ -6,17 +6,15 @@ import os
 import re
 import shlex
 import signal
-import socket
 import struct
 import subprocess
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPException
 from io import BytesIO
-from pathlib import Path
 from shutil import copyfile, which
 from typing import TYPE_CHECKING
 
@@ -26,14 +24,15 @@ import pytest
 from documents import blocks
 from PIL import Image
 from running import MODEL
+from server_under_test import HEALTH, MIB, Server, head, reason, refused, serving, until
 
 from machine import FULL, skip_because, thorough
 from onnx_models import encoder
 from runoff import paths
-from runoff.targets.onnxruntime import ort_rust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
 COLOURS = {"red": (90, 10, 0), "green": (0, 50, 9), "blue": (20, 0, 40)}
 MANIFEST = {
@@ -44,88 +43,16 @@ WAITING = ("--max-batch", "2", "--max-wait-us", "700000")
 """A request that is alone waits for another for so long."""
 BOUND_S = 5
 """Every good request gets its response in this time, whatever other clients do."""
-MIB = 1 << 20
-HEALTH = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-class Server(msgspec.Struct, frozen=True):
-    """A server, and requests to it."""
-
-    process: subprocess.Popen[str]
-    port: int
-
-    def connect(self) -> HTTPConnection:
-        """Return a connection, which is opened by its first request."""
-        return HTTPConnection("127.0.0.1", self.port, timeout=30)
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
-        """Return the response to a request on a connection of its own, and the body."""
-        with closing(self.connect()) as connection:
-            connection.request(method, path, body)
-            response = connection.getresponse()
-            return response, response.read()
-
-    def infer(self, body: bytes) -> tuple[HTTPResponse, bytes]:
-        """Return the response to an inference."""
-        return self.ask("POST", "/infer", body)
-
-    def metric(self, name: str) -> float:
-        """Return a value of ``/metrics``, 0 if it is not there."""
-        lines = self.ask("GET", "/metrics")[1].decode().splitlines()
-        return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
-
-    def send(self, data: bytes) -> socket.socket:
-        """Send bytes on a new connection, which is left open."""
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        client.sendall(data)
-        return client
-
-    def exchange(self, data: bytes) -> bytes:
-        """Send bytes on a new connection, and return what comes first."""
-        with self.send(data) as client:
-            return client.recv(1000)
-
-    def resident_bytes(self) -> int:
-        """Return the resident memory of the server."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
-        return int(kib) * 1024
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a model that finds the strongest colour."""
-    skip_because(str(ort_rust().missing or ""))
     made = tmp_path_factory.mktemp("model")
     copyfile(paths.root() / "rust" / "runoff-session" / "tests" / "data" / "means.onnx", made / "model.onnx")
     (made / "manifest.json").write_bytes(msgspec.json.encode(MANIFEST))
     (made / "labels.txt").write_text("red\ngreen\nblue\n")
     return made
-
-
-def start(*words: object) -> subprocess.Popen[str]:
-    """Start ``runoff-ort serve``."""
-    target = ort_rust()
-    command = [*target.command, "serve", *map(str, words)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env={**os.environ, **target.env}, stdout=pipe, stderr=pipe, text=True)
-
-
-@contextmanager
-def serving(*words: object) -> Iterator[Server]:
-    """Serve until the end of the block, then end the server, which reports nothing."""
-    with start(*words, "--port", 0) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            line = process.stdout.readline()
-            found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+) \(POST /infer takes .+\)\n", line)
-            assert found, line + process.stderr.read()
-            yield Server(process, int(found[1]))
-            process.send_signal(signal.SIGTERM)
-            assert (process.wait(30), process.stderr.read(), process.stdout.read()) == (0, "", "")
-        finally:
-            process.kill()
 
 
 def picture(colour: str, side: int = 32, kind: str = "PNG") -> bytes:
@@ -146,25 +73,8 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def head(length: int) -> bytes:
-    return f"POST /infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
-
-
 def label(body: bytes) -> str:
     return str(msgspec.json.decode(body)["top"][0]["label"])
-
-
-def reason(body: bytes) -> str:
-    answer = msgspec.json.decode(body)
-    assert answer.keys() == {"error", "hint"}
-    return f"{answer['error']} ({answer['hint']})"
-
-
-def until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_images_get_their_best_classes_and_others_a_reason(folder: Path) -> None:
@@ -192,6 +102,8 @@ def test_images_get_their_best_classes_and_others_a_reason(folder: Path) -> None
         assert (response.status, response.headers["allow"], reason(text)[:11]) == (405, "POST", "GET /infer:")
         assert server.ask("POST", "/health")[0].status == 405
         assert server.ask("GET", "/nothing")[0].status == 404
+        # without an end, and none of them is left unread
+        assert server.exchange(b"GET / HTTP/1.1\r\nx: ".ljust(64 << 10, b"y")).startswith(b"HTTP/1.1 431")
         assert (server.ask("GET", "/health")[0].status, server.ask("GET", "/health")[1]) == (200, b"ok")
         assert server.metric('runoff_requests_total{status="200"}') == 3
         assert server.metric('runoff_requests_total{status="400"}') == 4
@@ -212,7 +124,6 @@ def test_waiting_requests_are_one_batch_and_a_bad_one_fails_alone(folder: Path) 
 
 
 def test_tensors_are_the_bytes_of_all_inputs_and_outputs(tmp_path: Path) -> None:
-    skip_because(str(ort_rust().missing or ""))
     model = encoder(tmp_path / "model.onnx")
     ids, mask = np.array([[1, 0]], np.int64), np.array([[1, 0.5]], np.float32)
     body = ids.tobytes() + mask.tobytes()
@@ -242,7 +153,7 @@ def test_a_full_queue_refuses_and_a_client_that_leaves_makes_room(folder: Path) 
                 until(lambda: server.metric("runoff_queue_length") == 1)
                 response, text = server.infer(image)
                 assert (response.status, response.headers["retry-after"]) == (503, "1")
-                assert "1 requests wait" in reason(text)
+                assert "the queue is full: 1 waiting" in reason(text)
             until(lambda: server.metric("runoff_queue_length") == 0)
 
 
@@ -323,7 +234,6 @@ def test_hostile_clients_neither_stop_nor_slow_nor_swell_the_server(folder: Path
 
 def test_the_requests_of_the_page_work() -> None:
     curl, is_stored = which("curl"), (paths.models() / MODEL).is_dir()
-    skip_because(str(ort_rust().missing or ""))
     skip_because("" if curl else "curl not found")
     skip_because("" if is_stored else f"{MODEL} is not stored: runoff export {MODEL}")
     page = "".join(blocks(paths.root() / "docs" / "serve.md", "console"))
@@ -352,18 +262,13 @@ def test_a_slow_body_gets_the_status_408(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "named"),
+    ("words", "named"),
     [
-        (["--port", "1", "--host", "192.0.2.1"], 2, "cannot listen on 192.0.2.1:1"),
-        (["--resize", "7"], 2, "preprocess.crop is 8, larger than preprocess.resize 7"),
-        (["--dim", "length=2"], 2, "--dim length: no input has this free dimension"),
-        (["--labels", "none.txt"], 2, "cannot read the labels none.txt"),
+        (["--port", "1", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:1"),
+        (["--resize", "7"], "preprocess.crop is 8, larger than preprocess.resize 7"),
+        (["--dim", "length=2"], "--dim length: no input has this free dimension"),
+        (["--labels", "none.txt"], "cannot read the labels none.txt"),
     ],
 )
-def test_bad_flags_are_one_line(folder: Path, words: list[str], code: int, named: str) -> None:
-    with start(folder, *words) as process:
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (code, "")
-    assert err.startswith("error: ")
-    assert named in err
-    assert err.count("\n") == 1
+def test_bad_flags_are_one_line(folder: Path, words: list[str], named: str) -> None:
+    assert named in refused(folder, *words)

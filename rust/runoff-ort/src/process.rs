@@ -1,4 +1,4 @@
-//! What concerns the whole process: its environment, and Ctrl-C.
+//! What concerns the whole process: its environment, its limits, and Ctrl-C.
 
 #![allow(unsafe_code)]
 
@@ -41,4 +41,17 @@ extern "C" fn interrupt(signal: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
     // SAFETY: signal(3) may be called in a handler (signal-safety(7)).
     unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Raises the limit of open files to `count`, or as far as is permitted.
+pub fn raise_open_files(count: usize) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local of the type that the function writes.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let raised = libc::rlim_t::try_from(count).unwrap_or(libc::rlim_t::MAX).min(limit.rlim_max);
+    if read == 0 && raised > limit.rlim_cur {
+        limit.rlim_cur = raised;
+        // SAFETY: as above; if it fails, the limit stays.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
 }

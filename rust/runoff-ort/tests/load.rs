@@ -33,6 +33,10 @@ impl Folder {
 
     /// Starts the runner; `measure` are fields in addition to the kind and the warm-up.
     fn start(&self, workload: &str, measure: &Value) -> Runner {
+        Runner::of(&mut self.command(workload, measure))
+    }
+
+    fn command(&self, workload: &str, measure: &Value) -> Command {
         let path = |index: usize| self.path(&format!("{index}.{}", if workload == "classify" { "png" } else { "bin" }));
         let item = |index: usize| {
             if workload == "classify" {
@@ -62,9 +66,7 @@ impl Folder {
         fs::write(self.path("request.json"), request.to_string()).expect("a request");
         let mut command = Command::new(env!("CARGO_BIN_EXE_runoff-ort"));
         command.arg("--request").arg(self.path("request.json")).arg("--result").arg(self.path("result.json"));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
-        let stdout = child.stdout.take().expect("stdout");
-        Runner { child, lines: BufReader::new(stdout).lines() }
+        command
     }
 
     fn result(&self) -> RunResult {
@@ -78,6 +80,12 @@ struct Runner {
 }
 
 impl Runner {
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+        let stdout = child.stdout.take().expect("stdout");
+        Self { child, lines: BufReader::new(stdout).lines() }
+    }
+
     fn send(&mut self, text: &str) {
         self.child.stdin.as_mut().expect("stdin").write_all(text.as_bytes()).expect("a reader");
     }
@@ -186,7 +194,7 @@ fn post(port: &str, body: &[u8]) -> (String, Vec<u8>) {
 #[test]
 fn http_has_the_same_outputs() {
     let folder = Folder::new();
-    let (mut images, mut tensors) = (folder.start("classify", &json!({"transport": "http"})), String::new());
+    let mut images = folder.start("classify", &json!({"transport": "http"}));
     let port = images.line().strip_prefix("ready ").expect("a port").to_owned();
     let (head, body) = post(&port, &fs::read(folder.path("1.png")).expect("a file"));
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: "), "{head}");
@@ -195,12 +203,25 @@ fn http_has_the_same_outputs() {
     assert_eq!(answer["top"][0].get("label"), None);
     assert_eq!(images.end(), Some(0));
     assert!(folder.result().cpu_ns.is_some());
-    let mut runner = folder.start("tensor", &json!({"transport": "http", "max_batch": 4}));
-    tensors.push_str(runner.line().strip_prefix("ready ").expect("a port"));
-    let (head, body) = post(&tensors, &fs::read(folder.path("2.bin")).expect("a file"));
+    let mut tensors = folder.start("tensor", &json!({"transport": "http", "max_batch": 4}));
+    let port = tensors.line().strip_prefix("ready ").expect("a port").to_owned();
+    let (head, body) = post(&port, &fs::read(folder.path("2.bin")).expect("a file"));
     assert!(head.contains("application/octet-stream") && head.contains("x-batch: 1"), "{head}");
     assert_eq!(body, [2.0_f32; 3].map(f32::to_le_bytes).concat());
-    assert_eq!(runner.end(), Some(0));
+    assert_eq!(tensors.end(), Some(0));
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_is_reported() {
+    let folder = Folder::new();
+    for transport in ["pipe", "http"] {
+        let mut command = folder.command("tensor", &json!({"transport": transport}));
+        // no address space has room for a stack of this size
+        let mut runner = Runner::of(command.env("RUST_MIN_STACK", (1_u64 << 60).to_string()));
+        assert_eq!(runner.child.wait().expect("an end").code(), Some(2), "{transport}");
+        let message = folder.result().message.expect("a reason");
+        assert!(message.starts_with("cannot start a thread: "), "{message}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::model::{Inputs, Model, Payload};
 use super::queue::Queue;
-use super::server::{Labels, Part, Server, State};
+use super::server::{Labels, Parts, Server, State};
 use super::{http, limits, pipe};
 
 /// Maximum size of a body, as the protocol has it.
@@ -55,13 +55,12 @@ pub fn measure(
     }
     let names = request.labels.as_deref().map(topk::read_labels).transpose()?.unwrap_or_default();
     let labels = items.is_empty().then(|| Arc::new(Labels { top: request.top_k.get(), names }));
-    let first = items.first().into_iter().flatten();
-    let part = |(info, input): (_, &Input)| Part::new(info, input.shape().to_vec());
+    let shapes = items.first().into_iter().flatten().map(|input| input.shape().to_vec()).collect();
     let server = Arc::new(Server {
         queue: Queue::new(limits),
         max_queue: limits.queue,
         labels,
-        inputs: model.inputs().into_iter().zip(first).map(part).collect::<Result<_, _>>()?,
+        inputs: Parts::new(model.inputs(), shapes, MAX_BODY)?,
         max_body: MAX_BODY,
         idle_time: IDLE_TIME,
         state: State::default(),
@@ -71,30 +70,29 @@ pub fn measure(
 }
 
 fn serve_http(model: &Model<'_>, workers: usize, server: &Arc<Server>) -> Result<Served, Error> {
-    let listener = http::listen("127.0.0.1", 0)?;
-    let lost = |error: io::Error| Error::new(Kind::Internal, format!("cannot listen: {error}"), "report this");
-    let port = listener.local_addr().map_err(lost)?.port();
+    let (listener, address) = http::listen("127.0.0.1", 0)?;
     let mut before_ns = 0;
-    http::serve(model, workers, server, listener, || {
-        let end = stdin_ends();
-        print(&format!("ready {port}\n"))?;
+    let begin = || {
+        let end = stdin_ends()?;
+        print(&format!("ready {}\n", address.port()))?;
         before_ns = cpu_ns();
         Ok(end)
-    })?;
+    };
+    http::serve(model, workers, server, listener, begin, |_| ())?;
     Ok(Served { kept: Vec::new(), cpu_ns: cpu_ns() - before_ns })
 }
 
 /// Ready at the end of stdin.
-fn stdin_ends() -> impl Future<Output = ()> {
+fn stdin_ends() -> io::Result<impl Future<Output = ()>> {
     let (sender, receiver) = oneshot::channel::<()>();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         // a failure to read is an end too
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         drop(sender);
-    });
-    async move {
+    })?;
+    Ok(async move {
         let _ = receiver.await;
-    }
+    })
 }
 
 /// The file of an image.
@@ -102,7 +100,7 @@ fn read(path: &Path) -> Result<Payload, Error> {
     let bytes = std::fs::read(path).map_err(|error| {
         Error::new(Kind::ImageMissing, format!("image {}: {error}", path.display()), "check the path")
     })?;
-    Ok(Payload { parts: vec![bytes.into()], shapes: Vec::new() })
+    Ok(Payload { parts: vec![bytes.into()], shapes: Arc::default() })
 }
 
 /// The inputs of an item, where they are.

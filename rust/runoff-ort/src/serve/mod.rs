@@ -6,6 +6,7 @@ mod metrics;
 mod model;
 mod pipe;
 mod queue;
+mod response;
 mod server;
 
 use std::future::poll_fn;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use runoff_core::topk;
 use runoff_runner::malloc::keep_memory;
 use runoff_runner::{exit_immediately, print, report_error};
-use runoff_session::{Session, Settings, Source, ValueType};
+use runoff_session::{Error, Session, Settings, Source, ValueType};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::bench::inputs::{Dim, check_dims, default_shape};
@@ -28,7 +29,7 @@ use crate::{preprocessing, session};
 pub use load::measure;
 use model::{Inputs, Model};
 use queue::{Limits, Queue};
-use server::{Labels, Part, Server};
+use server::{Labels, Parts, Server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,16 +57,16 @@ pub struct Arguments {
     /// Port to listen on; 0 is any that is free.
     #[arg(long, value_name = "PORT", default_value = "8080")]
     port: u16,
-    /// Inferences at a time, each with --threads threads [default: one for each core].
+    /// Concurrent inferences, which share --threads - 1 more threads [default: cores + 1 - threads].
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
-    /// Most waiting requests that are computed as one inference.
+    /// Maximum number of waiting requests per inference.
     #[arg(long, value_name = "N", default_value = "1")]
     max_batch: NonZeroUsize,
     /// How long a request waits for others to fill a batch, in microseconds.
     #[arg(long, value_name = "US", default_value = "0")]
     max_wait_us: u64,
-    /// Most requests that wait; others get the status 503.
+    /// Maximum number of waiting requests; further ones get status 503.
     #[arg(long, value_name = "N", default_value = "1024")]
     max_queue: NonZeroUsize,
     /// Largest body of a request, in bytes.
@@ -113,30 +114,49 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         None => Inputs::Tensors,
     };
     let model = Model::new(&session, places(&session), inputs, arguments.max_batch.get())?;
-    let part = |info| Part::new(info, default_shape(info, &arguments.dims));
-    let inputs = model.inputs().into_iter().map(part).collect::<Result<_, _>>()?;
+    let tensors = model.inputs().iter().filter(|_| images.is_none());
+    let shapes = tensors.map(|info| default_shape(info, &arguments.dims)).collect();
     let server = Arc::new(Server {
         queue: Queue::new(limits(arguments.max_batch, arguments.max_wait_us, arguments.max_queue)),
         max_queue: arguments.max_queue.get(),
         labels: images.is_some().then(|| Arc::new(Labels { top: arguments.top.get(), names })),
-        inputs,
+        inputs: Parts::new(model.inputs(), shapes, arguments.max_body.get())?,
         max_body: arguments.max_body.get(),
         idle_time: Duration::from_secs(10),
         state: server::State::default(),
     });
-    let listener = http::listen(&arguments.host, arguments.port)?;
-    let address = listener.local_addr()?;
-    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = arguments.workers.map_or_else(|| (cores / settings.threads).max(1), NonZeroUsize::get);
-    let left = http::serve(&model, workers, &server, listener, || {
-        let end = told_to_end()?;
+    let (listener, address) = http::listen(&arguments.host, arguments.port)?;
+    let workers = arguments.workers.map_or_else(|| default_workers(settings.threads), NonZeroUsize::get);
+    let begin = || {
+        let end = shutdown_signal()?;
         print(&format!("listening on http://{address} ({})\n", server.describe()))?;
         Ok(end)
-    })?;
-    if left > 0 {
-        report_error(&format!("{left} requests were not answered within {} s", http::END_TIME.as_secs()));
-    }
-    Ok(u8::from(left > 0))
+    };
+    http::serve(&model, workers, &server, listener, begin, |outcome| leave(outcome))?;
+    Ok(0)
+}
+
+/// As many as keep every core busy: all of them share the threads of one session.
+fn default_workers(threads: NonZeroUsize) -> usize {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    (cores + 1).saturating_sub(threads.get()).max(1)
+}
+
+/// Ends the process, without waiting for the workers: they may compute for long what nobody waits for any more.
+fn leave(outcome: &Result<usize, Error>) -> ! {
+    let code = match outcome {
+        Ok(0) => 0,
+        Ok(left) => {
+            let were = if *left == 1 { " was" } else { "s were" };
+            report_error(&format!("{left} request{were} not answered within {} s", http::END_TIME.as_secs()));
+            1
+        }
+        Err(error) => {
+            report_error(&error.to_string());
+            error.kind.exit_code()
+        }
+    };
+    exit_immediately(code)
 }
 
 /// Places of all inputs that must be given, and of all outputs that are tensors.
@@ -152,18 +172,18 @@ fn limits(batch: NonZeroUsize, wait_us: u64, queue: NonZeroUsize) -> Limits {
 }
 
 /// Ready at the first SIGTERM or Ctrl-C; the second one ends the process.
-fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     Ok(async move {
-        any(&mut signals).await;
+        any_signal(&mut signals).await;
         tokio::spawn(async move {
-            any(&mut signals).await;
+            any_signal(&mut signals).await;
             exit_immediately(130);
         });
     })
 }
 
-async fn any(signals: &mut [Signal]) {
+async fn any_signal(signals: &mut [Signal]) {
     poll_fn(|context| {
         let is_any = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
         if is_any { Poll::Ready(()) } else { Poll::Pending }

@@ -1,7 +1,10 @@
 //! The model that is served, and the workers that compute batches of requests with it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, Scope};
 
 use bytes::Bytes;
 use flate2::Crc;
@@ -12,6 +15,7 @@ use runoff_core::tensor_file;
 use runoff_session::{Buffer, Dtype, Error, Kind, RawTensor, Session, TensorView, Value, ValueInfo, show_shape};
 
 use super::queue::{Joinable, Queue};
+use crate::session::note;
 
 /// Buffers for images larger than this are freed after the batch, in bytes.
 const KEPT_BYTES: usize = 16 << 20;
@@ -30,6 +34,8 @@ pub struct Model<'s> {
     session: &'s Session,
     /// Places of the inputs and outputs that are used.
     places: (Vec<usize>, Vec<usize>),
+    /// What the model has there.
+    infos: (Vec<&'s ValueInfo>, Vec<&'s ValueInfo>),
     inputs: Inputs,
 }
 
@@ -37,7 +43,7 @@ pub struct Model<'s> {
 #[derive(Debug, Clone)]
 pub struct Payload {
     pub parts: Vec<Bytes>,
-    pub shapes: Vec<Vec<usize>>,
+    pub shapes: Arc<[Vec<usize>]>,
 }
 
 /// A request, and the function that gets its outputs, or the reason why there are none.
@@ -55,7 +61,7 @@ pub struct Batch<'m> {
     pub ended_ns: u64,
     /// Number of requests.
     pub count: usize,
-    infos: Vec<&'m ValueInfo>,
+    infos: &'m [&'m ValueInfo],
     values: Vec<Value<'static>>,
 }
 
@@ -78,8 +84,12 @@ impl<'s> Model<'s> {
         inputs: Inputs,
         max_batch: usize,
     ) -> Result<Self, Error> {
-        let model = Self { session, places, inputs };
-        for (what, infos) in [("input", model.inputs()), ("output", model.outputs())] {
+        let infos = (
+            places.0.iter().map(|&place| session.input_at(place)).collect(),
+            places.1.iter().map(|&place| &session.outputs()[place]).collect(),
+        );
+        let model = Self { session, places, infos, inputs };
+        for (what, infos) in [("input", &model.infos.0), ("output", &model.infos.1)] {
             for info in infos {
                 if info.dtype.is_none_or(|dtype| dtype == Dtype::Str || !tensor_file::has(dtype)) {
                     return Err(tensor_file::unsupported(what, &info.name, &info.kind));
@@ -101,12 +111,8 @@ impl<'s> Model<'s> {
     }
 
     /// The inputs that are used, in graph order.
-    pub fn inputs(&self) -> Vec<&'s ValueInfo> {
-        self.places.0.iter().map(|&place| self.session.input_at(place)).collect()
-    }
-
-    fn outputs(&self) -> Vec<&'s ValueInfo> {
-        self.places.1.iter().map(|&place| &self.session.outputs()[place]).collect()
+    pub fn inputs(&self) -> &[&'s ValueInfo] {
+        &self.infos.0
     }
 
     fn preprocessor(&self) -> Result<Option<Preprocessor>, Error> {
@@ -114,16 +120,31 @@ impl<'s> Model<'s> {
         Ok(Some(Preprocessor::new(preprocess)?.with_limit(*most)))
     }
 
-    /// Computes batches from `queue` until it is closed and empty.
+    /// Starts `count` threads in `scope`, which compute batches from `queue` until it is closed and empty; `fail` gets the error
+    /// of one that cannot continue.
     ///
     /// # Errors
     ///
-    /// Those of [`Preprocessor::new`].
-    pub fn work(&self, queue: &Queue<Job>) -> Result<(), Error> {
-        let mut worker = Worker::new(self)?;
+    /// `bad-request` if the system does not start so many.
+    pub fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        count: usize,
+        queue: &'scope Queue<Job>,
+        fail: impl Fn(Error) + Copy + Send + 'scope,
+    ) -> Result<(), Error> {
+        for _ in 0..count {
+            let work = move || self.work(queue).unwrap_or_else(fail);
+            Builder::new().spawn_scoped(scope, work).map_err(|error| no_thread(&error))?;
+        }
+        Ok(())
+    }
+
+    fn work(&self, queue: &Queue<Job>) -> Result<(), Error> {
+        let mut worker = Worker::new(self, queue)?;
         while let Some(jobs) = queue.take() {
             if catch_unwind(AssertUnwindSafe(|| worker.compute(jobs))).is_err() {
-                worker = Worker::new(self)?;
+                worker = Worker::new(self, queue)?;
             }
         }
         Ok(())
@@ -150,7 +171,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
-            reply(Err(Error::new(Kind::Internal, "the request was not computed", "report this")));
+            reply(Err(not_computed()));
         }
     }
 }
@@ -166,15 +187,16 @@ impl Joinable for Job {
 /// A thread's buffers.
 struct Worker<'m> {
     model: &'m Model<'m>,
+    queue: &'m Queue<Job>,
     preprocessor: Option<Preprocessor>,
     /// For each input, elements that are not used where they are; they may be longer than the current batch.
     buffers: Vec<Buffer>,
 }
 
 impl<'m> Worker<'m> {
-    fn new(model: &'m Model<'m>) -> Result<Self, Error> {
+    fn new(model: &'m Model<'m>, queue: &'m Queue<Job>) -> Result<Self, Error> {
         let buffers = vec![Buffer::default(); model.places.0.len()];
-        Ok(Self { model, preprocessor: model.preprocessor()?, buffers })
+        Ok(Self { model, queue, preprocessor: model.preprocessor()?, buffers })
     }
 
     /// Computes the outputs of `jobs`. If that fails, each is computed alone: one request does not fail the others.
@@ -210,9 +232,15 @@ impl<'m> Worker<'m> {
         let mut loaded = Vec::with_capacity(jobs.len());
         for job in jobs {
             let row = &mut self.buffers[0].floats_mut()[loaded.len() * len..][..len];
-            match preprocessor.load_bytes(&job.payload.parts[0], Path::new(""), row) {
-                Ok(()) => loaded.push(job),
-                Err(error) => job.reply(Err(error)),
+            let load = || preprocessor.load_bytes(&job.payload.parts[0], Path::new(""), row);
+            match catch_unwind(AssertUnwindSafe(load)) {
+                Ok(Ok(())) => loaded.push(job),
+                Ok(Err(error)) => job.reply(Err(error)),
+                // the decoder failed on this image, whose job is dropped
+                Err(panic) => match self.model.preprocessor() {
+                    Ok(Some(fresh)) => *preprocessor = fresh,
+                    _ => resume_unwind(panic),
+                },
             }
         }
         if preprocessor.buffered_bytes() > KEPT_BYTES
@@ -230,15 +258,29 @@ impl<'m> Worker<'m> {
             let (side, len) = (preprocessor.crop(), count * preprocessor.tensor_len() * size_of::<f32>());
             vec![Value::over(Dtype::Float32, &[count, 3, side, side], &self.buffers[0].bytes()[..len])?]
         } else {
-            let infos = self.model.inputs();
-            let each = infos.iter().zip(&mut self.buffers).enumerate();
+            let each = self.model.infos.0.iter().zip(&mut self.buffers).enumerate();
             each.map(|(index, (info, buffer))| join(jobs, index, info, buffer)).collect::<Result<_, _>>()?
         };
         let (values, _) = session.run_some_timed(inputs, &values, outputs)?;
-        let batch = Batch { started_ns, ended_ns: now_ns(), count, infos: self.model.outputs(), values };
-        batch.check()?;
+        let batch = Batch { started_ns, ended_ns: now_ns(), count, infos: &self.model.infos.1, values };
+        if let Err(error) = batch.check() {
+            if self.queue.stop_batching() {
+                note(&format!("requests are computed one by one from now on: {error}"));
+            }
+            return Err(error);
+        }
         Ok(batch)
     }
+}
+
+/// A request that no worker has replied to.
+pub fn not_computed() -> Error {
+    Error::new(Kind::Internal, "the request was not computed", "report this")
+}
+
+/// A thread that the system does not start.
+pub fn no_thread(error: &io::Error) -> Error {
+    Error::new(Kind::BadRequest, format!("cannot start a thread: {error}"), "use fewer workers")
 }
 
 fn fail(jobs: Vec<Job>, error: &Error) {
@@ -252,7 +294,7 @@ fn join<'v>(jobs: &'v [Job], index: usize, info: &ValueInfo, buffer: &'v mut Buf
     let dtype = info.dtype.unwrap_or(Dtype::Float32);
     let (bytes, mut shape) = (&jobs[0].payload.parts[index], jobs[0].payload.shapes[index].clone());
     if jobs.len() == 1 && bytes.as_ptr().addr().is_multiple_of(dtype.alignment()) {
-        return Value::over(dtype, &shape, bytes);
+        return over(dtype, &shape, bytes);
     }
     if jobs.len() > 1 {
         shape[0] = jobs.len();
@@ -263,7 +305,17 @@ fn join<'v>(jobs: &'v [Job], index: usize, info: &ValueInfo, buffer: &'v mut Buf
     for (row, job) in rows.zip(jobs) {
         row.copy_from_slice(&job.payload.parts[index]);
     }
-    Value::over(dtype, &shape, &buffer.bytes()[..len])
+    over(dtype, &shape, &buffer.bytes()[..len])
+}
+
+/// A tensor of a request, whose elements nothing has checked yet.
+fn over<'v>(dtype: Dtype, shape: &[usize], bytes: &'v [u8]) -> Result<Value<'v>, Error> {
+    Value::over(dtype, shape, bytes).map_err(|error| {
+        if dtype != Dtype::Bool || error.kind != Kind::Internal {
+            return error;
+        }
+        Error::new(Kind::BadRequest, "a bool is 0 or 1", "send a byte of 0 or 1 for each")
+    })
 }
 
 fn make_room(buffer: &mut Buffer, len: usize) -> Result<(), Error> {

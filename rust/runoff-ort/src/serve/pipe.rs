@@ -12,7 +12,7 @@ use runoff_core::protocol::bad_request;
 use runoff_runner::{Captured, Served, print};
 use runoff_session::{Error, Kind};
 
-use super::model::{Job, Model, Payload, Row};
+use super::model::{Job, Model, Payload, Row, no_thread};
 use super::queue::{Limits, Queue};
 
 /// Maximum number of distinct outputs that are kept.
@@ -48,15 +48,14 @@ pub fn serve(model: &Model<'_>, workers: usize, limits: Limits, items: Vec<Paylo
     let before_ns = cpu_ns();
     let reader = Arc::clone(&pipe);
     // not joined: after a failure it may wait for a line that never comes
-    thread::spawn(move || {
+    let reading = thread::Builder::new().spawn(move || {
         let read = reader.read();
         reader.end(read);
     });
+    reading.map_err(|error| no_thread(&error))?;
     let outcome = thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| model.work(&pipe.queue).unwrap_or_else(|error| pipe.end(Err(error))));
-        }
-        let outcome = outcomes.recv().unwrap_or(Ok(()));
+        let started = model.start(scope, workers, &pipe.queue, |error| pipe.end(Err(error)));
+        let outcome = started.and_then(|()| outcomes.recv().unwrap_or(Ok(())));
         if outcome.is_err() {
             pipe.queue.clear();
         }

@@ -36,6 +36,8 @@ struct State<T> {
     /// Oldest first, so by ticket.
     waiting: VecDeque<Waiting<T>>,
     next: u64,
+    /// Maximum number of requests in a batch.
+    batch: usize,
     is_closed: bool,
 }
 
@@ -48,7 +50,7 @@ struct Waiting<T> {
 
 impl<T: Joinable> Queue<T> {
     pub fn new(limits: Limits) -> Self {
-        let state = State { waiting: VecDeque::new(), next: 0, is_closed: false };
+        let state = State { waiting: VecDeque::new(), next: 0, batch: limits.batch, is_closed: false };
         Self { limits, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -80,8 +82,9 @@ impl<T: Joinable> Queue<T> {
         drop(removed);
     }
 
-    /// Waits for requests; returns the oldest and those that join it, oldest first. A batch is complete if it is full, if its
-    /// oldest request has waited long enough, or if the queue is closed. Returns `None` once that is so and none is left.
+    /// Waits for requests; returns the oldest and those that join it, oldest first. A batch is complete if it is full, if none
+    /// can join it, if its oldest request has waited long enough, or if the queue is closed. Returns `None` once that is so and
+    /// none is left.
     pub fn take(&self) -> Option<Vec<T>> {
         let mut state = self.lock();
         loop {
@@ -93,10 +96,13 @@ impl<T: Joinable> Queue<T> {
                 continue;
             };
             let joins = |waiting: &&Waiting<T>| waiting.request.joins(&oldest.request);
-            let is_full = state.waiting.iter().filter(joins).take(self.limits.batch).count() == self.limits.batch;
+            let count = || state.waiting.iter().filter(joins).take(state.batch).count();
+            // two requests that do not join themselves do not join each other either
+            let is_full = !joins(&oldest) || count() == state.batch;
             let left = if is_full { Duration::ZERO } else { oldest.due.saturating_duration_since(Instant::now()) };
             if left.is_zero() || state.is_closed {
-                let batch = state.take(self.limits.batch);
+                let most = state.batch;
+                let batch = state.take(most);
                 let is_more = !state.waiting.is_empty();
                 drop(state);
                 if is_more {
@@ -112,6 +118,13 @@ impl<T: Joinable> Queue<T> {
     /// Number of requests that wait.
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
+    }
+
+    /// Has requests taken one by one from now on; returns whether they were not.
+    pub fn stop_batching(&self) -> bool {
+        let before = std::mem::replace(&mut self.lock().batch, 1);
+        self.changed.notify_all();
+        before > 1
     }
 
     /// Refuses further requests; workers take what waits, then get `None`.
@@ -153,10 +166,10 @@ mod tests {
 
     use super::*;
 
-    /// A shape and a number.
+    /// A shape and a number; the shape - joins no other.
     impl Joinable for (char, u32) {
         fn joins(&self, first: &Self) -> bool {
-            self.0 == first.0
+            self.0 == first.0 && self.0 != '-'
         }
     }
 
@@ -213,6 +226,19 @@ mod tests {
             batches.sort_unstable();
             assert_eq!(batches, [[('a', 0), ('a', 3)], [('b', 1), ('b', 2)]]);
         });
+    }
+
+    #[test]
+    fn a_request_that_joins_no_other_does_not_wait() {
+        for batch in [1, 8] {
+            // if it does, this test takes an hour
+            let queue = queue(batch, 3_600_000, 9);
+            push(&queue, &[('-', 0), ('-', 1), ('a', 2)]);
+            assert_eq!((queue.take(), queue.take()), (Some(vec![('-', 0)]), Some(vec![('-', 1)])));
+            assert_eq!(queue.stop_batching(), batch == 8);
+            assert!(!queue.stop_batching());
+            assert_eq!(queue.take(), Some(vec![('a', 2)]));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use runoff_core::clock::now_ns;
 use runoff_core::protocol::Guess;
@@ -18,11 +18,15 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::metrics::Metrics;
-use super::model::{Job, Payload, Reply, Row};
+use super::model::{Job, Payload, Reply, Row, not_computed};
 use super::queue::{Queue, Ticket};
+use super::response::{Failure, bad, failed, plain, status, unavailable};
 
 /// How long the body of a request may take.
 pub const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// How long the rest of a body that is refused may take.
+const SKIP_TIME: Duration = Duration::from_secs(5);
 
 /// The bodies that are being read and those that wait have together at most as many bytes as so many of the largest size.
 const MOST_BODIES: usize = 16;
@@ -40,8 +44,8 @@ pub struct Server {
     pub max_queue: usize,
     /// Of images; `None` for a model of tensors.
     pub labels: Option<Arc<Labels>>,
-    /// Of tensors: the size of each input in bytes, its shape, and what messages call it.
-    pub inputs: Vec<Part>,
+    /// Of tensors; none for a model of images.
+    pub inputs: Parts,
     /// Maximum size of a body in bytes.
     pub max_body: usize,
     /// How long a connection may be idle, and how long the headers of a request may take.
@@ -49,12 +53,19 @@ pub struct Server {
     pub state: State,
 }
 
+/// The inputs of a model of tensors.
+pub struct Parts {
+    each: Vec<Part>,
+    shapes: Arc<[Vec<usize>]>,
+    /// Size of all, in bytes.
+    bytes: usize,
+}
+
 /// One input of a model of tensors.
-pub struct Part {
-    pub bytes: usize,
-    pub shape: Vec<usize>,
-    pub name: String,
-    pub is_bool: bool,
+struct Part {
+    bytes: usize,
+    /// What messages call it.
+    name: String,
 }
 
 /// What changes while the server runs.
@@ -62,14 +73,11 @@ pub struct Part {
 pub struct State {
     metrics: Metrics,
     pub is_ending: AtomicBool,
-    /// Requests whose headers were read, and that were not responded to.
+    /// Requests whose headers were read, and whose response was not made.
     pub in_flight: AtomicUsize,
     /// Bytes of their bodies.
     buffered: AtomicUsize,
 }
-
-/// A failed request.
-struct Failure(StatusCode, Error);
 
 type Answer = (Bytes, [u64; 3]);
 
@@ -95,7 +103,7 @@ impl Server {
     pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/infer") => self.infer(request).await,
-            (&Method::GET, "/health") if self.is_ending() => failed(&ending()),
+            (&Method::GET, "/health") if self.is_ending() => failed(&shutting_down()),
             (&Method::GET, "/health") => plain(StatusCode::OK, "ok".into(), "text/plain"),
             (&Method::GET, "/metrics") => {
                 let text = self.state.metrics.text(self.queue.len());
@@ -139,66 +147,76 @@ impl Server {
 
     async fn compute(&self, body: Incoming, is_held_back: bool) -> Result<Answer, Failure> {
         if self.is_ending() {
-            return Err(ending());
+            return Err(shutting_down());
         }
-        let mut held = Counted::new(&self.state.buffered, 0);
-        let read = timeout(BODY_TIME, self.read(body, is_held_back, &mut held)).await;
-        let bytes = read.unwrap_or_else(|_| Err(too_slow()))?;
+        let (bytes, _held) = self.read(body, is_held_back).await?;
         let payload = self.split(bytes)?;
         let (sender, receiver) = oneshot::channel();
         let reply = self.reply(now_ns(), sender);
         let ticket = self.queue.push(Job::new(payload, reply)).map_err(|job| {
             job.withdraw();
-            unavailable(format!("{} requests wait", self.max_queue))
+            unavailable(format!("the queue is full: {} waiting", self.max_queue))
         })?;
         // a client that goes away drops this, which makes room in the queue
         let place = Place(&self.queue, ticket);
         let answer = receiver.await;
         drop(place);
-        let lost = |_| Error::new(Kind::Internal, "the request was not computed", "report this");
-        answer.map_err(lost).flatten().map_err(|error| Failure(status(error.kind), error))
+        answer.map_err(|_| not_computed()).flatten().map_err(|error| Failure(status(error.kind), error))
     }
 
-    /// Reads a body. One that comes in one piece is not copied. `is_held_back`: the client sends it only on request.
-    async fn read(&self, mut body: Incoming, is_held_back: bool, held: &mut Counted<'_>) -> Result<Bytes, Failure> {
+    /// Reads a body, which counts as buffered until the second value is dropped. `is_held_back`: the client sends it only on
+    /// request.
+    async fn read(&self, mut body: Incoming, is_held_back: bool) -> Result<(Bytes, Counted<'_>), Failure> {
         let declared = body.size_hint().lower();
-        if declared > self.max_body as u64 {
-            if !is_held_back {
-                self.skip(body).await;
-            }
+        let is_large = declared > self.max_body as u64;
+        if is_large && is_held_back {
             return Err(self.too_large());
         }
+        let read = if is_large {
+            Err(self.too_large())
+        } else {
+            timeout(BODY_TIME, self.collect(&mut body, declared)).await.unwrap_or_else(|_| Err(too_slow()))
+        };
+        if matches!(&read, Err(Failure(status, _)) if *status != StatusCode::REQUEST_TIMEOUT) {
+            // not within the time of the body, and without the memory of what was read
+            let _ = timeout(SKIP_TIME, self.skip(body)).await;
+        }
+        read
+    }
+
+    /// Collects the parts of a body. One that comes in one piece is not copied.
+    async fn collect(&self, body: &mut Incoming, declared: u64) -> Result<(Bytes, Counted<'_>), Failure> {
+        let mut held = Counted::new(&self.state.buffered, 0);
         let (mut first, mut all) = (Bytes::new(), Vec::new());
-        let mut len = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let message = format!("the body cannot be read: {error}");
                 Failure(StatusCode::BAD_REQUEST, bad(message, "send all of it"))
             })?;
             let Ok(data) = frame.into_data() else { continue };
-            len += data.len();
-            if len > self.max_body {
+            held.add(data.len());
+            if held.1 > self.max_body {
                 return Err(self.too_large());
             }
-            held.add(data.len());
             if self.state.buffered.load(Ordering::Relaxed) > self.max_body.saturating_mul(MOST_BODIES) {
-                return Err(unavailable("the bodies of the requests that wait are too large".to_owned()));
+                return Err(unavailable("too many bytes of request bodies are waiting"));
             }
             if first.is_empty() {
                 first = data;
                 continue;
             }
             if all.is_empty() {
-                all.reserve_exact(usize::try_from(declared).unwrap_or_default().max(len));
+                let len = usize::try_from(declared).unwrap_or_default().max(held.1);
+                all.try_reserve_exact(len).map_err(|_| unavailable("not enough memory for the body"))?;
                 all.extend_from_slice(&first);
             }
             all.extend_from_slice(&data);
         }
-        Ok(if all.is_empty() { first } else { all.into() })
+        Ok((if all.is_empty() { first } else { all.into() }, held))
     }
 
-    /// Reads a body that is too large and forgets it, up to a limit: most clients read a response only after they have sent
-    /// everything.
+    /// Reads the rest of a body that is refused and forgets it, up to a limit: most clients read a response only after they
+    /// have sent everything.
     async fn skip(&self, mut body: Incoming) {
         let mut left = self.max_body.saturating_mul(MOST_BODIES);
         while let Some(Ok(frame)) = body.frame().await {
@@ -211,23 +229,17 @@ impl Server {
 
     /// Divides a body into the elements of each input.
     fn split(&self, mut bytes: Bytes) -> Result<Payload, Failure> {
+        let Parts { each, shapes, bytes: needed } = &self.inputs;
+        let shapes = Arc::clone(shapes);
         if self.labels.is_some() {
-            return Ok(Payload { parts: vec![bytes], shapes: Vec::new() });
+            return Ok(Payload { parts: vec![bytes], shapes });
         }
-        let refuse = |message| {
-            let hint = format!("send {}, in this order", self.elements());
-            Err(Failure(StatusCode::BAD_REQUEST, bad(message, hint)))
-        };
-        let needed: usize = self.inputs.iter().map(|part| part.bytes).sum();
-        if bytes.len() != needed {
-            return refuse(format!("the body has {} bytes, the inputs have {needed}", bytes.len()));
+        if bytes.len() != *needed {
+            let message = format!("the body has {} bytes, the inputs have {needed}", bytes.len());
+            let hint = format!("send {}, in this order", self.inputs.describe());
+            return Err(Failure(StatusCode::BAD_REQUEST, bad(message, hint)));
         }
-        let parts: Vec<_> = self.inputs.iter().map(|part| bytes.split_to(part.bytes)).collect();
-        let is_wrong = |(part, bytes): (&Part, &Bytes)| part.is_bool && bytes.iter().any(|&byte| byte > 1);
-        if self.inputs.iter().zip(&parts).any(is_wrong) {
-            return refuse("a bool is 0 or 1".to_owned());
-        }
-        Ok(Payload { parts, shapes: self.inputs.iter().map(|part| part.shape.clone()).collect() })
+        Ok(Payload { parts: each.iter().map(|part| bytes.split_to(part.bytes)).collect(), shapes })
     }
 
     /// The function that makes the answer, in a worker.
@@ -247,13 +259,8 @@ impl Server {
 
     /// What the body of a request is, for people.
     pub fn describe(&self) -> String {
-        let body = if self.labels.is_some() { "an image file".to_owned() } else { self.elements() };
+        let body = if self.labels.is_some() { "an image file".to_owned() } else { self.inputs.describe() };
         format!("POST /infer takes {body}")
-    }
-
-    fn elements(&self) -> String {
-        let inputs: Vec<_> = self.inputs.iter().map(|part| part.name.as_str()).collect();
-        format!("the elements of {}", inputs.join(", "))
     }
 
     fn is_ending(&self) -> bool {
@@ -277,19 +284,37 @@ impl Labels {
     }
 }
 
+impl Parts {
+    /// The inputs `infos`, of the `shapes`.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` if they have more than `max_body` bytes.
+    pub fn new(infos: &[&ValueInfo], shapes: Vec<Vec<usize>>, max_body: usize) -> Result<Self, Error> {
+        let each: Vec<_> =
+            infos.iter().zip(&shapes).map(|(info, shape)| Part::new(info, shape)).collect::<Result<_, _>>()?;
+        let needed: u128 = each.iter().map(|part| part.bytes as u128).sum();
+        let bytes = usize::try_from(needed).ok().filter(|&bytes| bytes <= max_body).ok_or_else(|| {
+            let message = format!("the inputs have {needed} bytes, more than --max-body {max_body}");
+            bad(message, "raise it; the measure load has the transport pipe")
+        })?;
+        Ok(Self { each, shapes: shapes.into(), bytes })
+    }
+
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.each.iter().map(|part| part.name.as_str()).collect();
+        format!("the elements of {}", names.join(", "))
+    }
+}
+
 impl Part {
-    /// The input `info`, of the shape `shape`.
-    pub fn new(info: &ValueInfo, shape: Vec<usize>) -> Result<Self, Error> {
-        let name = format!(
-            "{} ({} {})",
-            info.name,
-            info.kind,
-            show_shape(&shape.iter().copied().map(Some).collect::<Vec<_>>())
-        );
+    fn new(info: &ValueInfo, shape: &[usize]) -> Result<Self, Error> {
+        let dims: Vec<_> = shape.iter().copied().map(Some).collect();
+        let name = format!("{} ({} {})", info.name, info.kind, show_shape(&dims));
         let size = info.dtype.map_or(0, Dtype::size);
         let bytes = shape.iter().try_fold(size, |bytes, &dim| bytes.checked_mul(dim));
         let bytes = bytes.ok_or_else(|| Error::memory(&format!("input {name}")))?;
-        Ok(Self { bytes, shape, name, is_bool: info.dtype == Some(Dtype::Bool) })
+        Ok(Self { bytes, name })
     }
 }
 
@@ -324,47 +349,11 @@ impl Drop for Place<'_> {
     }
 }
 
-fn bad(message: impl AsRef<str>, hint: impl Into<String>) -> Error {
-    Error::new(Kind::BadRequest, message, hint)
-}
-
-fn unavailable(message: String) -> Failure {
-    Failure(StatusCode::SERVICE_UNAVAILABLE, bad(message, "try again later"))
-}
-
-fn ending() -> Failure {
-    unavailable("the server is ending".to_owned())
+fn shutting_down() -> Failure {
+    unavailable("the server is shutting down")
 }
 
 fn too_slow() -> Failure {
-    let message = format!("the body did not come within {} s", BODY_TIME.as_secs());
+    let message = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
     Failure(StatusCode::REQUEST_TIMEOUT, bad(message, "send it faster"))
-}
-
-/// The status for a request that cannot be computed for a reason of `kind`.
-const fn status(kind: Kind) -> StatusCode {
-    match kind {
-        Kind::ImageUnreadable | Kind::ImageTooLarge | Kind::BadRequest => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn plain(status: StatusCode, body: Bytes, kind: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-fn failed(Failure(status, error): &Failure) -> Response<Full<Bytes>> {
-    let body = serde_json::json!({"error": error.message, "hint": error.hint});
-    let mut response = plain(*status, body.to_string().into(), "application/json");
-    if *status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    if matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
-        // the rest of the body is not read
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
