@@ -35,6 +35,8 @@ OPTIONAL = {"web", "webnn", "openvino", "tract"}  # they need npm's registry, a 
 TEST_PROFILE = ("--profile", os.environ.get("RUNOFF_TEST_PROFILE", "dev"))
 # each file in one process, in the order of pyproject.toml
 PARALLEL = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+# files with tests that compare durations; with tests that are longer, or run only, with RUNOFF_TEST_FULL=1
+CLOCK, THOROUGH = r"\bmark\.clock\b", r"^from machine import .*\b(thorough|FULL)\b"
 IN_EXPORT = ("tests/coreml", "tests/export", "tests/promptable")
 ENGINES_IN_RUST = ("openvino-rust", "tract-rust", "rten")
 EXTENSION = ROOT / "rust" / "runoff-py" / "Cargo.toml"
@@ -265,7 +267,7 @@ def tests(session: nox.Session) -> None:
     session.log("exporting the models for the tests if they are missing (1 min)")
     session.run(program("dev", "runoff"), "export", "efficientnet-lite0", "sam_tiny", env=clean_environment())
     pytest(session, "-m", "not clock", *PARALLEL)
-    pytest(session, "-m", "clock")
+    pytest(session, "-m", "clock", *tests_with(CLOCK))
     # a machine without Rust has no extension
     if any(WHEELS.glob("*.whl")):
         pytest(session, "tests/extension", *PARALLEL, environment="extension")
@@ -277,7 +279,7 @@ def tests(session: nox.Session) -> None:
 def thorough(session: nox.Session) -> None:
     """Run the checks before a release: tests at full size, every Python, sanitizers, containers (1 h)."""
     full = {"RUNOFF_TEST_FULL": "1"}
-    pytest(session, *thorough_tests(), env=full)
+    pytest(session, *tests_with(THOROUGH), env=full)
     pytest(session, "tests/contract", "-k", " or ".join(ENGINES_IN_RUST), *PARALLEL, env=full)
     pytest(session, "tests/extension", *PARALLEL, environment="extension", env=full)
     pytest(session, "-o", "filterwarnings=ignore", "tests/coreml", *PARALLEL, environment="export", env=full)
@@ -364,13 +366,11 @@ def run_runoff(session: nox.Session, *command: str, **more: Any) -> None:
     session.run(*command, *session.posargs, env=clean_environment(), **options)
 
 
-def thorough_tests() -> list[str]:
-    """Return the files with tests that are longer, or run only, with ``RUNOFF_TEST_FULL=1``."""
-    files = (
-        path for folder in ("integration", "page", "contract") for path in (ROOT / "tests" / folder).glob("test_*.py")
-    )
-    marks = re.compile(r"^from machine import .*\b(thorough|FULL)\b", re.MULTILINE)
-    return sorted(str(path) for path in files if marks.search(path.read_text(encoding="utf-8")))
+def tests_with(pattern: str) -> list[str]:
+    """Return the files of tests, of those that run in the environment dev, whose text has a match of `pattern`."""
+    folders = ("integration", "contract", "page", "unit")
+    files = (path for folder in folders for path in (ROOT / "tests" / folder).glob("test_*.py"))
+    return sorted(str(path) for path in files if re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def program(environment: str, name: str) -> str:

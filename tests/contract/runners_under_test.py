@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 import time
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -28,7 +30,6 @@ from runoff_tract import tract_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from runoff.plan.target import Target
 
@@ -60,6 +61,8 @@ class Runner(msgspec.Struct, frozen=True):
     """Whether it is one process, which can report its own peak memory at no cost."""
     most_threads: int | None = None
     """Number of threads that it can use, if that is limited."""
+    forks: bool = True
+    """Whether a process that has imported PyTorch may fork it, which saves seconds."""
 
     def reads_image(self, name: str) -> bool:
         """Return whether it reads the image that a test calls `name`."""
@@ -173,14 +176,31 @@ def one_of(runners: Sequence[Runner]) -> object:
 def launch(runner: Runner, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Start the runner with `arguments` and wait for its end."""
     target = runner.make()
-    return subprocess.run(
-        [*target.command, *arguments],
-        env={**target.environment(), "ORT_DISABLE_TELEMETRY": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = [*target.command, *arguments]
+    env = {**target.environment(), "ORT_DISABLE_TELEMETRY": "1", **variables}
+    if runner.forks and command[:2] == [torch().command[0], "-P"]:
+        return _forked(command, env)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _forked(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a Python program on PyTorch by ``torch_server.py``."""
+    server = _torch_server()
+    assert server.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: str(Path(folder) / name) for name in ("out", "err")}
+        print(json.dumps({"argv": command[2:], "env": env, **files}), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(command, code, *(Path(file).read_text() for file in files.values()))
+
+
+@cache
+def _torch_server() -> subprocess.Popen[str]:
+    """Return a process that has imported PyTorch; it ends with this one."""
+    target = torch()
+    command = [*target.command[:2], str(Path(__file__).with_name("torch_server.py"))]
+    env = {**target.environment(), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def execute(runner: Runner, request: Document | str, folder: Path) -> Outcome:

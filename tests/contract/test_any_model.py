@@ -10,19 +10,23 @@ import msgspec
 import pytest
 from runners_under_test import IN_JAVASCRIPT, NATIVE, Document, Runner, execute
 
+from machine import FULL
+
 if TYPE_CHECKING:
     from runoff.records.protocol import WrittenTensor
 
 MODELS = Path(__file__).parent / "any_models"
 SOME = ("numbers", "scalar", "external-data", "two-inputs", "names-alike", "beside-a-sequence", "new-ir", "new-opset")
 """Models for the runners in JavaScript, whose runtimes name neither sequences nor optional inputs."""
+NATIVE_HERE = NATIVE if FULL else NATIVE[:2]
+"""ort-pyo3 calls the crate of ort-rust, so it is for ``nox -s thorough``."""
 CASES: dict[str, Document] = json.loads((MODELS / "cases.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("runner", "name"),
     [
-        *((runner, name) for runner in NATIVE for name in CASES),
+        *((runner, name) for runner in NATIVE_HERE for name in CASES),
         *((runner, name) for runner in IN_JAVASCRIPT for name in SOME),
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
@@ -46,7 +50,7 @@ def test_any_model(runner: Runner, name: str, tmp_path: Path) -> None:
     assert [written.items for written in outcome.result.outputs] == owners
 
 
-@pytest.mark.parametrize("runner", NATIVE, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("runner", NATIVE_HERE, ids=lambda runner: runner.name)
 @pytest.mark.parametrize(
     ("name", "content"),
     [("numbers", b"\0\1\2"), ("strings", b"\2\0\0\0a"), ("strings", b"\1\0\0\0\xff\0\0\0\0"), ("strings", b"\0\0\0\0")],

@@ -80,22 +80,22 @@ def test_wrong_arguments(arguments: tuple[str, ...], program: Runner) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_result_cannot_be_written(program: Runner, models: Path, tmp_path: Path) -> None:
+def test_result_cannot_be_written(implementation: Runner, models: Path, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
-    request.write_text(json.dumps(golden("once-classify", program, models, tmp_path)), encoding="utf-8")
+    request.write_text(json.dumps(golden("once-classify", implementation, models, tmp_path)), encoding="utf-8")
     result = str(tmp_path / "nowhere" / "result.json")
-    process = launch(program, "--request", str(request), "--result", result)
+    process = launch(implementation, "--request", str(request), "--result", result)
     assert process.returncode in (1, 2)
     assert result in process.stderr
     assert "Traceback" not in process.stderr
 
 
-def test_model_missing(computing_program: Runner, models: Path, tmp_path: Path) -> None:
-    request = golden("once-classify", computing_program, models, tmp_path)
-    request["model"]["path"] = str(tmp_path / f"nothing.{computing_program.format}")
-    outcome = execute(computing_program, request, tmp_path)
+def test_model_missing(engine: Runner, models: Path, tmp_path: Path) -> None:
+    request = golden("once-classify", engine, models, tmp_path)
+    request["model"]["path"] = str(tmp_path / f"nothing.{engine.format}")
+    outcome = execute(engine, request, tmp_path)
     outcome.assert_failed("model-missing", 1)
-    assert f"nothing.{computing_program.format}" in (outcome.result.message or "")
+    assert f"nothing.{engine.format}" in (outcome.result.message or "")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def answer(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     def do(name: str, runner: Runner) -> Answer:
         folder = tmp_path_factory.mktemp(name)
         request = golden(name, runner, models, folder)
-        return Answer(request, execute(runner, request, folder), folder)
+        return Answer(request, execute(msgspec.structs.replace(runner, forks=False), request, folder), folder)
 
     return do
 
@@ -182,7 +182,7 @@ def test_probe(program: Runner) -> None:
 
 @cache
 def _probe(runner: Runner) -> Capabilities:
-    process = launch(runner, "--probe")
+    process = launch(msgspec.structs.replace(runner, forks=False), "--probe")
     assert process.returncode == 0, process.stderr
     validate(json.loads(process.stdout), "capabilities")
     return msgspec.json.decode(process.stdout, type=Capabilities)

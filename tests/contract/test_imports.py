@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from runners_under_test import RUNNERS, Runner, golden, launch, tensor_request
 
+from machine import thorough
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,7 +40,11 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("runner", PYTHON, ids=lambda runner: runner.name)
+@pytest.mark.parametrize(
+    "runner",
+    # torch-export is torch's program
+    [pytest.param(one, id=one.name, marks=[thorough] if one.name == "torch-export" else []) for one in PYTHON],
+)
 def test_classify_imports_no_foreign_library(runner: Runner, models: Path, tmp_path: Path) -> None:
     imported = _imported(runner, golden("once-classify", runner, models, tmp_path), tmp_path)
     assert not imported & FOREIGN[runner.name]

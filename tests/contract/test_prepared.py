@@ -41,13 +41,24 @@ def prepared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared
 
 
 @pytest.fixture(scope="session")
+def optimized(models: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedFile:
+    """Return the small model as an optimized ONNX file."""
+    with Spawner(tmp_path_factory.mktemp("optimize")) as spawner:
+        made = prepare_file(ModelStore(models).get(MODEL), spawner, print, "onnx", OPTIMIZER)
+    assert isinstance(made, PreparedFile), made
+    return made
+
+
+@pytest.fixture(scope="session")
 def unprepared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Runner], NDArray[np.float32]]:
     """Return a function that returns a runner's output from the usual file, computed once."""
 
     @cache
     def compute(runner: Runner) -> NDArray[np.float32]:
         folder = tmp_path_factory.mktemp("unprepared")
-        execute(runner, golden("once-classify", runner, models, folder), folder)
+        effective = execute(runner, golden("once-classify", runner, models, folder), folder).result.effective
+        assert effective is not None
+        assert "mapped-model" not in effective.practices
         return np.fromfile(folder / "out" / "logits.0.bin", np.float32)
 
     return compute
@@ -97,13 +108,14 @@ def test_a_model_in_its_usual_format_is_not_prepared(implementation: Runner, mod
 
 @pytest.mark.parametrize("runner", READ_PREPARED, ids=lambda runner: runner.name)
 def test_an_optimized_onnx_file_gives_the_same_output(
-    runner: Runner, unprepared: Callable[[Runner], NDArray[np.float32]], models: Path, tmp_path: Path
+    runner: Runner,
+    optimized: PreparedFile,
+    unprepared: Callable[[Runner], NDArray[np.float32]],
+    models: Path,
+    tmp_path: Path,
 ) -> None:
-    with Spawner(tmp_path) as spawner:
-        made = prepare_file(ModelStore(models).get(MODEL), spawner, print, "onnx", OPTIMIZER)
-    assert isinstance(made, PreparedFile), made
     request = golden("once-classify", runner, models, tmp_path)
-    request["model"] |= {"path": made.path, "sha256": made.sha256}
+    request["model"] |= {"path": optimized.path, "sha256": optimized.sha256}
     request["settings"] |= {"prepared": "onnx", "threads": 2, "spin_duration_us": 100, "spin_backoff_max": 8}
     outcome = execute(runner, request, tmp_path)
     assert outcome.result.effective is not None, outcome.result.message
@@ -112,18 +124,6 @@ def test_an_optimized_onnx_file_gives_the_same_output(
     answer = np.fromfile(tmp_path / "out" / "logits.0.bin", np.float32)
     usual = unprepared(runner)
     assert abs(answer - usual).max() < NOISE * abs(usual).max()
-
-
-def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...]) -> bytes:
-    """Return the output of PyTorch, after a check of the reported practices."""
-    (runner,) = (runner for runner in COMPUTING if runner.name == "torch")
-    target = runner.make()
-    # a test's builders are in its folder
-    env = {**target.env, "PYTHONPATH": f"{target.env['PYTHONPATH']}:{folder.parent}"}
-    found = execute(Runner("torch", lambda: msgspec.structs.replace(target, env=env), "pt"), request, folder)
-    assert found.result.effective is not None, found.result.message
-    assert found.result.effective.practices == practices
-    return (folder / "out" / "logits.0.bin").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,13 @@ def logits_of_torch(request: Document, folder: Path, practices: tuple[str, ...])
     ids=["weights", "buffer", "attribute", "list", "number"],
 )
 def test_torch_uses_weights_in_place_whatever_else_the_network_holds(
-    line: str | None, models: Path, tmp_path: Path
+    line: str | None, unprepared: Callable[[Runner], NDArray[np.float32]], models: Path, tmp_path: Path
 ) -> None:
     (runner,) = (runner for runner in COMPUTING if runner.name == "torch")
     folder = tmp_path / "run"
     folder.mkdir()
     request = golden("once-classify", runner, models, folder)
-    request["settings"] = {}
+    request["settings"]["prepared"] = True
     if line is not None:
         use = "network.register_forward_hook(lambda module, _, y: y * getattr(module, 'scales', {0: [1]})[0][0])"
         lines = ("network = efficientnet_lite0()", line, use, "return network")
@@ -152,6 +152,11 @@ def test_torch_uses_weights_in_place_whatever_else_the_network_holds(
         imports = "import torch\nfrom runoff_runners.torch_builders import efficientnet_lite0\n"
         (tmp_path / "builders_of_this_test.py").write_text(f"{imports}def build():\n{body}")
         request["model"]["builder"] = "builders_of_this_test:build"
-    usual = logits_of_torch(request, folder, ())
-    request["settings"] = {"prepared": True}
-    assert logits_of_torch(request, folder, ("mapped-model",)) == usual
+    target = runner.make()
+    # the builder is in the folder of this test
+    env = {**target.env, "PYTHONPATH": f"{target.env['PYTHONPATH']}:{tmp_path}"}
+    found = execute(Runner("torch", lambda: msgspec.structs.replace(target, env=env), "pt"), request, folder)
+    assert found.result.effective is not None, found.result.message
+    assert found.result.effective.practices == ("mapped-model",)
+    # what it holds in addition multiplies by one
+    assert np.array_equal(np.fromfile(folder / "out" / "logits.0.bin", np.float32), unprepared(runner))

@@ -16,6 +16,7 @@ import pytest
 from runners_under_test import (
     IMPLEMENTATIONS,
     PHOTOS,
+    PROGRAMS,
     TURNS,
     Document,
     Runner,
@@ -25,6 +26,7 @@ from runners_under_test import (
     validate,
 )
 
+from machine import FULL
 from runoff.measure.parity import TOLERANCE, compare_outputs, worst
 from runoff.records.protocol import Result, WrittenTensor
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 WAIT_S, LARGEST_CPU_S = 0.5, 0.02
 SEED = 5
+OTHER_LINES = ("6", "01", "0 outputs", "\udcff", *(("many", "-1", "+1", "1.0", "outputs 0", "1,2") if FULL else ()))
+POOLS = ("torch", "ort-python", "ort-rust", "openvino-python", "ort-node")
+"""Runners whose threads may spin, one per implementation."""
 
 
 class Live:
@@ -186,14 +191,19 @@ def test_a_last_line_without_a_newline_is_a_turn(implementation: Runner, models:
 
 
 @pytest.mark.clock
-def test_a_waiting_runner_uses_no_cpu(computing_program: Runner, models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "runner",
+    [runner for runner in PROGRAMS if runner.computes and (FULL or runner.name in POOLS)],
+    ids=lambda runner: runner.name,
+)
+def test_a_waiting_runner_uses_no_cpu(runner: Runner, models: Path, tmp_path: Path) -> None:
     # threads of OpenMP, which torch uses, spin for some milliseconds more and cannot be stopped
-    threads = 1 if computing_program.name == "torch" else computing_program.most_threads or 2
-    request = photos(computing_program, models, tmp_path)
+    threads = 1 if runner.name == "torch" else runner.most_threads or 2
+    request = photos(runner, models, tmp_path)
     request["settings"]["threads"] = threads
-    with started(computing_program, request, tmp_path) as live:
+    with started(runner, request, tmp_path) as live:
         live.turn(0, 1, 2, 3)
-        if computing_program.name.endswith("wasm"):
+        if runner.name.endswith("wasm"):
             time.sleep(WAIT_S)  # V8 compiles WebAssembly again in the background
         before = live.cpu_s()
         time.sleep(WAIT_S)
@@ -203,10 +213,10 @@ def test_a_waiting_runner_uses_no_cpu(computing_program: Runner, models: Path, t
         result, _, _ = live.end()
     assert result.effective is not None
     # the session of webnn-compute ends with each inference, and its threads with it
-    assert result.effective.threads == (None if computing_program.name == "webnn-compute" else threads)
+    assert result.effective.threads == (None if runner.name == "webnn-compute" else threads)
 
 
-@pytest.mark.parametrize("line", ["many", "6", "-1", "+1", "01", "1.0", "0 outputs", "outputs 0", "1,2", "\udcff"])
+@pytest.mark.parametrize("line", OTHER_LINES)
 def test_any_other_line_is_refused(line: str, models: Path, tmp_path: Path) -> None:
     for runner in IMPLEMENTATIONS:
         folder = tmp_path / runner.name

@@ -10,7 +10,7 @@ import pytest
 import torch
 from packages import PROGRAM, WEIGHTS, change_program, change_weights
 
-from machine import FULL
+from machine import FULL, thorough
 from runoff.models.coreml.convert import write_package
 from runoff.models.coreml.evaluate import check_package
 from runoff.models.coreml.package import read_package
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FP32, FP16 = PACKAGES[:2]
 
 
-@pytest.fixture(scope="module", params=[FP32, FP16], ids=["fp32", "fp16"])
+@pytest.fixture(scope="module", params=[FP32, pytest.param(FP16, marks=thorough)], ids=["fp32", "fp16"])
 def saved(
     request: pytest.FixtureRequest, subject: Callable[[str], Subject], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PackageKind, Path]:
@@ -108,6 +108,7 @@ def test_a_wrong_epsilon_is_caught(subject: Callable[[str], Subject], package: P
         check_package(read_package(package), FP32, given.photos, given.references)
 
 
+@thorough
 def test_nearly_every_sign_that_could_be_flipped_is_caught(subject: Callable[[str], Subject], package: Path) -> None:
     given = subject("mobilenet_v2")
     write_package(given.network, FP32, torch.from_numpy(given.photos[:1]), package)

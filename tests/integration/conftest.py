@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from running import MODEL, TARGETS, Whole, only_run, runoff
+from running import MODEL, TARGETS, Whole, here, only_run, runoff
 
 from machine import skip_because, unusable
 from runoff import paths
@@ -15,7 +15,10 @@ from runoff.probes.process import HYPERFINE
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from running import Ended
 
 PROBES = ("life", "latency", "memory")
 TOOLS = {"process": HYPERFINE, "counters": PERF}
@@ -48,6 +51,17 @@ def complete() -> None:
     if not (paths.models() / MODEL / "manifest.json").is_file():
         reasons.append(f"{MODEL} is not stored: runoff export {MODEL}")
     skip_because("\n".join(reasons))
+
+
+@pytest.fixture(scope="module")
+def start() -> Callable[..., Ended]:
+    """Return a function that runs a command: the first of a file as users start it, the others in this process."""
+    ways = iter([runoff])
+
+    def run(*arguments: object, **more: Any) -> Ended:
+        return next(ways, here)(*arguments, **more)
+
+    return run
 
 
 @pytest.fixture(scope="session")

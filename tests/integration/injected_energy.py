@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runoff.measure.energy import powercap
+from runoff.measure.energy import meters, powercap
 from runoff.measure.energy.powercap import Powercap, Zone
 from runoff.measure.live_process import LiveProcess
 from runoff.processes import Spawner
@@ -87,6 +87,8 @@ def inject(
         turn(self, firsts)
         injected.add(inference_j * len(firsts))
 
+    # this counter moves without work
+    monkeypatch.setattr(meters, "_WORK_S", 0.2)
     monkeypatch.setattr(powercap, "ROOT", root)
     monkeypatch.setattr(Powercap, "_count", counted)
     monkeypatch.setattr(Spawner, "run", ran)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from running import MODEL, Ended, only_run, runoff, write_suite
 
+from machine import FULL
 from runoff import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LIFE = "[measure.blocks]\nlife = 1\nprocess = 1\ncounters = 1\n"
 
@@ -36,15 +37,18 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "china.reference.bin", "labels.txt"])
+FILES = ("model.onnx", "china.reference.bin", "labels.txt")
+DAMAGES = (
+    (Path.unlink, "is missing"),
+    (shorten, "bytes; it was stored with"),
+    (change, "was changed after it was stored"),
+)
+
+
 @pytest.mark.parametrize(
-    ("corrupt", "words"),
-    [
-        (lambda path: path.unlink(), "is missing"),
-        (shorten, "bytes; it was stored with"),
-        (change, "was changed after it was stored"),
-    ],
-    ids=["missing", "cut short", "changed"],
+    ("name", "corrupt", "words"),
+    # without FULL, each file and each damage once
+    [(name, *damage) for i, name in enumerate(FILES) for j, damage in enumerate(DAMAGES) if FULL or i == j],
 )
 def test_a_corrupted_model(corrupt: Callable[[Path], None], words: str, name: str, home: Path, tmp_path: Path) -> None:
     corrupt(home / "models" / MODEL / name)

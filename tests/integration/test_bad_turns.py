@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 from running import only_run, reasons, runoff, write_suite
 
 from machine import thorough
 from runoff.analysis.analyse import analyse
+from runoff.bench import bench
+from runoff.records.errors import ExitCode
+from runoff.records.files import read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,15 +50,19 @@ warmup_time_s = 0
 """
 
 
+def measured(suite: Path, results: Path, **more: str) -> tuple[Run, ExitCode]:
+    """Measure the suite in this process, without a report."""
+    folder, code = bench(suite, results, Console(file=io.StringIO()), **more)
+    return read_run(folder), code
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("turns")
     names = ("bad-turn-ok", *(f"bad-turn-{how}" for how in KINDS))
-    ended = runoff(
-        "bench", write_suite(folder, *names, probes='"latency"', more=SUITE), "--results", folder / "results"
-    )
-    assert ended.code == 1
-    return only_run(folder / "results")
+    run, code = measured(write_suite(folder, *names, probes='"latency"', more=SUITE), folder / "results")
+    assert code == ExitCode.CASE_FAILED
+    return run
 
 
 @pytest.mark.parametrize("how", KINDS)
@@ -81,15 +90,15 @@ def test_the_others_are_measured(run: Run) -> None:
 def test_in_mode_alone_each_has_a_separate_group(tmp_path: Path) -> None:
     text = SUITE + 'mode = "alone"\n'
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-late", probes='"latency"', more=text)
-    assert runoff("bench", suite, "--results", tmp_path / "results").code == 1
-    run = only_run(tmp_path / "results")
+    run, code = measured(suite, tmp_path / "results")
+    assert code == ExitCode.CASE_FAILED
     assert {record.turned.group_size for record in run.records if record.turned} == {1}
 
 
 def test_with_several_threads_turns_are_longer(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-turn-ok", probes='"latency"', more=SUITE + "[settings]\nthreads = [1, 2]\n")
-    assert runoff("bench", suite, "--results", tmp_path / "results").code in (0, 1)
-    turned = {record.case: record.turned for record in only_run(tmp_path / "results").records if record.turned}
+    run, _ = measured(suite, tmp_path / "results")
+    turned = {record.case: record.turned for record in run.records if record.turned}
     one, two = (
         [interleaving.inferences for case, interleaving in turned.items() if f".t{count}." in case] for count in (1, 2)
     )
@@ -98,14 +107,13 @@ def test_with_several_threads_turns_are_longer(tmp_path: Path) -> None:
 
 def test_precision_and_time_end_the_sampling(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, "bad-turn-ok", "bad-turn-lies", probes='"latency"', more=SUITE)
-    command = ("bench", suite, "--results", tmp_path / "results", "--precision", "40%", "--time", "60s")
-    runoff(*command)
-    stop = only_run(tmp_path / "results").info.stops["latency"]
+    run, _ = measured(suite, tmp_path / "results", precision="40%", time="60s")
+    stop = run.info.stops["latency"]
     assert stop.cause == "precision"
     assert stop.widest is not None
     assert stop.widest <= 0.4
-    runoff(*command[:2], "--results", tmp_path / "short", "--time", "1s")
-    assert only_run(tmp_path / "short").info.stops["latency"].cause == "time"
+    run, _ = measured(suite, tmp_path / "short", time="1s")
+    assert run.info.stops["latency"].cause == "time"
 
 
 @thorough

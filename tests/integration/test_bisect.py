@@ -16,7 +16,10 @@ from runoff import paths
 from runoff.targets import find_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from running import Ended
 
 
 @pytest.mark.parametrize(
@@ -37,8 +40,10 @@ if TYPE_CHECKING:
         (("/", "v1..v2", MODEL, "--command", "'x"), "--command: No closing quotation"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    ended = runoff("bisect", *arguments, "--results", tmp_path)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], words: str, start: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = start("bisect", *arguments, "--results", tmp_path)
     assert ended.code == 2
     assert words in ended.err
     assert "Traceback" not in ended.err

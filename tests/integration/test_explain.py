@@ -20,7 +20,10 @@ from runoff.records.files import read_run
 from runoff.sides import BLOCKS, parse_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from running import Ended
 
 WIDTH, LAYERS = 256, 12
 
@@ -36,25 +39,27 @@ WIDTH, LAYERS = 256, 12
         (("ort-python", "ort-rust", "nowhere.onnx"), "nowhere.onnx"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    ended = runoff("explain", *arguments, "--results", tmp_path)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], words: str, start: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = start("explain", *arguments, "--results", tmp_path)
     assert ended.code == 2
     assert words in ended.err
     assert "Traceback" not in ended.err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_of_one_node_cannot_be_cut(tmp_path: Path) -> None:
+def test_a_model_of_one_node_cannot_be_cut(start: Callable[..., Ended], tmp_path: Path) -> None:
     linear(tmp_path / "net.onnx")
-    ended = runoff("explain", "ort-python", "ort-rust", tmp_path / "net.onnx", "--results", tmp_path / "results")
+    ended = start("explain", "ort-python", "ort-rust", tmp_path / "net.onnx", "--results", tmp_path / "results")
     assert ended.code == 2
     assert "cannot be cut" in ended.err
 
 
 @pytest.mark.parametrize(("target", "form"), [("torch", "pt"), ("torch-export", "pt2")])
-def test_an_onnx_file_is_no_network(target: str, form: str, tmp_path: Path) -> None:
+def test_an_onnx_file_is_no_network(target: str, form: str, start: Callable[..., Ended], tmp_path: Path) -> None:
     linear(tmp_path / "net.onnx")
-    ended = runoff("explain", "ort-python", target, tmp_path / "net.onnx", "--results", tmp_path / "results")
+    ended = start("explain", "ort-python", target, tmp_path / "net.onnx", "--results", tmp_path / "results")
     assert ended.code == 2
     assert f"{target}: net has no {form} file, only onnx" in ended.err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tomllib
+from functools import cache
 
 import pytest
 from extension_checks import CHECKS
@@ -13,32 +13,24 @@ from running import MODEL, environment
 from machine import skip_because
 from runoff import paths
 
-# decided by a program, not by a session
-OF_PROGRAMS = {"prepared", "overlap", "teardown"}
+ALONE = ("telemetry_is_not_opened", "import_brings_no_library", "a_panic_is_an_exception")
+"""Checks of the first use of the extension in a process."""
+TOGETHER = tuple(check.__name__ for check in CHECKS if check.__name__ not in ALONE)
 
 
-@pytest.mark.parametrize("name", [check.__name__ for check in CHECKS])
+@pytest.mark.parametrize("name", [*ALONE, *TOGETHER])
 def test_extension(name: str) -> None:
-    check(name)
+    found = failures(*([name] if name in ALONE else TOGETHER))
+    assert name not in found, found[name]
 
 
-def test_profiles_equal_the_files() -> None:
-    folder = paths.root() / "python" / "runoff" / "profiles"
-    files = {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.toml")}
-    expected = {
-        name: {key: value for key, value in settings.items() if key not in OF_PROGRAMS}
-        for name, settings in files.items()
-    }
-    assert json.loads(check("profiles_are_printed")) == expected
-
-
-def check(name: str) -> str:
-    """Run one check in the environment of the target ort-pyo3; return its output."""
+@cache
+def failures(*names: str) -> dict[str, str]:
+    """Run checks in one process, in the environment of the target ort-pyo3; return tracebacks by name."""
     python = paths.environments() / "ort-pyo3" / "bin" / "python"
     skip_because("" if python.exists() else "the extension's environment is not installed; run: nox -s ort-pyo3")
-    program = str(paths.root() / "tests" / "integration" / "extension_checks.py")
-    done = subprocess.run(
-        [python, program, name, paths.models() / MODEL], env=environment(), capture_output=True, text=True, check=False
-    )
+    program = paths.root() / "tests" / "integration" / "extension_checks.py"
+    command = [str(python), str(program), str(paths.models() / MODEL), *names]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return dict(json.loads(done.stdout.splitlines()[-1]))

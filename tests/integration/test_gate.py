@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from documents import blocks
-from running import MODEL, Ended, only_run, runoff
+from running import MODEL, Ended, here, only_run, runoff
 
 from runoff import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.clock
@@ -54,14 +55,14 @@ def run(complete: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
     return only_run(folder / "results").folder
 
 
-def gate(run: Path, target: str, *more: object) -> Ended:
+def gate(run: Path, target: str, *more: object, start: Callable[..., Ended] = here) -> Ended:
     limits = run.parent / f"{target}.toml"
     limits.write_text(f'[[limit]]\nfail_on = "latency.median > +50%"\ntargets = ["{target}"]\n')
-    return runoff("gate", run, "--limits", limits, *more)
+    return start("gate", run, "--limits", limits, *more)
 
 
 def test_a_slower_runner_fails_the_gate(run: Path, tmp_path: Path) -> None:
-    ended = gate(run, "slower", "--summary", tmp_path / "summary.md")
+    ended = gate(run, "slower", "--summary", tmp_path / "summary.md", start=runoff)
     assert ended.code == 1, ended.out + ended.err
     assert "1 exceeded of 1 check against main" in ended.out
     assert "**exceeded**" in (tmp_path / "summary.md").read_text()
@@ -76,7 +77,7 @@ def test_an_equal_runner_passes(run: Path) -> None:
 
 
 def test_a_run_has_no_difference_from_its_own_file(run: Path, tmp_path: Path) -> None:
-    assert runoff("gate", run, "--save", tmp_path / "base.json").code == 0
+    assert here("gate", run, "--save", tmp_path / "base.json").code == 0
     for target in ("same", "slower"):
         ended = gate(run, target, "--baseline", tmp_path / "base.json", "--json")
         assert ended.code == 0, ended.out + ended.err
@@ -84,7 +85,7 @@ def test_a_run_has_no_difference_from_its_own_file(run: Path, tmp_path: Path) ->
 
 
 def test_its_targets_are_compared(run: Path) -> None:
-    ended = runoff("compare", "main", "slower", "--run", run, "--json")
+    ended = here("compare", "main", "slower", "--run", run, "--json")
     lines = {line["metric"]: line for line in json.loads(ended.out)["lines"]}
     assert lines["latency.median"]["differs"]
     assert lines["latency.median"]["how"] == "paired by block"
@@ -96,7 +97,7 @@ def test_a_converted_run_gives_the_same_verdicts(run: Path, tmp_path: Path) -> N
     assert runoff("convert", run, tmp_path / "run.parquet").err == ""
     verdicts = []
     for source in (run, tmp_path / "run.parquet"):
-        ended = runoff("compare", "main", "slower", "--run", source, "--json")
+        ended = here("compare", "main", "slower", "--run", source, "--json")
         verdicts.append([line["verdict"] for line in json.loads(ended.out)["lines"]])
     assert verdicts[0] == verdicts[1]
 
@@ -105,7 +106,7 @@ def test_measurements_of_hyperfine_are_compared(hyperfine: str, tmp_path: Path) 
     for name, seconds in (("before", "0.05"), ("after", "0.01")):
         out = tmp_path / f"{name}.json"
         subprocess.run([hyperfine, "-N", "-r", "6", "--export-json", out, "-n", "nap", f"sleep {seconds}"], check=True)
-    ended = runoff("compare", tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall", "--json")
+    ended = here("compare", tmp_path / "before.json", tmp_path / "after.json", "--metric", "process.wall", "--json")
     (line,) = json.loads(ended.out)["lines"]
     assert line["differs"]
     assert line["verdict"].endswith(")")

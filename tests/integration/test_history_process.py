@@ -7,16 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from documents import commands_of, run_as_written
 from running import RUNOFF, environment, runoff
 
 from runoff import paths
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PAGE = paths.root() / "docs" / "history.md"
 PUBLISHED = paths.root() / "results" / "reference" / "quick"
@@ -81,7 +78,11 @@ def test_ctrl_c_while_a_query_runs(results: Path) -> None:
         start_new_session=True,
     )
     try:
-        time.sleep(8)  # its libraries take seconds to import
+        deadline = time.monotonic() + 60
+        while "duckdb" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1.5)  # until the query runs
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)

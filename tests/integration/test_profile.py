@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from running import Ended
+
 
 @pytest.fixture(scope="module")
 def tools() -> None:
@@ -45,8 +47,10 @@ def tools() -> None:
     ],
 )
 @pytest.mark.usefixtures("tools")
-def test_bad_input_is_one_line(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    ended = runoff("profile", *arguments, "--results", tmp_path)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], words: str, start: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = start("profile", *arguments, "--results", tmp_path)
     assert ended.code == 2
     assert words in ended.err
     assert not list(tmp_path.iterdir())

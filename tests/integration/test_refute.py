@@ -11,7 +11,10 @@ from running import only_run, runoff, write_suite
 from machine import thorough
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from running import Ended
 
 
 @thorough
@@ -41,8 +44,10 @@ def test_the_verdicts_of_a_run_hold_where_it_was_measured(tmp_path: Path) -> Non
         (("refute", "nowhere", "--run", "here", "--time", "1m"), "--run cannot be combined"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    ended = runoff(*arguments, "--results", tmp_path, cwd=tmp_path)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], words: str, start: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = start(*arguments, "--results", tmp_path, cwd=tmp_path)
     assert ended.code == 2
     assert words in ended.err
     assert not list(tmp_path.iterdir())

@@ -74,7 +74,7 @@ def test_a_trained_model_has_labelled_images_and_equal_predictions(tmp_path: Pat
     ("data", "message"),
     [
         ("missing", "--data missing: no such folder"),
-        ("few.npz", "4 images of 2 classes are too few"),
+        pytest.param("few.npz", "4 images of 2 classes are too few", marks=thorough),
         ("empty", "empty: no images in its sub-folders"),
     ],
 )

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from running import environment, only_run, runoff
 
-from machine import skip_because
+from machine import skip_because, thorough
 from onnx_models import linear
 from runoff import paths
 from runoff.plan.settings import resolve
@@ -19,7 +19,10 @@ from runoff.probes.process import HYPERFINE
 from runoff.targets import BUILT_IN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from running import Ended
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.clock
+@thorough
 def test_tune_finds_a_profile_that_others_load(folder: Path) -> None:
     skip_because("" if HYPERFINE.find() else "hyperfine is missing; run: nox -s hyperfine")
     linear(folder / "net.onnx")
@@ -102,8 +106,10 @@ def test_the_rust_program_loads_a_profile(folder: Path) -> None:
         (("--objective", "energie"), "energie"),
     ],
 )
-def test_bad_input_is_one_line(options: tuple[str, ...], what: str, tmp_path: Path) -> None:
-    ended = runoff("tune", "net.onnx", *options, "--results", tmp_path, cwd=tmp_path)
+def test_bad_input_is_one_line(
+    options: tuple[str, ...], what: str, start: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = start("tune", "net.onnx", *options, "--results", tmp_path, cwd=tmp_path)
     assert ended.code == 2
     assert what in ended.err
 

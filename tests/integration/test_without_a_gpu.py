@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 from running import Ended, only_run, runoff, write_suite
 
+from machine import thorough
 from runoff import paths
 from runoff.analysis.analyse import analyse
 from runoff.bench import bench
@@ -57,7 +58,10 @@ def assert_one_line(ended: Ended, words: str) -> None:
     assert hint == HINT
 
 
-@pytest.mark.parametrize("target", ["torch", "ort-python", "ort-rust", "ort-pyo3"])
+@pytest.mark.parametrize(
+    "target",
+    ["ort-python", "ort-rust", pytest.param("torch", marks=thorough), pytest.param("ort-pyo3", marks=thorough)],
+)
 def test_one_run_on_a_missing_gpu(complete: None, target: str) -> None:  # noqa: ARG001 (checked before)
     ended = runoff("run", "--target", target, "--set", "provider=cuda", CUDA_VISIBLE_DEVICES="")
     assert_one_line(ended, f"runoff: {target}: {UNUSABLE.format('cuda')}")
