@@ -57,15 +57,16 @@ class Replay:
             return await self.poll(machine, *arguments)
         if method == "start":
             self.started[machine], self.sent[machine] = time.monotonic(), 0
-        return {"missing": ["0" * 64], "report": [], "has_run": False}.get(method)
+        return {"missing": ["0" * 64], "report": [], "sizes": {}}.get(method)
 
-    async def poll(self, machine: str, _known: dict[str, int], run_file: str, wait_s: float) -> dict[str, Any]:
+    async def poll(self, machine: str, wait_s: float) -> dict[str, Any]:
         """Return the records that are due, as a worker does."""
-        if self.rate and self._due(machine) == self.sent[machine] < len(self.lines):
-            next_s = self.started[machine] + (self.sent[machine] + 1) / self.rate - time.monotonic()
+        before = self.sent[machine]
+        if self.rate and self._due(machine) == before < len(self.lines):
+            next_s = self.started[machine] + (before + 1) / self.rate - time.monotonic()
             await asyncio.sleep(min(wait_s, max(next_s, 0.0)))
         due = self._due(machine)
-        chunks = self.lines[self.sent[machine] : due]
+        chunks = self.lines[before:due]
         self.sent[machine] = due
         over = due == len(self.lines) and not chunks
         return {
@@ -73,7 +74,7 @@ class Replay:
             "line": f"{due} of {len(self.lines)} done",
             "code": 0 if over else None,
             "chunks": chunks,
-            "run_file": None if run_file else self.run_file,
+            "run_file": None if before else self.run_file,
         }
 
     def _due(self, machine: str) -> int:
@@ -81,11 +82,11 @@ class Replay:
         return min(len(self.lines), int(passed * self.rate)) if self.rate else len(self.lines)
 
 
-def drive(run: str, machines: int, rate: float) -> dict[str, float]:
-    """Run the driver with so many simulated machines; return what it took. In the environment of Ray."""
+def simulated(run: str, machines: int, rate: float) -> Any:  # noqa: ANN401 (a class of Ray's environment)
+    """Return a cluster of so many machines that a few actors play. In the environment of Ray."""
     import ray
 
-    from runoff.cluster.fleet import Fleet, Machine
+    from runoff.cluster.fleet import Machine
     from runoff.cluster.ray_cluster import RayCluster, result
 
     class Simulated(RayCluster):
@@ -110,7 +111,14 @@ def drive(run: str, machines: int, rate: float) -> dict[str, float]:
 
             return Link()
 
-    cluster = Simulated("local:1")
+    return Simulated("local:1")
+
+
+def drive(run: str, machines: int, rate: float) -> dict[str, float]:
+    """Run the driver with so many simulated machines; return what it took. In the environment of Ray."""
+    from runoff.cluster.fleet import Fleet
+
+    cluster = simulated(run, machines, rate)
     with tempfile.TemporaryDirectory() as folder:
         home, packs = Path(folder, "run"), Path(folder, "packs")
         home.mkdir()

@@ -1,142 +1,44 @@
-"""A run on many machines: whole machines of a fake cluster, with real workers in this process and a fake bench."""
+"""A run on many machines of a fake cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 from compared import turns_run, write
+from fake_cluster import FAKE, LINES, FakeCluster, change, lines, machine, measured, new_run, records, worker_of
 from rich.console import Console
 
 from runoff import paths
 from runoff.cli.main import cli
 from runoff.cluster import packs, worker
 from runoff.cluster.bench import _exit_code, bench_on, parse_where
-from runoff.cluster.fleet import Fleet, Home, LostError, Machine, choose, distinct
+from runoff.cluster.fleet import Home, LostError, choose, distinct
 from runoff.cluster.view import View
-from runoff.cluster.worker import Worker
 from runoff.plan.suite import parse_suite
 from runoff.records.errors import RunoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-FAKE = Path(__file__).with_name("fake_bench.py")
-LINES = 6
-
-
-def machine(name: str, cpu: str = "AMD EPYC", boot: str = "") -> Machine:
-    return Machine(name, {"cpu": cpu, "cores": "2", "boot": boot or name, "name": name})
-
-
-class FakeLink:
-    """A worker in this process."""
-
-    def __init__(self, made: Worker, polls: int) -> None:
-        self.worker, self.polls = made, polls
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call the worker, until its machine dies."""
-        self.polls -= method == "poll"
-        if self.polls < 0:
-            self.close()
-            raise LostError("the node died")
-        await asyncio.sleep(0)
-        return getattr(self.worker, method)(*arguments)
-
-    def close(self) -> None:
-        """End what the worker runs."""
-        process = self.worker._process
-        if process and process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-class FakeCluster:
-    """A cluster of `machines`; those in `dying` are lost after so many polls."""
-
-    def __init__(self, machines: Sequence[Machine], dying: dict[str, int] | None = None) -> None:
-        self.machines, self.dying = machines, dying or {}
-        self.reserved: list[str] = []
-
-    async def survey(self) -> list[Machine]:
-        """Return the machines."""
-        return list(self.machines)
-
-    async def open(self, machine: Machine, job: dict[str, Any]) -> FakeLink:
-        """Start a worker."""
-        self.reserved.append(machine.name)
-        return FakeLink(Worker(job), self.dying.get(machine.name, 10_000))
-
-    def share(self, data: bytes) -> bytes:
-        """Return the data."""
-        return data
+    from pathlib import Path
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a run that is about to start."""
-    monkeypatch.setattr(worker, "_LOOK_S", 0.01)
-    folder = tmp_path / "results" / "tiny-1"
-    folder.mkdir(parents=True)
-    job = {
-        "run": "tiny-1",
-        "home": str(tmp_path / "home"),
-        "command": [sys.executable, "-I", "-S", str(FAKE)],
-        "variables": {},
-        "packs": {},
-        "setup": [],
-        "suite": "tiny",
-        "arguments": [],
-    }
-    request = {"on": "local:2", "where": {}, "each": None, "local": True, "job": job}
-    (folder / "cluster.json").write_text(json.dumps(request))
-    return folder
+    monkeypatch.setattr(worker, "_POLL_INTERVAL_S", 0.01)
+    monkeypatch.setattr(worker, "MOST_BYTES", 3)  # one record in each response
+    return new_run(tmp_path)
 
 
-def change(run: Path, **changes: Any) -> None:
-    request = json.loads((run / "cluster.json").read_text())
-    job = request["job"] | changes.pop("job", {})
-    (run / "cluster.json").write_text(json.dumps({**request, **changes, "job": job}))
-
-
-def measured(run: Path, cluster: FakeCluster, *, until: int | None = None) -> dict[str, dict[str, Any]]:
-    """Run the fleet, or kill it when so many records have come home; return the states by machine."""
-
-    async def drive() -> None:
-        fleet = Fleet(cluster, run, run.parent / "packs")
-        work = asyncio.ensure_future(fleet.run())
-        while not work.done():
-            await asyncio.sleep(0.001)
-            if until and arrived(run) >= until:
-                work.cancel()
-                break
-        await asyncio.gather(work, return_exceptions=until is not None)
-
-    asyncio.run(drive())
-    return {path.parent.name: json.loads(path.read_text()) for path in run.glob("*/machine.json")}
-
-
-def arrived(run: Path) -> int:
-    return sum(len(lines(path)) for path in run.glob("*/raw/*"))
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def records(run: Path, name: str) -> list[int]:
-    return [line["number"] for line in lines(run / name / "raw" / "case.life.jsonl")]
-
-
-def test_each_machine_gives_an_ordinary_run_that_is_a_copy_of_its_own(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [3, 2**22])
+def test_each_machine_gives_an_ordinary_run_that_is_a_copy_of_its_own(
+    run: Path, tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "MOST_BYTES", most)
     states = measured(run, FakeCluster([machine("a"), machine("b")]))
     for name in ("a", "b"):
         assert (states[name]["state"], states[name]["code"], states[name]["records"]) == ("finished", 0, LINES)
@@ -175,7 +77,7 @@ def test_a_killed_driver_is_continued_by_the_next_one(run: Path) -> None:
     assert again.reserved == []  # nothing is left to do
 
 
-def test_a_machine_that_lost_its_folder_gets_what_came_home(run: Path, tmp_path: Path) -> None:
+def test_a_machine_that_lost_its_folder_gets_what_is_here(run: Path, tmp_path: Path) -> None:
     measured(run, FakeCluster([machine("a")], dying={"a": 3}))
     count = len(records(run, "a"))
     for path in (tmp_path / "home" / "runs").rglob("*.json*"):
@@ -186,7 +88,7 @@ def test_a_machine_that_lost_its_folder_gets_what_came_home(run: Path, tmp_path:
     )
 
 
-def test_a_machine_that_is_gone_at_the_resume_ends_with_the_reason(run: Path) -> None:
+def test_a_machine_that_is_gone_at_the_resume_is_lost_with_the_reason(run: Path) -> None:
     measured(run, FakeCluster([machine("a"), machine("b")], dying={"a": 2}))
     states = measured(run, FakeCluster([machine("b")]))
     assert (states["a"]["state"], states["a"]["reason"]) == ("lost", "the node died")
@@ -205,7 +107,7 @@ def test_what_is_sent_is_checked_and_unpacked_once(run: Path, tmp_path: Path, mo
     change(run, job={"packs": {"suite": sha256, "models/net": sha256}})
     measured(run, FakeCluster([machine("a"), machine("b")]))
     assert (tmp_path / "home" / "models" / "net" / "suite.toml").read_bytes() == b"x"
-    made = Worker({**json.loads((run / "cluster.json").read_text())["job"], "name": "a"})
+    made = worker_of(run)
     assert made.missing() == []
     with pytest.raises(ValueError, match="damaged"):
         made.store(sha256, b"other")
@@ -213,9 +115,11 @@ def test_what_is_sent_is_checked_and_unpacked_once(run: Path, tmp_path: Path, mo
 
 def test_a_machine_writes_into_its_own_folder_only(tmp_path: Path) -> None:
     home = Home(tmp_path / "run")
-    for name in ("../other", "raw/../../other", str(tmp_path / "other")):
-        with pytest.raises(LostError, match="not one of a run"):
+    for name in ("../other", "raw/../../other", str(tmp_path / "other"), "machine.json", "raw/a/b.jsonl", "raw/x.txt"):
+        with pytest.raises(LostError, match="unexpected file"):
             home.append(name, 0, b"{}")
+    with pytest.raises(LostError, match="unexpected file"):
+        home.path("../other")
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
 
@@ -229,7 +133,7 @@ def test_machines_are_chosen_by_facts_and_kind() -> None:
     assert error.value.hint == "cpu is AMD EPYC; Intel Xeon"
     with pytest.raises(RunoffError, match="--where cpus: no machine has this fact"):
         choose(machines, {"cpus": "*"}, None)
-    with pytest.raises(RunoffError, match="no machine with a free CPU"):
+    with pytest.raises(RunoffError, match="no node with CPUs"):
         choose([], {}, None)
 
 
@@ -242,8 +146,8 @@ def test_two_nodes_on_one_machine_are_one_machine() -> None:
 @pytest.mark.parametrize(
     ("on", "where", "message"),
     [
-        ("local:0", [], "--on local:0: not a number of nodes"),
-        ("local:x", [], "--on local:x: not a number of nodes"),
+        ("local:0", [], "--on local:0: N must be 1 to"),
+        ("local:x", [], "--on local:x: N must be 1 to"),
         ("somewhere", [], "--on somewhere: no port"),
         ("ray://h:1", ["cpu"], "--where cpu: no pattern"),
     ],
@@ -328,10 +232,17 @@ def test_gate_checks_the_run_of_each_machine(tmp_path: Path) -> None:
     assert "no such run or file" in str(CliRunner().invoke(cli, words).exception)
     (tmp_path / "cluster.json").write_text("{}")
     done = CliRunner().invoke(cli, words)
-    assert [one["passed"] for one in json.loads(done.stdout)] == [True, False]
+    checked = done.stdout
+    assert [one["passed"] for one in json.loads(checked)] == [True, False]
     assert done.exit_code == 1
     done = CliRunner().invoke(cli, ["gate", str(tmp_path), "--save-baseline", str(tmp_path / "x.json")])
     assert "pass the run of one machine" in str(done.exception)
+    for name, replaces in (("c", ""), ("d", "c")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "machine.json").write_text(json.dumps({"name": name, "replaces": replaces}))
+    assert "no run of c, d" in str(CliRunner().invoke(cli, words).exception)
+    (tmp_path / "b" / "machine.json").write_text('{"name": "b", "state": "finished", "replaces": "d"}')
+    assert CliRunner().invoke(cli, words).stdout == checked
 
 
 def test_the_script_for_slurm_is_valid_and_asks_for_whole_nodes() -> None:
@@ -346,9 +257,9 @@ def test_the_view_shows_each_machine_and_says_which_is_lost(monkeypatch: pytest.
     measuring = {"name": "a", "state": "measuring", "reason": "", "records": 3, "line": "3 of 9 done, now: [b] x"}
     with View(console) as view:
         view.update([measuring, {**measuring, "name": "c"}])
-        view.update([{**measuring, "name": "c", "state": "lost", "reason": "its node has died"}])
+        view.update([{**measuring, "name": "c", "state": "lost", "reason": "node died"}])
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "c: lost: its node has died (3 records)" in text
+    assert "c: lost: node died (3 records)" in text
     assert "2 machines: 1 measuring, 1 lost; 6 records" in text
     assert "3 of 9 done, now: [b] x" in text
 
@@ -361,6 +272,8 @@ def test_the_view_shows_each_machine_and_says_which_is_lost(monkeypatch: pytest.
         ([("a", "finished", 0, ""), ("b", "lost", None, "")], 1),
         ([("a", "finished", 0, "b"), ("b", "lost", None, "")], 0),
         ([("a", "finished", 1, ""), ("b", "finished", 0, "")], 1),
+        ([("a", "lost", None, ""), ("b", "lost", None, "a"), ("c", "finished", 0, "b")], 0),
+        ([("a", "lost", None, ""), ("b", "lost", None, "a")], 1),
     ],
 )
 def test_the_exit_code_is_that_of_all_machines(found: list[Any], code: int, tmp_path: Path) -> None:

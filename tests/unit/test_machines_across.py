@@ -96,6 +96,33 @@ def test_it_says_on_which_machines_a_verdict_holds(fleet: Path) -> None:
     assert by_target["same"]["kind"] == "no difference"
 
 
+def test_runs_with_the_same_id_are_two_machines(tmp_path: Path) -> None:
+    for name in ("m1", "m2"):
+        made = day_run(tmp_path / name, 1, {"main": 10.0, "change": 8.0})
+        summarised(made)
+        (made / "machine.json").write_text(state(name, "finished"))
+    plain = json.loads(show(tmp_path, "--json"))
+    assert {tuple(on["machine"] for on in one["machines"]) for one in plain["comparisons"]} == {("m1", "m2")}
+
+
+def test_lost_machines_are_found_at_any_depth_and_not_those_of_other_suites(fleet: Path, tmp_path: Path) -> None:
+    other = day_run(tmp_path / "nights-1", 5, {"main": 10.0, "change": 8.0})
+    (other / "run.json").write_text((other / "run.json").read_text().replace('"days"', '"nights"'))
+    for folder in (other, other.with_name("lost")):
+        folder.mkdir(exist_ok=True)
+        (folder / "machine.json").write_text(state(folder.name, "lost"))
+    plain = json.loads(show(fleet.parent, tmp_path, "--suite", "days", "--json"))
+    assert [one["name"] for one in plain["machines"]] == ["m1", "m2", "m3", "m4"]
+
+
+def test_a_run_that_cannot_be_read_is_noted(fleet: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    (note,) = json.loads(show(fleet, tmp_path, "--json"))["notes"]
+    assert note.startswith("skipped: ")
+    done = CliRunner().invoke(cli, ["machines", str(tmp_path)])
+    assert "run.json cannot be read" in str(done.exception)
+
+
 def test_the_page_and_the_table(fleet: Path, tmp_path: Path) -> None:
     text = show(fleet, "--out", tmp_path)
     assert "m4: AMD, 2; lost: the node died" in text

@@ -55,23 +55,40 @@ def _is_worker(pid: int) -> bool:
     return False
 
 
-def send(number: signal.Signals) -> None:
-    """Send a signal to all of Ray's processes."""
-    for pid in rays_processes():
+def send(number: signal.Signals, pids: list[int]) -> None:
+    """Send a signal to processes."""
+    for pid in pids:
         with suppress(OSError):
             os.kill(pid, number)
 
 
+def when_closed(pipe: tuple[int, int], pids: list[int]) -> int:
+    """Start a process that lets others continue when this one closes the pipe, or is killed; return its id."""
+    watcher = os.fork()
+    if watcher == 0:
+        os.close(pipe[1])
+        os.read(pipe[0], 1)
+        send(signal.SIGCONT, pids)
+        os._exit(0)
+    os.setpgid(watcher, watcher)  # the group of this process may be killed
+    os.close(pipe[0])
+    return watcher
+
+
 def main() -> None:
     """Stop or continue Ray, run the runner in a child, and let Ray continue."""
-    send(signal.SIGSTOP if sys.argv[1] == "stop" else signal.SIGCONT)
+    rays, pipe = rays_processes(), os.pipe()
+    watcher = when_closed(pipe, rays)
+    send(signal.SIGSTOP if sys.argv[1] == "stop" else signal.SIGCONT, rays)
     child = os.fork()
     if child == 0:
+        os.close(pipe[1])
         sys.argv = ["runner.py", *sys.argv[2:]]
         runpy.run_module("runoff_runners.runner", run_name="__main__")
         return
     _, status = os.waitpid(child, 0)
-    send(signal.SIGCONT)
+    os.close(pipe[1])
+    os.waitpid(watcher, 0)
     sys.exit(os.waitstatus_to_exitcode(status))
 
 

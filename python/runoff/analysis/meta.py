@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from scipy import stats
 
 from runoff.statistics import CONFIDENCE, Ratio, interval_quantile
@@ -75,11 +76,4 @@ def pool(logs: Sequence[float], errors: Sequence[float]) -> Pooled:
     if k < _FEWEST_FOR_PREDICTION:
         return found
     far = float(stats.t.ppf((1 + CONFIDENCE) / 2, k - 2)) * float(np.sqrt(tau2 + error**2))
-    return Pooled(
-        ratio=found.ratio,
-        spread=found.spread,
-        share=found.share,
-        p_alike=found.p_alike,
-        low=exp(centre - far),
-        high=exp(centre + far),
-    )
+    return replace(found, low=exp(centre - far), high=exp(centre + far))

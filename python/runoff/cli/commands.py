@@ -25,7 +25,8 @@ from runoff.plan.settings import parse_assignments, resolve
 from runoff.probes.life import LIFE
 from runoff.processes import workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import CLUSTER_FILE, RAW, read_run
+from runoff.records.files import RAW, read_run
+from runoff.records.machine_states import CLUSTER_FILE
 from runoff.records.protocol import Item
 from runoff.targets import environments_of, find_targets
 
@@ -66,27 +67,23 @@ def measure(
     from runoff.plan.own_suite import OwnOptions, is_model, own_suite
     from runoff.plan.suite import find_suite
 
-    if run and (what or precision or budget or name or on):
-        raise RunoffError(
-            "--resume cannot be combined with SUITE, --name, --on, --precision or --time",
-            "a resumed run keeps its suite and options",
-        )
+    _check_combination(run, on, name, others=(what, where, each, precision, budget))
     options, console = OwnOptions(**own, precision=precision, time=budget), Console(stderr=as_json)
     results = results or paths.results()
     text = own_suite(what, options) if what and is_model(what) else ""
     if text and write_suite:
         _write_suite(write_suite, text)
+    if not text and (write_suite or options != OwnOptions(precision=precision, time=budget)):
+        raise RunoffError(
+            "options for a model were given, but no model", "pass an ONNX file; settings of a suite are in its file"
+        )
     if on or where or each or (run and (run / CLUSTER_FILE).exists()):
         from runoff.cli import machines
 
         suite = find_suite(what or "quick") if not text else None
         return machines.measure(run, suite, text, on, where, each, results, precision, budget, as_json=as_json)
-    if what and text:
+    if text:
         folder, code = bench_text(text, f"the options for {what}", results, console)
-    elif write_suite or options != OwnOptions(precision=precision, time=budget):
-        raise RunoffError(
-            "options for a model were given, but no model", "pass an ONNX file; settings of a suite are in its file"
-        )
     elif run:
         folder, code = resume(run, console)
     else:
@@ -95,6 +92,17 @@ def measure(
     if code == ExitCode.NOTHING_RUNS_HERE:
         raise _nothing_ran(folder)
     return code
+
+
+def _check_combination(run: Path | None, on: str | None, name: str | None, others: tuple[object, ...]) -> None:
+    """Refuse options that a resumed run, or one on many machines, would ignore."""
+    if run and (on or name or any(others)):
+        raise RunoffError(
+            "--resume cannot be combined with SUITE, --name, --on, --where, --each, --precision or --time",
+            "a resumed run keeps its suite and options",
+        )
+    if on and name:
+        raise RunoffError("--on and --name cannot be combined", "remove --name")
 
 
 def _write_suite(path: Path, text: str) -> None:

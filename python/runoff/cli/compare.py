@@ -16,7 +16,8 @@ from runoff.compare import formats
 from runoff.compare.pairing import compare_runs, compare_targets
 from runoff.paths import shown
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
-from runoff.records.files import CLUSTER_FILE, RUN_FILE, read_run, write_atomically
+from runoff.records.files import RUN_FILE, machine_runs, read_run, write_atomically
+from runoff.records.machine_states import CLUSTER_FILE, read_states, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,16 +178,24 @@ def gate(
 
 
 def _run_folders(word: str) -> list[Path]:
-    """Return the folder of the run that `word` names, or those of all machines if it was measured on many."""
-    machines = sorted(path.parent for path in Path(word).glob(f"*/{RUN_FILE}")) if _is_of_machines(Path(word)) else []
-    if machines:
-        return machines
+    """Return the folder of the run that `word` names, or those of all machines if it was measured on many.
+
+    Raises
+    ------
+    RunoffError
+        If there is no such run, or a machine has none.
+    """
+    if (Path(word) / CLUSTER_FILE).is_file():
+        runs, states = machine_runs(Path(word)), read_states(Path(word))
+        done = replaced(states.values())
+        missing = [one.name for folder, one in states.items() if folder not in runs and one.name not in done]
+        if missing:
+            hint = f"resume with: runoff bench --resume {word}, or pass the run of one machine"
+            raise RunoffError(f"{word}: no run of {', '.join(missing)}", hint, ExitCode.CASE_FAILED)
+        if runs:
+            return runs
     path = _located(word)
     return [path.parent if path.name == RUN_FILE else path]
-
-
-def _is_of_machines(folder: Path) -> bool:
-    return (folder / CLUSTER_FILE).is_file()
 
 
 def convert(source: str, target: Path, to: str | None) -> None:

@@ -19,7 +19,7 @@ from runoff.history.series import cases_of, series, unmeasured, why_missing
 from runoff.history.show import History, as_dict, markdown, print_history, print_lines
 from runoff.paths import shown
 from runoff.records.errors import RunoffError, did_you_mean
-from runoff.records.files import in_progress, to_resume, write_atomically
+from runoff.records.files import to_resume, write_atomically
 from runoff.report.text import plural
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _runs(folders: Sequence[Path], suite: str) -> tuple[list[FoundRun], dict[str
 
 
 def _why_skipped(run: FoundRun) -> str:
-    if in_progress(run.folder):
+    if run.measuring:
         return "in progress"
     return (
         why_unreadable(run)

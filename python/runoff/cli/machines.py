@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.history.machines import Machines
     from runoff.records.errors import ExitCode
 
 PAGE = "machines"
@@ -35,7 +36,7 @@ def measure(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Measure a suite on many machines, or resume that; show what holds on all of them; return the exit code.
+    """Measure a suite on many machines, or resume that; show the combined ratios; return the exit code.
 
     `suite` is a suite's file; without one, `text` is the suite that measures a model.
     """
@@ -61,7 +62,7 @@ def measure(
 
 
 def machines(folders: Sequence[Path], *, out: Path | None, suite: str, as_json: bool) -> None:
-    """Show what holds on all machines of the runs in `folders`, and write the page into the folder `out`.
+    """Show the ratios over all machines of the runs in `folders`, and write the page into the folder `out`.
 
     Raises
     ------
@@ -72,28 +73,10 @@ def machines(folders: Sequence[Path], *, out: Path | None, suite: str, as_json: 
 
     from runoff.cli.compare import make_folder
     from runoff.cli.output import print_json
-    from runoff.history.machines import Seen, across
     from runoff.history.machines_page import as_dict, markdown, page, show
-    from runoff.history.runs import find
     from runoff.records.files import write_atomically
 
-    runs, _ = find(folders)
-    names = dict.fromkeys(run.suite for run in runs)
-    chosen = [run for run in runs if suite in ("", run.suite)]
-    if runs and not chosen:
-        raise RunoffError(f"--suite {suite}: no run of that suite", did_you_mean(suite, names))
-    if len(names) > 1 and not suite:
-        raise RunoffError(f"runs of {len(names)} suites: {', '.join(names)}", "choose one with --suite")
-    known = {run.folder for run in chosen}
-    lost = [
-        Seen(name=state["name"], about=state["kind"], state=state["state"], reason=state["reason"])
-        for folder in folders
-        for path, state in _states(folder)
-        if path.parent not in known
-    ]
-    if not chosen and not lost:
-        raise RunoffError(f"no run in {', '.join(map(shown, folders))}", "measure: runoff bench --on ray://HOST:PORT")
-    found = across(chosen, lost)
+    found = _across(folders, suite)
     if out:
         make_folder(out)
         write_atomically(out / f"{PAGE}.md", markdown(found).encode())
@@ -108,12 +91,32 @@ def machines(folders: Sequence[Path], *, out: Path | None, suite: str, as_json: 
             console.print(f"machines: {shown(out / name)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _states(folder: Path) -> list[tuple[Path, dict[str, str]]]:
-    import msgspec
+def _across(folders: Sequence[Path], suite: str) -> Machines:
+    """Return the comparisons over the machines of the runs in `folders`, with machines that have no run."""
+    from runoff.history.machines import across
+    from runoff.history.runs import DEPTHS, find
+    from runoff.records.machine_states import read_states
 
-    from runoff.records.files import MACHINE_FILE
-
-    return [(path, msgspec.json.decode(path.read_bytes())) for path in sorted(folder.glob(f"*/{MACHINE_FILE}"))]
+    runs, skipped = find(folders)
+    names = dict.fromkeys(run.suite for run in runs)
+    chosen = [run for run in runs if suite in ("", run.suite)]
+    if runs and not chosen:
+        raise RunoffError(f"--suite {suite}: no run of that suite", did_you_mean(suite, names))
+    if len(names) > 1 and not suite:
+        raise RunoffError(f"runs of {len(names)} suites: {', '.join(names)}", "choose one with --suite")
+    known = {run.folder for run in chosen}
+    others = {run.folder.parent for run in runs if run.folder not in known}
+    states = {
+        path: state
+        for folder in folders
+        for path, state in read_states(folder, DEPTHS).items()
+        if path in known or path.parent not in others
+    }
+    notes = [f"skipped: {shown(Path(folder))}: {reason}" for folder, reason in skipped.items()]
+    if not chosen and not states:
+        hint = "; ".join(notes) or "measure: runoff bench --on ray://HOST:PORT"
+        raise RunoffError(f"no run in {', '.join(map(shown, folders))}", hint)
+    return across(chosen, states, notes)
 
 
 @click.command(
@@ -128,7 +131,7 @@ def _states(folder: Path) -> list[tuple[Path, dict[str, str]]]:
 @click.option("--out", type=FOLDER, help="Write the page into this folder.")
 @json_option()
 def command(folders: tuple[Path, ...], *, suite: str, out: Path | None, as_json: bool) -> None:
-    """Show what holds on all machines, and on which not: the ratios of each case on every machine, combined.
+    """Combine the ratios of each case over all machines.
 
     FOLDER is a run, a run on many machines (bench --on), or a folder of runs. Each run counts as one machine.
     """

@@ -51,7 +51,7 @@ def cli() -> None:
     "--on", metavar="ray://HOST:PORT", help="Measure on the machines of a Ray cluster; local:N starts one here."
 )
 @click.option("--where", multiple=True, metavar="FACT=PATTERN", help="--on: only machines that match; can be repeated.")
-@click.option("--each", type=click.IntRange(1), help="--on: so many machines of each kind.  [default: all]")
+@click.option("--each", type=click.IntRange(1), help="--on: number of machines of each kind.  [default: all]")
 @click.option(
     "--max-error",
     "--precision",

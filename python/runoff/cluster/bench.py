@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from rich.text import Text
 
 from runoff import paths
 from runoff.bench import timed
 from runoff.cluster import packs
-from runoff.cluster.fleet import FINISHED, REQUEST, STATE
 from runoff.cluster.view import View
 from runoff.environments import ensure_environments, setup_command
 from runoff.models.prepare import ensure_models
+from runoff.plan.settings import cores_in_affinity
 from runoff.plan.suite import parse_suite
 from runoff.processes import describe_exit, workspace
 from runoff.records.errors import ExitCode, RunoffError
-from runoff.records.files import RUN_FILE, SUMMARY, measuring, new_folder, read_run, write_atomically
+from runoff.records.files import SUMMARY, machine_runs, measuring, new_folder, read_run, write_atomically
+from runoff.records.machine_states import CLUSTER_FILE, FINISHED, read_states, replaced
+from runoff.records.untrusted import clean
 from runoff.targets import environments_of, find_targets
 
 if TYPE_CHECKING:
@@ -33,12 +37,12 @@ if TYPE_CHECKING:
     from runoff.plan.suite import Suite
 
 ENVIRONMENT = "ray"
-_NEWS_S = 300.0
+_RESPONSE_TIMEOUT_S = 300.0
 """Longest wait for the driver: it starts or joins a cluster."""
 _END_S = 30.0
 
 
-class Where(Struct, frozen=True, kw_only=True):
+class MachineSelection(Struct, frozen=True, kw_only=True):
     """The machines to measure on."""
 
     on: str
@@ -54,7 +58,7 @@ class Where(Struct, frozen=True, kw_only=True):
         return self.on == "local" or self.on.startswith("local:")
 
 
-def parse_where(on: str, where: Sequence[str], each: int | None) -> Where:
+def parse_where(on: str, where: Sequence[str], each: int | None) -> MachineSelection:
     """Return the machines that the options ask for.
 
     Raises
@@ -68,24 +72,22 @@ def parse_where(on: str, where: Sequence[str], each: int | None) -> Where:
         if not equals or not key or not pattern:
             raise RunoffError(f"--where {text}: no pattern", "write it as --where 'cpu=AMD*'")
         patterns[key] = pattern
-    wanted = Where(on=on, where=patterns, each=each)
-    count = on.partition(":")[2]
-    if wanted.local and ":" in on and not (count.isdecimal() and 0 < int(count) <= (os.cpu_count() or 1)):
-        raise RunoffError(
-            f"--on {on}: not a number of nodes up to the {os.cpu_count()} cores", "write it as --on local:2"
-        )
+    wanted = MachineSelection(on=on, where=patterns, each=each)
+    count, cores = on.partition(":")[2], cores_in_affinity()
+    if wanted.local and ":" in on and not (count.isdecimal() and 0 < int(count) <= cores):
+        raise RunoffError(f"--on {on}: N must be 1 to {cores}", "write it as --on local:N")
     if not wanted.local and ":" not in on and on != "auto":
         raise RunoffError(f"--on {on}: no port", "write it as --on ray://HOST:10001, or --on local")
     return wanted
 
 
-def machine_runs(folder: Path) -> list[Path]:
-    """Return the folders of the machines' runs in a run on many machines."""
-    return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
-
-
 def bench_on(
-    wanted: Where, text: str, start: Path, results: Path, console: Console, arguments: Mapping[str, str | None]
+    wanted: MachineSelection,
+    text: str,
+    start: Path,
+    results: Path,
+    console: Console,
+    arguments: Mapping[str, str | None],
 ) -> tuple[Path, ExitCode]:
     """Measure the suite in `text` on many machines; return the folder of all their runs, and the exit code.
 
@@ -108,10 +110,11 @@ def bench_on(
     if not wanted.local:
         console.print("packing runoff and the models")
         sent |= _sent(suite, console)
-        setup = _heavy(suite, start) if builtin else []
+        setup = _installed_environments(suite, start) if builtin else []
     folder = new_folder(results, timed(suite))
     job = {
-        "run": folder.name,
+        # two runs may start in the same second, from two machines
+        "run": f"{folder.name}-{secrets.token_hex(4)}",
         "home": str(paths.home() / "cluster") if wanted.local else "",
         "command": [sys.executable, "-m", "runoff"] if wanted.local else [],
         "variables": {"RUNOFF_HOME": str(paths.home())} if wanted.local else {},
@@ -121,7 +124,7 @@ def bench_on(
         "arguments": [word for name, value in arguments.items() if value for word in (name, value)],
     }
     request = {"version": 1, "suite": text, **msgspec.to_builtins(wanted), "local": wanted.local, "job": job}
-    write_atomically(folder / REQUEST, json.dumps(request, indent=1).encode())
+    write_atomically(folder / CLUSTER_FILE, json.dumps(request, indent=1).encode())
     return folder, drive(folder, python, console)
 
 
@@ -157,7 +160,7 @@ def _sent(suite: Suite, console: Console) -> dict[str, str]:
     return {"runoff": packs.pack(packs.runoff()), **found}
 
 
-def _heavy(suite: Suite, start: Path) -> list[str]:
+def _installed_environments(suite: Suite, start: Path) -> list[str]:
     """Return the environments of the suite's targets that are on this machine, so that others make them too."""
     targets = find_targets(suite.names("targets"), suite.targets, start)
     names = dict.fromkeys(name for target in targets.values() for name in environments_of(target, segments=False))
@@ -179,22 +182,23 @@ def drive(folder: Path, python: Path, console: Console) -> ExitCode:
         try:
             done = False
             while not done:
-                line = driver.ask("\n", _NEWS_S)
+                line = driver.ask("\n", _RESPONSE_TIMEOUT_S)
                 if not line:
                     raise RunoffError(f"the driver {describe_exit(driver.close(_END_S))}", _resume(folder))
-                done = _show(json.loads(line), view)
+                done = _show(json.loads(line), view, folder)
         finally:
             driver.close(_END_S)
     return _exit_code(folder)
 
 
-def _show(news: dict[str, Any], view: View) -> bool:
+def _show(news: dict[str, Any], view: View, folder: Path) -> bool:
     """Show what the driver reports; return whether it is done."""
     for note in news.get("notes", ()):
         view.say(f"not used: {note}", "yellow")
     view.update(news.get("machines", ()))
     if "error" in news:
-        raise RunoffError(news["error"], news["hint"], ExitCode.NOTHING_RUNS_HERE)
+        hint = "; ".join(filter(None, (news["hint"], _resume(folder))))
+        raise RunoffError(news["error"], hint, ExitCode(news["code"]))
     return bool(news["done"])
 
 
@@ -212,22 +216,15 @@ def _resumable(folder: Path, view: View) -> Iterator[None]:
         raise
 
 
-def states(folder: Path) -> list[dict[str, Any]]:
-    """Return the state of each machine of a run, from its ``machine.json``."""
-    return [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{STATE}"))]
-
-
 def _exit_code(folder: Path) -> ExitCode:
     """Return the exit code of a run on many machines.
 
     It is 1 if a case failed, or a machine that no other replaced; 3 if nothing ran anywhere.
     """
-    found = states(folder)
-    replaced = {state["replaces"] for state in found if state["state"] == FINISHED}
+    states = read_states(folder).values()
+    done = replaced(states)
     codes = [
-        state["code"] if state["state"] == FINISHED else ExitCode.CASE_FAILED
-        for state in found
-        if state["name"] not in replaced
+        state.code if state.state == FINISHED else ExitCode.CASE_FAILED for state in states if state.name not in done
     ]
     if codes and all(code == ExitCode.NOTHING_RUNS_HERE for code in codes):
         return ExitCode.NOTHING_RUNS_HERE
@@ -235,11 +232,16 @@ def _exit_code(folder: Path) -> ExitCode:
 
 
 def complete_reports(folder: Path, console: Console) -> None:
-    """Build the report of each machine's run that did not end, from what came home."""
+    """Build the report of each machine's run that did not end, from its records on this machine."""
     from runoff.analysis.analyse import analyse
     from runoff.report.build import write_report
 
+    finished = {run for run, state in read_states(folder).items() if state.state == FINISHED}
     for run in machine_runs(folder):
-        if not (run / SUMMARY).exists():
-            console.print(f"building the report of {run.name} (about 10 s)", highlight=False)
+        if run in finished and (run / SUMMARY).exists():
+            continue
+        console.print(f"building the report of {run.name} (about 10 s)", highlight=False)
+        try:
             write_report(analyse(read_run(run)))
+        except RunoffError as error:
+            console.print(Text(clean(f"{run.name}: no report: {error}"), style="yellow"), soft_wrap=True)

@@ -1,8 +1,8 @@
 """The driver: ``python -m runoff.cluster.driver RUN PACKS`` in Ray's environment, started by ``runoff bench --on``.
 
 Each line on its standard input is a request for news; the response is a line of JSON, within a second: ``machines``,
-the states that changed; ``notes``; ``done``; ``error`` and ``hint`` if it cannot continue. At the end of its input it
-ends.
+the states that changed; ``notes``; ``done``; ``error``, ``hint`` and the exit ``code`` if it cannot continue. It ends
+with its input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from runoff.cluster.fleet import Fleet, LostError
 from runoff.cluster.ray_cluster import RayCluster
-from runoff.records.errors import RunoffError
+from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.machine_states import CLUSTER_FILE
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -37,7 +38,7 @@ async def serve(fleet: Fleet, output: TextIO) -> None:
             if done and (error := work.exception()):
                 if not isinstance(error, RunoffError | LostError | OSError):
                     raise error
-                news |= {"error": getattr(error, "message", str(error)), "hint": getattr(error, "hint", "")}
+                news |= _failure(error)
             fleet.notes = []
             print(json.dumps(news), file=output, flush=True)
     finally:
@@ -46,17 +47,23 @@ async def serve(fleet: Fleet, output: TextIO) -> None:
             await work
 
 
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, RunoffError):
+        return {"error": error.message, "hint": error.hint, "code": error.code}
+    return {"error": str(error), "hint": "", "code": ExitCode.CASE_FAILED}
+
+
 def main(folder: Path, packs: Path) -> None:
     """Measure the run in `folder`."""
     # Ray and its programs print what they like
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    request = json.loads((folder / "cluster.json").read_bytes())
+    request = json.loads((folder / CLUSTER_FILE).read_bytes())
     try:
         cluster = RayCluster(request["on"])
     except RunoffError as error:
         sys.stdin.readline()
-        print(json.dumps({"error": error.message, "hint": error.hint, "done": True}), file=output, flush=True)
+        print(json.dumps({"done": True, **_failure(error)}), file=output, flush=True)
         return
     try:
         asyncio.run(serve(Fleet(cluster, folder, packs), output))

@@ -1,4 +1,4 @@
-"""The machines of a run: which are chosen, and a coroutine for each that starts its worker and brings home its records.
+"""The machines of a run: which are chosen, and a coroutine for each that starts its worker and copies its records.
 
 The driver keeps a few numbers for each machine; everything else is in the run's folder, so a driver that was killed is
 continued by the next one. Only the standard library may be imported: this runs in the environment of Ray.
@@ -7,27 +7,38 @@ continued by the next one. Only the standard library may be imported: this runs 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
+import re
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from itertools import islice
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runoff.cluster.worker import MEASURING, RAW, RUN_FILE
 from runoff.records.errors import ExitCode, RunoffError, did_you_mean
+from runoff.records.machine_states import (
+    CLUSTER_FILE,
+    FAILED,
+    FINISHED,
+    LOST,
+    MACHINE_FILE,
+    State,
+    read_states,
+    replaced,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import IO
 
-REQUEST, STATE = "cluster.json", "machine.json"
-"""Files of a run on many machines: in its folder, and in that of each machine."""
-FINISHED, LOST, FAILED = "finished", "lost", "failed"
 _KIND = ("cpu", "cores", "architecture", "kernel")
 _WAIT_S = 10.0
-_MOST_CHANGES = 1000
+_TIMEOUT_S = _WAIT_S + 120
+"""A worker that does not respond for so long counts as lost."""
+_MOST_CHANGES = 200
 _SHOWN = ("name", "state", "reason", "records", "line")
 _RESULTS = (ExitCode.OK, ExitCode.CASE_FAILED, ExitCode.NOTHING_RUNS_HERE)
 """Exit codes of a ``runoff bench`` that wrote a run."""
@@ -53,25 +64,6 @@ class Machine:
     def kind(self) -> str:
         """What machines with comparable times share."""
         return ", ".join(self.facts.get(name, "") for name in _KIND)
-
-
-@dataclass
-class State:
-    """What is known of a machine's run: ``machine.json``."""
-
-    name: str
-    kind: str
-    facts: dict[str, str]
-    state: str = "waiting"
-    reason: str = ""
-    """Why it was lost or has failed."""
-    code: int | None = None
-    """Exit code of ``runoff bench``."""
-    records: int = 0
-    replaces: str = ""
-    """The lost machine whose cases it measures."""
-    line: str = field(default="", compare=False)
-    """The last line that it printed."""
 
 
 class Link(Protocol):
@@ -118,7 +110,9 @@ def choose(
     """
     if not machines:
         raise RunoffError(
-            "--on: the cluster has no machine with a free CPU", "start nodes: ray start --address=HOST:PORT"
+            "--on: the cluster has no node with CPUs",
+            "start nodes: ray start --address=HOST:PORT",
+            ExitCode.NOTHING_RUNS_HERE,
         )
     fitting = list(machines)
     for key, pattern in where.items():
@@ -128,13 +122,17 @@ def choose(
         values = sorted({machine.facts.get(key, "") for machine in fitting})
         fitting = [machine for machine in fitting if fnmatch(machine.facts.get(key, "").lower(), pattern.lower())]
         if not fitting:
-            raise RunoffError(f"--where {key}={pattern}: no machine fits", f"{key} is {'; '.join(values)}")
+            raise RunoffError(
+                f"--where {key}={pattern}: no machine fits",
+                f"{key} is {'; '.join(values)}",
+                ExitCode.NOTHING_RUNS_HERE,
+            )
     chosen: list[Machine] = []
     spare: list[Machine] = []
-    count: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     for machine in fitting:
-        count[machine.kind] += 1
-        (chosen if each is None or count[machine.kind] <= each else spare).append(machine)
+        found[machine.kind] += 1
+        (chosen if each is None or found[machine.kind] <= each else spare).append(machine)
     return chosen, spare
 
 
@@ -152,6 +150,23 @@ def distinct(machines: Iterable[Machine]) -> tuple[list[Machine], dict[str, str]
     return list(first.values()), others
 
 
+def machine_name(host: str, used: Container[str]) -> str:
+    """Return a name for a machine that is not in `used` and can be a folder's."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", host).lstrip(".") or "machine"
+    names = chain([plain], (f"{plain}-{number}" for number in count(2)))
+    return next(name for name in names if name not in used)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file under a temporary name that replaces `path` at the end of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        yield file
+    temporary.replace(path)
+
+
 class Home:
     """The folder of one machine's run, where the results arrive byte by byte as they were written there."""
 
@@ -167,7 +182,6 @@ class Home:
                 path.write_bytes(whole)
             self.sizes[f"{RAW}/{path.name}"] = len(whole)
             self.lines += whole.count(b"\n")
-        self.run_file = hashlib.sha256((folder / RUN_FILE).read_bytes()).hexdigest() if self.has_run else ""
 
     @property
     def has_run(self) -> bool:
@@ -176,37 +190,32 @@ class Home:
 
     def append(self, name: str, start: int, data: bytes) -> None:
         """Append lines to a raw file at `start`."""
-        path = self._path(name)
-        with path.open("ab", buffering=0) as file:
+        if not re.fullmatch(rf"{RAW}/[^/]+\.jsonl", name):
+            raise LostError(f"unexpected file {name!r}")
+        path = self.folder / name
+        with path.open("ab") as file:
             if file.tell() != start:
                 raise RunoffError(f"{path} was changed by another program", "resume the run again")
             file.write(data)
         self.sizes[name] = start + len(data)
         self.lines += data.count(b"\n")
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Return the path of a file that a machine named: it has to lie in the run's folder."""
         path = self.folder / name
         if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise LostError(f"it sent the file {name!r}, which is not one of a run")
+            raise LostError(f"unexpected file {name!r}")
         return path
 
-    def save_run(self, data: bytes) -> None:
-        """Write ``run.json``."""
-        self.save(RUN_FILE, data)
-        self.run_file = hashlib.sha256(data).hexdigest()
+    def missing(self, there: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Yield the files that the machine lacks, or has only the beginning of; `there` are their sizes on it.
 
-    def save(self, name: str, data: bytes) -> None:
-        """Write a file under a temporary name, and rename it."""
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_bytes(data)
-        temporary.replace(path)
-
-    def files(self) -> dict[str, bytes]:
-        """Return what another machine needs to resume the run."""
-        return {name: (self.folder / name).read_bytes() for name in (RUN_FILE, *self.sizes)}
+        A machine that lost power may have less than it has sent.
+        """
+        for name in (RUN_FILE, *self.sizes) if self.has_run else ():
+            path = self.folder / name
+            if path.stat().st_size > there.get(name, 0):
+                yield name, path.read_bytes()
 
 
 class Fleet:
@@ -217,12 +226,12 @@ class Fleet:
         self._folder = folder
         self._packs = packs
         """Folder of the tar files to send, each called by its SHA-256."""
-        self.request: dict[str, Any] = json.loads((folder / REQUEST).read_bytes())
+        self.request: dict[str, Any] = json.loads((folder / CLUSTER_FILE).read_bytes())
         self.states: dict[str, State] = {}
         self.notes: list[str] = []
         self._spare: defaultdict[str, list[Machine]] = defaultdict(list)
         """By kind: machines that fit and were not asked for."""
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, asyncio.Future[Any]] = {}
         self._changed: dict[str, None] = {}
 
     def changes(self) -> list[dict[str, Any]]:
@@ -245,22 +254,23 @@ class Fleet:
             machines, others = distinct(machines)
             self.notes += others.values()
         chosen, spare = choose(machines, self.request["where"], self.request["each"])
-        before = [State(**json.loads(path.read_bytes())) for path in sorted(self._folder.glob(f"*/{STATE}"))]
-        if before:
+        if before := list(read_states(self._folder).values()):
             chosen, spare = self._resumed(before, [*chosen, *spare])
         for machine in spare:
             self._spare[machine.kind].append(machine)
+        for machine in chosen:  # those that were not started when the driver is killed are resumed too
+            self._waiting(machine)
         await asyncio.gather(*(self._until_done(machine) for machine in chosen))
 
     def _resumed(self, before: Sequence[State], machines: Sequence[Machine]) -> tuple[list[Machine], list[Machine]]:
-        """Return the machines whose runs are not finished, and those without a run; those that are gone are noted."""
+        """Return the machines with a run to finish, and those without a run; those that are gone are noted."""
         by_name = {(machine.name, machine.kind): machine for machine in machines}
-        known = {state.name for state in before}
+        known, done = {state.name for state in before}, replaced(before)
         found = []
         for state in before:
             self.states[state.name] = state
             machine = by_name.get((state.name, state.kind))
-            if state.state == FINISHED:
+            if state.state == FINISHED or state.name in done:
                 self._changed[state.name] = None
             elif machine:
                 found.append(machine)
@@ -272,11 +282,10 @@ class Fleet:
         """Measure on `machine`; if it is lost, on another one of its kind, as a run of its own."""
         replaces = ""
         while True:
-            state = self.states.setdefault(machine.name, State(machine.name, machine.kind, machine.facts))
-            self._set(state, to="waiting", reason="", code=None, replaces=replaces or state.replaces)
+            state = self._waiting(machine, replaces)
             try:
                 await self._measure(machine, state)
-            except LostError as error:
+            except (LostError, RunoffError, ConnectionError) as error:
                 self._set(state, to=LOST, reason=str(error))
             else:
                 return
@@ -284,46 +293,55 @@ class Fleet:
                 return
             machine, replaces = self._spare[machine.kind].pop(0), machine.name
 
+    def _waiting(self, machine: Machine, replaces: str = "") -> State:
+        """Return the state of a machine that is about to start."""
+        state = self.states.setdefault(machine.name, State(machine.name, machine.kind, machine.facts))
+        self._set(state, to="waiting", reason="", code=None, replaces=replaces or state.replaces)
+        return state
+
     async def _measure(self, machine: Machine, state: State) -> None:
         home = Home(self._folder / machine.name)
         job = {**self.request["job"], "name": f"{self._folder.name}-{machine.name}", "cores": machine.cores}
         link = await self._cluster.open(machine, job)
         try:
-            missing = await link.call("missing")
-            for sha256 in missing:
+            for sha256 in await link.call("missing"):  # waits until the machine is free
                 self._set(state, to="sending")
-                await link.call("store", sha256, self._share(sha256))
-            if home.has_run and not await link.call("has_run"):
-                await link.call("restore", home.files())
-            await link.call("start")
+                await link.call("store", sha256, await self._share(sha256))
+            for name, data in home.missing(await _ask(link, "sizes")):
+                await _ask(link, "restore", name, data)
+            await _ask(link, "start", home.sizes)
             await self._follow(link, home, state)
         finally:
             link.close()
 
-    def _share(self, sha256: str) -> Any:  # noqa: ANN401 (a handle of the cluster)
+    async def _share(self, sha256: str) -> Any:  # noqa: ANN401 (a handle of the cluster)
+        """Return the handle of a pack, which is read once, in a thread: others go on meanwhile."""
         if sha256 not in self._shared:
-            self._shared[sha256] = self._cluster.share((self._packs / f"{sha256}.tar").read_bytes())
-        return self._shared[sha256]
+            path = self._packs / f"{sha256}.tar"
+            reading = asyncio.to_thread(lambda: self._cluster.share(path.read_bytes()))
+            self._shared[sha256] = asyncio.ensure_future(reading)
+        return await asyncio.shield(self._shared[sha256])
 
     async def _follow(self, link: Link, home: Home, state: State) -> None:
-        """Bring home what a machine writes, until it has ended."""
+        """Copy what a machine writes, until it has ended."""
         code = None
         while code is None:
-            news = await link.call("poll", home.sizes, home.run_file, _WAIT_S)
+            news = await _ask(link, "poll", _WAIT_S)
             if news["run_file"]:
-                home.save_run(news["run_file"])
+                with replacing(home.folder / RUN_FILE) as file:
+                    file.write(news["run_file"])
             for chunk in news["chunks"]:
                 home.append(*chunk)
             code = news["code"]
             self._set(state, to=news["state"], line=news["line"], records=home.lines)
         if news["state"] != MEASURING or code not in _RESULTS or not home.has_run:
-            self._set(state, to=FAILED, code=code, reason=state.line or f"runoff exited with code {code}")
+            killed = f"runoff was ended by signal {-code}" if code < 0 else ""
+            self._set(state, to=FAILED, code=code, reason=killed or state.line or f"runoff exited with code {code}")
             return
-        for name in await link.call("report"):
-            data = bytearray()
-            while part := await link.call("read", name, len(data)):
-                data += part
-            home.save(name, bytes(data))
+        for name in await _ask(link, "report"):
+            with replacing(home.path(name)) as file:
+                while part := await _ask(link, "read", name, file.tell()):
+                    file.write(part)
         self._set(state, to=FINISHED, code=code)
 
     def _set(self, state: State, to: str, **changes: Any) -> None:
@@ -333,7 +351,15 @@ class Fleet:
         for name, value in changes.items():
             setattr(state, name, value)
         self._changed[state.name] = None
-        if saved or not (self._folder / state.name / STATE).exists():
-            folder = self._folder / state.name
-            folder.mkdir(exist_ok=True)
-            (folder / STATE).write_text(json.dumps(asdict(state), indent=1))
+        path = self._folder / state.name / MACHINE_FILE
+        if saved or not path.exists():
+            with replacing(path) as file:
+                file.write(json.dumps(asdict(state), indent=1).encode())
+
+
+async def _ask(link: Link, method: str, *arguments: Any) -> Any:  # noqa: ANN401 (any method's)
+    """Return the result of a method that responds soon; raise `LostError` if the worker hangs."""
+    try:
+        return await asyncio.wait_for(link.call(method, *arguments), _TIMEOUT_S)
+    except TimeoutError as error:
+        raise LostError(f"no response for {_TIMEOUT_S:.0f} s") from error

@@ -108,7 +108,7 @@ def suite(parsed: Suite, text: str, start: Path) -> Files:
             files |= {f"files/{place}/{one.name}": one for one in path.parent.glob(f"{path.name}[._]*")}
         quoted = [(json.dumps(word, ensure_ascii=False), f'"{new}"'), (f"'{word}'", f"'{new}'")]
         if not any(old in text for old, _ in quoted):
-            raise RunoffError(f"{key}: {word!r} is not in the suite's text as it is", "write the path without escapes")
+            raise RunoffError(f"{key}: {word!r} cannot be found in the suite's text", "write the path without escapes")
         for old, changed in quoted:
             text = text.replace(old, changed)
     return {**files, "suite.toml": text.encode()}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,7 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runoff.cluster import worker
-from runoff.cluster.fleet import LostError, Machine
+from runoff.cluster.fleet import LostError, Machine, machine_name
 from runoff.records.errors import ExitCode, RunoffError
 
 if TYPE_CHECKING:
@@ -27,8 +26,16 @@ RESOURCE = "runoff"
 """Custom resource of a node: how many measurements it may take at once, 1. Without it, its CPUs are held."""
 _STORE_BYTES = 200 * 2**20
 _ERRORS = (RayError, ConnectionError)
-_CAUSES = ("node has died", "node is dead", "worker process has died", "node was terminated")
+_CAUSES = {
+    "node has died": "node died",
+    "node is dead": "node died",
+    "worker process has died": "worker process died",
+    "node was terminated": "node was terminated",
+}
+"""By the words for it in Ray's messages."""
 _QUOTED = 300
+_SURVEY_S = 120.0
+"""A node that does not describe itself within this time is not used."""
 
 
 class RayLink:
@@ -43,7 +50,8 @@ class RayLink:
 
     def close(self) -> None:
         """End the actor; its ``runoff bench`` is then ended by the system."""
-        ray.kill(self._actor)
+        with suppress(*_ERRORS):
+            ray.kill(self._actor)
 
 
 async def result(reference: Any) -> Any:  # noqa: ANN401 (any task's)
@@ -65,8 +73,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, RayTaskError):  # raised by the worker: the rest is its traceback
         return str(error).strip().splitlines()[-1][:_QUOTED]
     text = " ".join(str(error).split())
-    found = next((words for words in _CAUSES if words in text), "")
-    return f"its {found}" if found else text[:_QUOTED]
+    return next((cause for words, cause in _CAUSES.items() if words in text), text[:_QUOTED])
 
 
 class RayCluster:
@@ -98,9 +105,10 @@ class RayCluster:
             why = " ".join(str(error).split())[:_QUOTED]
             raise RunoffError(
                 f"--on {address}: cannot connect: {why}",
-                f"it needs Ray {ray.__version__} and Python of the same version on all machines",
+                f"requires Ray {ray.__version__} and the same Python version on all machines",
                 ExitCode.NOTHING_RUNS_HERE,
             ) from error
+        self._worker = ray.remote(worker.Worker)
 
     def _start(self, count: int) -> str:
         """Start a cluster on this machine."""
@@ -119,19 +127,19 @@ class RayCluster:
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         describe = ray.remote(worker.describe)
         on = [describe.options(num_cpus=0, scheduling_strategy=_only(node["NodeID"])).remote() for node in nodes]
-        found = await asyncio.gather(*map(result, on), return_exceptions=True)
+        described = (asyncio.wait_for(result(reference), _SURVEY_S) for reference in on)
+        found = await asyncio.gather(*described, return_exceptions=True)
         self._resources = {node["NodeID"]: node["Resources"] for node in nodes}
-        names: Counter[str] = Counter()
+        names: set[str] = set()
         machines = []
         for node, facts in sorted(zip(nodes, found, strict=True), key=lambda pair: pair[0]["NodeID"]):
-            if isinstance(facts, BaseException):  # it died meanwhile
+            if isinstance(facts, BaseException):  # it died meanwhile, or hangs
                 continue
             labels: dict[str, str] = {
                 key: value for key, value in node.get("Labels", {}).items() if not key.startswith("ray.io/")
             }
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", labels.get(LABEL, facts["host"])).lstrip(".")
-            names[name] += 1
-            name = name if names[name] == 1 else f"{name}-{names[name]}"
+            name = machine_name(labels.get(LABEL, facts["host"]), names)
+            names.add(name)
             cores = self.cores.get(name, ())
             own = {"cores": str(len(cores))} if cores else {}
             machines.append(Machine(name, {**facts, **own, **labels, "name": name}, node["NodeID"], cores))
@@ -140,7 +148,7 @@ class RayCluster:
     async def open(self, machine: Machine, job: dict[str, Any]) -> RayLink:
         """Return a worker that holds all of the machine; it starts when the machine is free."""
         held = self._resources[machine.node]
-        actor = ray.remote(worker.Worker).options(
+        actor = self._worker.options(
             num_cpus=held["CPU"],
             num_gpus=held.get("GPU", 0),
             resources={RESOURCE: 1} if RESOURCE in held else None,
@@ -151,7 +159,10 @@ class RayCluster:
 
     def share(self, data: bytes) -> Any:  # noqa: ANN401 (a reference)
         """Return a reference to `data` in the object store."""
-        return ray.put(data)
+        try:
+            return ray.put(data)
+        except _ERRORS as error:
+            raise LostError(_why(error)) from error
 
     def close(self) -> None:
         """Disconnect; a cluster that was started here ends."""

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runoff.cluster.fleet import FAILED, FINISHED, LOST
+from runoff.records.machine_states import FAILED, FINISHED, LOST
 from runoff.records.untrusted import clean
 from runoff.report.text import plural
 

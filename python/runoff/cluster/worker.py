@@ -17,21 +17,25 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUN_FILE, RAW = "run.json", "raw"
 MEASURING = "measuring"
 """The state in which ``runoff bench`` runs."""
 MOST_BYTES = 4 * 2**20
 """Most bytes of files in one response."""
-_LOOK_S = 1.0
+_POLL_INTERVAL_S = 1.0
 """Pause between two looks at the run's folder: what they cost is measured by ``tools/cluster_cost``."""
 _PR_SET_PDEATHSIG = 1
 _TAIL = 4096
-_NOT_USERS = ("RAY_", "PYTHON", "VIRTUAL_ENV", "SPT_NOENV")
+_PREFIXES_REMOVED = ("RAY_", "PYTHON", "VIRTUAL_ENV", "SPT_NOENV")
 _SET_BY_RAY = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _LOG = "runoff.log"
 _REPORT = ("summary.csv", "samples.csv", "report.md", "report.html", "plots/*")
@@ -59,6 +63,12 @@ class Worker:
         self._steps: list[tuple[str, list[str]]] = []
         self._state = "waiting"
         self._process: subprocess.Popen[bytes] | None = None
+        self._sent: dict[str, int] = {}
+        """Bytes of each raw file that the driver has."""
+        self._run_stamp = (0, 0)
+        """Time and inode of the ``run.json`` that was sent."""
+        if sys.platform == "linux":  # a library must not be loaded between fork and exec
+            self._prctl = ctypes.CDLL(None).prctl
 
     def missing(self) -> list[str]:
         """Return the hashes of the packs that this machine does not have."""
@@ -77,30 +87,33 @@ class Worker:
         """
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError(f"pack {sha256} was damaged on its way")
-        temporary = self._pack(f".{sha256}.{os.getpid()}")
         # Debian 12's Python 3.11.2 has no filters
         safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(temporary, **safe)  # noqa: S202 (its hash is the one that the driver sent)
-        try:
-            temporary.rename(self._pack(sha256))
-        except OSError:  # a neighbour on the same disk was faster
-            if not self._pack(sha256).exists():
-                raise
+        with _temporary(self._pack(sha256)) as unpacked, tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(unpacked, **safe)  # noqa: S202 (its hash is the one that the driver sent)
+            try:
+                unpacked.rename(self._pack(sha256))
+            except OSError:  # a neighbour on the same disk was faster
+                if not self._pack(sha256).exists():
+                    raise
 
-    def restore(self, files: dict[str, bytes]) -> None:
-        """Write the files of a run that this machine has lost, so that it can be resumed."""
-        for name, data in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of ``run.json`` and of the raw files on this machine, by name."""
+        found = [path for pattern in (RUN_FILE, f"{RAW}/*.jsonl") for path in self.folder.glob(pattern)]
+        return {str(path.relative_to(self.folder)): path.stat().st_size for path in found}
 
-    def has_run(self) -> bool:
-        """Return whether this machine has the run's folder."""
-        return (self.folder / RUN_FILE).exists()
+    def restore(self, name: str, data: bytes) -> None:
+        """Write a file of a run that this machine has lost, so that it can be resumed."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
-    def start(self) -> None:
-        """Begin: make the environments that are missing, then measure or resume."""
+    def start(self, known: dict[str, int]) -> None:
+        """Begin: make the environments that are missing, then measure or resume.
+
+        `known` are the bytes of each raw file that the driver has.
+        """
+        self._sent = dict(known)
         self.results.mkdir(parents=True, exist_ok=True)
         packs, command = self.job["packs"], list(self.job["command"])
         for purpose, sha256 in packs.items():
@@ -113,7 +126,7 @@ class Worker:
             self._steps.append(("installing runoff", own))
         if self.job["setup"]:
             self._steps.append(("installing", [*command, "setup", *self.job["setup"]]))
-        if self.has_run():
+        if (self.folder / RUN_FILE).exists():
             bench = ["--resume", str(self.folder)]
         else:
             shutil.rmtree(self.folder, ignore_errors=True)  # what was begun and has no plan
@@ -155,21 +168,12 @@ class Worker:
         if sys.platform == "linux":
             # Ray blocks Ctrl-C in its workers
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if self.job["cores"]:
                 os.sched_setaffinity(0, self.job["cores"])
 
-    def poll(self, known: dict[str, int], run_file: str, wait_s: float) -> dict[str, Any]:
-        """Return what is new, after at most `wait_s` seconds.
-
-        Parameters
-        ----------
-        known
-            Bytes of each raw file that the driver has.
-        run_file
-            SHA-256 of the ``run.json`` that the driver has.
-        wait_s
-            How long to wait for news.
+    def poll(self, wait_s: float) -> dict[str, Any]:
+        """Return what is new since the last call, after at most `wait_s` seconds.
 
         Returns
         -------
@@ -180,12 +184,12 @@ class Worker:
         end, before = time.monotonic() + wait_s, self._state
         while True:
             code = self._advance()
-            chunks, text = self._chunks(known), self._run_file(run_file)
+            chunks, text = self._chunks(), self._run_file()
             if chunks or text or code is not None or self._state != before or time.monotonic() >= end:
                 # while it still has lines to send, the run has not ended for the driver
                 code = None if chunks else code
                 return {"state": self._state, "line": self._line(), "code": code, "chunks": chunks, "run_file": text}
-            time.sleep(min(_LOOK_S, max(0.0, end - time.monotonic())))
+            time.sleep(min(_POLL_INTERVAL_S, max(0.0, end - time.monotonic())))
 
     def _advance(self) -> int | None:
         """Start the next step if one has ended; return the exit code of the last step, or of one that failed."""
@@ -195,26 +199,29 @@ class Worker:
             return None
         return code
 
-    def _chunks(self, known: dict[str, int]) -> list[tuple[str, int, bytes]]:
+    def _chunks(self) -> list[tuple[str, int, bytes]]:
         chunks, left = [], MOST_BYTES
         for path in sorted((self.folder / RAW).glob("*.jsonl")):
             name = f"{RAW}/{path.name}"
-            start = known.get(name, 0)
+            start = self._sent.get(name, 0)
             if left > 0 and path.stat().st_size > start:
                 with path.open("rb") as file:
                     file.seek(start)
                     data = _whole_lines(file, left)
                 if data:
                     chunks.append((name, start, data))
+                    self._sent[name] = start + len(data)
                     left -= len(data)
         return chunks
 
-    def _run_file(self, known: str) -> bytes | None:
-        try:
-            data = (self.folder / RUN_FILE).read_bytes()
-        except FileNotFoundError:
-            return None
-        return None if hashlib.sha256(data).hexdigest() == known else data
+    def _run_file(self) -> bytes | None:
+        path = self.folder / RUN_FILE
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if self._run_stamp != (stamp := (found.st_mtime_ns, found.st_ino)):
+                self._run_stamp = stamp
+                return path.read_bytes()
+        return None
 
     def _line(self) -> str:
         """Return the last line that was printed."""
@@ -243,13 +250,19 @@ def _whole_lines(file: IO[bytes], most: int) -> bytes:
     return data[:end] if end or len(data) < most else data + file.readline()
 
 
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Give a free path in a folder next to `path`; the folder is removed at the end of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        yield Path(folder, path.name)
+
+
 def _link(path: Path, target: Path) -> None:
     """Make `path` a link to `target`, whatever it was a link to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(path)
+    with _temporary(path) as link:
+        link.symlink_to(target)
+        link.replace(path)
 
 
 def users_variables() -> dict[str, str]:
@@ -262,7 +275,7 @@ def users_variables() -> dict[str, str]:
     with suppress(OSError):
         text = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode(errors="surrogateescape")
         started = dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_USERS)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_PREFIXES_REMOVED)}
     others = {key: value for key, value in kept.items() if key not in _SET_BY_RAY}
     return others | {key: started[key] for key in _SET_BY_RAY if key in started}
 

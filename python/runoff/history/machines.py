@@ -1,10 +1,9 @@
-"""One suite on several machines: the ratio of each case on each machine, and what holds on all of them."""
+"""One suite on several machines: the ratio of each case on each machine, and over all of them."""
 
 from __future__ import annotations
 
-import json
 from math import isfinite, isnan, log, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -15,18 +14,21 @@ from runoff.analysis.verdict import BETTER_WORSE, Verdict, decide, not_comparabl
 from runoff.compare.metrics import MAIN, parse_metric
 from runoff.history import query
 from runoff.history.runs import why_unreadable
-from runoff.records.files import MACHINE_FILE
 from runoff.records.machine import headline
 from runoff.report.text import plural
 from runoff.statistics import adjust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from runoff.history.runs import FoundRun
     from runoff.history.series import Line
+    from runoff.records.machine_states import State
 
 _FEWEST_UNITS = 2
+_NAMED = 3
+"""Most machines that a cell of the table names."""
 _METRICS = {f"{metric.probe}.{metric.summary_name}": str(metric) for metric in map(parse_metric, MAIN)}
 """By their names in ``summary.csv``: the metrics that are compared."""
 _VERSIONS = {"model_sha256": "file of the model", "runtime_version": "version of the runtime", "runoff": "runoff"}
@@ -56,9 +58,9 @@ class AcrossMachines(Struct, frozen=True, kw_only=True):
     verdict: Verdict = Verdict()
     """On the ratio of a typical machine; of the only one, its own."""
 
-    def where(self, *kinds: str) -> list[str]:
-        """Return the machines with one of these kinds of verdict."""
-        return [one.machine for one in self.machines if one.verdict.kind in kinds]
+    def where(self, kind: str) -> list[str]:
+        """Return the machines with this kind of verdict."""
+        return [one.machine for one in self.machines if one.verdict.kind == kind]
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -80,14 +82,21 @@ class Machines(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def across(runs: Sequence[FoundRun], lost: Sequence[Seen] = ()) -> Machines:
-    """Return the comparisons of `runs`, one for each machine; `lost` are machines that have no run.
+def across(runs: Sequence[FoundRun], states: Mapping[Path, State], notes: Sequence[str] = ()) -> Machines:
+    """Return the comparisons of `runs`, one for each machine.
 
-    Runs without a summary are listed, and count in no comparison.
+    Runs without a summary, and the machines of `states` (by folder) without a run, are listed, and count in no
+    comparison.
     """
-    names = {run.info.run_id: _name(run) for run in runs}
-    seen = [_seen(run, names[run.info.run_id]) for run in runs]
-    readable = [run for run in runs if not why_unreadable(run)]
+    seen = {str(run.folder): _seen(run, states.get(run.folder)) for run in runs}
+    names = {folder: one.name for folder, one in seen.items()}
+    lost = [
+        Seen(name=one.name, about=one.kind, state=one.state, reason=one.reason)
+        for folder, one in states.items()
+        if str(folder) not in seen
+    ]
+    # by folder: runs of two clusters that started in the same second have the same id
+    readable = [replace(run, info=replace(run.info, run_id=str(run.folder))) for run in runs if not why_unreadable(run)]
     lines = query.lines(readable, list(_METRICS)) if readable else []
     grouped: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
@@ -98,33 +107,20 @@ def across(runs: Sequence[FoundRun], lost: Sequence[Seen] = ()) -> Machines:
     found = [_combined(key, [_on_machine(line, names) for line in own]) for key, own in grouped.items()]
     return Machines(
         suite=runs[0].suite if runs else "",
-        machines=(*seen, *lost),
+        machines=(*seen.values(), *lost),
         comparisons=tuple(_judged(found)),
-        notes=tuple(_notes(lines, names)),
+        notes=(*notes, *_notes(lines)),
     )
 
 
-def _name(run: FoundRun) -> str:
-    """Return the name of a run's machine in its cluster, else of the run."""
-    state = _state(run)
-    return str(state["name"]) if state else run.info.run_id
-
-
-def _state(run: FoundRun) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((run.folder / MACHINE_FILE).read_bytes())
-    except FileNotFoundError:
-        return {}
-    return found
-
-
-def _seen(run: FoundRun, name: str) -> Seen:
-    state = _state(run)
+def _seen(run: FoundRun, state: State | None) -> Seen:
+    """Return the machine of a run by its name in its cluster, else by that of the run."""
+    how = "finished" if run.info.finished else "interrupted"
     return Seen(
-        name=name,
+        name=state.name if state else run.info.run_id,
         about=headline(run.info.machine),
-        state=state.get("state") or ("finished" if run.info.finished else "interrupted"),
-        reason=why_unreadable(run) or state.get("reason", ""),
+        state=state.state if state else how,
+        reason=why_unreadable(run) or (state.reason if state else ""),
         run=run.info.run_id,
     )
 
@@ -180,18 +176,15 @@ def _verdict(one: AcrossMachines, p_adjusted: float) -> Verdict:
     return decide(one.pooled.ratio, p_adjusted, max(floors, default=None), one.unit)
 
 
-def _notes(lines: Sequence[Line], names: Mapping[str, str]) -> list[str]:
+def _notes(lines: Sequence[Line]) -> list[str]:
     """Return what differs between the machines other than the machines."""
     notes = []
     for column, what in _VERSIONS.items():
-        values: dict[tuple[str, object], dict[str, None]] = {}
+        values: dict[str, set[str]] = {}
         for line in lines:
             if line[column]:
-                values.setdefault((line["case"], line[column]), {})[names[line["run"]]] = None
-        cases = [case for case, _ in values]
-        differing = (
-            [case for case in dict.fromkeys(cases) if cases.count(case) > 1] if len(set(cases)) < len(cases) else []
-        )
+                values.setdefault(line["case"], set()).add(line[column])
+        differing = [case for case, found in values.items() if len(found) > 1]
         if differing:
             notes.append(
                 f"the {what} differs between machines in {plural(len(differing), 'case')}, such as {differing[0]}"
@@ -202,14 +195,9 @@ def _notes(lines: Sequence[Line], names: Mapping[str, str]) -> list[str]:
 def holds(one: AcrossMachines) -> str:
     """Return on which machines the comparison came out how: ``faster on all 5 machines``."""
     better, worse = BETTER_WORSE[one.unit]
-    groups = {
-        better: one.where("better"),
-        worse: one.where("worse"),
-        "no difference": one.where("no difference"),
-        "undecided": one.where("undecided"),
-        "not comparable": one.where("not comparable"),
-    }
-    found = {name: machines for name, machines in groups.items() if machines}
+    words = {"better": better, "worse": worse}
+    kinds = ("better", "worse", "no difference", "undecided", "not comparable")
+    found = {words.get(kind, kind): machines for kind in kinds if (machines := one.where(kind))}
     if len(found) == 1:
         ((name, machines),) = found.items()
         return f"{name} on {'all ' if len(machines) > 1 else ''}{plural(len(machines), 'machine')}"
@@ -217,5 +205,5 @@ def holds(one: AcrossMachines) -> str:
     return "; ".join(f"{name} on {len(on)} of {total} ({_some(on)})" for name, on in found.items())
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f", {len(names) - most} more" if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f", {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -18,7 +18,7 @@ from runoff.analysis.wording import headline as verdict_words
 from runoff.history.runs import find, why_unreadable
 from runoff.history.show import letter
 from runoff.paths import shown
-from runoff.records.files import in_progress, read_run, to_resume
+from runoff.records.files import read_run, to_resume
 from runoff.records.machine import headline
 from runoff.records.schema import Run
 from runoff.report.overview import blocks
@@ -71,7 +71,7 @@ def _row(run: FoundRun) -> dict[str, Any]:
 
 
 def _state(run: FoundRun) -> str:
-    if in_progress(run.folder):
+    if run.measuring:
         return IN_PROGRESS
     return FINISHED if run.info.finished else f"interrupted; runoff bench --resume {shown(to_resume(run.folder))}"
 

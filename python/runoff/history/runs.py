@@ -11,13 +11,15 @@ from msgspec import Struct
 
 from runoff.analysis.summary import COLUMNS
 from runoff.records.errors import RunoffError
-from runoff.records.files import RAW, RUN_FILE, SUMMARY, read_info
+from runoff.records.files import RAW, RUN_FILE, SUMMARY, in_progress, read_info, to_resume
 from runoff.records.machine import headline
 from runoff.records.schema import RunInfo  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+DEPTHS = ("", "*/", "*/*/")
+"""Patterns of the folders of runs in a given one: itself, and up to two levels below."""
 _READS = 1
 """The supported version of ``run.json``."""
 _NEWER = COLUMNS[COLUMNS.index("p_adjusted") :]
@@ -44,6 +46,11 @@ class FoundRun(Struct, frozen=True):
     def raw(self) -> bool:
         """Whether the raw results are in the folder; published runs have none."""
         return (self.folder / RAW).is_dir()
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a process on this machine is measuring it; for one machine of many, the run on all of them."""
+        return in_progress(self.folder if self.info.finished else to_resume(self.folder))
 
 
 def find(folders: Iterable[Path]) -> tuple[list[FoundRun], dict[str, str]]:
@@ -72,7 +79,7 @@ def _run_folders(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise RunoffError(f"{folder}: no such folder", "past runs: runoff list runs")
-        files = [path for depth in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{depth}{RUN_FILE}"))]
+        files = [path for depth in DEPTHS for path in sorted(folder.glob(f"{depth}{RUN_FILE}"))]
         run_folders |= dict.fromkeys(path.parent for path in files)
     return list(run_folders)
 

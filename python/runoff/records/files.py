@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runoff.records.errors import ExitCode, RunoffError
+from runoff.records.machine_states import MACHINE_FILE
 from runoff.records.schema import Record, Run, RunInfo
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 RAW = "raw"
-CLUSTER_FILE, MACHINE_FILE = "cluster.json", "machine.json"
-"""Of a run on many machines: what was asked for, and the state of each machine, in the folder of its run."""
 SUMMARY = "summary.csv"
 SAMPLES, PUBLISHED_SAMPLES = "samples.csv", "samples.parquet"
 """The samples of a run, and of a published run: the same table in a twentieth of the bytes."""
@@ -32,6 +31,11 @@ _MOST_AT_ONCE = 100
 def to_resume(folder: Path) -> Path:
     """Return the folder to resume the run in `folder` with: for one machine of many, that of the run on all of them."""
     return folder.parent if (folder / MACHINE_FILE).exists() else folder
+
+
+def machine_runs(folder: Path) -> list[Path]:
+    """Return the folders of the machines' runs in a run on many machines."""
+    return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
 
 
 class RunWriter:
