@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+import psutil
 import pytest
 
 from runoff.measure.thread_times import Spent, busy_threads, since, thread_times
@@ -52,7 +53,9 @@ def test_times_are_those_between_two_reads() -> None:
     assert since(now, before) == [Spent(2.0, 0.25), Spent(0.5)]
 
 
-def test_each_thread_of_this_process_is_listed() -> None:
+def test_each_thread_of_this_process_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # earlier tests of this process may have left the server of PyTorch
+    monkeypatch.setattr(psutil.Process, "children", lambda _: [])
     ready, done = threading.Event(), threading.Event()
 
     def wait() -> None:
