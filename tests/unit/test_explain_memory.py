@@ -144,7 +144,7 @@ def test_a_mapping_belongs_to_the_runtime_the_language_the_program_or_a_file() -
     assert holder(f"{packages}/numpy/core.so", "onnxruntime") == LANGUAGE
     assert holder("/usr/lib/libpython3.11.so.1.0", "torch") == LANGUAGE
     assert holder("/usr/lib/x86_64-linux-gnu/libc.so.6", "torch") == PROGRAM
-    assert holder("/work/target/release/runoff-ort", "onnxruntime") == PROGRAM
+    assert holder("/home/me/target/release/runoff-ort", "onnxruntime") == PROGRAM
     assert holder("/home/me/models/net.ort", "onnxruntime") == FILES
     assert sum(by_holder({"": 1, "[heap]": 2, "/a.onnx": 4}, "torch").values()) == 7
 
