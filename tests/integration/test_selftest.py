@@ -36,12 +36,12 @@ IN_THE_AUDIT = "threads"
 
 
 class Proof:
-    """A run of the faults, and what the command prints: without FULL, only the outcomes of a single set."""
+    """A run of the faults, and what the command prints: without FULL, only the outcomes of two sets."""
 
     def __init__(self, results: Path) -> None:
         if not FULL:
             with pytest.MonkeyPatch.context() as monkeypatch:
-                monkeypatch.setattr("runoff.selftest.faults.SETS", 1)
+                monkeypatch.setattr("runoff.selftest.faults.SETS", 2)
                 self.run = run_of(TRIED, results, SAMPLES)
             self.printed: dict[str, Any] = {"faults": msgspec.to_builtins(judge_faults(self.run))}
             return
