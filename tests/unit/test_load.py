@@ -17,7 +17,7 @@ from orchestra import HEAD, case_of, info_of, manifest_of, record_of, result_of,
 
 from runoff import statistics
 from runoff.analysis.analyse import analyse
-from runoff.measure.load import ABOVE, LATE_SHARE, load_obstacle, run_tests, search
+from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search
 from runoff.measure.loaded_runner import _is_port, digests, split_cores, summarised
 from runoff.plan.cases import make_plan, with_model_limits
 from runoff.probes import PROBES
@@ -145,19 +145,21 @@ def test_a_case_that_has_no_requests_is_not_measured(changes: dict[str, Any], ki
 
 
 class Loaded:
-    """A runner that computes 100 requests per second, and a loader that may be late."""
+    """A runner that computes 100 requests per second on a machine that may stall, and a loader that may be late."""
 
     workers, cores, first_response_ns = 1, ((0,), (1,)), 1
 
-    def __init__(self, late_us: int = 0) -> None:
+    def __init__(self, late_us: int = 0, *, stalls: bool = False) -> None:
         self.counts: set[tuple[str, int]] = set()
         self.late_us = late_us
+        self.stalls = stalls
 
     def test(self, scenario: str, *, count: int, rate: float, seed: int) -> LoadTest:
         """Return a test of `count` requests."""
-        assert seed == 1
+        assert seed in (1, AGAIN)
         self.counts.add((scenario, count))
-        latency = (10**6 if scenario == "Server" and rate > 100 else 1000,) * count
+        late = scenario == "Server" and (rate > 100 or (self.stalls and seed == 1))
+        latency = (10**6 if late else 1000,) * count
         return LoadTest(
             scenario=scenario,
             rate=rate if scenario == "Server" else None,
@@ -171,8 +173,9 @@ class Loaded:
         )
 
 
-def test_every_rate_has_the_requests_that_its_percentile_needs() -> None:
-    runner: Any = Loaded()
+@pytest.mark.parametrize("stalls", [False, True])
+def test_every_rate_has_the_requests_that_its_percentile_needs(stalls: bool) -> None:  # noqa: FBT001 (pytest's way)
+    runner: Any = Loaded(stalls=stalls)
     load = run_tests(runner, LoadOptions(requests=10, min_time_s=0), 0)
     assert load.knee
     assert load.knee.rate

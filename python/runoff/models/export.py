@@ -276,10 +276,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         (convert if arguments.coreml else run)(arguments)
     except RunoffError as error:
-        say(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        say(f"error: {error.message}" + (f"; {error.hint}" if error.hint else ""))
         return error.code
     except OSError as error:
-        say(f"error: {error}\nhint: check that the store can be written to and has space")
+        say(f"error: {error}; check that the store can be written to and has space")
         return ExitCode.BAD_INPUT
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
