@@ -25,7 +25,7 @@ from runoff_runners.torch_factory import described, find_builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from runoff_runners.interfaces import Array, Feed, Fields, Marks, ModelFile, Request, Settings, TensorSpec
     from runoff_runners.torch_profile import Profile
@@ -83,7 +83,7 @@ class Session:
         if settings["precision"] != "fp32":
             from runoff_runners.torch_precision import reduced
 
-            self._network = reduced(self._network, settings)
+            self._network = reduced(self._network, settings, self._called(self._network))
         is_whole = settings["precision"] == "fp32" and provider == "cpu"
         self._precision = _FLOAT32[torch.get_float32_matmul_precision()] if is_whole else None
         self._outputs = [spec["name"] for spec in request["model"]["outputs"]]
@@ -101,6 +101,10 @@ class Session:
     def _load(self, path: str, request: Request, builder: Callable[[], torch.nn.Module] | None) -> torch.nn.Module:
         """Return the network in the file `path`; only weights need a `builder`."""
         return _load_program(path, request) if builder is None else load_weights(path, request, builder)
+
+    def _called(self, network: torch.nn.Module) -> Iterable[torch.nn.Module]:
+        """Return the modules that are called from outside."""
+        return (network,)
 
     def _moved(self, network: torch.nn.Module) -> torch.nn.Module:
         """Move the network to the device; return it when the copy is done."""
@@ -176,6 +180,9 @@ class _SegmentSession(Session):
         wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(self._device)
         self._segmenter = TorchSegmenter(request["segment"], self._network, wait)
         self.parts = self._segmenter.parts
+
+    def _called(self, network: torch.nn.Module) -> Iterable[torch.nn.Module]:
+        return network.children()
 
     @property
     def segmentation(self) -> Fields:

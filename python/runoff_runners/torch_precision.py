@@ -16,13 +16,22 @@ from runoff_runners.protocol import RunnerError, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runoff_runners.interfaces import Settings
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def reduced(network: torch.nn.Module, settings: Settings) -> torch.nn.Module:
+def reduced(
+    network: torch.nn.Module, settings: Settings, called: Iterable[torch.nn.Module]
+) -> torch.nn.Module:
     """Return a module that computes `network` in ``settings["precision"]``.
+
+    Parameters
+    ----------
+    called
+        The modules of `network` whose outputs are used: itself, or its parts.
 
     Raises
     ------
@@ -33,7 +42,9 @@ def reduced(network: torch.nn.Module, settings: Settings) -> torch.nn.Module:
     if settings["provider"] != "cpu":
         raise _unavailable(f"{precision!r} is for the provider cpu only")
     if precision in _HALF:
-        return _Autocast(network, _HALF[precision])
+        for module in called:
+            _autocast(module, _HALF[precision])
+        return network
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -49,18 +60,12 @@ def _unavailable(message: str) -> RunnerError:
     return RunnerError("provider-unavailable", f"settings.precision: {message}", 'set precision = "fp32"')
 
 
-class _Autocast(torch.nn.Module):  # type: ignore[misc]
-    """A network that is computed in half precision; its outputs are converted to float32."""
-
-    def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self._network = network
-        self._autocast = torch.autocast("cpu", dtype=dtype)
-
-    def forward(self, *inputs: torch.Tensor) -> object:
-        # a state of each thread, which the end of `inference_mode` resets
-        self._autocast.__enter__()
-        return _float32(self._network(*inputs))
+def _autocast(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Compute a module in half precision from now on; its outputs are converted to float32."""
+    autocast = torch.autocast("cpu", dtype=dtype)
+    # a state of each thread, which the end of `inference_mode` resets
+    module.register_forward_pre_hook(lambda *_: autocast.__enter__())
+    module.register_forward_hook(lambda _module, _inputs, outputs: _float32(outputs))
 
 
 def _float32(answer: object) -> object:

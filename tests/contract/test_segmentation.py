@@ -14,6 +14,7 @@ from machine import FULL, skip_because
 from runoff.models.store import ModelStore
 from runoff.records.protocol import Segmentation
 from runoff_runners.masks import decode, intersection_over_union
+from runoff_runners.segmentation import EMBEDDINGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ EXAMPLES = ("tall", "tall.points", "geometric.box", *(("geometric", "geometric.p
 
 path = one_of(PATHS)
 reader = one_of(READERS)
+in_torch = one_of([runner for runner in PATHS if runner.name == "torch"])
 prompted = one_of(PATHS if FULL else READERS[:2])
 """A runner of each implementation that reads prompts: the Python programs share a module, the others a crate."""
 
@@ -97,6 +99,21 @@ def test_the_parts_add_up(path: Runner, tiny: StoredModel, tmp_path: Path) -> No
     names = [phase.name for phase in outcome.result.phases]
     assert names[0] == "start"
     assert names[-4:] == ["preprocess", "inference", "warm", "output"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_pytorch_segments_in_half_precision(in_torch: Runner, tiny: StoredModel, tmp_path: Path, precision: str) -> None:
+    text = json.loads((PROTOCOL / "golden" / "once-segment.request.json").read_text(encoding="utf-8"))
+    _, item = item_of(tiny, "geometric.box")
+    found = []
+    for name in ("fp32", precision):
+        (tmp_path / name).mkdir()
+        outcome = ask(in_torch, tiny, tmp_path / name, item, settings={**text["settings"], "precision": name})
+        assert outcome.exit_code == 0, outcome.stderr
+        (embeddings,) = (tensor for tensor in outcome.result.outputs if tensor.name == EMBEDDINGS)
+        found.append(np.fromfile(embeddings.path, "<f4"))
+    full, half = found
+    assert 1e-4 < abs(half - full).max() / abs(full).max() < 0.1
 
 
 def test_one_mask_of_an_unambiguous_prompt(path: Runner, tiny: StoredModel, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from orchestra import HEAD, case_of, info_of, manifest_of, record_of, result_of,
 
 from runoff import statistics
 from runoff.analysis.analyse import analyse
+from runoff.analysis.audit import audit
 from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search
 from runoff.measure.loaded_runner import _is_port, digests, split_cores, summarised
 from runoff.plan.cases import make_plan, with_model_limits
@@ -230,7 +231,7 @@ def load_of(rate: float, seed: int) -> LoadRun:
         return LoadTest(scenario=scenario, rate=rate, held=held, **timed, **used)  # type: ignore[arg-type]
 
     tests = (test("Offline", None, None), test("Server", rate, True), test("Server", 2 * rate, False, 20))  # noqa: FBT003
-    return LoadRun(cores=(0,), loader_cores=(1,), first_response_ns=10**8, tests=tests)
+    return LoadRun(cores=(0,), loader_cores=(1,), first_response_ns=10**8, tests=tests, responses=2_100)
 
 
 def analysed(folder: Path, rates: tuple[float, ...], drift: float) -> Analysis:
@@ -274,6 +275,13 @@ def test_the_report_has_throughput_latency_and_cost(tmp_path: Path) -> None:
     assert table[0]["loader"] == "0.10 cores, 0.1 ms late"
     (block,) = blocks(analysis)
     assert "requests per second" in json.dumps(load_curves(analysis, block, WIDE).to_dict())
+
+
+def test_every_response_counts_as_checked_and_a_case_without_times_has_no_stability(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path, (100.0, 50.0), drift=0)
+    (point,) = (point for point in audit(analysis.run) if point.point == "outputs checked while timed")
+    assert (point.outcome, point.detail.partition(";")[0]) == ("ok", "mine 6,300, yours 6,300")
+    assert not analysis.stability
 
 
 def test_a_case_that_holds_at_no_rate_says_at_which_it_was_tried() -> None:

@@ -27,13 +27,14 @@ def test_no_estimate_before_anything_was_measured() -> None:
     assert Estimate(JOBS).seconds_left() is None
 
 
-def test_an_estimate_knows_the_case_in_another_probe_or_else_the_average() -> None:
+def test_an_estimate_knows_others_in_the_probe_or_else_the_case_or_else_the_average() -> None:
     estimate = Estimate(JOBS)
     estimate.passed(A, "accuracy", 2.0)
     assert estimate.seconds_left() == pytest.approx(2.0 + 2.0 + 2.0)
     estimate.passed(B, "accuracy", 6.0)
     assert estimate.seconds_left() == pytest.approx(2.0 + 6.0)
-    estimate.passed(A, "life", 1.0)
+    estimate.passed(A, "life", 100.0)
+    assert estimate.seconds_left() == pytest.approx(100.0)
     estimate.passed(B, "life", 1.0)
     assert estimate.seconds_left() == 0
 

@@ -42,21 +42,22 @@ class Stability(Struct, frozen=True):
 def stability(run: Run, summary: pd.DataFrame) -> dict[str, Stability]:
     """Return the stability of each case that could run, by its id.
 
-    If the outputs of a case disagree, it has no times, so its stability is unknown. `summary` is from
-    `runoff.analysis.summary.summarise`.
+    If the outputs of a case disagree, it has no times, so its stability is unknown. A case that was measured under load
+    only has none. `summary` is from `runoff.analysis.summary.summarise`.
     """
     records: defaultdict[str, list[Record]] = defaultdict(list)
     timed = {probe.name for probe in _timed_probes()}
     for record in sorted(run.records, key=lambda record: record.order):
         if record.probe in timed and record.status == "ok":
             records[record.case].append(record)
+    loaded = {record.case for record in run.records if record.load}
     wrong = excluded(run)
     known = least_certain(summary, {probe.name: probe.headline[0] for probe in _timed_probes()})
     cores = run.info.machine.get("cores")
     return {
         case.id: judged([] if case.id in wrong else signs(records[case.id], cores, known.get(case.id, {})))
         for case in run.info.cases
-        if case.skipped is None
+        if case.skipped is None and (records[case.id] or case.id not in loaded)
     }
 
 

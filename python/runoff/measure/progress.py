@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
 from rich.markup import escape
@@ -24,16 +25,20 @@ _SILENCE_S = 30.0
 
 
 class Estimate:
-    """Time left, from the duration of each case so far: in the same probe, else in any, else on average."""
+    """Time left, from durations so far: of the case in the probe, else of others in it, else of the case, else of any."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._left = [(_key(job), job.probe.name) for job in jobs]
         self._known: dict[tuple[str, str], float] = {}
+        """The latest duration in seconds, by case and probe."""
         self._by_case: dict[str, float] = {}
+        self._by_probe: dict[str, float] = {}
+        """The mean over cases."""
 
     def passed(self, case: str, probe: str, seconds: float) -> None:
         """Note that `probe` of `case` (or of interleaved cases) took `seconds`, and count it as done."""
         self._known[case, probe] = self._by_case[case] = seconds
+        self._by_probe[probe] = fmean(took for (_, one), took in self._known.items() if one == probe)
         if (case, probe) in self._left:
             self._left.remove((case, probe))
 
@@ -43,12 +48,14 @@ class Estimate:
 
     def seconds_left(self) -> float | None:
         """Return the estimate, or ``None`` before anything was measured."""
-        return sum(self.seconds(*job) for job in self._left) if self._by_case else None
+        return sum(self.seconds(*job) for job in self._left) if self._known else None
 
     def seconds(self, case: str, probe: str) -> float:
         """Return the expected duration of `probe` of `case`; 0 before anything was measured."""
-        average = sum(self._by_case.values()) / max(1, len(self._by_case))
-        return self._known.get((case, probe), self._by_case.get(case, average))
+        for known in (self._known.get((case, probe)), self._by_probe.get(probe), self._by_case.get(case)):
+            if known is not None:
+                return known
+        return fmean(self._by_case.values()) if self._by_case else 0.0
 
 
 def _key(job: Job) -> str:

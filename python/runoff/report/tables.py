@@ -122,8 +122,13 @@ BY_ID = Naming([Column("Case")], lambda case: [plain(case)])
 
 def markdown(content: Table) -> str:
     """Return a table in Markdown; of what the page folds, the first lines."""
-    head = (column.exact or column.name[:1].lower() + column.name[1:] for column in content.columns)
+    head = (column.exact or _as_in_text(column.name) for column in content.columns)
     return table(list(head), (map(_words, line.cells) for line in content.lines))
+
+
+def _as_in_text(name: str) -> str:
+    """Return a name with a small first letter, unless it begins with an abbreviation."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def _words(cell: Cell) -> str:

@@ -87,13 +87,15 @@ def outputs(group: AuditGroup) -> Found:
 
 def checked(group: AuditGroup) -> Found:
     """Return the number of compared outputs of the timed runs, and the error rate that this would detect."""
-    counts = {
-        case.target: sum(live.checked for live in group.turned(case) if live is not None)
-        for case in group.cases
-        if group.turned(case)
-    }
+    counts = {}
+    for case in group.cases:
+        turned = group.turned(case)
+        # of a server under load, every response is compared
+        responses = [record.load.responses for record in group.records[case.id] if record.load]
+        if turned or responses:
+            counts[case.target] = sum(responses) + sum(live.checked for live in turned if live is not None)
     if not counts:
-        return Found("unknown", "no case has a latency record of a live process")
+        return Found("unknown", "no case has a record of a live process, or of a server under load")
     checks = [f"{target} {count:,}" for target, count in counts.items() if count]
     blind = [target for target, count in counts.items() if not count]
     few = f"{', '.join(blind)}: only the first and the last of each process" if blind else ""
