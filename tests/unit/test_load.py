@@ -17,8 +17,12 @@ from orchestra import HEAD, case_of, info_of, manifest_of, record_of, result_of,
 
 from runoff import statistics
 from runoff.analysis.analyse import analyse
+<<<<<<< HEAD
 from runoff.analysis.audit import audit
 from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search
+=======
+from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search, share_within
+>>>>>>> docs
 from runoff.measure.loaded_runner import _is_port, digests, split_cores, summarised
 from runoff.plan.cases import make_plan, with_model_limits
 from runoff.probes import PROBES
@@ -38,16 +42,16 @@ if TYPE_CHECKING:
     from runoff.analysis.analyse import Analysis
 
 
-@given(st.floats(10, 10_000), st.floats(0.11, 1.1))
-def test_the_search_ends_within_a_step_of_the_knee(throughput: float, share: float) -> None:
+@given(st.floats(10, 10_000), st.floats(0.11, 1.1), st.floats(0, 1))
+def test_the_search_ends_within_a_step_of_the_knee(throughput: float, share: float, begin: float) -> None:
     knee, asked = throughput * share, []
 
     def holds(rate: float) -> bool:
         asked.append(rate)
         return rate <= knee
 
-    search(throughput, holds, ABOVE)
-    assert len(asked) == len(set(asked)) <= 8
+    search(throughput, begin, holds, ABOVE)
+    assert len(asked) == len(set(asked)) <= 10
     best = max((rate for rate in asked if rate <= knee), default=None)
     assert best
     assert knee / STEP - 1e-6 <= best
@@ -62,9 +66,22 @@ def test_the_search_gives_up_where_no_rate_holds() -> None:
         asked.append(rate)
         return False
 
-    search(100.0, never, ABOVE)
+    search(100.0, 0.8, never, ABOVE)
     assert len(asked) <= 5
     assert 9 < min(asked) <= 10
+
+
+@pytest.mark.parametrize(("share", "service_s"), [(0.6, 0.012), (0.9, 0.002)])
+def test_the_search_starts_near_the_rate_that_a_queue_holds(share: float, service_s: float) -> None:
+    rng = np.random.default_rng(1)
+    arrivals = rng.exponential(service_s / share, 200_000).cumsum()
+    # each begins when it has come and the one before it has ended
+    begun = np.maximum.accumulate(arrivals - service_s * np.arange(len(arrivals))) + service_s * np.arange(
+        len(arrivals)
+    )
+    latency_s = float(np.quantile(begun + service_s - arrivals, 0.99))
+    assert share_within(latency_s, service_s, 0.99) == pytest.approx(share, rel=0.12)
+    assert share_within(service_s / 2, service_s, 0.99) == 0
 
 
 @pytest.mark.parametrize(("above", "fewest"), [(0, 459), (1, 662)])
@@ -159,8 +176,10 @@ class Loaded:
         """Return a test of `count` requests."""
         assert seed in (1, AGAIN)
         self.counts.add((scenario, count))
-        late = scenario == "Server" and (rate > 100 or (self.stalls and seed == 1))
-        latency = (10**6 if late else 1000,) * count
+        late = count if scenario == "Server" and rate > 100 else 0
+        if self.stalls and seed == 1:
+            late = max(late, count // 20)
+        latency = (10**6,) * late + (1000,) * (count - late)
         return LoadTest(
             scenario=scenario,
             rate=rate if scenario == "Server" else None,

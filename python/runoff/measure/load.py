@@ -29,13 +29,15 @@ CURVE = (0.25, 0.5)
 """Shares of the throughput of Offline that are measured for the curve only."""
 FEWER = 4
 """Times fewer requests for these: they take longest, and no bound is shown with them."""
-BEGIN = 0.8
-"""Share of the throughput of Offline at which the search begins."""
 AGAIN = 1_000_000
-"""Added to the seed for the second test of a rate: a stall of the machine, longer than the bound, fails any server."""
+"""Added to the seed for the second test of a rate."""
+STALLED = 0.1
+"""A rate has a second test if fewer were late than this share: a stall of the machine would do that to any server."""
 _FEWEST = 64
 """Queries of SingleStream: the 90th percentile needs them."""
 _MOST = 20_000
+GROWTH = 3
+"""Factor of the steps of the search, as long as all rates hold, or none does."""
 _LOWEST = 0.1
 """Share of the throughput of Offline below which the search gives up."""
 ABOVE = STEP**2
@@ -106,7 +108,10 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
 
     def holds(rate: float) -> bool:
         count = max(requests, ceil(rate * options.min_time_s))
-        return any(test("Server", count, rate, seed=tried, judged=True).held for tried in (1 + seed, AGAIN + seed))
+        ran = test("Server", count, rate, judged=True)
+        if not ran.held and _late(ran, options) < STALLED * ran.requests:
+            ran = test("Server", count, rate, seed=AGAIN + seed, judged=True)
+        return bool(ran.held)
 
     for share in CURVE:
         rate = STEP ** _place(offline.throughput * share)
@@ -114,31 +119,44 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
 
     length_s = max(options.min_time_s, requests / offline.throughput)
     is_long = length_s * 1e3 >= LONG * options.bound_ms
-    search(offline.throughput, holds, ABOVE if is_long else 1)
+    begin = share_within(options.bound_ms / 1e3, 1 / offline.throughput, options.percentile)
+    search(offline.throughput, begin, holds, ABOVE if is_long else 1)
     cores, loader_cores = runner.cores
     return LoadRun(
         cores=cores, loader_cores=loader_cores, first_response_ns=runner.first_response_ns, tests=tuple(tests)
     )
 
 
-def search(throughput: float, holds: Callable[[float], bool], most: float) -> None:
-    """Call `holds` with rates below and around the knee; `throughput` is that of Offline.
+def share_within(bound_s: float, service_s: float, percentile: float) -> float:
+    """Return the share of the throughput at which this share of the requests would take `bound_s` at most.
 
-    It starts below the throughput, goes down until a rate holds, and bisects until the next rate of the grid does not
-    hold. No rate is above `most` times the throughput.
+    It is that of Poisson arrivals at a server which takes `service_s` for each: by Kingman's approximation, waits are
+    exponential, with the mean ``service_s / 2 * share / (1 - share)``.
+    """
+    waits = max(bound_s - service_s, 0.0) / (service_s / 2 * -log(1 - percentile))
+    return waits / (1 + waits)
+
+
+def search(throughput: float, begin: float, holds: Callable[[float], bool], most: float) -> None:
+    """Call `holds` with rates around the knee; `throughput` is that of Offline, of which `begin` is the first share.
+
+    From there it goes down until a rate holds, or up until one does not, in steps that grow, and bisects until the next
+    rate of the grid does not hold. No rate is above `most` times the throughput.
     """
     known: dict[int, bool] = {}
-    lowest, place, highest = (_place(throughput * share) for share in (_LOWEST, BEGIN, most))
+    lowest, place, highest = (_place(throughput * share) for share in (_LOWEST, max(_LOWEST, min(begin, most)), most))
+    step = 2
     while place not in known:
         known[place] = holds(STEP**place)
         good = max((one for one, held in known.items() if held), default=None)
         bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
         if good is None:
-            place = max(lowest, _place(STEP ** min(known) / 2))
+            place = max(lowest, min(known) - step)
         elif bad is None:
-            place = highest
+            place = min(highest, good + step)
         else:
             place = (good + bad) // 2
+        step *= GROWTH
 
 
 def _place(rate: float) -> int:
@@ -147,6 +165,10 @@ def _place(rate: float) -> int:
 
 def _holds(test: LoadTest, options: LoadOptions) -> bool:
     """Return whether the latency was within the bound, with 99% confidence."""
+    return statistics.holds(_late(test, options), test.failed + len(test.latency_us), options.percentile)
+
+
+def _late(test: LoadTest, options: LoadOptions) -> int:
+    """Return the number of requests that were late, failed or lost."""
     bound_us = options.bound_ms * 1e3
-    above = test.failed + sum(us > bound_us for us in test.latency_us)
-    return statistics.holds(above, test.failed + len(test.latency_us), options.percentile)
+    return test.failed + sum(us > bound_us for us in test.latency_us)
