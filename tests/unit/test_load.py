@@ -17,12 +17,8 @@ from orchestra import HEAD, case_of, info_of, manifest_of, record_of, result_of,
 
 from runoff import statistics
 from runoff.analysis.analyse import analyse
-<<<<<<< HEAD
 from runoff.analysis.audit import audit
-from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search
-=======
 from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search, share_within
->>>>>>> docs
 from runoff.measure.loaded_runner import _is_port, digests, split_cores, summarised
 from runoff.plan.cases import make_plan, with_model_limits
 from runoff.probes import PROBES
