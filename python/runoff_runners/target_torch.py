@@ -182,7 +182,7 @@ class _SegmentSession(Session):
         self.parts = self._segmenter.parts
 
     def _called(self, network: torch.nn.Module) -> Iterable[torch.nn.Module]:
-        return network.children()
+        return tuple(network.children())
 
     @property
     def segmentation(self) -> Fields:

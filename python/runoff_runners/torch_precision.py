@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def reduced(
-    network: torch.nn.Module, settings: Settings, called: Iterable[torch.nn.Module]
-) -> torch.nn.Module:
+def reduced(network: torch.nn.Module, settings: Settings, called: Iterable[torch.nn.Module]) -> torch.nn.Module:
     """Return a module that computes `network` in ``settings["precision"]``.
 
     Parameters

@@ -102,7 +102,9 @@ def test_the_parts_add_up(path: Runner, tiny: StoredModel, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_pytorch_segments_in_half_precision(in_torch: Runner, tiny: StoredModel, tmp_path: Path, precision: str) -> None:
+def test_pytorch_segments_in_half_precision(
+    in_torch: Runner, tiny: StoredModel, tmp_path: Path, precision: str
+) -> None:
     text = json.loads((PROTOCOL / "golden" / "once-segment.request.json").read_text(encoding="utf-8"))
     _, item = item_of(tiny, "geometric.box")
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from zlib import crc32
 
 import msgspec
@@ -13,18 +13,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestra import HEAD, case_of, info_of, manifest_of, record_of, result_of, suite_of, target_info
+from orchestra import HEAD, case_of, finished, info_of, manifest_of, record_of, result_of, suite_of, target_info
 
 from runoff import statistics
 from runoff.analysis.analyse import analyse
 from runoff.analysis.audit import audit
-from runoff.measure.load import ABOVE, AGAIN, LATE_SHARE, load_obstacle, run_tests, search, share_within
-from runoff.measure.loaded_runner import _is_port, digests, split_cores, summarised
+from runoff.measure.job import Job
+from runoff.measure.load import (
+    ABOVE,
+    AGAIN,
+    LATE_SHARE,
+    load_obstacle,
+    measure_load,
+    next_place,
+    run_tests,
+    share_within,
+)
+from runoff.measure.loaded_runner import LoadError, _is_port, digests, split_cores, summarised
+from runoff.measure.result import Outcome
 from runoff.plan.cases import make_plan, with_model_limits
 from runoff.probes import PROBES
 from runoff.probes.load import STEP, LoadOptions
 from runoff.records.errors import RunoffError
 from runoff.records.protocol import Settings, TensorSpec, WrittenTensor
+from runoff.records.reason import Reason
 from runoff.records.schema import LoadRun, LoadTest, Run
 from runoff.report.frame import WIDE
 from runoff.report.load import HEAD as COLUMNS
@@ -33,38 +45,32 @@ from runoff.report.load_plot import _quantile_ms, load_curves
 from runoff.report.overview import blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from runoff.analysis.analyse import Analysis
 
 
+def searched(throughput: float, begin: float, knee: float) -> list[float]:
+    """Return the rates that are tested if those up to `knee` hold."""
+    known: dict[int, bool] = {}
+    while (place := next_place(known, throughput, begin, ABOVE)) is not None:
+        known[place] = STEP**place <= knee
+    return [STEP**place for place in known]
+
+
 @given(st.floats(10, 10_000), st.floats(0.11, 1.1), st.floats(0, 1))
 def test_the_search_ends_within_a_step_of_the_knee(throughput: float, share: float, begin: float) -> None:
-    knee, asked = throughput * share, []
-
-    def holds(rate: float) -> bool:
-        asked.append(rate)
-        return rate <= knee
-
-    search(throughput, begin, holds, ABOVE)
-    assert len(asked) == len(set(asked)) <= 10
-    best = max((rate for rate in asked if rate <= knee), default=None)
-    assert best
-    assert knee / STEP - 1e-6 <= best
-    for rate in asked:
-        assert round(np.log(rate) / np.log(STEP), 6).is_integer()
+    knee = throughput * share
+    tested = searched(throughput, begin, knee)
+    assert len(tested) <= 11
+    assert knee / STEP - 1e-6 <= max(rate for rate in tested if rate <= knee)
 
 
 def test_the_search_gives_up_where_no_rate_holds() -> None:
-    asked: list[float] = []
-
-    def never(rate: float) -> bool:
-        asked.append(rate)
-        return False
-
-    search(100.0, 0.8, never, ABOVE)
-    assert len(asked) <= 5
-    assert 9 < min(asked) <= 10
+    tested = searched(100.0, 0.8, knee=0.0)
+    assert len(tested) <= 6
+    assert 9 < min(tested) <= 10
 
 
 @pytest.mark.parametrize(("share", "service_s"), [(0.6, 0.012), (0.9, 0.002)])
@@ -189,10 +195,19 @@ class Loaded:
         )
 
 
+def ended(tests: Generator[None, None, LoadRun]) -> LoadRun:
+    """Return what `tests` return after their last pause."""
+    while True:
+        try:
+            next(tests)
+        except StopIteration as over:
+            return cast("LoadRun", over.value)
+
+
 @pytest.mark.parametrize("stalls", [False, True])
 def test_every_rate_has_the_requests_that_its_percentile_needs(stalls: bool) -> None:  # noqa: FBT001 (pytest's way)
     runner: Any = Loaded(stalls=stalls)
-    load = run_tests(runner, LoadOptions(requests=10, min_time_s=0), 0)
+    load = ended(run_tests(runner, LoadOptions(requests=10, min_time_s=0), 0))
     assert load.knee
     assert load.knee.rate
     assert 100 / STEP < load.knee.rate <= 100
@@ -201,9 +216,49 @@ def test_every_rate_has_the_requests_that_its_percentile_needs(stalls: bool) -> 
     assert runner.counts == {("SingleStream", 64), ("Offline", 662), ("Server", 166), ("Server", 662)}
 
 
+class Served(Loaded):
+    """A runner of a job: ``gone`` cannot be started, and ``broken`` fails in its third test."""
+
+    loader_cpu_ns = 0
+    log: ClassVar[list[str]] = []
+
+    def __init__(self, _context: object, job: Job) -> None:
+        super().__init__()
+        (self.case,) = job.cases
+        if self.case.target == "gone":
+            raise OSError("no such file")
+
+    def test(self, scenario: str, *, count: int, rate: float, seed: int) -> LoadTest:
+        """Note the test."""
+        self.log.append(self.case.target)
+        if self.case.target == "broken" and self.log.count("broken") == 3:
+            raise LoadError(Reason("garbage", "it broke"))
+        return super().test(scenario, count=count, rate=rate, seed=seed)
+
+    def close(self, failure: Reason | None) -> tuple[Outcome, list[Any], int]:
+        """Return how it ended."""
+        return Outcome(finished(), None, failure), [], 1
+
+
+def test_the_cases_of_a_comparison_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runoff.measure.load.LoadedRunner", Served)
+    monkeypatch.setattr(Served, "log", [])
+    names = ("gone", "a", "broken", "b")
+    job = Job(tuple(case_of(name, ("load",)) for name in names), PROBES["load"], 0)
+    context: Any = SimpleNamespace(suite=suite_of(HEAD), spawner=SimpleNamespace(measured_ns=0))
+    records = measure_load(context, job, [record_of(case.id, "load") for case in job.cases])
+    assert [record.status for record in records] == ["error", "ok", "error", "ok"]
+    assert [str(record.reason) for record in records if record.reason] == ["cannot be run: no such file", "it broke"]
+    assert [bool(record.load and record.load.knee) for record in records] == [False, True, False, True]
+    for begin in (0, 3, 6):
+        assert sorted(Served.log[begin : begin + 3]) == ["a", "b", "broken"]
+    rest = Served.log[9:]
+    assert all({*rest[begin : begin + 2]} == {"a", "b"} for begin in range(0, len(rest), 2))
+
+
 def test_a_late_loader_is_not_the_limit_of_the_runner() -> None:
     runner: Any = Loaded(late_us=round(LATE_SHARE * 50_000) + 1)
-    load = run_tests(runner, LoadOptions(), 0)
+    load = ended(run_tests(runner, LoadOptions(), 0))
     assert load.knee is None
     record = record_of(probe="load", load=load)
     (shortfall,) = PROBES["load"].shortfalls([record], ())

@@ -26,17 +26,18 @@ def model_of(size: int, folder: Path) -> StoredModel:
     return StoredModel(folder, manifest)
 
 
+@pytest.mark.parametrize("probe", ["latency", "load"])
 @pytest.mark.parametrize(
     ("free", "limit", "mode"),
     [(12e9, 1e15, "side-by-side"), (7.1e9, 1e15, "alone"), (12e9, 7e9, "alone"), (7.2e9, 7.2e9, "side-by-side")],
 )
 def test_processes_that_do_not_fit_run_one_after_the_other(
-    free: float, limit: float, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    free: float, limit: float, mode: str, probe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: Mock(available=free))
     monkeypatch.setattr(room, "memory_limit", lambda: limit)
-    suite, cases, said = suite_of(HEAD), [case_of(name, probes=("latency",)) for name in NAMES], list[str]()
-    able = capabilities(measures=("once", "latency", "accuracy", "turns"))
+    suite, cases, said = suite_of(HEAD), [case_of(name, probes=(probe,)) for name in NAMES], list[str]()
+    able = capabilities(measures=("once", "latency", "accuracy", "turns", "load"))
     targets = {name: TargetInfo(target_info(name).target, able) for name in NAMES}
     models = {case.model: model_of(2_400_000_000, tmp_path) for case in cases}
     changed = room.with_room(suite, cases, models, targets, said.append)

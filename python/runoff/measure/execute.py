@@ -69,22 +69,26 @@ def counted_jobs(context: ExecutionContext, cases: Sequence[Case], probe: Probe)
 def _groups(
     suite: Suite, cases: Sequence[Case], targets: Mapping[str, TargetInfo], probe: Probe
 ) -> Iterable[tuple[Case, ...]]:
-    """Return the cases that are started together: those that can be interleaved, if the probe does."""
-    if probe.engine != "interleaved" or suite.measure.latency.mode == "alone":
+    """Return the cases that are started together: those that can take turns, if the probe's engine lets them."""
+    if probe.engine not in ("interleaved", "load") or suite.measure.latency.mode == "alone":
         return [(case,) for case in cases]
     together: defaultdict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in cases:
         together[case.interleaving].append(case)
     made: list[tuple[Case, ...]] = []
     for members in together.values():
-        able = tuple(case for case in members if takes_turns(targets[case.target]))
+        able = tuple(case for case in members if _supports(targets[case.target], probe.kinds[-1]))
         made += [*([able] if able else []), *((case,) for case in members if case not in able)]
     return made
 
 
 def takes_turns(target_info: TargetInfo) -> bool:
     """Return whether the runner can be measured as a live process that takes turns."""
-    return target_info.capabilities is not None and "turns" in target_info.capabilities.measures
+    return _supports(target_info, "turns")
+
+
+def _supports(target_info: TargetInfo, measure: str) -> bool:
+    return target_info.capabilities is not None and measure in target_info.capabilities.measures
 
 
 def execute(
@@ -182,7 +186,7 @@ def _measure(context: ExecutionContext, job: Job, blanks: list[Record]) -> list[
     if job.probe.engine == "interleaved" and takes_turns(context.targets[job.cases[0].target]):
         return measure_interleaved(context, job, blanks)
     if job.probe.engine == "load":
-        return [measure_load(context, job, blank) for blank in blanks]
+        return measure_load(context, job, blanks)
     if job.probe.engine == "energy-windows":
         return [measure_energy(context, job, blank) for blank in blanks]
     return [measure_one_shot(context, job, blank) for blank in blanks]

@@ -1,4 +1,4 @@
-"""The engine of the probe ``load``: a live runner, a loader that sends it requests, and the search for the knee.
+"""The engine of the probe ``load``: live runners, loaders that send them requests, and the search for the knee.
 
 The knee is the highest rate of arrivals at which the latency stays within the bound. Rates are on a grid of 5%, the
 same for all cases, so their tests can be compared and pooled.
@@ -6,8 +6,10 @@ same for all cases, so their tests can be compared and pooled.
 
 from __future__ import annotations
 
+import random
+import time
 from math import ceil, floor, log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -19,11 +21,12 @@ from runoff.records.reason import Reason
 from runoff.records.schema import LoadRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator, Mapping, Sequence
 
     from runoff.measure.job import ExecutionContext, Job
+    from runoff.measure.result import Outcome
     from runoff.probes.load import LoadOptions
-    from runoff.records.schema import Case, LoadTest, Record
+    from runoff.records.schema import Case, Conditions, LoadTest, Record
 
 CURVE = (0.25, 0.5)
 """Shares of the throughput of Offline that are measured for the curve only."""
@@ -36,8 +39,8 @@ STALLED = 0.1
 _FEWEST = 64
 """Queries of SingleStream: the 90th percentile needs them."""
 _MOST = 20_000
-GROWTH = 3
-"""Factor of the steps of the search, as long as all rates hold, or none does."""
+FIRST_STEP, GROWTH = 2, 2
+"""Places of the first step of the search, and factor of the next ones, as long as all rates hold, or none does."""
 _LOWEST = 0.1
 """Share of the throughput of Offline below which the search gives up."""
 ABOVE = STEP**2
@@ -48,25 +51,58 @@ LATE_SHARE = 0.1
 """A test does not count if one in a hundred requests was sent later than this share of the bound."""
 
 
-def measure_load(context: ExecutionContext, job: Job, blank: Record) -> Record:
-    """Measure the one case of `job` with a fresh process and return `blank` filled in."""
-    before, failure, loaded = take_snapshot(), None, None
+class _Ended(NamedTuple):
+    """A case whose tests are over."""
+
+    outcome: Outcome
+    fields: dict[str, Any]
+    spent_ns: int
+    """CPU time of its runner and its loader."""
+
+
+def measure_load(context: ExecutionContext, job: Job, blanks: Sequence[Record]) -> list[Record]:
+    """Measure the cases of `job`, each with a fresh process, and return `blanks` filled in.
+
+    The processes live together and take turns, a test each, in random order: a slow phase of the machine affects all.
+    """
+    before = take_snapshot()
+    order = random.Random(f"{context.suite.measure.seed}.load.{job.block}.{job.cases[0].id}")  # noqa: S311
+    waiting = {case.id: _tests_of(context, msgspec.structs.replace(job, cases=(case,))) for case in job.cases}
+    ended: dict[str, _Ended | Reason] = {}
+    while waiting:
+        for name in order.sample(list(waiting), len(waiting)):
+            try:
+                next(waiting[name])
+            except StopIteration as over:
+                ended[name] = over.value
+                del waiting[name]
+    context.spawner.measured_ns += time.monotonic_ns() - before.clock_ns
+    spent_ns = sum(one.spent_ns for one in ended.values() if isinstance(one, _Ended))
+    conditions = conditions_since(before, spent_ns)
+    return [_record(blank, ended[blank.case], conditions) for blank in blanks]
+
+
+def _record(blank: Record, ended: _Ended | Reason, conditions: Conditions) -> Record:
+    if isinstance(ended, Reason):
+        return msgspec.structs.replace(blank, status="error", reason=ended, conditions=conditions)
+    conditions = msgspec.structs.replace(conditions, switches=ended.outcome.finished.switches)
+    return ended.outcome.record(blank, conditions=conditions, **ended.fields)
+
+
+def _tests_of(context: ExecutionContext, job: Job) -> Generator[None, None, _Ended | Reason]:
+    """Run the tests of the one case of `job`, with a pause after each."""
+    loaded, failure = None, None
     try:
         runner = LoadedRunner(context, job)
     except OSError as error:
-        return msgspec.structs.replace(blank, status="error", reason=Reason("os", f"cannot be run: {error}"))
+        return Reason("os", f"cannot be run: {error}")
     try:
-        loaded = run_tests(runner, context.suite.measure.load, job.block)
+        loaded = yield from run_tests(runner, context.suite.measure.load, job.block)
     except LoadError as error:
         failure = error.reason
     outcome, parity, responses = runner.close(failure)
-    spent_ns = outcome.finished.cpu_ns + runner.loader_cpu_ns
-    return outcome.record(
-        blank,
-        load=msgspec.structs.replace(loaded, responses=responses) if loaded else None,
-        parity=parity,
-        conditions=conditions_since(before, spent_ns, outcome.finished.switches),
-    )
+    load = msgspec.structs.replace(loaded, responses=responses) if loaded else None
+    return _Ended(outcome, {"load": load, "parity": parity}, outcome.finished.cpu_ns + runner.loader_cpu_ns)
 
 
 def load_obstacle(case: Case) -> Reason | None:
@@ -79,8 +115,8 @@ def load_obstacle(case: Case) -> Reason | None:
     return next((Reason(kind, message) for fine, kind, message in checks if not fine), None)
 
 
-def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
-    """Run all tests of `runner`; `seed` makes the same arrivals for every case of a block.
+def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> Generator[None, None, LoadRun]:
+    """Run all tests of `runner`, with a pause after each; `seed` makes the same arrivals for every case of a block.
 
     Raises
     ------
@@ -101,26 +137,29 @@ def run_tests(runner: LoadedRunner, options: LoadOptions, seed: int) -> LoadRun:
         return tests[-1]
 
     single = test("SingleStream", _FEWEST, 100.0)
+    yield
     if options.streams:
         test("MultiStream", _FEWEST, 100.0)
+        yield
     guess = single.throughput * runner.workers
-    offline = test("Offline", min(_MOST, max(requests, ceil(guess * options.min_time_s))), guess)
-
-    def holds(rate: float) -> bool:
+    offline = test("Offline", min(_MOST, max(requests, ceil(guess * options.min_time_s))), guess).throughput
+    yield
+    for share in CURVE:
+        rate = STEP ** _place(offline * share)
+        test("Server", max(_FEWEST, ceil(requests / FEWER), ceil(rate * options.min_time_s)), rate)
+        yield
+    is_long = max(options.min_time_s, requests / offline) * 1e3 >= LONG * options.bound_ms
+    begin = share_within(options.bound_ms / 1e3, 1 / offline, options.percentile)
+    known: dict[int, bool] = {}
+    while (place := next_place(known, offline, begin, ABOVE if is_long else 1)) is not None:
+        rate = STEP**place
         count = max(requests, ceil(rate * options.min_time_s))
         ran = test("Server", count, rate, judged=True)
+        yield
         if not ran.held and _late(ran, options) < STALLED * ran.requests:
             ran = test("Server", count, rate, seed=AGAIN + seed, judged=True)
-        return bool(ran.held)
-
-    for share in CURVE:
-        rate = STEP ** _place(offline.throughput * share)
-        test("Server", max(_FEWEST, ceil(requests / FEWER), ceil(rate * options.min_time_s)), rate)
-
-    length_s = max(options.min_time_s, requests / offline.throughput)
-    is_long = length_s * 1e3 >= LONG * options.bound_ms
-    begin = share_within(options.bound_ms / 1e3, 1 / offline.throughput, options.percentile)
-    search(offline.throughput, begin, holds, ABOVE if is_long else 1)
+            yield
+        known[place] = bool(ran.held)
     cores, loader_cores = runner.cores
     return LoadRun(
         cores=cores, loader_cores=loader_cores, first_response_ns=runner.first_response_ns, tests=tuple(tests)
@@ -137,26 +176,30 @@ def share_within(bound_s: float, service_s: float, percentile: float) -> float:
     return waits / (1 + waits)
 
 
-def search(throughput: float, begin: float, holds: Callable[[float], bool], most: float) -> None:
-    """Call `holds` with rates around the knee; `throughput` is that of Offline, of which `begin` is the first share.
+def next_place(known: Mapping[int, bool], throughput: float, begin: float, most: float) -> int | None:
+    """Return the place on the grid of the rate to test next; None if the knee is known.
 
-    From there it goes down until a rate holds, or up until one does not, in steps that grow, and bisects until the next
-    rate of the grid does not hold. No rate is above `most` times the throughput.
+    The first is at the share `begin` of `throughput`, that of Offline. From there it goes down until a rate holds, or
+    up until one does not, in steps that grow; then it bisects. No rate is above `most` times the throughput.
+
+    Parameters
+    ----------
+    known
+        By place, whether its rate held.
     """
-    known: dict[int, bool] = {}
-    lowest, place, highest = (_place(throughput * share) for share in (_LOWEST, max(_LOWEST, min(begin, most)), most))
-    step = 2
-    while place not in known:
-        known[place] = holds(STEP**place)
-        good = max((one for one, held in known.items() if held), default=None)
-        bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
-        if good is None:
-            place = max(lowest, min(known) - step)
-        elif bad is None:
-            place = min(highest, good + step)
-        else:
-            place = (good + bad) // 2
-        step *= GROWTH
+    lowest, first, highest = (_place(throughput * share) for share in (_LOWEST, max(_LOWEST, min(begin, most)), most))
+    if not known:
+        return first
+    good = max((one for one, held in known.items() if held), default=None)
+    bad = min((one for one, held in known.items() if not held and (good is None or one > good)), default=None)
+    step = FIRST_STEP * GROWTH ** (len(known) - 1)
+    if good is None:
+        place = max(lowest, min(known) - step)
+    elif bad is None:
+        place = min(highest, good + step)
+    else:
+        place = (good + bad) // 2
+    return None if place in known else place
 
 
 def _place(rate: float) -> int:

@@ -55,7 +55,7 @@ class LoadedRunner:
         measure = Load(**{"transport": "pipe", **dict(self._case.load)}, warmup=self._options.warmup)
         self._measure, self._probe = measure, msgspec.structs.replace(job.probe, measure=measure)
         self._order = draw(self._case, self._model, job.probe, job.block, context.secret)
-        self._folder = fresh(context.scratch / "load")
+        self._folder = fresh(context.scratch / "load" / self._case.id)
         self._request = make_request(self._case, self._model, self._probe, self._folder, self._order)
         self._files = RequestFiles(self._request, self._folder)
         self.workers = measure.workers
@@ -122,7 +122,6 @@ class LoadedRunner:
         if self._loader:
             self._loader.close(self._timeout_s)
         finished = self._live.close(self._timeout_s)
-        self._context.spawner.measured_ns += time.monotonic_ns() - self._began_ns
         result, reason = read_result(finished, self._files.result, self._case.id, watched=False)
         # the runner's own reason, if it has one, explains why it is gone
         failure = failure or self._wrong

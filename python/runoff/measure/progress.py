@@ -25,7 +25,7 @@ _SILENCE_S = 30.0
 
 
 class Estimate:
-    """Time left, from durations so far: of the case in the probe, else of others in it, else of the case, else of any."""
+    """Time left, by durations so far: of the case in the probe, else of others in it, else of the case, else of any."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._left = [(_key(job), job.probe.name) for job in jobs]

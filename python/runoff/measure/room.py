@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from runoff.measure.execute import make_block
 from runoff.measure.machine import memory_limit
 from runoff.probes.latency import LATENCY
+from runoff.probes.load import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ def with_room(
 
     Each process is taken to need the size of its model's files; `say` prints the reason for a change.
     """
-    groups = [job.cases for job in make_block(suite, cases, targets, LATENCY, 0)]
+    groups = [job.cases for probe in (LATENCY, LOAD) for job in make_block(suite, cases, targets, probe, 0)]
     needed = [(sum(model_bytes(models[case.model]) for case in group), len(group), group[0].model) for group in groups]
     most, count, model = max(needed, default=(0, 0, ""))
     return with_room_for(suite, count, model, most, say)
@@ -46,7 +47,7 @@ def with_room_for(suite: Suite, count: int, model: str, needed: int, say: Callab
         return suite
     say(
         f"{count} live processes of {model} need about {needed / _BYTES_PER_GB:.1f} GB, and "
-        f"{available / _BYTES_PER_GB:.1f} GB are available: warm inferences are measured one process after the other, "
+        f"{available / _BYTES_PER_GB:.1f} GB are available: warm inferences and load are measured process by process, "
         'as with [measure.latency] mode = "alone"; fewer --targets need less'
     )
     return alone(suite)
