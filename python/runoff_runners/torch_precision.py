@@ -61,8 +61,12 @@ def _unavailable(message: str) -> RunnerError:
 def _autocast(module: torch.nn.Module, dtype: torch.dtype) -> None:
     """Compute a module in half precision from now on; its outputs are converted to float32."""
     autocast = torch.autocast("cpu", dtype=dtype)
-    # a state of each thread, which the end of `inference_mode` resets
-    module.register_forward_pre_hook(lambda *_: autocast.__enter__())
+
+    def begin(*_: object) -> None:
+        # a state of each thread, which the end of `inference_mode` resets
+        autocast.__enter__()
+
+    module.register_forward_pre_hook(begin)
     module.register_forward_hook(lambda _module, _inputs, outputs: _float32(outputs))
 
 
