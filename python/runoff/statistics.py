@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special, stats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -210,16 +210,18 @@ def _plain(values: NDArray[np.float64], *, trim: bool) -> Estimate:
     return Estimate(centre.value, low, high, len(values))
 
 
-def adjust(ps: NDArray[np.float64]) -> NDArray[np.float64]:
+def adjust(ps: Sequence[float], families: Sequence[Hashable] = ()) -> list[float]:
     """Return p-values corrected for multiple comparisons: at 0.05, one in twenty of the differences found is false.
 
-    `ps` is float64 of shape ``(comparisons,)``; NaN stays NaN. Source: Benjamini and Hochberg (1995).
+    Those of one family are corrected together; without `families`, all are. NaN stays NaN. Source: Benjamini and
+    Hochberg (1995).
     """
-    adjusted = np.full(len(ps), nan)
-    known = ~np.isnan(ps)
-    if known.any():
-        adjusted[known] = stats.false_discovery_control(ps[known])
-    return adjusted
+    names, adjusted = families or [""] * len(ps), np.array(ps, dtype=np.float64)
+    for family in set(names):
+        own = ~np.isnan(adjusted) & [name == family for name in names]
+        if own.any():
+            adjusted[own] = stats.false_discovery_control(adjusted[own])
+    return [float(p) for p in adjusted]
 
 
 def _freedom(n: int) -> int:

@@ -240,7 +240,7 @@ def savings_of(
         one, other = (cell.by_block() if cell else {} for cell in cells)
         warm = difference(one, other) if len(one.keys() & other.keys()) > 1 else None
         found.append(Saving(of=variant.of, text=variant.text, peak=peak, differs=False, warm=warm))
-    ps = adjust(np.array([one.peak.p for one in found], dtype=np.float64))
+    ps = adjust([one.peak.p for one in found])
     claimed = [
         replace(one, differs=bool(p <= LEVEL and abs(one.peak.value) > floor)) for one, p in zip(found, ps, strict=True)
     ]

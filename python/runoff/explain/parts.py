@@ -173,7 +173,7 @@ def _without(part: Part, passes: Sequence[Part]) -> Part:
 
 def judged(parts: Sequence[Part]) -> list[Part]:
     """Return `parts` with the claims that their numbers allow, corrected for their number."""
-    ps = adjust(np.array([part.difference.p for part in parts], dtype=np.float64))
+    ps = adjust([part.difference.p for part in parts])
     return [
         replace(part, differs=bool(p <= LEVEL and abs(part.difference.value) > part.floor))
         for part, p in zip(parts, ps, strict=True)
