@@ -16,6 +16,7 @@ from runoff.adaptive.suite import SHORT_SETS
 from runoff.bench import Pipeline
 from runoff.environments import find_environment
 from runoff.models.cuts import PROGRAM, WEIGHTS
+from runoff.plan.cases import renamed
 from runoff.plan.settings import parse_assignments, resolve
 from runoff.plan.suite import CustomTarget, Group, Measure
 from runoff.records.errors import ExitCode, RunoffError
@@ -135,8 +136,7 @@ class SidesPipeline(Pipeline):
                 if can and not can.computes:
                     raise RunoffError(f"{side.text} computes nothing", "choose a target that runs models")
                 variant = case.variant if place == 0 else made[-1].variant
-                identity = ".".join((model, case.workload, name, *variant))
-                made.append(msgspec.structs.replace(case, id=identity, target=name, variant=variant))
+                made.append(renamed(case, name, variant=variant))
                 named[name] = targets[case.target]
         return super().complete(tuple(made), named)
 

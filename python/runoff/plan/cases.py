@@ -203,10 +203,7 @@ def with_controls(
     for members in comparisons.values():
         baseline = baseline_of(members, baselines)
         if baseline and len(members) > 1:
-            name = control_name(baseline.target)
-            identity = case_id(baseline.model, baseline.workload, name, baseline.variant)
-            control = msgspec.structs.replace(baseline, id=identity, target=name, control_of=baseline.target)
-            made.insert(made.index(baseline) + 1, control)
+            made.insert(made.index(baseline) + 1, control_case(baseline))
     return tuple(made)
 
 
@@ -227,6 +224,17 @@ def _applicable_probes(probes: Iterable[str], target_info: TargetInfo) -> tuple[
 def case_id(model: str, workload: str, target: str, variant: Iterable[str]) -> str:
     """Return the identity of a case; `variant` is from `settings_words`."""
     return ".".join((model, workload, target, *variant))
+
+
+def renamed(case: Case, target: str, **changes: Any) -> Case:
+    """Return a case as that of another target, with `changes` of other fields."""
+    changed = msgspec.structs.replace(case, target=target, **changes)
+    return msgspec.structs.replace(changed, id=case_id(changed.model, changed.workload, target, changed.variant))
+
+
+def control_case(baseline: Case) -> Case:
+    """Return the A/A control of a case."""
+    return renamed(baseline, control_name(baseline.target), control_of=baseline.target)
 
 
 def settings_words(settings: Settings) -> tuple[str, ...]:
