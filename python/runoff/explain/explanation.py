@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runoff import paths
 from runoff.adaptive.suite import suite_text
+from runoff.environments import environment_python
 from runoff.explain.memory import COST_BLOCKS, Memory, Variant, details_of, memory_parts, savings_of, untried, variants
 from runoff.explain.networks import networks_of, parts_in_torch, with_networks
 from runoff.explain.nodes import Row, as_called, profiled_nodes, rows_of
@@ -18,7 +19,7 @@ from runoff.explain.parts import KINDS, Part, parts_of, phases_of
 from runoff.explain.units import UNITS, Unit
 from runoff.measure.machine import describe_machine
 from runoff.models.cuts import CUTS, FORM, VERSION, Cuts, Peak, Request
-from runoff.models.own.find import ENVIRONMENT, environment_python, own_models, run_program
+from runoff.models.own.find import ENVIRONMENT, own_models, run_program
 from runoff.models.prepare import ensure_models
 from runoff.plan.own_suite import is_model, toml_table
 from runoff.plan.suite import parse_suite
