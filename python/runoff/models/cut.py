@@ -28,7 +28,7 @@ from onnx import helper
 
 from runoff.models.cuts import CUTS, VERSION, WHOLE_PROCESS, Cuts, Request, Segment, crossings
 from runoff.models.own.graph import nodes as nodes_of
-from runoff.models.own.reference import one_line
+from runoff.models.own.reference import one_line, session_options
 from runoff.models.respond import make_folder
 from runoff.models.work import work_of
 from runoff.records.errors import RunoffError
@@ -201,18 +201,10 @@ def folded(path: Path, feed: Feed, target: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     if model.ByteSize() > _LARGEST_FILE:
         raise RunoffError(f"{path} is larger than 2 GB, which cannot be cut", "explain a smaller model")
-    options = _options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    options = session_options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     options.optimized_model_filepath = str(target)
     _session(model, options)
     return onnx.load(target)
-
-
-def _options(level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = level
-    options.log_severity_level = 4
-    return options
 
 
 def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -224,7 +216,7 @@ def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.Inferen
 
 def node_times(graph: Graph, path: Path, feed: Feed) -> list[float]:
     """Return the median time of each node without optimisation; 0 of one that was not computed."""
-    options = _options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    options = session_options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
@@ -245,7 +237,7 @@ def tensors(graph: Graph, names: Iterable[str], feed: Feed) -> Feed:
     model.CopyFrom(graph.model)
     wanted = [name for name in dict.fromkeys([*names, *graph.outputs]) if name not in feed]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in graph.outputs)
-    session = _session(model, _options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
+    session = _session(model, session_options(ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
     return {**feed, **dict(zip(wanted, session.run(wanted, feed), strict=True))}
 
 

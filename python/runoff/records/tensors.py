@@ -82,6 +82,17 @@ def difference(row: NDArray[Any], reference: NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the largest difference between two tensors, relative to the largest of `other`.
+
+    It is 1 if they have different shapes, different strings, or infinity or NaN in different places.
+    """
+    try:
+        return float(difference(one.ravel(), other.ravel())["max_rel_diff"]) if one.shape == other.shape else 1.0
+    except ValueError:
+        return 1.0
+
+
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return the cosine of the angle between `a` and `b`; 0 if one of them is zero."""
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
