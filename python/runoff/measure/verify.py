@@ -41,8 +41,8 @@ def check_result(
     Returns
     -------
     tuple
-        The rows of `runoff.measure.parity.compare_outputs`, `item` being the example; in `accuracy`, also the
-        prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
+        For each row of the outputs `item`, its example, and `runoff.records.tensors.difference`; in `accuracy`, also
+        the prediction on a labelled image (`runoff.measure.labelled`). And the reason why the case is excluded, if any.
     """
     every = isinstance(probe.measure, Accuracy)
     model = model.computing(case.made_from or case.format)

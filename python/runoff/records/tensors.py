@@ -54,7 +54,10 @@ def encode(array: NDArray[Any]) -> bytes:
 
 
 def difference(row: NDArray[Any], reference: NDArray[Any]) -> dict[str, Any]:
-    """Return the differences between two flat tensors, as ``compare_outputs`` lists them.
+    """Return the differences between two flat tensors.
+
+    They are ``max_abs_diff``; ``max_rel_diff``, which is that over the largest absolute reference (over 0.001 if that
+    is smaller); ``cosine`` of the angle between both; ``top1_agrees``. Strings differ by 0 or 1.
 
     Raises
     ------
