@@ -155,7 +155,7 @@ class Pipeline:
 
     def own_models(self, spawner: Spawner) -> dict[str, StoredModel]:
         """Return the user's models by name."""
-        say = self.say if self.describes_models else _nothing
+        say = self.say if self.describes_models else lambda _: None
         return own_models(self.suite.models, self.folder, spawner, say)
 
     def complete(
@@ -323,10 +323,6 @@ def _package_models(suite: Suite, targets: Mapping[str, Target]) -> set[str]:
     """Return the models that are measured with a target that reads CoreML packages."""
     groups = [group for group in suite.groups if any(targets[name].packages for name in group.targets or ())]
     return {name for group in groups for name in group.models or ()}
-
-
-def _nothing(_: str) -> None:
-    """Print nothing."""
 
 
 def _find_meters(cases: Sequence[Case], spawner: Spawner, info: RunInfo) -> Meters:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from runoff.records.manifest import Manifest
 
 
-_SPECIAL = r"[^A-Za-z0-9._-]"
-
-
 def make_plan(
     suite: Suite, formats: Mapping[str, Collection[str]], targets: Mapping[str, TargetInfo]
 ) -> tuple[Case, ...]:
@@ -88,7 +85,8 @@ def plan_case(
     `segment` has the options of that workload, `load` those of that probe.
     """
     name = target_info.target.name
-    variant = (*settings_words(settings), *(_word(key, value) for key, value in (*segment.items(), *load.items())))
+    others = _words(f"{key}-{value}" for key, value in (*segment.items(), *load.items()))
+    variant = (*settings_words(settings), *others)
     if target_info.target.provider and settings.provider == Settings().provider:
         settings = msgspec.structs.replace(settings, provider=target_info.target.provider)
     known = _readable(target_info, formats)
@@ -243,12 +241,12 @@ def settings_words(settings: Settings) -> tuple[str, ...]:
     usual = resolve({"profile": settings.profile, "threads": settings.threads, "batch": settings.batch})
     fields = msgspec.structs.asdict(settings)
     others = [f"{key}-{value}" for key, value in fields.items() if value != getattr(usual, key)]
-    words = (profile, f"t{settings.threads}", f"b{settings.batch}", *others)
-    return tuple(re.sub(_SPECIAL, "_", word) for word in words)
+    return _words((profile, f"t{settings.threads}", f"b{settings.batch}", *others))
 
 
-def _word(key: str, value: object) -> str:
-    return re.sub(_SPECIAL, "_", f"{key}-{value}")
+def _words(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts without characters that file names cannot have."""
+    return tuple(re.sub(r"[^A-Za-z0-9._-]", "_", text) for text in texts)
 
 
 def _readable(target_info: TargetInfo, formats: Collection[str]) -> Collection[str]:
