@@ -126,6 +126,8 @@ _DEFAULT_SETTINGS = {
     "batch": 1,
     "profile": "default",
 }
+OPTIONAL_SETTINGS = tuple(name for name, value in _DEFAULT_SETTINGS.items() if value is None)
+"""Settings that may be null, which means the runtime's default."""
 _DEFAULT_SEGMENT = {
     "mask_threshold": 0.0,
     "multimask": True,

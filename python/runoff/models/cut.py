@@ -32,6 +32,7 @@ from runoff.models.own.reference import one_line, session_options
 from runoff.models.respond import make_folder
 from runoff.models.work import work_of
 from runoff.records.errors import RunoffError
+from runoff.records.tensors import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runoff.models.cut_torch import Network
-    from runoff.records.protocol import ModelFile, TensorFile
+    from runoff.records.protocol import ModelFile
 
     Feed = dict[str, NDArray[Any]]
 
@@ -111,7 +112,7 @@ def cut(request: Request, folder: Path) -> None:
     RunoffError
         If ONNX Runtime cannot run the model, or there is no place to cut it.
     """
-    feeds = [{name: _read(file) for name, file in example.items()} for example in request.examples]
+    feeds = [{name: read(file).reshape(file.shape) for name, file in example.items()} for example in request.examples]
     graph = Graph(folded(Path(request.model), feeds[0], folder / "whole.onnx"))
     places, version = [place for place in graph.crossings() if 0 < len(place[1]) <= MOST_CROSSING], None
     if request.version:
@@ -186,10 +187,6 @@ def _describe(graph: Graph, spent: Sequence[float], first: int, end: int) -> Seg
     operators = dict(Counter(node.op_type for node in nodes).most_common())
     share = sum(spent[first:end]) / sum(spent)
     return Segment(operators=operators, nodes=tuple(node.name for node in nodes), share=share)
-
-
-def _read(file: TensorFile) -> NDArray[Any]:
-    return np.fromfile(file.path, np.dtype(file.dtype).newbyteorder("<")).reshape(file.shape)
 
 
 def folded(path: Path, feed: Feed, target: Path) -> onnx.ModelProto:
