@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from runoff.probes.base import Probe
     from runoff.records.schema import Case, Run
 
+    Planned = tuple[tuple[Case, ...], dict[str, TargetInfo]]
+    """Cases, and the targets that they name."""
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """Everything that the run measures and needs for it."""
@@ -158,9 +161,7 @@ class Pipeline:
         say = self.say if self.describes_models else lambda _: None
         return own_models(self.suite.models, self.folder, spawner, say)
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the planned `cases` with A/A controls, and `targets` with theirs."""
         cases = with_controls(cases, targets, self.suite.suite.baselines)
         return cases, with_control_targets(cases, targets)

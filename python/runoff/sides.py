@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.bench import Planned
     from runoff.plan.suite import Suite
     from runoff.plan.target import Target, TargetInfo
     from runoff.records.protocol import Settings
@@ -119,9 +120,7 @@ class SidesPipeline(Pipeline):
         super().__init__(suite, text, Path.cwd(), console)
         self._sides = sides
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the cases of all sides, as if their settings were those of the first: they take turns."""
         made: list[Case] = []
         named = dict(targets)

@@ -143,6 +143,8 @@ _DEFAULT_SEGMENT = {
     "crop_n_points_downscale_factor": 1,
     "min_mask_region_area": 0,
 }
+FILTERS = tuple(name for name in _DEFAULT_SEGMENT if name not in ("mask_threshold", "multimask"))
+"""Fields of `segment` that are arguments of ``SamAutomaticMaskGenerator``."""
 _DEFAULTS = {
     "protocol": VERSION,
     "preprocess": None,

@@ -9,7 +9,8 @@ import runoff_ort
 
 from runoff_runners import masks
 from runoff_runners.model import check_inputs, mismatch, model_path
-from runoff_runners.segmentation import EMBEDDINGS, FILTERS, SCORES, mask_record
+from runoff_runners.request import FILTERS
+from runoff_runners.segmentation import EMBEDDINGS, SCORES, mask_record
 from runoff_runners.tensors import read_tensor
 
 TYPE_CHECKING = False

@@ -7,7 +7,8 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils import amg
 
-from runoff_runners.segmentation import EMBEDDINGS, FILTERS, SCORES, Stopwatch, mask_record
+from runoff_runners.request import FILTERS
+from runoff_runners.segmentation import EMBEDDINGS, SCORES, Stopwatch, mask_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

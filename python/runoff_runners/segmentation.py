@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 EMBEDDINGS, SCORES = "image_embeddings", "iou_predictions"
 """Outputs that are compared with the reference."""
-FILTERS = (
-    *("points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset"),
-    *("box_nms_thresh", "crop_n_layers", "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor"),
-    "min_mask_region_area",
-)
-"""Fields of the request's `segment` that are arguments of ``SamAutomaticMaskGenerator``."""
 
 
 def mask_record(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runoff.bench import Plan
+    from runoff.bench import Plan, Planned
     from runoff.bisect.search import Found, Logs
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
@@ -154,9 +154,7 @@ class _Bisection(Pipeline):
         self._objective, self._releases, self._make, self._everything = objective, releases, make, everything
         self.bisected: Bisected | None = None
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the case of the target as it is: the pattern of those of the releases."""
         if cases[0].skipped:
             reason = cases[0].skipped

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from runoff.bench import Planned
     from runoff.models.store import StoredModel
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -103,9 +104,7 @@ class _Explanation(SidesPipeline):
         models = super().own_models(spawner)
         return {name: with_networks(model, self._networks.get(name, ())) for name, model in models.items()}
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the cases of all sides; only the whole model of the sides themselves has details."""
         self._sides = [side for side in self._sides if _is_possible(side, cases, targets)]
         completed, named = super().complete(cases, targets)

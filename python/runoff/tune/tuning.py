@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runoff.adaptive.objective import Objective
-    from runoff.bench import Plan
+    from runoff.bench import Plan, Planned
     from runoff.measure.job import ExecutionContext
     from runoff.plan.own_suite import OwnOptions
     from runoff.plan.suite import Suite
@@ -73,9 +73,7 @@ class _Tuning(Pipeline):
         self._objective, self._limits, self._budget_s = objective, limits, budget_s
         self.tuned: Tuned | None = None
 
-    def complete(
-        self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]
-    ) -> tuple[tuple[Case, ...], dict[str, TargetInfo]]:
+    def complete(self, cases: tuple[Case, ...], targets: dict[str, TargetInfo]) -> Planned:
         """Return the default, its A/A control and the prepared model, if the target can have it."""
         (default,) = cases
         if default.skipped:
